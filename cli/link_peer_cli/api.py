@@ -92,7 +92,7 @@ def request(
     now = compose.clock_for_functions().now()
     if isinstance(until, datetime):
         until = until.isoformat()
-    asked = Request(
+    message = Request(
         request_id or f"api-{secrets.token_hex(4)}",
         action,
         region,
@@ -102,13 +102,13 @@ def request(
         reason=reason,
         requested_by=requested_by,
     )
-    decode(encode(asked), region=region, now=now)
-    return asked
+    decode(encode(message), region=region, now=now)
+    return message
 
 
-def message(asked: Request) -> bytes:
+def message(request: Request) -> bytes:
     """The request as the body of a message on the queue, for a program that posts it with an SDK of its own."""
-    return encode(asked)
+    return encode(request)
 
 
 def policy(path: str) -> Policy:
@@ -116,17 +116,17 @@ def policy(path: str) -> Policy:
     return policy_file(path, "path")
 
 
-def check(asked: Request, policy: Policy) -> Denial | None:
+def check(wish: Request, policy: Policy) -> Denial | None:
     """Why a policy alone denies a request, whatever the cloud shows; None where the functions must decide.
 
     It is judged as one of the queue of the account that asks, where the policy gives it one, else of the shared queue.
     """
     now = compose.clock_for_functions().now()
     try:
-        decode(encode(asked), region=asked.region, now=now, names=policy.names)
+        decode(encode(wish), region=wish.region, now=now, names=policy.names)
     except LinkDenied as denied:
         return denied.denial
-    return hopeless(policy, asked, _queue(policy, asked), now)
+    return hopeless(policy, wish, _queue(policy, wish), now)
 
 
 class Deployment:
@@ -142,22 +142,26 @@ class Deployment:
         """The policy file that is in use."""
         return self._env.policy
 
-    def check(self, asked: Request) -> Denial | None:
+    def check(self, wish: Request) -> Denial | None:
         """Why the policy alone denies a request; None where the functions must decide."""
-        return check(asked, self._env.policy)
+        return check(wish, self._env.policy)
 
-    def post(self, asked: Request) -> None:
+    def post(self, wish: Request) -> None:
         """Put a request on the queue of the account that asks, or on the shared one. Raises LinkPeerError; a Transient one
         leaves open whether the queue has it: the same request may be posted again."""
-        name = _queue(self.policy, asked) or self._env.settings.queue
-        own = load_environment(reading=False)
-        queue.post(own.asking(name), self.policy.home, asked, name)
+        name = _queue(self.policy, wish) or self._env.settings.queue
+        home = load_environment(reading=False)
+        queue.post(home.asking(name), self.policy.home, wish, name)
 
-    def plan(self, *what: Request | str) -> PlanAnswer:
+    def plan(self, *questions: Request | str) -> PlanAnswer:
         """What the functions would do now with requests, or with instances of the home account (`i-…`), in this order:
         instances first. Changes nothing."""
-        requests = tuple(msgspec.json.decode(encode(one)) for one in what if isinstance(one, Request))
-        looks = tuple(PlannedLook(self._party(one, "what").id, "tags") for one in what if isinstance(one, str))
+        requests = tuple(
+            msgspec.json.decode(encode(question)) for question in questions if isinstance(question, Request)
+        )
+        looks = tuple(
+            PlannedLook(self._party(question, "what").id, "tags") for question in questions if isinstance(question, str)
+        )
         return planned(self._present(), Input(looks, requests)).answer()
 
     def links(self, *, of: str = "", ports: Sequence[str] = ()) -> Links:
@@ -185,9 +189,9 @@ class Deployment:
         return party(text, field, self.policy.home)
 
 
-def _queue(policy: Policy, asked: Request) -> str:
+def _queue(policy: Policy, wish: Request) -> str:
     """The queue of the account that asks; empty if it has none of its own."""
-    asker = policy.accounts.get(asked.link.source.account)
+    asker = policy.accounts.get(wish.link.source.account)
     return asker.queue if asker else ""
 
 

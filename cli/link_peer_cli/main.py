@@ -32,7 +32,7 @@ class CommandRow:
         file, _, function = place.partition(":")
         self.file = file or name.replace(" ", "_")
         self.function = function or name.rpartition(" ")[2]
-        self.examples = [f"link-peer {name} {one}".strip() for one in arguments]
+        self.examples = [f"link-peer {name} {argument}".strip() for argument in arguments]
 
 
 TABLE = {
@@ -98,10 +98,10 @@ class _Completing:
 
     def get_params(self, ctx: Any) -> list[Any]:
         """The parameters."""
-        found: list[Any] = super().get_params(ctx)  # type: ignore[misc]  # of the class that this comes before
-        for one in found:
-            one._runtime_param = Converting(one.type_descriptor.parameter_info, one.type_descriptor.annotation)
-        return completion.completing(ctx, found) if ctx.resilient_parsing else found
+        params: list[Any] = super().get_params(ctx)  # type: ignore[misc]  # of the class that this comes before
+        for param in params:
+            param._runtime_param = Converting(param.type_descriptor.parameter_info, param.type_descriptor.annotation)
+        return completion.completing(ctx, params) if ctx.resilient_parsing else params
 
 
 class _Called(_Completing, Command):
@@ -118,7 +118,7 @@ class _Listed(TyperCommand):
     @functools.cached_property
     def loaded(self) -> Any:
         """The command itself. Raises Ended where a signal stops the import."""
-        made = typer.Typer(add_completion=False, pretty_exceptions_enable=False, context_settings=HELP_OPTIONS)
+        command_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, context_settings=HELP_OPTIONS)
         late_parts.install()
         try:
             module = import_module(f"link_peer_cli.commands.{self._row.file}")
@@ -127,8 +127,8 @@ class _Listed(TyperCommand):
         epilog = "\n".join(["Examples:", *self._row.examples])
         function = getattr(module, self._row.function)
         filled = re.sub(r"(?<!\n)\n *(?=\S)", " ", function.__doc__)  # rich keeps the line breaks of later paragraphs
-        made.command(self.name, cls=_Called, epilog=epilog, help=filled)(function)
-        return typer.main.get_command(made)
+        command_app.command(self.name, cls=_Called, epilog=epilog, help=filled)(function)
+        return typer.main.get_command(command_app)
 
     def make_context(self, info_name: Any, args: Any, parent: Any = None, **extra: Any) -> Any:
         """The context of the command itself, which is then invoked. Where the shell asks for values that are known without it,
@@ -143,7 +143,9 @@ class _Listed(TyperCommand):
         """The values; or the options of the command itself."""
         values, args = ctx.obj
         if incomplete[:1] != "-":
-            return [CompletionItem(one) for one in completion.matching(values, "@" * (args[-1:] == ["@"]) + incomplete)]
+            return [
+                CompletionItem(value) for value in completion.matching(values, "@" * (args[-1:] == ["@"]) + incomplete)
+            ]
         context = self.loaded.make_context(self.name, args, ctx.parent, resilient_parsing=True)
         return list(context.command.shell_complete(context, incomplete))
 
@@ -151,8 +153,8 @@ class _Listed(TyperCommand):
 class Commands(_Completing, TyperGroup):
     """The commands of the table."""
 
-    def __init__(self, **given: Any) -> None:
-        super().__init__(**given)
+    def __init__(self, **attrs: Any) -> None:
+        super().__init__(**attrs)
         for section, rows in TABLE.items():
             for row in rows:
                 group, _, name = row.name.rpartition(" ")
@@ -163,15 +165,15 @@ class Commands(_Completing, TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """As typer, which suggests a command that is near. An option of this name is nearer."""
-        if not ctx.resilient_parsing and any(f"--{args[0]}" in one.opts for one in self.params):
+        if not ctx.resilient_parsing and any(f"--{args[0]}" in param.opts for param in self.params):
             ctx.fail(f"No such command '{args[0]}'. Did you mean '--{args[0]}'?")
         return super().resolve_command(ctx, args)
 
     def _group(self, name: str, section: str) -> TyperGroup:
         """The group of commands whose names begin with this word."""
         if name not in self.commands:
-            shown: dict[str, Any] = {"help": GROUPS[name], "rich_help_panel": section, "context_settings": HELP_OPTIONS}
-            self.add_command(TyperGroup(name=name, no_args_is_help=True, **shown))
+            attrs: dict[str, Any] = {"help": GROUPS[name], "rich_help_panel": section, "context_settings": HELP_OPTIONS}
+            self.add_command(TyperGroup(name=name, no_args_is_help=True, **attrs))
         return self.commands[name]  # type: ignore[return-value]
 
 
@@ -187,20 +189,20 @@ app = typer.Typer(
 )
 
 
-def _print_versions(ctx: typer.Context, wanted: bool) -> None:
+def _print_versions(ctx: typer.Context, is_requested: bool) -> None:
     """Those of link-peer, of Python and of the SDKs."""
-    if not wanted or ctx.resilient_parsing:
+    if not is_requested or ctx.resilient_parsing:
         return
     import platform  # they take longer to import than help to print
     from importlib.metadata import requires, version
 
-    needed = (re.split(r"[^\w-]", one)[0] for one in requires("link-peer") or [])
+    needed = (re.split(r"[^\w-]", requirement)[0] for requirement in requires("link-peer") or [])
     sdks = (name for name in needed if name.startswith(("alibabacloud", "aliyun")))
-    found = {name: version(name) for name in ("link-peer", *sdks)} | {"python": platform.python_version()}
+    versions = {name: version(name) for name in ("link-peer", *sdks)} | {"python": platform.python_version()}
     if ctx.params["as_json"]:
-        print_answer(found)
+        print_answer(versions)
     else:
-        print("\n".join(f"{name} {number}" for name, number in found.items()))
+        print("\n".join(f"{name} {number}" for name, number in versions.items()))
     raise typer.Exit
 
 
@@ -239,10 +241,10 @@ def all_commands() -> Iterator[tuple[str, Any]]:
     """Every command by its full name, with its parameters and its help; imports all of them. For the reference, and for tests."""
     group: Any = typer.main.get_command(app)
     for row in (row for rows in TABLE.values() for row in rows):
-        one = group
+        command = group
         for word in row.name.split():
-            one = one.commands[word]
-        yield row.name, one.loaded
+            command = command.commands[word]
+        yield row.name, command.loaded
 
 
 def main(args: list[str] | None = None) -> NoReturn:

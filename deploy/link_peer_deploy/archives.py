@@ -65,14 +65,14 @@ def pins(requirements: str, runtime: str) -> list[Pin]:
     pip evaluates markers for the Python it runs on, even when it installs for another.
     """
     environment = {"python_version": runtime.removeprefix("python"), "sys_platform": "linux"}
-    found = []
+    applicable_pins = []
     for line in requirements.replace("\\\n", " ").splitlines():
         pinned, *digests = line.partition("#")[0].strip().split("--hash=sha256:")
         if pinned and not pinned.startswith("-"):
             read = Requirement(pinned.strip())
             if read.marker is None or read.marker.evaluate(environment):
-                found.append(Pin(f"{read.name}{read.specifier}", tuple(digest.strip() for digest in digests)))
-    return found
+                applicable_pins.append(Pin(f"{read.name}{read.specifier}", tuple(digest.strip() for digest in digests)))
+    return applicable_pins
 
 
 def install(package: Path, runtime: str) -> dict[str, str]:
@@ -81,14 +81,14 @@ def install(package: Path, runtime: str) -> dict[str, str]:
     Returns the SHA-256 of the archive that was fetched for each distribution, by the distribution's canonical name. Raises
     PackageError; also for an archive that has none of the hashes that requirements.txt gives for it.
     """
-    wanted = pins((ROOT / "requirements.txt").read_text(encoding="utf-8"), runtime)
-    sources = [pin for pin in wanted if pin.name in SOURCE_ONLY]
+    all_pins = pins((ROOT / "requirements.txt").read_text(encoding="utf-8"), runtime)
+    sources = [pin for pin in all_pins if pin.name in SOURCE_ONLY]
     target = ["--only-binary", ":all:", "--implementation", "cp", "--python-version", runtime.removeprefix("python")]
     for platform in PLATFORMS:
         target += ["--platform", platform]
     with tempfile.TemporaryDirectory() as folder:
         fetched, built, builder = (Path(folder, name) for name in ("fetched", "built", "builder"))
-        listed = _listed(Path(folder, "wheels.txt"), (pin for pin in wanted if pin.name not in SOURCE_ONLY))
+        listed = _listed(Path(folder, "wheels.txt"), (pin for pin in all_pins if pin.name not in SOURCE_ONLY))
         _pip("download", *HASHED, *target, "--dest", str(fetched), "--requirement", listed)
         if sources:
             build_with = str(ROOT / "requirements-build.txt")
@@ -117,16 +117,16 @@ def _pip(*arguments: str, path: str = "") -> None:
     version that is gone, a full disk."""
     command = [sys.executable, *RUN, "pip", "--quiet", "--disable-pip-version-check", *arguments]
     env = {**os.environ, "PYTHONPATH": path} if path else None
-    done = subprocess.run(command, check=False, capture_output=True, encoding="utf-8", errors="replace", env=env)
-    if done.returncode:
-        if NO_SPACE in done.stderr:
+    process = subprocess.run(command, check=False, capture_output=True, encoding="utf-8", errors="replace", env=env)
+    if process.returncode:
+        if NO_SPACE in process.stderr:
             raise PackageError(f"pip could not install the SDKs: {NO_SPACE}")
-        if replaced := _REPLACED.search(done.stderr):
+        if replaced := _REPLACED.search(process.stderr):
             raise PackageError(
                 f"the package index gave a file for {replaced[1]} that has none of the hashes of requirements.txt:"
                 " it is not the one that was tested"
             )
-        lines = [line for line in done.stderr.splitlines() if line.strip()] or ["it says nothing"]
-        named = [line for line in lines if line.startswith("ERROR: ") and line != "ERROR: Exception:"]
-        problem = (named or lines)[-1].removeprefix("ERROR: ")
+        lines = [line for line in process.stderr.splitlines() if line.strip()] or ["it says nothing"]
+        error_lines = [line for line in lines if line.startswith("ERROR: ") and line != "ERROR: Exception:"]
+        problem = (error_lines or lines)[-1].removeprefix("ERROR: ")
         raise PackageError(f"pip could not fetch the SDKs (is its package index reached?): {problem.strip()}")

@@ -23,13 +23,13 @@ _BLOCK = re.compile(b"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----\n?
 def write(file: Path, folder: Path) -> None:
     """Write each certificate of a file into a new folder. The same file gives the same names and bytes."""
     folder.mkdir()
-    taken: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CryptographyDeprecationWarning)  # of old certificates, which are as they are
         for block in _BLOCK.findall(file.read_bytes()):
             name = subject_hash(x509.load_pem_x509_certificate(block).subject)
-            (folder / f"{name}.{taken[name]}").write_bytes(block)
-            taken[name] += 1
+            (folder / f"{name}.{counts[name]}").write_bytes(block)
+            counts[name] += 1
 
 
 def subject_hash(name: x509.Name) -> str:
@@ -41,9 +41,9 @@ def subject_hash(name: x509.Name) -> str:
     return hashlib.sha1(inner, usedforsecurity=False).digest()[3::-1].hex()
 
 
-def _canonical(one: x509.NameAttribute[Any]) -> x509.NameAttribute[Any]:
-    if not isinstance(one.value, str):
-        return one
-    text = re.sub(r"[ \t\n\v\f\r]+", " ", one.value).strip(" ")
-    text = re.sub("[A-Z]+", lambda found: found[0].lower(), text)
-    return x509.NameAttribute(one.oid, text, _type=_ASN1Type.UTF8String, _validate=False)
+def _canonical(attribute: x509.NameAttribute[Any]) -> x509.NameAttribute[Any]:
+    if not isinstance(attribute.value, str):
+        return attribute
+    text = re.sub(r"[ \t\n\v\f\r]+", " ", attribute.value).strip(" ")
+    text = re.sub("[A-Z]+", lambda match: match[0].lower(), text)
+    return x509.NameAttribute(attribute.oid, text, _type=_ASN1Type.UTF8String, _validate=False)

@@ -22,15 +22,15 @@ def materials(package: Path, digests: Mapping[str, str], digest: str) -> dict[st
 
     The same package has the same bill: it has neither a time nor a random serial number, which CycloneDX lets be absent.
     """
-    own = _component("link-peer", version("link-peer"), digest, ComponentType.APPLICATION)
+    product = _component("link-peer", version("link-peer"), digest, ComponentType.APPLICATION)
     parts = [
-        _component(name, found.version, digests[name])
-        for found in distributions(path=[str(package)])
-        if (name := canonicalize_name(found.metadata["Name"]))
+        _component(name, distribution.version, digests[name])
+        for distribution in distributions(path=[str(package)])
+        if (name := canonicalize_name(distribution.metadata["Name"]))
     ]
     bom = Bom(components=parts)
-    bom.metadata.component = own
-    bom.register_dependency(own, parts)
+    bom.metadata.component = product
+    bom.register_dependency(product, parts)
     bill: dict[str, Any] = json.loads(JsonV1Dot6(bom).output_as_string())
     del bill["serialNumber"], bill["metadata"]["timestamp"]
     return bill

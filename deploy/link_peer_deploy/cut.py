@@ -63,8 +63,8 @@ def cut(package: Path) -> None:
     inherited: set[str] = set()
     for name, (client, callers) in CLIENTS.items():
         path = package / name
-        wanted = inherited.union(*(_names(ours / caller) for caller in callers))
-        text, called = client_with(wanted, path.read_text(encoding="utf-8"), client, path.parent)
+        method_names = inherited.union(*(_names(ours / caller) for caller in callers))
+        text, called = client_with(method_names, path.read_text(encoding="utf-8"), client, path.parent)
         path.write_text(text, encoding="utf-8")
         inherited |= called
     _cut_models(package)
@@ -82,7 +82,7 @@ def swap(package: Path) -> None:
         (package / name).write_text(f"{text.replace(old, new)}\n{_NOTE}", encoding="utf-8")
 
 
-def client_with(wanted: set[str], source: str, client: str, folder: Path) -> tuple[str, set[str]]:
+def client_with(method_names: set[str], source: str, client: str, folder: Path) -> tuple[str, set[str]]:
     """The source of a module with only those methods of a class that are wanted or called by another one that is kept, and
     what these use of `self`. `folder` holds the modules that it imports everything from."""
     tree = ast.parse(source)
@@ -91,17 +91,17 @@ def client_with(wanted: set[str], source: str, client: str, folder: Path) -> tup
     for node in body:
         if isinstance(node, _FUNCTION):
             methods.setdefault(node.name, []).append(node)
-    kept: set[str] = set()
+    reachable_names: set[str] = set()
     called: set[str] = set()
-    pending = {name for name in methods if name in wanted or name.startswith("__")}
+    pending = {name for name in methods if name in method_names or name.startswith("__")}
     while pending:
-        kept |= pending
-        called |= {name for one in pending for method in methods[one] for name in _of_self(method)}
-        pending = called & methods.keys() - kept
-    gone = [node for name in methods.keys() - kept for node in methods[name]]
-    body[:] = [node for node in body if node not in gone]
+        reachable_names |= pending
+        called |= {name for method_name in pending for method in methods[method_name] for name in _of_self(method)}
+        pending = called & methods.keys() - reachable_names
+    removed_nodes = [node for name in methods.keys() - reachable_names for node in methods[name]]
+    body[:] = [node for node in body if node not in removed_nodes]
     used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-    named = {name for node in tree.body if isinstance(node, _IMPORT) for name in _imported(node)}
+    imported_names = {name for node in tree.body if isinstance(node, _IMPORT) for name in _imported(node)}
 
     def unused(node: ast.stmt) -> bool:
         if isinstance(node, ast.If):
@@ -110,11 +110,11 @@ def client_with(wanted: set[str], source: str, client: str, folder: Path) -> tup
             return False
         bound = _imported(node)
         if "*" in bound:
-            own, others = _names_of(folder, f"{node.module}.py")  # type: ignore[union-attr]
-            bound = own | others - named
+            defined_names, reexported_names = _names_of(folder, f"{node.module}.py")  # type: ignore[union-attr]
+            bound = defined_names | reexported_names - imported_names
         return used.isdisjoint(bound)
 
-    return _without([*gone, *filter(unused, tree.body)], source), called
+    return _without([*removed_nodes, *filter(unused, tree.body)], source), called
 
 
 def _names(file: Path) -> set[str]:
@@ -135,24 +135,24 @@ def _imported(node: ast.Import | ast.ImportFrom) -> set[str]:
 
 def _names_of(folder: Path, file: str) -> tuple[set[str], set[str]]:
     """The names that a module gives to what it defines, and those that it imports."""
-    own: set[str] = set()
-    others: set[str] = set()
+    defined_names: set[str] = set()
+    imported_names: set[str] = set()
     for node in ast.parse((folder / file).read_text(encoding="utf-8")).body:
         if isinstance(node, ast.ImportFrom) and node.names[0].name == "*":
-            others = others.union(*_names_of(folder, f"{node.module}.py"))
+            imported_names = imported_names.union(*_names_of(folder, f"{node.module}.py"))
         elif isinstance(node, _IMPORT):
-            others |= _imported(node)
+            imported_names |= _imported(node)
         elif isinstance(node, (*_FUNCTION, ast.ClassDef)):
-            own.add(node.name)
+            defined_names.add(node.name)
         else:
-            own |= {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)}
-    return own, others
+            defined_names |= {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)}
+    return defined_names, imported_names
 
 
 def _without(nodes: Iterable[ast.stmt], source: str) -> str:
     lines = source.splitlines(keepends=True)
     for node in nodes:
-        first = min([node.lineno, *(one.lineno for one in getattr(node, "decorator_list", []))])
+        first = min([node.lineno, *(decorator.lineno for decorator in getattr(node, "decorator_list", []))])
         lines[first - 1 : node.end_lineno] = ["\n"] * ((node.end_lineno or 0) - first + 1)
     return "".join([*lines, "\n", _NOTE])
 
@@ -163,11 +163,11 @@ def _cut_models(package: Path) -> None:
     index = folder / "__init__.py"
     lines = index.read_text(encoding="utf-8")
     homes = {name: folder / f"{home}.py" for home, name in _LINE.findall(lines)}
-    pending, kept = [folder.parent / "client.py"], {index}
+    pending, needed_paths = [folder.parent / "client.py"], {index}
     while pending:
-        named = {homes[name] for name in _MODEL.findall(pending.pop().read_text(encoding="utf-8"))} - kept
-        pending += named
-        kept |= named
-    for path in {*folder.glob("*.py")} - kept:
+        new_paths = {homes[name] for name in _MODEL.findall(pending.pop().read_text(encoding="utf-8"))} - needed_paths
+        pending += new_paths
+        needed_paths |= new_paths
+    for path in {*folder.glob("*.py")} - needed_paths:
         path.unlink()
-    index.write_text(_LINE.sub(lambda line: line[0] if homes[line[2]] in kept else "", lines), encoding="utf-8")
+    index.write_text(_LINE.sub(lambda line: line[0] if homes[line[2]] in needed_paths else "", lines), encoding="utf-8")

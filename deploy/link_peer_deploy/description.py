@@ -183,8 +183,10 @@ def describe_peer(
     that may assume the last, by which people close there: None for home's operators, and without any there is no such role.
     `sets` are the keys of the policy's sets."""
     values = {**_values(names, deployment, tag_prefix), "PEER_ACCOUNT": account, "EXTERNAL_ID": external_id}
-    named = operator_arns(names) if closers is None else closers
-    return [_role(files, values, closers=named, sets=sets) for files in peer_roles(role, closer=bool(named))]
+    closer_arns = operator_arns(names) if closers is None else closers
+    return [
+        _role(files, values, closers=closer_arns, sets=sets) for files in peer_roles(role, closer=bool(closer_arns))
+    ]
 
 
 def with_flow_log(roles: Sequence[Role], account: str, flowlog: str) -> list[Role]:
@@ -198,7 +200,10 @@ def with_flow_log(roles: Sequence[Role], account: str, flowlog: str) -> list[Rol
             else documents
         )
 
-    return [replace(role, policies={name: policy(name, one) for name, one in role.policies.items()}) for role in roles]
+    return [
+        replace(role, policies={name: policy(name, documents) for name, documents in role.policies.items()})
+        for role in roles
+    ]
 
 
 def _values(names: Names, deployment: str, tag_prefix: str) -> dict[str, str]:

@@ -58,12 +58,12 @@ def peer_roles(name: str, *, closer: bool = True) -> tuple[RoleFiles, ...]:
     """The roles in any other account: that of the policy file, for functions and operators, the reader's, and the closer's,
     which the account's owner may leave out."""
     reader, last = f"{name}{READER}", f"{name}{CLOSER}"
-    found = (
+    roles = (
         RoleFiles(name, "ram-peer-role-trust.json", {name: "ram-peer-role.json"}),
         RoleFiles(reader, "ram-peer-reader-trust.json", {reader: "ram-peer-reader.json"}),
         RoleFiles(last, "ram-peer-closer-trust.json", {last: "ram-peer-closer.json"}),
     )
-    return found if closer else found[:2]
+    return roles if closer else roles[:2]
 
 
 def operator_arns(names: Names) -> list[str]:
@@ -80,8 +80,8 @@ def operator_trust(principals: Iterable[str]) -> dict[str, Any]:
 
 def principals(trust: Mapping[str, Any]) -> list[str]:
     """The single users and roles that a trust policy names."""
-    named = [one.get("Principal", {}).get("RAM", []) for one in trust["Statement"]]
-    listed = {arn for given in named for arn in ([given] if isinstance(given, str) else given)}
+    principal_values = [statement.get("Principal", {}).get("RAM", []) for statement in trust["Statement"]]
+    listed = {arn for value in principal_values for arn in ([value] if isinstance(value, str) else value)}
     return sorted(arn for arn in listed if re.fullmatch(PRINCIPAL, arn))
 
 
@@ -129,7 +129,8 @@ def render(
     }
     document = _stated(_filled(json.loads((ROOT / "deploy" / name).read_text(encoding="utf-8")), values, lists))
     if any(
-        one["Effect"] == "Deny" and one["Action"] == TAGGING and "Condition" in one for one in document["Statement"]
+        statement["Effect"] == "Deny" and statement["Action"] == TAGGING and "Condition" in statement
+        for statement in document["Statement"]
     ):
         document["Statement"] += set_denials(sets)
     return document
@@ -145,32 +146,36 @@ def split(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     in the next document; attached to one role, both allow the same."""
     parts: list[list[Any]] = [[]]
     for statement in document["Statement"]:
-        rest = statement["Resource"]
-        while rest:
+        resources = statement["Resource"]
+        while resources:
 
-            def size(count: int, statement: Any = statement, rest: Any = rest) -> int:
-                return len(compact({**document, "Statement": [*parts[-1], {**statement, "Resource": rest[:count]}]}))
+            def size(count: int, statement: Any = statement, resources: Any = resources) -> int:
+                return len(
+                    compact({**document, "Statement": [*parts[-1], {**statement, "Resource": resources[:count]}]})
+                )
 
-            fitting = bisect_right(range(1, len(rest) + 1), MAX_POLICY, key=size)
+            fitting = bisect_right(range(1, len(resources) + 1), MAX_POLICY, key=size)
             if not fitting and parts[-1]:
                 parts.append([])
                 continue
-            taken = fitting or 1
-            parts[-1].append({**statement, "Resource": rest[:taken]})
-            rest = rest[taken:]
+            part_size = fitting or 1
+            parts[-1].append({**statement, "Resource": resources[:part_size]})
+            resources = resources[part_size:]
     return [{**document, "Statement": part} for part in parts]
 
 
 def _operating(principals: Iterable[str]) -> dict[str, list[str]]:
-    found = sorted(set(principals))
-    users = [arn for arn in found if ":user/" in arn]
-    return {"${OPERATOR_USERS}": users, "${OPERATOR_ROLES}": [arn for arn in found if arn not in users]}
+    arns = sorted(set(principals))
+    users = [arn for arn in arns if ":user/" in arn]
+    return {"${OPERATOR_USERS}": users, "${OPERATOR_ROLES}": [arn for arn in arns if arn not in users]}
 
 
 def _stated(document: dict[str, Any]) -> dict[str, Any]:
     """A document without the statements that name no resource or no principal."""
     stated = [
-        one for one in document["Statement"] if [] not in (one.get("Resource"), one.get("Principal", {}).get("RAM"))
+        statement
+        for statement in document["Statement"]
+        if [] not in (statement.get("Resource"), statement.get("Principal", {}).get("RAM"))
     ]
     return {**document, "Statement": stated}
 
@@ -179,8 +184,8 @@ def _filled(part: Any, values: Mapping[str, str], lists: Mapping[str, list[str]]
     if isinstance(part, dict):
         return {Template(key).substitute(values): _filled(value, values, lists) for key, value in part.items()}
     if isinstance(part, list):
-        found: list[Any] = []
+        items: list[Any] = []
         for item in part:
-            found += lists[item] if isinstance(item, str) and item in lists else [_filled(item, values, lists)]
-        return found
+            items += lists[item] if isinstance(item, str) and item in lists else [_filled(item, values, lists)]
+        return items
     return Template(part).substitute(values) if isinstance(part, str) else part

@@ -134,10 +134,10 @@ def request_triggers(queues: Iterable[str]) -> list[dict[str, Any]]:
     """
     text = (ROOT / "deploy" / "request-trigger.yaml").read_text(encoding="utf-8")
     triggers: list[dict[str, Any]] = [yaml.decode(text)]
-    own = sorted(queues)
-    if len(own) > OWN_TRIGGERS:
+    queue_names = sorted(queues)
+    if len(queue_names) > OWN_TRIGGERS:
         return [OWN_QUEUES, *triggers]
-    for queue in own:
+    for queue in queue_names:
         trigger = yaml.decode(text)
         trigger["triggerName"] += f"-{queue}"
         trigger["triggerConfig"]["eventSourceConfig"]["eventSourceParameters"]["sourceMNSParameters"]["QueueName"] = (

@@ -239,7 +239,7 @@ def compile_modules(package: Path, python: str) -> None:
     library = package / "link_peer"
     shutil.copyfile(bundle.__file__, library / "__init__.py")
     files = ["-s", str(package), "-p", "/code"]  # /code is what tracebacks show
-    done = subprocess.run(
+    process = subprocess.run(
         [python, *RUN, "compileall", "-q", "--invalidation-mode", "unchecked-hash", *files, package],
         check=False,
         capture_output=True,
@@ -247,8 +247,10 @@ def compile_modules(package: Path, python: str) -> None:
         errors="replace",
         env={**os.environ, "PYTHONHASHSEED": "0"},  # it decides the order of the constants in sets
     )
-    if done.returncode:
-        problem = NO_SPACE if NO_SPACE in done.stdout else (done.stdout + done.stderr).strip().rpartition("\n")[2]
+    if process.returncode:
+        problem = (
+            NO_SPACE if NO_SPACE in process.stdout else (process.stdout + process.stderr).strip().rpartition("\n")[2]
+        )
         raise PackageError(f"{python} cannot compile the modules: {problem}")
     bundle.write(package)
 
@@ -274,9 +276,9 @@ def check_imports(package: Path, python: str) -> None:
 def pack(package: Path) -> Path:
     """Write the package as a zip: files in order, all with the same time and mode."""
     archive = package.with_suffix(".zip")
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as made:
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as zip_file:
         for path in sorted(path for path in package.rglob("*") if path.is_file()):
             entry = zipfile.ZipInfo(str(path.relative_to(package)), EPOCH)
             entry.external_attr = 0o100644 << 16
-            made.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED, 9)
+            zip_file.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED, 9)
     return archive

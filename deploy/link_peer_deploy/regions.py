@@ -57,9 +57,9 @@ def misspelt(region: str) -> str:
     if region in REGIONS or _is_new(region):
         return ""
     near = difflib.get_close_matches(region, sorted(REGIONS), n=1)
-    meant = f": did you mean {near[0]}?" if near else ", such as cn-hangzhou."
+    suggestion = f": did you mean {near[0]}?" if near else ", such as cn-hangzhou."
     newer = f" If it is a newer one: export {NEW}={region}" if _FORM.fullmatch(region) else ""
-    return f"{region!a} is not a region that this version knows{meant}{newer}"
+    return f"{region!a} is not a region that this version knows{suggestion}{newer}"
 
 
 def _is_new(region: str) -> bool:

@@ -27,14 +27,14 @@ def find(runtime: str) -> str:
     what uv installed. Raises NotFound; also for a RUNTIME_PYTHON of another version.
     """
     version = runtime.removeprefix("python")
-    if given := os.environ.get("RUNTIME_PYTHON"):
-        given = shutil.which(given) or given
-        found = _version(given)
-        if not found:
-            raise NotFound(f"there is no {given} here")
-        if not found.startswith(f"Python {version}."):
-            raise NotFound(f"{given} is {found}, and the functions run on {runtime}")
-        return given
+    if override := os.environ.get("RUNTIME_PYTHON"):
+        override = shutil.which(override) or override
+        actual_version = _version(override)
+        if not actual_version:
+            raise NotFound(f"there is no {override} here")
+        if not actual_version.startswith(f"Python {version}."):
+            raise NotFound(f"{override} is {actual_version}, and the functions run on {runtime}")
+        return override
     for python in _candidates(runtime, version):
         if _version(python).startswith(f"Python {version}."):
             return python
@@ -48,9 +48,9 @@ def _candidates(runtime: str, version: str) -> Iterator[str]:
     for folder in sorted(installed, key=lambda path: int(path.name.rpartition(".")[2]), reverse=True):
         yield str(folder / "bin" / runtime)
     if uv := shutil.which("uv"):
-        done = subprocess.run([uv, "python", "find", "--no-project", version], capture_output=True, check=False)
-        if done.returncode == 0:
-            yield os.fsdecode(done.stdout.strip())
+        process = subprocess.run([uv, "python", "find", "--no-project", version], capture_output=True, check=False)
+        if process.returncode == 0:
+            yield os.fsdecode(process.stdout.strip())
 
 
 def _version(python: str) -> str:

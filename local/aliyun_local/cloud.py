@@ -68,7 +68,7 @@ class RestWire(Protocol):
     def access(self, request: Request, region: str, account: str, /) -> Access | None:
         """What a caller of the account asks RAM for; None for what is no operation."""
 
-    def refused(self, asked: Access, /) -> ApiError:
+    def refused(self, denied: Access, /) -> ApiError:
         """The refusal of what RAM does not allow."""
 
 
@@ -158,10 +158,10 @@ class LocalCloud:
             raise ValueError(f"{region} is not a region of Alibaba Cloud")
         with self.shared.lock:
             if region not in self.shared.regions:
-                made = LocalCloud(region=region, shared=self.shared)
-                self.shared.listen(made)
+                cloud = LocalCloud(region=region, shared=self.shared)
+                self.shared.listen(cloud)
                 if self.triggers.started:
-                    made.triggers.start()
+                    cloud.triggers.start()
             return self.shared.regions[region]
 
     def _publish(self, account: str, event: dict[str, Any]) -> None:
@@ -215,9 +215,9 @@ class LocalCloud:
         if call.service == "ecs" and places.elsewhere(call.host, call.sent.get("RegionId", "")):
             raise ApiError("InvalidOperation.NotSupportedEndpoint", 404)
         if call.service == "eventbridge":
-            asked = eventbridge_wire.called(call.action, call.params, self.region, caller.account)
-            if not self.identity.permitted(caller, asked):
-                raise eventbridge_wire.refused(asked)
+            access = eventbridge_wire.called(call.action, call.params, self.region, caller.account)
+            if not self.identity.permitted(caller, access):
+                raise eventbridge_wire.refused(access)
         denied = _DENIED.get(call.service, "")
         if denied and not self.identity.permitted(caller, Access(f"{call.service}:{call.action}")):
             raise ApiError(denied, 403)
@@ -236,9 +236,9 @@ class LocalCloud:
             real = real_api.asked(service, request.method, request.path) if counted.action == "Unknown" else ""
             if real and real not in coverage.OFFERED[service]:
                 raise real_api.not_offered(service, real)
-            asked = wire.access(request, self.region, caller.account)
-            if asked is not None and not self.identity.permitted(caller, asked):
-                raise wire.refused(asked)
+            access = wire.access(request, self.region, caller.account)
+            if access is not None and not self.identity.permitted(caller, access):
+                raise wire.refused(access)
             return wire.handle(backend, caller, request)
 
         return self.faults.around(counted, _safely(run, wire.error), wire.error)

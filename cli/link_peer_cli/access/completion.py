@@ -27,15 +27,15 @@ def _of_policy(*, parties: bool = True, accounts: bool = True) -> list[str]:
 
     with contextlib.suppress(LinkPeerError, OSError):
         if policy := policy_in_use():
-            named = [account.name for account in policy.accounts.values()] if accounts else []
-            return [*(policy.names if parties else ()), *named]
+            account_names = [account.name for account in policy.accounts.values()] if accounts else []
+            return [*(policy.names if parties else ()), *account_names]
     return []
 
 
 def _profiles() -> list[str]:
     """The profiles of the `aliyun` CLI."""
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
-        return [str(one["name"]) for one in json.loads(keys.cli_file().read_text(encoding="utf-8"))["profiles"]]
+        return [str(profile["name"]) for profile in json.loads(keys.cli_file().read_text(encoding="utf-8"))["profiles"]]
     return []
 
 
@@ -59,27 +59,31 @@ VALUES: dict[str, Callable[[], Iterable[str]]] = {
 
 def due(command: str, words: list[str]) -> Callable[[], Iterable[str]] | None:
     """The values that may come after these words of a command, where that can be told without its parameters."""
-    words = [one for one in words if one != "="]  # bash parts words at = and @
+    words = [word for word in words if word != "="]  # bash parts words at = and @
     last = ["", *(words[:-2] if words[-1:] == ["@"] else words)][-1]
     return VALUES.get(command) if last[:1] != "-" else VALUES.get(f"{command} {last}") or VALUES.get(last)
 
 
 def completing(context: Any, params: Iterable[Any]) -> list[Any]:
     """The parameters of a command as they are completed: with values, and without what converts those, which is slow to import."""
-    made = [copy.copy(one) for one in params]
-    for one in made:
-        one.process_value = lambda _context, value: value
-        one.help = textwrap.shorten(one.help or "", SHOWN, placeholder=" …")
-        listed = re.fullmatch(r"[a-z-]+(\|[a-z-]+)+", one.metavar or "")
-        values = listed[0].split("|").copy if listed else due(context.info_name, one.opts[:1])
+    copies = [copy.copy(param) for param in params]
+    for completed_param in copies:
+        completed_param.process_value = lambda _context, value: value
+        completed_param.help = textwrap.shorten(completed_param.help or "", SHOWN, placeholder=" …")
+        listed = re.fullmatch(r"[a-z-]+(\|[a-z-]+)+", completed_param.metavar or "")
+        values = listed[0].split("|").copy if listed else due(context.info_name, completed_param.opts[:1])
         if values:
-            one._custom_shell_complete = partial(matching, values)  # what typer makes of `autocompletion`
-    return made
+            completed_param._custom_shell_complete = partial(matching, values)  # what typer makes of `autocompletion`
+    return copies
 
 
-def matching(values: Callable[[], Iterable[str]], *asked: Any) -> list[str]:
+def matching(values: Callable[[], Iterable[str]], *args: Any) -> list[str]:
     """Those that begin with what was typed, which is the last that the shell asked with."""
-    typed, found = asked[-1].removeprefix("="), [*values()]
+    typed, candidates = args[-1].removeprefix("="), [*values()]
     if values in (_of_policy, _parties) and "@" in typed:  # sg-…@<account>
-        found += [f"{typed.rpartition('@')[0]}@{name}" for name in _accounts()]
-    return [one for one in dict.fromkeys(found) if one.startswith(typed) and _PLAIN.fullmatch(one)]
+        candidates += [f"{typed.rpartition('@')[0]}@{name}" for name in _accounts()]
+    return [
+        candidate
+        for candidate in dict.fromkeys(candidates)
+        if candidate.startswith(typed) and _PLAIN.fullmatch(candidate)
+    ]

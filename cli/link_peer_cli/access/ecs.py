@@ -54,8 +54,8 @@ class PersonalEcs:
 
     def tag(self, kind: str, resource: str, **tags: str) -> None:
         """Set tags. `kind` is `instance` or `securitygroup`; `_` in a tag's name stands for `-`."""
-        given = [self.models.TagResourcesRequestTag(key=k.replace("_", "-"), value=v) for k, v in tags.items()]
-        self.ask("tag_resources", resource_type=kind, resource_id=[resource], tag=given)
+        request_tags = [self.models.TagResourcesRequestTag(key=k.replace("_", "-"), value=v) for k, v in tags.items()]
+        self.ask("tag_resources", resource_type=kind, resource_id=[resource], tag=request_tags)
 
     def untag(self, kind: str, resource: str, *keys: str) -> None:
         """Remove tags by their exact names."""
@@ -68,14 +68,14 @@ class PersonalEcs:
 
     def address(self, instance: str) -> str:
         """Return an instance's private IP; empty if it has none or DescribeInstances omits it."""
-        found = self.instance(instance)
-        addresses = found.vpc_attributes.private_ip_address.ip_address if found else []
+        details = self.instance(instance)
+        addresses = details.vpc_attributes.private_ip_address.ip_address if details else []
         return str(addresses[0]) if addresses else ""
 
     def running(self, instance: str) -> bool:
         """Return whether the instance's status is Running."""
-        found = self.instance(instance)
-        return found is not None and found.status == "Running"
+        details = self.instance(instance)
+        return details is not None and details.status == "Running"
 
     def execute(self, instance: str, command: str) -> tuple[int | None, str]:
         """Run a shell command on an instance through Cloud Assistant.
@@ -87,14 +87,14 @@ class PersonalEcs:
 
     def start(self, instance: str, command: str) -> str:
         """Ask Cloud Assistant to run a shell command on an instance; returns the id to ask for its result."""
-        asked = self.ask(
+        invocation = self.ask(
             "run_command",
             type="RunShellScript",
             command_content=command,
             instance_id=[instance],
             timeout=COMMAND_SECONDS,
         )
-        return str(asked.invoke_id)
+        return str(invocation.invoke_id)
 
     def result(self, invoke_id: str) -> Ran:
         """Wait until a command has ended."""

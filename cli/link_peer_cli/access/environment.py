@@ -39,8 +39,8 @@ def not_listening(env: Mapping[str, str]) -> str:
     """Which setting points to this machine, where nothing listens, and what to do; empty if there is none. A local cloud has
     ended, and its variables are still exported: every call would be repeated for a while first."""
     for name in forms.ENDPOINTS:
-        given = env.get(name, "")
-        url = urlsplit(given if "://" in given else f"https://{given}")
+        endpoint = env.get(name, "")
+        url = urlsplit(endpoint if "://" in endpoint else f"https://{endpoint}")
         host, port = url.hostname or "", url.port or (80 if url.scheme == "http" else 443)
         if not _is_here(host):
             continue
@@ -48,7 +48,7 @@ def not_listening(env: Mapping[str, str]) -> str:
             socket.create_connection((host, port), TIMEOUT).close()
         except OSError:
             return (
-                f"{name} points to {given}, where nothing listens: unset it and the other variables that `link-peer local` "
+                f"{name} points to {endpoint}, where nothing listens: unset it and the other variables that `link-peer local` "
                 "printed, or open a new terminal, or start a local cloud there"
             )
     return ""
@@ -105,10 +105,12 @@ class Environment(msgspec.Struct, frozen=True):
         proves = queue in self.policy.bound_queues
         return msgspec.structs.replace(self.settings, credentials=self.own()) if proves else self.settings
 
-    def accounts(self, name: str, retry: Retry, own: Mapping[str, AccountKeys] | None = None) -> PersonsAccounts:
+    def accounts(
+        self, name: str, retry: Retry, person_keys: Mapping[str, AccountKeys] | None = None
+    ) -> PersonsAccounts:
         """The accounts of the policy. Sessions of roles get this `name`; `own` are the person's keys of accounts, by uid."""
         parts = (self.settings, self.policy, self.clock, retry, name, self.keys)
-        return PersonsAccounts(*parts, reading=self.reading, own=own)
+        return PersonsAccounts(*parts, reading=self.reading, person_keys=person_keys)
 
 
 class NoticeClock:
@@ -160,7 +162,7 @@ def load_own(*, without_keys: bool = False) -> Environment:
     If `without_keys`, missing keys are no error: `settings.credentials` are then empty. Raises LinkPeerError that names
     everything that is missing.
     """
-    settings, policy, own = settings_in_use(without_keys=without_keys)
+    settings, policy, key_provider = settings_in_use(without_keys=without_keys)
     names = names_in_use(policy.home)
     looked.FACTS["home"] = policy.home
     looked.note_accounts({uid: account.name for uid, account in policy.accounts.items()})
@@ -173,7 +175,7 @@ def load_own(*, without_keys: bool = False) -> Environment:
     )
     clock = NoticeClock(compose.clock_for_functions())
     try:
-        own_keys = _identified(settings, own, clock)
+        own_keys = _identified(settings, key_provider, clock)
     except LinkPeerError as error:
         if not without_keys:
             raise
@@ -182,11 +184,11 @@ def load_own(*, without_keys: bool = False) -> Environment:
     return Environment(settings, policy, clock, instant.now(), names, own_keys, own_keys, reading=False)
 
 
-def _identified(settings: Settings, own: Callable[[], Credentials], clock: Clock) -> AccountKeys:
+def _identified(settings: Settings, key_provider: Callable[[], Credentials], clock: Clock) -> AccountKeys:
     """The person's own keys, with their account. Raises LinkPeerError where STS does not say it."""
     if settings.credentials == NO_KEYS:
         return NOBODY
-    return Retry(clock, clock.now() + PATIENCE_SECONDS)(lambda: identified(settings, own))
+    return Retry(clock, clock.now() + PATIENCE_SECONDS)(lambda: identified(settings, key_provider))
 
 
 def policy_in_use() -> Policy | None:
@@ -225,17 +227,17 @@ def _in_use(load: Callable[[str], T], *, without_keys: bool = False) -> tuple[Se
         policy = load(path)
     except OSError as error:
         missing.append(remedies.ours("no-policy", policy=f"{path} cannot be read ({error.strerror})"))
-    own: Callable[[], Credentials] = lambda: NO_KEYS  # noqa: E731
+    key_provider: Callable[[], Credentials] = lambda: NO_KEYS  # noqa: E731
     try:
-        own = keys.own_keys(env, keys.CHOSEN["profile"])
+        key_provider = keys.own_keys(env, keys.CHOSEN["profile"])
     except LinkPeerError as error:
         if not without_keys:
             missing.append(str(error))
     if missing:
         raise LinkPeerError("\n".join(missing))
-    mine = own()
+    mine = key_provider()
     env["ALIBABA_CLOUD_ACCESS_KEY_ID"], env["ALIBABA_CLOUD_ACCESS_KEY_SECRET"] = "-", "-"  # those of `mine` are put in
-    return msgspec.structs.replace(settings_module.load(env=env), credentials=mine), policy, own
+    return msgspec.structs.replace(settings_module.load(env=env), credentials=mine), policy, key_provider
 
 
 def valid_region(env: Mapping[str, str]) -> str:
@@ -259,14 +261,14 @@ def names_in_use(home: str, prefix: str = "") -> Names:
         raise BadInput("LINK_PEER_PREFIX", str(error)) from None
 
 
-def policy_path(given: str = "") -> Path:
-    """The policy file of a command that needs nothing else: `given`, else what LINK_PEER_POLICY names, else policy.yaml here.
+def policy_path(option: str = "") -> Path:
+    """The policy file of a command that needs nothing else: `option`, else what LINK_PEER_POLICY names, else policy.yaml here.
 
     Raises LinkPeerError if there is none."""
-    path = Path(given or os.environ.get("LINK_PEER_POLICY") or DEFAULT_POLICY)
+    path = Path(option or os.environ.get("LINK_PEER_POLICY") or DEFAULT_POLICY)
     if not path.is_file():
-        others = "" if given else " or LINK_PEER_POLICY, or make one with `link-peer init`"
-        raise LinkPeerError(f"there is no policy file {path}: name one with --policy{others}")
+        alternatives = "" if option else " or LINK_PEER_POLICY, or make one with `link-peer init`"
+        raise LinkPeerError(f"there is no policy file {path}: name one with --policy{alternatives}")
     return path
 
 

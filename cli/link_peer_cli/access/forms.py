@@ -38,10 +38,10 @@ def wrong(env: Mapping[str, str]) -> Iterator[BadInput]:
 def _is_address(text: str) -> bool:
     try:
         url = urlsplit(text if "://" in text else f"https://{text}")
-        named = re.fullmatch("[A-Za-z0-9.:-]+", url.hostname or "") is not None and url.port != 0
+        has_valid_host = re.fullmatch("[A-Za-z0-9.:-]+", url.hostname or "") is not None and url.port != 0
     except ValueError:  # no number, or one beyond 65535; a bracket that is open
         return False
-    return named and url.scheme in ("http", "https") and not (url.path.strip("/") or url.query or url.username)
+    return has_valid_host and url.scheme in ("http", "https") and not (url.path.strip("/") or url.query or url.username)
 
 
 def value(name: str, env: Mapping[str, str]) -> str:

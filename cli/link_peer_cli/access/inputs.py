@@ -87,7 +87,7 @@ def party(text: str, field: str, home: str, alternative: str = "") -> Party:
 def ports_of(texts: Iterable[str] | None, field: str) -> list[Port]:
     """Parse `tcp/3306`, `udp/53` or `icmp`, each given alone or joined with + to others."""
     try:
-        return list(dict.fromkeys(parse_port(one) for text in texts or () for one in text.split("+")))
+        return list(dict.fromkeys(parse_port(port_text) for text in texts or () for port_text in text.split("+")))
     except BadInput as error:
         raise BadInput(field, error.problem) from None
 
@@ -117,18 +117,18 @@ def account_named(policy: Policy, text: str, field: str) -> str:
     """Return the uid of an account of the policy, given that or its name. Raises BadInput for `field`."""
     if is_account_uid(text) and text in policy.accounts:
         return text
-    found = [uid for uid, account in policy.accounts.items() if account.name == text]
-    if len(found) > 1:
-        raise BadInput(field, f"{quoted(text)} is the name of {', '.join(found)}: give the uid of one")
-    if not found:
-        known = [f"{uid} ({account.name})" for uid, account in policy.accounts.items()]
-        more = f" and {len(known) - NAMED} more" if len(known) > NAMED else ""
+    uids = [uid for uid, account in policy.accounts.items() if account.name == text]
+    if len(uids) > 1:
+        raise BadInput(field, f"{quoted(text)} is the name of {', '.join(uids)}: give the uid of one")
+    if not uids:
+        choices = [f"{uid} ({account.name})" for uid, account in policy.accounts.items()]
+        remainder = f" and {len(choices) - NAMED} more" if len(choices) > NAMED else ""
         raise BadInput(
             field,
             f"{quoted(text)} is neither the uid nor the name of an account of the policy, which lists "
-            f"{', '.join(known[:NAMED])}{more}",
+            f"{', '.join(choices[:NAMED])}{remainder}",
         )
-    return found[0]
+    return uids[0]
 
 
 def with_uid(text: str, field: str) -> str:
@@ -138,15 +138,15 @@ def with_uid(text: str, field: str) -> str:
     Names of accounts may have `:` and `~` in them: the longest name that fits is meant. Text without an account is returned as it is.
     """
     text = by_id(text)
-    who, at, rest = text.partition("@")
-    if not at or is_account_uid(re.split("[:~]", rest, maxsplit=1)[0]):
+    party_id, at, suffix = text.partition("@")
+    if not at or is_account_uid(re.split("[:~]", suffix, maxsplit=1)[0]):
         return text
     policy = _policy()
     names = [
-        a.name for a in policy.accounts.values() if rest == a.name or rest.startswith((f"{a.name}:", f"{a.name}~"))
+        a.name for a in policy.accounts.values() if suffix == a.name or suffix.startswith((f"{a.name}:", f"{a.name}~"))
     ]
-    name = max(names, key=len, default=re.split("[:~]", rest, maxsplit=1)[0])
-    return f"{who}@{account_named(policy, name, field)}{rest[len(name) :]}"
+    name = max(names, key=len, default=re.split("[:~]", suffix, maxsplit=1)[0])
+    return f"{party_id}@{account_named(policy, name, field)}{suffix[len(name) :]}"
 
 
 def _policy() -> Policy:

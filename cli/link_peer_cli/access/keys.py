@@ -47,13 +47,17 @@ def own_keys(env: Mapping[str, str], profile: str = "") -> Callable[[], Credenti
 
     def current() -> Credentials:
         try:
-            found = provider.get_credentials()
+            credentials = provider.get_credentials()
         except Exception as error:  # the providers raise many kinds, some of them plain
             if profile:
                 raise LinkPeerError(f"profile {profile} of {cli_file()}: {error}") from None
             raise LinkPeerError(ours("no-key")) from None
-        looked.note_key(found.get_access_key_id(), *_origin(profile, found.get_provider_name() or ""))
-        return Credentials(found.get_access_key_id(), found.get_access_key_secret(), found.get_security_token() or None)
+        looked.note_key(credentials.get_access_key_id(), *_origin(profile, credentials.get_provider_name() or ""))
+        return Credentials(
+            credentials.get_access_key_id(),
+            credentials.get_access_key_secret(),
+            credentials.get_security_token() or None,
+        )
 
     current()
     return current
@@ -101,8 +105,8 @@ def region_of(env: Mapping[str, str], profile: str) -> str:
     """Return the region of a profile of the `aliyun` CLI, of the current one if it is empty; empty if there is none."""
     try:
         config = json.loads(cli_file().read_text(encoding="utf-8"))
-        wanted = profile or env.get(PROFILE) or config.get("current")
-        found = [one for one in config["profiles"] if one.get("name") == wanted]
-        return str(found[0].get("region_id") or "") if found else ""
+        profile_name = profile or env.get(PROFILE) or config.get("current")
+        profiles = [candidate for candidate in config["profiles"] if candidate.get("name") == profile_name]
+        return str(profiles[0].get("region_id") or "") if profiles else ""
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return ""

@@ -37,8 +37,8 @@ class _LateName(type):
         module = importlib.import_module(cls.home)
         return vars(module).get(cls.__name__) or importlib.import_module(f"{cls.home}.{cls.__name__}")
 
-    def __call__(cls, *args: Any, **named: Any) -> Any:
-        return cls.real()(*args, **named)
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        return cls.real()(*args, **kwargs)
 
     def __getattr__(cls, name: str) -> Any:
         if name.startswith("__"):
@@ -50,8 +50,8 @@ class _LateModule(StandInModule):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        setattr(self, name, made := _LateName(name, (), {"home": self.__name__}))
-        return made
+        setattr(self, name, stand_in := _LateName(name, (), {"home": self.__name__}))
+        return stand_in
 
 
 class _LatePartFinder(MetaPathFinder, Loader):

@@ -24,15 +24,15 @@ def of_tags(verb: str, keys: Iterable[str], group: Party) -> str:
 class NotedEcs(SdkEcs):
     """As `SdkEcs`."""
 
-    def __init__(self, *given: Any) -> None:
-        super().__init__(*given)
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
         self._known: dict[str, Rule] = {}  # by id, as read last
 
     def rules(self, group: str) -> list[Rule]:
         """As `Ecs.rules`."""
-        found = super().rules(group)
-        self._known.update({rule.id: rule for rule in found})
-        return found
+        rules = super().rules(group)
+        self._known.update({rule.id: rule for rule in rules})
+        return rules
 
     def authorize(self, group: str, rules: Sequence[tuple[RuleKey, str]]) -> str:
         """As `Ecs.authorize`."""

@@ -52,28 +52,28 @@ def as_closer(
     raise AssertionError("unreachable: there are identities")
 
 
-def acting(own: AccountKeys, settings: Settings, policy: Policy, clock: Clock, role: str) -> AccountKeys:
+def acting(person_keys: AccountKeys, settings: Settings, policy: Policy, clock: Clock, role: str) -> AccountKeys:
     """The keys of a command: those of a role in the home account (its name) for what it does, where the person may assume it.
 
     Where the role is refused or does not exist, or STS gives no answer, the person's own keys act, and say why; they may be
     of another account. Those of that very role act themselves. `settings` are those of the command, with any keys.
     """
     arn = f"acs:ram::{policy.home}:role/{role}"
-    if identity.principal_of(own.arn).lower() == arn.lower():
-        return own
-    session = _RoleSession(own, settings, policy, clock, arn)
+    if identity.principal_of(person_keys.arn).lower() == arn.lower():
+        return person_keys
+    session = _RoleSession(person_keys, settings, policy, clock, arn)
     try:
         session()
     except LinkPeerError as error:
-        return msgspec.structs.replace(own, refusal=identity.role_refused(arn, own.arn, error))
+        return msgspec.structs.replace(person_keys, refusal=identity.role_refused(arn, person_keys.arn, error))
     return AccountKeys(policy.home, arn, session)
 
 
 class _RoleSession:
     """Credentials of a role, by its ARN, renewed before they expire. Raises LinkPeerError where it cannot be assumed."""
 
-    def __init__(self, own: AccountKeys, settings: Settings, policy: Policy, clock: Clock, role: str) -> None:
-        self._own = own
+    def __init__(self, person_keys: AccountKeys, settings: Settings, policy: Policy, clock: Clock, role: str) -> None:
+        self._own = person_keys
         self._settings = settings
         self._policy = policy
         self._clock = clock
@@ -109,11 +109,11 @@ class PersonsAccounts(Accounts):
         acting_keys: AccountKeys,
         *,
         reading: bool,
-        own: Mapping[str, AccountKeys] | None = None,
+        person_keys: Mapping[str, AccountKeys] | None = None,
     ) -> None:
-        """`acting_keys` are those of the command, which assume the roles of other accounts; `own` are the person's, by account,
+        """`acting_keys` are those of the command, which assume the roles of other accounts; `person_keys` are the person's, by account,
         and come first there."""
-        keys = {acting_keys.account: acting_keys, **(own or {})}
+        keys = {acting_keys.account: acting_keys, **(person_keys or {})}
         self._home = acting_keys if acting_keys.account == policy.home else keys.get(policy.home)
         self._acting = acting_keys
         credentials = self._home() if self._home else identity.NO_KEYS

@@ -49,17 +49,17 @@ class Adopting:
         delivery: Delivery,
         planner: AdoptionPlanner,
         cloud: Cloud,
-        own: Cloud,
+        person_cloud: Cloud,
         tags: GroupTags,
         asking: Callable[[str], Settings],
     ) -> None:
-        """`cloud` reads; `own` writes rules with the person's keys, as `tags` does tags; `asking` gives the settings to post to
+        """`cloud` reads; `person_cloud` writes rules with the person's keys, as `tags` does tags; `asking` gives the settings to post to
         a queue with."""
         self._asking = asking
         self._delivery = delivery
         self._planner = planner
         self._cloud = cloud
-        self._own = own
+        self._own = person_cloud
         self._tags = tags
         self._requests: list[str] = []
         self._written: set[Party] = set()  # whose tags were set
@@ -71,8 +71,8 @@ class Adopting:
         """
         adoption, region = plan.adoption, self._delivery.region
         name = {"event_id" if plan.wish.asker else "request_id": plan.wish.name}
-        said = {**name, "claimed_reason": plan.lost}
-        audit = self._delivery.audit(said)
+        common_fields = {**name, "claimed_reason": plan.lost}
+        audit = self._delivery.audit(common_fields)
         decision = Decision(
             adoption.link,
             "link",
@@ -99,7 +99,7 @@ class Adopting:
         calls = [*(call.request_id for call in self._tags.made), *self._requests]
         record = decision_record(decision, region, kind, rules=rules, api_requests=calls)
         audit.write([record])
-        return {**said, "claimed_by": self._tags.caller, **record}
+        return {**common_fields, "claimed_by": self._tags.caller, **record}
 
     def _change(self, plan: AdoptionPlan) -> list[Rule]:
         """Make the changes, and return the rules as they are then."""
@@ -124,10 +124,10 @@ class Adopting:
 
     def _left(self, plan: AdoptionPlan) -> str:
         """How to take the consent back that was written for what did not come about: it would admit a later request."""
-        given = [
+        written_entries = [
             (group, text) for group, edit in plan.adoption.consent if group in self._written for text in edit.added
         ]
-        commands = "; ".join(f"link-peer withdraw {group} {text}" for group, text in given)
+        commands = "; ".join(f"link-peer withdraw {group} {text}" for group, text in written_entries)
         return f"the consent was written and stays; run it again, or withdraw it: {commands}" if commands else ""
 
     def _again(self, plan: AdoptionPlan) -> Adoption:
@@ -156,31 +156,31 @@ class Adopting:
 
     def _marked(self, mark: Mark) -> Rule:
         """The rule as it is read back. Raises Transient if it is not shown with its marker, or is not ours with it."""
-        found: list[Rule] = []
+        marked_rules: list[Rule] = []
 
         def shown() -> bool:
             rule = self._now(mark.rule)
-            found[:] = [rule] if rule is not None and rule.description == mark.description else []
-            return bool(found)
+            marked_rules[:] = [rule] if rule is not None and rule.description == mark.description else []
+            return bool(marked_rules)
 
         if not (shown() or self._delivery.retry.poll(shown)):
             raise Transient(NOT_SHOWN)
-        if not is_ours(found[0], self._delivery.policy, self._delivery.region):
+        if not is_ours(marked_rules[0], self._delivery.policy, self._delivery.region):
             raise NotAdoptable(
                 f"{mark.rule.id} was changed at the same moment, and its marker does not match: run it again"
             )
-        return found[0]
+        return marked_rules[0]
 
     def _now(self, rule: Rule) -> Rule | None:
         """The rule with this id as it is now."""
         rules = self._cloud.ecs(rule.group.account).rules(rule.group.id)
-        return next((one for one in rules if one.id == rule.id), None)
+        return next((candidate for candidate in rules if candidate.id == rule.id), None)
 
     def _tag_again(self, adoption: Adoption) -> None:
         """A sweep that found a group without rules of ours a moment ago may have removed the managed tag since."""
         for party, keys in managed_tags(self._delivery.policy, adoption.marks).items():
-            shown = self._cloud.ecs(party.account).groups([party.id])
-            tags = {key for group in shown for key, value in group.tags.items() if value == "true"}
+            groups = self._cloud.ecs(party.account).groups([party.id])
+            tags = {key for group in groups for key, value in group.tags.items() if value == "true"}
             if missing := [key for key in keys if key not in tags]:
                 self._delivery.retry(functools.partial(self._tags.put, [party], dict.fromkeys(missing, "true")))
 

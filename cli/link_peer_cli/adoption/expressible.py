@@ -92,15 +92,19 @@ def _instances(snapshot: Snapshot, policy: Policy, rule: Rule, key: RuleKey) -> 
 def _with_address(instances: Iterable[Instance], policy: Policy, vpc: str, cidr: str, rule: Rule) -> Instance:
     """The one instance with an address: in the group's VPC, where addresses are unique, else in any, if its account's `ranges`
     hold the address. Without that, an instance of another VPC proves nothing: the address may be one on premises."""
-    found = sorted((one for one in instances if f"{one.ip}/32" == cidr), key=lambda one: one.party)
-    near = [one for one in found if one.vpc == vpc] or [one for one in found if _in_ranges(one, policy)]
+    matches = sorted(
+        (instance for instance in instances if f"{instance.ip}/32" == cidr), key=lambda instance: instance.party
+    )
+    near = [instance for instance in matches if instance.vpc == vpc] or [
+        instance for instance in matches if _in_ranges(instance, policy)
+    ]
     if len(near) == 1:
         return near[0]
-    names = ", ".join(str(one.party) for one in near or found)
+    names = ", ".join(str(instance.party) for instance in near or matches)
     if near:
         fact = f"several instances have: {names}"
-    elif found:
-        uids = ", ".join(sorted({f"accounts.{one.party.account}.ranges" for one in found}))
+    elif matches:
+        uids = ", ".join(sorted({f"accounts.{instance.party.account}.ranges" for instance in matches}))
         fact = f"no instance of {vpc} has ({names} in another VPC has it, but {uids} in the policy does not hold it)"
     else:
         fact = "no instance of the policy's accounts has"
@@ -129,10 +133,10 @@ def tag_for(snapshot: Snapshot, policy: Policy, link: Link, asker: Party, now: f
     if not _asked(snapshot, policy, link, instance, now):
         put = asking(instance.tags, f"{link.target if elsewhere else link.target.id}{ports}", policy.keys)
         instance = msgspec.structs.replace(instance, tags={**instance.tags, **put})
-    asked = _asked(snapshot, policy, link, instance, now)
-    if asked and asked[0]:
-        raise LinkDenied(asked[0])
-    if not asked:
+    denials = _asked(snapshot, policy, link, instance, now)
+    if denials and denials[0]:
+        raise LinkDenied(denials[0])
+    if not denials:
         raise NotAdoptable(
             f"a tag of {asker} would ask for another link: {link.source} does not stand for it, or {link.target} is its own "
             "group: name another instance, or adopt the rule as a request"
@@ -143,6 +147,6 @@ def tag_for(snapshot: Snapshot, policy: Policy, link: Link, asker: Party, now: f
 def _asked(snapshot: Snapshot, policy: Policy, link: Link, instance: Instance, now: float) -> list[Denial | None]:
     """Whether an instance's tags ask for a link: why that is denied, or None, for each entry that does. Consent, which may
     choose another of its groups, is written with the tag."""
-    found = links_from_tags(snapshot, instance, now, with_consent(policy, link))
-    same = (one for one in found if one.link == link and not one.raw and not one.same_group)
-    return [wish_denial(snapshot, policy, one) for one in same]
+    wishes = links_from_tags(snapshot, instance, now, with_consent(policy, link))
+    matching_wishes = (wish for wish in wishes if wish.link == link and not wish.raw and not wish.same_group)
+    return [wish_denial(snapshot, policy, wish) for wish in matching_wishes]

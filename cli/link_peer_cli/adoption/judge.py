@@ -101,10 +101,10 @@ def is_ours(rule: Rule, policy: Policy, region: str) -> Marker | None:
 
 def person_made(rule: Rule, policy: Policy, region: str) -> None:
     """Raises NotAdoptable for a rule of another deployment. One with a damaged marker of ours counts as a person's."""
-    other = markers.parse(rule.description)
-    if other is not None and not markers.damaged(rule, policy.deployment, region, policy.home):
+    marker = markers.parse(rule.description)
+    if marker is not None and not markers.damaged(rule, policy.deployment, region, policy.home):
         raise NotAdoptable(
-            f"{rule.id} belongs to the deployment {other.deployment} of link-peer, of account {other.home}: unlink it there"
+            f"{rule.id} belongs to the deployment {marker.deployment} of link-peer, of account {marker.home}: unlink it there"
         )
 
 
@@ -112,18 +112,22 @@ def _consent(
     snapshot: Snapshot, policy: Policy, denial: Denial, until: int | None
 ) -> tuple[tuple[Party, TagEdit], ...]:
     """The entries that a denial advises on the groups' tags, each with the end of what asks for the link."""
-    found = []
+    edits = []
     for group, text in advised(denial.advice, policy.home):
         accept = msgspec.structs.replace(entry(text, group.account, "entry"), until=until)
-        found.append((group, adding(snapshot.groups[group].tags, group.account, [accept], policy.keys)))
-    return tuple(found)
+        edits.append((group, adding(snapshot.groups[group].tags, group.account, [accept], policy.keys)))
+    return tuple(edits)
 
 
 def _mark(snapshot: Snapshot, policy: Policy, region: str, rule: Rule, need: Need, claim: Claim) -> Mark:
     """The one rule that a link needs here, and what its description becomes."""
-    same = [one for one in snapshot.rules.get(need.key.group, ()) if one.key == need.key and one.policy == "accept"]
-    ours = [one for one in same if is_ours(one, policy, region)]
-    theirs = [one for one in same if one not in ours]
+    matching_rules = [
+        candidate
+        for candidate in snapshot.rules.get(need.key.group, ())
+        if candidate.key == need.key and candidate.policy == "accept"
+    ]
+    ours = [candidate for candidate in matching_rules if is_ours(candidate, policy, region)]
+    theirs = [candidate for candidate in matching_rules if candidate not in ours]
     if ours and not theirs:
         return Mark(ours[0], ours[0].description, done=True)
     if not theirs:  # only of a mutual link: the rule itself is there
@@ -132,11 +136,11 @@ def _mark(snapshot: Snapshot, policy: Policy, region: str, rule: Rule, need: Nee
             f"{rule.id} opens all traffic one way, and a link without ports opens both: narrow the rule to ports, or allow all traffic "
             f"from {traffic} on {need.key.group}, too"
         )
-    for one in theirs:
-        person_made(one, policy, region)
-    if len(same) > 1:
-        double = next(one for one in theirs if one.id != rule.id or ours)
-        keeps = next(one.id for one in (*ours, rule, *theirs) if one.id != double.id)
+    for foreign_rule in theirs:
+        person_made(foreign_rule, policy, region)
+    if len(matching_rules) > 1:
+        double = next(candidate for candidate in theirs if candidate.id != rule.id or ours)
+        keeps = next(candidate.id for candidate in (*ours, rule, *theirs) if candidate.id != double.id)
         raise NotAdoptable(
             f"{double.id} and {keeps} on {need.key.group} are the same rule but for priority and description: delete one, "
             f"aliyun ecs RevokeSecurityGroup --RegionId {region} --SecurityGroupId {need.key.group.id} "
@@ -153,16 +157,16 @@ def _keeps_its_rank(snapshot: Snapshot, rule: Rule) -> None:
     if rule.priority >= PRIORITY or rule.key is None:
         return
     groups = Scene(snapshot).groups(rule.group)
-    for other in (other for group in sorted(groups) for other in snapshot.rules.get(group, ())):
-        traffic = other.traffic
-        if other.policy != "drop" or traffic is None or traffic.direction != "ingress":
+    for group_rule in (group_rule for group in sorted(groups) for group_rule in snapshot.rules.get(group, ())):
+        traffic = group_rule.traffic
+        if group_rule.policy != "drop" or traffic is None or traffic.direction != "ingress":
             continue
         port = traffic.port or ALL  # a port list may name any
         common = ALL in (port, rule.key.port) or port.overlaps(rule.key.port)
-        if common and other.priority > rule.priority:
+        if common and group_rule.priority > rule.priority:
             raise NotAdoptable(
-                f"{rule.id} has priority {rule.priority}, and rules of link-peer have {PRIORITY}: {other.id} on {other.group}, "
-                f"which drops at {other.priority}, would then come first: delete or narrow that one"
+                f"{rule.id} has priority {rule.priority}, and rules of link-peer have {PRIORITY}: {group_rule.id} on {group_rule.group}, "
+                f"which drops at {group_rule.priority}, would then come first: delete or narrow that one"
             )
 
 
@@ -176,9 +180,9 @@ def managed_tags(policy: Policy, marks: Iterable[Mark]) -> dict[Party, tuple[str
 
 def lost(marks: Iterable[Mark]) -> str:
     """What the rules lose, for the records."""
-    found = []
+    losses = []
     for mark in marks:
         rule = mark.rule
         was = f"described as {rule.description!r}" if rule.description else "without a description"
-        found += [] if mark.done else [f"{rule.id}, priority {rule.priority}, {was}"]
-    return f"adopted: a person's rule {'; '.join(found)}" if found else "adopted"
+        losses += [] if mark.done else [f"{rule.id}, priority {rule.priority}, {was}"]
+    return f"adopted: a person's rule {'; '.join(losses)}" if losses else "adopted"

@@ -57,12 +57,12 @@ class AdoptionPlan(msgspec.Struct, frozen=True):
         """The tags to set, and those to delete, of each group and of the asking instance."""
         managed = {party: dict.fromkeys(keys, "true") for party, keys in self.adoption.managed}
         consent = dict(self.adoption.consent)
-        found = []
+        changes = []
         for party in dict.fromkeys([*consent, *managed]):
             edit = consent.get(party)
             put = {**(edit.put if edit else {}), **managed.get(party, {})}
-            found.append((party, put, edit.drop if edit else []))
-        return [*found, (self.wish.asker, self.tags, [])] if self.wish.asker and self.tags else found
+            changes.append((party, put, edit.drop if edit else []))
+        return [*changes, (self.wish.asker, self.tags, [])] if self.wish.asker and self.tags else changes
 
 
 class AdoptionPlanner:
@@ -82,7 +82,7 @@ class AdoptionPlanner:
         if group:
             groups = [view.find(group, "--group")]
         else:
-            groups = [one.party for one in fetch.all_groups(accounts) if one.rule_count]
+            groups = [group.party for group in fetch.all_groups(accounts) if group.rule_count]
         fetch.rules_in_time(groups, progress=progress)
         for party in groups:
             for rule in fetch.store.rules.get(party, ()):
@@ -96,8 +96,8 @@ class AdoptionPlanner:
         """What the log has of an adoption, by its name."""
         log = AuditReader(self._env.settings, self._env.clock, self._env.keys)
         ids = " or ".join(condition({field: name}) for field in ("request_id", "event_id"))
-        found = log.read(f"{condition({'function': 'adopt'})} and ({ids})")
-        return [one for one in found if name in (one.get("request_id"), one.get("event_id"))]
+        records = log.read(f"{condition({'function': 'adopt'})} and ({ids})")
+        return [record for record in records if name in (record.get("request_id"), record.get("event_id"))]
 
     def plan(self, rule: Rule, wish: Wish) -> AdoptionPlan:
         """What adopting the rule would do."""
@@ -106,22 +106,22 @@ class AdoptionPlanner:
             person_made(rule, env.policy, env.settings.region)
         view = self._around(rule)
         adoption = self._judged(view, rule, wish.claim, now)
-        said = wish.lost or lost(adoption.marks)
+        reason = wish.lost or lost(adoption.marks)
         if wish.asker:
             tags = tag_for(view.scene.snapshot, env.policy, adoption.link, wish.asker, now)
-            return AdoptionPlan(rule, adoption, wish, said, tags, None, "")
-        request, queue = self._request(adoption, wish, said, now)
-        return AdoptionPlan(rule, adoption, wish, said, {}, request, queue)
+            return AdoptionPlan(rule, adoption, wish, reason, tags, None, "")
+        request, queue = self._request(adoption, wish, reason, now)
+        return AdoptionPlan(rule, adoption, wish, reason, {}, request, queue)
 
     def changes(self, plan: AdoptionPlan) -> list[CloudCall]:
         """The `aliyun` commands that make the same changes, in order."""
         region = self._env.settings.region
-        found = [
+        calls = [
             CloudCall(party.account, command)
             for party, put, drop in plan.tagging
             for command in self._tags.commands(party, put, drop)
         ]
-        return found + [
+        return calls + [
             CloudCall(
                 mark.rule.group.account, aliyun.modify(region, mark.rule.group.id, mark.rule.id, mark.description)
             )
@@ -146,7 +146,9 @@ class AdoptionPlanner:
         fetch.rules(ends)
         view.deciding([(end, rule.group) for end in ends])
         if unread := [uid for uid in accounts if not fetch.store.readable(uid)]:
-            raise LinkPeerError("; ".join(one for one in view.problems if any(uid in one for uid in unread)))
+            raise LinkPeerError(
+                "; ".join(problem for problem in view.problems if any(uid in problem for uid in unread))
+            )
         return view
 
     def _judged(self, view: View, rule: Rule, claim: Claim, now: float) -> Adoption:
@@ -156,15 +158,15 @@ class AdoptionPlanner:
         if not link.source.is_group:
             view.around([link.source, link.target])
             view.deciding([(link.source, link.target)])
-        asked: set[Question] = set()
-        while not isinstance(found := judge(view.scene.snapshot, policy, region, rule, link, claim, now), Adoption):
-            if found <= asked:
+        answered: set[Question] = set()
+        while not isinstance(judgement := judge(view.scene.snapshot, policy, region, rule, link, claim, now), Adoption):
+            if judgement <= answered:
                 raise LinkPeerError("not everything was read")
-            asked |= found
-            view.answer(found)
-        return found
+            answered |= judgement
+            view.answer(judgement)
+        return judgement
 
-    def _request(self, adoption: Adoption, wish: Wish, said: str, now: float) -> tuple[Request, str]:
+    def _request(self, adoption: Adoption, wish: Wish, reason: str, now: float) -> tuple[Request, str]:
         """What is posted, and on which queue. Raises LinkDenied where the policy does not take it."""
         env, link = self._env, adoption.link
         if not wish.anyone_may_close:
@@ -177,7 +179,7 @@ class AdoptionPlanner:
             link,
             now + VALID_SECONDS,
             wish.claim.until,
-            said[:TEXT],
+            reason[:TEXT],
             self._tags.caller[:TEXT],
         )
         if denial := request_denial(env.policy, request, queue, now):

@@ -34,47 +34,47 @@ def links_at(log: AuditReader, moment: float) -> list[LinkAnswer]:
 
 def read_outcomes(log: AuditReader, first: float, last: float) -> list[Record]:
     """What tells the links that stood at any instant between these two. Raises LinkPeerError if the log cannot be read."""
-    done = " or ".join(condition({"outcome": one}) for one in ("applied", "unchanged", "removed"))
-    return log.read(f"{condition({'record': 'outcome'})} and ({done})", first - KEPT_SECONDS, last)
+    outcomes = " or ".join(condition({"outcome": outcome}) for outcome in ("applied", "unchanged", "removed"))
+    return log.read(f"{condition({'record': 'outcome'})} and ({outcomes})", first - KEPT_SECONDS, last)
 
 
 def standing_at(records: Iterable[Record], moment: float) -> list[tuple[LinkAnswer, list[Record]]]:
     """The links that stood then, as the outcomes until then tell, oldest first; each with the records that say so."""
     standing: dict[RuleKey, _Left] = {}
     for record in records:
-        left = tags_in(record.get("claims", "")) or {}
-        for rule in (one for one in rules_in(record.get("rules", "")) if one.id in left):
+        claim_texts = tags_in(record.get("claims", "")) or {}
+        for rule in (rule for rule in rules_in(record.get("rules", "")) if rule.id in claim_texts):
             before = standing.get(rule.key)
-            known = before if before and before.rule.id == rule.id else None
+            previous = before if before and before.rule.id == rule.id else None
             try:
-                claims = claims_in(left[rule.id] or "")
+                claims = claims_in(claim_texts[rule.id] or "")
             except LinkPeerError:  # none
-                if known:
+                if previous:
                     del standing[rule.key]
                 continue
-            says = known.record if known and record["outcome"] == "removed" else record
-            standing[rule.key] = _Left(rule, claims, known.since if known else record["time"], says)
+            says = previous.record if previous and record["outcome"] == "removed" else record
+            standing[rule.key] = _Left(rule, claims, previous.since if previous else record["time"], says)
     together: dict[tuple[object, ...], list[_Left]] = {}
-    for one in standing.values():
-        ends = [(one.record.get(f"{side}_account", ""), one.record.get(side, "")) for side in ("from", "to")]
-        mutual = one.rule.key.port == ALL
-        together.setdefault(tuple(sorted(ends)) if mutual else (*ends, one.claims), []).append(one)
-    return [(_link(some, moment), [one.record for one in some]) for some in together.values()]
+    for entry in standing.values():
+        ends = [(entry.record.get(f"{side}_account", ""), entry.record.get(side, "")) for side in ("from", "to")]
+        mutual = entry.rule.key.port == ALL
+        together.setdefault(tuple(sorted(ends)) if mutual else (*ends, entry.claims), []).append(entry)
+    return [(_link(entries, moment), [entry.record for entry in entries]) for entries in together.values()]
 
 
 def _link(rules: Sequence[_Left], moment: float) -> LinkAnswer:
-    last = max(rules, key=lambda one: one.record["time"]).record
-    named = {name: last.get(name, "") for name in ("from", "from_account", "to", "to_account", "until")}
-    ports = {one.rule.key.port for one in rules}
+    last = max(rules, key=lambda entry: entry.record["time"]).record
+    link_fields = {name: last.get(name, "") for name in ("from", "from_account", "to", "to_account", "until")}
+    ports = {entry.rule.key.port for entry in rules}
     state, detail = STATES.get(last.get("effect", ""), "unknown"), last.get("effect_detail", "")
     if ALL in ports and len(rules) == 1:
         state, detail = "half-open", f"only {rules[0].rule.key.group} has its rule"
-    if named["until"] and named["until"] <= iso(moment):
-        state, detail = "closing", f"it ended at {named['until']}"
-    said = [last.get(name, "") for name in ("request_id", "claimed_by", "queue")]
+    if link_fields["until"] and link_fields["until"] <= iso(moment):
+        state, detail = "closing", f"it ended at {link_fields['until']}"
+    asker_parts = [last.get(name, "") for name in ("request_id", "claimed_by", "queue")]
     unknown = dict.fromkeys(("from_name", "to_name", "deployment", "written", "written_detail"), "")
     fields: dict[str, object] = {
-        **named,
+        **link_fields,
         **unknown,
         "consented_by": [],
         "instances": None,
@@ -82,11 +82,11 @@ def _link(rules: Sequence[_Left], moment: float) -> LinkAnswer:
         "ports": ports_text(ports - {ALL}),
         "state": state,
         "state_detail": detail,
-        "since": min(one.since for one in rules),
-        "claims": [claim.request or "tag" for claim in sorted({claim for one in rules for claim in one.claims})],
-        "asked_by": [last.get("instance") or ": ".join(filter(None, said))],
+        "since": min(entry.since for entry in rules),
+        "claims": [claim.request or "tag" for claim in sorted({claim for entry in rules for claim in entry.claims})],
+        "asked_by": [last.get("instance") or ": ".join(filter(None, asker_parts))],
         "reasons": list(filter(None, [last.get("claimed_reason")])),
         "consent": list(filter(None, last.get("consent", "").split("; "))),
-        "rules": [OwnRule(one.rule.key.group.account, one.rule.key.group.id, one.rule.id) for one in rules],
+        "rules": [OwnRule(entry.rule.key.group.account, entry.rule.key.group.id, entry.rule.id) for entry in rules],
     }
     return msgspec.convert(fields, LinkAnswer)

@@ -25,22 +25,22 @@ def consented_by(env: Environment, links: Iterable[Standing], *, prove: bool) ->
     """Who wrote each entry that consents to a link, and why the log could not be read, if so. `prove`: ask ActionTrail about each.
     An author who is not proven comes from the event alone, and anyone who may put events on the bus can write one."""
     labels = sorted({label for link in links for label in link.consent})
-    found, tagged = dict.fromkeys(labels, POLICY), [one for one in labels if not one.startswith("policy ")]
+    authors, tagged = dict.fromkeys(labels, POLICY), [label for label in labels if not label.startswith("policy ")]
     groups = {label.partition("@")[0] for label in tagged}
     try:
         log, since = AuditReader(env.settings, env.clock, env.keys), env.now - KEPT_SECONDS
         records = log.read_any(condition({"record": "observed"}), "to", groups, since)
     except LinkPeerError as error:
-        return {**found, **dict.fromkeys(tagged, UNKNOWN)}, f"who consented is not known: {message(error)}"
-    records = sorted(records, key=lambda one: one.get("received", ""))[::-1]
-    return {**found, **{label: _author(env, label, records, prove=prove) for label in tagged}}, ""
+        return {**authors, **dict.fromkeys(tagged, UNKNOWN)}, f"who consented is not known: {message(error)}"
+    records = sorted(records, key=lambda record: record.get("received", ""))[::-1]
+    return {**authors, **{label: _author(env, label, records, prove=prove) for label in tagged}}, ""
 
 
 def _author(env: Environment, label: str, records: Sequence[Record], *, prove: bool) -> str:
     """Who set the tag of an entry last, `<group> <key>=<entry>`, if that gave it the entry."""
     group, _, entry = label.partition(" ")
     key, _, text = entry.partition("=")
-    for record in (one for one in records if f"{one.get('to')}@{one.get('to_account')}" == group):
+    for record in (record for record in records if f"{record.get('to')}@{record.get('to_account')}" == group):
         tags = tags_in(record.get("event_tags", "")) or {}
         if key in tags:
             if text not in split(tags[key] or ""):
@@ -54,9 +54,11 @@ def _proven(env: Environment, record: Record, key: str, text: str) -> bool:
     """Whether ActionTrail has the call that a record names, on that group, by that principal, with that key and entry."""
     account, call = record["to_account"], record.get("event_call", "")
     try:
-        seen = when(record)
-        found = Trail(env).events(account, call, seen - LATE_SECONDS, min(seen + LATE_SECONDS, env.now))
-        made = [(one, event_of(account, one, env.settings.region)) for one in found]
+        event_time = when(record)
+        raw_events = Trail(env).events(
+            account, call, event_time - LATE_SECONDS, min(event_time + LATE_SECONDS, env.now)
+        )
+        events = [(raw, event_of(account, raw, env.settings.region)) for raw in raw_events]
     except LinkPeerError:
         return False
     return any(
@@ -64,6 +66,6 @@ def _proven(env: Environment, record: Record, key: str, text: str) -> bool:
         and (event.done, event.request_id) == (True, record.get("event_request"))
         and record.get("to") in event.groups
         and text in split(dict(event.tags).get(key) or "")
-        for raw, event in made
+        for raw, event in events
         if principal(raw.get("userIdentity")) == record.get("actor")
     )

@@ -65,39 +65,45 @@ class Evidence(msgspec.Struct, frozen=True):
 
 def month_ends(since: float, until: float) -> list[float]:
     """The ends of months (UTC) in a period, and its own, in epoch seconds."""
-    day, found = (
+    day, ends = (
         datetime.fromtimestamp(since, timezone.utc).replace(day=1, hour=0, minute=0, second=0, microsecond=0),
         [],
     )
     while (day := (day + timedelta(days=32)).replace(day=1)).timestamp() < until:
-        found.append(day.timestamp())
-    return [*found, until]
+        ends.append(day.timestamp())
+    return [*ends, until]
 
 
 def gather(env: Environment, since: float, until: float) -> Evidence:
     """The evidence of a period (epoch seconds). Raises LinkPeerError if the log cannot be read; what ActionTrail does not tell is
     an exception."""
     log, ours = AuditReader(env.settings, env.clock, env.keys), condition({"deployment": env.policy.deployment})
-    kinds = " or ".join(condition({"record": one}) for one in ("outcome", "summary", "observed"))
+    kinds = " or ".join(condition({"record": kind}) for kind in ("outcome", "summary", "observed"))
     records = _once(log.read(f"{ours} and ({kinds})", since, until))
     moments = month_ends(since, until)
     outcomes = [
-        one for one in read_outcomes(log, moments[0], moments[-1]) if one.get("deployment") == env.policy.deployment
+        outcome
+        for outcome in read_outcomes(log, moments[0], moments[-1])
+        if outcome.get("deployment") == env.policy.deployment
     ]
-    seen = [one for one in records if one["record"] == "observed"]
-    groups = sorted({one["to"] for one in seen if one.get("to")})
+    observed = [record for record in records if record["record"] == "observed"]
+    groups = sorted({record["to"] for record in observed if record.get("to")})
     query = f"{ours} and {condition({'record': 'observed'})}"
-    told = [one for one in log.read_any(query, "to", groups, since - KEPT_SECONDS) if one["time"] <= iso_millis(until)]
+    group_history = [
+        record
+        for record in log.read_any(query, "to", groups, since - KEPT_SECONDS)
+        if record["time"] <= iso_millis(until)
+    ]
     unfit = exceptions(env, since, until)
     rows = [
         *decisions(records),
-        *consents(_once(told), env.policy.keys, since),
+        *consents(_once(group_history), env.policy.keys, since),
         *(row for moment in moments for row in _stood(outcomes, moment)),
         *map(_exception, unfit),
     ]
     order = list(SECTIONS)
     rows.sort(key=lambda row: (order.index(row["section"]), row["time"]))
-    return Evidence(rows, moments, any(not one.pending for one in unfit))
+    return Evidence(rows, moments, any(not mismatch.pending for mismatch in unfit))
 
 
 def decisions(records: Iterable[Record]) -> Iterator[Row]:
@@ -125,18 +131,25 @@ def consents(records: Iterable[Record], keys: TagKeys, since: float) -> Iterator
         )
         if about not in calls or "old_tags" in record:
             calls[about] = record
-    left: dict[tuple[str, ...], list[str]] = {}
+    last_entries: dict[tuple[str, ...], list[str]] = {}
     for (account, group, _), record in calls.items():
         tags, old = tags_in(record.get("event_tags", "")) or {}, tags_in(record.get("old_tags", ""))
         for key in (key for key in keys.consenting if key in tags):
-            before = left.get((account, group, key)) if old is None else split(old.get(key) or "")
-            after = left[account, group, key] = split(tags[key] or "")
-            given = [one for one in after if one not in (before or ())]
-            gone = [one for one in before if one not in after] if before is not None else [UNKNOWN_BEFORE] * (not after)
-            for section, entries in (("consented", given), ("withdrawn", gone)):
+            before = last_entries.get((account, group, key)) if old is None else split(old.get(key) or "")
+            after = last_entries[account, group, key] = split(tags[key] or "")
+            added = [entry for entry in after if entry not in (before or ())]
+            removed = (
+                [entry for entry in before if entry not in after]
+                if before is not None
+                else [UNKNOWN_BEFORE] * (not after)
+            )
+            for section, entries in (("consented", added), ("withdrawn", removed)):
                 if entries and record["time"] >= iso_millis(since):
-                    more = {"detail": f"{key}={' '.join(entries)}", "api_requests": record.get("event_request", "")}
-                    yield {**_row(section, record), **more, "asked_by": record.get("event_call", "")}
+                    extra_fields = {
+                        "detail": f"{key}={' '.join(entries)}",
+                        "api_requests": record.get("event_request", ""),
+                    }
+                    yield {**_row(section, record), **extra_fields, "asked_by": record.get("event_call", "")}
 
 
 def exceptions(env: Environment, since: float, until: float) -> list[Mismatch]:
@@ -147,23 +160,23 @@ def exceptions(env: Environment, since: float, until: float) -> list[Mismatch]:
     differences = [each for each in differences if each.finding == UNREADABLE or parse_instant(each.time) <= until]
     if not keeps(since, env.now):
         period = f"{iso(since)} to {iso(min(first, until))}"
-        why = f"{period} is not compared, so it is unproven: ActionTrail keeps events for 90 days"
+        reason = f"{period} is not compared, so it is unproven: ActionTrail keeps events for 90 days"
         advice = "export the evidence of each month within 90 days"
-        what = (iso(since), env.policy.home, "ActionTrail", "", "", "", UNREADABLE)
-        differences.append(Mismatch(*what, why, advice, pending=False))
+        leading_fields = (iso(since), env.policy.home, "ActionTrail", "", "", "", UNREADABLE)
+        differences.append(Mismatch(*leading_fields, reason, advice, pending=False))
     return differences
 
 
 def _row(section: str, record: Record) -> Row:
-    rules = " ".join(one.id for one in rules_in(record.get("rules", "")))
-    said = {"section": section, "actor": actor(record), "asked_by": asker(record), "rules": rules}
-    return {**{name: record.get(name, "") for name in COLUMNS}, **said}
+    rules = " ".join(rule.id for rule in rules_in(record.get("rules", "")))
+    fields = {"section": section, "actor": actor(record), "asked_by": asker(record), "rules": rules}
+    return {**{name: record.get(name, "") for name in COLUMNS}, **fields}
 
 
 def _stood(outcomes: Sequence[Record], moment: float) -> Iterator[Row]:
-    told = [one for one in outcomes if one["time"] <= iso_millis(moment)]
-    for link, records in standing_at(told, moment):
-        newest = max(records, key=lambda one: one["time"])
+    earlier_outcomes = [outcome for outcome in outcomes if outcome["time"] <= iso_millis(moment)]
+    for link, records in standing_at(earlier_outcomes, moment):
+        newest = max(records, key=lambda record: record["time"])
         yield {
             **_row("stood", newest),
             "time": iso(moment),
@@ -175,17 +188,22 @@ def _stood(outcomes: Sequence[Record], moment: float) -> Iterator[Row]:
             "detail": ": ".join(filter(None, [link.state, link.state_detail])),
             "consent": "; ".join(link.consent),
             "rules": " ".join(rule.rule_id for rule in link.rules),
-            "key": " ".join(dict.fromkeys(one.get("key", "") for one in records)),
+            "key": " ".join(dict.fromkeys(record.get("key", "") for record in records)),
         }
 
 
-def _exception(found: Mismatch) -> Row:
-    said = {"section": "exception", "time": found.time, "from_account": found.account, "actor": found.who}
-    detail = f"{found.what}: {found.detail}{' (pending)' if found.pending else ''}"
-    more = {"reason": found.finding, "detail": detail, "rules": found.rule, "api_requests": found.request_id}
-    return {**dict.fromkeys(COLUMNS, ""), **said, **more}
+def _exception(mismatch: Mismatch) -> Row:
+    fields = {"section": "exception", "time": mismatch.time, "from_account": mismatch.account, "actor": mismatch.who}
+    detail = f"{mismatch.what}: {mismatch.detail}{' (pending)' if mismatch.pending else ''}"
+    finding_fields = {
+        "reason": mismatch.finding,
+        "detail": detail,
+        "rules": mismatch.rule,
+        "api_requests": mismatch.request_id,
+    }
+    return {**dict.fromkeys(COLUMNS, ""), **fields, **finding_fields}
 
 
 def _once(records: Iterable[Record]) -> list[Record]:
     """The copies of one write once."""
-    return list({(one.get("key") or str(one)): one for one in records}.values())
+    return list({(record.get("key") or str(record)): record for record in records}.values())

@@ -40,21 +40,23 @@ def export(env: Environment, since: float, until: float, place: str, *, as_json:
     for path in paths:
         files.require_writable(path)
     with waiting("reading the audit log and ActionTrail"):
-        found = gather(env, since, until)
+        evidence = gather(env, since, until)
     out = io.StringIO()
-    write_csv(out, [COLUMNS, *([row[name] for name in COLUMNS] for row in found.rows)])
+    write_csv(out, [COLUMNS, *([row[name] for name in COLUMNS] for row in evidence.rows)])
     csv = out.getvalue().encode()
     for path in paths:
-        files.write(path, csv if path.endswith(".csv") else _page(env, (since, until), found, csv).encode())
-    count = Counter(row["section"] for row in found.rows)
+        files.write(path, csv if path.endswith(".csv") else _page(env, (since, until), evidence, csv).encode())
+    count = Counter(row["section"] for row in evidence.rows)
     counts = {name: count[name] for name in SECTIONS}
     if as_json:
-        print_answer(EvidenceWritten(paths, iso(since), iso(until), [iso(one) for one in found.moments], counts))
+        print_answer(
+            EvidenceWritten(paths, iso(since), iso(until), [iso(moment) for moment in evidence.moments], counts)
+        )
     else:
         console().print(", ".join(f"{name} {number}" for name, number in counts.items()), soft_wrap=True)
         for path in paths:
             console().print(escape(f"written: {path}"), soft_wrap=True)
-    if found.unfit:
+    if evidence.unfit:
         raise typer.Exit(Exit.REFUSED)
 
 
@@ -68,7 +70,7 @@ def _paths(place: str, name: str) -> list[str]:
     return [str(Path(place) / f"{name}{suffix}") for suffix in (".csv", ".html")]
 
 
-def _page(env: Environment, period: tuple[float, float], found: Evidence, csv: bytes) -> str:
+def _page(env: Environment, period: tuple[float, float], evidence: Evidence, csv: bytes) -> str:
     facts = [
         ("period", " to ".join(map(iso, period))),
         ("deployment", f"{env.policy.deployment} of account {env.policy.home}, {env.settings.region}"),
@@ -77,12 +79,12 @@ def _page(env: Environment, period: tuple[float, float], found: Evidence, csv: b
         ("SHA-256 of the CSV", hashlib.sha256(csv).hexdigest()),
         ("check a sample", "link-peer audit --key KEY --from TIME --json prints the record with this key"),
     ]
-    moments = [iso(one) for one in found.moments]
+    moments = [iso(moment) for moment in evidence.moments]
     tables = [
         (
             f"{heading}{moment and ': '}{moment}",
             NOTES.get(name, ""),
-            [_shown(row) for row in found.rows if row["section"] == name and moment in ("", row["time"])],
+            [_shown(row) for row in evidence.rows if row["section"] == name and moment in ("", row["time"])],
         )
         for name, heading in SECTIONS.items()
         for moment in (moments if name == "stood" else [""])
@@ -93,6 +95,6 @@ def _page(env: Environment, period: tuple[float, float], found: Evidence, csv: b
 def _shown(row: Row) -> tuple[str, ...]:
     ends = ("@".join(filter(None, [row[side], row[f"{side}_account"]])) for side in ("from", "to"))
     ended = f"since {row['since']}{', until ' + row['until'] if row['until'] else ''}" if row["since"] else ""
-    why = "; ".join(filter(None, [row["claimed_reason"], row["reason"], row["detail"], ended, row["rules"]]))
+    explanation = "; ".join(filter(None, [row["claimed_reason"], row["reason"], row["detail"], ended, row["rules"]]))
     key = f"{row['key']} in {row['logstore']}" if row["key"] else row["api_requests"]
-    return (row["time"], *ends, row["ports"], row["actor"], row["asked_by"], why, row["consent"], key)
+    return (row["time"], *ends, row["ports"], row["actor"], row["asked_by"], explanation, row["consent"], key)

@@ -75,36 +75,37 @@ class AuditReader:
     def read_any(self, query: str, field: str, values: Iterable[str], since: float) -> list[Record]:
         """As `read`, the records in which a field also has one of these values: queries for some of them each, side by side."""
         terms = [condition({field: value}) for value in sorted(values)]
-        named = [f"{query} and ({' or '.join(terms[at : at + BATCH])})" for at in range(0, len(terms), BATCH)]
+        queries = [f"{query} and ({' or '.join(terms[at : at + BATCH])})" for at in range(0, len(terms), BATCH)]
         self._keys()  # so that the threads find a session, and none begins another
         sdk()  # nor imports it: see late_parts
         with ThreadPoolExecutor(THREADS) as pool:
-            parts = list(pool.map(lambda one: self.read(one, since), named))
+            parts = list(pool.map(lambda query: self.read(query, since), queries))
         return sorted(itertools.chain(*parts), key=lambda record: record.get("time", ""))
 
     def read_once(self, query: str, since: float, until: float | None = None) -> list[Record]:
         """Like `read`, without retries, for callers that poll. Raises Transient if a later read may succeed."""
         end = int(max(self._clock.now(), since)) + SKEW_SECONDS if until is None else int(until) + 1
-        found = [record for store in self._stores for record in self._whole(store, query, int(since), end)]
+        records = [record for store in self._stores for record in self._whole(store, query, int(since), end)]
         if until is not None:  # SLS reads whole seconds
-            found = [record for record in found if record.get("time", "") <= iso_millis(until)]
-        return sorted(found, key=lambda record: record.get("time", ""))
+            records = [record for record in records if record.get("time", "") <= iso_millis(until)]
+        return sorted(records, key=lambda record: record.get("time", ""))
 
     def begins(self) -> str:
         """The time of the first record, as RFC 3339; empty if there is none. Raises LinkPeerError if the log cannot be read."""
         span = (0, int(self._clock.now()) + SKEW_SECONDS)
         return min(
-            (one.get("time", "") for store in self._stores for one in self._page(store, "*", span, 0, 1)), default=""
+            (record.get("time", "") for store in self._stores for record in self._page(store, "*", span, 0, 1)),
+            default="",
         )
 
     def _whole(self, store: str, query: str, since: int, until: int) -> list[Record]:
         """The records of one logstore."""
-        found: list[Record] = []
+        records: list[Record] = []
         while True:
-            page = self._page(store, query, (since, until), len(found))
-            found += page
+            page = self._page(store, query, (since, until), len(records))
+            records += page
             if len(page) < PAGE:
-                return found
+                return records
 
     def _page(self, store: str, query: str, span: tuple[int, int], offset: int, size: int = PAGE) -> list[Record]:
         """Some records of one logstore, the oldest first."""
@@ -113,9 +114,14 @@ class AuditReader:
         return [_record(log, store) for log in body.get_logs()]
 
     def wait(
-        self, query: str, done: Callable[[list[Record]], bool], since: float, seconds: float, poll: float = POLL_SECONDS
+        self,
+        query: str,
+        is_complete: Callable[[list[Record]], bool],
+        since: float,
+        seconds: float,
+        poll: float = POLL_SECONDS,
     ) -> list[Record]:
-        """Poll until `done` accepts the records of a query, and return them.
+        """Poll until `is_complete` accepts the records of a query, and return them.
 
         Raises Transient after `seconds`, with the last failed read if there was one.
         """
@@ -123,9 +129,9 @@ class AuditReader:
         while True:
             trouble = ""
             try:
-                found = self.read_once(query, since)
-                if done(found):
-                    return found
+                records = self.read_once(query, since)
+                if is_complete(records):
+                    return records
             except Transient as error:
                 trouble = f": {error}"
             if self._clock.now() > deadline:
@@ -146,10 +152,10 @@ def read_error(error: Any) -> LinkPeerError:
 
 def _record(log: Any, store: str) -> Record:
     """A record as it was written, with what its writer does not choose: where, and when SLS received it, if SLS says so."""
-    said = log.get_contents()
-    received = str(said.get(RECEIVED, ""))
-    found = {name: value for name, value in said.items() if not name.startswith("__") and name != "received"}
-    return {**found, "logstore": store, **({"received": iso(int(received))} if received.isdecimal() else {})}
+    contents = log.get_contents()
+    received = str(contents.get(RECEIVED, ""))
+    fields = {name: value for name, value in contents.items() if not name.startswith("__") and name != "received"}
+    return {**fields, "logstore": store, **({"received": iso(int(received))} if received.isdecimal() else {})}
 
 
 def condition(fields: Mapping[str, str]) -> str:
@@ -170,17 +176,17 @@ def party_condition(text: str, field: str) -> str:
     that names `field`.
     """
     try:
-        who = parse_who(text, "")
+        party = parse_who(text, "")
     except BadInput:
-        who = None
-    if who is None or text == "*":
+        party = None
+    if party is None or text == "*":
         raise BadInput(
             field,
             f"{quoted(text)} is not sg-… or i-…, optionally with @<account uid or name>, nor *@<account uid or name>",
         )
-    name = "" if who.id == "*" else who.id
-    sides = [condition({side: name, f"{side}_account": who.account}) for side in ("from", "to")]
-    sides += [] if name else [condition({"account": who.account})]  # what its sweep did
+    name = "" if party.id == "*" else party.id
+    sides = [condition({side: name, f"{side}_account": party.account}) for side in ("from", "to")]
+    sides += [] if name else [condition({"account": party.account})]  # what its sweep did
     return f"({' or '.join(sides)})"
 
 
@@ -201,18 +207,18 @@ def follow(
     `start` is in epoch seconds. When a read fails, `on_trouble` gets the error and the seconds until the next read; the
     next successful read also returns the records of the outage. Raises LinkPeerError if no later read can succeed.
     """
-    seen: set[str] = set()
+    yielded: set[str] = set()
     wait = FOLLOW_SECONDS
     while True:
-        asked = clock.now()
+        read_at = clock.now()
         try:
-            found = log.read_once(query, start)
+            records = log.read_once(query, start)
         except Transient as error:
             wait = min(wait * 2, LONGEST_WAIT)
             on_trouble(error, wait)
         else:
             wait = FOLLOW_SECONDS
-            yield [record for record in found if json.dumps(record) not in seen]
-            seen = {json.dumps(record) for record in found}
-            start = max(start, asked - LATE_SECONDS)
+            yield [record for record in records if json.dumps(record) not in yielded]
+            yielded = {json.dumps(record) for record in records}
+            start = max(start, read_at - LATE_SECONDS)
         clock.sleep(wait)

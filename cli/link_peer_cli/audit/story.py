@@ -33,17 +33,17 @@ def stories(log: AuditReader, name: str, since: float) -> list[Story]:
     """The story of a link, by its id; or of each request with an id: its own records, and all others about the link that it
     names, such as later removals, but those of its namesakes through other queues. `since` is in epoch seconds. Raises
     LinkPeerError if the log cannot be read, or has nothing of it."""
-    found = log.read(f"{condition({'request_id': name})} or {condition({'link': name})}", since)
+    matches = log.read(f"{condition({'request_id': name})} or {condition({'link': name})}", since)
     # the id of a link is a hash of it; a request may have been given the same
-    found = [record for record in found if record.get("link") == name] or found
-    if not found:
+    matches = [record for record in matches if record.get("link") == name] or matches
+    if not matches:
         raise LinkPeerError(f"the audit log has no record of {name} since {iso(since)}")
-    links = sorted({record["link"] for record in found if record.get("link")})
-    found += log.read_any("*", "link", links, since)
-    whole = {(record.get("key") or str(record)): record for record in found}
+    links = sorted({record["link"] for record in matches if record.get("link")})
+    matches += log.read_any("*", "link", links, since)
+    whole = {(record.get("key") or str(record)): record for record in matches}
     records = sorted(whole.values(), key=lambda record: record.get("time", ""))
-    named = [record for record in records if record.get("request_id") == name]
-    keys = dict.fromkeys((record.get("link", ""), record.get("queue", "")) for record in named)
+    request_records = [record for record in records if record.get("request_id") == name]
+    keys = dict.fromkeys((record.get("link", ""), record.get("queue", "")) for record in request_records)
     # a command's own records, such as those of an adoption, have no queue, and belong to the request that it posts
     proven = {link for link, queue in keys if queue}
     keys = {key: None for key in keys if key[1] or key[0] not in proven}
@@ -55,10 +55,12 @@ def stories(log: AuditReader, name: str, since: float) -> list[Story]:
 
 def _told(records: Iterable[Record], name: str, queue: str) -> Story:
     """The story of one of several requests with the same id, from all records about its link."""
-    found = [one for one in records if one.get("request_id") != name or one.get("queue", "") in ("", queue)]
-    ends = " → ".join(map(str, ends_of(found[0])))
+    story_records = [
+        record for record in records if record.get("request_id") != name or record.get("queue", "") in ("", queue)
+    ]
+    ends = " → ".join(map(str, ends_of(story_records[0])))
     through = f" through {queue}" if queue else ""
-    return Story(f"{name}{through}: {ends}, {found[0].get('ports', '')}", found)
+    return Story(f"{name}{through}: {ends}, {story_records[0].get('ports', '')}", story_records)
 
 
 class Asked:
@@ -75,8 +77,8 @@ class Asked:
         query = condition({"record": "outcome", "outcome": "applied"})
         try:
             log = AuditReader(env.settings, env.clock, env.keys)
-            found = log.read_any(query, "request_id", set(requests), since)
-            self._applied = grouped((record["request_id"], (record, _rules(record))) for record in found)
+            outcomes = log.read_any(query, "request_id", set(requests), since)
+            self._applied = grouped((record["request_id"], (record, _rules(record))) for record in outcomes)
         except LinkPeerError as error:
             self.problem = f"who asked is not known: {message(error)}"
 
@@ -92,17 +94,19 @@ class Asked:
     def _of(self, link: Standing, request: str) -> list[Record]:
         """The first record of each queue whose request may be the one that put its claim on the link's rules: those that
         changed one of these very rules, else those that found them, else those about the same parties and ports."""
-        found, rules = self._applied.get(request, []), {rule.id for rule in link.rules}
-        named = [record for record, ids in found if ids & rules]
-        made = [record for record in named if record.get("api_requests")]
+        candidates, rules = self._applied.get(request, []), {rule.id for rule in link.rules}
+        rule_records = [record for record, ids in candidates if ids & rules]
+        change_records = [record for record in rule_records if record.get("api_requests")]
         ends = [(link.source, link.target), (link.target, link.source)][: 2 if link.mutual else 1]
         ports = set(link.ports_text.split("+"))
         about = [
             record
-            for record, _ in found
+            for record, _ in candidates
             if ends_of(record) in ends and ports <= set(record.get("ports", "").split("+"))
         ]
-        return list({record.get("queue", ""): record for record in reversed(made or named or about)}.values())[::-1]
+        return list(
+            {record.get("queue", ""): record for record in reversed(change_records or rule_records or about)}.values()
+        )[::-1]
 
 
 def _rules(record: Record) -> set[str]:
@@ -116,6 +120,6 @@ def ends_of(record: Record) -> tuple[Party, Party]:
 
 
 def _sender(record: Record) -> str:
-    said, queue = record.get("claimed_by", ""), record.get("queue", "")
+    claimant, queue = record.get("claimed_by", ""), record.get("queue", "")
     through = f"through {queue}" if queue else ""
-    return " ".join(filter(None, [said, through]))
+    return " ".join(filter(None, [claimant, through]))

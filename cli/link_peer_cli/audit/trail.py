@@ -64,20 +64,20 @@ class Trail:
 
         Raises LinkPeerError if they cannot all be read.
         """
-        found: dict[str, Mapping[str, Any]] = {}
+        events: dict[str, Mapping[str, Any]] = {}
         start = max(start, trail_start(end))
         while start <= end:
             until = min(end, start + SPAN_SECONDS)
             for event in self._pages(account, name, start, until):
-                found[str(event.get("eventId") or len(found))] = event
+                events[str(event.get("eventId") or len(events))] = event
             start = until + 1
-        return list(found.values())
+        return list(events.values())
 
     def _pages(self, account: str, name: str, start: float, end: float) -> Iterator[Mapping[str, Any]]:
         from alibabacloud_actiontrail20200706 import models  # an SDK: when it is asked, since help needs none
 
         condition = models.LookupEventsRequestLookupAttribute(key="EventName", value=name)
-        seen: set[str] = set()
+        past_tokens: set[str] = set()
         token = ""
         for _ in range(MOST_PAGES):
             request = models.LookupEventsRequest(
@@ -96,9 +96,9 @@ class Trail:
             token = str(body.next_token or "")
             if not token:
                 return
-            if token in seen:
+            if token in past_tokens:
                 raise LinkPeerError(f"ActionTrail of account {account} repeats a page of {name}")
-            seen.add(token)
+            past_tokens.add(token)
         raise LinkPeerError(
             f"ActionTrail of account {account} has more than {MOST_PAGES * PAGE} calls of {name}: give a shorter --since"
         )

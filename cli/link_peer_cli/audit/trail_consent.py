@@ -31,40 +31,47 @@ class Consents:
     """The tags of groups over time. `now` are those that are there, as of `moment` (epoch seconds)."""
 
     def __init__(
-        self, policy: Policy, events: Iterable[Event], seen: Iterable[Entry], now: Mapping[Party, Tags], moment: float
+        self,
+        policy: Policy,
+        events: Iterable[Event],
+        observed: Iterable[Entry],
+        now: Mapping[Party, Tags],
+        moment: float,
     ) -> None:
         self._policy = _without_sets(policy)
-        calls = sorted((one for one in events if one.done and one.tags), key=lambda one: one.time)
-        self._changes = grouped((group, (one.time, dict(one.tags))) for one in calls for group in one.parties)
-        told = [(one, tags_in(one.record.get("tags", ""))) for one in seen if one.kind == "observed"]
-        known: list[tuple[Party, tuple[float, Tags]]] = [
-            (one.seen, (one.time, {key: value for key, value in tags.items() if value is not None}))
-            for one, tags in told
+        calls = sorted((event for event in events if event.done and event.tags), key=lambda event: event.time)
+        self._changes = grouped((group, (event.time, dict(event.tags))) for event in calls for group in event.parties)
+        observations = [
+            (entry, tags_in(entry.record.get("tags", ""))) for entry in observed if entry.kind == "observed"
+        ]
+        known_tags: list[tuple[Party, tuple[float, Tags]]] = [
+            (entry.seen, (entry.time, {key: value for key, value in tags.items() if value is not None}))
+            for entry, tags in observations
             if tags is not None
         ]
-        self._seen = grouped([*known, *((group, (moment, tags)) for group, tags in now.items())])
+        self._seen = grouped([*known_tags, *((group, (moment, tags)) for group, tags in now.items())])
 
     def lacking(self, key: RuleKey, marker: Marker, at: float, *, recorded: bool) -> str:
         """Why a group did not consent to a rule that was opened then; empty if it did. `recorded`: a record names a consent,
         which counts as far as nothing tells the tags of that time."""
-        why = f"{key.group} had no consent to it"
-        for tags, known in self._at(key.group, at):
+        reason = f"{key.group} had no consent to it"
+        for tags, is_complete in self._at(key.group, at):
             lock = self._policy.keys.lock_on(tags)
             if not lock and self._covers(key, marker, tags, at):
                 return ""
-            if not known and recorded:
+            if not is_complete and recorded:
                 return ""
-            why = f"{key.group} was locked" if lock else why
-        return why
+            reason = f"{key.group} was locked" if lock else reason
+        return reason
 
     def _at(self, group: Party, at: float) -> Iterator[tuple[Tags, bool]]:
         """The tags that it had when consent may have been judged, and whether all are known."""
-        changes, seen = self._changes.get(group, []), self._seen.get(group, [])
+        changes, observed = self._changes.get(group, []), self._seen.get(group, [])
         first = sum(time < at - JUDGED_SECONDS for time, _ in changes)
         for count in range(sum(time <= at for time, _ in changes), first - 1, -1):
-            values = {key: _value(key, changes, seen, count) for key in _keys(changes, seen)}
+            values = {key: _value(key, changes, observed, count) for key in _keys(changes, observed)}
             tags = {key: value for key, value in values.items() if isinstance(value, str)}
-            yield tags, bool(seen) and ... not in values.values()
+            yield tags, bool(observed) and ... not in values.values()
 
     def _covers(self, key: RuleKey, marker: Marker, tags: Tags, at: float) -> bool:
         """Whether a group with these tags, or the policy, consents to a rule. In which groups an instance was is not known: an
@@ -72,32 +79,34 @@ class Consents:
         link = link_of(key, marker)
         source: Party | Instance = as_member(link) if link.member else link.source
         if not link.source.is_group:
-            given = accepts(tags, key.group.account, self._policy.keys)
-            source = Instance(link.source, "", tuple(one.who.id for one in given))
+            entries = accepts(tags, key.group.account, self._policy.keys)
+            source = Instance(link.source, "", tuple(entry.who.id for entry in entries))
         return not consents(self._policy, Group(key.group, "", tags=tags), source, link.target, (key.port,), at)[1]
 
 
 def _value(
-    key: str, changes: list[tuple[float, dict[str, str | None]]], seen: list[tuple[float, Tags]], count: int
+    key: str, changes: list[tuple[float, dict[str, str | None]]], observed: list[tuple[float, Tags]], count: int
 ) -> object:
     """The value of a tag after so many changes; None where it is not there, `...` where that is not known."""
-    told = [(time, tags.get(key)) for time, tags in changes if {key, EVERY_TAG} & tags.keys()]
-    done = sum(bool({key, EVERY_TAG} & tags.keys()) for _, tags in changes[:count])
-    if done:
-        return told[done - 1][1]
-    first = told[0][0] if told else math.inf
-    return next((tags.get(key) for time, tags in reversed(seen) if time < first), ...)
+    values = [(time, tags.get(key)) for time, tags in changes if {key, EVERY_TAG} & tags.keys()]
+    change_count = sum(bool({key, EVERY_TAG} & tags.keys()) for _, tags in changes[:count])
+    if change_count:
+        return values[change_count - 1][1]
+    first = values[0][0] if values else math.inf
+    return next((tags.get(key) for time, tags in reversed(observed) if time < first), ...)
 
 
-def _keys(changes: list[tuple[float, dict[str, str | None]]], seen: list[tuple[float, Tags]]) -> set[str]:
-    return {key for _, tags in [*changes, *seen] for key in tags} - {EVERY_TAG}
+def _keys(changes: list[tuple[float, dict[str, str | None]]], observed: list[tuple[float, Tags]]) -> set[str]:
+    return {key for _, tags in [*changes, *observed] for key in tags} - {EVERY_TAG}
 
 
 def _without_sets(policy: Policy) -> Policy:
     """The policy with every group of an account in place of a set of them: which groups were in it is not known."""
 
-    def every(who: Who) -> Who:
-        return Who(who.account, "*") if who.id.startswith(SET) else who
+    def every(party: Who) -> Who:
+        return Who(party.account, "*") if party.id.startswith(SET) else party
 
-    allow = [msgspec.structs.replace(one, source=every(one.source), target=every(one.target)) for one in policy.allow]
+    allow = [
+        msgspec.structs.replace(pair, source=every(pair.source), target=every(pair.target)) for pair in policy.allow
+    ]
     return msgspec.structs.replace(policy, allow=tuple(allow))

@@ -84,8 +84,8 @@ def event_of(account: str, raw: Mapping[str, Any], region: str) -> Event | None:
         return None
     name = str(raw.get("eventName") or "")
     try:
-        given = raw.get("requestParameters") or {}
-        params = dict(_flat("", json.loads(given) if isinstance(given, str) else given))
+        raw_params = raw.get("requestParameters") or {}
+        params = dict(_flat("", json.loads(raw_params) if isinstance(raw_params, str) else raw_params))
     except (ValueError, RecursionError):
         params = {}
     groups = _groups(name, params)
@@ -104,14 +104,14 @@ def event_of(account: str, raw: Mapping[str, Any], region: str) -> Event | None:
     identity = raw.get("userIdentity")
     identity = identity if isinstance(identity, dict) else {}
     kind = str(identity.get("type") or "")
-    who = str(identity.get("userName") or identity.get("principalId") or "unknown")
+    caller = str(identity.get("userName") or identity.get("principalId") or "unknown")
     return Event(
         account=account,
         time=time,
         name=name,
         request_id=str(raw.get("requestId") or ""),
-        who=who if kind == "assumed-role" else f"{kind} {who}".strip(),
-        role=who.partition(":")[0].lower() if kind == "assumed-role" else "",
+        who=caller if kind == "assumed-role" else f"{kind} {caller}".strip(),
+        role=caller.partition(":")[0].lower() if kind == "assumed-role" else "",
         address=str(raw.get("sourceIpAddress") or ""),
         error=str(raw.get("errorCode") or ""),
         groups=groups,
@@ -144,8 +144,8 @@ def _flat(name: str, value: Any) -> Iterator[tuple[str, str]]:
 
 def _groups(name: str, params: Mapping[str, str]) -> tuple[str, ...]:
     """The groups that a call names where it takes them: a caller may add a parameter that nothing reads."""
-    found = _values(params, r"Resource(Id|ARN)(\.[0-9]+)?" if name in TAG_CALLS else "SecurityGroupId")
-    return tuple(one for one in (name.rpartition("/")[2] for name in found) if _GROUP.fullmatch(one))
+    resources = _values(params, r"Resource(Id|ARN)(\.[0-9]+)?" if name in TAG_CALLS else "SecurityGroupId")
+    return tuple(group_id for group_id in (name.rpartition("/")[2] for name in resources) if _GROUP.fullmatch(group_id))
 
 
 def _tags(name: str, params: Mapping[str, str]) -> Iterator[tuple[str, str | None]]:
@@ -163,15 +163,15 @@ def _tags(name: str, params: Mapping[str, str]) -> Iterator[tuple[str, str | Non
 
 def _values(params: Mapping[str, str], names: str) -> tuple[str, ...]:
     """The values of the parameters whose names match; of the JSON text of a list, its values."""
-    given = (one for name, value in params.items() if re.fullmatch(names, name) for one in (value, *_listed(value)))
-    return tuple(dict.fromkeys(filter(None, given)))
+    texts = (text for name, value in params.items() if re.fullmatch(names, name) for text in (value, *_listed(value)))
+    return tuple(dict.fromkeys(filter(None, texts)))
 
 
 def _listed(text: str) -> list[str]:
     """The texts in the JSON text of a list. They come beside other parameters and never in place of one: the caller chooses the
     names, too."""
-    found = parsed(text) if text.startswith("[") else None
-    return [one for one in found if isinstance(one, str)] if isinstance(found, list) else []
+    items = parsed(text) if text.startswith("[") else None
+    return [item for item in items if isinstance(item, str)] if isinstance(items, list) else []
 
 
 def _writes(account: str, group: str, params: Mapping[str, str]) -> Iterator[TrailWrite]:
@@ -184,8 +184,10 @@ def _writes(account: str, group: str, params: Mapping[str, str]) -> Iterator[Tra
 
 def _key(account: str, group: str, fields: Mapping[str, str]) -> RuleKey | None:
     """A rule of the kind that link-peer writes: accepted, at our priority, from one source."""
-    sources = [f"{one}@{fields.get('SourceGroupOwnerId') or account}"] if (one := fields.get("SourceGroupId")) else []
-    sources += [_host(one)] if (one := fields.get("SourceCidrIp")) else []
+    sources = (
+        [f"{source}@{fields.get('SourceGroupOwnerId') or account}"] if (source := fields.get("SourceGroupId")) else []
+    )
+    sources += [_host(source)] if (source := fields.get("SourceCidrIp")) else []
     ports, dest = _RANGE.fullmatch(fields.get("PortRange", "")), fields.get("DestCidrIp", "")
     ours = fields.get("Policy", "accept").lower() == "accept" and fields.get("Priority", "1") == str(PRIORITY)
     wide = (dest and not _host(dest)) or any(map(_OTHER.fullmatch, fields))

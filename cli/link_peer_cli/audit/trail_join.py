@@ -40,15 +40,15 @@ OWN_CALLS = frozenset({"AuthorizeSecurityGroup", "RevokeSecurityGroup", "ModifyS
 def unknown_rules(question: Question, records: Iterable[Record], events: Sequence[Event]) -> list[str]:
     """The ids of rules, and of groups, of which an older record may say whether a change was one of a rule of ours."""
     log = Log(question, records, ())
-    openings, wanted = Openings(question, log, events), dict[str, None]()
+    openings, unknown_ids = Openings(question, log, events), dict[str, None]()
     for event in events:
         if event.done and event.time >= question.since:
             mine = _by_us(question, event)
-            known = openings.opened if mine else lambda one, _: one in log.by_id
-            wanted |= dict.fromkeys(one for one in event.rule_ids if not known(one, event))
+            is_known = openings.opened if mine else lambda rule_id, _: rule_id in log.by_id
+            unknown_ids |= dict.fromkeys(rule_id for rule_id in event.rule_ids if not is_known(rule_id, event))
             if event.name == "RevokeSecurityGroup" and set(event.keys) - log.keys and not mine:
-                wanted |= dict.fromkeys(event.groups)
-    return list(wanted)
+                unknown_ids |= dict.fromkeys(event.groups)
+    return list(unknown_ids)
 
 
 def opened_groups(question: Question, events: Iterable[Event]) -> list[Party]:
@@ -56,10 +56,10 @@ def opened_groups(question: Question, events: Iterable[Event]) -> list[Party]:
     calls = OWN_CALLS.difference(TAG_CALLS, {"RevokeSecurityGroup"})
     return sorted(
         {
-            one
+            party
             for event in events
             if event.done and event.name in calls
-            for one in event.parties
+            for party in event.parties
             if event.time >= question.since
         }
     )
@@ -81,10 +81,10 @@ def join(
         and (entry.time < question.start or (entry.record.get("event_request", ""), entry.seen) in tagged)
     ]
     consents = Consents(question.policy, events, observed, question.tags, question.now)
-    found = [finding for event in events for finding in _of_event(question, log, (openings, consents), event)]
+    findings = [finding for event in events for finding in _of_event(question, log, (openings, consents), event)]
     changes = grouped((group, event) for event in events for group in event.parties)
-    found += [finding for entry in log.entries for finding in _of_record(question, log, entry, changes)]
-    return sorted(found, key=lambda finding: finding.time)
+    findings += [finding for entry in log.entries for finding in _of_record(question, log, entry, changes)]
+    return sorted(findings, key=lambda finding: finding.time)
 
 
 def _by_us(question: Question, event: Event) -> bool:
@@ -97,18 +97,18 @@ Problem = tuple[str, str]
 Known = tuple[Openings, Consents]
 
 
-def _of_event(question: Question, log: Log, known: Known, event: Event) -> Iterator[Mismatch]:
+def _of_event(question: Question, log: Log, context: Known, event: Event) -> Iterator[Mismatch]:
     if not event.done or event.time < question.since:
         return
-    named, logs = log.by_call.get(event.request_id, []) if event.request_id else [], question.logs(event)
-    recorded = [entry for entry in named if entry.logstore in logs]
+    call_entries, logs = log.by_call.get(event.request_id, []) if event.request_id else [], question.logs(event)
+    recorded = [entry for entry in call_entries if entry.logstore in logs]
     problems: list[Problem] = []
     if _by_us(question, event) or recorded:
         problems += _unexplained(question, log, event, recorded)
-        problems += _misjudged(question, log, known, event, recorded)
+        problems += _misjudged(question, log, context, event, recorded)
     elif detail := _ours(question, log, event):
         problems.append((BY_ANOTHER, detail))
-    if wrong := sorted({entry.logstore for entry in named} - logs):
+    if wrong := sorted({entry.logstore for entry in call_entries} - logs):
         problems.append((WRONG_LOG, f"a record in {wrong[0]}, to which the caller does not write, has its RequestId"))
     if problems:
         yield _of(question, event, problems[0][0], "; ".join(dict.fromkeys(text for _, text in problems)))
@@ -134,12 +134,14 @@ def _unexplained(question: Question, log: Log, event: Event, recorded: Sequence[
 
 def _covered(log: Log, event: Event, explains: Callable[[Entry], bool]) -> bool:
     """Whether intents that explain a call name all that it changes: each rule, or each group of a tag."""
-    intents = {group: [one for one in found if explains(one)] for group, found in log.about(event).items()}
-    rules = {rule for found in intents.values() for intent in found for rule in intent.rules}
+    intents = {group: [entry for entry in entries if explains(entry)] for group, entries in log.about(event).items()}
+    rules = {rule for group_intents in intents.values() for intent in group_intents for rule in intent.rules}
     keys, ids = {rule.key for rule in rules}, {rule.id for rule in rules}
     opened = [write.key for write in event.writes] if event.name == "AuthorizeSecurityGroup" else event.keys
-    named = keys.issuperset(opened) and all(one in ids or log.by_id.get(one) in keys for one in event.rule_ids)
-    return named and all(intents.values())
+    names_every_rule = keys.issuperset(opened) and all(
+        rule_id in ids or log.by_id.get(rule_id) in keys for rule_id in event.rule_ids
+    )
+    return names_every_rule and all(intents.values())
 
 
 def _led_to(intent: Entry, entry: Entry, event: Event) -> bool:
@@ -158,15 +160,15 @@ def _unfinished(question: Question, log: Log, intent: Entry, event: Event) -> bo
 
 
 def _misjudged(
-    question: Question, log: Log, known: Known, event: Event, recorded: Sequence[Entry]
+    question: Question, log: Log, context: Known, event: Event, recorded: Sequence[Entry]
 ) -> Iterator[Problem]:
     """What link-peer would not have done: a rule without our marker, without consent, or that was never ours."""
-    openings, consents = known
-    said = recorded or [entry for found in log.about(event).values() for entry in found]
-    consented = any(entry.record.get("consent") for entry in said)
+    openings, consents = context
+    entries = recorded or [entry for group_entries in log.about(event).values() for entry in group_entries]
+    consented = any(entry.record.get("consent") for entry in entries)
     adopted = any(entry.record.get("function") == "adopt" for entry in recorded)
     changed = event.name == "ModifySecurityGroupRule"
-    ours = all(openings.opened(one, event) for one in event.rule_ids)
+    ours = all(openings.opened(rule_id, event) for rule_id in event.rule_ids)
     if not ours and not (changed and adopted):
         yield NO_MARKER, "no record of an opening by link-peer names the rule: it may be a person's"
     # a call may change a rule without a word of its description
@@ -184,7 +186,9 @@ def _ours(question: Question, log: Log, event: Event) -> str:
     policy = question.policy
     marked = {f"dep={policy.deployment}", f"home={policy.home}"}
     descriptions = [write.description for write in event.writes]
-    if any(one.startswith("link-peer/") and marked <= set(one.split(" ")) for one in descriptions):
+    if any(
+        description.startswith("link-peer/") and marked <= set(description.split(" ")) for description in descriptions
+    ):
         return "it wrote a marker of this deployment"
     if event.name != "AuthorizeSecurityGroup" and log.touched(event):
         return "it changed a rule of link-peer"
@@ -233,17 +237,21 @@ def _names_no_call(
     call has a RequestId, too, and ActionTrail may not have it."""
     start = intent.time - SKEW_SECONDS if intent else 0.0
     groups = entry.groups | (intent.groups if intent else frozenset())
-    found = (event for group in groups for event in changes.get(group, ()))
-    known = all(group.account in question.read for group in groups)
-    return known and bool(entry.calls) and not any(one.request_id in entry.calls and one.time >= start for one in found)
+    events = (event for group in groups for event in changes.get(group, ()))
+    is_read = all(group.account in question.read for group in groups)
+    return (
+        is_read
+        and bool(entry.calls)
+        and not any(event.request_id in entry.calls and event.time >= start for event in events)
+    )
 
 
 def _shows(log: Log, event: Event, entry: Entry, rule: Named, intent: Entry | None) -> bool:
     """Whether an event of a rule's group is evidence of the change that an outcome reports."""
-    named = event.request_id in entry.calls
+    is_named = event.request_id in entry.calls
     if not event.done:  # what was gone already needed no change
-        return named and event.error in ALREADY_GONE
-    if not named and not (intent and intent.time - LONGEST_SECONDS <= event.time <= entry.time + SKEW_SECONDS):
+        return is_named and event.error in ALREADY_GONE
+    if not is_named and not (intent and intent.time - LONGEST_SECONDS <= event.time <= entry.time + SKEW_SECONDS):
         return False
     return event.name == "DeleteSecurityGroup" or log.names(event, rule)
 

@@ -75,8 +75,8 @@ class Log:
 
     def reopened(self, logstore: str) -> set[str]:
         """The RequestIds of the calls by which `link-peer reopen` took locks off."""
-        said = (entry.record for entry in self.entries if entry.logstore == logstore)
-        return {record.get("event_request", "") for record in said if record.get("function") == "reopen"}
+        records = (entry.record for entry in self.entries if entry.logstore == logstore)
+        return {record.get("event_request", "") for record in records if record.get("function") == "reopen"}
 
     def about(self, event: Event) -> dict[Party, list[Entry]]:
         """The intents that name each group of a call."""
@@ -85,7 +85,7 @@ class Log:
     def intent(self, outcome: Entry) -> Entry | None:
         """The last intent of a decision before its outcome."""
         return next(
-            (one for one in reversed(self._decisions.get(outcome.decision, [])) if one.time <= outcome.time), None
+            (entry for entry in reversed(self._decisions.get(outcome.decision, [])) if entry.time <= outcome.time), None
         )
 
     def end(self, intent: Entry) -> float:
@@ -95,15 +95,15 @@ class Log:
 
     def touched(self, event: Event) -> set[RuleKey]:
         """The rules of ours that a call names, by their fields or by their ids."""
-        named = {self.by_id[one] for one in event.rule_ids if one in self.by_id}
-        return named | (set(event.keys) & self.keys)
+        named_keys = {self.by_id[rule_id] for rule_id in event.rule_ids if rule_id in self.by_id}
+        return named_keys | (set(event.keys) & self.keys)
 
     def names(self, event: Event, rule: Named) -> bool:
         """Whether a call names a rule."""
         if rule.key.group not in event.parties:
             return False
-        known = {self.by_id.get(one) for one in event.rule_ids}
-        return rule.key in event.keys or rule.key in known or (bool(rule.id) and rule.id in event.rule_ids)
+        named_keys = {self.by_id.get(rule_id) for rule_id in event.rule_ids}
+        return rule.key in event.keys or rule.key in named_keys or (bool(rule.id) and rule.id in event.rule_ids)
 
 
 def _run(entry: Entry) -> tuple[str, ...]:
@@ -134,21 +134,23 @@ class Openings:
         """Whether the rule that a call changes or removes is one that a marker of ours opened before: the first record of that
         call names the id. An older call is ActionTrail's no more; of one whose answer was lost no record tells an id."""
         for call, key, time in self._calls.get(rule_id, ()):
-            known = self._events.get(call)
-            if known is event:
+            opening_event = self._events.get(call)
+            if opening_event is event:
                 continue
-            if self._marks(known, key, rule_id) if known else time < self._question.start:
+            if self._marks(opening_event, key, rule_id) if opening_event else time < self._question.start:
                 return True
         key_ = self._log.by_id.get(rule_id)
         return key_ is not None and any(
-            self._marks(one, key_, rule_id)
-            for one in self._writes.get(key_.group, ())
-            if one is not event and one.time <= event.time + SKEW_SECONDS and (one.request_id, key_) not in self._first
+            self._marks(writing_event, key_, rule_id)
+            for writing_event in self._writes.get(key_.group, ())
+            if writing_event is not event
+            and writing_event.time <= event.time + SKEW_SECONDS
+            and (writing_event.request_id, key_) not in self._first
         )
 
     def _marks(self, event: Event, key: RuleKey, rule_id: str) -> bool:
         """Whether a call wrote our marker on a rule."""
-        named = event.name == "ModifySecurityGroupRule" and rule_id in event.rule_ids
+        is_named = event.name == "ModifySecurityGroupRule" and rule_id in event.rule_ids
         return key.group in event.parties and any(
-            self._question.marker(key, one.description) for one in event.writes if named or one.key == key
+            self._question.marker(key, write.description) for write in event.writes if is_named or write.key == key
         )

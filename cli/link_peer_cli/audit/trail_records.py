@@ -69,27 +69,27 @@ class Entry(msgspec.Struct, frozen=True):
 def entries(records: Iterable[Record], region: str) -> list[Entry]:
     """The records of a region in order of time, equal ones once, as they came first. One without a readable time is left out:
     no function writes such."""
-    found = (entry for record in records if record.get("region") == region for entry in _entry(record))
+    region_entries = (entry for record in records if record.get("region") == region for entry in _entry(record))
     whole: dict[str, Entry] = {}
-    for entry in sorted(found, key=lambda entry: (entry.time, entry.said)):
+    for entry in sorted(region_entries, key=lambda entry: (entry.time, entry.said)):
         whole.setdefault(str({**entry.record, "received": ""}), entry)
     return list(whole.values())
 
 
 def _entry(record: Record) -> Iterator[Entry]:
     try:
-        said = parse_instant(record.get("time", ""))
+        claimed_time = parse_instant(record.get("time", ""))
         time = when(record)
     except BadInput:
         return
     calls = frozenset(filter(None, record.get("api_requests", "").split(",")))
-    yield Entry(record, time, said, tuple(rules_in(record.get("rules", ""))), calls, frozenset(_tagged(record)))
+    yield Entry(record, time, claimed_time, tuple(rules_in(record.get("rules", ""))), calls, frozenset(_tagged(record)))
 
 
 def rules_in(text: str) -> Iterator[Named]:
     """The rules of a record. What is not of their form is left out, so that it proves nothing."""
-    found = parsed(text)
-    for rule in found if isinstance(found, list) else ():
+    document = parsed(text)
+    for rule in document if isinstance(document, list) else ():
         fields = {str(name): str(value) for name, value in rule.items()} if isinstance(rule, dict) else {}
         if ports := _RANGE.fullmatch(fields.get("ports", "")):
             port = Port(fields.get("protocol", ""), int(ports[1]), int(ports[2]))
@@ -101,10 +101,10 @@ def rules_in(text: str) -> Iterator[Named]:
 
 def tags_in(text: str) -> dict[str, str | None] | None:
     """Tags as a record has them: null for one that was taken off. None for what is no object."""
-    found = parsed(text)
-    if not isinstance(found, dict):
+    document = parsed(text)
+    if not isinstance(document, dict):
         return None
-    return {key: value if value is None else str(value) for key, value in found.items()}
+    return {key: value if value is None else str(value) for key, value in document.items()}
 
 
 def _tagged(record: Record) -> Iterator[Party]:

@@ -75,15 +75,15 @@ def _events(
     """What changed groups in each account; and why an account could not be read."""
 
     def read(account: str) -> list[Event] | str:
-        found = []
+        events = []
         try:
             for name in NAMES:
                 raw = trail.events(account, name, *window)
-                found += [event_of(account, one, env.settings.region) for one in raw]
+                events += [event_of(account, raw_event, env.settings.region) for raw_event in raw]
                 progress()
         except LinkPeerError as error:
             return message(error, account)
-        return [event for event in found if event is not None]
+        return [event for event in events if event is not None]
 
     with ThreadPoolExecutor(THREADS) as pool:
         answers = dict(zip(accounts, pool.map(read, accounts), strict=True))
@@ -93,16 +93,16 @@ def _events(
 
 def _tags(env: Environment, groups: Sequence[Party]) -> tuple[dict[Party, Mapping[str, str]], dict[str, str]]:
     """The tags that groups have now; and why those of an account could not be read."""
-    found: dict[Party, Mapping[str, str]] = {}
+    group_tags: dict[Party, Mapping[str, str]] = {}
     refused: dict[str, str] = {}
     accounts = env.accounts("audit-verify", env.patient_retry())
     for uid in sorted({group.account for group in groups}):
         try:
-            shown = accounts.ecs(uid).groups([group.id for group in groups if group.account == uid])
-            found |= {group.party: group.tags for group in shown}
+            described_groups = accounts.ecs(uid).groups([group.id for group in groups if group.account == uid])
+            group_tags |= {group.party: group.tags for group in described_groups}
         except LinkPeerError as error:
             refused[uid] = f"the tags of its groups: {message(error, uid)}"
-    return found, refused
+    return group_tags, refused
 
 
 def _roles(env: Environment) -> Roles:
@@ -127,38 +127,41 @@ def _named(arn: str) -> str:
 def _unreadable(env: Environment, refused: Mapping[str, str], records: Sequence[Record]) -> Iterator[Mismatch]:
     """Accounts of which something was not read, and logstores that do not say when SLS received a record."""
     now = iso(env.now)
-    for account, why in refused.items():
+    for account, reason in refused.items():
         role = env.policy.accounts[account].role
         reader = reader_of(role).rpartition("/")[2] if role else env.names.reader_role
         advice = f"allow actiontrail:LookupEvents to the role {reader} of account {account}: docs/permissions.md"
-        yield _unread(now, account, "ActionTrail was not read", why, advice)
+        yield _unread(now, account, "ActionTrail was not read", reason, advice)
     for store in sorted({record["logstore"] for record in records if "received" not in record}):
-        why = f"records in {store} do not say when SLS received them: a backdated one is not found"
+        reason = f"records in {store} do not say when SLS received them: a backdated one is not found"
         advice = f"turn on the recording of public IP addresses (appendMeta) of the logstore {store}"
-        yield _unread(now, env.policy.home, "the audit log", why, advice)
+        yield _unread(now, env.policy.home, "the audit log", reason, advice)
 
 
-def _unread(now: str, account: str, what: str, why: str, advice: str) -> Mismatch:
-    return Mismatch(now, account, what, "", "", "", UNREADABLE, why, advice, pending=False)
+def _unread(now: str, account: str, subject: str, reason: str, advice: str) -> Mismatch:
+    return Mismatch(now, account, subject, "", "", "", UNREADABLE, reason, advice, pending=False)
 
 
-def _print(found: Sequence[Mismatch], events: int, *, as_json: bool) -> None:
+def _print(findings: Sequence[Mismatch], events: int, *, as_json: bool) -> None:
     if as_json:
-        for finding in found:
+        for finding in findings:
             print_answer(finding)
         return
     if not sys.stdout.isatty():
-        rows = [(*_row(one), one.advice, "pending" if one.pending else "") for one in found]
+        rows = [(*_row(finding), finding.advice, "pending" if finding.pending else "") for finding in findings]
         print_tsv([(*COLUMNS, "advice", "pending"), *rows])
         return
     out = console()
-    due, pending = [one for one in found if not one.pending], [one for one in found if one.pending]
+    due, pending = (
+        [finding for finding in findings if not finding.pending],
+        [finding for finding in findings if finding.pending],
+    )
     title = f"audit log and ActionTrail: {events} calls compared, {len(due)} finding{'' if len(due) == 1 else 's'}"
     if due:
         draw_table(out, title, COLUMNS, map(_row, due))
     else:
         out.print(f"[bold]{title}[/bold]")
-    print_advice(out, (one.advice for one in due))
+    print_advice(out, (finding.advice for finding in due))
     if pending:
         draw_table(out, f"not yet visible: {len(pending)}, run it again in 15 minutes", COLUMNS, map(_row, pending))
 

@@ -51,8 +51,8 @@ def check(
             yield replace(entered, detail=f"{entered.detail}; {contents}")
         if (summary := runs.last("account", account)) and summary["outcome"] == "failed":
             yield CheckFinding(WARNING, account, "sweep", summary.get("detail", ""), summary.get("advice", ""))
-    for what in sorted(gaps.keys() - env.policy.accounts.keys()):
-        yield CheckFinding(MISSING, "", what, gaps[what])
+    for gap in sorted(gaps.keys() - env.policy.accounts.keys()):
+        yield CheckFinding(MISSING, "", gap, gaps[gap])
 
 
 def read_here(env: Environment, swept: SweptAccounts) -> frozenset[str]:

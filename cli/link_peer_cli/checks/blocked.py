@@ -26,18 +26,20 @@ FEW = 3  # links that are named, of many that one rule stops
 Judged = tuple[Standing, Reach]
 
 
-def check(seen: CloudSeen) -> Iterator[CheckFinding]:
+def check(view: CloudSeen) -> Iterator[CheckFinding]:
     """One finding for each rule that stops links, and one for each link that is stopped by something else."""
-    judged = [(link, link_reach(seen.scene, link)) for link in seen.links if link.half is None and not link.closing]
+    judged = [(link, link_reach(view.scene, link)) for link in view.links if link.half is None and not link.closing]
     words = Counter(reach.word for _, reach in judged)
-    others = (link for link in seen.links if link.half is not None or link.closing)
-    words += Counter(state_of(seen.scene, link)[0] for link in (*others, *seen.renamed))
-    by_rule = grouped((one[1].effect.rules, one) for one in judged if one[1].effect.passes is False)
+    unjudged_links = (link for link in view.links if link.half is not None or link.closing)
+    words += Counter(state_of(view.scene, link)[0] for link in (*unjudged_links, *view.renamed))
+    by_rule = grouped(
+        (judged_link[1].effect.rules, judged_link) for judged_link in judged if judged_link[1].effect.passes is False
+    )
     for rules, stopped in sorted(by_rule.items(), key=lambda item: [rule.id for rule in item[0]]):
         if rules:
             yield _stopped(rules, stopped)
         else:
-            yield from (_other(one) for one in stopped)
+            yield from (_other(judged_link) for judged_link in stopped)
     if words:
         counted = ", ".join(f"{count} {word}" for word, count in sorted(words.items()))
         yield CheckFinding(OK, "", "state of links", f"{counted}, as far as security groups decide")
@@ -47,17 +49,17 @@ def _stopped(rules: Sequence[Rule], stopped: Sequence[Judged]) -> CheckFinding:
     names = " and ".join(f"{rule.id} on {rule.group}" for rule in rules)
     accounts = sorted({rule.group.account for rule in rules})
     listed = [_named(link) + (", in part" if reach.passing or reach.effect.passed else "") for link, reach in stopped]
-    rest = f"; and {len(listed) - FEW} more" if len(listed) > FEW else ""
-    detail = f"{_does(rules)}: it stops {'; '.join(listed[:FEW])}{rest}"
-    who = f"who may change security groups in account {' and '.join(accounts)} can remove it"
-    advice = f"{names} is a person's: {who}; {_explain(stopped[0])}"
+    remainder = f"; and {len(listed) - FEW} more" if len(listed) > FEW else ""
+    detail = f"{_does(rules)}: it stops {'; '.join(listed[:FEW])}{remainder}"
+    removal_hint = f"who may change security groups in account {' and '.join(accounts)} can remove it"
+    advice = f"{names} is a person's: {removal_hint}; {_explain(stopped[0])}"
     return CheckFinding(WARNING, accounts[0], f"drop {names}", detail, advice)
 
 
-def _other(one: Judged) -> CheckFinding:
-    link, reach = one
+def _other(judged_link: Judged) -> CheckFinding:
+    link, reach = judged_link
     account = link.source.account if EffectCause.NO_EGRESS in reach.effect.causes else link.target.account
-    return CheckFinding(WARNING, account, f"blocked {_named(link)}", reach.detail, _explain(one))
+    return CheckFinding(WARNING, account, f"blocked {_named(link)}", reach.detail, _explain(judged_link))
 
 
 def _does(rules: Sequence[Rule]) -> str:
@@ -74,15 +76,15 @@ def _named(link: Standing) -> str:
     return f"{link.source} to {link.target} {link.ports_text}"
 
 
-def _explain(one: Judged) -> str:
-    link, reach = one
+def _explain(judged_link: Judged) -> str:
+    link, reach = judged_link
     port = "" if link.mutual else f" {ports_text(reach.effect.blocked[:1] or link.ports[:1])}"
     return f"link-peer explain {link.source} {link.target}{port}"
 
 
-def isolated(seen: CloudSeen, records: Sequence[Record]) -> Iterator[CheckFinding]:
+def isolated(view: CloudSeen, records: Sequence[Record]) -> Iterator[CheckFinding]:
     """One finding for each such group, as far as its policy was read: the sweep asks where both ends of a wish are in it."""
-    for party, access in sorted(seen.scene.snapshot.inner_access.items()):
+    for party, access in sorted(view.scene.snapshot.inner_access.items()):
         if access:
             continue
         inside = {"from": party.id, "from_account": party.account, "to": party.id, "to_account": party.account}
@@ -90,34 +92,34 @@ def isolated(seen: CloudSeen, records: Sequence[Record]) -> Iterator[CheckFindin
         detail = (
             f"InnerAccessPolicy Drop: its members reach each other by rules only; {denied} links inside it are denied"
         )
-        advice = about(isolated_group(party, advanced=False), "link", Link(party, party), seen.region).advice
+        advice = about(isolated_group(party, advanced=False), "link", Link(party, party), view.region).advice
         yield CheckFinding(WARNING, party.account, f"isolated group {party}", detail, advice)
 
 
-def barred(seen: CloudSeen) -> Iterator[CheckFinding]:
+def barred(view: CloudSeen) -> Iterator[CheckFinding]:
     """One finding for each link between groups with such members, in the account of the first, which names the entry."""
-    for link in seen.links if seen.policy.never else ():
-        found = list(_barred(seen, link)) if link.source.is_group else []
-        if found:
-            first, why = found[0]
-            what = f"members of {link.source} to {link.target} {link.ports_text}"
-            detail = f"{few(party for party, _ in found)} are in a linked group: {why}"
+    for link in view.links if view.policy.never else ():
+        barred_members = list(_barred(view, link)) if link.source.is_group else []
+        if barred_members:
+            first, reason = barred_members[0]
+            subject = f"members of {link.source} to {link.target} {link.ports_text}"
+            detail = f"{few(party for party, _ in barred_members)} are in a linked group: {reason}"
             advice = "take them out of the linked group, or link instances (i-…) instead of the groups"
-            yield CheckFinding(WARNING, first.account, what, detail, advice)
+            yield CheckFinding(WARNING, first.account, subject, detail, advice)
 
 
-def _barred(seen: CloudSeen, link: Standing) -> Iterator[tuple[Party, str]]:
+def _barred(view: CloudSeen, link: Standing) -> Iterator[tuple[Party, str]]:
     """The members of either group, each with the entry that bars it, if the groups themselves are not barred. Of a link by
     address, no such member of its source is admitted."""
-    snapshot, ports = seen.scene.snapshot, () if link.mutual else link.ports
-    if never_denial(snapshot, seen.policy, link.source, link.target, ports):
+    snapshot, ports = view.scene.snapshot, () if link.mutual else link.ports
+    if never_denial(snapshot, view.policy, link.source, link.target, ports):
         return
     by_reference = any(rule.key and rule.key.source.startswith("sg-") for rule in link.rules)
     ends: list[tuple[Instance, Party | Instance, Party | Instance]] = [
-        *((one, one, link.target) for one in (seen.scene.members(link.source) if by_reference else ())),
-        *((one, link.source, one) for one in seen.scene.members(link.target)),
+        *((member, member, link.target) for member in (view.scene.members(link.source) if by_reference else ())),
+        *((member, link.source, member) for member in view.scene.members(link.target)),
     ]
     for member, source, target in ends:
-        denial = never_denial(snapshot, seen.policy, source, target, ports)
+        denial = never_denial(snapshot, view.policy, source, target, ports)
         if denial and not denial.undecided:
             yield member.party, denial.detail

@@ -36,49 +36,57 @@ def dead(policy: Policy, snapshot: Snapshot, now: float, accounts: Set[str]) -> 
         for text, problem in bad_accepts(group.tags, group.party.account, policy.keys):
             yield Dead(group.party, text, f"invalid syntax: {problem}", readable=False)
         for entry in accepts(group.tags, group.party.account, policy.keys):
-            if why := _ended(entry.until, now) or _gone(policy, snapshot, entry.who, accounts):
-                yield Dead(group.party, entry.text, why)
+            if reason := _ended(entry.until, now) or _gone(policy, snapshot, entry.who, accounts):
+                yield Dead(group.party, entry.text, reason)
     for allow in policy.allow:
-        for who in (allow.source, allow.target):
-            if why := _ended(allow.until, now) or _gone(policy, snapshot, who, accounts):
-                yield Dead(Party(allow.target.account, allow.target.id), f"{ALLOW}{allow.text}", why)
+        for named_party in (allow.source, allow.target):
+            if reason := _ended(allow.until, now) or _gone(policy, snapshot, named_party, accounts):
+                yield Dead(Party(allow.target.account, allow.target.id), f"{ALLOW}{allow.text}", reason)
                 break
 
 
-def check(seen: CloudSeen) -> Iterator[CheckFinding]:
+def check(view: CloudSeen) -> Iterator[CheckFinding]:
     """One finding for each dead entry; one for all tags, if the policy ignores them."""
-    found = list(dead(seen.policy, seen.scene.snapshot, seen.now, seen.accounts))
-    if not seen.policy.accept_tags:
-        key = seen.policy.keys.accept
-        groups = seen.scene.snapshot.groups.values()
-        tagged = sum(any(one in group.tags for one in seen.policy.keys.consenting) for group in groups)
-        found = [one for one in found if one.text.startswith(ALLOW)]
+    dead_entries = list(dead(view.policy, view.scene.snapshot, view.now, view.accounts))
+    if not view.policy.accept_tags:
+        key = view.policy.keys.accept
+        groups = view.scene.snapshot.groups.values()
+        tagged = sum(any(tag_key in group.tags for tag_key in view.policy.keys.consenting) for group in groups)
+        dead_entries = [dead_entry for dead_entry in dead_entries if dead_entry.text.startswith(ALLOW)]
         if tagged:
             detail = f"the tags {key} of {tagged} groups consent to nothing: accept_tags is false in the policy file"
             advice = "remove the tags, or write the pairs into `allow`"
             yield CheckFinding(WARNING, "", "consent by tags", detail, advice)
-    for one in found:
-        what = f"consent of {one.group}"
-        yield CheckFinding(WARNING, one.group.account, what, f"{one.text}: {one.why}", _advice(one))
+    for dead_consent in dead_entries:
+        subject = f"consent of {dead_consent.group}"
+        yield CheckFinding(
+            WARNING,
+            dead_consent.group.account,
+            subject,
+            f"{dead_consent.text}: {dead_consent.why}",
+            _advice(dead_consent),
+        )
 
 
-def check_keys(seen: CloudSeen) -> Iterator[CheckFinding]:
+def check_keys(view: CloudSeen) -> Iterator[CheckFinding]:
     """One finding for each party with a key that means nothing there, such as `Link-Peer` or `link-untill`, with the nearest one
     that does."""
-    snapshot = seen.scene.snapshot
+    snapshot = view.scene.snapshot
     parties: list[Group | Instance] = [*snapshot.groups.values()]
-    for shown in sorted([*parties, *snapshot.instances.values()], key=lambda one: (not one.party.is_group, one.party)):
-        for detail, advice in look_alikes(shown, seen.policy.keys):
-            yield CheckFinding(WARNING, shown.party.account, f"tag of {shown.party}", detail, advice)
+    for resource in sorted(
+        [*parties, *snapshot.instances.values()], key=lambda resource: (not resource.party.is_group, resource.party)
+    ):
+        for detail, advice in look_alikes(resource, view.policy.keys):
+            yield CheckFinding(WARNING, resource.party.account, f"tag of {resource.party}", detail, advice)
 
 
-def _advice(one: Dead) -> str:
-    if one.text.startswith(ALLOW):
-        return f"remove the entry from the policy file: {one.text.removeprefix(ALLOW)}"
-    key, _, entry = one.text.partition("=")
-    if not one.readable:
-        return f"correct the entry {entry} of the tag {key} on {one.group}: docs/tags.md"
-    return shlex.join(["link-peer", "withdraw", str(one.group), entry])
+def _advice(dead_entry: Dead) -> str:
+    if dead_entry.text.startswith(ALLOW):
+        return f"remove the entry from the policy file: {dead_entry.text.removeprefix(ALLOW)}"
+    key, _, entry = dead_entry.text.partition("=")
+    if not dead_entry.readable:
+        return f"correct the entry {entry} of the tag {key} on {dead_entry.group}: docs/tags.md"
+    return shlex.join(["link-peer", "withdraw", str(dead_entry.group), entry])
 
 
 def _ended(until: int | None, now: float) -> str:
@@ -86,18 +94,23 @@ def _ended(until: int | None, now: float) -> str:
     return f"ended at {iso(until)}" if until is not None and until <= now else ""
 
 
-def _gone(policy: Policy, snapshot: Snapshot, who: Who, accounts: Set[str]) -> str:
+def _gone(policy: Policy, snapshot: Snapshot, named_party: Who, accounts: Set[str]) -> str:
     """Why a consent matches nothing; empty if it matches something, or if that cannot be known."""
-    if who.account not in policy.accounts:
-        return f"account {who.account} is not in the policy"
-    if who.id.startswith(SET):
-        wanted = policy.sets[who.id.removeprefix(SET)].tags.items()
-        groups = [one for party, one in snapshot.groups.items() if party.account == who.account]
-        some = who.account not in accounts or any(wanted <= group.tags.items() for group in groups)
-        return "" if some else f"no group is in {who.id}"
-    party = Party(who.account, who.id)
-    if who.id == "*" or who.account not in accounts or party in snapshot.groups or party in snapshot.instances:
+    if named_party.account not in policy.accounts:
+        return f"account {named_party.account} is not in the policy"
+    if named_party.id.startswith(SET):
+        set_tags = policy.sets[named_party.id.removeprefix(SET)].tags.items()
+        groups = [group for party, group in snapshot.groups.items() if party.account == named_party.account]
+        may_match = named_party.account not in accounts or any(set_tags <= group.tags.items() for group in groups)
+        return "" if may_match else f"no group is in {named_party.id}"
+    party = Party(named_party.account, named_party.id)
+    if (
+        named_party.id == "*"
+        or named_party.account not in accounts
+        or party in snapshot.groups
+        or party in snapshot.instances
+    ):
         return ""
-    if not party.is_group and (who.account not in snapshot.whole_accounts or snapshot.set_aside(party)):
+    if not party.is_group and (named_party.account not in snapshot.whole_accounts or snapshot.set_aside(party)):
         return ""
     return f"{party} does not exist"

@@ -30,18 +30,18 @@ Check = Callable[[], Iterable[CheckFinding]]
 def check(env: Environment, runs: Runs) -> Iterator[list[CheckFinding]]:
     """The findings by service, always in the same order. The services are asked side by side, each by one thread, since not
     every SDK may be used by several."""
-    of_roles, of_queues, *others = _made_by_setup(env)
+    of_roles, of_queues, *service_checks = _made_by_setup(env)
     # the queues are read by `running`, too, and the SDK of MNS needs warnings to be off, which is no matter of one thread
     lanes: Sequence[Sequence[Check]] = (
         [lambda: [*functions.check(env), *other_deployments(env)]],
         [of_roles],
         [of_queues, lambda: running.check(env, runs)],
-        *([other] for other in others),
+        *([service_check] for service_check in service_checks),
     )
     with ThreadPoolExecutor(len(lanes)) as pool:
         futures = [pool.submit(_run, lane) for lane in lanes]
-        (of_functions,), (made_roles,), (made_queues, last), *rest = (future.result() for future in futures)
-        yield from (of_functions, made_roles, made_queues, *(part for lane in rest for part in lane), last)
+        (of_functions,), (made_roles,), (made_queues, last), *service_findings = (future.result() for future in futures)
+        yield from (of_functions, made_roles, made_queues, *(part for lane in service_findings for part in lane), last)
 
 
 def _run(lane: Sequence[Check]) -> list[list[CheckFinding]]:
@@ -52,16 +52,16 @@ def _made_by_setup(env: Environment) -> list[Check]:
     """A check for each service, of whether its resources are as they are shipped; in the order in which setup makes them."""
     deployment = SetupTarget(env.settings, env.policy, env.names, env.clock)
     services = (roles, queues, events, logs, alerts)
-    found = [functools.partial(_findings, module.resources(deployment), env.clock) for module in services]
-    return [*found, functools.partial(_faults, deployment)]
+    checks = [functools.partial(_findings, module.resources(deployment), env.clock) for module in services]
+    return [*checks, functools.partial(_faults, deployment)]
 
 
 def _faults(deployment: SetupTarget) -> list[CheckFinding]:
     """A region where the functions cannot be, and too little room on the event bus for the rules that they lack."""
-    found = list(faults.region(deployment))
+    shortfalls = list(faults.region(deployment))
     with contextlib.suppress(LinkPeerError):  # the check of the rules says so
-        found += faults.bus(deployment)
-    return [CheckFinding(MISSING, "", one.what, one.problem, one.remedy) for one in found]
+        shortfalls += faults.bus(deployment)
+    return [CheckFinding(MISSING, "", shortfall.what, shortfall.problem, shortfall.remedy) for shortfall in shortfalls]
 
 
 def _findings(resources: Iterable[Resource], clock: Clock) -> Iterator[CheckFinding]:
@@ -86,11 +86,13 @@ def _findings(resources: Iterable[Resource], clock: Clock) -> Iterator[CheckFind
 
 def _attached(resource: Resource) -> Iterator[CheckFinding]:
     """What a role may do besides: policies that are not ours."""
-    others = resource.others() if isinstance(resource, roles.RamRole) else []
-    if others:
+    foreign_policies = resource.others() if isinstance(resource, roles.RamRole) else []
+    if foreign_policies:
         detach = "aliyun ram DetachPolicyFromRole --PolicyType {1} --PolicyName {0} --RoleName {2}"
-        detail = f"has policies that are not shipped: {', '.join(f'{name} ({kind})' for name, kind in others)}"
-        advice = "; ".join(detach.format(*one, resource.name) for one in others)
+        detail = (
+            f"has policies that are not shipped: {', '.join(f'{name} ({kind})' for name, kind in foreign_policies)}"
+        )
+        advice = "; ".join(detach.format(*policy, resource.name) for policy in foreign_policies)
         yield CheckFinding(DIFFERS, "", resource.label, detail, advice)
 
 

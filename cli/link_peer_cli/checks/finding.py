@@ -33,10 +33,10 @@ class CheckFinding(msgspec.Struct, frozen=True):
     part: str = PLATFORM
 
 
-def unreadable(where: str, what: str, error: Exception) -> CheckFinding:
+def unreadable(where: str, subject: str, error: Exception) -> CheckFinding:
     """The finding for what could not be read, for lack of rights or because the service does not answer."""
     advice = remedy(error, where).removesuffix(f": {DOCTOR}")  # the command is this one
-    return CheckFinding(UNKNOWN, where, what, f"cannot be read: {error}", advice)
+    return CheckFinding(UNKNOWN, where, subject, f"cannot be read: {error}", advice)
 
 
 ORDER = (OK, WARNING, UNKNOWN, DIFFERS, MISSING)
@@ -48,15 +48,19 @@ def report(findings: Sequence[CheckFinding]) -> list[CheckFinding]:
     """The findings by state. More than a few of one kind that are ok are one; of many that say the same of other accounts, the first
     are named. An advice is for those before it without one, too."""
     fine = [finding for finding in findings if finding.state == OK]
-    found: list[CheckFinding] = []
+    merged: list[CheckFinding] = []
     for kind, count in Counter(map(_kind, fine)).items():
         many = [CheckFinding(OK, "", f"{kind} × {count}", "")] if count > SPELLED_OUT else []
-        found += many or [finding for finding in fine if _kind(finding) == kind]
+        merged += many or [finding for finding in fine if _kind(finding) == kind]
     wrong = [
-        *_first_of_each(sorted((one for one in findings if one.state != OK), key=lambda one: ORDER.index(one.state)))
+        *_first_of_each(
+            sorted(
+                (finding for finding in findings if finding.state != OK), key=lambda finding: ORDER.index(finding.state)
+            )
+        )
     ]
     following = [*(finding.advice for finding in wrong), ""][1:]
-    return found + [
+    return merged + [
         replace(finding, advice="") if finding.advice == after else finding
         for finding, after in zip(wrong, following, strict=True)
     ]
@@ -64,21 +68,21 @@ def report(findings: Sequence[CheckFinding]) -> list[CheckFinding]:
 
 def _first_of_each(findings: Sequence[CheckFinding]) -> Iterator[CheckFinding]:
     """Of many accounts for which a check says the same, the first, and how many there are besides."""
-    alike = Counter((one.state, one.what, one.advice) for one in findings if one.where)
-    shown: Counter[tuple[str, str, str]] = Counter()
-    for one in findings:
-        kind = (one.state, one.what, one.advice)
-        shown[kind] += 1
-        if alike[kind] <= SPELLED_OUT + 1 or shown[kind] <= FEW:
-            yield one
-        elif shown[kind] == FEW + 1:
-            yield replace(one, where="", detail=f"{alike[kind] - FEW} more accounts: `--json` has all")
+    alike = Counter((finding.state, finding.what, finding.advice) for finding in findings if finding.where)
+    yielded: Counter[tuple[str, str, str]] = Counter()
+    for candidate_finding in findings:
+        kind = (candidate_finding.state, candidate_finding.what, candidate_finding.advice)
+        yielded[kind] += 1
+        if alike[kind] <= SPELLED_OUT + 1 or yielded[kind] <= FEW:
+            yield candidate_finding
+        elif yielded[kind] == FEW + 1:
+            yield replace(candidate_finding, where="", detail=f"{alike[kind] - FEW} more accounts: `--json` has all")
 
 
 def counts(findings: Sequence[CheckFinding]) -> str:
     """How many findings there are of each state, the worst first: `1 missing, 2 warnings, 41 ok`."""
-    found = Counter(finding.state for finding in findings)
-    words = [(found[state], f"{state}s" if state == WARNING and found[state] > 1 else state) for state in ORDER]
+    totals = Counter(finding.state for finding in findings)
+    words = [(totals[state], f"{state}s" if state == WARNING and totals[state] > 1 else state) for state in ORDER]
     return ", ".join(f"{count} {word}" for count, word in reversed(words) if count)
 
 
@@ -89,5 +93,5 @@ def _kind(finding: CheckFinding) -> str:
 
 def few(names: Iterable[object]) -> str:
     """The first of some names, and how many more there are."""
-    found = sorted(set(map(str, names)))
-    return ", ".join(found[:FEW]) + (f" and {len(found) - FEW} more" if len(found) > FEW else "")
+    unique_names = sorted(set(map(str, names)))
+    return ", ".join(unique_names[:FEW]) + (f" and {len(unique_names) - FEW} more" if len(unique_names) > FEW else "")

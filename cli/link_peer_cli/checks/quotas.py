@@ -17,40 +17,40 @@ NEARLY_ALL_RULES = 900
 FULLEST = 3  # groups that are named where nothing is wrong
 
 
-def check(seen: CloudSeen, account: str = "") -> Iterator[CheckFinding]:
+def check(view: CloudSeen, account: str = "") -> Iterator[CheckFinding]:
     """A finding for each group or instance that is full, or nearly, and one that names the fullest groups. With `account`,
     only of that account."""
-    snapshot = seen.scene.snapshot
+    snapshot = view.scene.snapshot
     groups = [group for party, group in sorted(snapshot.groups.items()) if account in ("", party.account)]
-    instances = [one for party, one in sorted(snapshot.instances.items()) if account in ("", party.account)]
-    yield from _sources(seen, groups)
-    yield from _rules(seen, instances)
+    instances = [instance for party, instance in sorted(snapshot.instances.items()) if account in ("", party.account)]
+    yield from _sources(view, groups)
+    yield from _rules(view, instances)
     if fullest := list(_fullest(groups)):
         yield CheckFinding(OK, account, "quota: the fullest groups", ", ".join(fullest))
 
 
-def _sources(seen: CloudSeen, groups: Iterable[Group]) -> Iterator[CheckFinding]:
+def _sources(view: CloudSeen, groups: Iterable[Group]) -> Iterator[CheckFinding]:
     """Groups with many rules, and with many rules that name a group. What only one document refuses is a warning."""
     for group in groups:
-        rules = seen.scene.snapshot.rules.get(group.party, ())
+        rules = view.scene.snapshot.rules.get(group.party, ())
         sources = {rule.key.source for rule in rules if rule.key and rule.key.source.startswith("sg-")}
         doubts = in_doubt(group.rule_count, group.group_rules, (NEARLY_ALL, NEARLY_FULL + 1))
         full = group_full(group.party, len(sources), GROUP_SOURCES) if len(sources) >= GROUP_SOURCES else None
-        what = (group.party.account, f"quota of {group.party}")
+        subject = (group.party.account, f"quota of {group.party}")
         if full:
-            yield CheckFinding(MISSING, *what, full.detail, full.advice)
+            yield CheckFinding(MISSING, *subject, full.detail, full.advice)
         elif doubts:
-            yield CheckFinding(WARNING, *what, "; ".join(doubts))
+            yield CheckFinding(WARNING, *subject, "; ".join(doubts))
 
 
-def _rules(seen: CloudSeen, instances: Iterable[Instance]) -> Iterator[CheckFinding]:
+def _rules(view: CloudSeen, instances: Iterable[Instance]) -> Iterator[CheckFinding]:
     for instance in instances:
-        groups = seen.scene.snapshot.groups_of(instance)
+        groups = view.scene.snapshot.groups_of(instance)
         count = sum(max(group.rule_count, 0) for group in groups)
         if count > NEARLY_ALL_RULES:
             state = MISSING if count >= RULES else WARNING
-            named = ", ".join(f"{group.party.id} {group.rule_count}" for group in groups)
-            detail = f"{count} of {RULES} rules in its groups: {named}"
+            rule_counts = ", ".join(f"{group.party.id} {group.rule_count}" for group in groups)
+            detail = f"{count} of {RULES} rules in its groups: {rule_counts}"
             advice = "remove rules of these groups, or take the instance out of one"
             yield CheckFinding(state, instance.party.account, f"quota of {instance.party}", detail, advice)
 

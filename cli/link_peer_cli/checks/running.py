@@ -19,22 +19,24 @@ LATE_SECONDS = 30 * 60
 def check(env: Environment, runs: Runs) -> Iterator[CheckFinding]:
     """Dead letters that wait; and the age of the last run, with what it could not count."""
     yield from _waiting(env)
-    what = "last sweep"
+    subject = "last sweep"
     run = runs.last("timer")
     if runs.error:
-        yield unreadable("", what, runs.error)
+        yield unreadable("", subject, runs.error)
     elif run is None:
         advice = "link-peer audit --all; the function's own output is in the logstore functions"
-        yield not_due(env, runs, "", what) or CheckFinding(
-            MISSING, "", what, "no sweep was recorded within a day", advice
+        yield not_due(env, runs, "", subject) or CheckFinding(
+            MISSING, "", subject, "no sweep was recorded within a day", advice
         )
     else:
         age = env.now - parse_instant(run["time"])
         detail = f"{minutes_ago(age)}, of {run['accounts']} accounts"
-        yield CheckFinding(*((WARNING, "", what, detail, ERRORS) if age > LATE_SECONDS else (OK, "", what, detail)))
+        yield CheckFinding(
+            *((WARNING, "", subject, detail, ERRORS) if age > LATE_SECONDS else (OK, "", subject, detail))
+        )
         if "dead_letters" not in run:
             detail = f"did not count the dead letters, which link-peer-dead-letters needs: {run.get('detail', '')}"
-            yield CheckFinding(WARNING, "", what, detail, "link-peer setup, and s deploy -y after an update")
+            yield CheckFinding(WARNING, "", subject, detail, "link-peer setup, and s deploy -y after an update")
 
 
 def _waiting(env: Environment) -> Iterator[CheckFinding]:
@@ -42,14 +44,14 @@ def _waiting(env: Environment) -> Iterator[CheckFinding]:
     faster than they are carried out."""
     names = env.names
     raise_tasks = f"{ERRORS}; raise maximumTasks of the trigger accounts"
-    for what, queue, most, advice in (
+    for subject, queue, most, advice in (
         ("dead letters", names.dead_letters, 0, "link-peer failed"),
         ("accounts to sweep", names.sweep_queue, len(env.policy.accounts), raise_tasks),
     ):
         try:
             count = waiting_messages(env.settings, env.policy.home, queue, delayed=not most)
         except LinkPeerError as error:
-            yield unreadable("", what, error)
+            yield unreadable("", subject, error)
             continue
         late = count > most
-        yield CheckFinding(WARNING if late else OK, "", what, str(count), advice if late else "")
+        yield CheckFinding(WARNING if late else OK, "", subject, str(count), advice if late else "")

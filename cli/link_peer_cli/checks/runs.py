@@ -41,9 +41,9 @@ def read_runs(env: Environment) -> Runs:
         summaries = sweeps_of_a_day(env, env.policy.deployment)
     except LinkPeerError as error:
         return Runs(error=error)
-    own = [summary for summary in summaries if summary.get("region") == env.settings.region]
-    listed = {summary.get("account") for summary in own if summary.get("scope") == "account"}
-    return Runs(own, deployed=None if env.policy.accounts.keys() <= listed else _deployed(env))
+    region_summaries = [summary for summary in summaries if summary.get("region") == env.settings.region]
+    listed = {summary.get("account") for summary in region_summaries if summary.get("scope") == "account"}
+    return Runs(region_summaries, deployed=None if env.policy.accounts.keys() <= listed else _deployed(env))
 
 
 def sweeps_of_a_day(env: Environment, deployment: str = "") -> list[Record]:
@@ -66,34 +66,34 @@ def _deployed(env: Environment) -> float | None:
 def account_entry(env: Environment, runs: Runs, account: str) -> CheckFinding:
     """Whether the functions' own role entered an account at the last run that was due. What another identity could do there says
     nothing of that."""
-    what = "access"
+    subject = "access"
     if runs.error:
-        return unreadable(account, what, runs.error)
+        return unreadable(account, subject, runs.error)
     summary = runs.last("account", account)
     if summary is None:
-        return not_due(env, runs, account, what) or CheckFinding(
-            UNKNOWN, account, what, "no sweep of it was recorded within a day", ERRORS
+        return not_due(env, runs, account, subject) or CheckFinding(
+            UNKNOWN, account, subject, "no sweep of it was recorded within a day", ERRORS
         )
     now, time, role = env.now, parse_instant(summary["time"]), summary.get("entered_as", "")
     ago = minutes_ago(now - time)
     if refusal := summary.get("refusal"):
         refused = f"entered as {role}, and refused" if role else "the functions could not enter it"
-        return CheckFinding(MISSING, account, what, f"{refused} {ago}: {refusal}", _repair(env, account))
+        return CheckFinding(MISSING, account, subject, f"{refused} {ago}: {refusal}", _repair(env, account))
     if not role:
         trouble = summary.get("trouble", "")
-        return CheckFinding(UNKNOWN, account, what, f"could not be read {ago}: {trouble}", ERRORS)
+        return CheckFinding(UNKNOWN, account, subject, f"could not be read {ago}: {trouble}", ERRORS)
     if time < last_turn(account, len(env.policy.accounts), now - GRACE_SECONDS):
-        return CheckFinding(WARNING, account, what, f"the last sweep of it is late: entered as {role} {ago}", ERRORS)
-    return CheckFinding(OK, account, what, f"entered as {role} {ago}")
+        return CheckFinding(WARNING, account, subject, f"the last sweep of it is late: entered as {role} {ago}", ERRORS)
+    return CheckFinding(OK, account, subject, f"entered as {role} {ago}")
 
 
-def not_due(env: Environment, runs: Runs, account: str, what: str) -> CheckFinding | None:
+def not_due(env: Environment, runs: Runs, account: str, subject: str) -> CheckFinding | None:
     """A warning where the functions were deployed a moment ago, so that no run has been due yet."""
     seconds = None if runs.deployed is None else env.now - runs.deployed
     if seconds is None or seconds >= GRACE_SECONDS:
         return None
     detail = f"no run was due yet: the functions were deployed {minutes_ago(seconds)}"
-    return CheckFinding(WARNING, account, what, detail, f"link-peer doctor, {RUN_SECONDS // 60} minutes later")
+    return CheckFinding(WARNING, account, subject, detail, f"link-peer doctor, {RUN_SECONDS // 60} minutes later")
 
 
 def minutes_ago(seconds: float) -> str:

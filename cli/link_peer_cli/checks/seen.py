@@ -38,11 +38,15 @@ class CloudSeen(msgspec.Struct, frozen=True, dict=True):
     @functools.cached_property
     def linked_groups(self) -> frozenset[Party]:
         """The groups that links open or name; of links between instances, the groups that those are in."""
-        found = {rule.group for link in self.links for rule in link.rules}
+        groups = {rule.group for link in self.links for rule in link.rules}
         for link in self.links:
             for party in (link.source, link.target):
-                found |= {party} if party.is_group else {g for one in self.scene.members(party) for g in one.own_groups}
-        return frozenset(found)
+                groups |= (
+                    {party}
+                    if party.is_group
+                    else {g for member in self.scene.members(party) for g in member.own_groups}
+                )
+        return frozenset(groups)
 
 
 def denied(records: Iterable[Record]) -> Iterator[CheckFinding]:
@@ -50,17 +54,17 @@ def denied(records: Iterable[Record]) -> Iterator[CheckFinding]:
     for record in records:
         if record["outcome"] in ("denied", "failed") and record.get("to"):
             where = record.get("to_account") or record.get("from_account", "")
-            what = " to ".join(map(str, ends_of(record)))
+            subject = " to ".join(map(str, ends_of(record)))
             detail = f"{record['reason']}: {record.get('detail', '')}"
-            yield CheckFinding(MISSING, where, what, detail, record.get("advice", ""))
+            yield CheckFinding(MISSING, where, subject, detail, record.get("advice", ""))
 
 
-def renamed_deployments(seen: CloudSeen) -> Iterator[CheckFinding]:
+def renamed_deployments(view: CloudSeen) -> Iterator[CheckFinding]:
     """One finding for each other deployment that the rules of this home name, in each account."""
-    renamed = renamed_rules(seen.scene.snapshot, seen.policy, seen.region)
+    renamed = renamed_rules(view.scene.snapshot, view.policy, view.region)
     groups = grouped(((rule.group.account, marker.deployment), rule.group) for rule, marker in renamed)
-    for (account, deployment), found in sorted(groups.items()):
-        detail = f"{len(found)} on {few(found)}: this deployment does not close them"
+    for (account, deployment), rule_groups in sorted(groups.items()):
+        detail = f"{len(rule_groups)} on {few(rule_groups)}: this deployment does not close them"
         advice = f"if it is a former name of this one: link-peer close --deployment {deployment} --dry-run"
         yield CheckFinding(WARNING, account, f"rules of deployment {deployment}", detail, advice)
 
@@ -69,5 +73,5 @@ def damaged_markers(damaged: Iterable[Rule]) -> Iterator[CheckFinding]:
     """One finding for each such rule."""
     for rule in damaged:
         advice = f"if nobody needs rule {rule.id}, remove it; links that are still wanted are opened again"
-        what = f"marker of {rule.id} on {rule.group}"
-        yield CheckFinding(WARNING, rule.group.account, what, rule.description, advice)
+        subject = f"marker of {rule.id} on {rule.group}"
+        yield CheckFinding(WARNING, rule.group.account, subject, rule.description, advice)

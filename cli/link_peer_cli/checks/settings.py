@@ -23,9 +23,9 @@ def check(env: Environment) -> Iterator[CheckFinding]:
     """The queue and the log, if the settings name others, and whether the policy pauses anything."""
     yield from _queue(env)
     yield from _log(env)
-    if what := _PAUSED.get(env.policy.paused):
+    if effect := _PAUSED.get(env.policy.paused):
         paused = f"paused: {env.policy.paused.value}"
-        yield CheckFinding(WARNING, "", paused, what, "set paused: false in the policy file")
+        yield CheckFinding(WARNING, "", paused, effect, "set paused: false in the policy file")
 
 
 def _queue(env: Environment) -> Iterator[CheckFinding]:
@@ -44,38 +44,42 @@ def _log(env: Environment) -> Iterator[CheckFinding]:
     settings, names = env.settings, env.names
     if (settings.audit_project, settings.audit_logstore) == (names.audit_project, names.audit_logstore):
         return
-    what = f"log {settings.audit_project}/{settings.audit_logstore}"
+    subject = f"log {settings.audit_project}/{settings.audit_logstore}"
     try:
         lacking = sorted(FILTERS - AuditReader(settings, env.clock).indexed_fields())
     except LinkPeerError as error:
         advice = "LINK_PEER_AUDIT_PROJECT and _LOGSTORE name another log than `link-peer setup` makes"
-        yield _refused(what, error, advice)
+        yield _refused(subject, error, advice)
         return
     if lacking:
         advice = "apply the index in deploy/sls-index.json"
-        yield CheckFinding(MISSING, "", what, f"not searchable by {', '.join(lacking)}", advice)
+        yield CheckFinding(MISSING, "", subject, f"not searchable by {', '.join(lacking)}", advice)
     else:
-        yield CheckFinding(OK, "", what, "searchable")
+        yield CheckFinding(OK, "", subject, "searchable")
 
 
-def _refused(what: str, error: Exception, advice: str) -> CheckFinding:
+def _refused(subject: str, error: Exception, advice: str) -> CheckFinding:
     """What does not exist is missing; what could not be read for another reason is unknown."""
-    gone = any(code in str(error) for code in ("NotExist", "NotFound"))
-    return CheckFinding(MISSING, "", what, str(error), advice) if gone else unreadable("", what, error)
+    is_missing = any(code in str(error) for code in ("NotExist", "NotFound"))
+    return CheckFinding(MISSING, "", subject, str(error), advice) if is_missing else unreadable("", subject, error)
 
 
 def other_deployments(env: Environment) -> Iterator[CheckFinding]:
     """One finding for each deployment with the same tags or the same name, and one if the functions have other tags."""
     settings, prefix = env.settings, env.names.prefix
     try:
-        found = list(conflicts(settings, env.policy, prefix, env.clock))
-        own = [one.tag_prefix for one in deployments(settings, env.policy.home) if one.prefix == prefix]
+        clashes = list(conflicts(settings, env.policy, prefix, env.clock))
+        tag_prefixes = [
+            deployment.tag_prefix
+            for deployment in deployments(settings, env.policy.home)
+            if deployment.prefix == prefix
+        ]
     except LinkPeerError as error:
         yield unreadable("", "other deployments", error)
         return
-    for detail, advice in found:
+    for detail, advice in clashes:
         yield CheckFinding(DIFFERS, "", "other deployment", detail, advice)
-    for tag_prefix in own:
+    for tag_prefix in tag_prefixes:
         if tag_prefix != settings.tag_prefix:
             detail = f"the functions act on tags {tag_prefix}-…, and LINK_PEER_TAG_PREFIX is {settings.tag_prefix} here"
             yield CheckFinding(DIFFERS, "", "tag prefix", detail, "set it as it was when the functions were deployed")

@@ -21,7 +21,7 @@ from link_peer_cli.review.cloud import WhatIf
 DOCS = "docs/guarantees.md"
 
 
-def check(env: Environment, account: str, cloud: WhatIf, seen: CloudSeen) -> Iterator[CheckFinding]:
+def check(env: Environment, account: str, cloud: WhatIf, view: CloudSeen) -> Iterator[CheckFinding]:
     """Reads the network interfaces of each account that has groups with links, or of one account."""
 
     def read(uid: str) -> list[Interface] | LinkPeerError:
@@ -31,42 +31,42 @@ def check(env: Environment, account: str, cloud: WhatIf, seen: CloudSeen) -> Ite
         except LinkPeerError as error:
             return error
 
-    linked = {group.account for group in seen.linked_groups} & seen.accounts
+    linked = {group.account for group in view.linked_groups} & view.accounts
     uids = sorted(linked & {account} if account else linked)
     with ThreadPoolExecutor(THREADS) as pool:
-        for uid, found in zip(uids, pool.map(read, uids), strict=True):
-            if isinstance(found, LinkPeerError):
-                yield unreadable(uid, "network interfaces", found)
+        for uid, answer in zip(uids, pool.map(read, uids), strict=True):
+            if isinstance(answer, LinkPeerError):
+                yield unreadable(uid, "network interfaces", answer)
             else:
-                yield from _of(seen, uid, found)
+                yield from _of(view, uid, answer)
 
 
-def _of(seen: CloudSeen, account: str, interfaces: Sequence[Interface]) -> Iterator[CheckFinding]:
+def _of(view: CloudSeen, account: str, interfaces: Sequence[Interface]) -> Iterator[CheckFinding]:
     """At most one finding of each kind for an account, of whose interfaces this is all."""
-    linked = seen.linked_groups
-    concerned = [one for one in interfaces if one.in_use and one.groups & linked]
-    yield from _ipv6(seen, account, concerned)
-    yield from _secondary(seen, account, interfaces)
-    if foreign := [one for one in concerned if one.instance is None]:
-        groups = few(group for one in foreign for group in one.groups & linked)
+    linked = view.linked_groups
+    concerned = [interface for interface in interfaces if interface.in_use and interface.groups & linked]
+    yield from _ipv6(view, account, concerned)
+    yield from _secondary(view, account, interfaces)
+    if foreign := [interface for interface in concerned if interface.instance is None]:
+        groups = few(group for interface in foreign for group in interface.groups & linked)
         detail = (
             f"{len(foreign)} interfaces in groups with links belong to no ECS instance, such as ECI container groups and ACK "
-            f"pods: {few(one.id for one in foreign)} in {groups}"
+            f"pods: {few(interface.id for interface in foreign)} in {groups}"
         )
         advice = f"rules of groups apply to them too, but their tags are not read, and no record counts them: {DOCS}"
         yield CheckFinding(WARNING, account, "not covered: interfaces of no ECS instance", detail, advice)
 
 
-def _ipv6(seen: CloudSeen, account: str, concerned: Iterable[Interface]) -> Iterator[CheckFinding]:
+def _ipv6(view: CloudSeen, account: str, concerned: Iterable[Interface]) -> Iterator[CheckFinding]:
     rules = sum(
         rule.traffic is None
-        for group in seen.linked_groups
+        for group in view.linked_groups
         if group.account == account
-        for rule in seen.scene.snapshot.rules.get(group, ())
+        for rule in view.scene.snapshot.rules.get(group, ())
     )
-    addressed = [one for one in concerned if one.ipv6]
+    addressed = [interface for interface in concerned if interface.ipv6]
     if addressed or rules:
-        owners = f" ({few(one.instance or one.id for one in addressed)})" if addressed else ""
+        owners = f" ({few(interface.instance or interface.id for interface in addressed)})" if addressed else ""
         detail = (
             f"{len(addressed)} interfaces in groups with links have IPv6 addresses{owners}; "
             f"{rules} rules of these groups are for IPv6"
@@ -75,14 +75,22 @@ def _ipv6(seen: CloudSeen, account: str, concerned: Iterable[Interface]) -> Iter
         yield CheckFinding(WARNING, account, "not covered: IPv6", detail, advice)
 
 
-def _secondary(seen: CloudSeen, account: str, interfaces: Iterable[Interface]) -> Iterator[CheckFinding]:
+def _secondary(view: CloudSeen, account: str, interfaces: Iterable[Interface]) -> Iterator[CheckFinding]:
     """Interfaces of linked instances that are not in the linked groups, so that links do not reach them."""
-    linked = seen.linked_groups
-    wanted = {one.instance: one.groups & linked for one in interfaces if one.primary and one.instance}
-    secondary = [(one, one.instance) for one in interfaces if one.instance and not one.primary]
-    if others := [(one, of) for one, of in secondary if not wanted.get(of, frozenset()) <= one.groups]:
-        named = few(f"{one.id} of {of}" for one, of in others)
-        detail = f"{len(others)} secondary interfaces of instances with links are in other groups: {named}"
+    linked = view.linked_groups
+    primary_groups = {
+        interface.instance: interface.groups & linked
+        for interface in interfaces
+        if interface.primary and interface.instance
+    }
+    secondary = [
+        (interface, interface.instance) for interface in interfaces if interface.instance and not interface.primary
+    ]
+    if outliers := [
+        (interface, of) for interface, of in secondary if not primary_groups.get(of, frozenset()) <= interface.groups
+    ]:
+        interface_names = few(f"{interface.id} of {of}" for interface, of in outliers)
+        detail = f"{len(outliers)} secondary interfaces of instances with links are in other groups: {interface_names}"
         advice = (
             f"links apply only to interfaces in the linked groups: put these into them if links should apply: {DOCS}"
         )

@@ -30,37 +30,47 @@ Wanted = Mapping[str, frozenset[Party] | None]
 
 def tags_of(env: Environment, profiles: list[str] | None) -> GroupTags:
     """The tags of groups, written in the home account as the operator."""
-    made = GroupTags(env, profiles or [])
-    if made.own == env.policy.home:
-        made.first_as(env.keys)
-    return made
+    tags = GroupTags(env, profiles or [])
+    if tags.own == env.policy.home:
+        tags.first_as(env.keys)
+    return tags
 
 
 def wanted(
-    env: Environment, own: str, names: list[str] | None, account: str, *, everything: bool, opens: bool = False
+    env: Environment,
+    default_account: str,
+    names: list[str] | None,
+    account: str,
+    *,
+    all_accounts: bool,
+    opens: bool = False,
 ) -> Wanted:
-    """What is named: groups (in `own` unless they say another account) and accounts; or one account, or all. The names that
+    """What is named: groups (in `default_account` unless they say another account) and accounts; or one account, or all. The names that
     groups have in the cloud count unless the command `opens`. Raises BadInput."""
-    if bool(names) + bool(account) + everything != 1:
+    if bool(names) + bool(account) + all_accounts != 1:
         raise BadInput("groups", "give groups or accounts, or --account, or --all")
-    if everything:
+    if all_accounts:
         return dict.fromkeys(env.policy.accounts)
-    found: dict[str, frozenset[Party] | None] = {account_uid(account, "--account"): None} if account else {}
-    uids = {*env.policy.accounts, *(one.name for one in env.policy.accounts.values())}
+    groups_by_account: dict[str, frozenset[Party] | None] = {account_uid(account, "--account"): None} if account else {}
+    uids = {*env.policy.accounts, *(entry.name for entry in env.policy.accounts.values())}
     for text in names or ():
         if is_account_uid(text) or (by_id(text) == text and text in uids):
-            found[account_uid(text, "group")] = None
+            groups_by_account[account_uid(text, "group")] = None
             continue
-        one = party(text, "group", own, BY_ID) if opens else party(by_cloud_name(env, text, "group"), "group", own)
-        if not one.is_group:
+        named_party = (
+            party(text, "group", default_account, BY_ID)
+            if opens
+            else party(by_cloud_name(env, text, "group"), "group", default_account)
+        )
+        if not named_party.is_group:
             raise BadInput(
                 "group",
-                f"{one.id} is an instance: a lock is a tag of a group; `link-peer who {one.id} -o wide` names its groups",
+                f"{named_party.id} is an instance: a lock is a tag of a group; `link-peer who {named_party.id} -o wide` names its groups",
             )
-        groups = found.get(one.account, frozenset())
-        found[one.account] = None if groups is None else groups | {one}
-    require_known(env, found, "--account" if account else "group")
-    return found
+        groups = groups_by_account.get(named_party.account, frozenset())
+        groups_by_account[named_party.account] = None if groups is None else groups | {named_party}
+    require_known(env, groups_by_account, "--account" if account else "group")
+    return groups_by_account
 
 
 def enter(env: Environment, tags: GroupTags, accounts: Iterable[str]) -> dict[str, str]:
@@ -81,9 +91,9 @@ def enter(env: Environment, tags: GroupTags, accounts: Iterable[str]) -> dict[st
         except LinkPeerError as error:
             return str(error)
 
-    found = in_each(lacking, entered)
-    tags.accounts |= {uid: keys for uid, keys in found.items() if isinstance(keys, AccountKeys)}
-    return {uid: why for uid, why in found.items() if isinstance(why, str)}
+    results = in_each(lacking, entered)
+    tags.accounts |= {uid: keys for uid, keys in results.items() if isinstance(keys, AccountKeys)}
+    return {uid: problem for uid, problem in results.items() if isinstance(problem, str)}
 
 
 def in_each(accounts: Iterable[str], work: Callable[[str], T]) -> dict[str, T]:

@@ -60,17 +60,22 @@ def close_deployment(
     run = _Leftovers(env, name, tags, accounts, dry_run=dry_run)
     with progress_bar(unless=as_json) as bar:
         count = counter(bar, "groups read")
-        found = run.look(lambda _uid, done, all_: count("groups read", done, all_))
-    said = f"{len(found)} rules of deployment {name} on {len({rule.group for rule in found})} groups"
-    if found and not (dry_run or yes):
+        rules = run.look(lambda _uid, read_count, all_: count("groups read", read_count, all_))
+    summary = f"{len(rules)} rules of deployment {name} on {len({rule.group for rule in rules})} groups"
+    if rules and not (dry_run or yes):
         may_ask("closes", as_json=as_json)
-        typer.confirm(f"Remove {said}?", abort=True)
-    left = run.close(found)
-    commands = run.untag(tags, {rule.group for rule in left})
+        typer.confirm(f"Remove {summary}?", abort=True)
+    remaining_rules = run.close(rules)
+    commands = run.untag(tags, {rule.group for rule in remaining_rules})
     foreign = {} if dry_run else {group: text for group, text in commands.items() if group.account not in tags.accounts}
     changes = [*run.supposed.changes, *(CloudCall(group.account, text) for group, text in commands.items())]
     _report(
-        run, f"found: {said}; left: {len(left)}", changes if dry_run else [], [] if dry_run else left, foreign, as_json
+        run,
+        f"found: {summary}; left: {len(remaining_rules)}",
+        changes if dry_run else [],
+        [] if dry_run else remaining_rules,
+        foreign,
+        as_json,
     )
 
 
@@ -79,8 +84,8 @@ class _Leftovers(Scope):
 
     def __init__(self, env: Environment, name: str, tags: GroupTags, accounts: Wanted, *, dry_run: bool) -> None:
         former = msgspec.structs.replace(env, policy=msgspec.structs.replace(env.policy, deployment=name))
-        own = {uid: keys for uid, keys in tags.accounts.items() if uid != env.policy.home}
-        delivery, self.kept, self.supposed = closing(former, "close", own, dry_run=dry_run, caller=tags.caller)
+        peer_keys = {uid: keys for uid, keys in tags.accounts.items() if uid != env.policy.home}
+        delivery, self.kept, self.supposed = closing(former, "close", peer_keys, dry_run=dry_run, caller=tags.caller)
         event = f"close-cli-{int(env.now)}"
         super().__init__(open_work(delivery, event, delivery.audit({"event_id": event}), TOLERANT))
         self.problems: dict[str, str] = {}
@@ -88,7 +93,7 @@ class _Leftovers(Scope):
         self._mutual: set[Link] = set()
         self._tagged: dict[Party, list[str]] = {}
 
-    def look(self, progress: Callable[[str, int, int], None] = lambda _uid, _done, _all: None) -> list[Rule]:
+    def look(self, progress: Callable[[str, int, int], None] = lambda _uid, _read_count, _all: None) -> list[Rule]:
         """What stands now: the managed tag is no guide."""
         standing = look(self.delivery, self._accounts, progress)
         require_there(standing, self._accounts)
@@ -116,17 +121,17 @@ class _Leftovers(Scope):
         mine = [] if self.delivery.supposed else [group for group in due if group.account in tags.accounts]
         detail = f"no rule of the former name {self.policy.deployment} is left, so its managed tag is taken off"
         intents = ({"from_account": group.account, "from": group.id, "detail": detail} for group in mine)
-        self.audit.write([{"record": "intent", "action": "repair", **one} for one in intents])
-        for some in by_account(mine).values():
-            failed = change_tags(some, lambda these: tags.drop(these, self.policy.keys.of_group(instances=True)))
-            self.problems |= {str(group): str(why) for group, why in failed.items()}
+        self.audit.write([{"record": "intent", "action": "repair", **intent} for intent in intents])
+        for groups in by_account(mine).values():
+            failed = change_tags(groups, lambda batch: tags.drop(batch, self.policy.keys.of_group(instances=True)))
+            self.problems |= {str(group): str(error) for group, error in failed.items()}
         return {group: tags.commands(group, {}, keys)[0] for group, keys in due.items()}
 
     @property
     def context(self) -> Context:
         """Every claim is taken, whatever asks for the link."""
-        why = remark(f"a rule of this home under the former name {self.policy.deployment} of the deployment")
-        return Context(self.policy, self.delivery.region, self.started, ("repair", "unlink"), withdrawn=why)
+        reason = remark(f"a rule of this home under the former name {self.policy.deployment} of the deployment")
+        return Context(self.policy, self.delivery.region, self.started, ("repair", "unlink"), withdrawn=reason)
 
     def desired(self, snapshot: Snapshot) -> list[DesiredLink]:  # noqa: ARG002  # the method of a scope
         """Nothing."""
@@ -142,20 +147,25 @@ class _Leftovers(Scope):
 
 
 def _report(
-    run: _Leftovers, said: str, changes: list[CloudCall], left: list[Rule], foreign: dict[Party, str], as_json: bool
+    run: _Leftovers,
+    summary: str,
+    changes: list[CloudCall],
+    remaining_rules: list[Rule],
+    foreign: dict[Party, str],
+    as_json: bool,
 ) -> NoReturn:
     """Print what was or would be removed, and what is left, and exit."""
     records, dry_run = run.kept.outcomes, run.delivery.supposed
-    standing = [f"{rule.id} on {rule.group}" for rule in left]
+    standing = [f"{rule.id} on {rule.group}" for rule in remaining_rules]
     if as_json:
         owners = {uid: [foreign[group] for group in groups] for uid, groups in by_account(foreign).items()}
         accounts = [ClosedAccount(uid, "", 0, None, "", advice) for uid, advice in owners.items()]
         print_answer(CloseAnswer([], records, changes, accounts, {}, None if dry_run else standing, run.problems, ""))
     else:
-        console().print(escape(said), soft_wrap=True)
+        console().print(escape(summary), soft_wrap=True)
         print_closed(records, changes, standing, run.problems, dry_run=dry_run)
         print_foreign(foreign)
-    raise typer.Exit(Exit.REFUSED if left or run.problems or foreign else Exit.DONE)
+    raise typer.Exit(Exit.REFUSED if remaining_rules or run.problems or foreign else Exit.DONE)
 
 
 def signs_by_name(env: Environment, marked: Iterable[MarkedRule], sweeps: Sweeps) -> dict[str, str]:
@@ -190,18 +200,23 @@ def signs_of_life(env: Environment, name: str, sweeps_of_a_day: Sweeps) -> Itera
     try:
         sweeps = sweeps_of_a_day(looking)
         last = max(sweeps, key=lambda record: record["time"], default={})
-        theirs = max((one["time"] for one in sweeps if one.get("deployment") == name), default="")
+        theirs = max((record["time"] for record in sweeps if record.get("deployment") == name), default="")
         if theirs and (last.get("deployment") == name or env.now - parse_instant(theirs) < ALIVE_SECONDS):
             yield f"its sweep ran at {theirs}"
         groups = open_fetch(suppose(looking, "close")[0], "close", TOLERANT).all_groups(sorted(env.policy.accounts))
         keys = {key for group in groups for key in group.tags}
-        for other in deployments(looking.settings, env.policy.home):
-            if other.prefix == env.names.prefix:
+        for deployment in deployments(looking.settings, env.policy.home):
+            if deployment.prefix == env.names.prefix:
                 continue
-            before, after = tag_keys(other.tag_prefix, "/", env.policy.home).managed.split("/")
+            before, after = tag_keys(deployment.tag_prefix, "/", env.policy.home).managed.split("/")
             names = {key[len(before) : -len(after)] for key in keys if key.startswith(before) and key.endswith(after)}
             # where RAM refuses managed tags, nothing says what it is called
-            if other.prefix == name or other.tag_prefix == env.settings.tag_prefix or name in names or not names:
-                yield f"the functions {other.prefix}-… are in account {env.policy.home}, and may belong to it"
+            if (
+                deployment.prefix == name
+                or deployment.tag_prefix == env.settings.tag_prefix
+                or name in names
+                or not names
+            ):
+                yield f"the functions {deployment.prefix}-… are in account {env.policy.home}, and may belong to it"
     except LinkPeerError as error:
         yield f"that could not be read: {error}"

@@ -73,47 +73,49 @@ class Closed(msgspec.Struct, frozen=True):
 def close(
     env: Environment,
     account: str,
-    own: Mapping[str, AccountKeys],
+    peer_keys: Mapping[str, AccountKeys],
     progress: Count,
     *,
     dry_run: bool,
     reader: Environment | None,
 ) -> Closed:
     """Run a sweep in which the account has no links and nothing is opened, with records of every change; then read what
-    stands. `own` are the person's keys of other accounts, by uid; what refuses to be changed is read as `reader` does."""
-    delivery, kept, supposed = closing(
-        env, "account-remove", own, caller=env.own.arn, dry_run=dry_run, leaving=[account], reader=reader
+    stands. `peer_keys` are the person's keys of other accounts, by uid; what refuses to be changed is read as `reader` does."""
+    delivery, recorder, supposed = closing(
+        env, "account-remove", peer_keys, caller=env.own.arn, dry_run=dry_run, leaving=[account], reader=reader
     )
     swept = run_sweep(Run(delivery, f"sweep-cli-{int(env.now)}", progress=progress))
     standing = {} if dry_run else look(delivery, dict.fromkeys(env.policy.accounts))
     remaining = [
         rule for read_account in standing.values() for rule in read_account.marked if account in _accounts(rule)
     ]
-    problems = {uid: one.problem for uid, one in standing.items() if one.problem}
-    return Closed(kept.outcomes, supposed.changes, remaining, {**swept.unreadable, **problems})
+    problems = {uid: read_account.problem for uid, read_account in standing.items() if read_account.problem}
+    return Closed(recorder.outcomes, supposed.changes, remaining, {**swept.unreadable, **problems})
 
 
 def look(
-    delivery: Delivery, accounts: Wanted, progress: Callable[[str, int, int], None] = lambda _uid, _done, _all: None
+    delivery: Delivery,
+    accounts: Wanted,
+    progress: Callable[[str, int, int], None] = lambda _uid, _read_count, _all: None,
 ) -> dict[str, AccountStanding]:
     """What stands in each account now. The rules of every group are read that has any: one may have lost its managed tag.
     `progress` gets an account, how many of its groups were read, and of how many."""
 
     def read(uid: str) -> AccountStanding:
-        fetch, named = open_fetch(delivery, "close", TOLERANT), accounts[uid]
-        if named is None:
-            asked = sorted(group.party for group in fetch.all_groups([uid]) if group.rule_count)
+        fetch, named_groups = open_fetch(delivery, "close", TOLERANT), accounts[uid]
+        if named_groups is None:
+            parties = sorted(group.party for group in fetch.all_groups([uid]) if group.rule_count)
         else:
-            asked = sorted(named)
-            fetch.parties(asked)
-        unread = fetch.rules_in_time(asked, progress=functools.partial(progress, uid))
+            parties = sorted(named_groups)
+            fetch.parties(parties)
+        unread = fetch.rules_in_time(parties, progress=functools.partial(progress, uid))
         snapshot = fetch.store.snapshot()
         rules, unowned = _by_owner(marked_rules(snapshot, delivery.policy.home, delivery.region), delivery.policy)
         keys, holders = delivery.policy.keys, {rule.group for rule, _ in rules}
         groups = {
             party: group
             for party, group in snapshot.groups.items()
-            if named or party in holders or group.tags.get(keys.managed) == "true" or keys.own_locks(group.tags)
+            if named_groups or party in holders or group.tags.get(keys.managed) == "true" or keys.own_locks(group.tags)
         }
         error = fetch.store.unreadable.get(uid)
         problem = message(error, uid) if error else f"the rules of {len(unread)} groups were not read" if unread else ""
@@ -225,8 +227,8 @@ class ClosingRun:
     def look(self, accounts: Collection[str], *, patient: bool = False) -> None:
         """See what stands in these accounts; `patient`: wait until a throttled API takes calls again."""
         self._read = {}
-        asked = {uid: self._accounts[uid] for uid in accounts}
-        self.standing |= look(self.removal.delivery(patient=patient), asked, self._progress)
+        groups_by_account = {uid: self._accounts[uid] for uid in accounts}
+        self.standing |= look(self.removal.delivery(patient=patient), groups_by_account, self._progress)
         self._mutual |= mutual_links(self.standing.values())
 
     def run(self) -> None:
@@ -236,12 +238,12 @@ class ClosingRun:
         for patient in (False, True):
             if patient:
                 self.look(again, patient=True)
-            rules = [one for uid in again for one in self.standing[uid].rules]
+            rules = [rule for uid in again for rule in self.standing[uid].rules]
             CHANGES.expect(of_rule("remove", rule.key) for rule, _ in rules if rule.key)
             self.lock(again, patient=patient)
             self.removal.remove(rules, patient=patient)
             self.look(again, patient=patient)
-            hampered = {group.account for group, why in self.unlocked.items() if isinstance(why, Transient)}
+            hampered = {group.account for group, error in self.unlocked.items() if isinstance(error, Transient)}
             again = [uid for uid in again if uid in hampered or self.standing[uid].problem or self.standing[uid].rules]
             if not (again or self.removal.halves):
                 break
@@ -253,29 +255,29 @@ class ClosingRun:
         halves = self._look_at_halves()
         unowned = [rule for rule in halves.rules if rule.deployment != self._deployment]
         self.halves = msgspec.structs.replace(halves, rules=unowned)
-        self.removal.remove([one for uid in self.mine for one in self.standing[uid].rules], patient=True)
+        self.removal.remove([rule for uid in self.mine for rule in self.standing[uid].rules], patient=True)
 
     def lock(self, accounts: Collection[str], *, patient: bool = True) -> None:
         """Lock the groups of these accounts, and remove nothing."""
         key, retry = self._keys.lock, self.removal.delivery(patient=patient).retry
 
-        def put(some: list[Party]) -> None:
-            retry(lambda: self._tags.put(some, {key: self._value}))
+        def put(batch: list[Party]) -> None:
+            retry(lambda: self._tags.put(batch, {key: self._value}))
 
         due = {uid: self.due(uid) for uid in accounts}
         CHANGES.expect(of_tags("put", [key], group) for groups in due.values() for group in groups)
         for uid, failed in in_each(due, lambda uid: change_tags(due[uid], put)).items():
             groups = self.standing[uid].groups.keys()
-            self.unlocked = {group: why for group, why in self.unlocked.items() if group not in groups} | failed
+            self.unlocked = {group: error for group, error in self.unlocked.items() if group not in groups} | failed
             self.locked |= groups - failed.keys()
 
     def _look_at_halves(self) -> Halves:
         return look_at_halves(self.removal.delivery(patient=True), self._accounts, self._mutual, self.standing)
 
-    def _progress(self, uid: str, done: int, all_: int) -> None:
-        self._read[uid] = (done, all_)
-        known = list(self._read.values())
-        self.removal.counted("groups read", sum(done for done, _ in known), sum(all_ for _, all_ in known))
+    def _progress(self, uid: str, read_count: int, all_: int) -> None:
+        self._read[uid] = (read_count, all_)
+        counts = list(self._read.values())
+        self.removal.counted("groups read", sum(count for count, _ in counts), sum(all_ for _, all_ in counts))
 
 
 class _Removal:
@@ -288,9 +290,9 @@ class _Removal:
         self._count = count
         self._value = value
         self._shown: dict[Party, str] = {}  # with the lock
-        own = {uid: keys for uid, keys in tags.accounts.items() if uid != env.policy.home}
-        made = closing(env, "close", own, caller=tags.caller, dry_run=dry_run)
-        self._delivery, self.kept, self.supposed = made
+        peer_keys = {uid: keys for uid, keys in tags.accounts.items() if uid != env.policy.home}
+        closing_parts = closing(env, "close", peer_keys, caller=tags.caller, dry_run=dry_run)
+        self._delivery, self.kept, self.supposed = closing_parts
         self._guard = RemovalGuard(env.policy.limits.removals_per_run)
         self.troubles: dict[Party, str] = {}
         self.halves: set[Party] = set()
@@ -300,11 +302,11 @@ class _Removal:
         retry = Retry(self._clock, self._delivery.retry.deadline)
         return self._delivery if patient else msgspec.structs.replace(self._delivery, retry=retry)
 
-    def counted(self, what: str, done: int, all_: int) -> None:
+    def counted(self, label: str, completed: int, all_: int) -> None:
         """Show the progress. Raises KeyboardInterrupt once a signal has stopped the command."""
         if STOPPED.is_set():
             raise KeyboardInterrupt
-        self._count(what, done, all_)
+        self._count(label, completed, all_)
 
     def remove(self, rules: Sequence[OwnedRule], *, patient: bool) -> None:
         """Remove these rules, those of several groups side by side unless one is the other's half."""
@@ -352,7 +354,9 @@ class _Removal:
 def _in_turn(groups: Mapping[Party, Collection[Party]]) -> list[Party]:
     """One group of each account after the other, so that all accounts are closed side by side; first those of the most
     links."""
-    ordered = [sorted(some, key=lambda one: -len(groups[one])) for some in by_account(groups).values()]
+    ordered = [
+        sorted(account_groups, key=lambda group: -len(groups[group])) for account_groups in by_account(groups).values()
+    ]
     return [group for turn in itertools.zip_longest(*ordered) for group in turn if group]
 
 

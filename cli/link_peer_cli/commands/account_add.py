@@ -78,12 +78,12 @@ def add(
     """
     if external_id and not re.fullmatch(r"[A-Za-z0-9+=,.@:/_-]{2,128}", external_id):
         raise BadInput("--external-id", "2 to 128 of A-Z, a-z, 0-9 and +=,.@:/_-")
-    named = _closers(closers, no_closer=no_closer)
+    closer_arns = _closers(closers, no_closer=no_closer)
     if listed:
         if uid or name or ranges or profile:
             raise BadInput("--from", "an account's uid, --name, --range and --profile are of one account")
         stacks = Stacks(template, matching(stack_group, "--stack-group", r"(fd|r)-[0-9A-Za-z]{1,32}"))
-        add_many(listed, role, external_id, named, queue=queue, write=write, stacks=stacks, as_json=as_json)
+        add_many(listed, role, external_id, closer_arns, queue=queue, write=write, stacks=stacks, as_json=as_json)
         return
     if template and profile:
         raise BadInput("--template", "no command is printed with --profile, which makes the roles")
@@ -93,19 +93,21 @@ def add(
     env = load_own(without_keys=True)
     if uid == env.policy.home:
         raise BadInput("uid", f"{uid} is the home account, which takes part already")
-    known = env.policy.accounts.get(uid)
-    peer = peer_of(env, uid, role, external_id, known, profile, named)
+    account = env.policy.accounts.get(uid)
+    peer = peer_of(env, uid, role, external_id, account, profile, closer_arns)
     lines = entry(
         uid,
-        name or (known.name if known else uid),
+        name or (account.name if account else uid),
         peer.arn,
         peer.external_id,
-        (known.queue if known else "") or (env.names.queue_of(uid) if queue else ""),
-        ranges or (known.ranges if known else ()),
+        (account.queue if account else "") or (env.names.queue_of(uid) if queue else ""),
+        ranges or (account.ranges if account else ()),
     )
-    policy = env.policy if known else added_to(env.policy, lines)
-    with with_lines(env, lines if write and known is None else "") as put:
-        done = make_resources(peer.deployment, peer.resources(), f"account {uid}", talk=not as_json) if profile else []
+    policy = env.policy if account else added_to(env.policy, lines)
+    with with_lines(env, lines if write and account is None else "") as put:
+        role_changes = (
+            make_resources(peer.deployment, peer.resources(), f"account {uid}", talk=not as_json) if profile else []
+        )
         home, problem = update_home(env, policy, talk=not as_json)
         put()
     template = "" if profile else template_path(template)
@@ -113,8 +115,8 @@ def add(
         print_answer(
             AccountAdded(
                 policy=lines,
-                written=write and known is None,
-                changes=[str(change) for change in [*done, *home]],
+                written=write and account is None,
+                changes=[str(change) for change in [*role_changes, *home]],
                 ros="" if profile else peer.ros_command(template),
                 commands=[] if profile else peer.commands(),
                 home=problem,
@@ -125,15 +127,17 @@ def add(
         owner = f"The owner of account {uid} runs one of these"
         console().print(f"\n[bold]{owner}[/bold], with {escape(template)}:\n", soft_wrap=True)
         print("\n".join([peer.ros_command(template), "\n# or without ROS:", *peer.commands()]))
-    tell_of_lines(env, "" if write or known else lines, "" if known else "the account now", f"link-peer doctor {uid}")
+    tell_of_lines(
+        env, "" if write or account else lines, "" if account else "the account now", f"link-peer doctor {uid}"
+    )
     tell_of_home(problem)
 
 
-def _closers(given: list[str] | None, *, no_closer: bool) -> list[str] | None:
+def _closers(arns: list[str] | None, *, no_closer: bool) -> list[str] | None:
     """Whom the closer role trusts, None for the default. Raises BadInput for what is no single role or user."""
-    if given and no_closer:
+    if arns and no_closer:
         raise BadInput("--no-closer", "--closer names who may close")
-    return [] if no_closer else [matching(one or " ", "--closer", PRINCIPAL) for one in given] if given else None
+    return [] if no_closer else [matching(arn or " ", "--closer", PRINCIPAL) for arn in arns] if arns else None
 
 
 ACCOUNTS = Table(
@@ -165,8 +169,8 @@ def list_accounts(output: Output = TableForm.TABLE, sort_by: SortBy = "", as_jso
         failing |= finding.state in FAILING
         summary = runs.last("account", uid) if finding.state == OK else None
         role, problem = (summary["entered_as"], "") if summary else ("", finding.detail)
-        known = (uid, account.name, account.role, account.queue, list(account.ranges))
-        accounts.append(ListedAccount(*known, not problem, role, problem))
+        policy_values = (uid, account.name, account.role, account.queue, list(account.ranges))
+        accounts.append(ListedAccount(*policy_values, not problem, role, problem))
     print_table(ACCOUNTS, accounts, EXACT, form, sort_by)
     if failing:
         raise typer.Exit(Exit.REFUSED)

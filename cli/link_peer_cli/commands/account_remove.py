@@ -46,28 +46,28 @@ def remove(
     mine = load_own()
     account = env.policy.accounts[uid]
     peer = peer_of(mine, uid, "", "", account, profile)
-    own = {uid: peer.keys} if profile else {}
+    peer_keys = {uid: peer.keys} if profile else {}
     reader = None if dry_run else load_environment(reading=True)
     if not (dry_run or yes):
         may_ask("closes", as_json=as_json)
         typer.confirm(f"Close every link of account {uid} and take it out of the deployment?", abort=True)
-    closed = _close(env, uid, own, reader, dry_run=dry_run, as_json=as_json)
+    closed = _close(env, uid, peer_keys, reader, dry_run=dry_run, as_json=as_json)
     changes = _remove_roles(peer, talk=not as_json) if profile else []
     if profile:  # a function may have opened something between the closing and the end of its role
-        _close(env, uid, own, reader, dry_run=False, as_json=as_json)
+        _close(env, uid, peer_keys, reader, dry_run=False, as_json=as_json)
     home, problem = update_home(mine, _without(env.policy, uid), talk=not as_json)
-    _finish(peer, account, closed, [*changes, *home], problem, made=bool(profile), as_json=as_json)
+    _finish(peer, account, closed, [*changes, *home], problem, roles_are_deleted=bool(profile), as_json=as_json)
 
 
 def _without(policy: Policy, uid: str) -> Policy:
-    accounts = {other: account for other, account in policy.accounts.items() if other != uid}
+    accounts = {remaining_uid: account for remaining_uid, account in policy.accounts.items() if remaining_uid != uid}
     return msgspec.structs.replace(policy, accounts=accounts)
 
 
 def _close(
     env: Environment,
     uid: str,
-    own: dict[str, AccountKeys],
+    peer_keys: dict[str, AccountKeys],
     reader: Environment | None,
     *,
     dry_run: bool,
@@ -77,7 +77,7 @@ def _close(
     and what prevents the next steps, and exit."""
     with progress_bar(unless=as_json) as bar:
         count = counter(bar, "accounts read", "groups read")
-        closed = close(env, uid, own, count, dry_run=dry_run, reader=reader)
+        closed = close(env, uid, peer_keys, count, dry_run=dry_run, reader=reader)
     name, marked = env.policy.deployment, [rule for rule in closed.left if rule.marker]
     signs = signs_by_name(env, marked, sweeps_of_a_day)  # what is alive closes its rules by itself
     remaining = [rule for rule in marked if not signs.get(rule.deployment)]
@@ -91,7 +91,7 @@ def _close(
     if as_json:
         print_answer(AccountClosed(closed.records, closed.changes, standing, closed.problems))
         raise typer.Exit(code)
-    unread = {f"could not read {account}": why for account, why in closed.problems.items()}
+    unread = {f"could not read {account}": problem for account, problem in closed.problems.items()}
     print_closed(closed.records, closed.changes, standing, unread, dry_run=dry_run)
     if standing or unread:
         console(stderr=True).print("Nothing was removed but rules. Run the same command again when this is settled.")
@@ -113,11 +113,11 @@ def _finish(
     changes: list[ResourceChange],
     problem: str,
     *,
-    made: bool,
+    roles_are_deleted: bool,
     as_json: bool,
 ) -> None:
     """Say what is left for people to do."""
-    commands = [] if made else removal_commands(peer.role)
+    commands = [] if roles_are_deleted else removal_commands(peer.role)
     if as_json:
         names = [str(change) for change in changes]
         print_answer(AccountRemoved(closed.records, names, commands, problem))

@@ -72,14 +72,14 @@ def adopt(
     env = load_environment(reading=dry_run)
     tags = GroupTags(env, profile or [])
     delivery, _ = recording(env, "adopt", tags.caller)
-    own = env.accounts("adopt", delivery.retry, tags.accounts)
+    accounts = env.accounts("adopt", delivery.retry, tags.accounts)
     cloud = delivery.cloud("adopt")
     planner = AdoptionPlanner(env, cloud, tags)
-    found = _find(env, planner, rule_id, account, group, quiet=as_json)
-    wish = msgspec.structs.replace(_wish(env, found, instance, until), anyone_may_close=anyone_may_close)
-    if marker := is_ours(found, env.policy, env.settings.region):
-        wish = _begun(planner, found, marker, wish, as_json=as_json)
-    plan = planner.plan(found, wish)
+    adopted_rule = _find(env, planner, rule_id, account, group, quiet=as_json)
+    wish = msgspec.structs.replace(_wish(env, adopted_rule, instance, until), anyone_may_close=anyone_may_close)
+    if marker := is_ours(adopted_rule, env.policy, env.settings.region):
+        wish = _begun(planner, adopted_rule, marker, wish, as_json=as_json)
+    plan = planner.plan(adopted_rule, wish)
     foreign = sorted({change.account for change in planner.changes(plan)} - tags.accounts.keys())
     if not as_json:
         _show(env, plan)
@@ -96,10 +96,10 @@ def adopt(
     if not yes:
         may_ask("changes anything", as_json=as_json)
         typer.confirm("Adopt it?", abort=True)
-        shown = planner.plan(found, wish)
-        if (shown.adoption, shown.tags) != (plan.adoption, plan.tags):
+        latest_plan = planner.plan(adopted_rule, wish)
+        if (latest_plan.adoption, latest_plan.tags) != (plan.adoption, plan.tags):
             raise LinkPeerError(CHANGED)
-    record = Adopting(delivery, planner, cloud, own, tags, env.asking).carry_out(plan)
+    record = Adopting(delivery, planner, cloud, accounts, tags, env.asking).carry_out(plan)
     if as_json:
         print_answer(_answer(planner, plan, record))
     else:
@@ -128,7 +128,9 @@ def _find(env: Environment, planner: AdoptionPlanner, rule_id: str, account: str
     with progress_bar(unless=quiet) as bar:
         task = bar.add_task("groups read", total=None)
         where = f"{group}@{account}" if group and account and "@" not in group else group
-        return planner.find(rule_id, where, accounts, lambda done, all_: bar.update(task, completed=done, total=all_))
+        return planner.find(
+            rule_id, where, accounts, lambda read_count, all_: bar.update(task, completed=read_count, total=all_)
+        )
 
 
 def _wish(env: Environment, rule: Rule, instance: str, until: str) -> Wish:
@@ -143,19 +145,23 @@ def _wish(env: Environment, rule: Rule, instance: str, until: str) -> Wish:
 def _begun(planner: AdoptionPlanner, rule: Rule, marker: Marker, wish: Wish, *, as_json: bool) -> Wish:
     """The wish of an adoption that was stopped after the rule became ours. Exits if there is nothing left to do."""
     history = planner.history(wish.name)
-    done = [record for record in history if record.get("outcome") == "applied"]
+    applied_records = [record for record in history if record.get("outcome") == "applied"]
     claims = [claim for claim in marker.claims if claim.request == wish.claim.request]
-    begun = [record for record in history if record["record"] == "intent"]
-    if done or not claims or (wish.asker and not begun):  # the claim of a request names the adoption
+    intents = [record for record in history if record["record"] == "intent"]
+    if applied_records or not claims or (wish.asker and not intents):  # the claim of a request names the adoption
         by = ", ".join(claim.request or "tag" for claim in marker.claims)
-        when = f", adopted {done[-1]['time']} by {done[-1].get('claimed_by', '')}" if done else ""
+        when = (
+            f", adopted {applied_records[-1]['time']} by {applied_records[-1].get('claimed_by', '')}"
+            if applied_records
+            else ""
+        )
         text = f"{rule.id} on {rule.group} is a rule of link-peer already, held by {by}{when}: nothing to do"
         if as_json:
             print_answer(AdoptedBefore(rule.id, rule.group.account, rule.group.id, text))
         else:
             console().print(escape(text), soft_wrap=True)
         raise typer.Exit(Exit.DONE)
-    return msgspec.structs.replace(wish, claim=claims[0], lost=begun[0].get("detail", "") if begun else "")
+    return msgspec.structs.replace(wish, claim=claims[0], lost=intents[0].get("detail", "") if intents else "")
 
 
 def _show(env: Environment, plan: AdoptionPlan) -> None:
@@ -170,8 +176,8 @@ def _show(env: Environment, plan: AdoptionPlan) -> None:
     for sign, text in _steps(plan):
         out.print(f"  [{COLOURS[sign]}]{sign} {escape(text)}[/{COLOURS[sign]}]", soft_wrap=True)
     for mark in plan.adoption.due:
-        said = f"the description {mark.rule.description!r}" if mark.rule.description else "no description"
-        text = f"{mark.rule.id} stays in place. It loses {said} and its priority {mark.rule.priority}: link-peer's rules have 100"
+        description = f"the description {mark.rule.description!r}" if mark.rule.description else "no description"
+        text = f"{mark.rule.id} stays in place. It loses {description} and its priority {mark.rule.priority}: link-peer's rules have 100"
         out.print(escape(text), soft_wrap=True)
 
 

@@ -48,55 +48,59 @@ def apply(
     require_known(env, plan.input.sweep.believe_empty if plan.input.sweep else (), "believe_empty")
     with progress_bar(unless=as_json) as bar:
         task = bar.add_task("planning anew", total=None)
-        made = planned(
+        new_plan = planned(
             env,
             plan.input,
-            lambda what, done, all_: bar.update(task, description=what, completed=done, total=all_),
+            lambda description, completed, all_: bar.update(
+                task, description=description, completed=completed, total=all_
+            ),
         )
-        found, already = _compared(env, plan, made.writes)
-    if found:
-        _refuse(found, as_json=as_json)
+        mismatches, already = _compared(env, plan, new_plan.writes)
+    if mismatches:
+        _refuse(mismatches, as_json=as_json)
     if not as_json:
-        print_plan(console(), made.shown, wide=True)
+        print_plan(console(), new_plan.shown, wide=True)
         if already:
             console().print(f"Made already, of the reviewed changes: {already} of {len(plan.changes)}.")
-    if not made.writes:
+    if not new_plan.writes:
         if as_json:
             print_answer(_answer([], plan, already, []))
         raise typer.Exit(Exit.DONE)
     if warning := other_policy(env):
         warn([f"{warning}: they may undo this"])
-    _confirm(len(made.writes), yes=yes, as_json=as_json)
-    CHANGES.expect(f"{write_text(one)} on {one.party}" for one in last_of(made.writes))
-    records, trouble = _carry_out(env, plan, made, quiet=as_json)
+    _confirm(len(new_plan.writes), yes=yes, as_json=as_json)
+    CHANGES.expect(f"{write_text(write)} on {write.party}" for write in last_of(new_plan.writes))
+    records, trouble = _carry_out(env, plan, new_plan, quiet=as_json)
     if not as_json:
         print_records(console(), "outcomes", records)
-    left = still_undone(env, plan.changes)
+    undone_writes = still_undone(env, plan.changes)
     if as_json:
-        print_answer(_answer(records, plan, already, left))
+        print_answer(_answer(records, plan, already, undone_writes))
     else:
-        _print_made(made.writes, left)
+        _print_made(new_plan.writes, undone_writes)
     if trouble:
         CHANGES.clear()  # they are printed
         raise trouble
     troubled = any(record["record"] == "attempt" or record["outcome"] == "failed" for record in records)
     # a tag that is left is no failure: an account may refuse it, and the marker says what is ours
-    raise typer.Exit(Exit.REFUSED if troubled or any(one.place for one in left) else Exit.DONE)
+    raise typer.Exit(Exit.REFUSED if troubled or any(write.place for write in undone_writes) else Exit.DONE)
 
 
 def _compared(env: Environment, plan: SavedPlan, now: Sequence[Write]) -> tuple[list[Difference], int]:
     """How what would change now differs from what was reviewed, or how much of that is made already."""
-    found = differences(plan.changes, now)
-    if all(one.sign == "-" for one in found) and not still_undone(env, [one.write for one in found]):
-        return [], len(found)
-    return found, 0
+    mismatches = differences(plan.changes, now)
+    if all(mismatch.sign == "-" for mismatch in mismatches) and not still_undone(
+        env, [mismatch.write for mismatch in mismatches]
+    ):
+        return [], len(mismatches)
+    return mismatches, 0
 
 
-def _refuse(found: Sequence[Difference], *, as_json: bool) -> NoReturn:
+def _refuse(mismatches: Sequence[Difference], *, as_json: bool) -> NoReturn:
     if as_json:
-        print_answer(NotApplied([difference_answer(one) for one in found]))
+        print_answer(NotApplied([difference_answer(mismatch) for mismatch in mismatches]))
     else:
-        print_differences(console(), found)
+        print_differences(console(), mismatches)
     raise LinkPeerError("nothing was changed: save a new plan with --out, and review it")
 
 
@@ -109,33 +113,35 @@ def _confirm(count: int, *, yes: bool, as_json: bool) -> None:
 
 
 def _carry_out(
-    env: Environment, plan: SavedPlan, made: Planned, *, quiet: bool
+    env: Environment, plan: SavedPlan, new_plan: Planned, *, quiet: bool
 ) -> tuple[list[Record], LinkPeerError | None]:
     """The outcomes and attempts that were recorded, and what stopped the run, if anything did."""
-    event, who = f"apply-cli-{int(env.now)}", env.own.arn
+    event, caller = f"apply-cli-{int(env.now)}", env.own.arn
     with progress_bar(unless=quiet) as bar:
-        calls, reads = bar.add_task("calls made", total=len(made.changes)), bar.add_task("reading", total=None)
-        delivery, kept = applying(env, plan.changes, who, lambda: bar.advance(calls))
+        calls, reads = bar.add_task("calls made", total=len(new_plan.changes)), bar.add_task("reading", total=None)
+        delivery, recorder = applying(env, plan.changes, caller, lambda: bar.advance(calls))
 
-        def read(what: str, done: int, all_: int) -> None:
-            bar.update(reads, description=what, completed=done, total=all_)
+        def read(description: str, completed: int, all_: int) -> None:
+            bar.update(reads, description=description, completed=completed, total=all_)
 
         try:
-            run(plan.input, delivery, kept, event, read)
-            trouble = kept.trouble
+            run(plan.input, delivery, recorder, event, read)
+            trouble = recorder.trouble
         except LinkPeerError as error:
             trouble = error
-    return [record for record in kept.records if record["record"] in ("outcome", "attempt")], trouble
+    return [record for record in recorder.records if record["record"] in ("outcome", "attempt")], trouble
 
 
-def _answer(records: list[Record], plan: SavedPlan, already: int, left: Sequence[Write]) -> Applied:
-    undone = msgspec.convert(msgspec.to_builtins(left), list[LeftChange])
+def _answer(records: list[Record], plan: SavedPlan, already: int, undone_writes: Sequence[Write]) -> Applied:
+    undone = msgspec.convert(msgspec.to_builtins(undone_writes), list[LeftChange])
     return Applied(records, reviewed=len(plan.changes), already=already, left=undone)
 
 
-def _print_made(writes: Sequence[Write], left: Sequence[Write]) -> None:
-    for one in left:
-        console().print(f"[red]not made: {escape(write_text(one))} on {one.party}[/red]", soft_wrap=True)
-    counts = Counter(one.sign for one in last_of(writes) if one.place and one not in left)
-    done = f"{counts['+']} added, {counts['~']} changed, {counts['-']} removed"
-    console().print(f"[bold]Rules: {done}. Not made: {len(left)}.[/bold]")
+def _print_made(writes: Sequence[Write], undone_writes: Sequence[Write]) -> None:
+    for undone_write in undone_writes:
+        console().print(
+            f"[red]not made: {escape(write_text(undone_write))} on {undone_write.party}[/red]", soft_wrap=True
+        )
+    counts = Counter(write.sign for write in last_of(writes) if write.place and write not in undone_writes)
+    totals = f"{counts['+']} added, {counts['~']} changed, {counts['-']} removed"
+    console().print(f"[bold]Rules: {totals}. Not made: {len(undone_writes)}.[/bold]")

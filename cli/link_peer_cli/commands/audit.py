@@ -131,17 +131,17 @@ def audit(
     log = AuditReader(env.settings, env.clock, env.keys)
     names = {**short_names(env.policy), env.policy.home: ""} if sys.stdout.isatty() else {}
     looked.FACTS["period"] = f"{iso(int(since))} to {iso(int(until or now))}"
-    shown = _Shown(form, limit, names, actor, sort_by, AdviceJudge(env))
+    printer = _Shown(form, limit, names, actor, sort_by, AdviceJudge(env))
     if not follow:
         with waiting("reading the audit log"):
-            told = stories(log, story, since) if story else [Story("", log.read(query, since, until))]
-        with paged(unless=not shown.lines):
-            for one in told if shown.lines else [_together(told)]:
-                shown.print(one.records, f"the story of {one.title}" if story else "audit log")
+            selected_stories = stories(log, story, since) if story else [Story("", log.read(query, since, until))]
+        with paged(unless=not printer.lines):
+            for selected_story in selected_stories if printer.lines else [_together(selected_stories)]:
+                printer.print(selected_story.records, f"the story of {selected_story.title}" if story else "audit log")
         return
     with contextlib.suppress(KeyboardInterrupt):
         for records in follow_log(log, compose.clock_for_functions(), query, since, _print_trouble):
-            shown.print(records)
+            printer.print(records)
 
 
 def _of_the_whole_log(env: Environment, since: float, until: float, evidence: str, *, as_json: bool) -> None:
@@ -159,10 +159,10 @@ def _span(start: str, end: str, now: float) -> tuple[float, float | None]:
     return since, until
 
 
-def _together(told: Sequence[Story]) -> Story:
+def _together(selected_stories: Sequence[Story]) -> Story:
     """All of them for programs, to which each record names its queue and its link."""
-    records = {id(record): record for one in told for record in one.records}
-    return Story(told[0].title, sorted(records.values(), key=lambda record: record.get("time", "")))
+    records = {id(record): record for story in selected_stories for record in story.records}
+    return Story(selected_stories[0].title, sorted(records.values(), key=lambda record: record.get("time", "")))
 
 
 class _Shown:
@@ -183,7 +183,7 @@ class _Shown:
 
     def print(self, records: Sequence[Record], title: str = "") -> None:
         """Print the newest, repeats folded. Without a title: what has just come, one line each."""
-        records = [one for one in records if self._is_by(one)]
+        records = [record for record in records if self._is_by(record)]
         if title and not records:
             looked.say_none(RECORDS.none)
         if self._form in (TableForm.JSON, TableForm.CSV):
@@ -195,31 +195,31 @@ class _Shown:
     def _print_lines(self, records: Sequence[Record], title: str) -> None:
         lines = folded(records) if title else [RecordLine(record) for record in records]
         limit = LIMIT if self._limit is None and title else self._limit or 0
-        shown = RECORDS.ordered(lines[-limit:], self._sort_by)
+        printed_lines = RECORDS.ordered(lines[-limit:], self._sort_by)
         if title or not self.lines or self._form is TableForm.WIDE:  # else no advice is printed
-            judged = self._judge.judged([line.record for line in shown])
-            shown = [replace(line, record=record) for line, record in zip(shown, judged, strict=True)]
+            judged = self._judge.judged([line.record for line in printed_lines])
+            printed_lines = [replace(line, record=record) for line, record in zip(printed_lines, judged, strict=True)]
         if not self.lines:
-            print_tsv(RECORDS.rows(shown)[self._headed :])
+            print_tsv(RECORDS.rows(printed_lines)[self._headed :])
         else:
             out = console()
             if title:
                 out.print(
                     f"[bold]{escape(title)}, {len(records)} {'record' if len(records) == 1 else 'records'}[/bold]"
                 )
-            if older := len(lines) - len(shown):
+            if older := len(lines) - len(printed_lines):
                 out.print(f"[dim]… {older} older lines: --limit 0 prints all[/dim]")
-            if shown:
+            if printed_lines:
                 draw(
                     out,
                     RECORDS,
-                    shown,
+                    printed_lines,
                     self._names,
                     wide=self._form is TableForm.WIDE,
                     heading=bool(title) or not self._headed,
                 )
             if title and self._form is not TableForm.WIDE:
-                print_advice(out, (line.record.get("advice", "") for line in shown))
+                print_advice(out, (line.record.get("advice", "") for line in printed_lines))
 
     def _print_values(self, records: Sequence[Record]) -> None:
         newest = map(RecordLine, records[-self._limit :] if self._limit else records)
@@ -233,8 +233,8 @@ class _Shown:
 
     def _is_by(self, record: Record) -> bool:
         """Whether the actor that is asked for, or one whose ARN ends so, caused it."""
-        named = record.get("actor", "")
-        return not self._actor or named == self._actor or named.endswith(f":{self._actor}")
+        actor = record.get("actor", "")
+        return not self._actor or actor == self._actor or actor.endswith(f":{self._actor}")
 
 
 def _print_trouble(error: Transient, wait: float) -> None:

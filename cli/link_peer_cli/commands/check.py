@@ -41,13 +41,13 @@ def check(
     Without --snapshot, tests that depend on the tags of groups are counted and not judged."""
     read = snapshots.load(snapshot) if snapshot else None
     paths = [Path(file) for file in files] if files else [policy_path()]
-    found = [_checked(path, SavedView(read) if read else None) for path in paths]
-    for one in found:
+    checked_files = [_checked(path, SavedView(read) if read else None) for path in paths]
+    for checked_file in checked_files:
         if as_json:
-            print_answer(one)
+            print_answer(checked_file)
         else:
-            _print(one)
-    if any(one.problems for one in found):
+            _print(checked_file)
+    if any(checked_file.problems for checked_file in checked_files):
         raise typer.Exit(Exit.REFUSED)
 
 
@@ -58,12 +58,12 @@ def _checked(path: Path, view: SavedView | None) -> CheckedFile:
         return _invalid(path, str(error))
     except OSError as error:
         return _invalid(path, f"{path.name}: cannot be read ({error.strerror})")
-    found = _judged(policy, view)
+    findings = _judged(policy, view)
     over = [f"{path.name}: {fault}" for fault in limits.exceeded(policy, os.environ)]
-    failed = [one for one in found if one.failed]
-    undecided = [one for one in found if one.verdict is PolicyVerdict.OPEN]
-    problems = [*over, *(f"{path.name}: {one}" for one in (*failed, *(undecided if view else ())))]
-    passed = len(found) - len(failed) - len(undecided)
+    failed = [finding for finding in findings if finding.failed]
+    undecided = [finding for finding in findings if finding.verdict is PolicyVerdict.OPEN]
+    problems = [*over, *(f"{path.name}: {finding}" for finding in (*failed, *(undecided if view else ())))]
+    passed = len(findings) - len(failed) - len(undecided)
     return CheckedFile(str(path), problems, len(policy.accounts), passed, len(undecided))
 
 
@@ -77,13 +77,17 @@ def _judged(policy: Policy, view: SavedView | None) -> list[Finding]:
     return live_tests.judge(view, Context(policy, "", now)) if view else policy_tests.judge(policy, now)
 
 
-def _print(one: CheckedFile) -> None:
+def _print(checked_file: CheckedFile) -> None:
     out = console()
-    for problem in one.problems:
+    for problem in checked_file.problems:
         out.print(f"[red]{escape(problem)}[/red]", soft_wrap=True)
-    if one.problems:
+    if checked_file.problems:
         return
-    accounts = "1 account" if one.accounts == 1 else f"{one.accounts} accounts"
-    tests = f"{one.passed} tests hold" if one.passed != 1 else "1 test holds"
-    depends = f", {one.undecided} depend on tags and are not judged: give --snapshot" if one.undecided else ""
-    out.print(escape(f"{one.file}: valid, {accounts}, {tests}{depends}"), soft_wrap=True)
+    accounts = "1 account" if checked_file.accounts == 1 else f"{checked_file.accounts} accounts"
+    tests = f"{checked_file.passed} tests hold" if checked_file.passed != 1 else "1 test holds"
+    depends = (
+        f", {checked_file.undecided} depend on tags and are not judged: give --snapshot"
+        if checked_file.undecided
+        else ""
+    )
+    out.print(escape(f"{checked_file.file}: valid, {accounts}, {tests}{depends}"), soft_wrap=True)

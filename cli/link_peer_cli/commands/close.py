@@ -56,14 +56,14 @@ def close(
     env = load_environment(reading=dry_run, anywhere=not deployment)
     tags = tags_of(env, profile)
     everything = everything or bool(deployment and not (groups or account))
-    accounts = wanted(env, tags.own, groups, account, everything=everything)
+    accounts = wanted(env, tags.own, groups, account, all_accounts=everything)
     if deployment:
         _require_former(env, deployment, insists=even_if_alive)
         close_deployment(env, deployment, tags, accounts, dry_run=dry_run, yes=yes, as_json=as_json)
     asks = not (dry_run or yes) and None in accounts.values()
     if asks:
         may_ask("closes", as_json=as_json)
-    own, at_home = set(tags.accounts), tags.own == env.policy.home
+    accounts_with_keys, at_home = set(tags.accounts), tags.own == env.policy.home
     refused = enter(env, tags, accounts)
     value = f"{CLOSED_BY}{tags.caller[: TAG_VALUE - len(CLOSED_BY) - 21]} {iso(env.now)}"
     with progress_bar(unless=as_json) as bar:
@@ -71,7 +71,7 @@ def close(
         run = ClosingRun(env, tags, accounts, value, count, dry_run=dry_run)
         run.look(accounts if at_home else run.mine)
         require_there(run.standing, accounts)
-        before = {party: group.tags for one in run.standing.values() for party, group in one.groups.items()}
+        before = {party: group.tags for standing in run.standing.values() for party, group in standing.groups.items()}
         if asks:
             bar.stop()
             typer.confirm(_question(run), abort=True)
@@ -82,21 +82,22 @@ def close(
             run.run()
         else:
             run.lock(run.mine)
-    if tags.made and (why := record_tags(env, tags, "close", before, patient=at_home)) and at_home:
-        run.removal.troubles[min(tags.made[0].groups)] = f"the audit log has no record of the locks: {why}"
+    if tags.made and (problem := record_tags(env, tags, "close", before, patient=at_home)) and at_home:
+        run.removal.troubles[min(tags.made[0].groups)] = f"the audit log has no record of the locks: {problem}"
     signs = signs_by_name(env, run.unowned, sweeps_of_a_day) if at_home else {}
     report = _Report(env, run, value, at_home, dry_run, signs)
     elsewhere = {rule.rule.group.account: None for rule in run.halves.rules if rule.rule.group.account not in accounts}
     answers = [
-        report.account(uid, named or (), own, refused.get(uid, "")) for uid, named in {**accounts, **elsewhere}.items()
+        report.account(uid, named_groups or (), accounts_with_keys, refused.get(uid, ""))
+        for uid, named_groups in {**accounts, **elsewhere}.items()
     ]
     _print(report, answers, other_policy(env) if at_home else "", as_json=as_json)
 
 
 def _question(run: ClosingRun) -> str:
-    due, known = sum(len(run.due(uid)) for uid in run.mine), [run.standing[uid] for uid in run.mine]
+    due, standings = sum(len(run.due(uid)) for uid in run.mine), [run.standing[uid] for uid in run.mine]
     unknown = [uid for uid, standing in run.standing.items() if standing.problem]
-    text = f"Lock {due} groups in {len(known)} accounts, and remove their {sum(len(one.rules) for one in known)} rules?"
+    text = f"Lock {due} groups in {len(standings)} accounts, and remove their {sum(len(standing.rules) for standing in standings)} rules?"
     return f"{text} Not read yet: {', '.join(unknown)}." if unknown else text
 
 
@@ -122,7 +123,7 @@ class _Report(msgspec.Struct, frozen=True):
     @property
     def problems(self) -> dict[str, str]:
         """What went wrong, by group, or by the deployment that may be alive."""
-        troubles = {str(group): why for group, why in self.run.removal.troubles.items() if why}
+        troubles = {str(group): trouble for group, trouble in self.run.removal.troubles.items() if trouble}
         alive = {f"deployment {name}": f"{ALIVE} ({signs})" for name, signs in self.signs.items() if signs}
         return {**troubles, **self.run.halves.problems, **alive}
 
@@ -134,26 +135,28 @@ class _Report(msgspec.Struct, frozen=True):
         locks = [CloudCall(uid, text) for uid in self.run.mine for text in self._lock(self.run.due(uid))]
         return [*locks, *self.run.removal.supposed.changes]
 
-    def account(self, uid: str, named: Iterable[Party], own: Iterable[str], refused: str) -> ClosedAccount:
-        """What stands in one account, and the commands for it. `named` are groups, `own` the accounts of the person's keys;
+    def account(
+        self, uid: str, named_groups: Iterable[Party], accounts_with_keys: Iterable[str], refused: str
+    ) -> ClosedAccount:
+        """What stands in one account, and the commands for it. `named_groups` are groups, `accounts_with_keys` the accounts of the person's keys;
         `refused` is why it was not entered."""
         run, standing = self.run, self.run.standing.get(uid)
-        entered = "" if uid not in run.mine else "keys" if uid in own else "closer"
+        entered = "" if uid not in run.mine else "keys" if uid in accounts_with_keys else "closer"
         problem = standing.problem if standing else ""
         settled = standing and self.at_home and not (self.dry_run and entered)
         rules = [rule for rule, _ in standing.rules] if standing and settled else []
         remaining = [rule for rule in self.left if rule.rule.group.account == uid]
         due = {group for group in run.unlocked if group.account == uid} if entered else set()
-        due |= set() if entered else set(run.due(uid) if standing else named)
+        due |= set() if entered else set(run.due(uid) if standing else named_groups)
         rules += [rule.rule for rule in remaining if self._is_of_owner(rule)]
         advice = [*self._lock(due), *self._revoke(rule for rule in dict.fromkeys(rules) if rule.group not in due)]
         advice += close_commands(rule for rule in remaining if not self._is_of_owner(rule))
         if problem:
             advice.append(f"link-peer close {uid} --yes")
-        known = standing is not None and not problem and self.at_home and not self.dry_run
+        is_known = standing is not None and not problem and self.at_home and not self.dry_run
         locked = sum(group.account == uid for group in run.locked)
-        why = problem or (refused if rules or due or not standing else "")
-        return ClosedAccount(uid, entered, locked, len(remaining) if known else None, why, advice)
+        reason = problem or (refused if rules or due or not standing else "")
+        return ClosedAccount(uid, entered, locked, len(remaining) if is_known else None, reason, advice)
 
     def _is_of_owner(self, marked: MarkedRule) -> bool:
         """Whether a rule that is left is removed with keys of its account alone: a rule of ours, which the run could not remove, of
@@ -165,27 +168,29 @@ class _Report(msgspec.Struct, frozen=True):
         return pages(groups, lambda ids: aliyun.set_tags(self.env.settings.region, ids, put))
 
     def _revoke(self, rules: Iterable[Rule]) -> list[str]:
-        found = grouped((rule.group, rule.id) for rule in rules)
-        return [aliyun.revoke(self.env.settings.region, group.id, ids) for group, ids in found.items()]
+        ids_by_group = grouped((rule.group, rule.id) for rule in rules)
+        return [aliyun.revoke(self.env.settings.region, group.id, ids) for group, ids in ids_by_group.items()]
 
 
 def _print(report: _Report, accounts: list[ClosedAccount], warning: str, *, as_json: bool) -> None:
     """Print what was or would be closed, and what stands."""
-    run, left = report.run, [rule_text(rule, report.env.policy.deployment) for rule in report.left]
+    run, remaining = report.run, [rule_text(rule, report.env.policy.deployment) for rule in report.left]
     records, dry_run = run.removal.kept.outcomes, report.dry_run
     problems = report.problems
-    unlocked = {str(group): str(why) for group, why in run.unlocked.items()}
+    unlocked = {str(group): str(error) for group, error in run.unlocked.items()}
     if as_json:
         locked = sorted(str(group) for group in run.locked)
-        known = left if report.at_home or left else None
-        print_answer(CloseAnswer(locked, records, report.commands, accounts, unlocked, known, problems, warning))
+        known_remaining = remaining if report.at_home or remaining else None
+        print_answer(
+            CloseAnswer(locked, records, report.commands, accounts, unlocked, known_remaining, problems, warning)
+        )
     else:
-        print_closed(records, report.commands, left, {**problems, **unlocked}, dry_run=dry_run)
+        print_closed(records, report.commands, remaining, {**problems, **unlocked}, dry_run=dry_run)
         warn([warning] if warning else [])
         _say_accounts(accounts, unlocked, dry_run=dry_run)
         if not dry_run:
             _say_closed(report, accounts, sum(record["outcome"] == "removed" for record in records))
-    bad = left or problems or unlocked or any(one.problem or one.advice for one in accounts)
+    bad = remaining or problems or unlocked or any(account.problem or account.advice for account in accounts)
     raise typer.Exit(Exit.REFUSED if bad else Exit.DONE)
 
 
@@ -197,19 +202,21 @@ def _say_accounts(accounts: list[ClosedAccount], unlocked: Iterable[str], *, dry
         rows = [(a.account, a.entered, a.locked, "unknown" if a.left is None else a.left) for a in accounts]
         draw_table(out, "accounts", ("account", "entered by", "groups locked", "rules left"), rows)
     reopening = {group.partition("@")[2] for group in unlocked}
-    for one in accounts:
-        if not (one.advice or one.problem):
+    for account in accounts:
+        if not (account.advice or account.problem):
             continue
-        what = f"account {one.account}: "
-        if one.left is None and one.problem and one.entered:
-            what += f"it could not be read ({one.problem}), so what is left there is unknown. Run again:"
-        elif not one.entered and one.problem:
-            what += f"not closed, because it could not be entered ({one.problem}). Its owner runs this command, or use --profile:"
-        elif one.account in reopening:
-            what += "some groups could not be locked: the next sweep may open them again, until their owner runs this:"
+        heading = f"account {account.account}: "
+        if account.left is None and account.problem and account.entered:
+            heading += f"it could not be read ({account.problem}), so what is left there is unknown. Run again:"
+        elif not account.entered and account.problem:
+            heading += f"not closed, because it could not be entered ({account.problem}). Its owner runs this command, or use --profile:"
+        elif account.account in reopening:
+            heading += (
+                "some groups could not be locked: the next sweep may open them again, until their owner runs this:"
+            )
         else:
-            what += "rules are left. This removes them; for aliyun, its owner's keys are needed:"
-        out.print("\n".join(escape(text) for text in (what, *one.advice)), soft_wrap=True)
+            heading += "rules are left. This removes them; for aliyun, its owner's keys are needed:"
+        out.print("\n".join(escape(text) for text in (heading, *account.advice)), soft_wrap=True)
 
 
 def _say_closed(report: _Report, accounts: list[ClosedAccount], removed: int) -> None:
@@ -218,9 +225,11 @@ def _say_closed(report: _Report, accounts: list[ClosedAccount], removed: int) ->
     if not report.at_home:
         out.print(f"{locked}. The keys are not those of home: the next sweep removes the rules.", soft_wrap=True)
         return
-    unknown = [one.account for one in accounts if one.left is None]
-    left = f"at least {len(report.left)}, unknown in {', '.join(unknown)}" if unknown else str(len(report.left))
-    out.print(f"{locked}; links closed: {removed}; rules left: {left}", soft_wrap=True)
+    unknown = [account.account for account in accounts if account.left is None]
+    remaining_count = (
+        f"at least {len(report.left)}, unknown in {', '.join(unknown)}" if unknown else str(len(report.left))
+    )
+    out.print(f"{locked}; links closed: {removed}; rules left: {remaining_count}", soft_wrap=True)
     if report.run.locked:  # a person who sees 0 alone would look for what went wrong
         out.print("The functions close locked groups, too, and may be first: link-peer audit --reason locked")
         names = sorted(map(str, report.run.locked))

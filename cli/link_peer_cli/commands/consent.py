@@ -62,23 +62,25 @@ def accept(
                 "who", "give the party that the group accepts: sg-…, i-… or *, optionally with @<account> and ports"
             )
         group = _group(what, tags)
-        wanted = [(group, [entry(with_uid(who, "who"), group.account, "who")])]
+        additions = [(group, [entry(with_uid(who, "who"), group.account, "who")])]
     elif who:
         raise BadInput("group", f"{what} is neither the id of a group (sg-…) nor the name of one in the policy")
     else:
         denial = _denial(what)
-        wanted = _advised(denial, _advice_now(denial, as_json=as_json, ends=end is not None), env)
-    for _, entries in wanted:
-        require_known(env, [one.who.account for one in entries], "who")
-    wanted = [(group, [_with_end(one, end, env) for one in entries]) for group, entries in wanted]
+        additions = _advised(denial, _advice_now(denial, as_json=as_json, ends=end is not None), env)
+    for _, entries in additions:
+        require_known(env, [new_entry.who.account for new_entry in entries], "who")
+    additions = [(group, [_with_end(new_entry, end, env) for new_entry in entries]) for group, entries in additions]
 
-    planned = [(group, adding(tags.read(group), group.account, entries, env.policy.keys)) for group, entries in wanted]
-    asked = bool(denial) and not (yes or dry_run) and any(edit for _, edit in planned)
-    if asked:
+    planned = [
+        (group, adding(tags.read(group), group.account, entries, env.policy.keys)) for group, entries in additions
+    ]
+    needs_confirmation = bool(denial) and not (yes or dry_run) and any(edit for _, edit in planned)
+    if needs_confirmation:
         may_ask("writes", as_json=as_json)
         _show(planned, denial)
         typer.confirm("Write this?", abort=True)
-    _carry_out(planned, tags, env, "accept", denial, dry_run=dry_run, as_json=as_json, asked=asked)
+    _carry_out(planned, tags, env, "accept", denial, dry_run=dry_run, as_json=as_json, is_asked=needs_confirmation)
 
 
 def withdraw(
@@ -97,28 +99,28 @@ def withdraw(
     env = load_own()
     tags = GroupTags(env, [profile] if profile else [])
     party = _group(by_cloud_name(env, group, "group"), tags)
-    given = entry(with_uid(who, "who"), party.account, "who")
-    if every and (given.ports or given.until is not None):
+    withdrawn_entry = entry(with_uid(who, "who"), party.account, "who")
+    if every and (withdrawn_entry.ports or withdrawn_entry.until is not None):
         raise BadInput("who", "with --all, give a party without ports")
 
-    def chosen(one: Accept) -> bool:
-        exact = one.ports == given.ports and given.until in (None, one.until)
-        return one.who == given.who and (every or exact)
+    def chosen(candidate: Accept) -> bool:
+        exact = candidate.ports == withdrawn_entry.ports and withdrawn_entry.until in (None, candidate.until)
+        return candidate.who == withdrawn_entry.who and (every or exact)
 
     now = tags.read(party)
     edit = removing(now, party.account, chosen, env.policy.keys)
     if not edit:
-        raise BadInput("who", f"{party.id} has no entry {who}{_others(env, now, party, given)}")
-    asked = not (yes or dry_run)
-    if asked:
+        raise BadInput("who", f"{party.id} has no entry {who}{_others(env, now, party, withdrawn_entry)}")
+    needs_confirmation = not (yes or dry_run)
+    if needs_confirmation:
         may_ask("writes", as_json=as_json)
     ended = _ended_by(edit, party, now, tags, env)
     if not as_json:
         _show([(party, edit)], None, ended)
-    if asked:
+    if needs_confirmation:
         typer.confirm("Withdraw this?", abort=True)
-    done = {"dry_run": dry_run, "as_json": as_json, "asked": True}
-    _carry_out([(party, edit)], tags, env, "withdraw", None, **done, given=given, ended=ended)
+    flags = {"dry_run": dry_run, "as_json": as_json, "is_asked": True}
+    _carry_out([(party, edit)], tags, env, "withdraw", None, **flags, withdrawn_entry=withdrawn_entry, ended=ended)
 
 
 def _ended_by(edit: TagEdit, group: Party, now: dict[str, str], tags: GroupTags, env: Environment) -> list[str]:
@@ -140,10 +142,10 @@ def _with_end(accept: Accept, end: int | None, env: Environment) -> Accept:
 
 def _group(text: str, tags: GroupTags) -> Party:
     """A group, in the account of the keys unless it ends with `@<account>`."""
-    found = party(text, "group", tags.main)
-    if not found.is_group:
+    group = party(text, "group", tags.main)
+    if not group.is_group:
         raise BadInput("group", f"{text} is an instance: consent is a tag of a group that it is in")
-    return found
+    return group
 
 
 def _denial(name: str) -> Record:
@@ -153,19 +155,26 @@ def _denial(name: str) -> Record:
     denied = condition({"record": "outcome", "deployment": env.policy.deployment})
     ids = " or ".join(condition({field: name}) for field in ("request_id", "link"))
     with waiting("reading the audit log"):
-        found = AuditReader(env.settings, env.clock).read(f"{denied} and ({ids})")
+        denials = AuditReader(env.settings, env.clock).read(f"{denied} and ({ids})")
     # the id of a link is a hash of it; that of a request is its sender's choice, and may be the same as any other
-    found = [one for one in found if one.get("link") == name] or [one for one in found if one.get("request_id") == name]
-    found = [one for one in found if advised(one.get("advice", ""), env.policy.home)]
-    if not found:
+    denials = [denial for denial in denials if denial.get("link") == name] or [
+        denial for denial in denials if denial.get("request_id") == name
+    ]
+    denials = [denial for denial in denials if advised(denial.get("advice", ""), env.policy.home)]
+    if not denials:
         raise LinkPeerError(
             f"the audit log has no denial of {name} for lack of consent: link-peer audit shows what it has"
         )
-    senders = {(one.get("link", ""), one.get("queue", "")): f"{one.get('from')} -> {one.get('to')}" for one in found}
+    senders = {
+        (denial.get("link", ""), denial.get("queue", "")): f"{denial.get('from')} -> {denial.get('to')}"
+        for denial in denials
+    }
     if len(senders) > 1 and name not in {link for link, _ in senders}:
-        which = ", ".join(f"{link} ({ends}, through {queue or 'no queue'})" for (link, queue), ends in senders.items())
-        raise LinkPeerError(f"several requests had the id {name}: give the id of the link you mean: {which}")
-    return max(found, key=lambda record: record["time"])
+        choices = ", ".join(
+            f"{link} ({ends}, through {queue or 'no queue'})" for (link, queue), ends in senders.items()
+        )
+        raise LinkPeerError(f"several requests had the id {name}: give the id of the link you mean: {choices}")
+    return max(denials, key=lambda record: record["time"])
 
 
 def _advice_now(denial: Record, *, as_json: bool, ends: bool) -> str:
@@ -195,15 +204,21 @@ def _advice_now(denial: Record, *, as_json: bool, ends: bool) -> str:
 def _advised(denial: Record, advice: str, env: Environment) -> list[tuple[Party, list[Accept]]]:
     if denial.get("region") != env.settings.region:
         raise LinkPeerError(f"the denial is of region {denial.get('region')}: set LINK_PEER_REGION")
-    found = advised(advice, env.policy.home)
-    return [(group, [entry(text, group.account, "advice")]) for group, text in found]
+    advised_entries = advised(advice, env.policy.home)
+    return [(group, [entry(text, group.account, "advice")]) for group, text in advised_entries]
 
 
-def _others(env: Environment, tags: dict[str, str], group: Party, given: Accept) -> str:
+def _others(env: Environment, tags: dict[str, str], group: Party, withdrawn_entry: Accept) -> str:
     """The entries by which a group (still) accepts a party."""
-    party = Party(given.who.account, given.who.id)
-    found = [one for one in accepts(tags, group.account, env.policy.keys) if names(one.who, party)]
-    return f"; it has {', '.join(one.text for one in found)}" if found else ""
+    party = Party(withdrawn_entry.who.account, withdrawn_entry.who.id)
+    matching_entries = [
+        matching_entry
+        for matching_entry in accepts(tags, group.account, env.policy.keys)
+        if names(matching_entry.who, party)
+    ]
+    return (
+        f"; it has {', '.join(matching_entry.text for matching_entry in matching_entries)}" if matching_entries else ""
+    )
 
 
 def _show(planned: Sequence[tuple[Party, TagEdit]], denial: Record | None, ended: Sequence[str] | None = None) -> None:
@@ -238,19 +253,21 @@ def _carry_out(
     *,
     dry_run: bool = False,
     as_json: bool = False,
-    asked: bool = False,
-    given: Accept | None = None,
+    is_asked: bool = False,
+    withdrawn_entry: Accept | None = None,
     ended: Sequence[str] = (),
 ) -> NoReturn:
     """Write the changes of accounts of which there are keys, print the commands for the owners of others, and exit.
     `asked`: the changes were shown already. A group whose tags differ meanwhile is left as it is."""
     due = [(group, edit) for group, edit in planned if edit]
     foreign = {group for group, _ in due if group.account not in tags.accounts}
-    mine = [] if dry_run else [one for one in due if one[0] not in foreign]
+    mine = [] if dry_run else [change for change in due if change[0] not in foreign]
     before = _write(mine, tags)
     commands = {group: tags.commands(group, edit.put, edit.drop) for group, edit in due}
     still = [
-        text for group, _ in planned if given and not dry_run and (text := _others(env, tags.read(group), group, given))
+        text
+        for group, _ in planned
+        if withdrawn_entry and not dry_run and (text := _others(env, tags.read(group), group, withdrawn_entry))
     ]
     if as_json:
         rows = [
@@ -267,7 +284,7 @@ def _carry_out(
         ]
         print_answer(ConsentChange(rows, denial))
     else:
-        if not asked:
+        if not is_asked:
             _show(planned, denial)
         for group in commands if dry_run else foreign:
             owner = f"not written; the owner of account {group.account} runs this, or give --profile:\n"

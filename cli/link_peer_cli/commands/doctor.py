@@ -72,29 +72,34 @@ def doctor(
     DOCTOR.column(sort_by or "part")
     form = form_of(output, as_json=as_json, as_csv=as_csv)
     account = account_uid(account, "account") if account else ""
-    both = platform == tenants
+    covers_both = platform == tenants
     env = load_environment(reading=True)
     require_known(env, [account] if account else [], "account")
-    delivery, cloud, kept = suppose(env, "doctor")
+    delivery, cloud, recorder = suppose(env, "doctor")
     with progress_bar(unless=form is TableForm.JSON) as bar:
         count, runs = counter(bar, "accounts read", "groups read"), read_runs(env)
         with ThreadPoolExecutor(1) as beside:
-            pieces = beside.submit(_pieces, env, runs, is_asked=(platform or both) and not account)
+            pieces = beside.submit(_pieces, env, runs, is_asked=(platform or covers_both) and not account)
             # whose packets pass depends on the addresses of all
             run = Run(delivery, "doctor", keep=lambda _instance: True, progress=count)
             swept = run_sweep(run, recorded=False)
-        contents = _findings(env, runs, account, (platform or both, tenants or both), (swept, cloud, kept))
-        found: list[CheckFinding] = [*pieces.result(), *contents]
-    found = [finding for finding in found if not account or finding.where in ("", account)]
+        contents = _findings(
+            env, runs, account, (platform or covers_both, tenants or covers_both), (swept, cloud, recorder)
+        )
+        findings: list[CheckFinding] = [*pieces.result(), *contents]
+    findings = [finding for finding in findings if not account or finding.where in ("", account)]
     words = wording(env.policy, env.now, Scene(swept.snapshot))
     if sys.stdout.isatty() and form in (TableForm.TABLE, TableForm.WIDE) and not sort_by:
         with paged():
-            _show(found, words, wide=form is TableForm.WIDE)
+            _show(findings, words, wide=form is TableForm.WIDE)
     else:
         names = {uid: account.name for uid, account in env.policy.accounts.items()}
-        shown = [(one.part, one.state, one.where, one.what, one.detail, one.advice) for one in found]
-        print_table(DOCTOR, [DoctorFinding(*one, names.get(one[2], "")) for one in shown], words, form, sort_by)
-    failing = {finding.part for finding in found if finding.state in FAILING}
+        rows = [
+            (finding.part, finding.state, finding.where, finding.what, finding.detail, finding.advice)
+            for finding in findings
+        ]
+        print_table(DOCTOR, [DoctorFinding(*row, names.get(row[2], "")) for row in rows], words, form, sort_by)
+    failing = {finding.part for finding in findings if finding.state in FAILING}
     if PLATFORM in failing:
         raise typer.Exit(Exit.REFUSED)
     if tenants and failing:
@@ -111,24 +116,24 @@ def _findings(
 ) -> Iterator[CheckFinding]:
     """The accounts, and what they hold. What could not be read concerns the platform, and belongs to the answer about the tenants,
     too, which is incomplete without it."""
-    (platform, tenants), (swept, cloud, kept) = parts, supposed
+    (platform, tenants), (swept, cloud, recorder) = parts, supposed
     view = View(swept.fetch, env.policy)
     view.all_rules()
-    seen = _seen(env, view, cloud, swept)
-    view.deciding((link.source, link.target) for link in seen.links)
+    cloud_view = _seen(env, view, cloud, swept)
+    view.deciding((link.source, link.target) for link in cloud_view.links)
     if platform:
         yield from settings.check(env)
         yield from (role for role in person.check(env) if not account or role.state != OK)
-    access = accounts.check(env, runs, swept, cloud, seen.links)
+    access = accounts.check(env, runs, swept, cloud, cloud_view.links)
     yield from (finding for finding in access if platform or finding.state in FAILING)
     # of what was read since, nothing decides about rules
-    seen = replace(seen, scene=_before(view, cloud), accounts=accounts.read_here(env, swept))
+    cloud_view = replace(cloud_view, scene=_before(view, cloud), accounts=accounts.read_here(env, swept))
     if platform:
         yield from damaged_markers(swept.damaged)
-        yield from renamed_deployments(seen)
+        yield from renamed_deployments(cloud_view)
     if tenants:
-        for one in _of_tenants(env, account, swept, cloud, seen, kept):
-            yield one if one.state == UNKNOWN else replace(one, part=TENANTS)
+        for tenant_finding in _of_tenants(env, account, swept, cloud, cloud_view, recorder):
+            yield tenant_finding if tenant_finding.state == UNKNOWN else replace(tenant_finding, part=TENANTS)
 
 
 def _seen(env: Environment, view: View, cloud: WhatIf, swept: SweptAccounts) -> CloudSeen:
@@ -140,9 +145,15 @@ def _seen(env: Environment, view: View, cloud: WhatIf, swept: SweptAccounts) -> 
         going = closing(scene.snapshot, *where, now).why
     else:
         # one may be written anew for another instance
-        left = {rule.key for rules in cloud.rules().values() for rule in rules}
-        removals = ((one, edit.rule) for one in swept.decisions for edit in one.edits if edit.kind == "remove")
-        going = {(rule.group, rule.id): one.why.detail for one, rule in removals if rule and rule.key not in left}
+        remaining_keys = {rule.key for rules in cloud.rules().values() for rule in rules}
+        removals = (
+            (decision, edit.rule) for decision in swept.decisions for edit in decision.edits if edit.kind == "remove"
+        )
+        going = {
+            (rule.group, rule.id): decision.why.detail
+            for decision, rule in removals
+            if rule and rule.key not in remaining_keys
+        }
     links = standing(scene.snapshot, *where, now, going=going)
     return CloudSeen(env.policy, scene, env.settings.region, now, links)
 
@@ -154,33 +165,33 @@ def _before(view: View, cloud: WhatIf) -> Scene:
 
 
 def _of_tenants(
-    env: Environment, account: str, swept: SweptAccounts, cloud: WhatIf, seen: CloudSeen, kept: Kept
+    env: Environment, account: str, swept: SweptAccounts, cloud: WhatIf, cloud_view: CloudSeen, recorder: Kept
 ) -> Iterator[CheckFinding]:
     """What the accounts hold."""
-    refused = [*kept.outcomes, *denied_records(swept, kept.outcomes)]
-    yield from quotas.check(seen, account)
-    yield from uncovered.check(env, account, cloud, seen)
-    yield from consents.check(seen)
-    yield from consents.check_keys(seen)
-    yield from blocked.barred(seen)
-    yield from blocked.isolated(seen, refused)
-    yield from blocked.check(seen)
+    refused = [*recorder.outcomes, *denied_records(swept, recorder.outcomes)]
+    yield from quotas.check(cloud_view, account)
+    yield from uncovered.check(env, account, cloud, cloud_view)
+    yield from consents.check(cloud_view)
+    yield from consents.check_keys(cloud_view)
+    yield from blocked.barred(cloud_view)
+    yield from blocked.isolated(cloud_view, refused)
+    yield from blocked.check(cloud_view)
     yield from denied(refused)
 
 
-def _show(found: Sequence[CheckFinding], words: Wording, *, wide: bool) -> None:
+def _show(findings: Sequence[CheckFinding], words: Wording, *, wide: bool) -> None:
     """One line a finding, cut after a word unless it is `wide`, and what to do below it."""
     out = console()
     ends = []
     for part in (PLATFORM, TENANTS):
-        if some := [one for one in found if one.part == part]:
+        if part_findings := [candidate for candidate in findings if candidate.part == part]:
             out.print(f"[bold]{part}[/bold]")
-            ends.append(f"{part}: {counts(some)}")
-        for one in report(some):
-            text = clean(": ".join(filter(None, [words.said(one.what), words.said(one.detail)])), None)
-            text = "  ".join(filter(None, [words.account(one.where), text]))
-            shown = text if wide else by_words(text, out.width - WIDTH)
-            out.print(f"[{COLOURS.get(one.state, 'red')}]{one.state:{WIDTH}}[/]{escape(shown)}", soft_wrap=True)
-            if one.advice:
-                out.print(f"{'':{WIDTH}}→ {escape(clean(one.advice, None))}", soft_wrap=True)
+            ends.append(f"{part}: {counts(part_findings)}")
+        for finding in report(part_findings):
+            text = clean(": ".join(filter(None, [words.said(finding.what), words.said(finding.detail)])), None)
+            text = "  ".join(filter(None, [words.account(finding.where), text]))
+            line = text if wide else by_words(text, out.width - WIDTH)
+            out.print(f"[{COLOURS.get(finding.state, 'red')}]{finding.state:{WIDTH}}[/]{escape(line)}", soft_wrap=True)
+            if finding.advice:
+                out.print(f"{'':{WIDTH}}→ {escape(clean(finding.advice, None))}", soft_wrap=True)
     out.print(escape("; ".join(ends)), soft_wrap=True)

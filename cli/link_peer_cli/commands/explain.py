@@ -62,16 +62,16 @@ def explain(
 
     Rules of link-peer and of people count alike. Routes, network ACLs and firewalls inside instances are not considered.
     """
-    asked = tuple(ports_of(port, "port"))
+    typed_ports = tuple(ports_of(port, "port"))
     env = load_environment(reading=True)
     view = view_of(suppose(env, "explain")[0])
     with waiting("reading the groups"):
-        known = functools.partial(standing_ends, env, view)
-        ends = view.find(source, "A", known), view.find(target, "B", known)
+        link_ends = functools.partial(standing_ends, env, view)
+        ends = view.find(source, "A", link_ends), view.find(target, "B", link_ends)
     if ends[0] == ends[1] and not ends[0].is_group:
         raise BadInput("B", f"{target} is the same instance as A")
     with waiting("reading what decides"):
-        answer, code = answer_for(env, view, ends, asked)
+        answer, code = answer_for(env, view, ends, typed_ports)
     if as_json:
         print_answer(answer)
     else:
@@ -82,47 +82,49 @@ def explain(
 
 
 def answer_for(
-    env: Environment, view: View, ends: tuple[Party, Party], asked: tuple[Port, ...]
+    env: Environment, view: View, ends: tuple[Party, Party], typed_ports: tuple[Port, ...]
 ) -> tuple[Explanation, Exit]:
     """What decides about packets between two parties on the ports that are asked for, and the exit code."""
     source, target = ends
     links = _links(env, view, ends)
     scene = view.scene
     adviser = Adviser(view, env.settings.region, env.now)
-    asks = _asks(scene, links, ends, asked, adviser.wishes(source, target))
+    asks = _asks(scene, links, ends, typed_ports, adviser.wishes(source, target))
     ports = tuple(sorted({port for asked_ports, _ in asks for port in asked_ports}, key=str)) or (ALL,)
-    ports = asked or ((ALL,) if ALL in ports else ports)
+    ports = typed_ports or ((ALL,) if ALL in ports else ports)
     scene = view.scene
-    found = reach(scene, source, target, ports)
+    verdict = reach(scene, source, target, ports)
     history = history_of(env, links, prove=True)
-    people = _people(scene, found, ends, ports, [rule for link in links for rule in link.rules])
+    people = _people(scene, verdict, ends, ports, [rule for link in links for rule in link.rules])
     answer = Explanation(
-        found.word,
-        found.detail,
+        verdict.word,
+        verdict.detail,
         *named(scene, source),
         *named(scene, target),
         ports="all" if ALL in ports else ports_text(ports),
-        pairs=found.pairs,
-        passing=found.passing,
+        pairs=verdict.pairs,
+        passing=verdict.passing,
         reachability=_reachability(scene, ends),
         links=link_answers(env, scene, links, history),
-        rules=[rule_answer(rule, decides=rule in found.effect.rules) for rule in people],
+        rules=[rule_answer(rule, decides=rule in verdict.effect.rules) for rule in people],
         do=[
-            *_advice(adviser, scene, ends, asks, ports, found),
+            *_advice(adviser, scene, ends, asks, ports, verdict),
             *adviser.notes(source, target),
             *(Advice(note, "") for note in _look_alikes(view, ends)),
         ],
         not_read=[*view.problems, *filter(None, [history.problem])],
     )
-    return answer, Exit.DONE if found.effect.passes else Exit.REFUSED
+    return answer, Exit.DONE if verdict.effect.passes else Exit.REFUSED
 
 
 def _look_alikes(view: View, ends: tuple[Party, Party]) -> list[str]:
     """The tags of the two, their groups and their instances that only look like those of link-peer."""
     scene = view.scene
-    around = [{end, *scene.groups(end), *(one.party for one in scene.members(end))} for end in ends]
-    shown = [scene.snapshot.groups.get(one) or scene.snapshot.instances.get(one) for one in set().union(*around)]
-    return notes([one for one in shown if one], view.policy.keys)
+    around = [{end, *scene.groups(end), *(member.party for member in scene.members(end))} for end in ends]
+    resources = [
+        scene.snapshot.groups.get(party) or scene.snapshot.instances.get(party) for party in set().union(*around)
+    ]
+    return notes([resource for resource in resources if resource], view.policy.keys)
 
 
 def _links(env: Environment, view: View, ends: tuple[Party, Party]) -> list[Standing]:
@@ -132,13 +134,13 @@ def _links(env: Environment, view: View, ends: tuple[Party, Party]) -> list[Stan
 
     def between() -> list[Standing]:
         scene = view.scene
-        sides = [frozenset({end, *scene.groups(end), *(one.party for one in scene.members(end))}) for end in ends]
+        sides = [frozenset({end, *scene.groups(end), *(member.party for member in scene.members(end))}) for end in ends]
         return [link for link in links_of(env, view) if link.between((sides[0], sides[1]))]
 
-    found = between()
+    links = between()
     # for who asks, and who is admitted
-    view.around(party for link in found for party in (link.source, link.target, *link.members))
-    view.deciding((link.source, link.target) for link in found)
+    view.around(party for link in links for party in (link.source, link.target, *link.members))
+    view.deciding((link.source, link.target) for link in links)
     return between()
 
 
@@ -178,10 +180,10 @@ def _advice(
 
 
 def _people(
-    scene: Scene, found: Reach, ends: tuple[Party, Party], ports: tuple[Port, ...], ours: list[Rule]
+    scene: Scene, verdict: Reach, ends: tuple[Party, Party], ports: tuple[Port, ...], ours: list[Rule]
 ) -> list[Rule]:
     """The rules of people that apply between the two; of many instances, between the pair that was judged."""
-    start, end = (end_of_party(scene.snapshot, party) for party in found.ends or ends)
+    start, end = (end_of_party(scene.snapshot, party) for party in verdict.ends or ends)
     if start is None or end is None:
         return []
     mine = {rule.id for rule in ours}
@@ -190,9 +192,9 @@ def _people(
 
 def _reachability(scene: Scene, ends: tuple[Party, Party]) -> str:
     snapshot = scene.snapshot
-    shown = [snapshot.groups.get(end) or snapshot.instances.get(end) for end in ends]
-    vpcs = {one.vpc for one in shown if one}
-    return "unknown" if None in shown else "same-vpc" if len(vpcs) == 1 else "different-vpc"
+    resources = [snapshot.groups.get(end) or snapshot.instances.get(end) for end in ends]
+    vpcs = {resource.vpc for resource in resources if resource}
+    return "unknown" if None in resources else "same-vpc" if len(vpcs) == 1 else "different-vpc"
 
 
 # for people
@@ -218,10 +220,10 @@ def _show(answer: Explanation, words: Wording) -> None:
             for rule in answer.rules
         ]
         draw_table(out, "rules of people that apply", (*RULE_FIELDS, ""), rows)
-    for one in answer.do:
-        out.print(escape(f"# {one.why}"), soft_wrap=True)
-        if one.command:
-            out.print(escape(one.command), soft_wrap=True)
+    for advice in answer.do:
+        out.print(escape(f"# {advice.why}"), soft_wrap=True)
+        if advice.command:
+            out.print(escape(advice.command), soft_wrap=True)
 
 
 RULE_FIELDS = ("rule_id", "group", "direction", "policy", "priority", "peer", "ports", "description")

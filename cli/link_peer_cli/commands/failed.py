@@ -49,9 +49,11 @@ def failed(
     with waiting("reading the failed invocations"):
         letters, count = _dead_letters(env)
         tasks = failed_tasks(deployed_functions(env.settings, env.policy.home, service), env.names)
-    found = [FailedInvocation(one.id, one.function, iso(one.started / 1000), one.status, one.error) for one in tasks]
-    found += map(_of_letter, letters)
-    print_table(FAILED, found, wording(env.policy, env.now), form, sort_by)
+    invocations = [
+        FailedInvocation(task.id, task.function, iso(task.started / 1000), task.status, task.error) for task in tasks
+    ]
+    invocations += map(_of_letter, letters)
+    print_table(FAILED, invocations, wording(env.policy, env.now), form, sort_by)
     if count > len(letters):
         console(stderr=True).print(f"{count - len(letters)} more dead letters wait behind these")
 

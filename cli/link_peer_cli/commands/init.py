@@ -59,21 +59,23 @@ def init(
     else:
         values = _values(home or _home_of_the_keys(), deployment, prefix)
         texts = _texts(values, workflow=workflow)
-    there = {name for name in texts if (base / name).exists()}
-    if taken := sorted(there & {"policy.yaml", "s.yaml"}):
-        verb = "exists" if len(taken) == 1 else "exist"
-        raise LinkPeerError(f"{' and '.join(taken)} {verb} in {base.resolve()}: choose another folder")
-    written = sorted(texts.keys() - there)
+    existing_files = {name for name in texts if (base / name).exists()}
+    if conflicts := sorted(existing_files & {"policy.yaml", "s.yaml"}):
+        verb = "exists" if len(conflicts) == 1 else "exist"
+        raise LinkPeerError(f"{' and '.join(conflicts)} {verb} in {base.resolve()}: choose another folder")
+    written = sorted(texts.keys() - existing_files)
     CHANGES.then = "Delete what was written, and run the same command again."
     CHANGES.expect(f"write {base / name}" for name in written)
     for name in written:
         (base / name).parent.mkdir(parents=True, exist_ok=True)
         files.write(str(base / name), texts[name].encode("utf-8"))
     if as_json:
-        print_answer(FilesWritten(str(base.resolve()), written, sorted(there), values["home"], values["region"]))
+        print_answer(
+            FilesWritten(str(base.resolve()), written, sorted(existing_files), values["home"], values["region"])
+        )
         return
     for name in sorted(texts):
-        console().print(f"{'=' if name in there else '+'} {escape(str(base / name))}", soft_wrap=True)
+        console().print(f"{'=' if name in existing_files else '+'} {escape(str(base / name))}", soft_wrap=True)
     if WORKFLOW in written and not _source():
         console().print(
             f"Write into {WORKFLOW}, as SOURCE, the repository that link-peer is installed from.", soft_wrap=True
@@ -133,12 +135,16 @@ def _filled(name: str, values: Mapping[str, str]) -> str:
 
 def _manifest(text: str, region: str, prefix: str, tag_prefix: str) -> str:
     """s.yaml with this region and these prefixes where the environment names none, so that a new terminal deploys to the same place."""
-    given = (("REGION", "cn-qingdao", region), ("PREFIX", "link-peer", prefix), ("TAG_PREFIX", "link", tag_prefix))
-    for name, shipped, wanted in given:
+    replacements = (
+        ("REGION", "cn-qingdao", region),
+        ("PREFIX", "link-peer", prefix),
+        ("TAG_PREFIX", "link", tag_prefix),
+    )
+    for name, shipped, value in replacements:
         old = f"${{env('LINK_PEER_{name}', '{shipped}')}}"
         if old not in text:
             raise AssertionError(f"s.yaml lacks {old}")
-        text = text.replace(old, f"${{env('LINK_PEER_{name}', '{wanted}')}}")
+        text = text.replace(old, f"${{env('LINK_PEER_{name}', '{value}')}}")
     return text
 
 

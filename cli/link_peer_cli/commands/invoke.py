@@ -60,12 +60,12 @@ def replay(
     env = load_environment(reading=False)
     functions = deployed_functions(env.settings, env.policy.home, service)
     with waiting("reading the failed invocations"):
-        known = {task.id: task for task in failed_tasks(functions, env.names)}
-    if unknown := [task_id for task_id in ids if task_id not in known]:
+        tasks_by_id = {task.id: task for task in failed_tasks(functions, env.names)}
+    if unknown := [task_id for task_id in ids if task_id not in tasks_by_id]:
         raise BadInput("id", f"{', '.join(unknown)}: no failed invocation has this id")
     CHANGES.expect(f"replay {task_id}" for task_id in ids)
     for task_id in ids:
-        task = known[task_id]
+        task = tasks_by_id[task_id]
         with CHANGES.making(f"replay {task_id}"):
             answer = functions.invoke(task.function, task.payload.encode(), wait=False, qualifier=task.qualifier)
         if as_json:

@@ -87,12 +87,12 @@ def links(
         answers, problem = _then(env, then, party, uid, ports)
     now = then or now
     answers = [
-        one
-        for one in answers
-        if (not state or one.state in state)
-        and (not unused or one.use == "unused")
-        and not (open_ended and (one.until or one.state == "closing"))
-        and (seconds is None or _ends_by(one, now + seconds))
+        answer
+        for answer in answers
+        if (not state or answer.state in state)
+        and (not unused or answer.use == "unused")
+        and not (open_ended and (answer.until or answer.state == "closing"))
+        and (seconds is None or _ends_by(answer, now + seconds))
     ]
     looked.FACTS["period"] = f"at {iso(int(then))}" if then else ""
     words = wording(env.policy, now, view.scene)
@@ -109,29 +109,33 @@ def _now(
     """The links that stand, with whether they were used in a period (seconds) that ends now, and why the log could not be read, if so."""
     with waiting("reading the groups"):
         view.everything()
-    found = links_about(env, view, party, "--party", ports)
+    current_links = links_about(env, view, party, "--party", ports)
     if uid:
-        found = [link for link in found if uid in (link.source.account, link.target.account)]
+        current_links = [link for link in current_links if uid in (link.source.account, link.target.account)]
     with waiting("reading what decides about packets"):
-        answers, problem = answers_of(env, view, found)
+        answers, problem = answers_of(env, view, current_links)
     with waiting("reading the flow logs"):
-        return with_use(env, found, answers, period), problem
+        return with_use(env, current_links, answers, period), problem
 
 
-def _then(env: Environment, then: float, wanted: str, uid: str, ports: Sequence[Port]) -> tuple[list[LinkAnswer], str]:
+def _then(
+    env: Environment, then: float, party_name: str, uid: str, ports: Sequence[Port]
+) -> tuple[list[LinkAnswer], str]:
     """The links that stood, and that the log does not go back so far, if so. A party is named by its id, or by the policy: what else
     names meant then is not known."""
-    named = inputs.party(wanted, "--party", env.policy.home) if wanted else None
+    party = inputs.party(party_name, "--party", env.policy.home) if party_name else None
     with waiting("reading the audit log"):
         log = AuditReader(env.settings, env.clock, env.keys)
-        found = links_at(log, then)
-        begins = "" if found else log.begins()
+        past_links = links_at(log, then)
+        begins = "" if past_links else log.begins()
     chosen = [
-        one
-        for one in found
-        if (not named or named in (Party(one.from_account, one.source), Party(one.to_account, one.target)))
-        and (not uid or uid in (one.from_account, one.to_account))
-        and (not ports or one.ports == "mutual" or any(a.overlaps(b) for a in ports_of([one.ports], "") for b in ports))
+        link
+        for link in past_links
+        if (not party or party in (Party(link.from_account, link.source), Party(link.to_account, link.target)))
+        and (not uid or uid in (link.from_account, link.to_account))
+        and (
+            not ports or link.ports == "mutual" or any(a.overlaps(b) for a in ports_of([link.ports], "") for b in ports)
+        )
     ]
     early = "the log begins at {}, so it does not have the links before that"
     return chosen, early.format(begins) if begins and parse_instant(begins) > then else ""

@@ -90,9 +90,9 @@ def _text(env: Environment, view: View, form: str) -> tuple[str, str]:
     names = {uid: account.name for uid, account in env.policy.accounts.items()}
     if form in ("mermaid", "svg"):
         return {"mermaid": mermaid, "svg": svg}[form](_arrows(env, view), names), ""
-    made, unknown = _file(env, view, names)
-    shown = msgspec.to_builtins(made)
-    return html(shown) if form == "html" else json.dumps(shown, ensure_ascii=False, indent=2) + "\n", unknown
+    content, unknown = _file(env, view, names)
+    document = msgspec.to_builtins(content)
+    return html(document) if form == "html" else json.dumps(document, ensure_ascii=False, indent=2) + "\n", unknown
 
 
 def _file(env: Environment, view: View, names: dict[str, str]) -> tuple[MapFile, str]:
@@ -105,7 +105,7 @@ def _file(env: Environment, view: View, names: dict[str, str]) -> tuple[MapFile,
 
 def _arrows(env: Environment, view: View) -> list[LinkArrow]:
     """The links as arrows. The log is not asked who asked for them and consented."""
-    found = links_of(env, view)
-    view.deciding((link.source, link.target) for link in found)
-    links = link_answers(env, view.scene, found, Asked())
+    standing_links = links_of(env, view)
+    view.deciding((link.source, link.target) for link in standing_links)
+    links = link_answers(env, view.scene, standing_links, Asked())
     return [LinkArrow(*(getattr(link, field) for field in LinkArrow.__struct_fields__)) for link in links]

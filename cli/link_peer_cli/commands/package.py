@@ -100,15 +100,15 @@ def _require_not_wider(path: Path, new: Policy, against: str, *, first: bool, al
             raise
         console(stderr=True).print(f"[yellow]not compared: {escape(str(error))}[/yellow]", soft_wrap=True)
         return
-    wider = [one for one in permitted.differences(olds, new) if one.kind is DifferenceKind.WIDER]
+    wider = [difference for difference in permitted.differences(olds, new) if difference.kind is DifferenceKind.WIDER]
     if not wider:
         return
-    texts = [f"{one.path}: {one.text}" for one in wider[:SHOWN]]
+    texts = [f"{difference.path}: {difference.text}" for difference in wider[:SHOWN]]
     texts += [f"and {len(wider) - SHOWN} more"] if len(wider) > SHOWN else []
     if not allow_wider:
-        said = [f"more could open under {path} than under {against or 'what is deployed'}:", *texts]
+        lines = [f"more could open under {path} than under {against or 'what is deployed'}:", *texts]
         review = "review it: link-peer plan --policy FILE; then give --allow-wider"
-        raise LinkPeerError("\n  ".join(said) + f"\n{review}")
+        raise LinkPeerError("\n  ".join(lines) + f"\n{review}")
     console(stderr=True).print(escape("\n  ".join(["allowed, though more could open:", *texts])), soft_wrap=True)
 
 
@@ -124,7 +124,7 @@ def _deployed(new: Policy, *, first: bool) -> list[Policy]:
     require_home(identified(settings), new)
     names = names_in_use(new.home)
     try:
-        found = deployed_policies(settings, names)
+        policies = deployed_policies(settings, names)
     except ServiceUnreadable as error:
         if first:  # FC 3.0 has none, and few accounts have FC 2.0
             console(stderr=True).print(f"[yellow]not looked at: {escape(str(error))}[/yellow]", soft_wrap=True)
@@ -132,8 +132,8 @@ def _deployed(new: Policy, *, first: bool) -> list[Policy]:
         raise LinkPeerError(f"{error}: {ADVICE}") from None
     except LinkPeerError as error:
         raise LinkPeerError(f"{error}: {ADVICE}") from error
-    if first and found:
+    if first and policies:
         raise BadInput("--first", f"{names.functions['auto_link']} is deployed: leave it out")
-    if not first and not found:
+    if not first and not policies:
         raise LinkPeerError(f"no function of {names.prefix} is deployed in {settings.region}: give --first")
-    return found
+    return policies

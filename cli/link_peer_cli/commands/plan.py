@@ -76,13 +76,13 @@ def plan(
             raise BadInput("--commands", "a policy is deployed, not carried out by commands")
         if out:
             raise BadInput("--out", f"a policy is deployed, not applied: link-peer package; s deploy -y, with {policy}")
-        _plan_policy(policy, against, form, as_markdown=as_markdown, rest=rest, detailed=detailed)
-    made = _plan_what(what, out)
+        _plan_policy(policy, against, form, as_markdown=as_markdown, whole_plan_path=rest, detailed=detailed)
+    preview = _plan_what(what, out)
     code = print_planned(
-        made,
+        preview,
         commands=commands,
         as_markdown=as_markdown,
-        rest=rest,
+        rest_file=rest,
         detailed=detailed,
         as_json=as_json,
         wide=form is TableForm.WIDE,
@@ -92,41 +92,43 @@ def plan(
     raise typer.Exit(code)
 
 
-def _plan_what(what: str, out: str) -> Planned:
+def _plan_what(subject: str, out: str) -> Planned:
     """Plan an instance or a file, and save the plan if `out` names a file."""
-    file = Path(what).suffix == ".json" or what == "-" or Path(what).exists()
-    named = is_instance_id(by_id(what).partition("@")[0]) or (is_cloud_name(what) and not file)
-    raw = None if named else document(what)
+    file = Path(subject).suffix == ".json" or subject == "-" or Path(subject).exists()
+    is_instance = is_instance_id(by_id(subject).partition("@")[0]) or (is_cloud_name(subject) and not file)
+    raw = None if is_instance else document(subject)
     if raw is not None:
         try:  # report an invalid file before a missing environment
             events.elements(raw, events.MAX_BATCH_BYTES)
         except BadInput as error:
-            raise BadInput("stdin" if what == "-" else what, error.problem) from None
+            raise BadInput("stdin" if subject == "-" else subject, error.problem) from None
     if out:
         require_replaceable(out)
     env = load_environment(reading=True)
-    asked = Input()
+    plan_input = Input()
     if raw is not None:
-        asked = understood(env, raw) if out else asked
+        plan_input = understood(env, raw) if out else plan_input
         with waiting("reading the groups"):
-            made = planned_file(env, raw)
+            preview = planned_file(env, raw)
     else:
-        instance = party(by_cloud_name(env, what, "instance"), "instance", env.policy.home)
+        instance = party(by_cloud_name(env, subject, "instance"), "instance", env.policy.home)
         if instance.is_group:
-            raise BadInput("instance", f"{what} is a group: name an instance of it")
+            raise BadInput("instance", f"{subject} is a group: name an instance of it")
         if instance.account != env.policy.home:
             raise BadInput(
-                "instance", f"{what} is not in the home account: link-peer sweep --dry-run covers all accounts"
+                "instance", f"{subject} is not in the home account: link-peer sweep --dry-run covers all accounts"
             )
-        asked = Input((PlannedLook(instance.id, "tags"),))
+        plan_input = Input((PlannedLook(instance.id, "tags"),))
         with waiting("reading the groups"):
-            made = planned(env, asked)
+            preview = planned(env, plan_input)
     if out:
-        save(out, env, asked, made.writes)
-    return made
+        save(out, env, plan_input, preview.writes)
+    return preview
 
 
-def _plan_policy(path: str, against: str, form: TableForm, *, as_markdown: bool, rest: str, detailed: bool) -> NoReturn:
+def _plan_policy(
+    path: str, against: str, form: TableForm, *, as_markdown: bool, whole_plan_path: str, detailed: bool
+) -> NoReturn:
     new, problems, now = policy_file(path, "--policy"), list[str](), None
     if against:
         olds, name = [policy_file(against, "--against")], against
@@ -136,30 +138,34 @@ def _plan_policy(path: str, against: str, form: TableForm, *, as_markdown: bool,
         with progress_bar(unless=form is TableForm.JSON) as bar:
             count = counter(bar, "accounts read", "groups read")
             now = compare(msgspec.structs.replace(env, policy=olds[0]), new, count)
-    found = permitted.differences(olds, new)
-    shown = ShownPlan(now.groups, now.records, [], wording(new, 0)) if now else None
+    differences = permitted.differences(olds, new)
+    rule_plan = ShownPlan(now.groups, now.records, [], wording(new, 0)) if now else None
     problems, notes = [*problems, *(now.problems if now else ())], now.notes if now else []
     if form is TableForm.JSON:
-        changes = (shown.group_plans, shown.counts, list(now.reach)) if now and shown else ()
-        print_answer(PolicyPlan(permitted.answers(found), name, notes, problems, *changes))
+        changes = (rule_plan.group_plans, rule_plan.counts, list(now.reach)) if now and rule_plan else ()
+        print_answer(PolicyPlan(permitted.answers(differences), name, notes, problems, *changes))
     elif as_markdown:
-        said = [reach_section(now.reach), *sections(shown)] if now and shown else []
-        said = [permitted.section(found), *said, markdown.notes([*problems, *notes])]
-        counts = [*([total(shown, VERBS)] if shown else ()), permitted.total(found, name)]
-        print(markdown.document(f"What {path} would open and close", " ".join(counts), said, rest))
+        document_sections = [reach_section(now.reach), *sections(rule_plan)] if now and rule_plan else []
+        document_sections = [permitted.section(differences), *document_sections, markdown.notes([*problems, *notes])]
+        counts = [*([total(rule_plan, VERBS)] if rule_plan else ()), permitted.total(differences, name)]
+        print(
+            markdown.document(f"What {path} would open and close", " ".join(counts), document_sections, whole_plan_path)
+        )
     else:
         for colour, texts in (("red", problems), ("yellow", notes)):
             for text in texts:
                 console().print(f"[{colour}]{escape(text)}[/{colour}]", soft_wrap=True)
-        permitted.print_permissions(console(), found, name)
-        if now and shown:
+        permitted.print_permissions(console(), differences, name)
+        if now and rule_plan:
             for sign, text in reach_lines(now.reach):
-                line = escape(f"{sign} {shown.words.said(text)}")
+                line = escape(f"{sign} {rule_plan.words.said(text)}")
                 console().print(f"[{COLOURS[sign]}]{line}[/{COLOURS[sign]}]", soft_wrap=True)
-            print_plan(console(), shown, verbs=VERBS, wide=form is TableForm.WIDE)
+            print_plan(console(), rule_plan, verbs=VERBS, wide=form is TableForm.WIDE)
     if problems:
         raise typer.Exit(Exit.REFUSED)
-    raise typer.Exit(Exit.CHANGES if detailed and (permitted.is_wider(found) or (now and now.groups)) else Exit.DONE)
+    raise typer.Exit(
+        Exit.CHANGES if detailed and (permitted.is_wider(differences) or (now and now.groups)) else Exit.DONE
+    )
 
 
 def _in_use(env: Environment) -> tuple[list[Policy], str, list[str]]:

@@ -55,114 +55,127 @@ def reopen(
     """
     env = load_environment(reading=dry_run, anywhere=True)
     tags = tags_of(env, profile)
-    accounts = wanted(env, tags.own, groups, account, everything=everything, opens=True)
-    own = set(tags.accounts)
+    accounts = wanted(env, tags.own, groups, account, all_accounts=everything, opens=True)
+    accounts_with_keys = set(tags.accounts)
     refused = enter(env, tags, accounts)
-    found = _find(env, tags, accounts, own, force=force)
-    mine = {uid: some for uid, some in by_account(found.due).items() if uid in tags.accounts}
-    done = [] if dry_run else _take_off(tags, mine, found)
-    if tags.made and (why := record_tags(env, tags, "reopen", found.tags)) and tags.own == env.policy.home:
-        found.problems["the audit log"] = f"it has no record of this: {why}"
+    locked_groups = _find(env, tags, accounts, accounts_with_keys, force=force)
+    mine = {uid: due_groups for uid, due_groups in by_account(locked_groups.due).items() if uid in tags.accounts}
+    reopened_groups = [] if dry_run else _take_off(tags, mine, locked_groups)
+    if tags.made and (problem := record_tags(env, tags, "reopen", locked_groups.tags)) and tags.own == env.policy.home:
+        locked_groups.problems["the audit log"] = f"it has no record of this: {problem}"
     calls = [
-        CloudCall(uid, text) for uid, some in by_account(found.due).items() for text in _calls(env, some, found.due)
+        CloudCall(uid, text)
+        for uid, due_groups in by_account(locked_groups.due).items()
+        for text in _calls(env, due_groups, locked_groups.due)
     ]
     foreign = [call for call in calls if call.account not in tags.accounts]
     if as_json:
-        kept = {**found.kept, **{group: value for group, (_, value) in found.common.items()}}
+        remaining_locks = {**locked_groups.kept, **{group: value for group, (_, value) in locked_groups.common.items()}}
         print_answer(
             Reopening(
-                [str(group) for group in done],
+                [str(group) for group in reopened_groups],
                 calls,
                 foreign,
-                {str(group): value for group, value in kept.items()},
-                found.problems,
+                {str(group): value for group, value in remaining_locks.items()},
+                locked_groups.problems,
             )
         )
     else:
-        _say(env, found, done, [call for call in calls if call not in foreign] if dry_run else [])
-        for uid, some in [] if dry_run else by_account(found.due).items():
+        _say(env, locked_groups, reopened_groups, [call for call in calls if call not in foreign] if dry_run else [])
+        for uid, account_groups in [] if dry_run else by_account(locked_groups.due).items():
             if uid in refused:
                 out = f"account {uid}: not reopened, since it was not entered ({refused[uid]}). Its owner runs this command, or use --profile:"
-                console().print("\n".join(map(escape, (out, *_calls(env, some, found.due)))), soft_wrap=True)
-    failed = found.problems or (foreign and not dry_run) or ((found.kept or found.common) and groups)
+                console().print(
+                    "\n".join(map(escape, (out, *_calls(env, account_groups, locked_groups.due)))), soft_wrap=True
+                )
+    failed = (
+        locked_groups.problems or (foreign and not dry_run) or ((locked_groups.kept or locked_groups.common) and groups)
+    )
     raise typer.Exit(Exit.REFUSED if failed else Exit.DONE)
 
 
 def _find(env: Environment, tags: GroupTags, accounts: Wanted, mine: Container[str], *, force: bool) -> Found:
     """The groups with locks in each account, side by side. None waits for one that throttles every call, unless there are
     keys of it. `mine` are the accounts of the person's keys: a closer role is given to close, and takes off what home locked."""
-    keys, own = env.policy.keys, {uid: given for uid, given in tags.accounts.items() if uid != env.policy.home}
+    keys, peer_keys = (
+        env.policy.keys,
+        {uid: account_keys for uid, account_keys in tags.accounts.items() if uid != env.policy.home},
+    )
 
     def read(uid: str) -> dict[Party, Mapping[str, str]] | str:
-        if tags.own != env.policy.home and uid not in own:
+        if tags.own != env.policy.home and uid not in peer_keys:
             return "you have no keys of this account"
         try:
-            ecs, named = env.accounts("reopen", env.patient_retry(), own).ecs(uid), accounts[uid]
-            shown = ecs.all_groups() if named is None else ecs.groups([group.id for group in sorted(named)])
-            found = {group.party: group.tags for group in shown if keys.lock_on(group.tags)}
-            if missing := (named or frozenset()) - {group.party for group in shown}:
+            ecs, named_groups = env.accounts("reopen", env.patient_retry(), peer_keys).ecs(uid), accounts[uid]
+            groups = (
+                ecs.all_groups() if named_groups is None else ecs.groups([group.id for group in sorted(named_groups)])
+            )
+            tags_by_group = {group.party: group.tags for group in groups if keys.lock_on(group.tags)}
+            if missing := (named_groups or frozenset()) - {group.party for group in groups}:
                 return f"{min(missing).id} does not exist"
-            return found
+            return tags_by_group
         except LinkPeerError as error:
             return message(error, uid)
 
     with waiting("reading the groups"):
         read_ = in_each(accounts, read)
-    found = Found({}, {}, {}, {uid: why for uid, why in read_.items() if isinstance(why, str)}, {})
-    for group, shown in ((g, t) for some in read_.values() if not isinstance(some, str) for g, t in some.items()):
-        locks = {key: shown[key] for key in keys.own_locks(shown)}
+    locked_groups = Found({}, {}, {}, {uid: problem for uid, problem in read_.items() if isinstance(problem, str)}, {})
+    for group, group_tags in (
+        (g, t) for account_tags in read_.values() if not isinstance(account_tags, str) for g, t in account_tags.items()
+    ):
+        locks = {key: group_tags[key] for key in keys.own_locks(group_tags)}
         closer = group.account in tags.accounts and group.account not in mine
         account = f"::{env.policy.home}:" if closer else ""  # in the ARN of who closed
         closed = {value for value in locks.values() if value.startswith(CLOSED_BY) and account in value}
-        others = [] if force and not closer else [value for value in locks.values() if value not in closed]
-        if others:
-            found.kept[group] = others[-1]
+        remaining_locks = [] if force and not closer else [value for value in locks.values() if value not in closed]
+        if remaining_locks:
+            locked_groups.kept[group] = remaining_locks[-1]
         elif locks:
-            found.due[group], found.tags[group] = tuple(locks), shown
+            locked_groups.due[group], locked_groups.tags[group] = tuple(locks), group_tags
         # under another tag prefix, this one is not this deployment's: it locks the group for the others too
-        if (key := keys.lock_on(shown)) not in locks:
-            found.common[group] = (key, shown[key])
-    return found
+        if (key := keys.lock_on(group_tags)) not in locks:
+            locked_groups.common[group] = (key, group_tags[key])
+    return locked_groups
 
 
-def _take_off(tags: GroupTags, mine: Mapping[str, list[Party]], found: Found) -> list[Party]:
+def _take_off(tags: GroupTags, mine: Mapping[str, list[Party]], locked_groups: Found) -> list[Party]:
     """Take locks off in all accounts side by side, and note what failed. Returns the groups without a lock."""
-    CHANGES.expect(of_tags("take off", found.due[group], group) for some in mine.values() for group in some)
+    CHANGES.expect(of_tags("take off", locked_groups.due[group], group) for groups in mine.values() for group in groups)
 
     def change(uid: str) -> dict[Party, LinkPeerError]:
         failed: dict[Party, LinkPeerError] = {}
-        for by, same in grouped((found.due[group], group) for group in mine[uid]).items():
-            failed |= change_tags(same, lambda some, by=by: tags.drop(some, by))  # type: ignore[misc]
+        for by, groups in grouped((locked_groups.due[group], group) for group in mine[uid]).items():
+            failed |= change_tags(groups, lambda batch, by=by: tags.drop(batch, by))  # type: ignore[misc]
         return failed
 
-    failed = {group: why for some in in_each(mine, change).values() for group, why in some.items()}
-    found.problems |= {str(group): str(why) for group, why in failed.items()}
-    return [group for some in mine.values() for group in some if group not in failed]
+    failed = {group: error for failures in in_each(mine, change).values() for group, error in failures.items()}
+    locked_groups.problems |= {str(group): str(error) for group, error in failed.items()}
+    return [group for groups in mine.values() for group in groups if group not in failed]
 
 
 def _calls(env: Environment, groups: list[Party], due: Mapping[Party, tuple[str, ...]]) -> list[str]:
     """The commands that take these locks off, for groups of one account."""
-    region, found = env.settings.region, []
-    for by, same in grouped((due[group], group) for group in groups).items():
-        found += pages(same, lambda ids, by=by: aliyun.untag(region, ids, by))  # type: ignore[misc]
-    return found
+    region, commands = env.settings.region, []
+    for by, batch in grouped((due[group], group) for group in groups).items():
+        commands += pages(batch, lambda ids, by=by: aliyun.untag(region, ids, by))  # type: ignore[misc]
+    return commands
 
 
-def _say(env: Environment, found: Found, done: list[Party], planned: list[CloudCall]) -> None:
+def _say(env: Environment, locked_groups: Found, reopened_groups: list[Party], planned: list[CloudCall]) -> None:
     out, err = console(), console(stderr=True)
-    for group, (key, _) in found.common.items():
+    for group, (key, _) in locked_groups.common.items():
         command = aliyun.untag(env.settings.region, [group.id], [key])
         text = f"{group} stays locked: {key} locks it for every deployment. Its owner removes it: {command}"
         out.print(escape(text), soft_wrap=True)
     if planned:
         print_changes(out, planned)
-    for group, value in found.kept.items():
+    for group, value in locked_groups.kept.items():
         text = f"{group} stays locked ({value}): with keys of its account, --force removes this lock, too"
         out.print(escape(text), soft_wrap=True)
-    for where, why in found.problems.items():
-        err.print(f"[red]{escape(where)}: {escape(why)}[/red]", soft_wrap=True)
+    for where, problem in locked_groups.problems.items():
+        err.print(f"[red]{escape(where)}: {escape(problem)}[/red]", soft_wrap=True)
     if not planned:
-        out.print(f"locks removed: {len(done)}")
-        if done:
+        out.print(f"locks removed: {len(reopened_groups)}")
+        if reopened_groups:
             out.print("What tags ask for is opened again: at home within seconds, elsewhere by the next sweep.")
             out.print("Requests must be posted again.")

@@ -87,7 +87,7 @@ def request(
     def checked(home: str, region: str) -> Request:
         """Encode the request and decode it as cross_account will, so that an invalid one is never posted."""
         try:
-            asked = Request(
+            draft = Request(
                 request_id,
                 action,  # type: ignore[arg-type]  # decode checks it
                 region,
@@ -101,38 +101,38 @@ def request(
                 reason=reason,
                 requested_by=requested_by,
             )
-            decode(encode(asked), region=region, now=now)
-            return asked
+            decode(encode(draft), region=region, now=now)
+            return draft
         except BadInput as error:
             raise BadInput(OPTIONS.get(error.field, error.field), error.problem) from None
         except LinkDenied as denied:
             if home == UNKNOWN:
-                return asked
-            _refuse(asked, denied.denial, as_json=as_json)
+                return draft
+            _refuse(draft, denied.denial, as_json=as_json)
 
     source, target = _by_id(action, source, target)
     checked(UNKNOWN, "any")  # report invalid options before a missing environment
     env = load_environment(reading=dry_run)
-    asked = checked(env.policy.home, env.settings.region)
-    asker = env.policy.accounts.get(asked.link.source.account)
+    new_request = checked(env.policy.home, env.settings.region)
+    asker = env.policy.accounts.get(new_request.link.source.account)
     queue = (asker and asker.queue) or env.settings.queue  # the queue proves which account asks
     if dry_run:
-        _judge(env, asked, queue, as_json=as_json)
-    if denial := hopeless(env.policy, asked, queue, now):
-        _refuse(asked, denial, env, as_json=as_json)
+        _judge(env, new_request, queue, as_json=as_json)
+    if denial := hopeless(env.policy, new_request, queue, now):
+        _refuse(new_request, denial, env, as_json=as_json)
     log = AuditReader(env.settings, env.clock) if wait else None
     # The same id may have outcomes of earlier requests.
-    known = len(_own(asked, queue, log.read(_outcomes(asked)))) if log else 0
+    earlier_count = len(_own(new_request, queue, log.read(_outcomes(new_request)))) if log else 0
     CHANGES.then = f"If it was posted, do not post another: link-peer audit --request {request_id} shows its outcome."
-    post(env.asking(queue), env.policy.home, asked, queue)
+    post(env.asking(queue), env.policy.home, new_request, queue)
     # Print the id before waiting, and on stderr, so that it is known even if the wait is interrupted.
     if as_json:
-        print_answer(Posted(request_id, json.loads(encode(asked))), stderr=wait)
+        print_answer(Posted(request_id, json.loads(encode(new_request))), stderr=wait)
     else:
         console(stderr=wait).print(escape(f"posted to {queue} as {request_id}"), soft_wrap=True)
     if log is not None:
-        records = _wait_for_outcome(log, asked, queue, known, timeout)
-        _finish(request_id, records, "" if as_json else _next(asked, records), as_json=as_json)
+        records = _wait_for_outcome(log, new_request, queue, earlier_count, timeout)
+        _finish(request_id, records, "" if as_json else _next(new_request, records), as_json=as_json)
 
 
 def _by_id(action: str, source: str, target: str) -> tuple[str, str]:
@@ -143,30 +143,30 @@ def _by_id(action: str, source: str, target: str) -> tuple[str, str]:
     return by_cloud_name(env, source, "--from"), by_cloud_name(env, target, "--to")
 
 
-def _judge(env: Environment, asked: Request, queue: str, *, as_json: bool) -> NoReturn:
+def _judge(env: Environment, request: Request, queue: str, *, as_json: bool) -> NoReturn:
     """Print what the functions would decide about a request that came through a queue, and exit by the outcome."""
     envelope = {
         "specversion": "1.0",
-        "id": asked.request_id,
+        "id": request.request_id,
         "subject": f"acs:mns:{env.settings.region}:{env.policy.home}:queues/{queue}",
-        "data": {"messageBody": encode(asked).decode()},
+        "data": {"messageBody": encode(request).decode()},
     }
-    made, warning = planned_file(env, json.dumps([envelope]).encode()), other_policy(env)
-    code = print_planned(made, as_json=as_json, warning=warning)
+    preview, warning = planned_file(env, json.dumps([envelope]).encode()), other_policy(env)
+    code = print_planned(preview, as_json=as_json, warning=warning)
     if warning and not as_json:
         warn([warning])
     raise typer.Exit(code)
 
 
-def _refuse(asked: Request, denial: Denial, env: Environment | None = None, *, as_json: bool) -> NoReturn:
+def _refuse(request: Request, denial: Denial, env: Environment | None = None, *, as_json: bool) -> NoReturn:
     """Say why a request is not posted, and exit. With `env`, its policy file is what decided."""
-    denial = about(denial, asked.action, asked.link, asked.region)
+    denial = about(denial, request.action, request.link, request.region)
     path = env.settings.policy_path if env else ""
     warning = other_policy(env) if env else ""
     if as_json:
         print_answer(
             NotPosted(
-                asked.request_id,
+                request.request_id,
                 posted=None,
                 outcome=denial.outcome,
                 reason=denial.reason.code,
@@ -187,41 +187,47 @@ def _refuse(asked: Request, denial: Denial, env: Environment | None = None, *, a
     raise typer.Exit(Exit.REFUSED)
 
 
-def _outcomes(asked: Request) -> str:
-    link = asked.link.id(asked.region) if asked.action == "link" else ""
-    return condition({"record": "outcome", "request_id": asked.request_id, "action": asked.action, "link": link})
+def _outcomes(request: Request) -> str:
+    link = request.link.id(request.region) if request.action == "link" else ""
+    return condition({"record": "outcome", "request_id": request.request_id, "action": request.action, "link": link})
 
 
-def _own(asked: Request, queue: str, records: list[Record]) -> list[Record]:
+def _own(request: Request, queue: str, records: list[Record]) -> list[Record]:
     """The outcomes of this very request, not of a namesake's: through its queue, where one is proven, between its accounts; and
     between its parties, but for a sync, which asks for the link that tags name."""
 
     def ends(source: Party, target: Party) -> set[Party | str]:
-        return {source.account, target.account} if asked.action == "sync" else {source, target}
+        return {source.account, target.account} if request.action == "sync" else {source, target}
 
-    wanted = ends(asked.link.source, asked.link.target)
-    return [one for one in records if one.get("queue", "") in ("", queue) and ends(*ends_of(one)) == wanted]
+    expected_ends = ends(request.link.source, request.link.target)
+    return [
+        record
+        for record in records
+        if record.get("queue", "") in ("", queue) and ends(*ends_of(record)) == expected_ends
+    ]
 
 
-def _wait_for_outcome(log: AuditReader, asked: Request, queue: str, known: int, seconds: int) -> list[Record]:
-    """The outcomes after the `known` first ones."""
-    query, request_id = _outcomes(asked), asked.request_id
+def _wait_for_outcome(log: AuditReader, request: Request, queue: str, earlier_count: int, seconds: int) -> list[Record]:
+    """The outcomes after the `earlier_count` first ones."""
+    query, request_id = _outcomes(request), request.request_id
     try:
         with waiting(f"waiting for the outcome of {request_id}"):
-            found = log.wait(query, lambda records: len(_own(asked, queue, records)) > known, since=0, seconds=seconds)
-            return _own(asked, queue, found)[known:]
+            outcomes = log.wait(
+                query, lambda records: len(_own(request, queue, records)) > earlier_count, since=0, seconds=seconds
+            )
+            return _own(request, queue, outcomes)[earlier_count:]
     except Transient as error:
         hint = f"it may arrive later: link-peer audit --request {request_id}"
         CHANGES.clear()  # that it was posted is said
         raise LinkPeerError(f"{request_id}: {error}; {hint}") from error
 
 
-def _next(asked: Request, records: list[Record]) -> str:
+def _next(request: Request, records: list[Record]) -> str:
     """The command that tests a link which was opened; for one whose packets do not pass, the one that says why."""
     effects = [record.get("effect") for record in records if record["outcome"] == "applied"]
     if not effects:
         return ""
-    link = asked.link
+    link = request.link
     if "blocked" in effects:
         ports = ["+".join(map(str, link.ports))] if link.ports else []
         return f"see what stops its packets: {shlex.join(['link-peer', 'explain', str(link.source), str(link.target), *ports])}"

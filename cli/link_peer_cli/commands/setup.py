@@ -76,8 +76,8 @@ def setup(
         raise BadInput("--with-logs" if with_logs else "--force", "only together with --remove")
     ask = sys.stdin.isatty() and not (yes or as_json)
     deployment = _deployment(prefix, notify, action_policy, ask)
-    named = _operators(operators, ask=ask and not remove)
-    deployment = msgspec.structs.replace(deployment, retention=retention, replace=replace, operators=named)
+    operator_arns = _operators(operators, ask=ask and not remove)
+    deployment = msgspec.structs.replace(deployment, retention=retention, replace=replace, operators=operator_arns)
     out, talk = console(), _Talk(as_json)
     require_home(deployment, talk.wait)
     require_own_entrance(deployment)
@@ -108,12 +108,12 @@ def _deployment(prefix: str, notify: str, action_policy: str, ask: bool) -> Setu
     )
 
 
-def _operators(given: list[str] | None, *, ask: bool) -> tuple[str, ...]:
+def _operators(texts: list[str] | None, *, ask: bool) -> tuple[str, ...]:
     """Who is to operate; empty for those who may now. Raises BadInput for what is no single user or role."""
-    if ask and not given:
-        asked = "Who may operate: ARNs of RAM users and roles, with commas (empty: who may now)"
-        given = [typer.prompt(asked, default="", show_default=False)]
-    arns = [arn.strip() for text in given or () for arn in text.split(",") if arn.strip()]
+    if ask and not texts:
+        question = "Who may operate: ARNs of RAM users and roles, with commas (empty: who may now)"
+        texts = [typer.prompt(question, default="", show_default=False)]
+    arns = [arn.strip() for text in texts or () for arn in text.split(",") if arn.strip()]
     return tuple(matching(arn, "--operators", PRINCIPAL) for arn in arns)
 
 
@@ -155,24 +155,24 @@ def _answer(change: ResourceChange, result: str, problem: str) -> ResourceAnswer
 
 def _create(deployment: SetupTarget, out: Console, talk: _Talk, *, dry_run: bool) -> None:
     with waiting("checking the account"):
-        found = list(faults(deployment, talk.wait))
-    _refuse(found, talk)
+        account_faults = list(faults(deployment, talk.wait))
+    _refuse(account_faults, talk)
     with waiting("reading what is there"):
         changes = plan(resources(deployment), deployment.clock, talk.wait)
     counts = {action: sum(change.action.value == action for change in changes) for action in SIGNS}
-    kept = sum(bool(change.detail) for change in changes if change.action.value == "keep")
-    rest = f"as wanted: {counts['keep'] - kept}, kept as they are: {kept}, left out: {counts['skip']}."
+    kept_count = sum(bool(change.detail) for change in changes if change.action.value == "keep")
+    remainder = f"as wanted: {counts['keep'] - kept_count}, kept as they are: {kept_count}, left out: {counts['skip']}."
     if dry_run:
         for change in changes:
             talk.change(out, change, "planned")
-        talk.line(out, f"To create: {counts['create']}, to update: {counts['update']}, {rest}")
+        talk.line(out, f"To create: {counts['create']}, to update: {counts['update']}, {remainder}")
         return
     _carry_out(deployment, out, talk, changes)
     if counts["create"] or counts["update"]:
-        done = f"Created: {counts['create']}, updated: {counts['update']}"
+        outcome = f"Created: {counts['create']}, updated: {counts['update']}"
     else:
-        done = "Nothing to change"
-    talk.line(out, f"{done}; {rest}")
+        outcome = "Nothing to change"
+    talk.line(out, f"{outcome}; {remainder}")
     talk.line(
         out,
         f"Next: export LINK_PEER_REGION={deployment.settings.region} LINK_PEER_PREFIX={deployment.names.prefix} "
@@ -239,26 +239,26 @@ def _remove(
     if not (yes or ask or dry_run):
         raise BadInput("--remove", "it would ask before it deletes: give --yes, or --dry-run to see what")
     with waiting("reading what is there, here and in other regions"):
-        others = elsewhere(deployment, sure=force)
+        use_elsewhere = elsewhere(deployment, sure=force)
         changes = plan_removal(
-            resources(deployment), deployment.clock, talk.wait, with_logs=with_logs, elsewhere=others
+            resources(deployment), deployment.clock, talk.wait, with_logs=with_logs, elsewhere=use_elsewhere
         )
     going = [change for change in changes if change.action.value == "delete"]
     with waiting("reading the rules of every group"):
-        left = in_use(deployment) if going and not force else InUse([], [])
+        usage = in_use(deployment) if going and not force else InUse([], [])
     if dry_run or not going:
         for change in changes:
             talk.change(out, change, "planned")
-        for fault in left.faults:
+        for fault in usage.faults:
             talk.line(out, f"in the way: {fault}")
         talk.line(out, f"To delete: {len(going)}." if going else "Nothing is left to delete.")
         return
-    _refuse(left.faults, talk)
+    _refuse(usage.faults, talk)
     if not yes:
         for change in going:
             talk.change(out, change, "planned")
         typer.confirm(f"Delete these {len(going)}?", abort=True)
-    for sentence in clean(deployment, left.tagged):
+    for sentence in clean(deployment, usage.tagged):
         talk.line(out, sentence)
     _carry_out(deployment, out, talk, changes)
     talk.line(out, f"Deleted: {len(going)}, kept: {len(changes) - len(going)}.")

@@ -52,14 +52,14 @@ def stale(output: Output = TableForm.TABLE, sort_by: SortBy = "", as_json: JsonL
         now, region = env.now, env.settings.region
         going = view.closing(region, now)
         scene = view.scene
-        found = [
+        entries = [
             *_links(standing(scene.snapshot, env.policy, region, now, going=going.why)),
             *_markers(damaged_rules(scene.snapshot, env.policy, region)),
             *_renamed(env, scene.snapshot),
             *_consents(env, scene.snapshot),
         ]
-    print_table(STALE, found, wording(env.policy, now, scene), form, sort_by)
-    doubted = [f"no removals are made in account {one} because it shows no instances" for one in sorted(going.doubted)]
+    print_table(STALE, entries, wording(env.policy, now, scene), form, sort_by)
+    doubted = [f"no removals are made in account {uid} because it shows no instances" for uid in sorted(going.doubted)]
     warn([*view.problems, *doubted])
     if view.problems:
         raise typer.Exit(Exit.REFUSED)
@@ -87,22 +87,22 @@ def _renamed(env: Environment, snapshot: Snapshot) -> Iterator[Stale]:
     for marked in marked_rules(snapshot, env.policy.home, env.settings.region):
         name = quoted(marked.deployment)
         if marked.marker and marked.deployment != env.policy.deployment:
-            what = claims_text([claim.request or "tag" for claim in marked.marker.claims], marked.deployment)
-            why = (
+            claims = claims_text([claim.request or "tag" for claim in marked.marker.claims], marked.deployment)
+            reason = (
                 f"link-peer close --deployment {marked.deployment} removes it, if that is a former name of this marked"
             )
-            yield _of("deployment", marked.rule, f"claimed by {what}", why)
+            yield _of("deployment", marked.rule, f"claimed by {claims}", reason)
         elif marked.deployment != env.policy.deployment:
-            why = f"of deployment {name}, but not the marker of this rule: it is left alone"
-            yield _of("marker", marked.rule, marked.rule.description, why)
+            reason = f"of deployment {name}, but not the marker of this rule: it is left alone"
+            yield _of("marker", marked.rule, marked.rule.description, reason)
 
 
-def _of(kind: str, rule: Rule, what: str, why: str) -> Stale:
-    return Stale(kind, rule.group.account, rule.group.id, what, why, rule.id, rule.created)
+def _of(kind: str, rule: Rule, fact: str, reason: str) -> Stale:
+    return Stale(kind, rule.group.account, rule.group.id, fact, reason, rule.id, rule.created)
 
 
 def _consents(env: Environment, snapshot: Snapshot) -> Iterator[Stale]:
     """Entries of tags and of the policy's allow list that are invalid, have ended, or name a party that does not exist."""
     readable = {account for account in env.policy.accounts if snapshot.readable(account)}
-    for one in dead(env.policy, snapshot, env.now, readable):
-        yield Stale("consent", one.group.account, one.group.id, one.text, one.why, "", "")
+    for dead_entry in dead(env.policy, snapshot, env.now, readable):
+        yield Stale("consent", dead_entry.group.account, dead_entry.group.id, dead_entry.text, dead_entry.why, "", "")

@@ -54,28 +54,28 @@ def sweep(
     require_known(env, believed, "--believe-empty")
     cloud: WhatIf | None = None
     if dry_run:
-        delivery, cloud, kept = suppose(env, "sweep")
+        delivery, cloud, recorder = suppose(env, "sweep")
     else:
-        delivery, kept = recording(env, "sweep-cli", env.own.arn)
+        delivery, recorder = recording(env, "sweep-cli", env.own.arn)
     changes = cloud.changes if cloud else []
     with progress_bar(unless=as_json) as bar:
         count = counter(bar, "accounts read", "groups read")
         keep = (lambda _instance: True) if dry_run else None
         swept = run_sweep(Run(delivery, f"sweep-cli-{int(env.now)}", frozenset(believed), keep=keep, progress=count))
-    decisions = [*kept.outcomes, *denied_records(swept, kept.outcomes)]
-    summaries = [record for record in kept.records if record["record"] == "summary"]
+    decisions = [*recorder.outcomes, *denied_records(swept, recorder.outcomes)]
+    summaries = [record for record in recorder.records if record["record"] == "summary"]
     groups = members_of(swept.snapshot, cloud.changed_groups()) if cloud else []
     words = wording(env.policy, 0, Scene(swept.snapshot) if form is TableForm.TABLE else None)
-    shown = ShownPlan(groups, kept.records, notable(decisions), words)
-    code = _exit_code(kept.records, swept)
+    plan = ShownPlan(groups, recorder.records, notable(decisions), words)
+    code = _exit_code(recorder.records, swept)
     if save_as and cloud:
         save(save_as, env, Input(sweep=SweepInput(tuple(believed))), cloud.writes)
     if as_json:
-        planned = (changes, shown.group_plans, shown.counts) if dry_run else ()
+        planned = (changes, plan.group_plans, plan.counts) if dry_run else ()
         print_answer(Swept(decisions, summaries, *planned))
     elif dry_run:
         _print_skipped(summaries)
-        print_plan(console(), shown, changes if commands else None, wide=form is TableForm.WIDE)
+        print_plan(console(), plan, changes if commands else None, wide=form is TableForm.WIDE)
     else:
         print_records(console(), "decisions", decisions, names=words.called, wide=form is TableForm.WIDE)
         _print_counts(summaries)
@@ -85,9 +85,9 @@ def sweep(
     raise typer.Exit(Exit.CHANGES if detailed and code is Exit.DONE and groups else code)
 
 
-def _check(dry_run: bool, save_as: str, given: dict[str, object]) -> None:
+def _check(dry_run: bool, save_as: str, options: dict[str, object]) -> None:
     """Raise BadInput for an option that only a dry run has, or a file that is no plan and would be replaced."""
-    for option in [name for name, value in given.items() if value and not dry_run]:
+    for option in [name for name, value in options.items() if value and not dry_run]:
         raise BadInput(option, "only with --dry-run")
     if save_as:
         require_replaceable(save_as)

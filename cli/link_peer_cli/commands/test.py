@@ -37,20 +37,22 @@ def run_tests(
         env = msgspec.structs.replace(env, policy=policy_file(policy, "--policy"))
     view = view_of(suppose(env, "test")[0])
     with waiting("judging the tests"):
-        found = judge(view, Context(env.policy, env.settings.region, env.now))
+        findings = judge(view, Context(env.policy, env.settings.region, env.now))
     if out:
         snapshots.save(view.scene.snapshot, out)
     show = console()
     words = {True: "[green]pass[/green]   ", False: "[red]FAIL[/red]   ", None: "[yellow]unknown[/yellow]"}
-    results = [None if one.verdict is PolicyVerdict.OPEN else one.verdict is one.expected for one in found]
-    for one, passed in zip(found, results, strict=True):
+    results = [None if test.verdict is PolicyVerdict.OPEN else test.verdict is test.expected for test in findings]
+    for finding, passed in zip(findings, results, strict=True):
         if as_json:
-            ends = (str(one.source), str(one.target), ports_text(one.ports))
-            print_answer(JudgedTest(one.at, *ends, one.expected.value, one.verdict.value, one.why, passed))
+            ends = (str(finding.source), str(finding.target), ports_text(finding.ports))
+            print_answer(
+                JudgedTest(finding.at, *ends, finding.expected.value, finding.verdict.value, finding.why, passed)
+            )
         else:
-            show.print(f"{words[passed]}  {escape(str(one))}", soft_wrap=True)
+            show.print(f"{words[passed]}  {escape(str(finding))}", soft_wrap=True)
     if not as_json:
         counts = f"{results.count(True)} passed, {results.count(False)} failed"
-        show.print(f"[bold]{counts}, {results.count(None)} unknown[/bold]" if found else "The policy has no tests.")
+        show.print(f"[bold]{counts}, {results.count(None)} unknown[/bold]" if findings else "The policy has no tests.")
     if not all(results):
         raise typer.Exit(Exit.REFUSED)

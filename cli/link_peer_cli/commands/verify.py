@@ -58,8 +58,8 @@ def verify(
     link-peer has: your own keys, --profile or --role must. A refused connection has arrived, so it counts as reached.
     """
     ports = ports_of(port or ["icmp"], "--port")
-    for wanted in ports:
-        command_of(wanted)  # report an invalid option before a missing environment
+    for tested_port in ports:
+        command_of(tested_port)  # report an invalid option before a missing environment
     matching(role, "--role", r"[A-Za-z0-9.-]{1,64}")  # of a role [doc CreateRole]
     env = load_environment(reading=True)
     view = view_of(suppose(env, "verify")[0])
@@ -71,14 +71,14 @@ def verify(
     with waiting("testing"):
         results = list(_results(probe, b.ip if b else target, ports))
     tested = [*_judged(env, view, (a, b), results)]
-    answers = [_answer(view.scene, (start, end), (a, b), target, one) for one in tested]
+    answers = [_answer(view.scene, (start, end), (a, b), target, verdict) for verdict in tested]
     if as_json:
         for answer in answers:
             print_answer(answer)
     else:
         _show(answers)
     warn(view.problems)
-    if not all(one.result.reached for one in tested):
+    if not all(verdict.result.reached for verdict in tested):
         raise typer.Exit(Exit.REFUSED)
 
 
@@ -93,22 +93,22 @@ def _is_address(text: str) -> bool:
 def _pair(view: View, start: Party, end: Party | None) -> tuple[Instance, Instance | None]:
     """The first instance of each party that has a private address; not the same one twice."""
     scene = view.scene
-    found = [_testable(scene, party) for party in (start, end) if party]
-    for party, members in zip((start, end), found, strict=False):
+    candidates = [_testable(scene, party) for party in (start, end) if party]
+    for party, members in zip((start, end), candidates, strict=False):
         if not members:
-            what = "instance with a private address" if party and party.is_group else "private address"
-            raise LinkPeerError("; ".join([f"{party} has no {what}", *view.problems]))
+            requirement = "instance with a private address" if party and party.is_group else "private address"
+            raise LinkPeerError("; ".join([f"{party} has no {requirement}", *view.problems]))
     if end is None:
-        return found[0][0], None
-    for a in found[0]:
-        for b in found[1]:
+        return candidates[0][0], None
+    for a in candidates[0]:
+        for b in candidates[1]:
             if a.party != b.party:
                 return a, b
-    raise LinkPeerError(f"{start} and {end} are the same instance, {found[0][0].party}")
+    raise LinkPeerError(f"{start} and {end} are the same instance, {candidates[0][0].party}")
 
 
 def _testable(scene: Scene, party: Party) -> list[Instance]:
-    return sorted((one for one in scene.members(party) if one.ip), key=lambda one: one.party)
+    return sorted((instance for instance in scene.members(party) if instance.ip), key=lambda instance: instance.party)
 
 
 def _results(probe: Probe, address: str, ports: list[Port]) -> Iterator[tuple[Port, ProbeResult, str]]:
@@ -142,7 +142,7 @@ def _answer(
     ends: tuple[Party, Party | None],
     pair: tuple[Instance, Instance | None],
     target: str,
-    one: ProbeVerdict,
+    verdict: ProbeVerdict,
 ) -> TestedPort:
     """A port, with the pair that was tested, and of how many."""
     a, b = pair
@@ -153,34 +153,34 @@ def _answer(
         address=b.ip if b else target,
         asked=AskedParties(str(ends[0]), str(ends[1] or target)),
         members=TestedOf(*(len(_testable(scene, end)) if end else 1 for end in ends)),
-        port=str(one.port),
-        reached=one.result.reached,
-        result=one.result.value,
-        output=one.output,
-        state=one.effect.word,
-        state_detail=one.detail,
-        rules=rules_of(one),
-        contradiction=one.contradiction,
-        why=one.why,
+        port=str(verdict.port),
+        reached=verdict.result.reached,
+        result=verdict.result.value,
+        output=verdict.output,
+        state=verdict.effect.word,
+        state_detail=verdict.detail,
+        rules=rules_of(verdict),
+        contradiction=verdict.contradiction,
+        why=verdict.why,
     )
 
 
 def _show(tested: list[TestedPort]) -> None:
-    rows = [(one.port, REACHED[one.reached], one.state, last_line(one.output)) for one in tested]
+    rows = [(answer.port, REACHED[answer.reached], answer.state, last_line(answer.output)) for answer in tested]
     columns = ("port", "reached", "rules say", "output")
     if not sys.stdout.isatty():
-        print_tsv([(*columns, "why"), *((*row, one.why) for row, one in zip(rows, tested, strict=True))])
+        print_tsv([(*columns, "why"), *((*row, answer.why) for row, answer in zip(rows, tested, strict=True))])
         return
     pair, out = tested[0], console()
     title = " → ".join(EXACT.ends(pair)) + (f" at {pair.address}" if pair.address != pair.target else "")
     draw_table(out, title, columns, rows)
-    for one in tested:
-        out.print(escape(f"{one.port}: {one.why}"), soft_wrap=True)
-    counts, asked = pair.members, pair.asked
+    for tested_port in tested:
+        out.print(escape(f"{tested_port.port}: {tested_port.why}"), soft_wrap=True)
+    counts, parties = pair.members, pair.asked
     if counts.source * counts.target > 1:
-        text = f"one pair of {counts.source} × {counts.target} instances: {asked.source} → {asked.target}"
+        text = f"one pair of {counts.source} × {counts.target} instances: {parties.source} → {parties.target}"
         out.print(escape(text), soft_wrap=True)
-    if any(one.state == "blocked" and not one.contradiction for one in tested):
+    if any(answer.state == "blocked" and not answer.contradiction for answer in tested):
         ends = f"{pair.source}@{pair.from_account} {pair.target}@{pair.to_account}"
-        blocked = next(one.port for one in tested if one.state == "blocked")
+        blocked = next(answer.port for answer in tested if answer.state == "blocked")
         out.print(f"what to do: link-peer explain {ends} {blocked}", soft_wrap=True)

@@ -59,9 +59,9 @@ def who(
     env = load_environment(reading=True)
     view = view_of(suppose(env, "who")[0])
     with waiting("reading the groups"):
-        wanted = view.find(party, "party", functools.partial(standing_ends, env, view))
+        target = view.find(party, "party", functools.partial(standing_ends, env, view))
     with waiting("reading what decides about packets"):
-        answers, problem = _answers(env, view, wanted, ports)
+        answers, problem = _answers(env, view, target, ports)
     print_table(SOURCES, answers, wording(env.policy, env.now, view.scene), form, sort_by)
     warn([*view.problems, problem])
     if view.problems:
@@ -73,44 +73,52 @@ def _answers(env: Environment, view: View, party: Party, ports: Sequence[Port]) 
     view.instances()
     view.around([party])
     view.deciding([(party, party)])
-    sources = [one for one in named_peers(view.scene, party) if one.account in env.policy.accounts]
+    sources = [
+        source_party for source_party in named_peers(view.scene, party) if source_party.account in env.policy.accounts
+    ]
     view.around(sources)
     view.deciding((source, party) for source in sources)
     groups = view.scene.groups(party)
     links = [
-        one
-        for one in links_of(env, view)
-        if any(rule.group in groups for rule in one.rules) or (one.target == party and not groups)
+        link
+        for link in links_of(env, view)
+        if any(rule.group in groups for rule in link.rules) or (link.target == party and not groups)
     ]
     answers, problem = answers_of(env, view, links)
     answers = with_use(env, links, answers)
-    told = {rule: answer for link, answer in zip(links, answers, strict=True) for rule in link.rules}
+    answers_by_rule = {rule: answer for link, answer in zip(links, answers, strict=True) for rule in link.rules}
     rules = [
         (link.source, rule) for link in (() if groups else links) for rule in link.rules
     ]  # of one that was released
-    gone = [Reaching(end, "", one.group, one, "unknown", f"{party} was not read") for end, one in rules]
-    found = gone or sources_of(view.scene, party, ports)
-    return [_answer(view, party, one, told.get(one.rule) if one.rule else None) for one in found], problem
+    unread_sources = [
+        Reaching(end, "", source_party.group, source_party, "unknown", f"{party} was not read")
+        for end, source_party in rules
+    ]
+    reachers = unread_sources or sources_of(view.scene, party, ports)
+    return [
+        _answer(view, party, reacher, answers_by_rule.get(reacher.rule) if reacher.rule else None)
+        for reacher in reachers
+    ], problem
 
 
-def _answer(view: View, party: Party, one: Reaching, link: LinkAnswer | None) -> Reacher:
-    source, rule = named(view.scene, one.source) if one.source else (one.address, "", ""), one.rule
+def _answer(view: View, party: Party, reacher: Reaching, link: LinkAnswer | None) -> Reacher:
+    source, rule = named(view.scene, reacher.source) if reacher.source else (reacher.address, "", ""), reacher.rule
     traffic = rule and (rule.traffic or rule.ipv6)
-    port = traffic.port if traffic else ALL if one.source else None
+    port = traffic.port if traffic else ALL if reacher.source else None
     # a link that goes, or lacks a half, is called so; where its instance is hidden, more is known of it than of its address
-    states = ("closing", "half-open", *(("unknown",) if one.address and not one.source else ()))
+    states = ("closing", "half-open", *(("unknown",) if reacher.address and not reacher.source else ()))
     stands = link if link and link.state in states else None
     return Reacher(
         *source,
         *named(view.scene, party),
-        address=one.address,
+        address=reacher.address,
         ports=str(port or ""),
-        state=stands.state if stands else one.state,
-        state_detail=stands.state_detail if stands else one.why,
-        by="link-peer" if link else "a person" if rule else "members" if one.source else "",
+        state=stands.state if stands else reacher.state,
+        state_detail=stands.state_detail if stands else reacher.why,
+        by="link-peer" if link else "a person" if rule else "members" if reacher.source else "",
         rule_id=rule.id if rule else "",
-        group=one.group.id,
-        instances=one.instances,
+        group=reacher.group.id,
+        instances=reacher.instances,
         since=rule.created if rule else "",
         description=rule.description if rule and not link else "",
         **{name: getattr(link, name) if link else empty for name, empty in OF_LINK.items()},

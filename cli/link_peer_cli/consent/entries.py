@@ -58,7 +58,7 @@ def entry(text: str, account: str, field: str) -> Accept:
         raise BadInput(field, error.problem) from None
 
 
-def adding(tags: Mapping[str, str], account: str, wanted: Sequence[Accept], keys: TagKeys) -> TagEdit:
+def adding(tags: Mapping[str, str], account: str, entries: Sequence[Accept], keys: TagKeys) -> TagEdit:
     """The change that adds entries. One for the same party and ports gets the new end; an equal one stays as it is.
 
     Each is put into a tag of its own, so that no other consent is written again: one that is withdrawn at that moment stays
@@ -69,16 +69,18 @@ def adding(tags: Mapping[str, str], account: str, wanted: Sequence[Accept], keys
     free = free_keys(tags, keys)
     added: list[str] = []
     removed: list[str] = []
-    for text in [text for one in wanted for text in _texts(one, account)]:
-        one = entry(text, account, "entry")
+    for text in [text for addition in entries for text in _texts(addition, account)]:
+        new_entry = entry(text, account, "entry")
         read = _read(values, account, keys)
-        same = [(key, piece, old) for key, piece, old in read if (old.who, old.ports) == (one.who, one.ports)]
-        if any(old.until == one.until for _, _, old in same):
+        matching_entries = [
+            (key, piece, old) for key, piece, old in read if (old.who, old.ports) == (new_entry.who, new_entry.ports)
+        ]
+        if any(old.until == new_entry.until for _, _, old in matching_entries):
             continue
-        for key, piece, _ in same:
+        for key, piece, _ in matching_entries:
             values[key].remove(piece)
             removed.append(piece)
-        emptied = [key for key, _, _ in same if not values[key]]
+        emptied = [key for key, _, _ in matching_entries if not values[key]]
         key = next(iter([*emptied, *free, *(key for key in values if _fits(values[key], text))]), "")
         if not key:
             raise LinkPeerError(
@@ -87,7 +89,7 @@ def adding(tags: Mapping[str, str], account: str, wanted: Sequence[Accept], keys
                 "entries off that are not needed (link-peer withdraw); link-peer stale lists those that match nothing"
             )
         values.setdefault(key, []).append(text)
-        free = [one for one in free if one != key]
+        free = [free_key for free_key in free if free_key != key]
         added.append(text)
     return _edit(tags, values, added, removed)
 
@@ -113,14 +115,20 @@ def removing(tags: Mapping[str, str], account: str, chosen: Callable[[Accept], b
 def advised(advice: str, home: str) -> list[tuple[Party, str]]:
     """The groups and the entries of the `link-peer accept` commands that a denial advises; none where it advises something
     else."""
-    commands = [shlex.split(one) for one in parts(advice)[1].split("; ")]
-    return [(parse_party(one[2], home), one[3]) for one in commands if one[:2] == ["link-peer", "accept"]]
+    commands = [shlex.split(text) for text in parts(advice)[1].split("; ")]
+    return [
+        (parse_party(command[2], home), command[3]) for command in commands if command[:2] == ["link-peer", "accept"]
+    ]
 
 
 def _read(values: Mapping[str, list[str]], account: str, keys: TagKeys) -> list[tuple[str, str, Accept]]:
     """(key, entry, what it says) of those with valid syntax."""
-    found = accepts({key: ",".join(pieces) for key, pieces in values.items()}, account, keys)
-    return [(key, piece, one) for one in found for key, piece in [one.text.split("=", 1)]]
+    parsed_entries = accepts({key: ",".join(pieces) for key, pieces in values.items()}, account, keys)
+    return [
+        (key, piece, parsed_entry)
+        for parsed_entry in parsed_entries
+        for key, piece in [parsed_entry.text.split("=", 1)]
+    ]
 
 
 def _values(tags: Mapping[str, str], keys: Sequence[str]) -> dict[str, list[str]]:
@@ -133,9 +141,9 @@ def _fits(pieces: Sequence[str], text: str) -> bool:
 
 def _texts(accept: Accept, account: str) -> list[str]:
     """The entry as it is written; several where it is longer than a tag."""
-    who = accept.who.id if accept.who.account == account else f"{accept.who.id}@{accept.who.account}"
+    party = accept.who.id if accept.who.account == account else f"{accept.who.id}@{accept.who.account}"
     end = f"~{compact(accept.until)}" if accept.until is not None else ""
-    return entries_of(who, list(map(str, accept.ports)), end)
+    return entries_of(party, list(map(str, accept.ports)), end)
 
 
 def _edit(tags: Mapping[str, str], values: Mapping[str, list[str]], added: list[str], removed: list[str]) -> TagEdit:
@@ -145,21 +153,25 @@ def _edit(tags: Mapping[str, str], values: Mapping[str, list[str]], added: list[
     return TagEdit(put, [key for key, pieces in changed.items() if not pieces], added, removed, before)
 
 
-def look_alikes(shown: Group | Instance, keys: TagKeys) -> Iterator[tuple[str, str]]:
+def look_alikes(resource: Group | Instance, keys: TagKeys) -> Iterator[tuple[str, str]]:
     """(the fact, what to do) for each key of a group or an instance that means nothing there and looks like one that does."""
-    on = "security group" if shown.party.is_group else "instance"
+    on = "security group" if resource.party.is_group else "instance"
     rows = {getattr(keys, tag.name): tag for tag in TAGS if tag.writer == "person"}
-    for key in similar_keys(shown.tags, on, keys):
+    for key in similar_keys(resource.tags, on, keys):
         [nearest] = difflib.get_close_matches(key.lower().partition(".")[0], rows, n=1, cutoff=0)
-        meant, where = nearest, rows[nearest].on
+        intended_key, where = nearest, rows[nearest].on
         if (nearest, where) == (keys.accept, on):
-            meant = next(iter(free_keys(shown.tags, keys)), nearest)
-        advice = (
-            f"if you meant {meant}, set that on {'an' if where == 'instance' else 'a'} {where}, and remove this tag"
-        )
+            intended_key = next(iter(free_keys(resource.tags, keys)), nearest)
+        advice = f"if you meant {intended_key}, set that on {'an' if where == 'instance' else 'a'} {where}, and remove this tag"
         yield f"the key {key!a} means nothing to link-peer on this {on}", advice
 
 
-def notes(shown: Iterable[Group | Instance], keys: TagKeys) -> list[str]:
+def notes(resources: Iterable[Group | Instance], keys: TagKeys) -> list[str]:
     """The same as sentences that name the party, sorted."""
-    return sorted({f"{one.party}: {detail}: {advice}" for one in shown for detail, advice in look_alikes(one, keys)})
+    return sorted(
+        {
+            f"{resource.party}: {detail}: {advice}"
+            for resource in resources
+            for detail, advice in look_alikes(resource, keys)
+        }
+    )

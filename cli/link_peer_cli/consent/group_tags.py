@@ -66,8 +66,8 @@ class GroupTags:
     def read(self, group: Party) -> dict[str, str]:
         """The tags of a group: with keys of its account, else through the reader role. Raises LinkPeerError if there is no
         such group, or it cannot be read."""
-        for one in self.ecs(group.account).groups([group.id]):
-            return dict(one.tags)
+        for existing_group in self.ecs(group.account).groups([group.id]):
+            return dict(existing_group.tags)
         raise LinkPeerError(f"{group.id} does not exist in account {group.account}")
 
     def ecs(self, account: str) -> Ecs:
@@ -80,37 +80,37 @@ class GroupTags:
     def put(self, groups: Sequence[Party], tags: Mapping[str, str]) -> None:
         """Set tags on groups, or on instances, of one account, of which there are keys."""
         models = self._personal(groups[0].account).models
-        given = [models.TagResourcesRequestTag(key=key, value=value) for key, value in tags.items()]
+        request_tags = [models.TagResourcesRequestTag(key=key, value=value) for key, value in tags.items()]
         for start in range(0, len(groups), PAGE):
-            some = groups[start : start + PAGE]
-            with CHANGES.making(*(of_tags("put", tags, group) for group in some)):
-                self._change(some, "TagResources", tags, tag=given)
+            page = groups[start : start + PAGE]
+            with CHANGES.making(*(of_tags("put", tags, group) for group in page)):
+                self._change(page, "TagResources", tags, tag=request_tags)
 
     def drop(self, groups: Sequence[Party], keys: Sequence[str]) -> None:
         """Delete tags of groups of one account, of which there are keys."""
         for start in range(0, len(groups), PAGE):
-            some = groups[start : start + PAGE]
-            with CHANGES.making(*(of_tags("take off", keys, group) for group in some)):
-                self._change(some, "UntagResources", dict.fromkeys(keys), tag_key=list(keys))
+            page = groups[start : start + PAGE]
+            with CHANGES.making(*(of_tags("take off", keys, group) for group in page)):
+                self._change(page, "UntagResources", dict.fromkeys(keys), tag_key=list(keys))
 
     def commands(self, group: Party, put: Mapping[str, str], drop: Sequence[str]) -> list[str]:
         """The `aliyun` commands that make a change, for the owner of the account."""
         region = self._env.settings.region
-        found = [aliyun.set_tags(region, [group.id], put)] if put else []
-        return [*found, aliyun.untag(region, [group.id], drop)] if drop else found
+        commands = [aliyun.set_tags(region, [group.id], put)] if put else []
+        return [*commands, aliyun.untag(region, [group.id], drop)] if drop else commands
 
-    def _change(self, groups: Sequence[Party], name: str, tags: Mapping[str, str | None], **given: object) -> None:
+    def _change(self, groups: Sequence[Party], name: str, tags: Mapping[str, str | None], **arguments: object) -> None:
         account, ids = groups[0].account, [group.id for group in groups]
         operation = {"TagResources": "tag_resources", "UntagResources": "untag_resources"}[name]
-        given |= {"resource_type": aliyun.resource_type(ids), "resource_id": ids}
+        arguments |= {"resource_type": aliyun.resource_type(ids), "resource_id": ids}
         try:
-            body = self._personal(account).ask(operation, **given)
+            body = self._personal(account).ask(operation, **arguments)
         except NoAccess:
             if account not in self._second:
                 raise
             self.accounts[account] = self._second.pop(account)
             del self._made[account]
-            body = self._personal(account).ask(operation, **given)
+            body = self._personal(account).ask(operation, **arguments)
         self.made.append(TagCall(tuple(groups), name, str(body.request_id or ""), tags))
 
     def _personal(self, account: str) -> PersonalEcs:
@@ -149,22 +149,24 @@ def closes(ecs: Ecs, party: Party, tags: Mapping[str, str], policy: Policy, regi
     LinkPeerError if the account cannot be read.
     """
     rules = {party: tuple(ecs.rules(party.id))}
-    groups = {one.party: one for one in ecs.groups([party.id])}
+    groups = {group.party: group for group in ecs.groups([party.id])}
     owned = owned_rules(Snapshot(rules=rules), policy, region)
     sources = {marker.ends[0] for _, marker in owned if marker.ends}
-    ids = sorted(one.id for one in sources if one.account == party.account)
-    instances = {one.party: one for one in (ecs.instances(ids) if ids else ())}
+    ids = sorted(source.id for source in sources if source.account == party.account)
+    instances = {instance.party: instance for instance in (ecs.instances(ids) if ids else ())}
     before = Snapshot(instances, groups, rules)
-    changed = {one: msgspec.structs.replace(group, tags=dict(tags)) for one, group in groups.items()}
+    changed = {group_party: msgspec.structs.replace(group, tags=dict(tags)) for group_party, group in groups.items()}
     after = msgspec.structs.replace(before, groups=changed)
-    found: list[str] = []
+    ended_links: list[str] = []
     for rule, marker in owned:
         if rule.key is None:
             continue
         link = link_of(rule.key, marker)
-        now_closed, then_closed = (closed_by_group(one, policy, rule.key, link, now) for one in (before, after))
+        now_closed, then_closed = (
+            closed_by_group(snapshot, policy, rule.key, link, now) for snapshot in (before, after)
+        )
         if then_closed and not now_closed:
             claims = " ".join(sorted(f"req:{claim.request}" if claim.request else "tag" for claim in marker.claims))
             half = ", and the other half of this mutual link" if link.mutual else ""
-            found.append(f"{rule.key.port} from {link.source} to {link.target}: rule {rule.id} ({claims}){half}")
-    return sorted(found)
+            ended_links.append(f"{rule.key.port} from {link.source} to {link.target}: rule {rule.id} ({claims}){half}")
+    return sorted(ended_links)

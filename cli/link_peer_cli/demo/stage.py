@@ -51,13 +51,13 @@ class Narrator:
             text = text.replace(key, name)
         return text
 
-    def check(self, what: str, actual: object, expected: object) -> None:
+    def check(self, description: str, actual: object, expected: object) -> None:
         """Record and print whether a check passes. Raises CheckFailed if it does not."""
         good = actual == expected
-        self.checks.append(DemoCheck(what, repr(actual), good))
-        self.out.print(f"  [green]✓[/green] {escape(what)}" if good else f"  [red]✗[/red] {escape(what)}")
+        self.checks.append(DemoCheck(description, repr(actual), good))
+        self.out.print(f"  [green]✓[/green] {escape(description)}" if good else f"  [red]✗[/red] {escape(description)}")
         if not good:
-            raise CheckFailed(f"{what}: expected {expected!r}, found {actual!r}")
+            raise CheckFailed(f"{description}: expected {expected!r}, found {actual!r}")
 
     def show_record(self, record: Record) -> None:
         """Print the main fields of an audit record."""
@@ -103,25 +103,25 @@ class Stage:
 
     def group(self, account: str, name: str) -> str:
         """Create a security group in the VPC that both accounts share, and return its id."""
-        made = self.ecs[account].ask("create_security_group", vpc_id=self.vpc.id, security_group_name=name)
-        self.narrator.names[made.security_group_id] = name
-        self.narrator.say(f"  group {name} is {made.security_group_id}, account {account}")
-        return str(made.security_group_id)
+        response = self.ecs[account].ask("create_security_group", vpc_id=self.vpc.id, security_group_name=name)
+        self.narrator.names[response.security_group_id] = name
+        self.narrator.say(f"  group {name} is {response.security_group_id}, account {account}")
+        return str(response.security_group_id)
 
     def launch(self, account: str, name: str, group: str, **tags: str) -> Machine:
         """Launch an instance with tags and wait until it runs."""
         ecs = self.ecs[account]
-        given = [ecs.models.RunInstancesRequestTag(key=k.replace("_", "-"), value=v) for k, v in tags.items()]
-        made = ecs.ask(
+        request_tags = [ecs.models.RunInstancesRequestTag(key=k.replace("_", "-"), value=v) for k, v in tags.items()]
+        response = ecs.ask(
             "run_instances",
             image_id=IMAGE,
             instance_type=TYPE,
             instance_name=name,
             security_group_id=group,
             v_switch_id=self.vpc.vswitch_id,
-            tag=given or None,
+            tag=request_tags or None,
         )
-        [instance] = made.instance_id_sets.instance_id_set
+        [instance] = response.instance_id_sets.instance_id_set
         self.narrator.names[instance] = name
         self._until(lambda: ecs.running(instance), f"{name} does not run")
         machine = Machine(name, account, instance, ecs.address(instance))
@@ -130,13 +130,13 @@ class Stage:
 
     def rules(self, account: str, group: str) -> list[str]:
         """Return `<source> <protocol>/<port>` of each ingress rule of a group, sorted."""
-        found = []
+        summaries = []
         for rule in self.ecs[account].rules(group):
             source = rule.source_group_id or rule.source_cidr_ip
             low, _, high = rule.port_range.partition("/")
             ports = "" if low == "-1" else f"/{low}" if low == high else f"/{low}-{high}"
-            found.append(self.narrator.short(f"{source} {rule.ip_protocol.lower()}{ports}"))
-        return sorted(found)
+            summaries.append(self.narrator.short(f"{source} {rule.ip_protocol.lower()}{ports}"))
+        return sorted(summaries)
 
     def show_rules(self, *groups: tuple[str, str]) -> None:
         """Print the ingress rules of some (account, group) pairs with their markers."""
@@ -154,11 +154,13 @@ class Stage:
 
         Prints the result and returns what works for each (source, dest): `ping 3306`, `ping`, … or `-` for nothing.
         """
-        found = {(source, dest): self._probe(source, dest) for source in names for dest in names if source != dest}
-        rows = [(source, *(found.get((source, dest), "") for dest in names)) for source in names]
+        reachability = {
+            (source, dest): self._probe(source, dest) for source in names for dest in names if source != dest
+        }
+        rows = [(source, *(reachability.get((source, dest), "") for dest in names)) for source in names]
         title = f"what gets through from row to column (ping, TCP {PORT})"
         draw_table(self.narrator.out, title, ["", *names], rows)
-        return found
+        return reachability
 
     def _probe(self, source: str, dest: str) -> str:
         machine, ip = self.machines[source], self.machines[dest].ip
@@ -184,9 +186,9 @@ class Stage:
             return False
         return not any(task.status in WAITING for task in self.functions.tasks(self.names.functions["auto_link"]))
 
-    def _until(self, done: Callable[[], bool], problem: str) -> None:
+    def _until(self, predicate: Callable[[], bool], problem: str) -> None:
         deadline = self.clock.now() + WAIT_SECONDS
-        while not done():
+        while not predicate():
             if self.clock.now() > deadline:
                 raise CheckFailed(f"{problem} after {WAIT_SECONDS} seconds")
             self.clock.sleep(POLL_SECONDS)

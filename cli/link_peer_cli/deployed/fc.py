@@ -86,8 +86,8 @@ class Fc3:
 
     def tasks(self, function: str) -> list[Task]:
         """Call ListAsyncTasks until its last page, for each qualifier through which the function may have been invoked."""
-        found = [one for qualifier in (ALIAS, LATEST) for one in self._tasks(function, qualifier)]
-        return list({one.id: one for one in found}.values())
+        tasks = [task for qualifier in (ALIAS, LATEST) for task in self._tasks(function, qualifier)]
+        return list({task.id: task for task in tasks}.values())
 
     def _tasks(self, function: str, qualifier: str) -> list[Task]:
         def page(token: str | None) -> Any:

@@ -37,8 +37,8 @@ FAILED = ("Failed", "Expired", "Invalid")
 def failed_tasks(functions: Functions, names: Names) -> list[Task]:
     """Return the failed invocations of all functions that have tasks, newest first."""
     deployed = [names.functions[handler] for handler in WITH_TASKS]
-    found = [task for name in deployed for task in functions.tasks(name) if task.status in FAILED]
-    return sorted(found, key=lambda task: -task.started)
+    tasks = [task for name in deployed for task in functions.tasks(name) if task.status in FAILED]
+    return sorted(tasks, key=lambda task: -task.started)
 
 
 def error_message(error: str) -> str:
@@ -92,13 +92,15 @@ class DeployedFunctions:
                 raise
             alias = None
         request = self._models.GetFunctionRequest(qualifier=alias.version_id if alias else None)
-        found = call(lambda: self._client.get_function(function, request)).body
+        definition = call(lambda: self._client.get_function(function, request)).body
         version, weights = (alias.version_id, alias.additional_version_weight or {}) if alias else ("", {})
-        log = found.log_config
+        log = definition.log_config
         recorded = bool(log and log.logstore and log.enable_request_metrics)
-        variables = found.environment_variables or {}
-        since = found.last_modified_time or ""
-        return Live(version, found.runtime or "", found.description or "", weights, recorded, variables, since)
+        variables = definition.environment_variables or {}
+        since = definition.last_modified_time or ""
+        return Live(
+            version, definition.runtime or "", definition.description or "", weights, recorded, variables, since
+        )
 
     def code(self, function: str, version: str) -> tuple[str, str]:
         """The checksum of a version's package, and an address for its download, which is valid for a while."""
@@ -113,11 +115,11 @@ class DeployedFunctions:
             request = self._models.ListTriggersRequest(limit=PAGE, next_token=token)
             return call(lambda: self._client.list_triggers(function, request)).body
 
-        found = [item for body in pages(page) for item in body.triggers or []]
-        configs = [json.loads(item.trigger_config or "{}") for item in found]
+        triggers = [item for body in pages(page) for item in body.triggers or []]
+        configs = [json.loads(item.trigger_config or "{}") for item in triggers]
         return {
             item.trigger_name: DeployedTrigger(item.trigger_name, item.trigger_type, item.qualifier or "LATEST", config)
-            for item, config in zip(found, configs, strict=True)
+            for item, config in zip(triggers, configs, strict=True)
         }
 
 
@@ -171,12 +173,12 @@ def deployments(settings: Settings, home: str) -> list[OtherDeployment]:
     def page(token: str | None) -> Any:
         return call(lambda: client.list_functions(models.ListFunctionsRequest(limit=PAGE, next_token=token))).body
 
-    found = []
-    for one in (function for body in pages(page) for function in body.functions or []):
-        if one.handler == "auto_link.handler" and one.function_name.endswith(_FUNCTION):
-            tag_prefix = (one.environment_variables or {}).get("LINK_PEER_TAG_PREFIX") or DEFAULT_TAG_PREFIX
-            found.append(OtherDeployment(one.function_name.removesuffix(_FUNCTION), tag_prefix))
-    return found
+    neighbours = []
+    for candidate in (function for body in pages(page) for function in body.functions or []):
+        if candidate.handler == "auto_link.handler" and candidate.function_name.endswith(_FUNCTION):
+            tag_prefix = (candidate.environment_variables or {}).get("LINK_PEER_TAG_PREFIX") or DEFAULT_TAG_PREFIX
+            neighbours.append(OtherDeployment(candidate.function_name.removesuffix(_FUNCTION), tag_prefix))
+    return neighbours
 
 
 NEIGHBOUR_SECONDS = 60.0
@@ -185,23 +187,21 @@ NEIGHBOUR_SECONDS = 60.0
 def conflicts(settings: Settings, policy: Policy, prefix: str, clock: Clock) -> Iterator[tuple[str, str]]:
     """Why the deployment with this prefix would share tags or rules with another one, each of which would undo what the other
     does, and the remedy. Raises the errors of link_peer.domain.errors."""
-    for other in deployments(settings, policy.home):
-        if other.prefix == prefix:
+    for neighbour in deployments(settings, policy.home):
+        if neighbour.prefix == prefix:
             continue
-        if other.tag_prefix == settings.tag_prefix:
-            problem = (
-                f"the deployment {other.prefix} in account {policy.home} acts on the same tags, {other.tag_prefix}-…"
-            )
+        if neighbour.tag_prefix == settings.tag_prefix:
+            problem = f"the deployment {neighbour.prefix} in account {policy.home} acts on the same tags, {neighbour.tag_prefix}-…"
             yield problem, "give each a LINK_PEER_TAG_PREFIX of its own"
             continue
         retry = Retry(clock, clock.now() + NEIGHBOUR_SECONDS)
         keys = identified(settings)
         accounts = PersonsAccounts(settings, policy, clock, retry, "neighbours", keys, reading=True)
         home = accounts.ecs(policy.home)
-        managed = tag_keys(other.tag_prefix, policy.deployment, policy.home).managed
+        managed = tag_keys(neighbour.tag_prefix, policy.deployment, policy.home).managed
         if groups := sorted(group.party.id for group in home.tagged_groups(managed)):
             problem = (
-                f"the deployment {other.prefix} in account {policy.home} is called {policy.deployment} in its policy file, too, "
+                f"the deployment {neighbour.prefix} in account {policy.home} is called {policy.deployment} in its policy file, too, "
                 f"so each takes the rules of the other for its own ({', '.join(groups[:3])})"
             )
             yield problem, "change `deployment` in this policy file before it has rules"

@@ -40,12 +40,12 @@ def queues(needed: Sequence[str], env: Mapping[str, str]) -> Iterator[Fault]:
         yield Fault("queues", f"the policy needs {count}, and SMQ allows {most} a region", remedy)
 
 
-def policies(role: str, ours: int, others: tuple[str, ...], env: Mapping[str, str]) -> Iterator[Fault]:
-    """More custom policies than RAM attaches to a role. `others` are those that a person attached besides."""
-    count, most = ours + len(others), limit(POLICIES, env)
+def policies(role: str, ours: int, extra_policies: tuple[str, ...], env: Mapping[str, str]) -> Iterator[Fault]:
+    """More custom policies than RAM attaches to a role. `extra_policies` are those that a person attached besides."""
+    count, most = ours + len(extra_policies), limit(POLICIES, env)
     if count > most:
         remedy = (
             f"give the roles of the other accounts the same name, or raise the quota in Quota Center and set {POLICIES}"
         )
-        detach = f"detach {', '.join(others)}, or " if others else ""
+        detach = f"detach {', '.join(extra_policies)}, or " if extra_policies else ""
         yield Fault(role, f"it would have {count} custom policies, and RAM attaches {most}", f"{detach}{remedy}")

@@ -57,10 +57,10 @@ READ_TIMEOUT_MS = 610_000  # a synchronous invocation takes as long as the funct
 
 def config(settings: Settings, account: str) -> Any:
     """Return the SDK's configuration. The endpoint contains the account's uid [doc endpoints]."""
-    made = client_config(settings, "fc", settings.credentials)
-    if not made.endpoint:
-        made.endpoint = f"{account}.{settings.region}.fc.aliyuncs.com"
-    return made
+    sdk_config = client_config(settings, "fc", settings.credentials)
+    if not sdk_config.endpoint:
+        sdk_config.endpoint = f"{account}.{settings.region}.fc.aliyuncs.com"
+    return sdk_config
 
 
 def fc3(settings: Settings, account: str) -> tuple[Any, Any]:

@@ -53,12 +53,15 @@ def peek(settings: Settings, home: str, queue: str) -> list[Letter]:
     client = account(settings, home).get_queue(queue)
     client.set_encoding(False)  # it is undocumented whether the platform encodes dead letters in base64
     try:
-        found = client.batch_peek_message(LETTERS)
+        messages = client.batch_peek_message(LETTERS)
     except MNSExceptionBase as error:
         if error.type == "MessageNotExist":
             return []
         raise refusal(error, host_of(settings, home)) from error
-    return [Letter(one.message_id, int(one.enqueue_time) / 1000, _plain(one.message_body)) for one in found]
+    return [
+        Letter(message.message_id, int(message.enqueue_time) / 1000, _plain(message.message_body))
+        for message in messages
+    ]
 
 
 def _plain(body: str | bytes) -> str:

@@ -44,7 +44,7 @@ class Bus:
             request = self._models.ListRulesRequest(event_bus_name=BUS, limit=PAGE, next_token=token)
             return self._ask(functools.partial(self._client.list_rules, request))
 
-        for rule in (one for data in pages(page) for one in data.rules or []):
+        for rule in (rule for data in pages(page) for rule in data.rules or []):
             endpoints = tuple(target.endpoint or "" for target in rule.targets or [])
             yield BusRule(rule.rule_name, rule.filter_pattern or "", rule.status == "ENABLE", endpoints)
 

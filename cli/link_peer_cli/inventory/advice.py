@@ -69,17 +69,17 @@ class Adviser:
         if passed.effect.passes:
             return list(self._test(ports, passed))
         causes = passed.effect.causes
-        found: list[Advice] = []
+        advice: list[Advice] = []
         if EffectCause.RULE in causes:
-            found += [self._take_away(rule) for rule in passed.effect.rules]
+            advice += [self._take_away(rule) for rule in passed.effect.rules]
         if EffectCause.NO_EGRESS in causes:
-            found += self._let_out(source, target, ports, passed)
+            advice += self._let_out(source, target, ports, passed)
         if EffectCause.ISOLATED in causes:
-            found += self._isolated(source, target)
+            advice += self._isolated(source, target)
         if EffectCause.NO_INGRESS in causes:
             link = wish or Link(*self._linkable(source, target, passed, ports), () if ALL in ports else tuple(ports))
-            found += self._link(link, passed, source)
-        return list(dict.fromkeys(found))
+            advice += self._link(link, passed, source)
+        return list(dict.fromkeys(advice))
 
     def _test(self, ports: Sequence[Port], passed: Reach) -> Iterator[Advice]:
         if passed.ends:
@@ -101,9 +101,11 @@ class Adviser:
     def _let_out(self, source: Party, target: Party, ports: Sequence[Port], passed: Reach) -> Iterator[Advice]:
         """An egress rule on the sender's first advanced group."""
         sender = passed.ends[0] if passed.ends else source
-        shown = self._scene.snapshot.groups
-        groups = [group for group in sorted(self._scene.groups(sender)) if group in shown and shown[group].advanced]
-        addresses = [one.ip for one in self._scene.members(target) if one.ip][:_FEW]
+        by_party = self._scene.snapshot.groups
+        groups = [
+            group for group in sorted(self._scene.groups(sender)) if group in by_party and by_party[group].advanced
+        ]
+        addresses = [member.ip for member in self._scene.members(target) if member.ip][:_FEW]
         if not groups or not addresses:
             return
         rules = [
@@ -123,9 +125,9 @@ class Adviser:
         )
 
     def _isolated(self, source: Party, target: Party) -> Iterator[Advice]:
-        shown = self._scene.snapshot.groups
+        by_party = self._scene.snapshot.groups
         for group in sorted(self._scene.groups(source) & self._scene.groups(target)):
-            if group in shown and not shown[group].advanced:
+            if group in by_party and not by_party[group].advanced:
                 remedy = self._remedy(denials.isolated_group(group, advanced=False), Link(group, group))
                 yield msgspec.structs.replace(remedy, command="")  # it opens all ports, to all members
 
@@ -157,9 +159,14 @@ class Adviser:
     def _advised(self, link: Link, denied: Sequence[Verdict]) -> Link:
         """The link that advice is about: where all groups of the instance are denied, that of the smallest which lacks consent."""
         self._view.answer(uncounted(self._scene.snapshot, denied))
-        verdicts = by_size(self._view.scene.snapshot, denied)
+        candidates = by_size(self._view.scene.snapshot, denied)
         return next(
-            (Link(verdict.group, link.target, link.ports) for verdict in verdicts if verdict.why.lacks_consent), link
+            (
+                Link(candidate.group, link.target, link.ports)
+                for candidate in candidates
+                if candidate.denial.lacks_consent
+            ),
+            link,
         )
 
     def notes(self, source: Party, target: Party) -> list[Advice]:
@@ -167,29 +174,29 @@ class Adviser:
         snapshot = self._view.scene.snapshot
         wishes = [wish for wish in self._wishes(source, target) if wish.passed or wish.denied]
         wishes = [wish for wish in wishes if not wish_denial(snapshot, self._policy, wish)]
-        self._view.answer(question for one in wishes[:_FEW] for question in uncounted(snapshot, one.denied))
+        self._view.answer(question for wish in wishes[:_FEW] for question in uncounted(snapshot, wish.denied))
         snapshot = self._view.scene.snapshot
-        return [Advice(note, "") for one in wishes[:_FEW] if (note := choice_note(snapshot, one))]
+        return [Advice(note, "") for wish in wishes[:_FEW] if (note := choice_note(snapshot, wish))]
 
-    def _groups_of(self, party: Party, other: Party) -> list[Party]:
+    def _groups_of(self, party: Party, counterpart: Party) -> list[Party]:
         if party.is_group:
             return [party]
-        shown = self._scene.snapshot.groups
-        peer = next((shown[group] for group in sorted(self._scene.groups(other)) if group in shown), None)
+        by_party = self._scene.snapshot.groups
+        peer = next((by_party[group] for group in sorted(self._scene.groups(counterpart)) if group in by_party), None)
         instance = self._scene.snapshot.instances.get(party)
         return (candidates(self._scene.snapshot, instance, peer) if instance else []) or [party]
 
-    def _link(self, link: Link, found: Reach, source: Party) -> Iterator[Advice]:
+    def _link(self, link: Link, outcome: Reach, source: Party) -> Iterator[Advice]:
         """What a link between the two still needs, and the request for it. Of a link by address, its part is judged that is
         for the instance of A which is stopped."""
         written = note(self._scene.snapshot, link)
-        stopped = self._stopped(link, found, source) if written else None
+        stopped = self._stopped(link, outcome, source) if written else None
         judged = part(link, stopped) if stopped else link
         verdict = verdict_if_asked(self._view, Context(self._policy, self._region, self._now), judged)
         if verdict.denial:
             consented = Context(with_consent(self._policy, link), self._region, self._now)
             then = verdict_if_asked(self._view, consented, judged).denial
-            if final := next((one for one in (verdict.denial, then) if one and not one.owners), None):
+            if final := next((denial for denial in (verdict.denial, then) if denial and not denial.owners), None):
                 remedy = self._remedy(final, link)
                 yield msgspec.structs.replace(remedy, why=f"no link can open it: {remedy.why}")
                 return
@@ -199,41 +206,50 @@ class Adviser:
         if verdict.reachability == "different-vpc":
             yield Advice(denials.NO_ROUTE, "")
 
-    def _stopped(self, link: Link, found: Reach, source: Party) -> Party | None:
+    def _stopped(self, link: Link, outcome: Reach, source: Party) -> Party | None:
         """The instance of A that is stopped, as a member of the link's group: of a group, one whose tag asks for the link, if
         there is such a one."""
         asking = self._asking(link.source, link.target, link.ports) if source.is_group else ()
         unheard = (
-            one.party for one in asking if not reach(self._scene, one.party, link.target, link.ports).effect.passes
+            asker.party
+            for asker in asking
+            if not reach(self._scene, asker.party, link.target, link.ports).effect.passes
         )
-        one = next(unheard, found.ends[0] if found.ends else None)
-        return one if one and link.source in self._scene.groups(one) else None
+        party = next(unheard, outcome.ends[0] if outcome.ends else None)
+        return party if party and link.source in self._scene.groups(party) else None
 
     def _ask(self, link: Link, judged: Link, written: str) -> Iterator[Advice]:
         """How the link comes to be asked for, or is; of a link by address, for its one instance."""
         asking = self._asking(link.source, link.target, link.ports or (ALL,))
-        asks = [one for one in asking if not judged.member or one.party == judged.asker]
-        found = standing(self._scene.snapshot, self._policy, self._region, self._now) if judged.member else []
-        stands = [one for one in found if (one.source, one.target) == (link.source, link.target)]
-        follows = [one for one in stands if one.requests]
-        members, limit = {member for one in stands for member in one.members}, most_members(self._policy, link)
+        asks = [asker for asker in asking if not judged.member or asker.party == judged.asker]
+        existing_links = standing(self._scene.snapshot, self._policy, self._region, self._now) if judged.member else []
+        stands = [
+            existing_link
+            for existing_link in existing_links
+            if (existing_link.source, existing_link.target) == (link.source, link.target)
+        ]
+        follows = [existing_link for existing_link in stands if existing_link.requests]
+        members, limit = (
+            {member for existing_link in stands for member in existing_link.members},
+            most_members(self._policy, link),
+        )
         if judged.member and judged.asker not in members and len(members) >= limit:
             yield self._remedy(denials.too_many_members(len(members) + 1, limit), link)
-        elif follows and set(link.ports) <= {port for one in follows for port in one.ports}:
-            requests = ", ".join(request for one in follows for request in one.requests)
+        elif follows and set(link.ports) <= {port for existing_link in follows for port in existing_link.ports}:
+            requests = ", ".join(request for existing_link in follows for request in existing_link.requests)
             yield Advice(f"{requests} is for all of {link.source.id}: this admits it now", "link-peer sweep")
         elif asks:
-            why = f"the tags of {', '.join(str(one.party) for one in asks[:_FEW])} ask for it; this opens it now"
-            yield Advice(why, "link-peer sweep")
+            reason = f"the tags of {', '.join(str(asker.party) for asker in asks[:_FEW])} ask for it; this opens it now"
+            yield Advice(reason, "link-peer sweep")
         elif asking and (instance := self._scene.snapshot.instances.get(judged.asker)):
             elsewhere = link.target.account != judged.asker.account
-            wanted = f"{link.target if elsewhere else link.target.id}:{ports_text(link.ports)}"
-            tags = asking_tags(instance.tags, wanted, self._policy.keys)
-            why = f"the link is written {written}, and {judged.asker} does not ask for it: tag it like the others if it should"
-            yield Advice(why, set_tags(self._region, [judged.asker.id], tags))
+            tag_value = f"{link.target if elsewhere else link.target.id}:{ports_text(link.ports)}"
+            tags = asking_tags(instance.tags, tag_value, self._policy.keys)
+            reason = f"the link is written {written}, and {judged.asker} does not ask for it: tag it like the others if it should"
+            yield Advice(reason, set_tags(self._region, [judged.asker.id], tags))
         else:
-            why = "ask for the link" + (f", which is written {written}" if written else "")
-            yield Advice(why, f"link-peer request link {options(link)}")
+            reason = "ask for the link" + (f", which is written {written}" if written else "")
+            yield Advice(reason, f"link-peer request link {options(link)}")
 
     def _remedy(self, denial: Denial, link: Link) -> Advice:
         """What the record of the denial advises."""
@@ -244,4 +260,4 @@ class Adviser:
         """The instances whose tags ask for a link between the two, or between groups of theirs."""
         wishes = Wishes(self._scene.snapshot, self._policy, self._now)
         sides = [sorted({party, *self._scene.groups(party)}) for party in (source, target)]
-        return [one for start in sides[0] for end in sides[1] for one in wishes.for_link(start, end, ports)]
+        return [instance for start in sides[0] for end in sides[1] for instance in wishes.for_link(start, end, ports)]

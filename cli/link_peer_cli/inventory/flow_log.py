@@ -48,8 +48,8 @@ class Flows(msgspec.Struct, frozen=True):
 
 def statement(spans: Spans, since: int, *, every_port: bool) -> str:
     """The query. Ports that are in none of the spans are one, and left out unless `every_port`."""
-    asked = " or ".join(f"port between {low} and {high}" for low, high in spans) or "1 = 0"
-    return SELECT.format(spans=asked, port=PORT, least=-1 if every_port else 0, since=since, limit=LIMIT)
+    condition = " or ".join(f"port between {low} and {high}" for low, high in spans) or "1 = 0"
+    return SELECT.format(spans=condition, port=PORT, least=-1 if every_port else 0, since=since, limit=LIMIT)
 
 
 def flows_of(rows: Iterable[Mapping[str, str]]) -> Flows:
@@ -65,7 +65,7 @@ def flows_of(rows: Iterable[Mapping[str, str]]) -> Flows:
             skipped.add(row["eni"])
         else:
             days.setdefault(row["eni"], set()).add(last)
-    return Flows(accepted, {eni: frozenset(found) for eni, found in days.items()}, frozenset(skipped))
+    return Flows(accepted, {eni: frozenset(day_numbers) for eni, day_numbers in days.items()}, frozenset(skipped))
 
 
 def read_flows(env: Environment, account: str, spans: Spans, since: int, until: int, *, every_port: bool) -> Flows:

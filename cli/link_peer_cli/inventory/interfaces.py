@@ -38,7 +38,7 @@ def read_interfaces(
 ) -> list[Interface]:
     """Every interface of an account: one call for 500. Raises LinkPeerError if they cannot be read."""
     ecs = PersonalEcs(settings, keys(), clock)
-    found: list[Interface] = []
+    interfaces: list[Interface] = []
     token = ""
     while True:
 
@@ -49,10 +49,12 @@ def read_interfaces(
             return body
 
         body = retry(page)
-        found += [_shaped(account, row) for row in shapes.items(body.network_interface_sets, "network_interface_set")]
+        interfaces += [
+            _shaped(account, row) for row in shapes.items(body.network_interface_sets, "network_interface_set")
+        ]
         token = body.next_token or ""
         if not token:
-            return found
+            return interfaces
 
 
 def _shaped(account: str, row: Any) -> Interface:
@@ -61,11 +63,13 @@ def _shaped(account: str, row: Any) -> Interface:
     return Interface(
         account=account,
         id=row.network_interface_id or "",
-        groups=frozenset(Party(account, one) for one in shapes.items(row.security_group_ids, "security_group_id")),
+        groups=frozenset(
+            Party(account, group_id) for group_id in shapes.items(row.security_group_ids, "security_group_id")
+        ),
         instance=Party(account, owner) if owner.startswith("i-") else None,
         primary=row.type == "Primary",
         in_use=row.status == "InUse",
-        ipv6=tuple(str(one.ipv_6address) for one in addresses if one.ipv_6address),
+        ipv6=tuple(str(address.ipv_6address) for address in addresses if address.ipv_6address),
         addresses=tuple(filter(None, shapes.addresses(row))),
         vpc=row.vpc_id or "",
     )

@@ -53,12 +53,12 @@ def _assumed(env: Environment, account: str, role: str, keys: AccountKeys) -> Cr
     settings = msgspec.structs.replace(env.settings, credentials=keys())
     retry = Retry(env.clock, env.clock.now() + SECONDS)
     accounts = Accounts(settings, env.policy, env.clock, retry, "verify")
-    named = f"acs:ram::{account}:role/{role}"
+    role_arn = f"acs:ram::{account}:role/{role}"
     try:
-        return accounts.assume(named, env.policy.accounts[account].external_id or "", waits=()).credentials
+        return accounts.assume(role_arn, env.policy.accounts[account].external_id or "", waits=()).credentials
     except NoAccess as error:
         raise LinkPeerError(
-            f"{named} could not be assumed by {keys.arn} ({error.code}): sts:AssumeRole on it must be allowed to these keys, and "
+            f"{role_arn} could not be assumed by {keys.arn} ({error.code}): sts:AssumeRole on it must be allowed to these keys, and "
             "the role must trust them"
         ) from None
 
@@ -133,8 +133,8 @@ class Probe:
         ran = self._allowed(RIGHTS[1], lambda: self._ecs.result(invoke_id))
         if ran.code is None:
             remedy = _REMEDIES.get(ran.error, _AGENT).format(region=self._region, id=self._source.id)
-            why = f"{ran.error}: {ran.info}" if ran.error else ran.info
-            raise LinkPeerError(f"{self._source}: Cloud Assistant did not run the test ({why}): {remedy}")
+            reason = f"{ran.error}: {ran.info}" if ran.error else ran.info
+            raise LinkPeerError(f"{self._source}: Cloud Assistant did not run the test ({reason}): {remedy}")
         return result_of(port, ran.code, ran.output), ran.output
 
     def _allowed(self, action: str, send: Callable[[], T]) -> T:
@@ -142,7 +142,7 @@ class Probe:
             return send()
         except NoAccess as error:
             account = self._source.account
-            what = (
+            refusal = (
                 f"in account {account}, {action} on {self._source.id} was refused to {self._runner.arn} ({error.code})"
             )
-            raise LinkPeerError(f"{what}. {needed(account)}") from None
+            raise LinkPeerError(f"{refusal}. {needed(account)}") from None

@@ -52,8 +52,8 @@ class View:
         tags remove it."""
         accounts = sorted(self.policy.accounts)
         self._whole = True
-        wanted = [group.party for group in self._fetch.all_groups(accounts) if group.rule_count]
-        self._fetch.side_by_side(lambda: self._fetch.everything(accounts), lambda: self._rules(wanted))
+        groups = [group.party for group in self._fetch.all_groups(accounts) if group.rule_count]
+        self._fetch.side_by_side(lambda: self._fetch.everything(accounts), lambda: self._rules(groups))
         note_unread(self._fetch.store.unreadable)
 
     def instances(self) -> None:
@@ -81,15 +81,15 @@ class View:
             ends = scene.groups(source), scene.groups(target)
             groups |= ends[0] | ends[1]
             common |= ends[0] & ends[1]
-        shown = scene.snapshot.groups
-        self._rules(group for group in groups if group in shown and shown[group].rule_count)
-        self._fetch.questions(group for group in sorted(common) if group in shown and not shown[group].advanced)
+        by_party = scene.snapshot.groups
+        self._rules(group for group in groups if group in by_party and by_party[group].rule_count)
+        self._fetch.questions(group for group in sorted(common) if group in by_party and not by_party[group].advanced)
 
     def _rules(self, groups: Iterable[Party]) -> None:
         """Reads the rules of these groups, over as many minutes as that takes. An account of which a whole minute lets none
         through has failed."""
-        left = self._fetch.rules_in_time(sorted(set(groups)))
-        for account in sorted({group.account for group in left}):
+        unread_groups = self._fetch.rules_in_time(sorted(set(groups)))
+        for account in sorted({group.account for group in unread_groups}):
             self._fetch.store.note_trouble(
                 account, Throttled("others use up the calls that it allows in a minute; try again later")
             )
@@ -99,11 +99,11 @@ class View:
         missing = MissingReader(self._fetch)
         while True:
             snapshot = self._fetch.store.snapshot()
-            found = closing(snapshot, self.policy, region, now)
-            if missing.read(found.missing, snapshot):
+            removals = closing(snapshot, self.policy, region, now)
+            if missing.read(removals.missing, snapshot):
                 continue
-            if self._whole or not found.counted:
-                return found
+            if self._whole or not removals.counted:
+                return removals
             self.everything()
 
     def answer(self, questions: Iterable[Question]) -> None:
@@ -112,9 +112,9 @@ class View:
         self._rules(question.group for question in questions if isinstance(question, RulesOf))
         self._fetch.questions(questions)
 
-    def find(self, text: str, field: str, known: Callable[[], Collection[Party]] | None = None) -> Party:
+    def find(self, text: str, field: str, extra_parties: Callable[[], Collection[Party]] | None = None) -> Party:
         """The party that a person means: a name of the policy, an id, or the name of a group or an instance, in the account
-        given with `@`, else in any. With `known`: also one of these that is not shown, or of a given account that cannot be read.
+        given with `@`, else in any. With `extra_parties`: also one of these that is not shown, or of a given account that cannot be read.
         Raises BadInput for `field` if there is none, or more than one."""
         name, at, where = str(self.policy.names.get(text, text)).partition("@")
         accounts = [account_named(self.policy, where, field)] if at else sorted(self.policy.accounts)
@@ -122,19 +122,25 @@ class View:
             parties = [Party(account, name) for account in accounts]
             self._fetch.parties(parties)
             snapshot = self._fetch.store.snapshot()
-            found = [one for one in parties if one in snapshot.groups or one in snapshot.instances]
-            if known and not found:
+            matches = [party for party in parties if party in snapshot.groups or party in snapshot.instances]
+            if extra_parties and not matches:
                 hidden = {*snapshot.refused_accounts, *snapshot.failed_accounts}
-                found = [one for one in parties if at and one.account in hidden] or sorted({*known()} & {*parties})
+                matches = [party for party in parties if at and party.account in hidden] or sorted(
+                    {*extra_parties()} & {*parties}
+                )
         else:
             self._fetch.side_by_side(lambda: self._fetch.everything(accounts), lambda: self._fetch.all_groups(accounts))
             snapshot = self._fetch.store.snapshot()
-            shown: list[Group | Instance] = [*snapshot.groups.values(), *snapshot.instances.values()]
-            found = sorted(one.party for one in shown if name and one.name == name and one.party.account in accounts)
-        if len(found) == 1:
-            return found[0]
-        if found:
-            raise BadInput(field, f"{quoted(name)} is the name of {', '.join(map(str, found))}: name one by its id")
+            resources: list[Group | Instance] = [*snapshot.groups.values(), *snapshot.instances.values()]
+            matches = sorted(
+                resource.party
+                for resource in resources
+                if name and resource.name == name and resource.party.account in accounts
+            )
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
+            raise BadInput(field, f"{quoted(name)} is the name of {', '.join(map(str, matches))}: name one by its id")
         if self.problems:
             raise LinkPeerError(f"{field}: {quoted(text)} was not found; {'; '.join(self.problems)}")
         raise BadInput(field, f"{quoted(text)} does not exist ({PARTY}). Looked at: {looked_at()}")
@@ -165,10 +171,10 @@ def view_of(delivery: Delivery) -> View:
 def verdict_if_asked(view: View | SavedView, context: Context, link: Link) -> Verdict:
     """Whether a link would be granted if it were requested now. What the verdict turns out to depend on is read."""
     request = frozenset({Claim("cli-00000000")})  # as long as the ids that `link-peer request` makes
-    asked: set[Question] = set()
+    questions: set[Question] = set()
     while True:
         verdict = evaluate(view.scene.snapshot, context, link, request)
-        if asked.issuperset(verdict.open_questions):
+        if questions.issuperset(verdict.open_questions):
             return verdict
-        asked.update(verdict.open_questions)
+        questions.update(verdict.open_questions)
         view.answer(verdict.open_questions)

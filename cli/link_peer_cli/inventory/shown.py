@@ -40,18 +40,18 @@ def links_of(env: Environment, view: View) -> list[Standing]:
 def links_about(env: Environment, view: View, party: str, field: str, ports: Sequence[Port]) -> list[Standing]:
     """The links that stand, of one party if it is given, or that open one of these ports if there are any. Raises BadInput for
     `field` if there is no such party."""
-    found = links_of(env, view)
+    links = links_of(env, view)
     if party:
-        wanted = view.find(party, field, functools.partial(standing_ends, env, view))
-        near = view.scene.groups(wanted)
-        found = [link for link in found if _is_of(link, wanted, near)]
-    return [one for one in found if not ports or one.mutual or any(a.overlaps(b) for a in one.ports for b in ports)]
+        end = view.find(party, field, functools.partial(standing_ends, env, view))
+        near = view.scene.groups(end)
+        links = [link for link in links if _is_of(link, end, near)]
+    return [link for link in links if not ports or link.mutual or any(a.overlaps(b) for a in link.ports for b in ports)]
 
 
-def _is_of(link: Standing, wanted: Party, groups: Collection[Party]) -> bool:
+def _is_of(link: Standing, end: Party, groups: Collection[Party]) -> bool:
     """Whether the link has this end, or admits this instance, or leads to it. `groups` are those of an instance."""
     by_group = {link.target} if link.members else {link.source, link.target}
-    return wanted in {link.source, link.target, *link.members} or not by_group.isdisjoint(groups)
+    return end in {link.source, link.target, *link.members} or not by_group.isdisjoint(groups)
 
 
 def standing_ends(env: Environment, view: View) -> set[Party]:
@@ -60,23 +60,23 @@ def standing_ends(env: Environment, view: View) -> set[Party]:
     return {end for link in links_of(env, view) for end in (link.source, link.target, *link.members)}
 
 
-def link_answer(scene: Scene, link: Standing, asked: Asked, deployment: str = "") -> LinkAnswer:
+def link_answer(scene: Scene, link: Standing, history: Asked, deployment: str = "") -> LinkAnswer:
     """A link that stands. Instants are RFC 3339; a link without an end has an empty `until`."""
-    state, why = state_of(scene, link)
+    state, state_detail = state_of(scene, link)
     return LinkAnswer(
         *named(scene, link.source),
         *named(scene, link.target),
         ports=link.ports_text,
         state=state,
-        state_detail=why,
+        state_detail=state_detail,
         since=iso(link.since) if link.since is not None else "",
         until=iso(link.until) if link.until is not None else "",
         claims=[claim.request or "tag" for claim in link.claims],
         deployment=deployment,
-        asked_by=asked_by(scene, link, asked),
-        reasons=[reason for request in link.requests for reason in asked.why(link, request)],
+        asked_by=asked_by(scene, link, history),
+        reasons=[reason for request in link.requests for reason in history.why(link, request)],
         consent=list(link.consent),
-        consented_by=[asked.consented.get(label, UNKNOWN) for label in link.consent],
+        consented_by=[history.consented.get(label, UNKNOWN) for label in link.consent],
         instances=admitted(scene, link),
         written=link.written,
         written_detail=note(scene.snapshot, Link(link.source, link.target, link.ports)) if link.members else "",
@@ -90,10 +90,10 @@ def named(scene: Scene, party: Party) -> tuple[str, str, str]:
     return party.id, party.account, scene.name(party)
 
 
-def asked_by(scene: Scene, link: Standing, asked: Asked) -> list[str]:
+def asked_by(scene: Scene, link: Standing, history: Asked) -> list[str]:
     """Who asked for a link: instances by their tags, and what the log knows of its requests."""
     instances = [scene.titled(party) for party in link.askers]
-    return instances + [f"{request}: {who}" for request in link.requests if (who := asked.who(link, request))]
+    return instances + [f"{request}: {asker}" for request in link.requests if (asker := history.who(link, request))]
 
 
 def span(seconds: float) -> str:
@@ -123,26 +123,26 @@ def rule_answer(rule: Rule, *, decides: bool) -> RuleAnswer:
     )
 
 
-def answers_of(env: Environment, view: View, found: Sequence[Standing]) -> tuple[list[LinkAnswer], str]:
+def answers_of(env: Environment, view: View, links: Sequence[Standing]) -> tuple[list[LinkAnswer], str]:
     """Each link, and why the audit log could not be read, if so."""
-    view.deciding((link.source, link.target) for link in found)
-    asked = history_of(env, found, prove=False)
-    return link_answers(env, view.scene, found, asked), asked.problem
+    view.deciding((link.source, link.target) for link in links)
+    history = history_of(env, links, prove=False)
+    return link_answers(env, view.scene, links, history), history.problem
 
 
-def history_of(env: Environment, found: Sequence[Standing], *, prove: bool) -> Asked:
+def history_of(env: Environment, links: Sequence[Standing], *, prove: bool) -> Asked:
     """Who asked for each link, and who consented; `prove`: as far as ActionTrail tells."""
-    asked = Asked()
-    if requests := [request for link in found for request in link.requests]:
-        asked.read(env, requests, min(link.since or 0 for link in found if link.requests))
-    asked.consented, problem = consented_by(env, found, prove=prove)
-    asked.problem = asked.problem or problem
-    return asked
+    history = Asked()
+    if requests := [request for link in links for request in link.requests]:
+        history.read(env, requests, min(link.since or 0 for link in links if link.requests))
+    history.consented, problem = consented_by(env, links, prove=prove)
+    history.problem = history.problem or problem
+    return history
 
 
-def link_answers(env: Environment, scene: Scene, found: Sequence[Standing], asked: Asked) -> list[LinkAnswer]:
+def link_answers(env: Environment, scene: Scene, links: Sequence[Standing], history: Asked) -> list[LinkAnswer]:
     """Each link, from what was read."""
-    return [link_answer(scene, link, asked, other_name(env.policy, link.deployment)) for link in found]
+    return [link_answer(scene, link, history, other_name(env.policy, link.deployment)) for link in links]
 
 
 def other_name(policy: Policy, deployment: str) -> str:
@@ -158,7 +158,7 @@ def claims_text(claims: Sequence[str], deployment: str) -> str:
 def instances_text(link: LinkAnswer) -> str:
     """How many instances a link admits; of one by address, which."""
     if link.by_address:
-        ids = [one.partition("@")[0] for one in link.by_address[:NAMED]]
+        ids = [title.partition("@")[0] for title in link.by_address[:NAMED]]
         return f"{link.instances}: {' '.join(ids)}" + (" …" if len(link.by_address) > NAMED else "")
     return "" if link.instances is None else str(link.instances)
 
@@ -214,20 +214,20 @@ class Wording(msgspec.Struct, frozen=True):
         """What a table of records calls accounts, by uid, and parties, by `sg-…@<uid>`."""
         return {**self.names, **{str(party): name for party, name in self.parties.items()}}
 
-    def titles(self, shown: Ends | Explanation) -> tuple[str, str]:
+    def titles(self, answer: Ends | Explanation) -> tuple[str, str]:
         """The titles of the two ends."""
-        return self.title(shown.source, shown.from_account), self.title(shown.target, shown.to_account)
+        return self.title(answer.source, answer.from_account), self.title(answer.target, answer.to_account)
 
     def said(self, text: str) -> str:
         """A text with this wording of each `sg-…@<uid>`, `i-…@<uid>` and instant in it."""
         return _INSTANT.sub(
-            lambda found: when(found[0]), _PARTY.sub(lambda found: self.title(found[1], found[2]), text)
+            lambda match: when(match[0]), _PARTY.sub(lambda match: self.title(match[1], match[2]), text)
         )
 
-    def ends(self, shown: Ends | Explanation) -> tuple[str, str]:
+    def ends(self, answer: Ends | Explanation) -> tuple[str, str]:
         """The two ends: each party and its name."""
-        source = self.party(shown.source, shown.from_account) + (f" ({shown.from_name})" if shown.from_name else "")
-        target = self.party(shown.target, shown.to_account) + (f" ({shown.to_name})" if shown.to_name else "")
+        source = self.party(answer.source, answer.from_account) + (f" ({answer.from_name})" if answer.from_name else "")
+        target = self.party(answer.target, answer.to_account) + (f" ({answer.to_name})" if answer.to_name else "")
         return source, target
 
 
@@ -244,12 +244,14 @@ def wording(policy: Policy, now: float, scene: Scene | None = None) -> Wording:
 
 def own_names(policy: Policy, scene: Scene) -> dict[Party, str]:
     """The names that can be printed instead of ids: those that one party of the account has, and no other meaning."""
-    shown: list[Group | Instance] = [*scene.snapshot.groups.values(), *scene.snapshot.instances.values()]
-    count = Counter((one.party.account, one.name) for one in shown)
+    resources: list[Group | Instance] = [*scene.snapshot.groups.values(), *scene.snapshot.instances.values()]
+    count = Counter((resource.party.account, resource.name) for resource in resources)
     return {
-        one.party: one.name
-        for one in shown
-        if count[one.party.account, one.name] == 1 and one.name not in policy.names and _NAME.fullmatch(one.name)
+        resource.party: resource.name
+        for resource in resources
+        if count[resource.party.account, resource.name] == 1
+        and resource.name not in policy.names
+        and _NAME.fullmatch(resource.name)
     }
 
 
@@ -258,7 +260,9 @@ def short_names(policy: Policy) -> dict[str, str]:
     account only."""
     names = Counter(account.name for account in policy.accounts.values())
     return {
-        uid: one.name for uid, one in policy.accounts.items() if names[one.name] == 1 and _SHORT.fullmatch(one.name)
+        uid: account.name
+        for uid, account in policy.accounts.items()
+        if names[account.name] == 1 and _SHORT.fullmatch(account.name)
     }
 
 

@@ -70,8 +70,8 @@ def blocked_by(tested: ProbeVerdict) -> str:
 
 def rules_of(tested: ProbeVerdict) -> list[DecidingRule]:
     """The rules that decide, each with who made it."""
-    shown = [(msgspec.structs.asdict(rule_answer(rule, decides=True)), rule) for rule in tested.effect.rules]
-    return [DecidingRule(**fields, by=_by(rule, tested.ours)) for fields, rule in shown]
+    rule_answers = [(msgspec.structs.asdict(rule_answer(rule, decides=True)), rule) for rule in tested.effect.rules]
+    return [DecidingRule(**fields, by=_by(rule, tested.ours)) for fields, rule in rule_answers]
 
 
 def last_line(output: str) -> str:
@@ -82,8 +82,8 @@ def last_line(output: str) -> str:
 def _rule(rule: Rule, ours: frozenset[str]) -> str:
     ports = rule_answer(rule, decides=True).ports
     note = f", {rule.description!r}" if rule.description and rule.id not in ours else ""
-    what = f"{rule.policy} {ports} priority {rule.priority}, by {_by(rule, ours)}{note}"
-    return f"rule {rule.id} on {rule.group} ({what})"
+    summary = f"{rule.policy} {ports} priority {rule.priority}, by {_by(rule, ours)}{note}"
+    return f"rule {rule.id} on {rule.group} ({summary})"
 
 
 def _by(rule: Rule, ours: frozenset[str]) -> str:

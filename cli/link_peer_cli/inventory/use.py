@@ -62,24 +62,31 @@ class Period(msgspec.Struct, frozen=True, dict=True):  # a dict, so that what is
     @functools.cached_property
     def held(self) -> set[tuple[str, str]]:
         """The addresses that interfaces of the accounts that were read have, each with its VPC."""
-        return {(one.vpc, address) for one in self._all() for address in one.addresses}
+        return {(interface.vpc, address) for interface in self._all() for address in interface.addresses}
 
     @functools.cached_property
     def _by_party(self) -> dict[Party, list[Interface]]:
-        used = [one for one in self._all() if one.in_use]
-        return grouped((party, one) for one in used for party in (*one.groups, one.instance) if party)
+        used = [interface for interface in self._all() if interface.in_use]
+        return grouped(
+            (party, interface) for interface in used for party in (*interface.groups, interface.instance) if party
+        )
 
     def _all(self) -> Iterator[Interface]:
-        return (one for some in self.interfaces.values() if not isinstance(some, str) for one in some)
+        return (
+            interface
+            for interfaces in self.interfaces.values()
+            if not isinstance(interfaces, str)
+            for interface in interfaces
+        )
 
 
 def use_of(link: Standing, period: Period) -> Use:
     """Whether a link was used."""
     ends = [(link.source, link.target)]
-    seen: dict[int, int] = {}  # when each port was used last, by its number
+    last_used: dict[int, int] = {}  # when each port was used last, by its number
     doubts: list[str] = []
     for source, target in [*ends, (link.target, link.source)] if link.mutual else ends:
-        sources = [one for party in link.members or (source,) for one in period.of(party)]
+        sources = [interface for party in link.members or (source,) for interface in period.of(party)]
         spans = of_ports(() if link.mutual else link.ports)
         doubts += _unread(period, source, target)
         for interface in period.of(target):
@@ -87,11 +94,11 @@ def use_of(link: Standing, period: Period) -> Use:
             for port, last, doubt in _packets(period, interface, sources, None if link.mutual else spans):
                 doubts += [doubt] * bool(doubt)
                 if not doubt:
-                    seen[port] = max(last, seen.get(port, 0))
+                    last_used[port] = max(last, last_used.get(port, 0))
     if link.since is None or link.since > period.since:
         doubts.append(f"it has not existed for {period.days} days yet")
-    if seen:
-        return Use("used", max(seen.values()), "", "" if doubts else _narrower(link, seen))
+    if last_used:
+        return Use("used", max(last_used.values()), "", "" if doubts else _narrower(link, last_used))
     if doubts:
         return Use("unknown", None, doubts[0])
     return Use("unused", None, f"no packet was let in for {period.days} days")
@@ -100,9 +107,9 @@ def use_of(link: Standing, period: Period) -> Use:
 def _unread(period: Period, source: Party, target: Party) -> Iterator[str]:
     """Why nothing, or not all, is known of these two."""
     for account in (source.account, target.account):
-        found = period.interfaces.get(account, "")
-        if isinstance(found, str):
-            yield f"the interfaces of {account} were not read{found and ': '}{found}"
+        interfaces = period.interfaces.get(account, "")
+        if isinstance(interfaces, str):
+            yield f"the interfaces of {account} were not read{interfaces and ': '}{interfaces}"
     flows = period.flows.get(target.account)
     if flows is None:
         yield f"the policy file has no accounts.{target.account}.flowlog"
@@ -119,7 +126,7 @@ def _gaps(period: Period, interface: Interface, sources: Sequence[Interface]) ->
         yield f"the flow log has no line of {interface.id} on {missing} of {period.days} days"
     if interface.id in flows.skipped:
         yield f"lines of {interface.id} were skipped"
-    if interface.ipv6 and any(one.ipv6 for one in sources):
+    if interface.ipv6 and any(source.ipv6 for source in sources):
         yield "both sides have IPv6, which flow logs do not have"
 
 
@@ -128,7 +135,7 @@ def _packets(
 ) -> Iterator[tuple[int, int, str]]:
     """The packets from these sources on these ports (None: any), by port, with when it was last; and for one from an address that
     no interface has, which may have been a source, that."""
-    ours = {address for one in sources for address in one.addresses}
+    ours = {address for source in sources for address in source.addresses}
     for (address, port), last in period.flows.get(interface.account, Flows()).accepted.get(interface.id, {}).items():
         if spans is not None and not common(((port, port),), spans):
             continue
@@ -138,17 +145,17 @@ def _packets(
             yield port, last, f"{address} sent packets to {interface.id}, and no interface that was read has it now"
 
 
-def _narrower(link: Standing, seen: Mapping[int, int]) -> str:
+def _narrower(link: Standing, last_used: Mapping[int, int]) -> str:
     """The ports that were used, where the link has others; empty if all were, or the link has none."""
-    if link.mutual or len(seen) == sum(high - low + 1 for low, high in of_ports(link.ports)):
+    if link.mutual or len(last_used) == sum(high - low + 1 for low, high in of_ports(link.ports)):
         return ""
-    used = joined((port, port) for port in seen)
+    used = joined((port, port) for port in last_used)
     if len(used) > MOST_PORTS:
         used = joined(
-            (parts[0][0], parts[-1][1]) for one in ((1, 65_535), (100_001, 165_535)) if (parts := common(used, [one]))
+            (parts[0][0], parts[-1][1]) for span in ((1, 65_535), (100_001, 165_535)) if (parts := common(used, [span]))
         )
-    found = ports_text(map(_port, used))
-    return "" if found == link.ports_text else found
+    used_ports = ports_text(map(_port, used))
+    return "" if used_ports == link.ports_text else used_ports
 
 
 def _port(span: Span) -> Port:
@@ -166,32 +173,34 @@ def with_use(
     if not any(account.flowlog for account in env.policy.accounts.values()):
         return list(answers)
     period = _read(env, links, max(1, seconds // DAY))
-    found = []
+    answers_with_use = []
     for link, answer in zip(links, answers, strict=True):
         use = use_of(link, period)
         last = iso(use.last) if use.last is not None else ""
-        found.append(
+        answers_with_use.append(
             msgspec.structs.replace(answer, use=use.word, last_used=last, use_detail=use.detail, narrow=use.narrow)
         )
-    return found
+    return answers_with_use
 
 
 def _read(env: Environment, links: Sequence[Standing], days: int) -> Period:
     """One query of each flow log that tells of a target, and the interfaces of the accounts of these links."""
     until = int(env.now)
     since = until - days * DAY
-    asked = grouped(
+    links_by_account = grouped(
         (target.account, link)
         for link in links
         for target in ((link.source, link.target) if link.mutual else (link.target,))
     )
-    logged = [uid for uid in asked if env.policy.accounts.get(uid) and env.policy.accounts[uid].flowlog]
-    involved = sorted({end.account for uid in logged for link in asked[uid] for end in (link.source, link.target)})
+    logged = [uid for uid in links_by_account if env.policy.accounts.get(uid) and env.policy.accounts[uid].flowlog]
+    involved = sorted(
+        {end.account for uid in logged for link in links_by_account[uid] for end in (link.source, link.target)}
+    )
     accounts = env.accounts("links", env.patient_retry())
 
     def flows(uid: str) -> Flows:
-        spans = joined(span for one in asked[uid] if not one.mutual for span in of_ports(one.ports))
-        return read_flows(env, uid, spans, since, until, every_port=any(one.mutual for one in asked[uid]))
+        spans = joined(span for link in links_by_account[uid] if not link.mutual for span in of_ports(link.ports))
+        return read_flows(env, uid, spans, since, until, every_port=any(link.mutual for link in links_by_account[uid]))
 
     def interfaces(uid: str) -> list[Interface] | str:
         try:
@@ -203,5 +212,7 @@ def _read(env: Environment, links: Sequence[Standing], days: int) -> Period:
 
     sdk()  # so that no thread imports it: see late_parts
     with ThreadPoolExecutor(THREADS) as pool:
-        told, shown = pool.map(flows, logged), pool.map(interfaces, involved)
-        return Period(since, days, dict(zip(logged, told, strict=True)), dict(zip(involved, shown, strict=True)))
+        all_flows, all_interfaces = pool.map(flows, logged), pool.map(interfaces, involved)
+        return Period(
+            since, days, dict(zip(logged, all_flows, strict=True)), dict(zip(involved, all_interfaces, strict=True))
+        )

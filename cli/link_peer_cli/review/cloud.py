@@ -60,11 +60,11 @@ class WhatIf:
     compared with one state. `shown` is what another one has read, by account, to suppose two things of the same state.
     """
 
-    def __init__(self, cloud: PersonsAccounts, region: str, shown: dict[str, ShownRules] | None = None) -> None:
+    def __init__(self, cloud: PersonsAccounts, region: str, caches: dict[str, ShownRules] | None = None) -> None:
         self._cloud = cloud
         self._region = region
-        self.shown: dict[str, ShownRules] = {} if shown is None else shown
-        self.again = shown is not None
+        self.shown: dict[str, ShownRules] = {} if caches is None else caches
+        self.again = caches is not None
         self._made: dict[str, _WhatIfEcs] = {}
         self.calls: Counter[str] = cloud.calls
         self.changes: list[CloudCall] = []
@@ -73,24 +73,26 @@ class WhatIf:
     def ecs(self, account: str) -> Ecs:
         """Return the ECS of an account, with the changes made so far."""
         if account not in self._made:
-            shown = self.shown.setdefault(account, ShownRules())
-            self._made[account] = _WhatIfEcs(self._cloud.ecs(account), self._region, self, shown)
+            cache = self.shown.setdefault(account, ShownRules())
+            self._made[account] = _WhatIfEcs(self._cloud.ecs(account), self._region, self, cache)
         return cast(Ecs, self._made[account])
 
     def changed_groups(self) -> list[GroupChange]:
         """What is different in each group from what was read of it, by group. A rule that was added and removed again is
         not."""
-        found = [change for ecs in self._made.values() for change in ecs.changed_groups()]
-        return sorted(found, key=lambda change: change.group)
+        changes = [change for ecs in self._made.values() for change in ecs.changed_groups()]
+        return sorted(changes, key=lambda change: change.group)
 
     def rules(self, *, before: bool = False) -> dict[Party, tuple[Rule, ...]]:
         """The rules of each group of which they were read, with the changes made so far, or as they were `before`.
         Reads nothing."""
-        found: dict[Party, tuple[Rule, ...]] = {}
-        for account, shown in self.shown.items():
+        rules_by_group: dict[Party, tuple[Rule, ...]] = {}
+        for account, cache in self.shown.items():
             changed = self._made[account].changed_rules if account in self._made and not before else {}
-            found |= {Party(account, group): tuple(rules) for group, rules in {**shown.rules, **changed}.items()}
-        return found
+            rules_by_group |= {
+                Party(account, group): tuple(rules) for group, rules in {**cache.rules, **changed}.items()
+            }
+        return rules_by_group
 
     def identity(self, account: str) -> tuple[str, str]:
         """Return the (account uid, ARN) of the caller that reads an account."""
@@ -102,9 +104,9 @@ class WhatIf:
 
 
 class _WhatIfEcs(Reads):
-    def __init__(self, real: Ecs, region: str, all_: WhatIf, shown: ShownRules) -> None:
+    def __init__(self, real: Ecs, region: str, all_: WhatIf, cache: ShownRules) -> None:
         super().__init__(real)
-        self._shown = shown
+        self._shown = cache
         self._region = region
         self._changes, self._writes = all_.changes, all_.writes
         self._again = all_.again
@@ -115,50 +117,50 @@ class _WhatIfEcs(Reads):
 
     def changed_groups(self) -> list[GroupChange]:
         """What is different in each group."""
-        found = []
+        changes = []
         for group in dict.fromkeys([*self.changed_rules, *self._tags]):
             edits = net(self._before.get(group, []), self.changed_rules.get(group, []))
-            tags = tuple(("+" if there else "-", name) for name, there in self._tags.get(group, {}).items())
+            tags = tuple(("+" if is_set else "-", name) for name, is_set in self._tags.get(group, {}).items())
             if edits or tags:
-                found.append(GroupChange(Party(self.account, group), tuple(edits), tags))
-        return found
+                changes.append(GroupChange(Party(self.account, group), tuple(edits), tags))
+        return changes
 
     def instances(self, ids: Sequence[str]) -> list[Instance]:
-        found = self._real.instances(ids)
-        self._shown.instances.update((one.party.id, one) for one in found)
-        return found
+        instances = self._real.instances(ids)
+        self._shown.instances.update((instance.party.id, instance) for instance in instances)
+        return instances
 
     def instance_page(self, token: str = "", group: str = "") -> tuple[list[Instance], str]:
-        pages, asked = self._shown.pages if self._again else {}, (token, group)
-        if asked not in pages:
-            pages[asked] = self._real.instance_page(*asked)
-        return pages[asked]
+        pages, page_key = self._shown.pages if self._again else {}, (token, group)
+        if page_key not in pages:
+            pages[page_key] = self._real.instance_page(*page_key)
+        return pages[page_key]
 
     def groups(self, ids: Sequence[str]) -> list[Group]:
-        shown = self._shown.groups
-        if new := [group for group in ids if group not in shown]:
-            shown.update((group.party.id, group) for group in self._real.groups(new))
-        return [self._tagged(shown[group]) for group in dict.fromkeys(ids) if group in shown]
+        cached_groups = self._shown.groups
+        if new := [group for group in ids if group not in cached_groups]:
+            cached_groups.update((group.party.id, group) for group in self._real.groups(new))
+        return [self._tagged(cached_groups[group]) for group in dict.fromkeys(ids) if group in cached_groups]
 
     def all_groups(self) -> list[Group]:
-        found = self._real.all_groups()
-        for group in found:
+        groups = self._real.all_groups()
+        for group in groups:
             self._shown.groups.setdefault(group.party.id, group)
-        return [self._tagged(self._shown.groups[group.party.id]) for group in found]
+        return [self._tagged(self._shown.groups[group.party.id]) for group in groups]
 
     def tagged_groups(self, tag: str) -> list[Group]:
-        found = {group.party.id: self._tagged(group) for group in self._real.tagged_groups(tag)}
-        new = [group for group, tags in self._tags.items() if tags.get(tag) and group not in found]
-        found |= {group.party.id: group for group in self.groups(new)} if new else {}
-        return [group for group in found.values() if group.tags.get(tag) == "true"]
+        by_id = {group.party.id: self._tagged(group) for group in self._real.tagged_groups(tag)}
+        new = [group for group, tags in self._tags.items() if tags.get(tag) and group not in by_id]
+        by_id |= {group.party.id: group for group in self.groups(new)} if new else {}
+        return [group for group in by_id.values() if group.tags.get(tag) == "true"]
 
     def references(self, groups: Sequence[str]) -> list[Party]:
-        named = {str(Party(self.account, group)) for group in groups}
+        sources = {str(Party(self.account, group)) for group in groups}
         new = [
             rule.group
             for rules in self.changed_rules.values()
             for rule in rules
-            if rule.key and rule.key.source in named
+            if rule.key and rule.key.source in sources
         ]
         return list(dict.fromkeys([*self._real.references(groups), *new]))
 
@@ -220,8 +222,10 @@ class _WhatIfEcs(Reads):
 
     def _tagged(self, group: Group) -> Group:
         changed = self._tags.get(group.party.id, {})
-        kept = {name: value for name, value in group.tags.items() if changed.get(name, True)}
-        return msgspec.structs.replace(group, tags=kept | {name: "true" for name, there in changed.items() if there})
+        remaining_tags = {name: value for name, value in group.tags.items() if changed.get(name, True)}
+        return msgspec.structs.replace(
+            group, tags=remaining_tags | {name: "true" for name, is_set in changed.items() if is_set}
+        )
 
 
 class LockedCloud:

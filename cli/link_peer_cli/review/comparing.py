@@ -58,14 +58,16 @@ def compare(env: Environment, new: Policy, progress: Count) -> Compared:
     """
     if new.home != env.policy.home:
         raise BadInput("--policy", f"its home account is {new.home}, and that of the policy in use {env.policy.home}")
-    shown: dict[str, ShownRules] = {}
-    before = _suppose(env, shown, progress)
-    after = _suppose(msgspec.structs.replace(env, policy=new), shown, progress)
+    caches: dict[str, ShownRules] = {}
+    before = _suppose(env, caches, progress)
+    after = _suppose(msgspec.structs.replace(env, policy=new), caches, progress)
     swept = max((after.swept, before.swept), key=lambda run: len(run.sweeps))  # which has read more
     groups = members_of(swept.snapshot, _difference(before.edits, after.edits))
     reach = changed_reach(swept, before.cloud, after.cloud)
-    failing = [f"a test of the policy fails: {one}" for one in policy_tests.judge(new, env.now) if one.failed]
-    unread = [f"{what} could not be read: {why}" for what, why in {**before.gaps, **after.gaps}.items()]
+    failing = [
+        f"a test of the policy fails: {finding}" for finding in policy_tests.judge(new, env.now) if finding.failed
+    ]
+    unread = [f"{gap} could not be read: {reason}" for gap, reason in {**before.gaps, **after.gaps}.items()]
     count = len(before.edits & after.edits)
     due = "1 more change is" if count == 1 else f"{count} more changes are"
     notes = [f"{due} due under the present policy, too: link-peer sweep --dry-run"] if count else []
@@ -91,20 +93,20 @@ def _abandoned(env: Environment, new: Policy, before: _Supposed) -> list[str]:
             if any(rule.group.account == account for rule in link.rules)
         ]
         if names:
-            named = "; ".join([*names[:MOST], *([f"and {len(names) - MOST} more"] if len(names) > MOST else [])])
+            link_text = "; ".join([*names[:MOST], *([f"and {len(names) - MOST} more"] if len(names) > MOST else [])])
             sentences.append(
                 f"account {account} is no longer listed, and the functions would not enter it: its rules of "
-                f"{number(len(names), 'link')} would stay: {named}. Close them first: link-peer account remove {account} --yes"
+                f"{number(len(names), 'link')} would stay: {link_text}. Close them first: link-peer account remove {account} --yes"
             )
     return sentences
 
 
-def _suppose(env: Environment, shown: dict[str, ShownRules], progress: Count) -> _Supposed:
-    delivery, cloud, kept = suppose(env, "plan", shown)
+def _suppose(env: Environment, caches: dict[str, ShownRules], progress: Count) -> _Supposed:
+    delivery, cloud, recorder = suppose(env, "plan", caches)
     run = Run(delivery, "plan", keep=lambda _instance: True, progress=progress)
     swept = run_sweep(run, recorded=False)
     edits = frozenset((edit.sign, edit.key) for change in cloud.changed_groups() for edit in change.edits)
-    return _Supposed(swept, cloud, edits, kept.records, gaps_of(swept))
+    return _Supposed(swept, cloud, edits, recorder.records, gaps_of(swept))
 
 
 def _difference(before: frozenset[tuple[str, RuleKey]], after: frozenset[tuple[str, RuleKey]]) -> list[GroupChange]:
@@ -113,7 +115,7 @@ def _difference(before: frozenset[tuple[str, RuleKey]], after: frozenset[tuple[s
     edits = {RuleEdit(sign, key) for sign, key in only_after if sign in "+-"}
     edits |= {RuleEdit("-" if sign == "+" else "+", key) for sign, key in only_before if sign in "+-"}
     by_group = grouped((edit.key.group, edit) for edit in sorted(edits, key=lambda edit: (edit.key, edit.sign)))
-    return [GroupChange(group, tuple(found)) for group, found in by_group.items()]
+    return [GroupChange(group, tuple(group_edits)) for group, group_edits in by_group.items()]
 
 
 MOST = 10
@@ -126,22 +128,26 @@ def changed_reach(swept: SweptAccounts, before: WhatIf, after: WhatIf) -> list[R
     view = View(swept.fetch, swept.delivery.policy)
 
     def states() -> list[Snapshot]:
-        seen = view.scene.snapshot
-        return [msgspec.structs.replace(seen, rules={**seen.rules, **cloud.rules()}) for cloud in (before, after)]
+        snapshot = view.scene.snapshot
+        return [
+            msgspec.structs.replace(snapshot, rules={**snapshot.rules, **cloud.rules()}) for cloud in (before, after)
+        ]
 
-    view.deciding([(one.source, one.target) for _, one in differing(*states())])
+    view.deciding([(change.source, change.target) for _, change in differing(*states())])
     scene = view.scene
-    return [_answer(scene, one) for one in reachable(*states())]
+    return [_answer(scene, change) for change in reachable(*states())]
 
 
-def _answer(scene: Scene, one: Reached) -> ReachChange:
-    verb = "gain" if one.sign == "+" else "lose"
-    verb = f"may {verb}" if not one.sure else f"{verb}s" if one.sources == 1 else verb
-    ports = "all ports" if one.ports == (ALL,) else ports_text(one.ports)
-    text = f"{_side(scene, one.source, one.sources)} {verb} {ports} to {_side(scene, one.target, one.targets)}"
-    text += " (not all of them could be read)" if one.pairs is None else ""
-    ends = str(one.source), str(one.target), ports_text(one.ports)
-    return ReachChange(one.sign, one.sure, *ends, one.sources, one.targets, one.pairs, text)
+def _answer(scene: Scene, change: Reached) -> ReachChange:
+    verb = "gain" if change.sign == "+" else "lose"
+    verb = f"may {verb}" if not change.sure else f"{verb}s" if change.sources == 1 else verb
+    ports = "all ports" if change.ports == (ALL,) else ports_text(change.ports)
+    text = (
+        f"{_side(scene, change.source, change.sources)} {verb} {ports} to {_side(scene, change.target, change.targets)}"
+    )
+    text += " (not all of them could be read)" if change.pairs is None else ""
+    ends = str(change.source), str(change.target), ports_text(change.ports)
+    return ReachChange(change.sign, change.sure, *ends, change.sources, change.targets, change.pairs, text)
 
 
 def _side(scene: Scene, party: Party, count: int | None) -> str:
@@ -152,20 +158,20 @@ def _side(scene: Scene, party: Party, count: int | None) -> str:
     return f"{instances} {'of' if party.is_group else 'with the address of'} {scene.titled(party)}"
 
 
-def reach_lines(found: Sequence[ReachChange]) -> list[tuple[str, str]]:
+def reach_lines(changes: Sequence[ReachChange]) -> list[tuple[str, str]]:
     """The largest gains and losses, each with its sign, and how many there are besides."""
     chosen: list[tuple[str, str]] = []
     for sign in "+-":
-        some = [(sign, one.text) for one in found if one.sign == sign]
-        chosen += some[:MOST]
-        if len(some) > MOST:
-            chosen.append((sign, f"and {len(some) - MOST:,} smaller ones"))
+        lines = [(sign, change.text) for change in changes if change.sign == sign]
+        chosen += lines[:MOST]
+        if len(lines) > MOST:
+            chosen.append((sign, f"and {len(lines) - MOST:,} smaller ones"))
     return chosen
 
 
-def reach_section(found: Sequence[ReachChange]) -> Section:
+def reach_section(changes: Sequence[ReachChange]) -> Section:
     """All of it in Markdown."""
-    rows = [row(one.sign, one.text) for one in found]
+    rows = [row(change.sign, change.text) for change in changes]
     return Section(
         "gains and losses of instances", rows, ("", "| | who reaches what, as the cloud is now |", "|---|---|")
     )

@@ -70,40 +70,45 @@ READERS = 16  # reads side by side: a person waits, and a call takes tens of mil
 
 
 def suppose(
-    env: Environment, function: str, shown: dict[str, ShownRules] | None = None
+    env: Environment, function: str, caches: dict[str, ShownRules] | None = None
 ) -> tuple[Delivery, WhatIf, Kept]:
     """Return a delivery that changes, records and posts nothing, with its cloud and its records. `shown` is that of another
     such cloud, with which it is compared."""
-    kept = Kept()
+    recorder = Kept()
     retry = env.patient_retry()
     accounts = env.accounts(function, retry)
-    cloud = WhatIf(accounts, env.settings.region, shown)
+    cloud = WhatIf(accounts, env.settings.region, caches)
 
     def enter(_name: str, _retry: Retry) -> Cloud:
         return cloud
 
-    connections, throughput = Connections(enter, kept, kept), Throughput(READERS, 1, env.settings.calls_per_minute)
-    made = Delivery(function, env.settings.region, env.policy, retry, connections, throughput, supposed=True)
-    return made, cloud, kept
+    connections, throughput = (
+        Connections(enter, recorder, recorder),
+        Throughput(READERS, 1, env.settings.calls_per_minute),
+    )
+    delivery = Delivery(function, env.settings.region, env.policy, retry, connections, throughput, supposed=True)
+    return delivery, cloud, recorder
 
 
 def recording(env: Environment, command: str, caller: str) -> tuple[Delivery, Kept]:
     """Return the delivery of a `command` that changes and records what a function would, in the name of the `caller`, with its
     records."""
-    kept = Kept()
+    recorder = Kept()
 
     def enter(_settings: Settings, _policy: Policy, _clock: Clock, name: str, retry: Retry) -> Cloud:
         return env.accounts(name, retry)
 
     retry = env.patient_retry()
-    made = open_delivery(command, None, retry=retry, wrap_log=kept.over, settings=env.recording, open_cloud=enter)
-    return msgspec.structs.replace(made, caller=caller), kept
+    delivery = open_delivery(
+        command, None, retry=retry, wrap_log=recorder.over, settings=env.recording, open_cloud=enter
+    )
+    return msgspec.structs.replace(delivery, caller=caller), recorder
 
 
 def closing(
     env: Environment,
     command: str,
-    own: Mapping[str, AccountKeys],
+    account_keys: Mapping[str, AccountKeys],
     *,
     caller: str,
     dry_run: bool,
@@ -114,26 +119,26 @@ def closing(
     its records, which name the `caller`, and the cloud that it changes if `dry_run`. `own` are the person's keys of other
     accounts, by uid. What refuses to be changed is read as `reader` does."""
     policy = msgspec.structs.replace(env.policy, leaving=frozenset(leaving), paused=Pause.OPENING)
-    kept = Kept()
+    recorder = Kept()
 
     acting = msgspec.structs.replace(env, policy=policy, reading=dry_run)
 
     def enter(name: str, retry: Retry) -> PersonsAccounts:
-        accounts = acting.accounts(name, retry, own)
-        return accounts.reading_through(reader.accounts(name, retry, own)) if reader else accounts
+        accounts = acting.accounts(name, retry, account_keys)
+        return accounts.reading_through(reader.accounts(name, retry, account_keys)) if reader else accounts
 
     supposed = WhatIf(enter("account", env.patient_retry()), env.settings.region)
 
     def open_cloud(name: str, retry: Retry) -> Cloud:
         return supposed if dry_run else enter(name, retry)
 
-    log = kept if dry_run else kept.over(env.log())
-    connections, retry = Connections(open_cloud, log, kept), env.patient_retry()
+    log = recorder if dry_run else recorder.over(env.log())
+    connections, retry = Connections(open_cloud, log, recorder), env.patient_retry()
     throughput = Throughput(CLOSING_READERS)
-    made = Delivery(
+    delivery = Delivery(
         command, env.settings.region, policy, retry, connections, throughput, caller=caller, supposed=dry_run
     )
-    return made, kept, supposed
+    return delivery, recorder, supposed
 
 
 def as_locked(delivery: Delivery, locked: Mapping[Party, str]) -> Delivery:
@@ -158,7 +163,7 @@ def applying(
 ) -> tuple[Delivery, Kept]:
     """Return a delivery that makes the changes in `writes` and no others, with its records. What it posts is kept: the
     command carries it out itself, or leaves it to the functions' sweep."""
-    kept = Kept()
+    recorder = Kept()
     ours = env.policy.keys.of_group(instances=True)
 
     def open_cloud(name: str, retry: Retry) -> Cloud:
@@ -166,13 +171,13 @@ def applying(
 
     connections = Connections(
         open_cloud,
-        kept.over(env.log()),
-        kept,
+        recorder.over(env.log()),
+        recorder,
         policy_now=functools.partial(load_policy, env.settings.policy_path, env.settings.tag_prefix),
     )
     throughput = Throughput(calls_per_minute=env.settings.calls_per_minute)
     retry = env.patient_retry()
-    return Delivery("apply", env.settings.region, env.policy, retry, connections, throughput, caller=caller), kept
+    return Delivery("apply", env.settings.region, env.policy, retry, connections, throughput, caller=caller), recorder
 
 
 def by_cloud_name(env: Environment, text: str, field: str) -> str:

@@ -66,19 +66,24 @@ def members_of(snapshot: Snapshot, changes: Sequence[GroupChange]) -> list[Group
     scene = Scene(snapshot)
 
     def members(group: Party) -> tuple[Instance, ...] | None:
-        found = sorted(scene.members(group), key=lambda one: one.party)
-        return tuple(found) if scene.complete(group) else None
+        instances = sorted(scene.members(group), key=lambda instance: instance.party)
+        return tuple(instances) if scene.complete(group) else None
 
-    return [msgspec.structs.replace(one, instances=members(one.group)) if one.edits else one for one in changes]
+    return [
+        msgspec.structs.replace(change, instances=members(change.group)) if change.edits else change
+        for change in changes
+    ]
 
 
 def reasons(records: Iterable[Record]) -> Mapping[RuleFields, Record]:
     """The newest record that names each rule."""
-    found: dict[RuleFields, Record] = {}
+    records_by_rule: dict[RuleFields, Record] = {}
     for record in records:
         for rule in json.loads(record.get("rules") or "[]"):
-            found[tuple(rule[name] for name in ("account", "group", "source", "dest", "protocol", "ports"))] = record
-    return found
+            records_by_rule[
+                tuple(rule[name] for name in ("account", "group", "source", "dest", "protocol", "ports"))
+            ] = record
+    return records_by_rule
 
 
 RuleFields = tuple[str, ...]
@@ -103,8 +108,8 @@ def denied_records(swept: SweptAccounts, recorded: Iterable[Record]) -> list[Rec
     """Return the wishes that stay denied, as records: the sweep itself only counts them. Those that are among the records
     already are left out."""
     region = swept.delivery.region
-    known = {record.get("link") for record in recorded if record.get("outcome") in ("denied", "failed")}
-    found = [
+    recorded_links = {record.get("link") for record in recorded if record.get("outcome") in ("denied", "failed")}
+    records = [
         {**decision_record(decision, region, "outcome"), **circumstances.effect(decision)}
         for sweep in swept.sweeps
         for circumstances in [Circumstances(sweep.work.fetch)]
@@ -112,6 +117,6 @@ def denied_records(swept: SweptAccounts, recorded: Iterable[Record]) -> list[Rec
     ]
     return [
         {**DECISION_FIELDS, **{name: value for name, value in record.items() if value}}
-        for record in found
-        if record["link"] not in known
+        for record in records
+        if record["link"] not in recorded_links
     ]

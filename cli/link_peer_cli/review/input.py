@@ -60,14 +60,14 @@ class Elements(msgspec.Struct, frozen=True):
 
 def elements_of(raw: bytes) -> Elements:
     """Sort the elements of a file. Raises BadInput if it is no JSON object or array."""
-    found = Elements([], [], [])
-    lists = {"auto_link": found.events, "cross_account": found.messages, "sweep": found.timers}
+    elements = Elements([], [], [])
+    lists = {"auto_link": elements.events, "cross_account": elements.messages, "sweep": elements.timers}
     for element in events.elements(raw, events.MAX_BATCH_BYTES):
         lists[dispatch.function_of(element)].append(element)
-    first = found.messages[0] if len(found.messages) == 1 else None
+    first = elements.messages[0] if len(elements.messages) == 1 else None
     if isinstance(first, dict) and "request_id" in first:
-        found.messages[0] = raw.decode("utf-8", "replace")  # as it was written, with keys that come twice
-    return found
+        elements.messages[0] = raw.decode("utf-8", "replace")  # as it was written, with keys that come twice
+    return elements
 
 
 def understood(env: Environment, raw: bytes) -> Input:
@@ -81,8 +81,8 @@ def understood(env: Environment, raw: bytes) -> Input:
     elements = elements_of(raw)
     for element in elements.events:
         with suppress(BadInput):
-            found = events.decode(element, home=home, region=region, keys=env.policy.keys)
-            looks += [_look(one) for one in found if isinstance(one, Hint)]
+            hints = events.decode(element, home=home, region=region, keys=env.policy.keys)
+            looks += [_look(hint) for hint in hints if isinstance(hint, Hint)]
     for element in elements.messages:
         try:
             message = events.queue_message(element, home=home, region=region)
@@ -104,31 +104,31 @@ def _look(hint: Hint) -> PlannedLook:
     return msgspec.convert({"party": hint.party.id, **fields}, PlannedLook)
 
 
-def run(what: Input, delivery: Delivery, kept: Kept, event_id: str, progress: Count) -> None:
-    """Carry it out in a delivery, whose messages go to `kept`, with what these ask for at once. A transient error is
+def run(plan_input: Input, delivery: Delivery, recorder: Kept, event_id: str, progress: Count) -> None:
+    """Carry it out in a delivery, whose messages go to `recorder`, with what these ask for at once. A transient error is
     recorded as an `attempt`, and stops only its own part. `event_id` names what no event names."""
     home = delivery.policy.home
-    hints = [Hint(o.event_id or event_id, Party(home, o.party), o.kind, o.time, o.state) for o in what.looks]
+    hints = [Hint(o.event_id or event_id, Party(home, o.party), o.kind, o.time, o.state) for o in plan_input.looks]
     with unless_recorded():
         dispatch.handle_hints(hints, delivery)
-    run_messages([json.dumps(one) for one in what.requests], delivery, kept)
-    if what.sweep is not None:
+    run_messages([json.dumps(request) for request in plan_input.requests], delivery, recorder)
+    if plan_input.sweep is not None:
         with unless_recorded():
-            believed = frozenset(what.sweep.believe_empty)
+            believed = frozenset(plan_input.sweep.believe_empty)
             sweeps.run_sweep(Run(delivery, event_id, believed, progress=progress))
 
 
-def run_messages(messages: Sequence[object], delivery: Delivery, kept: Kept) -> None:
+def run_messages(messages: Sequence[object], delivery: Delivery, recorder: Kept) -> None:
     """Carry out messages, then those that were posted meanwhile, until no new one is posted."""
-    done: set[str] = set()
+    handled_ids: set[str] = set()
     todo: Sequence[object] = messages
     while True:
-        posted = {one.request_id: one for one in kept.posted if one.request_id not in done}
+        posted = {message.request_id: message for message in recorder.posted if message.request_id not in handled_ids}
         if not todo and not posted:
             return
-        done |= posted.keys()
+        handled_ids |= posted.keys()
         with unless_recorded():
-            dispatch.handle_elements([*todo, *(encode(one).decode() for one in posted.values())], delivery)
+            dispatch.handle_elements([*todo, *(encode(message).decode() for message in posted.values())], delivery)
         todo = []
 
 

@@ -28,35 +28,35 @@ from link_peer_cli.inventory.reading import SavedView, View, verdict_if_asked
 def judge(view: View | SavedView, context: Context) -> list[Finding]:
     """A finding for each link of each test, in the file's order. PolicyVerdict.OPEN: something that decides could not be read."""
     findings = policy_tests.judge(context.policy, context.now)
-    view.around(party for found in findings for party in (found.source, found.target))
-    view.deciding((found.source, found.target) for found in findings)
-    return [_live(view, context, found) for found in findings]
+    view.around(party for finding in findings for party in (finding.source, finding.target))
+    view.deciding((finding.source, finding.target) for finding in findings)
+    return [_live(view, context, finding) for finding in findings]
 
 
-def _live(view: View | SavedView, context: Context, found: Finding) -> Finding:
-    if found.source.is_group != found.target.is_group:
-        return found
-    link = Link(found.source, found.target, found.ports)
+def _live(view: View | SavedView, context: Context, finding: Finding) -> Finding:
+    if finding.source.is_group != finding.target.is_group:
+        return finding
+    link = Link(finding.source, finding.target, finding.ports)
     judged = verdict_if_asked(view, context, link)
-    verdict, why = PolicyVerdict.ALLOWED, "; ".join(judged.consent)
+    verdict, reason = PolicyVerdict.ALLOWED, "; ".join(judged.consent)
     if judged.denial:
-        verdict, why = PolicyVerdict.OPEN if judged.denial.undecided else PolicyVerdict.DENIED, str(judged.denial)
-    if found.expected is PolicyVerdict.DENIED and verdict is PolicyVerdict.DENIED:
+        verdict, reason = PolicyVerdict.OPEN if judged.denial.undecided else PolicyVerdict.DENIED, str(judged.denial)
+    if finding.expected is PolicyVerdict.DENIED and verdict is PolicyVerdict.DENIED:
         passes, detail = _passing(view.scene, link)
         if passes is None:
-            verdict, why = PolicyVerdict.OPEN, f"it is not known whether packets pass: {detail}"
+            verdict, reason = PolicyVerdict.OPEN, f"it is not known whether packets pass: {detail}"
         elif passes:
-            verdict, why = PolicyVerdict.ALLOWED, f"packets pass already: {detail}"
-    return msgspec.structs.replace(found, verdict=verdict, why=why)
+            verdict, reason = PolicyVerdict.ALLOWED, f"packets pass already: {detail}"
+    return msgspec.structs.replace(finding, verdict=verdict, why=reason)
 
 
 def _passing(scene: Scene, link: Link) -> tuple[bool | None, str]:
     """Whether packets of a link pass, between any two instances of its ends; and what decides."""
-    there = _between(scene, link.source, link.target, link.ports or (ALL,))
-    if not link.mutual or there[0] is False:
-        return there
+    forward = _between(scene, link.source, link.target, link.ports or (ALL,))
+    if not link.mutual or forward[0] is False:
+        return forward
     back = _between(scene, link.target, link.source, (ALL,))
-    return there if there[0] is None and back[0] is not False else back
+    return forward if forward[0] is None and back[0] is not False else back
 
 
 def _between(scene: Scene, source: Party, target: Party, ports: Sequence[Port]) -> tuple[bool | None, str]:
@@ -80,7 +80,7 @@ def _pairs(scene: Scene, source: Party, target: Party) -> Iterator[tuple[End, En
 
 
 def _ends(scene: Scene, party: Party) -> list[End]:
-    found = list(dict.fromkeys(map(end_of, scene.members(party))))
-    if party.is_group and not found and (alone := end_of_party(scene.snapshot, party)):
+    ends = list(dict.fromkeys(map(end_of, scene.members(party))))
+    if party.is_group and not ends and (alone := end_of_party(scene.snapshot, party)):
         return [alone]
-    return found
+    return ends

@@ -20,20 +20,20 @@ COLOURS = {DifferenceKind.WIDER: "red", DifferenceKind.NARROWER: "green", Differ
 def differences(olds: Sequence[Policy], new: Policy) -> list[PermissionDifference]:
     """How a policy differs from any of those: the widest first. Where versions of two policies run, what either does not
     open is wider."""
-    found = dict.fromkeys(one for old in olds for one in difference(old, new, instant.now()))
-    return sorted(found, key=lambda one: list(DifferenceKind).index(one.kind))
+    changes = dict.fromkeys(change for old in olds for change in difference(old, new, instant.now()))
+    return sorted(changes, key=lambda change: list(DifferenceKind).index(change.kind))
 
 
-def is_wider(found: Sequence[PermissionDifference]) -> bool:
+def is_wider(changes: Sequence[PermissionDifference]) -> bool:
     """Whether anything could open that could not before."""
-    return any(one.kind is DifferenceKind.WIDER for one in found)
+    return any(change.kind is DifferenceKind.WIDER for change in changes)
 
 
-def total(found: Sequence[PermissionDifference], against: str) -> str:
+def total(changes: Sequence[PermissionDifference], against: str) -> str:
     """The counts as a sentence."""
-    if not found:
+    if not changes:
         return f"The same links could open as under {against}."
-    counts = Counter(one.kind for one in found)
+    counts = Counter(change.kind for change in changes)
     return (
         f"Changes in what could open, compared with {against}: "
         + ", ".join(f"{counts[kind]} {kind.value}" for kind in DifferenceKind)
@@ -41,24 +41,24 @@ def total(found: Sequence[PermissionDifference], against: str) -> str:
     )
 
 
-def print_permissions(out: Console, found: Sequence[PermissionDifference], against: str) -> None:
+def print_permissions(out: Console, changes: Sequence[PermissionDifference], against: str) -> None:
     """Print each with the place in the file and both values, and the counts."""
-    for one in found:
-        colour = COLOURS[one.kind]
+    for change in changes:
+        colour = COLOURS[change.kind]
         out.print(
-            f"[{colour}]{one.kind.value:8}[/{colour}]  [bold]{escape(one.path)}[/bold]  {escape(one.text)}",
+            f"[{colour}]{change.kind.value:8}[/{colour}]  [bold]{escape(change.path)}[/bold]  {escape(change.text)}",
             soft_wrap=True,
         )
-        out.print(f"          [dim]{escape(f'{one.old} => {one.new}')}[/dim]", soft_wrap=True)
-    out.print(escape(total(found, against)), soft_wrap=True)
+        out.print(f"          [dim]{escape(f'{change.old} => {change.new}')}[/dim]", soft_wrap=True)
+    out.print(escape(total(changes, against)), soft_wrap=True)
 
 
-def section(found: Sequence[PermissionDifference]) -> Section:
+def section(changes: Sequence[PermissionDifference]) -> Section:
     """The same for a pull request."""
-    rows = [row(one.kind.value, one.path, one.text, one.old, one.new) for one in found]
+    rows = [row(change.kind.value, change.path, change.text, change.old, change.new) for change in changes]
     return Section("permissions", rows, ("", "| | in the file | what could open | was | is |", "|---|---|---|---|---|"))
 
 
-def answers(found: Sequence[PermissionDifference]) -> list[PermissionChange]:
+def answers(changes: Sequence[PermissionDifference]) -> list[PermissionChange]:
     """The same for programs."""
-    return [PermissionChange(one.kind.value, one.path, one.text, one.old, one.new) for one in found]
+    return [PermissionChange(change.kind.value, change.path, change.text, change.old, change.new) for change in changes]

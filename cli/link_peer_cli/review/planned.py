@@ -40,49 +40,57 @@ class Planned(msgspec.Struct, frozen=True):
 
     def answer(self, warning: str = "") -> PlanAnswer:
         """The same for programs."""
-        given = (self.records, self.changes, self.shown.group_plans, self.shown.counts, self.notes)
-        return PlanAnswer(*given, warning or msgspec.UNSET)
+        fields = (self.records, self.changes, self.shown.group_plans, self.shown.counts, self.notes)
+        return PlanAnswer(*fields, warning or msgspec.UNSET)
 
 
-def planned(env: Environment, what: Input, progress: Count = lambda *_: None) -> Planned:
+def planned(env: Environment, plan_input: Input, progress: Count = lambda *_: None) -> Planned:
     """Return the records and the changes that the functions would make.
 
     The records are outcomes, attempts (the delivery would be retried) and failed summaries (removals would be held).
     The functions' own code runs, also for the messages that they would post for delivery at once.
     """
-    delivery, cloud, kept = suppose(env, "plan")
-    run(what, delivery, kept, "plan", progress)
-    return _made(delivery, cloud, kept)
+    delivery, cloud, recorder = suppose(env, "plan")
+    run(plan_input, delivery, recorder, "plan", progress)
+    return _made(delivery, cloud, recorder)
 
 
 def planned_file(env: Environment, raw: bytes) -> Planned:
     """Return the same for the elements of a file, with denials of those that cannot be read."""
-    delivery, cloud, kept = suppose(env, "plan")
+    delivery, cloud, recorder = suppose(env, "plan")
     elements = elements_of(raw)
     with unless_recorded():
         dispatch.handle_event_elements(elements.events, delivery)
-    run_messages(elements.messages, delivery, kept)
+    run_messages(elements.messages, delivery, recorder)
     with unless_recorded():
         if elements.timers:
             sweeps.handle_timer(b"", delivery)
-    return _made(delivery, cloud, kept)
+    return _made(delivery, cloud, recorder)
 
 
-def _made(delivery: Delivery, cloud: WhatIf, kept: Kept) -> Planned:
-    shown = [r for r in kept.records if r["record"] in ("outcome", "attempt") or r.get("outcome") == "failed"]
+def _made(delivery: Delivery, cloud: WhatIf, recorder: Kept) -> Planned:
+    records = [r for r in recorder.records if r["record"] in ("outcome", "attempt") or r.get("outcome") == "failed"]
     groups = with_instances(delivery, cloud.changed_groups())
     read: list[Group | Instance] = []
-    for seen in cloud.shown.values():
-        read += [*seen.groups.values(), *seen.instances.values()]
-    said = [*notes(read, delivery.policy.keys), *_doubts(cloud), *_left_out(shown)]
+    for cache in cloud.shown.values():
+        read += [*cache.groups.values(), *cache.instances.values()]
+    all_notes = [*notes(read, delivery.policy.keys), *_doubts(cloud), *_left_out(records)]
     words = wording(delivery.policy, 0)
-    return Planned(shown, cloud.changes, cloud.writes, ShownPlan(groups, kept.records, notable(shown), words), said)
+    return Planned(
+        records, cloud.changes, cloud.writes, ShownPlan(groups, recorder.records, notable(records), words), all_notes
+    )
 
 
 def _left_out(records: list[Record]) -> list[str]:
     """The links by address that would not change and do not admit every instance that asks for them."""
-    same = [one for one in records if one.get("outcome") == "unchanged" and LEFT_OUT in one["detail"]]
-    return list(dict.fromkeys(f"{one['from']} → {one['to']} {one['ports']}: {one['detail']}" for one in same))
+    unchanged_records = [
+        record for record in records if record.get("outcome") == "unchanged" and LEFT_OUT in record["detail"]
+    ]
+    return list(
+        dict.fromkeys(
+            f"{record['from']} → {record['to']} {record['ports']}: {record['detail']}" for record in unchanged_records
+        )
+    )
 
 
 LEFT_OUT = "not admitted: "
@@ -91,35 +99,35 @@ LEFT_OUT = "not admitted: "
 
 def _doubts(cloud: WhatIf) -> list[str]:
     """The groups that gain rules, and would have more than one of the documents allows."""
-    found = []
+    doubts = []
     for change in cloud.changed_groups():
         if any(edit.sign == "+" for edit in change.edits):
             rules = cloud.ecs(change.group.account).rules(change.group.id)
             naming = sum(rule.key is not None and rule.key.source.startswith("sg-") for rule in rules)
-            found += [f"{change.group} would have {doubt}" for doubt in in_doubt(len(rules), naming)]
-    return found
+            doubts += [f"{change.group} would have {doubt}" for doubt in in_doubt(len(rules), naming)]
+    return doubts
 
 
 def print_planned(
-    made: Planned,
+    result: Planned,
     *,
     commands: bool = False,
     as_markdown: bool = False,
-    rest: str = "",
+    rest_file: str = "",
     detailed: bool = False,
     as_json: bool = False,
     warning: str = "",
     wide: bool = False,
 ) -> Exit:
     """Print what the functions would do, and return the exit code. A `warning` is part of the JSON document only."""
-    shown, code = made.shown, exit_code(made.records)
+    plan, code = result.shown, exit_code(result.records)
     if as_json:
-        print_answer(made.answer(warning))
+        print_answer(result.answer(warning))
     elif as_markdown:
-        said = [*sections(shown), markdown.notes(made.notes)]
-        print(markdown.document("What would change", total(shown), said, rest))
+        all_sections = [*sections(plan), markdown.notes(result.notes)]
+        print(markdown.document("What would change", total(plan), all_sections, rest_file))
     else:
-        for note in made.notes:
+        for note in result.notes:
             console().print(f"[yellow]{escape(note)}[/yellow]", soft_wrap=True)
-        print_plan(console(), shown, made.changes if commands else None, wide=wide)
-    return Exit.CHANGES if detailed and code is Exit.DONE and shown.groups else code
+        print_plan(console(), plan, result.changes if commands else None, wide=wide)
+    return Exit.CHANGES if detailed and code is Exit.DONE and plan.groups else code

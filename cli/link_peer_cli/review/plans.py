@@ -116,22 +116,22 @@ def print_saved(path: str) -> None:
     console(stderr=True).print(escape(f"saved: link-peer apply {shlex.quote(path)}"), soft_wrap=True)
 
 
-def print_differences(out: Console, found: Sequence[Difference]) -> None:
+def print_differences(out: Console, differences: Sequence[Difference]) -> None:
     """Print how what would change now differs from what was reviewed, by group."""
     out.print("What would change now is not what was reviewed:")
     group = None
-    for one in found:
-        if group != one.write.party:
-            group = one.write.party
+    for difference in differences:
+        if group != difference.write.party:
+            group = difference.write.party
             out.print(f"[bold]{escape(str(group))}[/bold]", soft_wrap=True)
-        text = f"{one.sign} {write_text(one.write)}  ({_DIFFERS[one.sign]})"
-        out.print(f"  [{COLOURS[one.sign]}]{escape(text)}[/{COLOURS[one.sign]}]", soft_wrap=True)
+        text = f"{difference.sign} {write_text(difference.write)}  ({_DIFFERS[difference.sign]})"
+        out.print(f"  [{COLOURS[difference.sign]}]{escape(text)}[/{COLOURS[difference.sign]}]", soft_wrap=True)
 
 
-def difference_answer(one: Difference) -> OtherChange:
+def difference_answer(difference: Difference) -> OtherChange:
     """A difference for programs."""
-    said = {"sign": one.sign, "why": _DIFFERS[one.sign], "what": write_text(one.write)}
-    return msgspec.convert({**said, **msgspec.to_builtins(one.write)}, OtherChange)
+    fields = {"sign": difference.sign, "why": _DIFFERS[difference.sign], "what": write_text(difference.write)}
+    return msgspec.convert({**fields, **msgspec.to_builtins(difference.write)}, OtherChange)
 
 
 def write_text(write: Write) -> str:
@@ -163,7 +163,7 @@ def sections(plan: ShownPlan) -> list[Section]:
     edits = [(edit, change) for change in plan.groups for edit in change.edits]
     rules = [
         row(edit.sign, _edit_text(edit), str(change.group), _members(change), _reason(edit, because))
-        for edit, change in sorted(edits, key=lambda one: _narrowness(*one))
+        for edit, change in sorted(edits, key=lambda pair: _narrowness(*pair))
     ]
     tags = [(change.group, *tag) for change in plan.groups if not change.edits for tag in change.tags]
     rules += [row(sign, f"tag {tag}", str(group), "", "") for group, sign, tag in tags]
@@ -190,7 +190,7 @@ def _group_answer(change: GroupChange) -> GroupPlan:
         change=rules["~"],
         remove=rules["-"],
         tags=[f"{sign} {tag}" for sign, tag in change.tags],
-        instances=None if change.instances is None else [one.party.id for one in change.instances],
+        instances=None if change.instances is None else [instance.party.id for instance in change.instances],
     )
 
 
@@ -207,10 +207,10 @@ def _reason(edit: RuleEdit, because: Mapping[tuple[str, ...], Record]) -> str:
     record = because.get(fields_of(edit.key))
     if record is None:
         return ""
-    asked = "" if asker(record) == record.get("function") else asker(record)
+    requester = "" if asker(record) == record.get("function") else asker(record)
     if edit.of and record.get("instance"):  # the record names the first of those that ask
-        asked = "its tag"
-    return "  ".join(filter(None, [asked, why(record)]))
+        requester = "its tag"
+    return "  ".join(filter(None, [requester, why(record)]))
 
 
 def _denial(record: Record) -> tuple[str, str, str]:
@@ -224,9 +224,9 @@ def _members(change: GroupChange) -> str:
         return "its instances could not be read"
     if not change.edits:
         return ""
-    named = ", ".join(map(_name, change.instances)) if len(change.instances) <= NAMED else ""
+    names = ", ".join(map(_name, change.instances)) if len(change.instances) <= NAMED else ""
     count = "no instance" if not change.instances else number(len(change.instances), "instance")
-    return f"affects {count}" + (f": {named}" if named else "")
+    return f"affects {count}" + (f": {names}" if names else "")
 
 
 def _name(instance: Instance) -> str:
@@ -251,7 +251,7 @@ def print_changes(out: Console, changes: Sequence[CloudCall]) -> None:
 def print_closed(
     records: Sequence[Record],
     changes: Sequence[CloudCall],
-    left: Sequence[str],
+    open_rules: Sequence[str],
     problems: Mapping[str, str],
     *,
     dry_run: bool,
@@ -260,11 +260,11 @@ def print_closed(
     wrong."""
     out, err = console(), console(stderr=True)
     if records:
-        closed = [{**one, "advice": ""} for one in records]  # it says how to open again, which is not wanted now
+        closed = [{**record, "advice": ""} for record in records]  # it says how to open again, which is not wanted now
         print_records(out, "planned decisions" if dry_run else "decisions", closed, PLANNED if dry_run else None)
     if dry_run:
         print_changes(out, changes)
-    for text in left[:LEFT]:
+    for text in open_rules[:LEFT]:
         err.print(f"[red]still open: rule {escape(text)}[/red]", soft_wrap=True)
     for where, problem in problems.items():
         err.print(f"[red]{escape(where)}: {escape(problem)}[/red]", soft_wrap=True)

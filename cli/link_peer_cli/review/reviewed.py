@@ -36,7 +36,7 @@ class Reviewed:
     def ecs(self, account: str) -> Ecs:
         """The ECS of an account."""
         if account not in self._made:
-            writes = [one for one in self._writes if one.account == account]
+            writes = [write for write in self._writes if write.account == account]
             self._made[account] = _ReviewedEcs(self._cloud.ecs(account), writes, self._ours, self._progress)
         return cast(Ecs, self._made[account])
 
@@ -52,23 +52,23 @@ class _ReviewedEcs(Reads):
         self._tagged: set[str] = set()
 
     def rules(self, group: str) -> list[Rule]:
-        found = self._real.rules(group)
-        self._known |= {(group, rule.id): rule for rule in found}
-        return found
+        rules = self._real.rules(group)
+        self._known |= {(group, rule.id): rule for rule in rules}
+        return rules
 
     def authorize(self, group: str, rules: Sequence[tuple[RuleKey, str]]) -> str:
         for key, description in rules:
-            wanted = ("authorize", group, place_of(key), description)
-            if wanted not in {(one.action, one.group, one.place, one.description) for one in self._writes}:
+            addition = ("authorize", group, place_of(key), description)
+            if addition not in {(write.action, write.group, write.place, write.description) for write in self._writes}:
                 raise LinkDenied(not_reviewed(group))
         self._added |= {(group, place_of(key)) for key, _ in rules}
         return self._sent(self._real.authorize(group, rules))
 
     def modify(self, group: str, rule_id: str, description: str) -> str:
         rule = self._known.get((group, rule_id))
-        for one in self._about(group, rule):
-            steps = {(one.before, one.description), (one.description, one.before)}  # there, and back
-            if one.action == "modify" and rule and (rule.description, description) in steps:
+        for write in self._about(group, rule):
+            steps = {(write.before, write.description), (write.description, write.before)}  # there, and back
+            if write.action == "modify" and rule and (rule.description, description) in steps:
                 return self._sent(self._real.modify(group, rule_id, description))
         raise LinkDenied(not_reviewed(group))
 
@@ -76,20 +76,24 @@ class _ReviewedEcs(Reads):
         for rule_id in rule_ids:
             rule = self._known.get((group, rule_id))
             # of a rule that the plan adds, the last step or the way back
-            steps = {one.before if one.rule else one.description for one in self._about(group, rule) if _ends(one)}
+            steps = {
+                write.before if write.rule else write.description for write in self._about(group, rule) if _ends(write)
+            }
             if rule is None or rule.description not in steps:
                 raise LinkDenied(not_reviewed(group))
         return self._sent(self._real.revoke(group, rule_ids))
 
     def tag(self, groups: Sequence[str], keys: Sequence[str]) -> str:
-        if not (set(keys) <= self._ours and set(groups) <= {one.group for one in self._writes}):
+        if not (set(keys) <= self._ours and set(groups) <= {write.group for write in self._writes}):
             raise CloudError(NOT_REVIEWED, not_reviewed(" ".join(groups)).detail)
         self._tagged |= set(groups)
         return self._sent(self._real.tag(groups, keys))
 
     def untag(self, group: str, keys: Sequence[str]) -> str:
-        taken = {key for one in self._writes if (one.action, one.group) == ("untag", group) for key in one.tags}
-        if not set(keys) <= (self._ours if group in self._tagged else taken):
+        removed_keys = {
+            key for write in self._writes if (write.action, write.group) == ("untag", group) for key in write.tags
+        }
+        if not set(keys) <= (self._ours if group in self._tagged else removed_keys):
             raise CloudError(NOT_REVIEWED, not_reviewed(group).detail)
         return self._sent(self._real.untag(group, keys))
 
@@ -99,7 +103,7 @@ class _ReviewedEcs(Reads):
             return []
         place = place_of(rule.key)
         ids = {rule.id, ""} if (group, place) in self._added else {rule.id}
-        return [one for one in self._writes if (one.group, one.place) == (group, place) and one.rule in ids]
+        return [write for write in self._writes if (write.group, write.place) == (group, place) and write.rule in ids]
 
     def _sent(self, request: str) -> str:
         self._progress()

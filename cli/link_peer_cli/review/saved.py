@@ -58,7 +58,7 @@ def deployment_of(env: Environment) -> PlannedDeployment:
 def require_replaceable(path: str) -> None:
     """Raise BadInput unless a plan can be saved under this name: there is nothing yet, or a plan."""
     try:
-        found = os.lstat(path)
+        status = os.lstat(path)
     except FileNotFoundError:
         if Path(path).parent.is_dir():
             return
@@ -66,7 +66,7 @@ def require_replaceable(path: str) -> None:
     except (OSError, ValueError) as error:
         raise BadInput("--out", f"{path!r} cannot be a file: {error}") from None
     try:
-        if stat.S_ISREG(found.st_mode):
+        if stat.S_ISREG(status.st_mode):
             decode(_read(path))
             return
     except (OSError, ValueError):
@@ -74,13 +74,13 @@ def require_replaceable(path: str) -> None:
     raise BadInput("--out", f"{path} exists and is not a plan: name another file, or delete this one")
 
 
-def save(path: str, env: Environment, what: Input, changes: Sequence[Write]) -> None:
+def save(path: str, env: Environment, plan_input: Input, changes: Sequence[Write]) -> None:
     """Write a plan, for its owner alone, in one step.
 
     Raises BadInput if it would replace something else than a plan, LinkPeerError if it cannot be written.
     """
     require_replaceable(path)
-    plan = SavedPlan(1, iso(env.now), deployment_of(env), what, tuple(changes))
+    plan = SavedPlan(1, iso(env.now), deployment_of(env), plan_input, tuple(changes))
     write(path, msgspec.json.format(msgspec.json.encode(plan), indent=2) + b"\n", mode=0o600)
 
 
@@ -88,7 +88,7 @@ def load(path: str) -> SavedPlan:
     """Read a plan. Raises LinkPeerError that says what is wrong with the file."""
     try:
         plan = decode(_read(path))
-        if problem := next(filter(None, (one.problem for one in plan.changes)), ""):
+        if problem := next(filter(None, (change.problem for change in plan.changes)), ""):
             raise ValueError(problem)
         return plan
     except OSError as error:
@@ -117,16 +117,16 @@ def require_current(plan: SavedPlan, env: Environment) -> None:
     """Raise LinkPeerError that names everything in which the deployment is another one now, or that the plan is too old."""
     then, now = msgspec.to_builtins(plan.deployment), msgspec.to_builtins(deployment_of(env))
     words = {"name": "deployment", "home": "home account", "policy": "policy file"}
-    found = [f"the {words.get(key, key)} is {now[key]}, not {then[key]}" for key in now if now[key] != then[key]]
-    unknown = {one.account for one in plan.changes} - env.policy.accounts.keys()
-    found += [f"account {uid} is not in the policy" for uid in sorted(unknown)]
+    problems = [f"the {words.get(key, key)} is {now[key]}, not {then[key]}" for key in now if now[key] != then[key]]
+    unknown = {change.account for change in plan.changes} - env.policy.accounts.keys()
+    problems += [f"account {uid} is not in the policy" for uid in sorted(unknown)]
     try:
         age = env.now - parse_instant(plan.made_at)
     except BadInput as error:
         raise LinkPeerError(f"the plan is unreadable: made_at: {error.problem}") from None
     if age > OLDEST_SECONDS:
-        found.append(f"the plan of {plan.made_at} is older than 24 hours")
+        problems.append(f"the plan of {plan.made_at} is older than 24 hours")
     if age < -CLOCKS_DIFFER:
-        found.append(f"the plan is of {plan.made_at}, which is in the future")
-    if found:
-        raise LinkPeerError("; ".join(found) + ": save a new plan with --out, and review it")
+        problems.append(f"the plan is of {plan.made_at}, which is in the future")
+    if problems:
+        raise LinkPeerError("; ".join(problems) + ": save a new plan with --out, and review it")

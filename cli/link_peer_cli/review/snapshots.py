@@ -50,7 +50,7 @@ def save(snapshot: Snapshot, path: str) -> None:
         listings=dict(snapshot.listings),
         inner_access=tuple(sorted(snapshot.inner_access.items())),
         taken_addresses=tuple(sorted(snapshot.taken_addresses.items())),
-        unread={uid: str(why) for uid, why in {**snapshot.refused_accounts, **snapshot.failed_accounts}.items()},
+        unread={uid: str(error) for uid, error in {**snapshot.refused_accounts, **snapshot.failed_accounts}.items()},
     )
     write(path, msgspec.json.format(msgspec.json.encode(saved, order="sorted"), indent=1) + b"\n")
 

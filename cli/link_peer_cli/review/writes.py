@@ -92,38 +92,40 @@ class Difference(msgspec.Struct, frozen=True):
 def differences(reviewed: Iterable[Write], now: Iterable[Write]) -> list[Difference]:
     """Compare two plans, whatever the order of their changes. A change that both have is left out."""
     old, new = Counter(reviewed), Counter(now)
-    gone, fresh = sorted((old - new).elements()), sorted((new - old).elements())
-    both = {one.about for one in gone} & {one.about for one in fresh}
-    found = [Difference("~" if one.about in both else "+", one) for one in fresh]
-    found += [Difference("-", one) for one in gone if one.about not in both]
-    return sorted(found, key=lambda one: (one.write.party, one.sign, one.write))
+    dropped_writes, fresh = sorted((old - new).elements()), sorted((new - old).elements())
+    changed_subjects = {write.about for write in dropped_writes} & {write.about for write in fresh}
+    differences = [Difference("~" if write.about in changed_subjects else "+", write) for write in fresh]
+    differences += [Difference("-", write) for write in dropped_writes if write.about not in changed_subjects]
+    return sorted(differences, key=lambda difference: (difference.write.party, difference.sign, difference.write))
 
 
 def last_of(writes: Iterable[Write]) -> list[Write]:
     """Of several changes of one rule, or of the same tags, the last one."""
-    return list({one.about: one for one in writes}.values())
+    return list({write.about: write for write in writes}.values())
 
 
 def undone(cloud: Cloud, writes: Iterable[Write]) -> list[Write]:
     """Read the groups, and return the changes whose result they do not show. Of several changes of one rule, the last one
     counts; of a group that does not exist any more, nothing is shown. Raises LinkPeerError if a group cannot be read."""
-    by_account = grouped((one.account, one) for one in last_of(writes))
-    return [one for account, due in by_account.items() for one in _undone(cloud.ecs(account), due)]
+    by_account = grouped((write.account, write) for write in last_of(writes))
+    return [write for account, due in by_account.items() for write in _undone(cloud.ecs(account), due)]
 
 
 def _undone(ecs: Ecs, writes: Sequence[Write]) -> Iterator[Write]:
-    groups = {one.party.id: one for one in ecs.groups(list(dict.fromkeys(one.group for one in writes)))}
+    groups = {change.party.id: change for change in ecs.groups(list(dict.fromkeys(change.group for change in writes)))}
     rules = {
-        name: ecs.rules(name) for name in dict.fromkeys(one.group for one in writes if one.place) if name in groups
+        name: ecs.rules(name)
+        for name in dict.fromkeys(change.group for change in writes if change.place)
+        if name in groups
     }
-    for one in writes:
-        if one.place:
-            done = one.group in rules and _shown(one, rules[one.group])
+    for write in writes:
+        if write.place:
+            is_done = write.group in rules and _shown(write, rules[write.group])
         else:
-            shown = groups[one.group].tags if one.group in groups else None
-            done = shown is not None and _tagged(one, {key for key, value in shown.items() if value == "true"})
-        if not done:
-            yield one
+            tags = groups[write.group].tags if write.group in groups else None
+            is_done = tags is not None and _tagged(write, {key for key, value in tags.items() if value == "true"})
+        if not is_done:
+            yield write
 
 
 def _tagged(write: Write, tags: set[str]) -> bool:
@@ -132,7 +134,9 @@ def _tagged(write: Write, tags: set[str]) -> bool:
 
 def _shown(write: Write, rules: Sequence[Rule]) -> bool:
     """Whether the rules are as the change makes them."""
-    there = [rule for rule in rules if rule.key and write.rule in ("", rule.id) and place_of(rule.key) == write.place]
+    matching_rules = [
+        rule for rule in rules if rule.key and write.rule in ("", rule.id) and place_of(rule.key) == write.place
+    ]
     if write.action == "revoke":
-        return not any(write.rule or rule.description == write.before for rule in there)
-    return any(rule.description == write.description for rule in there)
+        return not any(write.rule or rule.description == write.before for rule in matching_rules)
+    return any(rule.description == write.description for rule in matching_rules)

@@ -13,5 +13,5 @@ def resources(deployment: SetupTarget) -> list[Resource]:
     """Every resource of a deployment but its functions, in the order in which they are created: first the log project, whose
     name another customer may hold, and which it takes a while until every server knows."""
     services = (roles, events, queues, logs, alerts)
-    found = [resource for service in services for resource in service.resources(deployment)]
-    return sorted(found, key=lambda resource: resource.kind != logs.LogProject.kind)
+    all_resources = [resource for service in services for resource in service.resources(deployment)]
+    return sorted(all_resources, key=lambda resource: resource.kind != logs.LogProject.kind)

@@ -105,14 +105,14 @@ class Record(Changeable):
         return ResourceRecord(record_id=self.name, tag=self.name, value=value)
 
     def _shown(self) -> Any:
-        found = log_call(lambda: self._client.get_resource_record(self._table, self.name), {NO_RECORD})
-        value = found and found.get_record().get_value()
+        response = log_call(lambda: self._client.get_resource_record(self._table, self.name), {NO_RECORD})
+        value = response and response.get_record().get_value()
         return json.loads(value) if isinstance(value, str) else value
 
     def read(self) -> State | None:
         """The record as it is."""
-        shown = self._shown()
-        return None if shown is None else {"value": reduced(shown, self._value)}
+        value = self._shown()
+        return None if value is None else {"value": reduced(value, self._value)}
 
     def create(self) -> None:
         """Create it."""
@@ -194,11 +194,11 @@ class Alert(Shown):
 
     def read(self) -> State | None:
         """The rule as it is, and its action policy."""
-        shown = self.shown()
-        if shown is None:
+        alert = self.shown()
+        if alert is None:
             return None
-        policy = shown.get("configuration", {}).get("policyConfiguration", {})
-        return {"rule": reduced(shown, self._rule_with()), "action policy": policy.get("actionPolicyId", "")}
+        policy = alert.get("configuration", {}).get("policyConfiguration", {})
+        return {"rule": reduced(alert, self._rule_with()), "action policy": policy.get("actionPolicyId", "")}
 
     def differing(self, current: State) -> tuple[str, ...]:
         """The action policy alone, where another one is given and the rule would be kept."""
@@ -215,12 +215,12 @@ class Alert(Shown):
 
     def update(self) -> None:
         """Replace it, with the action policy that is given, else the one it has; or put in the action policy alone."""
-        shown = self.shown() or {}
-        policy = shown.get("configuration", {}).get("policyConfiguration", {})
+        alert = self.shown() or {}
+        policy = alert.get("configuration", {}).get("policyConfiguration", {})
         detail = self._rule_with(self._notifies or policy.get("actionPolicyId", ""))
         if not self.deployment.replace:
             changed = {"configuration": {"policyConfiguration": {"actionPolicyId": self._notifies}}}
-            detail = merged({name: shown[name] for name in detail if name in shown}, changed)
+            detail = merged({name: alert[name] for name in detail if name in alert}, changed)
         self.ask("update", detail)
 
     def _rule_with(self, action_policy: str = "") -> dict[str, Any]:

@@ -30,10 +30,12 @@ MADE = (Action.CREATE, Action.UPDATE, Action.DELETE)
 class Stopped(LinkPeerError):
     """A change failed for good: `failed`, and what follows it in the plan, was not carried out."""
 
-    def __init__(self, failed: ResourceChange, left: Sequence[ResourceChange], problem: LinkPeerError) -> None:
+    def __init__(
+        self, failed: ResourceChange, remaining_changes: Sequence[ResourceChange], problem: LinkPeerError
+    ) -> None:
         super().__init__(f"{failed.resource.label}: {problem}")
         self.failed = failed
-        self.left = left
+        self.left = remaining_changes
 
 
 def say_wait(seconds: float, problem: Transient) -> None:
@@ -54,7 +56,7 @@ def patiently(call: Callable[[], T], clock: Clock, wait: Wait = say_wait, troubl
 
 def plan(resources: Sequence[Resource], clock: Clock, wait: Wait = say_wait) -> list[ResourceChange]:
     """What it takes to bring the resources to their wanted state, in the order in which it must be done. Only reads."""
-    return [patiently(lambda one=one: change_of(one), clock, wait) for one in resources]  # type: ignore[misc]
+    return [patiently(lambda item=resource: change_of(item), clock, wait) for resource in resources]  # type: ignore[misc]
 
 
 def plan_removal(
@@ -65,35 +67,39 @@ def plan_removal(
     Without `with_logs`, the log project, its logstores and their indexes are kept; with `elsewhere`, a sentence, what serves
     all regions; and always what others in the account may need.
     """
-    found = []
+    changes = []
     for resource in reversed(resources):
         if patiently(resource.read, clock, wait) is None:
             continue
-        kept = ""
+        keep_reason = ""
         if resource.of_the_logs and not with_logs:
-            kept = "kept; --remove --with-logs deletes it"
+            keep_reason = "kept; --remove --with-logs deletes it"
         elif resource.of_the_account:
-            kept = "kept: others in the account may need it"
+            keep_reason = "kept: others in the account may need it"
         elif resource.of_all_regions and elsewhere:
-            kept = f"kept: {elsewhere}"
-        found.append(ResourceChange(resource, Action.KEEP if kept else Action.DELETE, detail=kept))
-    return found
+            keep_reason = f"kept: {elsewhere}"
+        changes.append(ResourceChange(resource, Action.KEEP if keep_reason else Action.DELETE, detail=keep_reason))
+    return changes
 
 
 def carry_out(
     changes: Sequence[ResourceChange],
     clock: Clock,
-    done: Callable[[ResourceChange], None],
+    on_change: Callable[[ResourceChange], None],
     wait: Wait = say_wait,
     where: str = "",
 ) -> None:
-    """Carry out the changes in their order; `done` is called after each. Raises Stopped at the first that fails. `where` is the
+    """Carry out the changes in their order; `on_change` is called after each. Raises Stopped at the first that fails. `where` is the
     account, where a command changes several.
 
     Each attempt after the first reads the resource again and does what is left to do, so an answer that was lost does no
     harm.
     """
-    due = {n: f"{where}{one.action.value} {one.resource.label}" for n, one in enumerate(changes) if one.action in MADE}
+    due = {
+        n: f"{where}{change.action.value} {change.resource.label}"
+        for n, change in enumerate(changes)
+        if change.action in MADE
+    }
     CHANGES.expect(due.values())
     for number, change in enumerate(changes):
         try:
@@ -101,7 +107,7 @@ def carry_out(
                 patiently(_attempts(change), clock, wait)
         except LinkPeerError as problem:
             raise Stopped(change, changes[number + 1 :], problem) from problem
-        done(change)
+        on_change(change)
 
 
 def _attempts(change: ResourceChange) -> Callable[[], None]:

@@ -39,5 +39,5 @@ def require_own_entrance(deployment: SetupTarget) -> None:
         return
     owner = next((name for name, address in urls.items() if address == url.rstrip("/")), region)
     if owner != region:
-        own = urls.get(region) or "not there: name the region in `regions` of the world's file"
-        raise BadInput("LINK_PEER_CLOUD", f"{url} is the entrance of {owner}; that of {region} is {own}")
+        region_url = urls.get(region) or "not there: name the region in `regions` of the world's file"
+        raise BadInput("LINK_PEER_CLOUD", f"{url} is the entrance of {owner}; that of {region} is {region_url}")

@@ -51,16 +51,16 @@ def region(deployment: SetupTarget) -> Iterator[Fault]:
 
 def _neighbours(deployment: SetupTarget) -> Iterator[Fault]:
     """Other deployments that act on the same tags or rules."""
-    for why, remedy in conflicts(deployment.settings, deployment.policy, deployment.names.prefix, deployment.clock):
-        yield Fault("another deployment", why, remedy)
+    for problem, remedy in conflicts(deployment.settings, deployment.policy, deployment.names.prefix, deployment.clock):
+        yield Fault("another deployment", problem, remedy)
 
 
 def bus(deployment: SetupTarget) -> Iterator[Fault]:
     """Too little room for the rules of the functions on the default event bus; those that exist count as there."""
     ours = re.compile(rf"functions/{re.escape(deployment.names.functions['auto_link'])}(?![A-Za-z0-9_-])")
     rules = list(Bus(deployment.settings).rules())
-    there = sum(any(map(ours.search, rule.endpoints)) for rule in rules)
-    lacking, free = len(deployment.description.event_rules) - there, RULES_PER_BUS - len(rules)
+    existing_count = sum(any(map(ours.search, rule.endpoints)) for rule in rules)
+    lacking, free = len(deployment.description.event_rules) - existing_count, RULES_PER_BUS - len(rules)
     if free < lacking:
         problem = f"it has {len(rules)} of {RULES_PER_BUS} rules, and the functions need {lacking} more"
         names = ", ".join(rule.name for rule in rules)
@@ -76,8 +76,8 @@ def _roles(deployment: SetupTarget) -> Iterator[Fault]:
             continue
         if role.lacks and (standing := role.read()) and "trust" in role.differing(standing):
             yield Fault(role.label, "trusts a whole account, or a user without MFA", role.lacks)
-        others = tuple(name for name, kind in role.others() if kind == "Custom")
-        yield from limits.policies(role.label, len(role.policies), others, os.environ)
+        extra_policies = tuple(name for name, kind in role.others() if kind == "Custom")
+        yield from limits.policies(role.label, len(role.policies), extra_policies, os.environ)
 
 
 def _project(deployment: SetupTarget) -> Iterator[Fault]:

@@ -48,10 +48,11 @@ class InUse(msgspec.Struct, frozen=True):
 def in_use(deployment: SetupTarget) -> InUse:
     """What is left in this region. Only reads, and the rules of every group: one may have lost its managed tag."""
     functions = [Fault(f"function {name}", "exists", "run `s remove -y`") for name in functions_of(deployment)]
-    held, tagged, unread = _groups(deployment)
-    accounts = sorted({party.account for party in held} | unread.keys())
+    owned_groups, tagged, unread = _groups(deployment)
+    accounts = sorted({party.account for party in owned_groups} | unread.keys())
     faults = [
-        _fault(deployment, uid, [p.id for p in held if p.account == uid], unread.get(uid, "")) for uid in accounts
+        _fault(deployment, uid, [p.id for p in owned_groups if p.account == uid], unread.get(uid, ""))
+        for uid in accounts
     ]
     return InUse([*functions, *faults], tagged)
 
@@ -77,18 +78,22 @@ def elsewhere(deployment: SetupTarget, *, sure: bool) -> str:
     except LinkPeerError as error:
         return "" if sure else f"which other regions have it is not known ({error}); --force deletes it all the same"
     with ThreadPoolExecutor(THREADS) as pool:
-        shown = pool.map(lambda settings: _there(replace(deployment, settings=settings)), places)
-        there = {settings.region: what for settings, what in zip(places, shown, strict=True) if what}
-    return ", ".join(f"{region} has {what}" for region, what in there.items() if not (sure and what == UNKNOWN))
+        answers = pool.map(lambda settings: _there(replace(deployment, settings=settings)), places)
+        uses_by_region = {settings.region: use for settings, use in zip(places, answers, strict=True) if use}
+    return ", ".join(f"{region} has {use}" for region, use in uses_by_region.items() if not (sure and use == UNKNOWN))
 
 
 def _other_regions(deployment: SetupTarget) -> list[Settings]:
     """The settings for each other region in which the deployment may be; of a local cloud, for those that are in use. An endpoint
     of FC or MNS is that of one region alone. Raises LinkPeerError if a local cloud does not answer."""
     settings, urls = deployment.settings, entrances(deployment)
-    own = {name: url for name, url in settings.endpoints.items() if name not in ("fc", "mns")}
+    shared_endpoints = {name: url for name, url in settings.endpoints.items() if name not in ("fc", "mns")}
     return [
-        replace(settings, region=region, endpoints=dict.fromkeys(settings.endpoints, urls[region]) if urls else own)
+        replace(
+            settings,
+            region=region,
+            endpoints=dict.fromkeys(settings.endpoints, urls[region]) if urls else shared_endpoints,
+        )
         for region in sorted(FUNCTION_COMPUTE - {settings.region})
         if not _OF_ITS_OWN.search(region) and (urls is None or region in urls)
     ]
@@ -109,12 +114,12 @@ def _there(deployment: SetupTarget) -> str:
 def _fault(deployment: SetupTarget, uid: str, groups: list[str], unread: str) -> Fault:
     """What a person does about rules that are left in an account, or about one that cannot be read."""
     remove = f"link-peer account remove {uid} --yes"
-    gone = f'then delete "{uid}" from `accounts` and `allow` of the policy file'
-    problem, advice = f"rules of link-peer are left on {', '.join(groups)}", f"close them: `{remove}`, {gone}"
+    policy_step = f'then delete "{uid}" from `accounts` and `allow` of the policy file'
+    problem, advice = f"rules of link-peer are left on {', '.join(groups)}", f"close them: `{remove}`, {policy_step}"
     if unread:
         problem = f"cannot be read ({unread}), so rules of link-peer may be left there"
         only = "or only the latter, if its links were closed before"
-        advice = f"close its links with keys of it: `{remove} --profile PROFILE`, {gone}; {only}"
+        advice = f"close its links with keys of it: `{remove} --profile PROFILE`, {policy_step}; {only}"
     elif uid == deployment.policy.home:
         advice = f"close them: `link-peer close {' '.join(groups)} --yes`"
     return Fault(f"account {uid}", problem, advice)
@@ -135,21 +140,25 @@ def _groups(deployment: SetupTarget) -> tuple[list[Party], list[Group], dict[str
     groups = {group.party: group for group in fetch.all_groups(sorted(policy.accounts))}
     fetch.rules(sorted(party for party, group in groups.items() if group.rule_count))
     snapshot = fetch.store.snapshot()
-    held = sorted({rule.group for rule, _ in owned_rules(snapshot, policy, region)})
+    owned_groups = sorted({rule.group for rule, _ in owned_rules(snapshot, policy, region)})
     keys = set(policy.keys.of_group(instances=True))
     unread = {**snapshot.refused_accounts, **snapshot.failed_accounts}
     tagged = [
         group
         for party, group in sorted(groups.items())
-        if keys & group.tags.keys() and party not in held and party.account not in unread
+        if keys & group.tags.keys() and party not in owned_groups and party.account not in unread
     ]
-    return held, tagged, {uid: str(error) for uid, error in unread.items()}
+    return owned_groups, tagged, {uid: str(error) for uid, error in unread.items()}
 
 
 def functions_of(deployment: SetupTarget, names: Collection[str] = ()) -> list[str]:
     """The functions of a deployment that exist, or those of these."""
     client, models = fc3(deployment.settings, deployment.policy.home)
     request = models.GetFunctionRequest()
-    gone = {"FunctionNotFound"}
+    missing_codes = {"FunctionNotFound"}
     names = names or sorted(deployment.names.functions.values())
-    return [name for name in names if unless(gone, functools.partial(client.get_function, name, request)) is not None]
+    return [
+        name
+        for name in names
+        if unless(missing_codes, functools.partial(client.get_function, name, request)) is not None
+    ]

@@ -26,8 +26,8 @@ def resources(deployment: SetupTarget) -> list[Resource]:
     logs, described = Logs(deployment), deployment.description
     return [
         LogProject(logs),
-        *(LogstoreResource(logs, one.name, one.days) for one in described.logstores),
-        *(LogIndex(logs, one.name, one.index) for one in described.logstores),
+        *(LogstoreResource(logs, logstore.name, logstore.days) for logstore in described.logstores),
+        *(LogIndex(logs, logstore.name, logstore.index) for logstore in described.logstores),
         *(SavedSearch(logs, search) for search in described.searches),
     ]
 
@@ -81,8 +81,8 @@ class LogProject(InProject):
 
     def read(self) -> State | None:
         """Whether it exists."""
-        found = log_call(lambda: self.client.get_project(self.project), {NO_PROJECT})
-        return None if found is None else {}
+        response = log_call(lambda: self.client.get_project(self.project), {NO_PROJECT})
+        return None if response is None else {}
 
     def create(self) -> None:
         """Create it."""
@@ -123,8 +123,8 @@ class LogstoreResource(InProject):
 
     def read(self) -> State | None:
         """How long it keeps a log."""
-        found = log_call(lambda: self.client.get_logstore(self.project, self.name), GONE)
-        return None if found is None else {"days": found.get_ttl()}
+        response = log_call(lambda: self.client.get_logstore(self.project, self.name), GONE)
+        return None if response is None else {"days": response.get_ttl()}
 
     def differing(self, current: State) -> tuple[str, ...]:
         """Nothing, if it keeps a log for longer."""
@@ -142,13 +142,13 @@ class LogstoreResource(InProject):
 
     def create(self) -> None:
         """Create it; it may grow to 64 shards by itself, and says when it received a log."""
-        given = {"ttl": self._days, "auto_split": True, "max_split_shard": 64, "append_meta": True}
-        log_call(lambda: self.client.create_logstore(self.project, self.name, **given), late=GONE)
+        options = {"ttl": self._days, "auto_split": True, "max_split_shard": 64, "append_meta": True}
+        log_call(lambda: self.client.create_logstore(self.project, self.name, **options), late=GONE)
 
     def update(self) -> None:
         """Keep logs for as long as wanted."""
-        found = log_call(lambda: self.client.get_logstore(self.project, self.name))
-        hot = getattr(found, "hot_ttl", None) or -1  # the SDK would set it to "all"
+        response = log_call(lambda: self.client.get_logstore(self.project, self.name))
+        hot = getattr(response, "hot_ttl", None) or -1  # the SDK would set it to "all"
         log_call(lambda: self.client.update_logstore(self.project, self.name, ttl=self._days, hot_ttl=hot))
 
     def delete(self) -> None:
@@ -173,13 +173,15 @@ class LogIndex(InProject):
         return self._document
 
     def _shown(self) -> Any:
-        found = log_call(lambda: self.client.get_index_config(self.project, self.name), {*GONE, "IndexConfigNotExist"})
-        return found and found.get_index_config().to_json()
+        response = log_call(
+            lambda: self.client.get_index_config(self.project, self.name), {*GONE, "IndexConfigNotExist"}
+        )
+        return response and response.get_index_config().to_json()
 
     def read(self) -> State | None:
         """The index as it is, without what SLS adds."""
-        shown: State | None = (found := self._shown()) and reduced(found, self._document)
-        return shown
+        state: State | None = (index := self._shown()) and reduced(index, self._document)
+        return state
 
     def create(self) -> None:
         """Create it."""
@@ -213,19 +215,19 @@ class Shown(InProject, Changeable):
         """What is sent to create it."""
         return dict(self.wanted)
 
-    def ask(self, verb: str, given: Any, missing: Collection[str] = (), late: Collection[str] = ()) -> Any:
+    def ask(self, verb: str, argument: Any, missing: Collection[str] = (), late: Collection[str] = ()) -> Any:
         """The answer of one of the SDK's methods, as `log_call`."""
         method = getattr(self.client, f"{verb}_{self.noun}")
-        return log_call(lambda: method(self.project, given), missing, late)
+        return log_call(lambda: method(self.project, argument), missing, late)
 
     def shown(self) -> Any:
         """The object as it is; None if there is none."""
-        found = self.ask("get", self.name, {*GONE, self.missing})
-        return found and found.get_entity()
+        response = self.ask("get", self.name, {*GONE, self.missing})
+        return response and response.get_entity()
 
     def read(self) -> State | None:
         """What is ours of it."""
-        state: State | None = (found := self.shown()) and reduced(found, self.wanted)
+        state: State | None = (entity := self.shown()) and reduced(entity, self.wanted)
         return state
 
     def create(self) -> None:

@@ -31,7 +31,7 @@ def peer_of(
     uid: str,
     role: str,
     external_id: str,
-    known: AccountPolicy | None,
+    account: AccountPolicy | None,
     profile: str,
     closers: Sequence[str] | None = None,
 ) -> PeerAccount:
@@ -43,11 +43,11 @@ def peer_of(
     )
     if profile and keys.account != uid:
         raise BadInput("--profile", f"the keys of {profile} belong to account {keys.account}, not to {uid}")
-    listed = (known.role or "").partition(":role/")[2] if known else ""
+    listed = (account.role or "").partition(":role/")[2] if account else ""
     if role and listed and role != listed:
         raise BadInput("--role", f"the policy file names {listed}")
     role = role or listed or env.names.peer_role
-    in_use = (known.external_id or "") if known else ""
+    in_use = (account.external_id or "") if account else ""
     if external_id and in_use and external_id != in_use:
         raise BadInput("--external-id", "the policy file has another: change it there and run this again without it")
     standing = external_id_of(deployment, role) if profile and not (external_id or in_use) else ""
@@ -71,18 +71,18 @@ def update_home(env: Environment, policy: Policy, *, talk: bool) -> tuple[list[R
         )
     deployment = SetupTarget(env.settings, policy, env.names, env.clock)
     try:
-        wanted: list[Resource] = [one for one in roles.resources(deployment) if one.kind == "policy"]
-        wanted += [one for one in queues.resources(deployment) if one.name in policy.bound_queues]
-        return make_resources(deployment, wanted, "home", talk=talk), ""
+        resources: list[Resource] = [resource for resource in roles.resources(deployment) if resource.kind == "policy"]
+        resources += [resource for resource in queues.resources(deployment) if resource.name in policy.bound_queues]
+        return make_resources(deployment, resources, "home", talk=talk), ""
     except LinkPeerError as error:
         return [], message(error)
 
 
 def make_resources(
-    deployment: SetupTarget, wanted: Sequence[Resource], where: str, *, talk: bool
+    deployment: SetupTarget, resources: Sequence[Resource], where: str, *, talk: bool
 ) -> list[ResourceChange]:
     """Create and update resources, and print each change if `talk`."""
-    changes = [one for one in plan(wanted, deployment.clock) if one.action in MADE]
+    changes = [change for change in plan(resources, deployment.clock) if change.action in MADE]
     carry_out(changes, deployment.clock, lambda change: print_change(change, where, talk=talk), where=f"{where}: ")
     return changes
 

@@ -74,8 +74,8 @@ def add_many(
         changes = [str(change) for change in home]
         print_answer(AccountAdded(lines, write, changes, ros, group, problem))
         return
-    who = "With keys that may manage stack groups, run" if group else "The owner of each account runs this"
-    console().print(f"\n[bold]{who}[/bold], with {escape(template)}:\n", soft_wrap=True)
+    heading = "With keys that may manage stack groups, run" if group else "The owner of each account runs this"
+    console().print(f"\n[bold]{heading}[/bold], with {escape(template)}:\n", soft_wrap=True)
     print("\n".join(group or [ros]))
     has = f"{len(new)} more accounts" if write else "them all"
     tell_of_lines(env, "" if write else lines, has, "link-peer account list")
@@ -87,19 +87,19 @@ def members(text: str) -> dict[str, str]:
 
     Raises BadInput with the number of the line.
     """
-    found: dict[str, str] = {}
+    names_by_uid: dict[str, str] = {}
     for number, line in enumerate(text.splitlines(), 1):
         uid, *name = re.split(r"[\s,]+", line.partition("#")[0].strip(), maxsplit=1)
         if not uid:
             continue
         if not is_account_uid(uid):
             raise BadInput("--from", f"line {number}: {quoted(uid)} is not the uid of an account")
-        if uid in found:
+        if uid in names_by_uid:
             raise BadInput("--from", f"line {number}: {uid} is listed twice")
-        found[uid] = name[0] if name else uid
-    if not found:
+        names_by_uid[uid] = name[0] if name else uid
+    if not names_by_uid:
         raise BadInput("--from", "no account is listed")
-    return found
+    return names_by_uid
 
 
 def shared_external_id(policy: Policy, uids: Iterable[str]) -> str:

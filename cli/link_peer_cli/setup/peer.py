@@ -91,9 +91,9 @@ class PeerAccount:
         }
         if prefix != f"{DEFAULT_TAG_PREFIX}-":  # else the template's own defaults
             conditions["AcceptTags"] = {key.removeprefix(prefix): _condition(key) for key in keys.consenting}
-            others = [tag.name for tag in TAGS if tag.denied and tag.name != "accept"]
-            conditions |= {f"{name.capitalize()}Tag": _condition(getattr(keys, name)) for name in others}
-        given = {
+            tag_names = [tag.name for tag in TAGS if tag.denied and tag.name != "accept"]
+            conditions |= {f"{name.capitalize()}Tag": _condition(getattr(keys, name)) for name in tag_names}
+        parameters = {
             "HomeAccount": deployment.policy.home,
             "ExternalId": self.external_id,
             "Prefix": deployment.names.prefix,
@@ -104,7 +104,7 @@ class PeerAccount:
             "FlowLog": json.dumps(flow_log_reading(self.uid, self._flowlog)),
         }
         words: list[str] = []
-        for number, (key, value) in enumerate(given.items(), 1):
+        for number, (key, value) in enumerate(parameters.items(), 1):
             words += [f"--Parameters.{number}.ParameterKey", key, f"--Parameters.{number}.ParameterValue", value]
         return words
 
@@ -120,8 +120,8 @@ class PeerAccount:
 
     @property
     def _flowlog(self) -> str:
-        known = self.deployment.policy.accounts.get(self.uid)
-        return known.flowlog if known else ""
+        account = self.deployment.policy.accounts.get(self.uid)
+        return account.flowlog if account else ""
 
 
 def _condition(key: str) -> dict[str, list[str]]:
@@ -129,31 +129,31 @@ def _condition(key: str) -> dict[str, list[str]]:
 
 
 def _commands(role: Role) -> list[str]:
-    made = [["CreateRole", "--RoleName", role.name, "--AssumeRolePolicyDocument", compact(role.trust)]]
+    commands = [["CreateRole", "--RoleName", role.name, "--AssumeRolePolicyDocument", compact(role.trust)]]
     for name, documents in role.policies.items():
         [document] = documents
-        made.append(["CreatePolicy", "--PolicyName", name, "--PolicyDocument", compact(document)])
-        made.append(["AttachPolicyToRole", "--PolicyType", "Custom", "--PolicyName", name, "--RoleName", role.name])
-    return [shlex.join(["aliyun", "ram", *words]) for words in made]
+        commands.append(["CreatePolicy", "--PolicyName", name, "--PolicyDocument", compact(document)])
+        commands.append(["AttachPolicyToRole", "--PolicyType", "Custom", "--PolicyName", name, "--RoleName", role.name])
+    return [shlex.join(["aliyun", "ram", *words]) for words in commands]
 
 
 def removal_commands(role: str) -> list[str]:
     """The `aliyun` commands that delete the roles and their policies; of a role that its owner left out, they say so."""
-    found = []
-    for one in peer_roles(role):
-        for name in one.policies:
-            given = ["--PolicyType", "Custom", "--PolicyName", name, "--RoleName", one.name]
-            found += [["DetachPolicyFromRole", *given], ["DeletePolicy", "--PolicyName", name]]
-        found.append(["DeleteRole", "--RoleName", one.name])
-    return [shlex.join(["aliyun", "ram", *words]) for words in found]
+    commands = []
+    for role_files in peer_roles(role):
+        for name in role_files.policies:
+            options = ["--PolicyType", "Custom", "--PolicyName", name, "--RoleName", role_files.name]
+            commands += [["DetachPolicyFromRole", *options], ["DeletePolicy", "--PolicyName", name]]
+        commands.append(["DeleteRole", "--RoleName", role_files.name])
+    return [shlex.join(["aliyun", "ram", *words]) for words in commands]
 
 
 def external_id_of(deployment: SetupTarget, role: str) -> str:
     """The external id that a role asks for already; empty if there is no such role, or it asks for none."""
-    found = Ram(deployment).ask("get_role", {NO_ROLE}, role_name=role)
-    if found is None:
+    response = Ram(deployment).ask("get_role", {NO_ROLE}, role_name=role)
+    if response is None:
         return ""
-    for statement in json.loads(found.role.assume_role_policy_document).get("Statement", []):
+    for statement in json.loads(response.role.assume_role_policy_document).get("Statement", []):
         value = statement.get("Condition", {}).get("StringEquals", {}).get("sts:ExternalId", "")
         if value:
             return str(value[0] if isinstance(value, list) else value)

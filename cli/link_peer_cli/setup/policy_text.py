@@ -50,8 +50,8 @@ def with_entry(text: str, added: str) -> str:
 def _accounts(text: str) -> yaml.MappingNode | None:
     document = yaml.compose(text, Loader=yaml.SafeLoader)
     pairs = document.value if isinstance(document, yaml.MappingNode) else []
-    found = next((value for key, value in pairs if key.value == "accounts"), None)
-    return found if isinstance(found, yaml.MappingNode) and not found.flow_style and found.value else None
+    accounts = next((value for key, value in pairs if key.value == "accounts"), None)
+    return accounts if isinstance(accounts, yaml.MappingNode) and not accounts.flow_style and accounts.value else None
 
 
 def _last_line(node: yaml.Node) -> int:

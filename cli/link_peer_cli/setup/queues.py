@@ -48,15 +48,19 @@ class Listed:
         from mns import mns_request as sdk  # an SDK: when it is asked, since help needs none
 
         names, policy = self._deployment.names, self._deployment.policy
-        client, found, answer = mns.account(self._deployment.settings, policy.home).mns_client, {}, None
+        client, states, answer = mns.account(self._deployment.settings, policy.home).mns_client, {}, None
         while answer is None or answer.next_marker:
-            asked = sdk.ListQueueRequest(f"{names.queue}-", PAGE, answer.next_marker if answer else "", with_meta=True)
+            request = sdk.ListQueueRequest(
+                f"{names.queue}-", PAGE, answer.next_marker if answer else "", with_meta=True
+            )
             answer = sdk.ListQueueResponse()
-            queue_call(functools.partial(client.list_queue, asked, answer))
-            for url, shown in zip(answer.queueurl_list, answer.queuemeta_list, strict=True):
-                given = {ours: shown.get(theirs) for ours, theirs in FIELDS.items()}
-                found[url.rpartition("/")[2]] = {} if None in given.values() else {k: int(v) for k, v in given.items()}
-        return found
+            queue_call(functools.partial(client.list_queue, request, answer))
+            for url, meta in zip(answer.queueurl_list, answer.queuemeta_list, strict=True):
+                attributes = {ours: meta.get(theirs) for ours, theirs in FIELDS.items()}
+                states[url.rpartition("/")[2]] = (
+                    {} if None in attributes.values() else {k: int(v) for k, v in attributes.items()}
+                )
+        return states
 
 
 class QueueResource(Changeable):
@@ -85,8 +89,8 @@ class QueueResource(Changeable):
             return state
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # the SDK reads its own deprecated fields
-            found = queue_call(self._queue.get_attributes, {"QueueNotExist"})
-        return found and {"seconds": found.message_retention_period, "hidden": found.visibility_timeout}
+            attributes = queue_call(self._queue.get_attributes, {"QueueNotExist"})
+        return attributes and {"seconds": attributes.message_retention_period, "hidden": attributes.visibility_timeout}
 
     def create(self) -> None:
         """Create it."""

@@ -137,8 +137,8 @@ def change_of(resource: Resource) -> ResourceChange:
         lacking = resource.lacks
         return ResourceChange(resource, Action.SKIP if lacking else Action.CREATE, detail=lacking)
     fields = resource.differing(current)
-    kept = resource.kept(current)
-    return ResourceChange(resource, Action.UPDATE if fields and not kept else Action.KEEP, fields, kept)
+    keep_reason = resource.kept(current)
+    return ResourceChange(resource, Action.UPDATE if fields and not keep_reason else Action.KEEP, fields, keep_reason)
 
 
 class Changeable(Resource):

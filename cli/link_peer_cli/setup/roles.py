@@ -86,8 +86,8 @@ class RamPolicy(Resource):
 
     def read(self) -> State | None:
         """The documents of the default versions."""
-        found = list(self._standing())
-        return {"document": found} if found else None
+        documents = list(self._standing())
+        return {"document": documents} if documents else None
 
     def create(self) -> None:
         """Create it with one version."""
@@ -117,8 +117,8 @@ class RamPolicy(Resource):
             yield document
 
     def _document(self, name: str) -> Any:
-        found = self._ram.ask("get_policy", {NO_POLICY}, policy_name=name, policy_type="Custom")
-        return found and json.loads(found.default_policy_version.policy_document)
+        response = self._ram.ask("get_policy", {NO_POLICY}, policy_name=name, policy_type="Custom")
+        return response and json.loads(response.default_policy_version.policy_document)
 
     def _put(self, name: str, document: Mapping[str, Any]) -> None:
         """Create the policy, or make a new default version, for which the oldest of the others makes room."""
@@ -132,8 +132,8 @@ class RamPolicy(Resource):
             self._ram.ask("create_policy_version", policy_name=name, policy_document=text, set_as_default=True)
 
     def _detach(self, name: str) -> None:
-        found = self._ram.ask("list_entities_for_policy", {NO_POLICY}, policy_name=name, policy_type="Custom")
-        for role in found.roles.role if found else []:
+        response = self._ram.ask("list_entities_for_policy", {NO_POLICY}, policy_name=name, policy_type="Custom")
+        for role in response.roles.role if response else []:
             self._ram.detach(name, "Custom", role.role_name)
 
     def _delete(self, name: str) -> None:
@@ -144,13 +144,13 @@ class RamPolicy(Resource):
 
     def _versions(self, name: str) -> dict[int, bool]:
         """Whether it is the default one, by version number: RAM numbers versions v1, v2, … and never again."""
-        found = self._ram.ask("list_policy_versions", {NO_POLICY}, policy_name=name, policy_type="Custom")
-        versions = found.policy_versions.policy_version if found else []
+        response = self._ram.ask("list_policy_versions", {NO_POLICY}, policy_name=name, policy_type="Custom")
+        versions = response.policy_versions.policy_version if response else []
         return {int(version.version_id.removeprefix("v")): version.is_default_version for version in versions}
 
     def _delete_version(self, name: str, number: int) -> None:
-        gone = {NO_POLICY, "EntityNotExist.Policy.Version"}
-        self._ram.ask("delete_policy_version", gone, policy_name=name, version_id=f"v{number}")
+        missing_codes = {NO_POLICY, "EntityNotExist.Policy.Version"}
+        self._ram.ask("delete_policy_version", missing_codes, policy_name=name, version_id=f"v{number}")
 
 
 class RamRole(Resource):
@@ -169,8 +169,8 @@ class RamRole(Resource):
     @property
     def lacks(self) -> str:
         """Who may assume it, where nobody is named."""
-        asked = "name who may operate: --operators acs:ram::<uid>:user/<name>, or a role"
-        return "" if self._trust["Statement"] else asked
+        remedy = "name who may operate: --operators acs:ram::<uid>:user/<name>, or a role"
+        return "" if self._trust["Statement"] else remedy
 
     @property
     def wanted(self) -> State:
@@ -179,16 +179,16 @@ class RamRole(Resource):
 
     def read(self) -> State | None:
         """Its trust policy, and which of the wanted policies are attached."""
-        found = self._ram.ask("get_role", {NO_ROLE}, role_name=self.name)
-        if found is None:
+        response = self._ram.ask("get_role", {NO_ROLE}, role_name=self.name)
+        if response is None:
             return None
         ours = [name for name, kind in self._attached() if kind == "Custom" and name in self.policies]
-        return {"trust": json.loads(found.role.assume_role_policy_document), "policies": sorted(ours)}
+        return {"trust": json.loads(response.role.assume_role_policy_document), "policies": sorted(ours)}
 
     def differing(self, current: State) -> tuple[str, ...]:
         """Without operators to name, the trust policy only where it is not one that names single users and roles."""
-        named = self.lacks and current["trust"] == operator_trust(principals(current["trust"]))
-        return tuple(name for name in super().differing(current) if not (named and name == "trust"))
+        has_named_principals = self.lacks and current["trust"] == operator_trust(principals(current["trust"]))
+        return tuple(name for name in super().differing(current) if not (has_named_principals and name == "trust"))
 
     def kept(self, current: State) -> str:
         """Whom it trusts, where that is somebody's choice."""
@@ -221,8 +221,8 @@ class RamRole(Resource):
 
     def _attached(self) -> list[tuple[str, str]]:
         """(name, Custom or System) of each attached policy."""
-        found = self._ram.ask("list_policies_for_role", {NO_ROLE}, role_name=self.name)
-        return [(p.policy_name, p.policy_type) for p in found.policies.policy] if found else []
+        response = self._ram.ask("list_policies_for_role", {NO_ROLE}, role_name=self.name)
+        return [(p.policy_name, p.policy_type) for p in response.policies.policy] if response else []
 
     def _attach(self, names: list[str]) -> None:
         for name in names:

@@ -71,17 +71,17 @@ def queue_call(send: Callable[[], T], missing: Collection[str] = ()) -> T | None
         raise mns.refusal(error, "MNS") from error
 
 
-def merged(shown: Any, ours: Any) -> Any:
+def merged(current: Any, ours: Any) -> Any:
     """What the cloud shows, with every field of ours as we want it; lists are replaced as a whole."""
-    if isinstance(shown, dict) and isinstance(ours, dict):
-        return {**shown, **{name: merged(shown.get(name), value) for name, value in ours.items()}}
+    if isinstance(current, dict) and isinstance(ours, dict):
+        return {**current, **{name: merged(current.get(name), value) for name, value in ours.items()}}
     return ours
 
 
-def reduced(shown: Any, like: Any) -> Any:
+def reduced(current: Any, like: Any) -> Any:
     """What the cloud shows, without the fields that it has added to what was sent: `like` is what was sent."""
-    if isinstance(shown, dict) and isinstance(like, dict):
-        return {name: reduced(shown[name], value) for name, value in like.items() if name in shown}
-    if isinstance(shown, list) and isinstance(like, list) and len(shown) == len(like):
-        return [reduced(one, other) for one, other in zip(shown, like, strict=True)]
-    return shown
+    if isinstance(current, dict) and isinstance(like, dict):
+        return {name: reduced(current[name], value) for name, value in like.items() if name in current}
+    if isinstance(current, list) and isinstance(like, list) and len(current) == len(like):
+        return [reduced(item, like_item) for item, like_item in zip(current, like, strict=True)]
+    return current

@@ -53,7 +53,12 @@ def _logs(deployment: SetupTarget) -> object:
 
 
 SERVICES = (
-    Service("RAM", lambda one: Ram(one).ask("list_roles", max_items=1), "https://ram.console.aliyun.com", global_=True),
+    Service(
+        "RAM",
+        lambda deployment: Ram(deployment).ask("list_roles", max_items=1),
+        "https://ram.console.aliyun.com",
+        global_=True,
+    ),
     Service(
         "Function Compute",
         _functions,
@@ -62,7 +67,7 @@ SERVICES = (
     ),
     Service(
         "EventBridge",
-        lambda one: Bus(one.settings).buses(),
+        lambda deployment: Bus(deployment.settings).buses(),
         "https://eventbridge.console.aliyun.com",
         ("ServiceAccessDenied", "ServiceNotEnable"),
     ),

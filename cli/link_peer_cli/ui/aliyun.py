@@ -13,7 +13,7 @@ Parameters = Iterable[tuple[str, str]]
 
 def authorize(region: str, account: str, group: str, rules: Sequence[tuple[RuleKey, str]]) -> str:
     """Return the command that adds ingress rules, each with its Description."""
-    given = [("SecurityGroupId", group)]
+    parameters = [("SecurityGroupId", group)]
     for number, (key, description) in enumerate(rules, 1):
         fields = [
             ("IpProtocol", key.port.protocol.upper()),
@@ -24,15 +24,15 @@ def authorize(region: str, account: str, group: str, rules: Sequence[tuple[RuleK
             ("Priority", str(PRIORITY)),
             ("Description", description),
         ]
-        given += [(f"Permissions.{number}.{name}", value) for name, value in fields]
-    return ecs_call("AuthorizeSecurityGroup", region, given)
+        parameters += [(f"Permissions.{number}.{name}", value) for name, value in fields]
+    return ecs_call("AuthorizeSecurityGroup", region, parameters)
 
 
 def modify(region: str, group: str, rule_id: str, description: str) -> str:
     """Return the command that sets a rule's Description, and its priority to ours."""
-    given = [("SecurityGroupId", group), ("SecurityGroupRuleId", rule_id)]
+    parameters = [("SecurityGroupId", group), ("SecurityGroupRuleId", rule_id)]
     return ecs_call(
-        "ModifySecurityGroupRule", region, [*given, ("Priority", str(PRIORITY)), ("Description", description)]
+        "ModifySecurityGroupRule", region, [*parameters, ("Priority", str(PRIORITY)), ("Description", description)]
     )
 
 
@@ -49,12 +49,12 @@ def tag(region: str, groups: Sequence[str], names: Sequence[str]) -> str:
 
 def set_tags(region: str, groups: Sequence[str], tags: Mapping[str, str]) -> str:
     """Return the command that sets tags of security groups, or of instances."""
-    given = [
+    tag_parameters = [
         pair
         for n, (name, value) in enumerate(tags.items(), start=1)
         for pair in ((f"Tag.{n}.Key", name), (f"Tag.{n}.Value", value))
     ]
-    return ecs_call("TagResources", region, [*_groups(groups), *given])
+    return ecs_call("TagResources", region, [*_groups(groups), *tag_parameters])
 
 
 def untag(region: str, groups: Sequence[str], names: Sequence[str]) -> str:
@@ -69,8 +69,8 @@ def resource_type(ids: Sequence[str]) -> str:
 
 
 def _groups(groups: Sequence[str]) -> list[tuple[str, str]]:
-    named = [(f"ResourceId.{number}", group) for number, group in enumerate(groups, start=1)]
-    return [("ResourceType", resource_type(groups)), *named]
+    resource_ids = [(f"ResourceId.{number}", group) for number, group in enumerate(groups, start=1)]
+    return [("ResourceType", resource_type(groups)), *resource_ids]
 
 
 def _source(key: RuleKey, account: str) -> list[tuple[str, str]]:

@@ -60,8 +60,8 @@ class Changes:
     def begun(self) -> dict[str, list[str]]:
         """The changes by their state, a key of WORDS; empty if none was made or tried."""
         states = dict(self._states)  # threads may still be at their last change
-        found = {state: [what for what, now in states.items() if now == state] for state in WORDS}
-        return found if found["done"] or found["perhaps_done"] else {}
+        by_state = {state: [change for change, now in states.items() if now == state] for state in WORDS}
+        return by_state if by_state["done"] or by_state["perhaps_done"] else {}
 
 
 CHANGES = Changes()
@@ -71,11 +71,11 @@ STOPPED = threading.Event()
 """Set by a signal that stops the command: its threads, which no signal reaches, must not wait any longer."""
 
 
-def lines(begun: Mapping[str, list[str]]) -> Iterator[str]:
+def lines(by_state: Mapping[str, list[str]]) -> Iterator[str]:
     """The changes as lines of text."""
-    for state, whats in begun.items():
-        yield from (f"{WORDS[state]}: {what}" for what in whats[:SHOWN])
+    for state, whats in by_state.items():
+        yield from (f"{WORDS[state]}: {change}" for change in whats[:SHOWN])
         if len(whats) > SHOWN:
-            accounts = Counter(_ACCOUNT.findall(what)[-1] for what in whats[SHOWN:] if _ACCOUNT.search(what))
+            accounts = Counter(_ACCOUNT.findall(change)[-1] for change in whats[SHOWN:] if _ACCOUNT.search(change))
             by = "".join(f", {number} in account {account}" for account, number in sorted(accounts.items()))
             yield f"{WORDS[state]}: {len(whats) - SHOWN} more{by}"

@@ -49,10 +49,10 @@ def console(*, stderr: bool = False) -> Console:
 
     It is created on every call because tests and pipes replace the streams.
     """
-    made = _Console(stderr=stderr, highlight=False, emoji=False)
-    if not made.is_terminal and "COLUMNS" not in os.environ:
-        made.width = PLAIN_WIDTH
-    return made
+    new_console = _Console(stderr=stderr, highlight=False, emoji=False)
+    if not new_console.is_terminal and "COLUMNS" not in os.environ:
+        new_console.width = PLAIN_WIDTH
+    return new_console
 
 
 def when(instant: str, *, seconds: bool = False) -> str:
@@ -75,10 +75,10 @@ def warn(texts: Iterable[str]) -> None:
         console(stderr=True).print(f"[yellow]{escape(text)}[/yellow]", soft_wrap=True)
 
 
-def may_ask(what: str, *, as_json: bool) -> None:
-    """Raise BadInput where nobody can answer a question, for a command that asks before it does `what`."""
+def may_ask(action: str, *, as_json: bool) -> None:
+    """Raise BadInput where nobody can answer a question, for a command that asks before it does `action`."""
     if as_json or not sys.stdin.isatty():
-        raise BadInput("--yes", f"it would ask before it {what}: give --yes, or --dry-run to see what")
+        raise BadInput("--yes", f"it would ask before it {action}: give --yes, or --dry-run to see what")
 
 
 def print_answer(answer: CommandAnswer | Record, *, stderr: bool = False) -> None:

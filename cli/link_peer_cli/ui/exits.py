@@ -47,10 +47,10 @@ class Ended(LinkPeerError):
 
     def __init__(self, cause: OSError | KeyboardInterrupt) -> None:
         self.exit_code = 1 if isinstance(cause, OSError) else 143 if isinstance(cause, Terminated) else 130
-        said = _words(cause)
+        text = _words(cause)
         if not CHANGES.begun():
-            said = f"{said}: nothing was changed" if self.exit_code > 1 else "" if _is_pipe(cause) else said
-        super().__init__(said)
+            text = f"{text}: nothing was changed" if self.exit_code > 1 else "" if _is_pipe(cause) else text
+        super().__init__(text)
 
 
 def _words(cause: OSError | KeyboardInterrupt) -> str:
@@ -127,23 +127,23 @@ def _outcome(app: Typer, args: list[str], *, as_json: bool) -> tuple[int, str]:
 def _usage(error: TyperException, *, as_json: bool) -> str:
     """What is wrong with the arguments, and a line on where their help is. Nothing where the help was printed instead."""
     near = getattr(error, "possibilities", None)  # options, the nearest first
-    said = f"{error.message}. Did you mean {near[0]}?" if near else error.format_message()
-    said = re.sub(
-        r"Value error, |, unable to parse .*", "", re.sub(r"\s+", " ", said).strip()
+    problem = f"{error.message}. Did you mean {near[0]}?" if near else error.format_message()
+    problem = re.sub(
+        r"Value error, |, unable to parse .*", "", re.sub(r"\s+", " ", problem).strip()
     )  # of the library under typer
     context = getattr(error, "ctx", None)
-    return f"{said}\nsee `{context.command_path} --help`" if said and context and not as_json else said
+    return f"{problem}\nsee `{context.command_path} --help`" if problem and context and not as_json else problem
 
 
 def _say(problem: str, *, as_json: bool) -> None:
     """Print an error, and the changes that were made or begun before it."""
     changes = CHANGES.begun()
     if as_json:
-        more = {**changes, "then": CHANGES.then} if changes else {}
-        print_answer(msgspec.convert({"error": problem, **more}, CommandFailed), stderr=True)
+        fields = {**changes, "then": CHANGES.then} if changes else {}
+        print_answer(msgspec.convert({"error": problem, **fields}, CommandFailed), stderr=True)
         return
-    said = [problem, *lines(changes), *([CHANGES.then] if changes else [])]
-    text = "\n".join(escape(clean(line)) for one in said for line in one.split("\n"))  # others wrote some of it
+    parts = [problem, *lines(changes), *([CHANGES.then] if changes else [])]
+    text = "\n".join(escape(clean(line)) for part in parts for line in part.split("\n"))  # others wrote some of it
     console(stderr=True).print(f"[red]{text}[/red]", soft_wrap=True)
 
 

@@ -55,18 +55,18 @@ def replacing(path: str, content: bytes, mode: int | None = None) -> Iterator[Ca
 
 def _beside(path: str, content: bytes, mode: int | None) -> str:
     """The content on disk, in a file of the same folder; empty if the path is neither a file nor free."""
-    found = os.stat(path) if os.path.exists(path) else None
-    if found and not stat.S_ISREG(found.st_mode):
+    status = os.stat(path) if os.path.exists(path) else None
+    if status and not stat.S_ISREG(status.st_mode):
         return ""
-    if found and not (found.st_mode & 0o222 and os.access(path, os.W_OK)):  # a rename would replace it all the same
+    if status and not (status.st_mode & 0o222 and os.access(path, os.W_OK)):  # a rename would replace it all the same
         raise LinkPeerError(f"{path} cannot be written: it is read-only")
     name = os.path.join(os.path.dirname(path), f".link-peer-{secrets.token_hex(8)}")
     with os.fdopen(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode or 0o666), "wb") as file:
         try:
-            if found:
+            if status:
                 with contextlib.suppress(OSError):  # only root may give a file away
-                    os.fchown(file.fileno(), found.st_uid, found.st_gid)
-                os.fchmod(file.fileno(), mode or stat.S_IMODE(found.st_mode))
+                    os.fchown(file.fileno(), status.st_uid, status.st_gid)
+                os.fchmod(file.fileno(), mode or stat.S_IMODE(status.st_mode))
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

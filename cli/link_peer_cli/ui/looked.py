@@ -44,9 +44,9 @@ def note_key(key: str, origin: str, configure: str) -> None:
 
 def note_accounts(names: Mapping[str, str]) -> None:
     """Note the accounts that a command reads, by uid with their names."""
-    shown = [f"{uid} ({name})" for uid, name in sorted(names.items())]
-    more = [f"{len(shown) - NAMED} more"] * (len(shown) > NAMED)
-    FACTS["accounts"] = ", ".join([*shown[:NAMED], *more])
+    titles = [f"{uid} ({name})" for uid, name in sorted(names.items())]
+    remainder = [f"{len(titles) - NAMED} more"] * (len(titles) > NAMED)
+    FACTS["accounts"] = ", ".join([*titles[:NAMED], *remainder])
 
 
 def note_unread(accounts: Iterable[str]) -> None:

@@ -25,46 +25,49 @@ class Section(msgspec.Struct, frozen=True):
     head: Sequence[str] = ("",)
 
 
-def document(title: str, total: str, sections: Sequence[Section], rest: str = "") -> str:
-    """A title, the counts, and as much of the sections as there is room for, cut between entries. The file `rest` is given
+def document(title: str, total: str, sections: Sequence[Section], rest_file: str = "") -> str:
+    """A title, the counts, and as much of the sections as there is room for, cut between entries. The file `rest_file` is given
     all of it. Raises LinkPeerError if that cannot be written."""
     head = f"### {title}\n\n**{total}**"
-    shown = [section for section in sections if section.entries]
-    whole = "\n".join([head, *map(_text, shown)])
-    if rest:
-        write(rest, f"{whole}\n".encode())
+    filled_sections = [section for section in sections if section.entries]
+    whole = "\n".join([head, *map(_text, filled_sections)])
+    if rest_file:
+        write(rest_file, f"{whole}\n".encode())
     if len(whole) < LIMIT:
         return whole
-    where = f"all of it is in {literal(rest)}" if rest else "`--rest FILE` writes all of it"
-    counts = dict.fromkeys(range(len(shown)), 0)
-    left = LIMIT - len(head) - sum(len(section.what) + 50 for section in shown) - len(where) - 50
+    where = f"all of it is in {literal(rest_file)}" if rest_file else "`--rest FILE` writes all of it"
+    counts = dict.fromkeys(range(len(filled_sections)), 0)
+    room = LIMIT - len(head) - sum(len(section.what) + 50 for section in filled_sections) - len(where) - 50
     # those that need least first: what one leaves of its share, the others have
-    for done, number in enumerate(sorted(counts, key=lambda number: len(_text(shown[number])))):
-        section = shown[number]
+    for placed_count, number in enumerate(sorted(counts, key=lambda number: len(_text(filled_sections[number])))):
+        section = filled_sections[number]
         ends = itertools.accumulate((len(entry) + 1 for entry in section.entries), initial=_length(section.head))
-        counts[number] = max(0, sum(end <= left // (len(shown) - done) for end in ends) - 1)
-        left -= _length([*section.head, *section.entries[: counts[number]]])
-    cut = [msgspec.structs.replace(one, entries=one.entries[: counts[n]]) for n, one in enumerate(shown)]
+        counts[number] = max(0, sum(end <= room // (len(filled_sections) - placed_count) for end in ends) - 1)
+        room -= _length([*section.head, *section.entries[: counts[number]]])
+    cut = [
+        msgspec.structs.replace(section, entries=section.entries[: counts[n]])
+        for n, section in enumerate(filled_sections)
+    ]
     short = [
-        f"{len(one.entries) - counts[n]:,} of {len(one.entries):,} {one.what}"
-        for n, one in enumerate(shown)
-        if counts[n] < len(one.entries)
+        f"{len(section.entries) - counts[n]:,} of {len(section.entries):,} {section.what}"
+        for n, section in enumerate(filled_sections)
+        if counts[n] < len(section.entries)
     ]
     note = f"\nLeft out, since a comment has no room for them: {', '.join(short)}; {where}."
-    return "\n".join([head, note, *(_text(one) for one in cut if one.entries)])
+    return "\n".join([head, note, *(_text(section) for section in cut if section.entries)])
 
 
 def row(*cells: str) -> str:
     """A row of a table. A bar would end a cell, also within code, unless an odd number of backslashes is before it [GFM]."""
-    shown = (re.sub(r"(\\*)\|", r"\1\1\\|", literal(cell)) for cell in cells)
-    return "|" + "".join(f" {cell} |" if cell else " |" for cell in shown)
+    texts = (re.sub(r"(\\*)\|", r"\1\1\\|", literal(cell)) for cell in cells)
+    return "|" + "".join(f" {cell} |" if cell else " |" for cell in texts)
 
 
 def literal(text: str) -> str:
     """Text as code, so that nothing in it is Markdown, HTML or a mention: names and reasons come from people."""
-    shown = visible(text).replace("`", "'").replace("\n", " ")
-    shown = shown if len(shown) <= LONGEST else f"{shown[:LONGEST]}…"
-    return f"`{shown}`" if text else ""
+    code = visible(text).replace("`", "'").replace("\n", " ")
+    code = code if len(code) <= LONGEST else f"{code[:LONGEST]}…"
+    return f"`{code}`" if text else ""
 
 
 def notes(texts: Sequence[str]) -> Section:

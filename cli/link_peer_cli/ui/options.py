@@ -113,10 +113,10 @@ class Command(TyperCommand):
 
     def get_params(self, ctx: Any) -> list[Any]:
         """The parameters of the command, and those two."""
-        own = super().get_params(ctx)
-        taken = {name for param in own for name in param.opts}
-        shared = [one for one in ctx.find_root().command.params if one.opts[0] in ("--profile", "--region")]
-        return [*own, *(one for one in shared if one.opts[0] not in taken)]
+        params = super().get_params(ctx)
+        used_names = {name for param in params for name in param.opts}
+        shared = [param for param in ctx.find_root().command.params if param.opts[0] in ("--profile", "--region")]
+        return [*params, *(param for param in shared if param.opts[0] not in used_names)]
 
     def invoke(self, ctx: Any) -> Any:
         """Run it. Raises Ended where a signal stops it, or a file or a stream fails: typer would end the process at some of

@@ -33,19 +33,19 @@ def paged(*, unless: bool = False) -> Iterator[None]:
     The pager is LINK_PEER_PAGER, else PAGER, else less; there is none if that is empty, no command or not installed, or
     `unless` (for output that is for programs). A person who quits it early has seen enough: that is no error.
     """
-    given = os.environ.get("LINK_PEER_PAGER", os.environ.get("PAGER", DEFAULT))
+    command = os.environ.get("LINK_PEER_PAGER", os.environ.get("PAGER", DEFAULT))
     program: Sequence[str] = ()
     with contextlib.suppress(ValueError):  # a quotation without an end
-        program = shlex.split(given)
+        program = shlex.split(command)
     if unless or not (sys.stdout.isatty() and program and shutil.which(program[0])):
         yield
         return
-    kept = _Kept()
+    buffer = _Kept()
     try:
-        with contextlib.redirect_stdout(kept):
+        with contextlib.redirect_stdout(buffer):
             yield
     finally:
-        _show(kept.getvalue(), program, sys.stdout)
+        _show(buffer.getvalue(), program, sys.stdout)
 
 
 def _show(text: str, program: Sequence[str], screen: TextIO) -> None:

@@ -17,14 +17,14 @@ class _Nothing:
     """A bar that nobody sees."""
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
-        return lambda *_args, **_named: 0
+        return lambda *_args, **_kwargs: 0
 
 
 @contextlib.contextmanager
-def waiting(what: str) -> Iterator[None]:
+def waiting(activity: str) -> Iterator[None]:
     """Show what is under way, and for how long, until it is done."""
     with _shown(elapsed=True) as bar:
-        bar.add_task(what, total=None)
+        bar.add_task(activity, total=None)
         yield
 
 
@@ -36,10 +36,10 @@ def progress_bar(*, unless: bool) -> AbstractContextManager[Any]:
 
 def counter(bar: Any, *whats: str) -> Count:
     """Add a task for each of `whats`, and return what updates them."""
-    tasks = {what: bar.add_task(what, total=None) for what in whats}
+    tasks = {label: bar.add_task(label, total=None) for label in whats}
 
-    def count(what: str, done: int, all_: int) -> None:
-        bar.update(tasks[what], completed=done, total=all_)
+    def count(label: str, completed: int, all_: int) -> None:
+        bar.update(tasks[label], completed=completed, total=all_)
 
     return count
 

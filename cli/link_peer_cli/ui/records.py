@@ -22,7 +22,7 @@ PLANNED = {"applied": "would be applied", "removed": "would be removed"}
 """What an outcome is called before it has happened."""
 
 COLOURS = {"applied": "green", "removed": "magenta", "denied": "yellow", "failed": "red"}
-COLOURS |= {said: COLOURS[outcome] for outcome, said in PLANNED.items()}
+COLOURS |= {word: COLOURS[outcome] for outcome, word in PLANNED.items()}
 FUNCTIONS = ("auto_link", "cross_account", "sweep")
 
 _SAME = [
@@ -65,11 +65,11 @@ def folded(records: Sequence[Record]) -> list[RecordLine]:
         if before is not None and all(before.record.get(name) == record.get(name) for name in _SAME):
             del lines[places[about]]
             line = RecordLine(record, before.times + 1, before.first)
-        elif before and ":null" in (gone := record.get("claims", "")) and gone == before.record.get("claims"):
+        elif before and ":null" in (claims := record.get("claims", "")) and claims == before.record.get("claims"):
             # a person and a function, or two functions, removed the same rules at the same time
             del lines[places[about]]
-            kept = min(record, before.record, key=lambda one: one.get("function") in FUNCTIONS)
-            line = RecordLine(kept, 1, before.first)
+            chosen_record = min(record, before.record, key=lambda candidate: candidate.get("function") in FUNCTIONS)
+            line = RecordLine(chosen_record, 1, before.first)
         latest[about], places[about], lines[place] = line, place, line
     return list(lines.values())
 
@@ -97,15 +97,15 @@ def asker(record: Record) -> str:
 
 def why(record: Record) -> str:
     """What decided: the reason and its detail; of what is applied, or has no detail, also what the request says, or the consent."""
-    said = [": ".join(filter(None, [record.get("reason"), record.get("detail")]))]
+    texts = [": ".join(filter(None, [record.get("reason"), record.get("detail")]))]
     if record.get("record") == "summary":
-        said.insert(0, ", ".join(f"{name} {record[name]}" for name in _COUNTS if record.get(name)))
-    elif not said[0] or record.get("outcome") == "applied":
+        texts.insert(0, ", ".join(f"{name} {record[name]}" for name in _COUNTS if record.get(name)))
+    elif not texts[0] or record.get("outcome") == "applied":
         consent = record.get("consent")
-        said.append(record.get("claimed_reason") or (f"consent: {consent}" if consent else ""))
+        texts.append(record.get("claimed_reason") or (f"consent: {consent}" if consent else ""))
     if record.get("effect") == "blocked":
-        said.append(f"packets are blocked: {record.get('effect_detail', '')}")
-    return "  ".join(filter(None, said))
+        texts.append(f"packets are blocked: {record.get('effect_detail', '')}")
+    return "  ".join(filter(None, texts))
 
 
 def actor(record: Record) -> str:
@@ -117,8 +117,8 @@ def actor(record: Record) -> str:
 def _brief(line: RecordLine, _: Names) -> str:
     """How often, who asked, and why."""
     record, often = line.record, f"({line.times}×, first {when(line.first)})" if line.times > 1 else ""
-    asked = asker(record)
-    return "  ".join(filter(None, [often, asked if asked != record.get("function") else "", why(record)]))
+    requester = asker(record)
+    return "  ".join(filter(None, [often, requester if requester != record.get("function") else "", why(record)]))
 
 
 def _short_time(line: RecordLine, _: Names) -> str:
@@ -143,14 +143,14 @@ RECORDS: Table[RecordLine, Names] = Table(
     {},
     "No records.",
     (
-        Column("time", lambda one, _: when(one.record.get("time", ""), seconds=True), _short_time),
-        Column("outcome", lambda one, _: _outcome(one.record), colours=COLOURS),
-        Column("from", lambda one, names: _party(one.record, "from", names)),
-        Column("to", lambda one, names: _party(one.record, "to", names)),
-        Column("ports", lambda one, _: one.record.get("ports", ""), short=by_words),
-        Column("actor", lambda one, _: actor(one.record), _short_actor, short=by_name),
-        Column("why", lambda one, _: why(one.record), _brief, short=by_words),
-        Column("asked by", lambda one, _: asker(one.record), wide=True),
+        Column("time", lambda line, _: when(line.record.get("time", ""), seconds=True), _short_time),
+        Column("outcome", lambda line, _: _outcome(line.record), colours=COLOURS),
+        Column("from", lambda line, names: _party(line.record, "from", names)),
+        Column("to", lambda line, names: _party(line.record, "to", names)),
+        Column("ports", lambda line, _: line.record.get("ports", ""), short=by_words),
+        Column("actor", lambda line, _: actor(line.record), _short_actor, short=by_name),
+        Column("why", lambda line, _: why(line.record), _brief, short=by_words),
+        Column("asked by", lambda line, _: asker(line.record), wide=True),
         *(_field_column(field.name) for field in DECISION if field.column),
         Column("times", wide=True),
         Column("first", wide=True),
@@ -159,7 +159,7 @@ RECORDS: Table[RecordLine, Names] = Table(
 """One line a record. The wording is what accounts are called, by uid, and parties, by `sg-…@<uid>`."""
 
 DECISIONS = msgspec.structs.replace(
-    RECORDS, columns=tuple(one for one in RECORDS.columns if one.name not in ("time", "actor"))
+    RECORDS, columns=tuple(column for column in RECORDS.columns if column.name not in ("time", "actor"))
 )
 """Those of one command, which is when and by whom."""
 
@@ -177,9 +177,12 @@ def print_records(
     words for outcomes, `names` those of accounts and parties."""
     if title:
         out.print(f"[bold]{escape(title)}[/bold]")
-    said = [{**one, "outcome": (words or {}).get(one.get("outcome", ""), one.get("outcome", ""))} for one in records]
-    if said:
-        draw(out, DECISIONS, folded(said), names, wide=wide)
+    worded_records = [
+        {**record, "outcome": (words or {}).get(record.get("outcome", ""), record.get("outcome", ""))}
+        for record in records
+    ]
+    if worded_records:
+        draw(out, DECISIONS, folded(worded_records), names, wide=wide)
     print_advice(out, (record.get("advice", "") for record in records))
 
 

@@ -32,8 +32,8 @@ class Remedy(msgspec.Struct, frozen=True):
 
     def fits(self, service: str, code: str, text: str) -> bool:
         """Whether it is about an answer with this code and message."""
-        named = any(fnmatchcase(code, pattern) for pattern in self.codes)
-        return named and self.service in ("", service) and re.search(self.says, text) is not None
+        matches_code = any(fnmatchcase(code, pattern) for pattern in self.codes)
+        return matches_code and self.service in ("", service) and re.search(self.says, text) is not None
 
 
 OURS = "link-peer"
@@ -294,9 +294,11 @@ class _Placeholders(dict[str, str]):
 def rows() -> Iterator[tuple[str, str, str, str]]:
     """The table, as a page has it: service, codes, meaning, command."""
     facts = {**UNKNOWN, "home": "<uid of home>", "again": "link-peer …", "policy": "cannot be read", "account": "<uid>"}
-    known = {name: text for name, text in facts.items() if text}
-    names = _Placeholders(known, "<{}>")
-    quoted = _Placeholders({**known, **{name: f"`{names[name]}`" for name in ("account", "region", "home")}}, "`<{}>`")
+    filled_facts = {name: text for name, text in facts.items() if text}
+    names = _Placeholders(filled_facts, "<{}>")
+    quoted = _Placeholders(
+        {**filled_facts, **{name: f"`{names[name]}`" for name in ("account", "region", "home")}}, "`<{}>`"
+    )
     for row in TABLE:
         codes = " ".join(f"`{code}`" if code else "no answer" for code in row.codes)
         codes += f" (“{row.says}”)" if row.says else ""

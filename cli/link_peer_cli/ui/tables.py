@@ -67,7 +67,7 @@ class Table(msgspec.Struct, Generic[T, W], frozen=True):
 
     def column(self, name: str) -> Column[T, W]:
         """The column that `--sort-by` names. Raises BadInput if there is none."""
-        names = {one.name.replace(" ", "-"): one for one in self.columns}
+        names = {column.name.replace(" ", "-"): column for column in self.columns}
         if name not in names:
             raise BadInput("--sort-by", f"{name} is not one of {', '.join(names)}")
         return names[name]
@@ -80,15 +80,15 @@ class Table(msgspec.Struct, Generic[T, W], frozen=True):
         column = self.column(sort_by)
 
         def key(item: T) -> tuple[bool, list[str | int]]:
-            said = words if words is not None and column.short is by_name else self.exact
-            text = column.text(item, said, brief=said is not self.exact)
+            wording = words if words is not None and column.short is by_name else self.exact
+            text = column.text(item, wording, brief=wording is not self.exact)
             return not text, [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", text)]
 
         return sorted(items, key=key)
 
     def rows(self, items: Iterable[T]) -> list[list[str]]:
         """The names of all columns, then the exact cells of each item."""
-        names = [one.name for one in self.columns]
+        names = [column.name for column in self.columns]
         return [names, *([column.text(item, self.exact) for column in self.columns] for item in items)]
 
 
@@ -98,19 +98,19 @@ def print_table(
     """Print the table that a command is about: as `draw` does on a terminal, there in a pager if it is long. In a pipe or a file
     it is tab-separated values under a line with the names of all columns. JSON and CSV have every field of the items. Where there is
     none, stderr says so, and where it was looked for."""
-    found = table.ordered(items, sort_by, words)
+    ordered_items = table.ordered(items, sort_by, words)
     if form is TableForm.JSON:
-        for item in found:
+        for item in ordered_items:
             print_answer(item)
     elif form is TableForm.CSV:
         names = table.answer.__struct_encode_fields__
-        print_csv([names, *([_field(value) for value in msgspec.structs.astuple(one)] for one in found)])
+        print_csv([names, *([_field(value) for value in msgspec.structs.astuple(item)] for item in ordered_items)])
     elif not sys.stdout.isatty():
-        print_tsv(table.rows(found))
-    elif found:
+        print_tsv(table.rows(ordered_items))
+    elif ordered_items:
         with paged():
-            draw(console(), table, found, words, wide=form is TableForm.WIDE)
-    if not found:
+            draw(console(), table, ordered_items, words, wide=form is TableForm.WIDE)
+    if not ordered_items:
         say_none(table.none)
 
 
@@ -119,8 +119,8 @@ def draw(
 ) -> None:
     """Print one line an item for people, under the names of the columns. If lines would be longer than the terminal, cells that
     may be shortened are, those of the widest column first; `wide` has all columns, and shortens none."""
-    columns = [one for one in table.columns if wide or not one.wide]
-    rows = [[one.text(item, words, brief=not wide) for one in columns] for item in items]
+    columns = [column for column in table.columns if wide or not column.wide]
+    rows = [[column.text(item, words, brief=not wide) for column in columns] for item in items]
     _print_lines(out, columns, rows, sys.maxsize if wide or not sys.stdout.isatty() else out.width, heading=heading)
 
 
@@ -137,8 +137,8 @@ def describe(out: Console, table: Table[T, W], items: Iterable[T], words: W) -> 
 def draw_table(out: Console, title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a titled table of whole cells, as a part of a text for people."""
     out.print(f"[bold]{escape(title)}[/bold]")
-    named: list[Column[Any, Any]] = [Column(name) for name in columns]
-    _print_lines(out, named, [[str(cell) for cell in row] for row in rows], sys.maxsize)
+    table_columns: list[Column[Any, Any]] = [Column(name) for name in columns]
+    _print_lines(out, table_columns, [[str(cell) for cell in row] for row in rows], sys.maxsize)
 
 
 def _print_lines(
@@ -147,11 +147,11 @@ def _print_lines(
     cells = [[visible(text).replace("\n", " ") for text in row] for row in rows]
     widths = _widths(columns, cells, room)
     lines: list[Text] = []
-    for row in [[one.name for one in columns], *cells]:
+    for row in [[header.name for header in columns], *cells]:
         line = Text(style="" if lines else "dim")
-        for one, cell, width in zip(columns, row, widths, strict=True):
-            text = one.short(cell, width) if one.short else cell
-            line.append(text, one.colours.get(text)).append(" " * (width + GAP - cell_len(text)))
+        for column, cell, width in zip(columns, row, widths, strict=True):
+            text = column.short(cell, width) if column.short else cell
+            line.append(text, column.colours.get(text)).append(" " * (width + GAP - cell_len(text)))
         line.rstrip()
         lines.append(line)
     out.print(Text("\n").join(lines[not heading :]), soft_wrap=True)  # one print for all: each of them is slow
@@ -169,10 +169,10 @@ def by_name(text: str, width: int) -> str:
 def by_words(text: str, width: int) -> str:
     """As many of the words, ports, or values of a list as fit, at least one, then `…`. None of them is cut."""
     pieces = [text] if cell_len(text) <= width else re.split(r"(?<=[ ,+])", text)
-    shown = len(pieces)
-    while shown > 1 and cell_len("".join(pieces[:shown])) + 1 > width:
-        shown -= 1
-    return "".join(pieces[:shown]) + "…" * (shown < len(pieces))
+    count = len(pieces)
+    while count > 1 and cell_len("".join(pieces[:count])) + 1 > width:
+        count -= 1
+    return "".join(pieces[:count]) + "…" * (count < len(pieces))
 
 
 _WHOLE = re.compile(r"(?:sgr?|i|pl)-[0-9a-z]+(?:@|$)|[\d.]+(?:/\d+)?$")
@@ -180,23 +180,23 @@ _WHOLE = re.compile(r"(?:sgr?|i|pl)-[0-9a-z]+(?:@|$)|[\d.]+(?:/\d+)?$")
 
 def _widths(columns: Sequence[Column[T, W]], cells: Sequence[Sequence[str]], room: int) -> list[int]:
     """How wide each column is, so that a line has room, if that can be."""
-    names = [one.name for one in columns]
-    found = [max(map(cell_len, column)) for column in zip(names, *cells, strict=True)]
+    names = [column.name for column in columns]
+    widths = [max(map(cell_len, column)) for column in zip(names, *cells, strict=True)]
     least = {
-        place: max(cell_len(one.name), *(cell_len(one.short(row[place], 0)) for row in cells))
-        for place, one in enumerate(columns)
-        if one.short and cells
+        place: max(cell_len(column.name), *(cell_len(column.short(row[place], 0)) for row in cells))
+        for place, column in enumerate(columns)
+        if column.short and cells
     }
-    for _ in range(sum(found) + GAP * (len(found) - 1) - room):
-        if wide := [place for place in least if found[place] > least[place]]:
-            found[max(wide, key=found.__getitem__)] -= 1
-    return found
+    for _ in range(sum(widths) + GAP * (len(widths) - 1) - room):
+        if wide := [place for place in least if widths[place] > least[place]]:
+            widths[max(wide, key=widths.__getitem__)] -= 1
+    return widths
 
 
 def _field(value: Any) -> str:
     """A value in one cell."""
     if isinstance(value, list):
-        value = "; ".join(one if isinstance(one, str) else one.rule_id for one in value)
+        value = "; ".join(item if isinstance(item, str) else item.rule_id for item in value)
     return "" if value is None or value is msgspec.UNSET else str(value)
 
 

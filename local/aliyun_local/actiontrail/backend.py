@@ -47,8 +47,8 @@ class ActionTrail:
         """Keep an event of the bus if it is one of ActionTrail's."""
         if str(event.get("type", "")).endswith(":ActionTrail:ApiCall"):
             with self._lock:
-                kept = self._events.setdefault(account, deque(maxlen=REMEMBERED))
-                kept.append((self._clock.now(), event["data"]))
+                events = self._events.setdefault(account, deque(maxlen=REMEMBERED))
+                events.append((self._clock.now(), event["data"]))
 
     def newest(self, account: str) -> dict[str, Any]:
         """The last event of an account, whether LookupEvents shows it yet or not. Raises IndexError if it has none."""
@@ -71,7 +71,7 @@ class ActionTrail:
             raise ApiError("InvalidDirectionException", 400)
         meets = _condition(params)
         with self._lock:
-            found = [
+            events = [
                 event
                 for received, event in self._events.get(account, ())
                 if received <= now - self.visible_after
@@ -79,11 +79,11 @@ class ActionTrail:
                 and meets(event)
             ]
         if direction == "BACKWARD":
-            found.reverse()
+            events.reverse()
         offset = params.integer("NextToken", 0)
-        page = {"Events": found[offset : offset + size], "StartTime": utc(start), "EndTime": utc(end)}
-        more = offset + size < len(found) and size > 0
-        return {**page, "NextToken": str(offset + size)} if more else page
+        page = {"Events": events[offset : offset + size], "StartTime": utc(start), "EndTime": utc(end)}
+        has_more = offset + size < len(events) and size > 0
+        return {**page, "NextToken": str(offset + size)} if has_more else page
 
 
 def _condition(params: Params) -> Callable[[dict[str, Any]], bool]:

@@ -11,8 +11,8 @@ import yaml
 @cache
 def _messages() -> dict[str, str]:
     """The platform's words for the codes that have the same ones everywhere."""
-    found: dict[str, str] = yaml.safe_load(Path(__file__).with_name("messages.yaml").read_text(encoding="utf-8"))
-    return found
+    messages: dict[str, str] = yaml.safe_load(Path(__file__).with_name("messages.yaml").read_text(encoding="utf-8"))
+    return messages
 
 
 class ApiError(Exception):

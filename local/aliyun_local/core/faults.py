@@ -141,8 +141,8 @@ class Faults:
 
     def count(self, service: str = "*", action: str = "*") -> int:
         """How many calls were made, failed ones included; both arguments are shell patterns."""
-        wanted = Fault(service, action)
-        return sum(wanted.matches(call) for call in list(self.calls))
+        pattern = Fault(service, action)
+        return sum(pattern.matches(call) for call in list(self.calls))
 
     def around(self, call: Call, run: Callable[[], Response], error: Callable[[ApiError], Response]) -> Response:
         """Run a call, with the faults that match it, if any. `error` renders a refusal in the service's format."""
@@ -177,8 +177,8 @@ class Faults:
             return False
         if fault.per_minute is not None:
             api, minute = (id(fault), call.service, call.action, call.account), int(call.started // 60)
-            known, passed = self._minutes.get(api, (minute, 0))
-            passed = passed + 1 if known == minute else 1
+            counted_minute, passed = self._minutes.get(api, (minute, 0))
+            passed = passed + 1 if counted_minute == minute else 1
             self._minutes[api] = (minute, passed)
             if passed <= fault.per_minute:
                 return False

@@ -32,8 +32,8 @@ class Caller(Struct, frozen=True):
         """What a trust policy may call the caller: trusting `…:root` admits all of an account [doc trust policies]. An account's
         own keys are those of its administrator."""
         account = f"acs:ram::{self.account}:"
-        own = f"role/{self.role}" if self.role else f"user/{self.user or ADMINISTRATOR}"
-        return frozenset({f"{account}root", f"{account}{own}"})
+        principal = f"role/{self.role}" if self.role else f"user/{self.user or ADMINISTRATOR}"
+        return frozenset({f"{account}root", f"{account}{principal}"})
 
 
 class Key(Struct, frozen=True):
@@ -69,9 +69,9 @@ class Nonces:
         with self._lock:
             while self._seen and next(iter(self._seen.values())) < now - self.SECONDS:
                 self._seen.popitem(last=False)
-            known = (access_key_id, nonce) in self._seen
+            is_used = (access_key_id, nonce) in self._seen
             self._seen.setdefault((access_key_id, nonce), now)
-            return not known
+            return not is_used
 
 
 class Identity:
@@ -150,7 +150,7 @@ class Identity:
             if caller.role
             else self.users.get(f"acs:ram::{caller.account}:user/{caller.user}")
         )
-        attached = [self.policy(caller.account, *one) for one in list(holder.attached)] if holder else []
+        attached = [self.policy(caller.account, *attachment) for attachment in list(holder.attached)] if holder else []
         return allowed([managed.policy for managed in attached if managed], access)
 
 

@@ -114,21 +114,21 @@ class Knobs(Struct, kw_only=True, forbid_unknown_fields=True):
 
 def readings() -> dict[str, tuple[Any, ...]]:
     """Each knob that has a fixed set of readings, with all of them: the default first."""
-    found: dict[str, tuple[Any, ...]] = {}
+    by_knob: dict[str, tuple[Any, ...]] = {}
     for name, kind in get_type_hints(Knobs).items():
         default = getattr(Knobs(), name)
         choices = (False, True) if kind is bool else get_args(kind)
         if choices:
-            found[name] = (default, *(choice for choice in choices if choice != default))
-    return found
+            by_knob[name] = (default, *(choice for choice in choices if choice != default))
+    return by_knob
 
 
 def mixed(number: int) -> Knobs:
     """One combination of readings: every number gives the same one each time, and 0 gives the defaults."""
     chosen = {}
     for name, choices in readings().items():
-        number, which = divmod(number, len(choices))
-        chosen[name] = choices[which]
+        number, index = divmod(number, len(choices))
+        chosen[name] = choices[index]
     return Knobs(**chosen)
 
 

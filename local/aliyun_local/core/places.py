@@ -32,5 +32,5 @@ def of_request(request: Request) -> str:
 
 def elsewhere(host: str, region_id: str) -> bool:
     """Whether a host of one region, `ecs.<region>.aliyuncs.com`, is asked about another."""
-    here = of_host(host)
-    return bool(here) and host.startswith(f"ecs.{here}.") and region_id in REGIONS - {here}
+    region = of_host(host)
+    return bool(region) and host.startswith(f"ecs.{region}.") and region_id in REGIONS - {region}

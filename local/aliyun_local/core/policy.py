@@ -50,10 +50,10 @@ class Condition(Struct, frozen=True):
         test = _OPERATORS.get(self.operator)
         if test is None or not (self.key in KNOWN_KEYS or self.key.startswith(KNOWN_PREFIXES)):
             return None
-        negated, found = "Not" in self.operator, context.get(self.key)
-        if not found:  # what a negated operator says of a key that the request lacks is not documented
+        negated, values = "Not" in self.operator, context.get(self.key)
+        if not values:  # what a negated operator says of a key that the request lacks is not documented
             return None if negated else False
-        verdicts = [any(test(wanted, value) for wanted in self.values) is not negated for value in found]
+        verdicts = [any(test(expected, value) for expected in self.values) is not negated for value in values]
         return all(verdicts) if every else any(verdicts)
 
 
@@ -139,17 +139,17 @@ def _regex(pattern: str) -> re.Pattern[str]:
 
 def _same_resource(pattern: str, resource: str) -> bool:
     """Part by part: a `*` for the region does not reach into the account."""
-    given = resource.split(":", 4)
-    wanted = pattern.split(":", 4)
-    return all(like(left, right) for left, right in zip(wanted, given, strict=True))
+    resource_parts = resource.split(":", 4)
+    pattern_parts = pattern.split(":", 4)
+    return all(like(left, right) for left, right in zip(pattern_parts, resource_parts, strict=True))
 
 
 _OPERATORS: dict[str, _Test] = {
-    "Bool": lambda wanted, value: wanted.lower() == value,
-    "StringEquals": lambda wanted, value: wanted == value,
-    "StringNotEquals": lambda wanted, value: wanted == value,
-    "StringEqualsIgnoreCase": lambda wanted, value: wanted.lower() == value.lower(),
-    "StringNotEqualsIgnoreCase": lambda wanted, value: wanted.lower() == value.lower(),
+    "Bool": lambda expected, value: expected.lower() == value,
+    "StringEquals": lambda expected, value: expected == value,
+    "StringNotEquals": lambda expected, value: expected == value,
+    "StringEqualsIgnoreCase": lambda expected, value: expected.lower() == value.lower(),
+    "StringNotEqualsIgnoreCase": lambda expected, value: expected.lower() == value.lower(),
     "StringLike": like,
     "StringNotLike": like,
 }
@@ -179,11 +179,11 @@ def _statement(item: Any, extra: set[str]) -> Statement:
 
 
 def _resources(value: Any) -> tuple[str, ...]:
-    found = _texts(value)
-    for resource in found:
+    resources = _texts(value)
+    for resource in resources:
         if resource != "*" and not (resource.startswith("acs:") and resource.count(":") >= 4):
             raise ValueError(f"{resource} is neither * nor acs:<service>:<region>:<account>:<resource>")
-    return found
+    return resources
 
 
 def _principals(value: Any) -> tuple[str, ...]:

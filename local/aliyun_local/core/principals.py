@@ -85,8 +85,8 @@ class Role(Struct):
     def trusts(self, principals: frozenset[str], external_id: str | None = None, *, mfa: bool = False) -> bool:
         """Whether one of these principals, who signed in with `mfa` or without, may assume the role."""
         context = {MFA: [str(mfa).lower()], **({} if external_id is None else {"sts:ExternalId": [external_id]})}
-        asked = Access("sts:AssumeRole", context=context, principals=principals)
-        return bool(self.trust) and parse_trust(self.trust).allows(asked)
+        access = Access("sts:AssumeRole", context=context, principals=principals)
+        return bool(self.trust) and parse_trust(self.trust).allows(access)
 
 
 class User(Struct):

@@ -59,7 +59,7 @@ class _Check:
 
     def caller(self) -> Caller:
         authorization = self.headers.get("authorization", "")
-        scheme, _, rest = authorization.partition(":" if authorization.startswith("acs:") else " ")
+        scheme, _, credentials = authorization.partition(":" if authorization.startswith("acs:") else " ")
         if not authorization:
             if not self.params:
                 raise self.refuse("unsigned")
@@ -74,12 +74,12 @@ class _Check:
             "FC": self.fc1,
             "acs": self.acs1,
         }[scheme]
-        return check(rest)
+        return check(credentials)
 
     # The schemes -----------------------------------------------------------------------------------------------------
 
-    def acs3(self, rest: str) -> Caller:
-        fields = dict(part.strip().partition("=")[::2] for part in rest.split(","))
+    def acs3(self, credentials: str) -> Caller:
+        fields = dict(part.strip().partition("=")[::2] for part in credentials.split(","))
         signed = fields.get("SignedHeaders", "").split(";")
         must = {"host", *(name for name in self.headers if name.startswith("x-acs-"))}
         if not must <= set(signed) or not fields.get("Credential") or not fields.get("Signature"):
@@ -129,7 +129,7 @@ class _Check:
         self.once(key, params["SignatureNonce"])
         return caller
 
-    def sls1(self, rest: str) -> Caller:
+    def sls1(self, credentials: str) -> Caller:
         method = self.headers.get("x-log-signaturemethod", "hmac-sha1")
         digest = {"hmac-sha1": "sha1", "hmac-sha256": "sha256"}.get(method)
         if digest is None:
@@ -137,14 +137,14 @@ class _Check:
         query = "&".join(f"{name}={value}" for name, value in sorted(pairs(self.request.query)))
         # The Python client adds x-log-date after it has signed [src aliyun.log.auth].
         signed = [pair for pair in self.sls_headers() if pair[0] != "x-log-date"]
-        return self.dated(rest, digest, signed, unquote(self.request.path) + (f"?{query}" if query else ""))
+        return self.dated(credentials, digest, signed, unquote(self.request.path) + (f"?{query}" if query else ""))
 
-    def sls4(self, rest: str) -> Caller:
+    def sls4(self, credentials: str) -> Caller:
         match = re.fullmatch(
-            r"Credential=([^/,]+)/((\d{8})/([^/,]*)/sls/aliyun_v4_request),\s*Signature=([0-9a-f]+)", rest
+            r"Credential=([^/,]+)/((\d{8})/([^/,]*)/sls/aliyun_v4_request),\s*Signature=([0-9a-f]+)", credentials
         )
         if match is None:
-            raise self.refuse("malformed", rest)
+            raise self.refuse("malformed", credentials)
         access_key_id, scope, date, region, signature = match.groups()
         digest = self.headers.get("x-log-content-sha256", "")
         if digest != hashlib.sha256(self.request.body).hexdigest():
@@ -172,19 +172,21 @@ class _Check:
         self.fresh(when, "%Y%m%dT%H%M%SZ")
         return self.holder(key, self.headers.get("x-acs-security-token"))
 
-    def mns(self, rest: str) -> Caller:
+    def mns(self, credentials: str) -> Caller:
         md5 = hashlib.md5(self.request.body, usedforsecurity=False)
         # The Python client sends base64 of the hex digest, other clients base64 of the digest [run].
         digests = (b64encode(md5.hexdigest().encode()).decode(), b64encode(md5.digest()).decode())
         if self.request.body and self.headers.get("content-md5", digests[0]) not in digests:
             raise self.refuse("digest")
-        return self.dated(rest, "sha1", self.those(("x-mns-",)), self.target(), "security-token")
+        return self.dated(credentials, "sha1", self.those(("x-mns-",)), self.target(), "security-token")
 
-    def fc1(self, rest: str) -> Caller:
-        return self.dated(rest, "sha256", self.those(("x-fc-",)), unquote(self.request.path), "x-fc-security-token")
+    def fc1(self, credentials: str) -> Caller:
+        return self.dated(
+            credentials, "sha256", self.those(("x-fc-",)), unquote(self.request.path), "x-fc-security-token"
+        )
 
-    def acs1(self, rest: str) -> Caller:
-        return self.dated(rest, "sha1", self.those(("x-acs-",)), self.target())
+    def acs1(self, credentials: str) -> Caller:
+        return self.dated(credentials, "sha1", self.those(("x-acs-",)), self.target())
 
     # Shared parts ----------------------------------------------------------------------------------------------------
 
@@ -192,12 +194,17 @@ class _Check:
         return self.request.path + (f"?{self.request.query}" if self.request.query else "")
 
     def dated(
-        self, rest: str, digest: str, signed: list[tuple[str, str]], target: str, header: str = "x-acs-security-token"
+        self,
+        credentials: str,
+        digest: str,
+        signed: list[tuple[str, str]],
+        target: str,
+        header: str = "x-acs-security-token",
     ) -> Caller:
         """The older schemes: a key and a signature over method, three headers, the service's own headers and the target."""
-        access_key_id, _, signature = rest.partition(":")
+        access_key_id, _, signature = credentials.partition(":")
         if not (access_key_id and signature):
-            raise self.refuse("malformed", rest)
+            raise self.refuse("malformed", credentials)
         heads = [self.headers.get(name, "") for name in ("content-md5", "content-type", "date")]
         text = "\n".join([self.request.method, *heads, *(f"{name}:{value}" for name, value in signed), target])
         key = self.key(access_key_id, self.headers.get(header))
@@ -222,8 +229,8 @@ class _Check:
     def holder(self, key: Key, token: str | None) -> Caller:
         """The key's holder, after checking that the token belongs to the key and has not expired."""
         if token is not None and token != key.token:
-            known = any(other.token == token for other in list(self.identity.keys.values()))
-            raise self.refuse("foreign token" if known else "token")
+            is_issued = any(issued_key.token == token for issued_key in list(self.identity.keys.values()))
+            raise self.refuse("foreign token" if is_issued else "token")
         if key.expires is not None and key.expires <= self.now:
             raise self.refuse("expired")
         return key.caller

@@ -27,14 +27,14 @@ class Authority:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "aliyun-local")])
         usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
-        made = (
+        certificate = (
             self._builder(self._name, self._key.public_key(), datetime.timedelta(days=DAYS))
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(usage, critical=True)
             .sign(self._key, hashes.SHA256())
         )
         self.file = folder / "authority.pem"
-        self.file.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+        self.file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
     def context(self, *names: str, lasts: datetime.timedelta = datetime.timedelta(days=DAYS)) -> ssl.SSLContext:
         """What a server of these names presents, 127.0.0.1 and localhost by default; expired if `lasts` is negative."""
@@ -42,7 +42,7 @@ class Authority:
         server = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, (names or LOOPBACK)[0])])
         alternatives = [_alternative(name) for name in names or LOOPBACK]
         issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
-        made = (
+        certificate = (
             self._builder(server, key.public_key(), lasts)
             .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
@@ -50,13 +50,13 @@ class Authority:
             .sign(self._key, hashes.SHA256())
         )
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        both = self._folder / "server.pem"  # the standard library reads keys from files alone
-        both.touch(mode=0o600)
+        pem_file = self._folder / "server.pem"  # the standard library reads keys from files alone
+        pem_file.touch(mode=0o600)
         try:
-            both.write_bytes(_pem(key) + made.public_bytes(serialization.Encoding.PEM))
-            context.load_cert_chain(both)
+            pem_file.write_bytes(_pem(key) + certificate.public_bytes(serialization.Encoding.PEM))
+            context.load_cert_chain(pem_file)
         finally:
-            both.unlink()
+            pem_file.unlink()
         return context
 
     def _builder(

@@ -92,16 +92,18 @@ _SOURCES = ("SourceCidrIp", "Ipv6SourceCidrIp")
 
 def access(action: str, values: Mapping[str, str], region: str, account: str, *, request_tags: bool = True) -> Access:
     """What a caller of `account` asks for with this call."""
-    named = ACTIONS[action].names if action in ACTIONS else None
+    target = ACTIONS[action].names if action in ACTIONS else None
     params, context = Params(values), {**(_tags(values) if request_tags else {}), **_sources(values)}
     if action in _BY_TYPE:
         kind, ids = params.get("ResourceType").lower(), params.listed("ResourceId")
-    elif named:
-        kind, names = named
-        ids = [one for name in names for one in _ids(params, name)] or ["*"]
+    elif target:
+        kind, names = target
+        ids = [resource_id for name in names for resource_id in _ids(params, name)] or ["*"]
     else:
         return Access(f"ecs:{action}", context=context)
-    return Access(f"ecs:{action}", [f"acs:ecs:{region}:{account}:{kind}/{one}" for one in ids or ["*"]], context)
+    return Access(
+        f"ecs:{action}", [f"acs:ecs:{region}:{account}:{kind}/{resource_id}" for resource_id in ids or ["*"]], context
+    )
 
 
 def _ids(params: Params, name: str) -> list[str]:
@@ -109,7 +111,7 @@ def _ids(params: Params, name: str) -> list[str]:
     text = params.get(name)
     if not text.startswith("["):
         return [*([text] if text else []), *params.listed(name)]
-    return [str(one) for one in loaded(text) or ()]  # the action refuses what is no JSON
+    return [str(resource_id) for resource_id in loaded(text) or ()]  # the action refuses what is no JSON
 
 
 def _tags(values: Mapping[str, str]) -> dict[str, list[str]]:
@@ -120,5 +122,5 @@ def _tags(values: Mapping[str, str]) -> dict[str, list[str]]:
 
 
 def _sources(values: Mapping[str, str]) -> dict[str, list[str]]:
-    found = [value for name, value in values.items() if name.rpartition(".")[2] in _SOURCES]
-    return {"ecs:SecurityGroupSourceCidrIps": found} if found else {}
+    sources = [value for name, value in values.items() if name.rpartition(".")[2] in _SOURCES]
+    return {"ecs:SecurityGroupSourceCidrIps": sources} if sources else {}

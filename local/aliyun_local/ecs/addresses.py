@@ -33,14 +33,14 @@ def modify_instance_vpc_attribute(call: Call) -> dict[str, Any]:
     moves = vpc.id != instance.vpc_id
     groups = _groups(call, instance, vpc) if moves else state.groups
     address = _address(params.get("PrivateIpAddress"), instance, vpc)
-    taken = address if address and vpc.claim(address) else None if address else vpc.take(call.store.ip_pool)
-    if taken is None and address:
+    private_ip = address if address and vpc.claim(address) else None if address else vpc.take(call.store.ip_pool)
+    if private_ip is None and address:
         message = f'The specified private IP address "{address}" is duplicated.'
         raise ApiError("InvalidPrivateIpAddress.Duplicated", 400, message)
-    if taken is None:
+    if private_ip is None:
         raise ApiError("InvalidParameter.NotEnoughIpInVSwitch", 404)
     call.store.vpcs[instance.vpc_id].release(instance.private_ip)
-    instance.private_ip, instance.vpc_id, instance.vswitch_id = taken, vpc.id, vpc.vswitch_id
+    instance.private_ip, instance.vpc_id, instance.vswitch_id = private_ip, vpc.id, vpc.vswitch_id
     instance.must_start = True
     if moves:
         instance.states.change(call.now, lambda old: old and replace(old, groups=groups))
@@ -52,14 +52,14 @@ def modify_instance_vpc_attribute(call: Call) -> dict[str, Any]:
 def _vpc(call: Call, instance: Instance) -> Vpc:
     """The VPC of the vSwitch: the instance's own, or the one in `VpcId`."""
     params = call.params
-    vpc, wanted = call.vpc_of(params.require("VSwitchId")), params.get("VpcId")
-    if not wanted and params.listed("SecurityGroupId"):
+    vpc, vpc_id = call.vpc_of(params.require("VSwitchId")), params.get("VpcId")
+    if not vpc_id and params.listed("SecurityGroupId"):
         raise ApiError("InvalidParameter.MustBeEmpty", 404)
-    if wanted == instance.vpc_id:
+    if vpc_id == instance.vpc_id:
         raise ApiError("InvalidParameter.AlreadyInTargetVpc", 404)
-    if wanted and vpc.id != wanted:
+    if vpc_id and vpc.id != vpc_id:
         raise ApiError("InvalidVSwitch.NotBelongToVpc", 404)
-    if not wanted and vpc.id != instance.vpc_id:
+    if not vpc_id and vpc.id != instance.vpc_id:
         raise ApiError("InvalidVSwitchId.NotFound", 404, "Specified virtual switch is not found in current VPC.")
     return vpc
 
@@ -71,7 +71,7 @@ def _groups(call: Call, instance: Instance, vpc: Vpc) -> tuple[str, ...]:
         raise missing("SecurityGroupId")
     if len(set(ids)) < len(ids):
         raise ApiError("InvalidParameter.SecurityGroupIdRepeated", 404)
-    groups = [call.writable_group(one) for one in ids]
+    groups = [call.writable_group(group_id) for group_id in ids]
     if any(group.vpc_id != vpc.id for group in groups):
         raise ApiError("InvalidSecurityGroupVpc.NotBelongToOneVpc", 404)
     if len({group.type for group in groups}) > 1:
@@ -87,16 +87,16 @@ def _groups(call: Call, instance: Instance, vpc: Vpc) -> tuple[str, ...]:
     return tuple(ids)
 
 
-def _address(wanted: str, instance: Instance, vpc: Vpc) -> str:
+def _address(address: str, instance: Instance, vpc: Vpc) -> str:
     """The address that is asked for, checked; empty where none is."""
-    if not wanted:
+    if not address:
         return ""
     try:
-        inside = ipaddress.IPv4Address(wanted) in vpc.subnet
+        inside = ipaddress.IPv4Address(address) in vpc.subnet
     except ValueError:
         raise ApiError("InvalidPrivateIpAddress.Malformed", 400) from None
     if not inside:
         raise ApiError("InvalidPrivateIpAddress.Mismatch", 400)
-    if wanted == instance.private_ip:
+    if address == instance.private_ip:
         raise ApiError("InvalidPrivateIpAddress.Duplicated", 400)
-    return wanted
+    return address

@@ -88,14 +88,14 @@ def _run(call: Call, instance: Instance, state: InstanceState, command: str) -> 
 
 def _reached(call: Call, source: Instance, address: str, protocol: str, port: int = -1) -> Instance | None:
     """The instance with that address that a packet of the source arrives at, if one does."""
-    everyone = (instance for account in call.store.accounts.values() for instance in account.instances.values())
+    instances = (instance for account in call.store.accounts.values() for instance in account.instances.values())
     return next(
         (
-            other
-            for other in everyone
-            if other.private_ip == address
-            and other.states.at(call.now)
-            and may_reach(call.store, source.account, source.id, other.account, other.id, protocol, port).ok
+            instance
+            for instance in instances
+            if instance.private_ip == address
+            and instance.states.at(call.now)
+            and may_reach(call.store, source.account, source.id, instance.account, instance.id, protocol, port).ok
         ),
         None,
     )
@@ -150,7 +150,7 @@ def describe_invocation_results(call: Call) -> dict[str, Any]:
     encoding = params.get("ContentEncoding", "Base64")
     if encoding not in ("PlainText", "Base64"):
         raise invalid("ContentEncoding")
-    found = [
+    runs = [
         run
         for run in reversed(call.store.invocations)
         if run.account == call.account.uid
@@ -159,7 +159,7 @@ def describe_invocation_results(call: Call) -> dict[str, Any]:
         and params.get("CommandId") in ("", run.command_id)
         and params.get("InvokeRecordStatus") in ("", _record_status(run))
     ]
-    chosen, paging = page(call, lambda _: found, lambda run: run.sequence, most=50, most_by_number=50, descending=True)
+    chosen, paging = page(call, lambda _: runs, lambda run: run.sequence, most=50, most_by_number=50, descending=True)
     return {"Invocation": {"InvocationResults": {"InvocationResult": [_answer(r, encoding) for r in chosen]}, **paging}}
 
 

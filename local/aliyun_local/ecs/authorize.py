@@ -46,21 +46,21 @@ def _parse(call: Call, group: Group, direction: str) -> list[Rule]:
 def authorize(call: Call, *, direction: str) -> dict[str, Any]:
     """Add rules. Authorizing a rule that exists succeeds and changes nothing, not even its description [doc 2026-01]."""
     group = call.writable_group(call.params.require("SecurityGroupId"))
-    wanted = _parse(call, group, direction)
-    if len({rule.identity for rule in wanted}) < len(wanted):
+    requested_rules = _parse(call, group, direction)
+    if len({rule.identity for rule in requested_rules}) < len(requested_rules):
         raise ApiError("InvalidParam.DuplicatePermissions", 400)
-    for step in [[rule] for rule in wanted] if call.store.knobs.partial_writes else [wanted]:
+    for step in [[rule] for rule in requested_rules] if call.store.knobs.partial_writes else [requested_rules]:
         _add(call, group, step)
     return {}
 
 
-def _add(call: Call, group: Group, wanted: list[Rule]) -> None:
+def _add(call: Call, group: Group, requested_rules: list[Rule]) -> None:
     """Add the rules that the group does not have yet: all of them or none."""
-    for rule in wanted:
+    for rule in requested_rules:
         _check_peer(call, group, rule)
     present = group.rules.at(call.now)
-    known = {rule.identity for rule in present}
-    new = [rule for rule in wanted if rule.identity not in known]
+    identities = {rule.identity for rule in present}
+    new = [rule for rule in requested_rules if rule.identity not in identities]
     if new:
         _check_quotas(call, group, [*present, *new])
     added = tuple(
@@ -83,11 +83,11 @@ def _check_quotas(call: Call, group: Group, planned: list[Rule]) -> None:
             f"When authorization object of rule is security group, the limit is {quotas.group_source_rules}."
         )
         raise ApiError("AuthorizedGroupRule.LimitExceed", 400, message)
-    more = len(planned) - len(group.rules.at(call.now))
+    added_count = len(planned) - len(group.rules.at(call.now))
     states = [instance.states.at(call.now) for instance in call.account.ever_in(group.id).values()]
     fullest = max((call.rules_of(state.groups) for state in states if state and group.id in state.groups), default=0)
     most = call.store.knobs.rules_per_group if quotas.rules_per_group is None else quotas.rules_per_group
-    if len(planned) > most or fullest + more > quotas.rules_per_instance:
+    if len(planned) > most or fullest + added_count > quotas.rules_per_instance:
         raise ApiError("AuthorizationLimitExceed", 403)
 
 
@@ -99,23 +99,23 @@ def _check_peer(call: Call, group: Group, rule: Rule) -> None:
     if not rule.peer_group:
         return
     owner = call.store.accounts.get(rule.peer_owner)
-    named = owner.groups.get(rule.peer_group) if owner else None
-    if named is None:
+    peer_group = owner.groups.get(rule.peer_group) if owner else None
+    if peer_group is None:
         message = f"The {peer}GroupId provided does not exist in our records."
         raise ApiError(f"Invalid{peer}GroupId.NotFound", 404, message)
-    if named is group:
+    if peer_group is group:
         if rule.direction == "egress":
             raise ApiError("InvalidSecurityGroup.IsSame", 403)
         raise ApiError("InvalidParamter.Conflict", 403)
-    if named.managed:
-        raise managed_by_product(named.id)
-    if named.type == "enterprise":
+    if peer_group.managed:
+        raise managed_by_product(peer_group.id)
+    if peer_group.type == "enterprise":
         raise ApiError("InvalidGroupAuthParameter.OperationDenied", 400)
-    if bool(named.vpc_id) != bool(group.vpc_id):
+    if bool(peer_group.vpc_id) != bool(group.vpc_id):
         raise ApiError("InvalidNetworkType.Mismatch", 403)
-    if named.vpc_id != group.vpc_id and not call.store.knobs.cross_vpc_sources:
-        other = "source group" if rule.direction == "ingress" else "destination group"
-        message = f"Specified security group and {other} are not in the same VPC."
+    if peer_group.vpc_id != group.vpc_id and not call.store.knobs.cross_vpc_sources:
+        peer_kind = "source group" if rule.direction == "ingress" else "destination group"
+        message = f"Specified security group and {peer_kind} are not in the same VPC."
         raise ApiError(f"Invalid{peer}GroupId.Mismatch", 400, message)
 
 
@@ -128,8 +128,8 @@ def revoke(call: Call, *, direction: str) -> dict[str, Any]:
             raise ApiError("InvalidParam.Permissions", 400)
         revoked = _known_ids(call, group, direction, ids)
     else:
-        wanted = {rule.identity for rule in _parse(call, group, direction)}
-        revoked = {rule.id for rule in group.rules.at(call.now) if rule.identity in wanted}
+        identities = {rule.identity for rule in _parse(call, group, direction)}
+        revoked = {rule.id for rule in group.rules.at(call.now) if rule.identity in identities}
         if not revoked and call.store.knobs.missing_permission == "RuleNotExist":
             raise ApiError("InvalidSecurityGroupRule.RuleNotExist", 400)
     if revoked:
@@ -158,16 +158,16 @@ def modify_security_group_rule(call: Call) -> dict[str, Any]:
         message = "The specified SecurityGroupRuleId is not exists."
         code = call.store.knobs.missing_rule_modify
         raise ApiError(code, _MISSING_RULE[code], message)
-    given = {name: value for name, value in call.params.values.items() if name in rules.FIELDS}
-    if not given:
+    changes = {name: value for name, value in call.params.values.items() if name in rules.FIELDS}
+    if not changes:
         raise ApiError("InvalidParam.InvalidModifyRuleRequest", 400)
-    if given.get("NicType", old.nic_type) != old.nic_type:
+    if changes.get("NicType", old.nic_type) != old.nic_type:
         raise ApiError("InvalidOperation.ModifyNicType", 400)
     sources = ("SourceCidrIp", "Ipv6SourceCidrIp", "SourceGroupId", "SourcePrefixListId")  # the first one wins [doc]
-    if next((name for name in sources if name in given), "PortRange") not in _as_fields(old, given):
+    if next((name for name in sources if name in changes), "PortRange") not in _as_fields(old, changes):
         raise ApiError("InvalidOperation.ModifySgRuleEntityType", 400)
     parsed = rules.parse(
-        {**_as_fields(old, given), **given},
+        {**_as_fields(old, changes), **changes},
         direction="ingress",
         home=call.account.uid,
         classic=not group.vpc_id,
@@ -182,9 +182,9 @@ def modify_security_group_rule(call: Call) -> dict[str, Any]:
     return {}
 
 
-def _as_fields(rule: Rule, given: Mapping[str, str]) -> dict[str, str]:
+def _as_fields(rule: Rule, changes: Mapping[str, str]) -> dict[str, str]:
     """The rule as request fields. A new source group does not keep the old owner; no owner means the caller."""
-    new_owner = given.get("SourceGroupId", rule.peer_group) != rule.peer_group or "SourceGroupOwnerAccount" in given
+    new_owner = changes.get("SourceGroupId", rule.peer_group) != rule.peer_group or "SourceGroupOwnerAccount" in changes
     fields = {
         "IpProtocol": rule.protocol,
         "PortRange": rule.port_range,

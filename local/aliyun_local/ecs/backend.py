@@ -59,10 +59,10 @@ class EcsBackend(Store):
         return answer
 
     def _answer(self, caller: Caller, call: Call) -> dict[str, Any]:
-        asked = access(
+        requested_access = access(
             call.action, call.params.values, self.region, caller.account, request_tags=self.knobs.request_tags
         )
-        if not self.permitted(caller, asked):
+        if not self.permitted(caller, requested_access):
             if call.action == "DescribeInstances" and not call.params.flag("DryRun"):
                 return describe_instances.nothing(call)
             raise ApiError("Forbidden.RAM", 403)
@@ -74,9 +74,9 @@ class EcsBackend(Store):
             raise ApiError("InvalidRegionId.NotFound", 404)
         if not action.writes:
             return action.run(call)
-        known = self.tokens.recall(caller.account, call.action, call.params, call.now)
-        if known is not None:
-            return known
+        earlier_answer = self.tokens.recall(caller.account, call.action, call.params, call.now)
+        if earlier_answer is not None:
+            return earlier_answer
         answer = action.run(call)
         self.tokens.remember(caller.account, call.action, call.params, call.now, answer)
         return answer
@@ -117,12 +117,12 @@ class ClientTokens:
             return None
         if len(token) > 64 or not token.isascii():
             raise ApiError("InvalidClientToken.ValueNotSupported", 400)
-        known = self._answers.get((account, action, token))
-        if known is None or now - known[0] > self.retention:
+        entry = self._answers.get((account, action, token))
+        if entry is None or now - entry[0] > self.retention:
             return None
-        if known[1] != _fingerprint(params):
+        if entry[1] != _fingerprint(params):
             raise ApiError("IdempotentParameterMismatch", 400)
-        return known[2]
+        return entry[2]
 
     def remember(self, account: str, action: str, params: Params, now: float, answer: dict[str, Any]) -> None:
         """Keep the answer of a call that has a token."""

@@ -59,8 +59,8 @@ class Call(Struct):
 
         Whether an instance has an address as soon as it is Created is unknown.
         """
-        seen = self.now - self.store.read_lag.instances
-        return instance.private_ip if seen >= instance.ip_visible_from else ""
+        snapshot_time = self.now - self.store.read_lag.instances
+        return instance.private_ip if snapshot_time >= instance.ip_visible_from else ""
 
     def instance(self, instance_id: str) -> tuple[Instance, InstanceState]:
         """An instance of the caller's own account that still exists, and its present state."""

@@ -32,26 +32,26 @@ def describe_instances(call: Call) -> dict[str, Any]:
     """Instances, newest first. Unknown ids are left out; an empty list of ids lists nothing [doc]."""
     lag = call.store.read_lag
     tagged = tags.filters(call)
-    wanted = _filter(call)
+    matches = _filter(call)
     call.dry_run()
 
     def read(last: int | None) -> Iterator[Seen]:
         for instance in _candidates(call, last):
             state = instance.states.at(call.now - lag.instances)
-            if state and wanted((instance, state)) and tags.match(tagged, instance.tags.at(call.now - lag.tags)):
+            if state and matches((instance, state)) and tags.match(tagged, instance.tags.at(call.now - lag.tags)):
                 yield instance, state
 
     tags.check_matches(call, tagged, read)
-    chosen, paging = page(call, read, lambda seen: seen[0].sequence, least=10, descending=True)
-    return {"Instances": {"Instance": [_answer(call, *seen) for seen in chosen]}, **paging}
+    chosen, paging = page(call, read, lambda row: row[0].sequence, least=10, descending=True)
+    return {"Instances": {"Instance": [_answer(call, *row) for row in chosen]}, **paging}
 
 
 def _candidates(call: Call, last: int | None) -> Iterable[Instance]:
     """Every instance that the filters by id or by group may show, newest first, from `last` on or from an earlier one."""
     instances, ids, group = call.account.instances, call.params.get("InstanceIds"), call.params.get("SecurityGroupId")
     if ids:
-        named = (instances[each] for each in set(loads(ids)) if each in instances)
-        return sorted(named, key=instances.position, reverse=True)
+        selected_instances = (instances[each] for each in set(loads(ids)) if each in instances)
+        return sorted(selected_instances, key=instances.position, reverse=True)
     if group:
         return call.account.ever_in(group).descending(last)
     return instances.descending(last)
@@ -59,9 +59,9 @@ def _candidates(call: Call, last: int | None) -> Iterable[Instance]:
 
 def nothing(call: Call) -> dict[str, Any]:
     """The answer for a caller who may not call DescribeInstances: an empty list, no error [doc SDK 6.1.0]."""
-    none: list[Seen] = []
-    _, paging = page(call, lambda _: none, lambda seen: seen[0].sequence)
-    return {"Instances": {"Instance": none}, **paging}
+    no_rows: list[Seen] = []
+    _, paging = page(call, lambda _: no_rows, lambda row: row[0].sequence)
+    return {"Instances": {"Instance": no_rows}, **paging}
 
 
 def _filter(call: Call) -> Callable[[Seen], bool]:

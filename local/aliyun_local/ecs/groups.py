@@ -28,9 +28,9 @@ def create_security_group(call: Call) -> dict[str, Any]:
         raise ApiError("InvalidDescription.Malformed", 400)
     if len(call.account.groups) >= call.store.quotas.groups:
         raise ApiError("QuotaExceed.SecurityGroup", 403)
-    wanted = tags.from_request(call)
+    group_tags = tags.from_request(call)
     vpc_id = _vpc_id(call)
-    group = call.store.create_group(call.account.uid, vpc_id, name, kind, tags=wanted, description=description)
+    group = call.store.create_group(call.account.uid, vpc_id, name, kind, tags=group_tags, description=description)
     call.created.append(group.id)
     return {"SecurityGroupId": group.id}
 
@@ -94,7 +94,7 @@ def describe_security_groups(call: Call) -> dict[str, Any]:
     managed = params.flag("ServiceManaged") if params.get("ServiceManaged") else None
     tagged = tags.filters(call)
     call.dry_run()
-    seen = call.now - call.store.read_lag.tags
+    snapshot_time = call.now - call.store.read_lag.tags
 
     def read(last: str | None) -> Iterator[Group]:
         return (
@@ -107,7 +107,7 @@ def describe_security_groups(call: Call) -> dict[str, Any]:
             and kind in ("", group.type)
             and network in ("", "vpc" if group.vpc_id else "classic")
             and managed in (None, group.managed)
-            and tags.match(tagged, group.tags.at(seen))
+            and tags.match(tagged, group.tags.at(snapshot_time))
         )
 
     tags.check_matches(call, tagged, read)
@@ -177,17 +177,17 @@ def _permission(call: Call, rule: Rule) -> dict[str, Any]:
 
     The owner of another account's group is a uid, and that group's name is not shown [capture].
     """
-    peer, own = ends(rule.direction)
+    peer, own_end = ends(rule.direction)
     foreign = rule.peer_owner != call.account.uid
-    named = None if foreign else call.account.groups.get(rule.peer_group)
-    shown = {
+    peer_group = None if foreign else call.account.groups.get(rule.peer_group)
+    fields = {
         f"{peer}GroupId": rule.peer_group,
-        f"{peer}GroupName": named.name if named else "",
+        f"{peer}GroupName": peer_group.name if peer_group else "",
         f"{peer}GroupOwnerAccount": rule.peer_owner if foreign or call.store.knobs.own_source_owner == "uid" else "",
         f"{peer}CidrIp": _shown_block(call, rule.peer_cidr),
         f"Ipv6{peer}CidrIp": rule.peer_ipv6,
-        f"{own}CidrIp": _shown_block(call, rule.own_cidr),
-        f"Ipv6{own}CidrIp": rule.own_ipv6,
+        f"{own_end}CidrIp": _shown_block(call, rule.own_cidr),
+        f"Ipv6{own_end}CidrIp": rule.own_ipv6,
         "SecurityGroupRuleId": rule.id,
         "Direction": rule.direction,
         "IpProtocol": rule.protocol,
@@ -199,7 +199,7 @@ def _permission(call: Call, rule: Rule) -> dict[str, Any]:
         "Description": rule.description,
         "CreateTime": utc(rule.created),
     }
-    return {name: shown.get(name, "") for name in _PERMISSION}
+    return {name: fields.get(name, "") for name in _PERMISSION}
 
 
 _PERMISSION = [
@@ -247,13 +247,13 @@ def describe_security_group_references(call: Call) -> dict[str, Any]:
         raise missing("SecurityGroupId")
     if len(ids) > 10:
         raise invalid("SecurityGroupId")
-    references, left = [], call.store.quotas.references
+    references, remaining_entries = [], call.store.quotas.references
     for group in [call.group(group_id) for group_id in ids]:
-        referencing = call.store.referencing(group.id, call.now - call.store.read_lag.rules)[:left]
-        left -= len(referencing)
+        referencing = call.store.referencing(group.id, call.now - call.store.read_lag.rules)[:remaining_entries]
+        remaining_entries -= len(referencing)
         if referencing:
-            named = [{"AliUid": other.account, "SecurityGroupId": other.id} for other in referencing]
+            entries = [{"AliUid": referrer.account, "SecurityGroupId": referrer.id} for referrer in referencing]
             references.append(
-                {"SecurityGroupId": group.id, "ReferencingSecurityGroups": {"ReferencingSecurityGroup": named}}
+                {"SecurityGroupId": group.id, "ReferencingSecurityGroups": {"ReferencingSecurityGroup": entries}}
             )
     return {"SecurityGroupReferences": {"SecurityGroupReference": references}}

@@ -42,8 +42,8 @@ def _create(call: Call, amount: int) -> list[Instance]:
         params.require(name)
     groups = requested_groups(call)
     vpc = requested_vpc(call, groups[0])
-    wanted = tags.from_request(call)
-    if len(wanted) > call.store.quotas.tags_per_resource:
+    instance_tags = tags.from_request(call)
+    if len(instance_tags) > call.store.quotas.tags_per_resource:
         raise ApiError("OperationDenied.QuotaExceed", 400)
     address = params.get("PrivateIpAddress")
     if address:
@@ -53,8 +53,8 @@ def _create(call: Call, amount: int) -> list[Instance]:
     call.dry_run()
     addresses = [_take(call, vpc, address) for _ in range(amount)]
     if vpc and None in addresses:
-        for taken in filter(None, addresses):
-            vpc.release(taken)
+        for claimed_ip in filter(None, addresses):
+            vpc.release(claimed_ip)
         message = f'The specified VSwitch "{vpc.vswitch_id}" has not enough IpAddress.'
         raise ApiError("InvalidVSwitchId.IpNotEnough", 403, message)
     created = [
@@ -62,7 +62,7 @@ def _create(call: Call, amount: int) -> list[Instance]:
             call.account,
             groups,
             vpc,
-            tags=wanted,
+            tags=instance_tags,
             private_ip=private_ip or "",
             tag_delay=call.store.tag_delay,
             ip_delay=call.store.ip_delay,
@@ -129,15 +129,15 @@ def check_address(vpc: Vpc | None, address: str) -> None:
         raise ApiError("InvalidPrivateIpAddress", 400)
 
 
-def _take(call: Call, vpc: Vpc | None, wanted: str) -> str | None:
+def _take(call: Call, vpc: Vpc | None, address: str) -> str | None:
     if vpc is None:
         return None
-    if not wanted:
+    if not address:
         return vpc.take(call.store.ip_pool)
-    if not vpc.claim(wanted):
+    if not vpc.claim(address):
         message = "Specified private IP address is already used."
         raise ApiError("InvalidPrivateIpAddress.Duplicated", 400, message)
-    return wanted
+    return address
 
 
 def start_instance(call: Call) -> dict[str, Any]:
@@ -219,7 +219,7 @@ def join_security_group(call: Call) -> dict[str, Any]:
         raise ApiError("InvalidInstanceId.AlreadyExists", 403)
     if group.vpc_id != instance.vpc_id:
         raise ApiError("InvalidInstanceId.Mismatch", 400)
-    if any(call.account.groups[other].type != group.type for other in state.groups):
+    if any(call.account.groups[group_id].type != group.type for group_id in state.groups):
         raise ApiError("InvalidOperation.MultiGroupType", 400)
     if len(state.groups) >= call.store.quotas.groups_per_instance:
         raise ApiError("InstanceSecurityGroupLimitExceeded", 400)
@@ -238,6 +238,6 @@ def leave_security_group(call: Call) -> dict[str, Any]:
         raise ApiError("InvalidSecurityGroupAssociation.NotFound", 400)
     if len(state.groups) == 1:
         raise ApiError("InstanceLastSecurityGroup", 403)
-    rest = tuple(other for other in state.groups if other != group.id)
-    instance.states.change(call.now, lambda old: old and replace(old, groups=rest))
+    remaining_groups = tuple(group_id for group_id in state.groups if group_id != group.id)
+    instance.states.change(call.now, lambda old: old and replace(old, groups=remaining_groups))
     return {}

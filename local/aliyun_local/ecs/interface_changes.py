@@ -26,7 +26,7 @@ def create_network_interface(call: Call) -> dict[str, Any]:
     vpc = requested_vpc(call, groups[0])
     if vpc is None:
         raise missing("VSwitchId")
-    wanted = tags.from_request(call)
+    interface_tags = tags.from_request(call)
     private_ip = params.get("PrimaryIpAddress")
     primary = _claim(vpc, [private_ip] if private_ip else [], 0 if private_ip else 1)
     try:
@@ -43,7 +43,7 @@ def create_network_interface(call: Call) -> dict[str, Any]:
         groups=tuple(group.id for group in groups),
         created=call.now,
         sequence=call.store.next_sequence(),
-        tags=History(wanted),
+        tags=History(interface_tags),
         secondary_ips=secondary,
         name=params.get("NetworkInterfaceName"),
         description=params.get("Description"),
@@ -141,17 +141,17 @@ def _claim(vpc: Vpc, addresses: list[str], count: int) -> list[str]:
     claimed: list[str] = []
     for address in [*addresses, *[""] * count]:
         if address:
-            taken = address if vpc.claim(address) else None
+            private_ip = address if vpc.claim(address) else None
             problem = ApiError("InvalidIp.IpAssigned", 400)
         else:
-            taken = vpc.take()
+            private_ip = vpc.take()
             message = f'The specified VSwitch "{vpc.vswitch_id}" has not enough IpAddress.'
             problem = ApiError("InvalidVSwitchId.IpNotEnough", 403, message)
-        if taken is None:
+        if private_ip is None:
             for earlier in claimed:
                 vpc.release(earlier)
             raise problem
-        claimed.append(taken)
+        claimed.append(private_ip)
     return claimed
 
 

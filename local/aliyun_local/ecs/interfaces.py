@@ -86,16 +86,16 @@ def details(call: Call, interface: Interface) -> dict[str, Any]:
 
 
 def _ipv6_sets(interface: Interface) -> dict[str, Any]:
-    return {"Ipv6Sets": {"Ipv6Set": [{"Ipv6Address": one} for one in interface.ipv6]}} if interface.ipv6 else {}
+    return {"Ipv6Sets": {"Ipv6Set": [{"Ipv6Address": address} for address in interface.ipv6]}} if interface.ipv6 else {}
 
 
 def describe_network_interfaces(call: Call) -> dict[str, Any]:
     """Interfaces of both types, newest first; unknown ids are left out."""
-    wanted = _filter(call)
+    matches = _filter(call)
 
     def read(last: int | None) -> Iterator[Interface]:
-        both = (_primaries(call, last), call.account.interfaces.descending(last))
-        return filter(wanted, heapq.merge(*both, key=lambda each: each.sequence, reverse=True))
+        streams = (_primaries(call, last), call.account.interfaces.descending(last))
+        return filter(matches, heapq.merge(*streams, key=lambda each: each.sequence, reverse=True))
 
     chosen, paging = page(
         call, read, lambda each: each.sequence, least=10, most=500, most_by_number=500, descending=True
@@ -105,9 +105,9 @@ def describe_network_interfaces(call: Call) -> dict[str, Any]:
 
 def _primaries(call: Call, last: int | None) -> Iterator[Interface]:
     """The primary interfaces that the filters by instance and by address may show, newest first."""
-    wanted, addresses = call.params.get("InstanceId"), set(call.params.listed("PrivateIpAddress"))
+    instance_id, addresses = call.params.get("InstanceId"), set(call.params.listed("PrivateIpAddress"))
     for instance in call.account.instances.descending(last):
-        if wanted and instance.id != wanted:
+        if instance_id and instance.id != instance_id:
             continue
         if addresses and addresses.isdisjoint(_found_by(call, instance.private_ip, instance.secondary_ips)):
             continue
@@ -124,7 +124,7 @@ def _filter(call: Call) -> Callable[[Interface], bool]:
     ids, addresses = params.listed("NetworkInterfaceId"), params.listed("PrivateIpAddress")
     if len(ids) > 100:
         raise invalid("NetworkInterfaceId")
-    tagged, seen = tags.filters(call), call.now - call.store.read_lag.tags
+    tagged, snapshot_time = tags.filters(call), call.now - call.store.read_lag.tags
     if params.get("ResourceGroupId") or params.listed("Ipv6Address") or params.flag("ServiceManaged"):
         return lambda _interface: False  # no interface here has any of these
 
@@ -148,12 +148,12 @@ def _filter(call: Call) -> Callable[[Interface], bool]:
                 not params.get("SecurityGroupId")
                 or (kind == "Secondary" and params.get("SecurityGroupId") in interface.groups)
             )
-            and tags.match(tagged, interface.tags.at(seen))
+            and tags.match(tagged, interface.tags.at(snapshot_time))
         )
 
     return wanted
 
 
-def _found_by(call: Call, first: str, others: Iterable[str]) -> set[str]:
+def _found_by(call: Call, first: str, secondary_ips: Iterable[str]) -> set[str]:
     """The addresses of an interface that `PrivateIpAddress.N` finds."""
-    return {*others} if call.store.knobs.interface_address == "secondary" else {first, *others}
+    return {*secondary_ips} if call.store.knobs.interface_address == "secondary" else {first, *secondary_ips}

@@ -67,16 +67,16 @@ def tokens(
     Values out of range are clamped, as documented for DescribeInstances (below 10 is 10, above 100 is 100) [doc] and
     assumed for the others [inferred]; where no minimum is documented, a page size below 1 is refused.
     """
-    wanted = call.params.integer("MaxResults", default)
-    if wanted < 1 and least == 1:
+    requested_size = call.params.integer("MaxResults", default)
+    if requested_size < 1 and least == 1:
         raise invalid("MaxResults")
-    size = min(max(wanted, least), most)
+    size = min(max(requested_size, least), most)
     last = _position(call) if call.params.get("NextToken") else None
-    rest: Iterable[T] = read(last)
+    items: Iterable[T] = read(last)
     if last is not None:
-        rest = dropwhile(lambda item: key(item) >= last if descending else key(item) <= last, rest)
-    found = list(islice(rest, size + 1))
-    return found[:size], _token(call, key(found[size - 1])) if len(found) > size else ""
+        items = dropwhile(lambda item: key(item) >= last if descending else key(item) <= last, items)
+    page_items = list(islice(items, size + 1))
+    return page_items[:size], _token(call, key(page_items[size - 1])) if len(page_items) > size else ""
 
 
 def page(

@@ -74,12 +74,12 @@ class Params:
 
     def records(self, name: str) -> list[dict[str, str]]:
         """The values of `Name.N.Field`, as one dict per number."""
-        found: dict[int, dict[str, str]] = {}
+        by_number: dict[int, dict[str, str]] = {}
         head = f"{name}."
         for key, value in self.values.items():
             if key.startswith(head) and (match := _NUMBERED.fullmatch(key, len(head))):
-                found.setdefault(int(match[1]), {})[match[2]] = value
-        return [found[number] for number in sorted(found)]
+                by_number.setdefault(int(match[1]), {})[match[2]] = value
+        return [by_number[number] for number in sorted(by_number)]
 
     def highest(self, name: str) -> int:
         """The largest N of `Name.N.Field`; 0 without any."""
@@ -98,7 +98,7 @@ class Params:
 
     def ids(self, name: str, code: str, *, strict: bool) -> list[str] | None:
         """A JSON array of resource ids; where `strict`, one that is not in the platform's form refuses the call."""
-        found = self.json_list(name, code)
-        if strict and not all(_ID.fullmatch(one) for one in found or ()):
+        ids = self.json_list(name, code)
+        if strict and not all(_ID.fullmatch(resource_id) for resource_id in ids or ()):
             raise ApiError(code, 400, f'The specified parameter "{name}" is not valid.')
-        return found
+        return ids

@@ -98,14 +98,14 @@ def _decide(packet: _Packet, groups: Iterable[Group], direction: str, now: float
 def _matches(rule: Rule, packet: _Packet) -> bool:
     inbound = rule.direction == "ingress"
     peer, peer_groups = (packet.source, packet.source_groups) if inbound else (packet.dest, packet.dest_groups)
-    own = packet.dest if inbound else packet.source
+    member = packet.dest if inbound else packet.source
     if rule.protocol not in ("ALL", packet.protocol) or not _covers(rule.port_range, packet.port):
         return False
     if rule.source_port_range and not _covers(rule.source_port_range, EPHEMERAL_PORT):
         return False
     if rule.peer_ipv6 or rule.own_ipv6:
         return False
-    if rule.own_cidr and not _inside(own.private_ip, rule.own_cidr):
+    if rule.own_cidr and not _inside(member.private_ip, rule.own_cidr):
         return False
     if rule.peer_group:
         return rule.peer_group in peer_groups and rule.peer_owner == peer.account

@@ -19,8 +19,8 @@ FIELDS = frozenset(
         "NicType",
         "Description",
         "SourcePortRange",
-        *(f"{end}{what}" for end in ("Source", "Dest") for what in ("CidrIp", "GroupId", "PrefixListId")),
-        *(f"{end}GroupOwner{what}" for end in ("Source", "Dest") for what in ("Id", "Account")),
+        *(f"{end}{suffix}" for end in ("Source", "Dest") for suffix in ("CidrIp", "GroupId", "PrefixListId")),
+        *(f"{end}GroupOwner{suffix}" for end in ("Source", "Dest") for suffix in ("Id", "Account")),
         "Ipv6SourceCidrIp",
         "Ipv6DestCidrIp",
     }
@@ -42,7 +42,7 @@ def parse(fields: Mapping[str, str], *, direction: str, home: str, classic: bool
 
     A CIDR wins over a group, whose owner is then ignored; no owner means the caller's own account [doc SDK 7.11.8].
     """
-    peer, own = ends(direction)
+    peer, own_end = ends(direction)
     protocol = _protocol(fields.get("IpProtocol", ""))
     cidr = _cidr4(fields, f"{peer}CidrIp")
     ipv6 = _cidr6(fields, f"Ipv6{peer}CidrIp")
@@ -51,9 +51,9 @@ def parse(fields: Mapping[str, str], *, direction: str, home: str, classic: bool
     group = "" if cidr or ipv6 else fields.get(f"{peer}GroupId", "")
     if not (cidr or ipv6 or group):
         raise _no_peer(fields, peer)
-    own_cidr, own_ipv6 = _cidr4(fields, f"{own}CidrIp"), _cidr6(fields, f"Ipv6{own}CidrIp")
+    own_cidr, own_ipv6 = _cidr4(fields, f"{own_end}CidrIp"), _cidr6(fields, f"Ipv6{own_end}CidrIp")
     if own_cidr and own_ipv6:
-        raise _both_families(own)
+        raise _both_families(own_end)
     if cidr and block(cidr) == block(own_cidr):
         message = "The specified SourceCidrIp should be different from the DestCidrIp."
         raise ApiError("InvalidParamter.Conflict", 400, message)

@@ -102,8 +102,10 @@ class Store:
 
     def referencing(self, group_id: str, when: float) -> list[Group]:
         """The groups, of any account, whose rules name this one."""
-        known = (self.accounts[uid].groups.get(other) for uid, other in sorted(self._named.get(group_id, ())))
-        return [group for group in known if group and any(rule.peer_group == group_id for rule in group.rules.at(when))]
+        groups = (self.accounts[uid].groups.get(referrer) for uid, referrer in sorted(self._named.get(group_id, ())))
+        return [
+            group for group in groups if group and any(rule.peer_group == group_id for rule in group.rules.at(when))
+        ]
 
     def names(self, group: Group, rule: Rule) -> None:
         """Note that a rule of a group names another group. Every rule that is added or changed must be noted."""

@@ -55,26 +55,26 @@ def from_request(call: Call) -> dict[str, str]:
 
 def filters(call: Call) -> Filter:
     """The `Tag.N` filter of a Describe call; a key alone matches any value. Lower-case field names work too [doc]."""
-    wanted: Filter = []
+    conditions: Filter = []
     for record in call.params.records("Tag"):
         key = record.get("Key") or record.get("key")
         if not key:
             raise ApiError("InvalidTag.Mismatch", 400)
-        wanted.append((key, record.get("Value", record.get("value"))))
-    if len(wanted) > 20:
+        conditions.append((key, record.get("Value", record.get("value"))))
+    if len(conditions) > 20:
         raise ApiError("InvalidTagCount", 400)
-    return wanted
+    return conditions
 
 
-def match(wanted: Filter, tags: Mapping[str, str]) -> bool:
+def match(conditions: Filter, tags: Mapping[str, str]) -> bool:
     """Whether the tags meet every condition."""
-    return all(key in tags and value in (None, tags[key]) for key, value in wanted)
+    return all(key in tags and value in (None, tags[key]) for key, value in conditions)
 
 
-def check_matches(call: Call, wanted: Filter, read: Callable[[None], Iterable[object]]) -> None:
+def check_matches(call: Call, conditions: Filter, read: Callable[[None], Iterable[object]]) -> None:
     """A tag filter fails beyond 1,000 matches [doc]; the error code is [inferred]."""
     most = call.store.quotas.tag_filter_matches
-    if wanted and sum(1 for _ in islice(read(None), most + 1)) > most:
+    if conditions and sum(1 for _ in islice(read(None), most + 1)) > most:
         raise ApiError("InvalidTagCount", 400)
 
 
@@ -100,12 +100,12 @@ def exists(call: Call, resource: Tagged | None) -> bool:
 
 def named(call: Call, ids: list[str]) -> list[History[dict[str, str]]]:
     """The tags of these resources; ApiError unless all of them exist."""
-    known = resources(call, call.params.get("ResourceType").lower())
+    by_id = resources(call, call.params.get("ResourceType").lower())
     if not ids:
         raise ApiError("MissingParameter.ResourceIds", 404)
-    if not all(exists(call, known.get(resource)) for resource in ids):
+    if not all(exists(call, by_id.get(resource)) for resource in ids):
         raise ApiError("InvalidResourceId.NotFound", 404)
-    return [known[resource].tags for resource in dict.fromkeys(ids)]
+    return [by_id[resource].tags for resource in dict.fromkeys(ids)]
 
 
 def _ids(call: Call) -> list[str]:
@@ -151,17 +151,17 @@ def list_tag_resources(call: Call) -> dict[str, Any]:
     Unlike the tag filters of Describe calls, this reads any number of resources, 50 rows a page.
     """
     kind = call.params.get("ResourceType").lower()
-    known, ids, wanted = resources(call, kind), _ids(call), filters(call)
-    if not ids and not wanted:
+    by_id, ids, conditions = resources(call, kind), _ids(call), filters(call)
+    if not ids and not conditions:
         raise ApiError("MissingParameter.Tags", 404)
-    seen = call.now - call.store.read_lag.tags
+    snapshot_time = call.now - call.store.read_lag.tags
 
     def read(last: list[Any] | None) -> Iterator[Row]:
-        named = sorted((known[each] for each in set(ids) if each in known), key=known.position)
-        for resource in named if ids else known.ascending(last[0] if last else None):
-            tags = resource.tags.at(seen)
-            if exists(call, resource) and match(wanted, tags):
-                yield from ((known.position(resource), resource.id, key, tags[key]) for key in sorted(tags))
+        selected_resources = sorted((by_id[each] for each in set(ids) if each in by_id), key=by_id.position)
+        for resource in selected_resources if ids else by_id.ascending(last[0] if last else None):
+            tags = resource.tags.at(snapshot_time)
+            if exists(call, resource) and match(conditions, tags):
+                yield from ((by_id.position(resource), resource.id, key, tags[key]) for key in sorted(tags))
 
     chosen, token = tokens(call, read, lambda row: [row[0], row[2]], default=50, least=50, most=50)
     rows = [
@@ -187,21 +187,21 @@ def remove_tags(call: Call) -> dict[str, Any]:
 
 
 def _among(removed: Filter, key: str, value: str) -> bool:
-    return any(key == name and wanted in (None, value) for name, wanted in removed)
+    return any(key == name and removed_value in (None, value) for name, removed_value in removed)
 
 
 def describe_tags(call: Call) -> dict[str, Any]:
     """The distinct tags of all resources that match, with the number of resources of each type."""
     params = call.params
     kinds = [params.get("ResourceType").lower()] if params.get("ResourceType") else ["instance", "securitygroup", "eni"]
-    wanted, seen = filters(call), call.now - call.store.read_lag.tags
+    conditions, snapshot_time = filters(call), call.now - call.store.read_lag.tags
     counts: dict[tuple[str, str], Counter[str]] = {}
     for kind in kinds:
         for resource in resources(call, kind).values():
             if not exists(call, resource):
                 continue
-            if params.get("ResourceId") in ("", resource.id) and match(wanted, resource.tags.at(seen)):
-                for key, value in resource.tags.at(seen).items():
+            if params.get("ResourceId") in ("", resource.id) and match(conditions, resource.tags.at(snapshot_time)):
+                for key, value in resource.tags.at(snapshot_time).items():
                     counts.setdefault((key, value), Counter())[kind.capitalize()] += 1
     rows = [
         {"TagKey": key, "TagValue": value, "ResourceTypeCount": dict(count)}

@@ -32,26 +32,26 @@ class Pattern:
 
 
 def _check(node: Mapping[str, Any], where: str) -> None:
-    for key, wanted in node.items():
+    for key, condition in node.items():
         path = f"{where}.{key}".lstrip(".")
-        if isinstance(wanted, dict):
-            _check(wanted, path)
-        elif not isinstance(wanted, list) or not wanted:
+        if isinstance(condition, dict):
+            _check(condition, path)
+        elif not isinstance(condition, list) or not condition:
             raise ValueError(f"{path}: must be an array of values or an object")
-        elif any(isinstance(value, list) for value in wanted):
+        elif any(isinstance(value, list) for value in condition):
             raise ValueError(f"{path}: an array inside an array")
-        elif any(isinstance(value, dict) for value in wanted):
+        elif any(isinstance(value, dict) for value in condition):
             message = f"{path}: operators of event patterns exist, but the local cloud does not offer them."
             raise ApiError("NotOfferedByLocalCloud", 501, message)
 
 
-def _object_matches(wanted: Mapping[str, Any], event: Mapping[str, Any]) -> bool:
-    for key, condition in wanted.items():
+def _object_matches(pattern: Mapping[str, Any], event: Mapping[str, Any]) -> bool:
+    for key, condition in pattern.items():
         value = event.get(key, _ABSENT)
         if isinstance(condition, dict):
             if not _object_matches(condition, value if isinstance(value, dict) else {}):
                 return False
-        elif not any(_equal(choice, one) for choice in condition for one in _values(value)):
+        elif not any(_equal(choice, element) for choice in condition for element in _values(value)):
             return False
     return True
 

@@ -73,10 +73,10 @@ def _name(bus: str) -> str:
     return bus.rpartition("/")[2]
 
 
-def _page(what: str, rows: list[dict[str, Any]], params: Mapping[str, str]) -> dict[str, Any]:
+def _page(field: str, rows: list[dict[str, Any]], params: Mapping[str, str]) -> dict[str, Any]:
     limit, start = params.get("Limit") or str(MAX_PAGE), params.get("NextToken") or "0"
     if not (re.fullmatch(r"[0-9]{1,9}", start) and re.fullmatch(r"[0-9]{1,3}", limit) and 1 <= int(limit) <= MAX_PAGE):
         raise ApiError("InvalidArgument", 400, f"Limit is 1 to {MAX_PAGE}, and NextToken is that of a page before.")
     end = int(start) + int(limit)
-    more = {"NextToken": str(end)} if end < len(rows) else {}
-    return {what: rows[int(start) : end], "Total": len(rows), **more}
+    next_page = {"NextToken": str(end)} if end < len(rows) else {}
+    return {field: rows[int(start) : end], "Total": len(rows), **next_page}

@@ -210,20 +210,20 @@ class QueueStream:
 
     def _fill(self, batch: _Batch | None) -> _Batch | None:
         """Receive messages until the batch is full or the queue is empty."""
-        wanted = self.settings.batch - (len(batch.events) if batch else 0)
-        while wanted:
-            taken = self._receive(min(wanted, _MAX_RECEIVE))
-            if not taken:
+        room = self.settings.batch - (len(batch.events) if batch else 0)
+        while room:
+            messages = self._receive(min(room, _MAX_RECEIVE))
+            if not messages:
                 break
             batch = batch or _Batch(self._clock.now() + self.settings.window)
-            for message in taken:
+            for message in messages:
                 event = self._event(message)
                 if not self.settings.pattern.matches(event):
                     self._delete(message.receipt_handle)
                     continue
                 batch.handles.append(message.receipt_handle)
                 batch.events.append(event)
-            wanted = self.settings.batch - len(batch.events)
+            room = self.settings.batch - len(batch.events)
         return batch if batch and batch.events else None
 
     def _receive(self, count: int) -> list[Message]:

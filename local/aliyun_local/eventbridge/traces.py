@@ -23,18 +23,18 @@ def answer(action: str, params: Mapping[str, str], events: Sequence[Event]) -> d
 
 
 def _event(params: Mapping[str, str], events: Sequence[Event]) -> dict[str, Any]:
-    wanted = _required(params, "EventId"), _required(params, "EventSource")
-    found = next((event for event in events if (event["id"], event["source"]) == wanted), None)
-    if found is None:
-        raise ApiError("EventNotExist", 404, f"The event [{wanted[0]}] not existed!")
-    shown: dict[str, Any] = json.loads(json.dumps(found))
-    return shown
+    event_key = _required(params, "EventId"), _required(params, "EventSource")
+    traced_event = next((event for event in events if (event["id"], event["source"]) == event_key), None)
+    if traced_event is None:
+        raise ApiError("EventNotExist", 404, f"The event [{event_key[0]}] not existed!")
+    event_copy: dict[str, Any] = json.loads(json.dumps(traced_event))
+    return event_copy
 
 
 def _list(params: Mapping[str, str], events: Sequence[Event]) -> dict[str, Any]:
     start, end = (_number(params, name) for name in ("StartTime", "EndTime"))
     filters = {"source": params.get("EventSource"), "type": params.get("EventType"), "subject": params.get("Subject")}
-    found = [
+    matching_events = [
         event
         for event in reversed(events)
         if start <= _received(event) <= end
@@ -44,8 +44,12 @@ def _list(params: Mapping[str, str], events: Sequence[Event]) -> dict[str, Any]:
     limit = _number(params, "Limit", "10")
     if not 1 <= limit <= MAX_PAGE:
         raise ApiError("InvalidParameter", 400, f"Limit must be between 1 and {MAX_PAGE}.")
-    more = {"NextToken": str(first + limit)} if first + limit < len(found) else {}
-    return {"Events": [_traced(event) for event in found[first : first + limit]], "Total": len(found), **more}
+    next_page = {"NextToken": str(first + limit)} if first + limit < len(matching_events) else {}
+    return {
+        "Events": [_traced(event) for event in matching_events[first : first + limit]],
+        "Total": len(matching_events),
+        **next_page,
+    }
 
 
 def _traced(event: Event) -> dict[str, Any]:

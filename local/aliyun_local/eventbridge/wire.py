@@ -71,8 +71,8 @@ def called(action: str, params: Mapping[str, str], region: str, account: str) ->
     return Access(f"eventbridge:{action}", [f"acs:eventbridge:{region}:{account}:{resource}"])
 
 
-def refused(asked: Access) -> ApiError:
+def refused(denied: Access) -> ApiError:
     """The refusal of what RAM does not allow."""
-    [resource] = asked.resources or ["*"]
-    message = f"You are not authorized to do this action. Action: {asked.action}, resource: {resource}"
+    [resource] = denied.resources or ["*"]
+    message = f"You are not authorized to do this action. Action: {denied.action}, resource: {resource}"
     return ApiError("NoPermission", 403, message)

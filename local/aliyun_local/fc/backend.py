@@ -98,17 +98,17 @@ class FcBackend:
 
     def deploy(self, account: str, function: Function) -> None:
         """Make a function and its triggers what is given; publish a version if it changed, and move `live` to it."""
-        wanted = replace(AsyncConfig().of(function), triggers=(), async_qualifier=LATEST)
-        self.put(account, wanted)
-        with self.held(account, function.name) as held:
+        bare_function = replace(AsyncConfig().of(function), triggers=(), async_qualifier=LATEST)
+        self.put(account, bare_function)
+        with self.held(account, function.name) as entry:
             now = self._clock.now()
-            if held.published.changed(wanted):
-                held.published.point(LIVE, held.published.publish(wanted, "", now).id, now)
+            if entry.published.changed(bare_function):
+                entry.published.point(LIVE, entry.published.publish(bare_function, "", now).id, now)
             settings = AsyncConfig(
                 function.async_task, function.max_retries, function.max_age, function.on_failure, now
             )
-            held.async_configs = {LATEST: settings, function.async_qualifier: settings}  # FC 2.0 clients name no alias
-        for name in held.triggers.keys() - {trigger.name for trigger in function.triggers}:
+            entry.async_configs = {LATEST: settings, function.async_qualifier: settings}  # FC 2.0 clients name no alias
+        for name in entry.triggers.keys() - {trigger.name for trigger in function.triggers}:
             self.delete_trigger(account, function.name, name)
         for trigger in function.triggers:
             self.put_trigger(account, function.name, trigger)
@@ -117,11 +117,11 @@ class FcBackend:
         """Create a function, or update the one with its name."""
         with self._lock:
             now = self._clock.now()
-            held = self._functions.get((account, function.name))
-            if held is None:
+            entry = self._functions.get((account, function.name))
+            if entry is None:
                 self._functions[account, function.name] = Held(function, now, now, Published(function.name))
             else:
-                held.function, held.modified = function, now
+                entry.function, entry.modified = function, now
 
     def exists(self, account: str, name: str) -> bool:
         """Whether there is a function of this name."""
@@ -133,52 +133,52 @@ class FcBackend:
 
     def delete(self, account: str, name: str) -> None:
         """Delete a function. FunctionNotEmpty while it has triggers, aliases or versions, which fc3 deletes before it."""
-        with self.held(account, name) as held:
-            if held.triggers or held.published.aliases or held.published.versions:
+        with self.held(account, name) as entry:
+            if entry.triggers or entry.published.aliases or entry.published.versions:
                 message = f"function '{name}' has triggers, aliases or versions: delete them first"
                 raise ApiError("FunctionNotEmpty", 409, message)
             del self._functions[account, name]
 
     def put_trigger(self, account: str, name: str, trigger: Trigger) -> Placed:
         """Create a trigger, or update the one with its name; its version or alias must exist."""
-        with self.held(account, name) as held:
+        with self.held(account, name) as entry:
             self.function(account, name, trigger.qualifier)
-            old = held.triggers.get(trigger.name)
-            if old is None and len(held.triggers) >= TRIGGERS:
+            old = entry.triggers.get(trigger.name)
+            if old is None and len(entry.triggers) >= TRIGGERS:
                 message = f"function '{name}' has {TRIGGERS} triggers"  # assumed: no page shows this refusal
                 raise ApiError("ResourceExhausted", 400, message)
             self.connections.connect(account, name, trigger)
             now = self._clock.now()
-            placed = held.triggers[trigger.name] = Placed(trigger, old.created if old else now, now)
+            placed = entry.triggers[trigger.name] = Placed(trigger, old.created if old else now, now)
             return placed
 
     def delete_trigger(self, account: str, name: str, trigger: str) -> None:
         """Delete a trigger and what called it."""
-        with self.held(account, name) as held:
+        with self.held(account, name) as entry:
             self.connections.disconnect(account, name, trigger)
-            del held.triggers[trigger]
+            del entry.triggers[trigger]
 
     @contextlib.contextmanager
     def held(self, account: str, name: str) -> Iterator[Held]:
         """All that there is of a function, which nobody else changes meanwhile; FunctionNotFound."""
         with self._lock:
-            held = self._functions.get((account, name))
-            if held is None:
+            entry = self._functions.get((account, name))
+            if entry is None:
                 raise ApiError("FunctionNotFound", 404, f"function '{name}' does not exist")
-            yield held
+            yield entry
 
     def function(self, account: str, name: str, qualifier: str = "") -> Deployed:
         """One function with the asynchronous settings of the qualifier, or the version that it stands for.
 
         FunctionNotFound, VersionNotFound, AliasNotFound.
         """
-        with self.held(account, name) as held:
-            found = Deployed(held.function, held.modified)
+        with self.held(account, name) as entry:
+            deployed = Deployed(entry.function, entry.modified)
             if qualifier not in ("", LATEST):
-                version = held.published.resolve(qualifier)
-                found = Deployed(version.function, version.created, version.id)
-            settings = held.async_configs.get(qualifier or LATEST)
-            return replace(found, function=settings.of(found.function)) if settings else found
+                version = entry.published.resolve(qualifier)
+                deployed = Deployed(version.function, version.created, version.id)
+            settings = entry.async_configs.get(qualifier or LATEST)
+            return replace(deployed, function=settings.of(deployed.function)) if settings else deployed
 
     def package(self, function: Function) -> Package:
         """The package of a function, and a new token to download it with. That of a function without
@@ -186,17 +186,17 @@ class FcBackend:
         if function.code:
             packed = package_of(function.code).read_bytes()
         else:
-            made, handler = io.BytesIO(), f"{function.handler.partition('.')[0]}.py"
-            with zipfile.ZipFile(made, "w") as archive:
+            buffer, handler = io.BytesIO(), f"{function.handler.partition('.')[0]}.py"
+            with zipfile.ZipFile(buffer, "w") as archive:
                 for path in (folder / handler for folder in self.runtime.code):
                     if path.is_file():
                         archive.writestr(zipfile.ZipInfo(handler), path.read_bytes())
                 for name, contents in self.package_files.items():
                     archive.writestr(zipfile.ZipInfo(name), contents())
-            packed = made.getvalue()
-        found = Package(hashlib.sha256(packed).hexdigest()[:16], secrets.token_hex())
-        self.packages[found.token] = packed
-        return found
+            packed = buffer.getvalue()
+        package = Package(hashlib.sha256(packed).hexdigest()[:16], secrets.token_hex())
+        self.packages[package.token] = packed
+        return package
 
     def functions(self, account: str) -> list[Deployed]:
         """The account's functions, sorted by name."""

@@ -34,74 +34,74 @@ ACTIONS = _FUNCTIONS | _VERSIONS | _ALIASES | _TRIGGERS | _ASYNC
 
 def handle(backend: FcBackend, caller: Caller, route: Route, query: Query, body: bytes) -> Response:
     """Answer one of ACTIONS."""
-    given = definition.given(body) if route.action.startswith(("Create", "Update", "Put", "Publish")) else {}
+    fields = definition.given(body) if route.action.startswith(("Create", "Update", "Put", "Publish")) else {}
     if route.action in _FUNCTIONS:
-        return _functions(backend, caller, route, given)
-    with backend.held(caller.account, route.function) as held:
+        return _functions(backend, caller, route, fields)
+    with backend.held(caller.account, route.function) as entry:
         if route.action in _TRIGGERS:
-            return _triggers(backend, caller.account, held, route, query, given)
+            return _triggers(backend, caller.account, entry, route, query, fields)
         if route.action in _ASYNC:
-            return _async_config(backend, caller.account, held, route, query, given)
+            return _async_config(backend, caller.account, entry, route, query, fields)
         if route.action in _VERSIONS:
-            return _versions(held, route, query, given, backend.now())
-        return _aliases(held.published, route, query, given, backend.now())
+            return _versions(entry, route, query, fields, backend.now())
+        return _aliases(entry.published, route, query, fields, backend.now())
 
 
-def _functions(backend: FcBackend, caller: Caller, route: Route, given: Mapping[str, Any]) -> Response:
+def _functions(backend: FcBackend, caller: Caller, route: Route, fields: Mapping[str, Any]) -> Response:
     account = caller.account
     if route.action == "DeleteFunction":
         backend.delete(account, route.function)
         return nothing()
     if route.action == "CreateFunction":
-        made = definition.function(given)
-        if backend.exists(account, made.name):
-            raise ApiError("FunctionAlreadyExists", 409, f"function '{made.name}' already exists")
+        function = definition.function(fields)
+        if backend.exists(account, function.name):
+            raise ApiError("FunctionAlreadyExists", 409, f"function '{function.name}' already exists")
     else:
-        with backend.held(account, route.function) as held:
-            made = definition.function(given, held.function)
-    backend.connections.check(caller, made)
-    backend.put(account, made)
-    return answer(render_function(backend, account, backend.function(account, made.name), v2=False))
+        with backend.held(account, route.function) as entry:
+            function = definition.function(fields, entry.function)
+    backend.connections.check(caller, function)
+    backend.put(account, function)
+    return answer(render_function(backend, account, backend.function(account, function.name), v2=False))
 
 
-def _versions(held: Held, route: Route, query: Query, given: Mapping[str, Any], now: float) -> Response:
+def _versions(entry: Held, route: Route, query: Query, fields: Mapping[str, Any], now: float) -> Response:
     match route.action:
         case "PublishFunctionVersion":
-            made = held.published.publish(held.function, definition.description(given), now)
-            return answer(_version(made))
+            version = entry.published.publish(entry.function, definition.description(fields), now)
+            return answer(_version(version))
         case "DeleteFunctionVersion":
-            held.published.delete_version(route.name)
-            held.async_configs.pop(route.name, None)
+            entry.published.delete_version(route.name)
+            entry.async_configs.pop(route.name, None)
             return nothing()
-    return _list_versions(held.published, query)
+    return _list_versions(entry.published, query)
 
 
 def _list_versions(published: Published, query: Query) -> Response:
     """The newest first by default [src ListFunctionVersionsRequest.direction]."""
     direction = query.get("direction") or "BACKWARD"
-    found = list(published.versions.values())
+    versions = list(published.versions.values())
     if direction == "BACKWARD":
-        found.reverse()
+        versions.reverse()
     elif direction != "FORWARD":
         raise ApiError("InvalidArgument", 400, f"direction '{direction}' is invalid (allowed: BACKWARD, FORWARD)")
-    rows, token = page(found, query)
+    rows, token = page(versions, query)
     return answer({"direction": direction, "versions": [_version(row) for row in rows], "nextToken": token})
 
 
-def _aliases(published: Published, route: Route, query: Query, given: Mapping[str, Any], now: float) -> Response:
+def _aliases(published: Published, route: Route, query: Query, fields: Mapping[str, Any], now: float) -> Response:
     match route.action:
         case "CreateAlias":
-            made = published.create_alias(
-                given.get("aliasName") or "",
-                given.get("versionId") or "",
-                given.get("description") or "",
-                given.get("additionalVersionWeight") or {},
+            created_alias = published.create_alias(
+                fields.get("aliasName") or "",
+                fields.get("versionId") or "",
+                fields.get("description") or "",
+                fields.get("additionalVersionWeight") or {},
                 now,
             )
-            return answer(_alias(made))
+            return answer(_alias(created_alias))
         case "UpdateAlias":
             version, description, weights = (
-                given.get(name) for name in ("versionId", "description", "additionalVersionWeight")
+                fields.get(name) for name in ("versionId", "description", "additionalVersionWeight")
             )
             return answer(_alias(published.update_alias(route.name, version, description, weights, now)))
         case "DeleteAlias":
@@ -109,37 +109,37 @@ def _aliases(published: Published, route: Route, query: Query, given: Mapping[st
             return nothing()
         case "GetAlias":
             return answer(_alias(published.alias(route.name)))
-    found = [alias for name, alias in sorted(published.aliases.items()) if name.startswith(query.get("prefix") or "")]
-    rows, token = page(found, query)
+    aliases = [alias for name, alias in sorted(published.aliases.items()) if name.startswith(query.get("prefix") or "")]
+    rows, token = page(aliases, query)
     return answer({"aliases": [_alias(row) for row in rows], "nextToken": token})
 
 
 def _triggers(
-    backend: FcBackend, account: str, held: Held, route: Route, query: Query, given: Mapping[str, Any]
+    backend: FcBackend, account: str, entry: Held, route: Route, query: Query, fields: Mapping[str, Any]
 ) -> Response:
     render = partial(_trigger, f"acs:fc:{backend.region}:{account}:functions/{route.function}")
     if route.action == "ListTriggers":
         prefix = query.get("prefix") or ""
-        found = [placed for name, placed in sorted(held.triggers.items()) if name.startswith(prefix)]
-        rows, token = page(found, query)
+        triggers = [placed for name, placed in sorted(entry.triggers.items()) if name.startswith(prefix)]
+        rows, token = page(triggers, query)
         return answer({"triggers": [render(row) for row in rows], "nextToken": token})
     if route.action in ("CreateTrigger", "UpdateTrigger"):
-        return answer(render(_put_trigger(backend, account, held, route, given)))
-    placed = held.trigger(route.name)
+        return answer(render(_put_trigger(backend, account, entry, route, fields)))
+    placed = entry.trigger(route.name)
     if route.action == "DeleteTrigger":
         backend.delete_trigger(account, route.function, route.name)
         return nothing()
     return answer(render(placed))
 
 
-def _put_trigger(backend: FcBackend, account: str, held: Held, route: Route, given: Mapping[str, Any]) -> Placed:
-    old = held.trigger(route.name).trigger if route.action == "UpdateTrigger" else None
-    made = definition.trigger(given, old)
-    if old is None and made.name in held.triggers:
-        message = f"trigger '{made.name}' already exists in function '{route.function}'"
+def _put_trigger(backend: FcBackend, account: str, entry: Held, route: Route, fields: Mapping[str, Any]) -> Placed:
+    old = entry.trigger(route.name).trigger if route.action == "UpdateTrigger" else None
+    trigger = definition.trigger(fields, old)
+    if old is None and trigger.name in entry.triggers:
+        message = f"trigger '{trigger.name}' already exists in function '{route.function}'"
         raise ApiError("TriggerAlreadyExists", 409, message)
     try:
-        return backend.put_trigger(account, route.function, made)
+        return backend.put_trigger(account, route.function, trigger)
     except (KeyError, TypeError, ValueError) as problem:
         raise definition.invalid(f"triggerConfig: {problem!r} is missing or wrong") from None
 
@@ -160,34 +160,34 @@ def _trigger(function: str, placed: Placed) -> dict[str, Any]:
 
 
 def _async_config(
-    backend: FcBackend, account: str, held: Held, route: Route, query: Query, given: Mapping[str, Any]
+    backend: FcBackend, account: str, entry: Held, route: Route, query: Query, fields: Mapping[str, Any]
 ) -> Response:
     """Each version or alias has settings of its own."""
     qualifier = query.get("qualifier") or LATEST
     backend.function(account, route.function, qualifier)
     if route.action == "PutAsyncInvokeConfig":
-        held.async_configs[qualifier] = definition.async_config(
-            given, backend.now(), with_account=backend.tasks.knobs.destination_account == "required"
+        entry.async_configs[qualifier] = definition.async_config(
+            fields, backend.now(), with_account=backend.tasks.knobs.destination_account == "required"
         )
-    found = held.async_configs.get(qualifier)
-    if found is None:
+    config = entry.async_configs.get(qualifier)
+    if config is None:
         raise ApiError("AsyncConfigNotExists", 404, f"async config of function '{route.function}' does not exist")
     if route.action == "DeleteAsyncInvokeConfig":
-        del held.async_configs[qualifier]
+        del entry.async_configs[qualifier]
         return nothing()
     arn = f"acs:fc:{backend.region}:{account}:functions/{route.function}"
-    return answer(_settings(found, arn if qualifier == LATEST else f"{arn}/{qualifier}"))
+    return answer(_settings(config, arn if qualifier == LATEST else f"{arn}/{qualifier}"))
 
 
-def _settings(found: AsyncConfig, arn: str) -> dict[str, Any]:
+def _settings(config: AsyncConfig, arn: str) -> dict[str, Any]:
     return {
         "functionArn": arn,
-        "asyncTask": found.async_task,
-        "maxAsyncRetryAttempts": found.max_retries,
-        "maxAsyncEventAgeInSeconds": found.max_age,
-        "destinationConfig": {"onFailure": {"destination": found.on_failure}} if found.on_failure else {},
-        "createdTime": utc(found.modified),
-        "lastModifiedTime": utc(found.modified),
+        "asyncTask": config.async_task,
+        "maxAsyncRetryAttempts": config.max_retries,
+        "maxAsyncEventAgeInSeconds": config.max_age,
+        "destinationConfig": {"onFailure": {"destination": config.on_failure}} if config.on_failure else {},
+        "createdTime": utc(config.modified),
+        "lastModifiedTime": utc(config.modified),
     }
 
 

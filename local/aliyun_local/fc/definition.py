@@ -48,10 +48,10 @@ MAX_ENVIRONMENT = 4096  # bytes [doc FC environment variables]
 
 def given(body: bytes) -> dict[str, Any]:
     """The JSON object of a request; without the fields that are null."""
-    found = loaded(body) if body else {}
-    if not isinstance(found, dict):
+    document = loaded(body) if body else {}
+    if not isinstance(document, dict):
         raise invalid("the body is not a JSON object")
-    return {name: value for name, value in found.items() if value is not None}
+    return {name: value for name, value in document.items() if value is not None}
 
 
 def invalid(problem: str) -> ApiError:
@@ -59,63 +59,63 @@ def invalid(problem: str) -> ApiError:
     return ApiError("InvalidArgument", 400, problem)
 
 
-def function(wanted: Mapping[str, Any], old: Function | None = None) -> Function:
+def function(fields: Mapping[str, Any], old: Function | None = None) -> Function:
     """The function of a CreateFunctionInput; with `old`, that of an UpdateFunctionInput, which keeps what it leaves out."""
     for name in ("functionName", "runtime", "handler", "code") if old is None else ():
-        if not wanted.get(name):
+        if not fields.get(name):
             raise invalid(f"{name} is required but not provided")  # [issue: 'Handler is required but not provided']
-    _offered(wanted)
-    log = _get(wanted, "logConfig", dict, {})
-    new = old or Function(_name(wanted, "functionName"), "")
-    made = Function(
+    _offered(fields)
+    log = _get(fields, "logConfig", dict, {})
+    new = old or Function(_name(fields, "functionName"), "")
+    candidate = Function(
         name=new.name,
-        handler=_get(wanted, "handler", str, new.handler),
-        runtime=_get(wanted, "runtime", str, new.runtime),
-        description=description(wanted, new.description),
-        memory=_get(wanted, "memorySize", int, new.memory),
-        cpu=_get(wanted, "cpu", (int, float), new.cpu),
-        disk=_get(wanted, "diskSize", int, new.disk),
-        timeout=_get(wanted, "timeout", int, new.timeout),
-        role=_get(wanted, "role", str, new.role),
-        env=_environment(_get(wanted, "environmentVariables", dict, new.env)),
-        log_project=_get(log, "project", str, "") if "logConfig" in wanted else new.log_project,
-        log_store=_get(log, "logstore", str, "") if "logConfig" in wanted else new.log_store,
+        handler=_get(fields, "handler", str, new.handler),
+        runtime=_get(fields, "runtime", str, new.runtime),
+        description=description(fields, new.description),
+        memory=_get(fields, "memorySize", int, new.memory),
+        cpu=_get(fields, "cpu", (int, float), new.cpu),
+        disk=_get(fields, "diskSize", int, new.disk),
+        timeout=_get(fields, "timeout", int, new.timeout),
+        role=_get(fields, "role", str, new.role),
+        env=_environment(_get(fields, "environmentVariables", dict, new.env)),
+        log_project=_get(log, "project", str, "") if "logConfig" in fields else new.log_project,
+        log_store=_get(log, "logstore", str, "") if "logConfig" in fields else new.log_store,
         request_metrics=(
-            _get(log, "enableRequestMetrics", bool, True) if "logConfig" in wanted else new.request_metrics
+            _get(log, "enableRequestMetrics", bool, True) if "logConfig" in fields else new.request_metrics
         ),
     )
-    _check(made)
-    return replace(made, code=unpack(_get(wanted, "code", dict, {})) if "code" in wanted else new.code)
+    _check(candidate)
+    return replace(candidate, code=unpack(_get(fields, "code", dict, {})) if "code" in fields else new.code)
 
 
-def trigger(wanted: Mapping[str, Any], old: Trigger | None = None) -> Trigger:
+def trigger(fields: Mapping[str, Any], old: Trigger | None = None) -> Trigger:
     """The trigger of a CreateTriggerInput; with `old`, that of an UpdateTriggerInput, which keeps what it leaves out."""
     for name in ("triggerName", "triggerType") if old is None else ():
-        if not wanted.get(name):
+        if not fields.get(name):
             raise invalid(f"{name} is required but not provided")
-    text = wanted.get("triggerConfig")
+    text = fields.get("triggerConfig")
     config = loaded(text) if isinstance(text, str) else old.config if old and text is None else None
     if not isinstance(config, dict):
         raise invalid("triggerConfig is not the JSON text of an object")
     if old and "eventSourceConfig" in old.config:  # an update ignores another type of source [doc EventSourceConfig]
-        same = {"eventSourceType": old.config["eventSourceConfig"]["eventSourceType"]}
-        config = {**config, "eventSourceConfig": {**_get(config, "eventSourceConfig", dict, {}), **same}}
+        source_type = {"eventSourceType": old.config["eventSourceConfig"]["eventSourceType"]}
+        config = {**config, "eventSourceConfig": {**_get(config, "eventSourceConfig", dict, {}), **source_type}}
     return Trigger(
-        old.name if old else _name(wanted, "triggerName"),
-        old.kind if old else _get(wanted, "triggerType", str, ""),
+        old.name if old else _name(fields, "triggerName"),
+        old.kind if old else _get(fields, "triggerType", str, ""),
         config,
-        _get(wanted, "qualifier", str, old.qualifier if old else "LATEST") or "LATEST",
-        description(wanted, old.description if old else ""),
+        _get(fields, "qualifier", str, old.qualifier if old else "LATEST") or "LATEST",
+        description(fields, old.description if old else ""),
     )
 
 
-def async_config(wanted: Mapping[str, Any], now: float, *, with_account: bool = False) -> AsyncConfig:
+def async_config(fields: Mapping[str, Any], now: float, *, with_account: bool = False) -> AsyncConfig:
     """The configuration of a PutAsyncInvokeConfigInput; `with_account` refuses a destination without the account's uid."""
-    retries = _get(wanted, "maxAsyncRetryAttempts", int, _DEFAULT.max_retries)
-    age = _get(wanted, "maxAsyncEventAgeInSeconds", int, _DEFAULT.max_age)
+    retries = _get(fields, "maxAsyncRetryAttempts", int, _DEFAULT.max_retries)
+    age = _get(fields, "maxAsyncEventAgeInSeconds", int, _DEFAULT.max_age)
     if not 0 <= retries <= 8 or not 1 <= age <= 604_800:
         raise invalid("maxAsyncRetryAttempts must be 0 to 8, and maxAsyncEventAgeInSeconds 1 to 604800")
-    destinations = _get(wanted, "destinationConfig", dict, {})
+    destinations = _get(fields, "destinationConfig", dict, {})
     if destinations.get("onSuccess"):
         raise not_offered("fc", "onSuccess")
     failed = _get(destinations, "onFailure", dict, {}).get("destination") or None
@@ -125,27 +125,27 @@ def async_config(wanted: Mapping[str, Any], now: float, *, with_account: bool = 
             raise ValueError(f"{failed} names no account")
     except (AttributeError, ValueError) as problem:
         raise invalid(f"destinationConfig: {problem}") from None
-    return AsyncConfig(_get(wanted, "asyncTask", bool, False), retries, age, failed, now)
+    return AsyncConfig(_get(fields, "asyncTask", bool, False), retries, age, failed, now)
 
 
-def description(wanted: Mapping[str, Any], old: str = "") -> str:
+def description(fields: Mapping[str, Any], old: str = "") -> str:
     """The description, of at most 256 characters."""
-    text: str = _get(wanted, "description", str, old)
+    text: str = _get(fields, "description", str, old)
     if len(text) > MAX_DESCRIPTION:
         raise invalid(f"the description is longer than {MAX_DESCRIPTION} characters")
     return text
 
 
-def _get(wanted: Mapping[str, Any], name: str, kind: type | tuple[type, ...], default: Any) -> Any:
-    value = wanted.get(name)
+def _get(fields: Mapping[str, Any], name: str, kind: type | tuple[type, ...], default: Any) -> Any:
+    value = fields.get(name)
     value = default if value is None else value
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise invalid(f"{name} {value!r} is invalid")
     return value
 
 
-def _name(wanted: Mapping[str, Any], field: str) -> str:
-    name: str = _get(wanted, field, str, "")
+def _name(fields: Mapping[str, Any], field: str) -> str:
+    name: str = _get(fields, field, str, "")
     if not _NAME.fullmatch(name) or len(name) > _NAMES[field]:
         raise invalid(f"{field} '{name}' is invalid")
     return name
@@ -161,36 +161,36 @@ def _environment(variables: Mapping[str, Any]) -> dict[str, str]:
     return dict(variables)
 
 
-def _offered(wanted: Mapping[str, Any]) -> None:
+def _offered(fields: Mapping[str, Any]) -> None:
     """Refuse what the real service offers and this one does not."""
-    runtime = wanted.get("runtime")
+    runtime = fields.get("runtime")
     if isinstance(runtime, str) and runtime not in RUNTIMES and _OTHERS.fullmatch(runtime):
         raise not_offered("fc", f"runtime {runtime}")
     for name in _UNSUPPORTED:
-        if wanted.get(name):
+        if fields.get(name):
             raise not_offered("fc", name)
     for name, field in _EMPTY.items():
-        if _get(wanted, name, dict, {}).get(field):
+        if _get(fields, name, dict, {}).get(field):
             raise not_offered("fc", name)
 
 
-def _check(made: Function) -> None:
+def _check(function: Function) -> None:
     """Refuse values outside the limits of the service."""
-    if made.runtime not in RUNTIMES:
-        raise invalid(f"runtime '{made.runtime}' is invalid")
-    if not _HANDLER.fullmatch(made.handler):
-        raise invalid(f"handler '{made.handler}' is invalid")
-    if made.memory % 64 or not 128 <= made.memory <= 32_768:
-        raise invalid(f"memorySize {made.memory} is not a multiple of 64 from 128 to 32768")
-    steps = made.cpu / 0.05
+    if function.runtime not in RUNTIMES:
+        raise invalid(f"runtime '{function.runtime}' is invalid")
+    if not _HANDLER.fullmatch(function.handler):
+        raise invalid(f"handler '{function.handler}' is invalid")
+    if function.memory % 64 or not 128 <= function.memory <= 32_768:
+        raise invalid(f"memorySize {function.memory} is not a multiple of 64 from 128 to 32768")
+    steps = function.cpu / 0.05
     if abs(steps - round(steps)) > 1e-6 or not 1 <= round(steps) <= 320:
-        raise invalid(f"cpu {made.cpu} is not a multiple of 0.05 from 0.05 to 16")
-    if not 1 <= made.memory / 1024 / made.cpu <= 4:
-        raise invalid(f"the ratio of cpu {made.cpu} to memorySize {made.memory} is not between 1:1 and 1:4")
-    if made.disk not in (512, 10_240):
-        raise invalid(f"diskSize {made.disk} is invalid (allowed values: 512, 10240)")
-    if not 1 <= made.timeout <= 86_400:
-        raise invalid(f"timeout {made.timeout} is invalid (allowed values: 1 to 86400)")
+        raise invalid(f"cpu {function.cpu} is not a multiple of 0.05 from 0.05 to 16")
+    if not 1 <= function.memory / 1024 / function.cpu <= 4:
+        raise invalid(f"the ratio of cpu {function.cpu} to memorySize {function.memory} is not between 1:1 and 1:4")
+    if function.disk not in (512, 10_240):
+        raise invalid(f"diskSize {function.disk} is invalid (allowed values: 512, 10240)")
+    if not 1 <= function.timeout <= 86_400:
+        raise invalid(f"timeout {function.timeout} is invalid (allowed values: 1 to 86400)")
 
 
 _lock = threading.Lock()

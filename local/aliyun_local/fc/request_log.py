@@ -31,8 +31,8 @@ class RequestLog:
         if not (function.request_metrics and function.log_project and function.log_store):
             return
         project = f"acs:log:{context.region}:{context.account_id}:project/{function.log_project}"
-        wanted = Access("log:PostLogStoreLogs", [f"{project}/logstore/{function.log_store}"])
-        if not self._identity.permitted(key.caller, wanted):
+        access = Access("log:PostLogStoreLogs", [f"{project}/logstore/{function.log_store}"])
+        if not self._identity.permitted(key.caller, access):
             return
         now = self._sls.now()
         record = LogRecord(int(now), int(now % 1 * 1e9), _fields(function, context, result, kind, seconds))

@@ -72,19 +72,24 @@ class Route(Struct, frozen=True):
 
 def parse(request: Request) -> Route | None:
     """The route of a request; None for a path that is no operation."""
-    version, *rest = request.path.strip("/").split("/")
+    version, *segments = request.path.strip("/").split("/")
     service = ""
     if version in V2:
-        if len(rest) < 2 or rest[0] != "services":
+        if len(segments) < 2 or segments[0] != "services":
             return None
-        service, rest = unquote(rest[1]), rest[2:]
+        service, segments = unquote(segments[1]), segments[2:]
     for method, path, action, versions in _TABLE:
         parts = path.split("/")
-        if method != request.method or version not in versions or len(parts) != len(rest):
+        if method != request.method or version not in versions or len(parts) != len(segments):
             continue
-        named = {part.strip("<>"): unquote(given) for part, given in zip(parts, rest, strict=True) if part[0] == "<"}
-        if all(part[0] == "<" or part == given for part, given in zip(parts, rest, strict=True)) and "" not in rest:
-            return Route(action, version in V2, service, **named)
+        variables = {
+            part.strip("<>"): unquote(segment) for part, segment in zip(parts, segments, strict=True) if part[0] == "<"
+        }
+        if (
+            all(part[0] == "<" or part == segment for part, segment in zip(parts, segments, strict=True))
+            and "" not in segments
+        ):
+            return Route(action, version in V2, service, **variables)
     return None
 
 
@@ -115,15 +120,17 @@ def access(request: Request, region: str, account: str) -> Access | None:
     return Access(f"fc:{action}", [f"acs:fc:{region}:{account}:{'/'.join(path)}"])
 
 
-def refused(asked: Access) -> ApiError:
+def refused(denied: Access) -> ApiError:
     """The refusal of what RAM does not allow."""
-    [resource] = asked.resources or ["*"]
-    message = f"the caller is not authorized to perform '{asked.action}' on resource '{resource}'"
+    [resource] = denied.resources or ["*"]
+    message = f"the caller is not authorized to perform '{denied.action}' on resource '{resource}'"
     return ApiError("AccessDenied", 403, message)
 
 
 def _created(body: bytes) -> str:
     """The name in the body of a request that creates something; `*` without one."""
-    given = loaded(body)
-    names = [given[name] for name in _NAMES if isinstance(given.get(name), str)] if isinstance(given, dict) else []
+    document = loaded(body)
+    names = (
+        [document[name] for name in _NAMES if isinstance(document.get(name), str)] if isinstance(document, dict) else []
+    )
     return names[0] if names else "*"

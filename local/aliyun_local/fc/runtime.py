@@ -144,10 +144,10 @@ class InProcessRuntime:
 
     @contextlib.contextmanager
     def _environment(self, function: Function, context: Context) -> Iterator[None]:
-        wanted = environment(function, context, self.env, self.code)
-        before = {key: os.environ.get(key) for key in wanted}
+        variables = environment(function, context, self.env, self.code)
+        before = {key: os.environ.get(key) for key in variables}
         added = [str(path) for path in self.code if str(path) not in sys.path]
-        os.environ.update(wanted)
+        os.environ.update(variables)
         sys.path[:0] = added
         try:
             yield

@@ -123,8 +123,8 @@ class Tasks:
     def of(self, account: str, function: Function) -> list[Task]:
         """The records of a function, oldest first."""
         with self._changed:
-            found = [task for key, task in self._tasks.items() if key[:2] == (account, function.name)]
-        return [task for task in found if task.function.async_task]
+            tasks = [task for key, task in self._tasks.items() if key[:2] == (account, function.name)]
+        return [task for task in tasks if task.function.async_task]
 
     def cancel(self, task: Task) -> None:
         """Stop a task: a waiting one never runs, a running one is killed."""

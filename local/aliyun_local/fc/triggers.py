@@ -107,9 +107,9 @@ class Triggers:
             try:
                 self._cloud.sls.logstore(caller.account, function.log_project, function.log_store)
             except ApiError as missing:  # [src fc3 error-code.ts]
-                what = "project" if missing.code == "ProjectNotExist" else "logstore"
-                name = function.log_project if what == "project" else function.log_store
-                raise ApiError("InvalidArgument", 400, f"{what} '{name}' does not exist") from None
+                kind = "project" if missing.code == "ProjectNotExist" else "logstore"
+                name = function.log_project if kind == "project" else function.log_store
+                raise ApiError("InvalidArgument", 400, f"{kind} '{name}' does not exist") from None
 
     def connect(self, account: str, function: str, trigger: Trigger) -> None:
         """Make, or make anew, what calls the function. ValueError, KeyError or TypeError for what the platform would refuse."""

@@ -33,8 +33,8 @@ MAX_TAIL = 4096  # "the last 4 KB of the log" [doc InvokeFunction]
 
 def action(request: Request) -> str:
     """The operation's name, e.g. `InvokeFunction`; `Unknown` for any other path."""
-    found = routes.parse(request)
-    return found.action if found else "Unknown"
+    route = routes.parse(request)
+    return route.action if route else "Unknown"
 
 
 def error(refusal: ApiError) -> Response:
@@ -59,10 +59,12 @@ def handle(backend: FcBackend, caller: Caller, request: Request) -> Response:
         raise ApiError("ServiceNotFound", 404, f"service '{route.service}' does not exist")
     query = request.params
     if route.action == "ListFunctions":
-        found = [item for item in backend.functions(caller.account) if item.function.name.startswith(_prefix(query))]
-        rows, token = page(found, query)
-        shown = [render_function(backend, caller.account, item, route.v2) for item in rows]
-        return answer({"functions": shown, "nextToken": token})
+        functions = [
+            item for item in backend.functions(caller.account) if item.function.name.startswith(_prefix(query))
+        ]
+        rows, token = page(functions, query)
+        rendered = [render_function(backend, caller.account, item, route.v2) for item in rows]
+        return answer({"functions": rendered, "nextToken": token})
     if route.action in control.ACTIONS:
         return control.handle(backend, caller, route, query, request.body)
     qualifier = query.get("qualifier", "")
@@ -124,20 +126,22 @@ def _invoke(backend: FcBackend, caller: Caller, route: Route, request: Request, 
         accepted = backend.invoke_async(caller.account, route.function, request.body, task_id, qualifier)
         task = accepted.task.id if accepted.task else ""
         return Response(202, {"X-Fc-Request-Id": accepted.request_id, header: task})
-    done = backend.invoke(caller.account, route.function, request.body, qualifier)
-    return Response(200, _headers(done, log_type), done.result.body if done.result else b"")
+    invocation = backend.invoke(caller.account, route.function, request.body, qualifier)
+    return Response(200, _headers(invocation, log_type), invocation.result.body if invocation.result else b"")
 
 
-def _headers(done: Invocation, log_type: str) -> dict[str, str]:
+def _headers(invocation: Invocation, log_type: str) -> dict[str, str]:
     headers = {
         "Content-Type": "application/octet-stream",
-        "X-Fc-Request-Id": done.request_id,
-        "X-Fc-Invocation-Duration": str(round(done.seconds * 1000)),
+        "X-Fc-Request-Id": invocation.request_id,
+        "X-Fc-Invocation-Duration": str(round(invocation.seconds * 1000)),
     }
-    if done.result and done.result.error_type:
-        headers["X-Fc-Error-Type"] = done.result.error_type
-    if done.result and log_type == "Tail":
-        headers["X-Fc-Log-Result"] = base64.b64encode(done.result.log.encode(errors="replace")[-MAX_TAIL:]).decode()
+    if invocation.result and invocation.result.error_type:
+        headers["X-Fc-Error-Type"] = invocation.result.error_type
+    if invocation.result and log_type == "Tail":
+        headers["X-Fc-Log-Result"] = base64.b64encode(
+            invocation.result.log.encode(errors="replace")[-MAX_TAIL:]
+        ).decode()
     return headers
 
 
@@ -153,12 +157,12 @@ def _records(
             return Response(204, {"X-Fc-Request-Id": new_request_id()})
         return answer(render_task(task, backend, route.v2, payload=True))
     _one_of(query, "status", STATUSES)
-    found = [task for task in backend.tasks.of(caller.account, function) if _wanted(task, query, route.v2)]
-    found.sort(key=lambda task: task.started or task.enqueued)
+    tasks = [task for task in backend.tasks.of(caller.account, function) if _wanted(task, query, route.v2)]
+    tasks.sort(key=lambda task: task.started or task.enqueued)
     if _one_of(query, "sortOrderByTime", ("asc", "desc")) == "desc":
-        found.reverse()
-    some, token = page(found, query)
-    rows = [render_task(task, backend, route.v2, payload) for task in some]
+        tasks.reverse()
+    page_tasks, token = page(tasks, query)
+    rows = [render_task(task, backend, route.v2, payload) for task in page_tasks]
     return answer({"invocations" if route.v2 else "tasks": rows, "nextToken": token})
 
 

@@ -137,11 +137,11 @@ def _body(answer: Any) -> bytes:
 
 
 def _frames(error: Exception) -> list[list[str]]:
-    here = [__file__, importlib.__file__]
+    runner_files = [__file__, importlib.__file__]
     return [
         [f'File "{frame.filename}"', f"line {frame.lineno}", f"in {frame.name}", frame.line or ""]
         for frame in traceback.extract_tb(error.__traceback__)
-        if frame.filename not in here
+        if frame.filename not in runner_files
     ]
 
 

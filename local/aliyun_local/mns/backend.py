@@ -170,9 +170,9 @@ class MnsBackend:
             deadline = self._clock.now() + wait
             while True:
                 now = self._clock.now()
-                taken = self._take(account, name, max_n, visibility)
-                if taken or now >= deadline or not isinstance(self._clock, SystemClock):
-                    return taken
+                messages = self._take(account, name, max_n, visibility)
+                if messages or now >= deadline or not isinstance(self._clock, SystemClock):
+                    return messages
                 # A message that becomes visible in another queue may move to this one as a dead letter.
                 due = [entry.next_visible_time / 1000 for queue in self.queues(account) for entry in queue.entries]
                 until = min([deadline, *(moment for moment in due if moment > now)])
@@ -183,13 +183,13 @@ class MnsBackend:
         seconds = queue.attributes.visibility_timeout if visibility is None else visibility
         _between("VisibilityTimeout", seconds, 1, MAX_VISIBILITY)
         self._bury(account)
-        taken = []
+        messages = []
         for entry in self._visible(queue, now)[:max_n]:
             entry.dequeue_count += 1
             entry.first_dequeue_time = entry.first_dequeue_time or now
             self._hide(entry, now + seconds * 1000)
-            taken.append(replace(entry))
-        return taken
+            messages.append(replace(entry))
+        return messages
 
     def _bury(self, account: str) -> None:
         """Move messages received too often to their dead-letter queues; retention continues [doc "Dead-letter queue"]."""

@@ -118,18 +118,18 @@ class _Call:
 
     def _attributes(self, base: QueueAttributes) -> QueueAttributes:
         """`base` with the attributes that the body sets."""
-        given: dict[str, Any] = {}
+        changes: dict[str, Any] = {}
         for element in xml.document(self.request.body, "Queue"):
             text = (element.text or "").strip()
             if element.tag in _INTEGERS:
-                given[_INTEGERS[element.tag]] = xml.integer(element.tag, text)
+                changes[_INTEGERS[element.tag]] = xml.integer(element.tag, text)
             elif element.tag == "LoggingEnabled":
-                given["logging_enabled"] = xml.boolean(element.tag, text)
+                changes["logging_enabled"] = xml.boolean(element.tag, text)
             elif element.tag == "DlqPolicy":
-                given.update(self._dead_letters(element))
+                changes.update(self._dead_letters(element))
             else:
                 raise xml.bad_element(element.tag)
-        return replace(base, **given)
+        return replace(base, **changes)
 
     @staticmethod
     def _dead_letters(policy: ElementTree.Element) -> dict[str, Any]:
@@ -137,12 +137,12 @@ class _Call:
         if not xml.boolean("Enabled", parts.pop("Enabled", "true")):
             return {"dead_letter_queue": None}
         target = parts.pop("DeadLetterTargetQueue", "")
-        given: dict[str, Any] = {"dead_letter_queue": target}
+        settings: dict[str, Any] = {"dead_letter_queue": target}
         if "MaxReceiveCount" in parts:
-            given["max_receive_count"] = xml.integer("MaxReceiveCount", parts.pop("MaxReceiveCount"))
+            settings["max_receive_count"] = xml.integer("MaxReceiveCount", parts.pop("MaxReceiveCount"))
         if parts or not target:
             raise xml.bad_element(next(iter(parts), "DeadLetterTargetQueue"))
-        return given
+        return settings
 
     def _GetQueueAttributes(self) -> Response:  # noqa: N802
         return xml.render(_answer(200), ("Queue", self._shown(self.backend.queue(self.account, self.name))))
@@ -150,7 +150,7 @@ class _Call:
     def _shown(self, queue: Queue) -> list[Element]:
         """All twelve elements; the Python client rejects an answer that lacks one."""
         depth, attributes = self.backend.depth(self.account, queue.name), asdict(queue.attributes)
-        shown: list[Element] = [
+        elements: list[Element] = [
             ("QueueName", queue.name),
             ("CreateTime", queue.created),
             ("LastModifyTime", queue.modified),
@@ -166,8 +166,8 @@ class _Call:
                 ("DeadLetterTargetQueue", queue.attributes.dead_letter_queue),
                 ("MaxReceiveCount", queue.attributes.max_receive_count),
             ]
-            shown.append(("DlqPolicy", policy))
-        return shown
+            elements.append(("DlqPolicy", policy))
+        return elements
 
     def _DeleteQueue(self) -> Response:  # noqa: N802
         self.backend.delete_queue(self.account, self.name)
@@ -263,10 +263,10 @@ class _Call:
         if "VisibilityTimeout" not in self.query:
             raise ApiError("MissingVisibilityTimeout", 400)
         seconds = self.integer("VisibilityTimeout", 0)
-        held = self.backend.change_visibility(self.account, self.name, self.query["ReceiptHandle"], seconds)
+        message = self.backend.change_visibility(self.account, self.name, self.query["ReceiptHandle"], seconds)
         changed: list[Element] = [
-            ("ReceiptHandle", held.receipt_handle),
-            ("NextVisibleTime", held.next_visible_time),
+            ("ReceiptHandle", message.receipt_handle),
+            ("NextVisibleTime", message.next_visible_time),
         ]
         return xml.render(_answer(200), ("ChangeVisibility", changed))
 
@@ -287,7 +287,7 @@ def access(request: Request, region: str, account: str) -> Access:
     return Access(f"mns:{name}", [f"acs:mns:{region}:{account}:{unquote(request.path)}"])
 
 
-def refused(_asked: Access) -> ApiError:
+def refused(_denied: Access) -> ApiError:
     """The refusal of what RAM does not allow."""
     message = "The OwnerId that your Access Key Id associated to is forbidden for this operation."
     return ApiError("AccessDenied", 403, message)

@@ -42,8 +42,8 @@ def list_policies_for_role(call: Call) -> Answer:
     for (kind, name), since in call.role().attached.items():
         policy = call.identity.policy(call.account, kind, name)
         if policy is not None:
-            shown = without(shown_policy(policy), "CreateDate", "UpdateDate")
-            rows.append({**shown, "AttachDate": utc(since)})
+            fields = without(shown_policy(policy), "CreateDate", "UpdateDate")
+            rows.append({**fields, "AttachDate": utc(since)})
     return {"Policies": {"Policy": rows}}
 
 

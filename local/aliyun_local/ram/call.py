@@ -50,8 +50,12 @@ class Call(Struct, frozen=True):
 
     def holders(self, policy: ManagedPolicy) -> list[Holder]:
         """The roles and users of the account that have a policy."""
-        everyone: list[Holder] = [*self.identity.roles.values(), *self.identity.users.values()]
-        return [one for one in everyone if one.account == self.account and (policy.type, policy.name) in one.attached]
+        holders: list[Holder] = [*self.identity.roles.values(), *self.identity.users.values()]
+        return [
+            holder
+            for holder in holders
+            if holder.account == self.account and (policy.type, policy.name) in holder.attached
+        ]
 
 
 Answer = dict[str, Any]
@@ -98,6 +102,6 @@ def paging(marker: str) -> Answer:
     return {"IsTruncated": True, "Marker": marker} if marker else {"IsTruncated": False}
 
 
-def without(shown: Answer, *fields: str) -> Answer:
+def without(answer: Answer, *fields: str) -> Answer:
     """The same without some fields."""
-    return {name: value for name, value in shown.items() if name not in fields}
+    return {name: value for name, value in answer.items() if name not in fields}

@@ -95,6 +95,6 @@ def page(params: Mapping[str, str], rows: list[str]) -> tuple[list[str], str]:
     if not re.fullmatch(r"[0-9]{1,4}", size) or not 1 <= int(size) <= 1000:
         raise ApiError("InvalidParameter.MaxItems", 400)
     marker = params.get("Marker", "")
-    rest = [row for row in sorted(rows) if row >= marker]
-    following = rest[int(size)] if len(rest) > int(size) else ""
-    return rest[: int(size)], following
+    remaining_rows = [row for row in sorted(rows) if row >= marker]
+    following = remaining_rows[int(size)] if len(remaining_rows) > int(size) else ""
+    return remaining_rows[: int(size)], following

@@ -28,8 +28,8 @@ def create_policy(call: Call) -> Answer:
 def get_policy(call: Call) -> Answer:
     """One policy, with its default version."""
     policy = call.policy()
-    shown = {**shown_policy(policy), "AttachmentCount": len(call.holders(policy))}
-    return {"Policy": shown, "DefaultPolicyVersion": shown_version(policy, policy.default)}
+    fields = {**shown_policy(policy), "AttachmentCount": len(call.holders(policy))}
+    return {"Policy": fields, "DefaultPolicyVersion": shown_version(policy, policy.default)}
 
 
 def delete_policy(call: Call) -> Answer:

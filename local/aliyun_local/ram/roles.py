@@ -50,9 +50,14 @@ def update_role(call: Call) -> Answer:
 def _trust(call: Call, parameter: str) -> str:
     """A trust policy, checked. Whether it may name roles that do not exist is a knob."""
     text = given.document(call.params, parameter, given.MAX_TRUST, parse_trust)
-    named = {one for statement in parse_trust(text).statements for one in statement.principals if ":role/" in one}
-    if not call.trusts_anyone and not named <= call.identity.roles.keys():
-        missing = min(named - call.identity.roles.keys())
+    role_arns = {
+        principal
+        for statement in parse_trust(text).statements
+        for principal in statement.principals
+        if ":role/" in principal
+    }
+    if not call.trusts_anyone and not role_arns <= call.identity.roles.keys():
+        missing = min(role_arns - call.identity.roles.keys())
         raise ApiError("MalformedPolicyDocument", 400, f"The policy document is malformed: {missing} does not exist.")
     return text
 
@@ -71,7 +76,7 @@ def delete_role(call: Call) -> Answer:
 
 def list_roles(call: Call) -> Answer:
     """The roles of the account, by name."""
-    known = {role.name: role for role in call.identity.roles.values() if role.account == call.account}
-    names, marker = given.page(call.params, list(known))
-    rows = [without(shown_role(known[name]), "AssumeRolePolicyDocument") for name in names]
+    roles = {role.name: role for role in call.identity.roles.values() if role.account == call.account}
+    names, marker = given.page(call.params, list(roles))
+    rows = [without(shown_role(roles[name]), "AssumeRolePolicyDocument") for name in names]
     return {**paging(marker), "Roles": {"Role": rows}}

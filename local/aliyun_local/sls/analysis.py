@@ -88,7 +88,7 @@ def select(sql: str, logs: Mapping[str, Searched], span: tuple[float, float]) ->
     if len(sql) > _STATEMENT:
         raise _invalid("the analytic statement is too long")
     columns = {name: _columns(index) for name, (index, _) in logs.items()}
-    _check_names(sql, {*logs, *(column for some in columns.values() for column in some)})
+    _check_names(sql, {*logs, *(column for table_columns in columns.values() for column in table_columns)})
     base = sqlite3.connect(":memory:")
     try:
         base.execute(f"pragma hard_heap_limit={_MEMORY}")
@@ -98,8 +98,8 @@ def select(sql: str, logs: Mapping[str, Searched], span: tuple[float, float]) ->
         base.create_aggregate("max_by", 2, _MaxBy)  # type: ignore[arg-type]
         for arguments in (2, 3):
             base.create_function("like", arguments, _like)
-        for name, (index, found) in logs.items():
-            _fill(base, name, columns[name], index, found)
+        for name, (index, rows) in logs.items():
+            _fill(base, name, columns[name], index, rows)
         unnested = _UNNEST.sub(_each, sql)
         each = {"json_each"} if unnested != sql and "json_each" not in sql else ()
         base.set_authorizer(functools.partial(_only_reading, {*logs, *each, ""}))  # "": a column of a subquery
@@ -138,8 +138,8 @@ def _fill(
 
 def _limits() -> Callable[[], bool]:
     """A progress handler that says whether the statement starting now has exceeded its limits."""
-    rest, end = iter(range(_STEPS // _STEPS_AT_ONCE)), time.monotonic() + _SECONDS
-    return lambda: next(rest, None) is None or time.monotonic() > end
+    steps, end = iter(range(_STEPS // _STEPS_AT_ONCE)), time.monotonic() + _SECONDS
+    return lambda: next(steps, None) is None or time.monotonic() > end
 
 
 def _rows(answer: sqlite3.Cursor, most: int) -> list[dict[str, str]]:
@@ -173,9 +173,9 @@ def _check_names(sql: str, names: Iterable[str]) -> None:
     quoted = [
         (match[0][0] != '"', match[1].replace('""', '"')) for match in _NAME.finditer(sql) if match[1] is not None
     ]
-    known = {*names, *(name for given, name in quoted if given)}
+    known_names = {*names, *(name for is_alias, name in quoted if is_alias)}
     for _, name in quoted:
-        if not name or name not in known:
+        if not name or name not in known_names:
             raise _invalid(f"Column '{name}' cannot be resolved")
 
 
@@ -243,5 +243,5 @@ def _like(pattern: str | None, text: str | None, escape: str | None = None) -> b
     return fnmatchcase(str(text), glob.escape(pattern).replace("%", "*").replace("_", "?"))
 
 
-def _invalid(what: str) -> ApiError:
-    return ApiError("ParameterInvalid", 400, what)
+def _invalid(reason: str) -> ApiError:
+    return ApiError("ParameterInvalid", 400, reason)

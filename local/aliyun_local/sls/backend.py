@@ -162,10 +162,10 @@ class SlsBackend:
     def index(self, account: str, project: str, name: str) -> Index:
         """The current index; ApiError IndexConfigNotExist."""
         with self._lock:
-            found = self.logstore(account, project, name).index
-            if found is None:
+            index = self.logstore(account, project, name).index
+            if index is None:
                 raise ApiError("IndexConfigNotExist", 400)
-            return found
+            return index
 
     def delete_index(self, account: str, project: str, name: str) -> None:
         """Delete the index."""
@@ -222,19 +222,22 @@ class SlsBackend:
         if offset < 0:
             raise ApiError("InvalidOffset", 400)
         query, sql = analysis.split(query)
-        found, processed = self._matching(account, project, name, start, end, query, topic)
+        matching_logs, processed = self._matching(account, project, name, start, end, query, topic)
         if sql:
-            named = analysis.tables(sql) & self.project(account, project).logstores.keys()
-            if named and query not in ("", "*"):  # no page says which of another logstore's logs a search selects
+            table_names = analysis.tables(sql) & self.project(account, project).logstores.keys()
+            if table_names and query not in ("", "*"):  # no page says which of another logstore's logs a search selects
                 raise ApiError("ParameterInvalid", 400, "of logstores that SQL names, only * is searched here")
-            logs = {one: (one, self._matching(account, project, one, start, end, "", "")[0]) for one in named}
+            logs = {
+                table_name: (table_name, self._matching(account, project, table_name, start, end, "", "")[0])
+                for table_name in table_names
+            }
             table = {
-                one: (self.index(account, project, store), [log.rendered() for log in some])
-                for one, (store, some) in {"log": (name, found), **logs}.items()
+                table_name: (self.index(account, project, store), [log.rendered() for log in table_logs])
+                for table_name, (store, table_logs) in {"log": (name, matching_logs), **logs}.items()
             }
             return Page(analysis.select(sql, table, (start, end)), processed, sql)
-        found.sort(key=lambda log: log.order, reverse=reverse)
-        return Page([log.rendered() for log in found[offset : offset + line]], processed)
+        matching_logs.sort(key=lambda log: log.order, reverse=reverse)
+        return Page([log.rendered() for log in matching_logs[offset : offset + line]], processed)
 
     def _matching(
         self, account: str, project: str, name: str, start: float, end: float, query: str, topic: str
@@ -254,8 +257,8 @@ class SlsBackend:
                 for log in write.logs
                 if start <= log.order[0] + log.order[1] / 1e9 < end
             ]
-        found = [log for log in in_range if (not topic or log.fields["__topic__"] == topic) and matches(log)]
-        return found, len(in_range)
+        matching_logs = [log for log in in_range if (not topic or log.fields["__topic__"] == topic) and matches(log)]
+        return matching_logs, len(in_range)
 
     # Reading shards
 

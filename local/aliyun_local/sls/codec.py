@@ -124,8 +124,8 @@ def empty() -> Response:
     return Response(200, headers())
 
 
-def as_json(value: Any, status: int = 200, **more: str) -> Response:
-    """A value as JSON; `more` become x-log-* headers."""
-    extra = {f"x-log-{name.replace('_', '-')}": text for name, text in more.items()}
+def as_json(value: Any, status: int = 200, **log_headers: str) -> Response:
+    """A value as JSON; `log_headers` become x-log-* headers."""
+    extra = {f"x-log-{name.replace('_', '-')}": text for name, text in log_headers.items()}
     body = json.dumps(value, ensure_ascii=False).encode()
     return Response(status, {**headers(), "Content-Type": "application/json", **extra}, body)

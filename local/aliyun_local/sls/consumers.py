@@ -53,10 +53,10 @@ class ConsumerGroup(Struct):
         share = -(-len(shards) // len(self.consumers))
         for shard in sorted(consumer.assigned, reverse=True)[: max(0, len(consumer.assigned) - share)]:
             consumer.assigned.discard(shard)
-        others = [other for other in self.consumers.values() if other is not consumer]
-        taken = {shard for other in others for shard in other.reported | other.assigned}
+        peers = [peer for peer in self.consumers.values() if peer is not consumer]
+        taken_shards = {shard for peer in peers for shard in peer.reported | peer.assigned}
         for shard in shards:
-            if shard not in taken and len(consumer.assigned) < share:
+            if shard not in taken_shards and len(consumer.assigned) < share:
                 consumer.assigned.add(shard)
         return sorted(consumer.assigned)
 

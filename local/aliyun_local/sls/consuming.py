@@ -69,7 +69,7 @@ class Consuming(Settings):
     def _GetCheckPoint(self) -> Response:  # noqa: N802
         with self.backend.consumer_groups(*self.store) as groups:
             group = groups.find(self.path["group"])
-            wanted = [self.integer("shard")] if self.query.get("shard") else self._existing()
-            if not set(wanted) <= set(self._existing()):
+            shards = [self.integer("shard")] if self.query.get("shard") else self._existing()
+            if not set(shards) <= set(self._existing()):
                 raise ApiError("ShardNotExist", 404)
-            return as_json(list(group.shown(wanted)))
+            return as_json(list(group.shown(shards)))

@@ -39,17 +39,22 @@ def lines(
     interfaces: Iterable[Mapping[str, Any]], flows: Iterable[Flow], span: tuple[int, int], window: int = WINDOW
 ) -> list[LogRecord]:
     """The lines of these interfaces, as DescribeNetworkInterfaces shows them, from one instant to another (epoch seconds)."""
-    found: dict[tuple[str, int], list[Flow]] = defaultdict(list)
+    flows_by_window: dict[tuple[str, int], list[Flow]] = defaultdict(list)
     for flow in flows:
-        found[flow.interface, int(flow.time - span[0]) // window].append(flow)
+        flows_by_window[flow.interface, int(flow.time - span[0]) // window].append(flow)
     records = []
-    for one in interfaces:
-        eni = one["NetworkInterfaceId"]
-        own = {"eni-id": eni, "vm-id": one["InstanceId"] or "-", "vpc-id": one["VpcId"], "account-id": one["OwnerId"]}
+    for interface in interfaces:
+        eni = interface["NetworkInterfaceId"]
+        interface_fields = {
+            "eni-id": eni,
+            "vm-id": interface["InstanceId"] or "-",
+            "vpc-id": interface["VpcId"],
+            "account-id": interface["OwnerId"],
+        }
         for number, start in enumerate(range(*span, window)):
-            common = {**own, "start": str(start), "end": str(start + window)}
-            none = {"log-status": "NODATA", **dict.fromkeys(("action", "direction", "srcaddr", "dstaddr"), "-")}
-            texts = [_fields(flow) for flow in found[eni, number]] or [none]
+            common = {**interface_fields, "start": str(start), "end": str(start + window)}
+            no_data = {"log-status": "NODATA", **dict.fromkeys(("action", "direction", "srcaddr", "dstaddr"), "-")}
+            texts = [_fields(flow) for flow in flows_by_window[eni, number]] or [no_data]
             records += [LogRecord(min(start + window, span[1]) - 1, 0, {**common, **text}) for text in texts]
     return records
 
@@ -57,7 +62,7 @@ def lines(
 def write(sls: SlsBackend, account: str, place: str, records: Iterable[LogRecord], days: int = 30) -> None:
     """Write lines into `project/logstore` of an account, both made if need be."""
     project, _, logstore = place.partition("/")
-    if not any(one.name == project for one in sls.projects(account)):
+    if not any(existing_project.name == project for existing_project in sls.projects(account)):
         sls.create_project(account, project)
         sls.create_logstore(account, project, logstore, days)
         sls.create_index(account, project, logstore, INDEX)

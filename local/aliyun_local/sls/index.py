@@ -123,5 +123,5 @@ def _field(name: str, config: Any) -> FieldIndex:
     return FieldIndex(kind, frozenset(tokens), bool(config.get("caseSensitive", False)))
 
 
-def _invalid(what: str) -> ApiError:
-    return ApiError("IndexInfoInvalid", 400, f"index info is invalid: {what}")
+def _invalid(reason: str) -> ApiError:
+    return ApiError("IndexInfoInvalid", 400, f"index info is invalid: {reason}")

@@ -192,8 +192,8 @@ class _Parser:
         if token == _Token("quoted", ""):
             return _on_field(name, lambda _config, value: value == "")
         if config.numeric:
-            wanted = self._number(name, token)
-            return _on_field(name, lambda written, value: written.numeric and written.number(value) == wanted)
+            operand = self._number(name, token)
+            return _on_field(name, lambda written, value: written.numeric and written.number(value) == operand)
         _check_wildcard(token)
         return _on_field(name, lambda written, value: _matches(token, written, [value]))
 
@@ -210,8 +210,8 @@ class _Parser:
     def _comparison(self, name: str) -> Predicate:
         self._numeric(name)
         compare = _COMPARISONS[self._next().text]
-        wanted = self._number(name, self._next())
-        return _on_number(name, lambda number: compare(number, wanted))
+        operand = self._number(name, self._next())
+        return _on_number(name, lambda number: compare(number, operand))
 
     def _range(self, name: str) -> Predicate:
         self._numeric(name)
@@ -256,16 +256,16 @@ def _on_number(name: str, test: Callable[[float], bool]) -> Predicate:
 
 def _matches(token: _Token, config: FieldIndex, texts: list[str]) -> bool:
     """Whether every word of the token occurs in the texts, and a phrase occurs as a whole."""
-    wanted = config.words(token.text)
+    words = config.words(token.text)
     if token.kind == "phrase" and not any(config.fold(token.text) in config.fold(text) for text in texts):
         return False
-    return bool(wanted) and all(any(_found(word, config.words(text)) for text in texts) for word in wanted)
+    return bool(words) and all(any(_found(word, config.words(text)) for text in texts) for word in words)
 
 
-def _found(wanted: str, words: frozenset[str]) -> bool:
-    if _MANY not in wanted and _ONE not in wanted:
-        return wanted in words
-    pattern = escape(wanted).replace(_MANY, "*").replace(_ONE, "?")
+def _found(term: str, words: frozenset[str]) -> bool:
+    if _MANY not in term and _ONE not in term:
+        return term in words
+    pattern = escape(term).replace(_MANY, "*").replace(_ONE, "?")
     return any(fnmatchcase(word, pattern) for word in words)  # never backtracks into an earlier star
 
 
@@ -282,5 +282,5 @@ def _shown(text: str) -> str:
     return text.replace(_MANY, "*").replace(_ONE, "?")
 
 
-def _invalid(what: str) -> ApiError:
-    return ApiError("ParameterInvalid", 400, what)
+def _invalid(reason: str) -> ApiError:
+    return ApiError("ParameterInvalid", 400, reason)

@@ -76,9 +76,9 @@ OPERATIONS = frozenset({"ListProject", *(name for *_, name in _ROUTES)})
 def route(request: Request) -> tuple[str, dict[str, str]]:
     """The operation's name (`Unknown` for any other path) and the names in its path."""
     kind = request.params.get("type") or None
-    for method, pattern, wanted, name in _ROUTES:
+    for method, pattern, route_kind, name in _ROUTES:
         match = pattern.fullmatch(request.path or "/")
-        if match and method == request.method and wanted == kind:
+        if match and method == request.method and route_kind == kind:
             if name == "GetProject" and not project_and_region(request)[0]:
                 name = "ListProject"
             return name, {key: unquote(value) for key, value in match.groupdict().items()}
@@ -127,15 +127,15 @@ def access(request: Request, region: str, account: str) -> Access:
         record = names.get("name", "*")
         return Access(f"log:{operation}", [f"acs:log::{account}:resource/{names['table']}/record/{record}"])
     project = project_and_region(request)[0] or "*"
-    kind, _, rest = request.path.strip("/").partition("/")
-    below = f"/{_KINDS.get(kind, kind)}/{unquote(rest.partition('/')[0]) or '*'}" if kind else ""
+    kind, _, subpath = request.path.strip("/").partition("/")
+    below = f"/{_KINDS.get(kind, kind)}/{unquote(subpath.partition('/')[0]) or '*'}" if kind else ""
     if "/consumergroups" in request.path:
         below += f"/consumergroup/{names.get('group', '*')}"
     action = f"log:{_ACTIONS.get(operation, operation)}"
     return Access(action, [f"acs:log:{region}:{account}:project/{project}{below}"])
 
 
-def refused(asked: Access) -> ApiError:
+def refused(denied: Access) -> ApiError:
     """The refusal of what RAM does not allow."""
-    [resource] = asked.resources or ["*"]
-    return ApiError("Unauthorized", 401, f"denied by sts or ram, action: {asked.action}, resource: {resource}")
+    [resource] = denied.resources or ["*"]
+    return ApiError("Unauthorized", 401, f"denied by sts or ram, action: {denied.action}, resource: {resource}")

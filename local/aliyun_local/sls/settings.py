@@ -180,7 +180,7 @@ class Settings:
     def _documents(self) -> Documents:
         project = self.backend.project(self.account, self.project)
         kinds = {"Dashboard": project.dashboards, "SavedSearch": project.searches}
-        return next((found for kind, found in kinds.items() if self.name.endswith(kind)), project.alerts)
+        return next((documents for kind, documents in kinds.items() if self.name.endswith(kind)), project.alerts)
 
     def _create_document(self) -> None:
         self._documents.create(self.json_body())

@@ -43,10 +43,10 @@ class StoredLog(Struct, frozen=True):
 
     def rendered(self) -> dict[str, str]:
         """The log as GetLogs returns it, every value a string."""
-        shown = {"__time__": str(self.order[0]), **self.fields}
+        fields = {"__time__": str(self.order[0]), **self.fields}
         if self.order[1]:
-            shown["__time_ns_part__"] = str(self.order[1])
-        return shown
+            fields["__time_ns_part__"] = str(self.order[1])
+        return fields
 
 
 class Write(Struct, frozen=True):

@@ -78,10 +78,10 @@ def time_series(value: float | str | None, window: str, form: str, _fill: str) -
 
 
 def _seconds(window: str) -> int:
-    found = re.fullmatch(r"(\d{1,6})([smhd])", window)
-    if not found or int(found[1]) == 0:
+    match = re.fullmatch(r"(\d{1,6})([smhd])", window)
+    if not match or int(match[1]) == 0:
         raise ValueError(f"time_series: {window!r} is no window")
-    return int(found[1]) * _UNITS[found[2]]
+    return int(match[1]) * _UNITS[match[2]]
 
 
 def _window(second: float, size: int) -> int:
@@ -117,8 +117,8 @@ def filled_up(sql: str, rows: list[dict[str, str]], span: tuple[float, float], m
     if (span[1] - first) / size > _MOST_WINDOWS:
         raise ValueError("time_series: too many windows")
     titles = list(rows[0]) if rows else [name]
-    known = {row[name]: row for row in rows}
+    rows_by_window = {row[name]: row for row in rows}
     empty = dict.fromkeys(titles, series["fill"])
     windows = (date_format(begin, series["form"]) or "" for begin in range(first, math.ceil(span[1]), size))
-    filled = [known.pop(shown, {**empty, name: shown}) for shown in dict.fromkeys(windows)]
-    return [*filled, *known.values()][:most]
+    filled = [rows_by_window.pop(window, {**empty, name: window}) for window in dict.fromkeys(windows)]
+    return [*filled, *rows_by_window.values()][:most]

@@ -123,5 +123,5 @@ def _session_policy(text: str | None) -> Policy | None:
         raise _invalid("PolicyGrammar", "The parameter Policy has not passed grammar check.") from None
 
 
-def _invalid(what: str, message: str) -> ApiError:
-    return ApiError(f"InvalidParameter.{what}", 400, message)
+def _invalid(parameter: str, message: str) -> ApiError:
+    return ApiError(f"InvalidParameter.{parameter}", 400, message)

@@ -40,25 +40,25 @@ class TagBackend:
             if call.params.require("RegionId") != store.region:
                 raise ApiError("InvalidRegionId.NotFound", 404)
             answer = ACTIONS[action](call)
-        named = [arn.rpartition("/")[2] for arn in _arns(call)]
+        resource_ids = [arn.rpartition("/")[2] for arn in _arns(call)]
         request = str(uuid.uuid4()).upper()
-        event = events.api_call(caller, store.region, action, params, named, call.now, request)
+        event = events.api_call(caller, store.region, action, params, resource_ids, call.now, request)
         self._record(caller.account, {**event, "data": {**event["data"], "serviceName": "Tag"}})
         return answer
 
 
 def tag_resources(call: Call) -> dict[str, Any]:
     """Add the tags, a JSON object, to each resource that exists."""
-    wanted = _tags(call)
-    if not wanted:
+    new_tags = _tags(call)
+    if not new_tags:
         raise missing("Tags")
-    tags.check(wanted)
+    tags.check(new_tags)
     failed = []
     for arn in _arns(call):
         try:
             kind, resource = _parse(call, arn)
-            one = Call(call.store, call.account, call.action, Params({"ResourceType": kind}), call.now)
-            tags.write(one, tags.named(one, [resource]), wanted)
+            resource_call = Call(call.store, call.account, call.action, Params({"ResourceType": kind}), call.now)
+            tags.write(resource_call, tags.named(resource_call, [resource]), new_tags)
         except ApiError as refusal:
             failed.append({"ResourceARN": arn, "Result": {"Code": refusal.code, "Message": refusal.message}})
     return {"FailedResources": {"FailedResource": failed}}
@@ -75,12 +75,12 @@ def _arns(call: Call) -> list[str]:
 
 def _parse(call: Call, arn: str) -> tuple[str, str]:
     """Type and id of a resource of the caller's."""
-    found = _ARN.fullmatch(arn)
-    if found is None:
+    match = _ARN.fullmatch(arn)
+    if match is None:
         raise ApiError("InvalidParameter.ResourceARN", 400)
-    if found["region"] not in ("*", call.store.region) or found["account"] not in ("*", call.account.uid):
+    if match["region"] not in ("*", call.store.region) or match["account"] not in ("*", call.account.uid):
         raise ApiError("InvalidResourceId.NotFound", 404)
-    return found["kind"], found["id"]
+    return match["kind"], match["id"]
 
 
 def _tags(call: Call) -> dict[str, str]:

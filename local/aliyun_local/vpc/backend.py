@@ -26,20 +26,20 @@ class VpcBackend:
 
     def call(self, caller: Caller, action: str, params: Mapping[str, str]) -> dict[str, Any]:
         """Run one action: the answer without RequestId, or ApiError."""
-        asked = Params(params)
-        if asked.require("RegionId") != self._store.region:
+        request = Params(params)
+        if request.require("RegionId") != self._store.region:
             raise ApiError("InvalidRegionId.NotFound", 404)
         with self._store.lock:
             usable = [vpc for vpc in self._store.vpcs.values() if vpc.usable_by(caller.account)]
-            return ACTIONS[action](self._store, asked, usable)
+            return ACTIONS[action](self._store, request, usable)
 
 
 def describe_vpcs(store: Store, params: Params, vpcs: Iterable[Vpc]) -> dict[str, Any]:
     """The VPCs that match: `VpcId` holds up to 20 ids, separated by commas. An unknown id gives none."""
-    wanted = [each for each in params.get("VpcId").split(",") if each]
-    if len(wanted) > 20:
+    vpc_ids = [each for each in params.get("VpcId").split(",") if each]
+    if len(vpc_ids) > 20:
         raise ApiError("InvalidVpcId.Malformed", 400)
-    found = [
+    rows = [
         {
             "VpcId": vpc.id,
             "VpcName": vpc.name,
@@ -60,13 +60,13 @@ def describe_vpcs(store: Store, params: Params, vpcs: Iterable[Vpc]) -> dict[str
             "Tags": {"Tag": []},
         }
         for vpc in vpcs
-        if (not wanted or vpc.id in wanted)
+        if (not vpc_ids or vpc.id in vpc_ids)
         and params.get("VpcName") in ("", vpc.name)
         and params.get("VpcOwnerId") in ("", vpc.owner)
         and not params.flag("IsDefault")
         and not params.records("Tag")
     ]
-    chosen, paging = numbered(params, found, most=50)
+    chosen, paging = numbered(params, rows, most=50)
     return {"Vpcs": {"Vpc": list(chosen)}, **paging}
 
 

@@ -102,14 +102,14 @@ class Bench:
 
     def lacking(self, needs: Sequence[Need]) -> str:
         """Why rows with these needs cannot be answered; empty if they can."""
-        given = {
+        availability = {
             Need.INSTANCES: self.options.instances,
             Need.SECOND_VPC: len(self.vpcs) > 1,
             Need.PEER: bool(self.options.peer),
             Need.ROLE: bool(self.options.role),
             Need.INTERFACES: bool(self.options.vswitch),
         }
-        return ", ".join(need.value for need in Need if need in needs and not given[need])
+        return ", ".join(need.value for need in Need if need in needs and not availability[need])
 
     def saw(self, text: str, facts: Mapping[str, Any] | None = None) -> None:
         """Note for the report what the cloud did."""
@@ -123,23 +123,23 @@ class Bench:
         """Create a security group, with other fields of CreateSecurityGroup, and return its id."""
         tag = self.models.CreateSecurityGroupRequestTag
 
-        def create(name: str, own: Mapping[str, str]) -> str:
-            given = [tag(key=key, value=value) for key, value in {**own, **(tags or {})}.items()]
-            usual = {"security_group_name": name, "vpc_id": self.vpc, "security_group_type": kind, "tag": given}
+        def create(name: str, run_tags: Mapping[str, str]) -> str:
+            group_tags = [tag(key=key, value=value) for key, value in {**run_tags, **(tags or {})}.items()]
+            usual = {"security_group_name": name, "vpc_id": self.vpc, "security_group_type": kind, "tag": group_tags}
             return str((sdks or self.sdks).ask("create_security_group", **{**usual, **fields}).security_group_id)
 
         return self.create("group", create)
 
     def instance(self, *groups: str, tags: Mapping[str, str] | None = None) -> str:
         """Launch an instance and return its id, without waiting for it."""
-        return self.create("instance", lambda name, own: self._launch(name, {**own, **(tags or {})}, groups))
+        return self.create("instance", lambda name, run_tags: self._launch(name, {**run_tags, **(tags or {})}, groups))
 
     def interface(self, group: str, secondary: int = 0) -> Any:
         """Create a network interface with so many secondary addresses; return it as DescribeNetworkInterfaces shows it."""
-        found = self.create("interface", lambda name, tags: self._create_interface(name, tags, group, secondary))
+        interface_id = self.create("interface", lambda name, tags: self._create_interface(name, tags, group, secondary))
 
         def read() -> list[Any]:
-            body = self.sdks.ask("describe_network_interfaces", network_interface_id=[found], max_results=10)
+            body = self.sdks.ask("describe_network_interfaces", network_interface_id=[interface_id], max_results=10)
             return list(body.network_interface_sets.network_interface_set or [])
 
         return self.until(read, bool)[0]
@@ -147,7 +147,10 @@ class Bench:
     def queue(self, name: str = "", **attributes: int) -> str:
         """Create a queue with attributes of QueueMeta, and return its name."""
         meta = QueueMeta(**attributes)
-        return self.create("queue", lambda own, _: self.queue_client(name or own).create(meta) and (name or own))
+        return self.create(
+            "queue",
+            lambda default_name, _: self.queue_client(name or default_name).create(meta) and (name or default_name),
+        )
 
     def queue_client(self, name: str, sdks: Sdks | None = None) -> Any:
         """The MNS client of one queue."""
@@ -156,9 +159,9 @@ class Bench:
     def project(self, name: str = "") -> str:
         """Create a log project and return its name."""
 
-        def create(own: str, _: Mapping[str, str]) -> str:
-            self.sdks.log.create_project(name or own, "aliyun-selftest: throw-away")
-            return name or own
+        def create(default_name: str, _: Mapping[str, str]) -> str:
+            self.sdks.log.create_project(name or default_name, "aliyun-selftest: throw-away")
+            return name or default_name
 
         return self.create("project", create)
 
@@ -183,12 +186,12 @@ class Bench:
         name = leftovers.name(self.options.prefix, self.run, self._count)
         planned = self.journal.plan(Resource(kind, name, self.account, self.region, self.run))
         try:
-            found = str(create(name, {leftovers.RUN_TAG: self.run}))
+            resource_id = str(create(name, {leftovers.RUN_TAG: self.run}))
         except (CloudError, MNSServerException):  # refused for good: it does not exist
             self.journal.gone(planned)
             raise
-        self.journal.made(planned, found)
-        return found
+        self.journal.made(planned, resource_id)
+        return resource_id
 
     def _launch(self, name: str, tags: Mapping[str, str], groups: Sequence[str]) -> str:
         ends = time.strftime("%Y-%m-%dT%H:%M:00Z", time.gmtime(self.clock.now() + AUTO_RELEASE_SECONDS))
@@ -220,22 +223,25 @@ class Bench:
 
     def authorize(self, group: str, *permissions: Mapping[str, Any], sdks: Sdks | None = None, token: str = "") -> None:
         """Add ingress rules: each permission is what differs from PERMISSION; None leaves a field out."""
-        made = [
+        request_permissions = [
             self.models.AuthorizeSecurityGroupRequestPermissions(**{**PERMISSION, **fields}) for fields in permissions
         ]
         (sdks or self.sdks).ask(
-            "authorize_security_group", security_group_id=group, permissions=made, client_token=token or None
+            "authorize_security_group",
+            security_group_id=group,
+            permissions=request_permissions,
+            client_token=token or None,
         )
 
     def authorize_egress(self, group: str, **fields: Any) -> None:
         """Add an egress rule: what differs from PERMISSION, such as its destination."""
-        made = self.models.AuthorizeSecurityGroupEgressRequestPermissions(**{**PERMISSION, **fields})
-        self.sdks.ask("authorize_security_group_egress", security_group_id=group, permissions=[made])
+        permission = self.models.AuthorizeSecurityGroupEgressRequestPermissions(**{**PERMISSION, **fields})
+        self.sdks.ask("authorize_security_group_egress", security_group_id=group, permissions=[permission])
 
     def modify(self, group: str, rule_id: str, **fields: Any) -> None:
         """Change fields of an ingress rule."""
-        given = {"security_group_id": group, "security_group_rule_id": rule_id, **fields}
-        self.sdks.ask("modify_security_group_rule", **given)
+        params = {"security_group_id": group, "security_group_rule_id": rule_id, **fields}
+        self.sdks.ask("modify_security_group_rule", **params)
 
     def rules(self, group: str, least: int = 0, direction: str | None = "ingress") -> list[Any]:
         """Return a group's rules, as soon as there are `least` of them and two reads agree. None asks for no direction."""
@@ -244,11 +250,11 @@ class Bench:
         def settled(rules: list[Any]) -> bool:
             nonlocal before
             now = sorted(f"{rule.security_group_rule_id} {rule.description}" for rule in rules)
-            same, before = now == before, now
-            return same and len(rules) >= least
+            is_stable, before = now == before, now
+            return is_stable and len(rules) >= least
 
-        found: list[Any] = self.until(lambda: self.shown_rules(group, direction), settled)
-        return found
+        settled_rules: list[Any] = self.until(lambda: self.shown_rules(group, direction), settled)
+        return settled_rules
 
     def shown_rules(self, group: str, direction: str | None = "ingress") -> list[Any]:
         """One read of a group's rules, without waiting for anything."""
@@ -287,15 +293,15 @@ class Bench:
     def running(self, instance: str) -> Any:
         """Wait until an instance runs and answers Cloud Assistant, and return it."""
 
-        def ready(found: Any) -> bool:
-            return found is not None and found.status == "Running" and bool(address_of(found))
+        def ready(candidate: Any) -> bool:
+            return candidate is not None and candidate.status == "Running" and bool(address_of(candidate))
 
-        found = self.until(lambda: self.instance_of(instance), ready, BOOT_SECONDS)
-        if not ready(found):
+        running_instance = self.until(lambda: self.instance_of(instance), ready, BOOT_SECONDS)
+        if not ready(running_instance):
             raise NotAnswered(f"{instance} did not start within {BOOT_SECONDS:.0f} seconds")
         if not self.until(lambda: self._assisted(instance), bool, BOOT_SECONDS):
             raise NotAnswered(f"Cloud Assistant of {instance} did not answer within {BOOT_SECONDS:.0f} seconds")
-        return found
+        return running_instance
 
     def _assisted(self, instance: str) -> bool:
         """Whether Cloud Assistant runs commands on an instance; its agent starts after the system."""
@@ -312,10 +318,10 @@ class Bench:
             return False, str(refusal)
         return code == 0, output
 
-    def pings(self, pair: Pair, wanted: bool = True) -> bool:
+    def pings(self, pair: Pair, expected: bool = True) -> bool:
         """Return whether `a` reaches `b` with ping, as soon as that is as wanted, or after a while."""
         command = f"ping -c 1 -W 2 {pair.address}"
-        return bool(self.until(lambda: self.shell(pair.a, command)[0], lambda through: through is wanted))
+        return bool(self.until(lambda: self.shell(pair.a, command)[0], lambda through: through is expected))
 
     def pair(self, kind: str = "normal", *, together: bool = False) -> Pair:
         """Two running instances without rules, launched once and kept until the end: in two groups, or in one."""
@@ -365,12 +371,12 @@ class Bench:
 
     # waiting
 
-    def until(self, read: Callable[[], Any], done: Callable[[Any], bool], seconds: float = SHOWN_SECONDS) -> Any:
+    def until(self, read: Callable[[], Any], accepts: Callable[[Any], bool], seconds: float = SHOWN_SECONDS) -> Any:
         """Read every second until `done` accepts what was read, or the time is over; return the last read."""
         deadline = self.clock.now() + seconds
-        while not done(found := read()) and self.clock.now() < deadline:
+        while not accepts(value := read()) and self.clock.now() < deadline:
             self.clock.sleep(POLL_SECONDS)
-        return found
+        return value
 
     def seconds_until(self, read: Callable[[], bool], pause: float = 0.1, limit: float = SHOWN_SECONDS) -> float:
         """Seconds until `read` is true. AssertionError if it is not within the limit."""
@@ -390,15 +396,15 @@ class Bench:
 
     # the end
 
-    def keep(self, found: str) -> str:
+    def keep(self, resource_id: str) -> str:
         """Keep a resource until the end of the run, for later rows."""
-        self._kept.add(found)
-        return found
+        self._kept.add(resource_id)
+        return resource_id
 
     def release(self) -> list[str]:
         """Remove what a row created, except what is kept. Returns what could not be removed, in words."""
-        rest = [resource for resource in self.journal.left() if resource.id not in self._kept]
-        return leftovers.remove(self.sdks, self.journal, rest)
+        removable_resources = [resource for resource in self.journal.left() if resource.id not in self._kept]
+        return leftovers.remove(self.sdks, self.journal, removable_resources)
 
     def close(self) -> list[str]:
         """Remove everything that this run created. Returns what could not be removed, in words."""
@@ -407,8 +413,8 @@ class Bench:
 
 def address_of(instance: Any) -> str:
     """An instance's private address; empty if it has none yet."""
-    shown = instance.vpc_attributes and instance.vpc_attributes.private_ip_address
-    return str(next(iter(shown.ip_address or []), "")) if shown else ""
+    addresses = instance.vpc_attributes and instance.vpc_attributes.private_ip_address
+    return str(next(iter(addresses.ip_address or []), "")) if addresses else ""
 
 
 def marked_vpcs(sdks: Sdks) -> dict[str, str]:

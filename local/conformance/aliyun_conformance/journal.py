@@ -38,10 +38,10 @@ class Journal:
         self._open[resource.name] = resource
         return resource
 
-    def made(self, resource: Resource, found: str) -> None:
+    def made(self, resource: Resource, resource_id: str) -> None:
         """Note the id of a resource that was created."""
-        resource.id = found
-        self._write("made", {"name": resource.name, "id": found})
+        resource.id = resource_id
+        self._write("made", {"name": resource.name, "id": resource_id})
 
     def gone(self, resource: Resource) -> None:
         """Note that a resource no longer exists. With the last one, the file is deleted."""
@@ -57,9 +57,9 @@ class Journal:
     def __iter__(self) -> Iterator[Resource]:
         return iter(self.left())
 
-    def _write(self, what: str, about: dict[str, Any]) -> None:
+    def _write(self, event: str, about: dict[str, Any]) -> None:
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"what": what, **about}) + "\n")
+            file.write(json.dumps({"what": event, **about}) + "\n")
             file.flush()
             os.fsync(file.fileno())
 
@@ -69,10 +69,10 @@ class Journal:
             about = json.loads(line)
         except ValueError:
             return
-        what, name = about.pop("what", ""), about.get("name", "")
-        if what == "plan":
+        event, name = about.pop("what", ""), about.get("name", "")
+        if event == "plan":
             self._open[name] = msgspec.convert(about, Resource)
-        elif what == "made" and name in self._open:
+        elif event == "made" and name in self._open:
             self._open[name].id = about["id"]
-        elif what == "gone":
+        elif event == "gone":
             self._open.pop(name, None)

@@ -39,9 +39,9 @@ def search(sdks: Sdks, prefix: str, account: str) -> Iterator[Resource]:
     """Every throw-away resource of any run that the account shows. Groups, instances and interfaces have both name and tag."""
     region = sdks.settings.region
     for kind in ("instance", "interface", "group"):
-        for found, text, run in _tagged(sdks, kind):
+        for resource_id, text, run in _tagged(sdks, kind):
             if is_ours(text, prefix):
-                yield Resource(kind, text, account, region, run, found)
+                yield Resource(kind, text, account, region, run, resource_id)
     start = f"{prefix}-selftest-"
     for kind, names in (("queue", _queues(sdks, account, start)), ("project", _projects(sdks, start))):
         for text in names:
@@ -52,16 +52,16 @@ def search(sdks: Sdks, prefix: str, account: str) -> Iterator[Resource]:
 def remove(sdks: Sdks, journal: Journal, resources: Sequence[Resource]) -> list[str]:
     """Remove resources, and note each in the journal. Returns what could not be removed, in words."""
     problems: list[str] = []
-    lost = {resource.name for resource in resources if not _identified(sdks, resource, problems)}
-    known = sorted((each for each in resources if each.id), key=lambda each: ORDER.index(each.kind))
-    for group in (each.id for each in known if each.kind == "group"):
+    unidentified_names = {resource.name for resource in resources if not _identified(sdks, resource, problems)}
+    identified_resources = sorted((each for each in resources if each.id), key=lambda each: ORDER.index(each.kind))
+    for group in (each.id for each in identified_resources if each.kind == "group"):
         _attempt(lambda group=group: revoke_all(sdks, group), sdks, problems, f"rules of {group}")  # type: ignore[misc]
     for resource in resources:
-        if not resource.id and resource.name not in lost:  # it was never created
+        if not resource.id and resource.name not in unidentified_names:  # it was never created
             journal.gone(resource)
-    for resource in known:
-        what = f"{resource.kind} {resource.name} ({resource.id})"
-        if _attempt(lambda resource=resource: _delete(sdks, resource), sdks, problems, what):  # type: ignore[misc]
+    for resource in identified_resources:
+        label = f"{resource.kind} {resource.name} ({resource.id})"
+        if _attempt(lambda resource=resource: _delete(sdks, resource), sdks, problems, label):  # type: ignore[misc]
             journal.gone(resource)
     return problems
 
@@ -75,7 +75,7 @@ def revoke_all(sdks: Sdks, group: str) -> None:
             sdks.ask(operation, security_group_id=group, security_group_rule_id=ids[first : first + 100])
 
 
-def _attempt(send: Callable[[], object], sdks: Sdks, problems: list[str], what: str) -> bool:
+def _attempt(send: Callable[[], object], sdks: Sdks, problems: list[str], label: str) -> bool:
     """Make a removal, again while the resource is in use. Returns whether the resource is gone."""
     problem = ""
     for seconds in WAITS:
@@ -89,7 +89,7 @@ def _attempt(send: Callable[[], object], sdks: Sdks, problems: list[str], what: 
             return True
         if not problem.startswith(IN_USE):
             break
-    problems.append(f"{what}: {problem}")
+    problems.append(f"{label}: {problem}")
     return False
 
 
@@ -127,9 +127,9 @@ def _identify(sdks: Sdks, resource: Resource) -> None:
         return
     for seconds in LOOKS:
         sdks.clock.sleep(seconds)
-        for found, text, run in _tagged(sdks, resource.kind):
+        for resource_id, text, run in _tagged(sdks, resource.kind):
             if (text, run) == (resource.name, resource.run):
-                resource.id = found
+                resource.id = resource_id
                 return
 
 
@@ -139,15 +139,15 @@ def _tagged(sdks: Sdks, kind: str) -> list[tuple[str, str, str]]:
     listed = f"{thing}_set" if kind == "interface" else thing
     model = f"Describe{thing.title().replace('_', '')}sRequestTag"
     tag = [getattr(sdks.ecs.models, model)(key=RUN_TAG)]
-    found: list[tuple[str, str, str]] = []
+    rows: list[tuple[str, str, str]] = []
     token = None
     while True:
         body = sdks.ask(f"describe_{thing}s", tag=tag, max_results=100, next_token=token)
         page = getattr(getattr(body, f"{listed}s"), listed) or []
-        found += [(str(getattr(e, f"{thing}_id")), str(getattr(e, f"{thing}_name") or ""), _run_of(e)) for e in page]
+        rows += [(str(getattr(e, f"{thing}_id")), str(getattr(e, f"{thing}_name") or ""), _run_of(e)) for e in page]
         token = body.next_token
         if not token:
-            return found
+            return rows
 
 
 def _run_of(resource: Any) -> str:
@@ -157,13 +157,13 @@ def _run_of(resource: Any) -> str:
 
 
 def _queues(sdks: Sdks, account: str, start: str) -> list[str]:
-    found: list[str] = []
+    queue_names: list[str] = []
     marker = ""
     while True:
         urls, marker = sdks.queues(account).list_queue(prefix=start, marker=marker)
-        found += [str(url).rsplit("/", 1)[-1] for url in urls]
+        queue_names += [str(url).rsplit("/", 1)[-1] for url in urls]
         if not marker:
-            return found
+            return queue_names
 
 
 def _projects(sdks: Sdks, start: str) -> list[str]:

@@ -18,10 +18,10 @@ from aliyun_conformance.run import REAL, questions
 Report = Mapping[str, Any]
 
 
-def render(page: str, asked: Sequence[Question], reports: Sequence[Report]) -> str:
+def render(page: str, questions: Sequence[Question], reports: Sequence[Report]) -> str:
     """The page with its cells written anew. ValueError if a question has no row."""
-    by_number = {question.number: question for question in asked}
-    seen = newest(reports)
+    by_number = {question.number: question for question in questions}
+    outcomes = newest(reports)
     lines: list[str] = []
     names: list[str] = []
     for line in page.splitlines():
@@ -31,9 +31,9 @@ def render(page: str, asked: Sequence[Question], reports: Sequence[Report]) -> s
             lines.append(line)
             continue
         number = int(cells[0])
-        told = _told(by_number.pop(number)) if number in by_number and "seen" in names else {}
-        told["seen"] = seen.get(number, "not yet")
-        written = [told.get(name, cell).replace("|", r"\|") for name, cell in zip(names, cells, strict=True)]
+        values = _told(by_number.pop(number)) if number in by_number and "seen" in names else {}
+        values["seen"] = outcomes.get(number, "not yet")
+        written = [values.get(name, cell).replace("|", r"\|") for name, cell in zip(names, cells, strict=True)]
         lines.append(f"| {' | '.join(written)} |")
     if by_number:
         raise ValueError(f"the page has no row {min(by_number)}")
@@ -61,7 +61,7 @@ def _told(question: Question) -> dict[str, str]:
 
 def newest(reports: Sequence[Report]) -> dict[int, str]:
     """What the newest report of the real cloud that answered a row says of it. Reports of a local cloud prove nothing."""
-    found: dict[int, str] = {}
+    outcomes: dict[int, str] = {}
     for report in sorted(reports, key=lambda each: str(each["date"])):
         if report["cloud"] != REAL:
             continue
@@ -69,9 +69,11 @@ def newest(reports: Sequence[Report]) -> dict[int, str]:
             if row["verdict"] == Verdict.UNANSWERED.value:
                 continue
             when = f"{str(report['date'])[:10]} ({report['region']})"
-            same = row["verdict"] == Verdict.EXPECTED.value
-            found[int(row["number"])] = f"{when}: as expected" if same else f"{when}: **different**: {row['seen']}"
-    return found
+            is_expected = row["verdict"] == Verdict.EXPECTED.value
+            outcomes[int(row["number"])] = (
+                f"{when}: as expected" if is_expected else f"{when}: **different**: {row['seen']}"
+            )
+    return outcomes
 
 
 def read_reports(folder: Path) -> Iterator[Report]:

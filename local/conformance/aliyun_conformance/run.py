@@ -88,11 +88,13 @@ def questions() -> tuple[Question, ...]:
     """All of them: those that decide the first day, then the others by number. ValueError if two have one number."""
     collector = _Collector()
     _pytest("--collect-only", str(FOLDER), plugin=collector)
-    found = {question.number: question for question in map(question_of, collector.found.values())}
-    if len(found) != len(collector.found):
+    by_number = {question.number: question for question in map(question_of, collector.found.values())}
+    if len(by_number) != len(collector.found):
         raise ValueError("two questions have one number")
     early = {number: place for place, number in enumerate(FIRST_DAY)}
-    return tuple(found[number] for number in sorted(found, key=lambda number: (early.get(number, len(early)), number)))
+    return tuple(
+        by_number[number] for number in sorted(by_number, key=lambda number: (early.get(number, len(early)), number))
+    )
 
 
 def _pytest(*args: str, plugin: _Collector | _Asker) -> None:
@@ -164,8 +166,8 @@ class _Asker:
         self.bench.seen = Seen()
         if not self.cases:
             self.began = self.bench.clock.now()
-        if why := self.bench.lacking(self.asked[item.nodeid].needs):
-            raise NotAnswered(why)
+        if reason := self.bench.lacking(self.asked[item.nodeid].needs):
+            raise NotAnswered(reason)
 
     def pytest_runtest_makereport(self, call: pytest.CallInfo[None]) -> None:
         """Note how a test ended: with its body, or with an error of any part."""
@@ -183,32 +185,32 @@ class _Asker:
         self.cases, self.left = [], []
 
 
-def _ended(error: BaseException | None, seen: Seen) -> _Case:
+def _ended(error: BaseException | None, observation: Seen) -> _Case:
     """Also a bug in a question must not cost the others."""
     if error is None:
-        return _Case(Verdict.EXPECTED, seen)
+        return _Case(Verdict.EXPECTED, observation)
     if isinstance(error, AssertionError):
-        return _Case(Verdict.DIFFERENT, seen if seen.text else Seen(str(error).partition("\n")[0]))
-    known = isinstance(error, (NotAnswered, SelftestError, *UNAVAILABLE))
-    return _Case(Verdict.UNANSWERED, Seen(), str(error) if known else f"{type(error).__name__}: {error}")
+        return _Case(Verdict.DIFFERENT, observation if observation.text else Seen(str(error).partition("\n")[0]))
+    is_expected_error = isinstance(error, (NotAnswered, SelftestError, *UNAVAILABLE))
+    return _Case(Verdict.UNANSWERED, Seen(), str(error) if is_expected_error else f"{type(error).__name__}: {error}")
 
 
-def _result(question: Question, cases: Sequence[_Case], left: Sequence[str], seconds: float) -> Result:
+def _result(question: Question, cases: Sequence[_Case], problems: Sequence[str], seconds: float) -> Result:
     """The result of a question: different if one of its tests was, answered if all were."""
     verdicts = {case.verdict for case in cases}
     verdict = next(each for each in (Verdict.DIFFERENT, Verdict.UNANSWERED, Verdict.EXPECTED) if each in verdicts)
-    told = [case for case in cases if case.verdict is verdict]
-    seen = "; ".join(dict.fromkeys(case.seen.text for case in told if case.seen.text))
-    whys = dict.fromkeys(case.why for case in told if case.why)
-    why = "; ".join([*whys, *([f"left behind: {', '.join(left)}"] if left else [])])
-    facts = {key: value for case in told for key, value in case.seen.facts.items()}
-    return Result(question.number, question.assumed, question.expected, verdict, seen, why, facts, seconds)
+    decisive_cases = [case for case in cases if case.verdict is verdict]
+    observations = "; ".join(dict.fromkeys(case.seen.text for case in decisive_cases if case.seen.text))
+    whys = dict.fromkeys(case.why for case in decisive_cases if case.why)
+    reason = "; ".join([*whys, *([f"left behind: {', '.join(problems)}"] if problems else [])])
+    facts = {key: value for case in decisive_cases for key, value in case.seen.facts.items()}
+    return Result(question.number, question.assumed, question.expected, verdict, observations, reason, facts, seconds)
 
 
 def report(bench: Bench, results: Sequence[Result]) -> dict[str, Any]:
     """The report as JSON values. The accounts' uids are left out, so that it can be published."""
     endpoint = bench.sdks.settings.host
-    made = {
+    document = {
         "tool": "aliyun-selftest",
         "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(bench.clock.now())),
         "cloud": f"local cloud at {endpoint}" if endpoint else REAL,
@@ -221,7 +223,7 @@ def report(bench: Bench, results: Sequence[Result]) -> dict[str, Any]:
         "rows": [msgspec.to_builtins(result) for result in results],
     }
     hidden = {bench.account: "<account>", bench.options.peer: "<peer>"}
-    text = msgspec.json.encode(made).decode()
+    text = msgspec.json.encode(document).decode()
     for uid, word in hidden.items():
         text = text.replace(uid, word) if uid else text
     cleaned: dict[str, Any] = msgspec.json.decode(text)

@@ -77,7 +77,7 @@ def test_revoking_by_id_removes_those_rules_only(bench: Bench) -> None:
     assert twice == ("InvalidParam.SecurityGroupRuleIdRepeated", 400)
     assert _ids(bench, b, 3) == ids
     bench.revoke(b, ids[0], ids[2])
-    assert bench.until(lambda: _ids(bench, b, 1), lambda left: len(left) == 1) == [ids[1]]
+    assert bench.until(lambda: _ids(bench, b, 1), lambda remaining_ids: len(remaining_ids) == 1) == [ids[1]]
     assert refusal_of(lambda: bench.revoke(b, ids[0])) == ("InvalidParam.SecurityGroupRuleId", 400)
 
 
@@ -102,22 +102,23 @@ def test_revoking_by_permission_removes_the_rule_that_is_equal_in_each_field(ben
         "source_group_id": a,
         "priority": None,
     }
-    wanted = [{**usual, **each} for each in differing]
-    bench.authorize(b, *({name: value or None for name, value in each.items()} for each in wanted))
+    permissions = [{**usual, **each} for each in differing]
+    bench.authorize(b, *({name: value or None for name, value in each.items()} for each in permissions))
 
     def shown() -> set[tuple[str, ...]]:
         return {tuple(str(getattr(rule, name)) for name in fields) for rule in bench.rules(b)}
 
-    def rest(done: int) -> set[tuple[str, ...]]:
+    def rest(start: int) -> set[tuple[str, ...]]:
         return {
-            tuple(str({"priority": "1", **_given(each)}.get(name, "")) for name in fields) for each in wanted[done:]
+            tuple(str({"priority": "1", **_given(each)}.get(name, "")) for name in fields)
+            for each in permissions[start:]
         }
 
     assert bench.until(shown, lambda now: now == rest(0)) == rest(0)
-    for done, each in enumerate([{**usual, "priority": "51"}, *wanted]):
+    for revoked_count, each in enumerate([{**usual, "priority": "51"}, *permissions]):
         permission = bench.models.RevokeSecurityGroupRequestPermissions(**_given(each), description="of another person")
         assert _revoked(bench, b, permissions=[permission]) == ("", 0)
-        assert bench.until(shown, lambda now, done=done: now == rest(done)) == rest(done)  # type: ignore[misc]
+        assert bench.until(shown, lambda now, count=revoked_count: now == rest(count)) == rest(revoked_count)  # type: ignore[misc]
 
 
 def _given(fields: dict[str, Any]) -> dict[str, Any]:
@@ -195,10 +196,10 @@ def test_rules_of_both_directions(bench: Bench) -> None:
     bench.authorize(b, {"source_group_id": a})
     bench.authorize_egress(b, dest_cidr_ip="10.0.0.0/8", policy="drop")
     bench.authorize_egress(b, dest_group_id=a)
-    shown = bench.rules(b, 3, direction=None)
-    read = {(rule.direction, rule.dest_cidr_ip, rule.dest_group_id, rule.policy) for rule in shown}
-    owners = {str(rule.dest_group_owner_account or "") for rule in shown if rule.dest_group_id}
-    bench.saw(f"{', '.join(sorted(rule.direction for rule in shown))}; owner {owners}")
+    rules = bench.rules(b, 3, direction=None)
+    read = {(rule.direction, rule.dest_cidr_ip, rule.dest_group_id, rule.policy) for rule in rules}
+    owners = {str(rule.dest_group_owner_account or "") for rule in rules if rule.dest_group_id}
+    bench.saw(f"{', '.join(sorted(rule.direction for rule in rules))}; owner {owners}")
     assert read == {("ingress", "", "", "Accept"), ("egress", "10.0.0.0/8", "", "Drop"), ("egress", "", a, "Accept")}
     assert owners <= {"", bench.account}
 

@@ -18,12 +18,12 @@ POLL_SECONDS = 15.0
 Event = Mapping[str, Any]
 
 
-def _wait_for(bench: Bench, source: str, since: float, wanted: Callable[[Event], bool]) -> tuple[Event, float]:
+def _wait_for(bench: Bench, source: str, since: float, matches: Callable[[Event], bool]) -> tuple[Event, float]:
     """The earliest event of a source on the default bus that is wanted, and how many seconds after `since` it was found."""
     read: dict[str, Event] = {}
 
     def look() -> Event | None:
-        found = bench.sdks.events(
+        events = bench.sdks.events(
             "query_traced_events",
             "QueryTracedEventsRequest",
             event_bus_name="default",
@@ -32,13 +32,13 @@ def _wait_for(bench: Bench, source: str, since: float, wanted: Callable[[Event],
             end_time=int(bench.clock.now() * 1000) + 5000,
             limit=100,
         )
-        for traced in (found.data and found.data.events) or []:
+        for traced in (events.data and events.data.events) or []:
             if traced.event_id not in read and len(read) < SEEN_EVENTS:
-                asked = {"event_bus_name": "default", "event_id": traced.event_id, "event_source": source}
-                body = bench.sdks.events("query_event", "QueryEventRequest", **asked)
+                params = {"event_bus_name": "default", "event_id": traced.event_id, "event_source": source}
+                body = bench.sdks.events("query_event", "QueryEventRequest", **params)
                 read[traced.event_id] = dict(body.data or {})
-        found = [event for event in reversed(read.values()) if wanted(event)]
-        return min(found, key=lambda event: str(event.get("time", "")), default=None)
+        events = [event for event in reversed(read.values()) if matches(event)]
+        return min(events, key=lambda event: str(event.get("time", "")), default=None)
 
     deadline = since + bench.options.event_seconds
     while (event := look()) is None:
@@ -86,8 +86,8 @@ def _started(bench: Bench) -> tuple[Event, float]:
         instance = bench.instance(bench.group())
         return _wait_for(bench, "acs.ecs", began, lambda e: _names(e, instance, "StateChange"))
 
-    found: tuple[Event, float] = bench.shared("started", launch)
-    return found
+    timed_event: tuple[Event, float] = bench.shared("started", launch)
+    return timed_event
 
 
 @pytest.mark.real_cloud(
@@ -184,8 +184,8 @@ def test_event_of_an_address(bench: Bench) -> None:
     """A secondary address is published as `ecs:NetworkInterface:PrivateIPAssigned`, with `eniId` in `data` and no instance."""
     interface = bench.interface(bench.group()).network_interface_id
     began = bench.clock.now()
-    given = {"network_interface_id": interface, "secondary_private_ip_address_count": 1}
-    bench.sdks.ask("assign_private_ip_addresses", **given)
+    params = {"network_interface_id": interface, "secondary_private_ip_address_count": 1}
+    bench.sdks.ask("assign_private_ip_addresses", **params)
     event, seconds = _wait_for(bench, "acs.ecs", began, lambda e: _names(e, interface, "PrivateIPAssigned"))
     data = _data(event)
     bench.saw(f"{event.get('type')} with {', '.join(sorted(data))}, after {seconds} s", {"event": event})

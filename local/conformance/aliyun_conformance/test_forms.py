@@ -26,9 +26,11 @@ def test_source_port_range(bench: Bench) -> None:
     a, b = bench.group(), bench.group()
     every = {"source_group_id": a, "port_range": "-1/-1"}
     bench.authorize(b, {**every, "ip_protocol": "ALL"}, {**every, "ip_protocol": "ICMP"}, {"source_group_id": a})
-    shown = {str(rule.ip_protocol).upper(): rule.source_port_range or "" for rule in bench.rules(b, 3)}
-    bench.saw(", ".join(f"{protocol} {ports!r}" for protocol, ports in sorted(shown.items())), shown)
-    assert (shown.get("ALL"), shown.get("ICMP")) == ("-1/-1", "-1/-1")
+    ports_by_protocol = {str(rule.ip_protocol).upper(): rule.source_port_range or "" for rule in bench.rules(b, 3)}
+    bench.saw(
+        ", ".join(f"{protocol} {ports!r}" for protocol, ports in sorted(ports_by_protocol.items())), ports_by_protocol
+    )
+    assert (ports_by_protocol.get("ALL"), ports_by_protocol.get("ICMP")) == ("-1/-1", "-1/-1")
 
 
 @pytest.mark.real_cloud(65, expected="`10.0.0.1`, no `/32`")
@@ -59,11 +61,11 @@ def _raw(bench: Bench, instance: str) -> dict[str, object]:
     answer = bench.sdks.raw(
         "ecs", "DescribeInstances", RegionId=bench.region, InstanceIds=json.dumps([instance]), MaxResults="10"
     )
-    found = answer["Instances"]["Instance"]
-    if not found:
+    instances = answer["Instances"]["Instance"]
+    if not instances:
         raise NotAnswered(f"{instance} is not shown")
-    shown: dict[str, object] = found[0]
-    return shown
+    description: dict[str, object] = instances[0]
+    return description
 
 
 def _tags(raw: dict[str, object]) -> list[object]:

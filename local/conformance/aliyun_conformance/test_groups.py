@@ -25,13 +25,13 @@ def _set_policy(bench: Bench, group: str, policy: str | None) -> tuple[str, int]
 
 def references(bench: Bench, *groups: str) -> dict[str, set[tuple[str, str]]]:
     """The groups whose rules name each of these, with their owners."""
-    found = bench.sdks.ask("describe_security_group_references", security_group_id=list(groups))
+    body = bench.sdks.ask("describe_security_group_references", security_group_id=list(groups))
     return {
-        str(one.security_group_id): {
+        str(reference.security_group_id): {
             (str(by.ali_uid), str(by.security_group_id))
-            for by in one.referencing_security_groups.referencing_security_group or []
+            for by in reference.referencing_security_groups.referencing_security_group or []
         }
-        for one in found.security_group_references.security_group_reference or []
+        for reference in body.security_group_references.security_group_reference or []
     }
 
 
@@ -72,19 +72,19 @@ def test_inner_access_of_advanced_groups(bench: Bench) -> None:
     """The inner access policy of an advanced group cannot be changed."""
     b = bench.group("enterprise")
     code, status = _set_policy(bench, b, "Accept")
-    shown = _policy_of(bench, b)
-    bench.saw(f"{code or 'success'}; InnerAccessPolicy {shown}", {"status": status})
+    policy = _policy_of(bench, b)
+    bench.saw(f"{code or 'success'}; InnerAccessPolicy {policy}", {"status": status})
     assert code
-    assert shown == "Drop"
+    assert policy == "Drop"
 
 
 @pytest.mark.real_cloud(134)
 def test_the_inner_access_policy_is_read_in_any_case(bench: Bench) -> None:
     """ModifySecurityGroupPolicy reads `InnerAccessPolicy` in any case, refuses another or a missing value, and for an advanced group answers `InvalidGroupParameter.OperationDenied`."""
     b = bench.group()
-    for given, meant in (("drop", "Drop"), ("ACCEPT", "Accept")):
-        assert _set_policy(bench, b, given) == ("", 0)
-        assert bench.until(lambda: _policy_of(bench, b), lambda policy, meant=meant: policy == meant) == meant  # type: ignore[misc]
+    for sent, stored in (("drop", "Drop"), ("ACCEPT", "Accept")):
+        assert _set_policy(bench, b, sent) == ("", 0)
+        assert bench.until(lambda: _policy_of(bench, b), lambda policy, value=stored: policy == value) == stored  # type: ignore[misc]
     assert _set_policy(bench, b, "maybe") == ("InvalidPolicy.Malformed", 400)
     assert _set_policy(bench, b, None) == ("MissingParameter", 400)
     assert _policy_of(bench, b) == "Accept"
@@ -101,11 +101,14 @@ def test_references_show_what_rules_say_now(bench: Bench) -> None:
     bench.authorize(old, {"source_group_id": app})
     bench.authorize_egress(cache, dest_group_id=app)
     bench.sdks.ask("delete_security_group", security_group_id=old)
-    both = {app: {(uid, db), (uid, cache)}}
-    assert bench.until(lambda: references(bench, app, db), lambda found: found == both) == both
+    all_references = {app: {(uid, db), (uid, cache)}}
+    assert bench.until(lambda: references(bench, app, db), lambda actual: actual == all_references) == all_references
     bench.clear(db)
-    left = {app: {(uid, cache)}}
-    assert bench.until(lambda: references(bench, app), lambda found: found == left) == left
+    remaining_references = {app: {(uid, cache)}}
+    assert (
+        bench.until(lambda: references(bench, app), lambda actual: actual == remaining_references)
+        == remaining_references
+    )
 
 
 @pytest.mark.real_cloud(136)
@@ -133,7 +136,7 @@ def test_group_fields(bench: Bench) -> None:
         tags = len(group.tags.tag or []) if group.tags else 0
         return group.group_to_group_rule_count, group.rule_count, group.service_managed, tags
 
-    count, rules, managed, tags = bench.until(read, lambda seen: seen[0] == 1)
+    count, rules, managed, tags = bench.until(read, lambda fields: fields[0] == 1)
     bench.saw(f"GroupToGroupRuleCount {count} of {rules}, ServiceManaged {managed}, {tags} tag(s)")
     assert (count, managed) == (1, False)
     assert tags
@@ -144,7 +147,7 @@ def test_rule_count(bench: Bench) -> None:
     """`RuleCount` is returned by DescribeSecurityGroups without being asked for."""
     a, b = bench.group(), bench.group()
     bench.authorize(b, {"source_group_id": a})
-    assert bench.until(lambda: bench.described(b)[0].rule_count, lambda seen: seen == 1) == 1
+    assert bench.until(lambda: bench.described(b)[0].rule_count, lambda count: count == 1) == 1
 
 
 @pytest.mark.real_cloud(121, expected="`RuleCount` is 1")
@@ -152,7 +155,7 @@ def test_rule_count_of_egress(bench: Bench) -> None:
     """`RuleCount` counts egress rules."""
     b = bench.group()
     bench.authorize_egress(b, dest_cidr_ip="10.0.0.1/32")
-    assert bench.until(lambda: bench.described(b)[0].rule_count, lambda seen: seen == 1) == 1
+    assert bench.until(lambda: bench.described(b)[0].rule_count, lambda count: count == 1) == 1
 
 
 @pytest.mark.real_cloud(
@@ -163,7 +166,7 @@ def test_rule_count_of_egress(bench: Bench) -> None:
 )
 def test_groups_of_an_instance(bench: Bench) -> None:
     """An instance is in at least one group and in groups of one type; ModifyInstanceAttribute may change the type of all at once."""
-    basic, advanced, other = bench.group(), bench.group("enterprise"), bench.group()
+    basic, advanced, unrelated = bench.group(), bench.group("enterprise"), bench.group()
     instance = bench.instance(basic)
     bench.running(instance)
 
@@ -173,15 +176,15 @@ def test_groups_of_an_instance(bench: Bench) -> None:
     codes = [
         refused("join_security_group", advanced),
         refused("leave_security_group", basic),
-        refused("leave_security_group", other),
+        refused("leave_security_group", unrelated),
     ]
     bench.sdks.raw("ecs", "ModifyInstanceAttribute", InstanceId=instance, SecurityGroupIds_1=advanced)
 
     def groups() -> list[str]:
         return list(bench.instance_of(instance).security_group_ids.security_group_id)
 
-    shown = bench.until(groups, lambda found: found == [advanced])
-    bench.saw(f"{', '.join(code or 'success' for code in codes)}; then {len(shown)} group(s)")
+    group_ids = bench.until(groups, lambda ids: ids == [advanced])
+    bench.saw(f"{', '.join(code or 'success' for code in codes)}; then {len(group_ids)} group(s)")
     assert codes[:2] == ["InvalidOperation.MultiGroupType", "InstanceLastSecurityGroup"]
     assert codes[2] in ("InvalidSecurityGroupAssociation.NotFound", "InstanceNotInSecurityGroup")
-    assert shown == [advanced]
+    assert group_ids == [advanced]

@@ -21,9 +21,9 @@ def _query(bench: Bench, store: tuple[str, str], query: str, least: int = 1) -> 
     now = int(bench.clock.now())
 
     def read() -> list[dict[str, str]]:
-        found: list[Any] = []
-        code = code_of(lambda: found.append(bench.sdks.log.get_log(*store, now - 600, now + 600, query=query)))
-        return [dict(log.get_contents()) for log in found[0].get_logs()] if not code else []
+        responses: list[Any] = []
+        code = code_of(lambda: responses.append(bench.sdks.log.get_log(*store, now - 600, now + 600, query=query)))
+        return [dict(log.get_contents()) for log in responses[0].get_logs()] if not code else []
 
     rows: list[dict[str, str]] = bench.until(read, lambda rows: len(rows) >= least, INDEX_SECONDS)
     return rows
@@ -32,7 +32,7 @@ def _query(bench: Bench, store: tuple[str, str], query: str, least: int = 1) -> 
 def _written(bench: Bench, *logs: tuple[str, int]) -> tuple[str, str]:
     """A new logstore with logs of this second, each with its field `what` and its nanoseconds, once a search finds them."""
     store, second = bench.logstore("what"), int(bench.clock.now())
-    bench.put_logs(*store, [LogItem(second, [("what", what)], part) for what, part in logs])
+    bench.put_logs(*store, [LogItem(second, [("what", value)], part) for value, part in logs])
     _query(bench, store, "*", len(logs))
     return store
 
@@ -108,10 +108,10 @@ def test_consumer_groups(bench: Bench) -> None:
         groups = log.list_consumer_group(project, logstore).get_consumer_groups()
         return [(str(each.get_consumer_group_name()), int(each.get_timeout())) for each in groups]
 
-    shown = bench.until(listed, bool)
+    consumer_groups = bench.until(listed, bool)
     log.delete_consumer_group(project, logstore, "siem")
-    bench.saw(", ".join(f"{name}, timeout {seconds}" for name, seconds in shown) or "none")
-    assert shown == [("siem", 60)]
+    bench.saw(", ".join(f"{name}, timeout {seconds}" for name, seconds in consumer_groups) or "none")
+    assert consumer_groups == [("siem", 60)]
 
 
 @pytest.mark.real_cloud(124, expected="2020-06-17 14:07:47", cleanup=CLEANUP)
@@ -127,9 +127,14 @@ def test_the_life_of_a_project(bench: Bench) -> None:
     """A log project is described, changed, listed and deleted; then it is `ProjectNotExist`, 404."""
     log, project = bench.sdks.log, bench.project()
     bench.retry(lambda: log.update_project(project, "second"))
-    got = bench.until(lambda: log.get_project(project), lambda shown: shown.description == "second")
-    assert (got.projectName, got.owner, got.region, got.status) == (project, bench.account, bench.region, "Normal")
-    assert got.description == "second"
+    project_info = bench.until(lambda: log.get_project(project), lambda info: info.description == "second")
+    assert (project_info.projectName, project_info.owner, project_info.region, project_info.status) == (
+        project,
+        bench.account,
+        bench.region,
+        "Normal",
+    )
+    assert project_info.description == "second"
     assert [each["projectName"] for each in log.list_project(project_name_pattern=project).get_projects()] == [project]
     log.delete_project(project)
     _is_gone(bench, lambda: log.get_project(project), "ProjectNotExist", 404)
@@ -137,7 +142,7 @@ def test_the_life_of_a_project(bench: Bench) -> None:
 
 def _is_gone(bench: Bench, read: Callable[[], Any], code: str, status: int) -> None:
     """Wait until this is refused so."""
-    assert bench.until(lambda: refusal_of(read), lambda shown: shown == (code, status)) == (code, status)
+    assert bench.until(lambda: refusal_of(read), lambda refusal: refusal == (code, status)) == (code, status)
 
 
 @pytest.mark.parametrize("name", ["ab", "Upper", "-dash", "dash-", "under_score", "x" * 64])
@@ -154,8 +159,8 @@ def test_the_life_of_a_logstore(bench: Bench) -> None:
     bench.retry(lambda: log.create_logstore(project, "store", ttl=7, shard_count=3))
     assert _new_store(bench, project) == ("LogStoreAlreadyExist", 400)
     bench.retry(lambda: log.update_logstore(project, "store", ttl=9))
-    got = bench.until(lambda: log.get_logstore(project, "store"), lambda shown: shown.ttl == 9)
-    assert (got.logstore_name, got.ttl, got.shard_count) == ("store", 9, 3)
+    logstore_info = bench.until(lambda: log.get_logstore(project, "store"), lambda info: info.ttl == 9)
+    assert (logstore_info.logstore_name, logstore_info.ttl, logstore_info.shard_count) == ("store", 9, 3)
     assert log.list_logstore(project).get_logstores() == ["store"]
     assert [shard["shardID"] for shard in log.list_shards(project, "store").get_shards_info()] == [0, 1, 2]
     log.delete_logstore(project, "store")
@@ -182,7 +187,7 @@ def test_the_life_of_an_index(bench: Bench) -> None:
     def keys() -> list[str]:
         return list(log.get_index_config(project, store).get_index_config().key_config_list)
 
-    assert bench.until(keys, lambda shown: shown == ["b"]) == ["b"]
+    assert bench.until(keys, lambda names: names == ["b"]) == ["b"]
     log.delete_index(project, store)
     _is_gone(bench, lambda: log.get_index_config(project, store), "IndexConfigNotExist", 400)
     _is_gone(bench, lambda: log.delete_index(project, store), "IndexConfigNotExist", 400)

@@ -63,12 +63,12 @@ def test_a_body_is_returned_exactly(bench: Bench, encoded: bool) -> None:
     if not encoded:
         body = body.replace("\r", "")  # an XML parser reads a carriage return as a line feed
     sent = queue.send_message(Message(body))
-    got = queue.receive_message()
+    received = queue.receive_message()
     stored = base64.b64encode(body.encode()) if encoded else body.encode()
-    text = got.message_body.decode() if encoded else got.message_body
-    assert (text, got.message_id) == (body, sent.message_id)
+    text = received.message_body.decode() if encoded else received.message_body
+    assert (text, received.message_id) == (body, sent.message_id)
     digest = hashlib.md5(stored).hexdigest().upper()  # noqa: S324 - their hash
-    assert sent.message_body_md5 == got.message_body_md5 == digest
+    assert sent.message_body_md5 == received.message_body_md5 == digest
 
 
 @pytest.mark.real_cloud(165, cleanup=CLEANUP)

@@ -32,17 +32,17 @@ def _tag(sdks: Sdks, group: str, *keys: str) -> Callable[[], None]:
 
 
 def _saw(bench: Bench, outcomes: dict[str, str]) -> None:
-    bench.saw(", ".join(f"{what}: {how}" for what, how in outcomes.items()), outcomes)
+    bench.saw(", ".join(f"{label}: {how}" for label, how in outcomes.items()), outcomes)
 
 
 @pytest.mark.real_cloud(26, Need.PEER, expected="denied, denied, allowed", cleanup="none")
 def test_external_id(bench: Bench) -> None:
     """`sts:ExternalId` in the trust policy rejects a wrong and a missing external id."""
-    given = {"wrong": "wrong-external-id", "missing": "", "right": bench.options.external_id}
+    external_ids = {"wrong": "wrong-external-id", "missing": "", "right": bench.options.external_id}
     if not bench.options.external_id:
         raise NotAnswered("the policy file has no external id for the peer")
     identity = bench.doorway()
-    outcomes = {what: _outcome(lambda text=text: bench.enter(identity, text)) for what, text in given.items()}  # type: ignore[misc]
+    outcomes = {label: _outcome(lambda text=text: bench.enter(identity, text)) for label, text in external_ids.items()}  # type: ignore[misc]
     _saw(bench, outcomes)
     assert outcomes == {"wrong": "denied", "missing": "denied", "right": "allowed"}
 
@@ -58,7 +58,7 @@ def test_tags_of_groups(bench: Bench) -> None:
     for name, session in (("Allow", allowing), ("Deny", denying)):
         outcomes[f"tag under {name}"] = _outcome(_tag(session, b, key))
         outcomes[f"untag under {name}"] = _outcome(lambda s=session: s.ecs.untag("securitygroup", b, key))  # type: ignore[misc]
-    expected = {what: "allowed" if what.endswith("Allow") else "denied" for what in outcomes}
+    expected = {label: "allowed" if label.endswith("Allow") else "denied" for label in outcomes}
     _saw(bench, outcomes)
     assert outcomes == expected
 
@@ -105,7 +105,7 @@ def test_ways_around_the_deny(bench: Bench) -> None:
             )
         ),
     }
-    offered = {what: how for what, how in outcomes.items() if how != "InvalidVersion"}  # a local cloud has no Tag API
+    offered = {label: how for label, how in outcomes.items() if how != "InvalidVersion"}  # a local cloud has no Tag API
     _saw(bench, offered)
     assert offered == dict.fromkeys(offered, "denied")
 
@@ -137,15 +137,15 @@ def test_request_tags(bench: Bench) -> None:
 )
 def test_dotted_request_tags(bench: Bench) -> None:
     """RAM passes `acs:RequestTag/<key>` for UntagResources, and for keys that contain dots."""
-    b, key, other = bench.group(), f"cloud-selftest.{bench.run}.{bench.account}", "cloud-selftest.other"
+    b, key, other_key = bench.group(), f"cloud-selftest.{bench.run}.{bench.account}", "cloud-selftest.other"
     session = bench.session(_only(key))
     outcomes = {
         "tag the key": _outcome(_tag(session, b, key)),
-        "tag another": _outcome(_tag(session, b, other)),
+        "tag another": _outcome(_tag(session, b, other_key)),
         "untag the key": _outcome(lambda: session.ecs.untag("securitygroup", b, key)),
-        "untag another": _outcome(lambda: session.ecs.untag("securitygroup", b, other)),
+        "untag another": _outcome(lambda: session.ecs.untag("securitygroup", b, other_key)),
     }
-    expected = {what: "allowed" if what.endswith("key") else "denied" for what in outcomes}
+    expected = {label: "allowed" if label.endswith("key") else "denied" for label in outcomes}
     _saw(bench, outcomes)
     assert outcomes in (expected, dict.fromkeys(outcomes, "denied"))
 
@@ -198,8 +198,8 @@ def test_source_addresses(bench: Bench) -> None:
         "half of the world": [{"source_cidr_ip": "0.0.0.0/1"}],
     }
     outcomes = {
-        what: _outcome(lambda rules=rules: bench.authorize(b, *rules, sdks=session))  # type: ignore[misc]
-        for what, rules in tries.items()
+        label: _outcome(lambda rules=rules: bench.authorize(b, *rules, sdks=session))  # type: ignore[misc]
+        for label, rules in tries.items()
     }
     _saw(bench, outcomes)
     assert (outcomes["alone"], outcomes["second"], outcomes["a group"]) == ("denied", "denied", "allowed")
@@ -226,17 +226,17 @@ def test_lists_by_resource(bench: Bench) -> None:
         ),
     }
     words, fits = [], []
-    for kind, (action, operation, many, one) in lists.items():
+    for kind, (action, operation, many, item_field) in lists.items():
         session = bench.session({"Effect": "Allow", "Action": [action], "Resource": [f"acs:ecs:*:*:{kind}/*"]})
         counts: list[int] = []
 
-        def count(sdks: Sdks, operation: str = operation, many: str = many, one: str = one) -> int:
-            return len(getattr(getattr(sdks.ask(operation, max_results=100), many), one) or [])
+        def count(sdks: Sdks, operation: str = operation, many: str = many, item_field: str = item_field) -> int:
+            return len(getattr(getattr(sdks.ask(operation, max_results=100), many), item_field) or [])
 
         code = code_of(lambda count=count, counts=counts: counts.append(count(session)))  # type: ignore[misc]  # noqa: B023
-        own = count(bench.sdks)
-        words.append(f"{kind}: {code or counts[0]} of {own}")
-        fits.append(counts == [own])
+        full_count = count(bench.sdks)
+        words.append(f"{kind}: {code or counts[0]} of {full_count}")
+        fits.append(counts == [full_count])
     bench.saw(", ".join(words))
     assert all(fits)
 
@@ -249,7 +249,7 @@ def test_lists_by_resource(bench: Bench) -> None:
 )
 def test_send_and_write(bench: Bench) -> None:
     """`mns:SendMessage` on `/queues/<name>/messages` and `log:PostLogStoreLogs` on `project/…/logstore/…` are enough to send and to write."""
-    (project, logstore), queue, other = bench.logstore(), bench.queue(), bench.queue()
+    (project, logstore), queue, other_queue = bench.logstore(), bench.queue(), bench.queue()
     bench.put_logs(project, logstore, [LogItem(int(bench.clock.now()), [("a", "b")], 1)])
     session = bench.session(
         {
@@ -264,7 +264,7 @@ def test_send_and_write(bench: Bench) -> None:
     outcomes = {
         "write": _outcome(lambda: session.log.put_logs(request)),
         "send": _outcome(lambda: bench.queue_client(queue, session).send_message(Message("x"))),
-        "another queue": _outcome(lambda: bench.queue_client(other, session).send_message(Message("x"))),
+        "another queue": _outcome(lambda: bench.queue_client(other_queue, session).send_message(Message("x"))),
     }
     _saw(bench, outcomes)
     assert (outcomes["write"], outcomes["send"]) == ("allowed", "allowed")

@@ -18,17 +18,17 @@ UNKNOWN_GROUP, UNKNOWN_INSTANCE = "sg-bp1selftestgone00000", "i-bp1selftestgone0
 def test_one_unknown_group(bench: Bench) -> None:
     """One unknown group id among several is omitted."""
     b = bench.group()
-    found: list[str] = []
-    assert code_of(lambda: found.extend(g.security_group_id for g in bench.described(b, UNKNOWN_GROUP))) == ""
-    assert found == [b]
+    group_ids: list[str] = []
+    assert code_of(lambda: group_ids.extend(g.security_group_id for g in bench.described(b, UNKNOWN_GROUP))) == ""
+    assert group_ids == [b]
 
 
 @pytest.mark.real_cloud(20, expected="an empty list, no error", cleanup="none")
 def test_unknown_instance(bench: Bench) -> None:
     """Unknown instance ids are omitted."""
-    found: list[Any] = []
-    assert code_of(lambda: found.append(bench.instance_of(UNKNOWN_INSTANCE))) == ""
-    assert found == [None]
+    instances: list[Any] = []
+    assert code_of(lambda: instances.append(bench.instance_of(UNKNOWN_INSTANCE))) == ""
+    assert instances == [None]
 
 
 @pytest.mark.real_cloud(21, Need.ROLE, expected="an empty list, no error", cleanup="none")
@@ -36,10 +36,10 @@ def test_instances_without_permission(bench: Bench) -> None:
     """A caller without permission gets an empty list of instances, and no error."""
     # an error is handled too: the account cannot be read
     session = bench.session({"Effect": "Allow", "Action": ["ecs:DescribeRegions"], "Resource": ["*"]})
-    found: list[Any] = []
-    code = code_of(lambda: found.extend(session.ask("describe_instances", max_results=10).instances.instance or []))
-    bench.saw(code or f"{len(found)} instance(s), no error")
-    assert (code, found) == ("", [])
+    instances: list[Any] = []
+    code = code_of(lambda: instances.extend(session.ask("describe_instances", max_results=10).instances.instance or []))
+    bench.saw(code or f"{len(instances)} instance(s), no error")
+    assert (code, instances) == ("", [])
 
 
 @pytest.mark.real_cloud(
@@ -78,10 +78,10 @@ def test_address_of_a_new_instance(bench: Bench) -> None:
 )
 def test_tags_of_a_new_instance(bench: Bench) -> None:
     """The tags given to RunInstances are readable as soon as the instance is."""
-    seen = _newcomer(bench)
-    shown, tagged = seen["shown"], seen["tags"]
-    bench.saw(f"instance after {shown[0]} s, tags after {tagged[0]} s", seen)
-    assert shown == tagged
+    newcomer = _newcomer(bench)
+    first_read, tagged = newcomer["shown"], newcomer["tags"]
+    bench.saw(f"instance after {first_read[0]} s, tags after {tagged[0]} s", newcomer)
+    assert first_read == tagged
 
 
 def _newcomer(bench: Bench) -> dict[str, Any]:
@@ -91,26 +91,30 @@ def _newcomer(bench: Bench) -> dict[str, Any]:
         groups = [bench.keep(bench.group()) for _ in range(3)]
         instance = bench.keep(bench.instance(*groups, tags={"cloud-selftest.watch": "x"}))
         began = bench.clock.now()
-        seen: dict[str, Any] = {"instance": instance, "shown": None, "tags": None, "address": None}
+        first_reads: dict[str, Any] = {"instance": instance, "shown": None, "tags": None, "address": None}
 
         def look() -> bool:
-            found = bench.instance_of(instance)
+            description = bench.instance_of(instance)
             now = round(bench.clock.now() - began, 1)
-            if found is None:
+            if description is None:
                 return False
-            facts = {"shown": True, "tags": bool(found.tags and found.tags.tag), "address": bool(address_of(found))}
+            facts = {
+                "shown": True,
+                "tags": bool(description.tags and description.tags.tag),
+                "address": bool(address_of(description)),
+            }
             for fact, true in facts.items():
-                if true and seen[fact] is None:
-                    seen[fact] = (now, str(found.status))
+                if true and first_reads[fact] is None:
+                    first_reads[fact] = (now, str(description.status))
             return all(facts.values())
 
         bench.until(look, bool, 300)
         for fact in ("shown", "tags", "address"):
-            seen[fact] = seen[fact] or (None, "")
-        return seen
+            first_reads[fact] = first_reads[fact] or (None, "")
+        return first_reads
 
-    found: dict[str, Any] = bench.shared("newcomer", watch)
-    return found
+    newcomer: dict[str, Any] = bench.shared("newcomer", watch)
+    return newcomer
 
 
 @pytest.mark.real_cloud(25, expected="the group within 10 seconds (1,001 groups are left to a person)")
@@ -157,14 +161,14 @@ def test_references(bench: Bench) -> None:
 )
 def test_interfaces_by_address(bench: Bench) -> None:
     """DescribeNetworkInterfaces finds an interface by its first address with `PrimaryIpAddress` or `PrivateIpAddress.1`, and by another one with `PrivateIpAddress.1`, within a VPC; the VPC's owner sees the interfaces of other accounts in it."""
-    made = bench.interface(bench.group(), secondary=1)
-    sets = made.private_ip_sets.private_ip_set
+    interface = bench.interface(bench.group(), secondary=1)
+    sets = interface.private_ip_sets.private_ip_set
     addresses = [(str(each.private_ip_address), bool(each.primary)) for each in sets]
 
     def finds(**address: Any) -> bool:
-        body = bench.sdks.ask("describe_network_interfaces", vpc_id=made.vpc_id, max_results=10, **address)
-        shown = body.network_interface_sets.network_interface_set or []
-        return [each.network_interface_id for each in shown] == [made.network_interface_id]
+        body = bench.sdks.ask("describe_network_interfaces", vpc_id=interface.vpc_id, max_results=10, **address)
+        interfaces = body.network_interface_sets.network_interface_set or []
+        return [each.network_interface_id for each in interfaces] == [interface.network_interface_id]
 
     ways: dict[str, list[str]] = {}
     for address, first in addresses:
@@ -172,8 +176,8 @@ def test_interfaces_by_address(bench: Bench) -> None:
             "PrimaryIpAddress": {"primary_ip_address": address},
             "PrivateIpAddress.1": {"private_ip_address": [address]},
         }
-        ways["primary" if first else "secondary"] = [name for name, asked in by.items() if finds(**asked)]
-    text = ", ".join(f"{kind} by {' and '.join(found) or 'neither'}" for kind, found in sorted(ways.items()))
+        ways["primary" if first else "secondary"] = [name for name, params in by.items() if finds(**params)]
+    text = ", ".join(f"{kind} by {' and '.join(filters) or 'neither'}" for kind, filters in sorted(ways.items()))
     bench.saw(text, {"ways": ways})
     assert all(ways.values())
 
@@ -182,10 +186,10 @@ def test_interfaces_by_address(bench: Bench) -> None:
 def test_one_malformed_id(bench: Bench) -> None:
     """A Describe call with one malformed id is refused as a whole with a code that names the id's field, or the id is omitted."""
     b = bench.group()
-    found: list[str] = []
-    code = code_of(lambda: found.extend(g.security_group_id for g in bench.described(b, f"sg-{'1' * 60}")))
-    bench.saw(code or f"{len(found)} group(s)")
-    assert found == [b] or code == "InvalidSecurityGroupId.Malformed"
+    group_ids: list[str] = []
+    code = code_of(lambda: group_ids.extend(g.security_group_id for g in bench.described(b, f"sg-{'1' * 60}")))
+    bench.saw(code or f"{len(group_ids)} group(s)")
+    assert group_ids == [b] or code == "InvalidSecurityGroupId.Malformed"
 
 
 @pytest.mark.real_cloud(75, expected="a page with TotalCount, or that code", cleanup="none")
@@ -218,14 +222,14 @@ def test_older_tag_actions(bench: Bench) -> None:
     """AddTags, RemoveTags and DescribeTags still work for security groups, beside TagResources."""
     b, key = bench.group(), "cloud-selftest.older"
     tag = bench.models.AddTagsRequestTag(key=key, value=bench.run)
-    wanted = bench.models.DescribeTagsRequestTag(key=key, value=bench.run)
-    gone = bench.models.RemoveTagsRequestTag(key=key)
+    tag_filter = bench.models.DescribeTagsRequestTag(key=key, value=bench.run)
+    removed_tag = bench.models.RemoveTagsRequestTag(key=key)
 
     def shown() -> bool:
-        body = bench.sdks.ask("describe_tags", resource_type="securitygroup", resource_id=b, tag=[wanted])
+        body = bench.sdks.ask("describe_tags", resource_type="securitygroup", resource_id=b, tag=[tag_filter])
         return any(each.tag_key == key for each in body.tags.tag or [])
 
-    for call, what, there in (("add_tags", tag, True), ("remove_tags", gone, False)):
-        fields = {"resource_type": "securitygroup", "resource_id": b, "tag": [what]}
+    for call, call_tag, has_tag in (("add_tags", tag, True), ("remove_tags", removed_tag, False)):
+        fields = {"resource_type": "securitygroup", "resource_id": b, "tag": [call_tag]}
         assert code_of(lambda call=call, fields=fields: bench.sdks.ask(call, **fields)) == ""  # type: ignore[misc]
-        assert bench.until(shown, lambda now, there=there: now is there) is there  # type: ignore[misc]
+        assert bench.until(shown, lambda now, expected=has_tag: now is expected) is has_tag  # type: ignore[misc]

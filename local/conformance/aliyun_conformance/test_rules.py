@@ -31,9 +31,9 @@ def test_repeated_authorize(bench: Bench) -> None:
     a, b = bench.group(), bench.group()
     bench.authorize(b, {"source_group_id": a, "description": "first"})
     bench.authorize(b, {"source_group_id": a, "description": "other", "ip_protocol": "tcp", "policy": "Accept"})
-    found = [rule.description for rule in bench.rules(b, 1)]
-    bench.saw(f"{len(found)} rule(s) with description {', '.join(found)}")
-    assert found == ["first"]
+    descriptions = [rule.description for rule in bench.rules(b, 1)]
+    bench.saw(f"{len(descriptions)} rule(s) with description {', '.join(descriptions)}")
+    assert descriptions == ["first"]
 
 
 @pytest.mark.real_cloud(2, expected="two rules")
@@ -42,8 +42,8 @@ def test_priority_is_identity(bench: Bench) -> None:
     a, b = bench.group(), bench.group()
     for priority in ("100", "1"):
         bench.authorize(b, {"source_group_id": a, "priority": priority})
-    found = sorted(str(rule.priority) for rule in bench.rules(b, 2))
-    assert found == ["1", "100"]
+    priorities = sorted(str(rule.priority) for rule in bench.rules(b, 2))
+    assert priorities == ["1", "100"]
 
 
 @pytest.mark.real_cloud(3, Need.PEER, expected="`SourceGroupOwnerAccount` is the uid")
@@ -65,10 +65,10 @@ def test_five_parts(bench: Bench) -> None:
     b = bench.group()
     bench.authorize(b, FIVE_PARTS)
     rule = bench.only_rule(b)
-    shown = (rule.source_cidr_ip, rule.dest_cidr_ip)
+    cidrs = (rule.source_cidr_ip, rule.dest_cidr_ip)
     bare = {"10.0.0.1": "10.0.0.1/32", "10.0.0.2": "10.0.0.2/32"}
-    full = tuple(bare.get(each, each) for each in shown)
-    bench.saw(f"SourceCidrIp {shown[0]!r}, DestCidrIp {shown[1]!r}")
+    full = tuple(bare.get(each, each) for each in cidrs)
+    bench.saw(f"SourceCidrIp {cidrs[0]!r}, DestCidrIp {cidrs[1]!r}")
     assert full == tuple(FIVE_PARTS.values())
 
 
@@ -99,8 +99,8 @@ def test_modify_keeps_the_rest(bench: Bench) -> None:
     before = {rule.security_group_rule_id: rule.to_map() for rule in bench.rules(b, 2)}
     for rule_id in before:
         bench.modify(b, rule_id, description="x", priority="100")
-    shown = bench.until(lambda: bench.rules(b, 2), lambda rules: all(r.description == "x" for r in rules))
-    after = {rule.security_group_rule_id: rule.to_map() for rule in shown}
+    modified_rules = bench.until(lambda: bench.rules(b, 2), lambda rules: all(r.description == "x" for r in rules))
+    after = {rule.security_group_rule_id: rule.to_map() for rule in modified_rules}
     assert after == {rule_id: {**fields, "Description": "x"} for rule_id, fields in before.items()}
 
 
@@ -180,11 +180,11 @@ def test_source_group_of_another_vpc(bench: Bench) -> None:
 )
 def test_quota_of_group_sources(bench: Bench) -> None:
     """At most 20 rules, or rules from at most 20 distinct groups, may have a group as source; the 21st is refused."""
-    a, ports, groups, both = (bench.group() for _ in range(4))
+    a, ports, groups, mixed = (bench.group() for _ in range(4))
     refused_port, by_ports = _fill(bench, ports, [(a, f"{port}/{port}") for port in range(1, QUOTA + 2)])
     refused_group, by_groups = _fill(bench, groups, [(bench.group(), "1/1") for _ in range(QUOTA + 1)])
-    _fill(bench, both, [(a, f"{port}/{port}") for port in range(1, QUOTA + 1)])
-    beside = code_of(lambda: bench.authorize_egress(both, dest_group_id=a, port_range="1/1"))
+    _fill(bench, mixed, [(a, f"{port}/{port}") for port in range(1, QUOTA + 1)])
+    beside = code_of(lambda: bench.authorize_egress(mixed, dest_group_id=a, port_range="1/1"))
     text = (
         f"ports of one group: {by_ports} ({refused_port or 'none refused'}); distinct groups: {by_groups} "
         f"({refused_group or 'none refused'}); an egress rule beside 20: {beside or 'accepted'}"
@@ -257,7 +257,7 @@ def test_empty_parameters(bench: Bench) -> None:
 @pytest.mark.real_cloud(44, expected="a quota of at least 100 a minute for AuthorizeSecurityGroup", cleanup="none")
 def test_rate_limit(bench: Bench) -> None:
     """AuthorizeSecurityGroup may be called 100 times a minute or more."""
-    found: dict[str, float] = {}
+    rates: dict[str, float] = {}
     token = ""
     while True:
         page = bench.sdks.raw(
@@ -272,14 +272,14 @@ def test_rate_limit(bench: Bench) -> None:
             name = f"{quota.get('QuotaName', '')} {quota.get('QuotaActionCode', '')}"
             if "SecurityGroup" in name:
                 period = quota.get("Period", {})
-                found[name] = float(quota["TotalQuota"]) / _minutes(period)
+                rates[name] = float(quota["TotalQuota"]) / _minutes(period)
         token = page.get("NextToken", "")
         if not token:
             break
-    authorize = [rate for name, rate in found.items() if "AuthorizeSecurityGroup" in name and "Egress" not in name]
+    authorize = [rate for name, rate in rates.items() if "AuthorizeSecurityGroup" in name and "Egress" not in name]
     if not authorize:
         raise NotAnswered("no quota names AuthorizeSecurityGroup")
-    bench.saw(f"{min(authorize):g} a minute", {"per_minute": found})
+    bench.saw(f"{min(authorize):g} a minute", {"per_minute": rates})
     assert min(authorize) >= 100
 
 
@@ -295,9 +295,9 @@ def test_bare_address_is_its_mask(bench: Bench) -> None:
     b = bench.group()
     for address in ("10.0.0.7", "10.0.0.7/32"):
         bench.authorize(b, {"source_cidr_ip": address})
-    found = [str(rule.source_cidr_ip) for rule in bench.rules(b, 1)]
-    bench.saw(f"{len(found)} rule(s): {', '.join(found)}")
-    assert len(found) == 1
+    cidrs = [str(rule.source_cidr_ip) for rule in bench.rules(b, 1)]
+    bench.saw(f"{len(cidrs)} rule(s): {', '.join(cidrs)}")
+    assert len(cidrs) == 1
 
 
 @pytest.mark.real_cloud(176, expected="success, or `AuthorizationLimitExceed` at the 201st rule")

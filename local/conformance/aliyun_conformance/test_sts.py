@@ -14,8 +14,8 @@ from aliyun_conformance.sdks import refusal_of
 def _refused(bench: Bench, **changes: Any) -> tuple[str, int]:
     """How AssumeRole with these parameters is refused."""
     role = f"acs:ram::{bench.account}:role/cloud-selftest-nobody"
-    given = {"role_arn": role, "role_session_name": "link-1", **changes}
-    return refusal_of(lambda: bench.sdks.assume_role(**given))
+    params = {"role_arn": role, "role_session_name": "link-1", **changes}
+    return refusal_of(lambda: bench.sdks.assume_role(**params))
 
 
 def _policy(*statements: object) -> str:

@@ -101,9 +101,9 @@ class SdkEcs:
 
         A tag filter of DescribeSecurityGroups fails beyond 1,000 matches; ListTagResources has no such limit.
         """
-        wanted = models().ListTagResourcesRequestTag(key=tag, value="true")
+        tag_filter = models().ListTagResourcesRequestTag(key=tag, value="true")
         rows = self._all(
-            "list_tag_resources", "tag_resources.tag_resource", resource_type="securitygroup", tag=[wanted]
+            "list_tag_resources", "tag_resources.tag_resource", resource_type="securitygroup", tag=[tag_filter]
         )
         groups = self.groups([row.resource_id for row in rows if row.resource_id])
         return [group for group in groups if group.tags.get(tag) == "true"]
@@ -123,16 +123,16 @@ class SdkEcs:
     def references(self, groups: Sequence[str]) -> list[Party]:
         """The groups, of any account, with a rule that names one of these groups. Each call shows the first hundred, and
         does not say whether there are more."""
-        found: dict[Party, None] = {}
+        referencing: dict[Party, None] = {}
         for start in range(0, len(groups), GROUPS_PER_CALL):
             request = models().DescribeSecurityGroupReferencesRequest(
                 region_id=self._region, security_group_id=list(groups[start : start + GROUPS_PER_CALL])
             )
             body = self._read("describe_security_group_references", request, "security_group_references")
             for item in shapes.items(body.security_group_references, "security_group_reference"):
-                for other in shapes.items(item.referencing_security_groups, "referencing_security_group"):
-                    found[Party(str(other.ali_uid or self.account), other.security_group_id)] = None
-        return list(found)
+                for reference in shapes.items(item.referencing_security_groups, "referencing_security_group"):
+                    referencing[Party(str(reference.ali_uid or self.account), reference.security_group_id)] = None
+        return list(referencing)
 
     def inner_access(self, group: str) -> bool:
         """Whether the members of a basic group reach each other. Raises CloudError if the group does not exist."""
@@ -152,23 +152,23 @@ class SdkEcs:
         """
         if len(ips) == 1:
             return {ip for ip in ips if self._taken(vpc, ip)}
-        found: set[str] = set()
+        taken_addresses: set[str] = set()
         for number, page in enumerate(self._interfaces(vpc_id=vpc, max_results=INTERFACES), start=1):
-            found |= set(ips) & {address for item in page for address in shapes.addresses(item)}
+            taken_addresses |= set(ips) & {address for item in page for address in shapes.addresses(item)}
             if number == 2 * len(ips):
-                return found | {ip for ip in ips if ip not in found and self._taken(vpc, ip)}
-        return found
+                return taken_addresses | {ip for ip in ips if ip not in taken_addresses and self._taken(vpc, ip)}
+        return taken_addresses
 
     def instances_of(self, interfaces: Sequence[str]) -> Mapping[str, str]:
         """The instances whose primary network interfaces these are, by the interface. Without the secondary ones, whose
         addresses no rule of ours has: they come and go with the containers of a cluster."""
-        wanted = sorted(set(interfaces))
-        found: dict[str, str] = {}
-        for start in range(0, len(wanted), IDS_PER_CALL):
-            part = wanted[start : start + IDS_PER_CALL]
+        interface_ids = sorted(set(interfaces))
+        instance_ids: dict[str, str] = {}
+        for start in range(0, len(interface_ids), IDS_PER_CALL):
+            part = interface_ids[start : start + IDS_PER_CALL]
             for page in self._interfaces(network_interface_id=part, type="Primary", max_results=IDS_PER_CALL):
-                found.update((row.network_interface_id, row.instance_id) for row in page if row.instance_id)
-        return found
+                instance_ids.update((row.network_interface_id, row.instance_id) for row in page if row.instance_id)
+        return instance_ids
 
     # changes
 
@@ -299,14 +299,18 @@ class SdkEcs:
 
     def _taken(self, vpc: str, ip: str) -> bool:
         either: tuple[dict[str, Any], ...] = ({"primary_ip_address": ip}, {"private_ip_address": [ip]})
-        return any(page for wanted in either for page in self._interfaces(vpc_id=vpc, max_results=FEW, **wanted))
+        return any(
+            page
+            for address_filter in either
+            for page in self._interfaces(vpc_id=vpc, max_results=FEW, **address_filter)
+        )
 
     def _interfaces(self, **filters: Any) -> Iterator[list[Any]]:
         return self._pages("describe_network_interfaces", "network_interface_sets.network_interface_set", **filters)
 
     def _groups(self, **filters: Any) -> list[Group]:
-        found = self._all("describe_security_groups", "security_groups.security_group", max_results=PAGE, **filters)
-        return [shapes.group(self.account, item) for item in found]
+        items = self._all("describe_security_groups", "security_groups.security_group", max_results=PAGE, **filters)
+        return [shapes.group(self.account, item) for item in items]
 
 
 T = TypeVar("T", Group, Instance)
@@ -326,14 +330,16 @@ def read_by_id(
     A call that is refused for its ids is split in two until the wrong id is alone. After MAX_SPLITS of them, or for a code
     that does not say that an id is wrong, `read_all` answers for the rest: 5,950 unknown names cost tens of calls.
     """
-    wanted = sorted(set(ids))
-    chunks: list[list[str]] = [wanted[start : start + IDS_PER_CALL] for start in range(0, len(wanted), IDS_PER_CALL)]
-    found: list[T] = []
+    sorted_ids = sorted(set(ids))
+    chunks: list[list[str]] = [
+        sorted_ids[start : start + IDS_PER_CALL] for start in range(0, len(sorted_ids), IDS_PER_CALL)
+    ]
+    resources: list[T] = []
     splits = 0
     while chunks:
         chunk = chunks.pop()
         try:
-            found += read(chunk)
+            resources += read(chunk)
         except NoAccess:
             raise
         except CloudError as error:
@@ -344,8 +350,8 @@ def read_by_id(
                 continue
             splits += 1
             if not certain or splits > MAX_SPLITS:
-                rest = {one for part in (chunk, *chunks) for one in part}
-                return found + [one for one in read_all() if one.party.id in rest]
+                unread_ids = {resource_id for part in (chunk, *chunks) for resource_id in part}
+                return resources + [resource for resource in read_all() if resource.party.id in unread_ids]
             middle = len(chunk) // 2
             chunks += [chunk[:middle], chunk[middle:]]
-    return found
+    return resources

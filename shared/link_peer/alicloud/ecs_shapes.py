@@ -24,10 +24,10 @@ def present(body: Any, name: str) -> Any:
     The SDK turns a 200 of the wrong shape into an empty model, without an error. If that counted as an empty page, an
     outage would look as if everything had been deleted.
     """
-    found = getattr(body, name, None)
-    if found is None:
+    value = getattr(body, name, None)
+    if value is None:
         raise Ambiguous(f"the response has no {name}")
-    return found
+    return value
 
 
 def items(holder: Any, name: str) -> list[Any]:
@@ -67,7 +67,7 @@ def group(account: str, item: Any) -> Group:
 def rule(party: Party, item: Any) -> Rule:
     """A rule of DescribeSecurityGroupAttribute."""
     key = _key(party, item)
-    other = None if key else _traffic(party, item)
+    traffic = None if key else _traffic(party, item)
     ipv6 = bool(item.ipv_6source_cidr_ip or item.ipv_6dest_cidr_ip)
     return Rule(
         group=party,
@@ -77,8 +77,8 @@ def rule(party: Party, item: Any) -> Rule:
         priority=int(item.priority or 1),
         description=item.description or "",
         created=item.create_time or "",
-        other=None if ipv6 else other,
-        ipv6=other if ipv6 else None,
+        other=None if ipv6 else traffic,
+        ipv6=traffic if ipv6 else None,
     )
 
 
@@ -111,8 +111,8 @@ def permission(party: Party, key: RuleKey, description: str) -> Any:
 
 def addresses(interface: Any) -> list[str]:
     """The private IPv4 addresses of a network interface: the first, and the others."""
-    others = interface.private_ip_sets.private_ip_set if interface.private_ip_sets else None
-    return [interface.private_ip_address or "", *(one.private_ip_address or "" for one in others or ())]
+    secondary = interface.private_ip_sets.private_ip_set if interface.private_ip_sets else None
+    return [interface.private_ip_address or "", *(address.private_ip_address or "" for address in secondary or ())]
 
 
 def _key(party: Party, item: Any) -> RuleKey | None:
@@ -137,16 +137,16 @@ def _traffic(party: Party, item: Any) -> Traffic:
     """What a rule applies to that has no identity as ours."""
     source, dest = item.ipv_6source_cidr_ip, item.ipv_6dest_cidr_ip
     if _is_egress(item):
-        direction, own, prefix_list = "egress", _cidr(item.source_cidr_ip) or source, item.dest_prefix_list_id
+        direction, own_range, prefix_list = "egress", _cidr(item.source_cidr_ip) or source, item.dest_prefix_list_id
         group, peer = _group(item.dest_group_id, item.dest_group_owner_account, party), _cidr(item.dest_cidr_ip) or dest
     else:
-        direction, own, prefix_list = "ingress", _cidr(item.dest_cidr_ip) or dest, item.source_prefix_list_id
+        direction, own_range, prefix_list = "ingress", _cidr(item.dest_cidr_ip) or dest, item.source_prefix_list_id
         group, peer = _source_group(party, item), _cidr(item.source_cidr_ip) or source
     source_ports = (
         None if (any_port := (item.source_port_range or "-1/-1") == "-1/-1") else _range(item.source_port_range)
     )
     port = _port(item) if any_port or source_ports else None
-    return Traffic(direction, group or peer or "", own or "", port, source_ports, prefix_list or "")
+    return Traffic(direction, group or peer or "", own_range or "", port, source_ports, prefix_list or "")
 
 
 def _is_egress(item: Any) -> bool:

@@ -21,26 +21,26 @@ _compile = re.compile
 class _Late:
     """In place of a pattern that is not compiled yet. What is asked for is kept, so that the second time costs nothing more."""
 
-    def __init__(self, *given: Any, **named: Any) -> None:
-        self._given = given, named
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._given = args, kwargs
 
     @property  # type: ignore[misc]
     def __class__(self) -> Any:
         return re.Pattern
 
     def __getattr__(self, name: str) -> Any:
-        given, named = self._given
-        value = getattr(_compile(*given, **named), name)
+        args, kwargs = self._given
+        value = getattr(_compile(*args, **kwargs), name)
         setattr(self, name, value)
         return value
 
 
-def compile_late(*given: Any, **named: Any) -> Any:
+def compile_late(*args: Any, **kwargs: Any) -> Any:
     """In place of `re.compile`."""
     caller = sys._getframe(1)
     if caller.f_code.co_name == "<module>" and caller.f_globals["__name__"].partition(".")[0] in MODULES:
-        return _Late(*given, **named)
-    return _compile(*given, **named)
+        return _Late(*args, **kwargs)
+    return _compile(*args, **kwargs)
 
 
 def install() -> None:

@@ -31,7 +31,7 @@ class _LazyLoader(SourceFileLoader):
     def _load(self, module: ModuleType, name: str, files: frozenset[str]) -> Any:
         value = getattr(self._imported(likely_home(name, files)), name, None)
         if value is None and not name.startswith("_"):
-            homes = {found: home for home, found in _LINE.findall(self.get_source(self.name) or "")}
+            homes = {model: home for home, model in _LINE.findall(self.get_source(self.name) or "")}
             if homes:
                 value = getattr(self._imported(homes.get(name)), name, None)
             else:

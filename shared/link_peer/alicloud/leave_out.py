@@ -80,15 +80,19 @@ class NotInPackage(RuntimeError):
 def named_in(error: BaseException) -> NotInPackage | None:
     """The NotInPackage among an error and its causes: SDKs wrap what is raised in the middle of a call."""
     pending: list[object] = [error]
-    seen: set[int] = set()  # causes may lead back to the error
+    visited: set[int] = set()  # causes may lead back to the error
     while pending:
-        found = pending.pop()
-        if isinstance(found, NotInPackage):
-            return found
-        if isinstance(found, BaseException) and id(found) not in seen:
-            seen.add(id(found))
+        error_or_cause = pending.pop()
+        if isinstance(error_or_cause, NotInPackage):
+            return error_or_cause
+        if isinstance(error_or_cause, BaseException) and id(error_or_cause) not in visited:
+            visited.add(id(error_or_cause))
             # the last is [src Tea.exceptions.UnretryableException], which is raised outside of any `except`
-            pending += [found.__cause__, found.__context__, getattr(found, "inner_exception", None)]
+            pending += [
+                error_or_cause.__cause__,
+                error_or_cause.__context__,
+                getattr(error_or_cause, "inner_exception", None),
+            ]
     return None
 
 
@@ -113,9 +117,9 @@ class StandInModule(ModuleType):
         if name.startswith("__"):
             raise AttributeError(name)
         # An exception, so that `except aiohttp.ClientError` does not match instead of failing.
-        made = _StandIn(name, (Exception,), {"where": f"{self.__name__}.{name}"})
-        setattr(self, name, made)
-        return made
+        stand_in = _StandIn(name, (Exception,), {"where": f"{self.__name__}.{name}"})
+        setattr(self, name, stand_in)
+        return stand_in
 
 
 # These are not of importlib.abc, whose import is a tenth of a cold start.

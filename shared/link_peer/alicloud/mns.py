@@ -35,16 +35,16 @@ class MnsQueue:
         if not name:
             raise Transient("LINK_PEER_QUEUE is not set: no message can be put on the queue")
         # the SDK encodes the body in base64, and the event stream decodes it (IsBase64Decode)
-        held = sdk.Message(encode(message).decode(), delay_seconds=delay or None)
+        envelope = sdk.Message(encode(message).decode(), delay_seconds=delay or None)
         put = account(self._settings, self._account).get_queue(name).send_message
-        asked(self._settings, self._account, f"cannot put the message on the queue {name}", lambda: put(held))
+        asked(self._settings, self._account, f"cannot put the message on the queue {name}", lambda: put(envelope))
 
     def dead_letters(self) -> int:
         """How many messages are in the dead-letter queue. Raises LinkPeerError if it cannot be read."""
         return waiting(self._settings, self._account, self._settings.dead_letters)
 
 
-def asked(settings: Settings, uid: str, what: str, call: Callable[[], T]) -> T | None:
+def asked(settings: Settings, uid: str, task: str, call: Callable[[], T]) -> T | None:
     """The answer of a call of the SDK; None where a queue is empty. Raises KeysExpired, else Transient, which say `what` failed."""
     from mns.mns_exception import MNSExceptionBase
 
@@ -56,7 +56,7 @@ def asked(settings: Settings, uid: str, what: str, call: Callable[[], T]) -> T |
         problem = trouble(error, host_of(settings, uid))
         if problem == EMPTY:
             return None
-        failed = (KeysExpired if token_expired(problem) else Transient)(f"{what}: {problem}")
+        failed = (KeysExpired if token_expired(problem) else Transient)(f"{task}: {problem}")
         raise failed.of("mns", *answered(error)) from error
 
 
@@ -68,9 +68,9 @@ def waiting(settings: Settings, uid: str, queue: str, *, delayed: bool = True) -
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # the SDK reads its own deprecated fields
-            found = account(settings, uid).get_queue(queue).get_attributes()
-            later = int(found.delay_messages) if delayed else 0
-            return int(found.active_messages) + int(found.inactive_messages) + later
+            attributes = account(settings, uid).get_queue(queue).get_attributes()
+            later = int(attributes.delay_messages) if delayed else 0
+            return int(attributes.active_messages) + int(attributes.inactive_messages) + later
     except MNSExceptionBase as error:
         raise refusal(error, host_of(settings, uid)) from error
 
@@ -118,9 +118,9 @@ def account(settings: Settings, uid: str) -> Any:
 
     mns_http.MNSHTTPSConnection = _over_tls
     keys = settings.credentials
-    made = Account(_endpoint(settings, uid), keys.access_key_id, keys.access_key_secret, keys.security_token or "")
-    made.mns_client.set_connection_timeout(TIMEOUT_SECONDS)
-    return made
+    client = Account(_endpoint(settings, uid), keys.access_key_id, keys.access_key_secret, keys.security_token or "")
+    client.mns_client.set_connection_timeout(TIMEOUT_SECONDS)
+    return client
 
 
 def _over_tls(host: str) -> Any:
@@ -128,6 +128,6 @@ def _over_tls(host: str) -> Any:
     MNSHttp: it is set for http alone]."""
     from link_peer.alicloud import tls  # an SDK imports what it imports: not before there is something to post
 
-    made: Any = HTTPSConnection(host, timeout=TIMEOUT_SECONDS, context=tls.context())
-    made.request_length = 0  # what the SDK reads
-    return made
+    connection: Any = HTTPSConnection(host, timeout=TIMEOUT_SECONDS, context=tls.context())
+    connection.request_length = 0  # what the SDK reads
+    return connection

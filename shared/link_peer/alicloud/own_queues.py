@@ -34,23 +34,23 @@ class OwnQueues:
     def receive(self, names: Sequence[str], most: int) -> tuple[list[Received], list[LinkPeerError]]:
         """Up to `most` messages of each queue, which are hidden for a while, and why others were not read."""
         client = account(self._settings, self._home)
-        found: list[Received] = []
+        messages: list[Received] = []
         problems: list[LinkPeerError] = []
         for name in names:
             try:
-                taken = self._call(client, name, "batch_receive_message", most, 0)  # no wait, whatever the queue says
-                found += [self._received(name, message) for message in taken or ()]
+                batch = self._call(client, name, "batch_receive_message", most, 0)  # no wait, whatever the queue says
+                messages += [self._received(name, message) for message in batch or ()]
             except LinkPeerError as error:
                 problems.append(error)
-        return found, problems
+        return messages, problems
 
     def delete(self, received: Sequence[Received]) -> None:
         """Delete messages that were carried out, of each queue though another one's cannot be. One whose time to delete it is over
         comes again."""
         client = account(self._settings, self._home)
         problems: list[LinkPeerError] = []
-        for name in sorted({one.queue for one in received}):
-            handles = [one.handle for one in received if one.queue == name]
+        for name in sorted({message.queue for message in received}):
+            handles = [message.handle for message in received if message.queue == name]
             try:
                 self._call(client, name, "batch_delete_message", handles)
             except LinkPeerError as error:
@@ -58,20 +58,20 @@ class OwnQueues:
         if problems:
             raise problems[0]
 
-    def bury(self, one: Received) -> None:
+    def bury(self, message: Received) -> None:
         """Put a message on the dead-letter queue, in the form in which EventBridge does, and delete it."""
         from mns.queue import Message
 
-        letter = Message(base64.b64encode(json.dumps(one.element).encode()).decode())
+        letter = Message(base64.b64encode(json.dumps(message.element).encode()).decode())
         self._call(account(self._settings, self._home), self._settings.dead_letters, "send_message", letter)
-        self.delete([one])
+        self.delete([message])
 
-    def _call(self, client: Any, name: str, method: str, *given: object) -> Any:
+    def _call(self, client: Any, name: str, method: str, *args: object) -> Any:
         queue = client.get_queue(name)
         queue.set_encoding(
             False
         )  # a body that is no base64 would cost the others of its batch; `queue_message` reads both
-        return asked(self._settings, self._home, f"queue {name}", lambda: getattr(queue, method)(*given))
+        return asked(self._settings, self._home, f"queue {name}", lambda: getattr(queue, method)(*args))
 
     def _received(self, name: str, message: Any) -> Received:
         subject = f"acs:mns:{self._settings.region}:{self._home}:queues/{name}"

@@ -58,10 +58,10 @@ def call(send: Callable[[], T]) -> T:
     try:
         return send()
     except Exception as error:
-        meant = meaning(error)
-        if meant is error:
+        problem = meaning(error)
+        if problem is error:
             raise
-        raise meant from None  # the SDK's error may quote the whole response, which for STS contains keys
+        raise problem from None  # the SDK's error may quote the whole response, which for STS contains keys
 
 
 def meaning(error: Exception) -> Exception:
@@ -76,9 +76,9 @@ def meaning(error: Exception) -> Exception:
     if not code:
         sdk = type(error).__module__.split(".")[0] in _LIBRARIES
         unreadable = isinstance(error, RuntimeError) and "as json format" in str(error)  # [src darabonba, tea-util]
-        lost = sdk or unreadable or isinstance(error, OSError)
+        no_answer = sdk or unreadable or isinstance(error, OSError)
         silent = Ambiguous(f"no readable answer ({unanswered(error) or _kind(error)})").of(_service(error), "")
-        return silent if lost else error
+        return silent if no_answer else error
     status = int(getattr(error, "status_code", None) or getattr(error, "statusCode", None) or 0)
     request_id = str(getattr(error, "request_id", None) or "")
     message, service = _short(error), _service(error)
@@ -148,7 +148,7 @@ def unanswered(error: BaseException, host: str = "") -> str:
     """
     text = str(error)
     cause = next((cause for pattern, cause in _CAUSES if re.search(pattern, text)), "")
-    named = _HOST.search(text)
-    if named and not host:
-        host = named[1] if named[2] in (None, "443", "80") else f"{named[1]}:{named[2]}"
+    host_match = _HOST.search(text)
+    if host_match and not host:
+        host = host_match[1] if host_match[2] in (None, "443", "80") else f"{host_match[1]}:{host_match[2]}"
     return ": ".join(filter(None, [host, cause])) if cause else ""

@@ -52,7 +52,7 @@ def client(settings: Settings) -> LogClient:
 @functools.lru_cache(maxsize=CLIENTS)
 def _client(scheme: str, host: str, region: str, credentials: Credentials, timeout: float) -> LogClient:
     endpoint = f"{scheme}://{host}" if host else f"https://{region}.log.aliyuncs.com"
-    made: Any = OneAttemptClient(
+    client: Any = OneAttemptClient(
         endpoint,
         credentials.access_key_id,
         credentials.access_key_secret,
@@ -60,12 +60,12 @@ def _client(scheme: str, host: str, region: str, credentials: Credentials, timeo
         source="link-peer",  # without it the SDK opens a socket to find this host's address
         region=region,
     )
-    made.timeout = timeout
-    if made.http_type == "https://":
+    client.timeout = timeout
+    if client.http_type == "https://":
         tls.context()  # here, because the SDK would take its error for that of a call
-        made._session = tls.session()
+        client._session = tls.session()
     if re.fullmatch(r"[\d.]+(:\d+)?", host):
         # The SDK would connect to <project>.<host>, which does not resolve for an IP address. With this flag it puts the
         # project into the Host header only. It sets the flag itself for an address without a port (Util.is_row_ip).
-        made._isRowIp = True
-    return cast(LogClient, made)
+        client._isRowIp = True
+    return cast(LogClient, client)

@@ -74,8 +74,8 @@ class Accounts:
         from alibabacloud_sts20150401.client import Client
 
         client = Client(self._sts_config(self._credentials(account, False)))
-        found = call(client.get_caller_identity).body
-        return str(found.account_id), str(found.arn)
+        identity = call(client.get_caller_identity).body
+        return str(identity.account_id), str(identity.arn)
 
     def _sts_config(self, credentials: Credentials) -> Any:
         config = client_config(self._settings, "sts", credentials)
@@ -130,9 +130,9 @@ class Accounts:
 def _session(body: Any) -> Session:
     """The session in an AssumeRole response. The SDK turns a response of the wrong shape into an empty model, without an
     error; without keys it is Ambiguous."""
-    given = getattr(body, "credentials", None)
+    credentials = getattr(body, "credentials", None)
     names = ("access_key_id", "access_key_secret", "security_token", "expiration")
-    key, secret, token, expiration = (str(getattr(given, name, None) or "") for name in names)
+    key, secret, token, expiration = (str(getattr(credentials, name, None) or "") for name in names)
     try:
         expires = parse_instant(expiration)
     except BadInput:

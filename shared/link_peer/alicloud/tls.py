@@ -30,25 +30,25 @@ def context() -> ssl.SSLContext:
 
 
 @functools.lru_cache(maxsize=1)
-def _context(named: tuple[tuple[str, str], ...]) -> ssl.SSLContext:
-    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    if not named:
+def _context(bundles: tuple[tuple[str, str], ...]) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if not bundles:
         # OpenSSL reads a certificate of a folder when it needs it [src X509_LOOKUP_hash_dir]; a package has certifi's as one
         folder = os.path.join(os.path.dirname(certifi.where()), "authorities")
-        made.load_verify_locations(**{"capath": folder} if os.path.isdir(folder) else {"cafile": certifi.where()})
+        context.load_verify_locations(**{"capath": folder} if os.path.isdir(folder) else {"cafile": certifi.where()})
         if system := ssl.get_default_verify_paths().capath:
-            made.load_verify_locations(capath=system)
-    for path, name in {path: name for name, path in named}.items():
+            context.load_verify_locations(capath=system)
+    for path, name in {path: name for name, path in bundles}.items():
         try:
             if name == FOLDERS or os.path.isdir(path):
                 if not any(map(os.path.isdir, path.split(os.pathsep))):
                     raise NotADirectoryError("not a folder")  # OpenSSL would say so at no call
-                made.load_verify_locations(capath=path)
+                context.load_verify_locations(capath=path)
             else:
-                made.load_verify_locations(path)
+                context.load_verify_locations(path)
         except OSError as error:
             raise LinkPeerError(f"{name} is {path}, and no certificates can be loaded from it: {error}") from error
-    return made
+    return context
 
 
 class Adapter(HTTPAdapter):
@@ -59,20 +59,20 @@ class Adapter(HTTPAdapter):
         host, _ = super().build_connection_pool_key_attributes(request, verify, cert)
         return host, {"ssl_context": context()} if host["scheme"] == "https" else {}
 
-    def proxy_manager_for(self, proxy: str, **more: Any) -> Any:
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
         """The connections of a proxy."""
         tls = {"proxy_ssl_context": context()} if proxy.lower().startswith("https") else {}
-        return super().proxy_manager_for(proxy, **more, **tls)
+        return super().proxy_manager_for(proxy, **kwargs, **tls)
 
-    def cert_verify(self, *_given: Any, **_named: Any) -> None:
+    def cert_verify(self, *_args: Any, **_kwargs: Any) -> None:
         """Leave connections as they are: this would load certificates again."""
 
 
 def session() -> Session:
     """A session of requests."""
-    made = Session()
-    made.mount("https://", Adapter())
-    return made
+    http = Session()
+    http.mount("https://", Adapter())
+    return http
 
 
 @functools.cache

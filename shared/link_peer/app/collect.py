@@ -48,15 +48,15 @@ def collect(queues: OwnQueues, delivery: Delivery) -> Outcomes:
     while names and delivery.clock.now() < began + SECONDS:
         now, names = names[:QUEUES], names[QUEUES:]
         shares = [now[number::READERS] for number in range(min(READERS, len(now)))]
-        taken: list[Received] = []
-        for done in run_jobs(
-            [Job(functools.partial(queues.receive, one, MOST), frozenset()) for one in shares], READERS
+        messages: list[Received] = []
+        for answer in run_jobs(
+            [Job(functools.partial(queues.receive, share, MOST), frozenset()) for share in shares], READERS
         ):
-            taken += () if isinstance(done, Exception) else done[0]
-            troubles += (done,) if isinstance(done, Exception) else done[1]
-        counts = Counter(one.queue for one in taken)
+            messages += () if isinstance(answer, Exception) else answer[0]
+            troubles += (answer,) if isinstance(answer, Exception) else answer[1]
+        counts = Counter(message.queue for message in messages)
         names += [name for name in now if counts[name] == MOST]  # perhaps it holds more
-        for batch in _batches(taken):
+        for batch in _batches(messages):
             try:
                 outcomes += _carry_out(batch, queues, delivery)
             except Exception as trouble:
@@ -65,10 +65,12 @@ def collect(queues: OwnQueues, delivery: Delivery) -> Outcomes:
     return outcomes
 
 
-def _batches(taken: Sequence[Received]) -> list[list[Received]]:
+def _batches(messages: Sequence[Received]) -> list[list[Received]]:
     """Those that came before are alone, so that one that always fails holds up no other."""
-    fresh = [one for one in taken if one.times == 1]
-    return [fresh[at : at + LANES] for at in range(0, len(fresh), LANES)] + [[one] for one in taken if one.times != 1]
+    fresh = [message for message in messages if message.times == 1]
+    return [fresh[at : at + LANES] for at in range(0, len(fresh), LANES)] + [
+        [message] for message in messages if message.times != 1
+    ]
 
 
 def _carry_out(batch: Sequence[Received], queues: OwnQueues, delivery: Delivery) -> Outcomes:
@@ -76,6 +78,6 @@ def _carry_out(batch: Sequence[Received], queues: OwnQueues, delivery: Delivery)
         queues.bury(batch[0])
         return Counter()
     # each batch is a delivery of its own: what one has posted limits no other
-    outcomes = handle_elements([one.element for one in batch], msgspec.structs.replace(delivery, said=Said()))
+    outcomes = handle_elements([message.element for message in batch], msgspec.structs.replace(delivery, said=Said()))
     queues.delete(batch)
     return outcomes

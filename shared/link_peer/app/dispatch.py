@@ -71,9 +71,9 @@ def handle_event_elements(elements: Iterable[object], delivery: Delivery) -> Out
     hints: list[Hint] = []
     outcomes: Outcomes = Counter()
     for element in elements:
-        found = _decoded(element, delivery)
-        hints += [one for one in found if isinstance(one, Hint)]
-        for bad in found:
+        decoded = _decoded(element, delivery)
+        hints += [hint for hint in decoded if isinstance(hint, Hint)]
+        for bad in decoded:
             if isinstance(bad, BadInput):
                 outcomes += _deny_event(delivery, element, bad)
     return outcomes + handle_hints(hints, delivery)
@@ -113,18 +113,18 @@ def _with_instances(hints: Sequence[Hint], delivery: Delivery) -> tuple[list[Hin
     if not interfaces:
         return list(hints), Counter()
     home, audit = delivery.policy.home, _audit_of(interfaces, delivery)
-    found: Mapping[str, str] = {}
+    instance_ids: Mapping[str, str] = {}
     try:
         ecs = delivery.cloud(interfaces[0].event_id).ecs(home)
-        found = ecs.instances_of([hint.party.id for hint in interfaces])
+        instance_ids = ecs.instances_of([hint.party.id for hint in interfaces])
     except NoAccess as refused:
         audit.write([denied_record(denials.no_access(home, refused.code), "link")])
     except CloudError as error:
         if not error.code.startswith("Invalid"):  # else there is none with such an id
             raise
-    ids = {hint.party.id: found.get(hint.party.id, "") for hint in interfaces}
-    named = [(hint, ids.get(hint.party.id, hint.party.id)) for hint in hints]
-    return [msgspec.structs.replace(hint, party=Party(home, name)) for hint, name in named if name], audit.outcomes
+    ids = {hint.party.id: instance_ids.get(hint.party.id, "") for hint in interfaces}
+    resolved = [(hint, ids.get(hint.party.id, hint.party.id)) for hint in hints]
+    return [msgspec.structs.replace(hint, party=Party(home, name)) for hint, name in resolved if name], audit.outcomes
 
 
 def _audit_of(hints: Sequence[Hint], delivery: Delivery) -> AuditWriter:
@@ -140,8 +140,8 @@ def _event_fields(hint: Hint, delivery: Delivery) -> Record:
 
 def _together(actors: Iterable[str]) -> str:
     """Who caused what concerns several events or messages: the first three."""
-    found = list(dict.fromkeys(filter(None, actors)))
-    return ", ".join([*found[:3], *([f"and {len(found) - 3} more"] if found[3:] else [])])
+    distinct = list(dict.fromkeys(filter(None, actors)))
+    return ", ".join([*distinct[:3], *([f"and {len(distinct) - 3} more"] if distinct[3:] else [])])
 
 
 def _look_at(hints: Sequence[Hint], delivery: Delivery, audit: AuditWriter, guard: RemovalGuard) -> list[Later]:
@@ -163,12 +163,12 @@ def _party_fields(party: Party) -> Record:
 
 
 def _post_looks(later: Sequence[Later], delivery: Delivery) -> None:
-    for one in later:
-        look = look_request(one.party, delivery.region, one.expires_at)
+    for later_look in later:
+        look = look_request(later_look.party, delivery.region, later_look.expires_at)
         try:
             delivery.post(look, delay=FIRST_DELAY)
         except Transient as trouble:
-            raise RedeliveryNeeded(f"{one.why}; and {trouble}") from trouble
+            raise RedeliveryNeeded(f"{later_look.why}; and {trouble}") from trouble
 
 
 def _decoded(element: object, delivery: Delivery) -> list[Hint | BadInput]:
@@ -180,9 +180,9 @@ def _decoded(element: object, delivery: Delivery) -> list[Hint | BadInput]:
 
 
 def _deny_event(delivery: Delivery, element: object, problem: BadInput) -> Outcomes:
-    known = element.get("id") if isinstance(element, dict) else None
+    element_id = element.get("id") if isinstance(element, dict) else None
     body = short_hash(element if isinstance(element, str) else repr(element))
-    event_id = known if known and isinstance(known, str) else f"unreadable-{body}"
+    event_id = element_id if element_id and isinstance(element_id, str) else f"unreadable-{body}"
     audit = delivery.audit({"event_id": event_id, "actor": events.actor_of(element)})
     audit.write([denied_record(denials.bad_event(problem), "link")])
     return audit.outcomes
@@ -217,12 +217,12 @@ def handle_elements(elements: Iterable[object], delivery: Delivery) -> Outcomes:
     arrived = _equal_together([_arrived(element, delivery) for element in elements])
     messages = [first.message for first, *_ in arrived]
     batch = Batch(delivery, messages)
-    guard = guard_of(messages, batch.delivery, _together(one.actor for equal in arrived for one in equal))
-    for done in run_jobs([_job(equal, delivery, batch, guard) for equal in arrived], delivery.throughput.lanes):
-        if isinstance(done, Exception):  # also a bug of ours must not cost the other messages
-            troubles.append(done)
+    guard = guard_of(messages, batch.delivery, _together(message.actor for equal in arrived for message in equal))
+    for result in run_jobs([_job(equal, delivery, batch, guard) for equal in arrived], delivery.throughput.lanes):
+        if isinstance(result, Exception):  # also a bug of ours must not cost the other messages
+            troubles.append(result)
         else:
-            outcomes += done
+            outcomes += result
     raise_first(troubles)
     return outcomes
 
@@ -231,26 +231,26 @@ def _equal_together(arrived: Iterable[_Arrived]) -> list[list[_Arrived]]:
     """Looks at one party, and syncs of one pair in one direction, that came through one queue: they ask for the same. The one
     that expires last comes first, and is carried out for the others, as early as any of them. Every other message is alone, a
     `link` or an `unlink` above all."""
-    found: dict[Hashable, list[_Arrived]] = {}
-    for number, one in enumerate(arrived):
-        message = one.message
-        same = message is not None and _action(message) in ("look", "sync")
-        found.setdefault((one.queue, subject(message)) if message and same else number, []).append(one)
-    return [_patient_first(equal) if len(equal) > 1 else equal for equal in found.values()]
+    groups: dict[Hashable, list[_Arrived]] = {}
+    for number, arrival in enumerate(arrived):
+        message = arrival.message
+        is_mergeable = message is not None and _action(message) in ("look", "sync")
+        groups.setdefault((arrival.queue, subject(message)) if message and is_mergeable else number, []).append(arrival)
+    return [_patient_first(equal) if len(equal) > 1 else equal for equal in groups.values()]
 
 
 def _patient_first(equal: Sequence[_Arrived]) -> list[_Arrived]:
     """The one that expires last comes first, with the fewest attempts of any: nobody makes others wait longer when it is put
     back."""
-    first, *others = sorted(equal, key=_patience, reverse=True)
+    first, *duplicates = sorted(equal, key=_patience, reverse=True)
     assert first.message is not None  # noqa: S101  # only what could be read is equal to anything
-    attempt = min(one.message.attempt for one in equal if one.message)
+    attempt = min(duplicate.message.attempt for duplicate in equal if duplicate.message)
     message: Message = msgspec.structs.replace(first.message, attempt=attempt)
-    return [msgspec.structs.replace(first, message=message), *others]
+    return [msgspec.structs.replace(first, message=message), *duplicates]
 
 
-def _patience(one: _Arrived) -> float:
-    return one.message.expires_at if one.message else 0.0
+def _patience(arrival: _Arrived) -> float:
+    return arrival.message.expires_at if arrival.message else 0.0
 
 
 def _job(equal: Sequence[_Arrived], delivery: Delivery, batch: Batch, guard: SharedGuard) -> Job[Outcomes]:
@@ -289,17 +289,25 @@ def _arrived(element: object, delivery: Delivery) -> _Arrived:
         message = decode(body, region=delivery.region, now=delivery.clock.now(), names=delivery.policy.names)
         return _Arrived(event_id, queue, actor, message)
     except DeniedRequest as denied:
-        said, why = denied.request, denied.denial
-        if isinstance(said, Look):
-            fields = {"request_id": said.request_id, **_party_fields(said.party)}
+        request, denial = denied.request, denied.denial
+        if isinstance(request, Look):
+            fields = {"request_id": request.request_id, **_party_fields(request.party)}
         else:
-            fields = {**_claimed(said), "request_id": said.request_id, **link_fields(said.link, delivery.region)}
-            why = about(why, said.action, said.link, delivery.region)
-        record = denied_record(why, _action(said), **fields)
+            fields = {
+                **_claimed(request),
+                "request_id": request.request_id,
+                **link_fields(request.link, delivery.region),
+            }
+            denial = about(denial, request.action, request.link, delivery.region)
+        record = denied_record(denial, _action(request), **fields)
     except BadRequest as error:
-        known = error.known
-        fields = {**known.claimed, "request_id": known.request_id, **party_fields(known.source, known.target)}
-        record = denied_record(denials.bad_request(error), known.action or "link", **fields)
+        readable = error.known
+        fields = {
+            **readable.claimed,
+            "request_id": readable.request_id,
+            **party_fields(readable.source, readable.target),
+        }
+        record = denied_record(denials.bad_request(error), readable.action or "link", **fields)
     except BadInput as error:
         body = repr(element)
         record = denied_record(denials.bad_request(error), "link")
@@ -319,41 +327,41 @@ def _claimed(request: Request) -> Record:
 
 def _carry_out(equal: Sequence[_Arrived], delivery: Delivery, guard: SharedGuard) -> Outcomes:
     """Carries out the first of equal messages, and records for each of the others what came of it."""
-    first, *others = equal
+    first, *duplicates = equal
     try:
         audit = _carry_out_message(first, delivery, guard)
     finally:
         guard.done()
     outcomes = Counter(audit.outcomes)
-    for one in others:
-        outcomes += _record_as(one, first, audit, delivery)
+    for duplicate in duplicates:
+        outcomes += _record_as(duplicate, first, audit, delivery)
     return outcomes
 
 
-def _record_as(one: _Arrived, first: _Arrived, done: AuditWriter, delivery: Delivery) -> Outcomes:
+def _record_as(arrival: _Arrived, first: _Arrived, recorded: AuditWriter, delivery: Delivery) -> Outcomes:
     """The outcome of a message that another one was carried out for: denied as that was, or nothing is left to do. Where it
     cannot be recorded the message is put back."""
-    message = one.message
+    message = arrival.message
     assert message is not None  # noqa: S101  # only what could be read is equal to anything
-    audit = _audit_of_message(one, delivery)
+    audit = _audit_of_message(arrival, delivery)
     fields = _message_fields(message, delivery)
     with_it = denials.equal_to(first.event_id)
     record = {**denied_record(with_it, **fields), "outcome": "unchanged"}
-    if done.last and done.outcomes.keys() <= {"denied", "failed"}:
-        record = {**done.last, "detail": f"{done.last['detail']} ({with_it.detail})"}
+    if recorded.last and recorded.outcomes.keys() <= {"denied", "failed"}:
+        record = {**recorded.last, "detail": f"{recorded.last['detail']} ({with_it.detail})"}
     try:
         audit.write([record])
     except Transient as trouble:
-        _put_back(message, one.queue, trouble, delivery, audit, fields)
+        _put_back(message, arrival.queue, trouble, delivery, audit, fields)
     return audit.outcomes
 
 
-def _audit_of_message(one: _Arrived, delivery: Delivery) -> AuditWriter:
-    common = {"event_id": one.event_id, "queue": one.queue, "actor": one.actor}
-    if one.message is None:
+def _audit_of_message(arrival: _Arrived, delivery: Delivery) -> AuditWriter:
+    common = {"event_id": arrival.event_id, "queue": arrival.queue, "actor": arrival.actor}
+    if arrival.message is None:
         return delivery.audit(common)
-    claimed = {} if isinstance(one.message, Look) else _claimed(one.message)
-    return delivery.audit({**common, "request_id": one.message.request_id, **claimed})
+    claimed = {} if isinstance(arrival.message, Look) else _claimed(arrival.message)
+    return delivery.audit({**common, "request_id": arrival.message.request_id, **claimed})
 
 
 def _message_fields(message: Message, delivery: Delivery) -> Record:
@@ -363,34 +371,34 @@ def _message_fields(message: Message, delivery: Delivery) -> Record:
     return {"action": message.action, **link_fields(message.link, delivery.region)}
 
 
-def _carry_out_message(one: _Arrived, delivery: Delivery, guard: RemovalGuard) -> AuditWriter:
-    audit, message = _audit_of_message(one, delivery), one.message
+def _carry_out_message(arrival: _Arrived, delivery: Delivery, guard: RemovalGuard) -> AuditWriter:
+    audit, message = _audit_of_message(arrival, delivery), arrival.message
     if message is None:
-        audit.write([one.denied])
+        audit.write([arrival.denied])
     elif isinstance(message, Look):
-        _carry_out_look(message, one, audit, delivery, guard)
+        _carry_out_look(message, arrival, audit, delivery, guard)
     else:
         try:
-            reconcile_pair(delivery, message, one.queue, audit, guard)
+            reconcile_pair(delivery, message, arrival.queue, audit, guard)
         except Transient as trouble:
-            _put_back(message, one.queue, trouble, delivery, audit, _message_fields(message, delivery))
+            _put_back(message, arrival.queue, trouble, delivery, audit, _message_fields(message, delivery))
     return audit
 
 
-def _carry_out_look(look: Look, one: _Arrived, audit: AuditWriter, delivery: Delivery, guard: RemovalGuard) -> None:
+def _carry_out_look(look: Look, arrival: _Arrived, audit: AuditWriter, delivery: Delivery, guard: RemovalGuard) -> None:
     """An expired look is carried out once more, and is then final."""
     if look.party.account != delivery.policy.home:
         audit.write([denied_record(denials.not_home(look.party.account), "look", **_party_fields(look.party))])
         return
-    event_id, cause = one.event_id or look.request_id, Cause(one.actor)
+    event_id, cause = arrival.event_id or look.request_id, Cause(arrival.actor)
     hint = Hint(event_id, look.party, "look", expires=look.expires_at, cause=cause)
     later = _look_at([hint], delivery, audit, guard)
     expired = delivery.clock.now() >= look.expires_at
     if later and expired:
-        why = denials.look_expired(iso(look.expires_at))
-        audit.write([denied_record(why, "look", **_party_fields(look.party))])
+        denial = denials.look_expired(iso(look.expires_at))
+        audit.write([denied_record(denial, "look", **_party_fields(look.party))])
     elif later:
-        _put_back(look, one.queue, RedeliveryNeeded(later[0].why), delivery, audit, {"action": "look"})
+        _put_back(look, arrival.queue, RedeliveryNeeded(later[0].why), delivery, audit, {"action": "look"})
 
 
 def _put_back(
@@ -400,10 +408,10 @@ def _put_back(
     delay. Raises where it cannot be put back, so that the platform redelivers it."""
     if not isinstance(trouble, RedeliveryNeeded):
         trouble = RedeliveryNeeded(str(trouble)) if audit.attempt(str(trouble), fields) else trouble
-    known = {"", *delivery.policy.bound_queues}
+    queues = {"", *delivery.policy.bound_queues}
     delay = min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(message.attempt, 10))
     again = msgspec.structs.replace(message, attempt=message.attempt + 1)
     try:
-        delivery.post(again, queue=queue if queue in known else "", delay=delay)
+        delivery.post(again, queue=queue if queue in queues else "", delay=delay)
     except Transient as failure:
         raise trouble from failure

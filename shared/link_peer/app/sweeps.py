@@ -41,16 +41,16 @@ AFTER_TROUBLE = 300  # seconds until what met a transient error is done again
 def handle_sweep(event: bytes, delivery: Delivery) -> Outcomes:
     """What arrives at `sweep.handler`: the timer's event, or messages of the queue of sweeps. Each message has an outcome of its
     own; raises, after all of them, where one must be redelivered."""
-    found = message_elements(event)
-    if not found or not (event.lstrip().startswith(b"[") or _is_message(found[0])):
+    messages = message_elements(event)
+    if not messages or not (event.lstrip().startswith(b"[") or _is_message(messages[0])):
         return handle_timer(event, delivery)
     outcomes: Outcomes = Counter()
     troubles: list[Exception] = []
-    for done in run_jobs([_job(element, delivery) for element in found], delivery.throughput.lanes):
-        if isinstance(done, Exception):
-            troubles.append(done)
+    for result in run_jobs([_job(element, delivery) for element in messages], delivery.throughput.lanes):
+        if isinstance(result, Exception):
+            troubles.append(result)
         else:
-            outcomes += done
+            outcomes += result
     raise_first(troubles)
     return outcomes
 
@@ -104,11 +104,11 @@ def _post_turns(name: str, time: float, delivery: Delivery) -> Outcomes:
     return audit.outcomes
 
 
-def _record_run(audit: AuditWriter, delivery: Delivery, begun: Collection[str], start: float) -> None:
+def _record_run(audit: AuditWriter, delivery: Delivery, started_accounts: Collection[str], start: float) -> None:
     """Records what a run of the timer began: the sweeps of these accounts. Raises Transient if the log does not take it, and nothing
     that would prevent a sweep."""
     seconds = delivery.clock.now() - start
-    audit.write([timer_record(begun, delivery.policy, delivery.connections.dead_letters, seconds)])
+    audit.write([timer_record(started_accounts, delivery.policy, delivery.connections.dead_letters, seconds)])
 
 
 def _run_of(event: bytes, delivery: Delivery) -> tuple[str, float]:
@@ -137,11 +137,11 @@ def _job(element: object, delivery: Delivery) -> Job[Outcomes]:
         body = envelope.body
         message = decode_sweep(body, region=delivery.region, accounts=delivery.policy.accounts)
     except (BadInput, LinkDenied) as error:
-        why = error.denial if isinstance(error, LinkDenied) else denials.bad_request(error)
+        denial = error.denial if isinstance(error, LinkDenied) else denials.bad_request(error)
         audit = delivery.audit({"event_id": event_id or f"unreadable-{short_hash(body)}"})
 
         def deny() -> Outcomes:
-            audit.write([denied_record(why, "repair")])
+            audit.write([denied_record(denial, "repair")])
             return audit.outcomes
 
         return Job(deny, frozenset())

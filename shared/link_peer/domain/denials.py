@@ -80,9 +80,9 @@ class LinkDenied(LinkPeerError):
         self.denial = denial
 
 
-def about(why: Denial, action: str, link: Link, region: str) -> Denial:
+def about(denial: Denial, action: str, link: Link, region: str) -> Denial:
     """The denial with advice about this very link. `action` is what was asked for (link, unlink, sync)."""
-    return msgspec.structs.replace(why, advice=filled(why.advice, action, link, region))
+    return msgspec.structs.replace(denial, advice=filled(denial.advice, action, link, region))
 
 
 def filled(advice: str, action: str, link: Link, region: str) -> str:
@@ -100,8 +100,8 @@ def options(link: Link) -> str:
 
 def parts(advice: str) -> tuple[str, str]:
     """(the words, the command) of advice; either may be empty."""
-    found = _COMMAND.search(advice)
-    return (advice[: found.start()], found[1]) if found else (advice, "")
+    command = _COMMAND.search(advice)
+    return (advice[: command.start()], command[1]) if command else (advice, "")
 
 
 # what is denied because of how it is asked for: tags, events and requests
@@ -122,19 +122,19 @@ No command that does it: nothing here would record what it opens, or ever close 
 
 def left_out(parts: Mapping[str, str]) -> str:
     """The instances that a link by address does not admit, each with why."""
-    shown = [f"{party}: {why}" for party, why in sorted(parts.items())[:_NAMED]]
-    more = f"; and {len(parts) - _NAMED} more" if len(parts) > _NAMED else ""
-    return f"not admitted: {'; '.join(shown)}{more}" if shown else ""
+    listed = [f"{party}: {cause}" for party, cause in sorted(parts.items())[:_NAMED]]
+    suffix = f"; and {len(parts) - _NAMED} more" if len(parts) > _NAMED else ""
+    return f"not admitted: {'; '.join(listed)}{suffix}" if listed else ""
 
 
 def bad_tag(problem: object, written: str, address: str = "") -> Denial:
     """A peer in a tag that cannot be parsed. `written` is what the tag says of it, `address` the private one
     of the instance."""
     advice = "write peers as sg-… or i-…, in another account with @<account uid>, with ports as :tcp/3306+udp/53"
-    if other := _OTHER_PRODUCT.match(written):
+    if product := _OTHER_PRODUCT.match(written):
         advice = (
-            f"no security group decides about {other[0]}, so link-peer neither opens nor closes access to it; its owner "
-            f"admits {address or 'the instance'} by {_OWN_MEANS[other[1]]}, and removes it there; take the peer out of the tag"
+            f"no security group decides about {product[0]}, so link-peer neither opens nor closes access to it; its owner "
+            f"admits {address or 'the instance'} by {_OWN_MEANS[product[1]]}, and removes it there; take the peer out of the tag"
         )
     return Denial(reasons.BAD_TAG, str(problem), advice)
 
@@ -183,15 +183,15 @@ def bad_request(problem: object) -> Denial:
     return Denial(reasons.BAD_REQUEST, str(problem), FORM_ADVICE)
 
 
-def different_region(asked: str, served: str, *, is_look: bool) -> Denial:
+def different_region(requested: str, served: str, *, is_look: bool) -> Denial:
     """A message for another region. `asked` has the form of a region's id."""
-    detail = f"the request is for {asked!r}, and this function serves {served}"
+    detail = f"the request is for {requested!r}, and this function serves {served}"
     advice = (
         "a link stays in one region. Between two, connect the VPCs with CEN, VPN Gateway or Express Connect, and admit the "
         "addresses by rules of your own"
     )
     if not is_look:
-        advice += f". For a link in that region, post it there: LINK_PEER_REGION={asked} {POST_AGAIN}"
+        advice += f". For a link in that region, post it there: LINK_PEER_REGION={requested} {POST_AGAIN}"
     return Denial(reasons.DIFFERENT_REGION, detail, advice)
 
 
@@ -365,17 +365,20 @@ class Unaccepted(msgspec.Struct, frozen=True):
 
 def no_consent(missing: Sequence[Unaccepted], *, by_tag: bool) -> Denial:
     """Groups that have not consented. `by_tag`: the policy counts tags, not only its own list."""
-    said = [f"{one.group} has not accepted {one.source} on {_what(one.ports)}" for one in missing]
+    sentences = [
+        f"{consent_gap.group} has not accepted {consent_gap.source} on {_what(consent_gap.ports)}"
+        for consent_gap in missing
+    ]
     advice = "have the pair added to allow in the policy file"
     if by_tag:
         tags = " and ".join(
-            f"tag {one.group} {' '.join(one.tags)}"
-            if one.tags
-            else f"{one.group} has no consenting key left: join the entry to the value of one, or withdraw entries"
-            for one in missing
+            f"tag {consent_gap.group} {' '.join(consent_gap.tags)}"
+            if consent_gap.tags
+            else f"{consent_gap.group} has no consenting key left: join the entry to the value of one, or withdraw entries"
+            for consent_gap in missing
         )
-        advice = f"{tags}: {'; '.join(f'link-peer accept {one.group} {one.entry}' for one in missing)}"
-    return Denial(reasons.NO_CONSENT, "; ".join(said), advice, owners=True, lacks_consent=True)
+        advice = f"{tags}: {'; '.join(f'link-peer accept {consent_gap.group} {consent_gap.entry}' for consent_gap in missing)}"
+    return Denial(reasons.NO_CONSENT, "; ".join(sentences), advice, owners=True, lacks_consent=True)
 
 
 COUNTED = 100
@@ -383,11 +386,11 @@ COUNTED = 100
 
 
 class Candidate(msgspec.Struct, frozen=True):
-    """A group that might stand for an instance, `why` it does not, and how many `members` it has: COUNTED or more where it has
+    """A group that might stand for an instance, the `denial` that says why it does not, and how many `members` it has: COUNTED or more where it has
     that many; None where they were not counted."""
 
     group: Party
-    why: Denial
+    denial: Denial
     members: int | None
 
     def __str__(self) -> str:
@@ -395,15 +398,15 @@ class Candidate(msgspec.Struct, frozen=True):
             number = "instances not counted"
         else:
             number = f"{self.members} instance{'s'[: self.members != 1]}" + " or more" * (self.members == COUNTED)
-        return f"{self.group} ({number}{'' if self.why.lacks_consent else f'; {self.why.detail}'})"
+        return f"{self.group} ({number}{'' if self.denial.lacks_consent else f'; {self.denial.detail}'})"
 
 
 def no_group_accepted(instance: object, candidates: Sequence[Candidate]) -> Denial:
     """An instance of whose groups, smallest first, none may stand for it, some for lack of consent. The advice opens the first of
     these."""
-    smallest = next(one.why for one in candidates if one.why.lacks_consent)
-    named = ", ".join(map(str, candidates))
-    detail = f"{smallest.detail}; the groups of {instance} that could stand for it, smallest first: {named}"
+    smallest = next(candidate.denial for candidate in candidates if candidate.denial.lacks_consent)
+    names = ", ".join(map(str, candidates))
+    detail = f"{smallest.detail}; the groups of {instance} that could stand for it, smallest first: {names}"
     return msgspec.structs.replace(smallest, detail=detail)
 
 
@@ -475,13 +478,13 @@ def same_party() -> Denial:
     return Denial(reasons.SAME_GROUP, "both sides are the same", outcome="unchanged")
 
 
-def locked(group: Party, key: str, value: str, *, own: bool) -> Denial:
+def locked(group: Party, key: str, value: str, *, is_own: bool) -> Denial:
     """A group that the tag `key` with this value locks. `reopen` takes off the deployment's `own` locks only, and those that
     `close` did not set only if it is forced to."""
     command = f"link-peer reopen {group}" + ("" if value.startswith(CLOSED_BY) else " --force")
     advice = f"ask the person who locked it, then remove the tag {key} from {group}"
     detail = f"{group} carries the tag {key}"
-    return Denial(reasons.LOCKED, detail, f"{advice}: {command if own else _tag_off(group, key)}", owners=True)
+    return Denial(reasons.LOCKED, detail, f"{advice}: {command if is_own else _tag_off(group, key)}", owners=True)
 
 
 def isolated_group(group: Party, *, advanced: bool) -> Denial:
@@ -606,9 +609,9 @@ def address_in_target_vpc(party: object, address: str, vpc: str) -> Denial:
     return Denial(reasons.ADDRESS_CONFLICT, detail, "use an address that the target's VPC does not use")
 
 
-def address_of_another(party: object, other: object) -> Denial:
+def address_of_another(party: object, holder: object) -> Denial:
     """An instance link whose rule exists already, for another instance with the same address."""
-    detail = f"the rule that {party} needs exists already for {other}, which has the same address"
+    detail = f"the rule that {party} needs exists already for {holder}, which has the same address"
     advice = "give the instances different addresses, or link groups"
     return Denial(reasons.ADDRESS_CONFLICT, detail, advice, waits=Waits.FOR_A_RULE)
 
@@ -646,9 +649,9 @@ def nothing_to_do(silent_accounts: Sequence[str], other_side: Sequence[str]) -> 
     the pair from the other side."""
     detail = "no tag asks for this pair, and no rule of it carries a tag's claim"
     if silent_accounts:
-        shown = ", ".join(silent_accounts)
+        listed = ", ".join(silent_accounts)
         detail = (
-            f"no tag that can be read asks for this pair, but {shown} shows no instances, so nothing is removed there"
+            f"no tag that can be read asks for this pair, but {listed} shows no instances, so nothing is removed there"
         )
     elif other_side:
         detail = f"no tag of this side asks for the pair; the other side's does ({', '.join(other_side)})"
@@ -660,29 +663,29 @@ def equal_to(event_id: str) -> Denial:
     return remark(f"it asks for the same as message {event_id} of its batch, whose outcome counts for both")
 
 
-def in_detail(why: Denial, requests: Sequence[str], *, kept: bool, members: Collection[str] = ()) -> Denial:
+def in_detail(denial: Denial, requests: Sequence[str], *, is_kept: bool, members: Collection[str] = ()) -> Denial:
     """Why a rule loses claims, naming the requests among them, the instances of a link by address that it is about, and whether
     other claims keep the rule."""
-    detail = why.detail
-    members = [one for one in members if one not in detail]
+    detail = denial.detail
+    members = [member for member in members if member not in detail]
     if members:
-        more = f" and {len(members) - _NAMED} more" if len(members) > _NAMED else ""
-        detail += f", for {', '.join(sorted(members)[:_NAMED])}{more}"
+        suffix = f" and {len(members) - _NAMED} more" if len(members) > _NAMED else ""
+        detail += f", for {', '.join(sorted(members)[:_NAMED])}{suffix}"
     if requests:
         detail += f" (of {', '.join(sorted(requests))})"
-    if kept:
+    if is_kept:
         detail += "; the rule is kept, since other claims want it"
-    return msgspec.structs.replace(why, detail=detail)
+    return msgspec.structs.replace(denial, detail=detail)
 
 
-def still_standing(why: Denial, sides: Sequence[str]) -> Denial:
+def still_standing(denial: Denial, sides: Sequence[str]) -> Denial:
     """Why rules went, with what is left of the link on other sides: see `side_left` and `side_unread`."""
-    return msgspec.structs.replace(why, detail="; ".join([why.detail, *sides]))
+    return msgspec.structs.replace(denial, detail="; ".join([denial.detail, *sides]))
 
 
-def side_left(group: object, problem: str, *, known: bool) -> str:
+def side_left(group: object, problem: str, *, is_known: bool) -> str:
     """A group on which a rule that should go was not removed; `known` is false where the last call got no answer."""
-    return f"the rule on {group} {'still stands' if known else 'may still stand'}: {problem}"
+    return f"the rule on {group} {'still stands' if is_known else 'may still stand'}: {problem}"
 
 
 def side_unread(where: str, problem: str) -> str:
@@ -724,9 +727,9 @@ def description_full(group: object) -> Denial:
     return _full(detail, advice)
 
 
-def group_full(group: object, named: int, limit: int) -> Denial:
+def group_full(group: object, named_groups: int, limit: int) -> Denial:
     """A group whose rules name as many groups as are allowed."""
-    detail = f"the rules of {group} name {named} groups already (the limit is {limit})"
+    detail = f"the rules of {group} name {named_groups} groups already (the limit is {limit})"
     advice = (
         f"name instances (i-…), or remove rules that are not needed; of links, this lists them: "
         f"link-peer links --party {group}"
@@ -818,6 +821,6 @@ def refused_by_ecs(group: object, code: str, message: str) -> Denial:
     look_up = (
         "look the code up: it may be a state of the account; else report it, with the RequestId, as a bug in link-peer"
     )
-    found = _CODES.get(code, _not_allowed("ECS refuses the change", look_up))
-    detail, advice = f"{group}: {found.detail} ({code}: {message})", found.advice.replace("{group}", str(group))
-    return msgspec.structs.replace(found, detail=detail, advice=advice)
+    row = _CODES.get(code, _not_allowed("ECS refuses the change", look_up))
+    detail, advice = f"{group}: {row.detail} ({code}: {message})", row.advice.replace("{group}", str(group))
+    return msgspec.structs.replace(row, detail=detail, advice=advice)

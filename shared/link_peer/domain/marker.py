@@ -66,9 +66,9 @@ def joined(marker: Marker, copy: Marker) -> Marker:
     """The marker with the claims of a copy of its rule, so that none is lost with the copy: one claim for each request, and those
     of the same instances alone, as far as there is room."""
     mine = {claim.request for claim in marker.claims}
-    more = tuple(claim for claim in copy.claims if claim.request not in mine)
-    both = msgspec.structs.replace(marker, claims=_sorted((*marker.claims, *more)))
-    return both if more and copy.ends == marker.ends and fits(both) else marker
+    added = tuple(claim for claim in copy.claims if claim.request not in mine)
+    merged = msgspec.structs.replace(marker, claims=_sorted((*marker.claims, *added)))
+    return merged if added and copy.ends == marker.ends and fits(merged) else marker
 
 
 @functools.lru_cache(maxsize=4096)  # a sweep asks about each rule a dozen times
@@ -140,8 +140,8 @@ def _form_of(marker: Marker) -> tuple[bool, bool]:
     return marker.ends is not None, marker.ends is not None and not marker.ends[1].is_group
 
 
-def _parse_ends(source: str, word: str, other: str, home: str) -> tuple[Party, Party]:
-    ends = _parse_end(source, home, is_instance_id), _parse_end(other, home, _KINDS[word])
+def _parse_ends(source: str, word: str, second_word: str, home: str) -> tuple[Party, Party]:
+    ends = _parse_end(source, home, is_instance_id), _parse_end(second_word, home, _KINDS[word])
     if word == "of" and ends[0].account != ends[1].account:
         raise BadInput("ends", "an instance is in groups of its own account")
     return ends

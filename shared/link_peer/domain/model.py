@@ -42,9 +42,9 @@ class Port(msgspec.Struct, frozen=True, order=True):
         """The port range as the API writes it: `3306/3306`, `-1/-1`."""
         return f"{self.low}/{self.high}"
 
-    def overlaps(self, other: Port) -> bool:
+    def overlaps(self, port: Port) -> bool:
         """Whether some packets are of both."""
-        return self.protocol == other.protocol and self.low <= other.high and other.low <= self.high
+        return self.protocol == port.protocol and self.low <= port.high and port.low <= self.high
 
     def __str__(self) -> str:
         if self.low == -1:
@@ -161,9 +161,9 @@ class Claim(msgspec.Struct, frozen=True):
         """Whether the claim is an instance's tag rather than a request."""
         return not self.request
 
-    def __lt__(self, other: Claim) -> bool:
+    def __lt__(self, claim: Claim) -> bool:
         """By request; of two ends of one, which someone may have written, the one without an end last."""
-        mine, theirs = ((one.request, math.inf if one.until is None else one.until) for one in (self, other))
+        mine, theirs = ((side.request, math.inf if side.until is None else side.until) for side in (self, claim))
         return mine < theirs
 
 

@@ -144,7 +144,7 @@ class Policy(msgspec.Struct, frozen=True, dict=True):  # a dict, so that a prope
     def keys(self) -> TagKeys:
         """The keys of the tags that the deployment reads and writes."""
         keys = tag_keys(self.tag_prefix or DEFAULT_TAG_PREFIX, self.deployment, self.home)
-        sets = tuple(sorted({key for one in self.sets.values() for key in one.tags}))
+        sets = tuple(sorted({key for group_set in self.sets.values() for key in group_set.tags}))
         return msgspec.structs.replace(keys, sets=sets, names=self.names)
 
     @property

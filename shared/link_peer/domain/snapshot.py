@@ -83,20 +83,25 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
     def member_count(self, group: Party) -> int | None:
         """How many instances a group has; None where they were not counted."""
         if group in self.complete_groups:
-            return sum(group.id in one.groups and one.party.account == group.account for one in self.instances.values())
+            return sum(
+                group.id in instance.groups and instance.party.account == group.account
+                for instance in self.instances.values()
+            )
         listing = self.listings.get(group.account)
         return self.counted.get(group) if listing is None else listing.members.get(group.id, 0)
 
     def shows_tags(self, account: str) -> bool:
         """Whether any instance of the account was shown with a tag: if none was, missing tags prove nothing."""
-        kept = (instance.tags for party, instance in self.instances.items() if party.account == account)
-        return self._listing(account).tagged or any(kept)
+        tags = (instance.tags for party, instance in self.instances.items() if party.account == account)
+        return self._listing(account).tagged or any(tags)
 
     @functools.cached_property
     def members(self) -> Mapping[Party, tuple[Party, ...]]:
         """The instances that were read of each group, sorted."""
-        found = grouped((group, one) for one in sorted(self.instances) for group in self.instances[one].own_groups)
-        return {group: tuple(members) for group, members in found.items()}
+        parties = grouped(
+            (group, party) for party in sorted(self.instances) for group in self.instances[party].own_groups
+        )
+        return {group: tuple(members) for group, members in parties.items()}
 
     def instances_in(self, account: str) -> int:
         """How many instances of the account were shown."""

@@ -199,12 +199,12 @@ class TagKeys(msgspec.Struct, frozen=True):
 
     def is_key(self, tag: Tag, key: str) -> bool:
         """Whether a key is that of a row of TAGS, or means the same."""
-        own = getattr(self, tag.name)
+        own_key = getattr(self, tag.name)
         if tag.name == "accept":
             return key in self.consenting
         if tag.name == "lock":
-            return _locks(key, own) or _locks(key, LOCK_TAG)
-        return key == own or (tag.name == "peer" and _is(key, own))
+            return _locks(key, own_key) or _locks(key, LOCK_TAG)
+        return key == own_key or (tag.name == "peer" and _is(key, own_key))
 
     def links_depend_on(self, key: str, *, removed: bool) -> bool:
         """Whether links may differ after a tag with this key was set, or `removed`. Those that link-peer writes itself
@@ -215,21 +215,21 @@ class TagKeys(msgspec.Struct, frozen=True):
 def tag_keys(prefix: str, deployment: str, home: str) -> TagKeys:
     """The keys of a deployment. `home` is the uid of the account of its functions: two homes may use one deployment name in
     a shared account."""
-    found: dict[str, Any] = {tag.name: tag.key.format(prefix=prefix, deployment=deployment, home=home) for tag in TAGS}
-    return TagKeys(**found)
+    fields: dict[str, Any] = {tag.name: tag.key.format(prefix=prefix, deployment=deployment, home=home) for tag in TAGS}
+    return TagKeys(**fields)
 
 
 def similar_keys(tags: Mapping[str, str], on: str, keys: TagKeys) -> list[str]:
     """The keys of an `instance` or a `security group` that begin like those of the deployment, or like the lock, in whatever
     case, and mean nothing there."""
     rows = [tag for tag in TAGS if tag.on == on]
-    begin, others = (keys.peer.removesuffix("peer"), LOCK_TAG), keys.managed.partition(".")[0]
+    begin, managed_prefix = (keys.peer.removesuffix("peer"), LOCK_TAG), keys.managed.partition(".")[0]
     # the managed tags of another deployment under the same prefix are not ours to judge
     return sorted(
         key
         for key in tags
         if _folded(key).replace("_", "-").startswith(begin)
-        and not _is(key, others)
+        and not _is(key, managed_prefix)
         and not any(keys.is_key(tag, key) for tag in rows)
     )
 
@@ -370,16 +370,16 @@ def peers(tags: Mapping[str, str], home: str, keys: TagKeys) -> list[tuple[str, 
 
     An entry is written like `link-peer=sg-db`.
     """
-    found: dict[Peer | str, tuple[str, Peer | BadInput]] = {}
+    entries: dict[Peer | str, tuple[str, Peer | BadInput]] = {}
     for key, piece in _entries(tags, sorted(key for key in tags if _is(key, keys.peer))):
         text = f"{key}={piece}"
         try:
             peer = parse_peer(by_id(piece, keys.names), home)
         except BadInput as error:
-            found.setdefault(text, (text, BadInput(key, error.problem)))
+            entries.setdefault(text, (text, BadInput(key, error.problem)))
         else:
-            found.setdefault(peer, (text, peer))
-    return list(found.values())
+            entries.setdefault(peer, (text, peer))
+    return list(entries.values())
 
 
 def asks_for_links(tags: Mapping[str, str], keys: TagKeys) -> bool:
@@ -404,10 +404,10 @@ def covers(accept_ports: Ports, port: Port) -> bool:
     if port == ALL:
         return False
     nearest = port.low
-    for own in sorted(own for own in accept_ports if own.protocol == port.protocol):
-        if own.low > nearest:
+    for accepted in sorted(accepted for accepted in accept_ports if accepted.protocol == port.protocol):
+        if accepted.low > nearest:
             return False
-        nearest = max(nearest, own.high + 1)
+        nearest = max(nearest, accepted.high + 1)
         if port.high < nearest:
             return True
     return False
@@ -479,10 +479,10 @@ def _read_accepts(tags: Mapping[str, str], own_account: str, keys: TagKeys) -> l
 
 
 @functools.lru_cache(maxsize=4096)  # a sweep asks about each group as often as links lead to it
-def _read_accept(key: str, piece: str, named: str, own_account: str) -> tuple[str, Accept | BadInput]:
+def _read_accept(key: str, piece: str, party_text: str, own_account: str) -> tuple[str, Accept | BadInput]:
     text = f"{key}={piece}"
     try:
-        return text, parse_accept(named, own_account, text)
+        return text, parse_accept(party_text, own_account, text)
     except BadInput as error:
         return text, BadInput(key, error.problem)
 
@@ -490,9 +490,9 @@ def _read_accept(key: str, piece: str, named: str, own_account: str) -> tuple[st
 def parse_accept(piece: str, own_account: str, text: str) -> Accept:
     """Parses `who[:ports][~end]` on a group of `own_account`; `text` is the tag entry that it is part of. Raises BadInput."""
     consent, tilde, end = piece.partition("~")
-    who, colon, ports = consent.partition(":")
+    party, colon, ports = consent.partition(":")
     return Accept(
-        parse_who(who, own_account),
+        parse_who(party, own_account),
         parse_ports(ports) if colon else (),
         text,
         parse_compact(end) if tilde else None,

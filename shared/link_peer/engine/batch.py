@@ -26,13 +26,13 @@ class Batch:
     share: the given one, where none do."""
 
     def __init__(self, delivery: Delivery, messages: Sequence[Message | None]) -> None:
-        known = [message for message in messages if message]
+        readable = [message for message in messages if message]
         self.delivery = delivery
         self._groups: Mapping[Party, Set[Party]] = {}
-        if len(known) > 1 and delivery.throughput.lanes > 1:
-            name = known[0].request_id
+        if len(readable) > 1 and delivery.throughput.lanes > 1:
+            name = readable[0].request_id
             self.delivery = delivery.merged(name)
-            ends = {end for message in known for end in _ends(message)}
+            ends = {end for message in readable for end in _ends(message)}
             self._groups = _groups_of({end for end in ends if not end.is_group}, self.delivery, name)
 
     def touches(self, message: Message) -> Set[Party] | None:
@@ -54,17 +54,17 @@ def guard_of(messages: Sequence[Message | None], delivery: Delivery, actor: str 
         return guard  # a single message is counted when it is carried out
     looks = [Job(functools.partial(removals_due, delivery, request), frozenset()) for request in syncs]
     rules: dict[Unseen, frozenset[RuleKey]] = {}
-    for found in run_jobs(looks, delivery.throughput.lanes):
-        if isinstance(found, Exception):
+    for look in run_jobs(looks, delivery.throughput.lanes):
+        if isinstance(look, Exception):
             continue  # a bug of ours, which the message will meet again
-        for unseen, keys in found.items():
+        for unseen, keys in look.items():
             rules[unseen] = rules.get(unseen, frozenset()) | keys  # a rule that several messages name counts once
     due = {unseen: len(keys) for unseen, keys in rules.items()}
     guard.expect(due)
-    held = {unseen: count for unseen, count in due.items() if count > guard.limit}
-    if held:
-        delivery.audit({"action": "sync", "actor": actor}).write(held_records(held, guard.limit))
-        guard.reported |= held.keys()
+    held_unseen = {unseen: count for unseen, count in due.items() if count > guard.limit}
+    if held_unseen:
+        delivery.audit({"action": "sync", "actor": actor}).write(held_records(held_unseen, guard.limit))
+        guard.reported |= held_unseen.keys()
     return guard
 
 
@@ -78,5 +78,5 @@ def _groups_of(instances: Set[Party], delivery: Delivery, name: str) -> Mapping[
         fetch.instances(instances)
     except Exception:  # a bug of ours, which the messages that it concerns will meet again
         return {}
-    shown = fetch.store.snapshot().instances
-    return {party: {*one.own_groups} for party, one in shown.items()}
+    shown_instances = fetch.store.snapshot().instances
+    return {party: {*instance.own_groups} for party, instance in shown_instances.items()}

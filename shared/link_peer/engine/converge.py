@@ -99,7 +99,7 @@ class Scope(ABC):
         """The links that the tags of these instances ask for."""
         policy, now = self.policy, self.started
         judge = judge_of(snapshot, policy, now)
-        return [wanted for i in instances if i.tags for wanted in links_from_tags(snapshot, i, now, policy, judge)]
+        return [desired for i in instances if i.tags for desired in links_from_tags(snapshot, i, now, policy, judge)]
 
     def needed_groups(self, snapshot: Snapshot, links: Iterable[Link]) -> set[Party]:
         """The groups that hold the rules of these links, or would."""

@@ -37,19 +37,19 @@ def decision_record(
     """An `intent`, `attempt` or `outcome` of one decision. An intent names what will change: rules, and groups that get
     the managed tag."""
     verdict = decision.verdict
-    why = about(decision.why, decision.action, decision.link, region)
+    denial = about(decision.why, decision.action, decision.link, region)
     rules = list(rules)
-    named = [(rule.key, rule.id) for rule in rules if rule.key]
+    keys_and_ids = [(rule.key, rule.id) for rule in rules if rule.key]
     tagged = ""
     if record == "intent":
         tagged = ",".join(map(str, decision.missing_managed_tag))
-        named = [(edit.key, edit.rule.id if edit.rule else "") for edit in decision.edits]
+        keys_and_ids = [(edit.key, edit.rule.id if edit.rule else "") for edit in decision.edits]
     fields = {
         "record": record,
         "action": decision.action,
         **link_fields(decision.link, region, decision.raw),
-        **why_fields(why),
-        "rules": rules_text(named),
+        **why_fields(denial),
+        "rules": rules_text(keys_and_ids),
         "tagged": tagged,
         "api_requests": ",".join(filter(None, api_requests)),
         "reachability": verdict.reachability if verdict else "unknown",
@@ -65,28 +65,30 @@ def _left(decision: Decision, rules: Iterable[Rule]) -> tuple[list[tuple[Rule, M
     """What a decision leaves: the rules of ours among these, with their markers, and those that it removed. The rules are as they
     were read back; of those to remove, as they were before, if they were not changed instead, or not at all."""
     read = {rule.key: rule for rule in rules}
-    removed = filter(None, (one.rule for one in decision.edits if one.kind == "remove"))
-    gone = [rule for rule in removed if read.get(rule.key, rule) == rule]
-    left = [
-        (rule, marker) for rule in read.values() if (marker := markers.parse(rule.description)) and rule not in gone
+    removed = filter(None, (edit.rule for edit in decision.edits if edit.kind == "remove"))
+    removed_rules = [rule for rule in removed if read.get(rule.key, rule) == rule]
+    standing_rules = [
+        (rule, marker)
+        for rule in read.values()
+        if (marker := markers.parse(rule.description)) and rule not in removed_rules
     ]
-    return left, gone
+    return standing_rules, removed_rules
 
 
 def _claims_text(decision: Decision, rules: Iterable[Rule]) -> str:
     """By the ids of rules the claims that they carry, null for those that the decision removed, as JSON."""
-    left, gone = _left(decision, rules) if decision.outcome in DONE else ([], [])
-    claims = [(rule.id, markers.claims_text(marker.claims)) for rule, marker in left]
-    return tags_text([*claims, *((rule.id, None) for rule in gone)])
+    standing_rules, removed_rules = _left(decision, rules) if decision.outcome in DONE else ([], [])
+    claims = [(rule.id, markers.claims_text(marker.claims)) for rule, marker in standing_rules]
+    return tags_text([*claims, *((rule.id, None) for rule in removed_rules)])
 
 
-def until_field(decision: Decision, rules: Iterable[Rule], known: Snapshot, policy: Policy, now: float) -> Record:
+def until_field(decision: Decision, rules: Iterable[Rule], snapshot: Snapshot, policy: Policy, now: float) -> Record:
     """When the first rule that is left of a link ends, by claims or by consent, as far as it was read. Empty where none need end."""
-    left, _ = _left(decision, rules) if decision.outcome in DONE else ([], [])
-    asker = known.instances.get(decision.instance) if decision.instance else None
+    standing_rules, _ = _left(decision, rules) if decision.outcome in DONE else ([], [])
+    asker = snapshot.instances.get(decision.instance) if decision.instance else None
     asking = [asker] if asker else []
-    ends = [claims_end(policy, marker.claims, asking) for _, marker in left]
-    ends += [consent_end(covering_entries(known, policy, rule, marker), now) for rule, marker in left]
+    ends = [claims_end(policy, marker.claims, asking) for _, marker in standing_rules]
+    ends += [consent_end(covering_entries(snapshot, policy, rule, marker), now) for rule, marker in standing_rules]
     first = min((end for end in ends if end is not None), default=None)
     return {"until": "" if first is None else iso(first)}
 
@@ -96,9 +98,9 @@ def denied_record(denial: Denial, action: str, **fields: str) -> Record:
     return {"record": "outcome", "action": action, "outcome": denial.outcome, **why_fields(denial), **fields}
 
 
-def why_fields(why: Denial) -> Record:
+def why_fields(denial: Denial) -> Record:
     """The fields that explain an outcome."""
-    return {"reason": why.reason.code, "detail": why.detail, "advice": why.advice}
+    return {"reason": denial.reason.code, "detail": denial.detail, "advice": denial.advice}
 
 
 def link_fields(link: Link, region: str, raw: str = "") -> Record:
@@ -147,19 +149,19 @@ NOT_SHOWN = "the group is not shown, or could not be read: what its tags are now
 
 def tags_text(tags: Iterable[tuple[str, str | None]]) -> str:
     """Tags as JSON, as many as a field holds; of one that was taken off, the value is null."""
-    fitting, left = list(tags), 0
+    fitting, omitted = list(tags), 0
     while True:
-        more = {"…": f"{left} more"} if left else {}
-        text = clean(json.dumps({**dict(fitting), **more}, ensure_ascii=False, separators=(",", ":")), None)
+        suffix = {"…": f"{omitted} more"} if omitted else {}
+        text = clean(json.dumps({**dict(fitting), **suffix}, ensure_ascii=False, separators=(",", ":")), None)
         if len(text.encode()) <= FIELD_LIMIT:
             return text
         fitting.pop()
-        left += 1
+        omitted += 1
 
 
 def rules_text(rules: Iterable[tuple[RuleKey, str]]) -> str:
     """Rules, each with its id where it has one, as JSON: account, group, source, dest, protocol, ports, rule_id."""
-    shown = [
+    entries = [
         {
             "account": key.group.account,
             "group": key.group.id,
@@ -171,7 +173,7 @@ def rules_text(rules: Iterable[tuple[RuleKey, str]]) -> str:
         }
         for key, rule_id in rules
     ]
-    return json.dumps(shown, separators=(",", ":"))
+    return json.dumps(entries, separators=(",", ":"))
 
 
 class Circumstances:
@@ -195,19 +197,19 @@ class Circumstances:
         """The fields `instances` and `instance_ids`: how many instances the rules of a link admit, and the first of them by
         id. Empty as far as it is not known."""
         keys, link = list(keys), decision.link
-        groups, named = _admitted_groups(keys), _members(decision, keys)
+        groups, instances = _admitted_groups(keys), _members(decision, keys)
         if not link.source.is_group:
-            named = {link.source, link.target} if link.mutual else {link.source}
+            instances = {link.source, link.target} if link.mutual else {link.source}
         counts = [self._count(group) for group in groups]
-        known = [count for count in counts if count is not None]
-        if not keys or len(known) < len(counts):
+        known_counts = [count for count in counts if count is not None]
+        if not keys or len(known_counts) < len(counts):
             return {"instances": "", "instance_ids": ""}
         members = [self._names(group) for group in groups]
-        whole = all(one is not None for one in members)
-        named |= {party for one in members for party in one or ()}
+        whole = all(group_members is not None for group_members in members)
+        instances |= {party for group_members in members for party in group_members or ()}
         alone = len({key.source for key in keys}) - len(groups)
-        ids = " ".join(sorted(map(str, named))[:NAMED]) if whole else ""
-        return {"instances": str(sum(known) + alone), "instance_ids": ids}
+        ids = " ".join(sorted(map(str, instances))[:NAMED]) if whole else ""
+        return {"instances": str(sum(known_counts) + alone), "instance_ids": ids}
 
     def effect(self, decision: Decision, *, changed: bool = False) -> Record:
         """The fields `effect` and `effect_detail`. Where the decision has changed something, groups whose rules the answer
@@ -233,18 +235,18 @@ class Circumstances:
         return self._store.members_shown(group) if group in self._store.complete_groups else None
 
     def _effect_of(self, decision: Decision) -> Effect:
-        known = self._store.now_known()
+        snapshot = self._store.now_known()
         if self._rules:
-            rules = ChainMap(cast("dict[Party, tuple[Rule, ...]]", known.rules), self._rules)
-            known = msgspec.structs.replace(known, rules=rules)
+            rules = ChainMap(cast("dict[Party, tuple[Rule, ...]]", snapshot.rules), self._rules)
+            snapshot = msgspec.structs.replace(snapshot, rules=rules)
         keys = {rule.key for rule in decision.rules if rule.key} | {edit.key for edit in decision.edits}
-        return of_link(known, decision.link, decision.instance or min(_members(decision, keys), default=None))
+        return of_link(snapshot, decision.link, decision.instance or min(_members(decision, keys), default=None))
 
 
 def _members(decision: Decision, keys: Collection[RuleKey]) -> set[Party]:
     """The instances that these rules of a link by address admit, or did."""
-    asked: list[Need | Edit] = [*(decision.verdict.needs if decision.verdict else ()), *decision.edits]
-    return {one.ends[0] for one in asked if one.key in keys and one.ends and one.ends[1].is_group}
+    needs_and_edits: list[Need | Edit] = [*(decision.verdict.needs if decision.verdict else ()), *decision.edits]
+    return {need.ends[0] for need in needs_and_edits if need.key in keys and need.ends and need.ends[1].is_group}
 
 
 def _admitted_groups(keys: Iterable[RuleKey]) -> list[Party]:

@@ -97,15 +97,15 @@ def elements(event: bytes, limit: int = MAX_BYTES) -> list[object]:
     if len(event) > limit:
         raise BadInput("event", f"longer than {limit // 1024} KB")
     try:
-        found = json.loads(event.decode("utf-8"), parse_constant=_refuse, parse_int=_whole)
+        document = json.loads(event.decode("utf-8"), parse_constant=_refuse, parse_int=_whole)
     except RecursionError:
         raise BadInput("event", "nested too deeply") from None
     except ValueError:
         raise BadInput("event", "not JSON") from None
-    if isinstance(found, dict):
-        return [found]
-    if isinstance(found, list):
-        return found
+    if isinstance(document, dict):
+        return [document]
+    if isinstance(document, list):
+        return document
     raise BadInput("event", "neither an object nor an array")
 
 
@@ -133,13 +133,13 @@ def decode(element: object, *, home: str, region: str, keys: TagKeys) -> list[Hi
     when = _time(event.get("time"))
     if trail:
         when = when if when is not None else _time(data.get("eventTime"))
-        found = _changed(data, region, keys)
+        resources = _changed(data, region, keys)
         moved, cause = data["eventName"] in MOVE_CALLS, _cause(actor, data, keys)
         return [
             Hint(event_id, Party(home, name), "moved" if moved else "tags", when, cause=cause)
             if isinstance(name, str) and _IS_ID[kind](name)
             else BadInput("data", f"{_shown(name)} is not {kind}")
-            for kind, name in found
+            for kind, name in resources
         ]
     # In the documentation, data is the content itself; existing receivers also read data.content.
     content = _mapping(data["content"], "data.content") if "content" in data else data
@@ -163,8 +163,10 @@ def principal(identity: object) -> str:
     ActionTrail writes a session as `<role>:<session>`, a service as `{"type": "system", "userName": "ecs.aliyuncs.com"}` [doc
     actiontrail-events]. The text may hold any characters: a record escapes them.
     """
-    said = identity if isinstance(identity, dict) else {}
-    kind, account, name, number = (_short(said.get(one)) for one in ("type", "accountId", "userName", "principalId"))
+    fields = identity if isinstance(identity, dict) else {}
+    kind, account, name, number = (
+        _short(fields.get(field)) for field in ("type", "accountId", "userName", "principalId")
+    )
     name = name or number
     if not is_account_uid(account):
         return f"{kind}:{name}" if name else ""
@@ -253,38 +255,38 @@ def _changed(data: dict[str, Any], region: str, keys: TagKeys) -> list[tuple[str
     if call not in TAG_CALLS | MOVE_CALLS or data.get("errorCode"):
         return []
     _check_region(data.get("acsRegion"), "data.acsRegion", region)
-    named: list[tuple[str, list[object]]] = []  # resource types and ids
+    resources: list[tuple[str, list[object]]] = []  # resource types and ids
     referenced = data.get("referencedResources")
     if isinstance(referenced, dict):
-        named += [(str(type_), _list(ids)) for type_, ids in referenced.items()]
+        resources += [(str(type_), _list(ids)) for type_, ids in referenced.items()]
     if isinstance(data.get("resourceType"), str):
         names = data.get("resourceName")
-        named.append((data["resourceType"], [*names.split(";")] if isinstance(names, str) else []))
+        resources.append((data["resourceType"], [*names.split(";")] if isinstance(names, str) else []))
     parameters = _parameters(data)
     if call in MOVE_CALLS:
-        named += [(type_, _list(parameters[f"{type_}id"])) for type_ in _MOVED if f"{type_}id" in parameters]
+        resources += [(type_, _list(parameters[f"{type_}id"])) for type_ in _MOVED if f"{type_}id" in parameters]
     elif isinstance(parameters.get("resourcetype"), str):
         ids = [_list(value) for key, value in parameters.items() if _RESOURCE_ID.fullmatch(key)]
-        named.append((parameters["resourcetype"], [name for some in ids for name in some]))
+        resources.append((parameters["resourcetype"], [name for names in ids for name in names]))
     kinds = _MOVED if call in MOVE_CALLS else _TAGGED
-    typed = [(type_.lower().removeprefix(_TYPE_PREFIX), ids) for type_, ids in named]
+    typed = [(type_.lower().removeprefix(_TYPE_PREFIX), ids) for type_, ids in resources]
     ours = [(kinds[type_], ids) for type_, ids in typed if type_ in kinds]
-    found = {(kind, repr(name)): (kind, name) for kind, ids in ours for name in ids}
-    if not found and (ours or not named):
+    distinct = {(kind, repr(name)): (kind, name) for kind, ids in ours for name in ids}
+    if not distinct and (ours or not resources):
         raise BadInput("data", "the call names no resource")
-    if len(found) > MAX_NAMED:
+    if len(distinct) > MAX_NAMED:
         raise BadInput("data", f"the call names more than {MAX_NAMED} resources")
     if call in MOVE_CALLS:
-        return list(found.values()) if _moves(call, parameters) else []
+        return list(distinct.values()) if _moves(call, parameters) else []
     changing = [kind for kind in _TAGGED.values() if _changes_links(call, parameters, keys, of_group=kind == _GROUP)]
-    return [one for one in found.values() if one[0] in changing]
+    return [resource for resource in distinct.values() if resource[0] in changing]
 
 
 def _changes_links(call: str, parameters: dict[str, Any], keys: TagKeys, *, of_group: bool) -> bool:
     """Whether a call that names its tag keys names any that links of a group, or of an instance, depend on."""
-    named = _named_tags(parameters)
-    return not named or any(
-        (of_group and key in keys.sets) or keys.links_depend_on(key, removed=call in _REMOVALS) for key in named
+    changed_tags = _named_tags(parameters)
+    return not changed_tags or any(
+        (of_group and key in keys.sets) or keys.links_depend_on(key, removed=call in _REMOVALS) for key in changed_tags
     )
 
 
@@ -302,15 +304,15 @@ def _cause(actor: str, data: dict[str, Any], keys: TagKeys) -> Cause:
 
 def _named_tags(parameters: dict[str, Any]) -> dict[str, object]:
     """The keys of tags that a call names, with their values: as numbered parameters, or as lists."""
-    found: list[tuple[object, object]] = [
+    pairs: list[tuple[object, object]] = [
         (key, parameters.get(f"{name.removesuffix('key')}value"))
         for name, key in parameters.items()
         if _TAG_KEY.fullmatch(name)
     ]
-    for one in [*_list(parameters.get("tagkey")), *_list(parameters.get("tag"))]:
-        tag = {str(name).lower(): value for name, value in one.items()} if isinstance(one, dict) else {"key": one}
-        found.append((tag.get("key"), tag.get("value")))
-    return {key: value for key, value in found if isinstance(key, str)}
+    for entry in [*_list(parameters.get("tagkey")), *_list(parameters.get("tag"))]:
+        tag = {str(name).lower(): value for name, value in entry.items()} if isinstance(entry, dict) else {"key": entry}
+        pairs.append((tag.get("key"), tag.get("value")))
+    return {key: value for key, value in pairs if isinstance(key, str)}
 
 
 def _parameters(data: dict[str, Any]) -> dict[str, Any]:

@@ -37,12 +37,12 @@ def parse_json(data: bytes, digits: int) -> tuple[object, BadInput | None]:
     problems: list[BadInput] = []
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+        fields: dict[str, Any] = {}
         for key, value in pairs:
-            if key in found:
+            if key in fields:
                 problems.append(BadInput(quoted(key), "duplicate key"))
-            found[key] = value
-        return found
+            fields[key] = value
+        return fields
 
     def refuse(text: str) -> None:
         problems.append(BadInput("body", f"the number {quoted(text)} is not allowed in a request"))

@@ -87,8 +87,10 @@ def agree(raw: bytes, compiled: bytes) -> bool:
 def refuse_compiled(path: Path) -> None:
     """Raises PolicyError if a compiled form lies beside a policy file that is in no package, or in the library."""
     for folder in (path.parent, LIBRARY.parent, LIBRARY, LIBRARY / "inbound"):
-        if (found := folder / COMPILED).exists():
-            raise PolicyError(f"{found}: only a package has a compiled policy, made by `link-peer package`: delete it")
+        if (compiled := folder / COMPILED).exists():
+            raise PolicyError(
+                f"{compiled}: only a package has a compiled policy, made by `link-peer package`: delete it"
+            )
 
 
 def _compiled(path: Path) -> _Compiled | None:

@@ -60,7 +60,7 @@ class _Checked:
             Pause(str(file.paused).lower()),
             tuple(self._tests()),
             tuple(self._never(entry, f"never[{number}]") for number, entry in enumerate(file.never)),
-            {name: GroupSet(one.account, one.tags) for name, one in file.sets.items()},
+            {name: GroupSet(group_set.account, group_set.tags) for name, group_set in file.sets.items()},
             {name: self._party(text, f"names.{name}") for name, text in file.names.items()},
             tag_prefix=file.tag_prefix or "",
         )
@@ -98,24 +98,28 @@ class _Checked:
         """An address must tell whose it is. Networks are apart or one within the other, so that it is enough to compare each
         with the widest that reaches so far."""
         accounts = self._file.accounts.items()
-        ranges = [(ipaddress.IPv4Network(one), uid) for uid, account in accounts for one in account.ranges or ()]
+        ranges = [
+            (ipaddress.IPv4Network(network), uid) for uid, account in accounts for network in account.ranges or ()
+        ]
         widest: tuple[ipaddress.IPv4Network, str] | None = None
         for network, uid in sorted(ranges):
             if widest is None or not network.overlaps(widest[0]):
                 widest = network, uid
             elif uid != widest[1]:
-                both = f"{network} of {uid} and {widest[0]} of {widest[1]} overlap"
-                self._fail(f"accounts.{uid}.ranges", f"{both}: an address must tell its account")
+                problem = f"{network} of {uid} and {widest[0]} of {widest[1]} overlap"
+                self._fail(f"accounts.{uid}.ranges", f"{problem}: an address must tell its account")
 
     def _check_sets(self) -> None:
         ours = f"{self._file.tag_prefix or DEFAULT_TAG_PREFIX}-"  # how the keys of the deployment's own tags begin
         keys: set[str] = set()
-        for name, one in self._file.sets.items():
+        for name, group_set in self._file.sets.items():
             at = f"sets.{name}"
-            self._listed(one.account, f"{at}.account")
-            if own := next((key for key in one.tags if key.startswith(ours)), None):
-                self._fail(f"{at}.tags.{own}", f"begins with {ours}, as the tags of link-peer do: choose another key")
-            keys.update(one.tags)
+            self._listed(group_set.account, f"{at}.account")
+            if own_key := next((key for key in group_set.tags if key.startswith(ours)), None):
+                self._fail(
+                    f"{at}.tags.{own_key}", f"begins with {ours}, as the tags of link-peer do: choose another key"
+                )
+            keys.update(group_set.tags)
             if len(keys) > SET_KEYS:
                 self._fail(f"{at}.tags", f"more than {SET_KEYS} different keys in all sets: RAM denies each by name")
 
@@ -142,19 +146,19 @@ class _Checked:
         """`who` with its account, or `set:<name>`."""
         if not text.startswith(SET):
             return self._who(text, at)
-        if (found := self._file.sets.get(text.removeprefix(SET))) is None:
+        if (group_set := self._file.sets.get(text.removeprefix(SET))) is None:
             self._fail(at, f"{quoted(text)} is not one of the policy's sets: add it under sets")
-        return Who(found.account, text)
+        return Who(group_set.account, text)
 
     def _who(self, text: str, at: str) -> Who:
         with self._input(at):
-            who = parse_who(text, None)
-        self._listed(who.account, at)
-        return who
+            parsed = parse_who(text, None)
+        self._listed(parsed.account, at)
+        return parsed
 
     def _party(self, text: str, at: str) -> Party:
-        who = self._who(text, at)
-        return Party(who.account, who.id)
+        parsed = self._who(text, at)
+        return Party(parsed.account, parsed.id)
 
     def _listed(self, uid: str, at: str) -> None:
         if uid not in self._file.accounts:

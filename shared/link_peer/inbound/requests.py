@@ -66,9 +66,9 @@ class Known(msgspec.Struct, frozen=True):
 class BadRequest(BadInput):
     """A message that does not match the schema, with the fields that could be read."""
 
-    def __init__(self, error: BadInput, known: Known) -> None:
+    def __init__(self, error: BadInput, fields: Known) -> None:
         super().__init__(error.field, error.problem)
-        self.known = known
+        self.known = fields
 
 
 class DeniedRequest(LinkDenied):
@@ -284,11 +284,11 @@ def _convert(value: object, into: type[T]) -> T:
 
 def _party(end: PartyMessage, field: str, names: Mapping[str, Party]) -> Party:
     if end.account is msgspec.UNSET:
-        if (named := names.get(end.party)) is None:
+        if (party := names.get(end.party)) is None:
             raise BadInput(
                 f"{field}.party", f"{quoted(end.party)} is not a name in the policy: give an id, and its account"
             )
-        return named
+        return party
     if not is_account_uid(end.account):
         raise BadInput(f"{field}.account", f"{quoted(end.account)} is not an account uid: 15 to 20 digits")
     if not is_group_id(end.party) and not is_instance_id(end.party):

@@ -92,11 +92,13 @@ class YamlReader:
     # characters
 
     def _check_characters(self) -> None:
-        for found in _ODD.finditer(self._text):
-            if found[0] != "\r\n" and _hides(found[0]):
-                named = unicodedata.name(found[0], "") or _UNNAMED.get(found[0], "a control or unassigned character")
-                what = f"U+{ord(found[0]):04X} {named}"
-                self.fail_index(found.start(), f"{what}: not allowed, as it can hide what the file says: remove it")
+        for match in _ODD.finditer(self._text):
+            if match[0] != "\r\n" and _hides(match[0]):
+                name = unicodedata.name(match[0], "") or _UNNAMED.get(match[0], "a control or unassigned character")
+                character = f"U+{ord(match[0]):04X} {name}"
+                self.fail_index(
+                    match.start(), f"{character}: not allowed, as it can hide what the file says: remove it"
+                )
         if run := _RUN.search(self._text):
             problem = f"more than {_MAX_SPACES} spaces in a row, which move what follows out of sight: remove them"
             self.fail_index(run.start(), problem)
@@ -137,23 +139,21 @@ class YamlReader:
 
     def _check_scalar(self, token: Any) -> None:
         """Its text must be its value: no escape, fold or block, and no look-alike of a quote, a comma or a comment."""
-        shown = self._text[token.start_mark.index : token.end_mark.index]
-        if token.style in ("|", ">") or "\n" in shown:
+        written = self._text[token.start_mark.index : token.end_mark.index]
+        if token.style in ("|", ">") or "\n" in written:
             self._fail(
                 token.start_mark, "a value of more than one line, or in block style: write it on one line, in quotes"
             )
-        if token.style == '"' and "\\" in shown:
+        if token.style == '"' and "\\" in written:
             self._fail(
                 token.start_mark, "a backslash in double quotes: write the character itself, or use single quotes"
             )
-        beyond = "".join(char for char in shown if not char.isascii())
+        beyond = "".join(char for char in written if not char.isascii())
         if odd := next((char for char in beyond if not _is_plain(char)), ""):
-            what = f"U+{ord(odd):04X} {unicodedata.name(odd, '')}"
-            problem = (
-                f"{what} in a value can be taken for another character: only ASCII, Latin letters with accents and CJK"
-            )
+            character = f"U+{ord(odd):04X} {unicodedata.name(odd, '')}"
+            problem = f"{character} in a value can be taken for another character: only ASCII, Latin letters with accents and CJK"
             self.fail_index(self._text.index(odd, token.start_mark.index), f"{problem} characters are allowed")
-        if token.plain and not _UNQUOTED.fullmatch(shown):
+        if token.plain and not _UNQUOTED.fullmatch(written):
             self._fail(token.start_mark, "a value with special characters: write it in quotes")
 
     # values
@@ -187,8 +187,8 @@ class YamlReader:
             if name in value:
                 self._fail(key.start_mark, f"duplicate key {quoted(name)}: keep one", at)
             if fields and name not in fields:
-                known = ", ".join(fields)
-                self._fail(key.start_mark, f"unknown key {quoted(name)}: the known keys are {known}", at)
+                known_fields = ", ".join(fields)
+                self._fail(key.start_mark, f"unknown key {quoted(name)}: the known keys are {known_fields}", at)
             self._check(name, key_kind, key.start_mark, at, f"{quoted(name)} ")
             where = f"{at}.{name}" if at else name
             self._places[where] = key.start_mark
@@ -198,11 +198,11 @@ class YamlReader:
                 self._fail(self._places[at], f"`{name}` is missing: add it", at)
         return value
 
-    def _check(self, value: object, kind: Any, mark: Mark, at: str, what: str = "") -> None:
+    def _check(self, value: object, kind: Any, mark: Mark, at: str, key: str = "") -> None:
         try:
             msgspec.convert(value, kind)
         except msgspec.ValidationError:
-            self._fail(mark, f"{what}must {_must(value, kind)}", at)
+            self._fail(mark, f"{key}must {_must(value, kind)}", at)
 
 
 _STARTS = ("SequenceStartToken", "MappingStartToken")

@@ -18,12 +18,12 @@ OwnedLink = tuple[Link, Rule, Marker]
 
 def owned_rules(snapshot: Snapshot, policy: Policy, region: str) -> list[OwnedRule]:
     """Every rule of ours in the snapshot, with its marker."""
-    found = []
+    owned = []
     for rules in snapshot.rules.values():
         for rule in rules:
             if marker := markers.owned(rule, policy.deployment, region, policy.home):
-                found.append((rule, marker))
-    return found
+                owned.append((rule, marker))
+    return owned
 
 
 def owned_links(snapshot: Snapshot, policy: Policy, region: str) -> list[OwnedLink]:
@@ -108,17 +108,17 @@ class Actual(msgspec.Struct, frozen=True):
 
 def actual_state(snapshot: Snapshot, policy: Policy, region: str) -> Actual:
     """The rules of a snapshot, in whichever order the cloud shows them."""
-    ours = sorted(owned_rules(snapshot, policy, region), key=lambda one: _rank(one[0]))
+    ours = sorted(owned_rules(snapshot, policy, region), key=lambda pair: _rank(pair[0]))
     copies = Counter(rule.key for rule, _ in ours)
     owned: dict[RuleKey, OwnedRule] = {}
     for rule, marker in ours:
         if rule.key:
-            kept, first = owned.setdefault(rule.key, (rule, marker))
-            owned[rule.key] = kept, markers.joined(first, marker)
-    accepts = [rule for found in snapshot.rules.values() for rule in found if rule.policy == "accept"]
-    taken = {rule.key for rule in accepts if rule.priority == PRIORITY}
-    lost = [key for key, (rule, _) in owned.items() if rule.priority != PRIORITY and key in taken]
-    displaced = {key: owned.pop(key) for key in lost}
+            first_rule, first = owned.setdefault(rule.key, (rule, marker))
+            owned[rule.key] = first_rule, markers.joined(first, marker)
+    accepts = [rule for rules in snapshot.rules.values() for rule in rules if rule.policy == "accept"]
+    keys_at_priority = {rule.key for rule in accepts if rule.priority == PRIORITY}
+    overridden = [key for key, (rule, _) in owned.items() if rule.priority != PRIORITY and key in keys_at_priority]
+    displaced = {key: owned.pop(key) for key in overridden}
     equal: dict[RuleKey, Rule] = {}
     for rule in sorted(accepts, key=_rank):
         if rule.key and rule.key not in owned:

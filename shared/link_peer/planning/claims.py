@@ -69,74 +69,81 @@ def links_from_tags(
         ended = denials.tag_expired(instance.party, keys.until)
     elif (days := policy.limits.max_days_tags) and (until is None or until > now + days * DAY):
         ended = denials.tag_end_not_allowed(instance.party, keys.until, days, iso(now + days * DAY))
-    found = []
+    desired_links = []
     for number, (tag, peer) in enumerate(peers(instance.tags, instance.party.account, keys), start=1):
         if isinstance(peer, BadInput):
-            found.append(_unreadable(snapshot, instance, tag, peer))
+            desired_links.append(_unreadable(snapshot, instance, tag, peer))
             continue
-        wanted, *kept = _desired(snapshot, instance, tag, peer, judge)
-        if number > max_peers and not wanted.same_group:
-            wanted = msgspec.structs.replace(wanted, denial=denials.too_many_peers(max_peers), has_pair=False)
-        elif ended and not wanted.same_group:
-            wanted = msgspec.structs.replace(wanted, denial=ended)
-        found += [wanted, *(kept if wanted.denial is None else ())]
-    return found
+        chosen, *passed_over = _desired(snapshot, instance, tag, peer, judge)
+        if number > max_peers and not chosen.same_group:
+            chosen = msgspec.structs.replace(chosen, denial=denials.too_many_peers(max_peers), has_pair=False)
+        elif ended and not chosen.same_group:
+            chosen = msgspec.structs.replace(chosen, denial=ended)
+        desired_links += [chosen, *(passed_over if chosen.denial is None else ())]
+    return desired_links
 
 
 def wanted_by_all(
-    snapshot: Snapshot, policy: Policy, region: str, now: float, taken: Iterable[tuple[Link, Claim]] = ()
+    snapshot: Snapshot, policy: Policy, region: str, now: float, claimed: Iterable[tuple[Link, Claim]] = ()
 ) -> list[DesiredLink]:
     """What the tags of all instances that were read ask for, and the claims of requests, which keep rules. `taken` is as in
     `followed`."""
-    tagged, judge = (one for one in snapshot.instances.values() if one.tags), judge_of(snapshot, policy, now)
-    from_tags = [wanted for one in tagged for wanted in links_from_tags(snapshot, one, now, policy, judge)]
-    return [*from_tags, *_from_requests(snapshot, policy, region, taken)]
+    tagged, judge = (
+        (instance for instance in snapshot.instances.values() if instance.tags),
+        judge_of(snapshot, policy, now),
+    )
+    from_tags = [desired for instance in tagged for desired in links_from_tags(snapshot, instance, now, policy, judge)]
+    return [*from_tags, *_from_requests(snapshot, policy, region, claimed)]
 
 
 def _from_requests(
-    snapshot: Snapshot, policy: Policy, region: str, taken: Iterable[tuple[Link, Claim]]
+    snapshot: Snapshot, policy: Policy, region: str, claimed: Iterable[tuple[Link, Claim]]
 ) -> list[DesiredLink]:
     """What requests asked for, as their claims on rules show: the link of each rule. A marker is no request, so these keep rules
     and open none."""
-    asked = {
+    requested = {
         (link, claim): None
         for link, _, marker in owned_links(snapshot, policy, region)
         if not link.member
         for claim in marker.claims
         if not claim.is_tag
     }
-    kept = (DesiredLink(link, claim, opens=False) for link, claim in asked)
-    return [*followed(snapshot, policy, region, taken), *kept]
+    standing_links = (DesiredLink(link, claim, opens=False) for link, claim in requested)
+    return [*followed(snapshot, policy, region, claimed), *standing_links]
 
 
-def choice_note(snapshot: Snapshot, wanted: DesiredLink) -> str:
+def choice_note(snapshot: Snapshot, desired: DesiredLink) -> str:
     """Which group stands for the instance that asks, and why, where that is not simply its first; or that none does."""
-    if wanted.denied:
-        return no_group_accepted(snapshot, wanted).detail
-    why = [one.denial.detail for one in wanted.passed if one.denial]
-    return f"{wanted.link.source} stands for {wanted.instance}, since {'; '.join(why)}" if why else ""
+    if desired.denied:
+        return no_group_accepted(snapshot, desired).detail
+    details = [candidate.denial.detail for candidate in desired.passed if candidate.denial]
+    return f"{desired.link.source} stands for {desired.instance}, since {'; '.join(details)}" if details else ""
 
 
 def followed(
-    snapshot: Snapshot, policy: Policy, region: str, taken: Iterable[tuple[Link, Claim]] = ()
+    snapshot: Snapshot, policy: Policy, region: str, claimed: Iterable[tuple[Link, Claim]] = ()
 ) -> list[DesiredLink]:
     """What requests for links by address asked for, as the claims on their rules show. Such a link follows its group: beside a
     rule of it that stands, or stood until this delivery had `taken` the claim, it is opened for every instance of the source
     group that was read, up to FOLLOWING in one group."""
-    found: dict[tuple[Link, Claim], None] = {}
+    by_address: dict[tuple[Link, Claim], None] = {}
     for link, _, marker in owned_links(snapshot, policy, region):
         if link.member and not is_otherwise(snapshot, link):
-            found |= {(link, claim): None for claim in marker.claims if not claim.is_tag}
-    requested = {one for one in taken if not (one[1].is_tag or is_otherwise(snapshot, one[0]))}
+            by_address |= {(link, claim): None for claim in marker.claims if not claim.is_tag}
+    requested = {pair for pair in claimed if not (pair[1].is_tag or is_otherwise(snapshot, pair[0]))}
     joins: dict[tuple[Link, Claim], None] = {}
-    for _group, asked in itertools.groupby(
-        sorted({*((link.whole, claim) for link, claim in found), *requested}, key=lambda one: (one[0].target, *one)),
-        key=lambda one: one[0].target,
+    for _group, pairs in itertools.groupby(
+        sorted(
+            {*((link.whole, claim) for link, claim in by_address), *requested}, key=lambda pair: (pair[0].target, *pair)
+        ),
+        key=lambda pair: pair[0].target,
     ):
-        every = ((part(whole, one), claim) for whole, claim in asked for one in snapshot.members.get(whole.source, ()))
+        every = (
+            (part(whole, member), claim) for whole, claim in pairs for member in snapshot.members.get(whole.source, ())
+        )
         joins |= dict.fromkeys(itertools.islice(every, FOLLOWING))
-    kept = [DesiredLink(link, claim, opens=False) for link, claim in found if (link, claim) not in joins]
-    return [*kept, *(DesiredLink(link, claim) for link, claim in joins)]
+    standing_parts = [DesiredLink(link, claim, opens=False) for link, claim in by_address if (link, claim) not in joins]
+    return [*standing_parts, *(DesiredLink(link, claim) for link, claim in joins)]
 
 
 def ended_meanwhile(
@@ -144,11 +151,11 @@ def ended_meanwhile(
     policy: Policy,
     region: str,
     put: Set[tuple[RuleKey, Claim]],
-    taken: Iterable[tuple[Link, Claim]],
+    claimed: Iterable[tuple[Link, Claim]],
 ) -> frozenset[tuple[RuleKey, Claim]]:
     """Of the claims of requests that a delivery has `put` on rules by address, those for which no other rule of the link
     stands, nor stood one that it has `taken`: an instance joined a link that ended meanwhile."""
-    stands = set(taken)
+    stands = set(claimed)
     joined: dict[tuple[RuleKey | None, Claim], Link] = {}
     for link, rule, marker in owned_links(snapshot, policy, region):
         for claim in marker.claims if link.member else ():
@@ -156,19 +163,19 @@ def ended_meanwhile(
                 joined[rule.key, claim] = link.whole
             else:
                 stands.add((link.whole, claim))
-    ended = {one for one, link in joined.items() if (link, one[1]) not in stands}
-    return frozenset(one for one in put if one in ended and not one[1].is_tag)
+    ended = {pair for pair, link in joined.items() if (link, pair[1]) not in stands}
+    return frozenset(pair for pair in put if pair in ended and not pair[1].is_tag)
 
 
 def sources_of(snapshot: Snapshot, wishes: Iterable[DesiredLink], pair: Link) -> frozenset[Party]:
     """The groups that a look at a pair is about: its own source, and all groups of that group's instances which ask for the
     target, since any of them may stand for them. Of two instances, the one that asks."""
-    own = {pair.source}
-    for wanted in wishes:
-        asker = snapshot.instances.get(wanted.instance) if wanted.instance else None
-        if asker and wanted.link.target == pair.target:
-            own |= {*asker.own_groups} if pair.source in asker.own_groups else set()
-    return frozenset(own)
+    sources = {pair.source}
+    for wish in wishes:
+        asker = snapshot.instances.get(wish.instance) if wish.instance else None
+        if asker and wish.link.target == pair.target:
+            sources |= {*asker.own_groups} if pair.source in asker.own_groups else set()
+    return frozenset(sources)
 
 
 def candidates(snapshot: Snapshot, instance: Instance, peer: Group | None) -> list[Party]:
@@ -195,10 +202,16 @@ def _desired(snapshot: Snapshot, instance: Instance, tag: str, peer: Peer, judge
         return [DesiredLink(Link(peer.party, peer.party, peer.ports), TAG, instance.party, tag, same_group=True)]
     if sources := candidates(snapshot, instance, snapshot.groups.get(peer.party)):
         links = [Link(source, peer.party, peer.ports) for source in sources]
-        chosen = choose([part(one, instance.party) if is_by_address(snapshot, one) else one for one in links], judge)
-        wanted = DesiredLink(chosen.link, TAG, instance.party, tag, passed=chosen.passed, denied=chosen.denied)
-        kept = msgspec.structs.replace(wanted, has_pair=False, opens=False, here=False)
-        return [wanted, *(msgspec.structs.replace(kept, link=link) for link in chosen.kept)]
+        chosen = choose(
+            [
+                part(candidate, instance.party) if is_by_address(snapshot, candidate) else candidate
+                for candidate in links
+            ],
+            judge,
+        )
+        desired = DesiredLink(chosen.link, TAG, instance.party, tag, passed=chosen.passed, denied=chosen.denied)
+        standing_link = msgspec.structs.replace(desired, has_pair=False, opens=False, here=False)
+        return [desired, *(msgspec.structs.replace(standing_link, link=link) for link in chosen.kept)]
     groups = snapshot.groups_of(instance)
     first = groups[0].party if groups else instance.party
     denial = _no_representative(instance, groups)
@@ -228,8 +241,8 @@ def claims_end(policy: Policy, claims: Iterable[Claim], askers: Sequence[Instanc
 
 def last_end(untils: Collection[int | None]) -> int | None:
     """The last of these ends; None where one need not end, or there is none."""
-    known = [until for until in untils if until is not None]
-    return max(known) if known and len(known) == len(untils) else None
+    ends = [until for until in untils if until is not None]
+    return max(ends) if ends and len(ends) == len(untils) else None
 
 
 # which group stands for an instance
@@ -245,7 +258,7 @@ def choose(links: Sequence[Link], judge: Judge) -> Choice:
     if len(links) == 1:
         return Choice(links[0])
     passed: list[Verdict] = []
-    why: list[Denial] = []
+    denials: list[Denial] = []
     for number, link in enumerate(links, start=1):
         verdict = judge(link)
         if verdict.denial is None:
@@ -253,7 +266,7 @@ def choose(links: Sequence[Link], judge: Judge) -> Choice:
         if verdict.denial.undecided:
             return Choice(link, tuple(passed), kept=tuple(links[number:]))
         passed.append(verdict)
-        why.append(verdict.denial)
-    final = next((link for link, denial in zip(links, why, strict=True) if not denial.owners), None)
-    lacking = any(denial.lacks_consent for denial in why)
+        denials.append(verdict.denial)
+    final = next((link for link, denial in zip(links, denials, strict=True) if not denial.owners), None)
+    lacking = any(denial.lacks_consent for denial in denials)
     return Choice(final or links[0], denied=tuple(passed) if lacking and final is None else ())

@@ -101,29 +101,29 @@ def denied_by_policy(policy: Policy, ports: tuple[Port, ...]) -> Denial | None:
 
 def entry_for(group: Group, source: Party, ports: PortsAsked) -> str:
     """The entry that would consent, `<who>[:<ports>]`, however long."""
-    who = source.id if source.account == group.party.account else str(source)
-    return who if ALL in ports else f"{who}:{'+'.join(sorted(map(str, ports)))}"
+    name = source.id if source.account == group.party.account else str(source)
+    return name if ALL in ports else f"{name}:{'+'.join(sorted(map(str, ports)))}"
 
 
 def tags_for(group: Group, source: Party, ports: PortsAsked, keys: TagKeys) -> list[str]:
     """The exact tags (`key=value`) that would consent when set on `group`. They replace none of its tags, and no value is
     longer than a tag value may be. Empty where the group has too few consenting keys left."""
-    who = source.id if source.account == group.party.account else str(source)
-    entries = entries_of(who, () if ALL in ports else sorted(map(str, ports)))
+    name = source.id if source.account == group.party.account else str(source)
+    entries = entries_of(name, () if ALL in ports else sorted(map(str, ports)))
     free = free_keys(group.tags, keys)
     return [f"{key}={entry}" for key, entry in zip(free, entries, strict=False)] if len(entries) <= len(free) else []
 
 
-def entries_of(who: str, ports: Sequence[str], end: str = "") -> list[str]:
+def entries_of(party: str, ports: Sequence[str], end: str = "") -> list[str]:
     """The entry `<who>[:<ports>]<end>`; several, with some of the ports each, where it is longer than a tag."""
-    found = [] if ports else [who]
+    entries = [] if ports else [party]
     for port in ports:
-        longer = f"{found[-1]}+{port}" if found else ""
+        longer = f"{entries[-1]}+{port}" if entries else ""
         if longer and len(longer + end) <= TAG_VALUE:
-            found[-1] = longer
+            entries[-1] = longer
         else:
-            found.append(f"{who}:{port}")
-    return [one + end for one in found]
+            entries.append(f"{party}:{port}")
+    return [entry + end for entry in entries]
 
 
 def free_keys(tags: Mapping[str, str], keys: TagKeys) -> list[str]:
@@ -131,16 +131,16 @@ def free_keys(tags: Mapping[str, str], keys: TagKeys) -> list[str]:
     return [key for key in keys.consenting if key not in tags][: max(0, MAX_TAGS - len(tags))]
 
 
-def names(who: Who, source: Party | Instance) -> bool:
+def names(entry: Who, source: Party | Instance) -> bool:
     """Whether a consent's `who` names this group or instance, or a group that the instance is in."""
     party = source.party if isinstance(source, Instance) else source
-    if who.account != party.account:
+    if entry.account != party.account:
         return False
     groups = source.groups if isinstance(source, Instance) else ()
-    return who.id in ("*", party.id) or who.id in groups
+    return entry.id in ("*", party.id) or entry.id in groups
 
 
-def _reaches(who: Who, group: Party, target: Party) -> bool:
-    if who.account != group.account:
+def _reaches(entry: Who, group: Party, target: Party) -> bool:
+    if entry.account != group.account:
         return False
-    return who.id in ("*", group.id, target.id)
+    return entry.id in ("*", group.id, target.id)

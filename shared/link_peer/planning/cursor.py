@@ -67,10 +67,10 @@ class Cursor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def read_cursor(value: object, now: float) -> Cursor | None:
     """The cursor in a message; None where it is none of ours, or of the future: the sweep then begins again."""
     try:
-        found = msgspec.convert(value, Cursor)
+        cursor = msgspec.convert(value, Cursor)
     except (msgspec.ValidationError, UnicodeEncodeError):
         return None
-    return found if found.began <= now else None
+    return cursor if cursor.began <= now else None
 
 
 def as_value(cursor: Cursor) -> object:
@@ -83,64 +83,79 @@ def bucket_of(group: Party) -> int:
     return int(short_hash(str(group)), 16) % BUCKETS
 
 
-def digests(groups: Iterable[Group], others: Iterable[Group] = (), keys: Collection[str] = ()) -> dict[int, str]:
+def digests(groups: Iterable[Group], peers: Iterable[Group] = (), keys: Collection[str] = ()) -> dict[int, str]:
     """What a listing shows of the groups of each bucket, as a digest; and of all groups, which `others` may be, the tags with these
     `keys`, by which the policy's sets know them: consent may rest on these of any group."""
-    found: dict[int, list[str]] = {}
+    texts: dict[int, list[str]] = {}
     tags = (
-        (one.party.id, [one.tags.get(key) for key in keys]) for one in others if not one.tags.keys().isdisjoint(keys)
+        (group.party.id, [group.tags.get(key) for key in keys])
+        for group in peers
+        if not group.tags.keys().isdisjoint(keys)
     )
     sets = repr(sorted(tags))
     for group in groups:
-        shown = repr((group.party.id, group.vpc, group.rule_count, sorted(group.tags.items())))
-        found.setdefault(bucket_of(group.party), [sets]).append(shown)
+        text = repr((group.party.id, group.vpc, group.rule_count, sorted(group.tags.items())))
+        texts.setdefault(bucket_of(group.party), [sets]).append(text)
     return {
-        number: hashlib.sha256("\n".join(sorted(shown)).encode("utf-8", "backslashreplace")).hexdigest()[:12]
-        for number, shown in found.items()
+        number: hashlib.sha256("\n".join(sorted(text)).encode("utf-8", "backslashreplace")).hexdigest()[:12]
+        for number, text in texts.items()
     }
 
 
-def due(cursor: Cursor, shown: Mapping[int, str], policy: str, now: float) -> set[int]:
+def due(cursor: Cursor, current: Mapping[int, str], policy: str, now: float) -> set[int]:
     """The buckets whose rules have to be read: they were not yet, show something else, or something on them has ended."""
-    known = {one.number: one for one in cursor.buckets} if cursor.policy == policy else {}
+    buckets = {bucket.number: bucket for bucket in cursor.buckets} if cursor.policy == policy else {}
     return {
         number
-        for number, digest in shown.items()
-        if number not in known or known[number].digest != digest or 0 < known[number].ends <= now
+        for number, digest in current.items()
+        if number not in buckets or buckets[number].digest != digest or 0 < buckets[number].ends <= now
     }
 
 
 def ends(snapshot: Snapshot, policy: Policy, region: str, groups: Set[Party], now: float) -> dict[int, int]:
     """When the first claim or consent ends of the rules of these groups, by bucket: what is still to come."""
-    found: dict[int, list[int]] = {}
+    instants_by_bucket: dict[int, list[int]] = {}
 
     def note(group: Party, instants: Iterable[float | None]) -> None:
-        coming = (math.ceil(one) for one in instants if one is not None and one > now)
-        found.setdefault(bucket_of(group), []).extend(coming)
+        coming = (math.ceil(instant) for instant in instants if instant is not None and instant > now)
+        instants_by_bucket.setdefault(bucket_of(group), []).extend(coming)
 
-    allowed = {one.until for one in policy.allow}
+    allowed = {entry.until for entry in policy.allow}
     for group in groups:
-        shown = snapshot.groups.get(group)
+        shown_group = snapshot.groups.get(group)
         note(group, allowed)
-        note(group, [one.until for one in accepts(shown.tags, group.account, policy.keys)] if shown else ())
+        note(
+            group,
+            [entry.until for entry in accepts(shown_group.tags, group.account, policy.keys)] if shown_group else (),
+        )
     for link, rule, marker in owned_links(snapshot, policy, region):
         if rule.group not in groups:
             continue
         note(rule.group, [claim.until for claim in marker.claims])
         note(rule.group, [created(rule) + HALF_OPEN_SECONDS] if link.mutual else ())
-        named = [member for one in link.askers for member in (snapshot.members.get(one, ()) if one.is_group else [one])]
-        tags = (snapshot.instances[one].tags for one in named if one in snapshot.instances)
-        note(rule.group, (end for one in tags if isinstance(end := link_until(one, policy.keys), int)))
-    return {number: min(instants) for number, instants in found.items() if instants}
+        askers = [
+            member
+            for asker in link.askers
+            for member in (snapshot.members.get(asker, ()) if asker.is_group else [asker])
+        ]
+        tags = (snapshot.instances[asker].tags for asker in askers if asker in snapshot.instances)
+        note(
+            rule.group,
+            (end for tags_of_asker in tags if isinstance(end := link_until(tags_of_asker, policy.keys), int)),
+        )
+    return {number: min(instants) for number, instants in instants_by_bucket.items() if instants}
 
 
-def read(cursor: Cursor, shown: Mapping[int, str], policy: str, done: Mapping[int, int]) -> Cursor:
+def read(cursor: Cursor, current: Mapping[int, str], policy: str, read_buckets: Mapping[int, int]) -> Cursor:
     """The cursor once the rules of the `done` buckets were read, each with the instant at which something on it ends (0 where
     nothing does). Buckets without groups are left out."""
     before = cursor.buckets if cursor.policy == policy else ()
-    kept = {one.number: one for one in before if one.number in shown}
-    kept |= {number: Bucket(number, shown[number], done[number]) for number in sorted(done.keys() & shown.keys())}
-    return msgspec.structs.replace(cursor, policy=policy, buckets=tuple(kept[number] for number in sorted(kept)))
+    buckets = {bucket.number: bucket for bucket in before if bucket.number in current}
+    buckets |= {
+        number: Bucket(number, current[number], read_buckets[number])
+        for number in sorted(read_buckets.keys() & current.keys())
+    }
+    return msgspec.structs.replace(cursor, policy=policy, buckets=tuple(buckets[number] for number in sorted(buckets)))
 
 
 def suspected(cursor: Cursor, groups: Iterable[Party]) -> Cursor:

@@ -207,12 +207,12 @@ NOTHING_MISSING = Missing()
 
 def all_missing(parts: Iterable[Missing]) -> Missing:
     """What is missing for any of these."""
-    some = [part for part in parts if part != NOTHING_MISSING]
+    missing = [part for part in parts if part != NOTHING_MISSING]
     return Missing(
-        frozenset(link for part in some for link in part.unread),
-        frozenset(question for part in some for question in part.questions),
-        frozenset(account for part in some for account in part.doubted_accounts),
-        frozenset(party for part in some for party in part.unconfirmed),
+        frozenset(link for part in missing for link in part.unread),
+        frozenset(question for part in missing for question in part.questions),
+        frozenset(account for part in missing for account in part.doubted_accounts),
+        frozenset(party for part in missing for party in part.unconfirmed),
     )
 
 

@@ -24,10 +24,10 @@ def edit_of(
     context: Context,
     actual: Actual,
     key: RuleKey,
-    wanted: Set[Claim],
+    desired: Set[Claim],
     *,
     ends: tuple[Party, Party] | None = None,
-    lost: Set[Claim] = frozenset(),
+    withdrawn: Set[Claim] = frozenset(),
     moved: bool = False,
     restated: bool = False,
 ) -> Edit | None:
@@ -40,20 +40,20 @@ def edit_of(
     if key in actual.equal:
         return None
     if key not in actual.owned:
-        gain = frozenset(wanted)
+        gain = frozenset(desired)
         return Edit(key, gain, ends=ends, claims=tuple(sorted(gain))) if gain else None
     rule, marker = actual.owned[key]
-    others = ends is not None and ends != marker.ends
-    inherited, restated = moved and others, restated and others
-    claims = set(wanted) if inherited else _claims_after(marker, wanted, lost)
+    has_new_ends = ends is not None and ends != marker.ends
+    inherited, restated = moved and has_new_ends, restated and has_new_ends
+    claims = set(desired) if inherited else _claims_after(marker, desired, withdrawn)
     if restated:
-        claims -= {claim for claim in marker.claims if not claim.is_tag and claim not in wanted}
+        claims -= {claim for claim in marker.claims if not claim.is_tag and claim not in desired}
     changed = inherited or restated
     if claims == set(marker.claims) and not changed and not actual.tampered(key):
         return None
-    kept = tuple(sorted(claim for claim in claims if not context.expired(claim)))
-    gain, lose = frozenset(kept) - frozenset(marker.claims), frozenset(marker.claims) - frozenset(kept)
-    return Edit(key, gain, lose, ends if changed else marker.ends, rule, kept)
+    valid_claims = tuple(sorted(claim for claim in claims if not context.expired(claim)))
+    gain, lose = frozenset(valid_claims) - frozenset(marker.claims), frozenset(marker.claims) - frozenset(valid_claims)
+    return Edit(key, gain, lose, ends if changed else marker.ends, rule, valid_claims)
 
 
 def opens(edit: Edit, actual: Actual) -> bool:
@@ -64,7 +64,7 @@ def opens(edit: Edit, actual: Actual) -> bool:
     return edit.ends != actual.owned[edit.key][1].ends
 
 
-def _claims_after(marker: Marker, wanted: Set[Claim], lost: Set[Claim]) -> set[Claim]:
-    requests = {claim.request for claim in wanted}
-    replaced = {claim for claim in marker.claims if claim.request in requests and claim not in wanted}
-    return {*wanted, *marker.claims} - lost - replaced
+def _claims_after(marker: Marker, desired: Set[Claim], withdrawn: Set[Claim]) -> set[Claim]:
+    requests = {claim.request for claim in desired}
+    replaced = {claim for claim in marker.claims if claim.request in requests and claim not in desired}
+    return {*desired, *marker.claims} - withdrawn - replaced

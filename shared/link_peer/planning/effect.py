@@ -109,8 +109,8 @@ class Effect(msgspec.Struct, frozen=True):
         """What becomes of packets: True if some pass, False if some do not, None if that is not known of some."""
         if self.passes is not False:
             return frozenset({self.passes})
-        found = {True: bool(self.passed), False: True, None: bool(self.doubts)}
-        return frozenset(passes for passes, some in found.items() if some)
+        possible = {True: bool(self.passed), False: True, None: bool(self.doubts)}
+        return frozenset(passes for passes, is_possible in possible.items() if is_possible)
 
     @property
     def word(self) -> str:
@@ -120,12 +120,12 @@ class Effect(msgspec.Struct, frozen=True):
     @property
     def rules(self) -> tuple[Rule, ...]:
         """The rules among what decides."""
-        found = [
+        rules = [
             decider.rule or (decider.inner and decider.inner.rule)
             for part in self.parts
             for decider, _ in part.deciders
         ]
-        return tuple(dict.fromkeys(rule for rule in found if rule))
+        return tuple(dict.fromkeys(rule for rule in rules if rule))
 
     @property
     def causes(self) -> frozenset[EffectCause]:
@@ -192,7 +192,11 @@ def applying(snapshot: Snapshot, source: End, dest: End, ports: Sequence[Port]) 
     count."""
     path = _Path(snapshot, source, dest)
     packets = [packet for port in ports for packet in path.packets(port)]
-    return [one.rule for one in path.candidates() if any(_fits(one, packet) is not False for packet in packets)]
+    return [
+        candidate.rule
+        for candidate in path.candidates()
+        if any(_fits(candidate, packet) is not False for packet in packets)
+    ]
 
 
 def compared(
@@ -209,8 +213,12 @@ def compared(
 
 def fitting(rules: Iterable[Rule], ends: tuple[End, End], packet: Port | None = None) -> list[Rule]:
     """Those of these ingress rules that apply, or may apply, from one end to the other: to any packet, or to this one."""
-    found = (_candidate(rule, "ingress", ends[1], ends[0]) for rule in rules if rule.group in ends[1].groups)
-    return [one.rule for one in found if one and (packet is None or _fits(one, packet) is not False)]
+    candidates = (_candidate(rule, "ingress", ends[1], ends[0]) for rule in rules if rule.group in ends[1].groups)
+    return [
+        candidate.rule
+        for candidate in candidates
+        if candidate and (packet is None or _fits(candidate, packet) is not False)
+    ]
 
 
 def together(effects: Sequence[Effect]) -> Effect:
@@ -286,17 +294,17 @@ class _Path:
         an egress drop stops it; no ingress rule does."""
         if egress.passes is False:
             return _Step(
-                None, tuple(Decider(EffectCause.ORDER_UNKNOWN, (group,), inner=one) for one in egress.deciders)
+                None, tuple(Decider(EffectCause.ORDER_UNKNOWN, (group,), inner=decider) for decider in egress.deciders)
             )
         return _Step(True, (Decider(EffectCause.INNER_ACCESS, (group,)),))
 
     def packets(self, port: Port) -> Iterator[Port]:
         """Parts of a port range, in each of which one rule decides for all packets."""
         if port == ALL:
-            ports = [one.traffic.port for one in self.candidates()]
-            named = {protocol_name(port) for port in ports if port}
-            others = sorted(named - {"all", "tcp", "udp", "icmp", "gre", "icmpv6"})
-            for protocol in ("tcp", "udp", "icmp", "gre", *others):
+            ports = [candidate.traffic.port for candidate in self.candidates()]
+            protocols = {protocol_name(port) for port in ports if port}
+            further_protocols = sorted(protocols - {"all", "tcp", "udp", "icmp", "gre", "icmpv6"})
+            for protocol in ("tcp", "udp", "icmp", "gre", *further_protocols):
                 yield from self.packets(Port(protocol, 1, _LAST_PORT) if protocol in _WITH_PORTS else Port(protocol))
         elif port.low == port.high:
             yield port
@@ -310,8 +318,8 @@ class _Path:
         return [*self._egress.candidates, *self._ingress.candidates]
 
     def _cuts(self, protocol: str) -> Iterator[int]:
-        for one in self.candidates():
-            port = one.traffic.port
+        for candidate in self.candidates():
+            port = candidate.traffic.port
             if port and protocol_name(port) == protocol:
                 yield from (port.low, port.high + 1)
 
@@ -319,90 +327,94 @@ class _Path:
 class _Gate:
     """The rules of one direction at one end, of all of its groups together."""
 
-    def __init__(self, snapshot: Snapshot, direction: str, own: End, peer: End) -> None:
+    def __init__(self, snapshot: Snapshot, direction: str, own_end: End, peer: End) -> None:
         self._direction = direction
-        self._groups = own.groups
+        self._groups = own_end.groups
         self._unread: list[Party] = []
         self.candidates: list[_Candidate] = []
-        for group in own.groups:
+        for group in own_end.groups:
             rules = rules_of(snapshot, group)
             if rules is None:
                 self._unread.append(group)
-            self.candidates += [found for rule in rules or () if (found := _candidate(rule, direction, own, peer))]
-        self.candidates.sort(key=lambda one: (one.rule.priority, one.accepts, one.rule.id))
-        self._default = self._by_default(snapshot, own)
+            self.candidates += [
+                candidate for rule in rules or () if (candidate := _candidate(rule, direction, own_end, peer))
+            ]
+        self.candidates.sort(key=lambda candidate: (candidate.rule.priority, candidate.accepts, candidate.rule.id))
+        self._default = self._by_default(snapshot, own_end)
 
     def step(self, packet: Port) -> _Step:
         """What becomes of a packet here."""
         doubtful: list[tuple[_Candidate, Doubt]] = []
         decided = self._default
         strongest = False
-        for one in self.candidates:
-            fits = _fits(one, packet)
+        for candidate in self.candidates:
+            fits = _fits(candidate, packet)
             if fits is False:
                 continue
             if fits is True:
-                decided = _Step(one.accepts, (Decider(EffectCause.RULE, (), self._direction, one.rule),))
-                strongest = not one.accepts and one.rule.priority == 1  # a drop that no other rule can override
+                decided = _Step(candidate.accepts, (Decider(EffectCause.RULE, (), self._direction, candidate.rule),))
+                strongest = (
+                    not candidate.accepts and candidate.rule.priority == 1
+                )  # a drop that no other rule can override
                 break
-            doubtful.append((one, fits))
+            doubtful.append((candidate, fits))
         if self._unread and not strongest:
             unread = Decider(EffectCause.RULES_UNREAD, tuple(self._unread), self._direction)
             return _Step(None, (unread,), frozenset(self._unread), decided.rank[1])
-        for one, doubt in doubtful:
-            if decided.passes not in (None, one.accepts):
-                doubted = Decider(EffectCause.RULE_DOUBTED, (), self._direction, one.rule, doubt)
+        for candidate, doubt in doubtful:
+            if decided.passes not in (None, candidate.accepts):
+                doubted = Decider(EffectCause.RULE_DOUBTED, (), self._direction, candidate.rule, doubt)
                 return _Step(None, (doubted,), level=decided.rank[1])
         return decided
 
-    def _by_default(self, snapshot: Snapshot, own: End) -> _Step:
+    def _by_default(self, snapshot: Snapshot, own_end: End) -> _Step:
         if self._direction == "ingress":
             return _Step(False, (Decider(EffectCause.NO_INGRESS, self._groups, self._direction),))
-        shown = [snapshot.groups.get(group) for group in own.groups]
-        if any(group.advanced for group in shown if group):
+        groups = [snapshot.groups.get(group) for group in own_end.groups]
+        if any(group.advanced for group in groups if group):
             return _Step(False, (Decider(EffectCause.NO_EGRESS, self._groups, self._direction),))
-        if None in shown:
-            unread = [group for group in own.groups if group not in snapshot.groups]
+        if None in groups:
+            unread = [group for group in own_end.groups if group not in snapshot.groups]
             return _Step(None, (Decider(EffectCause.TYPE_UNREAD, (unread[0],), self._direction),), frozenset(unread))
         return _Step(True, ())
 
 
 def _inner_access(snapshot: Snapshot, group: Party) -> bool | None:
     """Whether the group's members reach each other; None if that was not read."""
-    shown = snapshot.groups.get(group)
-    return False if shown and shown.advanced else snapshot.inner_access.get(group)
+    shown_group = snapshot.groups.get(group)
+    return False if shown_group and shown_group.advanced else snapshot.inner_access.get(group)
 
 
 def rules_of(snapshot: Snapshot, group: Party) -> Sequence[Rule] | None:
     """The group's rules; None where they were not read, unless the group is known to have none."""
-    shown = snapshot.groups.get(group)
-    return snapshot.rules.get(group, () if shown and shown.rule_count == 0 else None)
+    shown_group = snapshot.groups.get(group)
+    return snapshot.rules.get(group, () if shown_group and shown_group.rule_count == 0 else None)
 
 
 _Fit = bool | Doubt
 """Whether a rule applies, or why that is not known."""
 
 
-def _candidate(rule: Rule, direction: str, own: End, peer: End) -> _Candidate | None:
+def _candidate(rule: Rule, direction: str, own_end: End, peer: End) -> _Candidate | None:
     """The rule, unless it cannot apply between the two ends."""
     traffic = rule.traffic
     if traffic is None or traffic.direction != direction:
         return None
-    answers = [_peer_fits(traffic, own, peer), _source_ports_fit(traffic)]
+    answers = [_peer_fits(traffic, own_end, peer), _source_ports_fit(traffic)]
     if traffic.own:
-        answers.append(inside(own.ip, traffic.own, Doubt.OWN_RANGE))
+        answers.append(inside(own_end.ip, traffic.own, Doubt.OWN_RANGE))
     if False in answers:
         return None
     return _Candidate(rule, traffic, next((doubt for doubt in answers if isinstance(doubt, Doubt)), None))
 
 
-def _peer_fits(traffic: Traffic, own: End, peer: End) -> _Fit:
+def _peer_fits(traffic: Traffic, own_end: End, peer: End) -> _Fit:
     """Whether the other end is what the rule names."""
     if "@" not in traffic.peer:
         return inside(peer.ip, traffic.peer, Doubt.PEER_RANGE) if traffic.peer else Doubt.PREFIX_LIST
     if traffic.peer not in map(str, peer.groups):
         return False
-    return True if own.vpc == peer.vpc else Doubt.OTHER_VPC
+    return True if own_end.vpc == peer.vpc else Doubt.OTHER_VPC
 
 
 def _source_ports_fit(traffic: Traffic) -> _Fit:
@@ -414,16 +426,16 @@ def _source_ports_fit(traffic: Traffic) -> _Fit:
     return False if high < EPHEMERAL[0] else Doubt.SOURCE_PORTS
 
 
-def _fits(one: _Candidate, packet: Port) -> _Fit:
+def _fits(candidate: _Candidate, packet: Port) -> _Fit:
     """Whether the rule applies to a packet."""
-    port = one.traffic.port
+    port = candidate.traffic.port
     if port is None:
         return Doubt.PORT_LIST
     if protocol_name(port) not in ("all", packet.protocol):
         return False
     if port.low != -1 and not port.low <= packet.low <= port.high:
         return False
-    return one.doubt or True
+    return candidate.doubt or True
 
 
 def protocol_name(port: Port) -> str:
@@ -452,26 +464,26 @@ def _network(cidr: str) -> ipaddress.IPv4Network:
     return ipaddress.IPv4Network(cidr, strict=False)
 
 
-def _worst(found: Set[bool | None]) -> bool | None:
-    return False if False in found else None if None in found else True
+def _worst(verdicts: Set[bool | None]) -> bool | None:
+    return False if False in verdicts else None if None in verdicts else True
 
 
 def _effect(steps: Sequence[tuple[Port, _Step]]) -> Effect:
-    found = {step.passes for _, step in steps}
-    passes = _worst(found)
+    verdicts = {step.passes for _, step in steps}
+    passes = _worst(verdicts)
     blocked = tuple(packet for packet, step in steps if step.passes is False)
     passed = tuple(packet for packet, step in steps if step.passes)
     unread = frozenset(group for _, step in steps for group in step.unread)
     parts = (EffectPart(_packets_by_decider(steps, passes), passed if passes is False else ()),)
-    doubts = (EffectPart(_packets_by_decider(steps, None)),) if None in found else ()
+    doubts = (EffectPart(_packets_by_decider(steps, None)),) if None in verdicts else ()
     return Effect(passes, parts, blocked, passed, unread, doubts)
 
 
 def _packets_by_decider(
     steps: Sequence[tuple[Port, _Step]], passes: bool | None
 ) -> tuple[tuple[Decider, tuple[Port, ...]], ...]:
-    found = grouped((one, packet) for packet, step in steps if step.passes is passes for one in step.deciders)
-    return tuple((decider, tuple(ports)) for decider, ports in found.items())
+    packets = grouped((decider, packet) for packet, step in steps if step.passes is passes for decider in step.deciders)
+    return tuple((decider, tuple(ports)) for decider, ports in packets.items())
 
 
 def _deciders(steps: Sequence[_Step], passes: bool | None) -> tuple[Decider, ...]:

@@ -16,14 +16,14 @@ def detail(effect: Effect) -> str:
     if an end is not known by its id."""
     if effect.word == "unknown":
         return _listed(map(_part, dict.fromkeys((*effect.doubts, *effect.parts))))
-    other = effect.word == "partly" and not any(part.passed for part in effect.parts)
-    return _listed(map(_part, effect.parts)) + ("; the other way, it passes" if other else "")
+    is_one_sided = effect.word == "partly" and not any(part.passed for part in effect.parts)
+    return _listed(map(_part, effect.parts)) + ("; the other way, it passes" if is_one_sided else "")
 
 
 def _part(part: EffectPart) -> str:
     if part.absent:
-        named = all(party.id for party in part.absent)
-        return f"{_joined(part.absent)} was not read" if named else ""
+        all_named = all(party.id for party in part.absent)
+        return f"{_joined(part.absent)} was not read" if all_named else ""
     passing = f"; {_packets(part.passed)} passes" if part.passed else ""
     return _listed(_sentence(decider, _packets(packets)) for decider, packets in part.deciders) + passing
 
@@ -82,8 +82,8 @@ def _joined(parties: Iterable[Party]) -> str:
 def _listed(texts: Iterable[str]) -> str:
     """Distinct texts, of many the first few."""
     distinct = list(dict.fromkeys(filter(None, texts)))
-    more = [f"and {len(distinct) - _FEW} more"] if len(distinct) > _FEW else []
-    return "; ".join([*distinct[:_FEW], *more])
+    suffix = [f"and {len(distinct) - _FEW} more"] if len(distinct) > _FEW else []
+    return "; ".join([*distinct[:_FEW], *suffix])
 
 
 def _packets(packets: Sequence[Port]) -> str:

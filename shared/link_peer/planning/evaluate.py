@@ -118,22 +118,24 @@ class Judged(msgspec.Struct, frozen=True, dict=True):
 
     @functools.cached_property
     def _needs(self) -> Mapping[Link, Set[RuleKey]]:
-        found: dict[Link, set[RuleKey]] = {}
+        needs: dict[Link, set[RuleKey]] = {}
         for link, judgment in self.judgments.items():
-            found.setdefault(link.whole, set()).update(judgment.needs)
-        return found
+            needs.setdefault(link.whole, set()).update(judgment.needs)
+        return needs
 
     @functools.cached_property
     def denied(self) -> Mapping[tuple[Link, str], Denial]:
         """Why claims are denied, by the link of one rule and request id: also where the rules of a link are not known, since an
         account cannot be read. Of several denials of one claim, one that decides nothing counts: somebody asks."""
-        found: dict[tuple[Link, str], Denial] = {}
+        denials: dict[tuple[Link, str], Denial] = {}
         for answer in self.answers:
             if answer.denial is not None:
                 for link in _single(answer.wanted.link):
-                    asked = link, answer.wanted.claim.request
-                    found[asked] = answer.denial if answer.denial.undecided else found.get(asked, answer.denial)
-        return found
+                    claimed_link = link, answer.wanted.claim.request
+                    denials[claimed_link] = (
+                        answer.denial if answer.denial.undecided else denials.get(claimed_link, answer.denial)
+                    )
+        return denials
 
 
 Wanted = Mapping[RuleKey, frozenset[Claim]]
@@ -162,7 +164,7 @@ def evaluate(
     standing = {key.group: tuple(r for r in snapshot.rules.get(key.group, ()) if r.key in keys) for key in keys}
     actual = actual_state(msgspec.structs.replace(snapshot, rules=standing), context.policy, context.region)
     judgment = with_holders(snapshot, context, actual, verdict, taken_over)
-    if unseen := sorted({end for one in judgment.missing.unread for end in one.parties if not end.is_group}):
+    if unseen := sorted({end for party in judgment.missing.unread for end in party.parties if not end.is_group}):
         return _undecided(verdict, f"instance {unseen[0].id}, whose rule stands", unseen[0].account, unseen)
     if judgment.verdict.denial is not None:
         return judgment.verdict
@@ -185,9 +187,9 @@ def with_holders(
             if _is_former_member(snapshot, context, actual, need):
                 restated.add(need.key)
             continue
-        gone, more = _have_moved(snapshot, context, need.key, actual.owned[need.key][1])
-        missing.append(more)
-        if not gone:
+        moved_away, questions = _have_moved(snapshot, context, need.key, actual.owned[need.key][1])
+        missing.append(questions)
+        if not moved_away:
             denial = denials.address_of_another(verdict.link.source, holder)
             verdict = msgspec.structs.replace(verdict, denial=denial)
             break
@@ -215,7 +217,7 @@ def _other_holder(actual: Actual, need: Need) -> Party | None:
 def first_difference(holder: Sequence[Party], ends: Sequence[Party]) -> Party | None:
     """The instance in which two pairs differ, of the first. Which group an instance stands for is no difference: the rule of
     an address serves all of them."""
-    return next((one for one, ours in zip(holder, ends, strict=True) if one != ours and not one.is_group), None)
+    return next((end for end, ours in zip(holder, ends, strict=True) if end != ours and not end.is_group), None)
 
 
 def _have_moved(snapshot: Snapshot, context: Context, key: RuleKey, marker: Marker) -> tuple[bool, Missing]:
@@ -242,8 +244,8 @@ def _unread_rules(snapshot: Snapshot, keys: Set[RuleKey]) -> tuple[RulesOf, ...]
     return tuple(RulesOf(group) for group in groups if snapshot.groups[group].rule_count)
 
 
-def _undecided(verdict: Verdict, what: str, account: str, questions: Sequence[Question]) -> Verdict:
-    denial = denials.unreadable(account, what)
+def _undecided(verdict: Verdict, subject: str, account: str, questions: Sequence[Question]) -> Verdict:
+    denial = denials.unreadable(account, subject)
     return msgspec.structs.replace(verdict, denial=denial, open_questions=tuple(questions))
 
 
@@ -265,10 +267,10 @@ class _Side(msgspec.Struct, frozen=True):
 
     def needs(self, ports: Sequence[Port]) -> tuple[Need, ...]:
         """A rule for each port."""
-        one = self.other
-        dest, other = (f"{one.ip}/32", one.party) if isinstance(one, Instance) else ("", one)
+        peer = self.other
+        dest, party = (f"{peer.ip}/32", peer.party) if isinstance(peer, Instance) else ("", peer)
         key = RuleKey(self.group.party, f"{self.source.ip}/32", dest, ALL)
-        return tuple(Need(msgspec.structs.replace(key, port=port), (self.source.party, other)) for port in ports)
+        return tuple(Need(msgspec.structs.replace(key, port=port), (self.source.party, party)) for port in ports)
 
 
 def permitted(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> Verdict:
@@ -320,9 +322,9 @@ def closed_by_group(snapshot: Snapshot, policy: Policy, key: RuleKey, link: Link
     if link.member and link.source.account not in snapshot.refused_accounts:
         source = snapshot.instances.get(link.asker, as_member(link))
     elif not link.source.is_group and link.source.account not in snapshot.refused_accounts:
-        named = [entry.who.id for entry in accepts(group.tags, group.party.account, policy.keys)]
-        named += [allow.source.id for allow in policy.allow]
-        groups = tuple(name for name in named if name.startswith("sg-"))
+        instance_ids = [entry.who.id for entry in accepts(group.tags, group.party.account, policy.keys)]
+        instance_ids += [allow.source.id for allow in policy.allow]
+        groups = tuple(name for name in instance_ids if name.startswith("sg-"))
         source = snapshot.instances.get(link.source) or Instance(link.source, "", groups)
     return _accepted(policy, link, [(group, source)], now)[1]
 
@@ -330,7 +332,7 @@ def closed_by_group(snapshot: Snapshot, policy: Policy, key: RuleKey, link: Link
 def barred(snapshot: Snapshot, policy: Policy, link: Link) -> Denial | None:
     """Why `never` bars a link; of a part of a link by address, its group or its instance."""
     sources = dict.fromkeys((link.source, link.asker))
-    barring = (never_denial(snapshot, policy, one, link.target, link.ports) for one in sources)
+    barring = (never_denial(snapshot, policy, source, link.target, link.ports) for source in sources)
     return next(filter(None, barring), None)
 
 
@@ -360,7 +362,9 @@ def _evaluate_groups(snapshot: Snapshot, policy: Policy, link: Link, needs: tupl
 def _evaluate_parts(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> Verdict:
     """A link by address as a whole: granted where it is for some instance of its source."""
     whole = link.source in snapshot.complete_groups or link.source.account in snapshot.whole_accounts
-    verdicts = [permitted(snapshot, policy, one, now) for one in parts(snapshot, link) if one.member]
+    verdicts = [
+        permitted(snapshot, policy, member_link, now) for member_link in parts(snapshot, link) if member_link.member
+    ]
     if not verdicts and not whole:
         unread = denials.unreadable(link.source.account, f"the instances of {link.source.id}")
         return Verdict(link, (), unread, open_questions=(InstancesOf(link.source),))
@@ -372,15 +376,15 @@ def _evaluate_parts(snapshot: Snapshot, policy: Policy, link: Link, now: float) 
 def merged(link: Link, verdicts: Sequence[Verdict]) -> Verdict:
     """One verdict for the parts of a link by address: the rules and the consent of those that are granted, or the denial of the
     first."""
-    granted = [one for one in verdicts if one.denial is None]
-    questions = tuple(dict.fromkeys(question for one in verdicts for question in one.open_questions))
+    granted = [verdict for verdict in verdicts if verdict.denial is None]
+    questions = tuple(dict.fromkeys(question for verdict in verdicts for question in verdict.open_questions))
     if not granted:
         return msgspec.structs.replace(verdicts[0], link=link, open_questions=questions)
     return msgspec.structs.replace(
         granted[0],
         link=link,
-        needs=tuple(dict.fromkeys(need for one in granted for need in one.needs)),
-        consent=tuple(dict.fromkeys(entry for one in granted for entry in one.consent)),
+        needs=tuple(dict.fromkeys(need for verdict in granted for need in verdict.needs)),
+        consent=tuple(dict.fromkeys(entry for verdict in granted for entry in verdict.consent)),
         open_questions=questions,
     )
 
@@ -390,8 +394,8 @@ def _evaluate_part(snapshot: Snapshot, policy: Policy, link: Link, now: float) -
     target, instance = snapshot.groups[link.target], snapshot.instances.get(link.asker)
     reachability = "same-vpc" if snapshot.groups[link.source].vpc == target.vpc else "different-vpc"
     if instance is None or link.source.id not in instance.groups:
-        left = denials.left_group(link.asker, link.source) if instance else denials.instance_gone(link.asker)
-        return Verdict(link, (), left, reachability)
+        denial = denials.left_group(link.asker, link.source) if instance else denials.instance_gone(link.asker)
+        return Verdict(link, (), denial, reachability)
     side = _Side(target, msgspec.structs.replace(instance, groups=(link.source.id,)), link.source)
     return _with_addresses(snapshot, policy, Verdict(link, (), None, reachability), [side], now)
 
@@ -410,7 +414,7 @@ def _locked(groups: Sequence[Group], keys: TagKeys) -> Denial | None:
     """The first group that is locked, and so may hold no rule."""
     for group in groups:
         if key := keys.lock_on(group.tags):
-            return denials.locked(group.party, key, group.tags[key], own=key in keys.own_locks(group.tags))
+            return denials.locked(group.party, key, group.tags[key], is_own=key in keys.own_locks(group.tags))
     return None
 
 
@@ -422,11 +426,11 @@ def _evaluate_instances(snapshot: Snapshot, policy: Policy, link: Link, now: flo
     reachability = "same-vpc" if source.vpc == target.vpc else "different-vpc"
     sides: list[_Side] = []
     ways = [(target, source), (source, target)]
-    for to, other in ways if link.mutual else ways[:1]:
+    for to, back in ways if link.mutual else ways[:1]:
         group = _group_for_rules(snapshot, to)
         if isinstance(group, Denial):
             return Verdict(link, (), group, reachability)
-        sides.append(_Side(group, other, to))
+        sides.append(_Side(group, back, to))
     return _with_addresses(snapshot, policy, Verdict(link, (), None, reachability), sides, now)
 
 
@@ -450,10 +454,10 @@ def _with_addresses(
 
 def _group_for_rules(snapshot: Snapshot, instance: Instance) -> Group | Denial:
     """The first of an instance's groups that no product manages, or why it cannot be told."""
-    shown = snapshot.groups_of(instance)
-    if len(shown) < len(instance.groups):  # it may be one of those that are not shown
+    groups = snapshot.groups_of(instance)
+    if len(groups) < len(instance.groups):  # it may be one of those that are not shown
         return denials.own_groups_not_found(instance.party.id, ", ".join(instance.groups))
-    first = next((group for group in shown if not group.managed), None)
+    first = next((group for group in groups if not group.managed), None)
     return first or denials.no_group_takes_rules(instance.party)
 
 
@@ -478,11 +482,11 @@ def _with_safe_addresses(snapshot: Snapshot, policy: Policy, verdict: Verdict, s
         if isinstance(side.other, Party) and account != side.group.party.account and not ranges:
             return msgspec.structs.replace(verdict, denial=denials.ranges_missing(source.party, account))
         question = Address(side.group.party.account, side.vpc, source.ip)
-        taken = snapshot.taken_addresses.get(question)
-        if taken:
+        is_taken = snapshot.taken_addresses.get(question)
+        if is_taken:
             denial = denials.address_in_target_vpc(source.party, source.ip, side.vpc)
             return msgspec.structs.replace(verdict, denial=denial)
-        if taken is None:
+        if is_taken is None:
             questions.append(question)
     if questions:
         denial = denials.unreadable(questions[0].account, f"whether {questions[0].ip} is used in {questions[0].vpc}")
@@ -512,73 +516,73 @@ def _group_needs(link: Link) -> tuple[Need, ...]:
 # all desired links together
 
 
-def judge(seen: Seen, links: Iterable[DesiredLink]) -> Judged:
+def judge(view: Seen, links: Iterable[DesiredLink]) -> Judged:
     """Answers every desired link; of a mutual one, an instance whose account refuses access does not count as asking. Where
     instances with one address need the same rule, it is given to the one for which it stands, unless that has another address
     now; else to the links for which some rule stands, then by order of links."""
-    refused = seen.snapshot.refused_accounts
+    refused = view.snapshot.refused_accounts
     asking = (w for w in links if not (w.link.mutual and w.instance and w.instance.account in refused))
     ordered = sorted(asking, key=_order)
-    asked = dict.fromkeys(wanted.link for wanted in ordered if not wanted.same_group)
-    unasked = seen.refused.keys() - {link.whole for link in asked}
-    judgments = {link: judge_link(seen, link) for link in [*asked, *unasked]}
-    own = {w.link.target: _own_group(seen.snapshot, w.link.target) for w in ordered if w.same_group and w.here}
+    links_to_judge = dict.fromkeys(desired.link for desired in ordered if not desired.same_group)
+    unasked = view.refused.keys() - {link.whole for link in links_to_judge}
+    judgments = {link: judge_link(view, link) for link in [*links_to_judge, *unasked]}
+    own_groups = {w.link.target: _own_group(view.snapshot, w.link.target) for w in ordered if w.same_group and w.here}
 
-    def denial(wanted: DesiredLink) -> Denial | None:
-        if wanted.same_group:
-            return own[wanted.link.target][0] if wanted.here else None
-        late = CLAIM_EXPIRED if seen.context.expired(wanted.claim) else judgments[wanted.link].verdict.denial
-        return wish_denial(seen.snapshot, seen.context.policy, wanted) or late
+    def denial(desired: DesiredLink) -> Denial | None:
+        if desired.same_group:
+            return own_groups[desired.link.target][0] if desired.here else None
+        late = CLAIM_EXPIRED if view.context.expired(desired.claim) else judgments[desired.link].verdict.denial
+        return wish_denial(view.snapshot, view.context.policy, desired) or late
 
-    first = [(wanted, denial(wanted)) for wanted in ordered]
-    granted = dict.fromkeys(wanted.link for wanted, why in first if why is None and not wanted.same_group)
+    first = [(desired, denial(desired)) for desired in ordered]
+    granted = dict.fromkeys(desired.link for desired, refusal in first if refusal is None and not desired.same_group)
     verdicts = [judgments[link].verdict for link in granted]
-    taken = {**too_many(seen, verdicts), **_taken_by_others(seen.actual, verdicts)}
-    unfollowed = _unfollowed(seen.actual, judgments, [wanted for wanted, why in first if why is None])
+    conflicts = {**too_many(view, verdicts), **_taken_by_others(view.actual, verdicts)}
+    unfollowed = _unfollowed(view.actual, judgments, [desired for desired, refusal in first if refusal is None])
     answers = (
-        Answer(wanted, None, why)
-        if wanted.same_group
+        Answer(desired, None, refusal)
+        if desired.same_group
         else Answer(
-            wanted,
-            judgments[wanted.link].verdict,
-            why or taken.get(wanted.link) or unfollowed.get((wanted.link, wanted.claim)),
+            desired,
+            judgments[desired.link].verdict,
+            refusal or conflicts.get(desired.link) or unfollowed.get((desired.link, desired.claim)),
         )
-        for wanted, why in first
+        for desired, refusal in first
     )
-    missing = [*(one.missing for one in judgments.values()), *(missing for _, missing in own.values())]
+    missing = [*(judgment.missing for judgment in judgments.values()), *(missing for _, missing in own_groups.values())]
     missing += [
-        Missing(questions=uncounted(seen.snapshot, wanted.denied))
-        for wanted, why in first
-        if wanted.here and why and why.owners
+        Missing(questions=uncounted(view.snapshot, desired.denied))
+        for desired, refusal in first
+        if desired.here and refusal and refusal.owners
     ]
     return Judged(tuple(answers), judgments, all_missing(missing))
 
 
-def wish_denial(snapshot: Snapshot, policy: Policy, wanted: DesiredLink) -> Denial | None:
+def wish_denial(snapshot: Snapshot, policy: Policy, desired: DesiredLink) -> Denial | None:
     """Why a wish is denied whatever stands for its link: for what it says, or since `never` bars the instance that asks, which is
     judged with all its groups. Of another instance of its group, the same link may be opened."""
-    if wanted.denial or not wanted.instance:
-        return wanted.denial
-    return never_denial(snapshot, policy, wanted.instance, wanted.link.target, wanted.link.ports)
+    if desired.denial or not desired.instance:
+        return desired.denial
+    return never_denial(snapshot, policy, desired.instance, desired.link.target, desired.link.ports)
 
 
-def judge_link(seen: Seen, link: Link) -> Judgment:
+def judge_link(view: Seen, link: Link) -> Judgment:
     """The verdict on a link by the snapshot, but for room. One that was refused is denied."""
-    verdict = permitted(seen.snapshot, seen.context.policy, link, seen.context.now)
-    if verdict.denial is None and link.whole in seen.refused:
-        verdict = msgspec.structs.replace(verdict, denial=seen.refused[link.whole].denial)
-    return with_holders(seen.snapshot, seen.context, seen.actual, verdict)
+    verdict = permitted(view.snapshot, view.context.policy, link, view.context.now)
+    if verdict.denial is None and link.whole in view.refused:
+        verdict = msgspec.structs.replace(verdict, denial=view.refused[link.whole].denial)
+    return with_holders(view.snapshot, view.context, view.actual, verdict)
 
 
 def wanted_claims(answers: Iterable[Answer], actual: Actual) -> Wanted:
     """What the answers want of each rule. A claim that is only read from a rule keeps that rule and opens none."""
-    found: dict[RuleKey, set[Claim]] = {}
+    claims_by_rule: dict[RuleKey, set[Claim]] = {}
     for answer in answers:
-        wanted = answer.wanted
+        desired = answer.wanted
         for need in answer.verdict.needs if answer.verdict and answer.denial is None else ():
-            if wanted.opens or wanted.claim in actual.claims(need.key):
-                found.setdefault(need.key, set()).add(wanted.claim)
-    return {key: _one_per_request(claims) for key, claims in found.items()}
+            if desired.opens or desired.claim in actual.claims(need.key):
+                claims_by_rule.setdefault(need.key, set()).add(desired.claim)
+    return {key: _one_per_request(claims) for key, claims in claims_by_rule.items()}
 
 
 def _single(link: Link) -> list[Link]:
@@ -588,11 +592,11 @@ def _single(link: Link) -> list[Link]:
     return [Link(link.source, link.target, (port,), link.member) for port in link.ports]
 
 
-def _order(wanted: DesiredLink) -> tuple[object, ...]:
+def _order(desired: DesiredLink) -> tuple[object, ...]:
     """The canonical order of desired links."""
-    claim, asker = wanted.claim, str(wanted.instance)
-    why = wanted.denial.detail if wanted.denial else ""
-    return wanted.link, wanted.raw, asker, wanted.tag, claim.request, str(claim.until), wanted.opens, why
+    claim, asker = desired.claim, str(desired.instance)
+    detail = desired.denial.detail if desired.denial else ""
+    return desired.link, desired.raw, asker, desired.tag, claim.request, str(claim.until), desired.opens, detail
 
 
 def _taken_by_others(actual: Actual, granted: Iterable[Verdict]) -> dict[Link, Denial]:
@@ -604,13 +608,13 @@ def _taken_by_others(actual: Actual, granted: Iterable[Verdict]) -> dict[Link, D
 
     holders: dict[RuleKey, Ends] = {}
     denied: dict[Link, Denial] = {}
-    for verdict in sorted(granted, key=lambda one: (not stands(one), one.link)):
-        asked = {need.key: need.ends for need in verdict.needs if need.ends}
-        others = (first_difference(holders[key], ends) for key, ends in asked.items() if key in holders)
-        if holder := next(filter(None, others), None):
+    for verdict in sorted(granted, key=lambda granted_verdict: (not stands(granted_verdict), granted_verdict.link)):
+        ends_by_rule = {need.key: need.ends for need in verdict.needs if need.ends}
+        differences = (first_difference(holders[key], ends) for key, ends in ends_by_rule.items() if key in holders)
+        if holder := next(filter(None, differences), None):
             denied[verdict.link] = denials.address_of_another(verdict.link.asker, holder)
         else:
-            holders |= {key: ends for key, ends in asked.items() if key not in holders}
+            holders |= {key: ends for key, ends in ends_by_rule.items() if key not in holders}
     return denied
 
 
@@ -621,36 +625,38 @@ def _unfollowed(
     one. A request's claim is followed by the members of the group in the marker, so that a rule is for the requests of one."""
     holders: dict[RuleKey, Party] = {}
     denied: dict[tuple[Link, Claim], Denial] = {}
-    for wanted in granted:
-        link = wanted.link
-        if not link.member or wanted.claim.is_tag:
+    for desired in granted:
+        link = desired.link
+        if not link.member or desired.claim.is_tag:
             continue
         keys, given_up = judgments[link].needs, judgments[link].restated | judgments[link].moved
         for key in sorted(keys - given_up):
             marker = actual.owned[key][1] if key in actual.owned else None
             if marker and marker.ends and marker.is_followed:
                 holders.setdefault(key, marker.ends[1])
-        if other := next((holders[key] for key in sorted(keys) if holders.get(key, link.source) != link.source), None):
-            denied[link, wanted.claim] = denials.rule_of_another_group(link.asker, other)
+        if holder := next((holders[key] for key in sorted(keys) if holders.get(key, link.source) != link.source), None):
+            denied[link, desired.claim] = denials.rule_of_another_group(link.asker, holder)
         else:
             holders |= dict.fromkeys(keys, link.source)
     return denied
 
 
-def too_many(seen: Seen, granted: Iterable[Verdict]) -> dict[Link, Denial]:
+def too_many(view: Seen, granted: Iterable[Verdict]) -> dict[Link, Denial]:
     """The parts of links by address that are denied because a link has too many. Those that stand stay, and others join them
     in order of their instances as long as there is room; of a link of which none stands, all are denied or none."""
-    by_link = grouped((one.link.whole, one.link) for one in granted if one.link.member)
-    standing = _standing_members(seen.actual) if by_link else {}
+    by_link = grouped((verdict.link.whole, verdict.link) for verdict in granted if verdict.link.member)
+    standing = _standing_members(view.actual) if by_link else {}
     denied: dict[Link, Denial] = {}
-    for whole, asked in by_link.items():
-        there = {member for port in whole.ports for member in standing.get((whole.source, whole.target, port), ())}
-        new = [one for one in sorted(asked) if one.member not in there]
-        limit = most_members(seen.context.policy, whole)
-        room = limit - len(there)
+    for whole, member_links in by_link.items():
+        present_members = {
+            member for port in whole.ports for member in standing.get((whole.source, whole.target, port), ())
+        }
+        new = [member_link for member_link in sorted(member_links) if member_link.member not in present_members]
+        limit = most_members(view.context.policy, whole)
+        room = limit - len(present_members)
         if len(new) > room:
-            late = new[max(room, 0) :] if there else new
-            denied |= dict.fromkeys(late, denials.too_many_members(len(there) + len(new), limit))
+            late = new[max(room, 0) :] if present_members else new
+            denied |= dict.fromkeys(late, denials.too_many_members(len(present_members) + len(new), limit))
     return denied
 
 
@@ -661,11 +667,11 @@ def most_members(policy: Policy, link: Link) -> int:
 
 def _standing_members(actual: Actual) -> dict[tuple[Party, Party, Port], set[str]]:
     """The instances for which rules by address stand, by the group that they stand for, the group that admits them, and port."""
-    found: dict[tuple[Party, Party, Port], set[str]] = {}
+    members: dict[tuple[Party, Party, Port], set[str]] = {}
     for key, (_, marker) in actual.owned.items():
         if (link := link_of(key, marker)).member:
-            found.setdefault((link.source, link.target, key.port), set()).add(link.member)
-    return found
+            members.setdefault((link.source, link.target, key.port), set()).add(link.member)
+    return members
 
 
 def _own_group(snapshot: Snapshot, party: Party) -> tuple[Denial | None, Missing]:
@@ -682,28 +688,28 @@ def _own_group(snapshot: Snapshot, party: Party) -> tuple[Denial | None, Missing
 
 def _one_per_request(claims: set[Claim]) -> frozenset[Claim]:
     """One claim per request. A delivery that died half-way may leave two ends of one request: the earlier one holds."""
-    found: dict[str, Claim] = {}
+    claims_by_request: dict[str, Claim] = {}
     for claim in sorted(claims, key=lambda claim: (claim.request, claim.until is None, claim.until or 0)):
-        found.setdefault(claim.request, claim)
-    return frozenset(found.values())
+        claims_by_request.setdefault(claim.request, claim)
+    return frozenset(claims_by_request.values())
 
 
 def uncounted(snapshot: Snapshot, denied: Sequence[Verdict]) -> frozenset[MembersOf]:
     """What to read so that such a denial has the numbers of instances."""
-    groups = {one.link.source for one in denied}
+    groups = {candidate.link.source for candidate in denied}
     return frozenset(MembersOf(group) for group in groups if snapshot.member_count(group) is None)
 
 
 def by_size(snapshot: Snapshot, denied: Sequence[Verdict]) -> list[denials.Candidate]:
     """The groups of denied links, those with fewest instances first, and last those that were not counted."""
-    found = [
-        denials.Candidate(one.link.source, one.denial, snapshot.member_count(one.link.source))
-        for one in denied
-        if one.denial
+    candidates = [
+        denials.Candidate(candidate.link.source, candidate.denial, snapshot.member_count(candidate.link.source))
+        for candidate in denied
+        if candidate.denial
     ]
-    return sorted(found, key=lambda one: (one.members is None, one.members))
+    return sorted(candidates, key=lambda candidate: (candidate.members is None, candidate.members))
 
 
-def no_group_accepted(snapshot: Snapshot, wanted: DesiredLink) -> Denial:
+def no_group_accepted(snapshot: Snapshot, desired: DesiredLink) -> Denial:
     """The one denial of an instance none of whose groups stands for it."""
-    return denials.no_group_accepted(wanted.instance, by_size(snapshot, wanted.denied))
+    return denials.no_group_accepted(desired.instance, by_size(snapshot, desired.denied))

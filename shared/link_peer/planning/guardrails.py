@@ -35,13 +35,20 @@ def never_denial(snapshot: Snapshot, policy: Policy, source: End, target: End, p
     unread: Denial | None = None
     for start, end in [(source, target)] if ports else [(source, target), (target, source)]:
         for entry in policy.never:
-            if ports and entry.ports and not any(one.overlaps(other) for one in ports for other in entry.ports):
+            if (
+                ports
+                and entry.ports
+                and not any(port.overlaps(barred_port) for port in ports for barred_port in entry.ports)
+            ):
                 continue
-            found = [_barred(snapshot, policy, who, one) for who, one in ((entry.source, start), (entry.target, end))]
-            if all(found):
+            verdicts = [
+                _barred(snapshot, policy, entry_end, link_end)
+                for entry_end, link_end in ((entry.source, start), (entry.target, end))
+            ]
+            if all(verdicts):
                 return denials.never_allowed(entry.text)
-            if False not in found:
-                account = (entry.source if found[0] is None else entry.target).account
+            if False not in verdicts:
+                account = (entry.source if verdicts[0] is None else entry.target).account
                 unread = denials.unreadable(account, f"the tags of groups, which decide about {entry.text}")
     return unread
 
@@ -49,54 +56,54 @@ def never_denial(snapshot: Snapshot, policy: Policy, source: End, target: End, p
 def with_sets(snapshot: Snapshot, policy: Policy, link: Link, *, standing: bool = False) -> Policy:
     """The policy in which every entry of `allow` names the parties of a link in place of a set that they are in. `standing`:
     what was not read, in an account that refuses nothing, counts as in every set."""
-    if not any(who.id.startswith(SET) for allow in policy.allow for who in (allow.source, allow.target)):
+    if not any(entry_end.id.startswith(SET) for allow in policy.allow for entry_end in (allow.source, allow.target)):
         return policy
 
-    def parties(who: Who) -> list[Who]:
-        if not who.id.startswith(SET):
-            return [who]
+    def parties(entry_end: Who) -> list[Who]:
+        if not entry_end.id.startswith(SET):
+            return [entry_end]
         ends = (link.source, link.target)
-        return [Who(e.account, e.id) for e in ends if _allowed(snapshot, policy, who, e, standing=standing)]
+        return [Who(e.account, e.id) for e in ends if _allowed(snapshot, policy, entry_end, e, standing=standing)]
 
-    named = [(entry, parties(entry.source), parties(entry.target)) for entry in policy.allow]
+    expanded = [(entry, parties(entry.source), parties(entry.target)) for entry in policy.allow]
     allow = [
         msgspec.structs.replace(entry, source=source, target=target)
-        for entry, sources, targets in named
+        for entry, sources, targets in expanded
         for source in sources
         for target in targets
     ]
     return msgspec.structs.replace(policy, allow=tuple(allow))
 
 
-def _barred(snapshot: Snapshot, policy: Policy, who: Who, end: End) -> bool | None:
+def _barred(snapshot: Snapshot, policy: Policy, entry_end: Who, end: End) -> bool | None:
     """Whether an end of an entry of `never` is this party, or may be; None where only unread tags tell."""
     party = end.party if isinstance(end, Instance) else end
-    if who.account != party.account or who.id in ("*", party.id):
-        return who.account == party.account
+    if entry_end.account != party.account or entry_end.id in ("*", party.id):
+        return entry_end.account == party.account
     hidden = party.account in snapshot.refused_accounts
     groups = _groups(snapshot, end)
     if groups is None:
-        return hidden and not who.id.startswith("i-")
-    if not who.id.startswith(SET):
-        return who.id in {group.id for group in groups}
+        return hidden and not entry_end.id.startswith("i-")
+    if not entry_end.id.startswith(SET):
+        return entry_end.id in {group.id for group in groups}
     tags = [snapshot.groups[group].tags if group in snapshot.groups else None for group in groups]
-    wanted = policy.sets[who.id.removeprefix(SET)].tags
-    if any(hidden if one is None else _none_differs(one, wanted) for one in tags):
+    set_tags = policy.sets[entry_end.id.removeprefix(SET)].tags
+    if any(hidden if group_tags is None else _none_differs(group_tags, set_tags) for group_tags in tags):
         return True
     return None if None in tags and not party.is_group else False  # a group that is not shown is denied for that
 
 
-def _allowed(snapshot: Snapshot, policy: Policy, who: Who, end: Party, *, standing: bool) -> bool:
+def _allowed(snapshot: Snapshot, policy: Policy, entry_end: Who, end: Party, *, standing: bool) -> bool:
     """Whether an end of an entry of `allow`, which is a set, is this party."""
-    if who.account != end.account:
+    if entry_end.account != end.account:
         return False
     may_be = standing and end.account not in snapshot.refused_accounts
     groups = _groups(snapshot, end)
     if groups is None:
         return may_be
-    wanted = policy.sets[who.id.removeprefix(SET)].tags
+    set_tags = policy.sets[entry_end.id.removeprefix(SET)].tags
     return any(
-        wanted.items() <= snapshot.groups[group].tags.items() if group in snapshot.groups else may_be
+        set_tags.items() <= snapshot.groups[group].tags.items() if group in snapshot.groups else may_be
         for group in groups
     )
 
@@ -109,5 +116,5 @@ def _groups(snapshot: Snapshot, end: End) -> list[Party] | None:
     return None if instance is None else list(instance.own_groups)
 
 
-def _none_differs(tags: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
-    return all(tags.get(key, value) == value for key, value in wanted.items())
+def _none_differs(tags: Mapping[str, str], set_tags: Mapping[str, str]) -> bool:
+    return all(tags.get(key, value) == value for key, value in set_tags.items())

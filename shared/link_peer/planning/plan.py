@@ -86,24 +86,24 @@ def make_plan(
     is refused too, and the room that this frees is given to others.
     """
     links = list(links)
-    seen = Seen(snapshot, context, actual_state(snapshot, context.policy, context.region), refused)
-    judged = judge(seen, links)
-    asked = _by_link(answer for answer in judged.answers if _in_focus(answer, focus))
-    wanted = wanted_claims(judged.answers, seen.actual)
-    lost = losses(seen, judged, wanted, may_lose, hold)
-    edits = _edits(seen, judged, asked, wanted, lost)
-    without_room = _without_room(seen, judged, asked, edits, lost)
-    if stuck := {link: Refusal(why) for link, why in without_room.items() if _stands(seen.actual, judged, link)}:
-        more = {**refused, **stuck}
-        return make_plan(snapshot, context, links, may_lose=may_lose, focus=focus, hold=hold, refused=more)
+    view = Seen(snapshot, context, actual_state(snapshot, context.policy, context.region), refused)
+    judged = judge(view, links)
+    answers_by_link = _by_link(answer for answer in judged.answers if _in_focus(answer, focus))
+    claims = wanted_claims(judged.answers, view.actual)
+    removals = losses(view, judged, claims, may_lose, hold)
+    edits = _edits(view, judged, answers_by_link, claims, removals)
+    without_room = _without_room(view, judged, answers_by_link, edits, removals)
+    if stuck := {link: Refusal(denial) for link, denial in without_room.items() if _stands(view.actual, judged, link)}:
+        refusals = {**refused, **stuck}
+        return make_plan(snapshot, context, links, may_lose=may_lose, focus=focus, hold=hold, refused=refusals)
     if without_room:
         roomy = [answer for answer in judged.answers if answer.wanted.link.whole not in without_room]
-        edits = _edits(seen, judged, asked, wanted_claims(roomy, seen.actual), lost)
-    settled = Settled(seen, judged, asked, lost, edits, without_room)
-    missing = all_missing([judged.missing, lost.missing])
-    found = decisions(settled)
-    unshown = (d.link for d in found if d.outcome == "denied" and d.why.waits is Waits.FOR_THE_CLOUD)
-    return Plan(found, missing, lost.due, lost.held, frozenset(unshown))
+        edits = _edits(view, judged, answers_by_link, wanted_claims(roomy, view.actual), removals)
+    settled = Settled(view, judged, answers_by_link, removals, edits, without_room)
+    missing = all_missing([judged.missing, removals.missing])
+    all_decisions = decisions(settled)
+    unshown = (d.link for d in all_decisions if d.outcome == "denied" and d.why.waits is Waits.FOR_THE_CLOUD)
+    return Plan(all_decisions, missing, removals.due, removals.held, frozenset(unshown))
 
 
 def _in_focus(answer: Answer, focus: Set[Link] | None) -> bool:
@@ -111,59 +111,71 @@ def _in_focus(answer: Answer, focus: Set[Link] | None) -> bool:
 
 
 def _by_link(answers: Iterable[Answer]) -> dict[Asked, tuple[Answer, ...]]:
-    found = grouped(((one.wanted.link.whole, one.wanted.raw), one) for one in answers)
-    return {asked: tuple(some) for asked, some in found.items()}
+    groups = grouped(((answer.wanted.link.whole, answer.wanted.raw), answer) for answer in answers)
+    return {wish: tuple(wish_answers) for wish, wish_answers in groups.items()}
 
 
 # edits, and room for them
 
 
 def _edits(
-    seen: Seen, judged: Judged, asked: Mapping[Asked, tuple[Answer, ...]], wanted: Wanted, lost: Losses
+    view: Seen, judged: Judged, answers_by_link: Mapping[Asked, tuple[Answer, ...]], claims: Wanted, removals: Losses
 ) -> Edits:
     """The one edit of each rule that someone in focus needs, that loses claims, or that someone changed."""
-    ends: dict[RuleKey, Ends | None] = {need.key: need.ends for found in asked.values() for need in needs_of(found)}
-    requested = _requested(answer for found in asked.values() for answer in found)
+    ends: dict[RuleKey, Ends | None] = {
+        need.key: need.ends for answers in answers_by_link.values() for need in needs_of(answers)
+    }
+    requested = _requested(answer for answers in answers_by_link.values() for answer in answers)
     ends |= requested
     moved = {key for judgment in judged.judgments.values() for key in judgment.moved}
     restated = {key for judgment in judged.judgments.values() for key in judgment.restated}
-    restated |= {k for k in requested.keys() & seen.actual.owned.keys() if not seen.actual.owned[k][1].is_followed}
-    changed = {key for key in seen.actual.owned if key in lost.lost or seen.actual.tampered(key)}
-    found = {}
+    restated |= {k for k in requested.keys() & view.actual.owned.keys() if not view.actual.owned[k][1].is_followed}
+    changed = {key for key in view.actual.owned if key in removals.lost or view.actual.tampered(key)}
+    edits = {}
     for key in sorted(ends.keys() | changed):
         edit = edit_of(
-            seen.context,
-            seen.actual,
+            view.context,
+            view.actual,
             key,
-            wanted.get(key, frozenset()),
+            claims.get(key, frozenset()),
             ends=ends.get(key),
-            lost=lost.claims(key),
+            withdrawn=removals.claims(key),
             moved=key in moved,
             restated=key in restated,
         )
         if edit:
-            found[key] = edit
-    return found
+            edits[key] = edit
+    return edits
 
 
 def _requested(answers: Iterable[Answer]) -> dict[RuleKey, Ends | None]:
     """For whom requests want the rules of links by address: these rules stand for their groups, since members follow."""
-    granted = (one for one in answers if one.wanted.link.member and not one.wanted.claim.is_tag and not one.denial)
-    return {need.key: need.ends for one in granted if one.verdict for need in one.verdict.needs}
+    granted = (
+        answer
+        for answer in answers
+        if answer.wanted.link.member and not answer.wanted.claim.is_tag and not answer.denial
+    )
+    return {need.key: need.ends for answer in granted if answer.verdict for need in answer.verdict.needs}
 
 
 def _without_room(
-    seen: Seen, judged: Judged, asked: Mapping[Asked, tuple[Answer, ...]], edits: Edits, lost: Losses
+    view: Seen, judged: Judged, answers_by_link: Mapping[Asked, tuple[Answer, ...]], edits: Edits, removals: Losses
 ) -> dict[Link, Denial]:
     """The links in focus whose rules have no room once the plan's removals are made. The last room is given to links of which
     some rule stands, then by order of links."""
     opening = {
-        link: found for (link, _), one in asked.items() if (found := opening_edits(needs_of(one), edits, seen.actual))
+        link: opening_of_link
+        for (link, _), answers in answers_by_link.items()
+        if (opening_of_link := opening_edits(needs_of(answers), edits, view.actual))
     }
-    room = dict(room_in(seen.snapshot, {edit.key.group for one in opening.values() for edit in one}, lost.freed))
+    room = dict(
+        room_in(
+            view.snapshot, {edit.key.group for link_edits in opening.values() for edit in link_edits}, removals.freed
+        )
+    )
     full: dict[Link, Denial] = {}
-    for link in sorted(opening, key=lambda link: (not _stands(seen.actual, judged, link), link)):
-        if denial := no_room(room, opening[link], seen.context):
+    for link in sorted(opening, key=lambda link: (not _stands(view.actual, judged, link), link)):
+        if denial := no_room(room, opening[link], view.context):
             full[link] = denial
         else:
             room |= after_edits(room, opening[link])
@@ -181,35 +193,37 @@ def _stands(actual: Actual, judged: Judged, link: Link) -> bool:
 def decisions(settled: Settled) -> tuple[Decision, ...]:
     """In canonical order: what is removed beside a person's rule, answers, removals, repairs of rules and of managed tags."""
     opening = _assigned(settled)
-    answers = {asked: _answer(settled, asked, opening.get(asked, ())) for asked in settled.asked}
-    made = {edit.key for edits in opening.values() for edit in edits}
-    rolled_back, removed = _removed(settled, answers, made)
+    answers = {wish: _answer(settled, wish, opening.get(wish, ())) for wish in settled.asked}
+    opened_keys = {edit.key for edits in opening.values() for edit in edits}
+    rolled_back, removed = _removed(settled, answers, opened_keys)
     answers |= rolled_back
     # nothing is recorded while an account could not be read, or a question is open
     decided = [answer for answer in answers.values() if answer.why.waits is not Waits.FOR_A_READ]
-    made |= settled.lost.lost.keys()
-    return (*_displaced(settled), *decided, *removed, *_repairs(settled, made), *_untagged(settled, decided))
+    opened_keys |= settled.lost.lost.keys()
+    return (*_displaced(settled), *decided, *removed, *_repairs(settled, opened_keys), *_untagged(settled, decided))
 
 
 def _assigned(settled: Settled) -> dict[Asked, tuple[Edit, ...]]:
     """Which link makes the edits by which rules are opened: of several that need one rule, the first."""
-    found: dict[Asked, tuple[Edit, ...]] = {}
-    made: set[RuleKey] = set()
-    for asked, answers in settled.asked.items():
-        if asked[0] not in settled.without_room:
+    edits_by_wish: dict[Asked, tuple[Edit, ...]] = {}
+    assigned_keys: set[RuleKey] = set()
+    for wish, answers in settled.asked.items():
+        if wish[0] not in settled.without_room:
             edits = opening_edits(needs_of(answers), settled.edits, settled.seen.actual)
-            found[asked] = tuple(edit for edit in edits if edit.key not in made)
-            made |= {edit.key for edit in found[asked]}
-    return found
+            edits_by_wish[wish] = tuple(edit for edit in edits if edit.key not in assigned_keys)
+            assigned_keys |= {edit.key for edit in edits_by_wish[wish]}
+    return edits_by_wish
 
 
 def _granted(answers: Iterable[Answer]) -> tuple[DesiredLink, Verdict] | None:
     """The first of these that is granted a link which needs rules, with the verdict: on all of its parts that are granted."""
-    found = [(one.wanted, one.verdict) for one in answers if one.verdict and one.denial is None]
-    if not found:
+    pairs = [(answer.wanted, answer.verdict) for answer in answers if answer.verdict and answer.denial is None]
+    if not pairs:
         return None
-    wanted, verdict = found[0]
-    return wanted, merged(wanted.link.whole, [one for _, one in found]) if wanted.link.member else verdict
+    desired, verdict = pairs[0]
+    return desired, merged(
+        desired.link.whole, [part_verdict for _, part_verdict in pairs]
+    ) if desired.link.member else verdict
 
 
 def _left_out(answers: Iterable[Answer]) -> str:
@@ -233,23 +247,23 @@ def opening_edits(needs: Iterable[Need], edits: Edits, actual: Actual) -> list[E
 # desired links
 
 
-def _answer(settled: Settled, asked: Asked, edits: tuple[Edit, ...]) -> Decision:
-    link, answers, context = asked[0], settled.asked[asked], settled.seen.context
+def _answer(settled: Settled, wish: Asked, edits: tuple[Edit, ...]) -> Decision:
+    link, answers, context = wish[0], settled.asked[wish], settled.seen.context
     granted = _granted(answers)
     if granted is None:
-        return _denied(settled, asked)
-    wanted, verdict = granted
+        return _denied(settled, wish)
+    desired, verdict = granted
     snapshot = settled.seen.snapshot
-    notes = [choice_note(snapshot, wanted), note(snapshot, link), _left_out(answers)]
-    waiting = any(one.denial and one.denial.waits is Waits.FOR_A_RULE for one in answers)
-    why = remark("; ".join(filter(None, notes)), verdict.advice)
+    notes = [choice_note(snapshot, desired), note(snapshot, link), _left_out(answers)]
+    waiting = any(answer.denial and answer.denial.waits is Waits.FOR_A_RULE for answer in answers)
+    detail = remark("; ".join(filter(None, notes)), verdict.advice)
     answer = Decision(
         link,
         context.actions[0],
         "unchanged",
-        msgspec.structs.replace(why, waits=Waits.FOR_A_RULE if waiting else Waits.NO),
+        msgspec.structs.replace(detail, waits=Waits.FOR_A_RULE if waiting else Waits.NO),
         verdict=verdict,
-        instance=wanted.instance,
+        instance=desired.instance,
         rules=_existing(settled.seen.actual, verdict.needs),
     )
     if full := settled.without_room.get(link):
@@ -264,17 +278,17 @@ def _answer(settled: Settled, asked: Asked, edits: tuple[Edit, ...]) -> Decision
     )
 
 
-def _denied(settled: Settled, asked: Asked) -> Decision:
-    link, first = asked[0], settled.asked[asked][0]
-    wanted, why, outcome = first.wanted, first.denial, "unchanged"
-    if why is None:
-        why = denials.same_group(link.target.id, is_group=link.target.is_group)
+def _denied(settled: Settled, wish: Asked) -> Decision:
+    link, first = wish[0], settled.asked[wish][0]
+    desired, denial, outcome = first.wanted, first.denial, "unchanged"
+    if denial is None:
+        denial = denials.same_group(link.target.id, is_group=link.target.is_group)
     else:
-        if wanted.denied and why.owners:
-            why = no_group_accepted(settled.seen.snapshot, wanted)
-        outcome = why.outcome
+        if desired.denied and denial.owners:
+            denial = no_group_accepted(settled.seen.snapshot, desired)
+        outcome = denial.outcome
     action = settled.seen.context.actions[0]
-    return Decision(link, action, outcome, why, verdict=first.verdict, instance=wanted.instance, raw=wanted.raw)
+    return Decision(link, action, outcome, denial, verdict=first.verdict, instance=desired.instance, raw=desired.raw)
 
 
 def _existing(actual: Actual, needs: Iterable[Need]) -> tuple[Rule, ...]:
@@ -288,8 +302,8 @@ def _existing(actual: Actual, needs: Iterable[Need]) -> tuple[Rule, ...]:
 def _missing_managed_tag(settled: Settled, needs: Iterable[Need], edits: Iterable[Edit]) -> tuple[Party, ...]:
     """The groups of rules of ours, and of new ones, that lack their tags."""
     owned, freed = settled.seen.actual.owned, settled.lost.freed
-    kept = (need.key for need in needs if need.key in owned and need.key not in freed)
-    keys = [*kept, *(edit.key for edit in edits)]
+    standing_keys = (need.key for need in needs if need.key in owned and need.key not in freed)
+    keys = [*standing_keys, *(edit.key for edit in edits)]
     return tuple(dict.fromkeys(key.group for key in keys if _lacks_tag(settled.seen, key)))
 
 
@@ -300,9 +314,9 @@ def _untagged(settled: Settled, decided: Iterable[Decision]) -> list[Decision]:
     if pause is Pause.ALL:
         return []
     written = [d for d in decided if pause is Pause.NONE or not any(edit.gain for edit in d.edits)]
-    done = {group for decision in written for group in decision.missing_managed_tag}
-    kept = owned.keys() - settled.lost.freed
-    lacking = (key for key in kept if key.group not in done and _lacks_tag(settled.seen, key))
+    tagged_groups = {group for decision in written for group in decision.missing_managed_tag}
+    remaining_keys = owned.keys() - settled.lost.freed
+    lacking = (key for key in remaining_keys if key.group not in tagged_groups and _lacks_tag(settled.seen, key))
     first = {key.group: key for key in sorted(lacking, key=lambda key: (key.by_address, key))}
     return [
         Decision(
@@ -317,18 +331,18 @@ def _untagged(settled: Settled, decided: Iterable[Decision]) -> list[Decision]:
     ]
 
 
-def _lacks_tag(seen: Seen, key: RuleKey) -> bool:
+def _lacks_tag(view: Seen, key: RuleKey) -> bool:
     """Whether a rule's group lacks a tag by which the rule is found."""
-    shown = seen.snapshot.groups.get(key.group)
-    tags = seen.context.policy.keys.of_group(instances=key.by_address)
-    return shown is not None and any(shown.tags.get(tag) != "true" for tag in tags)
+    group = view.snapshot.groups.get(key.group)
+    tags = view.context.policy.keys.of_group(instances=key.by_address)
+    return group is not None and any(group.tags.get(tag) != "true" for tag in tags)
 
 
 # claims that rules lose
 
 
 def _removed(
-    settled: Settled, answers: Mapping[Asked, Decision], made: Set[RuleKey]
+    settled: Settled, answers: Mapping[Asked, Decision], opened_keys: Set[RuleKey]
 ) -> tuple[dict[Asked, Decision], list[Decision]]:
     """The answers to refused links with what is rolled back for them; and for the rest one decision for each pair, cause and set
     of claims, without the edits that are `made` already."""
@@ -336,10 +350,10 @@ def _removed(
     removed: list[Decision] = []
     asked_links, owned = {link for link, _ in settled.asked}, settled.seen.actual.owned
     for (link, loss), keys in _by_pair(settled).items():
-        edits = tuple(settled.edits[key] for key in keys if key not in made)
+        edits = tuple(settled.edits[key] for key in keys if key not in opened_keys)
         rules = tuple(owned[key][0] for key in keys)
-        if asked := _refused_link(settled, loss.why, keys, answers):
-            rolled_back[asked] = msgspec.structs.replace(answers[asked], edits=edits, rules=rules)
+        if wish := _refused_link(settled, loss.why, keys, answers):
+            rolled_back[wish] = msgspec.structs.replace(answers[wish], edits=edits, rules=rules)
             continue
         turned = Link(link.target, link.source, link.ports)  # the way round in which someone in focus asked for it
         ports = () if link.mutual else tuple(sorted({key.port for key in keys}))
@@ -352,7 +366,7 @@ def _removed(
                     denials.in_detail(
                         loss.why,
                         [claim.request for claim in loss.claims if claim.request],
-                        kept=not any(edit.kind == "remove" for edit in edits),
+                        is_kept=not any(edit.kind == "remove" for edit in edits),
                         members={link_of(key, owned[key][1]).member for key in keys} - {""},
                     ),
                     _not_reached(settled.seen, link, keys),
@@ -365,22 +379,22 @@ def _removed(
     return rolled_back, removed
 
 
-def _not_reached(seen: Seen, link: Link, keys: Sequence[RuleKey]) -> list[str]:
+def _not_reached(view: Seen, link: Link, keys: Sequence[RuleKey]) -> list[str]:
     """The accounts and groups that may hold the other side of what goes, and could not be read, each with why."""
-    if not link.mutual and seen.context.withdrawn is None:
+    if not link.mutual and view.context.withdrawn is None:
         return []
-    snapshot, groups = seen.snapshot, {key.group for key in keys}
-    other = {link.source.account, link.target.account} - {group.account for group in groups}
+    snapshot, groups = view.snapshot, {key.group for key in keys}
+    peer_accounts = {link.source.account, link.target.account} - {group.account for group in groups}
     ends = (link.source, link.target)
     unread = {
         **{end.account: f"{end.id} is not shown" for end in ends if not snapshot.groups_with(end)},
         **snapshot.failed_accounts,
         **{uid: f"access is refused ({error.code})" for uid, error in snapshot.refused_accounts.items()},
     }
-    found = [denials.side_unread(f"account {uid}", unread[uid]) for uid in sorted(other & unread.keys())]
+    unread_sides = [denials.side_unread(f"account {uid}", unread[uid]) for uid in sorted(peer_accounts & unread.keys())]
     sides = [snapshot.groups_with(end) for end in ends]
     halves = [group for side in sides if not groups.intersection(side) for group in side if link.mutual]
-    return found + [
+    return unread_sides + [
         denials.side_unread(str(group), "its rules were not read")
         for group in sorted(halves)
         if group.account not in unread and group not in snapshot.rules and snapshot.groups[group].rule_count
@@ -390,26 +404,26 @@ def _not_reached(seen: Seen, link: Link, keys: Sequence[RuleKey]) -> list[str]:
 def _by_pair(settled: Settled) -> dict[tuple[Link, Loss], list[RuleKey]]:
     """The rules that lose the same claims for the same cause, by pair: a mutual link with its lower end first, or the link of
     the first of its rules."""
-    seen = settled.seen
-    found: dict[tuple[Party, Party, bool, Loss], list[RuleKey]] = {}
+    view = settled.seen
+    keys_by_pair: dict[tuple[Party, Party, bool, Loss], list[RuleKey]] = {}
     for key, loss in settled.lost.lost.items():
-        link = link_of(key, seen.actual.owned[key][1])
-        if seen.context.withdrawn is not None or loss.why in seen.refusals:
+        link = link_of(key, view.actual.owned[key][1])
+        if view.context.withdrawn is not None or loss.why in view.refusals:
             loss = msgspec.structs.replace(loss, claims=frozenset())
-        found.setdefault((*link.pair, link.mutual, loss), []).append(key)
+        keys_by_pair.setdefault((*link.pair, link.mutual, loss), []).append(key)
     return {
         (Link(source, target, () if mutual else (keys[0].port,)), loss): keys
-        for (source, target, mutual, loss), keys in found.items()
+        for (source, target, mutual, loss), keys in keys_by_pair.items()
     }
 
 
 def _refused_link(
-    settled: Settled, why: Denial, keys: Sequence[RuleKey], answers: Mapping[Asked, Decision]
+    settled: Settled, denial: Denial, keys: Sequence[RuleKey], answers: Mapping[Asked, Decision]
 ) -> Asked | None:
     """The link in focus whose refusal takes these rules back."""
-    for link, refusal in sorted(settled.seen.refused.items(), key=lambda one: one[0]):
+    for link, refusal in sorted(settled.seen.refused.items(), key=lambda pair: pair[0]):
         needs = settled.judged.needs(link)
-        if refusal.denial == why and (link, "") in answers and needs >= set(keys):
+        if refusal.denial == denial and (link, "") in answers and needs >= set(keys):
             return link, ""
     return None
 
@@ -432,10 +446,10 @@ def _displaced(settled: Settled) -> list[Decision]:
     ]
 
 
-def _repairs(settled: Settled, made: Set[RuleKey]) -> list[Decision]:
+def _repairs(settled: Settled, opened_keys: Set[RuleKey]) -> list[Decision]:
     """Rules of ours to which someone gave another priority, and whose edit is not `made` yet."""
-    seen = settled.seen
-    refused = {key for link in seen.refused for key in settled.judged.needs(link)}
+    view = settled.seen
+    refused = {key for link in view.refused for key in settled.judged.needs(link)}
     return [
         Decision(
             link_of(key, marker).whole,
@@ -445,7 +459,7 @@ def _repairs(settled: Settled, made: Set[RuleKey]) -> list[Decision]:
             edits=(settled.edits[key],),
             rules=(rule,),
         )
-        for key, (rule, marker) in sorted(seen.actual.owned.items())
-        if seen.actual.tampered(key) and key not in made
-        if key not in refused and link_of(key, marker).whole not in seen.refused  # not tried twice in one delivery
+        for key, (rule, marker) in sorted(view.actual.owned.items())
+        if view.actual.tampered(key) and key not in opened_keys
+        if key not in refused and link_of(key, marker).whole not in view.refused  # not tried twice in one delivery
     ]

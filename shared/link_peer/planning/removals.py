@@ -114,48 +114,48 @@ class _Standing(msgspec.Struct, frozen=True):
         return judge_link(self.seen, self.link)
 
 
-def losses(seen: Seen, judged: Judged, wanted: Wanted, may_lose: MayLose, hold: Hold = hold_none) -> Losses:
+def losses(view: Seen, judged: Judged, wishes: Wanted, may_lose: MayLose, hold: Hold = hold_none) -> Losses:
     """What each rule of ours loses, without the removals that are held back."""
     causes: dict[RuleKey, Mapping[Claim, _Cause]] = {}
-    for key, (rule, marker) in sorted(seen.actual.owned.items()):
-        requests = {claim.request for claim in wanted.get(key, ())}
-        unwanted = [one for one in marker.claims if one.request not in requests]
-        standing = _Standing(seen, judged, key, rule, marker)
+    for key, (rule, marker) in sorted(view.actual.owned.items()):
+        requests = {claim.request for claim in wishes.get(key, ())}
+        unwanted = [claim for claim in marker.claims if claim.request not in requests]
+        standing = _Standing(view, judged, key, rule, marker)
         may = {claim: may for claim in unwanted if (may := may_lose(rule, standing.link, claim)) is not May.KEEP}
         if may:
             causes[key] = {claim: _cause(standing, claim, how) for claim, how in may.items()}
-    due = _due(seen, causes)
-    held = hold({unseen: len(keys) for unseen, keys in due.items()})
-    lost = {key: loss for key, found in causes.items() if (loss := _loss(found, held))}
-    missing = [cause.missing for found in causes.values() for cause in found.values()]
+    due = _due(view, causes)
+    held_unseen = hold({unseen: len(keys) for unseen, keys in due.items()})
+    losses_by_rule = {key: loss for key, claim_causes in causes.items() if (loss := _loss(claim_causes, held_unseen))}
+    missing = [cause.missing for claim_causes in causes.values() for cause in claim_causes.values()]
     return Losses(
-        lost,
-        frozenset(key for key, loss in lost.items() if seen.actual.claims(key) == loss.claims),
+        losses_by_rule,
+        frozenset(key for key, loss in losses_by_rule.items() if view.actual.claims(key) == loss.claims),
         due,
-        {unseen: len(due[unseen]) for unseen in sorted(due.keys() & held)},
-        all_missing([*missing, Missing(unconfirmed=_unconfirmed(seen, lost))]),
+        {unseen: len(due[unseen]) for unseen in sorted(due.keys() & held_unseen)},
+        all_missing([*missing, Missing(unconfirmed=_unconfirmed(view, losses_by_rule))]),
     )
 
 
-def _due(seen: Seen, causes: Mapping[RuleKey, Mapping[Claim, _Cause]]) -> dict[Unseen, frozenset[RuleKey]]:
+def _due(view: Seen, causes: Mapping[RuleKey, Mapping[Claim, _Cause]]) -> dict[Unseen, frozenset[RuleKey]]:
     """The rules that would be removed, by what is not shown."""
     due: dict[Unseen, set[RuleKey]] = {}
-    for key, found in causes.items():
-        taken = {claim for claim, cause in found.items() if cause.why}
-        if taken == seen.actual.claims(key):
-            for unseen in {unseen for cause in found.values() for unseen in cause.unseen}:
+    for key, claim_causes in causes.items():
+        ended_claims = {claim for claim, cause in claim_causes.items() if cause.why}
+        if ended_claims == view.actual.claims(key):
+            for unseen in {unseen for cause in claim_causes.values() for unseen in cause.unseen}:
                 due.setdefault(unseen, set()).add(key)
     return {unseen: frozenset(keys) for unseen, keys in due.items()}
 
 
-def _unconfirmed(seen: Seen, lost: Mapping[RuleKey, Loss]) -> frozenset[Party]:
+def _unconfirmed(view: Seen, losses_by_rule: Mapping[RuleKey, Loss]) -> frozenset[Party]:
     """The parties whose absence, or whose missing tag, is why rules lose claims: the askers, and ends that are not shown."""
-    found: set[Party] = set()
-    for key, loss in lost.items():
+    parties: set[Party] = set()
+    for key, loss in losses_by_rule.items():
         if loss.by_absence:
-            link = link_of(key, seen.actual.owned[key][1])
-            found |= {*link.askers, *(party for party in link.parties if not _exists(seen.snapshot, party))}
-    return frozenset(found)
+            link = link_of(key, view.actual.owned[key][1])
+            parties |= {*link.askers, *(party for party in link.parties if not _exists(view.snapshot, party))}
+    return frozenset(parties)
 
 
 def _cause(standing: _Standing, claim: Claim, may: May) -> _Cause:
@@ -188,22 +188,27 @@ def _stands_otherwise(standing: _Standing) -> bool:
     if not link.member or link.asker not in snapshot.instances:
         return False
     context = standing.seen.context
-    others = (
-        msgspec.structs.replace(link, source=one.party) for one in snapshot.groups_of(snapshot.instances[link.asker])
+    alternatives = (
+        msgspec.structs.replace(link, source=group.party)
+        for group in snapshot.groups_of(snapshot.instances[link.asker])
     )
-    verdicts = (permitted(snapshot, context.policy, other, context.now) for other in others if other != link)
-    return any(one.denial is None and standing.key in {need.key for need in one.needs} for one in verdicts)
+    verdicts = (
+        permitted(snapshot, context.policy, alternative, context.now)
+        for alternative in alternatives
+        if alternative != link
+    )
+    return any(verdict.denial is None and standing.key in {need.key for need in verdict.needs} for verdict in verdicts)
 
 
 def _by_denial(standing: _Standing, claim: Claim, denial: Denial, may: May) -> _Cause:
     """Why a claim of a denied link is taken. What the group that holds the rule says of it is an explicit cause, also where the
     other side is not shown."""
-    seen, link = standing.seen, standing.link
+    view, link = standing.seen, standing.link
     hidden = denial.unseen or denial.undecided
-    policy, now = seen.context.policy, seen.context.now
-    if hidden and (closed := closed_by_group(seen.snapshot, policy, standing.key, link, now)):
+    policy, now = view.context.policy, view.context.now
+    if hidden and (closed := closed_by_group(view.snapshot, policy, standing.key, link, now)):
         return _Cause(closed)
-    if denial in seen.refusals:
+    if denial in view.refusals:
         # the cloud's answer to a write says nothing about what it shows
         return _Cause(denial) if _must_roll_back(standing, claim) else _KEPT
     if denial.undecided:
@@ -214,9 +219,9 @@ def _by_denial(standing: _Standing, claim: Claim, denial: Denial, may: May) -> _
 def _nobody_asks(standing: _Standing, claim: Claim) -> bool:
     """Whether a mutual link by tag stands only because an account refuses access: that side does not count as asking, and
     nothing on the other does. One that met a transient error counts as asking until it can be read."""
-    seen, link = standing.seen.snapshot, standing.link
+    snapshot, link = standing.seen.snapshot, standing.link
     accounts = {link.source.account, link.target.account}
-    hidden = accounts & seen.refused_accounts.keys() and not accounts & seen.failed_accounts.keys()
+    hidden = accounts & snapshot.refused_accounts.keys() and not accounts & snapshot.failed_accounts.keys()
     alone = claim.is_tag and link.mutual and standing.denied(claim) is None
     return bool(hidden) and alone and not standing.seen.context.hidden_asks
 
@@ -241,12 +246,16 @@ def _by_absence(standing: _Standing, denial: Denial | None, may: May) -> _Cause:
 
 def _half_open(standing: _Standing, claim: Claim, needs: Set[RuleKey]) -> _Cause | None:
     """Whether a request's rule is half of a mutual link for good. What a tag wants is completed instead."""
-    seen, key = standing.seen, standing.key
-    if claim.is_tag or not seen.context.completes_tags_only:
+    view, key = standing.seen, standing.key
+    if claim.is_tag or not view.context.completes_tags_only:
         return None
-    others = sorted(needs - {key})
-    missing = [other for other in others if other.group in seen.snapshot.rules and other not in seen.actual]
-    if not missing or seen.context.now - created(standing.rule) < HALF_OPEN_SECONDS:
+    further_keys = sorted(needs - {key})
+    missing = [
+        further_key
+        for further_key in further_keys
+        if further_key.group in view.snapshot.rules and further_key not in view.actual
+    ]
+    if not missing or view.context.now - created(standing.rule) < HALF_OPEN_SECONDS:
         return None
     return _Cause(denials.half_open(missing[0].group))
 
@@ -255,27 +264,27 @@ def _must_roll_back(standing: _Standing, claim: Claim) -> bool:
     """Of a link that could not be written, these go: what this delivery wrote, half of a mutual link, and what an earlier
     delivery of the same request wrote in part. A tag's link that could not grow stays as it was, and so does a link that is
     complete, of which only a repair was refused."""
-    seen, key = standing.seen, standing.key
-    for link, refusal in seen.refused.items():
+    view, key = standing.seen, standing.key
+    for link, refusal in view.refused.items():
         needs = standing.judged.needs(link)
-        half = link.mutual and not all(need in seen.actual for need in needs)
-        complete = all(need in seen.actual.equal or claim in seen.actual.claims(need) for need in needs)
+        half = link.mutual and not all(need in view.actual for need in needs)
+        complete = all(need in view.actual.equal or claim in view.actual.claims(need) for need in needs)
         # one call writes a link by address, or nothing: what stands of one stood before an instance joined
-        in_part = seen.context.is_request and not complete and not standing.link.member
+        in_part = view.context.is_request and not complete and not standing.link.member
         if key in needs and (half or in_part or (key, claim) in refusal.partial):
             return True
     return False
 
 
-def _loss(causes: Mapping[Claim, _Cause], held: Set[Unseen]) -> Loss | None:
+def _loss(causes: Mapping[Claim, _Cause], held_unseen: Set[Unseen]) -> Loss | None:
     """What a rule loses, without what is held back. An explicit cause is reported before the others."""
-    taken = {claim: cause for claim, cause in causes.items() if cause.why and not cause.unseen & held}
-    if not taken:
+    ended_causes = {claim: cause for claim, cause in causes.items() if cause.why and not cause.unseen & held_unseen}
+    if not ended_causes:
         return None
-    first = min(taken.values(), key=lambda cause: bool(cause.unseen))
-    unseen = frozenset(unseen for cause in taken.values() for unseen in cause.unseen)
-    by_absence = any(cause.by_absence for cause in taken.values())
-    return Loss(frozenset(taken), first.why or UNWANTED, unseen, by_absence)
+    first = min(ended_causes.values(), key=lambda cause: bool(cause.unseen))
+    unseen = frozenset(unseen for cause in ended_causes.values() for unseen in cause.unseen)
+    by_absence = any(cause.by_absence for cause in ended_causes.values())
+    return Loss(frozenset(ended_causes), first.why or UNWANTED, unseen, by_absence)
 
 
 def unseen_accounts(snapshot: Snapshot, context: Context, link: Link, denial: Denial | None) -> set[str]:

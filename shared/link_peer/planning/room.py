@@ -56,15 +56,17 @@ LIMITS = (
 def in_doubt(rules: int, naming: int, room: tuple[int, int] = (0, 0)) -> list[str]:
     """What only one reading of the documents refuses of a group with so many rules, of which `naming` name a group; also where
     there is no more `room` for so many of either."""
-    found = []
+    doubts = []
     if rules + room[0] > GROUP_RULES:
-        found.append(
+        doubts.append(
             f"{rules} rules: one document allows {GROUP_RULES} a group, another {RULES} in all groups of an instance"
         )
     if naming + room[1] > GROUP_SOURCES:
-        what = "rules with a group as source"
-        found.append(f"{naming} {what}: one document allows {GROUP_SOURCES}, another those of {GROUP_SOURCES} groups")
-    return found
+        subject = "rules with a group as source"
+        doubts.append(
+            f"{naming} {subject}: one document allows {GROUP_SOURCES}, another those of {GROUP_SOURCES} groups"
+        )
+    return doubts
 
 
 Room = Mapping[Party, tuple[frozenset[str], ...]]
@@ -74,11 +76,11 @@ Room = Mapping[Party, tuple[frozenset[str], ...]]
 def room_in(snapshot: Snapshot, groups: Iterable[Party], freed: Set[RuleKey] = frozenset()) -> Room:
     """What the rules of these groups take once those that are `freed` are removed. A group that was not read is taken to be
     empty: the cloud decides when the rule is written."""
-    found = {}
+    room = {}
     for group in groups:
         rules = [rule for rule in snapshot.rules.get(group, ()) if rule.key is None or rule.key not in freed]
-        found[group] = tuple(frozenset(filter(None, map(limit.value, rules))) for limit in LIMITS)
-    return found
+        room[group] = tuple(frozenset(filter(None, map(limit.value, rules))) for limit in LIMITS)
+    return room
 
 
 def no_room(room: Room, edits: Sequence[Edit], context: Context) -> Denial | None:
@@ -95,13 +97,15 @@ def no_room(room: Room, edits: Sequence[Edit], context: Context) -> Denial | Non
 
 def after_edits(room: Room, edits: Iterable[Edit]) -> Room:
     """What is taken in the groups of new rules once these are written, too."""
-    found: dict[Party, tuple[frozenset[str], ...]] = {}
+    sources: dict[Party, tuple[frozenset[str], ...]] = {}
     for edit in edits:
         if edit.kind == "add":
-            taken = found.get(edit.key.group, room[edit.key.group])
+            used = sources.get(edit.key.group, room[edit.key.group])
             values = (limit.new(edit.key) for limit in LIMITS)
-            found[edit.key.group] = tuple(one | {v} if v else one for one, v in zip(taken, values, strict=True))
-    return found
+            sources[edit.key.group] = tuple(
+                values_before | {v} if v else values_before for values_before, v in zip(used, values, strict=True)
+            )
+    return sources
 
 
 def no_room_for_link(

@@ -59,11 +59,11 @@ def note(snapshot: Snapshot, link: Link) -> str:
     if not is_by_address(snapshot, link):
         return ""
     source, target = snapshot.groups[link.source], snapshot.groups[link.target]
-    why = ["their VPCs differ"] if source.vpc != target.vpc else []
+    reasons = ["their VPCs differ"] if source.vpc != target.vpc else []
     advanced = [group.party.id for group in (source, target) if group.advanced]
     if advanced:
-        why.append(f"{' and '.join(advanced)} {'are advanced groups' if advanced[1:] else 'is an advanced group'}")
-    return f"by address, since {', and '.join(why)}"
+        reasons.append(f"{' and '.join(advanced)} {'are advanced groups' if advanced[1:] else 'is an advanced group'}")
+    return f"by address, since {', and '.join(reasons)}"
 
 
 def is_otherwise(snapshot: Snapshot, link: Link) -> bool:
@@ -88,4 +88,4 @@ def parts(snapshot: Snapshot, link: Link) -> list[Link]:
     read. A group without instances is asked for itself, and denied."""
     if not is_by_address(snapshot, link):
         return [link]
-    return [part(link, one) for one in snapshot.members.get(link.source, ())] or [link]
+    return [part(link, member) for member in snapshot.members.get(link.source, ())] or [link]

@@ -55,8 +55,8 @@ class AuditWriter:
 
     def _complete(self, record: Record) -> Record:
         fields = {} if record["record"] in ("summary", "observed") else DECISION_FIELDS
-        given = {name: value for name, value in record.items() if value != ""}
-        whole = {"time": iso_millis(self._retry.clock.now()), "schema": SCHEMA, **fields, **self._common, **given}
+        filled = {name: value for name, value in record.items() if value != ""}
+        whole = {"time": iso_millis(self._retry.clock.now()), "schema": SCHEMA, **fields, **self._common, **filled}
         whole |= self._events.get(whole.get("instance", ""), {})
         # `rules` is ours alone, and JSON: it would not be JSON any more if it were cut.
         cut = {name: clean(value, None if name == "rules" else FIELD_LIMIT) for name, value in whole.items()}

@@ -101,10 +101,10 @@ class Said:
     def take(self, messages: Sequence[M], limit: int) -> tuple[list[M], int]:
         """Of these, in their order, those that may be posted; and how many more would have been."""
         with self._lock:
-            fresh = {what: one for one in messages if (what := subject(one)) not in self._taken}
+            fresh = {key: message for message in messages if (key := subject(message)) not in self._taken}
             fitting = list(fresh)[: max(0, limit - len(self._taken))]
             self._taken.update(fitting)
-        return [fresh[what] for what in fitting], len(fresh) - len(fitting)
+        return [fresh[key] for key in fitting], len(fresh) - len(fitting)
 
 
 def subject(message: Message) -> Party | Link:
@@ -179,8 +179,8 @@ class Delivery(msgspec.Struct, frozen=True):
             **common,
         }
         if self.caller:
-            said = common.get("claimed_by", "")
-            fields["claimed_by"] = f"{said}, applied by {self.caller}" if said else self.caller
+            claimant = common.get("claimed_by", "")
+            fields["claimed_by"] = f"{claimant}, applied by {self.caller}" if claimant else self.caller
             fields["actor"] = self.caller
         return AuditWriter(self.connections.log, fields, self.retry, events)
 

@@ -105,8 +105,8 @@ class Pace:
             raise OutOfTime(f"no time is left for another call of {action}")
 
     def _sleep(self, end: float) -> None:
-        while (left := end - self._clock.now()) > 0:
-            self._clock.sleep(min(LONGEST_WAIT, left))
+        while (remaining := end - self._clock.now()) > 0:
+            self._clock.sleep(min(LONGEST_WAIT, remaining))
 
     def _take(self, account: str, action: str, now: float) -> float | None:
         """Counts a call, if one may be made now; else when one may be (epoch seconds)."""

@@ -84,11 +84,11 @@ class Retry:
                 self.clock.sleep(wait)
         return self(call)
 
-    def poll(self, done: Callable[[], bool]) -> bool:
+    def poll(self, is_done: Callable[[], bool]) -> bool:
         """Waits until `done`, which reads something that lags behind a change. Returns whether it was in time."""
         for number in range(POLLS):
             self.clock.sleep(FIRST_POLL * 2**number)
-            if done():
+            if is_done():
                 return True
         return False
 

@@ -68,12 +68,12 @@ def load(context: Any = None, env: Mapping[str, str] | None = None) -> Settings:
     region = env.get("LINK_PEER_REGION") or env.get("FC_REGION") or str(getattr(context, "region", "") or "")
     if not region:
         raise LinkPeerError("LINK_PEER_REGION is not set, and the platform gives no region")
-    everything = env.get("LINK_PEER_CLOUD", "")
-    endpoints = {s: env.get(f"LINK_PEER_{s.upper()}_ENDPOINT") or everything for s in SERVICES}
-    here = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    one_cloud = env.get("LINK_PEER_CLOUD", "")
+    endpoints = {s: env.get(f"LINK_PEER_{s.upper()}_ENDPOINT") or one_cloud for s in SERVICES}
+    code_folder = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     logstore = env.get("LINK_PEER_AUDIT_LOGSTORE", "")
     return Settings(
-        policy_path=env.get("LINK_PEER_POLICY") or os.path.join(here, "policy.yaml"),
+        policy_path=env.get("LINK_PEER_POLICY") or os.path.join(code_folder, "policy.yaml"),
         region=region,
         audit_project=env.get("LINK_PEER_AUDIT_PROJECT", ""),
         audit_logstore=logstore,
@@ -110,11 +110,11 @@ def _number(env: Mapping[str, str], name: str) -> int | None:
 
 def _credentials(context: Any, env: Mapping[str, str]) -> Credentials:
     # the context's first: they are fresh at each call, while an instance that is kept warm may outlive those it started with
-    given = getattr(context, "credentials", None)
-    if given is not None:
+    source = getattr(context, "credentials", None)
+    if source is not None:
         # FC passes an object with attributes; test doubles often pass a mapping
-        found = given if isinstance(given, Mapping) else {name: getattr(given, name, None) for name in _KEYS}
-        key, secret, token = (str(found.get(name) or "") for name in _KEYS)
+        values = source if isinstance(source, Mapping) else {name: getattr(source, name, None) for name in _KEYS}
+        key, secret, token = (str(values.get(name) or "") for name in _KEYS)
         if key and secret:
             return Credentials(key, secret, token or None)
     key, secret = env.get("ALIBABA_CLOUD_ACCESS_KEY_ID", ""), env.get("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "")

@@ -34,9 +34,9 @@ class Job(msgspec.Struct, Generic[T], frozen=True):
     run: Callable[[], T]
     touches: Set[object] | None
 
-    def collides(self, other: Job[T]) -> bool:
+    def collides(self, job: Job[T]) -> bool:
         """Whether the two must not run at the same time."""
-        return self.touches is None or other.touches is None or bool(self.touches & other.touches)
+        return self.touches is None or job.touches is None or bool(self.touches & job.touches)
 
     def result(self) -> T | Exception:
         """Runs it. Returns what it returned or raised."""
@@ -55,7 +55,7 @@ def run_jobs(jobs: Sequence[Job[T]], lanes: int) -> list[T | Exception]:
     with ThreadPoolExecutor(min(lanes, len(jobs))) as pool:
         for job in jobs:
             # jobs are started in order, so what a lane waits for has a lane already
-            earlier = [future for other, future in started if job.collides(other)]
+            earlier = [future for started_job, future in started if job.collides(started_job)]
             started.append((job, pool.submit(_run_after, earlier, job)))
     return [future.result() for _, future in started]
 
@@ -90,22 +90,22 @@ class Merged(Generic[Item, Answer]):
         with self._lock:
             sizes = itertools.accumulate(len(items) for items, _ in self._asked)
             count = max(1, sum(size <= self._limit for size in sizes))
-            asked, self._asked = self._asked[:count], self._asked[count:]
-            return asked
+            batch, self._asked = self._asked[:count], self._asked[count:]
+            return batch
 
-    def _answer(self, asked: Sequence[tuple[Sequence[Item], Future[Answer]]]) -> None:
+    def _answer(self, questions: Sequence[tuple[Sequence[Item], Future[Answer]]]) -> None:
         try:
-            answer = self._call([item for items, _ in asked for item in items])
+            answer = self._call([item for items, _ in questions for item in items])
         except BaseException as error:
             general = isinstance(error, (Transient, NoAccess)) or not isinstance(error, Exception)  # a signal stops all
-            if len(asked) > 1 and not general:
-                for one in asked:  # the error may be about what one of them asks for
-                    self._answer([one])
+            if len(questions) > 1 and not general:
+                for question in questions:  # the error may be about what one of them asks for
+                    self._answer([question])
                 return
-            for _, future in asked:
+            for _, future in questions:
                 future.set_exception(error)
         else:
-            for _, future in asked:
+            for _, future in questions:
                 future.set_result(answer)
 
 
@@ -132,9 +132,9 @@ class MergedCloud:
     def ecs(self, account: str) -> Ecs:
         """As `Cloud.ecs`. A thread that comes while another one enters the account waits for that one's result."""
         with self._lock:
-            known = self._entered.get(account)
-            future = known or self._entered.setdefault(account, Future())
-        if known is None:
+            entered = self._entered.get(account)
+            future = entered or self._entered.setdefault(account, Future())
+        if entered is None:
             try:
                 future.set_result(cast(Ecs, _MergedEcs(self._cloud.ecs(account))))
             except BaseException as error:

@@ -17,8 +17,8 @@ def in_turns(items: Iterable[T], account: Callable[[T], str]) -> list[T]:
     lanes: dict[str, list[T]] = {}
     for item in items:
         lanes.setdefault(account(item), []).append(item)
-    rounds = itertools.zip_longest(*([[one] for one in lane] for lane in lanes.values()), fillvalue=())
-    return [item for row in rounds for one in row for item in one]
+    rounds = itertools.zip_longest(*([[item] for item in lane] for lane in lanes.values()), fillvalue=())
+    return [item for row in rounds for entry in row for item in entry]
 
 
 class Turns:
@@ -37,7 +37,7 @@ class Turns:
         for job in jobs:
             lanes.setdefault(account(job), deque()).append(job)
         while lanes:
-            chosen = min(lanes, key=lambda one: (self.used[one], self._had[one]))
+            chosen = min(lanes, key=lambda lane: (self.used[lane], self._had[lane]))
             job = lanes[chosen].popleft()
             if not lanes[chosen]:
                 del lanes[chosen]

@@ -42,31 +42,33 @@ def closing(snapshot: Snapshot, policy: Policy, region: str, now: float) -> Remo
     """What a sweep at `now` (epoch seconds) removes, as far as what was read tells: first what needs no look at wishes."""
     if policy.paused is Pause.ALL:
         return RemovalForecast()
-    none: Mapping[Party, tuple[Rule, ...]] = {one.party: () for one in snapshot.groups.values() if not one.rule_count}
-    snapshot = msgspec.structs.replace(snapshot, rules={**none, **snapshot.rules})  # what has none need not be read
+    no_rules: Mapping[Party, tuple[Rule, ...]] = {
+        group.party: () for group in snapshot.groups.values() if not group.rule_count
+    }
+    snapshot = msgspec.structs.replace(snapshot, rules={**no_rules, **snapshot.rules})  # what has none need not be read
     # a person's keys may be refused where those of the functions are not: that is no sign that nobody asks
     context = Context(policy, region, now, ("repair", "repair"), completes_tags_only=True, hidden_asks=True)
     first = _plan(snapshot, context, [], lambda _rule, _link, _claim: May.CLOSE)
-    left = _after(snapshot, context, first)
+    rule_after = _after(snapshot, context, first)
 
     def may_lose(rule: Rule, link: Link, _claim: Claim) -> May:
-        return May.TAKE if rule.group.account in left.whole_accounts or left.covers(link) else May.CLOSE
+        return May.TAKE if rule.group.account in rule_after.whole_accounts or rule_after.covers(link) else May.CLOSE
 
-    second = _plan(left, context, wanted_by_all(left, policy, region, now), may_lose)
+    second = _plan(rule_after, context, wanted_by_all(rule_after, policy, region, now), may_lose)
     full = _FULL if runs_between(len(policy.accounts)) > 1 else ""
-    why = {
-        (edit.rule.group, edit.rule.id): one.why.detail + when
+    reasons = {
+        (edit.rule.group, edit.rule.id): decision.why.detail + when
         for plan, when in ((first, ""), (second, full))
-        for one in plan.decisions
-        for edit in one.edits
+        for decision in plan.decisions
+        for edit in decision.edits
         if edit.rule and edit.kind == "remove"
     }
-    return RemovalForecast(why, all_missing([first.missing, second.missing]), bool(second.due))
+    return RemovalForecast(reasons, all_missing([first.missing, second.missing]), bool(second.due))
 
 
-def sweep_of(why: str) -> str:
+def sweep_of(reason: str) -> str:
     """Which sweep removes what is closing for this reason."""
-    return "next full sweep" if why.endswith(_FULL) else "next sweep"
+    return "next full sweep" if reason.endswith(_FULL) else "next sweep"
 
 
 def _plan(snapshot: Snapshot, context: Context, links: Sequence[DesiredLink], may_lose: MayLose) -> Plan:
@@ -77,7 +79,9 @@ def _plan(snapshot: Snapshot, context: Context, links: Sequence[DesiredLink], ma
 
 def _after(snapshot: Snapshot, context: Context, plan: Plan) -> Snapshot:
     """What the rules are once a plan that opens nothing is carried out."""
-    edits = {(edit.rule.group, edit.rule.id): edit for one in plan.decisions for edit in one.edits if edit.rule}
+    edits = {
+        (edit.rule.group, edit.rule.id): edit for decision in plan.decisions for edit in decision.edits if edit.rule
+    }
     if not edits:
         return snapshot
 
@@ -88,5 +92,5 @@ def _after(snapshot: Snapshot, context: Context, plan: Plan) -> Snapshot:
         marker = markers.render(edit.marker(context.policy, context.region))
         return msgspec.structs.replace(rule, description=marker) if edit.claims else None
 
-    rules = {group: tuple(filter(None, map(left, found))) for group, found in snapshot.rules.items()}
+    rules = {group: tuple(filter(None, map(left, group_rules))) for group, group_rules in snapshot.rules.items()}
     return msgspec.structs.replace(snapshot, rules=rules)

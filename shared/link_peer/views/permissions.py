@@ -73,16 +73,16 @@ def difference(old: Policy, new: Policy, now: float) -> list[PermissionDifferenc
     seconds) decides which entries have ended."""
     before, after = _Rules.of(old), _Rules.of(new)
     wider = [*_unknown(old, new), *_gains(before, after, now)]
-    found = [
-        PermissionDifference(DifferenceKind.WIDER, one.path, one.said(0), *one.values)
-        for one in sorted(wider, key=_Gain.order)
+    differences = [
+        PermissionDifference(DifferenceKind.WIDER, gain.path, gain.said(0), *gain.values)
+        for gain in sorted(wider, key=_Gain.order)
     ]
     narrower = sorted(_gains(after, before, now), key=_Gain.order)
-    found += [
-        PermissionDifference(DifferenceKind.NARROWER, one.path, one.said(1), *one.values[::-1]) for one in narrower
+    differences += [
+        PermissionDifference(DifferenceKind.NARROWER, gain.path, gain.said(1), *gain.values[::-1]) for gain in narrower
     ]
-    told = {difference.path.partition("[")[0] for difference in found}
-    return [*found, *_neither(old, new, told)]
+    reported_paths = {difference.path.partition("[")[0] for difference in differences}
+    return [*differences, *_neither(old, new, reported_paths)]
 
 
 class _Gain(msgspec.Struct, frozen=True):
@@ -150,8 +150,8 @@ class _EntryEnd(msgspec.Struct, frozen=True):
     def covers(self, ends: frozenset[_EntryEnd]) -> bool:
         """Whether every party that matches all of these is one of this end's, whatever exists."""
         return any(
-            self.account == one.account and (self.id == "*" or (self.id == one.id and self.tags <= one.tags))
-            for one in ends
+            self.account == end.account and (self.id == "*" or (self.id == end.id and self.tags <= end.tags))
+            for end in ends
         )
 
 
@@ -171,17 +171,17 @@ class _Entry(msgspec.Struct, frozen=True):
     text: str
 
     @classmethod
-    def of(cls, policy: Policy, path: str, one: Allow | Never) -> _Entry:
+    def of(cls, policy: Policy, path: str, entry: Allow | Never) -> _Entry:
         """The same of a policy's entry."""
         ends, names, carried = [], [], ""
-        for who in (one.source, one.target):
-            tags = policy.sets[who.id.removeprefix(SET)].tags if who.id.startswith(SET) else {}
-            ends.append(_EntryEnd(who.account, SET if tags else who.id, frozenset(tags.items())))
-            shown = ", ".join(f"{key}={value}" for key, value in sorted(tags.items()))
-            names.append(f"{who} of {who.account}" if tags else str(who))
-            carried += f"; {who} carries {shown}" if tags else ""  # last: it may be as long as somebody likes
-        until = one.until if isinstance(one, Allow) and one.until is not None else math.inf
-        pair, ports = " -> ".join(names), of_ports(one.ports)
+        for entry_end in (entry.source, entry.target):
+            tags = policy.sets[entry_end.id.removeprefix(SET)].tags if entry_end.id.startswith(SET) else {}
+            ends.append(_EntryEnd(entry_end.account, SET if tags else entry_end.id, frozenset(tags.items())))
+            tags_text = ", ".join(f"{key}={value}" for key, value in sorted(tags.items()))
+            names.append(f"{entry_end} of {entry_end.account}" if tags else str(entry_end))
+            carried += f"; {entry_end} carries {tags_text}" if tags else ""  # last: it may be as long as somebody likes
+        until = entry.until if isinstance(entry, Allow) and entry.until is not None else math.inf
+        pair, ports = " -> ".join(names), of_ports(entry.ports)
         return cls(ends[0], ends[1], ports, until, path, pair, f"{pair}: {ports_text(ports)}{_end(until)}{carried}")
 
     @property
@@ -204,11 +204,11 @@ def _end(until: float) -> str:
     return f" until {compact(int(until))}" if until < math.inf else ""
 
 
-def _merged(one: Ends, other: Ends) -> Ends | None:
+def _merged(first: Ends, second: Ends) -> Ends | None:
     """What is known of a party that matches both; None if there is none."""
-    both = one | other
-    instances = {end.id for end in both if end.id.startswith("i-")}
-    return both if len({end.account for end in both}) == 1 and len(instances) < 2 else None
+    union = first | second
+    instances = {end.id for end in union if end.id.startswith("i-")}
+    return union if len({end.account for end in union}) == 1 and len(instances) < 2 else None
 
 
 class _Rules(msgspec.Struct, frozen=True):
@@ -222,8 +222,8 @@ class _Rules(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, policy: Policy) -> _Rules:
         """The same of a policy."""
-        allow = [_Entry.of(policy, f"allow[{number}]", one) for number, one in enumerate(policy.allow)]
-        never = [_Entry.of(policy, f"never[{number}]", one) for number, one in enumerate(policy.never)]
+        allow = [_Entry.of(policy, f"allow[{number}]", entry) for number, entry in enumerate(policy.allow)]
+        never = [_Entry.of(policy, f"never[{number}]", entry) for number, entry in enumerate(policy.never)]
         return cls(policy, allow, never, of_ports(policy.deny) if policy.deny else ())
 
     def left(self, source: Ends, target: Ends, ports: Spans) -> Spans:
@@ -238,29 +238,35 @@ class _Rules(msgspec.Struct, frozen=True):
 
     def lacks(self, source: Ends, target: Ends, ports: Spans, now: float, until: float) -> list[Span]:
         """Those of the ports to which `allow` does not consent at each instant from now on until another."""
-        pieces, entries = ports, [one for one in self.allow if one.names(source, target) and one.until > now]
-        for one in entries:
-            pieces = [part for piece in pieces for cut in (common, minus) for part in cut([piece], one.ports)]
+        pieces, entries = ports, [entry for entry in self.allow if entry.names(source, target) and entry.until > now]
+        for covering_entry in entries:
+            pieces = [
+                part for piece in pieces for cut in (common, minus) for part in cut([piece], covering_entry.ports)
+            ]
         return [
             piece
             for piece in pieces
-            if until > max((one.until for one in entries if not minus([piece], one.ports)), default=now)
+            if until > max((entry.until for entry in entries if not minus([piece], entry.ports)), default=now)
         ]
 
     def openings(self, now: float, uid: str = "") -> Iterator[tuple[Ends, Ends, Spans]]:
         """What could open on ports, from or to an account if one is given: where tags may consent, between any parties; else
         by `allow`."""
         if self.policy.accept_tags:
-            every = {one: frozenset({_EntryEnd(one, "*")}) for one in self.policy.accounts}
-            pairs = ((one, other) for one in ([uid] if uid else every) for other in every)
-            both = (pair for one, other in pairs for pair in ((one, other), (other, one)))
-            found = ((every[one], every[other], PORTS) for one, other in both)
+            every = {account: frozenset({_EntryEnd(account, "*")}) for account in self.policy.accounts}
+            pairs = ((account, peer) for account in ([uid] if uid else every) for peer in every)
+            directed_pairs = (pair for account, peer in pairs for pair in ((account, peer), (peer, account)))
+            openings = ((every[account], every[peer], PORTS) for account, peer in directed_pairs)
         else:
-            current = (one for one in self.allow if one.until > now)
-            found = ((*one.ends, one.ports) for one in current if uid in ("", one.source.account, one.target.account))
-        for source, target, ports in found:
-            if left := self.left(source, target, minus(ports, [MUTUAL])):
-                yield source, target, left
+            current = (entry for entry in self.allow if entry.until > now)
+            openings = (
+                (*entry.ends, entry.ports)
+                for entry in current
+                if uid in ("", entry.source.account, entry.target.account)
+            )
+        for source, target, ports in openings:
+            if remaining := self.left(source, target, minus(ports, [MUTUAL])):
+                yield source, target, remaining
 
     def asks(self, now: float, uid: str, *, groups: bool = False) -> bool:
         """Whether anything could open from an account; or, with `groups`, to a group of another one."""
@@ -277,16 +283,16 @@ def _gains(old: _Rules, new: _Rules, now: float) -> Iterator[_Gain]:
     yield from _allow_gains(old, new, now)
     yield from _never_gains(old, new, now)
     yield from _account_gains(old, new, now)
-    gone = minus(old.deny, new.deny)
-    if gone and any(common(left, gone) for _, _, left in new.openings(now)):
-        facts = {"ports": ports_text(gone), "also": "" if new.deny else ", and mutual links"}
-        listed = [ports_text(one.deny) if one.deny else "none" for one in (old, new)]
-        yield _Gain("deny", "deny.ports", listed, (5, -size(gone)), facts)
+    undenied = minus(old.deny, new.deny)
+    if undenied and any(common(ports, undenied) for _, _, ports in new.openings(now)):
+        facts = {"ports": ports_text(undenied), "also": "" if new.deny else ", and mutual links"}
+        listed = [ports_text(rules.deny) if rules.deny else "none" for rules in (old, new)]
+        yield _Gain("deny", "deny.ports", listed, (5, -size(undenied)), facts)
     if new.policy.accept_tags and not old.policy.accept_tags and _tags_consent_to_more(old, new, now):
         yield _Gain("accept_tags", "accept_tags", ("false", "true"), (1,))
     if new.policy.paused is Pause.NONE is not old.policy.paused:
         yield _Gain("paused", "paused", (old.policy.paused.value, "false"), (0,))
-    prefixes = [one.policy.tag_prefix or DEFAULT_TAG_PREFIX for one in (old, new)]
+    prefixes = [rules.policy.tag_prefix or DEFAULT_TAG_PREFIX for rules in (old, new)]
     if prefixes[0] != prefixes[1]:
         yield _Gain("tag_prefix", "tag_prefix", prefixes, (2,))
     for name, party in new.policy.names.items():
@@ -297,27 +303,30 @@ def _gains(old: _Rules, new: _Rules, now: float) -> Iterator[_Gain]:
 
 
 def _allow_gains(old: _Rules, new: _Rules, now: float) -> Iterator[_Gain]:
-    for one in new.allow:
-        left = new.left(*one.ends, minus(one.ports, [MUTUAL]))
-        gained = old.lacks(*one.ends, left, now, one.until)
-        if gained or _mutual_gain(old, new, one, now):
-            covering = "; ".join(other.text for other in old.allow if other.names(*one.ends))
-            yield one.gain("allow", gained, 4, covering or "nothing", one.text)
+    for entry in new.allow:
+        remaining = new.left(*entry.ends, minus(entry.ports, [MUTUAL]))
+        gained = old.lacks(*entry.ends, remaining, now, entry.until)
+        if gained or _mutual_gain(old, new, entry, now):
+            covering = "; ".join(old_entry.text for old_entry in old.allow if old_entry.names(*entry.ends))
+            yield entry.gain("allow", gained, 4, covering or "nothing", entry.text)
 
 
-def _mutual_gain(old: _Rules, new: _Rules, one: _Entry, now: float) -> bool:
+def _mutual_gain(old: _Rules, new: _Rules, entry: _Entry, now: float) -> bool:
     """Whether an entry is the side of a mutual link that `old` lacks. The other side has a tag or an entry."""
-    mutual = common(one.ports, [MUTUAL])
-    if not old.lacks(*one.ends, new.left(*one.ends, mutual), now, one.until):
+    mutual = common(entry.ports, [MUTUAL])
+    if not old.lacks(*entry.ends, new.left(*entry.ends, mutual), now, entry.until):
         return False  # and so it is for those of these parties that are on the other side of an entry, too
     pairs: list[tuple[Ends | None, Ends | None, float]] = []
     if new.policy.accept_tags:
-        pairs.append((*one.ends, one.until))
+        pairs.append((*entry.ends, entry.until))
     else:
-        back = [other for other in new.allow if MUTUAL in other.ports and other.until > now]
-        for other in back:
-            source, target = _merged(one.ends[0], other.ends[1]), _merged(one.ends[1], other.ends[0])
-            pairs.append((source, target, min(one.until, other.until)))
+        back = [reverse for reverse in new.allow if MUTUAL in reverse.ports and reverse.until > now]
+        for reverse_entry in back:
+            source, target = (
+                _merged(entry.ends[0], reverse_entry.ends[1]),
+                _merged(entry.ends[1], reverse_entry.ends[0]),
+            )
+            pairs.append((source, target, min(entry.until, reverse_entry.until)))
     return any(
         source and target and new.left(source, target, [MUTUAL]) and old.lacks(source, target, [MUTUAL], now, until)
         for source, target, until in pairs
@@ -334,19 +343,21 @@ def _tags_consent_to_more(old: _Rules, new: _Rules, now: float) -> bool:
 
 
 def _never_gains(old: _Rules, new: _Rules, now: float) -> Iterator[_Gain]:
-    for one in old.never:
-        if not new.policy.accounts.keys() >= {one.source.account, one.target.account}:
+    for entry in old.never:
+        if not new.policy.accounts.keys() >= {entry.source.account, entry.target.account}:
             continue
-        found: list[tuple[Ends | None, Ends | None, Spans]] = [(*one.ends, one.ports)]
+        pieces: list[tuple[Ends | None, Ends | None, Spans]] = [(*entry.ends, entry.ports)]
         if not new.policy.accept_tags:
-            both = ((one.ends, other.ends, other.ports) for other in new.allow if other.until > now)
-            found = [(_merged(a[0], b[0]), _merged(a[1], b[1]), common(one.ports, ports)) for a, b, ports in both]
-        left: Spans = ()
-        for a, b, ports in found:
-            if a and b and (more := minus(ports, [*left, MUTUAL])):
-                left = joined([*left, *new.left(a, b, more)])
-        if left:
-            yield one.gain("never", left, 3, one.text, "nothing")
+            barriers = ((entry.ends, barrier.ends, barrier.ports) for barrier in new.allow if barrier.until > now)
+            pieces = [
+                (_merged(a[0], b[0]), _merged(a[1], b[1]), common(entry.ports, ports)) for a, b, ports in barriers
+            ]
+        freed: Spans = ()
+        for a, b, ports in pieces:
+            if a and b and (newly_freed := minus(ports, [*freed, MUTUAL])):
+                freed = joined([*freed, *new.left(a, b, newly_freed)])
+        if freed:
+            yield entry.gain("never", freed, 3, entry.text, "nothing")
 
 
 def _account_gains(old: _Rules, new: _Rules, now: float) -> Iterator[_Gain]:
@@ -356,15 +367,17 @@ def _account_gains(old: _Rules, new: _Rules, now: float) -> Iterator[_Gain]:
             if any(new.openings(now, uid)):
                 yield _Gain("accounts", at, ("nothing", account.name), (2,), {"uid": uid})
             continue
-        more = minus(_addresses(account), _addresses(was))
-        asked = was.queue and was.queue != account.queue
-        texts = [", ".join(one.ranges) or "every private address" for one in (was, account)]
-        if (more or asked) and new.asks(now, uid):
-            if asked:
-                names = [one or "the shared queue" for one in (was.queue, account.queue)]
+        added = minus(_addresses(account), _addresses(was))
+        had_queue = was.queue and was.queue != account.queue
+        texts = [", ".join(side.ranges) or "every private address" for side in (was, account)]
+        if (added or had_queue) and new.asks(now, uid):
+            if had_queue:
+                names = [queue or "the shared queue" for queue in (was.queue, account.queue)]
                 yield _Gain("queue", f"{at}.queue", names, (6,), {"uid": uid, "queue": names[1], "other": names[0]})
-            if more:
-                yield _Gain("ranges", f"{at}.ranges", texts, (6, -size(more)), {"uid": uid, "more": f"{size(more):,}"})
+            if added:
+                yield _Gain(
+                    "ranges", f"{at}.ranges", texts, (6, -size(added)), {"uid": uid, "more": f"{size(added):,}"}
+                )
         by_groups = account.ranges and not was.ranges and _addresses(account)
         if by_groups and new.asks(now, uid, groups=True):
             yield _Gain("groups", f"{at}.ranges", texts, (6, -size(by_groups)), {"uid": uid})
@@ -380,8 +393,8 @@ def _limit_gains(old: Limits, new: Limits) -> Iterator[_Gain]:
     for name in Limits.__struct_fields__:
         was, is_ = getattr(old, name), getattr(new, name)
         if was is not None and (is_ is None or is_ > was):
-            shown = (str(was), "any number of" if is_ is None else str(is_))
-            yield _Gain("limits", f"limits.{name}", shown, (8,), {"what": _LIMITS[name]})
+            texts = (str(was), "any number of" if is_ is None else str(is_))
+            yield _Gain("limits", f"limits.{name}", texts, (8,), {"what": _LIMITS[name]})
 
 
 def _unknown(old: Policy, new: Policy) -> Iterator[_Gain]:
@@ -396,27 +409,31 @@ def _unknown(old: Policy, new: Policy) -> Iterator[_Gain]:
             yield _Gain("role", f"accounts.{uid}.role", (role, account.role), (6,), {"uid": uid})
 
 
-def _neither(old: Policy, new: Policy, told: set[str]) -> Iterator[PermissionDifference]:
+def _neither(old: Policy, new: Policy, reported_paths: set[str]) -> Iterator[PermissionDifference]:
     """What differs besides, other than in order. What is said of an account, or of the entries of its sets, is enough."""
     olds, news = _texts(old), _texts(new)
     for path in dict.fromkeys((*olds, *news)):
         was, is_ = olds.get(path, set()), news.get(path, set())
-        if was == is_ or told & {path, path.rpartition(".")[0], *(("allow", "never") if path == "sets" else ())}:
+        if was == is_ or reported_paths & {
+            path,
+            path.rpartition(".")[0],
+            *(("allow", "never") if path == "sets" else ()),
+        }:
             continue
-        gone = path == "tests" and len(is_) < len(was)
-        text = "fewer tests must hold" if gone else "changed, without a change of what may open"
-        shown = ("; ".join(sorted(one - other)) or "nothing" for one, other in ((was, is_), (is_, was)))
+        has_fewer_tests = path == "tests" and len(is_) < len(was)
+        text = "fewer tests must hold" if has_fewer_tests else "changed, without a change of what may open"
+        differences = ("; ".join(sorted(side - opposite)) or "nothing" for side, opposite in ((was, is_), (is_, was)))
         secret = path.endswith(".external_id")
-        yield PermissionDifference(DifferenceKind.NEITHER, path, text, *(("not shown",) * 2 if secret else shown))
+        yield PermissionDifference(DifferenceKind.NEITHER, path, text, *(("not shown",) * 2 if secret else differences))
 
 
 def _texts(policy: Policy) -> dict[str, set[str]]:
     """What a policy says at each place, in any order."""
-    found: dict[str, object] = {name: getattr(policy, name) for name in ("allow", "never", "sets", "paused", "tests")}
-    found["deny.ports"] = policy.deny
+    fields: dict[str, object] = {name: getattr(policy, name) for name in ("allow", "never", "sets", "paused", "tests")}
+    fields["deny.ports"] = policy.deny
     for uid, account in policy.accounts.items():
-        found |= {f"accounts.{uid}.{name}": value for name, value in msgspec.structs.asdict(account).items()}
-    return {path: set(map(_text, _parts(value))) for path, value in found.items() if value}
+        fields |= {f"accounts.{uid}.{name}": value for name, value in msgspec.structs.asdict(account).items()}
+    return {path: set(map(_text, _parts(value))) for path, value in fields.items() if value}
 
 
 def _parts(value: object) -> Iterable[object]:

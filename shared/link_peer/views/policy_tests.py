@@ -65,11 +65,14 @@ def judge(policy: Policy, now: float) -> list[Finding]:
             ("accept", PolicyVerdict.ALLOWED, test.accept),
             ("deny", PolicyVerdict.DENIED, test.deny),
         ):
-            for index, (who, ports) in enumerate(links):
-                source, target = Party(test.source.account, test.source.id), Party(who.account, who.id)
-                verdict, why = _judge(policy, source, target, ports, now)
+            for index, (target_party, ports) in enumerate(links):
+                source, target = (
+                    Party(test.source.account, test.source.id),
+                    Party(target_party.account, target_party.id),
+                )
+                verdict, detail = _judge(policy, source, target, ports, now)
                 findings.append(
-                    Finding(f"tests[{number}].{word}[{index}]", source, target, ports, expected, verdict, why)
+                    Finding(f"tests[{number}].{word}[{index}]", source, target, ports, expected, verdict, detail)
                 )
     return findings
 
@@ -99,14 +102,14 @@ def _nothing_read(*parties: Party) -> Snapshot:
 def _covered(policy: Policy, source: Party, target: Party, ports: Ports, now: float, names: Names) -> bool:
     """Whether single entries of `allow` that have not ended cover each port, in both directions of a mutual link."""
     current = [allow for allow in policy.allow if allow.until is None or now < allow.until]
-    for one, other in [(source, target)] if ports else [(source, target), (target, source)]:
-        entries = [allow for allow in current if names(allow.source, one) and names(allow.target, other)]
+    for start, end in [(source, target)] if ports else [(source, target), (target, source)]:
+        entries = [allow for allow in current if names(allow.source, start) and names(allow.target, end)]
         if not all(any(covers(entry.ports, port) for entry in entries) for port in ports or (ALL,)):
             return False
     return True
 
 
-def _may_name(who: Who, party: Party) -> bool:
+def _may_name(entry_end: Who, party: Party) -> bool:
     """Consent that names a group covers the instances in it."""
-    of_it = who.id.startswith(SET) or (who.id.startswith("sg-") and not party.is_group)
-    return consent.names(who, party) or (who.account == party.account and of_it)
+    of_it = entry_end.id.startswith(SET) or (entry_end.id.startswith("sg-") and not party.is_group)
+    return consent.names(entry_end, party) or (entry_end.account == party.account and of_it)

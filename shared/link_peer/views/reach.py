@@ -22,7 +22,9 @@ class Scene:
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
-        self._members = grouped((group, one) for one in snapshot.instances.values() for group in one.own_groups)
+        self._members = grouped(
+            (group, instance) for instance in snapshot.instances.values() for group in instance.own_groups
+        )
 
     def members(self, party: Party) -> list[Instance]:
         """The instance, or the instances of the group, as far as they were read."""
@@ -38,13 +40,13 @@ class Scene:
 
     def groups(self, party: Party) -> set[Party]:
         """Every group whose rules apply to the instance, or to an instance of the group."""
-        found = {group for one in self.members(party) for group in one.own_groups}
-        return found | {party} if party.is_group else found
+        groups = {group for member in self.members(party) for group in member.own_groups}
+        return groups | {party} if party.is_group else groups
 
     def name(self, party: Party) -> str:
         """The name of a group or instance; empty if it has none, or was not read."""
-        shown: Group | Instance | None = self.snapshot.groups.get(party) or self.snapshot.instances.get(party)
-        return clean(shown.name) if shown and shown.name != party.id else ""
+        resource: Group | Instance | None = self.snapshot.groups.get(party) or self.snapshot.instances.get(party)
+        return clean(resource.name) if resource and resource.name != party.id else ""
 
     def titled(self, party: Party) -> str:
         """A party with its account and its name: `sg-…@<uid> (orders)`."""
@@ -91,14 +93,14 @@ class Reach(msgspec.Struct, frozen=True):
             return f"{detail}; none of {self.pairs} pairs of instances passes"
         assert ends is not None  # noqa: S101  # of pairs, there is a first one
         source, dest = ends
-        rest = f"{self.passing} of {self.pairs} pairs of instances pass"
-        return f"from {source.id} to {dest.id}: {detail}; {rest}"
+        counts = f"{self.passing} of {self.pairs} pairs of instances pass"
+        return f"from {source.id} to {dest.id}: {detail}; {counts}"
 
 
-def both_ways(there: Reach, back: Reach) -> Reach:
+def both_ways(forward: Reach, back: Reach) -> Reach:
     """What becomes of the packets of a mutual link, said of the worse direction."""
     order = {False: 0, None: 1, True: 2}
-    worse, better = sorted((there, back), key=lambda one: order[one.effect.passes])
+    worse, better = sorted((forward, back), key=lambda direction: order[direction.effect.passes])
     doubt = worse.doubt or better.doubt
     return msgspec.structs.replace(worse, others=worse.others | better.others | better.effect.outcomes, doubt=doubt)
 
@@ -106,24 +108,26 @@ def both_ways(there: Reach, back: Reach) -> Reach:
 def reach(scene: Scene, source: Party, target: Party, ports: Sequence[Port], only: Collection[Party] = ()) -> Reach:
     """Whether packets get from every instance of one party to every instance of the other. `only` are the instances that count
     as the source, wherever they are now."""
-    sources = [one for party in only or [source] for one in scene.members(party)]
+    sources = [instance for party in only or [source] for instance in scene.members(party)]
     targets = scene.members(target)
-    if found := among(scene.snapshot, sources, targets, ports):
-        return found
+    if judged := among(scene.snapshot, sources, targets, ports):
+        return judged
     start, end = end_of_party(scene.snapshot, source), end_of_party(scene.snapshot, target)
     if start is None or end is None:
-        missing = [party for party, found in ((source, start), (target, end)) if found is None]
+        missing = [party for party, group in ((source, start), (target, end)) if group is None]
         return Reach(absent(missing))
-    others = targets or [anyone_in(scene.snapshot, target)]
-    found = among(scene.snapshot, sources or [anyone_in(scene.snapshot, source)], others, ports)
-    found = found or Reach(between(scene.snapshot, start, end, ports))
-    return msgspec.structs.replace(found, pairs=0, passing=0, ends=None)
+    receivers = targets or [anyone_in(scene.snapshot, target)]
+    judged = among(scene.snapshot, sources or [anyone_in(scene.snapshot, source)], receivers, ports)
+    judged = judged or Reach(between(scene.snapshot, start, end, ports))
+    return msgspec.structs.replace(judged, pairs=0, passing=0, ends=None)
 
 
 def anyone_in(snapshot: Snapshot, group: Party, ip: str = "") -> Instance:
     """An instance that is in this group only."""
-    shown = snapshot.groups.get(group)
-    return Instance(Party(group.account, f"a member of {group.id}"), shown.vpc if shown else "", (group.id,), ip)
+    shown_group = snapshot.groups.get(group)
+    return Instance(
+        Party(group.account, f"a member of {group.id}"), shown_group.vpc if shown_group else "", (group.id,), ip
+    )
 
 
 def among(
@@ -131,15 +135,15 @@ def among(
 ) -> Reach | None:
     """Whether packets get from each of these instances to each of those; None where there is no pair of them."""
     judged = _Judged(snapshot, ports)
-    for a, some in alike(sources).items():
-        for b, others in alike(targets).items():
-            judged.add(a, b, some, others)
+    for a, alike_sources in alike(sources).items():
+        for b, alike_targets in alike(targets).items():
+            judged.add(a, b, alike_sources, alike_targets)
     return judged.worst() if judged.counted else None
 
 
 def alike(members: Iterable[Instance]) -> dict[End, list[Instance]]:
     """The instances that differ in their addresses only: most instances of a group."""
-    return grouped((msgspec.structs.replace(end_of(one), ip=""), one) for one in members)
+    return grouped((msgspec.structs.replace(end_of(member), ip=""), member) for member in members)
 
 
 class _Judged:
@@ -157,14 +161,16 @@ class _Judged:
 
     def add(self, a: End, b: End, sources: Sequence[Instance], targets: Sequence[Instance]) -> None:
         """Judge every source with every target, alike in `a` and `b`. An instance is no pair with itself."""
-        pairs = ((one, other) for one in sources for other in targets if one.party != other.party)
-        count = len(sources) * len(targets) - len({one.party for one in sources} & {one.party for one in targets})
+        pairs = ((source, target) for source in sources for target in targets if source.party != target.party)
+        count = len(sources) * len(targets) - len(
+            {target.party for target in sources} & {target.party for target in targets}
+        )
         if not count:
             return
         effect = self._judge(a, b, self._ports)
         if None in effect.outcomes:
-            for one, other in itertools.islice(pairs, self._left):
-                self._note(self._judge(end_of(one), end_of(other), self._ports), (one, other))
+            for sender, receiver in itertools.islice(pairs, self._left):
+                self._note(self._judge(end_of(sender), end_of(receiver), self._ports), (sender, receiver))
                 self._left -= 1
                 count -= 1
         if count:
@@ -180,7 +186,7 @@ class _Judged:
 
     def _note(self, effect: Effect, pair: tuple[Instance, Instance], count: int = 1) -> None:
         self.counted[effect.passes] += count
-        found = effect, (pair[0].party, pair[1].party)
-        self._first.setdefault(effect.passes, found)
+        example = effect, (pair[0].party, pair[1].party)
+        self._first.setdefault(effect.passes, example)
         self._outcomes |= effect.outcomes
-        self._doubt = self._doubt or (found if None in effect.outcomes else None)
+        self._doubt = self._doubt or (example if None in effect.outcomes else None)

@@ -61,114 +61,143 @@ def reachable(before: Snapshot, after: Snapshot) -> list[Reached]:
     """
     scene = Scene(after)
     changes = dict(differing(before, after))
-    known = {account for account in after.whole_accounts if after.readable(account)}
-    read = {rule: one for rule, one in changes.items() if {one.source.account, rule.group.account} <= known}
+    known_accounts = {account for account in after.whole_accounts if after.readable(account)}
+    read = {
+        rule: change
+        for rule, change in changes.items()
+        if {change.source.account, rule.group.account} <= known_accounts
+    }
     parts: dict[_Subject, list[_Part]] = defaultdict(list)
     for ends, sources, targets in _alike((before, after), _touched(scene, read)):
         ports: dict[_Subject, list[Port]] = defaultdict(list)
-        here = (rule for state in (before, after) for group in ends[1].groups for rule in state.rules.get(group, ()))
-        rules = fitting([rule for rule in here if rule in read], ends)
+        group_rules = (
+            rule for state in (before, after) for group in ends[1].groups for rule in state.rules.get(group, ())
+        )
+        rules = fitting([rule for rule in group_rules if rule in read], ends)
         for packet, gained, sure in compared((before, after), ends, _joined(read[rule].key.port for rule in rules)):
-            for one in {read[rule] for rule in fitting(rules, ends, packet)}:
-                ports["+" if gained else "-", sure, one.source, one.target].append(packet)
+            for fitting_change in {read[rule] for rule in fitting(rules, ends, packet)}:
+                ports["+" if gained else "-", sure, fitting_change.source, fitting_change.target].append(packet)
         pairs = len(sources) * len(targets) - len(sources & targets)  # an instance is no pair with itself
         for subject, packets in ports.items() if pairs else ():
             parts[subject] += [(port, sources, targets, pairs) for port in _joined(packets)]
-    found = [one for subject, some in parts.items() for one in _counted(subject, some)]
+    reached = [entry for subject, subject_parts in parts.items() for entry in _counted(subject, subject_parts)]
     hidden = grouped(
-        (("+" if rule in after.rules[rule.group] else "-", False, one.source, one.target), one.key.port)
-        for rule, one in changes.items()
+        (("+" if rule in after.rules[rule.group] else "-", False, change.source, change.target), change.key.port)
+        for rule, change in changes.items()
         if rule not in read
     )
-    found += [Reached(*subject, tuple(_joined(some))) for subject, some in hidden.items()]
-    return sorted(found, key=_narrowness)
+    reached += [Reached(*subject, tuple(_joined(ports))) for subject, ports in hidden.items()]
+    return sorted(reached, key=_narrowness)
 
 
-def _narrowness(one: Reached) -> tuple[bool, float, tuple[object, ...]]:
-    return one.sign != "+", -math.inf if one.pairs is None else -one.pairs, (one.source, one.target, one.ports)
+def _narrowness(reached: Reached) -> tuple[bool, float, tuple[object, ...]]:
+    return (
+        reached.sign != "+",
+        -math.inf if reached.pairs is None else -reached.pairs,
+        (reached.source, reached.target, reached.ports),
+    )
 
 
 def differing(before: Snapshot, after: Snapshot) -> Iterator[tuple[Rule, Change]]:
     """The rules of one state that the other has not, whatever their Descriptions say."""
     for group in after.rules.keys() & before.rules.keys():
         states = before.rules[group], after.rules[group]
-        old, new = ({(one.key, one.policy, one.priority): one for one in some if one.key} for some in states)
-        for what, rule in {**old, **new}.items() if states[0] != states[1] else ():
-            if what not in old or what not in new:
-                link = link_of(what[0], markers.parse(rule.description) or Marker("", "", "", ()))
-                yield rule, Change(what[0], link.source, link.target)
+        old, new = ({(rule.key, rule.policy, rule.priority): rule for rule in rules if rule.key} for rules in states)
+        for identity, rule in {**old, **new}.items() if states[0] != states[1] else ():
+            if identity not in old or identity not in new:
+                link = link_of(identity[0], markers.parse(rule.description) or Marker("", "", "", ()))
+                yield rule, Change(identity[0], link.source, link.target)
 
 
 def _touched(scene: Scene, changes: Mapping[Rule, Change]) -> Mapping[_Ends, _Touched]:
     """The instances that these rules may be about, on both sides, by what they are like but for their addresses."""
-    holders = grouped((f"{one.ip}/32", one) for one in scene.snapshot.instances.values())
+    holders = grouped((f"{instance.ip}/32", instance) for instance in scene.snapshot.instances.values())
     members = functools.cache(lambda party: alike(scene.members(party)))
-    found: dict[_Ends, _Touched] = defaultdict(lambda: ({}, {}))
+    touched: dict[_Ends, _Touched] = defaultdict(lambda: ({}, {}))
     for rule, change in changes.items():
         sources = alike(holders.get(change.key.source, ())) if change.key.by_address else members(change.source)
         targets = alike(holders.get(change.key.dest, ())) if change.key.dest else members(rule.group)
         for start, end in itertools.product(sources, targets):
             if rule.group in end.groups:
-                found[start, end][0].update((one.party, one) for one in sources[start])
-                found[start, end][1].update((one.party, one) for one in targets[end])
-    return found
+                touched[start, end][0].update((instance.party, instance) for instance in sources[start])
+                touched[start, end][1].update((instance.party, instance) for instance in targets[end])
+    return touched
 
 
 def _alike(
     states: tuple[Snapshot, Snapshot], touched: Mapping[_Ends, _Touched]
 ) -> Iterator[tuple[_Ends, _Side, _Side]]:
     """Two ends, and the instances on both sides that no rule of theirs tells from these."""
-    taken = {(one.vpc, one.ip) for one in states[1].instances.values() if one.ip}
+    addresses = {(instance.vpc, instance.ip) for instance in states[1].instances.values() if instance.ip}
 
     @functools.cache
     def named(group: Party) -> frozenset[str]:
         traffic = [rule.traffic for state in states for rule in state.rules.get(group, ())]
-        return frozenset(cidr for one in traffic if one for cidr in (one.peer, one.own) if cidr and "@" not in cidr)
+        return frozenset(
+            cidr
+            for rule_traffic in traffic
+            if rule_traffic
+            for cidr in (rule_traffic.peer, rule_traffic.own)
+            if cidr and "@" not in cidr
+        )
 
     for (start, end), (sources, targets) in touched.items():
         cidrs = frozenset[str]().union(*(named(group) for group in (*start.groups, *end.groups)))
-        apart = taken if start.vpc != end.vpc else ()
-        firsts = _by_address(start, (one for one in sources.values() if (end.vpc, one.ip) not in apart), cidrs)
-        seconds = _by_address(end, (one for one in targets.values() if (start.vpc, one.ip) not in apart), cidrs)
-        for (one, some), (other, others) in itertools.product(firsts.items(), seconds.items()):
-            yield (one, other), some, others
+        apart = addresses if start.vpc != end.vpc else ()
+        firsts = _by_address(
+            start, (instance for instance in sources.values() if (end.vpc, instance.ip) not in apart), cidrs
+        )
+        seconds = _by_address(
+            end, (instance for instance in targets.values() if (start.vpc, instance.ip) not in apart), cidrs
+        )
+        for (source, source_instances), (target, target_instances) in itertools.product(
+            firsts.items(), seconds.items()
+        ):
+            yield (source, target), source_instances, target_instances
 
 
 def _by_address(end: End, instances: Iterable[Instance], cidrs: Collection[str]) -> dict[End, _Side]:
     """The instances that are in the same of these networks, by an end that stands for them."""
     wide = [cidr for cidr in cidrs if not cidr.endswith("/32")]
-    found = grouped(
-        ((one.ip if f"{one.ip}/32" in cidrs else bool(one.ip), *(inside(one.ip, cidr) for cidr in wide)), one)
-        for one in instances
+    by_ranges = grouped(
+        (
+            (
+                instance.ip if f"{instance.ip}/32" in cidrs else bool(instance.ip),
+                *(inside(instance.ip, cidr) for cidr in wide),
+            ),
+            instance,
+        )
+        for instance in instances
     )
     return {
-        msgspec.structs.replace(end, ip=some[0].ip): frozenset(one.party for one in some) for some in found.values()
+        msgspec.structs.replace(end, ip=alike[0].ip): frozenset(instance.party for instance in alike)
+        for alike in by_ranges.values()
     }
 
 
 def _joined(ports: Iterable[Port]) -> list[Port]:
     """The same packets, as few ports as possible."""
     spans = grouped((port.protocol, (port.low, port.high)) for port in ports)
-    found = [Port(name, low, high) for name in sorted(spans) for low, high in joined(spans[name])]
-    return [ALL] if ALL in found or set(found) >= _EVERYTHING else found
+    joined_ports = [Port(name, low, high) for name in sorted(spans) for low, high in joined(spans[name])]
+    return [ALL] if ALL in joined_ports or set(joined_ports) >= _EVERYTHING else joined_ports
 
 
 def _counted(subject: _Subject, parts: Iterable[_Part]) -> Iterator[Reached]:
     """The ports of a link, those together that as many instances gain or lose."""
-    found: dict[tuple[int, int, int], list[Port]] = defaultdict(list)
+    ports_by_count: dict[tuple[int, int, int], list[Port]] = defaultdict(list)
     split = [
-        (port, some, others, pairs)
-        for part, some, others, pairs in parts
+        (port, source_set, target_set, pairs)
+        for part, source_set, target_set, pairs in parts
         for port in (_EVERYTHING if part == ALL else (part,))
     ]
     for protocol in {port.protocol for port, *_ in split}:
-        some = [one for one in split if one[0].protocol == protocol]
-        cuts = sorted({cut for port, *_ in some for cut in (port.low, port.high + 1)})
+        protocol_parts = [piece for piece in split if piece[0].protocol == protocol]
+        cuts = sorted({cut for port, *_ in protocol_parts for cut in (port.low, port.high + 1)})
         for low, following in itertools.pairwise(cuts):
-            if here := [one for one in some if one[0].low <= low <= one[0].high]:
-                sources = {party for _, side, _, _ in here for party in side}
-                targets = {party for _, _, side, _ in here for party in side}
-                counts = len(sources), len(targets), sum(pairs for *_, pairs in here)
-                found[counts].append(Port(protocol, low, following - 1))
-    for counts, ports in found.items():
+            if covering := [piece for piece in protocol_parts if piece[0].low <= low <= piece[0].high]:
+                sources = {party for _, side, _, _ in covering for party in side}
+                targets = {party for _, _, side, _ in covering for party in side}
+                counts = len(sources), len(targets), sum(pairs for *_, pairs in covering)
+                ports_by_count[counts].append(Port(protocol, low, following - 1))
+    for counts, ports in ports_by_count.items():
         yield Reached(*subject, tuple(_joined(ports)), *counts)

@@ -22,8 +22,8 @@ EVERYTHING: Spans = (*PORTS, MUTUAL)
 def of_ports(ports: Ports) -> Spans:
     """Ports as the policy lists them; everything if there are none."""
     base = {"tcp": 0, "udp": _UDP}
-    found = (_ICMP if p.protocol == "icmp" else (p.low + base[p.protocol], p.high + base[p.protocol]) for p in ports)
-    return joined(found) if ports else EVERYTHING
+    numbers = (_ICMP if p.protocol == "icmp" else (p.low + base[p.protocol], p.high + base[p.protocol]) for p in ports)
+    return joined(numbers) if ports else EVERYTHING
 
 
 def of_networks(networks: Iterable[str]) -> Spans:
@@ -33,26 +33,28 @@ def of_networks(networks: Iterable[str]) -> Spans:
 
 def joined(spans: Iterable[Span]) -> Spans:
     """The same numbers, in order and without overlap."""
-    made: list[Span] = []
+    spans_joined: list[Span] = []
     for low, high in sorted(spans):
-        if made and low <= made[-1][1] + 1:
-            made[-1] = (made[-1][0], max(high, made[-1][1]))
+        if spans_joined and low <= spans_joined[-1][1] + 1:
+            spans_joined[-1] = (spans_joined[-1][0], max(high, spans_joined[-1][1]))
         else:
-            made.append((low, high))
-    return tuple(made)
+            spans_joined.append((low, high))
+    return tuple(spans_joined)
 
 
-def common(some: Spans, others: Spans) -> Spans:
+def common(first: Spans, second: Spans) -> Spans:
     """The numbers that are in both."""
-    return joined((max(a, c), min(b, d)) for a, b in some for c, d in others if a <= d and c <= b)
+    return joined((max(a, c), min(b, d)) for a, b in first for c, d in second if a <= d and c <= b)
 
 
-def minus(some: Spans, others: Spans) -> Spans:
+def minus(spans: Spans, removed: Spans) -> Spans:
     """The numbers of `some` that are not in `others`."""
-    left = list(some)
-    for low, high in others:
-        left = [part for a, b in left for part in ((a, min(b, low - 1)), (max(a, high + 1), b)) if part[0] <= part[1]]
-    return joined(left)
+    remaining = list(spans)
+    for low, high in removed:
+        remaining = [
+            part for a, b in remaining for part in ((a, min(b, low - 1)), (max(a, high + 1), b)) if part[0] <= part[1]
+        ]
+    return joined(remaining)
 
 
 def size(spans: Spans) -> int:

@@ -77,7 +77,7 @@ class Standing(msgspec.Struct, frozen=True):
     def members(self) -> tuple[Party, ...]:
         """The instances that a link by address admits; none of another link."""
         ends = (marker.ends for rule in self.rules if (marker := markers.parse(rule.description)))
-        return tuple(sorted({one[0] for one in ends if one and one[1].is_group}))
+        return tuple(sorted({end[0] for end in ends if end and end[1].is_group}))
 
     @property
     def written(self) -> str:
@@ -88,8 +88,8 @@ class Standing(msgspec.Struct, frozen=True):
 
     def between(self, ends: tuple[frozenset[Party], frozenset[Party]]) -> bool:
         """Whether it links a party of one set with one of the other, in either direction."""
-        one, other = ends
-        return (self.source in one and self.target in other) or (self.source in other and self.target in one)
+        first, second = ends
+        return (self.source in first and self.target in second) or (self.source in second and self.target in first)
 
 
 _Key = tuple[Party, Party, tuple[Claim, ...], bool, str, bool]
@@ -111,16 +111,16 @@ def standing(
     going = going or {}
     by_link: dict[_Key, list[tuple[Rule, Marker]]] = {}
     # Accounts are read side by side: without an order, which rule of a mutual link comes first would be chance.
-    found = owned_rules(snapshot, policy, region) if rules is None else rules
-    for rule, marker in sorted(found, key=lambda one: (one[0].group, one[0].id)):
+    owned = owned_rules(snapshot, policy, region) if rules is None else rules
+    for rule, marker in sorted(owned, key=lambda pair: (pair[0].group, pair[0].id)):
         link = link_of_rule(rule, marker)
         claims = () if link.mutual else tuple(sorted(marker.claims))
         goes = (rule.group, rule.id) in going
         by_link.setdefault((*link.pair, claims, link.mutual, marker.deployment, goes), []).append((rule, marker))
     wishes = Wishes(snapshot, policy, now)
     return [
-        _one(snapshot, policy, now, key, some, wishes, going)
-        for key, some in sorted(by_link.items(), key=lambda i: i[0])
+        _one(snapshot, policy, now, key, rules_of_link, wishes, going)
+        for key, rules_of_link in sorted(by_link.items(), key=lambda i: i[0])
     ]
 
 
@@ -140,9 +140,13 @@ class Wishes:
     def __init__(self, snapshot: Snapshot, policy: Policy, now: float) -> None:
         judge = judge_of(snapshot, policy, now)
         wishes = [
-            ((wanted.link.source, wanted.link.target), (wanted.link, instance), wish_denial(snapshot, policy, wanted))
+            (
+                (desired.link.source, desired.link.target),
+                (desired.link, instance),
+                wish_denial(snapshot, policy, desired),
+            )
             for instance in snapshot.instances.values()
-            for wanted in links_from_tags(snapshot, instance, now, policy, judge)
+            for desired in links_from_tags(snapshot, instance, now, policy, judge)
         ]
         self._asked = grouped((pair, wish) for pair, wish, denial in wishes if denial is None)
         self._ended = grouped((pair, wish) for pair, wish, denial in wishes if denial and denial.ended)
@@ -161,23 +165,23 @@ def _one(
     policy: Policy,
     now: float,
     key: _Key,
-    found: Sequence[tuple[Rule, Marker]],
+    owned: Sequence[tuple[Rule, Marker]],
     wishes: Wishes,
     going: Going,
 ) -> Standing:
     source, target, _, mutual, _, _ = key
-    rules = tuple(rule for rule, _ in found)
+    rules = tuple(rule for rule, _ in owned)
     ports = tuple(sorted({rule.key.port for rule in rules if rule.key}, key=str))
-    claims = tuple(sorted({claim for _, marker in found for claim in marker.claims}))
+    claims = tuple(sorted({claim for _, marker in owned for claim in marker.claims}))
     askers = wishes.for_link(source, target, ports) if any(claim.is_tag for claim in claims) else []
     created = [parse_instant(rule.created) for rule in rules if rule.created]
     entries: dict[str, None] = {}
     untils: list[int | None] = []
-    for rule, marker in found:
+    for rule, marker in owned:
         consents = covering_entries(snapshot, policy, rule, marker)
         entries |= dict.fromkeys(current_entries(consents, now))
         untils += [_claims_end(policy, rule, marker, wishes), consent_end(consents, now)]
-    lacking = {source, target} - {rule_target(rule, marker) for rule, marker in found} if mutual else set()
+    lacking = {source, target} - {rule_target(rule, marker) for rule, marker in owned} if mutual else set()
     lacking = {party for party in lacking if _rules_read(snapshot, party)}
     return Standing(
         source,
@@ -202,7 +206,7 @@ def rule_target(rule: Rule, marker: Marker) -> Party:
 def _rules_read(snapshot: Snapshot, party: Party) -> bool:
     """Whether the rules of a party's groups were read, of an instance all of them."""
     groups = snapshot.groups_with(party)
-    return bool(groups) and all(rules_of(snapshot, one) is not None for one in groups)
+    return bool(groups) and all(rules_of(snapshot, group_party) is not None for group_party in groups)
 
 
 def _claims_end(policy: Policy, rule: Rule, marker: Marker, wishes: Wishes) -> int | None:
@@ -227,8 +231,8 @@ def state_of(scene: Scene, link: Standing) -> tuple[str, str]:
         return "closing", link.closing
     if link.half is not None:
         return "half-open", f"{link.half} has no rule"
-    found = link_reach(scene, link)
-    return found.word, found.detail
+    reach = link_reach(scene, link)
+    return reach.word, reach.detail
 
 
 def link_reach(scene: Scene, link: Standing) -> Reach:

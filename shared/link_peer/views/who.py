@@ -46,17 +46,23 @@ class Reaching(msgspec.Struct, frozen=True):
 
 def who(scene: Scene, party: Party, ports: Sequence[Port] = ()) -> list[Reaching]:
     """Every source that can reach the party on any of these ports; without ports, on any."""
-    found = _SourceSearch(scene, party, tuple(ports) or (ALL,)).found()
+    sources = _SourceSearch(scene, party, tuple(ports) or (ALL,)).found()
     return sorted(
-        found, key=lambda one: (str(one.source or ""), one.address, one.group, one.rule.id if one.rule else "")
+        sources,
+        key=lambda source: (
+            str(source.source or ""),
+            source.address,
+            source.group,
+            source.rule.id if source.rule else "",
+        ),
     )
 
 
 def named(scene: Scene, party: Party) -> set[Party]:
     """The groups that ingress rules of the party's groups name, and the instances whose addresses they do."""
-    asked = _SourceSearch(scene, party, (ALL,))
-    groups = {group for peer in asked.peers if (group := _party(peer))}
-    return groups | {one.party for peer in asked.peers for one in asked.having.get(peer, ())}
+    query = _SourceSearch(scene, party, (ALL,))
+    groups = {group for peer in query.peers if (group := _party(peer))}
+    return groups | {instance.party for peer in query.peers for instance in query.having.get(peer, ())}
 
 
 class _SourceSearch:
@@ -68,11 +74,15 @@ class _SourceSearch:
         self._party = party
         self._ports = ports
         self._groups = sorted(scene.groups(party))
-        self.having = grouped((f"{one.ip}/32", one) for one in scene.snapshot.instances.values())
+        self.having = grouped((f"{instance.ip}/32", instance) for instance in scene.snapshot.instances.values())
         rules = (rule for group in self._groups for rule in rules_of(scene.snapshot, group) or ())
-        named = [(it.peer, rule.policy) for rule in rules if (it := rule.traffic) and it.direction == "ingress"]
-        self.peers = dict.fromkeys(peer for peer, _ in named)
-        self._dropped = dict.fromkeys(peer for peer, policy in named if policy == "drop")
+        peers = [
+            (traffic.peer, rule.policy)
+            for rule in rules
+            if (traffic := rule.traffic) and traffic.direction == "ingress"
+        ]
+        self.peers = dict.fromkeys(peer for peer, _ in peers)
+        self._dropped = dict.fromkeys(peer for peer, policy in peers if policy == "drop")
 
     def found(self) -> Iterator[Reaching]:
         """Every source, in no order."""
@@ -84,8 +94,8 @@ class _SourceSearch:
         for group in self._groups:
             if (rules := rules_of(scene.snapshot, group)) is None:
                 yield Reaching(None, "", group, None, "unknown", f"the rules of {group} were not read")
-            shown = scene.snapshot.groups.get(group)
-            if shown and not shown.advanced and scene.snapshot.inner_access.get(group) is not False:
+            shown_group = scene.snapshot.groups.get(group)
+            if shown_group and not shown_group.advanced and scene.snapshot.inner_access.get(group) is not False:
                 to = self._to(group, "")
                 yield Reaching(group, "", group, None, *self._judged(group, scene.members(group), to, self._ports))
             for rule in rules or ():
@@ -95,7 +105,7 @@ class _SourceSearch:
 
     def _admitted(self, group: Party, rule: Rule, traffic: Traffic) -> Iterator[Reaching]:
         """The source that a rule admits, if it concerns the party and the ports in question."""
-        ports = [one for asked in self._ports for one in _both(traffic.port or ALL, asked)]
+        ports = [port for queried in self._ports for port in _both(traffic.port or ALL, queried)]
         to = self._to(group, "" if rule.ipv6 else traffic.own)
         if not ports or not to:
             return
@@ -104,48 +114,58 @@ class _SourceSearch:
             yield Reaching(source, "" if source else peer, group, rule, "unknown", "IPv6 is not judged")
             return
         senders = self._scene.members(source) if source else self._from(group, traffic)
-        state, why, count = self._judged(source, senders, to, ports)
+        state, detail, count = self._judged(source, senders, to, ports)
         if traffic.port is None and state == "partly":
             state = "unknown"  # the port list may have ports of one kind alone
         address = "" if source else peer
         if address and len(senders) == 1 and senders[0].party in self._scene.snapshot.instances:
             source, count = senders[0].party, 1
-        yield Reaching(source, address, group, rule, state, why, count)
+        yield Reaching(source, address, group, rule, state, detail, count)
 
-    def _to(self, group: Party, own: str) -> list[Instance]:
+    def _to(self, group: Party, own_range: str) -> list[Instance]:
         """The party's instances in this group that may have such an address; without any, one that might join."""
-        members = [one for one in self._scene.members(self._party) if group.id in one.groups]
-        found = [one for one in members if inside(one.ip, own) is not False]
-        return found or ([anyone_in(self._scene.snapshot, group, _parts(own, ())[0])] if group == self._party else [])
+        members = [member for member in self._scene.members(self._party) if group.id in member.groups]
+        reached = [member for member in members if inside(member.ip, own_range) is not False]
+        return reached or (
+            [anyone_in(self._scene.snapshot, group, _parts(own_range, ())[0])] if group == self._party else []
+        )
 
     def _from(self, group: Party, traffic: Traffic) -> list[Instance]:
         """Who has the addresses that a rule of this group admits."""
-        shown, peer = self._scene.snapshot.groups.get(group), traffic.peer
+        shown_group, peer = self._scene.snapshot.groups.get(group), traffic.peer
         if peer.endswith("/32"):
             having = self.having.get(peer, [])
-            near = [one for one in having if shown and one.vpc == shown.vpc]
+            near = [instance for instance in having if shown_group and instance.vpc == shown_group.vpc]
             return near or having or [_nobody(_parts(peer, ())[0])]
         drops = filter(None, map(_party, self._dropped))
-        dropped = {one.party: one for drop in drops for one in self._scene.members(drop)}.values()
-        known = [one for one in dropped if shown and one.vpc == shown.vpc and inside(one.ip, peer) is True]
+        dropped = {instance.party: instance for drop in drops for instance in self._scene.members(drop)}.values()
+        excluded = [
+            instance
+            for instance in dropped
+            if shown_group and instance.vpc == shown_group.vpc and inside(instance.ip, peer) is True
+        ]
         even = not self._dropped and traffic.source_ports is None and traffic.port  # its addresses are alike
-        ranges = [] if even else [one for one in self.peers if "@" not in one]
-        return [*map(_nobody, _parts(peer, ranges)), *known]
+        ranges = [] if even else [peer_range for peer_range in self.peers if "@" not in peer_range]
+        return [*map(_nobody, _parts(peer, ranges)), *excluded]
 
     def _judged(
         self, source: Party | None, senders: Sequence[Instance], to: Sequence[Instance], ports: Sequence[Port]
     ) -> tuple[str, str, int | None]:
         """The state, what decides, and how many instances a group has as a source."""
         snapshot = self._scene.snapshot
-        found = among(snapshot, senders, to, ports)
-        if found is None and source and source in snapshot.groups:
-            found = among(snapshot, [anyone_in(snapshot, source)], to, ports)
-        if found is None:
+        reach = among(snapshot, senders, to, ports)
+        if reach is None and source and source in snapshot.groups:
+            reach = among(snapshot, [anyone_in(snapshot, source)], to, ports)
+        if reach is None:
             return "unknown", f"{source} was not read", None
         if source is None or self._scene.complete(source):
-            return found.word, found.detail, len({one.party for one in senders} - {self._party}) if source else None
-        word = word_of(found.effect.outcomes | found.others | {None})
-        return word, found.detail if word == found.word else f"not every instance of {source} was read", None
+            return (
+                reach.word,
+                reach.detail,
+                len({sender.party for sender in senders} - {self._party}) if source else None,
+            )
+        word = word_of(reach.effect.outcomes | reach.others | {None})
+        return word, reach.detail if word == reach.word else f"not every instance of {source} was read", None
 
 
 def _party(peer: str) -> Party | None:
@@ -159,9 +179,9 @@ def _nobody(ip: str) -> Instance:
     return Instance(Party("", ip or "an address that is not known"), "", (), ip)
 
 
-def _parts(cidr: str, others: Iterable[str]) -> list[str]:
+def _parts(cidr: str, holes: Iterable[str]) -> list[str]:
     """An address of each part of a range that other ranges tell apart; one that is not known, if the range is not."""
-    whole, *parts = (_ends(one) for one in (cidr, *others))
+    whole, *parts = (_ends(network) for network in (cidr, *holes))
     if whole is None:
         return [""]
     cuts = {whole[0], *(cut for part in parts if part for cut in (part[0], part[1] + 1))}
@@ -176,14 +196,14 @@ def _ends(cidr: str) -> tuple[int, int] | None:
     return int(network[0]), int(network[-1])
 
 
-def _both(named: Port, asked: Port) -> Iterator[Port]:
+def _both(first: Port, second: Port) -> Iterator[Port]:
     """The packets that a rule names, of those in question."""
-    if asked == ALL:
-        yield named
-    elif named == ALL:
-        yield asked
-    elif protocol_name(named) == asked.protocol:
-        if named.low == -1:
-            yield asked
-        elif (low := max(named.low, asked.low)) <= (high := min(named.high, asked.high)):
-            yield Port(asked.protocol, low, high)
+    if second == ALL:
+        yield first
+    elif first == ALL:
+        yield second
+    elif protocol_name(first) == second.protocol:
+        if first.low == -1:
+            yield second
+        elif (low := max(first.low, second.low)) <= (high := min(first.high, second.high)):
+            yield Port(second.protocol, low, high)

@@ -437,7 +437,7 @@ def test_what_came_up_since_the_plan_is_read_and_judged_before_a_write(
     assert ("rules sg-new" in applying.calls, judged) == (True, [{K2}, {K2}])
 
 
-FINAL = denials.locked(DB, "link-lock", "", own=True)
+FINAL = denials.locked(DB, "link-lock", "", is_own=True)
 
 
 @pytest.mark.parametrize(

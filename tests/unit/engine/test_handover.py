@@ -65,7 +65,7 @@ def test_a_delivery_posts_so_many_messages_and_none_twice() -> None:
     handing = Handing(policy(limits=Limits(max_peers=3)))
     post_syncs(handing.scope, PAIRS, "why")
     post_looks(handing.scope, [A, B, APP], NOW + 60, "why")
-    post_syncs(handing.scope, PAIRS | dict.fromkeys([Link(CACHE, LEDGER), Link(LEDGER, APP)]), "again", left=5)
+    post_syncs(handing.scope, PAIRS | dict.fromkeys([Link(CACHE, LEDGER), Link(LEDGER, APP)]), "again", omitted=5)
     post_looks(handing.scope, [A], NOW + 90, "again")
     assert handing.queue.posted == [
         *(sync_request(pair, REGION, NOW) for pair in PAIRS),

@@ -38,8 +38,8 @@ def ends(arrow: LinkArrow) -> tuple[Party, Party]:
 
 def titles(arrows: Sequence[LinkArrow]) -> dict[Party, str]:
     """Return each party, sorted, with its name, or its id where it has none."""
-    named = {party: name for a in arrows for party, name in zip(ends(a), (a.from_name, a.to_name), strict=True)}
-    return {party: named[party] or party.id for party in sorted(named)}
+    names = {party: name for a in arrows for party, name in zip(ends(a), (a.from_name, a.to_name), strict=True)}
+    return {party: names[party] or party.id for party in sorted(names)}
 
 
 def account_title(account: str, names: Names) -> str:
@@ -132,13 +132,13 @@ def _curves(
     for arrow in arrows:
         source, target = ends(arrow)
         path, x, y = _curve(places[source], places[target])
-        shown, hue = _label(arrow), colour(arrow)
-        y = _place(placed, x, y, len(shown))
+        caption, hue = _label(arrow), colour(arrow)
+        y = _place(placed, x, y, len(caption))
         head = f"url(#h{hue[1:]})"
         start = f' marker-start="{head}"' if arrow.ports == "mutual" else ""
         dash = "" if arrow.state == "open" else ' stroke-dasharray="6 4"'
         curves.append(f'<path class="e" d="{path}" stroke="{hue}"{dash}{start} marker-end="{head}"/>')
-        text = f"{escape(shown)}<title>{escape(label(arrow))}: {escape(', '.join(arrow.claims))}</title>"
+        text = f"{escape(caption)}<title>{escape(label(arrow))}: {escape(', '.join(arrow.claims))}</title>"
         labels.append(f'<text class="l" text-anchor="middle" x="{x}" y="{y}" style="fill:{hue}">{text}</text>')
     return curves, labels
 
@@ -150,7 +150,9 @@ def _label(arrow: LinkArrow) -> str:
 
 def _place(placed: Labels, x: int, y: int, length: int) -> int:
     """Move a label down from `y` until it overlaps no other, record it in `placed` and return its y."""
-    while any(abs(y - other) < LINE and abs(x - at) * 2 < CHARACTER * (length + long) for at, other, long in placed):
+    while any(
+        abs(y - label_y) < LINE and abs(x - at) * 2 < CHARACTER * (length + long) for at, label_y, long in placed
+    ):
         y += 1
     placed.append((x, y, length))
     return y

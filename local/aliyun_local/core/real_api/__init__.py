@@ -48,8 +48,8 @@ def operations(service: str) -> tuple[Operation, ...]:
     if listed.is_file():
         rows = (line.split(" ") for line in listed.read_text(encoding="utf-8").splitlines() if not line.startswith("#"))
         return tuple(Operation(*row) for row in rows)
-    found = {operation for sdk in _SDKS.get(service, ()) for operation in _read(sdk)}
-    return tuple(sorted(found, key=lambda each: (each.name, each.path)))
+    unique_operations = {operation for sdk in _SDKS.get(service, ()) for operation in _read(sdk)}
+    return tuple(sorted(unique_operations, key=lambda each: (each.name, each.path)))
 
 
 def names(service: str) -> frozenset[str]:
@@ -74,10 +74,10 @@ def _read(sdk: str) -> list[Operation]:
     if spec is None or spec.origin is None:
         return []
     source = Path(spec.origin).with_name("client.py").read_text(encoding="utf-8")
-    found = []
+    sdk_operations = []
     for params in _PARAMS.findall(source):
         fields = {name: value for name, _, value in _FIELD.findall(params)}
         if fields.keys() >= {"action", "method", "pathname"}:
             path = _VARIABLE.sub("*", fields["pathname"]).partition("?")[0]
-            found.append(Operation(fields["action"], fields["method"], path))
-    return found
+            sdk_operations.append(Operation(fields["action"], fields["method"], path))
+    return sdk_operations

@@ -74,10 +74,10 @@ class Fetch:
 
     def tolerant(self) -> Fetch:
         """The same reads and the same store, from now on with trouble noted instead of raised."""
-        other = copy.copy(self)
-        other._how = msgspec.structs.replace(self._how, tolerant=True)
-        other._access = Access(self._access.cloud, self._policy, self.store, other._how, self._access.threads)
-        return other
+        clone = copy.copy(self)
+        clone._how = msgspec.structs.replace(self._how, tolerant=True)
+        clone._access = Access(self._access.cloud, self._policy, self.store, clone._how, self._access.threads)
+        return clone
 
     def take_over(self, fetches: Mapping[str, Fetch]) -> None:
         """Goes on from what was read for several accounts (by uid)."""
@@ -106,34 +106,37 @@ class Fetch:
         """Reads groups and instances by id, and the groups that those instances are in; those of `by_id` also where a read of
         their whole account has told about them."""
         store = self.store
-        asked = {party for party in parties if party not in store.requested}
-        unknown = [p for p in asked if not p.is_group and (p in by_id or not self._missing_from_listing(p))]
-        asked -= self.postponed.intersection(unknown).difference(by_id)
-        unknown = [party for party in unknown if party in asked]
+        unrequested = {party for party in parties if party not in store.requested}
+        unknown = [p for p in unrequested if not p.is_group and (p in by_id or not self._missing_from_listing(p))]
+        unrequested -= self.postponed.intersection(unknown).difference(by_id)
+        unknown = [party for party in unknown if party in unrequested]
         self._access.by_account(unknown, lambda ecs, ids: store.keep_instances(ecs.instances(ids)))
-        groups = {party for party in asked if party.is_group}
-        groups |= groups_of(store.instances[party] for party in asked if party in store.instances)
+        groups = {party for party in unrequested if party.is_group}
+        groups |= groups_of(store.instances[party] for party in unrequested if party in store.instances)
         groups = {g for g in groups if g not in store.groups and g not in store.requested}
         groups = {g for g in groups if g.account not in self._listed_accounts or g in by_id}
         self._access.by_account(groups, lambda ecs, ids: self._keep_groups(ecs.groups(ids)))
-        store.requested |= asked | groups
+        store.requested |= unrequested | groups
 
     def parties_and_rules(self, parties: Collection[Party]) -> None:
         """Reads groups and instances as `parties` does, and beside them the rules of the groups, also of one that does not
         exist: an account is entered, and then asked for both."""
 
         def read(_ecs: Ecs, account: str) -> None:
-            some = [party for party in parties if party.account == account]
-            self.side_by_side(lambda: self.rules(party for party in some if party.is_group), lambda: self.parties(some))
+            account_parties = [party for party in parties if party.account == account]
+            self.side_by_side(
+                lambda: self.rules(party for party in account_parties if party.is_group),
+                lambda: self.parties(account_parties),
+            )
 
         self._access.each(sorted({party.account for party in parties}), read)
         self.parties(parties)
 
     def instances(self, instances: Iterable[Party]) -> None:
         """Reads instances by id, without their groups."""
-        asked = set(instances) - self.store.requested
-        self._access.by_account(asked, lambda ecs, ids: self.store.keep_instances(ecs.instances(ids)))
-        self.store.requested |= asked
+        unrequested = set(instances) - self.store.requested
+        self._access.by_account(unrequested, lambda ecs, ids: self.store.keep_instances(ecs.instances(ids)))
+        self.store.requested |= unrequested
 
     def groups_of_instances(self) -> None:
         """Reads the groups of all instances read so far."""
@@ -163,8 +166,8 @@ class Fetch:
         Describe call may omit members; this is done before any is treated as gone."""
         store, parties = self.store, set(parties)
         groups = {party for party in parties if party.is_group}
-        known = (store.instances[party] for party in parties - groups if party in store.instances)
-        again = (parties - groups) | {g for g in groups | groups_of(known) if g not in store.groups}
+        shown_instances = (store.instances[party] for party in parties - groups if party in store.instances)
+        again = (parties - groups) | {g for g in groups | groups_of(shown_instances) if g not in store.groups}
         store.requested -= again
         store.complete_groups -= groups
         self.parties(again, by_id=again)
@@ -172,30 +175,30 @@ class Fetch:
 
     def references(self, groups: Iterable[Party]) -> list[Party]:
         """The groups with a rule that names one of these groups."""
-        found: set[Party] = set()
-        self._access.by_account(groups, lambda ecs, ids: found.update(ecs.references(ids)))
-        return sorted(found)
+        referencing: set[Party] = set()
+        self._access.by_account(groups, lambda ecs, ids: referencing.update(ecs.references(ids)))
+        return sorted(referencing)
 
     def tagged_groups(self, accounts: Sequence[str], tag: str) -> list[Party]:
         """The groups of these accounts that carry a tag."""
-        found: list[Group] = []
-        self._access.each(accounts, lambda ecs, _account: found.extend(ecs.tagged_groups(tag)))
-        self._keep_groups(found)
-        return sorted(group.party for group in found)
+        groups: list[Group] = []
+        self._access.each(accounts, lambda ecs, _account: groups.extend(ecs.tagged_groups(tag)))
+        self._keep_groups(groups)
+        return sorted(group.party for group in groups)
 
     def all_groups(self, accounts: Sequence[str]) -> list[Group]:
         """Every group of these accounts. Afterwards no group of theirs is asked for by id: a name that a tag invents costs
         no call."""
-        found: list[Group] = []
+        account_groups: list[Group] = []
 
         def read(ecs: Ecs, account: str) -> None:
             groups = ecs.all_groups()
             self._keep_groups(groups)
-            found.extend(groups)
+            account_groups.extend(groups)
             self._listed_accounts.add(account)
 
         self._access.each(accounts, read)
-        return found
+        return account_groups
 
     def refresh_group(self, group: Party) -> None:
         """Reads the group's tags as they are now. Raises as `refresh_rules` does."""
@@ -222,7 +225,7 @@ class Fetch:
     def pages(self, first: str = "") -> Pages:
         """Pages of instances to read, from the one with a token on."""
         keep, store = self._how.keep, self.store
-        return Pages(lambda one: keep(one) or one.party in store.requested, first)
+        return Pages(lambda instance: keep(instance) or instance.party in store.requested, first)
 
     def read_pages(self, account: str, pages: Pages, until: float) -> None:
         """Reads on until `until` (epoch seconds), as the pace allows it; from the first page again, where the cloud refuses the token.
@@ -250,7 +253,7 @@ class Fetch:
     def keep_pages(self, account: str, pages: Pages) -> None:
         """Takes what was read into the store."""
         store = self.store
-        store.keep_instances(one for one in pages.kept if one.party not in store.instances)
+        store.keep_instances(instance for instance in pages.kept if instance.party not in store.instances)
         if pages.whole:
             self._note_listing(account, pages.listing)
         elif pages.listing.ids:
@@ -271,9 +274,9 @@ class Fetch:
         whether there is one."""
         live = self.store.live_accounts
         emptied = {
-            one
-            for one in sorted(live & set(accounts))
-            if not self._access.aside(one, lambda ecs: ecs.shows_instances())
+            account
+            for account in sorted(live & set(accounts))
+            if not self._access.aside(account, lambda ecs: ecs.shows_instances())
         }
         live -= emptied
         return bool(emptied)
@@ -287,15 +290,15 @@ class Fetch:
         self.rules(question.group for question in questions if isinstance(question, RulesOf))
         self.members(question.group for question in questions if isinstance(question, InstancesOf))
         self.parties(q for q in questions if isinstance(q, Party) and not q.is_group)
-        asked: dict[tuple[str, str], list[str]] = {}
+        ips_by_vpc: dict[tuple[str, str], list[str]] = {}
         for question in questions:
             if isinstance(question, Address):
-                asked.setdefault((question.account, question.vpc), []).append(question.ip)
+                ips_by_vpc.setdefault((question.account, question.vpc), []).append(question.ip)
             elif isinstance(question, Party) and question.is_group:
                 self._ask(question.account, functools.partial(self._read_inner_access, question))
             elif isinstance(question, MembersOf):
                 self._count_members(question)
-        for (account, vpc), ips in asked.items():
+        for (account, vpc), ips in ips_by_vpc.items():
             if self._spared(account):
                 self._ask(account, functools.partial(self._read_addresses, vpc, sorted(set(ips))))
 
@@ -309,7 +312,7 @@ class Fetch:
         self,
         groups: Collection[Party],
         until: float = math.inf,
-        progress: Progress = lambda _done, _all: None,
+        progress: Progress = lambda _count, _all: None,
         meanwhile: Meanwhile = nothing,
     ) -> list[Party]:
         """Reads the rules of these groups, one of each account in turn and those of one account in their order, over as many
@@ -317,11 +320,11 @@ class Fetch:
         `progress` gets how many were read, and of how many; `meanwhile` is called before each wait for the next minute."""
         todo, pace, before = in_turns(groups, lambda group: group.account), self._how.pace, math.inf
         while True:
-            done = len(groups) - len(todo)
+            read_count = len(groups) - len(todo)
             for start in range(0, len(todo), CHUNK):
                 self.rules(todo[start : start + CHUNK], until)
-                progress(done + min(start + CHUNK, len(todo)), len(groups))
-            todo = [one for one in todo if one not in self.store.rules and self.store.readable(one.account)]
+                progress(read_count + min(start + CHUNK, len(todo)), len(groups))
+            todo = [group for group in todo if group not in self.store.rules and self.store.readable(group.account)]
             if not todo or len(todo) >= before or pace is None:
                 return todo
             meanwhile((self._clock.now() // MINUTE + 1) * MINUTE)
@@ -372,10 +375,10 @@ class Fetch:
         """The instances of a group, read by now and not kept, as `rules_aside` reads rules."""
         if self._how.pace is not None:
             return None
-        found, following = self.store.first_pages.get(group, ([], "unread"))
+        first_page, following = self.store.first_pages.get(group, ([], "unread"))
         if not following:
-            return [one.party for one in found]
-        return self._access.aside(group.account, lambda ecs: [one.party for one in ecs.members(group.id)])
+            return [instance.party for instance in first_page]
+        return self._access.aside(group.account, lambda ecs: [instance.party for instance in ecs.members(group.id)])
 
     def side_by_side(self, *reads: Callable[[], object]) -> None:
         """Makes these reads at the same time, where threads are allowed."""
@@ -403,8 +406,8 @@ class Fetch:
         self._access.read(account, ask)
 
     def _read_addresses(self, vpc: str, ips: Sequence[str], ecs: Ecs) -> None:
-        taken = ecs.addresses_taken(vpc, ips)
-        self.store.answers.update({Address(ecs.account, vpc, ip): ip in taken for ip in ips})
+        taken_ips = ecs.addresses_taken(vpc, ips)
+        self.store.answers.update({Address(ecs.account, vpc, ip): ip in taken_ips for ip in ips})
 
     def _read_inner_access(self, group: Party, ecs: Ecs) -> None:
         self.store.answers[group] = ecs.inner_access(group.id)
@@ -417,8 +420,8 @@ class Fetch:
     def _read_members(self, ecs: Ecs, group: Party) -> None:
         members = self._in_pace(group.account, functools.partial(ecs.members, group.id))
         if self._how.compares or not members:
-            known = set(self.store.members_shown(group))
-            if missing := known - {instance.party for instance in members}:
+            shown_members = set(self.store.members_shown(group))
+            if missing := shown_members - {instance.party for instance in members}:
                 # either it was released a moment ago, or the account has stopped showing what it holds
                 raise Transient(f"{group} does not show {min(missing)}, which was shown a moment ago")
         self.store.keep_instances(members)
@@ -504,9 +507,9 @@ class MissingReader:
     def emptied(self, accounts: Set[str]) -> bool:
         """Whether one of these accounts shows no instance any more, now that all is read: reads may have begun to be empty after
         the first ones. Nothing that it does not show is treated as gone then."""
-        asked = accounts - self._shown
-        self._shown |= asked
-        return self._fetch.discard_emptied(asked)
+        unshown = accounts - self._shown
+        self._shown |= unshown
+        return self._fetch.discard_emptied(unshown)
 
     def _read(self, missing: Missing, snapshot: Snapshot) -> bool:
         fetch = self._fetch

@@ -52,11 +52,21 @@ class Store:
             requested=self.requested,
             complete_groups=self.complete_groups,
             listings=self.listings,
-            inner_access={one: bool(answer) for one, answer in self.answers.items() if isinstance(one, Party)},
-            taken_addresses={one: bool(answer) for one, answer in self.answers.items() if isinstance(one, Address)},
-            counted={one.group: answer for one, answer in self.answers.items() if isinstance(one, MembersOf)},
-            refused_accounts={uid: why for uid, why in self.unreadable.items() if isinstance(why, NoAccess)},
-            failed_accounts={uid: str(why) for uid, why in self.unreadable.items() if not isinstance(why, NoAccess)},
+            inner_access={
+                question: bool(answer) for question, answer in self.answers.items() if isinstance(question, Party)
+            },
+            taken_addresses={
+                question: bool(answer) for question, answer in self.answers.items() if isinstance(question, Address)
+            },
+            counted={
+                question.group: answer for question, answer in self.answers.items() if isinstance(question, MembersOf)
+            },
+            refused_accounts={
+                uid: problem for uid, problem in self.unreadable.items() if isinstance(problem, NoAccess)
+            },
+            failed_accounts={
+                uid: str(problem) for uid, problem in self.unreadable.items() if not isinstance(problem, NoAccess)
+            },
         )
 
     def readable(self, account: str) -> bool:
@@ -65,8 +75,8 @@ class Store:
 
     def refusal(self, account: str) -> NoAccess | None:
         """Why the account refuses access, if it does."""
-        why = self.unreadable.get(account)
-        return why if isinstance(why, NoAccess) else None
+        problem = self.unreadable.get(account)
+        return problem if isinstance(problem, NoAccess) else None
 
     def note_trouble(self, account: str, error: Transient | CloudError) -> None:
         """Notes that an account refuses access, or failed: nothing more is read or changed there."""
@@ -77,8 +87,10 @@ class Store:
 
     def note_tags(self, group: Party, keys: Iterable[str]) -> None:
         """Notes that a group now has these tags, which this delivery has just written."""
-        shown = self.groups[group]
-        self.groups[group] = msgspec.structs.replace(shown, tags={**shown.tags, **dict.fromkeys(keys, "true")})
+        stored_group = self.groups[group]
+        self.groups[group] = msgspec.structs.replace(
+            stored_group, tags={**stored_group.tags, **dict.fromkeys(keys, "true")}
+        )
 
     def keep_instances(self, instances: Iterable[Instance]) -> None:
         """Keeps instances as they were just read."""
@@ -93,7 +105,7 @@ class Store:
 
     def members_shown(self, group: Party) -> list[Party]:
         """The instances of a group that were read."""
-        return [one.party for one in self.instances.values() if group in one.own_groups]
+        return [instance.party for instance in self.instances.values() if group in instance.own_groups]
 
     def take_over(self, stores: Mapping[str, Store]) -> None:
         """Takes over what the reads for several accounts (by uid) showed: of each account what its own say, and of the others' what
@@ -120,4 +132,4 @@ class Store:
 
 def groups_of(instances: Iterable[Instance]) -> set[Party]:
     """The groups that these instances are in."""
-    return {group for one in instances for group in one.own_groups}
+    return {group for instance in instances for group in instance.own_groups}

@@ -60,10 +60,12 @@ def look(scope: Scope, guard: RemovalGuard, groups: Set[Party], stuck: Set[RuleK
     closing.read()
     report = converge(closing, guard)
     failed = closing.store.snapshot().failed_accounts
-    new = {account: why for account, why in failed.items() if account not in snapshot.failed_accounts}
-    scope.audit.attempts([(why, {"action": "repair", "from_account": account}) for account, why in new.items()])
-    more = look(scope, guard, report.written - groups, {*stuck, *report.refused_keys, *(key for key, _ in joined)})
-    return report + Report(pending=tuple(map(Transient, new.values()))) + more
+    new = {account: problem for account, problem in failed.items() if account not in snapshot.failed_accounts}
+    scope.audit.attempts([(problem, {"action": "repair", "from_account": account}) for account, problem in new.items()])
+    second_look = look(
+        scope, guard, report.written - groups, {*stuck, *report.refused_keys, *(key for key, _ in joined)}
+    )
+    return report + Report(pending=tuple(map(Transient, new.values()))) + second_look
 
 
 class ClosingScope(Scope):
@@ -114,7 +116,7 @@ class ClosingScope(Scope):
 
     def may_lose(self, snapshot: Snapshot, rule: Rule, link: Link, claim: Claim) -> May:
         """Links of these groups lose what they, their peers or the policy no longer allow; nothing else is decided here."""
-        links = {one for one, *_ in self.standing(snapshot)}
+        links = {link for link, *_ in self.standing(snapshot)}
         turned = Link(link.target, link.source, link.ports)
         return May.CLOSE if link in links or turned in links else May.KEEP
 
@@ -125,15 +127,15 @@ class ClosingScope(Scope):
     def standing(self, snapshot: Snapshot) -> list[OwnedLink]:
         """The rules of ours on these groups."""
         owned = owned_links(snapshot, self.policy, self.delivery.region)
-        return [one for one in owned if one[1].group in self.groups]
+        return [standing_rule for standing_rule in owned if standing_rule[1].group in self.groups]
 
 
 def groups_wanted(scope: Scope) -> set[Party]:
     """The groups that hold the rules of the links that are asked for, or would."""
     snapshot = scope.store.snapshot()
-    wishes = (wanted for wanted in scope.desired(snapshot) if not wanted.same_group)
-    asked = {wanted.link for wanted in wishes if not wish_denial(snapshot, scope.policy, wanted)}
-    return scope.needed_groups(snapshot, asked)
+    wishes = (desired for desired in scope.desired(snapshot) if not desired.same_group)
+    links = {desired.link for desired in wishes if not wish_denial(snapshot, scope.policy, desired)}
+    return scope.needed_groups(snapshot, links)
 
 
 def _forbidden(snapshot: Snapshot, groups: Set[Party], delivery: Delivery, stuck: Set[RuleKey]) -> frozenset[Party]:

@@ -97,18 +97,18 @@ class PairsScope(Scope):
 
     def may_lose(self, snapshot: Snapshot, rule: Rule, link: Link, claim: Claim) -> May:
         """Tags' claims on rules of these pairs."""
-        known = _pair_of(self.whole, link) or (link.mutual and self.pair_of(link))
-        if not claim.is_tag or not known:
+        is_this_pair = _pair_of(self.whole, link) or (link.mutual and self.pair_of(link))
+        if not claim.is_tag or not is_this_pair:
             return May.KEEP
         return May.TAKE if snapshot.covers(link) else May.READ
 
     def affordable(self, missing: Missing) -> Missing:
         """What is missed, as far as calls are left for it. A pair that is left out counts as unread."""
-        kept = affordable(self.fetch, missing)
-        for link in missing.unread - kept.unread:
+        affordable_part = affordable(self.fetch, missing)
+        for link in missing.unread - affordable_part.unread:
             if pair := self.pair_of(link):
                 del self.whole[pair]
-        return kept
+        return affordable_part
 
     def pair_of(self, link: Link) -> Link | None:
         """The pair that a link is of, if it was read."""
@@ -146,24 +146,26 @@ def calls_left(fetch: Fetch) -> int:
 
 def affordable(fetch: Fetch, missing: Missing) -> Missing:
     """What a plan misses, as far as calls are left for it: what is not read stays undecided, and is the sweep's."""
-    left = max(0, calls_left(fetch))
+    budget = max(0, calls_left(fetch))
     ordered = sorted(missing.questions, key=repr)  # a set has none, and the same event is to read the same
-    addresses = [one for one in ordered if isinstance(one, Address)]  # two calls each
-    numbers = [one for one in ordered if isinstance(one, MembersOf)]  # for the words of denials alone
-    kept = missing.questions.difference(addresses[left // 2 :], numbers[max(0, left - 2 * len(addresses)) :])
-    return msgspec.structs.replace(missing, unread=frozenset(sorted(missing.unread)[:left]), questions=kept)
+    addresses = [question for question in ordered if isinstance(question, Address)]  # two calls each
+    numbers = [question for question in ordered if isinstance(question, MembersOf)]  # for the words of denials alone
+    questions = missing.questions.difference(addresses[budget // 2 :], numbers[max(0, budget - 2 * len(addresses)) :])
+    return msgspec.structs.replace(missing, unread=frozenset(sorted(missing.unread)[:budget]), questions=questions)
 
 
 def peers_at_home(instances: Iterable[Instance], policy: Policy) -> list[Party]:
     """The peers that instances of home name, as far as they are wished for and in this account."""
     limit = policy.limits.max_peers
-    named = [peer for instance in instances for _, peer in peers(instance.tags, policy.home, policy.keys)[:limit]]
-    parties = [peer.party for peer in named if isinstance(peer, Peer)]
+    peers_of_tags = [
+        peer for instance in instances for _, peer in peers(instance.tags, policy.home, policy.keys)[:limit]
+    ]
+    parties = [peer.party for peer in peers_of_tags if isinstance(peer, Peer)]
     return [party for party in dict.fromkeys(parties) if party.account == policy.home]
 
 
 def _pair_of(sources: Mapping[Link, Set[Party]], link: Link) -> Link | None:
     """The pair that a link is of, in its direction: each is given with the groups that may stand for those who ask."""
-    own = Link(link.source, link.target)
-    others = (pair for pair, groups in sources.items() if pair.target == link.target and link.source in groups)
-    return own if own in sources else next(others, None)
+    own_pair = Link(link.source, link.target)
+    matching_pairs = (pair for pair, groups in sources.items() if pair.target == link.target and link.source in groups)
+    return own_pair if own_pair in sources else next(matching_pairs, None)

@@ -91,16 +91,16 @@ class GroupScope(ClosingScope):
         if group is None:
             return
         pairs, expires, abroad = self._accepted(group), self.started + LOOK_AGAIN_SECONDS, dict[Link, Party | None]()
-        why = f"{self.party} may have new consent: the "
+        reason = f"{self.party} may have new consent: the "
         if not self.looks:
             abroad = {pair: None for pair in pairs if pair.source.account != pair.target.account}
-        found = differences(self, {pair: asker for pair, asker in pairs.items() if pair not in abroad})
-        looks = [pair.source for pair in found.pairs if not pair.source.is_group]
+        differing = differences(self, {pair: asker for pair, asker in pairs.items() if pair not in abroad})
+        looks = [pair.source for pair in differing.pairs if not pair.source.is_group]
         if len(abroad) > AT_ONCE and self.policy.paused is not Pause.ALL:
             looks, abroad = [self.party, *looks], {}
-        syncs = {pair: pairs[pair] for pair in found.pairs if pair.source.is_group}
-        post_syncs(self, {**syncs, **abroad}, f"{why}pair is looked at", found.left)
-        post_looks(self, list(dict.fromkeys(looks)), expires, f"{why}party is looked at")
+        syncs = {pair: pairs[pair] for pair in differing.pairs if pair.source.is_group}
+        post_syncs(self, {**syncs, **abroad}, f"{reason}pair is looked at", differing.left)
+        post_looks(self, list(dict.fromkeys(looks)), expires, f"{reason}party is looked at")
 
     def _accepted(self, group: Group) -> dict[Link, Party | None]:
         """The pairs that the group's tags may allow, those first of which no rule stands.
@@ -108,17 +108,20 @@ class GroupScope(ClosingScope):
         A mutual link needs the consent of both groups, and may be wished by this group's own instances: an entry without
         ports is a pair the other way, too. An entry for an instance is one pair with each of its peers in this group."""
         entries = [entry for entry in accepts(group.tags, self.party.account, self.policy.keys) if entry.who.id != "*"]
-        known = [(Party(entry.who.account, entry.who.id), entry.ports) for entry in entries]
-        groups = [(party, ports) for party, ports in known if party.is_group and party != self.party]
+        accepted = [(Party(entry.who.account, entry.who.id), entry.ports) for entry in entries]
+        groups = [(party, ports) for party, ports in accepted if party.is_group and party != self.party]
         groups = [(party, ports) for party, ports in groups if party.account in self.policy.accounts]
         pairs: dict[Link, Party | None] = {Link(party, self.party): None for party, _ in groups}
         pairs |= {Link(self.party, party): None for party, ports in groups if not ports}
-        instances = {party for party, _ in known if not party.is_group and party.account == self.policy.home}
+        instances = {party for party, _ in accepted if not party.is_group and party.account == self.policy.home}
         self.fetch.instances(instances)
-        shown = [self.store.instances[party] for party in sorted(instances) if party in self.store.instances]
-        named = {one.party: [peer for peer in peers_at_home([one], self.policy) if not peer.is_group] for one in shown}
-        self.fetch.instances({peer for peers in named.values() for peer in peers})
-        here = {one.party for one in self.store.instances.values() if self.party in groups_of([one])}
-        pairs |= {Link(asker, peer): asker for asker, peers in named.items() for peer in peers if peer in here}
+        stored_instances = [self.store.instances[party] for party in sorted(instances) if party in self.store.instances]
+        peers_of = {
+            instance.party: [peer for peer in peers_at_home([instance], self.policy) if not peer.is_group]
+            for instance in stored_instances
+        }
+        self.fetch.instances({peer for peers in peers_of.values() for peer in peers})
+        members = {instance.party for instance in self.store.instances.values() if self.party in groups_of([instance])}
+        pairs |= {Link(asker, peer): asker for asker, peers in peers_of.items() for peer in peers if peer in members}
         standing = {Link(link.source, link.target) for link, *_ in self.standing(self.store.snapshot())}
         return {pair: pairs[pair] for pair in sorted(pairs, key=lambda pair: (pair in standing, pair))}

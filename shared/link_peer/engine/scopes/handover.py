@@ -33,7 +33,7 @@ AT_ONCE = 3
 finds out first which of them differ."""
 
 
-def post_syncs(scope: Scope, pairs: Pairs, detail: str, left: int = 0) -> None:
+def post_syncs(scope: Scope, pairs: Pairs, detail: str, omitted: int = 0) -> None:
     """Posts a sync of each pair, given with the instance whose tag names it, in their order, as many as the delivery may post.
     `detail` says why; `left` pairs are the sweep's already. Stops with Transient when the function's time is nearly over, so
     that the rest is posted by a later look."""
@@ -44,8 +44,8 @@ def post_syncs(scope: Scope, pairs: Pairs, detail: str, left: int = 0) -> None:
         fields = {"record": "outcome", "outcome": PAUSED.outcome, **why_fields(PAUSED)}
     requests = [sync_request(pair, region, scope.started) for pair in pairs]
     if not paused:
-        requests, more = scope.delivery.said.take(requests, scope.policy.limits.max_peers)
-        left += more
+        requests, over_limit = scope.delivery.said.take(requests, scope.policy.limits.max_peers)
+        omitted += over_limit
     records: list[Record] = [
         {
             **fields,
@@ -56,13 +56,13 @@ def post_syncs(scope: Scope, pairs: Pairs, detail: str, left: int = 0) -> None:
         }
         for request in requests
     ]
-    _post(scope, "sync", [] if paused else requests, records, left)
+    _post(scope, "sync", [] if paused else requests, records, omitted)
 
 
 def post_looks(scope: Scope, parties: Sequence[Party], expires_at: float, detail: str) -> None:
     """Posts a look at each party, as many as the delivery may post. Stops as `post_syncs` does."""
-    asked = [look_request(party, scope.delivery.region, expires_at) for party in parties]
-    looks, left = scope.delivery.said.take(asked, scope.policy.limits.max_peers)
+    candidates = [look_request(party, scope.delivery.region, expires_at) for party in parties]
+    looks, omitted = scope.delivery.said.take(candidates, scope.policy.limits.max_peers)
     records: list[Record] = [
         {
             "record": "intent",
@@ -73,14 +73,16 @@ def post_looks(scope: Scope, parties: Sequence[Party], expires_at: float, detail
         }
         for look in looks
     ]
-    _post(scope, "look", looks, records, left)
+    _post(scope, "look", looks, records, omitted)
 
 
-def _post(scope: Scope, action: str, messages: Sequence[Message], records: list[Record], left: int) -> None:
-    if left:
+def _post(scope: Scope, action: str, messages: Sequence[Message], records: list[Record], omitted: int) -> None:
+    if omitted:
         limit = scope.policy.limits.max_peers
-        why = f"one delivery posts at most {limit} messages, and reads no more than one message may cost"
-        records.append({"record": "intent", "action": action, "detail": f"{left} more are left to the sweep: {why}"})
+        reason = f"one delivery posts at most {limit} messages, and reads no more than one message may cost"
+        records.append(
+            {"record": "intent", "action": action, "detail": f"{omitted} more are left to the sweep: {reason}"}
+        )
     scope.audit.write(records)
     for message in messages:
         if scope.delivery.out_of_time():

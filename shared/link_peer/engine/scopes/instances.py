@@ -98,35 +98,37 @@ class InstanceScope(Scope):
         if not self.store.readable(self.home):
             return
         snapshot = self.store.snapshot()
-        gone = [record for party, hint in self.hints.items() if (record := self._classify(party, hint, snapshot))]
-        self.audit.write(gone)
+        gone_records = [
+            record for party, hint in self.hints.items() if (record := self._classify(party, hint, snapshot))
+        ]
+        self.audit.write(gone_records)
         at_home = peers_at_home(self.shown, self.policy)
-        own = self._own_groups()
-        if former := self._former_groups() - own:
+        own_groups = self._own_groups()
+        if former := self._former_groups() - own_groups:
             fetch.parties(former)
             self.former = former & self.store.snapshot().groups.keys()
-        named = [peer for peer in at_home if peer.is_group]
-        awakes = self.delivery.memory.awakes(self.started) and bool(named) and not self.shrinks
+        named_groups = [peer for peer in at_home if peer.is_group]
+        may_be_first = self.delivery.memory.awakes(self.started) and bool(named_groups) and not self.shrinks
         naming: set[Party] = set()
         holders: list[Party] = []
         ends = self.shrinks and not at_home
         fetch.side_by_side(
             # who else asks for what they asked for; the groups are read with those that hold the rules
-            lambda: self._read_neighbours() if ends else fetch.parties([*own, *at_home]),
-            lambda: naming.update(fetch.references(own | self.former) if self.shrinks else ()),
-            lambda: holders.extend(self._groups_with_instance_rules(at_home, bool(gone))),
-            *([lambda: self._find_rivals(set(named))] if awakes else []),
-            *([functools.partial(fetch.rules, [peer]) for peer in named] if len(named) <= AHEAD else []),
+            lambda: self._read_neighbours() if ends else fetch.parties([*own_groups, *at_home]),
+            lambda: naming.update(fetch.references(own_groups | self.former) if self.shrinks else ()),
+            lambda: holders.extend(self._groups_with_instance_rules(at_home, bool(gone_records))),
+            *([lambda: self._find_rivals(set(named_groups))] if may_be_first else []),
+            *([functools.partial(fetch.rules, [peer]) for peer in named_groups] if len(named_groups) <= AHEAD else []),
         )
         if ends:
             self._read_others(holders, naming)
         snapshot = self.store.snapshot()
-        links = {wanted.link for wanted in self.wishes(snapshot, self.shown)}
+        links = {desired.link for desired in self.wishes(snapshot, self.shown)}
         needed = self.needed_groups(snapshot, links)
         managed = self.policy.keys.managed
         marked = {
             group
-            for group in (own | self.former) & snapshot.groups.keys()
+            for group in (own_groups | self.former) & snapshot.groups.keys()
             if snapshot.groups[group].tags.get(managed) == "true"
             or (self.shrinks and snapshot.groups[group].rule_count)  # the tag may have been refused
         }
@@ -139,16 +141,16 @@ class InstanceScope(Scope):
     def _find_rivals(self, peers: Set[Party]) -> None:
         """Finds out whether others ask for what these instances ask for, as far as one page of each one's first group shows
         them."""
-        for group in {Party(self.home, one.groups[0]) for one in self.shown if one.groups}:
-            shown, _ = self.fetch.first_page(group) or ((), "")
-            asking = (one.party for one in shown if not peers.isdisjoint(peers_at_home([one], self.policy)))
+        for group in {Party(self.home, instance.groups[0]) for instance in self.shown if instance.groups}:
+            members, _ = self.fetch.first_page(group) or ((), "")
+            asking = (member.party for member in members if not peers.isdisjoint(peers_at_home([member], self.policy)))
             self.rivals |= set(asking) - self.hints.keys()
 
     def let_others_go_first(self, guard: RemovalGuard) -> None:
         """Before a rule is opened for which others ask, too: waits for the instance's turn, and reads the rule's group once more. One
         that got the managed tag meanwhile, and no rule yet, is being written by another delivery, which is left the time."""
         plan, managed = plan_only(self, guard), self.policy.keys.managed
-        groups = sorted({edit.key.group for one in plan.decisions for edit in one.edits if edit.opens})
+        groups = sorted({edit.key.group for decision in plan.decisions for edit in decision.edits if edit.opens})
         if not groups:
             return
         # loads what writes records, so that the rule stands soon after this look
@@ -163,7 +165,7 @@ class InstanceScope(Scope):
                     *(functools.partial(self.fetch.refresh_group, group) for group in groups),
                 )
             if not any(
-                managed in store.groups[one].tags and store.rules.get(one) == was for one, was in before.items()
+                managed in store.groups[group].tags and store.rules.get(group) == was for group, was in before.items()
             ):
                 break
 
@@ -175,16 +177,16 @@ class InstanceScope(Scope):
         """Reads some of the groups that hold rules between addresses, and those whose rules name the instances' groups; beside
         them who else asks for these."""
         fetch = self.fetch
-        others = {group for group in naming if group.account == self.home}
+        home_groups = {group for group in naming if group.account == self.home}
         # the members of groups that an instance may have left are read later
         few = set(holders[: max(0, min(FEW_HOLDERS, calls_left(fetch) - len(self.former)))])
-        if len(others) > FEW_OTHERS:
+        if len(home_groups) > FEW_OTHERS:
             fetch.rules(few)
-            others = self._most_likely(others)
+            home_groups = self._most_likely(home_groups)
         fetch.side_by_side(
-            lambda: fetch.rules(few | others),
-            lambda: fetch.parties({*few, *others, *groups_of(self.store.instances.values())}),
-            *([self._read_neighbours] if others else []),
+            lambda: fetch.rules(few | home_groups),
+            lambda: fetch.parties({*few, *home_groups, *groups_of(self.store.instances.values())}),
+            *([self._read_neighbours] if home_groups else []),
         )
 
     def _read_halves(self) -> None:
@@ -210,22 +212,22 @@ class InstanceScope(Scope):
             if rule.group in peers | halves and any(claim.is_tag for claim in marker.claims)
         ]
         ends = {link.source for link in tagged} | {link.target for link in tagged if link.mutual}
-        left = {end for end in ends - mutual if end.is_group and end.account == self.home}
-        few = sorted(left)[: max(0, calls_left(fetch) // 2)]
+        former_groups = {end for end in ends - mutual if end.is_group and end.account == self.home}
+        few = sorted(former_groups)[: max(0, calls_left(fetch) // 2)]
         fetch.parties(few)
         self.former |= self.store.snapshot().groups.keys() & few
 
     def desired(self, snapshot: Snapshot) -> list[DesiredLink]:
         """Every instance that was read counts, so that a rule which a neighbour wants is kept. Those that events name are
         answered, and those that ask for one of these by its id: their rules have its address, and are on its group."""
-        shown = {instance.party for instance in self.shown}
+        parties = {instance.party for instance in self.shown}
         requested = followed(snapshot, self.policy, self.delivery.region, self.work.writes.taken)
         return [
-            wanted
-            if shown & {wanted.instance, wanted.link.asker, wanted.link.target}
-            else msgspec.structs.replace(wanted, here=False)
-            for wanted in [*self.wishes(snapshot, snapshot.instances.values()), *requested]
-            if not self._foreign(wanted.link) or not wanted.has_pair
+            desired
+            if parties & {desired.instance, desired.link.asker, desired.link.target}
+            else msgspec.structs.replace(desired, here=False)
+            for desired in [*self.wishes(snapshot, snapshot.instances.values()), *requested]
+            if not self._foreign(desired.link) or not desired.has_pair
         ]
 
     def may_lose(self, snapshot: Snapshot, rule: Rule, link: Link, claim: Claim) -> May:
@@ -245,36 +247,39 @@ class InstanceScope(Scope):
     def select(self, plan: Plan) -> list[Decision]:
         """A pair of which the cloud may show a peer, or an address, later is looked at again, and nothing is recorded or removed.
         Of what others ask for, changes only."""
-        asked = {None, *(instance.party for instance in self.shown)}
-        decisions = [decision for decision in plan.decisions if decision.edits or decision.instance in asked]
+        askers = {None, *(instance.party for instance in self.shown)}
+        decisions = [decision for decision in plan.decisions if decision.edits or decision.instance in askers]
         pairs = []
-        for one in (decision for decision in plan.decisions if decision.link in plan.unshown):
-            for party in sorted(self.hints.keys() & {one.instance, *one.link.parties}):
+        for decision_unshown in (decision for decision in plan.decisions if decision.link in plan.unshown):
+            for party in sorted(self.hints.keys() & {decision_unshown.instance, *decision_unshown.link.parties}):
                 if self._until(party) > self.started:
-                    self._wait(party, f"{one.link.source} to {one.link.target}: {one.why.detail}, yet")
-                    pairs.append({one.link.source, one.link.target})
-        return [one for one in decisions if {one.link.source, one.link.target} not in pairs]
+                    self._wait(
+                        party,
+                        f"{decision_unshown.link.source} to {decision_unshown.link.target}: {decision_unshown.why.detail}, yet",
+                    )
+                    pairs.append({decision_unshown.link.source, decision_unshown.link.target})
+        return [decision for decision in decisions if {decision.link.source, decision.link.target} not in pairs]
 
     def hand_over(self) -> None:
         """Posts syncs of pairs with other accounts. An event does not read the other side, so that all of them may differ: of
         many, a look finds out which do."""
         pairs = self.foreign_pairs()
         if self.looks:
-            found = differences(self, pairs)
-            self.audit.write(found.denied)
-            post_syncs(self, {pair: pairs[pair] for pair in found.pairs}, FOREIGN, found.left)
-            for why in self.store.snapshot().failed_accounts.values():
+            differing = differences(self, pairs)
+            self.audit.write(differing.denied)
+            post_syncs(self, {pair: pairs[pair] for pair in differing.pairs}, FOREIGN, differing.left)
+            for problem in self.store.snapshot().failed_accounts.values():
                 for party, hint in self.hints.items():
                     expires = hint.expires if hint.expires is not None else self.started + LOOK_AGAIN_SECONDS
-                    self.waiting.setdefault(party, Later(party, why, expires))
+                    self.waiting.setdefault(party, Later(party, problem, expires))
         elif len(pairs) <= AT_ONCE or self.policy.paused is Pause.ALL:
             post_syncs(self, pairs, FOREIGN)
         else:
             ends = {end for pair in pairs for end in (pair.source, pair.target)} | set(pairs.values())
-            asking = [one for one in self.shown if ends & {one.party, *groups_of([one])}]
+            asking = [instance for instance in self.shown if ends & {instance.party, *groups_of([instance])}]
             # those that wait are looked at in any case
-            again = [one.party for one in asking if one.party not in self.waiting]
-            expires = max((self.hints[one].time or self.started for one in again), default=0.0) + YOUNG_SECONDS
+            again = [instance.party for instance in asking if instance.party not in self.waiting]
+            expires = max((self.hints[party].time or self.started for party in again), default=0.0) + YOUNG_SECONDS
             post_looks(
                 self, again, expires, f"{len(pairs)} pairs with other accounts: which of them differ is looked at"
             )
@@ -286,30 +291,32 @@ class InstanceScope(Scope):
         snapshot = self.store.snapshot()
         pairs: dict[Link, Party | None] = {}
         wishes = self.wishes(snapshot, self.shown)
-        for wanted in wishes:
-            if self._foreign(wanted.link) and wanted.has_pair:
-                pairs.setdefault(Link(wanted.link.source, wanted.link.target), wanted.instance)
-        named = set(pairs)
+        for desired in wishes:
+            if self._foreign(desired.link) and desired.has_pair:
+                pairs.setdefault(Link(desired.link.source, desired.link.target), desired.instance)
+        named_pairs = set(pairs)
         also = {Link(group, pair.target): pair for pair in pairs for group in sources_of(snapshot, wishes, pair)}
         standing: set[Link] = set()
-        own = self._own_groups() | self.hints.keys()
+        own_parties = self._own_groups() | self.hints.keys()
         for link, _, marker in owned_links(snapshot, self.policy, self.delivery.region):
-            if link.target in own and self._foreign(link) and any(claim.is_tag for claim in marker.claims):
+            if link.target in own_parties and self._foreign(link) and any(claim.is_tag for claim in marker.claims):
                 pair = Link(link.target, link.source) if link.mutual else Link(link.source, link.target)
                 pair = also.get(pair) or pair  # one sync looks at all groups of those who ask
                 pairs.setdefault(pair, None)
                 standing.add(pair)
-        ranked = sorted(pairs, key=lambda pair: (pair in named, pair in standing, pair))
+        ranked = sorted(pairs, key=lambda pair: (pair in named_pairs, pair in standing, pair))
         return {pair: pairs[pair] for pair in ranked}
 
     def affordable(self, missing: Missing) -> Missing:
         """Whatever the instances' own links depend on; of the addresses that others' rules depend on, as many as calls are left
         for."""
         wishing = [*self.hints, *peers_at_home(self.shown, self.policy)]
-        own = {self.store.instances[party].ip for party in wishing if party in self.store.instances}
-        kept = affordable(self.fetch, missing).questions
-        own_questions = {one for one in missing.questions if isinstance(one, Address) and one.ip in own}
-        return msgspec.structs.replace(missing, questions=kept | own_questions)
+        own_ips = {self.store.instances[party].ip for party in wishing if party in self.store.instances}
+        questions = affordable(self.fetch, missing).questions
+        own_questions = {
+            question for question in missing.questions if isinstance(question, Address) and question.ip in own_ips
+        }
+        return msgspec.structs.replace(missing, questions=questions | own_questions)
 
     def _classify(self, party: Party, hint: Hint, snapshot: Snapshot) -> Record | None:
         """Notes whether an instance is shown. Returns the record of one that an old event names and the cloud does not show.
@@ -326,8 +333,8 @@ class InstanceScope(Scope):
             return denied_record(denials.instance_not_shown(), "link", **fields)
         return None
 
-    def _wait(self, party: Party, why: str) -> None:
-        self.waiting.setdefault(party, Later(party, why, self._until(party)))
+    def _wait(self, party: Party, problem: str) -> None:
+        self.waiting.setdefault(party, Later(party, problem, self._until(party)))
 
     def _until(self, party: Party) -> float:
         """Until when the cloud may come to show what it does not show (epoch seconds): five minutes after the event, or when a look
@@ -345,21 +352,23 @@ class InstanceScope(Scope):
             self.delivery.memory.note(instance)
         return former
 
-    def _groups_with_instance_rules(self, peers: Iterable[Party], gone: bool) -> list[Party]:
+    def _groups_with_instance_rules(self, peers: Iterable[Party], is_gone: bool) -> list[Party]:
         """Where an instance may be gone, may have moved or may ask no more, its rules are on any of these: an address leads
         to no rule. One that starts may have another address, or be another member of the source of a link."""
         starts = any(hint.state == "Running" for hint in self.hints.values())
-        if not (self.shrinks or starts or gone or any(not peer.is_group for peer in peers)):
+        if not (self.shrinks or starts or is_gone or any(not peer.is_group for peer in peers)):
             return []
         return self.fetch.tagged_groups([self.home], self.policy.keys.instances)
 
-    def _most_likely(self, others: Set[Party]) -> set[Party]:
+    def _most_likely(self, peers: Set[Party]) -> set[Party]:
         """Of many groups whose rules name the instances' groups, as many as one message's calls allow, those first that no tag
         of a neighbour names: what they hold may be unwanted. The sweep looks at the rest."""
         self.fetch.members(self._own_groups())
-        named = set(peers_at_home(self.store.instances.values(), self.policy))
+        named_peers = set(peers_at_home(self.store.instances.values(), self.policy))
         return set(
-            sorted(others, key=lambda group: (group in named, group))[: max(FEW_OTHERS // 2, calls_left(self.fetch))]
+            sorted(peers, key=lambda group: (group in named_peers, group))[
+                : max(FEW_OTHERS // 2, calls_left(self.fetch))
+            ]
         )
 
     def _own_groups(self) -> set[Party]:
@@ -371,19 +380,19 @@ class InstanceScope(Scope):
         return accounts != {self.home} and accounts <= self.policy.accounts.keys()
 
 
-def turn(party: Party, rivals: Collection[Party]) -> float:
+def turn(party: Party, contenders: Collection[Party]) -> float:
     """How long an instance that was started lets `rivals` go first that ask for the same, in seconds. One is to open the link and
     the others to find it, but which of them are handled at this moment is not known. So the first of all does not wait, and
     turns are spread exponentially towards the end: however many of the others come, the first one's is well before the
     second one's."""
-    places = [short_hash(str(one)) for one in (party, *rivals)]
+    places = [short_hash(str(contender)) for contender in (party, *contenders)]
     count, before = len(places), sorted(places).index(places[0])
     return TURN_SECONDS * max(0.0, 1 - math.log(count / (before + 0.5)) / min(TURN_SPREAD, math.log(2 * count)))
 
 
 def one_per_party(hints: Iterable[Hint]) -> dict[Party, Hint]:
     """One hint per party: a deletion wins, then the latest."""
-    found: dict[Party, Hint] = {}
+    hints_by_party: dict[Party, Hint] = {}
     for hint in sorted(hints, key=lambda hint: (hint.state == "Deleted", hint.time or 0.0)):
-        found[hint.party] = hint
-    return found
+        hints_by_party[hint.party] = hint
+    return hints_by_party

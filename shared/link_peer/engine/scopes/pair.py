@@ -39,8 +39,8 @@ def reconcile_pair(delivery: Delivery, request: Request, queue: str, audit: Audi
     """Carries out one request that came through `queue` (empty where that is not proven). Raises Transient when it must be
     done again, RedeliveryNeeded once that is recorded."""
     scope = PairScope(delivery, request, audit)
-    if why := request_denial(delivery.policy, request, queue, scope.started) or scope.read():
-        scope.record(why.outcome, why)
+    if denial := request_denial(delivery.policy, request, queue, scope.started) or scope.read():
+        scope.record(denial.outcome, denial)
         report = look(scope, guard, groups_wanted(scope))
     else:
         report = converge_and_look(scope, guard)
@@ -131,8 +131,8 @@ class PairScope(Scope):
         if self.request.action == "sync":
             if not claim.is_tag or not (link.mutual or forward):
                 return May.KEEP
-            own = {link.source, link.target} == self.ends and not link.member
-            return May.TAKE if snapshot.covers(link) else May.CLOSE if own else May.READ
+            is_own = {link.source, link.target} == self.ends and not link.member
+            return May.TAKE if snapshot.covers(link) else May.CLOSE if is_own else May.READ
         if claim.is_tag or (self.link.ports and not (forward and set(link.ports) & set(self.link.ports))):
             return May.KEEP
         return May.TAKE
@@ -141,33 +141,35 @@ class PairScope(Scope):
         """All of them; of the first plan also that removals are held, or that nothing is decided about the pair."""
         answered, self._answered = self._answered, True
         silent = all(decision.action == "repair" for decision in plan.decisions)
-        own = self._about_the_pair(plan) if not answered and (plan.held or silent) else []
-        return [*own, *plan.decisions]
+        own_decisions = self._about_the_pair(plan) if not answered and (plan.held or silent) else []
+        return [*own_decisions, *plan.decisions]
 
     def _about_the_pair(self, plan: Plan) -> list[Decision]:
         limit = self.policy.limits.removals_per_run
-        more = [("failed", denials.removals_held(unseen.account, n, limit)) for unseen, n in plan.held.items()]
-        if not more:
+        outcomes = [("failed", denials.removals_held(unseen.account, n, limit)) for unseen, n in plan.held.items()]
+        if not outcomes:
             snapshot = self.store.snapshot()
             hidden = no_access(snapshot, self.link)
-            more = [("denied", hidden)] if hidden else [("unchanged", self._nothing_to_do(plan, snapshot))]
-            more = [one for one in more if one[1].waits is Waits.NO]  # what was not read is looked at again
-        return [Decision(self.link, self.request.action, outcome, why) for outcome, why in more]
+            outcomes = [("denied", hidden)] if hidden else [("unchanged", self._nothing_to_do(plan, snapshot))]
+            outcomes = [
+                pair_outcome for pair_outcome in outcomes if pair_outcome[1].waits is Waits.NO
+            ]  # what was not read is looked at again
+        return [Decision(self.link, self.request.action, outcome, denial) for outcome, denial in outcomes]
 
     def joined_meanwhile(self) -> bool:
         """Whether an unlink left a rule of its pair, by what was read back, with a claim that it took of others: an instance has
         joined the link since it read."""
-        taken = {claim for _, claim in self.work.writes.taken} if self.request.action == "unlink" else set()
-        owned = owned_links(self.store.snapshot(), self.policy, self.delivery.region) if taken else []
+        taken_claims = {claim for _, claim in self.work.writes.taken} if self.request.action == "unlink" else set()
+        owned = owned_links(self.store.snapshot(), self.policy, self.delivery.region) if taken_claims else []
         return any(
             link.member and self.may_lose(self.store.snapshot(), rule, link, claim) is May.TAKE
             for link, rule, marker in owned
-            for claim in taken & {*marker.claims}
+            for claim in taken_claims & {*marker.claims}
         )
 
-    def record(self, outcome: str, why: Denial) -> None:
+    def record(self, outcome: str, denial: Denial) -> None:
         """Writes the one outcome of a request that is not planned, or finds nothing to do."""
-        decision = Decision(self.link, self.request.action, outcome, why)
+        decision = Decision(self.link, self.request.action, outcome, denial)
         record = decision_record(decision, self.delivery.region, "outcome")
         self.audit.write([{**record, **Circumstances(self.fetch).effect(decision)}])
 
@@ -204,7 +206,7 @@ class PairScope(Scope):
         elif self.request.action == "link":
             fetch.rules(self.needed_groups(snapshot, [self.link]))
         else:
-            needed = self.needed_groups(snapshot, (wanted.link for wanted in self._from_tags(snapshot)))
+            needed = self.needed_groups(snapshot, (desired.link for desired in self._from_tags(snapshot)))
             # the tag may have been refused: a rule is most likely on a group that an instance is in now
             now = groups_of(snapshot.instances.values()) & snapshot.groups.keys()
             fetch.rules(needed | {group for group in now if snapshot.groups[group].rule_count})
@@ -219,8 +221,8 @@ class PairScope(Scope):
         """Which groups may stand for the instances that ask, and the rules of those that hold half of a mutual link, or
         will. So many other groups are looked at; what stands for more, the sweep finds."""
         snapshot = self.store.snapshot()
-        found = sources_of(snapshot, self.wishes(snapshot, snapshot.instances.values()), self.link)
-        self.sources = frozenset([self.link.source, *sorted(found - {self.link.source})[:OTHER_SOURCES]])
+        sources = sources_of(snapshot, self.wishes(snapshot, snapshot.instances.values()), self.link)
+        self.sources = frozenset([self.link.source, *sorted(sources - {self.link.source})[:OTHER_SOURCES]])
         needed = self.needed_groups(snapshot, [w.link for w in self._from_tags(snapshot) if self._forward(w.link)])
         standing = owned_links(snapshot, self.policy, self.delivery.region)
         needed |= {link.source for link, _, _ in standing if link.mutual and self._forward(link)}
@@ -239,19 +241,19 @@ class PairScope(Scope):
         return [w for w in wishes if self._between(w.link)]
 
     def _nothing_to_do(self, plan: Plan, snapshot: Snapshot) -> Denial:
-        others = {str(w.instance) for w in self._from_tags(snapshot) if not self._forward(w.link)}
+        asking_instances = {str(w.instance) for w in self._from_tags(snapshot) if not self._forward(w.link)}
         if self.request.action == "unlink":
             return denials.nothing_to_unlink(self._claims_between(snapshot))
-        return denials.nothing_to_do(sorted(plan.missing.doubted_accounts), sorted(others))
+        return denials.nothing_to_do(sorted(plan.missing.doubted_accounts), sorted(asking_instances))
 
     def _claims_between(self, snapshot: Snapshot) -> list[str]:
         """What the rules of ours between the two carry, each as `<group> <port> by <claims>`."""
         return sorted(
-            f"{rule.group} {link.ports[0] if link.ports else ALL} by {','.join(one.request or 'tag' for one in marker.claims)}"
+            f"{rule.group} {link.ports[0] if link.ports else ALL} by {','.join(claim.request or 'tag' for claim in marker.claims)}"
             for link, rule, marker in self._between_the_two(snapshot)
         )
 
     def _between_the_two(self, snapshot: Snapshot) -> list[OwnedLink]:
         """The rules of ours between the two parties, whichever way they open."""
         owned = owned_links(snapshot, self.policy, self.delivery.region)
-        return [one for one in owned if {one[0].source, one[0].target} == self.ends]
+        return [owned_rule for owned_rule in owned if {owned_rule[0].source, owned_rule[0].target} == self.ends]

@@ -65,7 +65,7 @@ def entered_fields(policy: Policy, account: str, snapshot: Snapshot) -> Record:
 
 
 def timer_record(
-    begun: Collection[str], policy: Policy, dead_letters: Callable[[], int] | None, seconds: float
+    started_accounts: Collection[str], policy: Policy, dead_letters: Callable[[], int] | None, seconds: float
 ) -> Record:
     """The summary of a run of the timer: how many accounts' sweeps it began, how many wait for another run, and how many dead letters
     there are."""
@@ -78,8 +78,8 @@ def timer_record(
         **why_fields(NOTHING),
         "detail": uncounted,
         "policy": policy.digest,
-        "accounts": str(len(begun)),
-        "waiting": str(len(policy.accounts) - len(begun)),
+        "accounts": str(len(started_accounts)),
+        "waiting": str(len(policy.accounts) - len(started_accounts)),
         "dead_letters": letters,
         "seconds": f"{seconds:.1f}",
     }
@@ -94,16 +94,16 @@ def skipped(
 ) -> dict[str, str]:
     """What a sweep could not look at, or left alone, and why: by account, by a number of groups or changes, and by the
     account or group whose managed tags are refused."""
-    found = {account: f"{account}: {why}" for account, why in sorted(snapshot.failed_accounts.items())}
-    found |= {a: f"{a}: no access ({error.code})" for a, error in sorted(snapshot.refused_accounts.items())}
+    notes = {account: f"{account}: {problem}" for account, problem in sorted(snapshot.failed_accounts.items())}
+    notes |= {a: f"{a}: no access ({error.code})" for a, error in sorted(snapshot.refused_accounts.items())}
     for account in sorted(doubted_accounts):
-        found.setdefault(account, f"{account}: shows no instances, so nothing there is treated as gone")
+        notes.setdefault(account, f"{account}: shows no instances, so nothing there is treated as gone")
     for account, count in sorted(unread.items()):
-        what = f"{count} groups of {account}"
-        found[what] = f"{what}: no time was left to read them; the next runs start elsewhere"
+        subject = f"{count} groups of {account}"
+        notes[subject] = f"{subject}: no time was left to read them; the next runs start elsewhere"
     if undone:
-        found[f"{undone} changes"] = f"{undone} changes: no time was left to make them; the next run does"
-    return {**found, **{f"tags of {where}": why for where, why in sorted(refused_tags.items())}}
+        notes[f"{undone} changes"] = f"{undone} changes: no time was left to make them; the next run does"
+    return {**notes, **{f"tags of {where}": problem for where, problem in sorted(refused_tags.items())}}
 
 
 def record_unreadable(audit: AuditWriter, snapshot: Snapshot, account: str) -> None:

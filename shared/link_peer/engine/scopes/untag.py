@@ -29,14 +29,14 @@ def untag_empty_groups(scope: Scope, account: str) -> list[str]:
     tag = policy.keys.managed
     requests: list[str] = []
     # also groups that were tagged in this run, for a rule which was then refused
-    shown = (group for party, group in snapshot.groups.items() if party.account == account)
-    tagged = sorted(group.party for group in shown if group.tags.get(tag) == "true")
+    account_groups = (group for party, group in snapshot.groups.items() if party.account == account)
+    tagged = sorted(group.party for group in account_groups if group.tags.get(tag) == "true")
     empty = [group for group in tagged if group in snapshot.rules and group not in holding]
-    done = 0
+    untagged_count = 0
     for group in empty:
-        late = scope.delivery.out_of_time() or done >= UNTAGGED
+        late = scope.delivery.out_of_time() or untagged_count >= UNTAGGED
         if policy.paused is not Pause.ALL and not late and not scope.work.tags.were_refused(group):
-            done += 1
+            untagged_count += 1
             requests += _untag(scope, group)
     return requests
 
@@ -46,7 +46,9 @@ def _waiting_for_a_rule(scope: Scope, snapshot: Snapshot) -> set[Party]:
     come and go."""
     existing = {rule.key for rules in snapshot.rules.values() for rule in rules if rule.policy == "accept"}
     actual = actual_state(snapshot, scope.policy, scope.delivery.region)
-    judged = judge(Seen(snapshot, scope.context, actual), (one for one in scope.desired(snapshot) if one.opens))
+    judged = judge(
+        Seen(snapshot, scope.context, actual), (desired for desired in scope.desired(snapshot) if desired.opens)
+    )
     granted = (answer.verdict for answer in judged.answers if answer.verdict and not answer.denial)
     return {need.key.group for verdict in granted for need in verdict.needs if need.key not in existing}
 

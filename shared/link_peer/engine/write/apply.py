@@ -61,15 +61,15 @@ class _Intents:
 
     def before(self, decisions: Iterable[Decision]) -> None:
         """Returns once the intents of these are durable. Raises Transient."""
-        now = [one for one in decisions if id(one) not in self._written]
+        now = [decision for decision in decisions if id(decision) not in self._written]
         if not now:
             return
-        self._written |= {id(one) for one in now}
+        self._written |= {id(decision) for decision in now}
         while self._coming and len(now) < RECORDS_PER_WRITE:
-            one = self._coming.popleft()
-            if id(one) not in self._written:
-                self._written.add(id(one))
-                now.append(one)
+            upcoming = self._coming.popleft()
+            if id(upcoming) not in self._written:
+                self._written.add(id(upcoming))
+                now.append(upcoming)
         self._write(now)
 
 
@@ -95,8 +95,8 @@ class Applier:
         earlier, self._partial = self._partial, {}
         self._failed_keys = set()
         report, outcomes = Report(), list[Record]()
-        for records, done in self._carried_out(decisions, earlier, until):
-            report += done
+        for records, partial_report in self._carried_out(decisions, earlier, until):
+            report += partial_report
             outcomes += records
             if len(outcomes) >= RECORDS_PER_WRITE:
                 report += self._written(outcomes)
@@ -115,19 +115,23 @@ class Applier:
             return list(partial.requests) if partial else []
 
         main, *tagging = _parts(decisions)
-        closings = [Closing(one, _groups(one), requests(one), _existing(one)) for one in main if only_closes(one)]
-        todo, opening = jobs(closings), sorted((one for one in main if not only_closes(one)), key=_order)
-        intents = _Intents([*(one.decision for job in todo for one in job.closings), *opening], self._intend)
+        closings = [
+            Closing(decision, _groups(decision), requests(decision), _existing(decision))
+            for decision in main
+            if only_closes(decision)
+        ]
+        todo, opening = jobs(closings), sorted((decision for decision in main if not only_closes(decision)), key=_order)
+        intents = _Intents([*(closing.decision for job in todo for closing in job.closings), *opening], self._intend)
 
         def before(job: ClosingJob) -> None:
-            intents.before([one.decision for one in job.closings])
+            intents.before([closing.decision for closing in job.closings])
 
         yield from map(self._closed, self._closer.close(todo, until, before, self._in_time))
-        left = [one for one in closings if one.waiting]
-        yield from map(self._unmade, left)
-        unclosed = {group for one in left for group in one.waiting}
-        for _, some in itertools.groupby(opening, _order):
-            yield from self._open(list(some), unclosed, requests, intents)
+        unfinished = [closing for closing in closings if closing.waiting]
+        yield from map(self._unmade, unfinished)
+        unclosed = {group for closing in unfinished for group in closing.waiting}
+        for _, same_order in itertools.groupby(opening, _order):
+            yield from self._open(list(same_order), unclosed, requests, intents)
         for part in tagging:
             taggable = self._taggable(part)
             self._intend(taggable)
@@ -143,33 +147,33 @@ class Applier:
         """In a sweep, what has no time, meets an account that is throttled, or a group that was not closed, is left to the next
         one, unless it was begun."""
         delivery, paced = self.work.delivery, self.work.fetch.pace is not None
-        begun: dict[Link, tuple[Requests, Throttled]] = {}
-        left: list[Decision] = []
+        throttled: dict[Link, tuple[Requests, Throttled]] = {}
+        unopened: list[Decision] = []
         while todo:
             parked: list[Decision] = []
-            for decision in self._closer.turns.each(todo, lambda one: one.link.source.account):
+            for decision in self._closer.turns.each(todo, lambda decision: decision.link.source.account):
                 groups = _groups(decision)
                 if paced and (groups & unclosed or delivery.out_of_time()):
-                    left.append(decision)
+                    unopened.append(decision)
                     continue
                 if paced and not self._closer.parked.isdisjoint(group.account for group in groups):
                     parked.append(decision)
                     continue
                 intents.before([decision])
-                ids = begun[decision.link][0] if decision.link in begun else requests(decision)
-                records, done = self._carry_out(decision, ids)
-                if done.pending and isinstance(done.pending[0], Throttled):
-                    begun[decision.link] = ids, done.pending[0]
-                    self._closer.parked.add(done.pending[0].account)
+                ids = throttled[decision.link][0] if decision.link in throttled else requests(decision)
+                records, report = self._carry_out(decision, ids)
+                if report.pending and isinstance(report.pending[0], Throttled):
+                    throttled[decision.link] = ids, report.pending[0]
+                    self._closer.parked.add(report.pending[0].account)
                     parked.append(decision)
-                    done = Report()
-                yield records, done
+                    report = Report()
+                yield records, report
             if not parked or not self._closer.next_minute(delivery.retry.deadline):
-                left += parked
+                unopened += parked
                 break
             todo = parked
-        troubles = tuple(begun[one.link][1] for one in left if one.link in begun)
-        yield [], Report(pending=troubles, undone=len(left) - len(troubles))
+        troubles = tuple(throttled[decision.link][1] for decision in unopened if decision.link in throttled)
+        yield [], Report(pending=troubles, undone=len(unopened) - len(troubles))
 
     def _intend(self, decisions: Sequence[Decision]) -> None:
         changing = [d for d in decisions if d.edits or d.missing_managed_tag]
@@ -179,16 +183,18 @@ class Applier:
 
     def _taggable(self, tagging: Iterable[Decision]) -> list[Decision]:
         """The same without the groups whose tags were refused in this delivery."""
-        left = []
-        for one in tagging:
-            groups = tuple(group for group in one.missing_managed_tag if not self.work.tags.were_refused(group))
-            left.append(msgspec.structs.replace(one, missing_managed_tag=groups))
-        return [one for one in left if one.missing_managed_tag or not _only_repairs_tags(one)]
+        taggable = []
+        for decision in tagging:
+            groups = tuple(group for group in decision.missing_managed_tag if not self.work.tags.were_refused(group))
+            taggable.append(msgspec.structs.replace(decision, missing_managed_tag=groups))
+        return [decision for decision in taggable if decision.missing_managed_tag or not _only_repairs_tags(decision)]
 
     def finish(self) -> Report:
         """Records the links that were refused in the last pass, too."""
         partial, self._partial = self._partial, {}
-        return self._written([self._outcome(one.decision, one.requests) for one in partial.values()])
+        return self._written(
+            [self._outcome(partial_link.decision, partial_link.requests) for partial_link in partial.values()]
+        )
 
     def _written(self, records: Sequence[Record]) -> Report:
         """Writes records, and counts the outcomes among them."""
@@ -225,21 +231,21 @@ class Applier:
         standing = {edit.key for edit in decision.edits} - closing.made
         self._failed_keys |= standing
         rules = {key: rule for key, rule in rules.items() if key not in standing}
-        why = still_standing(decision.why, [_left(*one) for one in closing.standing.items()])
+        denial = still_standing(decision.why, [_left(*side) for side in closing.standing.items()])
         edits = tuple(edit for edit in decision.edits if edit.key not in standing)
-        made = msgspec.structs.replace(decision, edits=edits, why=why)
+        closed_decision = msgspec.structs.replace(decision, edits=edits, why=denial)
         denied = frozenset(key for key in standing if isinstance(closing.standing[key.group], LinkDenied))
-        records, done = self._done(made, requests, rules)
+        records, report = self._done(closed_decision, requests, rules)
         records += [self._record(_met(decision, trouble), "attempt") for trouble in troubles]
-        return records, done + Report(pending=tuple(troubles), refused_keys=denied)
+        return records, report + Report(pending=tuple(troubles), refused_keys=denied)
 
     def _unmade(self, closing: Closing) -> tuple[list[Record], Report]:
         """What is recorded of a closing for which there was no time, or for a part of it."""
         late = Transient("no time was left for it in this run")
         if closing.made:
             closing.standing |= dict.fromkeys(closing.left & closing.waiting, late)
-            records, done = self._closed(closing)
-            return records, msgspec.structs.replace(done, pending=(), undone=int(bool(closing.left)))
+            records, report = self._closed(closing)
+            return records, msgspec.structs.replace(report, pending=(), undone=int(bool(closing.left)))
         records, _ = self._troubled(closing.decision, late, closing.requests, closing.rules)
         return records if closing.requests or closing.standing else [], Report(undone=1)
 
@@ -247,12 +253,12 @@ class Applier:
         self, decision: Decision, requests: Requests, rules: Mapping[RuleKey, Rule]
     ) -> tuple[list[Record], Report]:
         self._guard.made(decision)
-        done = Report(
+        report = Report(
             changed=len(decision.edits),
             removed=decision.removals,
             written=frozenset(_groups(decision)),
         )
-        return [self._outcome(decision, requests, rules.values())], done
+        return [self._outcome(decision, requests, rules.values())], report
 
     def _refused(
         self, decision: Decision, refused: LinkDenied, requests: Requests, rules: Mapping[RuleKey, Rule]
@@ -260,13 +266,13 @@ class Applier:
         keys = frozenset(edit.key for edit in decision.edits)
         self._failed_keys |= keys
         answer = decision.refused(refused.denial)
-        done = Report(refused_keys=keys, written=frozenset(_groups(decision)))
+        report = Report(refused_keys=keys, written=frozenset(_groups(decision)))
         written = {(edit.key, claim) for edit in decision.edits for claim in edit.gain} & self.work.writes.put
         # a pause takes nothing away: half of a mutual link stays, unless it was just written
         if decision.outcome == "applied" and (written or refused.denial != PAUSED):
             self._roll_back_later(decision, answer, requests)
-            return [], done
-        return [self._outcome(answer, requests, rules.values())], done
+            return [], report
+        return [self._outcome(answer, requests, rules.values())], report
 
     def _troubled(
         self, decision: Decision, trouble: Transient, requests: Requests, rules: Mapping[RuleKey, Rule]
@@ -299,8 +305,8 @@ class Applier:
             )
             settled = self._settler.settle(group, edits, before_write, note, beside=admitted)
             rules.update(settled)
-            known = {edit.rule.id for edit in edits if edit.rule}
-            if any(rule.id not in known for rule in settled.values()):
+            known_ids = {edit.rule.id for edit in edits if edit.rule}
+            if any(rule.id not in known_ids for rule in settled.values()):
                 # a sweep that found the group empty a moment ago may have removed the tags since
                 refused.append(tags.write(group, requests))
         self._look(judged)
@@ -370,13 +376,13 @@ class Applier:
     def _outcome(self, decision: Decision, requests: Requests, rules: Iterable[Rule] = ()) -> Record:
         rules = list(rules)
         keys = [rule.key for rule in rules if rule.key]
-        delivery, known = self.work.delivery, self.work.fetch.store.now_known()
+        delivery, snapshot = self.work.delivery, self.work.fetch.store.now_known()
         changed = bool(decision.edits) and not delivery.out_of_time()
         return {
             **self._record(decision, "outcome", requests, rules),
             **self._circumstances.admitted(keys, decision),
             **self._circumstances.effect(decision, changed=changed),
-            **until_field(decision, rules, known, delivery.policy, delivery.clock.now()),
+            **until_field(decision, rules, snapshot, delivery.policy, delivery.clock.now()),
         }
 
     def _record(
@@ -385,7 +391,7 @@ class Applier:
         return decision_record(decision, self.work.delivery.region, kind, rules=rules, api_requests=requests)
 
 
-def held_records(held: Mapping[Unseen, int], limit: int) -> list[Record]:
+def held_records(held_unseen: Mapping[Unseen, int], limit: int) -> list[Record]:
     """A summary for each account whose removals are held back."""
     return [
         {
@@ -395,7 +401,7 @@ def held_records(held: Mapping[Unseen, int], limit: int) -> list[Record]:
             "outcome": "failed",
             **why_fields(removals_held(unseen.account, count, limit)),
         }
-        for unseen, count in held.items()
+        for unseen, count in held_unseen.items()
     ]
 
 
@@ -408,7 +414,7 @@ def paused(decision: Decision, pause: Pause) -> Decision:
         return msgspec.structs.replace(decision.refused(PAUSED), edits=()) if decision.edits else decision
     if not any(edit.gain for edit in decision.edits):
         return decision
-    closing = tuple(kept for edit in decision.edits if (kept := _without_gain(edit)))
+    closing = tuple(closing_edit for edit in decision.edits if (closing_edit := _without_gain(edit)))
     return msgspec.structs.replace(decision.refused(PAUSED), edits=closing, missing_managed_tag=())
 
 
@@ -427,8 +433,8 @@ def _met(decision: Decision, trouble: Transient) -> Decision:
 
 def _left(group: Party, problem: LinkDenied | Transient) -> str:
     if isinstance(problem, LinkDenied):
-        return side_left(group, problem.denial.detail, known=True)
-    return side_left(group, str(problem), known=False)
+        return side_left(group, problem.denial.detail, is_known=True)
+    return side_left(group, str(problem), is_known=False)
 
 
 def _only_repairs_tags(decision: Decision) -> bool:
@@ -440,8 +446,8 @@ def _parts(decisions: Sequence[Decision]) -> tuple[list[Decision], list[Decision
     would be too, at every run: a repair that is left with nothing to do is not recorded."""
     tagging = [d for d in decisions if d.missing_managed_tag and not d.edits]
     first = {d.missing_managed_tag[0].account: d for d in reversed(tagging)}
-    others = [d for d in tagging if first[d.missing_managed_tag[0].account] is not d]
-    return [d for d in decisions if d.edits or not d.missing_managed_tag], list(first.values()), others
+    further_decisions = [d for d in tagging if first[d.missing_managed_tag[0].account] is not d]
+    return [d for d in decisions if d.edits or not d.missing_managed_tag], list(first.values()), further_decisions
 
 
 def _groups(decision: Decision) -> set[Party]:

@@ -74,8 +74,8 @@ def jobs(closings: Iterable[Closing]) -> list[ClosingJob]:
                 together.setdefault(group, []).append(closing)
             else:
                 alone.append(ClosingJob(group, (closing,)))
-    found = [*(ClosingJob(group, tuple(several)) for group, several in together.items()), *alone]
-    return in_turns(found, lambda job: job.account)
+    all_jobs = [*(ClosingJob(group, tuple(several)) for group, several in together.items()), *alone]
+    return in_turns(all_jobs, lambda job: job.account)
 
 
 class Closer:
@@ -105,11 +105,11 @@ class Closer:
 
         while todo:
             parked: list[ClosingJob] = []
-            for job in itertools.takewhile(due, self.turns.each(todo, lambda one: one.account)):
+            for job in itertools.takewhile(due, self.turns.each(todo, lambda job: job.account)):
                 if job.account not in self.parked:
                     before(job)
                     self._settle(job, in_time)
-                    yield from (one for one in job.closings if not one.waiting)
+                    yield from (closing for closing in job.closings if not closing.waiting)
                 if job.account in self.parked:
                     parked.append(job)
             if not parked or not self.next_minute(min(until.end, until.patience)):
@@ -126,26 +126,26 @@ class Closer:
     def _settle(self, job: ClosingJob, in_time: InTime) -> None:
         """Settles a group, or notes that its account is throttled, so that it has another turn."""
         group = job.group
-        closings = {edit.key: one for one in job.closings for edit in one.edits(group)}
-        edits = [edit for one in job.closings for edit in one.edits(group)]
+        closings = {edit.key: closing for closing in job.closings for edit in closing.edits(group)}
+        edits = [edit for closing in job.closings for edit in closing.edits(group)]
 
         def note(batch: Iterable[Edit], request: str) -> None:
-            for one in {id(closings[edit.key]): closings[edit.key] for edit in batch}.values():
-                one.requests.append(request)
+            for closing in {id(closings[edit.key]): closings[edit.key] for edit in batch}.values():
+                closing.requests.append(request)
 
-        left: set[RuleKey] = set()
+        unsettled: set[RuleKey] = set()
         try:
             in_time(edits, False)
             for key, rule in self._settler.settle(group, edits, lambda batch: in_time(batch, True), note).items():
                 closings[key].rules[key] = rule
         except (LinkDenied, Transient) as problem:
-            left = {edit.key for edit in self._settler.unfinished(group, edits)}
+            unsettled = {edit.key for edit in self._settler.unfinished(group, edits)}
             if isinstance(problem, Throttled) and self._pace is not None:
                 self.parked.add(group.account)
             else:
-                for key in left:
+                for key in unsettled:
                     closings[key].standing[group] = problem
-        for one in job.closings:
-            one.made |= {edit.key for edit in one.edits(group)} - left
+        for unsettled_closing in job.closings:
+            unsettled_closing.made |= {edit.key for edit in unsettled_closing.edits(group)} - unsettled
             if group.account not in self.parked:
-                one.waiting.discard(group)
+                unsettled_closing.waiting.discard(group)

@@ -70,10 +70,10 @@ class Settler:
             while todo := self._unfinished(edits, rules):
                 batch = _next_call([edit for edit in todo if edit.key not in sent], self.existing(rules, todo))
                 if not batch:
-                    shown = self._delivery.retry.poll(lambda: not self._unfinished(edits, self.read(group)))
+                    is_shown = self._delivery.retry.poll(lambda: not self._unfinished(edits, self.read(group)))
                     rules = self._rules(group)
                     with attempt:
-                        if not shown:
+                        if not is_shown:
                             sent.clear()  # this is not lag: it was undone, or never made
                             raise Ambiguous(f"{group} does not show the change")
                     break
@@ -85,7 +85,11 @@ class Settler:
                 sent |= {edit.key for edit in batch}
                 rules = self.read_with_tags(group, beside) if batch[0].opens else self.read(group)
         gaining = {edit.key for edit in edits if edit.gain}  # where someone else's equal rule counts as present
-        return {key: one.rule for key, one in self.existing(rules, edits).items() if one.marker or key in gaining}
+        return {
+            key: existing_rule.rule
+            for key, existing_rule in self.existing(rules, edits).items()
+            if existing_rule.marker or key in gaining
+        }
 
     def read(self, group: Party) -> tuple[Rule, ...]:
         """The group's rules as they are now. Raises LinkDenied where the account refuses access."""
@@ -137,37 +141,37 @@ class Settler:
 
     def _call(self, group: Party, batch: Sequence[Edit], existing: Mapping[RuleKey, Existing], note: Note) -> None:
         """Sends new rules, one changed marker, or rules to remove."""
-        ecs, delivery, done = ecs_of(self.fetch, group), self._delivery, self._writes
+        ecs, delivery, written = ecs_of(self.fetch, group), self._delivery, self._writes
         self.fetch.changed()
-        done.put |= {(edit.key, claim) for edit in batch for claim in edit.gain}
+        written.put |= {(edit.key, claim) for edit in batch for claim in edit.gain}
         writes: list[tuple[RuleKey, str]] = []
-        gone: list[_Gone] = []
+        removals: list[_Gone] = []
         for edit in batch:
-            found = existing.get(edit.key)
-            if found is None:
+            existing_rule = existing.get(edit.key)
+            if existing_rule is None:
                 # If the rule disappeared meanwhile, so did its claims: an unlink may have removed them.
                 marker = edit.marker(delivery.policy, delivery.region)
                 marker = msgspec.structs.replace(marker, claims=tuple(sorted(edit.gain)))
                 writes.append((edit.key, markers.render(marker)))
                 continue
-            gone += [(rule_id, edit, None) for rule_id in found.copies]
-            if found.marker is None:  # someone else's, made meanwhile
+            removals += [(rule_id, edit, None) for rule_id in existing_rule.copies]
+            if existing_rule.marker is None:  # someone else's, made meanwhile
                 continue
-            _same_instances(edit, found.marker)
-            claims = claims_after(edit, found.marker)
+            _same_instances(edit, existing_rule.marker)
+            claims = claims_after(edit, existing_rule.marker)
             if not claims:
-                gone.append((found.rule.id, edit, found.marker))
-            elif not _reads_so(edit, found, found.marker):  # else only copies of it go
-                note(batch, ecs.modify(group.id, found.rule.id, _marked(edit, found.marker, claims)))
-                done.took(edit.key, found.marker, set(found.marker.claims) - claims)
+                removals.append((existing_rule.rule.id, edit, existing_rule.marker))
+            elif not _reads_so(edit, existing_rule, existing_rule.marker):  # else only copies of it go
+                note(batch, ecs.modify(group.id, existing_rule.rule.id, _marked(edit, existing_rule.marker, claims)))
+                written.took(edit.key, existing_rule.marker, set(existing_rule.marker.claims) - claims)
         if writes:
             note(batch, ecs.authorize(group.id, writes))
-        self._revoke(group, gone, note)
+        self._revoke(group, removals, note)
 
-    def _revoke(self, group: Party, gone: Sequence[_Gone], note: Note) -> None:
+    def _revoke(self, group: Party, removals: Sequence[_Gone], note: Note) -> None:
         ecs = ecs_of(self.fetch, group)
-        for start in range(0, len(gone), RULES_PER_CALL):
-            part = gone[start : start + RULES_PER_CALL]
+        for start in range(0, len(removals), RULES_PER_CALL):
+            part = removals[start : start + RULES_PER_CALL]
             try:
                 note([edit for _, edit, _ in part], ecs.revoke(group.id, [rule_id for rule_id, *_ in part]))
             except Transient:
@@ -185,20 +189,20 @@ class Settler:
     def existing(self, rules: Iterable[Rule], edits: Sequence[Edit]) -> dict[RuleKey, Existing]:
         """What exists for each edit: our rule with its marker, or an equal rule of someone else's."""
         keys = {edit.key for edit in edits}
-        found: dict[RuleKey, Existing] = {}
+        rules_by_key: dict[RuleKey, Existing] = {}
         for rule in sorted(rules, key=lambda rule: rule.priority != PRIORITY):  # of two copies, the one at our priority
             if rule.key is None or rule.key not in keys or rule.policy != "accept":
                 continue
             marker = markers.owned(
                 rule, self._delivery.policy.deployment, self._delivery.region, self._delivery.policy.home
             )
-            other = found.get(rule.key)
-            if other and other.marker and marker:
-                both = markers.joined(other.marker, marker)
-                found[rule.key] = msgspec.structs.replace(other, marker=both, copies=(*other.copies, rule.id))
-            elif other is None or marker:
-                found[rule.key] = Existing(rule, marker, frozenset(marker.claims if marker else ()))
-        return found
+            twin = rules_by_key.get(rule.key)
+            if twin and twin.marker and marker:
+                merged = markers.joined(twin.marker, marker)
+                rules_by_key[rule.key] = msgspec.structs.replace(twin, marker=merged, copies=(*twin.copies, rule.id))
+            elif twin is None or marker:
+                rules_by_key[rule.key] = Existing(rule, marker, frozenset(marker.claims if marker else ()))
+        return rules_by_key
 
     def unfinished(self, group: Party, edits: Sequence[Edit]) -> list[Edit]:
         """The edits that the group does not show as it was last read: all, where it could not be read."""
@@ -245,8 +249,8 @@ def _same_instances(edit: Edit, marker: Marker) -> None:
     """Raises Ambiguous where the rule is that of other instances with the same addresses, which the plan did not see, so that it
     is planned anew. A denial would take the whole link back, also what stood before a stale read did not show it."""
     planned = markers.parse(edit.rule.description) if edit.rule else None
-    if (other := _other_instance(edit.ends, marker)) and not (planned and planned.ends == marker.ends):
-        raise Ambiguous(f"{edit.key.group}: a rule has become that of {other}, which has the same address")
+    if (other_instance := _other_instance(edit.ends, marker)) and not (planned and planned.ends == marker.ends):
+        raise Ambiguous(f"{edit.key.group}: a rule has become that of {other_instance}, which has the same address")
 
 
 def _stands_for(edit: Edit, marker: Marker) -> bool:
@@ -285,12 +289,12 @@ def _is_done(edit: Edit, existing: Existing | None) -> bool:
 
 def _reads_so(edit: Edit, existing: Existing, marker: Marker) -> bool:
     """Whether a rule of ours has the claims, the instances and the priority that the edit gives it."""
-    same = claims_after(edit, marker) == existing.shown and _stands_for(edit, marker)
-    return same and existing.rule.priority == PRIORITY
+    has_claims = claims_after(edit, marker) == existing.shown and _stands_for(edit, marker)
+    return has_claims and existing.rule.priority == PRIORITY
 
 
 def claims_after(edit: Edit, marker: Marker) -> frozenset[Claim]:
     """The claims that the rule will carry, given its marker as it is now: one per request."""
     requests = {claim.request for claim in edit.gain}
-    kept = {claim for claim in marker.claims if claim.request not in requests}
-    return frozenset((kept - edit.lose) | edit.gain)
+    remaining_claims = {claim for claim in marker.claims if claim.request not in requests}
+    return frozenset((remaining_claims - edit.lose) | edit.gain)

@@ -39,17 +39,17 @@ class ManagedTags:
         """Notes that managed tags are refused, of this group or (NoAccess) of its whole account, and says what follows: empty
         where the delivery has said so."""
         where = group.account if isinstance(error, NoAccess) else str(group)
-        why = managed_tag_refused(where, error.code)
-        return why if self.refused.setdefault(where, why) is why else ""
+        denial = managed_tag_refused(where, error.code)
+        return denial if self.refused.setdefault(where, denial) is denial else ""
 
     def write(self, group: Party, requests: Requests) -> str:
         """Puts the group's managed tags on it, unless they were read there. Where that is refused for good, the marker still
         says whose a rule is: nothing is raised but Transient, and what a record says of it is returned, once."""
-        request, said = self._ahead.pop(group, ("", ""))
+        request, detail = self._ahead.pop(group, ("", ""))
         requests += filter(None, [request])
         keys = self._keys(group)
         if not self._lacks(group, keys):
-            return said
+            return detail
         ecs = ecs_of(self._fetch, group)
         for attempt in self._delivery.retry.attempts():  # tagging twice is harmless
             with attempt:
@@ -80,24 +80,24 @@ class ManagedTags:
         if ecs is None or self._delivery.out_of_time():
             return
         try:
-            request, said = ecs.tag([group.id for group in groups], keys), ""
+            request, detail = ecs.tag([group.id for group in groups], keys), ""
         except Transient:
             return
         except CloudError as error:
             if len(groups) > 1:
                 return
-            request, said = error.request_id, self.note_refused(groups[0], error)
+            request, detail = error.request_id, self.note_refused(groups[0], error)
         else:
             for group in groups:
                 self._fetch.store.note_tags(group, keys)
-        self._ahead.update(dict.fromkeys(groups, (request, said)))
+        self._ahead.update(dict.fromkeys(groups, (request, detail)))
 
     def _lacks(self, group: Party, keys: tuple[str, ...]) -> bool:
         """Whether these are to be written: a group that does not exist lacks none."""
-        shown = self._fetch.store.groups.get(group)
-        if shown is None or self.were_refused(group):
+        group_read = self._fetch.store.groups.get(group)
+        if group_read is None or self.were_refused(group):
             return False
-        return any(shown.tags.get(key) != "true" for key in keys)
+        return any(group_read.tags.get(key) != "true" for key in keys)
 
     def _keys(self, group: Party) -> tuple[str, ...]:
         return self._delivery.policy.keys.of_group(instances=group in self.between_instances)
