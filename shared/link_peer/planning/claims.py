@@ -258,7 +258,7 @@ def choose(links: Sequence[Link], judge: Judge) -> Choice:
     if len(links) == 1:
         return Choice(links[0])
     passed: list[Verdict] = []
-    denials: list[Denial] = []
+    refusals: list[Denial] = []
     for number, link in enumerate(links, start=1):
         verdict = judge(link)
         if verdict.denial is None:
@@ -266,7 +266,7 @@ def choose(links: Sequence[Link], judge: Judge) -> Choice:
         if verdict.denial.undecided:
             return Choice(link, tuple(passed), kept=tuple(links[number:]))
         passed.append(verdict)
-        denials.append(verdict.denial)
-    final = next((link for link, denial in zip(links, denials, strict=True) if not denial.owners), None)
-    lacking = any(denial.lacks_consent for denial in denials)
+        refusals.append(verdict.denial)
+    final = next((link for link, denial in zip(links, refusals, strict=True) if not denial.owners), None)
+    lacking = any(denial.lacks_consent for denial in refusals)
     return Choice(final or links[0], denied=tuple(passed) if lacking and final is None else ())

@@ -127,15 +127,15 @@ class Judged(msgspec.Struct, frozen=True, dict=True):
     def denied(self) -> Mapping[tuple[Link, str], Denial]:
         """Why claims are denied, by the link of one rule and request id: also where the rules of a link are not known, since an
         account cannot be read. Of several denials of one claim, one that decides nothing counts: somebody asks."""
-        denials: dict[tuple[Link, str], Denial] = {}
+        denial_of: dict[tuple[Link, str], Denial] = {}
         for answer in self.answers:
             if answer.denial is not None:
                 for link in _single(answer.wanted.link):
                     claimed_link = link, answer.wanted.claim.request
-                    denials[claimed_link] = (
-                        answer.denial if answer.denial.undecided else denials.get(claimed_link, answer.denial)
+                    denial_of[claimed_link] = (
+                        answer.denial if answer.denial.undecided else denial_of.get(claimed_link, answer.denial)
                     )
-        return denials
+        return denial_of
 
 
 Wanted = Mapping[RuleKey, frozenset[Claim]]
