@@ -59,6 +59,7 @@ class AdviceJudge:
 
     def __init__(self, env: Environment) -> None:
         self._env = env
+        self._now = env.clock.now()
         self._view: View | None = None
         self._advice: dict[tuple[str, ...], str] = {}
 
@@ -78,8 +79,8 @@ class AdviceJudge:
             if record.get(name, value) != value:
                 raise LinkPeerError(f"it is of {name} {record[name]}")
         self._view = self._view or view_of(suppose(env, "audit")[0])
-        home, now = env.policy.home, env.clock.now()
-        asker = parse_party(record["instance"], home) if record.get("instance") else None
+        now = self._now
+        asker = parse_party(record["instance"], env.policy.home) if record.get("instance") else None
         ends = ends_of(record)
         view, parties = self._view, [party for party in (*ends, asker) if party and party.id]
         view.around(parties)
@@ -104,7 +105,7 @@ class AdviceJudge:
         if wish and wish.denied:
             view.answer(uncounted(view.scene.snapshot, wish.denied))
             return no_group_accepted(view.scene.snapshot, wish)
-        context = Context(view.policy, self._env.settings.region, self._env.clock.now())
+        context = Context(view.policy, self._env.settings.region, self._now)
         denial = wish_denial(view.scene.snapshot, view.policy, wish) if wish else None
         return denial or verdict_if_asked(view, context, link).denial
 
@@ -130,7 +131,7 @@ class AdviceJudge:
             return advice if holds else f"{was}; now: " + "; ".join(filter(None, [present.fact, advice]))
         ends = _UNTIL.search(command)
         again = command.startswith("link-peer request link") and not present.stands
-        if again and not (ends and parse_instant(ends[1]) <= self._env.clock.now()):
+        if again and not (ends and parse_instant(ends[1]) <= self._now):
             return record["advice"]
         return f"{was}; now: {present.fact}"
 
