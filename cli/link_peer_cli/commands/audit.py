@@ -156,7 +156,7 @@ def audit(
         query += f" and {party_condition(by_cloud_name(env, party, '--party'), '--party')}"
     log = AuditReader(env.settings, env.clock, env.keys)
     names = {**short_names(env.policy), env.policy.home: ""} if sys.stdout.isatty() else {}
-    shown = _Shown(form, limit, names, actor, sort_by, AdviceJudge(env))
+    shown = _Shown(form, limit, names, actor, sort_by, env)
     if not follow:
         with waiting("reading the audit log"):
             told = stories(log, story, since) if story else [Story("", log.read(query, since, until))]
@@ -191,18 +191,18 @@ def _together(told: Sequence[Story]) -> Story:
 
 
 class _Shown:
-    """How records are printed: for programs as they were recorded, for people with advice as `judge` finds it now. `names` are those
+    """How records are printed: for programs as they were recorded, for people with the advice that holds now. `names` are those
     of accounts."""
 
     def __init__(
-        self, form: TableForm, limit: int | None, names: Mapping[str, str], actor: str, sort_by: str, judge: AdviceJudge
+        self, form: TableForm, limit: int | None, names: Mapping[str, str], actor: str, sort_by: str, env: Environment
     ) -> None:
         self._form = form
         self._limit = limit
         self._names = names
         self._actor = actor
         self._sort_by = sort_by
-        self._judge = judge
+        self._env = env
         self._headed = False
         self.lines = form in (TableForm.TABLE, TableForm.WIDE) and sys.stdout.isatty()
 
@@ -224,7 +224,7 @@ class _Shown:
         limit = LIMIT if self._limit is None and title else self._limit or 0
         shown = RECORDS.ordered(lines[-limit:], self._sort_by)
         if title or not self.lines or self._form is TableForm.WIDE:  # else no advice is printed
-            judged = self._judge.judged([line.record for line in shown])
+            judged = AdviceJudge(self._env).judged([line.record for line in shown])
             shown = [replace(line, record=record) for line, record in zip(shown, judged, strict=True)]
         if not self.lines:
             print_tsv(RECORDS.rows(shown)[self._headed :])
