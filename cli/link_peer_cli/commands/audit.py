@@ -131,7 +131,7 @@ def audit(
     log = AuditReader(env.settings, env.clock, env.keys)
     names = {**short_names(env.policy), env.policy.home: ""} if sys.stdout.isatty() else {}
     looked.FACTS["period"] = f"{iso(int(since))} to {iso(int(until or now))}"
-    printer = _Shown(form, limit, names, actor, sort_by, AdviceJudge(env))
+    printer = _Shown(form, limit, names, actor, sort_by, env)
     if not follow:
         with waiting("reading the audit log"):
             selected_stories = stories(log, story, since) if story else [Story("", log.read(query, since, until))]
@@ -166,18 +166,18 @@ def _together(selected_stories: Sequence[Story]) -> Story:
 
 
 class _Shown:
-    """How records are printed: for programs as they were recorded, for people with advice as `judge` finds it now. `names` are those
+    """How records are printed: for programs as they were recorded, for people with the advice that holds now. `names` are those
     of accounts."""
 
     def __init__(
-        self, form: TableForm, limit: int | None, names: Mapping[str, str], actor: str, sort_by: str, judge: AdviceJudge
+        self, form: TableForm, limit: int | None, names: Mapping[str, str], actor: str, sort_by: str, env: Environment
     ) -> None:
         self._form = form
         self._limit = limit
         self._names = names
         self._actor = actor
         self._sort_by = sort_by
-        self._judge = judge
+        self._env = env
         self._headed = False
         self.lines = form in (TableForm.TABLE, TableForm.WIDE) and sys.stdout.isatty()
 
@@ -197,7 +197,7 @@ class _Shown:
         limit = LIMIT if self._limit is None and title else self._limit or 0
         printed_lines = RECORDS.ordered(lines[-limit:], self._sort_by)
         if title or not self.lines or self._form is TableForm.WIDE:  # else no advice is printed
-            judged = self._judge.judged([line.record for line in printed_lines])
+            judged = AdviceJudge(self._env).judged([line.record for line in printed_lines])
             printed_lines = [replace(line, record=record) for line, record in zip(printed_lines, judged, strict=True)]
         if not self.lines:
             print_tsv(RECORDS.rows(printed_lines)[self._headed :])
