@@ -108,6 +108,16 @@ def test_a_page_lists_each_that_there_is(name: str, heading: str, there: set[str
     assert sorted(listed) == sorted(there)
 
 
+@pytest.mark.parametrize(
+    "page", ["README.md", "README.zh-CN.md", "docs/deploy.md", "docs/zh/deploy.md", "deploy/init/README.md"]
+)
+def test_the_first_setup_names_an_operator(page: str) -> None:
+    """Else nobody is one: other accounts refuse whoever follows the steps."""
+    steps = re.findall(r"^link-peer setup --notify .*", (ROOT / page).read_text("utf-8"), re.M)
+    assert steps
+    assert all(" --operators acs:ram::" in step for step in steps)
+
+
 def test_the_settings_page_has_the_defaults_of_s_yaml() -> None:
     """Each variable that s.yaml reads has a row, with its default."""
     rows = dict(re.findall(r"^\| `(LINK_PEER_\w+)` \| (.*)$", page("deploy.md"), re.MULTILINE))

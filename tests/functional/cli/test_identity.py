@@ -193,18 +193,18 @@ def test_an_owners_keys_show_what_link_peer_wrote_as_that(lab: Lab, links: Linke
     assert "half of a mutual link may still stand there, and could not be read" in cli.err
     assert cli("withdraw", links.db.id, f"*@{HOME}", "--dry-run") == 0, cli.err
     assert f"rule {rule} (tag)" in cli.out
-    code, [shown] = cli.json("close", f"{links.other.id}@{HOME}", "--dry-run")
-    assert (code, shown["accounts"][0]["problem"]) == (1, "you have no keys of this account")
+    code, [answer] = cli.json("close", f"{links.other.id}@{HOME}", "--dry-run")
+    assert (code, answer["accounts"][0]["problem"]) == (1, "you have no keys of this account")
 
 
 def test_a_name_of_another_account_is_not_looked_up_in_home(lab: Lab, links: Linked, cli: Cli, keys: Keys) -> None:
     """`close` takes the names of groups. With an owner's keys, a group of theirs is theirs, and home says whose keys it needs."""
-    mine = lab.group(account=PEER, name="billing")
+    billing = lab.group(account=PEER, name="billing")
     keys.use("peer")
-    code, [shown] = cli.json("close", "billing", "--dry-run")
+    code, [answer] = cli.json("close", "billing", "--dry-run")
     assert code == 0
-    assert [call["account"] for call in shown["commands"]] == [PEER]
-    assert mine.id in shown["commands"][0]["command"]
+    assert [call["account"] for call in answer["commands"]] == [PEER]
+    assert billing.id in answer["commands"][0]["command"]
     assert cli("close", "depot", "--dry-run") == 1
     assert f"only home, account {HOME} (a@aliyun.com), enters others: use keys of home" in cli.err
 
@@ -264,8 +264,8 @@ def sign_in(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Key:
 def test_who_is_no_operator_is_told_so(living_lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the doctor, for an account too, and by whatever other accounts refuse; with the command that mends it."""
     for command in ("doctor", f"doctor {PEER}"):
-        _, found = cli.json(*command.split())
-        [finding] = [row for row in found if row["what"] == "your role link-peer-operator"]
+        _, findings = cli.json(*command.split())
+        [finding] = [row for row in findings if row["what"] == "your role link-peer-operator"]
         assert (finding["state"], finding["advice"]) == ("warning", NAMES_HER)
         assert finding["detail"].startswith(f"you are not an operator: {ANN} acts with its own keys")
     assert cli("sweep") == 1
@@ -276,8 +276,8 @@ def test_who_is_no_operator_is_told_so(living_lab: Lab, cli: Cli, monkeypatch: p
         assert cli(*NAMES_HER.split()[1:]) == 0, cli.err
         living_lab.sweep()
     assert cli("sweep") == 0, cli.err
-    _, found = cli.json("doctor", PEER)
-    assert [row["state"] for row in found] == ["ok"]
+    _, findings = cli.json("doctor", PEER)
+    assert [row["state"] for row in findings] == ["ok"]
 
 
 @pytest.mark.usefixtures("ann")
