@@ -64,11 +64,12 @@ test-local: setup  ## build the wheel of the local cloud, and run its tests on i
 test-wheel: setup  ## build the wheel, install it outside the checkout and run it
 	.ci/test-wheel $(PYTHON)
 
-lint: setup  ## run the linters, the type checker and the check of imports
+lint: setup  ## run the linters, the type checker, the check of imports and that of names
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m tests.names
 
 prove: setup  ## try every crash, duplicate and order of events (minutes)
 	$(BIN)/python -m tests.simulation.prove

@@ -141,7 +141,7 @@ def _same_resource(pattern: str, resource: str) -> bool:
     """Part by part: a `*` for the region does not reach into the account."""
     resource_parts = resource.split(":", 4)
     pattern_parts = pattern.split(":", 4)
-    return all(like(left, right) for left, right in zip(pattern_parts, resource_parts, strict=True))
+    return all(like(pattern_part, part) for pattern_part, part in zip(pattern_parts, resource_parts, strict=True))
 
 
 _OPERATORS: dict[str, _Test] = {

@@ -77,8 +77,8 @@ def _filter(call: Call) -> Callable[[Seen], bool]:
     ids = params.ids("InstanceIds", "InvalidInstanceIds.Malformed", strict=call.store.knobs.strict_ids)
     addresses = params.json_list("PrivateIpAddresses", "InvalidPrivateIpAddresses.Malformed")
 
-    def wanted(seen: Seen) -> bool:
-        instance, state = seen
+    def wanted(row: Seen) -> bool:
+        instance, state = row
         return (
             (ids is None or instance.id in ids)
             and network in ("", "classic" if instance.classic else "vpc")

@@ -61,6 +61,6 @@ def _values(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def _equal(left: Any, right: Any) -> bool:
+def _equal(expected: Any, actual: Any) -> bool:
     """JSON equality: true is not 1."""
-    return isinstance(left, bool) == isinstance(right, bool) and left == right
+    return isinstance(expected, bool) == isinstance(actual, bool) and expected == actual
