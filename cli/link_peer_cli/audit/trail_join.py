@@ -208,7 +208,7 @@ def _of_record(
     Without an intent and without RequestIds, it says that nothing had to be changed."""
     if entry.time < question.since:
         return
-    if abs(entry.time - entry.said) > LATE_SECONDS:
+    if abs(entry.time - entry.stated_time) > LATE_SECONDS:
         detail = f"SLS received it at {iso(entry.time)}, not when it says it was written"
         yield _of_entry(question, entry, BACKDATED, detail, ())
     if (
@@ -261,20 +261,20 @@ def _shows(log: Log, event: Event, entry: Entry, rule: Named, intent: Entry | No
 
 def _of(question: Question, event: Event, finding: str, detail: str) -> Mismatch:
     rules = [*event.rule_ids, *map(_rule_text, event.keys), *(key for key, _ in event.tags)]
-    by = f"{event.who} from {event.address}" if event.address else event.who
+    by = f"{event.caller} from {event.address}" if event.address else event.caller
     advice = (
-        f"ask {event.who}; link-peer sweep --dry-run shows what the next sweep restores or closes, and link-peer stale what it does not touch"
+        f"ask {event.caller}; link-peer sweep --dry-run shows what the next sweep restores or closes, and link-peer stale what it does not touch"
         if finding == BY_ANOTHER
-        else f"find out who used the role {event.role or event.who} and from where; if it was none of your people, revoke its "
+        else f"find out who used the role {event.role or event.caller} and from where; if it was none of your people, revoke its "
         "permissions and undo the call by hand: a sweep leaves rules without a marker alone"
     )
     return Mismatch(
         time=iso(event.time),
         account=event.account,
-        what=f"{event.name} {' '.join(event.groups)}",
+        subject=f"{event.name} {' '.join(event.groups)}",
         rule=" ".join(rules),
         request_id=event.request_id,
-        who=by,
+        caller=by,
         finding=finding,
         detail=detail,
         advice=advice,
@@ -289,10 +289,10 @@ def _of_entry(question: Question, entry: Entry, finding: str, detail: str, rules
     return Mismatch(
         time=iso(entry.time),
         account=" ".join(sorted({rule.key.group.account for rule in rules})),
-        what=f"{record.get('outcome') or entry.kind} {sides} {record.get('ports', '')}".strip(),
+        subject=f"{record.get('outcome') or entry.kind} {sides} {record.get('ports', '')}".strip(),
         rule=" ".join(rule.id or _rule_text(rule.key) for rule in rules),
         request_id=" ".join(sorted(entry.calls)),
-        who=" ".join(filter(None, [record.get("function", ""), trigger])),
+        caller=" ".join(filter(None, [record.get("function", ""), trigger])),
         finding=finding,
         detail=detail,
         advice="see who may write to the log (log:PostLogStoreLogs): the record may be forged; link-peer links shows the rules that exist",

@@ -61,7 +61,7 @@ def _faults(deployment: SetupTarget) -> list[CheckFinding]:
     shortfalls = list(faults.region(deployment))
     with contextlib.suppress(LinkPeerError):  # the check of the rules says so
         shortfalls += faults.bus(deployment)
-    return [CheckFinding(MISSING, "", shortfall.what, shortfall.problem, shortfall.remedy) for shortfall in shortfalls]
+    return [CheckFinding(MISSING, "", shortfall.fault, shortfall.problem, shortfall.remedy) for shortfall in shortfalls]
 
 
 def _findings(resources: Iterable[Resource], clock: Clock) -> Iterator[CheckFinding]:

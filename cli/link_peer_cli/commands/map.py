@@ -65,7 +65,7 @@ def draw_map(
         else:
             print_document(text)
     if not links_of(env, view):
-        say_none(LINKS.none)
+        say_none(LINKS.empty_message)
     warn([*view.problems, unknown])
     if view.problems:
         raise typer.Exit(Exit.REFUSED)

@@ -32,7 +32,7 @@ DAY = 86400
 def links_of(env: Environment, view: View) -> list[Standing]:
     """The links that stand: ours, then those of this home under another deployment's name."""
     now = env.now
-    going = view.closing(env.settings.region, now).why
+    going = view.closing(env.settings.region, now).causes
     read = (view.scene.snapshot, env.policy, env.settings.region)
     return standing(*read, now, going=going) + standing(*read, now, renamed_rules(*read))
 

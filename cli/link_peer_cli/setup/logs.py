@@ -113,8 +113,8 @@ class LogstoreResource(InProject):
         super().__init__(logs)
         self.name = name
         self._audit = name != self.deployment.names.function_logstore
-        self._asked = self._audit and self.deployment.retention
-        self._days = self._asked or days
+        self._retention = self._audit and self.deployment.retention
+        self._days = self._retention or days
 
     @property
     def wanted(self) -> State:
@@ -135,7 +135,7 @@ class LogstoreResource(InProject):
         days = current["days"]
         if days > self._days:
             return f"kept at {days} days, not shortened to {self._days}"
-        if days == self._days or self._asked:
+        if days == self._days or self._retention:
             return ""
         longer = f"; longer with `link-peer setup --retention {self._days}`" if self._audit else ""
         return f"kept at {days} days{longer}"

@@ -160,14 +160,14 @@ Ends = frozenset[_EntryEnd]
 
 
 class _Entry(msgspec.Struct, frozen=True):
-    """An entry of `allow` or `never`, with sets as their tags. `who` and `text` show it."""
+    """An entry of `allow` or `never`, with sets as their tags. `parties` and `text` show it."""
 
     source: _EntryEnd
     target: _EntryEnd
     ports: Spans
     until: float
     path: str
-    who: str
+    parties: str
     text: str
 
     @classmethod
@@ -195,7 +195,7 @@ class _Entry(msgspec.Struct, frozen=True):
 
     def gain(self, part: str, spans: Spans, rank: int, old: str, new: str) -> _Gain:
         """That these ports are gained. Of `*` there may be any number."""
-        facts = {"who": self.who, "ports": ports_text(spans or PORTS), "end": _end(self.until)}
+        facts = {"who": self.parties, "ports": ports_text(spans or PORTS), "end": _end(self.until)}
         stars = (self.source.id, self.target.id).count("*")
         return _Gain(part, self.path, (old, new), (rank - stars, -size(spans)), facts)
 

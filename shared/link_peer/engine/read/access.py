@@ -36,7 +36,7 @@ class Pages:
         self.first = first
         self.following: str | None = first
         self.count = 0
-        self.kept: list[Instance] = []
+        self.kept_instances: list[Instance] = []
         self._keep = keep
         self._ids: set[str] = set()
         self._members: Counter[str] = Counter()
@@ -67,7 +67,7 @@ class Pages:
                     self._members.update(instance.groups)
                 self._tagged |= bool(instance.tags)
                 if self._keep(instance):
-                    self.kept.append(instance)
+                    self.kept_instances.append(instance)
 
 
 class Reading(msgspec.Struct, frozen=True):

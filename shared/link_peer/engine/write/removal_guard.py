@@ -20,7 +20,7 @@ class RemovalGuard:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.reported: set[Unseen] = set()
-        self._made: Counter[Unseen] = Counter()
+        self._removals: Counter[Unseen] = Counter()
         self._closed: set[Unseen] = set()
 
     def expect(self, due: Mapping[Unseen, int]) -> None:
@@ -30,13 +30,15 @@ class RemovalGuard:
     def held(self, due: Mapping[Unseen, int]) -> set[Unseen]:
         """Of the removals that a plan would make, those that are too many, with what this delivery has made before."""
         return {
-            unseen for unseen, count in due.items() if unseen in self._closed or self._made[unseen] + count > self.limit
+            unseen
+            for unseen, count in due.items()
+            if unseen in self._closed or self._removals[unseen] + count > self.limit
         }
 
     def made(self, decision: Decision) -> None:
         """Counts a decision that was carried out."""
         for unseen in decision.unseen:
-            self._made[unseen] += decision.removals
+            self._removals[unseen] += decision.removals
 
 
 class HoldingGuard(RemovalGuard):
