@@ -1,7 +1,8 @@
-"""Finds variables and parameters whose names do not say what they hold: `found`, `one`, `left` and the like. `make lint` runs it.
-Fields of values are not looked at: answers have names that other programs read.
+"""Finds variables, parameters, fields and attributes whose names do not say what they hold: `found`, `one`, `left` and
+the like. `make lint` runs it. A field whose name other programs read has that one as its `name`:
+`msgspec.field(name="left")`.
 
-    python -m tests.names [FOLDER…]
+python -m tests.names [FOLDER…]
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("shared", "cli", "deploy", "functions", "local/aliyun_local")
-WORDS = frozenset(
-    "one ones other others another some any those these this that it they them such same own both none nothing something "
-    "anything everything everyone more rest here there why what which who whom whose found left said told given made seen "
-    "kept gone asked wanted done shown named known taken held meant begun got lost thought came went".split()  # noqa: SIM905 - a list of words
-)
+_WORDS = """
+one ones other others another some any those these this that it they them such same own both none nothing something
+anything everything everyone more rest here there why what which who whom whose found left said told given made seen
+kept gone asked wanted done shown named known taken held meant begun got lost thought came went
+"""
+WORDS = frozenset(_WORDS.split())
 """Pronouns, participles and fillers. CONTRIBUTING has what to write instead."""
 OPTIONS = {
     "cli/link_peer_cli/commands/audit.py": {"everything"},
@@ -30,12 +32,12 @@ OPTIONS = {
 
 
 def names(tree: ast.Module) -> Iterator[tuple[int, str]]:
-    """The line and the name of each variable and parameter of a module."""
-    classes = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
-    fields = {id(target) for definition in classes for line in definition.body for target in ast.iter_child_nodes(line)}
+    """The line and the name of each variable, parameter, field and attribute that a module sets."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and id(node) not in fields:
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             yield node.lineno, node.id
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            yield node.lineno, node.attr
         elif isinstance(node, ast.arg):
             yield node.lineno, node.arg
         elif isinstance(node, (ast.ExceptHandler, ast.MatchAs, ast.MatchStar)) and node.name:
