@@ -1,8 +1,8 @@
-"""Finds variables, parameters, fields and attributes whose names do not say what they hold: `found`, `one`, `left` and
+"""Finds variables, parameters, fields, attributes and methods whose names do not say what they hold: `found`, `one`, `left` and
 the like. `make lint` runs it. A field whose name other programs read has that one as its `name`:
 `msgspec.field(name="left")`.
 
-python -m tests.names [FOLDER…]
+    python -m tests.names [FOLDER…]
 """
 
 from __future__ import annotations
@@ -32,12 +32,14 @@ OPTIONS = {
 
 
 def names(tree: ast.Module) -> Iterator[tuple[int, str]]:
-    """The line and the name of each variable, parameter, field and attribute that a module sets."""
+    """The line and the name of each variable, parameter, field, attribute and method of a module."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             yield node.lineno, node.id
         elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
             yield node.lineno, node.attr
+        elif isinstance(node, ast.ClassDef):
+            yield from ((line.lineno, line.name) for line in node.body if isinstance(line, ast.FunctionDef))
         elif isinstance(node, ast.arg):
             yield node.lineno, node.arg
         elif isinstance(node, (ast.ExceptHandler, ast.MatchAs, ast.MatchStar)) and node.name:

@@ -95,7 +95,7 @@ class Adopting:
             decision = decision.refused(_refusal(adoption.link.target, error))
         except LinkPeerError as trouble:
             kind = "attempt"
-            decision = msgspec.structs.replace(decision, denial=denials.remark(str(trouble), self._left(plan)))
+            decision = msgspec.structs.replace(decision, denial=denials.remark(str(trouble), self._withdrawal(plan)))
         calls = [*(call.request_id for call in self._tags.calls), *self._requests]
         record = decision_record(decision, region, kind, rules=rules, api_requests=calls)
         audit.write([record])
@@ -122,7 +122,7 @@ class Adopting:
             self._delivery.retry(lambda: post(self._asking(plan.queue), home, request, plan.queue))
         return rules
 
-    def _left(self, plan: AdoptionPlan) -> str:
+    def _withdrawal(self, plan: AdoptionPlan) -> str:
         """How to take the consent back that was written for what did not come about: it would admit a later request."""
         written_entries = [
             (group, text) for group, edit in plan.adoption.consent if group in self._written for text in edit.added

@@ -141,7 +141,7 @@ class AdoptionPlanner:
             ends += [Party(account, name)] if account in accounts else []
             accounts = [end.account for end in ends]
         else:
-            fetch.everything(accounts)  # an address leads to its instance no other way
+            fetch.all_instances(accounts)  # an address leads to its instance no other way
         view.around(ends)
         fetch.rules(ends)
         view.deciding([(end, rule.group) for end in ends])

@@ -39,13 +39,13 @@ class Consents:
         moment: float,
     ) -> None:
         self._policy = _without_sets(policy)
-        calls = sorted((event for event in events if event.done and event.tags), key=lambda event: event.time)
+        calls = sorted((event for event in events if event.succeeded and event.tags), key=lambda event: event.time)
         self._changes = grouped((group, (event.time, dict(event.tags))) for event in calls for group in event.parties)
         observations = [
             (entry, tags_in(entry.record.get("tags", ""))) for entry in observed if entry.kind == "observed"
         ]
         known_tags: list[tuple[Party, tuple[float, Tags]]] = [
-            (entry.seen, (entry.time, {key: value for key, value in tags.items() if value is not None}))
+            (entry.observed_group, (entry.time, {key: value for key, value in tags.items() if value is not None}))
             for entry, tags in observations
             if tags is not None
         ]

@@ -69,7 +69,7 @@ class Event(msgspec.Struct, frozen=True):
         return tuple(Party(self.account, group) for group in self.groups)
 
     @property
-    def done(self) -> bool:
+    def succeeded(self) -> bool:
         """Whether the call was carried out."""
         return not self.error
 

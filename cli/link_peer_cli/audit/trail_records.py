@@ -56,7 +56,7 @@ class Entry(msgspec.Struct, frozen=True):
         return (*self.link, *(self.record.get(name, "") for name in ("event_id", "request_id")))
 
     @property
-    def seen(self) -> Party:
+    def observed_group(self) -> Party:
         """The group whose tags it tells, where it was observed."""
         return Party(self.record.get("to_account", ""), self.record.get("to", ""))
 

@@ -113,7 +113,7 @@ class _Report(msgspec.Struct, frozen=True):
     signs: Mapping[str, str]
 
     @property
-    def left(self) -> list[MarkedRule]:
+    def remaining_rules(self) -> list[MarkedRule]:
         """The rules of this home that still stand, of whichever deployment, as far as they could be read; in a dry run, and with
         the keys of another account, those that neither a run nor the next sweep removes."""
         if self.dry_run or not self.at_home:
@@ -145,7 +145,7 @@ class _Report(msgspec.Struct, frozen=True):
         problem = standing.problem if standing else ""
         settled = standing and self.at_home and not (self.dry_run and entered)
         rules = [rule for rule, _ in standing.rules] if standing and settled else []
-        remaining = [rule for rule in self.left if rule.rule.group.account == uid]
+        remaining = [rule for rule in self.remaining_rules if rule.rule.group.account == uid]
         due = {group for group in run.unlocked if group.account == uid} if entered else set()
         due |= set() if entered else set(run.due(uid) if standing else named_groups)
         rules += [rule.rule for rule in remaining if self._is_of_owner(rule)]
@@ -174,7 +174,7 @@ class _Report(msgspec.Struct, frozen=True):
 
 def _print(report: _Report, accounts: list[ClosedAccount], warning: str, *, as_json: bool) -> None:
     """Print what was or would be closed, and what stands."""
-    run, remaining = report.run, [rule_text(rule, report.env.policy.deployment) for rule in report.left]
+    run, remaining = report.run, [rule_text(rule, report.env.policy.deployment) for rule in report.remaining_rules]
     records, dry_run = run.removal.recorder.outcomes, report.dry_run
     problems = report.problems
     unlocked = {str(group): str(error) for group, error in run.unlocked.items()}
@@ -230,7 +230,9 @@ def _say_closed(report: _Report, accounts: list[ClosedAccount], removed: int) ->
         return
     unknown = [account.account for account in accounts if account.remaining_rules is None]
     remaining_count = (
-        f"at least {len(report.left)}, unknown in {', '.join(unknown)}" if unknown else str(len(report.left))
+        f"at least {len(report.remaining_rules)}, unknown in {', '.join(unknown)}"
+        if unknown
+        else str(len(report.remaining_rules))
     )
     out.print(f"{locked}; links closed: {removed}; rules left: {remaining_count}", soft_wrap=True)
     if report.run.locked:  # a person who sees 0 alone would look for what went wrong

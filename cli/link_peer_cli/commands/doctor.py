@@ -47,8 +47,8 @@ DOCTOR = Table(
         Column("part"),
         Column("state", colours=COLOURS),
         Column("account", lambda f, w: w.account(f.where)),
-        Column("what", lambda f, _: f.subject, lambda f, w: w.said(f.subject), short=by_words),
-        Column("detail", brief=lambda f, w: w.said(f.detail), short=by_words),
+        Column("what", lambda f, _: f.subject, lambda f, w: w.worded(f.subject), short=by_words),
+        Column("detail", brief=lambda f, w: w.worded(f.detail), short=by_words),
         Column("advice", wide=True),
     ),
 )
@@ -188,7 +188,7 @@ def _show(findings: Sequence[CheckFinding], words: Wording, *, wide: bool) -> No
             out.print(f"[bold]{part}[/bold]")
             ends.append(f"{part}: {counts(part_findings)}")
         for finding in report(part_findings):
-            text = clean(": ".join(filter(None, [words.said(finding.subject), words.said(finding.detail)])), None)
+            text = clean(": ".join(filter(None, [words.worded(finding.subject), words.worded(finding.detail)])), None)
             text = "  ".join(filter(None, [words.account(finding.where), text]))
             line = text if wide else by_words(text, out.width - WIDTH)
             out.print(f"[{COLOURS.get(finding.state, 'red')}]{finding.state:{WIDTH}}[/]{escape(line)}", soft_wrap=True)

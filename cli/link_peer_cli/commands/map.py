@@ -52,7 +52,7 @@ def draw_map(
     env = load_environment(reading=True)
     view = view_of(suppose(env, "map")[0])
     with waiting("reading the groups"):
-        view.everything()
+        view.read_all()
     unknown = ""
     if as_json:
         for arrow in _arrows(env, view):

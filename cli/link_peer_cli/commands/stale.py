@@ -34,8 +34,8 @@ STALE = Table(
         ),
         Column("rule", lambda s, _: s.rule_id, wide=True),
         Column("since", lambda s, w: w.ago(s.since)),
-        Column("what", lambda s, _: s.subject, lambda s, w: w.said(s.subject), short=by_words),
-        Column("why", lambda s, _: s.reason, lambda s, w: w.said(s.reason), short=by_words),
+        Column("what", lambda s, _: s.subject, lambda s, w: w.worded(s.subject), short=by_words),
+        Column("why", lambda s, _: s.reason, lambda s, w: w.worded(s.reason), short=by_words),
     ),
 )
 
@@ -48,7 +48,7 @@ def stale(output: Output = TableForm.TABLE, sort_by: SortBy = "", as_json: JsonL
     env = load_environment(reading=True)
     view = view_of(suppose(env, "stale")[0])
     with waiting("reading the groups"):
-        view.everything()
+        view.read_all()
         now, region = env.now, env.settings.region
         going = view.closing(region, now)
         scene = view.scene

@@ -161,7 +161,7 @@ def _answer(
         state_detail=verdict.detail,
         rules=rules_of(verdict),
         contradiction=verdict.contradiction,
-        conclusion=verdict.why,
+        conclusion=verdict.explanation,
     )
 
 

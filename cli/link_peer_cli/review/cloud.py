@@ -251,9 +251,9 @@ class _LockedEcs:
         self._key = key
 
     def groups(self, ids: Sequence[str]) -> list[Group]:
-        return [self._shown(group) for group in self._ecs.groups(ids)]
+        return [self._locked_group(group) for group in self._ecs.groups(ids)]
 
-    def _shown(self, group: Group) -> Group:
+    def _locked_group(self, group: Group) -> Group:
         if group.party not in self._locked:
             return group
         return msgspec.structs.replace(group, tags={self._key: self._locked[group.party], **group.tags})

@@ -75,7 +75,7 @@ class ConsumerGroup(Struct):
                 raise ApiError("ConsumerNotMatch", 400)
         self.checkpoints[shard] = Checkpoint(cursor, consumer, int(now * 1_000_000))
 
-    def shown(self, shards: Collection[int]) -> Iterator[dict[str, Any]]:
+    def checkpoint_rows(self, shards: Collection[int]) -> Iterator[dict[str, Any]]:
         """The checkpoints as GetCheckPoint lists them; that of a shard that nobody has read is empty."""
         for shard in shards:
             checkpoint = self.checkpoints.get(shard, Checkpoint())

@@ -331,7 +331,7 @@ def _carry_out(equal: Sequence[_Arrived], delivery: Delivery, guard: SharedGuard
     try:
         audit = _carry_out_message(first, delivery, guard)
     finally:
-        guard.done()
+        guard.finish()
     outcomes = Counter(audit.outcomes)
     for duplicate in duplicates:
         outcomes += _record_as(duplicate, first, audit, delivery)

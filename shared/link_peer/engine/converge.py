@@ -170,7 +170,7 @@ class Planner:
 
     def _planned(self, snapshot: Snapshot, refused: Mapping[Link, Refusal], focus: Set[Link] | None) -> Plan:
         """The plan without the removals that the guard holds back: it is asked about those that are due."""
-        scope, hold = self._scope, self._guard.held
+        scope, hold = self._scope, self._guard.excess
         links, may_lose = scope.desired(snapshot), functools.partial(scope.may_lose, snapshot)
         return make_plan(snapshot, scope.context, links, may_lose=may_lose, focus=focus, hold=hold, refused=refused)
 

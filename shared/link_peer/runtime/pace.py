@@ -70,7 +70,7 @@ class Pace:
             full = api.allowed is not None and api.calls >= api.allowed
             return max(now, api.refused_until, (api.minute + 1) * MINUTE if full else now) < until
 
-    def made(self, account: str, action: str) -> None:
+    def count(self, account: str, action: str) -> None:
         """Counts a call that could not wait."""
         with self._lock:
             self._api(account, action, self._clock.now()).calls += 1

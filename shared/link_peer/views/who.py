@@ -46,7 +46,7 @@ class Reaching(msgspec.Struct, frozen=True):
 
 def who(scene: Scene, party: Party, ports: Sequence[Port] = ()) -> list[Reaching]:
     """Every source that can reach the party on any of these ports; without ports, on any."""
-    sources = _SourceSearch(scene, party, tuple(ports) or (ALL,)).found()
+    sources = _SourceSearch(scene, party, tuple(ports) or (ALL,)).sources()
     return sorted(
         sources,
         key=lambda source: (
@@ -84,7 +84,7 @@ class _SourceSearch:
         self.peers = dict.fromkeys(peer for peer, _ in peers)
         self._dropped = dict.fromkeys(peer for peer, policy in peers if policy == "drop")
 
-    def found(self) -> Iterator[Reaching]:
+    def sources(self) -> Iterator[Reaching]:
         """Every source, in no order."""
         scene, party = self._scene, self._party
         if not self._groups or not scene.complete(party):

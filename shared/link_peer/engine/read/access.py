@@ -127,7 +127,7 @@ class Access:
         """One read whose failure must not go unnoticed, since a change depends on it. It is made also where an earlier
         read failed, and without a wait: what was read before may be old after it."""
         if self._how.pace is not None:
-            self._how.pace.made(account, action)
+            self._how.pace.count(account, action)
         if error := self._store.refusal(account):
             raise error
         try:

@@ -211,7 +211,7 @@ class Fetch:
 
     # whole accounts
 
-    def everything(self, accounts: Sequence[str]) -> None:
+    def all_instances(self, accounts: Sequence[str]) -> None:
         """Reads every instance of these accounts, unfiltered: tags named `<prefix>-peer.<any>` cannot be filtered by. What need
         not be kept is not, so that an account of any size takes little memory."""
 

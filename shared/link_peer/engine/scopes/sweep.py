@@ -135,7 +135,7 @@ class AccountSweep(msgspec.Struct, frozen=True):
         return AccountReads(fetch, delivery.policy, delivery.region, *place)
 
     @property
-    def others(self) -> frozenset[str]:
+    def other_accounts(self) -> frozenset[str]:
         """The other accounts of the policy."""
         return frozenset(self.work.delivery.policy.accounts.keys() - {self.account})
 
@@ -260,8 +260,8 @@ def read_peers(sweep: AccountSweep) -> AccountSweep:
     standing = [*reads.standing(), *closed, *(Link(link.target, link.source) for link in closed)]
     has_peers = reads.peers([*standing, *_own_wishes(sweep)], sweep.until(READING_SHARE))
     if has_peers:
-        reads.followed(sweep.others, sweep.until(READING_SHARE))
-    everywhere, until = {sweep.account, *sweep.others}, sweep.until(READING_SHARE)
+        reads.followed(sweep.other_accounts, sweep.until(READING_SHARE))
+    everywhere, until = {sweep.account, *sweep.other_accounts}, sweep.until(READING_SHARE)
     unread = reads.halves(standing, everywhere, until) if has_peers else set[Party]()
     phase = msgspec.structs.replace(sweep.phase, crosses=True)
     return msgspec.structs.replace(sweep, phase=phase, unread=sweep.unread | unread, has_peers=has_peers)
@@ -276,7 +276,7 @@ def close_with_others(sweep: AccountSweep) -> AccountSweep:
 
 def read_wishes_of_others(sweep: AccountSweep) -> AccountSweep:
     """Reads the rules, in all accounts, for what instances and their peers ask for."""
-    return _read_wished_rules(sweep, {sweep.account, *sweep.others}) if sweep.has_peers else sweep
+    return _read_wished_rules(sweep, {sweep.account, *sweep.other_accounts}) if sweep.has_peers else sweep
 
 
 def remove_unasked(sweep: AccountSweep) -> AccountSweep:

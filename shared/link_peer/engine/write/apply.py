@@ -208,7 +208,7 @@ class Applier:
         if _follows(decision) and rules.keys() & self._failed_keys:
             return [], Report()  # the shared edit failed, so do not report this removal
         if not (decision.edits or decision.missing_managed_tag):
-            return self._done(decision, requests, rules)
+            return self._finish(decision, requests, rules)
         try:
             decision = self._write(decision, requests, rules)
         except LinkDenied as refused:
@@ -217,7 +217,7 @@ class Applier:
             return self._troubled(decision, trouble, requests, rules)
         if _only_repairs_tags(decision) and all(map(self.work.tags.were_refused, decision.missing_managed_tag)):
             return [self._record(decision, "attempt", requests, rules.values())], Report()
-        return self._done(decision, requests, rules)
+        return self._finish(decision, requests, rules)
 
     def _closed(self, closing: Closing) -> tuple[list[Record], Report]:
         """What is recorded of a closing whose groups were settled, each by itself, or could not be."""
@@ -235,7 +235,7 @@ class Applier:
         edits = tuple(edit for edit in decision.edits if edit.key not in standing)
         closed_decision = msgspec.structs.replace(decision, edits=edits, denial=denial)
         denied = frozenset(key for key in standing if isinstance(closing.standing[key.group], LinkDenied))
-        records, report = self._done(closed_decision, requests, rules)
+        records, report = self._finish(closed_decision, requests, rules)
         records += [self._record(_met(decision, trouble), "attempt") for trouble in troubles]
         return records, report + Report(pending=tuple(troubles), refused_keys=denied)
 
@@ -243,16 +243,16 @@ class Applier:
         """What is recorded of a closing for which there was no time, or for a part of it."""
         late = Transient("no time was left for it in this run")
         if closing.edited_rules:
-            closing.standing |= dict.fromkeys(closing.left & closing.waiting, late)
+            closing.standing |= dict.fromkeys(closing.unfinished_groups & closing.waiting, late)
             records, report = self._closed(closing)
-            return records, msgspec.structs.replace(report, pending=(), undone=int(bool(closing.left)))
+            return records, msgspec.structs.replace(report, pending=(), undone=int(bool(closing.unfinished_groups)))
         records, _ = self._troubled(closing.decision, late, closing.requests, closing.rules)
         return records if closing.requests or closing.standing else [], Report(undone=1)
 
-    def _done(
+    def _finish(
         self, decision: Decision, requests: Requests, rules: Mapping[RuleKey, Rule]
     ) -> tuple[list[Record], Report]:
-        self._guard.made(decision)
+        self._guard.count(decision)
         report = Report(
             changed=len(decision.edits),
             removed=decision.removals,

@@ -40,7 +40,7 @@ class Closing(msgspec.Struct):
         return [edit for edit in self.decision.edits if edit.key.group == group]
 
     @property
-    def left(self) -> set[Party]:
+    def unfinished_groups(self) -> set[Party]:
         """The groups on which not all of its edits were made."""
         return {edit.key.group for edit in self.decision.edits if edit.key not in self.edited_rules}
 
