@@ -1,5 +1,6 @@
-"""Finds variables and parameters whose names do not say what they hold: `found`, `one`, `left` and the like. `make lint` runs it.
-Fields of values are not looked at: answers have names that other programs read.
+"""Finds variables, parameters, fields, attributes and methods whose names do not say what they hold: `found`, `one`, `left` and
+the like. `make lint` runs it. A field whose name other programs read has that one as its `name`:
+`msgspec.field(name="left")`.
 
     python -m tests.names [FOLDER…]
 """
@@ -13,12 +14,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("shared", "cli", "deploy", "functions", "local/aliyun_local")
-TEXT = """
+_WORDS = """
 one ones other others another some any those these this that it they them such same own both none nothing something
 anything everything everyone more rest here there why what which who whom whose found left said told given made seen
 kept gone asked wanted done shown named known taken held meant begun got lost thought came went
 """
-WORDS = frozenset(TEXT.split())
+WORDS = frozenset(_WORDS.split())
 """Pronouns, participles and fillers. CONTRIBUTING has what to write instead."""
 OPTIONS = {
     "cli/link_peer_cli/commands/audit.py": {"everything"},
@@ -31,12 +32,14 @@ OPTIONS = {
 
 
 def names(tree: ast.Module) -> Iterator[tuple[int, str]]:
-    """The line and the name of each variable and parameter of a module."""
-    classes = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
-    fields = {id(target) for definition in classes for line in definition.body for target in ast.iter_child_nodes(line)}
+    """The line and the name of each variable, parameter, field, attribute and method of a module."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and id(node) not in fields:
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             yield node.lineno, node.id
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            yield node.lineno, node.attr
+        elif isinstance(node, ast.ClassDef):
+            yield from ((line.lineno, line.name) for line in node.body if isinstance(line, ast.FunctionDef))
         elif isinstance(node, ast.arg):
             yield node.lineno, node.arg
         elif isinstance(node, (ast.ExceptHandler, ast.MatchAs, ast.MatchStar)) and node.name:

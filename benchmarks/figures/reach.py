@@ -29,7 +29,9 @@ def state(port: Port) -> Snapshot:
         ip = f"10.{number // 62_500}.{number // 250 % 250}.{number % 250}"
         instances[Party(HOME, f"i-{number}")] = Instance(Party(HOME, f"i-{number}"), "vpc-1", tuple(mine), ip)
     for number, group in enumerate(groups):
-        made = [Rule(group, "", None, act, 1, other=Traffic("ingress", cidr, "", SSH)) for act, cidr in PEOPLE]
+        made = [
+            Rule(group, "", None, act, 1, unmanaged_traffic=Traffic("ingress", cidr, "", SSH)) for act, cidr in PEOPLE
+        ]
         sources: list[tuple[str, Marker]] = [
             (str(groups[number - step]), Marker(HOME, "prod", ID, (TAG,))) for step in (1, 2)
         ]

@@ -169,7 +169,7 @@ class Deployment:
         ports."""
         env = self._present()
         view = view_of(suppose(env, "links")[0])
-        view.everything()
+        view.read_all()
         links, problem = answers_of(env, view, links_about(env, view, of, "of", ports_of(ports, "ports")))
         return Links(links, [*view.problems, *filter(None, [problem])])
 

@@ -179,7 +179,7 @@ class LocalCloud:
             return self._in(places.of_call(call.service, call.sent.get("RegionId", ""), request.host))._rpc(
                 request, call
             )
-        return self._in(places.of_request(request))._rest(request)
+        return self._in(places.of_request(request))._rest_answer(request)
 
     def _in(self, region: str) -> LocalCloud:
         return self if region in ("", self.region) else self.region_at(region)
@@ -223,7 +223,7 @@ class LocalCloud:
             raise ApiError(denied, 403)
         return rpc.answer(call, answering(caller, call.action, call.params))
 
-    def _rest(self, request: Request) -> Response:
+    def _rest_answer(self, request: Request) -> Response:
         service, wire, backend = self._service(request)
         try:
             caller = signatures.verify(service, request, {}, self.identity, self.clock.now())

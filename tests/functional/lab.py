@@ -213,16 +213,16 @@ class Lab:
             deploy(self.cloud, in_process=True)
         fc = self.cloud.fc
         for deployed in fc.functions(HOME):
-            with fc.held(HOME, deployed.function.name) as held:
+            with fc.locked(HOME, deployed.function.name) as held:
                 same = {"triggers": tuple(placed.trigger for placed in held.triggers.values())}
             fc.deploy(HOME, replace(deployed.function, code=code, async_qualifier="live", **same))
-        with fc.held(HOME, "link-peer-sweep") as held:
+        with fc.locked(HOME, "link-peer-sweep") as held:
             return held.published.aliases["live"].version
 
     def roll_back(self, version: str) -> None:
         """Moves the alias of each function to a version, as `s alias publish` does."""
         for deployed in self.cloud.fc.functions(HOME):
-            with self.cloud.fc.held(HOME, deployed.function.name) as held:
+            with self.cloud.fc.locked(HOME, deployed.function.name) as held:
                 held.published.update_alias("live", version, None, {}, self.cloud.fc.now())
 
     def group(self, *accepts: str, account: str = HOME, vpc: str = "", **fields: Any) -> Group:

@@ -19,7 +19,7 @@ POLICY = Policy("prod", {uid: AccountPolicy(uid, ranges=("10.0.0.0/24",)) for ui
 
 
 def rule(key: RuleKey | None = None, other: Traffic | None = None) -> Rule:
-    return Rule(DB, "sgr-1", key, "accept", 1, other=other)
+    return Rule(DB, "sgr-1", key, "accept", 1, unmanaged_traffic=other)
 
 
 def instance(name: str, vpc: str, ip: str, *groups: str, account: str = HOME) -> Instance:

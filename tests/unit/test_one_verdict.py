@@ -152,7 +152,7 @@ def test_a_plan_denies_it(name: str, reason: Reason, link: Link, seen: Snapshot,
     if verdict.denial.waits is Waits.FOR_A_READ:
         assert answers == [] or not seen.rules
     else:
-        assert [answer.why for answer in answers] == [verdict.denial]
+        assert [answer.denial for answer in answers] == [verdict.denial]
 
 
 @each_denial
@@ -202,7 +202,7 @@ def test_explain_recommends_what_would_be_granted() -> None:
 def test_explain_recommends_no_consent_to_what_is_then_denied() -> None:
     """Consent would not help: the group is full."""
     found = advice("", GROUPS, view([group(APP), group(DB)], rules=FULL), POLICY)
-    assert [one.why.partition(":")[0] for one in found] == ["no link can open it"]
+    assert [one.reason.partition(":")[0] for one in found] == ["no link can open it"]
 
 
 def test_every_denial_of_a_link_is_tried() -> None:

@@ -350,4 +350,4 @@ def test_a_strange_event_has_what_can_be_read() -> None:
         HOME, {**raw, "requestParameters": {"SecurityGroupId": "sg-b", "Permissions": [permission, 7]}}, REGION
     )
     assert found
-    assert (found.keys, found.role, found.who) == ((), "", "unknown")
+    assert (found.keys, found.role, found.caller) == ((), "", "unknown")

@@ -72,9 +72,10 @@ DEFAULT_POLICY = "policy.yaml"
 class Environment(msgspec.Struct, frozen=True):
     """The policy and settings that the functions would load, with a person's keys.
 
-    `keys` are what the command acts with: in the home account, unless it may be given those of another. `settings.credentials`
-    are the same, as it starts. `own` are the person's own keys. `now` is when the command started, in epoch seconds, for all
-    that it decides; `clock` is for what waits. `reading`: the command changes nothing.
+    `keys` are what the command acts with: in the home account, unless it may be given those of another.
+    `settings.credentials` are the same, as it starts. `person_keys` are the person's own keys. `now` is when the
+    command started, in epoch seconds, for all that it decides; `clock` is for what waits. `reading`: the command
+    changes nothing.
     """
 
     settings: Settings
@@ -83,7 +84,7 @@ class Environment(msgspec.Struct, frozen=True):
     now: float
     names: Names
     keys: AccountKeys
-    own: AccountKeys
+    person_keys: AccountKeys
     reading: bool
 
     @property
@@ -103,7 +104,7 @@ class Environment(msgspec.Struct, frozen=True):
         """The settings to post to a queue with. On one that proves which account asks, no role of link-peer may ask: the
         person's own keys do."""
         proves = queue in self.policy.bound_queues
-        return msgspec.structs.replace(self.settings, credentials=self.own()) if proves else self.settings
+        return msgspec.structs.replace(self.settings, credentials=self.person_keys()) if proves else self.settings
 
     def accounts(
         self, name: str, retry: Retry, person_keys: Mapping[str, AccountKeys] | None = None
@@ -148,7 +149,7 @@ def load_environment(*, reading: bool, anywhere: bool = False) -> Environment:
     """
     env = load_own()
     role = env.names.reader_role if reading else env.names.operator_role
-    keys_in_use = acting(env.own, env.settings, env.policy, env.clock, role)
+    keys_in_use = acting(env.person_keys, env.settings, env.policy, env.clock, role)
     (identity.require_listed if anywhere else identity.require_home)(keys_in_use, env.policy)
     if keys_in_use.account == env.policy.home:
         CHANGES.note(keys_in_use.refusal)

@@ -26,12 +26,12 @@ class NotedEcs(SdkEcs):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self._known: dict[str, Rule] = {}  # by id, as read last
+        self._rules_by_id: dict[str, Rule] = {}  # by id, as read last
 
     def rules(self, group: str) -> list[Rule]:
         """As `Ecs.rules`."""
         rules = super().rules(group)
-        self._known.update({rule.id: rule for rule in rules})
+        self._rules_by_id.update({rule.id: rule for rule in rules})
         return rules
 
     def authorize(self, group: str, rules: Sequence[tuple[RuleKey, str]]) -> str:
@@ -60,5 +60,5 @@ class NotedEcs(SdkEcs):
             return super().untag(group, keys)
 
     def _text(self, verb: str, group: str, rule_id: str) -> str:
-        key = self._known[rule_id].key if rule_id in self._known else None
+        key = self._rules_by_id[rule_id].key if rule_id in self._rules_by_id else None
         return of_rule(verb, key) if key else f"{verb} rule {rule_id} on {Party(self.account, group)}"

@@ -73,7 +73,7 @@ class _RoleSession:
     """Credentials of a role, by its ARN, renewed before they expire. Raises LinkPeerError where it cannot be assumed."""
 
     def __init__(self, person_keys: AccountKeys, settings: Settings, policy: Policy, clock: Clock, role: str) -> None:
-        self._own = person_keys
+        self._person_keys = person_keys
         self._settings = settings
         self._policy = policy
         self._clock = clock
@@ -83,7 +83,7 @@ class _RoleSession:
     def __call__(self) -> Credentials:
         """Keys that are valid for some minutes."""
         if self._session is None or self._session.expires - MARGIN_SECONDS <= self._clock.now():
-            settings = msgspec.structs.replace(self._settings, credentials=self._own())
+            settings = msgspec.structs.replace(self._settings, credentials=self._person_keys())
             retry = Retry(self._clock, self._clock.now() + PATIENCE_SECONDS)
             accounts = Accounts(settings, self._policy, self._clock, retry, "command")
             try:
@@ -131,10 +131,10 @@ class PersonsAccounts(Accounts):
 
     def ecs(self, account: str) -> Ecs:
         """As `Accounts.ecs`; changes are noted."""
-        if account not in self._made:
+        if account not in self._clients:
             keys = functools.partial(self._credentials, account)
-            self._made[account] = NotedEcs(self._settings, account, keys, self._retry, self.calls)
-        return self._made[account]
+            self._clients[account] = NotedEcs(self._settings, account, keys, self._retry, self.calls)
+        return self._clients[account]
 
     def keys(self, account: str) -> Credentials:
         """The account's keys for another service than ECS, as they are now. Raises NoAccess if it cannot be entered."""

@@ -59,7 +59,7 @@ class Adopting:
         self._delivery = delivery
         self._planner = planner
         self._cloud = cloud
-        self._own = person_cloud
+        self._person_cloud = person_cloud
         self._tags = tags
         self._requests: list[str] = []
         self._written: set[Party] = set()  # whose tags were set
@@ -71,13 +71,13 @@ class Adopting:
         """
         adoption, region = plan.adoption, self._delivery.region
         name = {"event_id" if plan.wish.asker else "request_id": plan.wish.name}
-        common_fields = {**name, "claimed_reason": plan.lost}
+        common_fields = {**name, "claimed_reason": plan.loss}
         audit = self._delivery.audit(common_fields)
         decision = Decision(
             adoption.link,
             "link",
             "applied",
-            denials.remark(plan.lost),
+            denials.remark(plan.loss),
             edits=tuple(_edit(mark, plan.wish.claim) for mark in adoption.due),
             missing_managed_tag=tuple(party for party, _ in adoption.managed),
             verdict=adoption.verdict,
@@ -95,8 +95,8 @@ class Adopting:
             decision = decision.refused(_refusal(adoption.link.target, error))
         except LinkPeerError as trouble:
             kind = "attempt"
-            decision = msgspec.structs.replace(decision, why=denials.remark(str(trouble), self._left(plan)))
-        calls = [*(call.request_id for call in self._tags.made), *self._requests]
+            decision = msgspec.structs.replace(decision, denial=denials.remark(str(trouble), self._withdrawal(plan)))
+        calls = [*(call.request_id for call in self._tags.calls), *self._requests]
         record = decision_record(decision, region, kind, rules=rules, api_requests=calls)
         audit.write([record])
         return {**common_fields, "claimed_by": self._tags.caller, **record}
@@ -122,7 +122,7 @@ class Adopting:
             self._delivery.retry(lambda: post(self._asking(plan.queue), home, request, plan.queue))
         return rules
 
-    def _left(self, plan: AdoptionPlan) -> str:
+    def _withdrawal(self, plan: AdoptionPlan) -> str:
         """How to take the consent back that was written for what did not come about: it would admit a later request."""
         written_entries = [
             (group, text) for group, edit in plan.adoption.consent if group in self._written for text in edit.added
@@ -152,7 +152,9 @@ class Adopting:
                 if now != mark.rule:
                     raise NotAdoptable(CHANGED)
                 group = mark.rule.group
-                self._requests.append(self._own.ecs(group.account).modify(group.id, mark.rule.id, mark.description))
+                self._requests.append(
+                    self._person_cloud.ecs(group.account).modify(group.id, mark.rule.id, mark.description)
+                )
 
     def _marked(self, mark: Mark) -> Rule:
         """The rule as it is read back. Raises Transient if it is not shown with its marker, or is not ours with it."""

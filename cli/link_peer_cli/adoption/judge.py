@@ -28,11 +28,11 @@ CHANGED = "the rule, or one it depends on, was changed or deleted since it was s
 
 
 class Mark(msgspec.Struct, frozen=True):
-    """A rule as it was read, and the description that makes it ours. `done`: it is ours already."""
+    """A rule as it was read, and the description that makes it ours. `is_ours`: it is ours already."""
 
     rule: Rule
     description: str
-    done: bool = False
+    is_ours: bool = False
 
 
 class Adoption(msgspec.Struct, frozen=True):
@@ -48,7 +48,7 @@ class Adoption(msgspec.Struct, frozen=True):
     @property
     def due(self) -> list[Mark]:
         """The rules that are still a person's."""
-        return [mark for mark in self.marks if not mark.done]
+        return [mark for mark in self.marks if not mark.is_ours]
 
 
 def judge(
@@ -84,7 +84,7 @@ def judge(
         )
     marks = tuple(_mark(snapshot, policy, region, rule, need, claim) for need in verdict.needs)
     for mark in marks:
-        if not mark.done:
+        if not mark.is_ours:
             _keeps_its_rank(snapshot, mark.rule)
     managed = {
         group: missing
@@ -129,7 +129,7 @@ def _mark(snapshot: Snapshot, policy: Policy, region: str, rule: Rule, need: Nee
     ours = [candidate for candidate in matching_rules if is_ours(candidate, policy, region)]
     theirs = [candidate for candidate in matching_rules if candidate not in ours]
     if ours and not theirs:
-        return Mark(ours[0], ours[0].description, done=True)
+        return Mark(ours[0], ours[0].description, is_ours=True)
     if not theirs:  # only of a mutual link: the rule itself is there
         traffic = f"{need.key.source} to {need.key.dest}" if need.key.dest else str(rule.group)
         raise NotAdoptable(
@@ -184,5 +184,5 @@ def lost(marks: Iterable[Mark]) -> str:
     for mark in marks:
         rule = mark.rule
         was = f"described as {rule.description!r}" if rule.description else "without a description"
-        losses += [] if mark.done else [f"{rule.id}, priority {rule.priority}, {was}"]
+        losses += [] if mark.is_ours else [f"{rule.id}, priority {rule.priority}, {was}"]
     return f"adopted: a person's rule {'; '.join(losses)}" if losses else "adopted"

@@ -30,14 +30,14 @@ VALID_SECONDS = 3600  # of a request
 
 
 class Wish(msgspec.Struct, frozen=True):
-    """How the link is asked for: by the tag of the instance `asker`, else by a request. `name` is that of the adoption in the
-    audit log, and the request's id. `lost` is what the rule lost, where an earlier run recorded that. `anyone_may_close`: the
-    person accepts an unlink by any sender on the shared queue."""
+    """How the link is asked for: by the tag of the instance `asker`, else by a request. `name` is that of the adoption
+    in the audit log, and the request's id. `loss` is what the rule lost, where an earlier run recorded that.
+    `anyone_may_close`: the person accepts an unlink by any sender on the shared queue."""
 
     name: str
     claim: Claim
     asker: Party | None = None
-    lost: str = ""
+    loss: str = ""
     anyone_may_close: bool = False
 
 
@@ -47,7 +47,7 @@ class AdoptionPlan(msgspec.Struct, frozen=True):
     rule: Rule
     adoption: Adoption
     wish: Wish
-    lost: str
+    loss: str
     tags: dict[str, str]
     request: Request | None
     queue: str
@@ -106,7 +106,7 @@ class AdoptionPlanner:
             person_made(rule, env.policy, env.settings.region)
         view = self._around(rule)
         adoption = self._judged(view, rule, wish.claim, now)
-        reason = wish.lost or lost(adoption.marks)
+        reason = wish.loss or lost(adoption.marks)
         if wish.asker:
             tags = tag_for(view.scene.snapshot, env.policy, adoption.link, wish.asker, now)
             return AdoptionPlan(rule, adoption, wish, reason, tags, None, "")
@@ -141,7 +141,7 @@ class AdoptionPlanner:
             ends += [Party(account, name)] if account in accounts else []
             accounts = [end.account for end in ends]
         else:
-            fetch.everything(accounts)  # an address leads to its instance no other way
+            fetch.all_instances(accounts)  # an address leads to its instance no other way
         view.around(ends)
         fetch.rules(ends)
         view.deciding([(end, rule.group) for end in ends])

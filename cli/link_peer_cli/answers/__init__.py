@@ -32,7 +32,9 @@ class CommandFailed(CommandAnswer, frozen=True):
     """An error, on stderr. All but `error` is there if the command was stopped or failed after it changed something."""
 
     error: Annotated[str, means("what is wrong, and what to do")]
-    done: Annotated[list[str] | msgspec.UnsetType, means("what was changed")] = msgspec.UNSET
+    changes: Annotated[list[str] | msgspec.UnsetType, means("what was changed")] = msgspec.field(
+        default=msgspec.UNSET, name="done"
+    )
     perhaps_done: Annotated[list[str] | msgspec.UnsetType, means("what was under way, without an answer")] = (
         msgspec.UNSET
     )

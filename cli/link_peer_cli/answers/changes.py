@@ -144,8 +144,8 @@ class OtherChange(msgspec.Struct, frozen=True):
     """A change that was not reviewed, or that would not happen now."""
 
     sign: Annotated[str, means("`+` was not reviewed, `-` would not happen now, `~` would happen differently")]
-    why: Annotated[str, means("the same in words")]
-    what: Annotated[str, means("the change in words")]
+    difference: Annotated[str, means("the same in words")] = msgspec.field(name="why")
+    change: Annotated[str, means("the change in words")] = msgspec.field(name="what")
     action: Action
     account: GroupAccount
     group: ChangedGroup
@@ -162,7 +162,7 @@ class Applied(CommandAnswer, frozen=True):
     decisions: Records
     reviewed: Annotated[int, means("how many changes the plan has")]
     already: Annotated[int, means("how many of them were made before")]
-    left: Annotated[list[LeftChange], means("those that are not made")]
+    unmade_changes: Annotated[list[LeftChange], means("those that are not made")] = msgspec.field(name="left")
 
 
 class NotApplied(CommandAnswer, frozen=True):
@@ -258,7 +258,9 @@ class ClosedAccount(msgspec.Struct, frozen=True):
     account: Annotated[str, means("its uid")]
     entered: Annotated[str, means("with which keys: `keys` of it, its `closer` role, or none")]
     locked: Annotated[int, means("how many of its groups have the lock")]
-    left: Annotated[int | None, means("how many rules of this home are left there; null: unknown")]
+    remaining_rules: Annotated[int | None, means("how many rules of this home are left there; null: unknown")] = (
+        msgspec.field(name="left")
+    )
     problem: Annotated[str, means("why it was not entered, or not read whole; else empty")]
     advice: Annotated[list[str], means("the commands for what is left there, for its owner if it was not entered")]
 
@@ -271,13 +273,13 @@ class CloseAnswer(CommandAnswer, frozen=True):
     commands: Annotated[list[CloudCall], means("with `--dry-run`, the calls that would be made")]
     accounts: Annotated[list[ClosedAccount], means("what is left in each account")]
     unlocked: Annotated[dict[str, str], means("by group, why it could not be locked: a sweep may open it again")]
-    left: Annotated[
+    remaining_rules: Annotated[
         list[str] | None,
         means(
             "the rules of this home that are left, of whichever deployment, with the other halves of mutual links, as far as known; "
             "null if the keys cannot read that"
         ),
-    ]
+    ] = msgspec.field(name="left")
     problems: Annotated[dict[str, str], means("by group, account or other deployment, what went wrong or is not known")]
     warning: Annotated[str, means("how the policy of the functions differs from the local one")]
 
@@ -288,5 +290,7 @@ class Reopening(CommandAnswer, frozen=True):
     reopened: Annotated[list[str], means("the groups whose lock was taken off")]
     commands: Annotated[list[CloudCall], means("the calls for that")]
     foreign: Annotated[list[CloudCall], means("the calls for the owners of accounts that were not entered")]
-    kept: Annotated[dict[str, str], means("by group, the locks that `close` did not set")]
+    foreign_locks: Annotated[dict[str, str], means("by group, the locks that `close` did not set")] = msgspec.field(
+        name="kept"
+    )
     problems: Annotated[dict[str, str], means("by account or group, what went wrong")]

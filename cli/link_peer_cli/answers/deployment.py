@@ -42,7 +42,9 @@ class AccountClosed(CommandAnswer, frozen=True):
 
     decisions: Annotated[list[Record], means("the records of what was closed")]
     commands: Annotated[list[CloudCall], means("what would be called")]
-    left: Annotated[list[str], means("rules of this home that are left, of whichever deployment")]
+    remaining_rules: Annotated[list[str], means("rules of this home that are left, of whichever deployment")] = (
+        msgspec.field(name="left")
+    )
     problems: Annotated[dict[str, str], means("by account, why it could not be read")]
 
 
@@ -71,7 +73,7 @@ class DoctorFinding(CommandAnswer, frozen=True):
     part: Annotated[str, means("whom it concerns: `platform` or `tenants`")]
     state: Annotated[str, means("`ok`, `warning`, `differs`, `missing` or `unknown`")]
     where: Annotated[str, means("the account; empty for the deployment")]
-    what: Annotated[str, means("what was checked")]
+    subject: Annotated[str, means("what was checked")] = msgspec.field(name="what")
     detail: Annotated[str, means("what was found")]
     advice: Annotated[str, means("what to do")]
     account_name: Annotated[str, means("the account's name; empty for the deployment")]
@@ -82,7 +84,7 @@ class FilesWritten(CommandAnswer, frozen=True):
 
     folder: Annotated[str, means("where the files were written")]
     files: Annotated[list[str], means("their names")]
-    kept: Annotated[list[str], means("those that were there before")]
+    existing_files: Annotated[list[str], means("those that were there before")] = msgspec.field(name="kept")
     home: Annotated[
         str, means("the account of the deployment; empty where only the workflow was written and none was given")
     ]
@@ -119,10 +121,10 @@ class ResourceAnswer(CommandAnswer, frozen=True):
 class Fault(CommandAnswer, frozen=True, tag_field="kind", tag="fault"):
     """A fault that is in the way (exit code 1)."""
 
-    what: Annotated[str, means("what is wrong")]
+    fault: Annotated[str, means("what is wrong")] = msgspec.field(name="what")
     problem: Annotated[str, means("why")]
     remedy: Annotated[str, means("what to do")]
 
     def __str__(self) -> str:
         """One line for people."""
-        return f"{self.what}: {self.problem}: {self.remedy}"
+        return f"{self.fault}: {self.problem}: {self.remedy}"

@@ -102,7 +102,7 @@ class LinkArrow(Ends, frozen=True):
 class MapFile(msgspec.Struct, frozen=True):
     """What `map --out map.json` writes. `links` are as `link-peer links --json` has them, `problems` what could not be read."""
 
-    made: str
+    created_at: str = msgspec.field(name="made")
     region: str
     accounts: dict[str, str]
     links: list[LinkAnswer]
@@ -134,7 +134,7 @@ class DecidingRule(RuleAnswer, frozen=True):
 class Advice(msgspec.Struct, frozen=True):
     """What to do and why."""
 
-    why: Annotated[str, means("why, and what to do")]
+    reason: Annotated[str, means("why, and what to do")] = msgspec.field(name="why")
     command: Annotated[str, means("the command that does it; empty where none does")]
 
 
@@ -177,7 +177,7 @@ class TestedPort(Ends, frozen=True):
     """A port that was tested with a packet. The ends are the instances that were tested."""
 
     address: Annotated[str, means("the address that was tried")]
-    asked: Annotated[AskedParties, means("the parties that were asked for")]
+    requested_parties: Annotated[AskedParties, means("the parties that were asked for")] = msgspec.field(name="asked")
     members: Annotated[TestedOf, means("how many instances of each could be tested")]
     port: Annotated[str, means("the port")]
     reached: Annotated[bool | None, means("whether it was reached, null if it was not tested")]
@@ -187,7 +187,7 @@ class TestedPort(Ends, frozen=True):
     state_detail: Annotated[str, means("what decides that")]
     rules: Annotated[list[DecidingRule], means("the rules that decide")]
     contradiction: Annotated[bool, means("whether the test and the rules differ")]
-    why: Annotated[str, means("what to conclude")]
+    conclusion: Annotated[str, means("what to conclude")] = msgspec.field(name="why")
 
 
 class JudgedTest(CommandAnswer, frozen=True):
@@ -198,8 +198,8 @@ class JudgedTest(CommandAnswer, frozen=True):
     target: Annotated[str, means("its target")] = msgspec.field(name="to")
     ports: Annotated[str, means("its ports")]
     expected: Annotated[str, means("what the test expects")]
-    found: Annotated[str, means("the verdict: `allowed`, `denied` or `unknown`")]
-    why: Annotated[str, means("why")]
+    verdict: Annotated[str, means("the verdict: `allowed`, `denied` or `unknown`")] = msgspec.field(name="found")
+    reason: Annotated[str, means("why")] = msgspec.field(name="why")
     passed: Annotated[bool | None, means("null if that could not be known")]
 
 
@@ -209,8 +209,8 @@ class Stale(CommandAnswer, frozen=True):
     kind: Annotated[str, means("`rule`, `half-open`, `marker`, `deployment` or `consent`")]
     account: Annotated[str, means("where it is")]
     group: Annotated[str, means("on which group")]
-    what: Annotated[str, means("what it is about")]
-    why: Annotated[str, means("why")]
+    subject: Annotated[str, means("what it is about")] = msgspec.field(name="what")
+    reason: Annotated[str, means("why")] = msgspec.field(name="why")
     rule_id: Annotated[str, means("the rule; empty for a tag")]
     since: Annotated[str, means("when the rule was made; empty for a tag")]
 

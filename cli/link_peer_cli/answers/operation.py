@@ -15,10 +15,10 @@ class Mismatch(CommandAnswer, frozen=True):
 
     time: Annotated[str, means("when")]
     account: Annotated[str, means("where")]
-    what: Annotated[str, means("the call or the decision")]
+    subject: Annotated[str, means("the call or the decision")] = msgspec.field(name="what")
     rule: Annotated[str, means("the ids of rules, or rules by their fields")]
     request_id: Annotated[str, means("the id of the call")]
-    who: Annotated[str, means("who made it: a role session, or a function")]
+    caller: Annotated[str, means("who made it: a role session, or a function")] = msgspec.field(name="who")
     finding: Annotated[str, means("the kind, as docs/audit.md lists them")]
     detail: Annotated[str, means("why")]
     advice: Annotated[str, means("what to do")]
@@ -107,7 +107,7 @@ class DemoCheck(msgspec.Struct, frozen=True):
     """A check of the demo."""
 
     check: Annotated[str, means("what is checked")]
-    seen: Annotated[str, means("what was seen")]
+    observation: Annotated[str, means("what was seen")] = msgspec.field(name="seen")
     good: Annotated[bool, means("whether it is as expected")]
 
 

@@ -63,7 +63,7 @@ def _proven(env: Environment, record: Record, key: str, text: str) -> bool:
         return False
     return any(
         event
-        and (event.done, event.request_id) == (True, record.get("event_request"))
+        and (event.succeeded, event.request_id) == (True, record.get("event_request"))
         and record.get("to") in event.groups
         and text in split(dict(event.tags).get(key) or "")
         for raw, event in events

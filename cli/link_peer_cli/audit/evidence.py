@@ -193,8 +193,8 @@ def _stood(outcomes: Sequence[Record], moment: float) -> Iterator[Row]:
 
 
 def _exception(mismatch: Mismatch) -> Row:
-    fields = {"section": "exception", "time": mismatch.time, "from_account": mismatch.account, "actor": mismatch.who}
-    detail = f"{mismatch.what}: {mismatch.detail}{' (pending)' if mismatch.pending else ''}"
+    fields = {"section": "exception", "time": mismatch.time, "from_account": mismatch.account, "actor": mismatch.caller}
+    detail = f"{mismatch.subject}: {mismatch.detail}{' (pending)' if mismatch.pending else ''}"
     finding_fields = {
         "reason": mismatch.finding,
         "detail": detail,

@@ -82,12 +82,12 @@ class Asked:
         except LinkPeerError as error:
             self.problem = f"who asked is not known: {message(error)}"
 
-    def who(self, link: Standing, request: str) -> str:
+    def requester(self, link: Standing, request: str) -> str:
         """Who asked, as far as the log tells: the name that the request gives, which nobody verified, and the queue that it
         came through, which the platform vouches for; each of them where it cannot be told which request it was."""
         return ", or ".join(filter(None, map(_sender, self._of(link, request))))
 
-    def why(self, link: Standing, request: str) -> list[str]:
+    def reasons(self, link: Standing, request: str) -> list[str]:
         """The reason that the request gives."""
         return list(filter(None, (record.get("claimed_reason", "") for record in self._of(link, request))))
 

@@ -39,17 +39,17 @@ class Consents:
         moment: float,
     ) -> None:
         self._policy = _without_sets(policy)
-        calls = sorted((event for event in events if event.done and event.tags), key=lambda event: event.time)
+        calls = sorted((event for event in events if event.succeeded and event.tags), key=lambda event: event.time)
         self._changes = grouped((group, (event.time, dict(event.tags))) for event in calls for group in event.parties)
         observations = [
             (entry, tags_in(entry.record.get("tags", ""))) for entry in observed if entry.kind == "observed"
         ]
         known_tags: list[tuple[Party, tuple[float, Tags]]] = [
-            (entry.seen, (entry.time, {key: value for key, value in tags.items() if value is not None}))
+            (entry.observed_group, (entry.time, {key: value for key, value in tags.items() if value is not None}))
             for entry, tags in observations
             if tags is not None
         ]
-        self._seen = grouped([*known_tags, *((group, (moment, tags)) for group, tags in now.items())])
+        self._observed_tags = grouped([*known_tags, *((group, (moment, tags)) for group, tags in now.items())])
 
     def lacking(self, key: RuleKey, marker: Marker, at: float, *, recorded: bool) -> str:
         """Why a group did not consent to a rule that was opened then; empty if it did. `recorded`: a record names a consent,
@@ -66,7 +66,7 @@ class Consents:
 
     def _at(self, group: Party, at: float) -> Iterator[tuple[Tags, bool]]:
         """The tags that it had when consent may have been judged, and whether all are known."""
-        changes, observed = self._changes.get(group, []), self._seen.get(group, [])
+        changes, observed = self._changes.get(group, []), self._observed_tags.get(group, [])
         first = sum(time < at - JUDGED_SECONDS for time, _ in changes)
         for count in range(sum(time <= at for time, _ in changes), first - 1, -1):
             values = {key: _value(key, changes, observed, count) for key in _keys(changes, observed)}
@@ -80,7 +80,7 @@ class Consents:
         source: Party | Instance = as_member(link) if link.member else link.source
         if not link.source.is_group:
             entries = accepts(tags, key.group.account, self._policy.keys)
-            source = Instance(link.source, "", tuple(entry.who.id for entry in entries))
+            source = Instance(link.source, "", tuple(entry.party.id for entry in entries))
         return not consents(self._policy, Group(key.group, "", tags=tags), source, link.target, (key.port,), at)[1]
 
 

@@ -39,16 +39,16 @@ class TrailWrite(msgspec.Struct, frozen=True):
 class Event(msgspec.Struct, frozen=True):
     """One call in an account that changed security groups, or was refused (`error` is then the code).
 
-    `who` is the caller as ActionTrail names it: `<role>:<session>` of an assumed role, whose name in small letters is `role`.
-    `rule_ids` and `writes` are what the call named; `widened` says that it changed more of a rule than its description. `tags` are
-    the tags that it set, each with its value; None where it was taken off.
+    `caller` is the caller as ActionTrail names it: `<role>:<session>` of an assumed role, whose name in small letters
+    is `role`. `rule_ids` and `writes` are what the call named; `widened` says that it changed more of a rule than its
+    description. `tags` are the tags that it set, each with its value; None where it was taken off.
     """
 
     account: str
     time: float
     name: str
     request_id: str
-    who: str
+    caller: str
     role: str
     address: str
     error: str
@@ -69,7 +69,7 @@ class Event(msgspec.Struct, frozen=True):
         return tuple(Party(self.account, group) for group in self.groups)
 
     @property
-    def done(self) -> bool:
+    def succeeded(self) -> bool:
         """Whether the call was carried out."""
         return not self.error
 
@@ -110,7 +110,7 @@ def event_of(account: str, raw: Mapping[str, Any], region: str) -> Event | None:
         time=time,
         name=name,
         request_id=str(raw.get("requestId") or ""),
-        who=caller if kind == "assumed-role" else f"{kind} {caller}".strip(),
+        caller=caller if kind == "assumed-role" else f"{kind} {caller}".strip(),
         role=caller.partition(":")[0].lower() if kind == "assumed-role" else "",
         address=str(raw.get("sourceIpAddress") or ""),
         error=str(raw.get("errorCode") or ""),

@@ -42,7 +42,7 @@ def unknown_rules(question: Question, records: Iterable[Record], events: Sequenc
     log = Log(question, records, ())
     openings, unknown_ids = Openings(question, log, events), dict[str, None]()
     for event in events:
-        if event.done and event.time >= question.since:
+        if event.succeeded and event.time >= question.since:
             mine = _by_us(question, event)
             is_known = openings.opened if mine else lambda rule_id, _: rule_id in log.by_id
             unknown_ids |= dict.fromkeys(rule_id for rule_id in event.rule_ids if not is_known(rule_id, event))
@@ -58,7 +58,7 @@ def opened_groups(question: Question, events: Iterable[Event]) -> list[Party]:
         {
             party
             for event in events
-            if event.done and event.name in calls
+            if event.succeeded and event.name in calls
             for party in event.parties
             if event.time >= question.since
         }
@@ -73,12 +73,14 @@ def join(
     openings = Openings(question, log, events)
     # What an operator's key records of tags proves nothing about rules that the same key opens; ActionTrail has its tag calls.
     # The functions' key may write what no event said, so ActionTrail has the call of a record that is not older than its events.
-    tagged = {(event.request_id, group) for event in events if event.done and event.tags for group in event.parties}
+    tagged = {
+        (event.request_id, group) for event in events if event.succeeded and event.tags for group in event.parties
+    }
     observed = [
         entry
         for entry in log.every
         if entry.logstore != question.roles.operators
-        and (entry.time < question.start or (entry.record.get("event_request", ""), entry.seen) in tagged)
+        and (entry.time < question.start or (entry.record.get("event_request", ""), entry.observed_group) in tagged)
     ]
     consents = Consents(question.policy, events, observed, question.tags, question.now)
     findings = [finding for event in events for finding in _of_event(question, log, (openings, consents), event)]
@@ -98,7 +100,7 @@ Known = tuple[Openings, Consents]
 
 
 def _of_event(question: Question, log: Log, context: Known, event: Event) -> Iterator[Mismatch]:
-    if not event.done or event.time < question.since:
+    if not event.succeeded or event.time < question.since:
         return
     call_entries, logs = log.by_call.get(event.request_id, []) if event.request_id else [], question.logs(event)
     recorded = [entry for entry in call_entries if entry.logstore in logs]
@@ -208,7 +210,7 @@ def _of_record(
     Without an intent and without RequestIds, it says that nothing had to be changed."""
     if entry.time < question.since:
         return
-    if abs(entry.time - entry.said) > LATE_SECONDS:
+    if abs(entry.time - entry.stated_time) > LATE_SECONDS:
         detail = f"SLS received it at {iso(entry.time)}, not when it says it was written"
         yield _of_entry(question, entry, BACKDATED, detail, ())
     if (
@@ -249,7 +251,7 @@ def _names_no_call(
 def _shows(log: Log, event: Event, entry: Entry, rule: Named, intent: Entry | None) -> bool:
     """Whether an event of a rule's group is evidence of the change that an outcome reports."""
     is_named = event.request_id in entry.calls
-    if not event.done:  # what was gone already needed no change
+    if not event.succeeded:  # what was gone already needed no change
         return is_named and event.error in ALREADY_GONE
     if not is_named and not (intent and intent.time - LONGEST_SECONDS <= event.time <= entry.time + SKEW_SECONDS):
         return False
@@ -261,20 +263,20 @@ def _shows(log: Log, event: Event, entry: Entry, rule: Named, intent: Entry | No
 
 def _of(question: Question, event: Event, finding: str, detail: str) -> Mismatch:
     rules = [*event.rule_ids, *map(_rule_text, event.keys), *(key for key, _ in event.tags)]
-    by = f"{event.who} from {event.address}" if event.address else event.who
+    by = f"{event.caller} from {event.address}" if event.address else event.caller
     advice = (
-        f"ask {event.who}; link-peer sweep --dry-run shows what the next sweep restores or closes, and link-peer stale what it does not touch"
+        f"ask {event.caller}; link-peer sweep --dry-run shows what the next sweep restores or closes, and link-peer stale what it does not touch"
         if finding == BY_ANOTHER
-        else f"find out who used the role {event.role or event.who} and from where; if it was none of your people, revoke its "
+        else f"find out who used the role {event.role or event.caller} and from where; if it was none of your people, revoke its "
         "permissions and undo the call by hand: a sweep leaves rules without a marker alone"
     )
     return Mismatch(
         time=iso(event.time),
         account=event.account,
-        what=f"{event.name} {' '.join(event.groups)}",
+        subject=f"{event.name} {' '.join(event.groups)}",
         rule=" ".join(rules),
         request_id=event.request_id,
-        who=by,
+        caller=by,
         finding=finding,
         detail=detail,
         advice=advice,
@@ -289,10 +291,10 @@ def _of_entry(question: Question, entry: Entry, finding: str, detail: str, rules
     return Mismatch(
         time=iso(entry.time),
         account=" ".join(sorted({rule.key.group.account for rule in rules})),
-        what=f"{record.get('outcome') or entry.kind} {sides} {record.get('ports', '')}".strip(),
+        subject=f"{record.get('outcome') or entry.kind} {sides} {record.get('ports', '')}".strip(),
         rule=" ".join(rule.id or _rule_text(rule.key) for rule in rules),
         request_id=" ".join(sorted(entry.calls)),
-        who=" ".join(filter(None, [record.get("function", ""), trigger])),
+        caller=" ".join(filter(None, [record.get("function", ""), trigger])),
         finding=finding,
         detail=detail,
         advice="see who may write to the log (log:PostLogStoreLogs): the record may be forged; link-peer links shows the rules that exist",

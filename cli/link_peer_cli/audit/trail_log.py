@@ -126,7 +126,7 @@ class Openings:
             for call, rule in ((call, rule) for call in entry.calls for rule in entry.rules if rule.id):
                 if self._first.setdefault((call, rule.key), rule.id) == rule.id:
                     self._calls.setdefault(rule.id, []).append((call, rule.key, entry.time))
-        self._events = {event.request_id: event for event in events if event.done}
+        self._events = {event.request_id: event for event in events if event.succeeded}
         writes = [event for event in self._events.values() if event.writes]
         self._writes = grouped((group, event) for event in writes for group in event.parties)
 

@@ -30,7 +30,7 @@ class Entry(msgspec.Struct, frozen=True):
 
     record: Record
     time: float
-    said: float
+    stated_time: float
     rules: tuple[Named, ...]
     calls: frozenset[str]
     tagged: frozenset[Party]
@@ -56,7 +56,7 @@ class Entry(msgspec.Struct, frozen=True):
         return (*self.link, *(self.record.get(name, "") for name in ("event_id", "request_id")))
 
     @property
-    def seen(self) -> Party:
+    def observed_group(self) -> Party:
         """The group whose tags it tells, where it was observed."""
         return Party(self.record.get("to_account", ""), self.record.get("to", ""))
 
@@ -71,7 +71,7 @@ def entries(records: Iterable[Record], region: str) -> list[Entry]:
     no function writes such."""
     region_entries = (entry for record in records if record.get("region") == region for entry in _entry(record))
     whole: dict[str, Entry] = {}
-    for entry in sorted(region_entries, key=lambda entry: (entry.time, entry.said)):
+    for entry in sorted(region_entries, key=lambda entry: (entry.time, entry.stated_time)):
         whole.setdefault(str({**entry.record, "received": ""}), entry)
     return list(whole.values())
 

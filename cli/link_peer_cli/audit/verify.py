@@ -170,9 +170,9 @@ def _row(finding: Mismatch) -> tuple[str, ...]:
     return (
         when(finding.time, seconds=True),
         finding.account,
-        finding.what,
+        finding.subject,
         finding.rule,
         finding.request_id,
-        finding.who,
+        finding.caller,
         f"{finding.finding}: {finding.detail}",
     )

@@ -25,7 +25,7 @@ class Dead(msgspec.Struct, frozen=True):
 
     group: Party
     text: str
-    why: str
+    reason: str
     readable: bool = True
 
 
@@ -36,7 +36,7 @@ def dead(policy: Policy, snapshot: Snapshot, now: float, accounts: Set[str]) -> 
         for text, problem in bad_accepts(group.tags, group.party.account, policy.keys):
             yield Dead(group.party, text, f"invalid syntax: {problem}", readable=False)
         for entry in accepts(group.tags, group.party.account, policy.keys):
-            if reason := _ended(entry.until, now) or _gone(policy, snapshot, entry.who, accounts):
+            if reason := _ended(entry.until, now) or _gone(policy, snapshot, entry.party, accounts):
                 yield Dead(group.party, entry.text, reason)
     for allow in policy.allow:
         for named_party in (allow.source, allow.target):
@@ -63,7 +63,7 @@ def check(view: CloudSeen) -> Iterator[CheckFinding]:
             WARNING,
             dead_consent.group.account,
             subject,
-            f"{dead_consent.text}: {dead_consent.why}",
+            f"{dead_consent.text}: {dead_consent.reason}",
             _advice(dead_consent),
         )
 

@@ -61,7 +61,7 @@ def _faults(deployment: SetupTarget) -> list[CheckFinding]:
     shortfalls = list(faults.region(deployment))
     with contextlib.suppress(LinkPeerError):  # the check of the rules says so
         shortfalls += faults.bus(deployment)
-    return [CheckFinding(MISSING, "", shortfall.what, shortfall.problem, shortfall.remedy) for shortfall in shortfalls]
+    return [CheckFinding(MISSING, "", shortfall.fault, shortfall.problem, shortfall.remedy) for shortfall in shortfalls]
 
 
 def _findings(resources: Iterable[Resource], clock: Clock) -> Iterator[CheckFinding]:
@@ -86,7 +86,7 @@ def _findings(resources: Iterable[Resource], clock: Clock) -> Iterator[CheckFind
 
 def _attached(resource: Resource) -> Iterator[CheckFinding]:
     """What a role may do besides: policies that are not ours."""
-    foreign_policies = resource.others() if isinstance(resource, roles.RamRole) else []
+    foreign_policies = resource.foreign_policies() if isinstance(resource, roles.RamRole) else []
     if foreign_policies:
         detach = "aliyun ram DetachPolicyFromRole --PolicyType {1} --PolicyName {0} --RoleName {2}"
         detail = (

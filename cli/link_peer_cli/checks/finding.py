@@ -27,7 +27,7 @@ class CheckFinding(msgspec.Struct, frozen=True):
 
     state: str
     where: str
-    what: str
+    subject: str
     detail: str
     advice: str = ""
     part: str = PLATFORM
@@ -68,10 +68,10 @@ def report(findings: Sequence[CheckFinding]) -> list[CheckFinding]:
 
 def _first_of_each(findings: Sequence[CheckFinding]) -> Iterator[CheckFinding]:
     """Of many accounts for which a check says the same, the first, and how many there are besides."""
-    alike = Counter((finding.state, finding.what, finding.advice) for finding in findings if finding.where)
+    alike = Counter((finding.state, finding.subject, finding.advice) for finding in findings if finding.where)
     yielded: Counter[tuple[str, str, str]] = Counter()
     for candidate_finding in findings:
-        kind = (candidate_finding.state, candidate_finding.what, candidate_finding.advice)
+        kind = (candidate_finding.state, candidate_finding.subject, candidate_finding.advice)
         yielded[kind] += 1
         if alike[kind] <= SPELLED_OUT + 1 or yielded[kind] <= FEW:
             yield candidate_finding
@@ -88,7 +88,7 @@ def counts(findings: Sequence[CheckFinding]) -> str:
 
 def _kind(finding: CheckFinding) -> str:
     """What a check is about, by its first word: function, trigger, role, access."""
-    return finding.what.split(" ")[0].rstrip(":")
+    return finding.subject.split(" ")[0].rstrip(":")
 
 
 def few(names: Iterable[object]) -> str:

@@ -31,7 +31,7 @@ Wanted = Mapping[str, frozenset[Party] | None]
 def tags_of(env: Environment, profiles: list[str] | None) -> GroupTags:
     """The tags of groups, written in the home account as the operator."""
     tags = GroupTags(env, profiles or [])
-    if tags.own == env.policy.home:
+    if tags.own_account == env.policy.home:
         tags.first_as(env.keys)
     return tags
 
@@ -77,13 +77,15 @@ def enter(env: Environment, tags: GroupTags, accounts: Iterable[str]) -> dict[st
     """Take on the closer role of each of these accounts of which there are no keys: then `tags` has keys of it, too. Returns
     why not, by account."""
     lacking = [uid for uid in accounts if uid not in tags.accounts]
-    if tags.own != env.policy.home:
+    if tags.own_account != env.policy.home:
         return dict.fromkeys(lacking, "you have no keys of this account")
     # a closer role asks for MFA, which a person's own session may have, and one of the operator's role may not
     operator = (
-        acting(env.own, env.settings, env.policy, env.clock, env.names.operator_role) if env.reading else env.keys
+        acting(env.person_keys, env.settings, env.policy, env.clock, env.names.operator_role)
+        if env.reading
+        else env.keys
     )
-    identities = (env.own, operator)
+    identities = (env.person_keys, operator)
 
     def entered(uid: str) -> AccountKeys | str:
         try:

@@ -85,7 +85,9 @@ class _Leftovers(Scope):
     def __init__(self, env: Environment, name: str, tags: GroupTags, accounts: Wanted, *, dry_run: bool) -> None:
         former = msgspec.structs.replace(env, policy=msgspec.structs.replace(env.policy, deployment=name))
         peer_keys = {uid: keys for uid, keys in tags.accounts.items() if uid != env.policy.home}
-        delivery, self.kept, self.supposed = closing(former, "close", peer_keys, dry_run=dry_run, caller=tags.caller)
+        delivery, self.recorder, self.supposed = closing(
+            former, "close", peer_keys, dry_run=dry_run, caller=tags.caller
+        )
         event = f"close-cli-{int(env.now)}"
         super().__init__(open_work(delivery, event, delivery.audit({"event_id": event}), TOLERANT))
         self.problems: dict[str, str] = {}
@@ -155,7 +157,7 @@ def _report(
     as_json: bool,
 ) -> NoReturn:
     """Print what was or would be removed, and what is left, and exit."""
-    records, dry_run = run.kept.outcomes, run.delivery.supposed
+    records, dry_run = run.recorder.outcomes, run.delivery.supposed
     standing = [f"{rule.id} on {rule.group}" for rule in remaining_rules]
     if as_json:
         owners = {uid: [foreign[group] for group in groups] for uid, groups in by_account(foreign).items()}

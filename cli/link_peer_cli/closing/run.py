@@ -66,7 +66,7 @@ class Closed(msgspec.Struct, frozen=True):
 
     records: list[Record]
     changes: list[CloudCall]
-    left: list[MarkedRule]
+    remaining_rules: list[MarkedRule]
     problems: dict[str, str]
 
 
@@ -82,7 +82,7 @@ def close(
     """Run a sweep in which the account has no links and nothing is opened, with records of every change; then read what
     stands. `peer_keys` are the person's keys of other accounts, by uid; what refuses to be changed is read as `reader` does."""
     delivery, recorder, supposed = closing(
-        env, "account-remove", peer_keys, caller=env.own.arn, dry_run=dry_run, leaving=[account], reader=reader
+        env, "account-remove", peer_keys, caller=env.person_keys.arn, dry_run=dry_run, leaving=[account], reader=reader
     )
     swept = run_sweep(Run(delivery, f"sweep-cli-{int(env.now)}", progress=progress))
     standing = {} if dry_run else look(delivery, dict.fromkeys(env.policy.accounts))
@@ -289,10 +289,10 @@ class _Removal:
         self._clock = env.clock
         self._count = count
         self._value = value
-        self._shown: dict[Party, str] = {}  # with the lock
+        self._lock_values: dict[Party, str] = {}  # with the lock
         peer_keys = {uid: keys for uid, keys in tags.accounts.items() if uid != env.policy.home}
         closing_parts = closing(env, "close", peer_keys, caller=tags.caller, dry_run=dry_run)
-        self._delivery, self.kept, self.supposed = closing_parts
+        self._delivery, self.recorder, self.supposed = closing_parts
         self._guard = RemovalGuard(env.policy.limits.removals_per_run)
         self.troubles: dict[Party, str] = {}
         self.halves: set[Party] = set()
@@ -310,14 +310,14 @@ class _Removal:
 
     def remove(self, rules: Sequence[OwnedRule], *, patient: bool) -> None:
         """Remove these rules, those of several groups side by side unless one is the other's half."""
-        self._shown |= {rule.group: self._value for rule, _ in rules}
+        self._lock_values |= {rule.group: self._value for rule, _ in rules}
         touched: dict[Party, set[Party]] = {group: {group} for group in self.halves}
         for rule, marker in rules:
             touched.setdefault(rule.group, {rule.group})
             if (link := link_of_rule(rule, marker)).mutual:
                 touched[rule.group] |= {link.source, link.target}
         self.halves, self.troubles = set(), {}  # what is tried again may go well
-        delivery = as_locked(self.delivery(patient=patient), self._shown)
+        delivery = as_locked(self.delivery(patient=patient), self._lock_values)
         delivery = delivery if delivery.supposed else delivery.merged("close")
         event_id, finished = f"close-cli-{int(instant.now())}", itertools.count(1)
 
@@ -345,7 +345,7 @@ class _Removal:
             scope.read()
             report = converge(scope, self._guard)
             trouble = message(report.pending[0]) if report.pending else scope.unread()
-            self.halves |= scope.others if trouble else set()
+            self.halves |= scope.peer_groups if trouble else set()
             return trouble
         except LinkPeerError as error:
             return message(error)

@@ -78,7 +78,7 @@ def _close(
     with progress_bar(unless=as_json) as bar:
         count = counter(bar, "accounts read", "groups read")
         closed = close(env, uid, peer_keys, count, dry_run=dry_run, reader=reader)
-    name, marked = env.policy.deployment, [rule for rule in closed.left if rule.marker]
+    name, marked = env.policy.deployment, [rule for rule in closed.remaining_rules if rule.marker]
     signs = signs_by_name(env, marked, sweeps_of_a_day)  # what is alive closes its rules by itself
     remaining = [rule for rule in marked if not signs.get(rule.deployment)]
     code = Exit.REFUSED if remaining or closed.problems else Exit.DONE

@@ -161,7 +161,7 @@ def _begun(planner: AdoptionPlanner, rule: Rule, marker: Marker, wish: Wish, *, 
         else:
             console().print(escape(text), soft_wrap=True)
         raise typer.Exit(Exit.DONE)
-    return msgspec.structs.replace(wish, claim=claims[0], lost=intents[0].get("detail", "") if intents else "")
+    return msgspec.structs.replace(wish, claim=claims[0], loss=intents[0].get("detail", "") if intents else "")
 
 
 def _show(env: Environment, plan: AdoptionPlan) -> None:

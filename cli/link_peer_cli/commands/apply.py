@@ -59,7 +59,7 @@ def apply(
     if mismatches:
         _refuse(mismatches, as_json=as_json)
     if not as_json:
-        print_plan(console(), new_plan.shown, wide=True)
+        print_plan(console(), new_plan.plan_view, wide=True)
         if already:
             console().print(f"Made already, of the reviewed changes: {already} of {len(plan.changes)}.")
     if not new_plan.writes:
@@ -116,7 +116,7 @@ def _carry_out(
     env: Environment, plan: SavedPlan, new_plan: Planned, *, quiet: bool
 ) -> tuple[list[Record], LinkPeerError | None]:
     """The outcomes and attempts that were recorded, and what stopped the run, if anything did."""
-    event, caller = f"apply-cli-{int(env.now)}", env.own.arn
+    event, caller = f"apply-cli-{int(env.now)}", env.person_keys.arn
     with progress_bar(unless=quiet) as bar:
         calls, reads = bar.add_task("calls made", total=len(new_plan.changes)), bar.add_task("reading", total=None)
         delivery, recorder = applying(env, plan.changes, caller, lambda: bar.advance(calls))
@@ -134,7 +134,7 @@ def _carry_out(
 
 def _answer(records: list[Record], plan: SavedPlan, already: int, undone_writes: Sequence[Write]) -> Applied:
     undone = msgspec.convert(msgspec.to_builtins(undone_writes), list[LeftChange])
-    return Applied(records, reviewed=len(plan.changes), already=already, left=undone)
+    return Applied(records, reviewed=len(plan.changes), already=already, unmade_changes=undone)
 
 
 def _print_made(writes: Sequence[Write], undone_writes: Sequence[Write]) -> None:

@@ -185,7 +185,7 @@ class _Shown:
         """Print the newest, repeats folded. Without a title: what has just come, one line each."""
         records = [record for record in records if self._is_by(record)]
         if title and not records:
-            looked.say_none(RECORDS.none)
+            looked.say_none(RECORDS.empty_message)
         if self._form in (TableForm.JSON, TableForm.CSV):
             self._print_values(records)
         else:

@@ -56,14 +56,14 @@ def close(
     env = load_environment(reading=dry_run, anywhere=not deployment)
     tags = tags_of(env, profile)
     everything = everything or bool(deployment and not (groups or account))
-    accounts = wanted(env, tags.own, groups, account, all_accounts=everything)
+    accounts = wanted(env, tags.own_account, groups, account, all_accounts=everything)
     if deployment:
         _require_former(env, deployment, insists=even_if_alive)
         close_deployment(env, deployment, tags, accounts, dry_run=dry_run, yes=yes, as_json=as_json)
     asks = not (dry_run or yes) and None in accounts.values()
     if asks:
         may_ask("closes", as_json=as_json)
-    accounts_with_keys, at_home = set(tags.accounts), tags.own == env.policy.home
+    accounts_with_keys, at_home = set(tags.accounts), tags.own_account == env.policy.home
     refused = enter(env, tags, accounts)
     value = f"{CLOSED_BY}{tags.caller[: TAG_VALUE - len(CLOSED_BY) - 21]} {iso(env.now)}"
     with progress_bar(unless=as_json) as bar:
@@ -82,8 +82,8 @@ def close(
             run.run()
         else:
             run.lock(run.mine)
-    if tags.made and (problem := record_tags(env, tags, "close", before, patient=at_home)) and at_home:
-        run.removal.troubles[min(tags.made[0].groups)] = f"the audit log has no record of the locks: {problem}"
+    if tags.calls and (problem := record_tags(env, tags, "close", before, patient=at_home)) and at_home:
+        run.removal.troubles[min(tags.calls[0].groups)] = f"the audit log has no record of the locks: {problem}"
     signs = signs_by_name(env, run.unowned, sweeps_of_a_day) if at_home else {}
     report = _Report(env, run, value, at_home, dry_run, signs)
     elsewhere = {rule.rule.group.account: None for rule in run.halves.rules if rule.rule.group.account not in accounts}
@@ -113,7 +113,7 @@ class _Report(msgspec.Struct, frozen=True):
     signs: Mapping[str, str]
 
     @property
-    def left(self) -> list[MarkedRule]:
+    def remaining_rules(self) -> list[MarkedRule]:
         """The rules of this home that still stand, of whichever deployment, as far as they could be read; in a dry run, and with
         the keys of another account, those that neither a run nor the next sweep removes."""
         if self.dry_run or not self.at_home:
@@ -145,7 +145,7 @@ class _Report(msgspec.Struct, frozen=True):
         problem = standing.problem if standing else ""
         settled = standing and self.at_home and not (self.dry_run and entered)
         rules = [rule for rule, _ in standing.rules] if standing and settled else []
-        remaining = [rule for rule in self.left if rule.rule.group.account == uid]
+        remaining = [rule for rule in self.remaining_rules if rule.rule.group.account == uid]
         due = {group for group in run.unlocked if group.account == uid} if entered else set()
         due |= set() if entered else set(run.due(uid) if standing else named_groups)
         rules += [rule.rule for rule in remaining if self._is_of_owner(rule)]
@@ -174,8 +174,8 @@ class _Report(msgspec.Struct, frozen=True):
 
 def _print(report: _Report, accounts: list[ClosedAccount], warning: str, *, as_json: bool) -> None:
     """Print what was or would be closed, and what stands."""
-    run, remaining = report.run, [rule_text(rule, report.env.policy.deployment) for rule in report.left]
-    records, dry_run = run.removal.kept.outcomes, report.dry_run
+    run, remaining = report.run, [rule_text(rule, report.env.policy.deployment) for rule in report.remaining_rules]
+    records, dry_run = run.removal.recorder.outcomes, report.dry_run
     problems = report.problems
     unlocked = {str(group): str(error) for group, error in run.unlocked.items()}
     if as_json:
@@ -199,14 +199,17 @@ def _say_accounts(accounts: list[ClosedAccount], unlocked: Iterable[str], *, dry
     its own."""
     out = console()
     if len(accounts) > 1 and not dry_run:
-        rows = [(a.account, a.entered, a.locked, "unknown" if a.left is None else a.left) for a in accounts]
+        rows = [
+            (a.account, a.entered, a.locked, "unknown" if a.remaining_rules is None else a.remaining_rules)
+            for a in accounts
+        ]
         draw_table(out, "accounts", ("account", "entered by", "groups locked", "rules left"), rows)
     reopening = {group.partition("@")[2] for group in unlocked}
     for account in accounts:
         if not (account.advice or account.problem):
             continue
         heading = f"account {account.account}: "
-        if account.left is None and account.problem and account.entered:
+        if account.remaining_rules is None and account.problem and account.entered:
             heading += f"it could not be read ({account.problem}), so what is left there is unknown. Run again:"
         elif not account.entered and account.problem:
             heading += f"not closed, because it could not be entered ({account.problem}). Its owner runs this command, or use --profile:"
@@ -225,9 +228,11 @@ def _say_closed(report: _Report, accounts: list[ClosedAccount], removed: int) ->
     if not report.at_home:
         out.print(f"{locked}. The keys are not those of home: the next sweep removes the rules.", soft_wrap=True)
         return
-    unknown = [account.account for account in accounts if account.left is None]
+    unknown = [account.account for account in accounts if account.remaining_rules is None]
     remaining_count = (
-        f"at least {len(report.left)}, unknown in {', '.join(unknown)}" if unknown else str(len(report.left))
+        f"at least {len(report.remaining_rules)}, unknown in {', '.join(unknown)}"
+        if unknown
+        else str(len(report.remaining_rules))
     )
     out.print(f"{locked}; links closed: {removed}; rules left: {remaining_count}", soft_wrap=True)
     if report.run.locked:  # a person who sees 0 alone would look for what went wrong

@@ -69,7 +69,7 @@ def accept(
         denial = _denial(what)
         additions = _advised(denial, _advice_now(denial, as_json=as_json, ends=end is not None), env)
     for _, entries in additions:
-        require_known(env, [new_entry.who.account for new_entry in entries], "who")
+        require_known(env, [new_entry.party.account for new_entry in entries], "who")
     additions = [(group, [_with_end(new_entry, end, env) for new_entry in entries]) for group, entries in additions]
 
     planned = [
@@ -105,7 +105,7 @@ def withdraw(
 
     def chosen(candidate: Accept) -> bool:
         exact = candidate.ports == withdrawn_entry.ports and withdrawn_entry.until in (None, candidate.until)
-        return candidate.who == withdrawn_entry.who and (every or exact)
+        return candidate.party == withdrawn_entry.party and (every or exact)
 
     now = tags.read(party)
     edit = removing(now, party.account, chosen, env.policy.keys)
@@ -210,11 +210,11 @@ def _advised(denial: Record, advice: str, env: Environment) -> list[tuple[Party,
 
 def _others(env: Environment, tags: dict[str, str], group: Party, withdrawn_entry: Accept) -> str:
     """The entries by which a group (still) accepts a party."""
-    party = Party(withdrawn_entry.who.account, withdrawn_entry.who.id)
+    party = Party(withdrawn_entry.party.account, withdrawn_entry.party.id)
     matching_entries = [
         matching_entry
         for matching_entry in accepts(tags, group.account, env.policy.keys)
-        if names(matching_entry.who, party)
+        if names(matching_entry.party, party)
     ]
     return (
         f"; it has {', '.join(matching_entry.text for matching_entry in matching_entries)}" if matching_entries else ""
@@ -292,7 +292,7 @@ def _carry_out(
             console().print(escape(text), soft_wrap=True)
         if mine:
             _say_next(env, mine, denial, still)
-    if tags.made:  # last, and once: nobody's consent waits for the log, which few of those who give it may write
+    if tags.calls:  # last, and once: nobody's consent waits for the log, which few of those who give it may write
         record_tags(load_environment(reading=False, anywhere=True), tags, command, before, patient=False)
     raise typer.Exit(Exit.REFUSED if foreign and not dry_run else Exit.DONE)
 

@@ -47,8 +47,8 @@ DOCTOR = Table(
         Column("part"),
         Column("state", colours=COLOURS),
         Column("account", lambda f, w: w.account(f.where)),
-        Column("what", brief=lambda f, w: w.said(f.what), short=by_words),
-        Column("detail", brief=lambda f, w: w.said(f.detail), short=by_words),
+        Column("what", lambda f, _: f.subject, lambda f, w: w.worded(f.subject), short=by_words),
+        Column("detail", brief=lambda f, w: w.worded(f.detail), short=by_words),
         Column("advice", wide=True),
     ),
 )
@@ -95,7 +95,7 @@ def doctor(
     else:
         names = {uid: account.name for uid, account in env.policy.accounts.items()}
         rows = [
-            (finding.part, finding.state, finding.where, finding.what, finding.detail, finding.advice)
+            (finding.part, finding.state, finding.where, finding.subject, finding.detail, finding.advice)
             for finding in findings
         ]
         print_table(DOCTOR, [DoctorFinding(*row, names.get(row[2], "")) for row in rows], words, form, sort_by)
@@ -142,7 +142,7 @@ def _seen(env: Environment, view: View, cloud: WhatIf, swept: SweptAccounts) -> 
     scene, where, now = _before(view, cloud), (env.policy, env.settings.region), env.now
     elsewhere = {rule.group for rule, _ in owned_rules(scene.snapshot, *where)}.difference(swept.managed)
     if elsewhere or swept.unread or swept.fetch.postponed:
-        going = closing(scene.snapshot, *where, now).why
+        going = closing(scene.snapshot, *where, now).causes
     else:
         # one may be written anew for another instance
         remaining_keys = {rule.key for rules in cloud.rules().values() for rule in rules}
@@ -150,7 +150,7 @@ def _seen(env: Environment, view: View, cloud: WhatIf, swept: SweptAccounts) -> 
             (decision, edit.rule) for decision in swept.decisions for edit in decision.edits if edit.kind == "remove"
         )
         going = {
-            (rule.group, rule.id): decision.why.detail
+            (rule.group, rule.id): decision.denial.detail
             for decision, rule in removals
             if rule and rule.key not in remaining_keys
         }
@@ -188,7 +188,7 @@ def _show(findings: Sequence[CheckFinding], words: Wording, *, wide: bool) -> No
             out.print(f"[bold]{part}[/bold]")
             ends.append(f"{part}: {counts(part_findings)}")
         for finding in report(part_findings):
-            text = clean(": ".join(filter(None, [words.said(finding.what), words.said(finding.detail)])), None)
+            text = clean(": ".join(filter(None, [words.worded(finding.subject), words.worded(finding.detail)])), None)
             text = "  ".join(filter(None, [words.account(finding.where), text]))
             line = text if wide else by_words(text, out.width - WIDTH)
             out.print(f"[{COLOURS.get(finding.state, 'red')}]{finding.state:{WIDTH}}[/]{escape(line)}", soft_wrap=True)

@@ -221,7 +221,7 @@ def _show(answer: Explanation, words: Wording) -> None:
         ]
         draw_table(out, "rules of people that apply", (*RULE_FIELDS, ""), rows)
     for advice in answer.do:
-        out.print(escape(f"# {advice.why}"), soft_wrap=True)
+        out.print(escape(f"# {advice.reason}"), soft_wrap=True)
         if advice.command:
             out.print(escape(advice.command), soft_wrap=True)
 

@@ -108,7 +108,7 @@ def _now(
 ) -> tuple[list[LinkAnswer], str]:
     """The links that stand, with whether they were used in a period (seconds) that ends now, and why the log could not be read, if so."""
     with waiting("reading the groups"):
-        view.everything()
+        view.read_all()
     current_links = links_about(env, view, party, "--party", ports)
     if uid:
         current_links = [link for link in current_links if uid in (link.source.account, link.target.account)]

@@ -52,7 +52,7 @@ def draw_map(
     env = load_environment(reading=True)
     view = view_of(suppose(env, "map")[0])
     with waiting("reading the groups"):
-        view.everything()
+        view.read_all()
     unknown = ""
     if as_json:
         for arrow in _arrows(env, view):
@@ -65,7 +65,7 @@ def draw_map(
         else:
             print_document(text)
     if not links_of(env, view):
-        say_none(LINKS.none)
+        say_none(LINKS.empty_message)
     warn([*view.problems, unknown])
     if view.problems:
         raise typer.Exit(Exit.REFUSED)

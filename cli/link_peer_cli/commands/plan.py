@@ -158,7 +158,7 @@ def _plan_policy(
         permitted.print_permissions(console(), differences, name)
         if now and rule_plan:
             for sign, text in reach_lines(now.reach):
-                line = escape(f"{sign} {rule_plan.words.said(text)}")
+                line = escape(f"{sign} {rule_plan.words.worded(text)}")
                 console().print(f"[{COLOURS[sign]}]{line}[/{COLOURS[sign]}]", soft_wrap=True)
             print_plan(console(), rule_plan, verbs=VERBS, wide=form is TableForm.WIDE)
     if problems:

@@ -34,7 +34,7 @@ class Found(msgspec.Struct):
     account or group is not as it should be; and the tags of the groups that are due."""
 
     due: dict[Party, tuple[str, ...]]
-    kept: dict[Party, str]
+    foreign_locks: dict[Party, str]
     common: dict[Party, tuple[str, str]]
     problems: dict[str, str]
     tags: dict[Party, Mapping[str, str]]
@@ -55,13 +55,17 @@ def reopen(
     """
     env = load_environment(reading=dry_run, anywhere=True)
     tags = tags_of(env, profile)
-    accounts = wanted(env, tags.own, groups, account, all_accounts=everything, opens=True)
+    accounts = wanted(env, tags.own_account, groups, account, all_accounts=everything, opens=True)
     accounts_with_keys = set(tags.accounts)
     refused = enter(env, tags, accounts)
     locked_groups = _find(env, tags, accounts, accounts_with_keys, force=force)
     mine = {uid: due_groups for uid, due_groups in by_account(locked_groups.due).items() if uid in tags.accounts}
     reopened_groups = [] if dry_run else _take_off(tags, mine, locked_groups)
-    if tags.made and (problem := record_tags(env, tags, "reopen", locked_groups.tags)) and tags.own == env.policy.home:
+    if (
+        tags.calls
+        and (problem := record_tags(env, tags, "reopen", locked_groups.tags))
+        and tags.own_account == env.policy.home
+    ):
         locked_groups.problems["the audit log"] = f"it has no record of this: {problem}"
     calls = [
         CloudCall(uid, text)
@@ -70,7 +74,10 @@ def reopen(
     ]
     foreign = [call for call in calls if call.account not in tags.accounts]
     if as_json:
-        remaining_locks = {**locked_groups.kept, **{group: value for group, (_, value) in locked_groups.common.items()}}
+        remaining_locks = {
+            **locked_groups.foreign_locks,
+            **{group: value for group, (_, value) in locked_groups.common.items()},
+        }
         print_answer(
             Reopening(
                 [str(group) for group in reopened_groups],
@@ -89,7 +96,9 @@ def reopen(
                     "\n".join(map(escape, (out, *_calls(env, account_groups, locked_groups.due)))), soft_wrap=True
                 )
     failed = (
-        locked_groups.problems or (foreign and not dry_run) or ((locked_groups.kept or locked_groups.common) and groups)
+        locked_groups.problems
+        or (foreign and not dry_run)
+        or ((locked_groups.foreign_locks or locked_groups.common) and groups)
     )
     raise typer.Exit(Exit.REFUSED if failed else Exit.DONE)
 
@@ -103,7 +112,7 @@ def _find(env: Environment, tags: GroupTags, accounts: Wanted, mine: Container[s
     )
 
     def read(uid: str) -> dict[Party, Mapping[str, str]] | str:
-        if tags.own != env.policy.home and uid not in peer_keys:
+        if tags.own_account != env.policy.home and uid not in peer_keys:
             return "you have no keys of this account"
         try:
             ecs, named_groups = env.accounts("reopen", env.patient_retry(), peer_keys).ecs(uid), accounts[uid]
@@ -129,7 +138,7 @@ def _find(env: Environment, tags: GroupTags, accounts: Wanted, mine: Container[s
         closed = {value for value in locks.values() if value.startswith(CLOSED_BY) and account in value}
         remaining_locks = [] if force and not closer else [value for value in locks.values() if value not in closed]
         if remaining_locks:
-            locked_groups.kept[group] = remaining_locks[-1]
+            locked_groups.foreign_locks[group] = remaining_locks[-1]
         elif locks:
             locked_groups.due[group], locked_groups.tags[group] = tuple(locks), group_tags
         # under another tag prefix, this one is not this deployment's: it locks the group for the others too
@@ -169,7 +178,7 @@ def _say(env: Environment, locked_groups: Found, reopened_groups: list[Party], p
         out.print(escape(text), soft_wrap=True)
     if planned:
         print_changes(out, planned)
-    for group, value in locked_groups.kept.items():
+    for group, value in locked_groups.foreign_locks.items():
         text = f"{group} stays locked ({value}): with keys of its account, --force removes this lock, too"
         out.print(escape(text), soft_wrap=True)
     for where, problem in locked_groups.problems.items():

@@ -212,7 +212,9 @@ def _carry_out(deployment: SetupTarget, out: Console, talk: _Talk, changes: Sequ
 
 def _report(out: Console, talk: _Talk, stopped: Stopped) -> None:
     """Print what failed and what is missing because of it."""
-    open_changes = [change for change in stopped.left if change.action.value in ("create", "update", "delete")]
+    open_changes = [
+        change for change in stopped.remaining_changes if change.action.value in ("create", "update", "delete")
+    ]
     if talk.as_json:
         talk.change(out, stopped.failed, "failed", str(stopped))
         for change in open_changes:

@@ -34,8 +34,8 @@ STALE = Table(
         ),
         Column("rule", lambda s, _: s.rule_id, wide=True),
         Column("since", lambda s, w: w.ago(s.since)),
-        Column("what", brief=lambda s, w: w.said(s.what), short=by_words),
-        Column("why", brief=lambda s, w: w.said(s.why), short=by_words),
+        Column("what", lambda s, _: s.subject, lambda s, w: w.worded(s.subject), short=by_words),
+        Column("why", lambda s, _: s.reason, lambda s, w: w.worded(s.reason), short=by_words),
     ),
 )
 
@@ -48,12 +48,12 @@ def stale(output: Output = TableForm.TABLE, sort_by: SortBy = "", as_json: JsonL
     env = load_environment(reading=True)
     view = view_of(suppose(env, "stale")[0])
     with waiting("reading the groups"):
-        view.everything()
+        view.read_all()
         now, region = env.now, env.settings.region
         going = view.closing(region, now)
         scene = view.scene
         entries = [
-            *_links(standing(scene.snapshot, env.policy, region, now, going=going.why)),
+            *_links(standing(scene.snapshot, env.policy, region, now, going=going.causes)),
             *_markers(damaged_rules(scene.snapshot, env.policy, region)),
             *_renamed(env, scene.snapshot),
             *_consents(env, scene.snapshot),
@@ -105,4 +105,6 @@ def _consents(env: Environment, snapshot: Snapshot) -> Iterator[Stale]:
     """Entries of tags and of the policy's allow list that are invalid, have ended, or name a party that does not exist."""
     readable = {account for account in env.policy.accounts if snapshot.readable(account)}
     for dead_entry in dead(env.policy, snapshot, env.now, readable):
-        yield Stale("consent", dead_entry.group.account, dead_entry.group.id, dead_entry.text, dead_entry.why, "", "")
+        yield Stale(
+            "consent", dead_entry.group.account, dead_entry.group.id, dead_entry.text, dead_entry.reason, "", ""
+        )

@@ -56,7 +56,7 @@ def sweep(
     if dry_run:
         delivery, cloud, recorder = suppose(env, "sweep")
     else:
-        delivery, recorder = recording(env, "sweep-cli", env.own.arn)
+        delivery, recorder = recording(env, "sweep-cli", env.person_keys.arn)
     changes = cloud.changes if cloud else []
     with progress_bar(unless=as_json) as bar:
         count = counter(bar, "accounts read", "groups read")

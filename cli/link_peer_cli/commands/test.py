@@ -47,7 +47,7 @@ def run_tests(
         if as_json:
             ends = (str(finding.source), str(finding.target), ports_text(finding.ports))
             print_answer(
-                JudgedTest(finding.at, *ends, finding.expected.value, finding.verdict.value, finding.why, passed)
+                JudgedTest(finding.at, *ends, finding.expected.value, finding.verdict.value, finding.reason, passed)
             )
         else:
             show.print(f"{words[passed]}  {escape(str(finding))}", soft_wrap=True)

@@ -151,7 +151,7 @@ def _answer(
         *named(scene, a.party),
         *to,
         address=b.ip if b else target,
-        asked=AskedParties(str(ends[0]), str(ends[1] or target)),
+        requested_parties=AskedParties(str(ends[0]), str(ends[1] or target)),
         members=TestedOf(*(len(_testable(scene, end)) if end else 1 for end in ends)),
         port=str(verdict.port),
         reached=verdict.result.reached,
@@ -161,7 +161,7 @@ def _answer(
         state_detail=verdict.detail,
         rules=rules_of(verdict),
         contradiction=verdict.contradiction,
-        why=verdict.why,
+        conclusion=verdict.explanation,
     )
 
 
@@ -169,14 +169,14 @@ def _show(tested: list[TestedPort]) -> None:
     rows = [(answer.port, REACHED[answer.reached], answer.state, last_line(answer.output)) for answer in tested]
     columns = ("port", "reached", "rules say", "output")
     if not sys.stdout.isatty():
-        print_tsv([(*columns, "why"), *((*row, answer.why) for row, answer in zip(rows, tested, strict=True))])
+        print_tsv([(*columns, "why"), *((*row, answer.conclusion) for row, answer in zip(rows, tested, strict=True))])
         return
     pair, out = tested[0], console()
     title = " → ".join(EXACT.ends(pair)) + (f" at {pair.address}" if pair.address != pair.target else "")
     draw_table(out, title, columns, rows)
     for tested_port in tested:
-        out.print(escape(f"{tested_port.port}: {tested_port.why}"), soft_wrap=True)
-    counts, parties = pair.members, pair.asked
+        out.print(escape(f"{tested_port.port}: {tested_port.conclusion}"), soft_wrap=True)
+    counts, parties = pair.members, pair.requested_parties
     if counts.source * counts.target > 1:
         text = f"one pair of {counts.source} × {counts.target} instances: {parties.source} → {parties.target}"
         out.print(escape(text), soft_wrap=True)

@@ -114,7 +114,7 @@ def _answer(view: View, party: Party, reacher: Reaching, link: LinkAnswer | None
         address=reacher.address,
         ports=str(port or ""),
         state=stands.state if stands else reacher.state,
-        state_detail=stands.state_detail if stands else reacher.why,
+        state_detail=stands.state_detail if stands else reacher.reason,
         by="link-peer" if link else "a person" if rule else "members" if reacher.source else "",
         rule_id=rule.id if rule else "",
         group=reacher.group.id,

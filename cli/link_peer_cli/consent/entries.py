@@ -73,7 +73,9 @@ def adding(tags: Mapping[str, str], account: str, entries: Sequence[Accept], key
         new_entry = entry(text, account, "entry")
         read = _read(values, account, keys)
         matching_entries = [
-            (key, piece, old) for key, piece, old in read if (old.who, old.ports) == (new_entry.who, new_entry.ports)
+            (key, piece, old)
+            for key, piece, old in read
+            if (old.party, old.ports) == (new_entry.party, new_entry.ports)
         ]
         if any(old.until == new_entry.until for _, _, old in matching_entries):
             continue
@@ -141,7 +143,7 @@ def _fits(pieces: Sequence[str], text: str) -> bool:
 
 def _texts(accept: Accept, account: str) -> list[str]:
     """The entry as it is written; several where it is longer than a tag."""
-    party = accept.who.id if accept.who.account == account else f"{accept.who.id}@{accept.who.account}"
+    party = accept.party.id if accept.party.account == account else f"{accept.party.id}@{accept.party.account}"
     end = f"~{compact(accept.until)}" if accept.until is not None else ""
     return entries_of(party, list(map(str, accept.ports)), end)
 

@@ -40,28 +40,28 @@ class TagCall(msgspec.Struct, frozen=True):
 
 
 class GroupTags:
-    """Reads and changes tags of groups. `accounts` are those of which there are keys, by uid; `main` is the account of those
-    that were asked for: of the last `profile`, else the person's own; `own` is that of the person's own, `caller` their ARN;
-    `made` are the calls that changed tags."""
+    """Reads and changes tags of groups. `accounts` are those of which there are keys, by uid; `main` is the account of
+    those that were asked for: of the last `profile`, else the person's own; `own_account` is that of the person's own,
+    `caller` their ARN; `calls` are the calls that changed tags."""
 
     def __init__(self, env: Environment, profiles: Sequence[str] = ()) -> None:
         """`env` has the person's own keys (`load_own`)."""
         self._env = env
-        self.own, self.caller = env.own.account, env.own.arn
-        named_keys = [profile_keys(env.settings, profile) for profile in profiles] or [env.own]
+        self.own_account, self.caller = env.person_keys.account, env.person_keys.arn
+        named_keys = [profile_keys(env.settings, profile) for profile in profiles] or [env.person_keys]
         for keys in named_keys:
             require_listed(keys, env.policy)
         self.main = named_keys[-1].account
-        listed_keys = [keys for keys in (env.own, *named_keys) if keys.account in env.policy.accounts]
+        listed_keys = [keys for keys in (env.person_keys, *named_keys) if keys.account in env.policy.accounts]
         self.accounts: dict[str, AccountKeys] = {keys.account: keys for keys in listed_keys}
-        self._made: dict[str, PersonalEcs] = {}
-        self.made: list[TagCall] = []
+        self._clients: dict[str, PersonalEcs] = {}
+        self.calls: list[TagCall] = []
         self._second: dict[str, AccountKeys] = {}
 
     def first_as(self, keys: AccountKeys) -> None:
         """Change tags of the person's own account with these keys, and with their own where those are refused: RAM may not
         tell a role's policy which tag a call is about."""
-        self._second[self.own], self.accounts[self.own] = self.accounts[self.own], keys
+        self._second[self.own_account], self.accounts[self.own_account] = self.accounts[self.own_account], keys
 
     def read(self, group: Party) -> dict[str, str]:
         """The tags of a group: with keys of its account, else through the reader role. Raises LinkPeerError if there is no
@@ -109,14 +109,14 @@ class GroupTags:
             if account not in self._second:
                 raise
             self.accounts[account] = self._second.pop(account)
-            del self._made[account]
+            del self._clients[account]
             body = self._personal(account).ask(operation, **arguments)
-        self.made.append(TagCall(tuple(groups), name, str(body.request_id or ""), tags))
+        self.calls.append(TagCall(tuple(groups), name, str(body.request_id or ""), tags))
 
     def _personal(self, account: str) -> PersonalEcs:
-        if account not in self._made:
-            self._made[account] = PersonalEcs(self._env.settings, self.accounts[account](), self._env.clock)
-        return self._made[account]
+        if account not in self._clients:
+            self._clients[account] = PersonalEcs(self._env.settings, self.accounts[account](), self._env.clock)
+        return self._clients[account]
 
 
 def record_tags(
@@ -126,7 +126,7 @@ def record_tags(
     was read. One attempt, unless `patient`. Returns why the log has no record of it; empty if it has."""
     event_id, now = f"{command}-cli-{int(env.now)}", dict(before)
     records: list[Record] = []
-    for call in tags.made:
+    for call in tags.calls:
         for group in call.groups:
             was = now.get(group, {})
             now[group] = {key: value for key, value in {**was, **call.tags}.items() if value is not None}

@@ -198,7 +198,7 @@ class Adviser:
             then = verdict_if_asked(self._view, consented, judged).denial
             if final := next((denial for denial in (verdict.denial, then) if denial and not denial.owners), None):
                 remedy = self._remedy(final, link)
-                yield msgspec.structs.replace(remedy, why=f"no link can open it: {remedy.why}")
+                yield msgspec.structs.replace(remedy, reason=f"no link can open it: {remedy.reason}")
                 return
             yield self._remedy(verdict.denial, link)
         self._scene = self._view.scene

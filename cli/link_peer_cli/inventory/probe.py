@@ -32,7 +32,7 @@ class Runner(msgspec.Struct, frozen=True):
 def runner_in(env: Environment, account: str, profile: str, role: str) -> Runner:
     """The person's own keys, or those of `profile`, where they belong to the account; with `role`, what they get by assuming
     the role of that name in the account. Raises LinkPeerError that says what is needed."""
-    keys = profile_keys(env.settings, profile) if profile else env.own
+    keys = profile_keys(env.settings, profile) if profile else env.person_keys
     if role:
         return Runner(f"acs:ram::{account}:role/{role}", _assumed(env, account, role, keys))
     if keys.account != account:

@@ -47,19 +47,19 @@ class View:
             for account, error in sorted(failed.items())
         ]
 
-    def everything(self) -> None:
+    def read_all(self) -> None:
         """Reads every group with its rules, and every instance. The managed tag is no guide to rules of ours: tools that rewrite
         tags remove it."""
         accounts = sorted(self.policy.accounts)
         self._whole = True
         groups = [group.party for group in self._fetch.all_groups(accounts) if group.rule_count]
-        self._fetch.side_by_side(lambda: self._fetch.everything(accounts), lambda: self._rules(groups))
+        self._fetch.side_by_side(lambda: self._fetch.all_instances(accounts), lambda: self._rules(groups))
         note_unread(self._fetch.store.unreadable)
 
     def instances(self) -> None:
         """Reads every instance, and every group without its rules: a name of several parties is none of its own."""
         accounts = sorted(self.policy.accounts)
-        self._fetch.side_by_side(lambda: self._fetch.everything(accounts), lambda: self._fetch.all_groups(accounts))
+        self._fetch.side_by_side(lambda: self._fetch.all_instances(accounts), lambda: self._fetch.all_groups(accounts))
 
     def all_rules(self) -> None:
         """Reads the rules of every group that was listed: a sweep leaves those without our managed tag to its next runs."""
@@ -104,7 +104,7 @@ class View:
                 continue
             if self._whole or not removals.counted:
                 return removals
-            self.everything()
+            self.read_all()
 
     def answer(self, questions: Iterable[Question]) -> None:
         """Reads what evaluating a link needs besides its parties."""
@@ -129,7 +129,9 @@ class View:
                     {*extra_parties()} & {*parties}
                 )
         else:
-            self._fetch.side_by_side(lambda: self._fetch.everything(accounts), lambda: self._fetch.all_groups(accounts))
+            self._fetch.side_by_side(
+                lambda: self._fetch.all_instances(accounts), lambda: self._fetch.all_groups(accounts)
+            )
             snapshot = self._fetch.store.snapshot()
             resources: list[Group | Instance] = [*snapshot.groups.values(), *snapshot.instances.values()]
             matches = sorted(

@@ -32,7 +32,7 @@ DAY = 86400
 def links_of(env: Environment, view: View) -> list[Standing]:
     """The links that stand: ours, then those of this home under another deployment's name."""
     now = env.now
-    going = view.closing(env.settings.region, now).why
+    going = view.closing(env.settings.region, now).causes
     read = (view.scene.snapshot, env.policy, env.settings.region)
     return standing(*read, now, going=going) + standing(*read, now, renamed_rules(*read))
 
@@ -56,7 +56,7 @@ def _is_of(link: Standing, end: Party, groups: Collection[Party]) -> bool:
 
 def standing_ends(env: Environment, view: View) -> set[Party]:
     """The parties of the links that stand: one that was released, or deleted, has its rules until the next sweep. Reads everything."""
-    view.everything()
+    view.read_all()
     return {end for link in links_of(env, view) for end in (link.source, link.target, *link.members)}
 
 
@@ -74,7 +74,7 @@ def link_answer(scene: Scene, link: Standing, history: Asked, deployment: str = 
         claims=[claim.request or "tag" for claim in link.claims],
         deployment=deployment,
         asked_by=asked_by(scene, link, history),
-        reasons=[reason for request in link.requests for reason in history.why(link, request)],
+        reasons=[reason for request in link.requests for reason in history.reasons(link, request)],
         consent=list(link.consent),
         consented_by=[history.consented.get(label, UNKNOWN) for label in link.consent],
         instances=admitted(scene, link),
@@ -93,7 +93,9 @@ def named(scene: Scene, party: Party) -> tuple[str, str, str]:
 def asked_by(scene: Scene, link: Standing, history: Asked) -> list[str]:
     """Who asked for a link: instances by their tags, and what the log knows of its requests."""
     instances = [scene.titled(party) for party in link.askers]
-    return instances + [f"{request}: {asker}" for request in link.requests if (asker := history.who(link, request))]
+    return instances + [
+        f"{request}: {asker}" for request in link.requests if (asker := history.requester(link, request))
+    ]
 
 
 def span(seconds: float) -> str:
@@ -188,9 +190,9 @@ class Wording(msgspec.Struct, frozen=True):
         """When something ends: the instant, and for people how far it is off, or `open-ended`."""
         if self.now is None:
             return instant
-        return f"{when(instant)} ({self.left(instant)})" if instant else "open-ended"
+        return f"{when(instant)} ({self.remaining_time(instant)})" if instant else "open-ended"
 
-    def left(self, instant: str) -> str:
+    def remaining_time(self, instant: str) -> str:
         """How far off the end of something is: `in 36 d`."""
         if not instant or self.now is None:
             return instant or "open-ended"
@@ -218,7 +220,7 @@ class Wording(msgspec.Struct, frozen=True):
         """The titles of the two ends."""
         return self.title(answer.source, answer.from_account), self.title(answer.target, answer.to_account)
 
-    def said(self, text: str) -> str:
+    def worded(self, text: str) -> str:
         """A text with this wording of each `sg-…@<uid>`, `i-…@<uid>` and instant in it."""
         return _INSTANT.sub(
             lambda match: when(match[0]), _PARTY.sub(lambda match: self.title(match[1], match[2]), text)
@@ -285,7 +287,7 @@ def ends(link: LinkAnswer | Reacher, words: Wording) -> str:
 
 def left(link: LinkAnswer | Reacher, words: Wording) -> str:
     """When it ends, in short."""
-    return sweep_of(link.state_detail) if link.state == "closing" else words.left(link.until)
+    return sweep_of(link.state_detail) if link.state == "closing" else words.remaining_time(link.until)
 
 
 def last_used(link: LinkAnswer | Reacher, words: Wording) -> str:

@@ -32,7 +32,7 @@ class ProbeVerdict(msgspec.Struct, frozen=True):
         return bool(self.result.reached) and self.effect.passes is False
 
     @property
-    def why(self) -> str:
+    def explanation(self) -> str:
         """What explains the result, for people."""
         if self.result is ProbeResult.NOT_TESTED:
             return f"not tested: {last_line(self.output)}. The rules say: {self.effect.word}"

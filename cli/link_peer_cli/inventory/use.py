@@ -60,7 +60,7 @@ class Period(msgspec.Struct, frozen=True, dict=True):  # a dict, so that what is
         return self._by_party.get(party, [])
 
     @functools.cached_property
-    def held(self) -> set[tuple[str, str]]:
+    def addresses(self) -> set[tuple[str, str]]:
         """The addresses that interfaces of the accounts that were read have, each with its VPC."""
         return {(interface.vpc, address) for interface in self._all() for address in interface.addresses}
 
@@ -141,7 +141,7 @@ def _packets(
             continue
         if address in ours:
             yield port, last, ""
-        elif (interface.vpc, address) not in period.held:
+        elif (interface.vpc, address) not in period.addresses:
             yield port, last, f"{address} sent packets to {interface.id}, and no interface that was read has it now"
 
 

@@ -57,38 +57,38 @@ class WhatIf:
     same, one for each rule and each group's tags.
 
     A group and its rules are read once: nothing is written, so no write needs another look, and what is supposed is
-    compared with one state. `shown` is what another one has read, by account, to suppose two things of the same state.
+    compared with one state. `caches` is what another one has read, by account, to suppose two things of the same state.
     """
 
     def __init__(self, cloud: PersonsAccounts, region: str, caches: dict[str, ShownRules] | None = None) -> None:
         self._cloud = cloud
         self._region = region
-        self.shown: dict[str, ShownRules] = {} if caches is None else caches
+        self.caches: dict[str, ShownRules] = {} if caches is None else caches
         self.again = caches is not None
-        self._made: dict[str, _WhatIfEcs] = {}
+        self._clients: dict[str, _WhatIfEcs] = {}
         self.calls: Counter[str] = cloud.calls
         self.changes: list[CloudCall] = []
         self.writes: list[Write] = []
 
     def ecs(self, account: str) -> Ecs:
         """Return the ECS of an account, with the changes made so far."""
-        if account not in self._made:
-            cache = self.shown.setdefault(account, ShownRules())
-            self._made[account] = _WhatIfEcs(self._cloud.ecs(account), self._region, self, cache)
-        return cast(Ecs, self._made[account])
+        if account not in self._clients:
+            cache = self.caches.setdefault(account, ShownRules())
+            self._clients[account] = _WhatIfEcs(self._cloud.ecs(account), self._region, self, cache)
+        return cast(Ecs, self._clients[account])
 
     def changed_groups(self) -> list[GroupChange]:
         """What is different in each group from what was read of it, by group. A rule that was added and removed again is
         not."""
-        changes = [change for ecs in self._made.values() for change in ecs.changed_groups()]
+        changes = [change for ecs in self._clients.values() for change in ecs.changed_groups()]
         return sorted(changes, key=lambda change: change.group)
 
     def rules(self, *, before: bool = False) -> dict[Party, tuple[Rule, ...]]:
         """The rules of each group of which they were read, with the changes made so far, or as they were `before`.
         Reads nothing."""
         rules_by_group: dict[Party, tuple[Rule, ...]] = {}
-        for account, cache in self.shown.items():
-            changed = self._made[account].changed_rules if account in self._made and not before else {}
+        for account, cache in self.caches.items():
+            changed = self._clients[account].changed_rules if account in self._clients and not before else {}
             rules_by_group |= {
                 Party(account, group): tuple(rules) for group, rules in {**cache.rules, **changed}.items()
             }
@@ -106,7 +106,7 @@ class WhatIf:
 class _WhatIfEcs(Reads):
     def __init__(self, real: Ecs, region: str, all_: WhatIf, cache: ShownRules) -> None:
         super().__init__(real)
-        self._shown = cache
+        self._cache = cache
         self._region = region
         self._changes, self._writes = all_.changes, all_.writes
         self._again = all_.again
@@ -127,17 +127,17 @@ class _WhatIfEcs(Reads):
 
     def instances(self, ids: Sequence[str]) -> list[Instance]:
         instances = self._real.instances(ids)
-        self._shown.instances.update((instance.party.id, instance) for instance in instances)
+        self._cache.instances.update((instance.party.id, instance) for instance in instances)
         return instances
 
     def instance_page(self, token: str = "", group: str = "") -> tuple[list[Instance], str]:
-        pages, page_key = self._shown.pages if self._again else {}, (token, group)
+        pages, page_key = self._cache.pages if self._again else {}, (token, group)
         if page_key not in pages:
             pages[page_key] = self._real.instance_page(*page_key)
         return pages[page_key]
 
     def groups(self, ids: Sequence[str]) -> list[Group]:
-        cached_groups = self._shown.groups
+        cached_groups = self._cache.groups
         if new := [group for group in ids if group not in cached_groups]:
             cached_groups.update((group.party.id, group) for group in self._real.groups(new))
         return [self._tagged(cached_groups[group]) for group in dict.fromkeys(ids) if group in cached_groups]
@@ -145,8 +145,8 @@ class _WhatIfEcs(Reads):
     def all_groups(self) -> list[Group]:
         groups = self._real.all_groups()
         for group in groups:
-            self._shown.groups.setdefault(group.party.id, group)
-        return [self._tagged(self._shown.groups[group.party.id]) for group in groups]
+            self._cache.groups.setdefault(group.party.id, group)
+        return [self._tagged(self._cache.groups[group.party.id]) for group in groups]
 
     def tagged_groups(self, tag: str) -> list[Group]:
         by_id = {group.party.id: self._tagged(group) for group in self._real.tagged_groups(tag)}
@@ -167,9 +167,9 @@ class _WhatIfEcs(Reads):
     def rules(self, group: str) -> list[Rule]:
         if group in self.changed_rules:
             return list(self.changed_rules[group])
-        if group not in self._shown.rules:
-            self._shown.rules[group] = self._real.rules(group)
-        return list(self._shown.rules[group])
+        if group not in self._cache.rules:
+            self._cache.rules[group] = self._real.rules(group)
+        return list(self._cache.rules[group])
 
     def authorize(self, group: str, rules: Sequence[tuple[RuleKey, str]]) -> str:
         standing = self._to_change(group)
@@ -251,9 +251,9 @@ class _LockedEcs:
         self._key = key
 
     def groups(self, ids: Sequence[str]) -> list[Group]:
-        return [self._shown(group) for group in self._ecs.groups(ids)]
+        return [self._locked_group(group) for group in self._ecs.groups(ids)]
 
-    def _shown(self, group: Group) -> Group:
+    def _locked_group(self, group: Group) -> Group:
         if group.party not in self._locked:
             return group
         return msgspec.structs.replace(group, tags={self._key: self._locked[group.party], **group.tags})

@@ -47,7 +47,7 @@ def _live(view: View | SavedView, context: Context, finding: Finding) -> Finding
             verdict, reason = PolicyVerdict.OPEN, f"it is not known whether packets pass: {detail}"
         elif passes:
             verdict, reason = PolicyVerdict.ALLOWED, f"packets pass already: {detail}"
-    return msgspec.structs.replace(finding, verdict=verdict, why=reason)
+    return msgspec.structs.replace(finding, verdict=verdict, reason=reason)
 
 
 def _passing(scene: Scene, link: Link) -> tuple[bool | None, str]:

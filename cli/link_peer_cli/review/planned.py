@@ -35,12 +35,12 @@ class Planned(msgspec.Struct, frozen=True):
     records: list[Record]
     changes: list[CloudCall]
     writes: list[Write]
-    shown: ShownPlan
+    plan_view: ShownPlan
     notes: list[str]
 
     def answer(self, warning: str = "") -> PlanAnswer:
         """The same for programs."""
-        fields = (self.records, self.changes, self.shown.group_plans, self.shown.counts, self.notes)
+        fields = (self.records, self.changes, self.plan_view.group_plans, self.plan_view.counts, self.notes)
         return PlanAnswer(*fields, warning or msgspec.UNSET)
 
 
@@ -72,7 +72,7 @@ def _made(delivery: Delivery, cloud: WhatIf, recorder: Kept) -> Planned:
     records = [r for r in recorder.records if r["record"] in ("outcome", "attempt") or r.get("outcome") == "failed"]
     groups = with_instances(delivery, cloud.changed_groups())
     read: list[Group | Instance] = []
-    for cache in cloud.shown.values():
+    for cache in cloud.caches.values():
         read += [*cache.groups.values(), *cache.instances.values()]
     all_notes = [*notes(read, delivery.policy.keys), *_doubts(cloud), *_left_out(records)]
     words = wording(delivery.policy, 0)
@@ -120,7 +120,7 @@ def print_planned(
     wide: bool = False,
 ) -> Exit:
     """Print what the functions would do, and return the exit code. A `warning` is part of the JSON document only."""
-    plan, code = result.shown, exit_code(result.records)
+    plan, code = result.plan_view, exit_code(result.records)
     if as_json:
         print_answer(result.answer(warning))
     elif as_markdown:

@@ -101,11 +101,11 @@ def _group_lines(
     change: GroupChange, because: Mapping[tuple[str, ...], Record], words: Wording, room: int
 ) -> Iterator[str]:
     """What changes in one group, with rich's markup."""
-    group = words.said(str(change.group))
+    group = words.worded(str(change.group))
     yield f"[bold]{escape(group)}[/bold]  [dim]{escape(by_words(_members(change), room - len(group) - 2))}[/dim]"
     for edit in change.edits:
-        text, colour = f"  {edit.sign} {words.said(_edit_text(edit))}", COLOURS[edit.sign]
-        reason = by_words(words.said(_reason(edit, because)), room - len(text) - 2)
+        text, colour = f"  {edit.sign} {words.worded(_edit_text(edit))}", COLOURS[edit.sign]
+        reason = by_words(words.worded(_reason(edit, because)), room - len(text) - 2)
         yield f"[{colour}]{escape(text)}[/{colour}]  {escape(reason)}".rstrip()
     for sign, tag in change.tags:
         yield f"  [dim]{sign} tag {escape(tag)}[/dim]"

@@ -30,15 +30,15 @@ class Reviewed:
         self._writes = list(writes)
         self._ours = frozenset(ours)
         self._progress = progress
-        self._made: dict[str, _ReviewedEcs] = {}
+        self._clients: dict[str, _ReviewedEcs] = {}
         self.calls: Counter[str] = cloud.calls
 
     def ecs(self, account: str) -> Ecs:
         """The ECS of an account."""
-        if account not in self._made:
+        if account not in self._clients:
             writes = [write for write in self._writes if write.account == account]
-            self._made[account] = _ReviewedEcs(self._cloud.ecs(account), writes, self._ours, self._progress)
-        return cast(Ecs, self._made[account])
+            self._clients[account] = _ReviewedEcs(self._cloud.ecs(account), writes, self._ours, self._progress)
+        return cast(Ecs, self._clients[account])
 
 
 class _ReviewedEcs(Reads):
@@ -47,13 +47,13 @@ class _ReviewedEcs(Reads):
         self._writes = writes
         self._ours = ours
         self._progress = progress
-        self._known: dict[tuple[str, str], Rule] = {}  # by group and id, as read last
+        self._rules: dict[tuple[str, str], Rule] = {}  # by group and id, as read last
         self._added: set[tuple[str, Place]] = set()  # that were sent, whether or not an answer came
         self._tagged: set[str] = set()
 
     def rules(self, group: str) -> list[Rule]:
         rules = self._real.rules(group)
-        self._known |= {(group, rule.id): rule for rule in rules}
+        self._rules |= {(group, rule.id): rule for rule in rules}
         return rules
 
     def authorize(self, group: str, rules: Sequence[tuple[RuleKey, str]]) -> str:
@@ -65,7 +65,7 @@ class _ReviewedEcs(Reads):
         return self._sent(self._real.authorize(group, rules))
 
     def modify(self, group: str, rule_id: str, description: str) -> str:
-        rule = self._known.get((group, rule_id))
+        rule = self._rules.get((group, rule_id))
         for write in self._about(group, rule):
             steps = {(write.before, write.description), (write.description, write.before)}  # there, and back
             if write.action == "modify" and rule and (rule.description, description) in steps:
@@ -74,7 +74,7 @@ class _ReviewedEcs(Reads):
 
     def revoke(self, group: str, rule_ids: Sequence[str]) -> str:
         for rule_id in rule_ids:
-            rule = self._known.get((group, rule_id))
+            rule = self._rules.get((group, rule_id))
             # of a rule that the plan adds, the last step or the way back
             steps = {
                 write.before if write.rule else write.description for write in self._about(group, rule) if _ends(write)

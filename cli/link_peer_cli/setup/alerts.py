@@ -45,7 +45,7 @@ class Dashboard(Shown):
     missing = "DashboardNotExist"
 
     @property
-    def wanted(self) -> State:
+    def target_state(self) -> State:
         """Its name and charts."""
         return {
             "displayName": DASHBOARD,
@@ -54,7 +54,7 @@ class Dashboard(Shown):
 
     def detail(self) -> dict[str, Any]:
         """The same, under the name by which it is found."""
-        return {"dashboardName": DASHBOARD, "description": "", **self.wanted}
+        return {"dashboardName": DASHBOARD, "description": "", **self.target_state}
 
     def _chart(self, number: int, chart: Mapping[str, str]) -> dict[str, Any]:
         """A chart in the format of CreateDashboard [doc SLS CreateDashboard]. Two stand side by side."""
@@ -92,7 +92,7 @@ class Record(Changeable):
         return sls.client(replace(self.deployment.settings, region=MAIN_REGION))
 
     @property
-    def wanted(self) -> State:
+    def target_state(self) -> State:
         """The whole record, or nothing in particular."""
         return {} if self._value is None else {"value": self._value}
 
@@ -104,14 +104,14 @@ class Record(Changeable):
     def _record(self, value: Any) -> Any:
         return ResourceRecord(record_id=self.name, tag=self.name, value=value)
 
-    def _shown(self) -> Any:
+    def _body(self) -> Any:
         response = log_call(lambda: self._client.get_resource_record(self._table, self.name), {NO_RECORD})
         value = response and response.get_record().get_value()
         return json.loads(value) if isinstance(value, str) else value
 
     def read(self) -> State | None:
         """The record as it is."""
-        value = self._shown()
+        value = self._body()
         return None if value is None else {"value": reduced(value, self._value)}
 
     def create(self) -> None:
@@ -120,7 +120,7 @@ class Record(Changeable):
 
     def update(self) -> None:
         """Bring what is ours to the wanted state; what people added stays."""
-        record = self._record(merged(self._shown(), self._value))
+        record = self._record(merged(self._body(), self._value))
         log_call(lambda: self._client.update_resource_record(self._table, record))
 
     def delete(self) -> None:
@@ -131,7 +131,7 @@ class Record(Changeable):
 class User(Record):
     """The user whose address --notify gives; the address that is given counts."""
 
-    def kept(self, current: State) -> str:
+    def exemption(self, current: State) -> str:
         """Nothing."""
         del current
         return ""
@@ -183,7 +183,7 @@ class Alert(Shown):
         return deployment.action_policy or (deployment.names.prefix if deployment.notify else "")
 
     @property
-    def wanted(self) -> State:
+    def target_state(self) -> State:
         """The rule, and which action policy it uses if one is given."""
         return {"rule": self._rule_with(), **({"action policy": self._notifies} if self._notifies else {})}
 
@@ -194,7 +194,7 @@ class Alert(Shown):
 
     def read(self) -> State | None:
         """The rule as it is, and its action policy."""
-        alert = self.shown()
+        alert = self.body()
         if alert is None:
             return None
         policy = alert.get("configuration", {}).get("policyConfiguration", {})
@@ -205,9 +205,9 @@ class Alert(Shown):
         fields = super().differing(current)
         return ("action policy",) if "action policy" in fields and not self.deployment.replace else fields
 
-    def kept(self, current: State) -> str:
+    def exemption(self, current: State) -> str:
         """A rule that a person changed, unless another action policy is given for it."""
-        return "" if "action policy" in self.differing(current) else super().kept(current)
+        return "" if "action policy" in self.differing(current) else super().exemption(current)
 
     def detail(self) -> dict[str, Any]:
         """The rule with the action policy that is given."""
@@ -215,7 +215,7 @@ class Alert(Shown):
 
     def update(self) -> None:
         """Replace it, with the action policy that is given, else the one it has; or put in the action policy alone."""
-        alert = self.shown() or {}
+        alert = self.body() or {}
         policy = alert.get("configuration", {}).get("policyConfiguration", {})
         detail = self._rule_with(self._notifies or policy.get("actionPolicyId", ""))
         if not self.deployment.replace:

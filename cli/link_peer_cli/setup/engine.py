@@ -35,7 +35,7 @@ class Stopped(LinkPeerError):
     ) -> None:
         super().__init__(f"{failed.resource.label}: {problem}")
         self.failed = failed
-        self.left = remaining_changes
+        self.remaining_changes = remaining_changes
 
 
 def say_wait(seconds: float, problem: Transient) -> None:

@@ -25,7 +25,7 @@ class LinkedRole(Resource):
         self.name = name
 
     @property
-    def wanted(self) -> State:
+    def target_state(self) -> State:
         """Nothing but that it exists."""
         return {}
 

@@ -76,7 +76,7 @@ def _roles(deployment: SetupTarget) -> Iterator[Fault]:
             continue
         if role.lacks and (standing := role.read()) and "trust" in role.differing(standing):
             yield Fault(role.label, "trusts a whole account, or a user without MFA", role.lacks)
-        extra_policies = tuple(name for name, kind in role.others() if kind == "Custom")
+        extra_policies = tuple(name for name, kind in role.foreign_policies() if kind == "Custom")
         yield from limits.policies(role.label, len(role.policies), extra_policies, os.environ)
 
 

@@ -75,7 +75,7 @@ class LogProject(InProject):
         return self.project
 
     @property
-    def wanted(self) -> State:
+    def target_state(self) -> State:
         """Nothing but that it exists."""
         return {}
 
@@ -113,11 +113,11 @@ class LogstoreResource(InProject):
         super().__init__(logs)
         self.name = name
         self._audit = name != self.deployment.names.function_logstore
-        self._asked = self._audit and self.deployment.retention
-        self._days = self._asked or days
+        self._retention = self._audit and self.deployment.retention
+        self._days = self._retention or days
 
     @property
-    def wanted(self) -> State:
+    def target_state(self) -> State:
         """How long it keeps a log."""
         return {"days": self._days}
 
@@ -130,12 +130,12 @@ class LogstoreResource(InProject):
         """Nothing, if it keeps a log for longer."""
         return ("days",) if current["days"] < self._days else ()
 
-    def kept(self, current: State) -> str:
+    def exemption(self, current: State) -> str:
         """For how long it keeps a log, unless that is as wanted, or to be made longer."""
         days = current["days"]
         if days > self._days:
             return f"kept at {days} days, not shortened to {self._days}"
-        if days == self._days or self._asked:
+        if days == self._days or self._retention:
             return ""
         longer = f"; longer with `link-peer setup --retention {self._days}`" if self._audit else ""
         return f"kept at {days} days{longer}"
@@ -168,11 +168,11 @@ class LogIndex(InProject):
         self._document = document
 
     @property
-    def wanted(self) -> State:
+    def target_state(self) -> State:
         """The whole index."""
         return self._document
 
-    def _shown(self) -> Any:
+    def _body(self) -> Any:
         response = log_call(
             lambda: self.client.get_index_config(self.project, self.name), {*GONE, "IndexConfigNotExist"}
         )
@@ -180,7 +180,7 @@ class LogIndex(InProject):
 
     def read(self) -> State | None:
         """The index as it is, without what SLS adds."""
-        state: State | None = (index := self._shown()) and reduced(index, self._document)
+        state: State | None = (index := self._body()) and reduced(index, self._document)
         return state
 
     def create(self) -> None:
@@ -189,7 +189,7 @@ class LogIndex(InProject):
 
     def update(self) -> None:
         """Bring what is ours to the wanted state; fields that people added stay."""
-        config = _config(merged(self._shown(), self._document))
+        config = _config(merged(self._body(), self._document))
         log_call(lambda: self.client.update_index(self.project, self.name, config), late=GONE)
 
     def delete(self) -> None:
@@ -213,21 +213,21 @@ class Shown(InProject, Changeable):
 
     def detail(self) -> dict[str, Any]:
         """What is sent to create it."""
-        return dict(self.wanted)
+        return dict(self.target_state)
 
     def ask(self, verb: str, argument: Any, missing: Collection[str] = (), late: Collection[str] = ()) -> Any:
         """The answer of one of the SDK's methods, as `log_call`."""
         method = getattr(self.client, f"{verb}_{self.noun}")
         return log_call(lambda: method(self.project, argument), missing, late)
 
-    def shown(self) -> Any:
+    def body(self) -> Any:
         """The object as it is; None if there is none."""
         response = self.ask("get", self.name, {*GONE, self.missing})
         return response and response.get_entity()
 
     def read(self) -> State | None:
         """What is ours of it."""
-        state: State | None = (entity := self.shown()) and reduced(entity, self.wanted)
+        state: State | None = (entity := self.body()) and reduced(entity, self.target_state)
         return state
 
     def create(self) -> None:
@@ -262,6 +262,6 @@ class SavedSearch(Shown):
         }
 
     @property
-    def wanted(self) -> State:
+    def target_state(self) -> State:
         """The search as SLS keeps it."""
         return self._detail

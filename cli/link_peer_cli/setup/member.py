@@ -64,10 +64,12 @@ def template_path(copy: str) -> str:
 
 def update_home(env: Environment, policy: Policy, *, talk: bool) -> tuple[list[ResourceChange], str]:
     """Bring home's role policies, and the accounts' own queues, to this policy. Returns what was changed, and why not."""
-    if env.own.account != policy.home:
+    if env.person_keys.account != policy.home:
         return (
             [],
-            f"the keys belong to account {env.own.account}" if env.own.account else "you have no keys of this account",
+            f"the keys belong to account {env.person_keys.account}"
+            if env.person_keys.account
+            else "you have no keys of this account",
         )
     deployment = SetupTarget(env.settings, policy, env.names, env.clock)
     try:

@@ -75,7 +75,7 @@ class QueueResource(Changeable):
         self._listed = listed
 
     @property
-    def wanted(self) -> State:
+    def target_state(self) -> State:
         """How many seconds it keeps a message, and hides one."""
         return {"seconds": MESSAGE_SECONDS, "hidden": HIDDEN_SECONDS}
 

@@ -72,7 +72,7 @@ class Resource(ABC):
 
     @property
     @abstractmethod
-    def wanted(self) -> State:
+    def target_state(self) -> State:
         """The state that it should have."""
 
     @property
@@ -86,9 +86,9 @@ class Resource(ABC):
 
     def differing(self, current: State) -> tuple[str, ...]:
         """The fields in which a state is not as wanted."""
-        return tuple(name for name, value in self.wanted.items() if current.get(name) != value)
+        return tuple(name for name, value in self.target_state.items() if current.get(name) != value)
 
-    def kept(self, current: State) -> str:
+    def exemption(self, current: State) -> str:
         """Why a state is left as it is, although it may differ; empty if it is brought to the wanted one."""
         del current
         return ""
@@ -137,7 +137,7 @@ def change_of(resource: Resource) -> ResourceChange:
         lacking = resource.lacks
         return ResourceChange(resource, Action.SKIP if lacking else Action.CREATE, detail=lacking)
     fields = resource.differing(current)
-    keep_reason = resource.kept(current)
+    keep_reason = resource.exemption(current)
     return ResourceChange(resource, Action.UPDATE if fields and not keep_reason else Action.KEEP, fields, keep_reason)
 
 
@@ -147,7 +147,7 @@ class Changeable(Resource):
 
     deployment: SetupTarget
 
-    def kept(self, current: State) -> str:
+    def exemption(self, current: State) -> str:
         """Their choice."""
         if self.deployment.replace or not self.differing(current):
             return ""

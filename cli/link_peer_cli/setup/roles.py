@@ -80,7 +80,7 @@ class RamPolicy(Resource):
         return [self._part(number) for number, _ in enumerate(self.documents, 1)]
 
     @property
-    def wanted(self) -> State:
+    def target_state(self) -> State:
         """Its documents."""
         return {"document": self.documents}
 
@@ -173,7 +173,7 @@ class RamRole(Resource):
         return "" if self._trust["Statement"] else remedy
 
     @property
-    def wanted(self) -> State:
+    def target_state(self) -> State:
         """Its trust policy, and the policies of ours that are attached."""
         return {"trust": self._trust, "policies": self.policies}
 
@@ -190,7 +190,7 @@ class RamRole(Resource):
         has_named_principals = self.lacks and current["trust"] == operator_trust(principals(current["trust"]))
         return tuple(name for name in super().differing(current) if not (has_named_principals and name == "trust"))
 
-    def kept(self, current: State) -> str:
+    def exemption(self, current: State) -> str:
         """Whom it trusts, where that is somebody's choice."""
         if not self.lacks or self.differing(current):
             return ""
@@ -215,7 +215,7 @@ class RamRole(Resource):
             self._ram.detach(name, kind, self.name)
         self._ram.ask("delete_role", {NO_ROLE}, role_name=self.name)
 
-    def others(self) -> list[tuple[str, str]]:
+    def foreign_policies(self) -> list[tuple[str, str]]:
         """(name, Custom or System) of the policies that a person attached besides."""
         return [(name, kind) for name, kind in self._attached() if kind != "Custom" or name not in self.policies]
 

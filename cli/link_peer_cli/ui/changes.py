@@ -57,7 +57,7 @@ class Changes:
             raise
         self._states |= dict.fromkeys(whats, "done")
 
-    def begun(self) -> dict[str, list[str]]:
+    def by_state(self) -> dict[str, list[str]]:
         """The changes by their state, a key of WORDS; empty if none was made or tried."""
         states = dict(self._states)  # threads may still be at their last change
         by_state = {state: [change for change, now in states.items() if now == state] for state in WORDS}

@@ -48,7 +48,7 @@ class Ended(LinkPeerError):
     def __init__(self, cause: OSError | KeyboardInterrupt) -> None:
         self.exit_code = 1 if isinstance(cause, OSError) else 143 if isinstance(cause, Terminated) else 130
         text = _words(cause)
-        if not CHANGES.begun():
+        if not CHANGES.by_state():
             text = f"{text}: nothing was changed" if self.exit_code > 1 else "" if _is_pipe(cause) else text
         super().__init__(text)
 
@@ -137,7 +137,7 @@ def _usage(error: TyperException, *, as_json: bool) -> str:
 
 def _say(problem: str, *, as_json: bool) -> None:
     """Print an error, and the changes that were made or begun before it."""
-    changes = CHANGES.begun()
+    changes = CHANGES.by_state()
     if as_json:
         fields = {**changes, "then": CHANGES.then} if changes else {}
         print_answer(msgspec.convert({"error": problem, **fields}, CommandFailed), stderr=True)

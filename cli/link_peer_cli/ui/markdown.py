@@ -18,9 +18,10 @@ LONGEST = 500
 
 
 class Section(msgspec.Struct, frozen=True):
-    """What stands under `head`: `entries` of a line each, those that matter most first. `what` is their name, in the plural."""
+    """What stands under `head`: `entries` of a line each, those that matter most first. `plural_name` is their name, in
+    the plural."""
 
-    what: str
+    plural_name: str
     entries: Sequence[str]
     head: Sequence[str] = ("",)
 
@@ -37,7 +38,7 @@ def document(title: str, total: str, sections: Sequence[Section], rest_file: str
         return whole
     where = f"all of it is in {literal(rest_file)}" if rest_file else "`--rest FILE` writes all of it"
     counts = dict.fromkeys(range(len(filled_sections)), 0)
-    room = LIMIT - len(head) - sum(len(section.what) + 50 for section in filled_sections) - len(where) - 50
+    room = LIMIT - len(head) - sum(len(section.plural_name) + 50 for section in filled_sections) - len(where) - 50
     # those that need least first: what one leaves of its share, the others have
     for placed_count, number in enumerate(sorted(counts, key=lambda number: len(_text(filled_sections[number])))):
         section = filled_sections[number]
@@ -49,7 +50,7 @@ def document(title: str, total: str, sections: Sequence[Section], rest_file: str
         for n, section in enumerate(filled_sections)
     ]
     short = [
-        f"{len(section.entries) - counts[n]:,} of {len(section.entries):,} {section.what}"
+        f"{len(section.entries) - counts[n]:,} of {len(section.entries):,} {section.plural_name}"
         for n, section in enumerate(filled_sections)
         if counts[n] < len(section.entries)
     ]

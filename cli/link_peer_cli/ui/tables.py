@@ -58,11 +58,12 @@ class Column(msgspec.Struct, Generic[T, W], frozen=True):
 
 
 class Table(msgspec.Struct, Generic[T, W], frozen=True):
-    """What a command prints of each item. `exact` is the wording for programs; `none` is said where there is no item."""
+    """What a command prints of each item. `exact` is the wording for programs; `empty_message` is said where there is
+    no item."""
 
     answer: type[T]
     exact: W
-    none: str
+    empty_message: str
     columns: tuple[Column[T, W], ...]
 
     def column(self, name: str) -> Column[T, W]:
@@ -111,7 +112,7 @@ def print_table(
         with paged():
             draw(console(), table, ordered_items, words, wide=form is TableForm.WIDE)
     if not ordered_items:
-        say_none(table.none)
+        say_none(table.empty_message)
 
 
 def draw(

@@ -61,16 +61,16 @@ class Nonces:
     SECONDS = 2 * 15 * 60  # a time stamp may be 15 minutes ahead of the clock or behind it
 
     def __init__(self) -> None:
-        self._seen: OrderedDict[tuple[str, str], float] = OrderedDict()
+        self._nonces: OrderedDict[tuple[str, str], float] = OrderedDict()
         self._lock = threading.Lock()
 
     def use(self, access_key_id: str, nonce: str, now: float) -> bool:
         """Record a nonce; False when this key has used it before."""
         with self._lock:
-            while self._seen and next(iter(self._seen.values())) < now - self.SECONDS:
-                self._seen.popitem(last=False)
-            is_used = (access_key_id, nonce) in self._seen
-            self._seen.setdefault((access_key_id, nonce), now)
+            while self._nonces and next(iter(self._nonces.values())) < now - self.SECONDS:
+                self._nonces.popitem(last=False)
+            is_used = (access_key_id, nonce) in self._nonces
+            self._nonces.setdefault((access_key_id, nonce), now)
             return not is_used
 
 

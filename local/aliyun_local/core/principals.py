@@ -35,7 +35,7 @@ class ManagedPolicy(Struct):
     type: str = "Custom"
     description: str = ""
     default: str = "v1"
-    made: int = 1  # versions ever made: their numbers are not used again
+    version_count: int = 1  # versions ever made: their numbers are not used again
     created: float = 0
     updated: float = 0
 

@@ -150,7 +150,7 @@ class _Check:
         if digest != hashlib.sha256(self.request.body).hexdigest():
             raise self.refuse("digest")
         query = [(name, quote(value, safe="~")) for name, value in sorted(pairs(self.request.query))]
-        signed = sorted([*self.sls_headers(), *self.those(("content-type", "host"))])
+        signed = sorted([*self.sls_headers(), *self.headers_with(("content-type", "host"))])
         canonical = "\n".join(
             [
                 self.request.method,
@@ -178,15 +178,15 @@ class _Check:
         digests = (b64encode(md5.hexdigest().encode()).decode(), b64encode(md5.digest()).decode())
         if self.request.body and self.headers.get("content-md5", digests[0]) not in digests:
             raise self.refuse("digest")
-        return self.dated(credentials, "sha1", self.those(("x-mns-",)), self.target(), "security-token")
+        return self.dated(credentials, "sha1", self.headers_with(("x-mns-",)), self.target(), "security-token")
 
     def fc1(self, credentials: str) -> Caller:
         return self.dated(
-            credentials, "sha256", self.those(("x-fc-",)), unquote(self.request.path), "x-fc-security-token"
+            credentials, "sha256", self.headers_with(("x-fc-",)), unquote(self.request.path), "x-fc-security-token"
         )
 
     def acs1(self, credentials: str) -> Caller:
-        return self.dated(credentials, "sha1", self.those(("x-acs-",)), self.target())
+        return self.dated(credentials, "sha1", self.headers_with(("x-acs-",)), self.target())
 
     # Shared parts ----------------------------------------------------------------------------------------------------
 
@@ -212,11 +212,11 @@ class _Check:
         self.fresh(heads[-1], "%a, %d %b %Y %H:%M:%S GMT")
         return self.holder(key, self.headers.get(header))
 
-    def those(self, prefixes: tuple[str, ...]) -> list[tuple[str, str]]:
+    def headers_with(self, prefixes: tuple[str, ...]) -> list[tuple[str, str]]:
         return sorted((name, value.strip()) for name, value in self.headers.items() if name.startswith(prefixes))
 
     def sls_headers(self) -> list[tuple[str, str]]:
-        return [pair for pair in self.those(("x-log-", "x-acs-")) if not pair[0].startswith("x-log-meta-")]
+        return [pair for pair in self.headers_with(("x-log-", "x-acs-")) if not pair[0].startswith("x-log-meta-")]
 
     def key(self, access_key_id: str, token: str | None) -> Key:
         key = self.identity.keys.get(access_key_id)

@@ -16,10 +16,10 @@ EPHEMERAL_PORT = 40_000
 
 
 class Verdict(Struct, frozen=True):
-    """Whether the packet passes; `why` names the rule, group or missing route that decides."""
+    """Whether the packet passes; `reason` names the rule, group or missing route that decides."""
 
     ok: bool
-    why: str
+    reason: str
 
 
 class _Packet(Struct, frozen=True):

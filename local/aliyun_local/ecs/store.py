@@ -56,7 +56,9 @@ class Store:
         self.on_event: Callable[[str, Event], None] | None = None
         self.lock = threading.RLock()
         self._sequence = 0
-        self._named: dict[str, set[tuple[str, str]]] = {}  # group id -> groups whose rules have ever named it
+        self._referring_groups: dict[
+            str, set[tuple[str, str]]
+        ] = {}  # group id -> groups whose rules have ever named it
         self._due: list[tuple[float, int, str, Event]] = []
 
     # -- events -------------------------------------------------------------------------------------------------
@@ -102,7 +104,10 @@ class Store:
 
     def referencing(self, group_id: str, when: float) -> list[Group]:
         """The groups, of any account, whose rules name this one."""
-        groups = (self.accounts[uid].groups.get(referrer) for uid, referrer in sorted(self._named.get(group_id, ())))
+        groups = (
+            self.accounts[uid].groups.get(referrer)
+            for uid, referrer in sorted(self._referring_groups.get(group_id, ()))
+        )
         return [
             group for group in groups if group and any(rule.peer_group == group_id for rule in group.rules.at(when))
         ]
@@ -110,7 +115,7 @@ class Store:
     def names(self, group: Group, rule: Rule) -> None:
         """Note that a rule of a group names another group. Every rule that is added or changed must be noted."""
         if rule.peer_group:
-            self._named.setdefault(rule.peer_group, set()).add((group.account, group.id))
+            self._referring_groups.setdefault(rule.peer_group, set()).add((group.account, group.id))
 
     def add_instance(
         self,

@@ -100,7 +100,7 @@ class FcBackend:
         """Make a function and its triggers what is given; publish a version if it changed, and move `live` to it."""
         bare_function = replace(AsyncConfig().of(function), triggers=(), async_qualifier=LATEST)
         self.put(account, bare_function)
-        with self.held(account, function.name) as entry:
+        with self.locked(account, function.name) as entry:
             now = self._clock.now()
             if entry.published.changed(bare_function):
                 entry.published.point(LIVE, entry.published.publish(bare_function, "", now).id, now)
@@ -133,7 +133,7 @@ class FcBackend:
 
     def delete(self, account: str, name: str) -> None:
         """Delete a function. FunctionNotEmpty while it has triggers, aliases or versions, which fc3 deletes before it."""
-        with self.held(account, name) as entry:
+        with self.locked(account, name) as entry:
             if entry.triggers or entry.published.aliases or entry.published.versions:
                 message = f"function '{name}' has triggers, aliases or versions: delete them first"
                 raise ApiError("FunctionNotEmpty", 409, message)
@@ -141,7 +141,7 @@ class FcBackend:
 
     def put_trigger(self, account: str, name: str, trigger: Trigger) -> Placed:
         """Create a trigger, or update the one with its name; its version or alias must exist."""
-        with self.held(account, name) as entry:
+        with self.locked(account, name) as entry:
             self.function(account, name, trigger.qualifier)
             old = entry.triggers.get(trigger.name)
             if old is None and len(entry.triggers) >= TRIGGERS:
@@ -154,12 +154,12 @@ class FcBackend:
 
     def delete_trigger(self, account: str, name: str, trigger: str) -> None:
         """Delete a trigger and what called it."""
-        with self.held(account, name) as entry:
+        with self.locked(account, name) as entry:
             self.connections.disconnect(account, name, trigger)
             del entry.triggers[trigger]
 
     @contextlib.contextmanager
-    def held(self, account: str, name: str) -> Iterator[Held]:
+    def locked(self, account: str, name: str) -> Iterator[Held]:
         """All that there is of a function, which nobody else changes meanwhile; FunctionNotFound."""
         with self._lock:
             entry = self._functions.get((account, name))
@@ -172,7 +172,7 @@ class FcBackend:
 
         FunctionNotFound, VersionNotFound, AliasNotFound.
         """
-        with self.held(account, name) as entry:
+        with self.locked(account, name) as entry:
             deployed = Deployed(entry.function, entry.modified)
             if qualifier not in ("", LATEST):
                 version = entry.published.resolve(qualifier)

@@ -37,7 +37,7 @@ def handle(backend: FcBackend, caller: Caller, route: Route, query: Query, body:
     fields = definition.given(body) if route.action.startswith(("Create", "Update", "Put", "Publish")) else {}
     if route.action in _FUNCTIONS:
         return _functions(backend, caller, route, fields)
-    with backend.held(caller.account, route.function) as entry:
+    with backend.locked(caller.account, route.function) as entry:
         if route.action in _TRIGGERS:
             return _triggers(backend, caller.account, entry, route, query, fields)
         if route.action in _ASYNC:
@@ -57,7 +57,7 @@ def _functions(backend: FcBackend, caller: Caller, route: Route, fields: Mapping
         if backend.exists(account, function.name):
             raise ApiError("FunctionAlreadyExists", 409, f"function '{function.name}' already exists")
     else:
-        with backend.held(account, route.function) as entry:
+        with backend.locked(account, route.function) as entry:
             function = definition.function(fields, entry.function)
     backend.connections.check(caller, function)
     backend.put(account, function)

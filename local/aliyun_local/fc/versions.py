@@ -47,7 +47,7 @@ class Published:
         self._random = random.Random(0)  # noqa: S311 - which version of a canary release a call takes
         self.versions: dict[str, Version] = {}
         self.aliases: dict[str, Alias] = {}
-        self._made = 0
+        self._last_number = 0
 
     def changed(self, function: Function) -> bool:
         """Whether the function differs from the last version."""
@@ -59,8 +59,8 @@ class Published:
         if not self.changed(function):
             message = f"can not publish version for function '{self._name}', detail: 'No changes were made since last publish'"
             raise ApiError("VersionPublishError", 400, message)
-        self._made += 1  # numbers are not used again
-        version = Version(str(self._made), function, description, now)
+        self._last_number += 1  # numbers are not used again
+        version = Version(str(self._last_number), function, description, now)
         self.versions[version.id] = version
         return version
 

@@ -115,7 +115,7 @@ class MnsBackend:
         """How many messages the queue holds."""
         with self._changed:
             self._bury(account)
-            now, entries = self._now(), self._kept(self.queue(account, name))
+            now, entries = self._now(), self._unexpired(self.queue(account, name))
             waiting = [entry for entry in entries if entry.next_visible_time > now]
             delayed = sum(1 for entry in waiting if not entry.receipt_handle)
             return Depth(len(entries) - len(waiting), len(waiting) - delayed, delayed)
@@ -123,7 +123,7 @@ class MnsBackend:
     def next_visible_at(self, account: str, name: str) -> float | None:
         """When the next message can be received, in epoch seconds (maybe past); None for an empty queue."""
         with self._changed:
-            entries = self._kept(self.queue(account, name))
+            entries = self._unexpired(self.queue(account, name))
             return min((entry.next_visible_time for entry in entries), default=0) / 1000 if entries else None
 
     # Messages
@@ -207,10 +207,10 @@ class MnsBackend:
 
     def _visible(self, queue: Queue, now: int) -> list[Message]:
         """The messages that can be received now, by priority (1 first), then by arrival."""
-        visible = [entry for entry in self._kept(queue) if entry.next_visible_time <= now]
+        visible = [entry for entry in self._unexpired(queue) if entry.next_visible_time <= now]
         return sorted(visible, key=lambda entry: (entry.priority, entry.order))
 
-    def _kept(self, queue: Queue) -> list[Message]:
+    def _unexpired(self, queue: Queue) -> list[Message]:
         """The messages within their retention period; deletes the others."""
         oldest = self._now() - queue.attributes.message_retention_period * 1000
         queue.entries[:] = [entry for entry in queue.entries if entry.enqueue_time > oldest]
@@ -235,23 +235,23 @@ class MnsBackend:
         """Delete a received message."""
         with self._changed:
             queue = self.queue(account, name)
-            queue.entries.remove(self._held(queue, receipt_handle))
+            queue.entries.remove(self._message(queue, receipt_handle))
 
     def change_visibility(self, account: str, name: str, receipt_handle: str, seconds: int) -> Message:
         """Keep a received message invisible for `seconds` from now; the new handle replaces the old one."""
         with self._changed:
             queue, now = self.queue(account, name), self._now()
             _between("VisibilityTimeout", seconds, 1, MAX_VISIBILITY)
-            entry = self._held(queue, receipt_handle)
+            entry = self._message(queue, receipt_handle)
             self._hide(entry, now + seconds * 1000)
             self._changed.notify_all()
             return replace(entry)
 
-    def _held(self, queue: Queue, receipt_handle: str) -> Message:
+    def _message(self, queue: Queue, receipt_handle: str) -> Message:
         """The message of a handle; a handle is valid until its NextVisibleTime [doc ReceiveMessage]."""
         if not re.fullmatch(r"\d{1,2}-[0-9a-f]{32}", receipt_handle):
             raise ApiError("ReceiptHandleError", 400)
-        for entry in self._kept(queue):
+        for entry in self._unexpired(queue):
             if entry.receipt_handle == receipt_handle and entry.next_visible_time > self._now():
                 return entry
         raise ApiError("MessageNotExist", 404)

@@ -145,9 +145,11 @@ class _Call:
         return settings
 
     def _GetQueueAttributes(self) -> Response:  # noqa: N802
-        return xml.render(_answer(200), ("Queue", self._shown(self.backend.queue(self.account, self.name))))
+        return xml.render(
+            _answer(200), ("Queue", self._attribute_elements(self.backend.queue(self.account, self.name)))
+        )
 
-    def _shown(self, queue: Queue) -> list[Element]:
+    def _attribute_elements(self, queue: Queue) -> list[Element]:
         """All twelve elements; the Python client rejects an answer that lacks one."""
         depth, attributes = self.backend.depth(self.account, queue.name), asdict(queue.attributes)
         elements: list[Element] = [
@@ -182,7 +184,7 @@ class _Call:
         queues = [q for q in self.backend.queues(self.account, headers.get("x-mns-prefix", "")) if q.name > marker]
         page, with_meta = queues[:number], headers.get("x-mns-with-meta") == "true"
         listed: list[Element] = [
-            ("Queue", [("QueueURL", self._url(queue.name)), *(self._shown(queue) if with_meta else ())])
+            ("Queue", [("QueueURL", self._url(queue.name)), *(self._attribute_elements(queue) if with_meta else ())])
             for queue in page
         ]
         if len(queues) > number:

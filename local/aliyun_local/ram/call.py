@@ -36,13 +36,13 @@ class Call(Struct, frozen=True):
 
     def policy(self) -> ManagedPolicy:
         """The policy that PolicyType and PolicyName name."""
-        return self._known(given.policy_type(self.params))
+        return self._policy(given.policy_type(self.params))
 
     def custom(self) -> ManagedPolicy:
         """The policy that PolicyName names among those that the account may change."""
-        return self._known("Custom")
+        return self._policy("Custom")
 
-    def _known(self, kind: str) -> ManagedPolicy:
+    def _policy(self, kind: str) -> ManagedPolicy:
         policy = self.identity.policy(self.account, kind, given.name_in(self.params, "PolicyName"))
         if policy is None:
             raise ApiError("EntityNotExist.Policy", 404)

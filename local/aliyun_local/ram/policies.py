@@ -61,8 +61,8 @@ def create_policy_version(call: Call) -> Answer:
         if rotate == "None":
             raise ApiError("LimitExceeded.Policy.Version", 409)
         del policy.versions[next(version for version in policy.versions if version != policy.default)]
-    policy.made += 1
-    version = f"v{policy.made}"
+    policy.version_count += 1
+    version = f"v{policy.version_count}"
     policy.updated = call.now
     policy.versions[version] = Version(document, call.now)
     if default:

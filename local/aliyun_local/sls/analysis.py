@@ -206,32 +206,32 @@ class _Distinct:
     """The number of distinct values. The real function is off by 2.3 % where there are many [doc]."""
 
     def __init__(self) -> None:
-        self.seen: set[object] = set()
+        self.values: set[object] = set()
 
     def step(self, value: object) -> None:
         """Note a value; NULL is none."""
         if value is not None:
-            self.seen.add(value)
+            self.values.add(value)
 
     def finalize(self) -> int:
         """The count."""
-        return len(self.seen)
+        return len(self.values)
 
 
 class _MaxBy:
     """The x of the greatest y; rows without y do not count [doc "max_by function"]."""
 
     def __init__(self) -> None:
-        self.found: tuple[Any, Any] | None = None
+        self.greatest: tuple[Any, Any] | None = None
 
     def step(self, x: Any, y: Any) -> None:
         """See one row."""
-        if y is not None and (self.found is None or y > self.found[0]):
-            self.found = (y, x)
+        if y is not None and (self.greatest is None or y > self.greatest[0]):
+            self.greatest = (y, x)
 
     def finalize(self) -> Any:
         """The x."""
-        return self.found[1] if self.found else None
+        return self.greatest[1] if self.greatest else None
 
 
 def _like(pattern: str | None, text: str | None, escape: str | None = None) -> bool | None:

@@ -31,7 +31,7 @@ class Checkpoint(Struct, frozen=True):
 class Consumer(Struct):
     """The time of the last heartbeat, the shards it reported then, and those it was told to read."""
 
-    seen: float
+    heartbeat_at: float
     reported: set[int]
     assigned: set[int]
 
@@ -49,7 +49,7 @@ class ConsumerGroup(Struct):
         """The shards that this consumer should read from now on."""
         self._forget(now)
         consumer = self.consumers.setdefault(name, Consumer(now, set(), set()))
-        consumer.seen, consumer.reported = now, set(reported)
+        consumer.heartbeat_at, consumer.reported = now, set(reported)
         share = -(-len(shards) // len(self.consumers))
         for shard in sorted(consumer.assigned, reverse=True)[: max(0, len(consumer.assigned) - share)]:
             consumer.assigned.discard(shard)
@@ -75,7 +75,7 @@ class ConsumerGroup(Struct):
                 raise ApiError("ConsumerNotMatch", 400)
         self.checkpoints[shard] = Checkpoint(cursor, consumer, int(now * 1_000_000))
 
-    def shown(self, shards: Collection[int]) -> Iterator[dict[str, Any]]:
+    def checkpoint_rows(self, shards: Collection[int]) -> Iterator[dict[str, Any]]:
         """The checkpoints as GetCheckPoint lists them; that of a shard that nobody has read is empty."""
         for shard in shards:
             checkpoint = self.checkpoints.get(shard, Checkpoint())
@@ -87,7 +87,7 @@ class ConsumerGroup(Struct):
             }
 
     def _forget(self, now: float) -> None:
-        for name in [name for name, consumer in self.consumers.items() if now - consumer.seen > self.timeout]:
+        for name in [name for name, consumer in self.consumers.items() if now - consumer.heartbeat_at > self.timeout]:
             del self.consumers[name]
 
 

@@ -72,4 +72,4 @@ class Consuming(Settings):
             shards = [self.integer("shard")] if self.query.get("shard") else self._existing()
             if not set(shards) <= set(self._existing()):
                 raise ApiError("ShardNotExist", 404)
-            return as_json(list(group.shown(shards)))
+            return as_json(list(group.checkpoint_rows(shards)))

@@ -99,13 +99,13 @@ class _Parser:
         return token
 
     def _either(self) -> Predicate:
-        parts = [self._both()]
+        parts = [self._conjunction()]
         while self._peek().is_word("or"):
             self._next()
-            parts.append(self._both())
+            parts.append(self._conjunction())
         return parts[0] if len(parts) == 1 else lambda log: any(part(log) for part in parts)
 
-    def _both(self) -> Predicate:
+    def _conjunction(self) -> Predicate:
         parts = [self._single()]
         while not (self._peek() is _END or self._peek().is_word("or") or self._peek().is_mark(")", "|")):
             if self._peek().is_word("and"):

@@ -95,7 +95,7 @@ class Settings:
         self.backend.create_project(self.account, name, str(body.get("description", "")))
 
     def _GetProject(self) -> Response:  # noqa: N802
-        return as_json(self._shown(self.backend.project(self.account, self.project)))
+        return as_json(self._body(self.backend.project(self.account, self.project)))
 
     def _UpdateProject(self) -> None:  # noqa: N802
         self.backend.update_project(self.account, self.project, str(self.json_body().get("description", "")))
@@ -105,11 +105,9 @@ class Settings:
 
     def _ListProject(self) -> Response:  # noqa: N802
         part = self.query.get("projectName", "")
-        return self._listing(
-            "projects", [self._shown(p) for p in self.backend.projects(self.account) if part in p.name]
-        )
+        return self._listing("projects", [self._body(p) for p in self.backend.projects(self.account) if part in p.name])
 
-    def _shown(self, project: Project) -> dict[str, Any]:
+    def _body(self, project: Project) -> dict[str, Any]:
         return {
             "projectName": project.name,
             "description": project.description,

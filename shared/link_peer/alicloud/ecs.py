@@ -151,12 +151,12 @@ class SdkEcs:
         listed, unless that takes more calls.
         """
         if len(ips) == 1:
-            return {ip for ip in ips if self._taken(vpc, ip)}
+            return {ip for ip in ips if self._has_address(vpc, ip)}
         taken_addresses: set[str] = set()
         for number, page in enumerate(self._interfaces(vpc_id=vpc, max_results=INTERFACES), start=1):
             taken_addresses |= set(ips) & {address for item in page for address in shapes.addresses(item)}
             if number == 2 * len(ips):
-                return taken_addresses | {ip for ip in ips if ip not in taken_addresses and self._taken(vpc, ip)}
+                return taken_addresses | {ip for ip in ips if ip not in taken_addresses and self._has_address(vpc, ip)}
         return taken_addresses
 
     def instances_of(self, interfaces: Sequence[str]) -> Mapping[str, str]:
@@ -297,7 +297,7 @@ class SdkEcs:
             shapes.instance(self.account, item) for page in pages for item in page
         ]  # the SDK's rows take far more room
 
-    def _taken(self, vpc: str, ip: str) -> bool:
+    def _has_address(self, vpc: str, ip: str) -> bool:
         either: tuple[dict[str, Any], ...] = ({"primary_ip_address": ip}, {"private_ip_address": [ip]})
         return any(
             page

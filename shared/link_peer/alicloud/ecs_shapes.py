@@ -77,7 +77,7 @@ def rule(party: Party, item: Any) -> Rule:
         priority=int(item.priority or 1),
         description=item.description or "",
         created=item.create_time or "",
-        other=None if ipv6 else traffic,
+        unmanaged_traffic=None if ipv6 else traffic,
         ipv6=traffic if ipv6 else None,
     )
 

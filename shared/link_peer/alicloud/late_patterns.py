@@ -22,14 +22,14 @@ class _Late:
     """In place of a pattern that is not compiled yet. What is asked for is kept, so that the second time costs nothing more."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._given = args, kwargs
+        self._arguments = args, kwargs
 
     @property  # type: ignore[misc]
     def __class__(self) -> Any:
         return re.Pattern
 
     def __getattr__(self, name: str) -> Any:
-        args, kwargs = self._given
+        args, kwargs = self._arguments
         value = getattr(_compile(*args, **kwargs), name)
         setattr(self, name, value)
         return value

@@ -59,15 +59,15 @@ class Accounts:
         self._retry = retry
         self._session_name = session_name_for(session_name)
         self._cache = cache
-        self._made: dict[str, Ecs] = {}
+        self._clients: dict[str, Ecs] = {}
         self.calls: Counter[str] = Counter()
 
     def ecs(self, account: str) -> Ecs:
         """An account's ECS; the account must be in the policy. Raises NoAccess if the account cannot be entered."""
-        if account not in self._made:
+        if account not in self._clients:
             keys = functools.partial(self._credentials, account)
-            self._made[account] = SdkEcs(self._settings, account, keys, self._retry, self.calls)
-        return self._made[account]
+            self._clients[account] = SdkEcs(self._settings, account, keys, self._retry, self.calls)
+        return self._clients[account]
 
     def identity(self, account: str) -> tuple[str, str]:
         """(account uid, ARN) of the identity used in an account [doc GetCallerIdentity]. Raises as `ecs` does."""

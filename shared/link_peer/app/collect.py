@@ -78,6 +78,6 @@ def _carry_out(batch: Sequence[Received], queues: OwnQueues, delivery: Delivery)
         queues.bury(batch[0])
         return Counter()
     # each batch is a delivery of its own: what one has posted limits no other
-    outcomes = handle_elements([message.element for message in batch], msgspec.structs.replace(delivery, said=Said()))
+    outcomes = handle_elements([message.element for message in batch], msgspec.structs.replace(delivery, output=Said()))
     queues.delete(batch)
     return outcomes

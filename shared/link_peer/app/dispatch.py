@@ -83,7 +83,7 @@ def handle_hints(hints: Sequence[Hint], delivery: Delivery) -> Outcomes:
     """Looks at the parties that hints name: instances together, then each group. What must be looked at again is posted
     as a `look`. Raises RedeliveryNeeded where it cannot be posted, and Transient where what the events of groups say cannot
     be recorded: that comes last, so that no closing waits for it."""
-    delivery = msgspec.structs.replace(delivery, said=Said())
+    delivery = msgspec.structs.replace(delivery, output=Said())
     guard = RemovalGuard(delivery.policy.limits.removals_per_run)
     later: list[Later] = []
     instances, outcomes = _with_instances([hint for hint in hints if not hint.party.is_group], delivery)
@@ -101,7 +101,7 @@ def handle_hints(hints: Sequence[Hint], delivery: Delivery) -> Outcomes:
 def _record_observed(hints: Sequence[Hint], delivery: Delivery) -> None:
     """One record of each change of a group's tags, in one call, also where the group itself was looked at once for several."""
     observed = dict.fromkeys(hint for hint in hints if hint.party.is_group and hint.cause.call)
-    tags, keys = delivery.said.tags, delivery.policy.keys
+    tags, keys = delivery.output.tags, delivery.policy.keys
     delivery.audit({}).write([observed_record(hint, tags.get(hint.party), keys) for hint in observed])
 
 
@@ -168,7 +168,7 @@ def _post_looks(later: Sequence[Later], delivery: Delivery) -> None:
         try:
             delivery.post(look, delay=FIRST_DELAY)
         except Transient as trouble:
-            raise RedeliveryNeeded(f"{later_look.why}; and {trouble}") from trouble
+            raise RedeliveryNeeded(f"{later_look.reason}; and {trouble}") from trouble
 
 
 def _decoded(element: object, delivery: Delivery) -> list[Hint | BadInput]:
@@ -213,7 +213,7 @@ def handle_elements(elements: Iterable[object], delivery: Delivery) -> Outcomes:
     carried out side by side, the others in the order in which they came; equal looks and syncs are carried out once."""
     outcomes: Outcomes = Counter()
     troubles: list[Exception] = []
-    delivery = msgspec.structs.replace(delivery, said=Said())
+    delivery = msgspec.structs.replace(delivery, output=Said())
     arrived = _equal_together([_arrived(element, delivery) for element in elements])
     messages = [first.message for first, *_ in arrived]
     batch = Batch(delivery, messages)
@@ -301,7 +301,7 @@ def _arrived(element: object, delivery: Delivery) -> _Arrived:
             denial = about(denial, request.action, request.link, delivery.region)
         record = denied_record(denial, _action(request), **fields)
     except BadRequest as error:
-        readable = error.known
+        readable = error.fields
         fields = {
             **readable.claimed,
             "request_id": readable.request_id,
@@ -331,7 +331,7 @@ def _carry_out(equal: Sequence[_Arrived], delivery: Delivery, guard: SharedGuard
     try:
         audit = _carry_out_message(first, delivery, guard)
     finally:
-        guard.done()
+        guard.finish()
     outcomes = Counter(audit.outcomes)
     for duplicate in duplicates:
         outcomes += _record_as(duplicate, first, audit, delivery)
@@ -398,7 +398,7 @@ def _carry_out_look(look: Look, arrival: _Arrived, audit: AuditWriter, delivery:
         denial = denials.look_expired(iso(look.expires_at))
         audit.write([denied_record(denial, "look", **_party_fields(look.party))])
     elif later:
-        _put_back(look, arrival.queue, RedeliveryNeeded(later[0].why), delivery, audit, {"action": "look"})
+        _put_back(look, arrival.queue, RedeliveryNeeded(later[0].reason), delivery, audit, {"action": "look"})
 
 
 def _put_back(

@@ -191,14 +191,13 @@ class Traffic(msgspec.Struct, frozen=True):
     """The packets that a rule applies to.
 
     `peer` is the other end: `sg-…@<uid>`, or addresses as a CIDR; empty for a prefix list, whose entries are not read:
-    `prefix_list` is its id.
-    `own` restricts the end that is in the rule's group, as a CIDR, where it is restricted. `port` is None for a port list, and
-    for what cannot be read.
+    `prefix_list` is its id. `own_range` restricts the end that is in the rule's group, as a CIDR, where it is
+    restricted. `port` is None for a port list, and for what cannot be read.
     """
 
     direction: str  # ingress | egress
     peer: str
-    own: str
+    own_range: str = msgspec.field(name="own")
     port: Port | None
     source_ports: tuple[int, int] | None = None  # low, high; None: any
     prefix_list: str = ""
@@ -208,7 +207,7 @@ class Rule(msgspec.Struct, frozen=True):
     """One rule as DescribeSecurityGroupAttribute returns it.
 
     `key` is None if the rule is of a kind that we never write: egress, IPv6, a prefix list, source ports, a range wider than
-    /32. `other` is what such a rule applies to; of IPv6, that is `ipv6`.
+    /32. `unmanaged_traffic` is what such a rule applies to; of IPv6, that is `ipv6`.
     """
 
     group: Party
@@ -218,14 +217,14 @@ class Rule(msgspec.Struct, frozen=True):
     priority: int
     description: str = ""
     created: str = ""  # CreateTime, as the API writes it
-    other: Traffic | None = None
+    unmanaged_traffic: Traffic | None = msgspec.field(default=None, name="other")
     ipv6: Traffic | None = None
 
     @property
     def traffic(self) -> Traffic | None:
         """The IPv4 packets that the rule applies to; None if there are none."""
         key = self.key
-        return self.other if key is None else Traffic("ingress", key.source, key.dest, key.port)
+        return self.unmanaged_traffic if key is None else Traffic("ingress", key.source, key.dest, key.port)
 
 
 class Group(msgspec.Struct, frozen=True):

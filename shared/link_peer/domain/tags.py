@@ -76,7 +76,7 @@ class Accept(msgspec.Struct, frozen=True):
     """One consent. Without ports, it covers everything. `text` is its tag entry: `link-accept=sg-app:tcp/3306`.
     `until` is when it ends, in epoch seconds; None for never."""
 
-    who: Who
+    party: Who
     ports: Ports
     text: str
     until: int | None = None

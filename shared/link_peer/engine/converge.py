@@ -118,7 +118,9 @@ def converge(scope: Scope, guard: RemovalGuard) -> Report:
         plan = planner.plan(total.refused, focus)
         decisions = scope.select(plan)
         report = applier.apply(decisions, scope.closing_until())
-        report = msgspec.structs.replace(report, held=dict(plan.held), planned=_planned(plan, decisions))
+        report = msgspec.structs.replace(
+            report, held_removals=dict(plan.held_removals), planned=_planned(plan, decisions)
+        )
         total += report
         freed = _waiting_for_an_address(plan) if report.removed else set()
         if not report.refused and not freed:
@@ -138,12 +140,12 @@ def _planned(plan: Plan, decisions: Sequence[Decision]) -> PlanTotals:
 def _waiting_for_an_address(plan: Plan) -> set[Link]:
     """The links that were denied, in whole or in part, because another instance held their rule, or its room, which may have
     been freed by now."""
-    return {d.link for d in plan.decisions if d.why.waits is Waits.FOR_A_RULE}
+    return {d.link for d in plan.decisions if d.denial.waits is Waits.FOR_A_RULE}
 
 
 def report_held(scope: Scope, report: Report, guard: RemovalGuard) -> None:
     """Records the removals that the guard holds back, once per delivery."""
-    fresh = {unseen: count for unseen, count in report.held.items() if unseen not in guard.reported}
+    fresh = {unseen: count for unseen, count in report.held_removals.items() if unseen not in guard.reported}
     scope.audit.write(held_records(fresh, guard.limit))
     guard.reported |= fresh.keys()
 
@@ -168,7 +170,7 @@ class Planner:
 
     def _planned(self, snapshot: Snapshot, refused: Mapping[Link, Refusal], focus: Set[Link] | None) -> Plan:
         """The plan without the removals that the guard holds back: it is asked about those that are due."""
-        scope, hold = self._scope, self._guard.held
+        scope, hold = self._scope, self._guard.excess
         links, may_lose = scope.desired(snapshot), functools.partial(scope.may_lose, snapshot)
         return make_plan(snapshot, scope.context, links, may_lose=may_lose, focus=focus, hold=hold, refused=refused)
 

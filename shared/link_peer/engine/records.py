@@ -37,7 +37,7 @@ def decision_record(
     """An `intent`, `attempt` or `outcome` of one decision. An intent names what will change: rules, and groups that get
     the managed tag."""
     verdict = decision.verdict
-    denial = about(decision.why, decision.action, decision.link, region)
+    denial = about(decision.denial, decision.action, decision.link, region)
     rules = list(rules)
     keys_and_ids = [(rule.key, rule.id) for rule in rules if rule.key]
     tagged = ""
@@ -185,7 +185,7 @@ class Circumstances:
         self._store = fetch.store
         self._members: dict[Party, list[Party] | None] = {}
         self._rules: dict[Party, tuple[Rule, ...]] = {}
-        self._asked: set[Party] = set()  # groups whose rules were read here, or could not be
+        self._read_groups: set[Party] = set()  # groups whose rules were read here, or could not be
 
     def read_members(self, keys: Iterable[RuleKey]) -> None:
         """Reads the members of the groups that these rules admit, unless their number is known: each group once."""
@@ -216,11 +216,11 @@ class Circumstances:
         depends on are read, each at most once; nothing is read for a decision that changed nothing."""
         effect = self._effect_of(decision)
         if changed:
-            for group in sorted(effect.unread - self._asked):
+            for group in sorted(effect.unread - self._read_groups):
                 rules = self._fetch.rules_aside(group)
                 if rules is not None:
                     self._rules[group] = rules
-            self._asked |= effect.unread
+            self._read_groups |= effect.unread
             effect = self._effect_of(decision)
         word = {"open": "passes", "partly": "blocked"}.get(effect.word) or effect.word
         return {"effect": word, "effect_detail": effect_text.detail(effect)}

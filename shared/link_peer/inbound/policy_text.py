@@ -145,19 +145,19 @@ class _Checked:
     def _end(self, text: str, at: str) -> Who:
         """`who` with its account, or `set:<name>`."""
         if not text.startswith(SET):
-            return self._who(text, at)
+            return self._party_or_any(text, at)
         if (group_set := self._file.sets.get(text.removeprefix(SET))) is None:
             self._fail(at, f"{quoted(text)} is not one of the policy's sets: add it under sets")
         return Who(group_set.account, text)
 
-    def _who(self, text: str, at: str) -> Who:
+    def _party_or_any(self, text: str, at: str) -> Who:
         with self._input(at):
             parsed = parse_who(text, None)
         self._listed(parsed.account, at)
         return parsed
 
     def _party(self, text: str, at: str) -> Party:
-        parsed = self._who(text, at)
+        parsed = self._party_or_any(text, at)
         return Party(parsed.account, parsed.id)
 
     def _listed(self, uid: str, at: str) -> None:
@@ -177,7 +177,7 @@ class _Checked:
             accept, deny = self._links(entry.accept, f"{at}.accept"), self._links(entry.deny, f"{at}.deny")
             if not accept and not deny:
                 self._fail(at, "tests nothing: list links under `accept` or `deny`")
-            yield PolicyTest(self._who(entry.source, f"{at}.from"), accept, deny)
+            yield PolicyTest(self._party_or_any(entry.source, f"{at}.from"), accept, deny)
 
     def _links(self, texts: Sequence[str], at: str) -> tuple[tuple[Who, Ports], ...]:
         """The links of a test: `sg-db@<uid>:tcp/3306`, without ports for the mutual link."""
@@ -186,7 +186,7 @@ class _Checked:
             where = f"{at}[{number}]"
             name, colon, ports = text.partition(":")
             with self._input(where):
-                links.append((self._who(name, where), parse_ports(ports) if colon else ()))
+                links.append((self._party_or_any(name, where), parse_ports(ports) if colon else ()))
         return tuple(links)
 
     @contextlib.contextmanager

@@ -68,7 +68,7 @@ class BadRequest(BadInput):
 
     def __init__(self, error: BadInput, fields: Known) -> None:
         super().__init__(error.field, error.problem)
-        self.known = fields
+        self.fields = fields
 
 
 class DeniedRequest(LinkDenied):

@@ -45,13 +45,14 @@ Judge = Callable[[Link], Verdict]
 
 
 class Choice(msgspec.Struct, frozen=True):
-    """The `link` that stands for an instance. `passed` are the verdicts on those before it. `denied` are the verdicts on all,
-    where none is granted and some lack consent. `kept` are links that may turn out to be the right one: they open nothing."""
+    """The `link` that stands for an instance. `passed` are the verdicts on those before it. `denied` are the verdicts
+    on all, where none is granted and some lack consent. `possible_links` are links that may turn out to be the right
+    one: they open nothing."""
 
     link: Link
     passed: tuple[Verdict, ...] = ()
     denied: tuple[Verdict, ...] = ()
-    kept: tuple[Link, ...] = ()
+    possible_links: tuple[Link, ...] = ()
 
 
 def links_from_tags(
@@ -210,8 +211,8 @@ def _desired(snapshot: Snapshot, instance: Instance, tag: str, peer: Peer, judge
             judge,
         )
         desired = DesiredLink(chosen.link, TAG, instance.party, tag, passed=chosen.passed, denied=chosen.denied)
-        standing_link = msgspec.structs.replace(desired, has_pair=False, opens=False, here=False)
-        return [desired, *(msgspec.structs.replace(standing_link, link=link) for link in chosen.kept)]
+        standing_link = msgspec.structs.replace(desired, has_pair=False, opens=False, in_scope=False)
+        return [desired, *(msgspec.structs.replace(standing_link, link=link) for link in chosen.possible_links)]
     groups = snapshot.groups_of(instance)
     first = groups[0].party if groups else instance.party
     denial = _no_representative(instance, groups)
@@ -264,7 +265,7 @@ def choose(links: Sequence[Link], judge: Judge) -> Choice:
         if verdict.denial is None:
             return Choice(link, tuple(passed))
         if verdict.denial.undecided:
-            return Choice(link, tuple(passed), kept=tuple(links[number:]))
+            return Choice(link, tuple(passed), possible_links=tuple(links[number:]))
         passed.append(verdict)
         refusals.append(verdict.denial)
     final = next((link for link, denial in zip(links, refusals, strict=True) if not denial.owners), None)

@@ -52,7 +52,7 @@ def entries_between(policy: Policy, group: Group, source: Party | Instance, targ
         entries += [
             (f"{group.party} {entry.text}", entry)
             for entry in accepts(group.tags, group.party.account, policy.keys)
-            if names(entry.who, source)
+            if names(entry.party, source)
         ]
     entries += [
         (f"policy allow {allow.text}", Accept(allow.source, allow.ports, allow.text, allow.until))

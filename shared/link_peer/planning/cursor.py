@@ -42,10 +42,11 @@ class Bucket(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
 
 
 class Cursor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How far a sweep is that `began` then (epoch seconds), under the policy with this digest. `token` is that of the next page of
-    instances: empty for the first, None after the last. `pages` and `instances` were listed; the rules of so many groups are
-    `left` to read. `waiting` are instances that were listed, and ask for links whose rules were not read. `suspects` are groups with
-    rules that may have to go since a party is not shown, which one last delivery judges; `judged` says that it did."""
+    """How far a sweep is that `began` then (epoch seconds), under the policy with this digest. `token` is that of the
+    next page of instances: empty for the first, None after the last. `pages` and `instances` were listed; the rules of
+    so many groups are `unread_groups` to read. `waiting` are instances that were listed, and ask for links whose rules
+    were not read. `suspects` are groups with rules that may have to go since a party is not shown, which one last
+    delivery judges; `judged` says that it did."""
 
     began: _Count
     policy: Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{0,64}\Z")] = ""
@@ -53,7 +54,7 @@ class Cursor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     token: Annotated[str, msgspec.Meta(pattern=r"\A[!-~]*\Z", max_length=_TOKEN)] | None = ""
     pages: _Count = 0
     instances: _Count = 0
-    left: _Count = 0
+    unread_groups: _Count = msgspec.field(default=0, name="left")
     waiting: Annotated[tuple[_InstanceId, ...], msgspec.Meta(max_length=MOST_WAITING)] = ()
     suspects: Annotated[tuple[_GroupId, ...], msgspec.Meta(max_length=MOST_SUSPECTS + 1)] = ()
     judged: bool = False
@@ -61,7 +62,7 @@ class Cursor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def listed(self) -> bool:
         """Whether all was read and judged, so that only changes are looked for."""
-        return self.token is None and not (self.left or self.waiting or self.suspects)
+        return self.token is None and not (self.unread_groups or self.waiting or self.suspects)
 
 
 def read_cursor(value: object, now: float) -> Cursor | None:

@@ -64,12 +64,12 @@ class DesiredLink(msgspec.Struct, frozen=True):
     """A link that someone wants, and the claim for it.
 
     `instance` and `tag` say whose tag asks. `denial` is a refusal that needs no look at the link: a peer that cannot be
-    parsed, an end that is past, a peer too many. `same_group` marks a peer that is the instance itself or one of its own
-    groups. `raw` is the peer as written, where it cannot be parsed. `has_pair` is false where there is no pair to look at:
-    no group represents the instance, or the peer is one too many. `opens` is false for a claim that is only read from a
-    rule: it keeps the rule, and never opens anything, since anyone who may write rules may write a marker. `here`: this
-    delivery answers for it; the others only keep rules from being removed. `passed` and `denied` are verdicts on the links by
-    the instance's other groups: see `planning.claims`.
+    parsed, an end that is past, a peer too many. `same_group` marks a peer that is the instance itself or one of its
+    own groups. `raw` is the peer as written, where it cannot be parsed. `has_pair` is false where there is no pair to
+    look at: no group represents the instance, or the peer is one too many. `opens` is false for a claim that is only
+    read from a rule: it keeps the rule, and never opens anything, since anyone who may write rules may write a marker.
+    `in_scope`: this delivery answers for it; the others only keep rules from being removed. `passed` and `denied` are
+    verdicts on the links by the instance's other groups: see `planning.claims`.
     """
 
     link: Link
@@ -81,7 +81,7 @@ class DesiredLink(msgspec.Struct, frozen=True):
     raw: str = ""
     has_pair: bool = True
     opens: bool = True
-    here: bool = True
+    in_scope: bool = True
     passed: tuple[Verdict, ...] = ()
     denied: tuple[Verdict, ...] = ()
 
@@ -151,7 +151,7 @@ class Unseen(msgspec.Struct, frozen=True, order=True):
 
 class Decision(msgspec.Struct, frozen=True):
     """What one link comes to. `outcome` is what the record will say once the changes are made: applied, unchanged,
-    removed, denied or failed; `why` gives its reason, detail and advice.
+    removed, denied or failed; `denial` gives its reason, detail and advice.
 
     `missing_managed_tag` are groups that hold rules of ours, or soon will, and lack the tag by which a sweep finds them.
     `unseen`: the removal's only cause is that an account does not show something; which one, on whose groups. `rules` are
@@ -161,7 +161,7 @@ class Decision(msgspec.Struct, frozen=True):
     link: Link
     action: str
     outcome: str
-    why: Denial = NOTHING
+    denial: Denial = NOTHING
     edits: tuple[Edit, ...] = ()
     missing_managed_tag: tuple[Party, ...] = ()
     unseen: frozenset[Unseen] = frozenset()
@@ -177,7 +177,7 @@ class Decision(msgspec.Struct, frozen=True):
 
     def refused(self, denial: Denial) -> Decision:
         """The same decision, refused: its outcome is `denied`, or `failed` for a full quota."""
-        return msgspec.structs.replace(self, outcome=denial.outcome, why=denial)
+        return msgspec.structs.replace(self, outcome=denial.outcome, denial=denial)
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -219,12 +219,12 @@ def all_missing(parts: Iterable[Missing]) -> Missing:
 class Plan(msgspec.Struct, frozen=True):
     """Decisions in canonical order, and what is missing to make more of them.
 
-    `due` are the rules that would be removed only because something is not shown; `held` counts those that are held back.
-    `unshown` are links that are denied until the cloud shows an instance, or its address.
+    `due` are the rules that would be removed only because something is not shown; `held_removals` counts those that are
+    held back. `unshown` are links that are denied until the cloud shows an instance, or its address.
     """
 
     decisions: tuple[Decision, ...]
     missing: Missing = NOTHING_MISSING
     due: Mapping[Unseen, frozenset[RuleKey]] = {}
-    held: Mapping[Unseen, int] = {}
+    held_removals: Mapping[Unseen, int] = {}
     unshown: frozenset[Link] = frozenset()

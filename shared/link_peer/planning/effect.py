@@ -401,8 +401,8 @@ def _candidate(rule: Rule, direction: str, own_end: End, peer: End) -> _Candidat
     if traffic is None or traffic.direction != direction:
         return None
     answers = [_peer_fits(traffic, own_end, peer), _source_ports_fit(traffic)]
-    if traffic.own:
-        answers.append(inside(own_end.ip, traffic.own, Doubt.OWN_RANGE))
+    if traffic.own_range:
+        answers.append(inside(own_end.ip, traffic.own_range, Doubt.OWN_RANGE))
     if False in answers:
         return None
     return _Candidate(rule, traffic, next((doubt for doubt in answers if isinstance(doubt, Doubt)), None))

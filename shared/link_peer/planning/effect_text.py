@@ -70,7 +70,7 @@ def _doubt(doubt: Doubt, rule: Rule) -> str:
         Doubt.PORT_LIST: "its port list is not read",
         Doubt.OTHER_VPC: "nothing documents rules that name a group of another VPC",
         Doubt.SOURCE_PORTS: f"it is restricted to the source ports {source_ports}",
-        Doubt.OWN_RANGE: f"{traffic.own} cannot be read",
+        Doubt.OWN_RANGE: f"{traffic.own_range} cannot be read",
         Doubt.PEER_RANGE: f"{traffic.peer} cannot be read",
     }[doubt]
 

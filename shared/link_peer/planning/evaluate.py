@@ -100,7 +100,7 @@ class Seen(msgspec.Struct, frozen=True):
 class Answer(msgspec.Struct, frozen=True):
     """Whether a desired link is granted, and why not. A link to the instance's own group needs no rule, and so no verdict."""
 
-    wanted: DesiredLink
+    desired_link: DesiredLink
     verdict: Verdict | None
     denial: Denial | None
 
@@ -127,15 +127,15 @@ class Judged(msgspec.Struct, frozen=True, dict=True):
     def denied(self) -> Mapping[tuple[Link, str], Denial]:
         """Why claims are denied, by the link of one rule and request id: also where the rules of a link are not known, since an
         account cannot be read. Of several denials of one claim, one that decides nothing counts: somebody asks."""
-        denial_of: dict[tuple[Link, str], Denial] = {}
+        denial_by_claim: dict[tuple[Link, str], Denial] = {}
         for answer in self.answers:
             if answer.denial is not None:
-                for link in _single(answer.wanted.link):
-                    claimed_link = link, answer.wanted.claim.request
-                    denial_of[claimed_link] = (
-                        answer.denial if answer.denial.undecided else denial_of.get(claimed_link, answer.denial)
+                for link in _single(answer.desired_link.link):
+                    claimed_link = link, answer.desired_link.claim.request
+                    denial_by_claim[claimed_link] = (
+                        answer.denial if answer.denial.undecided else denial_by_claim.get(claimed_link, answer.denial)
                     )
-        return denial_of
+        return denial_by_claim
 
 
 Wanted = Mapping[RuleKey, frozenset[Claim]]
@@ -253,21 +253,21 @@ def _undecided(verdict: Verdict, subject: str, account: str, questions: Sequence
 
 
 class _Side(msgspec.Struct, frozen=True):
-    """One side of a link by address: `group` is given the rule that lets `source` reach `other`; where that is the group for which
-    the source stands, the whole `group`."""
+    """One side of a link by address: `group` is given the rule that lets `source` reach `peer`; where that is the group
+    for which the source stands, the whole `group`."""
 
     group: Group
     source: Instance
-    other: Instance | Party
+    peer: Instance | Party
 
     @property
     def vpc(self) -> str:
         """The VPC in which the source is admitted."""
-        return self.other.vpc if isinstance(self.other, Instance) else self.group.vpc
+        return self.peer.vpc if isinstance(self.peer, Instance) else self.group.vpc
 
     def needs(self, ports: Sequence[Port]) -> tuple[Need, ...]:
         """A rule for each port."""
-        peer = self.other
+        peer = self.peer
         dest, party = (f"{peer.ip}/32", peer.party) if isinstance(peer, Instance) else ("", peer)
         key = RuleKey(self.group.party, f"{self.source.ip}/32", dest, ALL)
         return tuple(Need(msgspec.structs.replace(key, port=port), (self.source.party, party)) for port in ports)
@@ -322,7 +322,7 @@ def closed_by_group(snapshot: Snapshot, policy: Policy, key: RuleKey, link: Link
     if link.member and link.source.account not in snapshot.refused_accounts:
         source = snapshot.instances.get(link.asker, as_member(link))
     elif not link.source.is_group and link.source.account not in snapshot.refused_accounts:
-        instance_ids = [entry.who.id for entry in accepts(group.tags, group.party.account, policy.keys)]
+        instance_ids = [entry.party.id for entry in accepts(group.tags, group.party.account, policy.keys)]
         instance_ids += [allow.source.id for allow in policy.allow]
         groups = tuple(name for name in instance_ids if name.startswith("sg-"))
         source = snapshot.instances.get(link.source) or Instance(link.source, "", groups)
@@ -441,7 +441,7 @@ def _with_addresses(
     link = verdict.link
     needs = tuple(need for side in sides for need in side.needs(link.ports or (ALL,)))
     advice = denials.NO_ROUTE if verdict.reachability == "different-vpc" else ""
-    ends = (sides[0].source, sides[0].other)
+    ends = (sides[0].source, sides[0].peer)
     lacking = [end.party for end in ends if isinstance(end, Instance) and not end.ip]
     used, denial = _accepted(policy, link, [(side.group, side.source) for side in sides], now)
     if denial is None and lacking:
@@ -479,7 +479,7 @@ def _with_safe_addresses(snapshot: Snapshot, policy: Policy, verdict: Verdict, s
             return msgspec.structs.replace(verdict, denial=denial)
         if source.vpc == side.vpc:
             continue
-        if isinstance(side.other, Party) and account != side.group.party.account and not ranges:
+        if isinstance(side.peer, Party) and account != side.group.party.account and not ranges:
             return msgspec.structs.replace(verdict, denial=denials.ranges_missing(source.party, account))
         question = Address(side.group.party.account, side.vpc, source.ip)
         is_taken = snapshot.taken_addresses.get(question)
@@ -526,11 +526,13 @@ def judge(view: Seen, links: Iterable[DesiredLink]) -> Judged:
     links_to_judge = dict.fromkeys(desired.link for desired in ordered if not desired.same_group)
     unasked = view.refused.keys() - {link.whole for link in links_to_judge}
     judgments = {link: judge_link(view, link) for link in [*links_to_judge, *unasked]}
-    own_groups = {w.link.target: _own_group(view.snapshot, w.link.target) for w in ordered if w.same_group and w.here}
+    own_groups = {
+        w.link.target: _own_group(view.snapshot, w.link.target) for w in ordered if w.same_group and w.in_scope
+    }
 
     def denial(desired: DesiredLink) -> Denial | None:
         if desired.same_group:
-            return own_groups[desired.link.target][0] if desired.here else None
+            return own_groups[desired.link.target][0] if desired.in_scope else None
         late = CLAIM_EXPIRED if view.context.expired(desired.claim) else judgments[desired.link].verdict.denial
         return wish_denial(view.snapshot, view.context.policy, desired) or late
 
@@ -553,7 +555,7 @@ def judge(view: Seen, links: Iterable[DesiredLink]) -> Judged:
     missing += [
         Missing(questions=uncounted(view.snapshot, desired.denied))
         for desired, refusal in first
-        if desired.here and refusal and refusal.owners
+        if desired.in_scope and refusal and refusal.owners
     ]
     return Judged(tuple(answers), judgments, all_missing(missing))
 
@@ -578,7 +580,7 @@ def wanted_claims(answers: Iterable[Answer], actual: Actual) -> Wanted:
     """What the answers want of each rule. A claim that is only read from a rule keeps that rule and opens none."""
     claims_by_rule: dict[RuleKey, set[Claim]] = {}
     for answer in answers:
-        desired = answer.wanted
+        desired = answer.desired_link
         for need in answer.verdict.needs if answer.verdict and answer.denial is None else ():
             if desired.opens or desired.claim in actual.claims(need.key):
                 claims_by_rule.setdefault(need.key, set()).add(desired.claim)

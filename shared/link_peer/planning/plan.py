@@ -61,10 +61,10 @@ Edits = Mapping[RuleKey, Edit]
 class Settled(msgspec.Struct, frozen=True):
     """What all steps before the wording of decisions have found."""
 
-    seen: Seen
+    view: Seen
     judged: Judged
-    asked: Mapping[Asked, tuple[Answer, ...]]
-    lost: Losses
+    answers: Mapping[Asked, tuple[Answer, ...]]
+    losses: Losses
     edits: Edits
     without_room: Mapping[Link, Denial]
 
@@ -97,21 +97,21 @@ def make_plan(
         refusals = {**refused, **stuck}
         return make_plan(snapshot, context, links, may_lose=may_lose, focus=focus, hold=hold, refused=refusals)
     if without_room:
-        roomy = [answer for answer in judged.answers if answer.wanted.link.whole not in without_room]
+        roomy = [answer for answer in judged.answers if answer.desired_link.link.whole not in without_room]
         edits = _edits(view, judged, answers_by_link, wanted_claims(roomy, view.actual), removals)
     settled = Settled(view, judged, answers_by_link, removals, edits, without_room)
     missing = all_missing([judged.missing, removals.missing])
     all_decisions = decisions(settled)
-    unshown = (d.link for d in all_decisions if d.outcome == "denied" and d.why.waits is Waits.FOR_THE_CLOUD)
-    return Plan(all_decisions, missing, removals.due, removals.held, frozenset(unshown))
+    unshown = (d.link for d in all_decisions if d.outcome == "denied" and d.denial.waits is Waits.FOR_THE_CLOUD)
+    return Plan(all_decisions, missing, removals.due, removals.held_removals, frozenset(unshown))
 
 
 def _in_focus(answer: Answer, focus: Set[Link] | None) -> bool:
-    return answer.wanted.here and (focus is None or answer.wanted.link.whole in focus)
+    return answer.desired_link.in_scope and (focus is None or answer.desired_link.link.whole in focus)
 
 
 def _by_link(answers: Iterable[Answer]) -> dict[Asked, tuple[Answer, ...]]:
-    groups = grouped(((answer.wanted.link.whole, answer.wanted.raw), answer) for answer in answers)
+    groups = grouped(((answer.desired_link.link.whole, answer.desired_link.raw), answer) for answer in answers)
     return {wish: tuple(wish_answers) for wish, wish_answers in groups.items()}
 
 
@@ -130,7 +130,7 @@ def _edits(
     moved = {key for judgment in judged.judgments.values() for key in judgment.moved}
     restated = {key for judgment in judged.judgments.values() for key in judgment.restated}
     restated |= {k for k in requested.keys() & view.actual.owned.keys() if not view.actual.owned[k][1].is_followed}
-    changed = {key for key in view.actual.owned if key in removals.lost or view.actual.tampered(key)}
+    changed = {key for key in view.actual.owned if key in removals.by_rule or view.actual.tampered(key)}
     edits = {}
     for key in sorted(ends.keys() | changed):
         edit = edit_of(
@@ -153,7 +153,7 @@ def _requested(answers: Iterable[Answer]) -> dict[RuleKey, Ends | None]:
     granted = (
         answer
         for answer in answers
-        if answer.wanted.link.member and not answer.wanted.claim.is_tag and not answer.denial
+        if answer.desired_link.link.member and not answer.desired_link.claim.is_tag and not answer.denial
     )
     return {need.key: need.ends for answer in granted if answer.verdict for need in answer.verdict.needs}
 
@@ -193,13 +193,13 @@ def _stands(actual: Actual, judged: Judged, link: Link) -> bool:
 def decisions(settled: Settled) -> tuple[Decision, ...]:
     """In canonical order: what is removed beside a person's rule, answers, removals, repairs of rules and of managed tags."""
     opening = _assigned(settled)
-    answers = {wish: _answer(settled, wish, opening.get(wish, ())) for wish in settled.asked}
+    answers = {wish: _answer(settled, wish, opening.get(wish, ())) for wish in settled.answers}
     opened_keys = {edit.key for edits in opening.values() for edit in edits}
     rolled_back, removed = _removed(settled, answers, opened_keys)
     answers |= rolled_back
     # nothing is recorded while an account could not be read, or a question is open
-    decided = [answer for answer in answers.values() if answer.why.waits is not Waits.FOR_A_READ]
-    opened_keys |= settled.lost.lost.keys()
+    decided = [answer for answer in answers.values() if answer.denial.waits is not Waits.FOR_A_READ]
+    opened_keys |= settled.losses.by_rule.keys()
     return (*_displaced(settled), *decided, *removed, *_repairs(settled, opened_keys), *_untagged(settled, decided))
 
 
@@ -207,9 +207,9 @@ def _assigned(settled: Settled) -> dict[Asked, tuple[Edit, ...]]:
     """Which link makes the edits by which rules are opened: of several that need one rule, the first."""
     edits_by_wish: dict[Asked, tuple[Edit, ...]] = {}
     assigned_keys: set[RuleKey] = set()
-    for wish, answers in settled.asked.items():
+    for wish, answers in settled.answers.items():
         if wish[0] not in settled.without_room:
-            edits = opening_edits(needs_of(answers), settled.edits, settled.seen.actual)
+            edits = opening_edits(needs_of(answers), settled.edits, settled.view.actual)
             edits_by_wish[wish] = tuple(edit for edit in edits if edit.key not in assigned_keys)
             assigned_keys |= {edit.key for edit in edits_by_wish[wish]}
     return edits_by_wish
@@ -217,7 +217,7 @@ def _assigned(settled: Settled) -> dict[Asked, tuple[Edit, ...]]:
 
 def _granted(answers: Iterable[Answer]) -> tuple[DesiredLink, Verdict] | None:
     """The first of these that is granted a link which needs rules, with the verdict: on all of its parts that are granted."""
-    pairs = [(answer.wanted, answer.verdict) for answer in answers if answer.verdict and answer.denial is None]
+    pairs = [(answer.desired_link, answer.verdict) for answer in answers if answer.verdict and answer.denial is None]
     if not pairs:
         return None
     desired, verdict = pairs[0]
@@ -229,7 +229,7 @@ def _granted(answers: Iterable[Answer]) -> tuple[DesiredLink, Verdict] | None:
 def _left_out(answers: Iterable[Answer]) -> str:
     """The instances that a link by address does not admit, in words."""
     return denials.left_out(
-        {a.wanted.link.member: a.denial.detail for a in answers if a.wanted.link.member and a.denial}
+        {a.desired_link.link.member: a.denial.detail for a in answers if a.desired_link.link.member and a.denial}
     )
 
 
@@ -248,12 +248,12 @@ def opening_edits(needs: Iterable[Need], edits: Edits, actual: Actual) -> list[E
 
 
 def _answer(settled: Settled, wish: Asked, edits: tuple[Edit, ...]) -> Decision:
-    link, answers, context = wish[0], settled.asked[wish], settled.seen.context
+    link, answers, context = wish[0], settled.answers[wish], settled.view.context
     granted = _granted(answers)
     if granted is None:
         return _denied(settled, wish)
     desired, verdict = granted
-    snapshot = settled.seen.snapshot
+    snapshot = settled.view.snapshot
     notes = [choice_note(snapshot, desired), note(snapshot, link), _left_out(answers)]
     waiting = any(answer.denial and answer.denial.waits is Waits.FOR_A_RULE for answer in answers)
     detail = remark("; ".join(filter(None, notes)), verdict.advice)
@@ -264,12 +264,12 @@ def _answer(settled: Settled, wish: Asked, edits: tuple[Edit, ...]) -> Decision:
         msgspec.structs.replace(detail, waits=Waits.FOR_A_RULE if waiting else Waits.NO),
         verdict=verdict,
         instance=desired.instance,
-        rules=_existing(settled.seen.actual, verdict.needs),
+        rules=_existing(settled.view.actual, verdict.needs),
     )
     if full := settled.without_room.get(link):
-        return msgspec.structs.replace(answer, outcome=full.outcome, why=full)
-    if all(need.key in settled.seen.actual.equal for need in verdict.needs):
-        return msgspec.structs.replace(answer, why=HUMAN_RULE)
+        return msgspec.structs.replace(answer, outcome=full.outcome, denial=full)
+    if all(need.key in settled.view.actual.equal for need in verdict.needs):
+        return msgspec.structs.replace(answer, denial=HUMAN_RULE)
     return msgspec.structs.replace(
         answer,
         outcome="applied" if edits or context.is_request else "unchanged",
@@ -279,15 +279,15 @@ def _answer(settled: Settled, wish: Asked, edits: tuple[Edit, ...]) -> Decision:
 
 
 def _denied(settled: Settled, wish: Asked) -> Decision:
-    link, first = wish[0], settled.asked[wish][0]
-    desired, denial, outcome = first.wanted, first.denial, "unchanged"
+    link, first = wish[0], settled.answers[wish][0]
+    desired, denial, outcome = first.desired_link, first.denial, "unchanged"
     if denial is None:
         denial = denials.same_group(link.target.id, is_group=link.target.is_group)
     else:
         if desired.denied and denial.owners:
-            denial = no_group_accepted(settled.seen.snapshot, desired)
+            denial = no_group_accepted(settled.view.snapshot, desired)
         outcome = denial.outcome
-    action = settled.seen.context.actions[0]
+    action = settled.view.context.actions[0]
     return Decision(link, action, outcome, denial, verdict=first.verdict, instance=desired.instance, raw=desired.raw)
 
 
@@ -301,22 +301,22 @@ def _existing(actual: Actual, needs: Iterable[Need]) -> tuple[Rule, ...]:
 
 def _missing_managed_tag(settled: Settled, needs: Iterable[Need], edits: Iterable[Edit]) -> tuple[Party, ...]:
     """The groups of rules of ours, and of new ones, that lack their tags."""
-    owned, freed = settled.seen.actual.owned, settled.lost.freed
+    owned, freed = settled.view.actual.owned, settled.losses.freed
     standing_keys = (need.key for need in needs if need.key in owned and need.key not in freed)
     keys = [*standing_keys, *(edit.key for edit in edits)]
-    return tuple(dict.fromkeys(key.group for key in keys if _lacks_tag(settled.seen, key)))
+    return tuple(dict.fromkeys(key.group for key in keys if _lacks_tag(settled.view, key)))
 
 
 def _untagged(settled: Settled, decided: Iterable[Decision]) -> list[Decision]:
     """The other groups that keep rules of ours and lack their tags, whatever the verdict on their links: by these the
     next sweep finds them. Nothing is opened, so they are written also while opening is paused."""
-    pause, owned = settled.seen.context.policy.paused, settled.seen.actual.owned
+    pause, owned = settled.view.context.policy.paused, settled.view.actual.owned
     if pause is Pause.ALL:
         return []
     written = [d for d in decided if pause is Pause.NONE or not any(edit.gain for edit in d.edits)]
     tagged_groups = {group for decision in written for group in decision.missing_managed_tag}
-    remaining_keys = owned.keys() - settled.lost.freed
-    lacking = (key for key in remaining_keys if key.group not in tagged_groups and _lacks_tag(settled.seen, key))
+    remaining_keys = owned.keys() - settled.losses.freed
+    lacking = (key for key in remaining_keys if key.group not in tagged_groups and _lacks_tag(settled.view, key))
     first = {key.group: key for key in sorted(lacking, key=lambda key: (key.by_address, key))}
     return [
         Decision(
@@ -348,11 +348,11 @@ def _removed(
     of claims, without the edits that are `made` already."""
     rolled_back: dict[Asked, Decision] = {}
     removed: list[Decision] = []
-    asked_links, owned = {link for link, _ in settled.asked}, settled.seen.actual.owned
+    asked_links, owned = {link for link, _ in settled.answers}, settled.view.actual.owned
     for (link, loss), keys in _by_pair(settled).items():
         edits = tuple(settled.edits[key] for key in keys if key not in opened_keys)
         rules = tuple(owned[key][0] for key in keys)
-        if wish := _refused_link(settled, loss.why, keys, answers):
+        if wish := _refused_link(settled, loss.denial, keys, answers):
             rolled_back[wish] = msgspec.structs.replace(answers[wish], edits=edits, rules=rules)
             continue
         turned = Link(link.target, link.source, link.ports)  # the way round in which someone in focus asked for it
@@ -360,16 +360,16 @@ def _removed(
         removed.append(
             Decision(
                 turned if link.mutual and turned in asked_links else Link(link.source, link.target, ports),
-                "expire" if loss.why.ended else settled.seen.context.actions[1],
+                "expire" if loss.denial.ended else settled.view.context.actions[1],
                 "removed",
                 denials.still_standing(
                     denials.in_detail(
-                        loss.why,
+                        loss.denial,
                         [claim.request for claim in loss.claims if claim.request],
                         is_kept=not any(edit.kind == "remove" for edit in edits),
                         members={link_of(key, owned[key][1]).member for key in keys} - {""},
                     ),
-                    _not_reached(settled.seen, link, keys),
+                    _not_reached(settled.view, link, keys),
                 ),
                 edits=edits,
                 unseen=loss.unseen,
@@ -404,11 +404,11 @@ def _not_reached(view: Seen, link: Link, keys: Sequence[RuleKey]) -> list[str]:
 def _by_pair(settled: Settled) -> dict[tuple[Link, Loss], list[RuleKey]]:
     """The rules that lose the same claims for the same cause, by pair: a mutual link with its lower end first, or the link of
     the first of its rules."""
-    view = settled.seen
+    view = settled.view
     keys_by_pair: dict[tuple[Party, Party, bool, Loss], list[RuleKey]] = {}
-    for key, loss in settled.lost.lost.items():
+    for key, loss in settled.losses.by_rule.items():
         link = link_of(key, view.actual.owned[key][1])
-        if view.context.withdrawn is not None or loss.why in view.refusals:
+        if view.context.withdrawn is not None or loss.denial in view.refusals:
             loss = msgspec.structs.replace(loss, claims=frozenset())
         keys_by_pair.setdefault((*link.pair, link.mutual, loss), []).append(key)
     return {
@@ -421,7 +421,7 @@ def _refused_link(
     settled: Settled, denial: Denial, keys: Sequence[RuleKey], answers: Mapping[Asked, Decision]
 ) -> Asked | None:
     """The link in focus whose refusal takes these rules back."""
-    for link, refusal in sorted(settled.seen.refused.items(), key=lambda pair: pair[0]):
+    for link, refusal in sorted(settled.view.refused.items(), key=lambda pair: pair[0]):
         needs = settled.judged.needs(link)
         if refusal.denial == denial and (link, "") in answers and needs >= set(keys):
             return link, ""
@@ -442,13 +442,13 @@ def _displaced(settled: Settled) -> list[Decision]:
             edits=(Edit(key, lose=frozenset(marker.claims), ends=marker.ends, rule=rule),),
             rules=(rule,),
         )
-        for key, (rule, marker) in sorted(settled.seen.actual.displaced.items())
+        for key, (rule, marker) in sorted(settled.view.actual.displaced.items())
     ]
 
 
 def _repairs(settled: Settled, opened_keys: Set[RuleKey]) -> list[Decision]:
     """Rules of ours to which someone gave another priority, and whose edit is not `made` yet."""
-    view = settled.seen
+    view = settled.view
     refused = {key for link in view.refused for key in settled.judged.needs(link)}
     return [
         Decision(

@@ -59,30 +59,30 @@ class Loss(msgspec.Struct, frozen=True):
     `by_absence` where the cause is what a read did not show: a party, or a tag."""
 
     claims: frozenset[Claim]
-    why: Denial
+    denial: Denial
     unseen: frozenset[Unseen] = frozenset()
     by_absence: bool = False
 
 
 class Losses(msgspec.Struct, frozen=True):
-    """`lost` by rule. `freed` are the rules that lose every claim, and so are removed. `due` are those that would be removed
-    only because something is not shown, `held` counts those that are held back."""
+    """The losses `by_rule`. `freed` are the rules that lose every claim, and so are removed. `due` are those that would
+    be removed only because something is not shown, `held_removals` counts those that are held back."""
 
-    lost: Mapping[RuleKey, Loss]
+    by_rule: Mapping[RuleKey, Loss]
     freed: frozenset[RuleKey]
     due: Mapping[Unseen, frozenset[RuleKey]]
-    held: Mapping[Unseen, int]
+    held_removals: Mapping[Unseen, int]
     missing: Missing = NOTHING_MISSING
 
     def claims(self, key: RuleKey) -> Set[Claim]:
         """The claims that a rule loses."""
-        return self.lost[key].claims if key in self.lost else frozenset()
+        return self.by_rule[key].claims if key in self.by_rule else frozenset()
 
 
 class _Cause(msgspec.Struct, frozen=True):
-    """Why a claim is taken; it is kept where `why` is None. `missing` kept it, or would tell more of it."""
+    """Why a claim is taken; it is kept where `denial` is None. `missing` kept it, or would tell more of it."""
 
-    why: Denial | None = None
+    denial: Denial | None = None
     unseen: frozenset[Unseen] = frozenset()
     by_absence: bool = False
     missing: Missing = NOTHING_MISSING
@@ -94,7 +94,7 @@ _KEPT = _Cause()
 class _Standing(msgspec.Struct, frozen=True):
     """One rule of ours, and all that decides about its claims."""
 
-    seen: Seen
+    view: Seen
     judged: Judged
     key: RuleKey
     rule: Rule
@@ -111,7 +111,7 @@ class _Standing(msgspec.Struct, frozen=True):
 
     def judgment(self) -> Judgment:
         """The judgment of the rule's link."""
-        return judge_link(self.seen, self.link)
+        return judge_link(self.view, self.link)
 
 
 def losses(view: Seen, judged: Judged, wishes: Wanted, may_lose: MayLose, hold: Hold = hold_none) -> Losses:
@@ -141,7 +141,7 @@ def _due(view: Seen, causes: Mapping[RuleKey, Mapping[Claim, _Cause]]) -> dict[U
     """The rules that would be removed, by what is not shown."""
     due: dict[Unseen, set[RuleKey]] = {}
     for key, claim_causes in causes.items():
-        ended_claims = {claim for claim, cause in claim_causes.items() if cause.why}
+        ended_claims = {claim for claim, cause in claim_causes.items() if cause.denial}
         if ended_claims == view.actual.claims(key):
             for unseen in {unseen for cause in claim_causes.values() for unseen in cause.unseen}:
                 due.setdefault(unseen, set()).add(key)
@@ -161,12 +161,12 @@ def _unconfirmed(view: Seen, losses_by_rule: Mapping[RuleKey, Loss]) -> frozense
 def _cause(standing: _Standing, claim: Claim, may: May) -> _Cause:
     """Why a claim is taken, if it is."""
     unread = Missing(unread=frozenset({standing.link})) if may is May.READ else NOTHING_MISSING
-    context = standing.seen.context
+    context = standing.view.context
     if context.withdrawn is not None:
         return _Cause(context.withdrawn, missing=unread)
     if context.expired(claim):
         return _Cause(CLAIM_EXPIRED, missing=unread)
-    if wrong := misplaced(standing.seen.snapshot, standing.key, standing.link):
+    if wrong := misplaced(standing.view.snapshot, standing.key, standing.link):
         return _Cause(wrong, missing=unread)
     denial = standing.denied(claim)
     if denial and not (claim.is_tag and _stands_otherwise(standing)):
@@ -184,10 +184,10 @@ def _cause(standing: _Standing, claim: Claim, may: May) -> _Cause:
 def _stands_otherwise(standing: _Standing) -> bool:
     """Whether the instance of a rule by address may be admitted as a member of another of its groups: then nothing but the wish
     for it decides, and the rule is not closed before wishes are read."""
-    link, snapshot = standing.link, standing.seen.snapshot
+    link, snapshot = standing.link, standing.view.snapshot
     if not link.member or link.asker not in snapshot.instances:
         return False
-    context = standing.seen.context
+    context = standing.view.context
     alternatives = (
         msgspec.structs.replace(link, source=group.party)
         for group in snapshot.groups_of(snapshot.instances[link.asker])
@@ -203,7 +203,7 @@ def _stands_otherwise(standing: _Standing) -> bool:
 def _by_denial(standing: _Standing, claim: Claim, denial: Denial, may: May) -> _Cause:
     """Why a claim of a denied link is taken. What the group that holds the rule says of it is an explicit cause, also where the
     other side is not shown."""
-    view, link = standing.seen, standing.link
+    view, link = standing.view, standing.link
     hidden = denial.unseen or denial.undecided
     policy, now = view.context.policy, view.context.now
     if hidden and (closed := closed_by_group(view.snapshot, policy, standing.key, link, now)):
@@ -219,16 +219,16 @@ def _by_denial(standing: _Standing, claim: Claim, denial: Denial, may: May) -> _
 def _nobody_asks(standing: _Standing, claim: Claim) -> bool:
     """Whether a mutual link by tag stands only because an account refuses access: that side does not count as asking, and
     nothing on the other does. One that met a transient error counts as asking until it can be read."""
-    snapshot, link = standing.seen.snapshot, standing.link
+    snapshot, link = standing.view.snapshot, standing.link
     accounts = {link.source.account, link.target.account}
     hidden = accounts & snapshot.refused_accounts.keys() and not accounts & snapshot.failed_accounts.keys()
     alone = claim.is_tag and link.mutual and standing.denied(claim) is None
-    return bool(hidden) and alone and not standing.seen.context.hidden_asks
+    return bool(hidden) and alone and not standing.view.context.hidden_asks
 
 
 def _by_absence(standing: _Standing, denial: Denial | None, may: May) -> _Cause:
     """Nothing asks for the link any more, or, where it is denied for that, one of its parties is not shown."""
-    link, context, snapshot = standing.link, standing.seen.context, standing.seen.snapshot
+    link, context, snapshot = standing.link, standing.view.context, standing.view.snapshot
     released = bool({*link.parties} & context.deleted)
     if may is not May.TAKE and not (denial and released):
         return _KEPT
@@ -246,7 +246,7 @@ def _by_absence(standing: _Standing, denial: Denial | None, may: May) -> _Cause:
 
 def _half_open(standing: _Standing, claim: Claim, needs: Set[RuleKey]) -> _Cause | None:
     """Whether a request's rule is half of a mutual link for good. What a tag wants is completed instead."""
-    view, key = standing.seen, standing.key
+    view, key = standing.view, standing.key
     if claim.is_tag or not view.context.completes_tags_only:
         return None
     further_keys = sorted(needs - {key})
@@ -264,7 +264,7 @@ def _must_roll_back(standing: _Standing, claim: Claim) -> bool:
     """Of a link that could not be written, these go: what this delivery wrote, half of a mutual link, and what an earlier
     delivery of the same request wrote in part. A tag's link that could not grow stays as it was, and so does a link that is
     complete, of which only a repair was refused."""
-    view, key = standing.seen, standing.key
+    view, key = standing.view, standing.key
     for link, refusal in view.refused.items():
         needs = standing.judged.needs(link)
         half = link.mutual and not all(need in view.actual for need in needs)
@@ -278,13 +278,13 @@ def _must_roll_back(standing: _Standing, claim: Claim) -> bool:
 
 def _loss(causes: Mapping[Claim, _Cause], held_unseen: Set[Unseen]) -> Loss | None:
     """What a rule loses, without what is held back. An explicit cause is reported before the others."""
-    ended_causes = {claim: cause for claim, cause in causes.items() if cause.why and not cause.unseen & held_unseen}
+    ended_causes = {claim: cause for claim, cause in causes.items() if cause.denial and not cause.unseen & held_unseen}
     if not ended_causes:
         return None
     first = min(ended_causes.values(), key=lambda cause: bool(cause.unseen))
     unseen = frozenset(unseen for cause in ended_causes.values() for unseen in cause.unseen)
     by_absence = any(cause.by_absence for cause in ended_causes.values())
-    return Loss(frozenset(ended_causes), first.why or UNWANTED, unseen, by_absence)
+    return Loss(frozenset(ended_causes), first.denial or UNWANTED, unseen, by_absence)
 
 
 def unseen_accounts(snapshot: Snapshot, context: Context, link: Link, denial: Denial | None) -> set[str]:

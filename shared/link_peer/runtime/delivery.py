@@ -95,15 +95,15 @@ class Said:
     def __init__(self) -> None:
         self.refused_tags: dict[str, str] = {}
         self.tags: dict[Party, Mapping[str, str]] = {}
-        self._taken: set[Party | Link] = set()
+        self._subjects: set[Party | Link] = set()
         self._lock = threading.Lock()
 
     def take(self, messages: Sequence[M], limit: int) -> tuple[list[M], int]:
         """Of these, in their order, those that may be posted; and how many more would have been."""
         with self._lock:
-            fresh = {key: message for message in messages if (key := subject(message)) not in self._taken}
-            fitting = list(fresh)[: max(0, limit - len(self._taken))]
-            self._taken.update(fitting)
+            fresh = {key: message for message in messages if (key := subject(message)) not in self._subjects}
+            fitting = list(fresh)[: max(0, limit - len(self._subjects))]
+            self._subjects.update(fitting)
         return [fresh[key] for key in fitting], len(fresh) - len(fitting)
 
 
@@ -114,7 +114,7 @@ def subject(message: Message) -> Party | Link:
 
 class Delivery(msgspec.Struct, frozen=True):
     """The world of one delivery. `retry` ends with its time; `memory` outlives it. `caller` is the person who runs a command
-    (an ARN): records name it. `supposed`: a dry run, whose cloud keeps what would be changed. `said`: what it has
+    (an ARN): records name it. `supposed`: a dry run, whose cloud keeps what would be changed. `output`: what it has
     posted and recorded."""
 
     function: str
@@ -126,7 +126,7 @@ class Delivery(msgspec.Struct, frozen=True):
     memory: Memory = msgspec.field(default_factory=Memory)
     caller: str = ""
     supposed: bool = False
-    said: Said = msgspec.field(default_factory=Said)
+    output: Said = msgspec.field(default_factory=Said)
 
     @property
     def clock(self) -> Clock:

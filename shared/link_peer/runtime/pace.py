@@ -29,7 +29,7 @@ class _Api(msgspec.Struct):
 
     allowed: int | None
     minute: int = 0
-    made: int = 0
+    calls: int = 0
     refused_until: float = 0.0
 
 
@@ -67,13 +67,13 @@ class Pace:
         now = self._clock.now()
         with self._lock:
             api = self._api(account, action, now)
-            full = api.allowed is not None and api.made >= api.allowed
+            full = api.allowed is not None and api.calls >= api.allowed
             return max(now, api.refused_until, (api.minute + 1) * MINUTE if full else now) < until
 
-    def made(self, account: str, action: str) -> None:
+    def count(self, account: str, action: str) -> None:
         """Counts a call that could not wait."""
         with self._lock:
-            self._api(account, action, self._clock.now()).made += 1
+            self._api(account, action, self._clock.now()).calls += 1
 
     def throttled(self, account: str, action: str) -> None:
         """Notes that a call was throttled: there is none until the next minute, and half as many from then on."""
@@ -82,7 +82,7 @@ class Pace:
             api = self._api(account, action, now)
             if api.refused_until > now:
                 return  # a call made beside the one that was refused first
-            through = api.made - 1
+            through = api.calls - 1
             most = through if api.allowed is None else min(through, api.allowed)
             api.allowed = max(FEWEST, most // 2)
             api.refused_until = (api.minute + 1) * MINUTE + AFTER_MINUTE
@@ -114,14 +114,14 @@ class Pace:
             api = self._api(account, action, now)
             if api.refused_until > now:
                 return api.refused_until
-            if api.allowed is not None and api.made >= api.allowed:
+            if api.allowed is not None and api.calls >= api.allowed:
                 return (api.minute + 1) * MINUTE
-            api.made += 1
+            api.calls += 1
             return None
 
     def _api(self, account: str, action: str, now: float) -> _Api:
         api = self._apis.setdefault((account, action), _Api(self._allowed))
         minute = int(now // MINUTE)
         if minute != api.minute:
-            api.minute, api.made = minute, 0
+            api.minute, api.calls = minute, 0
         return api

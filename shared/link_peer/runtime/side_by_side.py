@@ -72,7 +72,7 @@ class Merged(Generic[Item, Answer]):
     def __init__(self, call: Callable[[list[Item]], Answer], limit: float = math.inf) -> None:
         self._call = call
         self._limit = limit
-        self._asked: list[tuple[Sequence[Item], Future[Answer]]] = []
+        self._queue: list[tuple[Sequence[Item], Future[Answer]]] = []
         self._lock = threading.Lock()
         self._turn = threading.Lock()  # held while a call is under way
 
@@ -80,7 +80,7 @@ class Merged(Generic[Item, Answer]):
         """The answer for these items, and perhaps others. Raises what the call raises."""
         future: Future[Answer] = Future()
         with self._lock:
-            self._asked.append((items, future))
+            self._queue.append((items, future))
         with self._turn:
             while not future.done():
                 self._answer(self._next())
@@ -88,9 +88,9 @@ class Merged(Generic[Item, Answer]):
 
     def _next(self) -> list[tuple[Sequence[Item], Future[Answer]]]:
         with self._lock:
-            sizes = itertools.accumulate(len(items) for items, _ in self._asked)
+            sizes = itertools.accumulate(len(items) for items, _ in self._queue)
             count = max(1, sum(size <= self._limit for size in sizes))
-            batch, self._asked = self._asked[:count], self._asked[count:]
+            batch, self._queue = self._queue[:count], self._queue[count:]
             return batch
 
     def _answer(self, questions: Sequence[tuple[Sequence[Item], Future[Answer]]]) -> None:

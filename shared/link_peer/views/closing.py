@@ -24,11 +24,11 @@ _FULL = "; gone at the account's next full sweep"
 
 
 class RemovalForecast(msgspec.Struct, frozen=True):
-    """`why` says of each rule that goes (by its group and id) what closes it; `missing` is what would have to be read to know of
-    more. In `doubted` accounts nothing is removed because it is not asked for, since they show no instances. Where removals are
-    `counted`, whether they are too many is known once all rules were read."""
+    """`causes` says of each rule that goes (by its group and id) what closes it; `missing` is what would have to be
+    read to know of more. In `doubted` accounts nothing is removed because it is not asked for, since they show no
+    instances. Where removals are `counted`, whether they are too many is known once all rules were read."""
 
-    why: Mapping[tuple[Party, str], str] = {}
+    causes: Mapping[tuple[Party, str], str] = {}
     missing: Missing = NOTHING_MISSING
     counted: bool = False
 
@@ -57,7 +57,7 @@ def closing(snapshot: Snapshot, policy: Policy, region: str, now: float) -> Remo
     second = _plan(rule_after, context, wanted_by_all(rule_after, policy, region, now), may_lose)
     full = _FULL if runs_between(len(policy.accounts)) > 1 else ""
     reasons = {
-        (edit.rule.group, edit.rule.id): decision.why.detail + when
+        (edit.rule.group, edit.rule.id): decision.denial.detail + when
         for plan, when in ((first, ""), (second, full))
         for decision in plan.decisions
         for edit in decision.edits

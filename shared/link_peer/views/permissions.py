@@ -74,12 +74,13 @@ def difference(old: Policy, new: Policy, now: float) -> list[PermissionDifferenc
     before, after = _Rules.of(old), _Rules.of(new)
     wider = [*_unknown(old, new), *_gains(before, after, now)]
     differences = [
-        PermissionDifference(DifferenceKind.WIDER, gain.path, gain.said(0), *gain.values)
+        PermissionDifference(DifferenceKind.WIDER, gain.path, gain.sentence(0), *gain.values)
         for gain in sorted(wider, key=_Gain.order)
     ]
     narrower = sorted(_gains(after, before, now), key=_Gain.order)
     differences += [
-        PermissionDifference(DifferenceKind.NARROWER, gain.path, gain.said(1), *gain.values[::-1]) for gain in narrower
+        PermissionDifference(DifferenceKind.NARROWER, gain.path, gain.sentence(1), *gain.values[::-1])
+        for gain in narrower
     ]
     reported_paths = {difference.path.partition("[")[0] for difference in differences}
     return [*differences, *_neither(old, new, reported_paths)]
@@ -95,7 +96,7 @@ class _Gain(msgspec.Struct, frozen=True):
     rank: tuple[int, ...]
     facts: dict[str, str] = {}
 
-    def said(self, number: int) -> str:
+    def sentence(self, number: int) -> str:
         """The sentence for a gain, or for a loss."""
         return _SAID[self.part][number].format(old=self.values[0], new=self.values[1], **self.facts)
 
@@ -160,14 +161,14 @@ Ends = frozenset[_EntryEnd]
 
 
 class _Entry(msgspec.Struct, frozen=True):
-    """An entry of `allow` or `never`, with sets as their tags. `who` and `text` show it."""
+    """An entry of `allow` or `never`, with sets as their tags. `parties` and `text` show it."""
 
     source: _EntryEnd
     target: _EntryEnd
     ports: Spans
     until: float
     path: str
-    who: str
+    parties: str
     text: str
 
     @classmethod
@@ -195,7 +196,7 @@ class _Entry(msgspec.Struct, frozen=True):
 
     def gain(self, part: str, spans: Spans, rank: int, old: str, new: str) -> _Gain:
         """That these ports are gained. Of `*` there may be any number."""
-        facts = {"who": self.who, "ports": ports_text(spans or PORTS), "end": _end(self.until)}
+        facts = {"who": self.parties, "ports": ports_text(spans or PORTS), "end": _end(self.until)}
         stars = (self.source.id, self.target.id).count("*")
         return _Gain(part, self.path, (old, new), (rank - stars, -size(spans)), facts)
 
@@ -226,7 +227,7 @@ class _Rules(msgspec.Struct, frozen=True):
         never = [_Entry.of(policy, f"never[{number}]", entry) for number, entry in enumerate(policy.never)]
         return cls(policy, allow, never, of_ports(policy.deny) if policy.deny else ())
 
-    def left(self, source: Ends, target: Ends, ports: Spans) -> Spans:
+    def unbarred(self, source: Ends, target: Ends, ports: Spans) -> Spans:
         """Those of the ports that neither `deny` nor `never` bars for parties that match these ends and no others."""
         barred = [*self.deny, MUTUAL] if self.deny else []
         for entry in self.never:
@@ -265,7 +266,7 @@ class _Rules(msgspec.Struct, frozen=True):
                 if uid in ("", entry.source.account, entry.target.account)
             )
         for source, target, ports in openings:
-            if remaining := self.left(source, target, minus(ports, [MUTUAL])):
+            if remaining := self.unbarred(source, target, minus(ports, [MUTUAL])):
                 yield source, target, remaining
 
     def asks(self, now: float, uid: str, *, groups: bool = False) -> bool:
@@ -304,7 +305,7 @@ def _gains(old: _Rules, new: _Rules, now: float) -> Iterator[_Gain]:
 
 def _allow_gains(old: _Rules, new: _Rules, now: float) -> Iterator[_Gain]:
     for entry in new.allow:
-        remaining = new.left(*entry.ends, minus(entry.ports, [MUTUAL]))
+        remaining = new.unbarred(*entry.ends, minus(entry.ports, [MUTUAL]))
         gained = old.lacks(*entry.ends, remaining, now, entry.until)
         if gained or _mutual_gain(old, new, entry, now):
             covering = "; ".join(old_entry.text for old_entry in old.allow if old_entry.names(*entry.ends))
@@ -314,7 +315,7 @@ def _allow_gains(old: _Rules, new: _Rules, now: float) -> Iterator[_Gain]:
 def _mutual_gain(old: _Rules, new: _Rules, entry: _Entry, now: float) -> bool:
     """Whether an entry is the side of a mutual link that `old` lacks. The other side has a tag or an entry."""
     mutual = common(entry.ports, [MUTUAL])
-    if not old.lacks(*entry.ends, new.left(*entry.ends, mutual), now, entry.until):
+    if not old.lacks(*entry.ends, new.unbarred(*entry.ends, mutual), now, entry.until):
         return False  # and so it is for those of these parties that are on the other side of an entry, too
     pairs: list[tuple[Ends | None, Ends | None, float]] = []
     if new.policy.accept_tags:
@@ -328,7 +329,7 @@ def _mutual_gain(old: _Rules, new: _Rules, entry: _Entry, now: float) -> bool:
             )
             pairs.append((source, target, min(entry.until, reverse_entry.until)))
     return any(
-        source and target and new.left(source, target, [MUTUAL]) and old.lacks(source, target, [MUTUAL], now, until)
+        source and target and new.unbarred(source, target, [MUTUAL]) and old.lacks(source, target, [MUTUAL], now, until)
         for source, target, until in pairs
     )
 
@@ -336,7 +337,7 @@ def _mutual_gain(old: _Rules, new: _Rules, entry: _Entry, now: float) -> bool:
 def _tags_consent_to_more(old: _Rules, new: _Rules, now: float) -> bool:
     every = [frozenset({_EntryEnd(uid, "*")}) for uid in new.policy.accounts]
     return any(
-        old.lacks(source, target, new.left(source, target, EVERYTHING), now, math.inf)
+        old.lacks(source, target, new.unbarred(source, target, EVERYTHING), now, math.inf)
         for source in every
         for target in every
     )
@@ -355,7 +356,7 @@ def _never_gains(old: _Rules, new: _Rules, now: float) -> Iterator[_Gain]:
         freed: Spans = ()
         for a, b, ports in pieces:
             if a and b and (newly_freed := minus(ports, [*freed, MUTUAL])):
-                freed = joined([*freed, *new.left(a, b, newly_freed)])
+                freed = joined([*freed, *new.unbarred(a, b, newly_freed)])
         if freed:
             yield entry.gain("never", freed, 3, entry.text, "nothing")
 

@@ -37,7 +37,8 @@ class PolicyVerdict(Enum):
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One link of a test: `at` is its place in the file, such as `tests[0].deny[1]`, and `why` the fact that decided."""
+    """One link of a test: `at` is its place in the file, such as `tests[0].deny[1]`, and `reason` the fact that
+    decided."""
 
     at: str
     source: Party
@@ -45,7 +46,7 @@ class Finding(msgspec.Struct, frozen=True):
     ports: Ports
     expected: PolicyVerdict
     verdict: PolicyVerdict
-    why: str
+    reason: str
 
     @property
     def failed(self) -> bool:
@@ -54,7 +55,7 @@ class Finding(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         link = f"{self.source} -> {self.target}:{ports_text(self.ports)}"
-        return f"{self.at}: {link} must be {self.expected.value}, and is {self.verdict.value}: {self.why}"
+        return f"{self.at}: {link} must be {self.expected.value}, and is {self.verdict.value}: {self.reason}"
 
 
 def judge(policy: Policy, now: float) -> list[Finding]:

@@ -62,23 +62,25 @@ Pair = tuple[Party, Party]
 
 
 class Reach(msgspec.Struct, frozen=True):
-    """The effect for the first pair whose packets are stopped, or may be, with how many pairs were judged, and how many of them pass.
+    """The effect for the first pair whose packets are stopped, or may be, with how many pairs were judged, and how many
+    of them pass.
 
-    Without instances, `pairs` is 0, and the effect is that for an instance that would be in these groups only. `others` is what
-    becomes of other packets than those of this effect, `doubt` the first effect and pair of which something is not known.
+    Without instances, `pairs` is 0, and the effect is that for an instance that would be in these groups only.
+    `other_results` is what becomes of other packets than those of this effect, `doubt` the first effect and pair of
+    which something is not known.
     """
 
     effect: Effect
     pairs: int = 0
     passing: int = 0
     ends: Pair | None = None
-    others: frozenset[bool | None] = frozenset()
+    other_results: frozenset[bool | None] = frozenset()
     doubt: tuple[Effect, Pair] | None = None
 
     @property
     def word(self) -> str:
         """`open`, `partly`, `blocked` or `unknown`."""
-        return word_of(self.effect.outcomes | self.others)
+        return word_of(self.effect.outcomes | self.other_results)
 
     @property
     def detail(self) -> str:
@@ -102,7 +104,9 @@ def both_ways(forward: Reach, back: Reach) -> Reach:
     order = {False: 0, None: 1, True: 2}
     worse, better = sorted((forward, back), key=lambda direction: order[direction.effect.passes])
     doubt = worse.doubt or better.doubt
-    return msgspec.structs.replace(worse, others=worse.others | better.others | better.effect.outcomes, doubt=doubt)
+    return msgspec.structs.replace(
+        worse, other_results=worse.other_results | better.other_results | better.effect.outcomes, doubt=doubt
+    )
 
 
 def reach(scene: Scene, source: Party, target: Party, ports: Sequence[Port], only: Collection[Party] = ()) -> Reach:
@@ -157,7 +161,7 @@ class _Judged:
         self._doubt: tuple[Effect, Pair] | None = None
         self._judge = functools.partial(between, snapshot)
         self._ports = ports
-        self._left = LIMIT
+        self._budget = LIMIT
 
     def add(self, a: End, b: End, sources: Sequence[Instance], targets: Sequence[Instance]) -> None:
         """Judge every source with every target, alike in `a` and `b`. An instance is no pair with itself."""
@@ -169,9 +173,9 @@ class _Judged:
             return
         effect = self._judge(a, b, self._ports)
         if None in effect.outcomes:
-            for sender, receiver in itertools.islice(pairs, self._left):
+            for sender, receiver in itertools.islice(pairs, self._budget):
                 self._note(self._judge(end_of(sender), end_of(receiver), self._ports), (sender, receiver))
-                self._left -= 1
+                self._budget -= 1
                 count -= 1
         if count:
             self._note(effect, next(pairs), count)

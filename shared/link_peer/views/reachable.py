@@ -137,7 +137,7 @@ def _alike(
             cidr
             for rule_traffic in traffic
             if rule_traffic
-            for cidr in (rule_traffic.peer, rule_traffic.own)
+            for cidr in (rule_traffic.peer, rule_traffic.own_range)
             if cidr and "@" not in cidr
         )
 

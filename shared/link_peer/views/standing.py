@@ -148,12 +148,12 @@ class Wishes:
             for instance in snapshot.instances.values()
             for desired in links_from_tags(snapshot, instance, now, policy, judge)
         ]
-        self._asked = grouped((pair, wish) for pair, wish, denial in wishes if denial is None)
+        self._wishes = grouped((pair, wish) for pair, wish, denial in wishes if denial is None)
         self._ended = grouped((pair, wish) for pair, wish, denial in wishes if denial and denial.ended)
 
     def for_link(self, source: Party, target: Party, ports: Sequence[Port], *, ended: bool = False) -> list[Instance]:
         """The instances whose tags ask for a link, or for a part of it; of wishes that have `ended`, those that asked until then."""
-        wishes = self._ended if ended else self._asked
+        wishes = self._ended if ended else self._wishes
         askers = [asker for link, asker in wishes.get((source, target), []) if set(link.ports or (ALL,)) & set(ports)]
         if ALL in ports:
             askers += [asker for link, asker in wishes.get((target, source), []) if link.mutual]

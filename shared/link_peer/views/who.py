@@ -32,7 +32,7 @@ class Reaching(msgspec.Struct, frozen=True):
     that has it as `source`, if it is one. Without either, something was not read. Without `rule`, `source` are the members of
     the group. `instances` is how many it has; None where that is not known.
 
-    `state` is `open`, `partly`, `blocked` or `unknown`, as of links; `why` says what decides.
+    `state` is `open`, `partly`, `blocked` or `unknown`, as of links; `reason` says what decides.
     """
 
     source: Party | None
@@ -40,13 +40,13 @@ class Reaching(msgspec.Struct, frozen=True):
     group: Party
     rule: Rule | None
     state: str
-    why: str
+    reason: str
     instances: int | None = None
 
 
 def who(scene: Scene, party: Party, ports: Sequence[Port] = ()) -> list[Reaching]:
     """Every source that can reach the party on any of these ports; without ports, on any."""
-    sources = _SourceSearch(scene, party, tuple(ports) or (ALL,)).found()
+    sources = _SourceSearch(scene, party, tuple(ports) or (ALL,)).sources()
     return sorted(
         sources,
         key=lambda source: (
@@ -84,7 +84,7 @@ class _SourceSearch:
         self.peers = dict.fromkeys(peer for peer, _ in peers)
         self._dropped = dict.fromkeys(peer for peer, policy in peers if policy == "drop")
 
-    def found(self) -> Iterator[Reaching]:
+    def sources(self) -> Iterator[Reaching]:
         """Every source, in no order."""
         scene, party = self._scene, self._party
         if not self._groups or not scene.complete(party):
@@ -106,7 +106,7 @@ class _SourceSearch:
     def _admitted(self, group: Party, rule: Rule, traffic: Traffic) -> Iterator[Reaching]:
         """The source that a rule admits, if it concerns the party and the ports in question."""
         ports = [port for queried in self._ports for port in _both(traffic.port or ALL, queried)]
-        to = self._to(group, "" if rule.ipv6 else traffic.own)
+        to = self._to(group, "" if rule.ipv6 else traffic.own_range)
         if not ports or not to:
             return
         source, peer = _party(traffic.peer), traffic.peer or traffic.prefix_list
@@ -164,7 +164,7 @@ class _SourceSearch:
                 reach.detail,
                 len({sender.party for sender in senders} - {self._party}) if source else None,
             )
-        word = word_of(reach.effect.outcomes | reach.others | {None})
+        word = word_of(reach.effect.outcomes | reach.other_results | {None})
         return word, reach.detail if word == reach.word else f"not every instance of {source} was read", None
 
 

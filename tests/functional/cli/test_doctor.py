@@ -135,7 +135,7 @@ def test_a_missing_queue_or_log_is_reported(cli: Cli, monkeypatch: pytest.Monkey
 
 def redeploy(lab: Lab, name: str, **changes: Any) -> None:
     """Deploy a function of the home account again, with some of its fields changed."""
-    with lab.cloud.fc.held(HOME, name) as held:
+    with lab.cloud.fc.locked(HOME, name) as held:
         same = {"triggers": tuple(placed.trigger for placed in held.triggers.values()), "async_qualifier": "live"}
     lab.cloud.fc.deploy(HOME, replace(lab.cloud.fc.function(HOME, name).function, **{**same, **changes}))
 
@@ -143,7 +143,7 @@ def redeploy(lab: Lab, name: str, **changes: Any) -> None:
 def test_functions_that_are_not_as_deployed_are_reported(lab: Lab, cli: Cli) -> None:
     """One without the alias, so that its triggers could invoke nothing; one that is missing, with its triggers, of which
     nothing more is said; one whose variables name another deployment."""
-    with lab.cloud.fc.held(HOME, "link-peer-auto-link") as held:
+    with lab.cloud.fc.locked(HOME, "link-peer-auto-link") as held:
         held.published.aliases.clear()
     lab.cloud.fc._functions.pop((HOME, "link-peer-cross-account"))
     env = lab.cloud.fc.function(HOME, "link-peer-sweep").function.env
@@ -189,7 +189,7 @@ def test_a_compiled_policy_that_is_not_what_its_text_gives_is_reported(lab: Lab,
 def test_a_canary_release_and_requests_that_are_not_recorded_are_warnings(lab: Lab, cli: Cli) -> None:
     """It says which share of the calls goes where. The alert on function errors reads the records of requests."""
     redeploy(lab, "link-peer-sweep", memory=512)
-    with lab.cloud.fc.held(HOME, "link-peer-sweep") as held:
+    with lab.cloud.fc.locked(HOME, "link-peer-sweep") as held:
         held.published.update_alias("live", "1", None, {"2": 0.1}, lab.cloud.fc.now())
     redeploy(lab, "link-peer-auto-link", request_metrics=False)
     code, found = cli.json("doctor")
@@ -202,7 +202,7 @@ def test_a_canary_release_and_requests_that_are_not_recorded_are_warnings(lab: L
 
 def test_a_trigger_that_is_missing_or_another_is_reported(lab: Lab, cli: Cli) -> None:
     """A deploy that died halfway creates no more triggers. The rule on the bus is not as it should be, either."""
-    with lab.cloud.fc.held(HOME, "link-peer-auto-link") as held:
+    with lab.cloud.fc.locked(HOME, "link-peer-auto-link") as held:
         first, *others = (placed.trigger for placed in held.triggers.values())
     changes: tuple[tuple[dict[str, Any], str, str], ...] = (
         ({"qualifier": "LATEST"}, "differs", "differs from s.yaml in: qualifier"),

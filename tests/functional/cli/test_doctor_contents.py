@@ -403,7 +403,7 @@ def test_findings_that_are_ok_are_summarised_by_kind() -> None:
     wrong = [CheckFinding(state, "", state, "") for state in (MISSING, WARNING, UNKNOWN, DIFFERS, WARNING)]
     shown = report([*wrong, *fine])
     assert [line.state for line in shown] == [OK, OK, OK, WARNING, WARNING, UNKNOWN, DIFFERS, MISSING]
-    assert [line.what for line in shown[:3]] == ["trigger × 4", "access", "quota: groups"]
+    assert [line.subject for line in shown[:3]] == ["trigger × 4", "access", "quota: groups"]
     assert counts([*wrong, *fine]) == "1 missing, 1 differs, 1 unknown, 2 warnings, 6 ok"
     assert counts([*fine, wrong[1]]) == "1 warning, 6 ok"
     refused = [CheckFinding(MISSING, str(uid), "access", "no-access", "ask its owner") for uid in range(1000)]

@@ -368,7 +368,7 @@ def _policy_edited(cloud: LocalCloud) -> None:
     policy = cloud.identity.policies[HOME, "link-peer-fc"]
     for number in range(2, VERSIONS + 1):
         policy.versions[f"v{number}"] = Version('{"Version": "1", "Statement": []}', 0)
-    policy.default, policy.made = f"v{VERSIONS}", VERSIONS
+    policy.default, policy.version_count = f"v{VERSIONS}", VERSIONS
 
 
 def _trust_edited(cloud: LocalCloud) -> None:

@@ -122,7 +122,7 @@ def test_the_output_of_each_ping_and_nc_is_understood(
     found = result_of(parse_port(port), code, output)
     assert (found.value, found.reached) == (result, reached)
     tested = ProbeVerdict(parse_port(port), found, output, Effect(True), "it is accepted")
-    assert (tested.why.startswith(why), tested.contradiction) == (True, False)
+    assert (tested.explanation.startswith(why), tested.contradiction) == (True, False)
 
 
 # from where to where

@@ -132,7 +132,7 @@ def test_only_an_object_of_the_timer_is_the_timers(event: bytes) -> None:
 def test_what_one_batch_has_posted_limits_no_other(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """A delivery posts few messages, and none twice; so would all batches of the timer together."""
     said: list[Any] = []
-    monkeypatch.setattr(collect, "handle_elements", lambda _elements, delivery: said.append(delivery.said) or {})
+    monkeypatch.setattr(collect, "handle_elements", lambda _elements, delivery: said.append(delivery.output) or {})
     for number in range(collect.MOST + 1):
         for _ in range(collect.MOST):
             send(lab, own(uid(number)), "{}")

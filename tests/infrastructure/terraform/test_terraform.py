@@ -236,7 +236,7 @@ def wanted(policy: str, action_policy: str = "", operators: Sequence[str] = ()) 
         operators=tuple(operators),
     )
     found = {
-        (resource.kind, resource.name): resource.wanted
+        (resource.kind, resource.name): resource.target_state
         for resource in setup.resources(deployment)
         if not resource.lacks and resource.kind not in NOT_IN_TEMPLATES
     }

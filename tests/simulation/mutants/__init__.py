@@ -104,7 +104,7 @@ MUTANTS = [
     Mutant("every equal rule is ours", designs.own_every_equal_rule, "a manual rule"),
     Mutant("an event is a fact", designs.event_is_a_fact, "empty reads, i-store"),
     Mutant("a sweep forgets requests", designs.sweep_forgets_requests, "two requests, one link"),
-    Mutant("unlimited removals", swap(RemovalGuard, "held", lambda *_args: set()), "too many removals"),
+    Mutant("unlimited removals", swap(RemovalGuard, "excess", lambda *_args: set()), "too many removals"),
     Mutant("one side is enough", designs.one_side_is_enough, "sg-app refuses"),
     Mutant("an unlink takes everything", designs.unlink_takes_everything, "tag and unlink"),
     Mutant(

@@ -52,7 +52,7 @@ def shared_cap(patch: Patch) -> None:
         due_in_all.update(due)
         return set(due) if sum(due_in_all.values()) > self.limit else set()
 
-    patch.setattr(RemovalGuard, "held", held)
+    patch.setattr(RemovalGuard, "excess", held)
 
 
 def one_account_has_all_turns(patch: Patch) -> None:
@@ -299,4 +299,4 @@ def one_guard_for_all(patch: Patch) -> None:
         due_before.update(due)
         return set(due) if due_before.total() > self.limit else set()
 
-    patch.setattr(RemovalGuard, "held", held)
+    patch.setattr(RemovalGuard, "excess", held)

@@ -178,7 +178,7 @@ def event_is_a_fact(patch: Patch) -> None:
     def trusting(self: InstanceScope) -> None:
         read(self)
         deleted = {party for party, hint in self.hints.items() if hint.state == "Deleted"}
-        self.shown = [instance for instance in self.shown if instance.party not in deleted]
+        self.instances = [instance for instance in self.instances if instance.party not in deleted]
         snapshot = self.store.snapshot
 
         def without() -> Snapshot:
@@ -240,11 +240,11 @@ def one_requests_end_is_everybodys(patch: Patch) -> None:
         found = losses(seen, *more)
         lost = {
             key: msgspec.structs.replace(loss, claims=frozenset(seen.actual.claims(key)))
-            if loss.why == CLAIM_EXPIRED
+            if loss.denial == CLAIM_EXPIRED
             else loss
-            for key, loss in found.lost.items()
+            for key, loss in found.by_rule.items()
         }
-        return msgspec.structs.replace(found, lost=lost)
+        return msgspec.structs.replace(found, by_rule=lost)
 
     patch.setattr(plan, "losses", merged)
 

@@ -100,7 +100,7 @@ def test_what_a_rule_applies_to_is_read_for_both_directions(
     found = shapes.rule(DB, permission(security_group_rule_id="sgr-1", **changes))
     assert (found.id, found.traffic) == ("sgr-1", applies)
     assert applies.port or not ours
-    assert found.key == (RuleKey(DB, applies.peer, applies.own, applies.port or ALL) if ours else None)
+    assert found.key == (RuleKey(DB, applies.peer, applies.own_range, applies.port or ALL) if ours else None)
 
 
 @pytest.mark.parametrize(

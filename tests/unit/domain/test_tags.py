@@ -195,7 +195,7 @@ def test_a_consent_keeps_its_text_and_an_invalid_entry_consents_to_nothing() -> 
         "link-accept": "sg-app:tcp/3306+tcp/33060 sg-bad: 0.0.0.0/0",
         "link-acceptor": "*",
     }
-    assert [(found.who, ports_text(found.ports), found.text) for found in accepts(tags, A, KEYS)] == [
+    assert [(found.party, ports_text(found.ports), found.text) for found in accepts(tags, A, KEYS)] == [
         (Who(A, "sg-app"), "tcp/3306+tcp/33060", "link-accept=sg-app:tcp/3306+tcp/33060"),
         (Who(B, "*"), "icmp", f"link-accept.9=*@{B}:icmp"),
     ]
@@ -219,7 +219,7 @@ def test_a_name_of_the_policy_stands_for_its_party() -> None:
         f"link-peer: 'app@{A}'",
     ]
     found = accepts(tags, A, keys)
-    assert [(one.who, one.text) for one in found] == [
+    assert [(one.party, one.text) for one in found] == [
         (Who(B, "sg-ledger"), "link-accept=ledger:tcp/1"),
         (Who(A, "i-app"), "link-accept.2=app~20270101T000000Z"),
     ]
@@ -245,7 +245,7 @@ def test_a_name_of_the_policy_stands_for_its_party() -> None:
 def test_an_entry_with_an_unreadable_end_or_in_capitals_consents_to_nothing(entry: str) -> None:
     """It never falls back to a consent without an end. The other entries of the tag count, and it can be listed."""
     tags = {"link-accept": f"{entry},sg-ok:tcp/2"}
-    assert [found.who for found in accepts(tags, A, KEYS)] == [Who(A, "sg-ok")]
+    assert [found.party for found in accepts(tags, A, KEYS)] == [Who(A, "sg-ok")]
     ((text, error),) = bad_accepts(tags, A, KEYS)
     assert text == f"link-accept={entry}"
     assert error.field == "link-accept"

@@ -127,7 +127,7 @@ def test_what_syncs_are_due_to_remove_together_is_held_and_said_in_advance(
     guard = guard_of(
         [*messages, *messages[:1]] if len(messages) == 2 else messages, delivery(*accounts(), log=log), "x"
     )
-    assert bool(guard.held({unseen: 1})) == held
+    assert bool(guard.excess({unseen: 1})) == held
     assert [(one["record"], one["action"], one["actor"]) for one in log.records] == [("summary", "sync", "x")] * held
     assert guard.reported == ({unseen} if held else set())
 
@@ -142,4 +142,4 @@ def test_a_bug_of_one_message_costs_the_guard_of_a_batch_no_other(monkeypatch: p
 
     monkeypatch.setattr(batch, "removals_due", due)
     guard = guard_of([request(CACHE, DB), request(APP, DB)], delivery(*accounts()))
-    assert guard.held({unseen: 1}) == {unseen}
+    assert guard.excess({unseen: 1}) == {unseen}

@@ -83,7 +83,7 @@ def test_a_pair_differs_where_a_sync_would_change_a_rule(
     rules: list[Rule], instances: list[Instance], accept: str, differing: bool
 ) -> None:
     found, ecs = differ({PAIR: None}, *rules, instances=instances, accept=accept)
-    assert (found.pairs, found.left) == ((PAIR,) if differing else (), 0)
+    assert (found.pairs, found.unread_pairs) == ((PAIR,) if differing else (), 0)
     assert [one["outcome"] for one in found.denied] == (["denied"] if accept == "sg-x" else [])
     assert ecs.changes() == []
 
@@ -105,9 +105,9 @@ def test_pairs_of_which_something_is_closed_come_first() -> None:
     pairs: dict[Link, Party | None] = {Link(DB, APP): None, TWO: None, Link(WEB, APP): None, ONE: None}
     found, _ = differ(pairs, RULE, instances=[SILENT, *asks])
     assert found.pairs == (ONE, TWO, Link(WEB, APP))
-    assert found.left == 0
+    assert found.unread_pairs == 0
     found, _ = differ({TWO: None, ONE: None}, RULE, instances=[SILENT, *asks], accept="sg-app")
-    assert (found.pairs, found.left) == ((ONE,), 0)
+    assert (found.pairs, found.unread_pairs) == ((ONE,), 0)
     (denied,) = found.denied
     assert (denied["outcome"], denied["reason"], denied["from"], denied["record"]) == (
         "denied",
@@ -130,7 +130,7 @@ def test_pairs_are_read_as_far_as_calls_are_left(left: int, made: int, unread: i
     asks = [instance(*one, link_peer="sg-db:tcp/1") for one in asking]
     found, ecs = differ(dict.fromkeys([ONE, TWO, THREE]), instances=asks, spent=44 - left, readers=readers)
     assert (ecs.calls if readers == 1 else sorted(ecs.calls, key=READS.index)) == READS[:made]
-    assert (found.left, len(found.pairs)) == (unread, 3 - unread)
+    assert (found.unread_pairs, len(found.pairs)) == (unread, 3 - unread)
 
 
 @pytest.mark.parametrize(("left", "unread"), [(6, 1), (7, 0)])
@@ -138,7 +138,7 @@ def test_a_pair_whose_askers_stand_in_other_groups_too_may_cost_too_much(left: i
     """Each of these may hold half of a mutual link. A pair that costs less is read after it."""
     asks = [instance(one, other, APP, link_peer="sg-db") for one, other in ((A, CACHE), (C, WEB))]
     found, _ = differ({PAIR: None, Link(B, A): B}, instances=asks, spent=44 - left)
-    assert (found.left, len(found.pairs)) == (unread, 1 - unread)
+    assert (found.unread_pairs, len(found.pairs)) == (unread, 1 - unread)
 
 
 @pytest.mark.parametrize(("left", "unread"), [(2, 1), (3, 0)])
@@ -146,7 +146,7 @@ def test_a_pair_stays_unread_where_no_call_is_left_for_what_its_plan_misses(left
     """A rule stands that others may ask for than the instance whose tag names the pair."""
     rules = [ours(key(DB, APP)), ours(key(DB, APP, "tcp/2"))]
     found, _ = differ({PAIR: A}, *rules, instances=[MUTUAL], known=[A], spent=44 - left)
-    assert (found.left, len(found.pairs)) == (unread, 1 - unread)
+    assert (found.unread_pairs, len(found.pairs)) == (unread, 1 - unread)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_other_instances_of_a_group_are_not_read_where_a_tag_names_the_one_that_
     """An instance costs a call for the rules of one of its groups."""
     shown = [instance(A, APP, ip="10.0.0.1", link_peer="i-b:tcp/1"), instance(B, DB, CACHE, ip="10.0.0.2")]
     found, ecs = differ({pair: asker}, instances=shown, known=known, spent=44 - left)
-    assert (ecs.calls, found.left) == (calls, 0)
+    assert (ecs.calls, found.unread_pairs) == (calls, 0)
 
 
 NAMES = [Party(HOME, f"sg-{n}") for n in range(4)]

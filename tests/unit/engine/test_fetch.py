@@ -146,7 +146,7 @@ def test_reads_are_made_side_by_side_where_threads_are_allowed(threads: int) -> 
     rules = policy(accounts={**POLICY.accounts, third: AccountPolicy("c", "role")})
     found = Fetch(FakeCloud(*accounts.values()), rules, FakeClock(), threads=threads)
     found.side_by_side(both, both)
-    found.everything([*accounts])
+    found.all_instances([*accounts])
     assert (own in made, found.store.listings.keys()) == (threads == 1, accounts.keys())
     if threads == 1:
         assert made == [own] * 5
@@ -221,7 +221,7 @@ def test_a_look_beside_a_delivery_notes_what_the_delivery_would_raise() -> None:
     """In the store that both share. Nothing more is read there, though all of its instances were."""
     ecs = home()
     found = opened(ecs, tolerant=False)
-    found.everything([HOME])
+    found.all_instances([HOME])
     ecs.errors["rules"] = [Transient("timeout")]
     found.tolerant().rules([APP, DB])
     assert found.store.snapshot().failed_accounts == {HOME: "timeout"}
@@ -246,7 +246,7 @@ def test_what_is_not_shown_is_read_once_more() -> None:
     """By its id, though the whole account was read; and of a group, its members."""
     ecs = home()
     found = opened(ecs)
-    found.everything([HOME])
+    found.all_instances([HOME])
     found.members([DB])
     found.parties([A, GONE])
     before = len(ecs.calls)
@@ -286,7 +286,7 @@ def test_of_a_whole_account_only_instances_with_wishes_are_kept() -> None:
     """On whatever page. Of the others it is known that they exist, and of which groups they are members."""
     ecs = crowd()
     found = frugal(ecs)
-    found.everything([HOME])
+    found.all_instances([HOME])
     snapshot = found.store.snapshot()
     assert set(snapshot.instances) == {A, Party(HOME, "i-9")}
     assert ecs.calls == ["instance_page", "instance_page 2", "instance_page 4", "instance_page 6"]
@@ -299,7 +299,7 @@ def test_an_instance_set_aside_is_read_by_its_id_when_it_is_asked_for() -> None:
     """One that the account does not show, and one that is kept, cost no call."""
     ecs = crowd()
     found = frugal(ecs)
-    found.everything([HOME])
+    found.all_instances([HOME])
     before = len(ecs.calls)
     aside, gone = Party(HOME, "i-2"), Party(HOME, "i-gone")
     assert [found.store.snapshot().set_aside(party) for party in (aside, gone, A)] == [True, False, False]
@@ -317,7 +317,7 @@ def test_an_instance_shown_on_two_pages_counts_once() -> None:
             return [instance(A, APP)], "" if token else "2"
 
     found = frugal(Moving())
-    found.everything([HOME])
+    found.all_instances([HOME])
     assert (found.store.member_count(APP), found.store.snapshot().instances_in(HOME)) == (1, 1)
     assert not found.store.snapshot().shows_tags(HOME)
 
@@ -392,7 +392,7 @@ def test_pages_are_read_as_the_pace_allows(per_minute: int | None, until: float,
     assert clock.time < NOW + until
     ecs.errors["instance_page"] = [Throttled("no")] * errors
     found, clock = paced(ecs, per_minute=per_minute)
-    found.everything([HOME])
+    found.all_instances([HOME])
     assert (found.store.snapshot().instances_in(HOME), found.store.readable(HOME)) == (
         (7, True) if errors < 2 else (0, False)
     )
@@ -413,7 +413,7 @@ def test_an_account_is_live_while_its_last_reads_show_an_instance() -> None:
     shows()
     assert (found.discard_emptied([HOME, PEER]), found.store.live_accounts) == (True, {PEER})
     assert (shows(instance(A)), shows()) == ({HOME, PEER}, {HOME, PEER})
-    found.everything([HOME])
+    found.all_instances([HOME])
     assert (found.store.live_accounts, shows(instance(A))) == ({PEER}, {PEER})
     other.errors["shows_instances"] = [Transient("timeout")]
     assert (found.discard_emptied([PEER]), found.store.live_accounts) == (True, set())
@@ -423,7 +423,7 @@ def test_an_account_is_live_while_its_last_reads_show_an_instance() -> None:
 def test_members_that_cannot_be_read_in_time_are_not_confirmed() -> None:
     """The account counts as failed, so that nothing in it is treated as gone."""
     found, _ = paced(home(), per_minute=2, seconds=50)
-    found.everything([HOME])
+    found.all_instances([HOME])
     found.confirm_absent([APP])
     assert set(found.store.snapshot().failed_accounts) == {HOME}
 
@@ -558,7 +558,7 @@ def test_postponed_instances_are_not_read_by_their_id() -> None:
     assert [call for call in ecs.calls if call.startswith("instances")] == ["instances i-b"]
     found.confirm_absent([A])
     assert A in found.store.instances
-    found.everything([HOME])
+    found.all_instances([HOME])
     found.parties([Party(HOME, "i-gone")])
     assert Party(HOME, "i-gone") in found.store.requested
 
@@ -586,7 +586,7 @@ def test_the_members_of_a_group_are_counted_once_all_were_read() -> None:
     assert found.store.member_count(APP) is None
     found.members([APP])
     assert (found.store.member_count(APP), found.store.member_count(DB)) == (2, None)
-    found.everything([HOME])
+    found.all_instances([HOME])
     assert (found.store.member_count(DB), found.store.member_count(CACHE)) == (1, 0)
 
 

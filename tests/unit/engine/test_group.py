@@ -210,7 +210,7 @@ def test_trouble_with_another_account_keeps_nothing_open_and_is_looked_at_again(
     assert look.ecs.existing == []
     [attempt] = [record for record in look.log.records if record["record"] == "attempt"]
     assert (attempt["action"], attempt["from_account"], attempt["from"]) == ("look", HOME, DB.id)
-    assert look.delivery.said.tags == {DB: accepting(lock=True).tags}
+    assert look.delivery.output.tags == {DB: accepting(lock=True).tags}
 
 
 def test_refused_access_is_one_denied_look() -> None:

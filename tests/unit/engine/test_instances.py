@@ -147,7 +147,9 @@ def test_a_peer_or_an_address_that_may_still_be_shown_is_awaited(
     world = World(one(A, APP, peer=BOTH), *([target] if target else []), rules=[standing])
     waiting = world(state("Running", time=NOW - age))
     assert sorted(o for o in world.log.outcomes() if o[0] != "removed") == sorted(outcomes)
-    assert [(w.party, w.expires_at, later in w.why) for w in waiting] == ([(A, NOW + 300 - age, True)] if later else [])
+    assert [(w.party, w.expires_at, later in w.reason) for w in waiting] == (
+        [(A, NOW + 300 - age, True)] if later else []
+    )
     assert (standing in world.ecs.existing) == bool(later)
 
 
@@ -157,7 +159,7 @@ def test_a_rule_stays_while_the_address_of_its_target_may_still_be_shown(age: fl
     standing = between(A, B, DB, "tcp/1")
     world = World(one(A, APP, peer="i-b:tcp/1"), one(B, DB, ip=""), rules=[standing])
     waiting = world(state("Running", B, NOW - age))
-    assert [(later.party, "no private address" in later.why) for later in waiting] == ([(B, True)] if stays else [])
+    assert [(later.party, "no private address" in later.reason) for later in waiting] == ([(B, True)] if stays else [])
     assert world.left == ([standing.key] if stays else [])
     assert world.log.outcomes() == ([] if stays else [("removed", "no-private-ip")])
 
@@ -641,7 +643,7 @@ def test_a_look_whose_peers_cannot_be_read_now_is_repeated_until_it_expires(
     world = World(one(A, APP, peer=wishes("sg-x")))
     world.peer.errors["groups"] = [Transient("timeout")] * 4
     [later] = world(hint(kind="look", time=None, expires=expires))
-    assert (later.party, later.expires_at, "timeout" in later.why) == (A, until, True)
+    assert (later.party, later.expires_at, "timeout" in later.reason) == (A, until, True)
     assert world.queue.posted == []
 
 

@@ -216,7 +216,7 @@ def test_where_members_cannot_be_read_nobody_is_named() -> None:
 def test_a_group_whose_number_alone_is_known_is_counted() -> None:
     """As after a read of the whole account, which keeps no instance that asks for nothing."""
     found, _, fetch = circumstances(one(A, APP), one(C, APP))
-    fetch.everything([HOME])
+    fetch.all_instances([HOME])
     assert found.admitted(ADMITS[:1], decision())["instances"] == "2"
 
 

@@ -33,26 +33,26 @@ def removal(*ports: int, unseen: tuple[Unseen, ...] = (AT_HOME,)) -> Decision:
 def test_beyond_the_limit_all_are_held(count: int, held: bool) -> None:
     """The limit is 2. What a batch is due to remove counts too, also where each message by itself stays under the limit; other
     accounts are not affected."""
-    assert RemovalGuard(2).held({AT_HOME: count}) == ({AT_HOME} if held else set())
+    assert RemovalGuard(2).excess({AT_HOME: count}) == ({AT_HOME} if held else set())
     batch = RemovalGuard(2)
     batch.expect({AT_HOME: count, AT_PEER: 1})
-    assert batch.held({AT_HOME: 1, AT_PEER: 1}) == ({AT_HOME} if held else set())
+    assert batch.excess({AT_HOME: 1, AT_PEER: 1}) == ({AT_HOME} if held else set())
 
 
 @pytest.mark.parametrize("other", [AT_PEER, Unseen(HOME, PEER), Unseen(PEER, PEER)])
 def test_each_pair_of_accounts_is_counted_by_itself(other: Unseen) -> None:
     """Whose resources are not shown, and on whose groups: no account holds up another's removals."""
     guard = RemovalGuard(2)
-    assert guard.held({AT_HOME: 50, other: 2}) == {AT_HOME}
-    guard.made(removal(1, 2))
-    assert guard.held({AT_HOME: 1, other: 2}) == {AT_HOME}
+    assert guard.excess({AT_HOME: 50, other: 2}) == {AT_HOME}
+    guard.count(removal(1, 2))
+    assert guard.excess({AT_HOME: 1, other: 2}) == {AT_HOME}
 
 
 def test_a_removal_counts_for_every_account_that_does_not_show_it() -> None:
     """Both sides of a mutual link may be missing."""
     guard = RemovalGuard(1)
-    guard.made(removal(1, unseen=(AT_HOME, AT_PEER)))
-    assert guard.held({AT_HOME: 1, AT_PEER: 1}) == {AT_HOME, AT_PEER}
+    guard.count(removal(1, unseen=(AT_HOME, AT_PEER)))
+    assert guard.excess({AT_HOME: 1, AT_PEER: 1}) == {AT_HOME, AT_PEER}
 
 
 def test_explicit_removals_and_links_do_not_count_as_made() -> None:
@@ -60,15 +60,15 @@ def test_explicit_removals_and_links_do_not_count_as_made() -> None:
     k = key(DB, APP, "tcp/9")
     mark = Edit(k, lose=frozenset({TAG}), rule=ours(k, TAG, REQ), claims=(REQ,))
     guard = RemovalGuard(0)
-    guard.made(removal(1, unseen=()))
-    guard.made(Decision(Link(APP, DB, P1), "link", "applied"))
-    guard.made(msgspec.structs.replace(removal(2), edits=(mark,)))
-    assert RemovalGuard(0).held({}) == guard.held({AT_HOME: 0}) == set()
+    guard.count(removal(1, unseen=()))
+    guard.count(Decision(Link(APP, DB, P1), "link", "applied"))
+    guard.count(msgspec.structs.replace(removal(2), edits=(mark,)))
+    assert RemovalGuard(0).excess({}) == guard.excess({AT_HOME: 0}) == set()
 
 
 def test_who_reads_a_part_of_an_account_holds_what_is_not_shown() -> None:
     """However little it is."""
-    assert HoldingGuard(1).held({AT_HOME: 1, AT_PEER: 2}) == {AT_HOME, AT_PEER}
+    assert HoldingGuard(1).excess({AT_HOME: 1, AT_PEER: 2}) == {AT_HOME, AT_PEER}
 
 
 # shared by messages side by side
@@ -84,18 +84,18 @@ def _other() -> Iterator[ThreadPoolExecutor]:
 def test_what_another_thread_plans_counts_and_what_it_made_counts_once(other: ThreadPoolExecutor) -> None:
     """For the accounts that it concerns. Two of three were made: one is left."""
     guard = SharedGuard(3)
-    assert other.submit(guard.held, {AT_HOME: 2}).result() == set()
+    assert other.submit(guard.excess, {AT_HOME: 2}).result() == set()
     for _ in range(2):
-        assert guard.held({AT_HOME: 1, AT_PEER: 3}) == set()
-        assert guard.held({AT_HOME: 2, AT_PEER: 3}) == {AT_HOME}
-        other.submit(guard.made, removal(1, 2)).result()
+        assert guard.excess({AT_HOME: 1, AT_PEER: 3}) == set()
+        assert guard.excess({AT_HOME: 2, AT_PEER: 3}) == {AT_HOME}
+        other.submit(guard.count, removal(1, 2)).result()
 
 
 def test_what_is_made_in_part_counts_in_full_until_the_message_is_done(other: ThreadPoolExecutor) -> None:
     guard = SharedGuard(3)
-    other.submit(guard.held, {AT_HOME: 2}).result()
-    other.submit(guard.made, removal(1)).result()
-    assert guard.held({AT_HOME: 2}) == {AT_HOME}
-    other.submit(guard.done).result()
-    assert guard.held({AT_HOME: 2}) == set()
-    assert guard.held({AT_HOME: 3}) == {AT_HOME}
+    other.submit(guard.excess, {AT_HOME: 2}).result()
+    other.submit(guard.count, removal(1)).result()
+    assert guard.excess({AT_HOME: 2}) == {AT_HOME}
+    other.submit(guard.finish).result()
+    assert guard.excess({AT_HOME: 2}) == set()
+    assert guard.excess({AT_HOME: 3}) == {AT_HOME}

@@ -111,7 +111,7 @@ def test_a_copy_of_a_rule_goes_and_its_claims_stay(claims: Sequence[Claim], chan
     settle = settling(*copies, *rules)
     edits = [msgspec.structs.replace(mark(rule, claims=[TAG]), ends=(A, B if rule.key.dest else APP)) for rule in rules]
     assert settle(*edits).keys() == set(keys)
-    assert (settle.ecs.existing, settle.writes.taken) == (both, set())
+    assert (settle.ecs.existing, settle.writes.taken_claims) == (both, set())
     assert settle.ecs.changes() == [f"{change} sg-db" for change in changes]
 
 
@@ -133,7 +133,7 @@ def test_what_is_taken_from_rules_by_address_is_noted_by_their_links() -> None:
     for edit in (mark(rules[0], lose=[REQ], claims=[TAG]), mark(rules[1], lose=[TAG, REQ, Claim("chg-2")])):
         settle(msgspec.structs.replace(edit, ends=(A, APP)))
     settle(mark(rules[2], lose=[TAG]))
-    assert settle.writes.taken == {(Link(APP, DB, (K1.port,)), claim) for claim in (TAG, REQ)}
+    assert settle.writes.taken_claims == {(Link(APP, DB, (K1.port,)), claim) for claim in (TAG, REQ)}
 
 
 # answers that are lost, or late

@@ -128,7 +128,7 @@ def test_a_name_of_the_policy_needs_no_account() -> None:
     for party in ({"party": "ledgers"}, {"party": "ledger", "account": B}, {"party": APP.id}):
         with pytest.raises(BadRequest, match=f"to.party: '{party['party']}' is") as caught:
             known(less(to=party))
-        assert (caught.value.known.source, caught.value.known.target) == (APP, None)
+        assert (caught.value.fields.source, caught.value.fields.target) == (APP, None)
     with pytest.raises(BadRequest, match="party"):
         known(look(party={"party": "ledger"}))
 
@@ -185,7 +185,7 @@ def test_ids_of_syncs_and_of_looks_are_theirs_alone(message: dict[str, Any], pre
     error = refused(message)
     reserved = f"ids that start with {prefix} are reserved for {owner}: choose another"
     assert (error.field, error.problem) == ("request_id", reserved)
-    assert error.known.request_id.startswith(prefix)
+    assert error.fields.request_id.startswith(prefix)
     for good in (less("ports", "until", action="sync", request_id="tag-1"), less(request_id="TAG-1"), look()):
         assert read_any(good).request_id == good["request_id"]
     assert read(less(request_id="tag.1")).request_id == "tag.1"
@@ -205,7 +205,7 @@ def test_a_message_cannot_name_a_role() -> None:
     error = refused(body)
     assert error.field == "to"
     assert "unknown field `role`" in error.problem
-    assert (error.known.request_id, error.known.source, error.known.target) == ("chg-1044", APP, None)
+    assert (error.fields.request_id, error.fields.source, error.fields.target) == ("chg-1044", APP, None)
 
 
 def test_ports_until_reason_and_requested_by_are_optional() -> None:
@@ -301,22 +301,22 @@ def test_a_bad_request_has_the_fields_that_could_be_read() -> None:
         LEDGER,
         {"claimed_by": "team-orders", "claimed_reason": "orders service reads the ledger"},
     )
-    assert refused(less(ports=["tcp/0"])).known == whole
-    known = refused(less(request_id="chg 1", action="open", to={"account": B, "party": "*"})).known
+    assert refused(less(ports=["tcp/0"])).fields == whole
+    known = refused(less(request_id="chg 1", action="open", to={"account": B, "party": "*"})).fields
     assert known == msgspec.structs.replace(whole, request_id="", action="", target=None)
-    assert refused("not JSON").known == refused([GOOD]).known == Known()
-    assert refused(look(ports=[])).known == Known("look-i-bp1created0000000000a", "look")
+    assert refused("not JSON").fields == refused([GOOD]).fields == Known()
+    assert refused(look(ports=[])).fields == Known("look-i-bp1created0000000000a", "look")
     assert (
-        refused(less(request_id=7, action=None, reason=["x"], requested_by={}, to=[], **{"from": 5})).known == Known()
+        refused(less(request_id=7, action=None, reason=["x"], requested_by={}, to=[], **{"from": 5})).fields == Known()
     )
     long = refused(less(reason="x" * 257))
-    assert (long.problem, long.known.claimed["claimed_reason"]) == ("longer than 256 characters", "x" * 256)
+    assert (long.problem, long.fields.claimed["claimed_reason"]) == ("longer than 256 characters", "x" * 256)
 
 
 @pytest.mark.parametrize("more", ['"action": "unlink"', '"ports": 1.5', '"ports": NaN', f'"ports": {"9" * 5000}'])
 def test_the_sender_of_a_message_that_is_not_strict_json_is_recorded(more: str) -> None:
     """A duplicate key, or a number where none is allowed: the message is refused, and its record still has its id and parties."""
-    known = refused(f"{json.dumps(GOOD)[:-1]}, {more}}}").known
+    known = refused(f"{json.dumps(GOOD)[:-1]}, {more}}}").fields
     assert (known.request_id, known.source, known.target) == ("chg-1042", APP, LEDGER)
 
 
@@ -378,7 +378,7 @@ def test_a_sweep_names_this_region_and_a_known_account(fields: dict[str, Any], s
         read_sweep(text)
     if isinstance(caught.value, BadRequest):
         assert str(caught.value).startswith(said)
-        assert caught.value.known == Known()
+        assert caught.value.fields == Known()
     else:
         assert said in caught.value.denial.detail
         assert "post it there" not in caught.value.denial.advice

@@ -129,7 +129,7 @@ def test_the_first_group_whose_consent_covers_the_link_stands_for_the_instance(
     assert first.link == Link(chosen, CACHE, WISHED)
     assert [[one.link.source for one in found] for found in (first.passed, first.denied)] == [passed, denied]
     assert [one.link.source for one in rest] == kept
-    assert not any(one.opens or one.here or one.has_pair for one in rest)
+    assert not any(one.opens or one.in_scope or one.has_pair for one in rest)
     said = choice_note(seen, first)
     for one in (*passed, *denied):
         assert f"{CACHE} has not accepted {one} on tcp/1" in said or str(one) in said.partition("smallest first: ")[2]
@@ -141,11 +141,11 @@ def test_the_instances_of_groups_are_counted_for_what_is_answered(here: bool) ->
     """The denial names those that were not counted last."""
     asker = instance(A, APP, DB, link_peer="sg-cache:tcp/1")
     seen = view([group(APP), group(DB), group(CACHE)], [asker])
-    wanted = [msgspec.structs.replace(one, here=here) for one in links_from_tags(seen, asker, NOW, policy())]
+    wanted = [msgspec.structs.replace(one, in_scope=here) for one in links_from_tags(seen, asker, NOW, policy())]
     assert plan(seen, *wanted).missing.questions == ({MembersOf(APP), MembersOf(DB)} if here else set())
     counts: list[dict[Party, int]] = [{APP: 100}, {DB: 1, APP: 2}]
     said = [plan(msgspec.structs.replace(seen, counted=one), *wanted).decisions for one in counts]
-    named = [one.why.detail.partition("smallest first: ")[2] for found in said for one in found]
+    named = [one.denial.detail.partition("smallest first: ")[2] for found in said for one in found]
     assert (
         named
         == [
@@ -185,7 +185,7 @@ def test_the_table_of_choices(answers: list[str], chosen: int, passed: int, deni
     assert found.link == CANDIDATES[chosen]
     assert found.passed == tuple(verdicts.values())[:passed]
     assert found.denied == tuple(verdicts.values())[:denied]
-    assert found.kept == tuple(CANDIDATES[len(CANDIDATES) - kept :])
+    assert found.possible_links == tuple(CANDIDATES[len(CANDIDATES) - kept :])
     assert choose(CANDIDATES[:1], {}.__getitem__).link == CANDIDATES[0]
 
 

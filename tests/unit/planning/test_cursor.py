@@ -90,7 +90,7 @@ def test_suspects_are_kept_up_to_one_more_than_are_judged() -> None:
     [
         ({"token": None}, True),
         ({"token": ""}, False),
-        ({"token": None, "left": 1}, False),
+        ({"token": None, "unread_groups": 1}, False),
         ({"token": None, "waiting": ("i-a",)}, False),
         ({"token": None, "suspects": ("sg-a",)}, False),
     ],

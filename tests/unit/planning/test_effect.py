@@ -42,7 +42,7 @@ def rule(
 ) -> Rule:
     """A rule of a person, of any kind."""
     traffic = Traffic(direction, peer, own, port, source_ports)
-    return Rule(on, f"sgr-{act}", None, act, priority, other=traffic)
+    return Rule(on, f"sgr-{act}", None, act, priority, unmanaged_traffic=traffic)
 
 
 def egress(on: Party, peer: str, **fields: Any) -> Rule:

@@ -433,7 +433,7 @@ def judged(*links: DesiredLink | Link, seen: Snapshot = SEEN, **refused: Refusal
 
 def denial_of(found: Judged, link: Link) -> Denial | None:
     """Why the link is denied: one answer for all who want it."""
-    (denial,) = {answer.denial for answer in found.answers if answer.wanted.link == link}
+    (denial,) = {answer.denial for answer in found.answers if answer.desired_link.link == link}
     return denial
 
 
@@ -490,7 +490,7 @@ def test_the_own_group_is_denied_where_its_members_do_not_reach_each_other(
     found = judged(wanted, seen=seen)
     assert denial_of(found, wanted.link) == denial
     assert found.missing.questions == ({APP} if asks else set())
-    assert judged(msgspec.structs.replace(wanted, here=False), seen=seen).missing == NOTHING_MISSING
+    assert judged(msgspec.structs.replace(wanted, in_scope=False), seen=seen).missing == NOTHING_MISSING
 
 
 # one address, two instances
@@ -630,7 +630,7 @@ def test_a_link_by_address_has_so_many_instances(
     shown, limits = by_address(*map(by_ip, standing)), policy(limits=Limits(max_members=limit))
     seen = Seen(shown, Context(limits, REGION, NOW), actual_state(shown, limits, REGION))
     found = judge(seen, members(*asking))
-    refused = {one.wanted.link.member: one.denial for one in found.answers if one.denial}
+    refused = {one.desired_link.link.member: one.denial for one in found.answers if one.denial}
     assert list(refused) == denied
     count = len({*standing, *asking})
     assert all(
@@ -687,7 +687,7 @@ def test_a_rule_by_address_is_followed_by_the_members_of_one_group(
         found = judged(*asked, seen=seen)
         left = {rule.key for rule in rules if " of=sg-other" in rule.description}
         assert all(one.restated == left & one.needs for one in found.judgments.values())
-        refused = [(one.wanted.link.source, one.denial) for one in found.answers if one.denial]
+        refused = [(one.desired_link.link.source, one.denial) for one in found.answers if one.denial]
         assert [source for source, _ in refused] == [source for source, _ in denied]
         assert all(
             f"for a request of {other}, " in why.detail for (_, why), (_, other) in zip(refused, denied, strict=True)

@@ -152,7 +152,7 @@ def test_a_removal_that_is_held_makes_no_room() -> None:
     """It is not made."""
     seen = view([managed(APP), managed(CACHE), managed(DB, "*")], rules=[ours(key(DB, CACHE, "tcp/1")), *naming(19)])
     (failed,) = plan(seen, desired(LINK), limit=0).decisions
-    assert (failed.outcome, failed.why.reason.code) == ("failed", "quota")
+    assert (failed.outcome, failed.denial.reason.code) == ("failed", "quota")
 
 
 def test_a_request_that_exists_in_part_and_has_no_room_for_the_rest_is_rolled_back() -> None:
@@ -161,7 +161,7 @@ def test_a_request_that_exists_in_part_and_has_no_room_for_the_rest_is_rolled_ba
     link = Link(APP, DB)
     seen = view([managed(APP, "*"), managed(DB, "*")], rules=[ours(key(APP, DB), REQ), *naming(20)])
     (failed,) = plan(seen, desired(link, REQ), is_request=True).decisions
-    assert (failed.outcome, failed.why.reason.code) == ("failed", "quota")
+    assert (failed.outcome, failed.denial.reason.code) == ("failed", "quota")
     assert edits([failed]) == [("remove", "all", ())]
 
 
@@ -238,10 +238,10 @@ def test_a_raised_rule_beside_a_persons_equal_rule_is_removed() -> None:
     """ECS refuses ours the priority that the person's rule has. The person's counts as present."""
     seen = view(OPEN, rules=[ours(K1, TAG, REQ, priority=1), theirs(K1, priority=100)])
     removed, answer = plan(seen, desired(LINK), may_lose=May.KEEP).decisions
-    assert (removed.action, removed.outcome, removed.why.reason) == ("repair", "removed", reasons.HUMAN_RULE)
+    assert (removed.action, removed.outcome, removed.denial.reason) == ("repair", "removed", reasons.HUMAN_RULE)
     assert edits([removed]) == [("remove", "tcp/1", ())]
     assert removed.edits[0].lose == {TAG, REQ}
-    assert (answer.outcome, answer.why.reason, answer.edits) == ("unchanged", reasons.HUMAN_RULE, ())
+    assert (answer.outcome, answer.denial.reason, answer.edits) == ("unchanged", reasons.HUMAN_RULE, ())
 
 
 def test_a_raised_rule_is_put_back_where_no_rule_is_in_the_way() -> None:
@@ -336,7 +336,7 @@ def test_a_removal_names_the_requests_whose_claims_go() -> None:
     """And says that the rule is kept, where other claims want it."""
     seen = view(OPEN, rules=[ours(K1, Claim("chg-1", int(NOW)), REQ2)])
     (removed,) = plan(seen, desired(LINK, REQ2), focus=set()).decisions
-    assert removed.why.detail == "the link has ended (of chg-1); the rule is kept, since other claims want it"
+    assert removed.denial.detail == "the link has ended (of chg-1); the rule is kept, since other claims want it"
     assert (removed.outcome, removed.action, removed.removals) == ("removed", "expire", 0)
 
 
@@ -353,20 +353,20 @@ def test_a_link_out_of_focus_keeps_its_rules_and_has_no_answer() -> None:
     assert plan(seen, desired(LINK), focus=set()).decisions == ()
     assert [d.link for d in plan(seen, desired(LINK), desired(Link(APP, DB, P2)), focus={LINK}).decisions] == [LINK]
     assert plan(view(OPEN), desired(LINK), focus=set()).decisions == ()
-    assert plan(view(OPEN), msgspec.structs.replace(desired(LINK), here=False)).decisions == ()
+    assert plan(view(OPEN), msgspec.structs.replace(desired(LINK), in_scope=False)).decisions == ()
 
 
 def test_a_repair_says_what_was_wrong() -> None:
     """The priority that someone gave the rule, or the copy that someone made of it."""
     (changed,) = plan(view(OPEN, rules=[ours(K1, priority=1)]), may_lose=May.KEEP).decisions
-    assert (changed.action, changed.outcome, changed.why.detail) == (
+    assert (changed.action, changed.outcome, changed.denial.detail) == (
         "repair",
         "applied",
         "its priority was 1, and is 100 again",
     )
     copy = msgspec.structs.replace(ours(K1, priority=1), id="sgr-copy")
     (copied,) = plan(view(OPEN, rules=[ours(K1), copy]), may_lose=May.KEEP).decisions
-    assert copied.why.detail == "a copy of it with another priority is removed"
+    assert copied.denial.detail == "a copy of it with another priority is removed"
 
 
 def test_the_refused_repair_of_a_released_instances_rule_is_not_tried_again() -> None:
@@ -414,13 +414,13 @@ def test_the_answer_on_a_link_by_address_names_who_is_left_out(limit: int, ip: s
     seen = view(ADVANCED, [*MEMBER, instance(B, APP, ip=ip)], [ours(BY, REQ, ends=(A, APP))])
     wanted = [desired(Link(APP, DB, P1, one), REQ) for one in ("i-a", "i-b")]
     (answer,) = plan(seen, *wanted, with_policy=policy(limits=Limits(max_members=limit))).decisions
-    assert (answer.link, answer.outcome, answer.why.waits) == (LINK, "unchanged", waits)
-    assert ("not admitted: i-b: " in answer.why.detail, "i-a: " in answer.why.detail) == (True, False)
+    assert (answer.link, answer.outcome, answer.denial.waits) == (LINK, "unchanged", waits)
+    assert ("not admitted: i-b: " in answer.denial.detail, "i-a: " in answer.denial.detail) == (True, False)
     assert [rule.key for rule in answer.rules] == [BY]
     by_hand = view(OPEN, rules=[ours(K1), theirs(key(DB, APP, "tcp/2"))])
     (both,) = plan(by_hand, desired(Link(APP, DB, (*P1, *P2)))).decisions
     assert (both.outcome, [rule.key for rule in both.rules]) == ("unchanged", [K1, key(DB, APP, "tcp/2")])
-    assert both.why.reason is reasons.NONE
+    assert both.denial.reason is reasons.NONE
 
 
 def test_a_rule_is_for_the_group_of_the_tag_once_the_request_for_another_has_ended() -> None:
@@ -476,7 +476,7 @@ def test_a_removal_says_which_other_side_was_not_read(
     seen = view(groups, rules=[ours(rule, PAST)], **fields)
     unread = {party: found for party, found in seen.rules.items() if party != FAR or groups[-1].rule_count < 0}
     (removed,) = plan(msgspec.structs.replace(seen, rules=unread), withdrawn=withdrawn).decisions
-    assert removed.why.detail.partition("; what still stands on ")[2] == left
+    assert removed.denial.detail.partition("; what still stands on ")[2] == left
 
 
 def test_an_unlink_is_one_decision_for_a_pair() -> None:

@@ -143,7 +143,7 @@ def test_any_two_reasons_of_a_kind_may_be_swapped(seed: int) -> None:
 
     def planned() -> tuple[Any, ...]:
         found = plan(seen, *desired_links(seen), with_policy=rules, may_lose=may, limit=limit)
-        return done(found.decisions), found.missing, found.due, found.held
+        return done(found.decisions), found.missing, found.due, found.held_removals
 
     expected = planned()
     for shift in SHIFTS:
@@ -235,7 +235,7 @@ def test_the_plan_is_the_same_in_any_order(seed: int) -> None:
 def test_the_worlds_have_something_to_decide() -> None:
     """Shared addresses, full groups, removals, repairs."""
     found = [decision for seed in range(100) for decision in World(seed).plan(shuffled=False).decisions]
-    why = {decision.why.reason for decision in found}
+    why = {decision.denial.reason for decision in found}
     assert {reasons.ADDRESS_CONFLICT, reasons.QUOTA, reasons.NO_CONSENT, reasons.LOCKED} <= why
     assert {decision.outcome for decision in found} == {"applied", "unchanged", "removed", "denied", "failed"}
     assert {decision.action for decision in found} == {"link", "unlink", "expire", "repair"}

@@ -60,7 +60,7 @@ def world(*rules: Rule, shown: list[Instance] | None = None, **view_options: Any
 
 def causes(found: Losses) -> dict[RuleKey, tuple[str, bool]]:
     """(reason, whether it is counted by the guard) of every loss."""
-    return {k: (loss.why.reason.code, bool(loss.unseen)) for k, loss in found.lost.items()}
+    return {k: (loss.denial.reason.code, bool(loss.unseen)) for k, loss in found.by_rule.items()}
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_what_nobody_asks_for_is_lost_and_counted_where_its_asker_may_be_hidden(
 ) -> None:
     """An account that hides its resources would look like the first, and a read that leaves tags out like the second. An end
     is on the rule itself. Of several causes the explicit one is reported, and the loss counts since one of them does."""
-    assert removals(world(rule, shown=shown)).lost == {K1: loss}
+    assert removals(world(rule, shown=shown)).by_rule == {K1: loss}
 
 
 # how far a delivery may go
@@ -113,8 +113,8 @@ def test_an_explicit_cause_needs_no_look_at_who_asks(
 @pytest.mark.parametrize("seen", [world(ours(K1)), world(ours(K1), shown=[TAGGED]), view([OPEN[1]], rules=[ours(K1)])])
 def test_what_is_unwanted_or_not_shown_is_taken_only_where_all_was_read(may: May, seen: Snapshot) -> None:
     """`May.TAKE` alone goes that far."""
-    assert removals(seen, may_lose=may).lost == {}
-    assert set(removals(seen, may_lose=May.TAKE).lost) == {K1}
+    assert removals(seen, may_lose=may).by_rule == {}
+    assert set(removals(seen, may_lose=May.TAKE).by_rule) == {K1}
 
 
 def test_each_claim_is_asked_about_by_itself() -> None:
@@ -131,8 +131,8 @@ def test_one_doubted_account_of_two_keeps_the_rule() -> None:
     accepting = [group(APP, f"sg-x@{PEER}"), group(FOREIGN, f"sg-app@{HOME}")]
     rule = ours(key(APP, FOREIGN))
     found = removals(view(accepting, rules=[rule], live_accounts={HOME}))
-    assert (found.lost, found.missing.doubted_accounts) == ({}, {PEER})
-    (loss,) = removals(view(accepting, rules=[rule])).lost.values()
+    assert (found.by_rule, found.missing.doubted_accounts) == ({}, {PEER})
+    (loss,) = removals(view(accepting, rules=[rule])).by_rule.values()
     both = f"{HOME}+{PEER}"  # its two rules are held or removed together
     assert loss.unseen == {Unseen(HOME, both), Unseen(PEER, both)}
 
@@ -201,7 +201,7 @@ def test_an_open_question_takes_nothing() -> None:
     """Whether the source's address is used in the target's VPC was not read yet."""
     addresses = RuleKey(DB, "10.0.0.1/32", "10.0.0.2/32", ALL)
     shown = [instance(A, APP, ip="10.0.0.1", vpc="vpc-2"), instance(B, DB, ip="10.0.0.2")]
-    assert removals(world(ours(addresses, ends=(A, B)), shown=shown), may_lose=May.CLOSE).lost == {}
+    assert removals(world(ours(addresses, ends=(A, B)), shown=shown), may_lose=May.CLOSE).by_rule == {}
 
 
 @pytest.mark.parametrize(("deleted", "may", "counted"), [((), May.TAKE, True), ((A,), May.CLOSE, False)])
@@ -219,7 +219,7 @@ def test_a_deleted_event_proves_nothing_of_an_instance_that_is_shown(may: May) -
     """Anyone who may put events on the bus can forge one. Nothing asks for the rule, but not all was read."""
     shown = [instance(A, APP, ip="10.0.0.1"), instance(B, DB, ip="10.0.0.2")]
     found = removals(world(ours(ADDRESSES, ends=(A, B)), shown=shown), may_lose=may, deleted=frozenset({A, B}))
-    assert found.lost == {}
+    assert found.by_rule == {}
 
 
 # the guard
@@ -228,14 +228,14 @@ def test_a_deleted_event_proves_nothing_of_an_instance_that_is_shown(may: May) -
 def test_a_held_claim_keeps_a_rule_whose_other_claim_goes() -> None:
     """The ended claim goes, for its own reason; the held one keeps the rule."""
     found = removals(world(ours(K1, TAG, ENDED), ours(K2, TAG, ENDED)), limit=1)
-    assert found.held == {AT_HOME: 2}
-    assert found.lost == {k: Loss(frozenset({ENDED}), CLAIM_EXPIRED) for k in (K1, K2)}
+    assert found.held_removals == {AT_HOME: 2}
+    assert found.by_rule == {k: Loss(frozenset({ENDED}), CLAIM_EXPIRED) for k in (K1, K2)}
 
 
 def test_a_claim_that_leaves_its_rule_in_place_is_not_counted() -> None:
     """No rule is removed, so a limit of 0 does not hold it."""
     found = removals(world(ours(K1, TAG, REQ)), DesiredLink(LINK, REQ), limit=0)
-    assert (found.held, set(found.claims(K1))) == ({}, {TAG})
+    assert (found.held_removals, set(found.claims(K1))) == ({}, {TAG})
 
 
 # what was refused
@@ -251,7 +251,7 @@ def test_a_refused_link_rolls_back_what_was_written_for_it(partial: Any, is_requ
     refused = {LINK: Refusal(FULL, partial)}
     for may in (May.TAKE, May.CLOSE):
         found = removals(world(ours(K1)), DesiredLink(LINK, TAG), refused=refused, is_request=is_request, may_lose=may)
-        assert found.lost == ({K1: Loss(frozenset({TAG}), FULL)} if lost else {})
+        assert found.by_rule == ({K1: Loss(frozenset({TAG}), FULL)} if lost else {})
 
 
 @pytest.mark.parametrize("is_request", [False, True])
@@ -259,14 +259,14 @@ def test_a_refused_request_loses_what_an_earlier_delivery_wrote_in_part(is_reque
     """A request's rules exist all together or not at all. A tag's link keeps what it had."""
     wanted, refused = DesiredLink(BOTH, TAG), {BOTH: Refusal(FULL)}
     found = removals(world(ours(K1)), wanted, refused=refused, is_request=is_request, may_lose=May.CLOSE)
-    assert found.lost == ({K1: Loss(frozenset({TAG}), FULL)} if is_request else {})
+    assert found.by_rule == ({K1: Loss(frozenset({TAG}), FULL)} if is_request else {})
 
 
 def test_a_persons_rule_makes_a_refused_request_complete() -> None:
     """Nothing of it was written in part: only a repair was refused."""
     seen = world(ours(K1, REQ), theirs(K2))
     found = removals(seen, DesiredLink(BOTH, REQ), refused={BOTH: Refusal(FULL)}, is_request=True, may_lose=May.CLOSE)
-    assert found.lost == {}
+    assert found.by_rule == {}
 
 
 def test_a_refused_link_takes_back_nothing_of_another() -> None:
@@ -275,7 +275,7 @@ def test_a_refused_link_takes_back_nothing_of_another() -> None:
     refused = {half: Refusal(FULL), LINK: Refusal(FULL)}
     seen = view([*OPEN, group(CACHE, "*")], rules=[ours(key(CACHE, APP)), ours(K1)])
     found = removals(seen, DesiredLink(half, TAG), DesiredLink(LINK, TAG), refused=refused)
-    assert set(found.lost) == {key(CACHE, APP)}
+    assert set(found.by_rule) == {key(CACHE, APP)}
 
 
 def test_a_refusal_because_something_does_not_exist_is_not_counted() -> None:
@@ -283,7 +283,7 @@ def test_a_refusal_because_something_does_not_exist_is_not_counted() -> None:
     gone = Denial(reasons.PEER_NOT_FOUND, "the source group does not exist")
     refused = {LINK: Refusal(gone, frozenset({(K1, TAG)}))}
     found = removals(world(ours(K1), alive=False), DesiredLink(LINK, TAG), refused=refused)
-    assert found.lost == {K1: Loss(frozenset({TAG}), gone)}
+    assert found.by_rule == {K1: Loss(frozenset({TAG}), gone)}
 
 
 # half-open links of requests
@@ -306,8 +306,8 @@ def test_half_of_a_requests_mutual_link_is_removed_once_it_is_old(age: int | Non
     assert HALF_OPEN_SECONDS == 30 * 60
     assert causes(found) == ({HERE: ("half-open", False)} if lost else {})
     if lost:
-        assert f"the rule on {APP} is missing" in found.lost[HERE].why.detail
-        assert found.lost[HERE].why.half_open
+        assert f"the rule on {APP} is missing" in found.by_rule[HERE].denial.detail
+        assert found.by_rule[HERE].denial.half_open
 
 
 OLD = ours(HERE, REQ, age=10**6)
@@ -334,14 +334,14 @@ OLD = ours(HERE, REQ, age=10**6)
 def test_a_half_is_a_rule_without_another_on_the_other_side(rules: list[Rule], sweep: bool, lost: set[Claim]) -> None:
     """No matter whose the other rule is."""
     found = half_open(*rules, sweep=sweep)
-    assert {claim for loss in found.lost.values() for claim in loss.claims} == lost
+    assert {claim for loss in found.by_rule.values() for claim in loss.claims} == lost
 
 
 def test_a_side_whose_rules_were_not_read_is_not_missing() -> None:
     """There was no time to read it."""
     seen = world(OLD)
     seen = msgspec.structs.replace(seen, rules={DB: seen.rules[DB]})
-    assert removals(seen, completes_tags_only=True, may_lose=May.CLOSE).lost == {}
+    assert removals(seen, completes_tags_only=True, may_lose=May.CLOSE).by_rule == {}
 
 
 # whose absence is the cause
@@ -460,5 +460,5 @@ def test_a_rule_by_address_stays_where_its_instance_may_be_admitted_as_a_member_
     """Nothing but the wish decides then. A request's claim is followed by its own group alone."""
     shown = [] if groups is None else [instance(A, *groups, ip=ip)]
     seen = view([group(APP), group(CACHE), group(DB, accept, advanced=True)], shown, [ours(BY, claim, ends=(A, APP))])
-    lost = removals(seen, *wanted, may_lose=may).lost
-    assert [loss.why.reason.code for loss in lost.values()] == ([] if reason is None else [reason])
+    lost = removals(seen, *wanted, may_lose=may).by_rule
+    assert [loss.denial.reason.code for loss in lost.values()] == ([] if reason is None else [reason])

@@ -49,7 +49,7 @@ def test_half_of_the_calls_of_a_minute_are_left_to_others() -> None:
     clock = FakeClock(START + 20)
     pace = Pace(clock, START + 600, 4)
     assert made_at(pace, clock, 5) == [0, 0, 40, 40, 100]
-    pace.made(*API)
+    pace.count(*API)
     assert made_at(pace, clock, 1) == [60]
     for api in (("1000000000000002", API[1]), (API[0], "DescribeSecurityGroups")):
         assert made_at(pace, clock, 2, api) == [0, 0]

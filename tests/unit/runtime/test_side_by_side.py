@@ -33,7 +33,7 @@ class Held:
         self.made.append(items)
         if len(self.made) == 1:
             self.begun.set()
-            while len(self.merged._asked) < self.waiting:
+            while len(self.merged._queue) < self.waiting:
                 time.sleep(0)
         if error := self.fails(items):
             raise error
@@ -48,7 +48,7 @@ def ask(held: Held, first: Sequence[str], *others: Sequence[str], limit: float =
         held.begun.wait()
         for number, items in enumerate(others, 1):
             futures.append(pool.submit(held.merged, items))
-            while len(held.merged._asked) < number and not futures[0].done():
+            while len(held.merged._queue) < number and not futures[0].done():
                 time.sleep(0)
     return futures
 

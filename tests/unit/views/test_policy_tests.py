@@ -56,7 +56,7 @@ def test_what_the_policy_alone_says(source: str, target: str, verdict: str, with
     """Without counting tags as consent, and with it."""
     for tags, expected in (("false", verdict), ("true", with_tags)):
         [finding] = judge(parse(policy(source, "accept", target, tags=tags)), NOW)
-        assert finding.verdict is PolicyVerdict(expected), finding.why
+        assert finding.verdict is PolicyVerdict(expected), finding.reason
 
 
 @pytest.mark.parametrize(

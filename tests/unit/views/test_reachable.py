@@ -49,7 +49,7 @@ def some_world(dice: random.Random) -> World:
         own, port = dice.choice(["", "", *RANGES[:2]]), dice.choice([*PORTS, ALL, None, *NUMBERED])
         traffic = Traffic(direction, peer, own, port, dice.choice([None] * 9 + [*FROM]))
         act, priority = dice.choice(["accept", "drop"]), dice.choice([1, 50, 100])
-        people.append(Rule(dice.choice([*VPCS]), f"sgr-{n}", None, act, priority, other=traffic))
+        people.append(Rule(dice.choice([*VPCS]), f"sgr-{n}", None, act, priority, unmanaged_traffic=traffic))
     instances = []
     for n in range(6):
         first, second = dice.sample([*VPCS], 2)
@@ -81,7 +81,7 @@ def applies(rule: Rule, own: Instance, peer: Instance, packet: Port) -> bool | N
     """Whether a rule of a group of `own` is about a packet; None where that is not known."""
     one = rule.traffic
     assert one is not None
-    facts: list[bool | None] = [within(own.ip, one.own or "0.0.0.0/0")]
+    facts: list[bool | None] = [within(own.ip, one.own_range or "0.0.0.0/0")]
     if "@" in one.peer:
         facts += [one.peer in map(str, peer.own_groups), own.vpc == peer.vpc or None]
     else:

@@ -38,7 +38,7 @@ def stand(snapshot: Snapshot, **changes: Any) -> list[Standing]:
 
 def links(snapshot: Snapshot, **changes: Any) -> list[Standing]:
     """The links that stand, with what the next sweep removes by itself."""
-    going = closing(snapshot, policy(**changes), REGION, NOW).why
+    going = closing(snapshot, policy(**changes), REGION, NOW).causes
     return standing(snapshot, policy(**changes), REGION, NOW, going=going)
 
 
@@ -224,7 +224,7 @@ def test_what_was_not_read_leaves_it_open_unless_something_passes() -> None:
     assert (found[0], "sg-unread" in found[1]) == ("unknown", True)
     one_side = [ours(THERE, REQ), ours(BACK, REQ), drop(THERE)]
     assert state(view(OPEN, [elsewhere, BOTH[1]], one_side))[0] == "unknown"
-    unread = Rule(DB, "sgr-list", None, "drop", 1, other=Traffic("ingress", "", "", THERE.port))
+    unread = Rule(DB, "sgr-list", None, "drop", 1, unmanaged_traffic=Traffic("ingress", "", "", THERE.port))
     assert state(view(OPEN, BOTH, [ours(THERE, REQ), ours(BACK, REQ), unread]))[0] == "unknown"
     some = [elsewhere, instance(Party(HOME, "i-c"), APP, ip="10.0.0.3"), BOTH[1]]
     assert state(view(OPEN, some, [ours(THERE, REQ), ours(BACK, REQ), drop(BACK)]))[0] == "partly"
@@ -302,23 +302,23 @@ def test_a_link_to_an_instance_that_is_gone_counts_among_removals() -> None:
     assert state(gone)[0] == "closing"
     assert closing(gone, POLICY, REGION, NOW).counted
     assert not closing(view(OPEN, BOTH), POLICY, REGION, NOW).counted
-    assert [len(closing(gone, policy(limits=Limits(removals_per_run=n)), REGION, NOW).why) for n in (0, 1)] == [0, 1]
+    assert [len(closing(gone, policy(limits=Limits(removals_per_run=n)), REGION, NOW).causes) for n in (0, 1)] == [0, 1]
     silent = closing(msgspec.structs.replace(gone, live_accounts=frozenset()), POLICY, REGION, NOW)
-    assert (silent.why, silent.counted, silent.doubted) == ({}, False, {HOME})
+    assert (silent.causes, silent.counted, silent.doubted) == ({}, False, {HOME})
 
 
 def test_a_rule_that_keeps_a_claim_is_not_closing() -> None:
     """Nor one that only a side asks for which refuses the person's keys: those of the functions may be let in."""
     ended, far = Claim("chg-9", int(NOW)), Party(PEER, "sg-x")
     rules = [ours(SQL, ended), ours(WEB, ended, REQ), ours(THERE), ours(BACK, ended, TAG)]
-    assert closing(view(OPEN, BOTH, rules), POLICY, REGION, NOW).why == {
+    assert closing(view(OPEN, BOTH, rules), POLICY, REGION, NOW).causes == {
         (DB, rules[0].id): "the link has ended (of chg-9)",
         **{(rule.group, rule.id): UNWANTED.detail for rule in rules[2:]},
     }
     hidden = view([managed(APP, f"*@{PEER}")], [instance(A, APP, link_peer="i-b")], [ours(key(APP, far))])
     refused = {PEER: NoAccess("NoPermission", "no")}
-    assert closing(hidden, POLICY, REGION, NOW).why != {}
-    assert closing(msgspec.structs.replace(hidden, refused_accounts=refused), POLICY, REGION, NOW).why == {}
+    assert closing(hidden, POLICY, REGION, NOW).causes != {}
+    assert closing(msgspec.structs.replace(hidden, refused_accounts=refused), POLICY, REGION, NOW).causes == {}
 
 
 def test_what_was_not_read_completely_is_not_closing() -> None:

@@ -18,7 +18,7 @@ from tests.unit.snapshots import group, instance, view
 C = Party(HOME, "i-c")
 WEB = Port("tcp", 80, 89)
 FAR = instance(C, APP, ip="10.0.0.1", vpc="vpc-2")
-LIST = Rule(DB, "sgr-accept", None, "accept", 1, other=Traffic("ingress", "", "", WEB, prefix_list="pl-1"))
+LIST = Rule(DB, "sgr-accept", None, "accept", 1, unmanaged_traffic=Traffic("ingress", "", "", WEB, prefix_list="pl-1"))
 IPV6 = Rule(DB, "sgr-6", None, "accept", 1, ipv6=Traffic("ingress", "2001:db8::/32", "", WEB))
 AT_APP = instance(A, APP, ip="10.0.0.1")
 RANGE = rule(DB, "10.0.0.0/24")
@@ -150,7 +150,7 @@ def test_an_instance_is_no_source_of_itself() -> None:
     seen = view([group(DB)], instances, [rule(DB, "10.9.0.0/16", own="10.0.0.1/32")], inner_access={DB: True})
     found = [[(one.source, one.address, one.state, one.instances) for one in who(Scene(seen), x)] for x in (A, B)]
     dropped = view([group(DB)], instances, [RANGE, rule(DB, "10.0.0.128/25", act="drop")], inner_access={DB: False})
-    (why,) = [one.why for one in who(Scene(dropped), B) if one.address]
+    (why,) = [one.reason for one in who(Scene(dropped), B) if one.address]
     assert why.startswith("from 10.0.0.128 to i-b: sgr-drop of ")
     assert found == [[(DB, "", "open", 2)], [(None, "10.9.0.0/16", "open", None), (DB, "", "open", 2)]]
 
@@ -171,4 +171,4 @@ def test_it_is_said_that_not_every_instance_of_a_source_was_read() -> None:
     ):
         seen = view([group(APP), group(DB)], instances, [rule(DB, str(APP)), *more], inner_access={DB: False})
         (found,) = who(Scene(msgspec.structs.replace(seen, whole_accounts=frozenset(), complete_groups={DB})), DB)
-        assert found.why.startswith(said)
+        assert found.reason.startswith(said)

@@ -36,7 +36,7 @@ class Pages:
         self.first = first
         self.following: str | None = first
         self.count = 0
-        self.kept: list[Instance] = []
+        self.kept_instances: list[Instance] = []
         self._keep = keep
         self._ids: set[str] = set()
         self._members: Counter[str] = Counter()
@@ -67,7 +67,7 @@ class Pages:
                     self._members.update(instance.groups)
                 self._tagged |= bool(instance.tags)
                 if self._keep(instance):
-                    self.kept.append(instance)
+                    self.kept_instances.append(instance)
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -127,7 +127,7 @@ class Access:
         """One read whose failure must not go unnoticed, since a change depends on it. It is made also where an earlier
         read failed, and without a wait: what was read before may be old after it."""
         if self._how.pace is not None:
-            self._how.pace.made(account, action)
+            self._how.pace.count(account, action)
         if error := self._store.refusal(account):
             raise error
         try:

@@ -211,7 +211,7 @@ class Fetch:
 
     # whole accounts
 
-    def everything(self, accounts: Sequence[str]) -> None:
+    def all_instances(self, accounts: Sequence[str]) -> None:
         """Reads every instance of these accounts, unfiltered: tags named `<prefix>-peer.<any>` cannot be filtered by. What need
         not be kept is not, so that an account of any size takes little memory."""
 
@@ -253,7 +253,7 @@ class Fetch:
     def keep_pages(self, account: str, pages: Pages) -> None:
         """Takes what was read into the store."""
         store = self.store
-        store.keep_instances(instance for instance in pages.kept if instance.party not in store.instances)
+        store.keep_instances(instance for instance in pages.kept_instances if instance.party not in store.instances)
         if pages.whole:
             self._note_listing(account, pages.listing)
         elif pages.listing.ids:
@@ -433,7 +433,7 @@ class Fetch:
 
         pages = self.pages()
         pages.take(page)
-        self.store.keep_instances(pages.kept)
+        self.store.keep_instances(pages.kept_instances)
         self._note_listing(account, pages.listing)
 
     def _note_listing(self, account: str, listing: Listing) -> None:
@@ -494,21 +494,21 @@ class MissingReader:
         self._fetch = fetch
         self._probed: set[str] = set()
         self._confirmed: set[Party] = set()
-        self._asked: set[Question] = set()
-        self._shown: set[str] = set()
+        self._questions: set[Question] = set()
+        self._checked_accounts: set[str] = set()
 
     def read(self, missing: Missing, snapshot: Snapshot) -> bool:
         """Reads what a plan for the snapshot misses; False when it misses nothing that was not read already."""
         read = self._read(missing, snapshot)
         if read:
-            self._shown.clear()
+            self._checked_accounts.clear()
         return read
 
     def emptied(self, accounts: Set[str]) -> bool:
         """Whether one of these accounts shows no instance any more, now that all is read: reads may have begun to be empty after
         the first ones. Nothing that it does not show is treated as gone then."""
-        unshown = accounts - self._shown
-        self._shown |= unshown
+        unshown = accounts - self._checked_accounts
+        self._checked_accounts |= unshown
         return self._fetch.discard_emptied(unshown)
 
     def _read(self, missing: Missing, snapshot: Snapshot) -> bool:
@@ -519,8 +519,8 @@ class MissingReader:
             fetch.members(party for party in askers if party.is_group)
             if fetch.store.snapshot() != snapshot:
                 return True
-        if questions := missing.questions - self._asked:
-            self._asked |= questions
+        if questions := missing.questions - self._questions:
+            self._questions |= questions
             fetch.questions(questions)
             return True
         if unprobed := missing.doubted_accounts - self._probed:

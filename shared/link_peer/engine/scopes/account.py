@@ -60,12 +60,12 @@ class AccountScope(Scope):
         could be read. While closing: nothing is read yet."""
         if self.phase.closes:
             return []
-        wishes = wanted_by_all(snapshot, self.policy, self.delivery.region, self.started, self.work.writes.taken)
+        wishes = wanted_by_all(snapshot, self.policy, self.delivery.region, self.started, self.work.writes.taken_claims)
         unread = {*snapshot.refused_accounts, *snapshot.failed_accounts}
         return [
             wish
             if self._answers(wish.link) and unread.isdisjoint(end.account for end in wish.link.parties)
-            else msgspec.structs.replace(wish, here=False)
+            else msgspec.structs.replace(wish, in_scope=False)
             for wish in wishes
         ]
 

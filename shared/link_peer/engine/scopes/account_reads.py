@@ -103,7 +103,7 @@ class AccountReads(msgspec.Struct, frozen=True):
     def groups_needed(self, links: Iterable[DesiredLink]) -> set[Party]:
         """The groups whose rules a verdict on these links needs. What is denied costs no account but the one that asks."""
         snapshot = self.snapshot
-        wanted_links = {wish.link for wish in links if wish.here and not wish.denial}
+        wanted_links = {wish.link for wish in links if wish.in_scope and not wish.denial}
         verdicts = [permitted(snapshot, self.policy, link, self.started) for link in wanted_links]
         needed = {
             need.key.group

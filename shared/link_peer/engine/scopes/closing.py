@@ -77,7 +77,7 @@ class ClosingScope(Scope):
         super().__init__(work)
         self.groups = groups
         self.joined = joined
-        self.others: frozenset[Party] = frozenset()
+        self.peer_groups: frozenset[Party] = frozenset()
         """The groups that hold the other halves of these groups' mutual links."""
 
     @property
@@ -93,7 +93,7 @@ class ClosingScope(Scope):
         fetch.parties({party for link in links for party in link.parties})
         snapshot = self.store.snapshot()
         halves = self.needed_groups(snapshot, self._ending(snapshot))
-        self.others = frozenset(halves - self.groups)
+        self.peer_groups = frozenset(halves - self.groups)
         fetch.rules(halves & snapshot.groups.keys())
 
     def _ending(self, snapshot: Snapshot) -> list[Link]:
@@ -166,7 +166,7 @@ def _joined(scope: Scope, snapshot: Snapshot) -> frozenset[tuple[RuleKey, Claim]
     if scope.context.is_request:
         return frozenset()
     writes = scope.work.writes
-    return ended_meanwhile(snapshot, scope.policy, scope.delivery.region, writes.put, writes.taken)
+    return ended_meanwhile(snapshot, scope.policy, scope.delivery.region, writes.put, writes.taken_claims)
 
 
 def _denied(verdict: Verdict) -> bool:

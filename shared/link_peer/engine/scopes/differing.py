@@ -33,11 +33,11 @@ tag names it, where that is known."""
 
 
 class Differences(msgspec.Struct, frozen=True):
-    """The pairs that differ, those first that something is closed for; how many pairs were `left` unread; and outcomes for
+    """The pairs that differ, those first that something is closed for; how many are `unread_pairs`; and outcomes for
     those that are denied as they stand."""
 
     pairs: tuple[Link, ...]
-    left: int
+    unread_pairs: int
     denied: tuple[Record, ...]
 
 
@@ -93,7 +93,7 @@ class PairsScope(Scope):
     def desired(self, snapshot: Snapshot) -> list[DesiredLink]:
         """What the tags of all instances that were read ask for between the parties of pairs that were read."""
         wishes = [w for w in self.wishes(snapshot, snapshot.instances.values()) if self.pair_of(w.link)]
-        return [w if _pair_of(self.whole, w.link) else msgspec.structs.replace(w, here=False) for w in wishes]
+        return [w if _pair_of(self.whole, w.link) else msgspec.structs.replace(w, in_scope=False) for w in wishes]
 
     def may_lose(self, snapshot: Snapshot, rule: Rule, link: Link, claim: Claim) -> May:
         """Tags' claims on rules of these pairs."""

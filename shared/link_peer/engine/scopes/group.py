@@ -65,7 +65,7 @@ class GroupScope(ClosingScope):
         group = self.store.groups.get(self.party)
         if group is None:
             return
-        self.delivery.said.tags[self.party] = group.tags
+        self.delivery.output.tags[self.party] = group.tags
         self.fetch.rules([self.party])
         self._require_read()
         super().read()
@@ -99,7 +99,7 @@ class GroupScope(ClosingScope):
         if len(abroad) > AT_ONCE and self.policy.paused is not Pause.ALL:
             looks, abroad = [self.party, *looks], {}
         syncs = {pair: pairs[pair] for pair in differing.pairs if pair.source.is_group}
-        post_syncs(self, {**syncs, **abroad}, f"{reason}pair is looked at", differing.left)
+        post_syncs(self, {**syncs, **abroad}, f"{reason}pair is looked at", differing.unread_pairs)
         post_looks(self, list(dict.fromkeys(looks)), expires, f"{reason}party is looked at")
 
     def _accepted(self, group: Group) -> dict[Link, Party | None]:
@@ -107,8 +107,10 @@ class GroupScope(ClosingScope):
 
         A mutual link needs the consent of both groups, and may be wished by this group's own instances: an entry without
         ports is a pair the other way, too. An entry for an instance is one pair with each of its peers in this group."""
-        entries = [entry for entry in accepts(group.tags, self.party.account, self.policy.keys) if entry.who.id != "*"]
-        accepted = [(Party(entry.who.account, entry.who.id), entry.ports) for entry in entries]
+        entries = [
+            entry for entry in accepts(group.tags, self.party.account, self.policy.keys) if entry.party.id != "*"
+        ]
+        accepted = [(Party(entry.party.account, entry.party.id), entry.ports) for entry in entries]
         groups = [(party, ports) for party, ports in accepted if party.is_group and party != self.party]
         groups = [(party, ports) for party, ports in groups if party.account in self.policy.accounts]
         pairs: dict[Link, Party | None] = {Link(party, self.party): None for party, _ in groups}

@@ -24,7 +24,7 @@ class Later(msgspec.Struct, frozen=True):
     """A party to look at again until `expires_at` (epoch seconds), and why."""
 
     party: Party
-    why: str
+    reason: str
     expires_at: float
 
 
@@ -44,7 +44,7 @@ def post_syncs(scope: Scope, pairs: Pairs, detail: str, omitted: int = 0) -> Non
         fields = {"record": "outcome", "outcome": PAUSED.outcome, **why_fields(PAUSED)}
     requests = [sync_request(pair, region, scope.started) for pair in pairs]
     if not paused:
-        requests, over_limit = scope.delivery.said.take(requests, scope.policy.limits.max_peers)
+        requests, over_limit = scope.delivery.output.take(requests, scope.policy.limits.max_peers)
         omitted += over_limit
     records: list[Record] = [
         {
@@ -62,7 +62,7 @@ def post_syncs(scope: Scope, pairs: Pairs, detail: str, omitted: int = 0) -> Non
 def post_looks(scope: Scope, parties: Sequence[Party], expires_at: float, detail: str) -> None:
     """Posts a look at each party, as many as the delivery may post. Stops as `post_syncs` does."""
     candidates = [look_request(party, scope.delivery.region, expires_at) for party in parties]
-    looks, omitted = scope.delivery.said.take(candidates, scope.policy.limits.max_peers)
+    looks, omitted = scope.delivery.output.take(candidates, scope.policy.limits.max_peers)
     records: list[Record] = [
         {
             "record": "intent",

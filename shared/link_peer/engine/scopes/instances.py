@@ -58,7 +58,9 @@ def reconcile_instances(
     report = converge_and_look(scope, guard)
     report_held(scope, report, guard)
     scope.hand_over()
-    audit.attempts([(later.why, {"action": "link", "instance": str(later.party)}) for later in scope.waiting.values()])
+    audit.attempts(
+        [(later.reason, {"action": "link", "instance": str(later.party)}) for later in scope.waiting.values()]
+    )
     if report.pending:
         return [Later(party, str(report.pending[0]), scope.started + LOOK_AGAIN_SECONDS) for party in scope.hints]
     return list(scope.waiting.values())
@@ -75,7 +77,7 @@ class InstanceScope(Scope):
         self.looks = all(hint.kind == "look" for hint in hints)
         self.waiting: dict[Party, Later] = {}
         self.former: set[Party] = set()
-        self.shown: list[Instance] = []
+        self.instances: list[Instance] = []
         self.rivals: set[Party] = set()
 
     @property
@@ -102,7 +104,7 @@ class InstanceScope(Scope):
             record for party, hint in self.hints.items() if (record := self._classify(party, hint, snapshot))
         ]
         self.audit.write(gone_records)
-        at_home = peers_at_home(self.shown, self.policy)
+        at_home = peers_at_home(self.instances, self.policy)
         own_groups = self._own_groups()
         if former := self._former_groups() - own_groups:
             fetch.parties(former)
@@ -123,7 +125,7 @@ class InstanceScope(Scope):
         if ends:
             self._read_others(holders, naming)
         snapshot = self.store.snapshot()
-        links = {desired.link for desired in self.wishes(snapshot, self.shown)}
+        links = {desired.link for desired in self.wishes(snapshot, self.instances)}
         needed = self.needed_groups(snapshot, links)
         managed = self.policy.keys.managed
         marked = {
@@ -141,7 +143,7 @@ class InstanceScope(Scope):
     def _find_rivals(self, peers: Set[Party]) -> None:
         """Finds out whether others ask for what these instances ask for, as far as one page of each one's first group shows
         them."""
-        for group in {Party(self.home, instance.groups[0]) for instance in self.shown if instance.groups}:
+        for group in {Party(self.home, instance.groups[0]) for instance in self.instances if instance.groups}:
             members, _ = self.fetch.first_page(group) or ((), "")
             asking = (member.party for member in members if not peers.isdisjoint(peers_at_home([member], self.policy)))
             self.rivals |= set(asking) - self.hints.keys()
@@ -220,12 +222,12 @@ class InstanceScope(Scope):
     def desired(self, snapshot: Snapshot) -> list[DesiredLink]:
         """Every instance that was read counts, so that a rule which a neighbour wants is kept. Those that events name are
         answered, and those that ask for one of these by its id: their rules have its address, and are on its group."""
-        parties = {instance.party for instance in self.shown}
-        requested = followed(snapshot, self.policy, self.delivery.region, self.work.writes.taken)
+        parties = {instance.party for instance in self.instances}
+        requested = followed(snapshot, self.policy, self.delivery.region, self.work.writes.taken_claims)
         return [
             desired
             if parties & {desired.instance, desired.link.asker, desired.link.target}
-            else msgspec.structs.replace(desired, here=False)
+            else msgspec.structs.replace(desired, in_scope=False)
             for desired in [*self.wishes(snapshot, snapshot.instances.values()), *requested]
             if not self._foreign(desired.link) or not desired.has_pair
         ]
@@ -247,7 +249,7 @@ class InstanceScope(Scope):
     def select(self, plan: Plan) -> list[Decision]:
         """A pair of which the cloud may show a peer, or an address, later is looked at again, and nothing is recorded or removed.
         Of what others ask for, changes only."""
-        askers = {None, *(instance.party for instance in self.shown)}
+        askers = {None, *(instance.party for instance in self.instances)}
         decisions = [decision for decision in plan.decisions if decision.edits or decision.instance in askers]
         pairs = []
         for decision_unshown in (decision for decision in plan.decisions if decision.link in plan.unshown):
@@ -255,7 +257,7 @@ class InstanceScope(Scope):
                 if self._until(party) > self.started:
                     self._wait(
                         party,
-                        f"{decision_unshown.link.source} to {decision_unshown.link.target}: {decision_unshown.why.detail}, yet",
+                        f"{decision_unshown.link.source} to {decision_unshown.link.target}: {decision_unshown.denial.detail}, yet",
                     )
                     pairs.append({decision_unshown.link.source, decision_unshown.link.target})
         return [decision for decision in decisions if {decision.link.source, decision.link.target} not in pairs]
@@ -267,7 +269,7 @@ class InstanceScope(Scope):
         if self.looks:
             differing = differences(self, pairs)
             self.audit.write(differing.denied)
-            post_syncs(self, {pair: pairs[pair] for pair in differing.pairs}, FOREIGN, differing.left)
+            post_syncs(self, {pair: pairs[pair] for pair in differing.pairs}, FOREIGN, differing.unread_pairs)
             for problem in self.store.snapshot().failed_accounts.values():
                 for party, hint in self.hints.items():
                     expires = hint.expires if hint.expires is not None else self.started + LOOK_AGAIN_SECONDS
@@ -276,7 +278,7 @@ class InstanceScope(Scope):
             post_syncs(self, pairs, FOREIGN)
         else:
             ends = {end for pair in pairs for end in (pair.source, pair.target)} | set(pairs.values())
-            asking = [instance for instance in self.shown if ends & {instance.party, *groups_of([instance])}]
+            asking = [instance for instance in self.instances if ends & {instance.party, *groups_of([instance])}]
             # those that wait are looked at in any case
             again = [instance.party for instance in asking if instance.party not in self.waiting]
             expires = max((self.hints[party].time or self.started for party in again), default=0.0) + YOUNG_SECONDS
@@ -290,7 +292,7 @@ class InstanceScope(Scope):
         ones may have to be closed, the next may be new, and of the last a rule stands already."""
         snapshot = self.store.snapshot()
         pairs: dict[Link, Party | None] = {}
-        wishes = self.wishes(snapshot, self.shown)
+        wishes = self.wishes(snapshot, self.instances)
         for desired in wishes:
             if self._foreign(desired.link) and desired.has_pair:
                 pairs.setdefault(Link(desired.link.source, desired.link.target), desired.instance)
@@ -310,7 +312,7 @@ class InstanceScope(Scope):
     def affordable(self, missing: Missing) -> Missing:
         """Whatever the instances' own links depend on; of the addresses that others' rules depend on, as many as calls are left
         for."""
-        wishing = [*self.hints, *peers_at_home(self.shown, self.policy)]
+        wishing = [*self.hints, *peers_at_home(self.instances, self.policy)]
         own_ips = {self.store.instances[party].ip for party in wishing if party in self.store.instances}
         questions = affordable(self.fetch, missing).questions
         own_questions = {
@@ -323,7 +325,7 @@ class InstanceScope(Scope):
         A look ends without a record: the instance was released before it was ever seen."""
         instance = snapshot.instances.get(party)
         if instance is not None:
-            self.shown.append(instance)
+            self.instances.append(instance)
         elif hint.state == "Deleted":
             return None
         elif self._until(party) > self.started:
@@ -348,7 +350,7 @@ class InstanceScope(Scope):
     def _former_groups(self) -> set[Party]:
         """The groups in which this process saw the instances before; those of now are remembered for later."""
         former = {group for party in self.hints for group in self.delivery.memory.groups(party)}
-        for instance in self.shown:
+        for instance in self.instances:
             self.delivery.memory.note(instance)
         return former
 
@@ -372,7 +374,7 @@ class InstanceScope(Scope):
         )
 
     def _own_groups(self) -> set[Party]:
-        return {Party(self.home, group) for instance in self.shown for group in instance.groups}
+        return {Party(self.home, group) for instance in self.instances for group in instance.groups}
 
     def _foreign(self, link: Link) -> bool:
         """A link with another account of the policy: cross_account decides about it."""

@@ -118,7 +118,7 @@ class PairScope(Scope):
             return []
         # a sync answers for its `from` side; the other side's wishes are another sync's
         wishes = self._from_tags(snapshot)
-        return [w if self._forward(w.link) else msgspec.structs.replace(w, here=False) for w in wishes]
+        return [w if self._forward(w.link) else msgspec.structs.replace(w, in_scope=False) for w in wishes]
 
     def may_lose(self, snapshot: Snapshot, rule: Rule, link: Link, claim: Claim) -> May:
         """A link may only lose its own request's claim, a sync takes tags' claims, an unlink takes requests' claims. Where an
@@ -141,12 +141,14 @@ class PairScope(Scope):
         """All of them; of the first plan also that removals are held, or that nothing is decided about the pair."""
         answered, self._answered = self._answered, True
         silent = all(decision.action == "repair" for decision in plan.decisions)
-        own_decisions = self._about_the_pair(plan) if not answered and (plan.held or silent) else []
+        own_decisions = self._about_the_pair(plan) if not answered and (plan.held_removals or silent) else []
         return [*own_decisions, *plan.decisions]
 
     def _about_the_pair(self, plan: Plan) -> list[Decision]:
         limit = self.policy.limits.removals_per_run
-        outcomes = [("failed", denials.removals_held(unseen.account, n, limit)) for unseen, n in plan.held.items()]
+        outcomes = [
+            ("failed", denials.removals_held(unseen.account, n, limit)) for unseen, n in plan.held_removals.items()
+        ]
         if not outcomes:
             snapshot = self.store.snapshot()
             hidden = no_access(snapshot, self.link)
@@ -159,7 +161,9 @@ class PairScope(Scope):
     def joined_meanwhile(self) -> bool:
         """Whether an unlink left a rule of its pair, by what was read back, with a claim that it took of others: an instance has
         joined the link since it read."""
-        taken_claims = {claim for _, claim in self.work.writes.taken} if self.request.action == "unlink" else set()
+        taken_claims = (
+            {claim for _, claim in self.work.writes.taken_claims} if self.request.action == "unlink" else set()
+        )
         owned = owned_links(self.store.snapshot(), self.policy, self.delivery.region) if taken_claims else []
         return any(
             link.member and self.may_lose(self.store.snapshot(), rule, link, claim) is May.TAKE

@@ -29,11 +29,11 @@ def account_record(
     """The summary of an account's sweep: counts of what was read and changed, also of the wishes that stay `denied`, which were not
     recorded one by one; and `notes`: what was skipped and why."""
     limit = policy.limits.removals_per_run
-    denials = [removals_held(unseen.account, count, limit) for unseen, count in sorted(report.held.items())]
+    denials = [removals_held(unseen.account, count, limit) for unseen, count in sorted(report.held_removals.items())]
     outcome: Record = {"outcome": "applied" if report.changed else "unchanged", **why_fields(NOTHING)}
     if denials:
         outcome = {"outcome": "failed", **why_fields(denials[0])}
-    reasons = report.reasons + Counter((decision.outcome, decision.why.reason.code) for decision in denied)
+    reasons = report.reasons + Counter((decision.outcome, decision.denial.reason.code) for decision in denied)
     counts = {" ".join(filter(None, reason)): count for reason, count in sorted(reasons.items())}
     return {
         **outcome,
@@ -47,7 +47,7 @@ def account_record(
         "groups": str(sum(group.account == account for group in snapshot.rules)),
         "changed": str(report.changed),
         "removed": str(report.removed),
-        "held": str(sum(report.held.values())),
+        "held": str(sum(report.held_removals.values())),
         "denied": str(sum(count for (result, _), count in reasons.items() if result == "denied")),
         "counts": json.dumps(counts),
     }

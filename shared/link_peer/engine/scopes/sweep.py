@@ -114,7 +114,7 @@ class AccountSweep(msgspec.Struct, frozen=True):
     @property
     def suspects(self) -> frozenset[Party]:
         """The groups that earlier deliveries suspect, once all was read. Whatever waits: that may be another account's for ever."""
-        return frozenset(Party(self.account, name) for name in self.start.suspects if not self.start.left)
+        return frozenset(Party(self.account, name) for name in self.start.suspects if not self.start.unread_groups)
 
     @property
     def judges_unseen(self) -> bool:
@@ -135,7 +135,7 @@ class AccountSweep(msgspec.Struct, frozen=True):
         return AccountReads(fetch, delivery.policy, delivery.region, *place)
 
     @property
-    def others(self) -> frozenset[str]:
+    def other_accounts(self) -> frozenset[str]:
         """The other accounts of the policy."""
         return frozenset(self.work.delivery.policy.accounts.keys() - {self.account})
 
@@ -260,8 +260,8 @@ def read_peers(sweep: AccountSweep) -> AccountSweep:
     standing = [*reads.standing(), *closed, *(Link(link.target, link.source) for link in closed)]
     has_peers = reads.peers([*standing, *_own_wishes(sweep)], sweep.until(READING_SHARE))
     if has_peers:
-        reads.followed(sweep.others, sweep.until(READING_SHARE))
-    everywhere, until = {sweep.account, *sweep.others}, sweep.until(READING_SHARE)
+        reads.followed(sweep.other_accounts, sweep.until(READING_SHARE))
+    everywhere, until = {sweep.account, *sweep.other_accounts}, sweep.until(READING_SHARE)
     unread = reads.halves(standing, everywhere, until) if has_peers else set[Party]()
     phase = msgspec.structs.replace(sweep.phase, crosses=True)
     return msgspec.structs.replace(sweep, phase=phase, unread=sweep.unread | unread, has_peers=has_peers)
@@ -276,7 +276,7 @@ def close_with_others(sweep: AccountSweep) -> AccountSweep:
 
 def read_wishes_of_others(sweep: AccountSweep) -> AccountSweep:
     """Reads the rules, in all accounts, for what instances and their peers ask for."""
-    return _read_wished_rules(sweep, {sweep.account, *sweep.others}) if sweep.has_peers else sweep
+    return _read_wished_rules(sweep, {sweep.account, *sweep.other_accounts}) if sweep.has_peers else sweep
 
 
 def remove_unasked(sweep: AccountSweep) -> AccountSweep:
@@ -311,13 +311,13 @@ def next_cursor(sweep: AccountSweep) -> Cursor:
             after = msgspec.structs.replace(after, suspects=(), judged=True)
     elif not (sweep.start.listed or before.judged):
         after = cursors.suspected(after, sweep.report.planned.due)
-    return msgspec.structs.replace(after, left=remaining, waiting=_waiting(sweep, snapshot))
+    return msgspec.structs.replace(after, unread_groups=remaining, waiting=_waiting(sweep, snapshot))
 
 
 def _waiting(sweep: AccountSweep, snapshot: Snapshot) -> tuple[str, ...]:
     """An instance for each link that is asked for, and whose rules there was no time to read."""
     reads, store = sweep.reads, sweep.work.fetch.store
-    wishes = {wish.link: wish for wish in sweep.scope.desired(snapshot) if wish.here}
+    wishes = {wish.link: wish for wish in sweep.scope.desired(snapshot) if wish.in_scope}
     waiting = {
         wish.instance.id
         for wish in wishes.values()
@@ -458,7 +458,7 @@ def settle(sweep: AccountSweep) -> AccountSweep:
     held."""
     report = sweep.report
     if not (sweep.judges_unseen or sweep.suspects):
-        report = msgspec.structs.replace(report, held={})
+        report = msgspec.structs.replace(report, held_removals={})
     return msgspec.structs.replace(sweep, report=_undone_late(report, sweep.work.delivery))
 
 
@@ -481,7 +481,7 @@ def record(sweep: AccountSweep) -> AccountSweep:
         "api_requests": ",".join(untagged),
         "api_calls": json.dumps(fetch.calls, sort_keys=True),
         "seconds": f"{delivery.clock.now() - sweep.started:.1f}",
-        "progress": f"{listed}; rules of {tagged - cursor.left} of {tagged} groups read",
+        "progress": f"{listed}; rules of {tagged - cursor.unread_groups} of {tagged} groups read",
     }
     sweep.work.audit.write([summary])
     return sweep

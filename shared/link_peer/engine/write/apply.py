@@ -85,7 +85,7 @@ class Applier:
         self._partial: dict[Link, _Partial] = {}
         # rules whose change was refused, or met a transient error, in this pass
         self._failed_keys: set[RuleKey] = set()
-        self._begun = False  # to write
+        self._has_written = False  # to write
 
     def apply(self, decisions: Sequence[Decision], until: Until = UNLIMITED) -> Report:
         """Intents, changes, outcomes. Raises Transient if the audit log cannot be written; other trouble is reported."""
@@ -208,7 +208,7 @@ class Applier:
         if _follows(decision) and rules.keys() & self._failed_keys:
             return [], Report()  # the shared edit failed, so do not report this removal
         if not (decision.edits or decision.missing_managed_tag):
-            return self._done(decision, requests, rules)
+            return self._finish(decision, requests, rules)
         try:
             decision = self._write(decision, requests, rules)
         except LinkDenied as refused:
@@ -217,42 +217,42 @@ class Applier:
             return self._troubled(decision, trouble, requests, rules)
         if _only_repairs_tags(decision) and all(map(self.work.tags.were_refused, decision.missing_managed_tag)):
             return [self._record(decision, "attempt", requests, rules.values())], Report()
-        return self._done(decision, requests, rules)
+        return self._finish(decision, requests, rules)
 
     def _closed(self, closing: Closing) -> tuple[list[Record], Report]:
         """What is recorded of a closing whose groups were settled, each by itself, or could not be."""
         decision, requests, rules = closing.decision, closing.requests, closing.rules
         refused = [problem for problem in closing.standing.values() if isinstance(problem, LinkDenied)]
         troubles = [problem for problem in closing.standing.values() if isinstance(problem, Transient)]
-        if not closing.made and troubles:
+        if not closing.edited_rules and troubles:
             return self._troubled(decision, troubles[0], requests, rules)
-        if not closing.made:
+        if not closing.edited_rules:
             return self._refused(decision, refused[0], requests, rules)
-        standing = {edit.key for edit in decision.edits} - closing.made
+        standing = {edit.key for edit in decision.edits} - closing.edited_rules
         self._failed_keys |= standing
         rules = {key: rule for key, rule in rules.items() if key not in standing}
-        denial = still_standing(decision.why, [_left(*side) for side in closing.standing.items()])
+        denial = still_standing(decision.denial, [_left(*side) for side in closing.standing.items()])
         edits = tuple(edit for edit in decision.edits if edit.key not in standing)
-        closed_decision = msgspec.structs.replace(decision, edits=edits, why=denial)
+        closed_decision = msgspec.structs.replace(decision, edits=edits, denial=denial)
         denied = frozenset(key for key in standing if isinstance(closing.standing[key.group], LinkDenied))
-        records, report = self._done(closed_decision, requests, rules)
+        records, report = self._finish(closed_decision, requests, rules)
         records += [self._record(_met(decision, trouble), "attempt") for trouble in troubles]
         return records, report + Report(pending=tuple(troubles), refused_keys=denied)
 
     def _unmade(self, closing: Closing) -> tuple[list[Record], Report]:
         """What is recorded of a closing for which there was no time, or for a part of it."""
         late = Transient("no time was left for it in this run")
-        if closing.made:
-            closing.standing |= dict.fromkeys(closing.left & closing.waiting, late)
+        if closing.edited_rules:
+            closing.standing |= dict.fromkeys(closing.unfinished_groups & closing.waiting, late)
             records, report = self._closed(closing)
-            return records, msgspec.structs.replace(report, pending=(), undone=int(bool(closing.left)))
+            return records, msgspec.structs.replace(report, pending=(), undone=int(bool(closing.unfinished_groups)))
         records, _ = self._troubled(closing.decision, late, closing.requests, closing.rules)
         return records if closing.requests or closing.standing else [], Report(undone=1)
 
-    def _done(
+    def _finish(
         self, decision: Decision, requests: Requests, rules: Mapping[RuleKey, Rule]
     ) -> tuple[list[Record], Report]:
-        self._guard.made(decision)
+        self._guard.count(decision)
         report = Report(
             changed=len(decision.edits),
             removed=decision.removals,
@@ -310,15 +310,15 @@ class Applier:
                 # a sweep that found the group empty a moment ago may have removed the tags since
                 refused.append(tags.write(group, requests))
         self._look(judged)
-        detail = "; ".join(filter(None, [judged.why.detail, *refused]))
-        return msgspec.structs.replace(judged, why=msgspec.structs.replace(judged.why, detail=detail))
+        detail = "; ".join(filter(None, [judged.denial.detail, *refused]))
+        return msgspec.structs.replace(judged, denial=msgspec.structs.replace(judged.denial, detail=detail))
 
     def _roll_back_later(self, decision: Decision, answer: Decision, requests: Requests) -> None:
         """The outcome is recorded once the next pass has rolled back what was written."""
         written = frozenset((edit.key, claim) for edit in decision.edits for claim in edit.gain)
         if earlier := self._partial.get(decision.link):
             written |= earlier.refusal.partial
-        self._partial[decision.link] = _Partial(answer, Refusal(answer.why, written), requests)
+        self._partial[decision.link] = _Partial(answer, Refusal(answer.denial, written), requests)
 
     def _in_time(self, edits: Sequence[Edit], written: bool) -> None:
         """Raises where it is too late for a change, which may be `written` now. A closing that has begun is finished: half of it
@@ -329,10 +329,10 @@ class Applier:
         gains = [claim for edit in edits for claim in edit.gain]
         if any(claim.until is not None and claim.until <= now for claim in gains):
             raise LinkDenied(EXPIRED_MEANWHILE)
-        due = bool(gains) or (self.work.closes and not self._begun and any(edit.lose for edit in edits))
+        due = bool(gains) or (self.work.closes and not self._has_written and any(edit.lose for edit in edits))
         if due and self.work.expires_at is not None and now > self.work.expires_at + LATE_SECONDS:
             raise LinkDenied(request_expired("expires_at", iso(self.work.expires_at)))
-        self._begun |= written
+        self._has_written |= written
 
     def _still_allowed(self, decision: Decision) -> Decision:
         """Judges a link right before a rule is written for it: by the policy as it is now, and by tags that were read a
@@ -428,7 +428,7 @@ def _without_gain(edit: Edit) -> Edit | None:
 
 def _met(decision: Decision, trouble: Transient) -> Decision:
     """The decision as the record of an attempt words it."""
-    return msgspec.structs.replace(decision, why=msgspec.structs.replace(decision.why, detail=str(trouble)))
+    return msgspec.structs.replace(decision, denial=msgspec.structs.replace(decision.denial, detail=str(trouble)))
 
 
 def _left(group: Party, problem: LinkDenied | Transient) -> str:

@@ -25,14 +25,14 @@ InTime = Callable[[Sequence[Edit], bool], None]
 
 
 class Closing(msgspec.Struct):
-    """A decision that only takes rules or claims away. `waiting` are its groups that were not settled yet, `made` the rules whose
-    edits were made; `standing` says of each group with others why those were not."""
+    """A decision that only takes rules or claims away. `waiting` are its groups that were not settled yet,
+    `edited_rules` the rules whose edits were made; `standing` says of each group with others why those were not."""
 
     decision: Decision
     waiting: set[Party]
     requests: Requests = []
     rules: dict[RuleKey, Rule] = {}
-    made: set[RuleKey] = set()
+    edited_rules: set[RuleKey] = set()
     standing: dict[Party, LinkDenied | Transient] = {}
 
     def edits(self, group: Party) -> list[Edit]:
@@ -40,9 +40,9 @@ class Closing(msgspec.Struct):
         return [edit for edit in self.decision.edits if edit.key.group == group]
 
     @property
-    def left(self) -> set[Party]:
+    def unfinished_groups(self) -> set[Party]:
         """The groups on which not all of its edits were made."""
-        return {edit.key.group for edit in self.decision.edits if edit.key not in self.made}
+        return {edit.key.group for edit in self.decision.edits if edit.key not in self.edited_rules}
 
 
 class ClosingJob(msgspec.Struct, frozen=True):
@@ -146,6 +146,6 @@ class Closer:
                 for key in unsettled:
                     closings[key].standing[group] = problem
         for unsettled_closing in job.closings:
-            unsettled_closing.made |= {edit.key for edit in unsettled_closing.edits(group)} - unsettled
+            unsettled_closing.edited_rules |= {edit.key for edit in unsettled_closing.edits(group)} - unsettled
             if group.account not in self.parked:
                 unsettled_closing.waiting.discard(group)

@@ -20,54 +20,56 @@ class RemovalGuard:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.reported: set[Unseen] = set()
-        self._made: Counter[Unseen] = Counter()
+        self._removals: Counter[Unseen] = Counter()
         self._closed: set[Unseen] = set()
 
     def expect(self, due: Mapping[Unseen, int]) -> None:
         """Announces all removals that the messages of a batch are due to make: where they are too many, none is made."""
         self._closed |= {unseen for unseen, count in due.items() if count > self.limit}
 
-    def held(self, due: Mapping[Unseen, int]) -> set[Unseen]:
+    def excess(self, due: Mapping[Unseen, int]) -> set[Unseen]:
         """Of the removals that a plan would make, those that are too many, with what this delivery has made before."""
         return {
-            unseen for unseen, count in due.items() if unseen in self._closed or self._made[unseen] + count > self.limit
+            unseen
+            for unseen, count in due.items()
+            if unseen in self._closed or self._removals[unseen] + count > self.limit
         }
 
-    def made(self, decision: Decision) -> None:
+    def count(self, decision: Decision) -> None:
         """Counts a decision that was carried out."""
         for unseen in decision.unseen:
-            self._made[unseen] += decision.removals
+            self._removals[unseen] += decision.removals
 
 
 class HoldingGuard(RemovalGuard):
     """That of a delivery which reads a part of an account: it holds back whatever is counted."""
 
-    def held(self, due: Mapping[Unseen, int]) -> set[Unseen]:
+    def excess(self, due: Mapping[Unseen, int]) -> set[Unseen]:
         return set(due)
 
 
 class SharedGuard(RemovalGuard):
-    """What one thread plans to remove counts for the others as if it were made, until its message is `done`."""
+    """What one thread plans to remove counts for the others as if it were made, until its message is `finish`."""
 
     def __init__(self, limit: int) -> None:
         super().__init__(limit)
         self._lock = threading.Lock()
         self._planned: dict[int, Counter[Unseen]] = {}
 
-    def held(self, due: Mapping[Unseen, int]) -> set[Unseen]:
+    def excess(self, due: Mapping[Unseen, int]) -> set[Unseen]:
         with self._lock:
             self._planned[threading.get_ident()] = Counter()
             planned: Counter[Unseen] = sum(self._planned.values(), Counter())
             self._planned[threading.get_ident()] = Counter(due)
-            return super().held({unseen: count + planned[unseen] for unseen, count in due.items()})
+            return super().excess({unseen: count + planned[unseen] for unseen, count in due.items()})
 
-    def made(self, decision: Decision) -> None:
+    def count(self, decision: Decision) -> None:
         with self._lock:
-            super().made(decision)
+            super().count(decision)
             for unseen in decision.unseen:
                 self._planned.setdefault(threading.get_ident(), Counter())[unseen] -= decision.removals
 
-    def done(self) -> None:
+    def finish(self) -> None:
         """This thread's message is done: what it planned and did not make counts no more."""
         with self._lock:
             self._planned.pop(threading.get_ident(), None)

@@ -224,12 +224,12 @@ class Settler:
 
 
 class Existing(msgspec.Struct, frozen=True):
-    """A rule that exists; `marker` where it is ours, `shown` the claims of its description, `copies` the ids of copies of it
-    that someone made, whose claims `marker` has too."""
+    """A rule that exists; `marker` where it is ours, `described_claims` the claims of its description, `copies` the ids
+    of copies of it that someone made, whose claims `marker` has too."""
 
     rule: Rule
     marker: Marker | None
-    shown: frozenset[Claim] = frozenset()
+    described_claims: frozenset[Claim] = frozenset()
     copies: tuple[str, ...] = ()
 
 
@@ -289,7 +289,7 @@ def _is_done(edit: Edit, existing: Existing | None) -> bool:
 
 def _reads_so(edit: Edit, existing: Existing, marker: Marker) -> bool:
     """Whether a rule of ours has the claims, the instances and the priority that the edit gives it."""
-    has_claims = claims_after(edit, marker) == existing.shown and _stands_for(edit, marker)
+    has_claims = claims_after(edit, marker) == existing.described_claims and _stands_for(edit, marker)
     return has_claims and existing.rule.priority == PRIORITY
 
 

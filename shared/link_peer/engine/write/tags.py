@@ -23,7 +23,7 @@ class ManagedTags:
     group; `between_instances` are the groups that get a tag more, since they hold rules between instances."""
 
     def __init__(self, fetch: Fetch, delivery: Delivery) -> None:
-        self.refused = delivery.said.refused_tags
+        self.refused = delivery.output.refused_tags
         self.between_instances: set[Party] = set()
         self._fetch = fetch
         self._delivery = delivery

@@ -20,18 +20,19 @@ from link_peer.runtime.delivery import Delivery
 
 
 class Writes:
-    """What the work itself did to claims. `put` are those that it put on rules, or may have, where it got no answer; `taken`
-    those that it is known to have taken from rules by address that it found, each with the link of the rule."""
+    """What the work itself did to claims. `put` are those that it put on rules, or may have, where it got no answer;
+    `taken_claims` those that it is known to have taken from rules by address that it found, each with the link of the
+    rule."""
 
     def __init__(self) -> None:
         self.put: set[tuple[RuleKey, Claim]] = set()
-        self.taken: set[tuple[Link, Claim]] = set()
+        self.taken_claims: set[tuple[Link, Claim]] = set()
 
     def took(self, key: RuleKey, marker: Marker, claims: Iterable[Claim]) -> None:
         """Notes that these are gone from a rule, which had this marker."""
         link = link_of(key, marker)
         if link.member:
-            self.taken |= {(link.whole, claim) for claim in claims if (key, claim) not in self.put}
+            self.taken_claims |= {(link.whole, claim) for claim in claims if (key, claim) not in self.put}
 
 
 class Work(msgspec.Struct, frozen=True):
@@ -91,15 +92,15 @@ class PlanTotals(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """What came of a plan. `refused` links must be rolled back; `pending` are transient errors for which the work must be
-    done again, recorded as attempts already. `held` counts removals that the guard held back, `refused_keys` are rules whose
-    change was refused for good. `reasons` counts recorded outcomes by (outcome, reason). A sweep that had no time for
-    `undone` decisions has not failed: the next one carries them out. `written` are the groups that were changed, or for whose
-    rules a change was refused."""
+    """What came of a plan. `refused` links must be rolled back; `pending` are transient errors for which the work must
+    be done again, recorded as attempts already. `held_removals` counts removals that the guard held back,
+    `refused_keys` are rules whose change was refused for good. `reasons` counts recorded outcomes by (outcome, reason).
+    A sweep that had no time for `undone` decisions has not failed: the next one carries them out. `written` are the
+    groups that were changed, or for whose rules a change was refused."""
 
     changed: int = 0
     removed: int = 0
-    held: Mapping[Unseen, int] = {}
+    held_removals: Mapping[Unseen, int] = {}
     refused: Mapping[Link, Refusal] = {}
     pending: tuple[Transient, ...] = ()
     refused_keys: frozenset[RuleKey] = frozenset()
@@ -113,7 +114,7 @@ class Report(msgspec.Struct, frozen=True):
         return Report(
             self.changed + later.changed,
             self.removed + later.removed,
-            {**self.held, **later.held},
+            {**self.held_removals, **later.held_removals},
             {**self.refused, **later.refused},
             self.pending + later.pending,
             self.refused_keys | later.refused_keys,
