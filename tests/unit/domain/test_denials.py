@@ -76,7 +76,7 @@ FIVE = [f"i-{n}" for n in range(1, 6)]
     [
         ({}, ""),
         ({"requests": ["chg-2", "chg-1"]}, " (of chg-1, chg-2)"),
-        ({"kept": True}, "; the rule is kept, since other claims want it"),
+        ({"is_kept": True}, "; the rule is kept, since other claims want it"),
         ({"members": FIVE[::-1]}, ", for i-1, i-2, i-3, i-4, i-5"),
         (
             {"members": {*FIVE, "i-6", "i-7"}, "requests": ["chg-1"]},
@@ -89,7 +89,7 @@ def test_a_removal_names_its_requests_and_instances_and_whether_the_rule_is_kept
     given: dict[str, Any], detail: str
 ) -> None:
     """Of many instances, the first few. Code and advice stay those of the cause."""
-    found = denials.in_detail(denials.CLAIM_EXPIRED, **{"requests": [], "kept": False, **given})
+    found = denials.in_detail(denials.CLAIM_EXPIRED, **{"requests": [], "is_kept": False, **given})
     assert found.detail == f"the link has ended{detail}"
     assert (found.reason.code, found.advice) == ("expired", denials.CLAIM_EXPIRED.advice)
 
