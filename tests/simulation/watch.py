@@ -487,9 +487,8 @@ class Watch:
         repeated = [change for change, times in self._changes.items() if times > 1 + change.startswith(may_repeat)]
         hold("I12", not repeated, f"changed twice in one delivery: {repeated}")
         hold("I12", not self._calls_without_effect, f"calls that changed nothing: {self._calls_without_effect}")
-        # a batch carries out one message after the other; an account's own links are opened before another account is entered
-        is_alone = any(message.get("action") == "sweep" for message in self.messages)
-        in_order = self.refused or len(self.messages) > 1 or is_alone or not self._closed_late
+        # a batch carries out one message after the other
+        in_order = self.refused or len(self.messages) > 1 or not self._closed_late
         hold("I14", in_order, f"closed after opening: {self._closed_late}")
 
     def looked(self, end: str) -> None:

@@ -112,8 +112,8 @@ def _linked() -> Swept:
     return swept
 
 
-def test_own_links_are_made_before_another_account_is_entered(linked: Swept) -> None:
-    """And each thing is read once, in few calls. What the peer's rules are for, and its instances ask, is left to its own sweep. A
+def test_links_are_opened_once_all_that_is_needed_of_other_accounts_was_read(linked: Swept) -> None:
+    """Each thing is read once, in few calls. What the peer's rules are for, and its instances ask, is left to its own sweep. A
     look reads what changed, and with it the other halves."""
     foreign = linked.peer.existing[:]
     linked.deliver()
@@ -121,13 +121,13 @@ def test_own_links_are_made_before_another_account_is_entered(linked: Swept) -> 
     own = ["all_groups", *rules, "instances i-a i-b", "instance_page", "instances i-d"]
     opened = [[f"authorize {name}", f"rules {name}", f"groups {name}"] for name in ("sg-db", "sg-q", "sg-p", "sg-q")]
     entered = ["instances i-x", "groups sg-p sg-q", "rules sg-p", "rules sg-q"]
-    assert linked.ecs.calls == [*own, *opened[0], "tag sg-cache", *entered, *itertools.chain(*opened[1:])]
+    assert linked.ecs.calls == [*own, *entered, *itertools.chain(*opened), "tag sg-cache"]
     assert linked.peer.existing[: len(foreign)] == foreign
     assert linked.summaries[0]["changed"] == "4"
     linked.ecs.known |= {DB.id: managed(DB, "* sg-x"), CACHE.id: group(CACHE, "*")}
     linked.deliver()
-    own = ["all_groups", "rules sg-db", "instances i-a i-b i-d", "rules sg-app", "rules sg-cache", "tag sg-cache"]
-    assert linked.ecs.calls == [*own, *entered]
+    own = ["all_groups", "rules sg-db", "instances i-a i-b i-d", "rules sg-app", "rules sg-cache"]
+    assert linked.ecs.calls == [*own, *entered, "tag sg-cache"]
     assert [one["denied"] for one in linked.summaries] == ["0", "0"]
     linked.deliver()
     linked.deliver()
@@ -374,18 +374,52 @@ def _fails() -> tuple[list[Instance], str]:
     raise Transient("timeout")
 
 
-@pytest.mark.parametrize("refused", [True, False])
-def test_a_peer_that_cannot_be_read_costs_the_account_none_of_its_own_links(refused: bool) -> None:
-    """Neither a closing nor an opening waits for it; one that only fails for the moment keeps what it asks for."""
+@pytest.mark.parametrize(
+    "errors",
+    [[NoAccess("Forbidden.RAM", "no")], [Transient("timeout")], [Throttled("Throttling")] * 99],
+    ids=["refused", "failed", "throttled"],
+)
+def test_a_peer_that_cannot_be_read_costs_the_account_none_of_its_own_links(errors: list[Exception]) -> None:
+    """Neither a closing nor an opening fails with it; one that only fails for the moment keeps what it asks for."""
     foreign = ours(key(DB, Party(PEER, "sg-x"), "tcp/2"))
     ended = ours(key(DB, APP, "tcp/3"), Claim("chg-1", int(NOW)))
     swept = Swept(foreign, ended, groups=[group(APP), managed(DB, f"* *@{PEER}")])
-    swept.peer.errors["groups"] = [NoAccess("Forbidden.RAM", "no") if refused else Transient("timeout")]
+    swept.peer.errors["groups"] = errors
     swept.deliver()
     assert key(DB, APP, "tcp/1") in {rule.key for rule in swept.ecs.existing}
     assert ended not in swept.ecs.existing
     assert foreign in swept.ecs.existing
     assert [r["record"] for r in swept.log.records if r.get("from_account") == PEER] == []  # it has a sweep of its own
+
+
+def test_a_slow_peer_leaves_time_for_the_links_of_the_account() -> None:
+    """Its reads end when most of the time is over."""
+    x = Party(PEER, "i-x")
+    rule = ours(RuleKey(DB, "10.0.1.1/32", "10.0.0.2/32", ALL), ends=(x, B))
+    shown = [LINKED, instance(B, DB, ip="10.0.0.2")]
+    swept = Swept(rule, groups=[group(APP), managed(DB, f"* *@{PEER}")], instances=shown)
+    swept.peer.instances = functools.partial(_late, swept, 0.95, swept.peer.instances)  # type: ignore[method-assign]
+    swept.deliver()
+    assert "instances i-x" in swept.ecs.calls
+    assert RULE.key in {rule.key for rule in swept.ecs.existing}
+
+
+def test_links_of_the_account_leave_time_to_close_what_a_peer_no_longer_allows() -> None:
+    """However many it asks for, and however long it takes to open them."""
+    p, ports = Party(PEER, "sg-p"), [f"sg-db:tcp/{n}" for n in range(1, 101)]
+    wishes = [instance(Party(HOME, f"i-{n:03}"), APP, link_peer=" ".join(ports[n * 5 : n * 5 + 5])) for n in range(20)]
+    swept = Swept(ours(key(APP, p)), groups=[managed(APP, f"* *@{PEER}"), managed(DB, "*")], instances=wishes)
+    swept.peer.known[p.id] = managed(p)
+    authorize = swept.ecs.authorize
+
+    def slow(*args: Any, **fields: Any) -> Any:
+        swept.clock.time += 5
+        return authorize(*args, **fields)
+
+    swept.ecs.authorize = slow  # type: ignore[method-assign]
+    swept.deliver()
+    assert key(APP, p) not in {rule.key for rule in swept.ecs.existing}
+    assert len(swept.ecs.existing) > 0  # the next delivery goes on
 
 
 @pytest.mark.parametrize("owner", [HOME, PEER])

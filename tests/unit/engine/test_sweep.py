@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
 import pytest
 from link_peer.domain.errors import NoAccess, Throttled, Transient
 from link_peer.domain.model import ALL, TAG, Claim, Group, Instance, Link, Party, Rule, RuleKey
@@ -537,3 +538,34 @@ def test_instances_that_could_not_all_be_listed_are_told_of_the_account() -> Non
 def _slow(several: Several, page: Callable[..., Any], *token: str) -> Any:
     several.clock.time = NOW + 0.75 * (several.delivery.retry.deadline - NOW)
     return page(*token)
+
+
+@pytest.mark.parametrize(("errors", "standing", "troubles"), [(7, 0, 0), (8, 1, 1)])
+def test_what_fails_while_closing_and_succeeds_later_is_no_trouble_of_the_run(
+    errors: int, standing: int, troubles: int
+) -> None:
+    """Each step has four attempts."""
+    sweep = Sweeping(ours(K1, Claim("chg-1", int(NOW))))
+    sweep.ecs.errors["revoke"] = [Transient("503")] * errors
+    report = sweep(of_account).report
+    assert (len(sweep.ecs.existing), len(report.pending), report.undone) == (standing, troubles, 0)
+
+
+@pytest.mark.parametrize(("believe_empty", "standing"), [(frozenset[str](), 1), (frozenset({HOME}), 0)])
+def test_an_account_without_instances_loses_rules_only_if_a_person_says_that_it_is_empty(
+    believe_empty: frozenset[str], standing: int
+) -> None:
+    sweep = Sweeping(ours(HERE_I, REQ, ends=(A, B), age=60), instances=[])
+    sweep_account(begin(Run(sweep.delivery, "sweep-1", believe_empty), HOME))
+    assert len(sweep.ecs.existing) == standing
+
+
+@pytest.mark.parametrize(("supposed", "role"), [(False, "own role"), (True, None)])
+def test_a_sweep_that_is_only_supposed_does_not_say_as_which_role_an_account_was_entered(
+    supposed: bool, role: str | None
+) -> None:
+    """The caller's keys read it, not those of the functions."""
+    sweep = Sweeping()
+    sweep.delivery = msgspec.structs.replace(sweep.delivery, supposed=supposed)
+    sweep(of_account)
+    assert sweep.summary.get("entered_as") == role

@@ -1,7 +1,7 @@
 """The sweep: every rule of ours is what tags, requests and consent say now, account by account.
 
-    list the groups ─▶ read the rules that changed ─▶ close ─▶ list instances ─▶ open own links ─▶ open links with other accounts
-      ─▶ settle, record ─▶ the cursor of the account's next message
+    list the groups ─▶ read the rules that changed ─▶ close ─▶ list instances ─▶ read what they ask for, and its
+      peers in other accounts ─▶ close what these show ─▶ open ─▶ settle, record ─▶ the cursor of the account's next message
 
 The same steps serve the first delivery of an account's sweep, those that go on with its listing, the short sweeps between two full
 ones, and a run over many accounts: each step is done for all of them before the next one. So closing waits for nobody's wishes.
@@ -21,7 +21,7 @@ import msgspec
 from link_peer.domain.model import Group, Instance, Link, Party, Rule
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import asks_for_links
-from link_peer.engine.converge import converge
+from link_peer.engine.converge import converge, plan_only
 from link_peer.engine.read.access import Pages, Reading
 from link_peer.engine.scopes.account import AccountScope, Phase
 from link_peer.engine.scopes.account_reads import AccountReads
@@ -238,18 +238,15 @@ def list_instances(sweep: AccountSweep) -> AccountSweep:
 
 
 def read_own_wishes(sweep: AccountSweep) -> AccountSweep:
-    """Reads the parties in the account that its instances name, and the rules for them."""
+    """Reads the parties in the account that its instances name, the rules for them, and what a plan for these links misses: that may
+    show wishes, too, which name other accounts."""
     reads, account = sweep.reads, {sweep.account}
     sweep.work.fetch.parties(Party(sweep.account, name) for name in sweep.start.waiting)
     reads.followed(account, sweep.until(READING_SHARE))
     reads.own_parties(_own_wishes(sweep))
-    return _read_wished_rules(sweep, account)
-
-
-def open_own_links(sweep: AccountSweep) -> AccountSweep:
-    """Opens the links within the account. No other account is entered before that; where others are swept, too, all of them close
-    first."""
-    return _opened(sweep) if sweep.run.alone else sweep
+    with_rules = _read_wished_rules(sweep, account)
+    plan_only(with_rules.scope, _guard(with_rules))
+    return with_rules
 
 
 def read_peers(sweep: AccountSweep) -> AccountSweep:
@@ -287,9 +284,9 @@ def remove_unasked(sweep: AccountSweep) -> AccountSweep:
     return _closed(sweep, msgspec.structs.replace(sweep.phase, opens=False))
 
 
-def open_links_with_others(sweep: AccountSweep) -> AccountSweep:
-    """Opens the links with other accounts, and all that is not opened yet."""
-    return _opened(sweep) if sweep.has_peers or not sweep.run.alone else sweep
+def open_links(sweep: AccountSweep) -> AccountSweep:
+    """Opens what is asked for, once all that is known to have ended is closed: in this account, and with others."""
+    return _opened(sweep)
 
 
 def next_cursor(sweep: AccountSweep) -> Cursor:
@@ -411,12 +408,11 @@ STEPS: tuple[Step, ...] = (
     close,
     list_instances,
     read_own_wishes,
-    open_own_links,
     read_peers,
     close_with_others,
     read_wishes_of_others,
     remove_unasked,
-    open_links_with_others,
+    open_links,
 )
 
 
