@@ -39,7 +39,7 @@ def verify(env: Environment, since: float, *, as_json: bool) -> None:
     Raises BadInput for an instant from which ActionTrail has no events any more, LinkPeerError if the log cannot be read.
     """
     if not keeps(since, env.now):
-        raise BadInput("--since", "ActionTrail keeps events for 90 days: give at most 90d")
+        raise BadInput("--from", "ActionTrail keeps events for 90 days: give at most 90d")
     differences, calls = mismatches(env, since, quiet=as_json)
     _print(differences, calls, as_json=as_json)
     if any(not difference.pending for difference in differences):

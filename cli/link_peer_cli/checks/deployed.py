@@ -105,5 +105,7 @@ def _finding(change: ResourceChange) -> CheckFinding:
     if change.fields:
         return CheckFinding(WARNING, "", label, differs, change.detail)
     if change.action is Action.SKIP:
-        return CheckFinding(WARNING, "", label, f"does not exist: {change.detail}", ADVICE)
+        return CheckFinding(
+            WARNING, "", label, f"does not exist: {change.detail}", f"{ADVICE} {change.resource.option}"
+        )
     return CheckFinding(OK, "", label, change.detail or "as shipped")

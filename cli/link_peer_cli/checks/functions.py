@@ -14,6 +14,7 @@ from link_peer_deploy.manifest import Function, load
 from link_peer_deploy.manifest import Trigger as Shipped
 from link_peer_deploy.names import ALIAS
 from link_peer_deploy.project import ROOT
+from msgspec.structs import replace
 
 from link_peer_cli.access.environment import Environment
 from link_peer_cli.checks.finding import DIFFERS, MISSING, OK, WARNING, CheckFinding, unreadable
@@ -22,6 +23,7 @@ from link_peer_cli.deployed.policy import difference, running_packages
 from link_peer_cli.deployed.rules import Bus, BusRule
 
 DEPLOY = "link-peer package; s deploy -y"
+NOT_DEPLOYED = "is not deployed"
 SAME = ("LINK_PEER_REGION", "LINK_PEER_AUDIT_PROJECT", "LINK_PEER_AUDIT_LOGSTORE", "LINK_PEER_QUEUE")
 """Variables of the functions that say which deployment they are of: its region, prefix and home account."""
 
@@ -35,8 +37,10 @@ def check(env: Environment) -> Iterator[CheckFinding]:
     shipped = load(ROOT / "s.yaml", env=variables, account=policy.home, queues=policy.bound_queues).functions
     deployed = DeployedFunctions(env.settings, policy.home)
     packages: dict[str, str] = {}
-    for function in shipped:
-        yield from _function(deployed, function, packages)
+    findings = [finding for function in shipped for finding in _function(deployed, function, packages)]
+    if all(finding.detail == NOT_DEPLOYED for finding in findings):
+        findings = [replace(finding, advice=DEPLOY.replace("package", "package --first")) for finding in findings]
+    yield from findings
     if len(set(packages.values())) > 1:
         summary = ", ".join(f"{name}: {package}" for name, package in sorted(packages.items()))
         yield CheckFinding(DIFFERS, "", "package", f"the functions run different packages: {summary}", DEPLOY)
@@ -97,7 +101,7 @@ def _function(deployed: DeployedFunctions, function: Function, packages: dict[st
         yield unreadable("", subject, error)
         return
     if live is None:
-        yield CheckFinding(MISSING, "", subject, "is not deployed", DEPLOY)
+        yield CheckFinding(MISSING, "", subject, NOT_DEPLOYED, DEPLOY)
         return
     yield _live(subject, live)
     if wrong := [name for name in SAME if live.environment.get(name, "") != function.env.get(name, "")]:

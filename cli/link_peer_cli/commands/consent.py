@@ -328,8 +328,9 @@ def _say_next(
         if not env.policy.accept_tags:
             out.print("[yellow]The policy counts its allow list only: this tag opens nothing.[/yellow]")
         out.print(f"Links by tag that were denied for it are opened {when}.")
-        name = (denial or {}).get("request_id") or "what was denied for it"
-        out.print(escape(f"{name} was denied and is not tried again: post the request again."))
+        name = (denial or {}).get("request_id")
+        fact = f"{name} was denied and is" if name else "Requests that were denied for it are"
+        out.print(escape(f"{fact} not tried again: post {'the request' if name else 'them'} again."))
     else:
         out.print(f"What only this consent allowed is closed {when}. To close it now: link-peer sweep")
     for text in still:

@@ -82,14 +82,16 @@ def local(
 
 
 def _complete(described: CloudDescribed) -> None:
-    """Make what the world's deployment lacks of what setup makes: searches, charts, alerts, and whom they notify. A world whose log
-    has another name than a deployment's stays as it is."""
-    variables = environment(described)
-    os.environ.update({name: variables[name] for name in VARIABLES if name in variables})
-    settings = settings_module.load(env=variables)
-    policy = compose.load_policy(described.policy, settings.tag_prefix)
-    names = names_in_use(policy.home)
-    if described.audit_project == names.audit_project:
+    """Make what the world's deployment lacks in each region of what setup makes: searches, charts, alerts, and whom they notify. A
+    world whose log has another name than a deployment's stays as it is."""
+    for region, endpoint in described.regions.items():
+        variables = environment(msgspec.structs.replace(described, region=region, endpoint=endpoint))
+        os.environ.update({name: variables[name] for name in VARIABLES if name in variables})
+        settings = settings_module.load(env=variables)
+        policy = compose.load_policy(described.policy, settings.tag_prefix)
+        names = names_in_use(policy.home)
+        if described.audit_project != names.audit_project:
+            return
         target = SetupTarget(settings, policy, names, compose.clock_for_functions(), notify="ops@example.com")
         lacking = [resource for module in (logs, alerts) for resource in module.resources(target)]
         make_resources(target, lacking, "local", talk=False)

@@ -23,6 +23,7 @@ DASHBOARD = "link-peer"
 CHART = {"width": 10, "height": 8}
 """A dashboard is 20 columns wide."""
 
+OPTION = "--notify ADDRESS"
 NOBODY = "give --notify <e-mail address> or --action-policy <id>: without one it would notify nobody"
 
 
@@ -77,7 +78,11 @@ class Dashboard(Shown):
 
 
 class Record(Changeable):
-    """A user or an action policy of the alert centre, for an e-mail address; both have the deployment's prefix as id."""
+    """A user or an action policy of the alert centre, for an e-mail address; both have the deployment's prefix as id.
+    The alerts of all its regions notify them."""
+
+    of_all_regions = True
+    option = OPTION
 
     def __init__(self, deployment: SetupTarget, table: str, kind: str, value: Mapping[str, Any]) -> None:
         """Where no e-mail address is given, what exists is left as it is."""
@@ -170,6 +175,7 @@ class Alert(Shown):
 
     kind = noun = "alert"
     missing = "JobNotExist"
+    option = OPTION
 
     def __init__(self, logs: Logs, rule: Mapping[str, Any]) -> None:
         super().__init__(logs)

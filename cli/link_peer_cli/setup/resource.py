@@ -63,7 +63,9 @@ class Resource(ABC):
     of_the_account = False
     """Whether others in the account may need it, too: it is never deleted."""
     of_all_regions = False
-    """Whether it serves the deployment's functions in every region."""
+    """Whether it serves the deployment in every region."""
+    option = ""
+    """The option of `setup`, with a placeholder, that gives what it `lacks`."""
 
     @property
     def label(self) -> str:

@@ -159,6 +159,7 @@ class RamRole(Resource):
 
     kind = "role"
     of_all_regions = True
+    option = "--operators acs:ram::UID:user/NAME"
 
     def __init__(self, ram: Ram, role: Role, policies: Sequence[RamPolicy]) -> None:
         self._ram = ram

@@ -22,6 +22,7 @@ def test_consent_opens_what_was_denied(lab: Lab, cli: Cli) -> None:
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
     assert lab.auto_link(lab.event(instance)) == {"denied": 1}
     assert cli("accept", db.id, f"{app.id}:tcp/3306") == 0, cli.err
+    assert "Requests that were denied for it are not tried again: post them again." in cli.out
     assert lab.tags(db) == {ACCEPT: f"{app.id}:tcp/3306"}
     assert lab.auto_link(lab.event(instance)) == {"applied": 1}
     changes = lab.changes()

@@ -63,6 +63,17 @@ def test_a_healthy_deployment_has_nothing_missing(lab: Lab, cli: Cli) -> None:
     assert (lab.changes(), lab.records()) == (0, before)
 
 
+def test_the_advice_for_an_alert_that_nobody_made_makes_it(lab: Lab, cli: Cli) -> None:
+    """`setup` alone would leave it out: it names the option for an address."""
+    alerts = lab.cloud.sls.project(HOME, f"link-peer-{HOME}").alerts
+    for name in list(alerts):
+        alerts.delete(name)
+    _, findings = cli.json("doctor", "--platform")
+    [advice] = {finding["advice"] for finding in findings if finding["what"].startswith("alert ")}
+    assert cli(*advice.replace("ADDRESS", "ops@example.com").split()[1:], "--yes") == 0
+    assert [f for f in cli.json("doctor", "--platform")[1] if f["state"] != "ok"] == []
+
+
 def test_denied_links_are_listed_with_advice(lab: Lab, cli: Cli) -> None:
     """No consent; without ports an advanced group, a different VPC: each under the account that must act."""
     app, db = lab.group(), lab.group()
@@ -154,6 +165,15 @@ def test_functions_that_are_not_as_deployed_are_reported(lab: Lab, cli: Cli) -> 
         ("missing", "function link-peer-cross-account", "is not deployed"),
         ("differs", "function link-peer-sweep", said),
     ]
+
+
+def test_before_the_first_deployment_the_advice_is_that_of_the_first(lab: Lab, cli: Cli) -> None:
+    """Without `--first`, `package` refuses where nothing is deployed."""
+    for name in ("auto-link", "cross-account", "sweep"):
+        lab.cloud.fc._functions.pop((HOME, f"link-peer-{name}"))
+    _, findings = cli.json("doctor", "--platform")
+    advice = {finding["advice"] for finding in findings if finding["what"].startswith("function ")}
+    assert advice == {"link-peer package --first; s deploy -y"}
 
 
 def test_the_version_and_the_package_behind_live_are_shown(lab: Lab, cli: Cli) -> None:

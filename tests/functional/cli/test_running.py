@@ -6,16 +6,18 @@ No test measures time. Every wait ends with the awaited event; its limit only ke
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 from aliyun_local.api import Caller
 from link_peer_cli.demo import acts
-from link_peer_cli.demo.local_cloud import describe, environment, running
+from link_peer_cli.demo.local_cloud import CloudDescribed, describe, environment, running
 from link_peer_cli.demo.world import WORLDS
 
 from tests.functional.command import Cli, check_answers
@@ -60,6 +62,30 @@ def test_local_prints_its_description_and_ends_on_a_signal() -> None:
     assert re.search(r"/authority\.pem$", described["authority"])
     assert not Path(described["authority"]).exists()
     assert {len(account["id"]) for account in described["accounts"]} == {16}
+
+
+def test_a_world_of_two_regions_has_in_each_what_setup_makes(tmp_path: Path) -> None:
+    """Its searches, charts and alerts, too: the first `setup` in either has nothing to create."""
+    world, shop = tmp_path / "world.yaml", (WORLDS / "shop.yaml").read_text("utf-8")
+    world.write_text(f"{shop}regions: [cn-qingdao, cn-shanghai]\n", "utf-8")
+    command = [sys.executable, "-m", "link_peer_cli", "local", "--json", "--no-functions", "--world", str(world)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603  # our own module
+        assert process.stdout is not None
+        described = msgspec.json.decode(process.stdout.readline(), type=CloudDescribed)
+        try:
+            for region, endpoint in described.regions.items():
+                variables = environment(msgspec.structs.replace(described, region=region, endpoint=endpoint))
+                planned = subprocess.run(  # our own module
+                    [sys.executable, "-m", "link_peer_cli", "setup", "--dry-run"],
+                    env={**os.environ, **variables},
+                    cwd=ROOT,
+                    capture_output=True,
+                    text=True,
+                    check=True,
+                )
+                assert "To create: 0, to update: 0," in planned.stdout, planned.stdout
+        finally:
+            process.send_signal(signal.SIGINT)
 
 
 # The kernel delivers SIGTERM to a second thread, because the main thread blocks it. This happens by chance while worker

@@ -76,3 +76,21 @@ def test_removing_in_one_region_keeps_the_roles_that_the_other_uses(
     assert (roles(here), here.mns.queues(HOME), bool(there.mns.queues(HOME))) == (before, [], True)
     assert cli("setup", "--remove", "--yes") == 0, cli.err
     assert (roles(here), there.mns.queues(HOME)) == ([], [])
+
+
+def test_removing_in_one_region_keeps_whom_the_alerts_of_the_other_notify(
+    enter: Enter, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The user and the action policy serve the projects of all regions. In the last region they are removed."""
+    cli = Cli(capsys)
+    for region in (HERE, THERE):
+        enter(region)
+        assert cli("setup", "--notify", "ops@example.com") == 0, cli.err
+    enter(HERE)
+    assert cli("setup", "--remove", "--yes", "--force") == 0, cli.err
+    enter(THERE)
+    assert cli("setup", "--dry-run", "--notify", "ops@example.com") == 0, cli.err
+    assert "To create: 0, to update: 0," in cli.out
+    assert cli("setup", "--remove", "--yes") == 0, cli.err
+    assert "- user link-peer" in cli.out
+    assert "- action policy link-peer" in cli.out

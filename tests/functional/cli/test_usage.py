@@ -58,7 +58,7 @@ UNMEANT: list[tuple[str, str]] = [
     ("audit --verify --evidence out", "--evidence"),
     ("audit --evidence out --outcome applied", "--evidence"),
     ("audit --key 'a*'", "--key"),
-    ("audit --verify --since 91d", "--since: ActionTrail keeps events for 90 days"),
+    ("audit --verify --from 91d", "--from: ActionTrail keeps events for 90 days"),
     ("plan no-such-file.json", "no-such-file.json"),
     ("plan README.md", "README.md: not JSON"),
     ("plan sg-db", "sg-db"),
