@@ -39,7 +39,7 @@ class World:
     def stopped_by(self, source: str, to: str) -> str:
         """What keeps a packet on TCP 3306 from arriving; empty if nothing does."""
         verdict = may_reach(self.cloud.ecs, HOME, source, HOME, to, "tcp", 3306)
-        return "" if verdict.ok else verdict.why
+        return "" if verdict.ok else verdict.reason
 
 
 @pytest.fixture(name="w")
