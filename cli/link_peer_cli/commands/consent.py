@@ -24,7 +24,7 @@ from link_peer_cli.consent.group_tags import GroupTags, closes, record_tags
 from link_peer_cli.review.delivery import by_cloud_name
 from link_peer_cli.review.recorded_advice import AdviceJudge
 from link_peer_cli.ui.changes import CHANGES
-from link_peer_cli.ui.console import console, may_ask, print_answer
+from link_peer_cli.ui.console import console, may_ask, print_answer, warn
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import DryRun, Json, Until, Yes
 from link_peer_cli.ui.progress import waiting
@@ -293,7 +293,9 @@ def _carry_out(
         if mine:
             _say_next(env, mine, denial, still)
     if tags.calls:  # last, and once: nobody's consent waits for the log, which few of those who give it may write
-        record_tags(load_environment(reading=False, anywhere=True), tags, command, before, patient=False)
+        problem = record_tags(load_environment(reading=False, anywhere=True), tags, command, before, patient=False)
+        if problem and env.person_keys.account == env.policy.home:  # of other accounts, few may write it
+            warn([f"the audit log has no record of this change: {problem}"])
     raise typer.Exit(Exit.REFUSED if foreign and not dry_run else Exit.DONE)
 
 

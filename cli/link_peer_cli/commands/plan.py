@@ -140,7 +140,11 @@ def _plan_policy(
             now = compare(msgspec.structs.replace(env, policy=olds[0]), new, count)
     differences = permitted.differences(olds, new)
     rule_plan = ShownPlan(now.groups, now.records, [], wording(new, 0)) if now else None
-    problems, notes = [*problems, *(now.problems if now else ())], now.notes if now else []
+    if now and rule_plan and now.stranded:
+        rule_plan = msgspec.structs.replace(
+            rule_plan, unchanged="No rule would change, and links would be left behind."
+        )
+    problems, notes = [*problems, *(now.problems if now else ())], [*now.notes, *now.stranded] if now else []
     if form is TableForm.JSON:
         changes = (rule_plan.group_plans, rule_plan.counts, list(now.reach)) if now and rule_plan else ()
         print_answer(PolicyPlan(permitted.answers(differences), name, notes, problems, *changes))
@@ -164,7 +168,9 @@ def _plan_policy(
     if problems:
         raise typer.Exit(Exit.REFUSED)
     raise typer.Exit(
-        Exit.CHANGES if detailed and (permitted.is_wider(differences) or (now and now.groups)) else Exit.DONE
+        Exit.CHANGES
+        if detailed and (permitted.is_wider(differences) or (now and (now.groups or now.stranded)))
+        else Exit.DONE
     )
 
 

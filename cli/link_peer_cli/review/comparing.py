@@ -33,14 +33,15 @@ from link_peer_cli.ui.progress import Count
 class Compared(msgspec.Struct, frozen=True):
     """`groups` with the rules that the new policy opens `+` and closes `-`, what instances gain and lose by that (`reach`), and
     the records of both sweeps, those of the new policy last. `problems` say which of the new policy's tests it contradicts, and why
-    an account could not be read; `notes`, how many rules are due to change under the present policy, too, and which links stand in
-    an account that the new policy does not list."""
+    an account could not be read; `notes`, how many rules are due to change under the present policy, too; `stranded`, which links
+    stand in an account that the new policy does not list."""
 
     groups: Sequence[GroupChange]
     reach: Sequence[ReachChange]
     records: Sequence[Record]
     problems: list[str]
     notes: list[str]
+    stranded: list[str]
 
 
 class _Supposed(msgspec.Struct, frozen=True):
@@ -71,11 +72,11 @@ def compare(env: Environment, new: Policy, progress: Count) -> Compared:
     count = len(before.edits & after.edits)
     due = "1 more change is" if count == 1 else f"{count} more changes are"
     notes = [f"{due} due under the present policy, too: link-peer sweep --dry-run"] if count else []
-    notes += _abandoned(env, new, before)
-    return Compared(groups, reach, [*before.records, *after.records], [*failing, *unread], notes)
+    stranded = _stranded(env, new, before)
+    return Compared(groups, reach, [*before.records, *after.records], [*failing, *unread], notes, stranded)
 
 
-def _abandoned(env: Environment, new: Policy, before: _Supposed) -> list[str]:
+def _stranded(env: Environment, new: Policy, before: _Supposed) -> list[str]:
     """A sentence for each account that the new policy no longer lists, and where links stand: no sweep enters it any more."""
     unlisted = sorted(env.policy.accounts.keys() - new.accounts.keys())
     if not unlisted:

@@ -36,12 +36,14 @@ DONE = ("applied", "unchanged", "removed")
 
 
 class ShownPlan(msgspec.Struct, frozen=True):
-    """A plan: what would change, the records that say why, those of them that a person must see, and the wording of accounts."""
+    """A plan: what would change, the records that say why, those of them that a person must see, and the wording of accounts.
+    `unchanged` is the sentence where no group would change."""
 
     groups: Sequence[GroupChange]
     records: Sequence[Record]
     notable: Sequence[Record]
     words: Wording = EXACT
+    unchanged: str = "Nothing would change."
 
     @property
     def counts(self) -> PlanCounts:
@@ -148,7 +150,7 @@ def total(plan: ShownPlan, verbs: Sequence[str] = VERBS_OF_RULES) -> str:
     troubles = ", ".join(f"{count} {word}" for count, word in words if count)
     links = f"Links: {troubles}." if troubles else ""
     if not plan.groups:
-        return " ".join(filter(None, ["" if counts.attempt else "Nothing would change.", links]))
+        return " ".join(filter(None, ["" if counts.attempt else plan.unchanged, links]))
     if not counts.groups:
         return " ".join(filter(None, [f"Rules: none. Tags: of {number(counts.tagged, 'group')}.", links]))
     affected = f"{number(counts.instances, 'instance')} in {number(counts.groups, 'group')}"

@@ -248,10 +248,7 @@ def no_access_to_group(group: Party, code: str = "") -> Denial:
 
 
 def _access_advice(account: str) -> str:
-    return (
-        "check that account's role, its trust policy and external id, and the role's ECS permissions: "
-        f"link-peer doctor {account}"
-    )
+    return f"the doctor says why, and what mends it: link-peer doctor {account}"
 
 
 def own_keys_refused(code: str, message: str) -> Denial:

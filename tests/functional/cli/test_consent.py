@@ -79,7 +79,8 @@ def test_who_gave_and_withdrew_consent_is_in_the_operators_log(lab: Lab, cli: Cl
     lab.fault(service="sls", kind="error", times=None)
     before = lab.cloud.faults.count("sls")
     assert cli("accept", db.id, "sg-two") == 0
-    assert (lab.cloud.faults.count("sls") - before, cli.err) == (1, "")
+    assert lab.cloud.faults.count("sls") - before == 1
+    assert cli.err.startswith("the audit log has no record of this change: the audit log cannot be written: ")
 
 
 @pytest.mark.parametrize("moment", ["DescribeSecurityGroups", "TagResources"])

@@ -457,6 +457,9 @@ def test_a_policy_without_an_account_names_the_links_that_stand_there(living_lab
     assert f"its rules of 1 link would stay: {app.id}@{HOME} to {db.id}@{PEER} tcp/3306." in note
     assert cli("plan", "--policy", path) == 0
     assert note in cli.out
+    assert "No rule would change, and links would be left behind." in cli.out
+    assert "Nothing would change." not in cli.out
+    assert cli("plan", "--policy", path, "--detailed-exitcode") == 2
     assert lab.rules(db) == before == [f"{app.id} tcp/3306"]
     assert cli(*note.rpartition("link-peer ")[2].split()) == 0, cli.err
     _, [document] = cli.json("plan", "--policy", path)

@@ -310,6 +310,16 @@ def test_a_request_to_a_queue_that_was_deleted_is_certainly_not_posted(lab: Lab,
     assert "has not taken the message" in answer["error"]
 
 
+def test_consent_without_a_log_is_given_and_said_to_have_no_record(lab: Lab, cli: Cli) -> None:
+    """Nobody's consent waits for the log; but the person who may write it reads that the change is not in it, and what mends it."""
+    group = lab.group()
+    _no_project(lab, pytest.MonkeyPatch())
+    assert cli("accept", group.id, "sg-app:tcp/3306") == 0
+    assert lab.tags(group)["link-accept"] == "sg-app:tcp/3306"
+    assert "the audit log has no record of this change: the audit log cannot be written: ProjectNotExist" in cli.err
+    assert "link-peer setup" in cli.err
+
+
 def test_a_close_without_a_log_says_what_stands_and_both_commands(lab: Lab, cli: Cli) -> None:
     """No rule is removed without a record. The group is locked, so that nothing more is opened on it."""
     _, _, db = lab.linked()
