@@ -19,7 +19,7 @@ from link_peer.engine.scopes import account_reads
 from link_peer.engine.scopes.account import AccountScope
 from link_peer.engine.scopes.account_reads import AccountReads
 from link_peer.engine.scopes.accounts import SweptAccounts, sweep_accounts
-from link_peer.engine.scopes.sweep import AccountSweep, Run, begin, sweep_account
+from link_peer.engine.scopes.sweep import LISTING_TOGETHER_SHARE, AccountSweep, Run, begin, sweep_account
 from link_peer.engine.write.work import Until
 from link_peer.planning.rota import RUN_SECONDS
 from link_peer.runtime.delivery import Delivery
@@ -536,7 +536,7 @@ def test_instances_that_could_not_all_be_listed_are_told_of_the_account() -> Non
 
 
 def _slow(several: Several, page: Callable[..., Any], *token: str) -> Any:
-    several.clock.time = NOW + 0.75 * (several.delivery.retry.deadline - NOW)
+    several.clock.time = NOW + LISTING_TOGETHER_SHARE * (several.delivery.retry.deadline - NOW)
     return page(*token)
 
 

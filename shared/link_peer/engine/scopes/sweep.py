@@ -41,6 +41,7 @@ RULES_SHARE = 0.5  # of the time left may have passed when the last rules are re
 CLOSING_SHARE = 0.65  # and when the last rule is removed that needs no look at wishes
 CLOSING_EACH = 0.15  # and what one account's closing may take of it before then, where others are swept, too
 LISTING_SHARE = 0.75  # and when the last page of instances is read
+LISTING_TOGETHER_SHARE = 0.8  # the same of a run over several accounts, in which no message goes on with a listing
 READING_SHARE = 0.85  # and when anything is read that need not be read right before a change
 
 Progress = Callable[[str, int, int], None]
@@ -219,8 +220,9 @@ def close(sweep: AccountSweep) -> AccountSweep:
 
 def list_instances(sweep: AccountSweep) -> AccountSweep:
     """Lists instances page by page while there is time. Where a listing stopped half-way, nothing is judged that is not shown; once
-    it is complete, all rules are read again, in the deliveries that follow."""
-    _list_pages(sweep, sweep.until(LISTING_SHARE))
+    it is complete, all rules are read again, in the deliveries that follow. Where other accounts are swept, too, none follows: an
+    account that is slow must not keep the others from their first page."""
+    _list_pages(sweep, sweep.until(LISTING_SHARE if sweep.run.alone else LISTING_TOGETHER_SHARE))
     pages, store = sweep.pages, sweep.work.fetch.store
     if not store.readable(sweep.account):
         return sweep  # what these pages ask for is not opened, so they are listed again
