@@ -7,8 +7,8 @@
 Each step is a function from frozen values to a frozen value, which says what is missing. The cases of a single rule are the
 table in `planning.diff`. The order in which links, groups and rules are given decides nothing.
 
-The one edit of a rule is made by the first of these decisions: a link in focus that it opens, the decision that takes its claims,
-a repair.
+The one edit of a rule is made by the first of these decisions: a link in focus that it opens, a repair, the decision that takes its
+claims.
 """
 
 from __future__ import annotations
@@ -195,12 +195,13 @@ def decisions(settled: Settled) -> tuple[Decision, ...]:
     opening = _assigned(settled)
     answers = {wish: _answer(settled, wish, opening.get(wish, ())) for wish in settled.answers}
     opened_keys = {edit.key for edits in opening.values() for edit in edits}
+    repairs = _repairs(settled, opened_keys | settled.losses.freed)
+    opened_keys |= {edit.key for repair in repairs for edit in repair.edits}
     rolled_back, removed = _removed(settled, answers, opened_keys)
     answers |= rolled_back
     # nothing is recorded while an account could not be read, or a question is open
     decided = [answer for answer in answers.values() if answer.denial.waits is not Waits.FOR_A_READ]
-    opened_keys |= settled.losses.by_rule.keys()
-    return (*_displaced(settled), *decided, *removed, *_repairs(settled, opened_keys), *_untagged(settled, decided))
+    return (*_displaced(settled), *decided, *removed, *repairs, *_untagged(settled, decided))
 
 
 def _assigned(settled: Settled) -> dict[Asked, tuple[Edit, ...]]:
@@ -372,6 +373,7 @@ def _removed(
                     _not_reached(settled.view, link, keys),
                 ),
                 edits=edits,
+                by_absence=loss.by_absence,
                 unseen=loss.unseen,
                 rules=rules,
             )

@@ -111,7 +111,7 @@ class _Standing(msgspec.Struct, frozen=True):
 
     def judgment(self) -> Judgment:
         """The judgment of the rule's link."""
-        return judge_link(self.view, self.link)
+        return self.judged.judgments.get(self.link) or judge_link(self.view, self.link)
 
 
 def losses(view: Seen, judged: Judged, wishes: Wanted, may_lose: MayLose, hold: Hold = hold_none) -> Losses:
@@ -174,8 +174,10 @@ def _cause(standing: _Standing, claim: Claim, may: May) -> _Cause:
     else:
         judgment = standing.judgment()
         denial, missing = judgment.verdict.denial, judgment.missing
-        if denial is None or _stands_otherwise(standing):
-            cause = _half_open(standing, claim, judgment.needs) or _by_absence(standing, None, may)
+        if claim.request and standing.key in judgment.needs and denial is None:
+            return msgspec.structs.replace(_half_open(standing, judgment.needs) or _KEPT, missing=missing)
+        if denial is None or (claim.is_tag and _stands_otherwise(standing)):
+            cause = _by_absence(standing, None, may)
         else:
             cause = _by_denial(standing, claim, denial, may)
     return msgspec.structs.replace(cause, missing=all_missing([cause.missing, missing, unread]))
@@ -244,10 +246,10 @@ def _by_absence(standing: _Standing, denial: Denial | None, may: May) -> _Cause:
     return _Cause(denial or UNWANTED, unseen, by_absence=True)
 
 
-def _half_open(standing: _Standing, claim: Claim, needs: Set[RuleKey]) -> _Cause | None:
+def _half_open(standing: _Standing, needs: Set[RuleKey]) -> _Cause | None:
     """Whether a request's rule is half of a mutual link for good. What a tag wants is completed instead."""
     view, key = standing.view, standing.key
-    if claim.is_tag or not view.context.completes_tags_only:
+    if not view.context.completes_tags_only:
         return None
     further_keys = sorted(needs - {key})
     missing = [

@@ -91,7 +91,7 @@ MUTANTS = [
     Mutant("compensate by tuple", designs.compensate_by_tuple, "a manual rule and a refusal"),
     Mutant(
         "the last request's claim replaces the others'",
-        swap(settle, "claims_after", lambda edit, old: edit.gain or frozenset(old.claims) - edit.lose),
+        swap(settle, "claims_after", lambda edit, old: edit.gain or frozenset(old) - edit.lose),
         "two requests, one link",
     ),
     Mutant("fixed ClientToken", designs.fixed_client_token, "one side deleted"),

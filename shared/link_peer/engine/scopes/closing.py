@@ -107,11 +107,12 @@ class ClosingScope(Scope):
         ]
 
     def desired(self, snapshot: Snapshot) -> list[DesiredLink]:
-        """What the claims on the groups' rules ask for, all answered. They keep rules, and open none."""
+        """Claims that joined a link by address which ended meanwhile: denied, so that they go."""
         return [
-            DesiredLink(link, claim, denial=JOINED_NOTHING if (rule.key, claim) in self.joined else None, opens=False)
+            DesiredLink(link, claim, denial=JOINED_NOTHING, opens=False)
             for link, rule, marker in self.standing(snapshot)
             for claim in marker.claims
+            if (rule.key, claim) in self.joined
         ]
 
     def may_lose(self, snapshot: Snapshot, rule: Rule, link: Link, claim: Claim) -> May:
