@@ -13,7 +13,7 @@ from link_peer.domain.snapshot import Snapshot
 from link_peer.engine.converge import Scope
 from link_peer.engine.write.close import only_closes
 from link_peer.engine.write.work import Until, Work
-from link_peer.planning.decision import Context, Decision, DesiredLink, Missing, Plan
+from link_peer.planning.decision import Context, Decision, DesiredLink, Plan
 from link_peer.planning.removals import May
 from link_peer.planning.sweep import Phase, SweepRemit
 
@@ -75,18 +75,6 @@ class AccountScope(Scope):
         now = self.delivery.clock.now()
         end = now + (self.delivery.retry.deadline - now) * CLOSING_REST
         return Until(end, end)
-
-    def affordable(self, missing: Missing) -> Missing:
-        """While no other account is entered, what can be read in this one."""
-        if self.phase.crosses:
-            return missing
-        account = {self.account}
-        return Missing(
-            frozenset(link for link in missing.unread if {end.account for end in link.parties} == account),
-            frozenset(question for question in missing.questions if question.account in account),
-            missing.doubted_accounts & account,
-            missing.unconfirmed,
-        )
 
     def select(self, plan: Plan) -> list[Decision]:
         """Changes. Wishes that stay denied are counted in the summary, not recorded at every run."""
