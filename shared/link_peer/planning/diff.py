@@ -70,7 +70,7 @@ def opens(edit: Edit, actual: Actual) -> bool:
     return edit.ends != actual.owned[edit.key][1].ends
 
 
-def _changed(claims: Iterable[Claim], gained: Set[Claim], lost: Set[Claim]) -> frozenset[Claim]:
-    """What is gained replaces the other ends of the same requests."""
-    requests = {claim.request for claim in gained}
-    return frozenset({claim for claim in claims if claim.request not in requests} - lost | gained)
+def _changed(claims: Iterable[Claim], gain: Set[Claim], withdrawn: Set[Claim]) -> frozenset[Claim]:
+    """A claim that is gained replaces the other ends of the same requests."""
+    requests = {claim.request for claim in gain}
+    return frozenset({claim for claim in claims if claim.request not in requests} - withdrawn | gain)
