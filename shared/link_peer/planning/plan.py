@@ -361,7 +361,7 @@ def _removed(
         removed.append(
             Decision(
                 turned if link.mutual and turned in asked_links else Link(link.source, link.target, ports),
-                "expire" if loss.denial.ended else settled.view.context.actions[1],
+                _action(loss, settled.view.context),
                 "removed",
                 denials.still_standing(
                     denials.in_detail(
@@ -379,6 +379,13 @@ def _removed(
             )
         )
     return rolled_back, removed
+
+
+def _action(loss: Loss, context: Context) -> str:
+    """What the removal is recorded as."""
+    if loss.denial.ended:
+        return "expire"
+    return "repair" if loss.beside else context.actions[1]
 
 
 def _not_reached(view: Seen, link: Link, keys: Sequence[RuleKey]) -> list[str]:
@@ -410,7 +417,7 @@ def _by_pair(settled: Settled) -> dict[tuple[Link, Loss], list[RuleKey]]:
     keys_by_pair: dict[tuple[Party, Party, bool, Loss], list[RuleKey]] = {}
     for key, loss in settled.losses.by_rule.items():
         link = link_of(key, view.actual.owned[key][1])
-        if view.context.withdrawn is not None or loss.denial in view.refusals:
+        if (view.context.withdrawn is not None and not loss.beside) or loss.denial in view.refusals:
             loss = msgspec.structs.replace(loss, claims=frozenset())
         keys_by_pair.setdefault((*link.pair, link.mutual, loss), []).append(key)
     return {

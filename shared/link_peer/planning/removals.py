@@ -34,6 +34,7 @@ class May(Enum):
     KEEP = "keep"  # another delivery's business
     CLOSE = "close"  # for an explicit cause only
     TAKE = "take"  # also when nothing asks for it any more
+    BESIDE = "beside"  # for an explicit cause, beside what the delivery is about: a group that it read forbids the rule
     READ = "read"  # as TAKE, once everything that could want the rule's link is read; until then as CLOSE
 
 
@@ -56,12 +57,13 @@ def hold_above(limit: int) -> Hold:
 
 class Loss(msgspec.Struct, frozen=True):
     """The claims that a rule of ours loses, and why. `unseen` where the only cause is that something is not shown;
-    `by_absence` where the cause is what a read did not show: a party, or a tag."""
+    `by_absence` where the cause is what a read did not show: a party, or a tag. `beside` where the delivery is about none of them."""
 
     claims: frozenset[Claim]
     denial: Denial
     unseen: frozenset[Unseen] = frozenset()
     by_absence: bool = False
+    beside: bool = False
 
 
 class Losses(msgspec.Struct, frozen=True):
@@ -85,6 +87,7 @@ class _Cause(msgspec.Struct, frozen=True):
     denial: Denial | None = None
     unseen: frozenset[Unseen] = frozenset()
     by_absence: bool = False
+    beside: bool = False
     missing: Missing = NOTHING_MISSING
 
 
@@ -123,7 +126,10 @@ def losses(view: Seen, judged: Judged, wishes: Wanted, may_lose: MayLose, hold: 
         standing = _Standing(view, judged, key, rule, marker)
         may = {claim: may for claim in unwanted if (may := may_lose(rule, standing.link, claim)) is not May.KEEP}
         if may:
-            causes[key] = {claim: _cause(standing, claim, how) for claim, how in may.items()}
+            causes[key] = {
+                claim: msgspec.structs.replace(_cause(standing, claim, how), beside=how is May.BESIDE)
+                for claim, how in may.items()
+            }
     due = _due(view, causes)
     held_unseen = hold({unseen: len(keys) for unseen, keys in due.items()})
     losses_by_rule = {key: loss for key, claim_causes in causes.items() if (loss := _loss(claim_causes, held_unseen))}
@@ -162,7 +168,7 @@ def _cause(standing: _Standing, claim: Claim, may: May) -> _Cause:
     """Why a claim is taken, if it is."""
     unread = Missing(unread=frozenset({standing.link})) if may is May.READ else NOTHING_MISSING
     context = standing.view.context
-    if context.withdrawn is not None:
+    if context.withdrawn is not None and may is not May.BESIDE:
         return _Cause(context.withdrawn, missing=unread)
     if context.expired(claim):
         return _Cause(CLAIM_EXPIRED, missing=unread)
@@ -286,7 +292,8 @@ def _loss(causes: Mapping[Claim, _Cause], held_unseen: Set[Unseen]) -> Loss | No
     first = min(ended_causes.values(), key=lambda cause: bool(cause.unseen))
     unseen = frozenset(unseen for cause in ended_causes.values() for unseen in cause.unseen)
     by_absence = any(cause.by_absence for cause in ended_causes.values())
-    return Loss(frozenset(ended_causes), first.denial or UNWANTED, unseen, by_absence)
+    beside = all(cause.beside for cause in ended_causes.values())
+    return Loss(frozenset(ended_causes), first.denial or UNWANTED, unseen, by_absence, beside)
 
 
 def unseen_accounts(snapshot: Snapshot, context: Context, link: Link, denial: Denial | None) -> set[str]:
