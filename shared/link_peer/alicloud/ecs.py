@@ -109,12 +109,12 @@ class SdkEcs:
         return [group for group in groups if group.tags.get(tag) == "true"]
 
     def rules(self, group: str) -> list[Rule]:
-        """The rules of a group, of both directions [doc DescribeSecurityGroupAttribute: Direction is all by default]. Raises
-        CloudError if the group does not exist."""
+        """The rules of a group, of both directions. Raises CloudError if the group does not exist."""
         rows = self._all(
             "describe_security_group_attribute",
             "permissions.permission",
             security_group_id=group,
+            direction="all",  # by one page the default; nobody has seen it
             nic_type="intranet",
             max_results=RULES_PER_PAGE,
         )

@@ -226,6 +226,7 @@ def test_tags_that_the_policy_ignores_are_one_warning(lab: Lab, cli: Cli) -> Non
 # quotas
 
 
+@pytest.mark.knobs(rule_count="both")
 def test_the_fullest_groups_are_numbers(lab: Lab, cli: Cli) -> None:
     """Also where nothing is wrong, so that a limit is seen coming. Of one account, if one is asked for."""
     app, db = lab.group(), lab.group(name="ledger")
@@ -238,6 +239,7 @@ def test_the_fullest_groups_are_numbers(lab: Lab, cli: Cli) -> None:
     assert found(cli, "quota", PEER) == []
 
 
+@pytest.mark.knobs(rule_count="both")
 @pytest.mark.parametrize(("count", "state"), [(8, None), (9, "warning"), (10, "missing")])
 def test_an_instance_whose_groups_hold_nearly_all_rules_that_may_be_is_reported(
     lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch, count: int, state: str | None
