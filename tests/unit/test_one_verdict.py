@@ -65,10 +65,12 @@ def unread(seen: Snapshot) -> Snapshot:
     return msgspec.structs.replace(seen, groups=shown, rules={})
 
 
+WITHOUT_MUTUAL = msgspec.structs.replace(POLICY, denies_mutual=True)
 REFUSING = {"link-refuse": DB.id}
 CASES: list[tuple[str, Reason, Link, Snapshot, Policy]] = [
     ("unknown_account", reasons.UNKNOWN_ACCOUNT, Link(STRANGER, DB, PORTS), view(OPEN), POLICY),
     ("mutual_not_allowed", reasons.NOT_ALLOWED, Link(APP, DB), view(OPEN), POLICY),
+    ("mutual_not_allowed", reasons.NOT_ALLOWED, Link(A, B), view(OPEN, SHOWN), WITHOUT_MUTUAL),
     ("too_many_ports", reasons.NOT_ALLOWED, Link(APP, DB, parse_ports("tcp/1+tcp/2")), view(OPEN), POLICY),
     ("port_span_too_wide", reasons.NOT_ALLOWED, Link(APP, DB, parse_ports("tcp/1-9")), view(OPEN), POLICY),
     ("never_allowed", reasons.NOT_ALLOWED, GROUPS, view(OPEN), POLICY),

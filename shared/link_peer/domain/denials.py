@@ -275,9 +275,13 @@ def not_reviewed(group: object) -> Denial:
     )
 
 
-def mutual_not_allowed() -> Denial:
-    """A mutual link under a policy that denies some ports."""
-    return _not_allowed("a mutual link opens every port, and the policy denies some")
+def mutual_not_allowed(*, denies_ports: bool) -> Denial:
+    """A mutual link under a policy that denies some ports, or every link without ports."""
+    cause = "denies some" if denies_ports else "allows no link without ports (mutual: deny)"
+    return _not_allowed(
+        f"a mutual link opens every port, and the policy {cause}",
+        "name the ports that are needed (sg-…:tcp/443), or have the policy file changed",
+    )
 
 
 def too_many_ports(count: int, limit: int) -> Denial:
