@@ -126,9 +126,10 @@ def entries_of(party: str, ports: Sequence[str], end: str = "") -> list[str]:
     return [entry + end for entry in entries]
 
 
-def free_keys(tags: Mapping[str, str], keys: TagKeys) -> list[str]:
-    """The consenting keys that a group with these tags can still be given."""
-    return [key for key in keys.accepting if key not in tags][: max(0, MAX_TAGS - len(tags))]
+def free_keys(tags: Mapping[str, str], keys: TagKeys, *, egress: bool = False) -> list[str]:
+    """The keys consenting at one end that a group with these tags can still be given."""
+    consenting = keys.letting_out if egress else keys.accepting
+    return [key for key in consenting if key not in tags][: max(0, MAX_TAGS - len(tags))]
 
 
 def names(entry: Who, source: Party | Instance) -> bool:
