@@ -85,8 +85,8 @@ def consent_to(
 def denied_by_policy(policy: Policy, ports: tuple[Port, ...]) -> Denial | None:
     """Why the policy never opens these ports, whatever the consent. No ports: mutual."""
     limits = policy.limits
-    if not ports and policy.deny:
-        return denials.mutual_not_allowed()
+    if not ports and (policy.deny or policy.denies_mutual):
+        return denials.mutual_not_allowed(denies_ports=not policy.denies_mutual)
     if len(ports) > limits.max_ports:
         return denials.too_many_ports(len(ports), limits.max_ports)
     for port in ports:
@@ -126,9 +126,10 @@ def entries_of(party: str, ports: Sequence[str], end: str = "") -> list[str]:
     return [entry + end for entry in entries]
 
 
-def free_keys(tags: Mapping[str, str], keys: TagKeys) -> list[str]:
-    """The consenting keys that a group with these tags can still be given."""
-    return [key for key in keys.consenting if key not in tags][: max(0, MAX_TAGS - len(tags))]
+def free_keys(tags: Mapping[str, str], keys: TagKeys, *, egress: bool = False) -> list[str]:
+    """The keys consenting at one end that a group with these tags can still be given."""
+    consenting = keys.letting_out if egress else keys.accepting
+    return [key for key in consenting if key not in tags][: max(0, MAX_TAGS - len(tags))]
 
 
 def names(entry: Who, source: Party | Instance) -> bool:
