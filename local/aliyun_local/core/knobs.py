@@ -94,6 +94,10 @@ class Knobs(Struct, kw_only=True, forbid_unknown_fields=True):
     """How many rules, of both directions, one group may have: 200 [doc AuthorizeSecurityGroup, 2024-11; prefix lists of VPC], or
     as many as all groups of an interface together [doc AuthorizeSecurityGroup, 2026-01]."""
 
+    queue_counts: Literal["real", "zero"] = "real"
+    """What GetQueueAttributes answers as ActiveMessages, InactiveMessages and DelayMessages: how many there are, or 0, as its page
+    announces without a date [doc GetQueueAttributes, 2025-11]."""
+
     retry_seconds: float = 1.0
     """Seconds before the first retry of an asynchronous invocation [undocumented, page of 2026-04-01]."""
 

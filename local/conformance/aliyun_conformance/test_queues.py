@@ -15,9 +15,6 @@ from aliyun_conformance.sdks import code_of
 
 CLEANUP = "delete the queue"
 
-# The client marks its own message counts as deprecated, but they still work.
-pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated function:DeprecationWarning")
-
 
 @pytest.mark.real_cloud(161, cleanup=CLEANUP)
 def test_creating_again_needs_the_same_attributes(bench: Bench) -> None:
