@@ -74,6 +74,7 @@ def test_a_function_is_invoked_under_its_service(local_cloud: LocalCloud, servic
         (f"/services/{SERVICE}.7/functions/echo", (404, "VersionNotFound")),
         (f"/services/{SERVICE}/functions/other/stateful-async-invocations/1", (404, "FunctionNotFound")),
         (f"/services/{SERVICE}/functions/echo/stateful-async-invocations/1", (404, "StatefulAsyncInvocationNotFound")),
+        (f"/services/{SERVICE}/versions", (501, "NotOfferedByLocalCloud")),
         (f"/services/{SERVICE}/nothing", (400, "PathNotSupported")),
     ],
 )
