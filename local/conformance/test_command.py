@@ -296,8 +296,7 @@ def test_the_first_evening_asks_ten_rows_of_a_marked_account(
     mark(cloud)
     selftest, before = Selftest(cloud, capsys, tmp_path), existing(cloud)
     assert selftest.run("--first-evening") == 0
-    costs = {service: f"{count} calls of {service}" for service, count in FIRST_EVENING_CALLS.items()}
-    assert all(cost in selftest.out for cost in costs.values())
+    assert "Expected cost: at most 10 calls of mns" in selftest.out
     assert "10 of 10 rows would be answered" in selftest.out
     assert "10 calls of mns" in selftest("--first-evening")["cost"]
     assert existing(cloud) == before

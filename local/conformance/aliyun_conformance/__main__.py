@@ -156,11 +156,12 @@ def _selftest(arguments: argparse.Namespace) -> int:
 
 
 def _cost() -> str:
-    """What the first evening costs at most."""
-    calls = ", ".join(f"{count} calls of {service}" for service, count in FIRST_EVENING_CALLS.items())
+    """What the first evening costs."""
+    calls = ", ".join(f"{count} of {service}" for service, count in FIRST_EVENING_CALLS.items() if service != "mns")
     return (
-        f"At most {calls}, of which SMQ (mns) charges for requests; security groups and a queue, which are removed again; no "
-        f"instance, role or log project. About {FIRST_EVENING_MINUTES} minutes."
+        f"Expected cost: at most {FIRST_EVENING_CALLS['mns']} calls of mns, which SMQ charges for. About {calls}, and more where a "
+        "change is late, for which no price is published. Security groups and a queue are made and removed again; no instance, "
+        f"role or log project. About {FIRST_EVENING_MINUTES} minutes."
     )
 
 
