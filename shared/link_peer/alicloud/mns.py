@@ -103,31 +103,33 @@ def backlog(settings: Settings, uid: str, queue: str, *, delayed: bool = True) -
 def peeked(settings: Settings, uid: str, queue: str) -> list[Any]:
     """The first messages of a queue that can be received, at most PEEKED, with their bodies as they are stored; they stay there.
     Raises LinkPeerError with the platform's code."""
-    from mns.mns_exception import MNSExceptionBase
-
     client = account(settings, uid).get_queue(queue)
     client.set_encoding(False)  # it is undocumented whether the platform encodes dead letters in base64
     try:
-        return list(client.batch_peek_message(PEEKED))
-    except MNSExceptionBase as error:
-        problem = refusal(error, host_of(settings, uid))
-        if problem.code == EMPTY:
-            return []
-        raise problem from error
+        return _answer(settings, uid, lambda: list(client.batch_peek_message(PEEKED)))
+    except CloudError as error:
+        if error.code != EMPTY:
+            raise
+        return []
 
 
 def attributes(settings: Settings, uid: str, queue: str) -> Any:
     """The attributes of a queue, as the SDK's client answers them: its `Queue` copies them into fields that it has deprecated.
     Raises LinkPeerError with the platform's code."""
-    from mns.mns_exception import MNSExceptionBase
     from mns.mns_request import GetQueueAttributesRequest, GetQueueAttributesResponse
 
-    answer = GetQueueAttributesResponse()
+    request, answer = GetQueueAttributesRequest(queue), GetQueueAttributesResponse()
+    _answer(settings, uid, lambda: account(settings, uid).mns_client.get_queue_attributes(request, answer))
+    return answer
+
+
+def _answer(settings: Settings, uid: str, call: Callable[[], T]) -> T:
+    from mns.mns_exception import MNSExceptionBase
+
     try:
-        account(settings, uid).mns_client.get_queue_attributes(GetQueueAttributesRequest(queue), answer)
+        return call()
     except MNSExceptionBase as error:
         raise refusal(error, host_of(settings, uid)) from error
-    return answer
 
 
 _TRANSIENT = frozenset({"InternalError", "InternalServerError", "QpsLimitExceeded", "ServiceUnavailable"})
