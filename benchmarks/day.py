@@ -69,7 +69,7 @@ def a_day(of: Organisation) -> Day:
         if number == 0:
             busiest = one.busiest
     timer = DAY // RUN_SECONDS
-    calls += Counter({"mns.GetQueueAttributes": timer, "sls.PutLogs": timer})
+    calls += Counter({"mns.BatchPeekMessage": timer, "mns.GetQueueAttributes": timer, "sls.PutLogs": timer})
     calls["sts.AssumeRole"] -= an_account(of.accounts, *of.each()[0][1:]).deliveries  # home is entered with own keys
     return Day(calls, busiest, deliveries, seconds)
 

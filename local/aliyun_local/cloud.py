@@ -128,7 +128,7 @@ class LocalCloud:
         self.ecs.account_names = shared.account_names
         self.ecs.endpoint_of = shared.endpoint_of
         self.sls = SlsBackend(self.clock, region, shared.alert_centres)
-        self.mns = MnsBackend(self.clock, region)
+        self.mns = MnsBackend(self.clock, region, self.knobs)
         self.events = EventBridge(self.clock, region, self.identity)
         packages = WorkerRuntime(extra=lambda: self.variables)
         runtime = InProcessRuntime(self.clock, packages=packages)

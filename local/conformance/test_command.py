@@ -9,6 +9,7 @@ import re
 import signal
 import textwrap
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from aliyun_conformance import __main__ as command
 from aliyun_conformance import run
 from aliyun_conformance.bench import MARK
 from aliyun_conformance.journal import Journal, Resource
+from aliyun_conformance.question import FIRST_EVENING, FIRST_EVENING_CALLS, FIRST_EVENING_MINUTES
 from aliyun_local.api import (
     Access,
     Caller,
@@ -290,6 +292,40 @@ def test_an_account_without_the_mark_is_refused(
     assert f"VPC {peers['id']} of account {HOME} is not marked" in selftest.err
 
 
+def test_the_first_evening_asks_ten_rows_of_a_marked_account(
+    cloud: LocalCloud, keys: None, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It needs no option. It shows the rows and what they cost; with --yes it makes no more calls than that, writes a report that names no
+    account, says where to send it, and leaves nothing behind."""
+    monkeypatch.chdir(tmp_path)
+    mark(cloud)
+    selftest, before = Selftest(cloud, capsys, tmp_path), existing(cloud)
+    assert selftest.run("--first-evening") == 0
+    assert "Expected cost: at most 10 calls of mns" in selftest.out
+    assert "10 of 10 rows would be answered" in selftest.out
+    assert "10 calls of mns" in selftest("--first-evening")["cost"]
+    assert existing(cloud) == before
+    start, began = len(cloud.faults.calls), cloud.clock.now()
+    assert selftest.run("--first-evening", "--yes") == 0
+    counts = Counter(call.service for call in list(cloud.faults.calls)[start:])
+    assert {service: count for service, count in counts.items() if count > FIRST_EVENING_CALLS.get(service, 0)} == {}
+    assert cloud.clock.now() - began < FIRST_EVENING_MINUTES * 60
+    [path] = tmp_path.glob("*.json")
+    assert path.name == "2026-11-25-cn-qingdao.json"
+    report = json.loads(path.read_text(encoding="utf-8"))
+    assert [row["number"] for row in report["rows"]] == list(FIRST_EVENING)
+    assert {row["verdict"] for row in report["rows"]} == {"as expected"}
+    assert HOME not in path.read_text(encoding="utf-8")
+    assert f"{path.name} names no account" in selftest.err
+    assert selftest.err.rstrip().endswith(command.FORM)
+    assert existing(cloud) == before
+
+
+def test_the_first_evening_chooses_the_rows(selftest: Selftest) -> None:
+    with pytest.raises(SystemExit):
+        selftest.run("--first-evening", "--row", "1")
+
+
 def test_ctrl_c_leaves_nothing_behind(selftest: Selftest) -> None:
     """Whichever call it interrupts, before or after it was carried out in turn. In the clean-up it leaves the rest to --clean-up."""
     before, number = selftest.existing(), 4  # after the identity and the mark
@@ -418,6 +454,18 @@ def test_the_report_can_be_published(selftest: Selftest, tmp_path: Path) -> None
         "facts": {},
         "seconds": report["rows"][0]["seconds"],
     }
+
+
+def test_the_report_hides_who_made_a_call(selftest: Selftest, only: Callable[..., None], tmp_path: Path) -> None:
+    """Of an event it shows the fields, not who made the call, from where and with which key."""
+    identity = "{'type': 'ram-user', 'userName': 'ann', 'principalId': '26', 'accessKeyId': 'LTAI'}"
+    only(f"bench.saw('x', {{'event': {{'data': [{{'sourceIpAddress': '203.0.113.7', 'userIdentity': {identity}}}]}}}})")
+    path = tmp_path / "report.json"
+    selftest("--yes", "--out", str(path))
+    [row] = json.loads(path.read_text(encoding="utf-8"))["rows"]
+    hidden = dict.fromkeys(("userName", "principalId", "accessKeyId"), "<hidden>")
+    shown = {"sourceIpAddress": "<hidden>", "userIdentity": {"type": "ram-user", **hidden}}
+    assert row["facts"] == {"event": {"data": [shown]}}
 
 
 def test_a_different_cloud_is_noticed(selftest: Selftest) -> None:

@@ -106,6 +106,47 @@ def test_functions_fit_on_a_screen() -> None:
     assert len(lengths) > 500  # they were found
 
 
+PYTHON = (*PRODUCT, "tests", "benchmarks", "docs", "local")
+SUPPRESSED = {"deploy/link_peer_deploy/authorities.py": {"CryptographyDeprecationWarning"}}
+"""By file: what is said of data that is as it is, old certificates, and of no function that will go."""
+
+
+def suppressed_warnings(tree: ast.Module) -> Iterator[str]:
+    """The categories of warnings that a module suppresses, `Warning` for all of them: by a filter of `warnings`, by a mark of pytest,
+    or in an environment. A filter by message alone is none for a whole category, but must not be about what is deprecated."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("simplefilter", "filterwarnings")):
+            arguments = [*node.args, *(keyword.value for keyword in node.keywords)]
+            words = " ".join(ast.unparse(argument) for argument in arguments)
+            if "ignore" in words and ("eprecat" in words or not re.search(r"\bmessage=|ignore:", ast.unparse(node))):
+                yield next(iter(re.findall(r"\w*Warning\b", words)), "Warning")
+
+
+def test_no_warning_of_a_deprecation_is_suppressed() -> None:
+    """An SDK that deprecates a field says that what is read from it will change: it is not read, or nothing depends on it."""
+    categories = {path: set(suppressed_warnings(tree)) for folder in PYTHON for path, tree in modules(folder).items()}
+    assert {path: names for path, names in categories.items() if names} == SUPPRESSED
+    settings = (ROOT / "pyproject.toml", ROOT / "local/pyproject.toml", ROOT / "Makefile", ROOT / ".ci/run")
+    suppressing = re.compile("PYTHONWARNINGS|[\"']ignore:|-W *ignore")
+    assert [path.name for path in settings if suppressing.search(path.read_text("utf-8"))] == []
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ('warnings.simplefilter("ignore", DeprecationWarning)', ["DeprecationWarning"]),
+        ('warnings.simplefilter(action="ignore")', ["Warning"]),
+        ('filterwarnings("ignore", category=DeprecationWarning, module="mns")', ["DeprecationWarning"]),
+        ('pytest.mark.filterwarnings("ignore:Call to deprecated function:DeprecationWarning")', ["DeprecationWarning"]),
+        ('warnings.filterwarnings("ignore", message=".* deprecated")', ["Warning"]),
+        ('warnings.filterwarnings("ignore", message="Unable to find")', []),
+        ('warnings.simplefilter("error", DeprecationWarning)', []),
+    ],
+)
+def test_a_suppressed_warning_is_found(source: str, expected: list[str]) -> None:
+    assert list(suppressed_warnings(ast.parse(source))) == expected
+
+
 def texts(tree: ast.Module) -> Iterator[str]:
     """The strings of a module but for docstrings."""
     statements = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}

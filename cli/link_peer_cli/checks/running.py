@@ -10,7 +10,7 @@ from link_peer.domain.tags import parse_instant
 from link_peer_cli.access.environment import Environment
 from link_peer_cli.checks.finding import MISSING, OK, WARNING, CheckFinding, unreadable
 from link_peer_cli.checks.runs import ERRORS, Runs, minutes_ago, not_due
-from link_peer_cli.deployed.queue import waiting_messages
+from link_peer_cli.deployed.queue import backlog
 
 LATE_SECONDS = 30 * 60
 """Three sweeps are due in it."""
@@ -40,8 +40,8 @@ def check(env: Environment, runs: Runs) -> Iterator[CheckFinding]:
 
 
 def _waiting(env: Environment) -> Iterator[CheckFinding]:
-    """Messages on two queues: a dead letter; more than one for each account that is due to be swept, which are then posted
-    faster than they are carried out."""
+    """Messages on two queues: a dead letter; more than one for each account that is due to be swept, or one that waits for long:
+    they are then posted faster than they are carried out."""
     names = env.names
     raise_tasks = f"{ERRORS}; raise maximumTasks of the trigger accounts"
     for subject, queue, most, advice in (
@@ -49,9 +49,11 @@ def _waiting(env: Environment) -> Iterator[CheckFinding]:
         ("accounts to sweep", names.sweep_queue, len(env.policy.accounts), raise_tasks),
     ):
         try:
-            count = waiting_messages(env.settings, env.policy.home, queue, delayed=not most)
+            messages = backlog(env.settings, env.policy.home, queue, delayed=not most)
         except LinkPeerError as error:
             yield unreadable("", subject, error)
             continue
-        late = count > most
-        yield CheckFinding(WARNING if late else OK, "", subject, str(count), advice if late else "")
+        age = env.now - (messages.oldest or env.now)
+        late = messages.count > most or age > LATE_SECONDS
+        detail = f"{messages.text}, the oldest of {minutes_ago(age)}" if age > LATE_SECONDS else messages.text
+        yield CheckFinding(WARNING if late else OK, "", subject, detail, advice if late else "")

@@ -11,7 +11,7 @@ from link_peer_cli.access.environment import Environment
 from link_peer_cli.audit.log import AuditReader
 from link_peer_cli.checks.finding import DIFFERS, MISSING, OK, WARNING, CheckFinding, unreadable
 from link_peer_cli.deployed.functions import conflicts, deployments
-from link_peer_cli.deployed.queue import waiting_messages
+from link_peer_cli.deployed.queue import attributes
 
 FILTERS = frozenset({"record", "outcome", "reason", "link", "request_id", "event_id", "from", "to"})
 """Fields that `link-peer audit` searches."""
@@ -33,7 +33,7 @@ def _queue(env: Environment) -> Iterator[CheckFinding]:
     if name == env.names.queue:
         return
     try:
-        waiting_messages(env.settings, env.policy.home, name)
+        attributes(env.settings, env.policy.home, name)
     except LinkPeerError as error:
         yield _refused(f"queue {name}", error, "LINK_PEER_QUEUE names another queue than `link-peer setup` makes")
     else:

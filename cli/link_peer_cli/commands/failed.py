@@ -11,7 +11,7 @@ from rich.markup import escape
 from link_peer_cli.access.environment import Environment, load_environment
 from link_peer_cli.answers.operation import FailedInvocation
 from link_peer_cli.deployed.functions import deployed_functions, error_message, failed_tasks
-from link_peer_cli.deployed.queue import Letter, peek, waiting_messages
+from link_peer_cli.deployed.queue import Backlog, Letter, backlog, letters
 from link_peer_cli.inventory.shown import EXACT, wording
 from link_peer_cli.ui.console import console
 from link_peer_cli.ui.options import JsonLines, Output, Service, SortBy, form_of
@@ -47,25 +47,27 @@ def failed(
     form = form_of(output, as_json=as_json)
     env = load_environment(reading=True)
     with waiting("reading the failed invocations"):
-        letters, count = _dead_letters(env)
+        dead_letters = _dead_letters(env)
         tasks = failed_tasks(deployed_functions(env.settings, env.policy.home, service), env.names)
     invocations = [
         FailedInvocation(task.id, task.function, iso(task.started / 1000), task.status, task.error) for task in tasks
     ]
-    invocations += map(_of_letter, letters)
+    invocations += map(_of_letter, letters(dead_letters))
     print_table(FAILED, invocations, wording(env.policy, env.now), form, sort_by)
-    if count > len(letters):
-        console(stderr=True).print(f"{count - len(letters)} more dead letters wait behind these")
+    if dead_letters.is_partial:
+        console(stderr=True).print("More dead letters may wait behind these")
+    elif further := dead_letters.count - len(dead_letters.messages):
+        console(stderr=True).print(f"{further} more dead letters wait behind these")
 
 
-def _dead_letters(env: Environment) -> tuple[list[Letter], int]:
-    """The first dead letters, and how many there are; none, with a message, if the queue cannot be read."""
-    name, home = env.names.dead_letters, env.policy.home
+def _dead_letters(env: Environment) -> Backlog:
+    """The dead letters; none, with a message, if the queue cannot be read."""
+    name = env.names.dead_letters
     try:
-        return peek(env.settings, home, name), waiting_messages(env.settings, home, name)
+        return backlog(env.settings, env.policy.home, name)
     except LinkPeerError as error:
         console(stderr=True).print(f"[yellow]queue {name}: {escape(message(error))}[/yellow]", soft_wrap=True)
-        return [], 0
+        return Backlog([], 0)
 
 
 def _of_letter(letter: Letter) -> FailedInvocation:

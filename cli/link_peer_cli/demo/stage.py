@@ -20,7 +20,7 @@ from link_peer_cli.answers.operation import CloudDescribed, DemoCheck
 from link_peer_cli.audit.log import AuditReader, condition
 from link_peer_cli.deployed.fc import Fc3
 from link_peer_cli.deployed.port import WAITING
-from link_peer_cli.deployed.queue import waiting_messages
+from link_peer_cli.deployed.queue import backlog
 from link_peer_cli.ui.tables import draw_table
 
 
@@ -182,7 +182,7 @@ class Stage:
 
     def _idle(self) -> bool:
         queues = (self.settings.queue, self.names.sweep_queue)
-        if any(waiting_messages(self.settings, self.home, queue, delayed=False) for queue in queues):
+        if any(backlog(self.settings, self.home, queue, delayed=False).count for queue in queues):
             return False
         return not any(task.status in WAITING for task in self.functions.tasks(self.names.functions["auto_link"]))
 

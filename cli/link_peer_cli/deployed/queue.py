@@ -6,15 +6,14 @@ import base64
 import contextlib
 
 import msgspec
-from link_peer.alicloud.mns import MnsQueue, account, host_of, refusal, waiting
+from link_peer.alicloud.mns import Backlog, MnsQueue, attributes, backlog, refusal
 from link_peer.domain.errors import CloudError, LinkPeerError
 from link_peer.domain.request import Message
 from link_peer.runtime.settings import Settings
 
 from link_peer_cli.ui.changes import CHANGES
 
-LETTERS = 16
-"""How many messages can be looked at: each look begins at the head of the queue [doc BatchPeekMessage]."""
+__all__ = ["Backlog", "Letter", "attributes", "backlog", "letters", "post"]
 
 
 def post(settings: Settings, home: str, message: Message, queue: str = "") -> None:
@@ -31,12 +30,6 @@ def post(settings: Settings, home: str, message: Message, queue: str = "") -> No
             raise
 
 
-def waiting_messages(settings: Settings, home: str, queue: str, *, delayed: bool = True) -> int:
-    """Return how many messages of a queue are not delivered yet, not acknowledged or, unless left out, delayed. Raises
-    LinkPeerError with the platform's code if the queue cannot be read."""
-    return waiting(settings, home, queue, delayed=delayed)
-
-
 class Letter(msgspec.Struct, frozen=True):
     """A message that waits on a queue. `time` is when it was put there, in epoch seconds; `body` is plain text."""
 
@@ -45,22 +38,11 @@ class Letter(msgspec.Struct, frozen=True):
     body: str
 
 
-def peek(settings: Settings, home: str, queue: str) -> list[Letter]:
-    """Return the first messages of a queue, at most LETTERS, and leave them there. Raises as
-    `waiting_messages` does."""
-    from mns.mns_exception import MNSExceptionBase  # an SDK: when it is asked, since help needs none
-
-    client = account(settings, home).get_queue(queue)
-    client.set_encoding(False)  # it is undocumented whether the platform encodes dead letters in base64
-    try:
-        messages = client.batch_peek_message(LETTERS)
-    except MNSExceptionBase as error:
-        if error.type == "MessageNotExist":
-            return []
-        raise refusal(error, host_of(settings, home)) from error
+def letters(waiting: Backlog) -> list[Letter]:
+    """Return the messages at the head of a queue."""
     return [
         Letter(message.message_id, int(message.enqueue_time) / 1000, _plain(message.message_body))
-        for message in messages
+        for message in waiting.messages
     ]
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import functools
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
 from link_peer.alicloud import mns
+from link_peer.domain.errors import CloudError
 from link_peer_deploy.description import HIDDEN_SECONDS, MESSAGE_SECONDS
 
 from link_peer_cli.setup.resource import Changeable, Resource, SetupTarget, State
@@ -87,10 +87,13 @@ class QueueResource(Changeable):
         """How many seconds it keeps a message, and hides one."""
         if self._listed and (state := self._listed.states.get(self.name)) != {}:
             return state
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # the SDK reads its own deprecated fields
-            attributes = queue_call(self._queue.get_attributes, {"QueueNotExist"})
-        return attributes and {"seconds": attributes.message_retention_period, "hidden": attributes.visibility_timeout}
+        try:
+            answer = mns.attributes(self.deployment.settings, self.deployment.policy.home, self.name)
+        except CloudError as error:
+            if error.code != "QueueNotExist":
+                raise
+            return None
+        return {"seconds": answer.message_retention_period, "hidden": answer.visibility_timeout}
 
     def create(self) -> None:
         """Create it."""

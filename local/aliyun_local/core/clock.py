@@ -9,6 +9,11 @@ from datetime import datetime, timezone
 class SystemClock:
     """Real time."""
 
+    @property
+    def is_real(self) -> bool:
+        """Whether time passes by itself, so that a caller may wait for it."""
+        return True
+
     def now(self) -> float:
         """The machine's time."""
         return time.time()
@@ -23,6 +28,11 @@ class VirtualClock:
 
     def __init__(self, now: float = 1_795_564_800.0) -> None:  # 2026-11-25T00:00:00Z
         self._now = now
+
+    @property
+    def is_real(self) -> bool:
+        """It does not pass by itself."""
+        return False
 
     def now(self) -> float:
         """The time this clock was advanced to."""
@@ -39,6 +49,11 @@ class PastClock(VirtualClock):
     """The machine's time; a VirtualClock in the past while a world's history is played."""
 
     over = True
+
+    @property
+    def is_real(self) -> bool:
+        """Once the history is over."""
+        return self.over
 
     def begin(self, now: float) -> None:
         """Go back, until `over` is set again."""

@@ -105,6 +105,10 @@ class Knobs(Struct, kw_only=True, forbid_unknown_fields=True):
     no_direction: Literal["all", "ingress"] = "all"
     """Which rules DescribeSecurityGroupAttribute gives without `Direction`: all [doc SDK 7.11.8], which nobody has captured."""
 
+    queue_counts: Literal["real", "zero"] = "real"
+    """What GetQueueAttributes answers as ActiveMessages, InactiveMessages and DelayMessages: how many there are, or 0, as its page
+    announces without a date [doc GetQueueAttributes, 2025-11]."""
+
     retry_seconds: float = 1.0
     """Seconds before the first retry of an asynchronous invocation [undocumented, page of 2026-04-01]."""
 

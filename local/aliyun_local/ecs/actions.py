@@ -55,6 +55,7 @@ ACTIONS = {
     "CreateNetworkInterface": Action(interface_changes.create_network_interface, writes=True),
     "CreateSecurityGroup": Action(groups.create_security_group, writes=True),
     "DeleteInstance": Action(instances.delete_instance, writes=True, needs_region=False),
+    "DeleteInstances": Action(instances.delete_instances, writes=True),
     "DeleteNetworkInterface": Action(interface_changes.delete_network_interface, writes=True),
     "DeleteSecurityGroup": Action(groups.delete_security_group, writes=True),
     "DescribeInstances": Action(describe_instances, names=("instance", ("InstanceIds",))),

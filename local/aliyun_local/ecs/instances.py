@@ -191,14 +191,30 @@ def _move(call: Call, instance: Instance) -> None:
 
 
 def delete_instance(call: Call) -> dict[str, Any]:
-    """Release an instance; a Running one only with Force [doc]. Its addresses are free at once."""
-    instance_id, force = call.params.require("InstanceId"), call.params.flag("Force")
-    _, state = call.instance(instance_id)
-    if state.status != "Stopped" and not (force and state.status == "Running"):
-        raise ApiError("IncorrectInstanceStatus", 403)
+    """Release one instance."""
+    return _delete(call, [call.params.require("InstanceId")])
+
+
+def delete_instances(call: Call) -> dict[str, Any]:
+    """Release 1 to 100 instances, all or none."""
+    ids = call.params.listed("InstanceId")
+    if not ids:
+        raise missing("InstanceId")
+    if len(ids) > 100:
+        raise invalid("InstanceId")
+    return _delete(call, list(dict.fromkeys(ids)))
+
+
+def _delete(call: Call, ids: list[str]) -> dict[str, Any]:
+    """Release instances; a Running one only with Force [doc]. Their addresses are free at once."""
+    force = call.params.flag("Force")
+    for _, state in [call.instance(instance_id) for instance_id in ids]:
+        if state.status != "Stopped" and not (force and state.status == "Running"):
+            raise ApiError("IncorrectInstanceStatus", 403)
     call.dry_run()
-    call.store.release(call.account, instance_id, call.now)
-    call.store.announce(call.account.uid, instance_id, "Deleted", call.now)
+    for instance_id in ids:
+        call.store.release(call.account, instance_id, call.now)
+        call.store.announce(call.account.uid, instance_id, "Deleted", call.now)
     return {}
 
 

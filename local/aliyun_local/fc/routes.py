@@ -1,7 +1,7 @@
 """Which operation of Function Compute a request is for, what RAM checks for it, and how it is refused.
 
-Paths of 2023-03-30 (FC 3.0), and of 2021-04-06 (FC 2.0, where functions belong to a service) [src fc20230330 4.8.3,
-fc-open20210406 2.0.12].
+Paths of 2023-03-30 (FC 3.0), and of 2021-04-06 and 2016-08-15 (FC 2.0, where functions belong to a service) [src
+fc20230330 4.8.3, fc-open20210406 2.0.12, @alicloud/fc2 2.6.6].
 
 A resource of RAM is the path below the version: `functions/<name>`, `functions/<name>/aliases/<alias>`, and
 `services/<service>/functions/<name>` on FC 2.0 [doc FC "policies and sample policies"].
@@ -18,7 +18,7 @@ from aliyun_local.core.http import Request, loaded
 from aliyun_local.core.policy import Access
 
 V3 = ("2023-03-30",)
-V2 = ("2021-04-06",)
+V2 = ("2021-04-06", "2016-08-15")
 ALL = (*V3, *V2)
 
 
@@ -67,17 +67,20 @@ class Route(Struct, frozen=True):
     service: str = ""
     function: str = ""
     task: str = ""
+    qualifier: str = ""
     name: str = ""  # of an alias or a trigger, or the number of a version
 
 
 def parse(request: Request) -> Route | None:
     """The route of a request; None for a path that is no operation."""
     version, *segments = request.path.strip("/").split("/")
-    service = ""
+    service = qualifier = ""
     if version in V2:
         if len(segments) < 2 or segments[0] != "services":
             return None
         service, segments = unquote(segments[1]), segments[2:]
+        if version == "2016-08-15":
+            service, _, qualifier = service.partition(".")  # `service.qualifier` [src @alicloud/fc2 2.6.6]
     for method, path, action, versions in _TABLE:
         parts = path.split("/")
         if method != request.method or version not in versions or len(parts) != len(segments):
@@ -89,7 +92,7 @@ def parse(request: Request) -> Route | None:
             all(part[0] == "<" or part == segment for part, segment in zip(parts, segments, strict=True))
             and "" not in segments
         ):
-            return Route(action, version in V2, service, **variables)
+            return Route(action, version in V2, service, qualifier=qualifier, **variables)
     return None
 
 

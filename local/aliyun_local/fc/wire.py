@@ -41,6 +41,8 @@ def error(refusal: ApiError) -> Response:
     """A refusal by the service itself: never 200, unlike an error of the function."""
     request_id = new_request_id()
     document = {"RequestId": request_id, "Code": refusal.code, "Message": refusal.message}
+    # Clients of 2016-08-15 read these instead.
+    document |= {"ErrorCode": refusal.code, "ErrorMessage": refusal.message}
     return Response(
         refusal.status,
         {"Content-Type": "application/json", "X-Fc-Request-Id": request_id, "X-Fc-Error-Type": "FcCommonError"},
@@ -67,7 +69,7 @@ def handle(backend: FcBackend, caller: Caller, request: Request) -> Response:
         return answer({"functions": rendered, "nextToken": token})
     if route.action in control.ACTIONS:
         return control.handle(backend, caller, route, query, request.body)
-    qualifier = query.get("qualifier", "")
+    qualifier = query.get("qualifier") or route.qualifier
     if route.action == "ListAsyncTasks":
         qualifier = ""  # here it says which records are wanted
     try:

@@ -14,8 +14,9 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from aliyun_local.core.clock import Clock, SystemClock
+from aliyun_local.core.clock import Clock
 from aliyun_local.core.errors import ApiError
+from aliyun_local.core.knobs import Knobs
 from aliyun_local.mns.state import (
     BATCH,
     BATCH_BYTES,
@@ -41,9 +42,10 @@ class MnsBackend:
     `next_visible_at` says when a later one can.
     """
 
-    def __init__(self, clock: Clock, region: str) -> None:
+    def __init__(self, clock: Clock, region: str, knobs: Knobs | None = None) -> None:
         self._clock = clock
         self.region = region
+        self.knobs = knobs or Knobs()
         self.on_send: Callable[[str, str], None] | None = None
         self._queues: dict[tuple[str, str], Queue] = {}
         self._order = itertools.count()
@@ -162,7 +164,7 @@ class MnsBackend:
     ) -> list[Message]:
         """Receive up to `max_n` messages, which stay invisible for `visibility` seconds (None: the queue's timeout).
 
-        Waits up to `wait` seconds for the first one, in real time; on a virtual clock it never waits.
+        Waits up to `wait` seconds for the first one, where time passes by itself; on a virtual clock it never waits.
         """
         _between("numOfMessages", max_n, 1, BATCH)
         _between("waitseconds", wait, 0, MAX_WAIT)
@@ -171,7 +173,7 @@ class MnsBackend:
             while True:
                 now = self._clock.now()
                 messages = self._take(account, name, max_n, visibility)
-                if messages or now >= deadline or not isinstance(self._clock, SystemClock):
+                if messages or now >= deadline or not self._clock.is_real:
                     return messages
                 # A message that becomes visible in another queue may move to this one as a dead letter.
                 due = [entry.next_visible_time / 1000 for queue in self.queues(account) for entry in queue.entries]

@@ -19,7 +19,7 @@ from aliyun_local.core.identity import Caller
 from aliyun_local.core.policy import Access
 from aliyun_local.mns import xml
 from aliyun_local.mns.backend import MnsBackend
-from aliyun_local.mns.state import LIMITS, Message, Queue, QueueAttributes
+from aliyun_local.mns.state import LIMITS, Depth, Message, Queue, QueueAttributes
 from aliyun_local.mns.xml import Element
 
 _QUEUE = re.compile(r"/queues/(?P<queue>[^/]+)(?P<messages>/messages)?")
@@ -151,15 +151,17 @@ class _Call:
 
     def _attribute_elements(self, queue: Queue) -> list[Element]:
         """All twelve elements; the Python client rejects an answer that lacks one."""
-        depth, attributes = self.backend.depth(self.account, queue.name), asdict(queue.attributes)
+        counts, attributes = self.backend.depth(self.account, queue.name), asdict(queue.attributes)
+        if self.backend.knobs.queue_counts == "zero":
+            counts = Depth(0, 0, 0)
         elements: list[Element] = [
             ("QueueName", queue.name),
             ("CreateTime", queue.created),
             ("LastModifyTime", queue.modified),
             *((name, attributes[key]) for name, key in _INTEGERS.items() if key != "max_receive_count"),
-            ("ActiveMessages", depth.active),
-            ("InactiveMessages", depth.inactive),
-            ("DelayMessages", depth.delayed),
+            ("ActiveMessages", counts.active),
+            ("InactiveMessages", counts.inactive),
+            ("DelayMessages", counts.delayed),
             ("LoggingEnabled", str(queue.attributes.logging_enabled)),
         ]
         if queue.attributes.dead_letter_queue:

@@ -46,7 +46,7 @@ def decompress(body: bytes, kind: str, raw_size: str | None) -> bytes:
 
 def _check_size(size: int) -> None:
     if size > MAX_RAW_BYTES:
-        raise ApiError("PostBodyTooLarge", 400, f"Body size {size} must little than {MAX_RAW_BYTES}.")
+        raise ApiError("PostBodyTooLarge", 413, f"Body size {size} must little than {MAX_RAW_BYTES}.")
 
 
 def _decompressed(body: bytes, kind: str, size: int) -> bytes:

@@ -55,7 +55,7 @@ class Settings:
         if self.request.body and not sent:
             raise ApiError("MissingContentType", 400)
         if sent.partition(";")[0].strip() != content_type:
-            raise ApiError("InvalidContentType", 415, f"Content-Type {sent} is unsupported.")
+            raise ApiError("InvalidContentType", 400, f"Content-Type {sent} is unsupported.")
         return codec.decompress(
             self.request.body, headers.get("x-log-compresstype", ""), headers.get("x-log-bodyrawsize")
         )

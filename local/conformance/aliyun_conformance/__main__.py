@@ -10,6 +10,7 @@ import string
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
 from signal import SIGTERM, signal
@@ -22,13 +23,21 @@ try:
     from aliyun_conformance.bench import MARK, Bench, Options
     from aliyun_conformance.errors import SelftestError
     from aliyun_conformance.journal import Journal
-    from aliyun_conformance.question import Question, Verdict
+    from aliyun_conformance.question import (
+        FIRST_EVENING,
+        FIRST_EVENING_CALLS,
+        FIRST_EVENING_MINUTES,
+        Question,
+        Verdict,
+    )
     from aliyun_conformance.run import Result, ask, questions, report
     from aliyun_conformance.sdks import UNAVAILABLE, Sdks, Settings, SystemClock, personal_credentials
 except ModuleNotFoundError as missing:
     sys.exit(f"aliyun-selftest: {missing.name} is not installed; install aliyun-local with its extra `selftest`")
 
 DONE, REFUSED, USAGE = 0, 1, 2
+FORM = ".github/ISSUE_TEMPLATE/cloud-answer.yml"
+"""The form of the repository's issues by which a row gets its answer."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,6 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("--peer needs --peer-role")
     if not options.region:
         parser.error("there is no region: give --region or set ALIBABA_CLOUD_REGION_ID")
+    if options.first_evening and options.row:
+        parser.error("--first-evening chooses the rows: leave --row out")
     unknown = set(options.row) - {question.number for question in questions()}
     if unknown:
         parser.error(f"--row: there is no row {min(unknown)}, or a person must answer it")
@@ -78,6 +89,12 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("-y", "--yes", action="store_true", help="start; without it, only what would happen is shown")
     add("--row", type=int, action="append", default=[], help="a row's number; repeat for more; default: all")
+    add(
+        "--first-evening",
+        action="store_true",
+        help="the ten rows that matter most, without an instance or a role, in about "
+        f"{FIRST_EVENING_MINUTES} minutes; the report is written to <date>-<region>.json, if --out names no other file",
+    )
     add("--region", default=os.environ.get("ALIBABA_CLOUD_REGION_ID", ""), help="default: ALIBABA_CLOUD_REGION_ID")
     add("--endpoint", default="", help="the URL of a local cloud, which offers every service there")
     add("--vpc", default="", help="the VPC for throw-away groups; default: the first with a marked group")
@@ -110,7 +127,10 @@ def _selftest(arguments: argparse.Namespace) -> int:
         arguments.prefix, arguments.vpc, arguments.instances, arguments.image, arguments.instance_type, arguments.vswitch, arguments.role,
         arguments.peer, arguments.peer_role, arguments.external_id, arguments.peer_through,
     )  # fmt: skip
-    chosen = [question for question in questions() if not arguments.row or question.number in arguments.row]
+    rows = FIRST_EVENING if arguments.first_evening else arguments.row
+    chosen = [question for question in questions() if not rows or question.number in rows]
+    if arguments.first_evening:
+        chosen.sort(key=lambda question: rows.index(question.number))
     sdks, book = Sdks(settings, SystemClock()), Journal(arguments.journal)
     account, arn = sdks.identity()
     if arguments.clean_up:
@@ -120,10 +140,29 @@ def _selftest(arguments: argparse.Namespace) -> int:
     if book.left():
         raise SelftestError(f"{arguments.journal} names what an earlier run left: aliyun-selftest --clean-up")
     if not arguments.yes:
-        _show_plan(bench, chosen, arn, arguments.json)
+        _show_plan(bench, chosen, arn, _cost() if arguments.first_evening else "", arguments.json)
         return DONE
     results, remaining, interrupted = _run(bench, chosen)
-    return _finish(bench, results, remaining, interrupted, arguments.out, arguments.json)
+    path = arguments.out
+    if arguments.first_evening and not path:
+        day = datetime.fromtimestamp(bench.clock.now(), timezone.utc).date()
+        path = Path(f"{day}-{bench.region}.json")
+    code = _finish(bench, results, remaining, interrupted, path, arguments.json)
+    if arguments.first_evening:
+        print(
+            f"{path} names no account: please send it as an issue of the project, by its form {FORM}", file=sys.stderr
+        )
+    return code
+
+
+def _cost() -> str:
+    """What the first evening costs."""
+    calls = ", ".join(f"{count} of {service}" for service, count in FIRST_EVENING_CALLS.items() if service != "mns")
+    return (
+        f"Expected cost: at most {FIRST_EVENING_CALLS['mns']} calls of mns, which SMQ charges for. About {calls}, and more where a "
+        "change is late, for which no price is published. Security groups and a queue are made and removed again; no instance, "
+        f"role or log project. About {FIRST_EVENING_MINUTES} minutes."
+    )
 
 
 def _run_id() -> str:
@@ -146,20 +185,22 @@ def _require_mark(bench: Bench) -> None:
         )
 
 
-def _show_plan(bench: Bench, chosen: Sequence[Question], arn: str, as_json: bool) -> None:
-    """What would be done, row by row."""
+def _show_plan(bench: Bench, chosen: Sequence[Question], arn: str, cost: str, as_json: bool) -> None:
+    """What would be done, row by row, and what it costs."""
     planned = [(row, bench.lacking(row.needs)) for row in chosen]
     if as_json:
         rows = [
             {"number": q.number, "assumed": q.assumed, "cleanup": q.cleanup, "why": reason} for q, reason in planned
         ]
-        _print_json({"account": bench.account, "vpc": bench.vpc, "rows": rows})
+        _print_json({"account": bench.account, "vpc": bench.vpc, "rows": rows, **({"cost": cost} if cost else {})})
         return
     print(f"selftest in VPC {bench.vpc} of account {bench.account} ({bench.region}), as {arn}\n")
     for question, reason in planned:
         print(f"{question.number:>4}  {f'no: {reason}' if reason else 'yes'}\t{question.assumed}")
     count, names = sum(not reason for _, reason in planned), f"{bench.options.prefix}-selftest-…"
     print(f"\n{count} of {len(chosen)} rows would be answered, with resources named {names}")
+    if cost:
+        print(cost)
     print("Nothing was created. Add --yes to start.")
 
 

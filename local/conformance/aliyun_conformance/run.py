@@ -34,6 +34,8 @@ PACKAGES = (
     "aliyun-mns-sdk",
 )
 REAL = "Alibaba Cloud"
+PERSONAL = frozenset({"accessKeyId", "principalId", "sourceIpAddress", "userAgent", "userName"})
+"""Fields of an event that say who made a call and from where [doc ActionTrail event structure]: a report hides their values."""
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -208,7 +210,7 @@ def _result(question: Question, cases: Sequence[_Case], problems: Sequence[str],
 
 
 def report(bench: Bench, results: Sequence[Result]) -> dict[str, Any]:
-    """The report as JSON values. The accounts' uids are left out, so that it can be published."""
+    """The report as JSON values. The accounts' uids and who made the calls are left out, so that it can be published."""
     endpoint = bench.sdks.settings.host
     document = {
         "tool": "aliyun-selftest",
@@ -220,7 +222,7 @@ def report(bench: Bench, results: Sequence[Result]) -> dict[str, Any]:
         "packages": {name: _version(name) for name in PACKAGES},
         "instances": bench.options.instances,
         "counts": dict(Counter(result.verdict.value for result in results)),
-        "rows": [msgspec.to_builtins(result) for result in results],
+        "rows": [_without_persons(msgspec.to_builtins(result)) for result in results],
     }
     hidden = {bench.account: "<account>", bench.options.peer: "<peer>"}
     text = msgspec.json.encode(document).decode()
@@ -228,6 +230,16 @@ def report(bench: Bench, results: Sequence[Result]) -> dict[str, Any]:
         text = text.replace(uid, word) if uid else text
     cleaned: dict[str, Any] = msgspec.json.decode(text)
     return cleaned
+
+
+def _without_persons(value: Any) -> Any:
+    """A JSON value with the texts of PERSONAL fields hidden, at any depth."""
+    if isinstance(value, dict):
+        return {
+            name: "<hidden>" if name in PERSONAL and isinstance(item, str) else _without_persons(item)
+            for name, item in value.items()
+        }
+    return [_without_persons(item) for item in value] if isinstance(value, list) else value
 
 
 def _version(package: str) -> str:

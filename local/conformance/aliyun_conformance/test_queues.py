@@ -8,15 +8,13 @@ from typing import Any
 
 import pytest
 from mns.mns_exception import MNSServerException
+from mns.mns_request import GetQueueAttributesRequest, GetQueueAttributesResponse
 from mns.queue import Message, QueueMeta
 
 from aliyun_conformance.bench import Bench
 from aliyun_conformance.sdks import code_of
 
 CLEANUP = "delete the queue"
-
-# The client marks its own message counts as deprecated, but they still work.
-pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated function:DeprecationWarning")
 
 
 @pytest.mark.real_cloud(161, cleanup=CLEANUP)
@@ -88,6 +86,18 @@ def test_peek_receives_nothing(bench: Bench) -> None:
     assert (queue.peek_message().dequeue_count, queue.batch_peek_message(16)[0].message_body) == (0, b"x")
     assert queue.receive_message().dequeue_count == 1
     assert code_of(queue.peek_message) == "MessageNotExist"
+
+
+@pytest.mark.real_cloud(200, expected="the message; 1 or 0 as `ActiveMessages`", cleanup=CLEANUP)
+def test_a_look_shows_what_waits(bench: Bench) -> None:
+    """A look shows a message that waits; GetQueueAttributes counts it, or answers 0, as its page announces."""
+    queue, answer = bench.queue_client(bench.queue()), GetQueueAttributesResponse()
+    queue.send_message(Message("x"))
+    bodies = [message.message_body for message in queue.batch_peek_message(16)]
+    queue.mns_client.get_queue_attributes(GetQueueAttributesRequest(queue.queue_name), answer)
+    bench.saw(f"{len(bodies)} shown, {answer.active_messages} counted", {"counted": answer.active_messages})
+    assert bodies == [b"x"]
+    assert answer.active_messages in (0, 1)
 
 
 @pytest.mark.real_cloud(167, cleanup=CLEANUP)

@@ -115,12 +115,27 @@ def test_create_instance_does_not_start_it(w: World) -> None:
 
 
 def test_a_running_instance_is_released_only_by_force(w: World) -> None:
-    """Once."""
+    """Once. DeleteInstances releases all or none."""
     running, other = w.run(amount=2)
     assert refusal(w.delete, running) == ("IncorrectInstanceStatus", 403)
+    together = {"instance_id": [running, "i-none"], "force": True}
+    assert refusal(ask, w.ecs, "DeleteInstances", **together) == ("InvalidInstanceId.NotFound", 404)
+    assert refusal(ask, w.ecs, "DeleteInstances", instance_id=[running, other]) == ("IncorrectInstanceStatus", 403)
+    assert refusal(ask, w.ecs, "DeleteInstances", instance_id=["i-1"] * 101) == ("InvalidParameter", 400)
+    assert set(w.ids()) == {running, other}
     w.delete(running, force=True)
     assert refusal(w.delete, running, force=True) == ("InvalidInstanceId.NotFound", 404)
     assert w.ids() == [other]
+
+
+def test_instances_are_released_together(w: World) -> None:
+    """An id that is named twice counts once; each has its event."""
+    ids = w.run(amount=3)
+    deleted: list[str] = []
+    w.cloud.events.add_rule(HOME, "deleted", '{"source":["acs.ecs"]}', lambda event: deleted.append(str(event["data"])))
+    ask(w.ecs, "DeleteInstances", instance_id=[ids[0], ids[1], ids[0]], force=True)
+    assert w.ids() == [ids[2]]
+    assert [sum(name in text and "Deleted" in text for text in deleted) for name in ids] == [1, 1, 0]
 
 
 def test_a_released_address_goes_to_the_next_instance(w: World) -> None:

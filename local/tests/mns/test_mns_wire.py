@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from aliyun_local.core.clock import SystemClock, VirtualClock
+from aliyun_local.core.clock import PastClock, SystemClock, VirtualClock
 from aliyun_local.core.errors import ApiError
 from aliyun_local.core.http import Request, Response
 from aliyun_local.core.identity import Caller
@@ -27,10 +27,10 @@ def _backend() -> MnsBackend:
     return backend
 
 
-@pytest.fixture(name="running")
-def _running() -> MnsBackend:
+@pytest.fixture(name="running", params=[SystemClock, PastClock], ids=["system", "after a history"])
+def _running(request: pytest.FixtureRequest) -> MnsBackend:
     """A backend in real time."""
-    backend = MnsBackend(SystemClock(), "cn-qingdao")
+    backend = MnsBackend(request.param(), "cn-qingdao")
     backend.create_queue(HOME, "jobs")
     return backend
 
@@ -230,6 +230,28 @@ def test_the_host_names_account_and_region(backend: MnsBackend, host: str, expec
 
 
 # Waiting, and hooks
+
+
+def test_a_receive_waits_as_long_as_it_may(running: MnsBackend) -> None:
+    """For a message that was received before, until its visibility timeout expires; on an empty queue, until its time is up."""
+    running.send(HOME, "jobs", "x")
+    [first] = running.receive(HOME, "jobs", visibility=1)
+    [again] = running.receive(HOME, "jobs", visibility=60, wait=30)
+    assert (again.id, again.dequeue_count) == (first.id, 2)
+    assert again.next_visible_time >= first.next_visible_time + 60_000
+    started = time.monotonic()
+    assert refused(call(running, "GET", "/queues/jobs/messages?waitseconds=1")) == (404, "MessageNotExist")
+    assert time.monotonic() - started > 0.9
+
+
+def test_a_receive_does_not_wait_on_a_clock_that_stands_still() -> None:
+    """Nor on a PastClock while a history is played."""
+    clock = PastClock()
+    clock.begin(1_000_000.0)
+    backend = MnsBackend(clock, "cn-qingdao")
+    backend.create_queue(HOME, "jobs")
+    assert backend.receive(HOME, "jobs", wait=30) == []
+    assert clock.now() == 1_000_000.0
 
 
 def test_a_waiting_receive_ends_with_a_message_or_with_its_queue(running: MnsBackend) -> None:

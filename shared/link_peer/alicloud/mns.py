@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from http.client import HTTPSConnection
 from typing import Any, TypeVar
+
+import msgspec
 
 from link_peer.alicloud import leave_out
 from link_peer.domain.errors import CloudError, KeysExpired, NoAccess, Transient, token_expired
@@ -15,6 +16,8 @@ from link_peer.runtime.settings import Settings
 
 TIMEOUT_SECONDS = 5
 EMPTY = "MessageNotExist"
+PEEKED = 16
+"""How many messages of a queue can be looked at: each look begins at the head [doc BatchPeekMessage]."""
 _NO_ACCESS = frozenset({"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"})  # [doc MNS error codes]
 T = TypeVar("T")
 
@@ -40,8 +43,8 @@ class MnsQueue:
         asked(self._settings, self._account, f"cannot put the message on the queue {name}", lambda: put(envelope))
 
     def dead_letters(self) -> int:
-        """How many messages are in the dead-letter queue. Raises LinkPeerError if it cannot be read."""
-        return waiting(self._settings, self._account, self._settings.dead_letters)
+        """How many messages are in the dead-letter queue, at least. Raises LinkPeerError if it cannot be read."""
+        return backlog(self._settings, self._account, self._settings.dead_letters).count
 
 
 def asked(settings: Settings, uid: str, task: str, call: Callable[[], T]) -> T | None:
@@ -60,17 +63,71 @@ def asked(settings: Settings, uid: str, task: str, call: Callable[[], T]) -> T |
         raise failed.of("mns", *answered(error)) from error
 
 
-def waiting(settings: Settings, uid: str, queue: str, *, delayed: bool = True) -> int:
-    """How many messages a queue of the home account `uid` holds: those that can be received, those that were received and
-    not deleted, and those that are delayed [doc GetQueueAttributes]. Raises LinkPeerError with the platform's code."""
+class Backlog(msgspec.Struct, frozen=True):
+    """What waits on a queue, as far as it shows: the `messages` at its head, as `peeked` answers them, and how many the platform
+    `counted`, which will always be 0 [doc GetQueueAttributes]: only a look tells that a queue is empty."""
+
+    messages: list[Any]
+    counted: int
+
+    @property
+    def count(self) -> int:
+        """How many messages wait, at least."""
+        return max(len(self.messages), self.counted)
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether there may be more: nobody has counted beyond the look."""
+        return len(self.messages) == PEEKED >= self.counted
+
+    @property
+    def text(self) -> str:
+        """The number, as a person reads it."""
+        return f"{self.count} or more" if self.is_partial else str(self.count)
+
+    @property
+    def oldest(self) -> float | None:
+        """When the first that can be received was put there, in epoch seconds."""
+        return min((int(message.enqueue_time) / 1000 for message in self.messages), default=None)
+
+
+def backlog(settings: Settings, uid: str, queue: str, *, delayed: bool = True) -> Backlog:
+    """What waits on a queue of the home account `uid`: the look shows what can be received; the counts, while the platform counts,
+    add what was received and not deleted and, unless left out, what is delayed. Raises LinkPeerError with the platform's code."""
+    messages = peeked(settings, uid, queue)
+    answer = attributes(settings, uid, queue)
+    later = answer.delay_messages if delayed else 0
+    return Backlog(messages, answer.active_messages + answer.inactive_messages + later)
+
+
+def peeked(settings: Settings, uid: str, queue: str) -> list[Any]:
+    """The first messages of a queue that can be received, at most PEEKED, with their bodies as they are stored; they stay there.
+    Raises LinkPeerError with the platform's code."""
+    client = account(settings, uid).get_queue(queue)
+    client.set_encoding(False)  # it is undocumented whether the platform encodes dead letters in base64
+    try:
+        return _answer(settings, uid, lambda: list(client.batch_peek_message(PEEKED)))
+    except CloudError as error:
+        if error.code != EMPTY:
+            raise
+        return []
+
+
+def attributes(settings: Settings, uid: str, queue: str) -> Any:
+    """The attributes of a queue, as the SDK's client answers them: its `Queue` copies them into fields that it has deprecated.
+    Raises LinkPeerError with the platform's code."""
+    from mns.mns_request import GetQueueAttributesRequest, GetQueueAttributesResponse
+
+    request, answer = GetQueueAttributesRequest(queue), GetQueueAttributesResponse()
+    _answer(settings, uid, lambda: account(settings, uid).mns_client.get_queue_attributes(request, answer))
+    return answer
+
+
+def _answer(settings: Settings, uid: str, call: Callable[[], T]) -> T:
     from mns.mns_exception import MNSExceptionBase
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # the SDK reads its own deprecated fields
-            attributes = account(settings, uid).get_queue(queue).get_attributes()
-            later = int(attributes.delay_messages) if delayed else 0
-            return int(attributes.active_messages) + int(attributes.inactive_messages) + later
+        return call()
     except MNSExceptionBase as error:
         raise refusal(error, host_of(settings, uid)) from error
 

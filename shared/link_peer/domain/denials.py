@@ -813,7 +813,10 @@ _CODES: dict[str, Denial] = {
         Denial(reasons.CLASSIC_NETWORK, "one side is in the classic network", USE_VPC),
     ),
     "VPCDisabled": Denial(reasons.CLASSIC_NETWORK, "the group is in no VPC", USE_VPC),
-    "InvalidSecurityGroup.IsSame": Denial(reasons.SAME_GROUP, "both sides are one group"),
+    **dict.fromkeys(
+        ("InvalidSecurityGroup.IsSame", "InvalidParamter.Conflict"),  # of egress and of ingress; the API spells it so
+        Denial(reasons.SAME_GROUP, "both sides are one group"),
+    ),
 }
 """Error codes of ECS's security group and tag APIs that are final for a link [doc AuthorizeSecurityGroup, TagResources]."""
 ALREADY_GONE = frozenset(

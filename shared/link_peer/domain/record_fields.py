@@ -338,7 +338,7 @@ TIMER = (
         "dead_letters",
         LONG,
         3,
-        "messages in the dead-letter queue; absent if they could not be counted, for which `detail` gives the reason",
+        "messages in the dead-letter queue, at least; absent if they could not be counted, for which `detail` gives the reason",
     ),
     RecordField("policy", NOT_INDEXED, 3, "as below; `seconds` is how long the run took to begin them"),
     RecordField("seconds", DOUBLE, 3, ""),

@@ -330,14 +330,42 @@ def test_a_service_that_gives_no_answer_is_not_asked_for_each_resource(lab: Lab,
         ("link-peer-sweeps", 3, "accounts to sweep", "look at the errors of the function in the logstore functions"),
     ],
 )
-def test_messages_that_wait_are_counted(lab: Lab, cli: Cli, queue: str, messages: int, what: str, advice: str) -> None:
-    """Dead letters, which `link-peer failed` shows; and more accounts to sweep than there are."""
+@pytest.mark.parametrize("counts", ["real", "zero"])
+def test_messages_that_wait_are_counted(
+    lab: Lab, cli: Cli, queue: str, messages: int, what: str, advice: str, counts: str
+) -> None:
+    """Dead letters, which `link-peer failed` shows; and more accounts to sweep than there are. Whatever the platform counts."""
+    lab.cloud.knobs.change({"queue_counts": counts})
     for _ in range(messages):
         lab.cloud.mns.send(HOME, queue, "{}")
     code, found = cli.json("doctor")
     [warning] = [f for f in found if f["state"] == "warning"]
     assert (code, warning["what"], warning["detail"]) == (0, what, str(messages))
     assert warning["advice"].startswith(advice)
+
+
+@pytest.mark.parametrize(("counts", "detail"), [("real", "20"), ("zero", "16 or more")])
+def test_more_than_a_look_shows_is_no_exact_number(lab: Lab, cli: Cli, counts: str, detail: str) -> None:
+    """Where the platform does not count them."""
+    lab.cloud.knobs.change({"queue_counts": counts})
+    for _ in range(20):
+        lab.cloud.mns.send(HOME, "link-peer-dead-letters", "{}")
+    _, findings = cli.json("doctor")
+    [finding] = [finding for finding in findings if finding["what"] == "dead letters"]
+    assert (finding["state"], finding["detail"]) == ("warning", detail)
+
+
+@pytest.mark.parametrize("counts", ["real", "zero"])
+def test_an_account_that_waits_long_to_be_swept_is_a_warning(lab: Lab, cli: Cli, counts: str) -> None:
+    """However few wait: of more accounts than a look shows, nothing else would tell that their sweeps are late."""
+    lab.cloud.knobs.change({"queue_counts": counts})
+    lab.cloud.mns.send(HOME, "link-peer-sweeps", "{}")
+    states = []
+    for seconds in (0, 1700, 160):
+        lab.cloud.clock.sleep(seconds)
+        _, findings = cli.json("doctor")
+        states += [(one["state"], one["detail"]) for one in findings if one["what"] == "accounts to sweep"]
+    assert states == [("ok", "1"), ("ok", "1"), ("warning", "1, the oldest of 31 minutes ago")]
 
 
 def test_the_deployed_policy_is_that_of_the_package_that_runs(lab: Lab, cli: Cli) -> None:
@@ -359,7 +387,7 @@ def test_the_deployed_policy_is_that_of_the_package_that_runs(lab: Lab, cli: Cli
 
 def test_a_sweep_that_did_not_count_the_dead_letters_is_a_warning(lab: Lab, cli: Cli, triggers: Triggers) -> None:
     """As with the roles that an older version made. The alert on dead letters reads the number."""
-    lab.fault(service="mns", action="GetQueueAttributes", code="AccessDenied", status=403)
+    lab.fault(service="mns", action="BatchPeekMessage", code="AccessDenied", status=403)
     lab.cloud.clock.sleep(600)
     sweep(triggers)
     _, found = cli.json("doctor")

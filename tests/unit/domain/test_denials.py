@@ -51,6 +51,7 @@ def test_every_row_has_a_meaning_and_a_remedy() -> None:
         ("InvalidSecurityGroup.InvalidNetworkType", "classic-network"),
         ("VPCDisabled", "classic-network"),
         ("InvalidSecurityGroup.IsSame", "same-group"),
+        ("InvalidParamter.Conflict", "same-group"),
     ],
 )
 def test_a_refusal_by_ecs_has_a_code_and_names_what_ecs_said(ecs_code: str, code: str) -> None:
