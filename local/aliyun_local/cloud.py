@@ -128,8 +128,9 @@ class LocalCloud:
         self.ecs.account_names = shared.account_names
         self.ecs.endpoint_of = shared.endpoint_of
         self.sls = SlsBackend(self.clock, region, shared.alert_centres)
+        self.sls.taken_elsewhere = self._is_project_elsewhere
         self.mns = MnsBackend(self.clock, region)
-        self.events = EventBridge(self.clock, region, self.identity)
+        self.events = EventBridge(self.clock, region, self.identity, self.knobs)
         packages = WorkerRuntime(extra=lambda: self.variables)
         runtime = InProcessRuntime(self.clock, packages=packages)
         self.fc = FcBackend(self.clock, region, runtime, role_keys(self.identity, self.clock), shared.fc_service)
@@ -163,6 +164,10 @@ class LocalCloud:
                 if self.triggers.started:
                     cloud.triggers.start()
             return self.shared.regions[region]
+
+    def _is_project_elsewhere(self, name: str) -> bool:
+        places = self.shared.regions.values() if self.knobs.project_names == "global" else ()
+        return any(place.sls.has_project(name) for place in list(places) if place is not self)
 
     def _publish(self, account: str, event: dict[str, Any]) -> None:
         self.trail.record(account, event)
