@@ -42,7 +42,8 @@ def _queue(env: Environment) -> Iterator[CheckFinding]:
 
 def _log(env: Environment) -> Iterator[CheckFinding]:
     settings, names = env.settings, env.names
-    if (settings.audit_project, settings.audit_logstore) == (names.audit_project, names.audit_logstore):
+    made_by_setup = (names.audit_project(settings.region), names.audit_logstore)
+    if (settings.audit_project, settings.audit_logstore) == made_by_setup:
         return
     subject = f"log {settings.audit_project}/{settings.audit_logstore}"
     try:
