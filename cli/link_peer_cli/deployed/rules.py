@@ -52,15 +52,8 @@ class Bus:
         """The account's first bus, to see that EventBridge answers."""
         return self._ask(functools.partial(self._client.list_event_buses, self._models.ListEventBusesRequest(limit=1)))
 
-    def may(self, linked_role: str) -> bool:
-        """Whether the account has a service-linked role of EventBridge."""
-        request = self._models.CheckServiceLinkedRoleForProductRequest(product_name=linked_role)
-        return bool(
-            self._ask(functools.partial(self._client.check_service_linked_role_for_product, request)).check_pass
-        )
-
     def let(self, linked_role: str) -> None:
-        """Create a service-linked role of EventBridge."""
+        """Create a service-linked role by its name."""
         request = self._models.CreateServiceLinkedRoleForProductRequest(product_name=linked_role)
         self._body(functools.partial(self._client.create_service_linked_role_for_product, request))
 
