@@ -114,7 +114,7 @@ class RunOptions(Closed):
     mode: Literal["event-driven", "event-streaming"]
     errorsTolerance: Literal["ALL"]
     retryStrategy: RetryStrategy
-    deadLetterQueue: DeadLetterQueue
+    deadLetterQueue: DeadLetterQueue | msgspec.UnsetType = msgspec.UNSET
     maximumTasks: Annotated[int, Meta(ge=1, le=20)] | msgspec.UnsetType = msgspec.UNSET
     batchWindow: BatchWindow | msgspec.UnsetType = msgspec.UNSET
 
@@ -125,7 +125,7 @@ class EventBridgeConfig(Closed):
     eventRuleFilterPattern: str
     eventSourceConfig: EventSource
     eventSinkConfig: EventSink
-    runOptions: RunOptions | msgspec.UnsetType = msgspec.UNSET
+    runOptions: RunOptions  # which fc3's schema requires
 
 
 class Trigger(Closed, tag_field="triggerType"):
