@@ -81,6 +81,7 @@ SETTINGS = {
     "each sweep is one delivery for all accounts",
     "LINK_PEER_OPERATOR_LOGSTORE": "the logstore of the records of people's commands, if its name is not that of the audit log with `-operators` after it",
     "LINK_PEER_CALLS_PER_MINUTE": "the rate limit of ECS in your accounts, [per API and minute](operations.md#the-sweep-and-rate-limits); not known by default",
+    "LINK_PEER_MNS_ENDPOINT": "the endpoint of the queues, for the functions and for commands; the public one by default ([deploy.md](deploy.md#settings))",
     "LINK_PEER_QUOTA_POLICIES": "how many custom policies RAM attaches to a role, if the quota was raised: a document has 5, another 10; `check`, `setup` and `package` use it",
     "LINK_PEER_QUOTA_QUEUES": "how many queues SMQ allows in the region, if the quota was raised from 1,000",
     "LINK_PEER_RUNTIME": "the functions' runtime: `python3.12` by default, or `python3.10`",

@@ -49,7 +49,9 @@ log = logging.getLogger(__name__)
 Answering = Callable[[Caller, str, Mapping[str, str]], dict[str, Any]]
 """The `call` of an RPC service: runs one action that there is; the answer without RequestId, or ApiError."""
 
-_DENIED = {"vpc": "Forbidden.RAM", "tag": "NoPermission", "actiontrail": "NoPermission"}
+_PREFIXES = {"mns_open": "mns"}
+"""What the actions of a service begin with in RAM, where it is not its name."""
+_DENIED = {"vpc": "Forbidden.RAM", "tag": "NoPermission", "actiontrail": "NoPermission", "mns_open": "NoPermission"}
 """The services without resources in RAM, and how each refuses what it does not allow."""
 
 
@@ -204,6 +206,7 @@ class LocalCloud:
             "vpc": self.vpc.call,
             "tag": self.tag.call,
             "actiontrail": self.trail.call,
+            "mns_open": self.mns.endpoints.call,
         }
         counted = Call(call.service, call.action, caller.account, call.params)
         return self.faults.around(
@@ -224,7 +227,9 @@ class LocalCloud:
             if not self.identity.permitted(caller, access):
                 raise eventbridge_wire.refused(access)
         denied = _DENIED.get(call.service, "")
-        if denied and not self.identity.permitted(caller, Access(f"{call.service}:{call.action}")):
+        if denied and not self.identity.permitted(
+            caller, Access(f"{_PREFIXES.get(call.service, call.service)}:{call.action}")
+        ):
             raise ApiError(denied, 403)
         return rpc.answer(call, answering(caller, call.action, call.params))
 

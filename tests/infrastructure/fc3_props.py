@@ -45,6 +45,7 @@ class Environment(Closed):
     LINK_PEER_AUDIT_LOGSTORE: str
     LINK_PEER_QUEUE: QueueName
     LINK_PEER_TAG_PREFIX: Annotated[str, Meta(pattern="^[a-z][a-z0-9]{0,15}$")]
+    LINK_PEER_MNS_ENDPOINT: Annotated[str, Meta(pattern=r"^(https?://[A-Za-z0-9.:-]+)?$")] = ""
     LINK_PEER_CALLS_PER_MINUTE: Annotated[str, Meta(pattern="^[0-9]*$")] = ""
     LINK_PEER_SWEEP_QUEUE: QueueName | msgspec.UnsetType = msgspec.UNSET
 

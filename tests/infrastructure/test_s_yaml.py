@@ -216,7 +216,10 @@ def test_the_names_are_those_of_the_commands(prefix: str) -> None:
     assert manifest.region == "cn-hangzhou"
     for function in manifest.functions:
         assert function.role == f"acs:ram::{HOME}:role/{names.function_role}"
-        assert (function.log_project, function.log_store) == (names.audit_project("cn-hangzhou"), names.function_logstore)
+        assert (function.log_project, function.log_store) == (
+            names.audit_project("cn-hangzhou"),
+            names.function_logstore,
+        )
         assert function.env["LINK_PEER_AUDIT_PROJECT"] == names.audit_project("cn-hangzhou")
         assert function.env["LINK_PEER_AUDIT_LOGSTORE"] == names.audit_logstore
         assert function.env["LINK_PEER_QUEUE"] == names.queue

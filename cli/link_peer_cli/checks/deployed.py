@@ -16,7 +16,7 @@ from link_peer_cli.answers.deployment import Fault
 from link_peer_cli.checks import functions, running
 from link_peer_cli.checks.finding import DIFFERS, MISSING, OK, WARNING, CheckFinding, unreadable
 from link_peer_cli.checks.runs import Runs
-from link_peer_cli.checks.settings import other_deployments
+from link_peer_cli.checks.settings import other_deployments, queue_endpoint
 from link_peer_cli.setup import alerts, events, faults, logs, queues, roles
 from link_peer_cli.setup.resource import Action, Resource, ResourceChange, SetupTarget, change_of
 
@@ -36,7 +36,7 @@ def check(env: Environment, runs: Runs) -> Iterator[list[CheckFinding]]:
     lanes: Sequence[Sequence[Check]] = (
         [lambda: [*functions.check(env), *other_deployments(env)]],
         [of_roles],
-        [of_queues, lambda: running.check(env, runs)],
+        [of_queues, lambda: [*queue_endpoint(env), *running.check(env, runs)]],
         *([service_check] for service_check in service_checks),
     )
     with ThreadPoolExecutor(len(lanes)) as pool:

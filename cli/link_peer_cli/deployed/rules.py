@@ -29,13 +29,12 @@ class Bus:
     """The default bus of the keys' account. Raises the errors of link_peer.domain.errors."""
 
     def __init__(self, settings: Settings) -> None:
-        from alibabacloud_eventbridge20200401 import models  # an SDK: when it is asked, since help needs none
-        from alibabacloud_eventbridge20200401.client import Client
+        from alibabacloud_eventbridge20200401 import client, models  # an SDK: when it is asked, since help needs none
 
         config = client_config(settings, "eventbridge", settings.credentials)
         config.endpoint = config.endpoint or f"eventbridge-console.{settings.region}.aliyuncs.com"
         self._models: Any = models
-        self._client: Any = Client(config)
+        self._client: Any = client.Client(config)
 
     def rules(self) -> Iterator[BusRule]:
         """Every rule, page by page."""

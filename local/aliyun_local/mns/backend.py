@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from aliyun_local.core.clock import Clock, SystemClock
 from aliyun_local.core.errors import ApiError
+from aliyun_local.mns.endpoints import Endpoints
 from aliyun_local.mns.state import (
     BATCH,
     BATCH_BYTES,
@@ -44,6 +45,7 @@ class MnsBackend:
     def __init__(self, clock: Clock, region: str) -> None:
         self._clock = clock
         self.region = region
+        self.endpoints = Endpoints()
         self.on_send: Callable[[str, str], None] | None = None
         self._queues: dict[tuple[str, str], Queue] = {}
         self._order = itertools.count()

@@ -308,6 +308,42 @@ def test_what_deploying_lacks_is_reported(
     assert found[f"region {REGION}"] == ("missing", "Function Compute does not offer python3.12 there")
 
 
+INTERNAL = f"https://{HOME}.mns.{REGION}-internal.aliyuncs.com"
+
+
+@pytest.mark.parametrize(
+    ("is_enabled", "networks", "endpoint", "state", "detail"),
+    [
+        (True, ("0.0.0.0/0",), "", "ok", "answers everybody"),
+        (False, ("0.0.0.0/0",), "", "missing", "is closed, and the functions use it"),
+        (True, ("198.51.100.0/24",), "", "missing", "answers 198.51.100.0/24 only, and the functions use it"),
+        (False, (), INTERNAL, "ok", f"is closed; the functions use {INTERNAL}"),
+    ],
+)
+def test_a_public_endpoint_of_the_queues_that_is_closed_is_reported(
+    lab: Lab, cli: Cli, is_enabled: bool, networks: tuple[str, ...], endpoint: str, state: str, detail: str
+) -> None:
+    """With the setting by which the functions use another one, or the call that opens it."""
+    public = lab.cloud.mns.endpoints.public(HOME)
+    function = lab.cloud.fc.function(HOME, "link-peer-cross-account").function
+    redeploy(lab, function.name, env={**function.env, "LINK_PEER_MNS_ENDPOINT": endpoint})
+    public.is_enabled, public.networks = is_enabled, networks
+    _, findings = cli.json("doctor")
+    [found] = [one for one in findings if one["what"] == "public endpoint of the queues"]
+    assert (found["state"], found["detail"]) == (state, detail)
+    if state == "missing":
+        assert found["advice"].startswith(f"export LINK_PEER_MNS_ENDPOINT={INTERNAL}; s deploy -y; or: ")
+
+
+def test_a_public_endpoint_that_may_not_be_asked_is_a_warning(lab: Lab, cli: Cli) -> None:
+    """The right that it takes is not documented: the rest of the check stands."""
+    lab.fault(service="mns_open", action="GetEndpointAttribute", code="NoPermission", status=403, times=None)
+    code, findings = cli.json("doctor")
+    [found] = [one for one in findings if one["what"] == "public endpoint of the queues"]
+    assert (code, found["state"]) == (0, "warning")
+    assert found["detail"].startswith("cannot be read: NoPermission")
+
+
 def test_any_of_a_roles_names_is_enough(lab: Lab, cli: Cli) -> None:
     """One of two, whichever; without the one that no source asks for, there is a warning."""
     roles, arn = lab.cloud.identity.roles, f"acs:ram::{HOME}:role/"
