@@ -13,6 +13,7 @@ from link_peer.domain.grouped import grouped
 from link_peer.domain.model import Party, Rule
 from link_peer.domain.tags import iso, quoted
 from link_peer.planning.actual import MarkedRule
+from link_peer.planning.consent import TAG_VALUE
 from rich.markup import escape
 
 from link_peer_cli.access.environment import Environment, load_environment
@@ -33,7 +34,6 @@ from link_peer_cli.ui.progress import counter, progress_bar
 from link_peer_cli.ui.tables import draw_table
 
 ALIVE = "it may be alive, and open again what is removed: close what it has with its own policy file"
-TAG_VALUE = 128  # characters
 LISTED = 5  # groups that the command which opens them again names
 
 

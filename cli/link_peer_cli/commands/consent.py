@@ -333,6 +333,8 @@ def _say_next(
         fact = f"{name} was denied and is" if name else "Requests that were denied for it are"
         out.print(escape(f"{fact} not tried again: post {'the request' if name else 'them'} again."))
     else:
-        out.print(f"What only this consent allowed is closed {sooner}by the next sweep. To close it now: link-peer sweep")
+        out.print(
+            f"What only this consent allowed is closed {sooner}by the next sweep. To close it now: link-peer sweep"
+        )
     for text in still:
         out.print(escape(f"The group still accepts it{text.replace('; it has', ':')}"), soft_wrap=True)
