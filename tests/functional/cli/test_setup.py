@@ -222,8 +222,11 @@ def rights(cloud: LocalCloud) -> dict[str, object]:
     return roles | {f"{uid} {name}": policy.document for (uid, name), policy in identity.policies.items()}
 
 
-def test_setup_in_a_second_region_changes_no_right_of_the_first(cloud: LocalCloud, cli: Cli) -> None:
-    """Queues and logs are of one region; roles and policies of all."""
+@pytest.mark.parametrize("scope", readings()["project_names"])
+def test_setup_in_a_second_region_changes_no_right_of_the_first(cloud: LocalCloud, cli: Cli, scope: str) -> None:
+    """Queues and logs are of one region; roles and policies of all. Its log project has a name of its own, wherever a name is
+    taken."""
+    cloud.knobs.change({"project_names": scope})
     assert cli("setup", *MAIL) == 0
     before = rights(cloud)
     code, found = results(cli, "--region", THERE, *MAIL)
