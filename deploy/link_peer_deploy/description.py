@@ -29,16 +29,38 @@ from link_peer_deploy.project import ROOT
 
 Document = Mapping[str, Any]
 
-LINKED_ROLES = tuple(
-    f"AliyunServiceRoleForEventBridge{name}"
-    for name in (
-        "SendToFC",  # to invoke the functions
-        "SendToMNS",  # to take messages from the queues, and for dead letters
-        "SourceCMS",  # events of ECS come by way of CloudMonitor
-        "SourceActionTrail",  # changes of tags, and of an instance's groups
-    )
+_ROLE_FOR = "AliyunServiceRoleFor"
+
+
+class LinkedRole(Struct, frozen=True):
+    """A service-linked role, under each name that a document gives it: any is enough. `without` says what happens without it;
+    not `is_needed`, that no source says so."""
+
+    names: tuple[str, ...]
+    without: str
+    is_needed: bool = True
+
+
+LINKED_ROLES = (
+    LinkedRole((f"{_ROLE_FOR}EventBridgeSendToFC",), "EventBridge invokes no function"),
+    LinkedRole(  # [doc EventBridge "service-linked roles", 2026-03: both; CreateServiceLinkedRoleForProduct, 2025-12: the second]
+        (f"{_ROLE_FOR}EventBridgeSendToMNS", f"{_ROLE_FOR}EventBridgeSourceMNS"),
+        "no message of a queue reaches a function: no request is carried out, and no account is swept",
+    ),
+    LinkedRole(  # events of ECS come by way of CloudMonitor
+        (f"{_ROLE_FOR}EventBridgeSourceCMS",), "no event of an instance arrives: its links wait for the next full sweep"
+    ),
+    LinkedRole(
+        (f"{_ROLE_FOR}EventBridgeSourceActionTrail",),
+        "no event of a tag arrives: changes of tags and groups wait for the next full sweep",
+    ),
+    LinkedRole(  # by which Function Compute makes rules and streams [doc RAM, 2025-06]; who makes it is not documented
+        (f"{_ROLE_FOR}FCTriggerEventBridge",),
+        "Function Compute may refuse the triggers on EventBridge; its console makes the role with the first such trigger",
+        is_needed=False,
+    ),
 )
-"""The service-linked roles that EventBridge needs [doc EventBridge "service-linked roles", 2026-03; src fc3 0.1.22]."""
+"""The service-linked roles by which EventBridge has the events and delivers them [src fc3 0.1.22, but for the last]."""
 
 EVENT_RULES: Mapping[str, Document] = {
     "instance-state": {
@@ -99,9 +121,8 @@ class Description(Struct, frozen=True):
     """One deployment in one region. Searches, charts and alerts are as in the files of deploy/."""
 
     roles: Sequence[Role]
-    linked_roles: Sequence[str]
+    linked_roles: Sequence[LinkedRole]
     queues: Sequence[str]
-    log_project: str
     logstores: Sequence[Logstore]
     searches: Sequence[Mapping[str, str]]
     charts: Sequence[Mapping[str, str]]
@@ -127,7 +148,6 @@ def describe(
         roles=with_flow_log(roles, names.home, flowlog),
         linked_roles=LINKED_ROLES,
         queues=queues_of(names, bound_queues),
-        log_project=names.audit_project,
         logstores=logstores(names),
         searches=_file("searches.yaml"),
         charts=[{**chart, "query": _filled(chart["query"], names)} for chart in _file("dashboard.yaml")],

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from link_peer.domain.platform_limits import TRIGGERS
 from msgspec import Struct, field, yaml
 
 from link_peer_deploy.names import ALIAS
@@ -110,11 +111,7 @@ class _Resolver:
         return self.resolve(node)
 
 
-TRIGGERS = 10
-"""Of a function [doc FC "Trigger Management", 2026-03]; the page of limits has 50, and each trigger on a queue also counts
-towards the event streams of a region, of which no page gives the number. Here the least holds."""
-
-OWN_TRIGGERS = TRIGGERS - 2
+OWN_TRIGGERS = TRIGGERS.low - 2
 """Queues of single accounts with a trigger each, beside the shared queue's and the timer's: Serverless Devs deletes none."""
 
 OWN_QUEUES = {

@@ -12,8 +12,8 @@ ALIAS = "live"
 VERSION_FILE = "version.txt"
 """The file of a package that says which version of link-peer built it."""
 
-_PREFIX = re.compile(r"[a-z][a-z0-9-]{0,22}[a-z0-9]")
-"""Short enough for `<prefix>-<account uid>`: a log project's name has at most 63 characters, a role's 64."""
+_PREFIX = re.compile(r"[a-z][a-z0-9-]{0,18}[a-z0-9]")
+"""Short enough for `<prefix>-<account uid>-<region>`: a log project's name has at most 63 characters [doc SLS CreateProject]."""
 
 
 class Names(msgspec.Struct, frozen=True):
@@ -25,7 +25,7 @@ class Names(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         """Raises ValueError for a prefix that no function, role, queue or log project could begin with."""
         if not _PREFIX.fullmatch(self.prefix):
-            raise ValueError(f"{self.prefix!a}: 2 to 24 of a-z, 0-9 and -, beginning with a letter")
+            raise ValueError(f"{self.prefix!a}: 2 to 20 of a-z, 0-9 and -, beginning with a letter")
 
     @property
     def functions(self) -> dict[str, str]:
@@ -75,10 +75,10 @@ class Names(msgspec.Struct, frozen=True):
         """The queue that holds what could not be delivered."""
         return f"{self.prefix}-dead-letters"
 
-    @property
-    def audit_project(self) -> str:
-        """The log project. Its name is unique among all customers of a region, so it has the uid in it."""
-        return f"{self.prefix}-{self.home}"
+    def audit_project(self, region: str) -> str:
+        """The log project. No other customer of a region may have its name, so it has the uid in it; and the region, since the
+        documents disagree whether one name may be used in two [doc SLS CreateProject, error codes, quick start]."""
+        return f"{self.prefix}-{self.home}-{region}"
 
     @property
     def audit_logstore(self) -> str:

@@ -6,7 +6,7 @@ locals {
   home   = one([for uid, account in local.policy.accounts : uid if try(account.role, "") == ""])
   peers  = [for uid, account in local.policy.accounts : account.role if try(account.role, "") != ""]
 
-  project         = "${var.prefix}-${local.home}"
+  project         = "${var.prefix}-${local.home}-${var.region}"
   audit_logstore  = "decisions"
   request_queue   = "${var.prefix}-requests"
   sweep_queue     = "${var.prefix}-sweeps"

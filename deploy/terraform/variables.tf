@@ -14,8 +14,8 @@ variable "prefix" {
   description = "What every name of this deployment begins with (LINK_PEER_PREFIX)."
 
   validation {
-    condition     = can(regex("^[a-z][a-z0-9-]{0,22}[a-z0-9]$", var.prefix))
-    error_message = "2 to 24 of a-z, 0-9 and -, beginning with a letter."
+    condition     = can(regex("^[a-z][a-z0-9-]{0,18}[a-z0-9]$", var.prefix))
+    error_message = "2 to 20 of a-z, 0-9 and -, beginning with a letter."
   }
 }
 

@@ -49,7 +49,9 @@ log = logging.getLogger(__name__)
 Answering = Callable[[Caller, str, Mapping[str, str]], dict[str, Any]]
 """The `call` of an RPC service: runs one action that there is; the answer without RequestId, or ApiError."""
 
-_DENIED = {"vpc": "Forbidden.RAM", "tag": "NoPermission", "actiontrail": "NoPermission"}
+_PREFIXES = {"mns_open": "mns"}
+"""What the actions of a service begin with in RAM, where it is not its name."""
+_DENIED = {"vpc": "Forbidden.RAM", "tag": "NoPermission", "actiontrail": "NoPermission", "mns_open": "NoPermission"}
 """The services without resources in RAM, and how each refuses what it does not allow."""
 
 
@@ -128,8 +130,9 @@ class LocalCloud:
         self.ecs.account_names = shared.account_names
         self.ecs.endpoint_of = shared.endpoint_of
         self.sls = SlsBackend(self.clock, region, shared.alert_centres)
+        self.sls.taken_elsewhere = self._is_project_elsewhere
         self.mns = MnsBackend(self.clock, region, self.knobs)
-        self.events = EventBridge(self.clock, region, self.identity)
+        self.events = EventBridge(self.clock, region, self.identity, self.knobs)
         packages = WorkerRuntime(extra=lambda: self.variables)
         runtime = InProcessRuntime(self.clock, packages=packages)
         self.fc = FcBackend(self.clock, region, runtime, role_keys(self.identity, self.clock), shared.fc_service)
@@ -163,6 +166,10 @@ class LocalCloud:
                 if self.triggers.started:
                     cloud.triggers.start()
             return self.shared.regions[region]
+
+    def _is_project_elsewhere(self, name: str) -> bool:
+        places = self.shared.regions.values() if self.knobs.project_names == "global" else ()
+        return any(place.sls.has_project(name) for place in list(places) if place is not self)
 
     def _publish(self, account: str, event: dict[str, Any]) -> None:
         self.trail.record(account, event)
@@ -199,6 +206,7 @@ class LocalCloud:
             "vpc": self.vpc.call,
             "tag": self.tag.call,
             "actiontrail": self.trail.call,
+            "mns_open": self.mns.endpoints.call,
         }
         counted = Call(call.service, call.action, caller.account, call.params)
         return self.faults.around(
@@ -219,7 +227,9 @@ class LocalCloud:
             if not self.identity.permitted(caller, access):
                 raise eventbridge_wire.refused(access)
         denied = _DENIED.get(call.service, "")
-        if denied and not self.identity.permitted(caller, Access(f"{call.service}:{call.action}")):
+        if denied and not self.identity.permitted(
+            caller, Access(f"{_PREFIXES.get(call.service, call.service)}:{call.action}")
+        ):
             raise ApiError(denied, 403)
         return rpc.answer(call, answering(caller, call.action, call.params))
 

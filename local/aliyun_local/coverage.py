@@ -14,6 +14,7 @@ from aliyun_local.core import real_api
 from aliyun_local.ecs.actions import ACTIONS as ECS
 from aliyun_local.eventbridge.backend import ACTIONS as EVENTBRIDGE
 from aliyun_local.fc.routes import ACTIONS as FC
+from aliyun_local.mns.endpoints import ACTIONS as MNS_OPEN
 from aliyun_local.mns.wire import OPERATIONS as MNS
 from aliyun_local.ram.backend import OPERATIONS as RAM
 from aliyun_local.sls.routes import OPERATIONS as SLS
@@ -27,6 +28,7 @@ OFFERED: dict[str, frozenset[str]] = {
     "eventbridge": EVENTBRIDGE,
     "fc": FC,
     "mns": MNS,
+    "mns_open": MNS_OPEN,
     "ram": frozenset(RAM),
     "sls": SLS,
     "sts": frozenset(STS),
@@ -42,6 +44,7 @@ _TITLES = {
     "eventbridge": "EventBridge (2020-04-01)",
     "fc": "Function Compute (2023-03-30, 2021-04-06)",
     "mns": "MNS (2015-06-06)",
+    "mns_open": "MNS, management (2022-01-19)",
     "ram": "RAM (2015-05-01)",
     "sls": "SLS (0.6.0)",
     "sts": "STS (2015-04-01)",

@@ -138,6 +138,10 @@ class _Loader:
         for uid in text.get("service_linked_roles", ()):
             linked_roles.create(cloud.identity, uid, cloud.clock.now())
         self._roles()
+        if text.get("logs") and len(self.regions) > 1 and cloud.knobs.project_names == "global":
+            raise WorldError(
+                "logs: each region would have a project of the same name: set the knob project_names to region"
+            )
         for place in self.regions.values():
             self._queues_and_logs(place)
         for vpc in text["vpcs"]:

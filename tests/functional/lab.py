@@ -158,7 +158,7 @@ class Lab:
         role = f"acs:ram::{PEER}:role/{name}"
         accounts = {**POLICY["accounts"], PEER: {**POLICY["accounts"][PEER], "role": role}}
         own = {"queue": f"{name}-requests", "dead_letter_queue": f"{name}-dead-letters", "queues": []}
-        names = {"audit_project": f"{name}-{HOME}", "function_role": f"{name}-fc", "deployment": name}
+        names = {"audit_project": f"{name}-{HOME}-{REGION}", "function_role": f"{name}-fc", "deployment": name}
         shared, made = self.cloud.world, msgspec.structs.replace(self.cloud.world, **own, **names)
         self.cloud.world, self.prefix = made, name
         self.policy_path = self.policy_path.with_name(f"{name}.yaml")

@@ -49,7 +49,7 @@ def test_the_description_names_everything(server: Server) -> None:
     assert all(account["access_key_id"] and account["access_key_secret"] for account in line["accounts"])
     assert [(vpc["owner"], vpc["shared_with"]) for vpc in line["vpcs"]] == [(HOME, []), (PEER, []), (HOME, [PEER])]
     assert (line["queue"], line["dead_letter_queue"]) == ("link-peer-requests", "link-peer-dead-letters")
-    assert (line["audit_project"], line["audit_logstore"]) == (f"link-peer-{HOME}", "decisions")
+    assert (line["audit_project"], line["audit_logstore"]) == (f"link-peer-{HOME}-{HERE}", "decisions")
     assert line["role_arn"] == f"acs:ram::{PEER}:role/link-peer"
     assert line["external_id"] == "link-peer-local-example"
     assert (line["fc_service"], line["deployment"]) == ("link-peer", "prod")
@@ -218,7 +218,9 @@ def test_functions_react_to_the_events_of_their_own_region(served: LocalCloud) -
     rules = second_region.ecs.account(HOME).groups[db].rules.at(served.clock.now())
     assert [(rule.peer_group, rule.port_range) for rule in rules] == [(app, "3306/3306")]
     now = int(served.clock.now())
-    project, logstore = f"link-peer-{HOME}", "decisions"
-    logs = [place.sls.search(HOME, project, logstore, now - 3600, now + 3600).logs for place in places]
+    logs = [
+        place.sls.search(HOME, f"link-peer-{HOME}-{place.region}", "decisions", now - 3600, now + 3600).logs
+        for place in places
+    ]
     assert logs[0] == []
     assert {row["region"] for row in logs[1]} == {THERE}

@@ -45,6 +45,7 @@ class Environment(Closed):
     LINK_PEER_AUDIT_LOGSTORE: str
     LINK_PEER_QUEUE: QueueName
     LINK_PEER_TAG_PREFIX: Annotated[str, Meta(pattern="^[a-z][a-z0-9]{0,15}$")]
+    LINK_PEER_MNS_ENDPOINT: Annotated[str, Meta(pattern=r"^(https?://[A-Za-z0-9.:-]+)?$")] = ""
     LINK_PEER_CALLS_PER_MINUTE: Annotated[str, Meta(pattern="^[0-9]*$")] = ""
     LINK_PEER_SWEEP_QUEUE: QueueName | msgspec.UnsetType = msgspec.UNSET
 
@@ -114,7 +115,7 @@ class RunOptions(Closed):
     mode: Literal["event-driven", "event-streaming"]
     errorsTolerance: Literal["ALL"]
     retryStrategy: RetryStrategy
-    deadLetterQueue: DeadLetterQueue
+    deadLetterQueue: DeadLetterQueue | msgspec.UnsetType = msgspec.UNSET
     maximumTasks: Annotated[int, Meta(ge=1, le=20)] | msgspec.UnsetType = msgspec.UNSET
     batchWindow: BatchWindow | msgspec.UnsetType = msgspec.UNSET
 
@@ -125,7 +126,7 @@ class EventBridgeConfig(Closed):
     eventRuleFilterPattern: str
     eventSourceConfig: EventSource
     eventSinkConfig: EventSink
-    runOptions: RunOptions | msgspec.UnsetType = msgspec.UNSET
+    runOptions: RunOptions  # which fc3's schema requires
 
 
 class Trigger(Closed, tag_field="triggerType"):

@@ -152,7 +152,7 @@ def test_closing_needs_a_second_factor(local_cloud: LocalCloud) -> None:
         assert local_cloud.identity.keys[made.credentials.access_key_id].caller.mfa is passed_on
 
 
-LOG, QUEUES = f"acs:log:cn-qingdao:{HOME}:project/link-peer-{HOME}", f"acs:mns:cn-qingdao:{HOME}:/queues"
+LOG, QUEUES = f"acs:log:cn-qingdao:{HOME}:project/link-peer-{HOME}-cn-qingdao", f"acs:mns:cn-qingdao:{HOME}:/queues"
 CALLS = f"acs:fc:cn-qingdao:{HOME}:functions"
 OF_HOME = {FUNCTION, READER, OPERATOR}
 

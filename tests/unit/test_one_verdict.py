@@ -13,6 +13,7 @@ from link_peer.domain import reasons
 from link_peer.domain.denials import Waits
 from link_peer.domain.errors import NoAccess
 from link_peer.domain.model import ALL, Claim, Link, Marker, Party, Rule, RuleKey
+from link_peer.domain.platform_limits import GROUP_SOURCES
 from link_peer.domain.policy import AccountPolicy, Limits, Never, Policy, PolicyTest
 from link_peer.domain.reasons import Reason
 from link_peer.domain.snapshot import Address, Listing, Snapshot
@@ -44,7 +45,7 @@ OF_LEDGER = instance(Party(PEER, "i-ledger"), LEDGER, ip="10.0.0.9", vpc="vpc-2"
 FAR = Address(HOME, "vpc-1", "10.0.0.1")
 K9 = RuleKey(DB, "10.0.0.1/32", "10.0.0.2/32", PORTS[0])
 REQUEST = Claim("cli-00000000")
-FULL = [theirs(key(DB, Party(HOME, f"sg-{number}"), "tcp/9")) for number in range(room.GROUP_SOURCES)]
+FULL = [theirs(key(DB, Party(HOME, f"sg-{number}"), "tcp/9")) for number in range(GROUP_SOURCES.high)]
 
 
 def crowded() -> Rule:

@@ -170,7 +170,7 @@ def load_own(*, without_keys: bool = False) -> Environment:
     settings = msgspec.structs.replace(
         settings,
         queue=settings.queue or names.queue,
-        audit_project=settings.audit_project or names.audit_project,
+        audit_project=settings.audit_project or names.audit_project(settings.region),
         audit_logstore=settings.audit_logstore or names.audit_logstore,
         operator_logstore=settings.operator_logstore or names.operator_logstore,
     )

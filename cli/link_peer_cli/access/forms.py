@@ -14,7 +14,7 @@ _LOG_NAME = ("[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]", "3 to 63 of a-z, 0-9, - and _")
 _QUEUE = ("[A-Za-z0-9][A-Za-z0-9-]{0,119}", "1 to 120 letters, digits and -")
 _NUMBER = ("[1-9][0-9]{0,8}", "a positive number")
 _FORMS = {
-    "LINK_PEER_PREFIX": ("[a-z][a-z0-9-]{0,22}[a-z0-9]", "2 to 24 of a-z, 0-9 and -, beginning with a letter"),
+    "LINK_PEER_PREFIX": ("[a-z][a-z0-9-]{0,18}[a-z0-9]", "2 to 20 of a-z, 0-9 and -, beginning with a letter"),
     "LINK_PEER_TAG_PREFIX": ("[a-z][a-z0-9]{0,15}", "1 to 16 characters of a-z and 0-9, beginning with a letter"),
     "LINK_PEER_RUNTIME": (r"python3\.1[02]", "python3.12 or python3.10"),
     **dict.fromkeys(("LINK_PEER_QUEUE", "LINK_PEER_SWEEP_QUEUE"), _QUEUE),

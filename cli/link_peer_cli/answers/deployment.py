@@ -118,8 +118,8 @@ class ResourceAnswer(CommandAnswer, frozen=True):
     problem: Annotated[str | UnsetType, means("what went wrong")] = UNSET
 
 
-class Fault(CommandAnswer, frozen=True, tag_field="kind", tag="fault"):
-    """A fault that is in the way (exit code 1)."""
+class _Problem(CommandAnswer, frozen=True):
+    """What is wrong, or may be."""
 
     fault: Annotated[str, means("what is wrong")] = msgspec.field(name="what")
     problem: Annotated[str, means("why")]
@@ -128,3 +128,11 @@ class Fault(CommandAnswer, frozen=True, tag_field="kind", tag="fault"):
     def __str__(self) -> str:
         """One line for people."""
         return f"{self.fault}: {self.problem}: {self.remedy}"
+
+
+class Fault(_Problem, frozen=True, tag_field="kind", tag="fault"):
+    """A fault that is in the way (exit code 1)."""
+
+
+class Caution(_Problem, frozen=True, tag_field="kind", tag="caution"):
+    """What one document of the platform refuses and another allows: it is tried."""

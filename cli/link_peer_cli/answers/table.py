@@ -48,7 +48,7 @@ ANSWERS = {
         lines=True,
         note="With `--dry-run`, the plan of it. With `--wait`, what was posted is on stderr, and records of the outcome on stdout.",
     ),
-    "setup": Printed((deployment.ResourceAnswer, deployment.Fault), lines=True),
+    "setup": Printed((deployment.ResourceAnswer, deployment.Fault, deployment.Caution), lines=True),
     "stale": Printed((links.Stale,), lines=True),
     "sweep": Printed((changes.Swept,)),
     "test": Printed((links.JudgedTest,), lines=True),

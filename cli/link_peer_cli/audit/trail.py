@@ -18,10 +18,10 @@ from link_peer_cli.audit.trail_events import TAG_CALLS
 MOST_PAGES = 2_000  # of one call in one account: some 17 minutes of reading, and 100,000 events
 PAGE = 50  # [doc LookupEvents: at most 50 events per page]
 DAY = 86_400.0
-KEPT_SECONDS = 90 * DAY
-SPAN_SECONDS = 30 * DAY
+KEPT_SECONDS = 90 * DAY  # [doc ActionTrail limits]
+SPAN_SECONDS = 30 * DAY  # of one question, at most [doc LookupEvents]
 MARGIN_SECONDS = 60  # between our clock and ActionTrail's
-THROTTLED_SECONDS = 1.0  # the limit counts the calls of a second
+THROTTLED_SECONDS = 1.0  # the limit counts the calls of a second: two [doc ActionTrail limits]
 THROTTLED_ATTEMPTS = 20
 
 NAMES = (

@@ -26,9 +26,11 @@ from link_peer_cli.audit.trail_events import TAG_CALLS, Event, TrailWrite
 from link_peer_cli.audit.trail_log import LONGEST_SECONDS, SKEW_SECONDS, Log, Openings, Question
 from link_peer_cli.audit.trail_records import Entry, Named
 
-TRAIL_SECONDS = 900.0  # an event can be looked up some ten minutes after the call
+TRAIL_SECONDS = 900.0  # an event can be looked up ten minutes after the call [doc ActionTrail limits]
 LOG_SECONDS = 60.0  # a record can be searched some seconds after it was written
-LATE_SECONDS = 960.0  # a write is retried as long as a function runs; SLS refuses a machine whose clock is off by more
+LATE_SECONDS = (
+    960.0  # a write is retried as long as a function runs; SLS refuses a clock that is off by more [doc PutLogs]
+)
 
 NO_INTENT, NO_CHANGE, BY_ANOTHER, UNREADABLE = "no-intent", "no-change", "by-another", "unreadable"
 NO_MARKER, NO_CONSENT, WRONG_LOG, BACKDATED = "no-marker", "no-consent", "wrong-log", "backdated"

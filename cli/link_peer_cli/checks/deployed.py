@@ -12,10 +12,11 @@ from link_peer.runtime.clock import Clock
 from link_peer.runtime.retry import Retry
 
 from link_peer_cli.access.environment import Environment
+from link_peer_cli.answers.deployment import Fault
 from link_peer_cli.checks import functions, running
 from link_peer_cli.checks.finding import DIFFERS, MISSING, OK, WARNING, CheckFinding, unreadable
 from link_peer_cli.checks.runs import Runs
-from link_peer_cli.checks.settings import other_deployments
+from link_peer_cli.checks.settings import other_deployments, queue_endpoint
 from link_peer_cli.setup import alerts, events, faults, logs, queues, roles
 from link_peer_cli.setup.resource import Action, Resource, ResourceChange, SetupTarget, change_of
 
@@ -35,7 +36,7 @@ def check(env: Environment, runs: Runs) -> Iterator[list[CheckFinding]]:
     lanes: Sequence[Sequence[Check]] = (
         [lambda: [*functions.check(env), *other_deployments(env)]],
         [of_roles],
-        [of_queues, lambda: running.check(env, runs)],
+        [of_queues, lambda: [*queue_endpoint(env), *running.check(env, runs)]],
         *([service_check] for service_check in service_checks),
     )
     with ThreadPoolExecutor(len(lanes)) as pool:
@@ -51,17 +52,23 @@ def _run(lane: Sequence[Check]) -> list[list[CheckFinding]]:
 def _made_by_setup(env: Environment) -> list[Check]:
     """A check for each service, of whether its resources are as they are shipped; in the order in which setup makes them."""
     deployment = SetupTarget(env.settings, env.policy, env.names, env.clock)
-    services = (roles, queues, events, logs, alerts)
-    checks = [functools.partial(_findings, module.resources(deployment), env.clock) for module in services]
+    of_ram = [*roles.resources(deployment), *events.resources(deployment)]
+    by_service = (of_ram, *(module.resources(deployment) for module in (queues, logs, alerts)))
+    checks = [functools.partial(_findings, resources, env.clock) for resources in by_service]
     return [*checks, functools.partial(_faults, deployment)]
 
 
 def _faults(deployment: SetupTarget) -> list[CheckFinding]:
     """A region where the functions cannot be, and too little room on the event bus for the rules that they lack."""
-    shortfalls = list(faults.region(deployment))
+    problems = list(faults.region(deployment))
     with contextlib.suppress(LinkPeerError):  # the check of the rules says so
-        shortfalls += faults.bus(deployment)
-    return [CheckFinding(MISSING, "", shortfall.fault, shortfall.problem, shortfall.remedy) for shortfall in shortfalls]
+        problems += faults.bus(deployment)
+    return [
+        CheckFinding(
+            MISSING if isinstance(problem, Fault) else WARNING, "", problem.fault, problem.problem, problem.remedy
+        )
+        for problem in problems
+    ]
 
 
 def _findings(resources: Iterable[Resource], clock: Clock) -> Iterator[CheckFinding]:
@@ -99,7 +106,9 @@ def _attached(resource: Resource) -> Iterator[CheckFinding]:
 def _finding(change: ResourceChange) -> CheckFinding:
     label, differs = change.resource.label, f"differs from what is shipped in: {', '.join(change.fields)}"
     if change.action is Action.CREATE:
-        return CheckFinding(MISSING, "", label, "does not exist", ADVICE)
+        without = f": without it, {change.resource.without}" if change.resource.without else ""
+        state = MISSING if change.resource.is_needed else WARNING
+        return CheckFinding(state, "", label, f"does not exist{without}", ADVICE)
     if change.action is Action.UPDATE:
         return CheckFinding(DIFFERS, "", label, differs, ADVICE)
     if change.fields:

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from link_peer.domain.denials import group_full
 from link_peer.domain.model import Group, Instance
-from link_peer.planning.room import GROUP_SOURCES, RULES, in_doubt
+from link_peer.domain.platform_limits import GROUP_RULES, GROUP_SOURCES
+from link_peer.planning.room import in_doubt
 
 from link_peer_cli.checks.finding import MISSING, OK, WARNING, CheckFinding
 from link_peer_cli.checks.seen import CloudSeen
@@ -31,11 +32,12 @@ def check(view: CloudSeen, account: str = "") -> Iterator[CheckFinding]:
 
 def _sources(view: CloudSeen, groups: Iterable[Group]) -> Iterator[CheckFinding]:
     """Groups with many rules, and with many rules that name a group. What only one document refuses is a warning."""
+    most_sources = GROUP_SOURCES.high
     for group in groups:
         rules = view.scene.snapshot.rules.get(group.party, ())
         sources = {rule.key.source for rule in rules if rule.key and rule.key.source.startswith("sg-")}
         doubts = in_doubt(group.rule_count, group.group_rules, (NEARLY_ALL, NEARLY_FULL + 1))
-        full = group_full(group.party, len(sources), GROUP_SOURCES) if len(sources) >= GROUP_SOURCES else None
+        full = group_full(group.party, len(sources), most_sources) if len(sources) >= most_sources else None
         subject = (group.party.account, f"quota of {group.party}")
         if full:
             yield CheckFinding(MISSING, *subject, full.detail, full.advice)
@@ -48,9 +50,9 @@ def _rules(view: CloudSeen, instances: Iterable[Instance]) -> Iterator[CheckFind
         groups = view.scene.snapshot.groups_of(instance)
         count = sum(max(group.rule_count, 0) for group in groups)
         if count > NEARLY_ALL_RULES:
-            state = MISSING if count >= RULES else WARNING
+            state = MISSING if count >= GROUP_RULES.high else WARNING
             rule_counts = ", ".join(f"{group.party.id} {group.rule_count}" for group in groups)
-            detail = f"{count} of {RULES} rules in its groups: {rule_counts}"
+            detail = f"{count} of {GROUP_RULES.high} rules in its groups: {rule_counts}"
             advice = "remove rules of these groups, or take the instance out of one"
             yield CheckFinding(state, instance.party.account, f"quota of {instance.party}", detail, advice)
 
@@ -60,7 +62,7 @@ def _fullest(groups: Sequence[Group]) -> Iterator[str]:
     by_sources = sorted(groups, key=lambda group: (-group.group_rules, group.party))
     for group in by_sources[:FULLEST]:
         if group.group_rules:
-            yield f"{group.party} {group.group_rules} of {GROUP_SOURCES} with a group as source"
+            yield f"{group.party} {group.group_rules} of {GROUP_SOURCES.high} with a group as source"
     most = max(groups, key=lambda group: group.rule_count, default=None)
     if most and most.rule_count > 0:
-        yield f"{most.party} {most.rule_count} of {RULES} rules"
+        yield f"{most.party} {most.rule_count} of {GROUP_RULES.high} rules"

@@ -10,8 +10,9 @@ from link_peer.domain.policy import Pause
 from link_peer_cli.access.environment import Environment
 from link_peer_cli.audit.log import AuditReader
 from link_peer_cli.checks.finding import DIFFERS, MISSING, OK, WARNING, CheckFinding, unreadable
-from link_peer_cli.deployed.functions import conflicts, deployments
+from link_peer_cli.deployed.functions import DeployedFunctions, conflicts, deployments
 from link_peer_cli.deployed.queue import attributes
+from link_peer_cli.deployed.queue_endpoint import internal, public_endpoint
 
 FILTERS = frozenset({"record", "outcome", "reason", "link", "request_id", "event_id", "from", "to"})
 """Fields that `link-peer audit` searches."""
@@ -40,9 +41,35 @@ def _queue(env: Environment) -> Iterator[CheckFinding]:
         yield CheckFinding(OK, "", f"queue {name}", "exists")
 
 
+def queue_endpoint(env: Environment) -> Iterator[CheckFinding]:
+    """Whether the functions can reach the queues: through the public endpoint, unless they were deployed with another one. What
+    may not be asked is a warning, since no page says which right it takes."""
+    subject, function = "public endpoint of the queues", env.names.functions["cross_account"]
+    try:
+        endpoint = public_endpoint(env.settings)
+        live = DeployedFunctions(env.settings, env.policy.home).live(function)
+    except LinkPeerError as error:
+        yield CheckFinding(
+            WARNING, "", subject, f"cannot be read: {error}", "if messages do not arrive, look in the console"
+        )
+        return
+    endpoint_in_use = live.environment.get("LINK_PEER_MNS_ENDPOINT", "") if live else env.settings.endpoint("mns")[1]
+    if endpoint.is_open:
+        yield CheckFinding(OK, "", subject, "answers everybody")
+        return
+    detail = f"answers {', '.join(endpoint.networks) or 'nobody'} only" if endpoint.is_enabled else "is closed"
+    if "-internal" in endpoint_in_use:
+        yield CheckFinding(OK, "", subject, f"{detail}; the functions use {endpoint_in_use}")
+        return
+    setting = f"export LINK_PEER_MNS_ENDPOINT={internal(env.policy.home, env.settings.region)}; s deploy -y"
+    open_it = "aliyun mns-open EnableEndpoint --EndpointType public"
+    yield CheckFinding(MISSING, "", subject, f"{detail}, and the functions use it", f"{setting}; or: {open_it}")
+
+
 def _log(env: Environment) -> Iterator[CheckFinding]:
     settings, names = env.settings, env.names
-    if (settings.audit_project, settings.audit_logstore) == (names.audit_project, names.audit_logstore):
+    made_by_setup = (names.audit_project(settings.region), names.audit_logstore)
+    if (settings.audit_project, settings.audit_logstore) == made_by_setup:
         return
     subject = f"log {settings.audit_project}/{settings.audit_logstore}"
     try:

@@ -17,11 +17,11 @@ from rich.markup import escape
 
 from link_peer_cli.access import instant
 from link_peer_cli.access.environment import policy_path
-from link_peer_cli.answers.deployment import CheckedFile
+from link_peer_cli.answers.deployment import Caution, CheckedFile, Fault
 from link_peer_cli.deployed import limits
 from link_peer_cli.inventory.reading import SavedView
 from link_peer_cli.review import live_tests, snapshots
-from link_peer_cli.ui.console import console, print_answer
+from link_peer_cli.ui.console import console, print_answer, warn
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import JsonLines
 
@@ -59,7 +59,9 @@ def _checked(path: Path, view: SavedView | None) -> CheckedFile:
     except OSError as error:
         return _invalid(path, f"{path.name}: cannot be read ({error.strerror})")
     findings = _judged(policy, view)
-    over = [f"{path.name}: {fault}" for fault in limits.exceeded(policy, os.environ)]
+    exceeded = list(limits.exceeded(policy, os.environ))
+    warn(f"{path.name}: {caution}" for caution in exceeded if isinstance(caution, Caution))
+    over = [f"{path.name}: {fault}" for fault in exceeded if isinstance(fault, Fault)]
     failed = [finding for finding in findings if finding.failed]
     undecided = [finding for finding in findings if finding.verdict is PolicyVerdict.OPEN]
     problems = [*over, *(f"{path.name}: {finding}" for finding in (*failed, *(undecided if view else ())))]

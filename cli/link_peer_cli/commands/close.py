@@ -15,6 +15,7 @@ from link_peer.domain.tags import iso, quoted
 from link_peer.engine.read.access import TOLERANT
 from link_peer.engine.read.fetch import open_fetch
 from link_peer.planning.actual import MarkedRule
+from link_peer.planning.consent import TAG_VALUE
 from rich.markup import escape
 
 from link_peer_cli.access.environment import Environment, load_environment
@@ -37,7 +38,6 @@ from link_peer_cli.ui.progress import counter, progress_bar
 from link_peer_cli.ui.tables import draw_table
 
 ALIVE = "it may be alive, and open again what is removed: close what it has with its own policy file"
-TAG_VALUE = 128  # characters
 LISTED = 5  # groups that the command which opens them again names
 
 

@@ -339,17 +339,18 @@ def _say_next(
 ) -> None:
     """What happens now, and what does not."""
     out = console()
-    at_once = all(group.account == env.policy.home for group, _ in due)
-    when = "within seconds" if at_once else "with the next sweep"
+    sooner = "when the event arrives, or " if all(group.account == env.policy.home for group, _ in due) else ""
     if any(edit.added for _, edit in due):
         if not env.policy.accept_tags:
             out.print("[yellow]The policy counts its allow list only: this tag opens nothing.[/yellow]")
-        out.print(f"Links by tag that were denied for it are opened {when}.")
+        out.print(f"Links by tag that were denied for it are opened {sooner}by the next full sweep.")
         name = (denial or {}).get("request_id")
         fact = f"{name} was denied and is" if name else "Requests that were denied for it are"
         out.print(escape(f"{fact} not tried again: post {'the request' if name else 'them'} again."))
     else:
-        out.print(f"What only this consent allowed is closed {when}. To close it now: link-peer sweep")
+        out.print(
+            f"What only this consent allowed is closed {sooner}by the next sweep. To close it now: link-peer sweep"
+        )
     for text in still:
         verb = "may still reach" if any(edit.is_egress for _, edit in due) else "still accepts"
         out.print(escape(f"The group {verb} it{text.replace('; it has', ':')}"), soft_wrap=True)

@@ -92,7 +92,7 @@ def _complete(described: CloudDescribed) -> None:
         settings = settings_module.load(env=variables)
         policy = compose.load_policy(described.policy, settings.tag_prefix)
         names = names_in_use(policy.home)
-        if described.audit_project != names.audit_project:
+        if described.audit_project != names.audit_project(described.region):
             return
         target = SetupTarget(settings, policy, names, compose.clock_for_functions(), notify="ops@example.com")
         lacking = [resource for module in (logs, alerts) for resource in module.resources(target)]

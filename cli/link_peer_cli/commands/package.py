@@ -17,12 +17,12 @@ from rich.markup import escape
 
 from link_peer_cli.access.environment import bare_environment, names_in_use, policy_file, policy_path, valid_region
 from link_peer_cli.access.identity import identified, require_home
-from link_peer_cli.answers.deployment import PackageBuilt
+from link_peer_cli.answers.deployment import Caution, Fault, PackageBuilt
 from link_peer_cli.deployed import limits
 from link_peer_cli.deployed.policy import ServiceUnreadable, deployed_policies
 from link_peer_cli.review import permitted
 from link_peer_cli.ui.changes import CHANGES
-from link_peer_cli.ui.console import console, print_answer
+from link_peer_cli.ui.console import console, print_answer, warn
 from link_peer_cli.ui.options import Json
 from link_peer_cli.ui.progress import waiting
 
@@ -60,7 +60,9 @@ def package(
     )
     path = policy_path(policy)
     new = policy_file(str(path), "--policy")
-    if over := [str(fault) for fault in limits.exceeded(new, os.environ)]:
+    exceeded = list(limits.exceeded(new, os.environ))
+    warn(str(caution) for caution in exceeded if isinstance(caution, Caution))
+    if over := [str(fault) for fault in exceeded if isinstance(fault, Fault)]:
         raise LinkPeerError("\n".join([f"{path} exceeds what the platform allows:", *over]))
     _require_not_wider(path, new, against, first=first, allow_wider=allow_wider)
     with waiting("building the package"):

@@ -193,5 +193,7 @@ def _say(env: Environment, locked_groups: Found, reopened_groups: list[Party], p
     if not planned:
         out.print(f"locks removed: {len(reopened_groups)}")
         if reopened_groups:
-            out.print("What tags ask for is opened again: at home within seconds, elsewhere by the next sweep.")
+            out.print(
+                "What tags ask for is opened again by the next full sweep; at home when their events arrive, if before."
+            )
             out.print("Requests must be posted again.")

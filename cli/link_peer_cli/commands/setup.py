@@ -20,7 +20,7 @@ from rich.markup import escape
 from link_peer_cli.access import keys
 from link_peer_cli.access.environment import names_in_use, settings_in_use
 from link_peer_cli.access.inputs import matching
-from link_peer_cli.answers.deployment import Fault, ResourceAnswer
+from link_peer_cli.answers.deployment import Caution, Fault, ResourceAnswer
 from link_peer_cli.setup import plan, resources
 from link_peer_cli.setup.engine import Stopped, carry_out, plan_removal, say_wait
 from link_peer_cli.setup.entrances import require_own_entrance
@@ -155,19 +155,21 @@ def _answer(change: ResourceChange, result: str, problem: str) -> ResourceAnswer
 
 def _create(deployment: SetupTarget, out: Console, talk: _Talk, *, dry_run: bool) -> None:
     with waiting("checking the account"):
-        account_faults = list(faults(deployment, talk.wait))
-    _refuse(account_faults, talk)
+        problems = list(faults(deployment, talk.wait))
+    _refuse(problems, talk)
     with waiting("reading what is there"):
         changes = plan(resources(deployment), deployment.clock, talk.wait)
+    if dry_run:
+        for change in changes:
+            talk.change(out, change, "planned")
+    else:
+        changes = _carry_out(deployment, out, talk, changes)
     counts = {action: sum(change.action.value == action for change in changes) for action in SIGNS}
     kept_count = sum(bool(change.detail) for change in changes if change.action.value == "keep")
     remainder = f"as wanted: {counts['keep'] - kept_count}, kept as they are: {kept_count}, left out: {counts['skip']}."
     if dry_run:
-        for change in changes:
-            talk.change(out, change, "planned")
         talk.line(out, f"To create: {counts['create']}, to update: {counts['update']}, {remainder}")
         return
-    _carry_out(deployment, out, talk, changes)
     if counts["create"] or counts["update"]:
         outcome = f"Created: {counts['create']}, updated: {counts['update']}"
     else:
@@ -189,25 +191,35 @@ def _is_deployed(deployment: SetupTarget) -> bool:
         return True
 
 
-def _refuse(faults: Sequence[Fault], talk: _Talk) -> None:
-    """Name all faults, and exit with 1 if there are any."""
-    for fault in faults:
+def _refuse(problems: Sequence[Fault | Caution], talk: _Talk) -> None:
+    """Name all problems, and exit with 1 if there is a fault among them."""
+    for problem in problems:
         if talk.as_json:
-            print_answer(fault)
+            print_answer(problem)
         else:
-            console(stderr=True).print(f"[red]{escape(str(fault))}[/red]", soft_wrap=True)
-    if faults:
+            colour = "red" if isinstance(problem, Fault) else "yellow"
+            console(stderr=True).print(f"[{colour}]{escape(str(problem))}[/]", soft_wrap=True)
+    if any(isinstance(problem, Fault) for problem in problems):
         talk.line(console(stderr=True), "Nothing was changed.")
         raise typer.Exit(Exit.REFUSED)
 
 
-def _carry_out(deployment: SetupTarget, out: Console, talk: _Talk, changes: Sequence[ResourceChange]) -> None:
-    """Carry out the changes. Exit with 1 after naming what is missing, if one fails."""
+def _carry_out(
+    deployment: SetupTarget, out: Console, talk: _Talk, changes: Sequence[ResourceChange]
+) -> list[ResourceChange]:
+    """Carry out the changes, and return them as they were made. Exit with 1 after naming what is missing, if one fails."""
+    made_changes: list[ResourceChange] = []
+
+    def note(change: ResourceChange) -> None:
+        made_changes.append(change)
+        talk.change(out, change, "done")
+
     try:
-        carry_out(changes, deployment.clock, lambda change: talk.change(out, change, "done"), talk.wait)
+        carry_out(changes, deployment.clock, note, talk.wait)
     except Stopped as stopped:
         _report(out, talk, stopped)
         raise typer.Exit(Exit.REFUSED) from None
+    return made_changes
 
 
 def _report(out: Console, talk: _Talk, stopped: Stopped) -> None:

@@ -25,6 +25,7 @@ from aliyun_local.api import ADMINISTRATOR, LocalCloud, PastClock, QueueAttribut
 from link_peer_deploy import description
 from link_peer_deploy.documents import CLOSER, READER
 from link_peer_deploy.names import Names
+from msgspec.structs import replace
 
 from link_peer_cli.demo import history
 from link_peer_cli.demo.deployment import DeploymentWorld, deployment_of
@@ -47,11 +48,12 @@ def _fill(cloud: LocalCloud, text: dict[str, Any]) -> DeploymentWorld:
     if "history" in text and isinstance(cloud.clock, PastClock):
         cloud.clock.begin(history.begin(cloud.clock.now()))
     policy = text.get("policy") or _plain_policy(text)
+    names = Names(text["home"], text.get("function_role", PREFIX).removesuffix("-fc"))
     world = DeploymentWorld(
         home=text["home"],
         queue=text.get("queue", f"{PREFIX}-requests"),
         dead_letter_queue=text.get("dead_letter_queue", f"{PREFIX}-dead-letters"),
-        audit_project=text.get("audit", {}).get("project", f"{PREFIX}-{text['home']}"),
+        audit_project=text.get("audit", {}).get("project") or names.audit_project(cloud.region),
         audit_logstore=text.get("audit", {}).get("logstore", "decisions"),
         fc_service=text.get("fc_service", PREFIX),
         function_role=text.get("function_role", f"{PREFIX}-fc"),
@@ -71,7 +73,10 @@ def _fill(cloud: LocalCloud, text: dict[str, Any]) -> DeploymentWorld:
         if "roles" not in text:
             shipped_roles(cloud, world, policy["accounts"], "link")
         for region in text.get("regions") or [cloud.region]:
-            queues_and_log(cloud.region_at(region), world)
+            place = cloud.region_at(region)
+            if place is not cloud:
+                place.world = replace(deployment_of(place), audit_project=names.audit_project(region))
+            queues_and_log(place, deployment_of(place))
     now = int(cloud.clock.now())
     if not world.history:
         history.capture(cloud, (now - 7 * 86_400 + 1, now))

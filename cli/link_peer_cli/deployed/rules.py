@@ -29,13 +29,12 @@ class Bus:
     """The default bus of the keys' account. Raises the errors of link_peer.domain.errors."""
 
     def __init__(self, settings: Settings) -> None:
-        from alibabacloud_eventbridge20200401 import models  # an SDK: when it is asked, since help needs none
-        from alibabacloud_eventbridge20200401.client import Client
+        from alibabacloud_eventbridge20200401 import client, models  # an SDK: when it is asked, since help needs none
 
         config = client_config(settings, "eventbridge", settings.credentials)
         config.endpoint = config.endpoint or f"eventbridge-console.{settings.region}.aliyuncs.com"
         self._models: Any = models
-        self._client: Any = Client(config)
+        self._client: Any = client.Client(config)
 
     def rules(self) -> Iterator[BusRule]:
         """Every rule, page by page."""
@@ -52,15 +51,8 @@ class Bus:
         """The account's first bus, to see that EventBridge answers."""
         return self._ask(functools.partial(self._client.list_event_buses, self._models.ListEventBusesRequest(limit=1)))
 
-    def may(self, linked_role: str) -> bool:
-        """Whether the account has a service-linked role of EventBridge."""
-        request = self._models.CheckServiceLinkedRoleForProductRequest(product_name=linked_role)
-        return bool(
-            self._ask(functools.partial(self._client.check_service_linked_role_for_product, request)).check_pass
-        )
-
     def let(self, linked_role: str) -> None:
-        """Create a service-linked role of EventBridge."""
+        """Create a service-linked role by its name."""
         request = self._models.CreateServiceLinkedRoleForProductRequest(product_name=linked_role)
         self._body(functools.partial(self._client.create_service_linked_role_for_product, request))
 

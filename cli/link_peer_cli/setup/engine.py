@@ -7,9 +7,10 @@ from typing import TypeVar
 
 from link_peer.domain.errors import LinkPeerError, Transient
 from link_peer.runtime.clock import Clock
+from msgspec.structs import replace
 from rich.markup import escape
 
-from link_peer_cli.setup.resource import Action, Resource, ResourceChange, change_of
+from link_peer_cli.setup.resource import Action, NotOffered, Resource, ResourceChange, change_of
 from link_peer_cli.ui.changes import CHANGES
 from link_peer_cli.ui.console import console
 
@@ -89,7 +90,7 @@ def carry_out(
     wait: Wait = say_wait,
     where: str = "",
 ) -> None:
-    """Carry out the changes in their order; `on_change` is called after each. Raises Stopped at the first that fails. `where` is the
+    """Carry out the changes in their order; `on_change` is called after each; what the cloud does not offer is then skipped. Raises Stopped at the first that fails. `where` is the
     account, where a command changes several.
 
     Each attempt after the first reads the resource again and does what is left to do, so an answer that was lost does no
@@ -105,6 +106,9 @@ def carry_out(
         try:
             with CHANGES.making(*([due[number]] if number in due else ())):
                 patiently(_attempts(change), clock, wait)
+        except NotOffered as refusal:
+            on_change(replace(change, action=Action.SKIP, detail=str(refusal)))
+            continue
         except LinkPeerError as problem:
             raise Stopped(change, changes[number + 1 :], problem) from problem
         on_change(change)

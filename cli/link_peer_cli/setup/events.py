@@ -5,24 +5,32 @@
 
 from __future__ import annotations
 
+from link_peer.domain.errors import CloudError, NoAccess
+from link_peer_deploy.description import LinkedRole
+
 from link_peer_cli.deployed.rules import Bus
-from link_peer_cli.setup.resource import Resource, SetupTarget, State
+from link_peer_cli.setup.resource import NotOffered, Resource, SetupTarget, State
+from link_peer_cli.setup.roles import NO_ROLE, Ram
 
 
 def resources(deployment: SetupTarget) -> list[Resource]:
     """The service-linked roles."""
-    return [LinkedRole(deployment, name) for name in deployment.description.linked_roles]
+    ram = Ram(deployment)
+    return [ServiceLinkedRole(deployment, ram, role) for role in deployment.description.linked_roles]
 
 
-class LinkedRole(Resource):
-    """A service-linked role. It is of the account: whatever else uses EventBridge there needs it, too."""
+class ServiceLinkedRole(Resource):
+    """A service-linked role, under any of its names. It is of the account: whatever else uses the service there needs it, too."""
 
     kind = "service-linked role"
     of_the_account = True
 
-    def __init__(self, deployment: SetupTarget, name: str) -> None:
+    def __init__(self, deployment: SetupTarget, ram: Ram, role: LinkedRole) -> None:
         self._settings = deployment.settings
-        self.name = name
+        self._ram = ram
+        self._names = role.names
+        self.name = " or ".join(role.names)
+        self.without, self.is_needed = role.without, role.is_needed
 
     @property
     def target_state(self) -> State:
@@ -30,12 +38,24 @@ class LinkedRole(Resource):
         return {}
 
     def read(self) -> State | None:
-        """Whether it exists."""
-        return {} if Bus(self._settings).may(self.name) else None
+        """Whether it exists under one of its names."""
+        return {} if any(self._ram.ask("get_role", {NO_ROLE}, role_name=name) for name in self._names) else None
 
     def create(self) -> None:
-        """Create it."""
-        Bus(self._settings).let(self.name)
+        """Create it under each of its names, since any may be the one that is needed. Raises NotOffered if each is refused."""
+        refusals = [refusal for name in self._names if (refusal := self._refusal(name))]
+        if len(refusals) == len(self._names):
+            raise NotOffered(f"{'; '.join(refusals)}. Without it, {self.without}")
+
+    def _refusal(self, name: str) -> str:
+        """Why EventBridge does not create it under a name; empty if it does."""
+        try:
+            Bus(self._settings).let(name)
+        except NoAccess:
+            raise
+        except CloudError as error:
+            return f"EventBridge does not take the name {name} ({error.code})"
+        return ""
 
     def update(self) -> None:
         """Nothing of it is ever changed."""

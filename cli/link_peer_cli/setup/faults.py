@@ -7,10 +7,11 @@ import re
 from collections.abc import Callable, Iterator
 
 from link_peer.domain.errors import CloudError, Transient
+from link_peer.domain.platform_limits import BUS_RULES
 from link_peer_deploy import regions
 from link_peer_deploy.runtime_python import runtime_in_use
 
-from link_peer_cli.answers.deployment import Fault
+from link_peer_cli.answers.deployment import Caution, Fault
 from link_peer_cli.deployed import limits
 from link_peer_cli.deployed.functions import conflicts
 from link_peer_cli.deployed.rules import Bus
@@ -22,12 +23,9 @@ from link_peer_cli.setup.resource import SetupTarget
 from link_peer_cli.setup.sdk import log_call
 from link_peer_cli.setup.services import SERVICES, Service
 
-RULES_PER_BUS = 10
-"""Of the default bus [doc FC "event triggers for Alibaba Cloud services", 2025-10]; EventBridge's own page has 50."""
 
-
-def faults(deployment: SetupTarget, wait: Wait) -> Iterator[Fault]:
-    """Every fault. Only reads."""
+def faults(deployment: SetupTarget, wait: Wait) -> Iterator[Fault | Caution]:
+    """Every fault, and what one document of the platform refuses. Only reads."""
     yield from region(deployment)
     for uid, name, start in misnamed(deployment):
         yield Fault(f"accounts.{uid}.queue", f"is {name}", f"its name must begin with {start}")
@@ -41,7 +39,7 @@ def faults(deployment: SetupTarget, wait: Wait) -> Iterator[Fault]:
                 yield from _asked(deployment, service.name, checks[service.name], wait)
 
 
-def region(deployment: SetupTarget) -> Iterator[Fault]:
+def region(deployment: SetupTarget) -> Iterator[Fault | Caution]:
     """A region where the functions cannot be."""
     name = deployment.settings.region
     problem, remedy = regions.unsuitable(name, runtime_in_use())
@@ -49,27 +47,25 @@ def region(deployment: SetupTarget) -> Iterator[Fault]:
         yield Fault(f"region {name}", problem, remedy)
 
 
-def _neighbours(deployment: SetupTarget) -> Iterator[Fault]:
+def _neighbours(deployment: SetupTarget) -> Iterator[Fault | Caution]:
     """Other deployments that act on the same tags or rules."""
     for problem, remedy in conflicts(deployment.settings, deployment.policy, deployment.names.prefix, deployment.clock):
         yield Fault("another deployment", problem, remedy)
 
 
-def bus(deployment: SetupTarget) -> Iterator[Fault]:
+def bus(deployment: SetupTarget) -> Iterator[Fault | Caution]:
     """Too little room for the rules of the functions on the default event bus; those that exist count as there."""
     ours = re.compile(rf"functions/{re.escape(deployment.names.functions['auto_link'])}(?![A-Za-z0-9_-])")
     rules = list(Bus(deployment.settings).rules())
     existing_count = sum(any(map(ours.search, rule.endpoints)) for rule in rules)
-    lacking, free = len(deployment.description.event_rules) - existing_count, RULES_PER_BUS - len(rules)
-    if free < lacking:
-        problem = f"it has {len(rules)} of {RULES_PER_BUS} rules, and the functions need {lacking} more"
-        names = ", ".join(rule.name for rule in rules)
-        yield Fault(
-            "default event bus", problem, f"delete {lacking - max(free, 0)} of {names}, or ask for a higher quota"
-        )
+    lacking = len(deployment.description.event_rules) - existing_count
+    if lacking > 0:
+        problem = f"it has {len(rules)} rules, the functions need {lacking} more, and EventBridge allows {{limit}}"
+        remedy = f"raise the quota in Quota Center; its rules are {', '.join(rule.name for rule in rules)}"
+        yield from limits.judged(BUS_RULES, len(rules) + lacking, "default event bus", problem, remedy)
 
 
-def _roles(deployment: SetupTarget) -> Iterator[Fault]:
+def _roles(deployment: SetupTarget) -> Iterator[Fault | Caution]:
     """More policies than RAM attaches to a role, and an operator role that more people may assume than are named."""
     for role in roles.resources(deployment):
         if not isinstance(role, roles.RamRole):
@@ -80,7 +76,7 @@ def _roles(deployment: SetupTarget) -> Iterator[Fault]:
         yield from limits.policies(role.label, len(role.policies), extra_policies, os.environ)
 
 
-def _project(deployment: SetupTarget) -> Iterator[Fault]:
+def _project(deployment: SetupTarget) -> Iterator[Fault | Caution]:
     """A log project of another customer: it is refused to us, or read as one that does not exist [neither is documented]."""
     logs = Logs(deployment)
     try:
@@ -90,7 +86,7 @@ def _project(deployment: SetupTarget) -> Iterator[Fault]:
         yield Fault(f"log project {logs.project}", str(error), remedy)
 
 
-def _refused(deployment: SetupTarget, service: Service, wait: Wait) -> Iterator[Fault]:
+def _refused(deployment: SetupTarget, service: Service, wait: Wait) -> Iterator[Fault | Caution]:
     """Whether a harmless read of a service is refused."""
     try:
         patiently(lambda: service.read(deployment), deployment.clock, wait)
@@ -103,8 +99,8 @@ def _refused(deployment: SetupTarget, service: Service, wait: Wait) -> Iterator[
 
 
 def _asked(
-    deployment: SetupTarget, service: str, check: Callable[[SetupTarget], Iterator[Fault]], wait: Wait
-) -> list[Fault]:
+    deployment: SetupTarget, service: str, check: Callable[[SetupTarget], Iterator[Fault | Caution]], wait: Wait
+) -> list[Fault | Caution]:
     """What a check finds; what it may not read is a fault, too."""
     try:
         return patiently(lambda: list(check(deployment)), deployment.clock, wait)

@@ -37,7 +37,7 @@ class Logs:
 
     def __init__(self, deployment: SetupTarget) -> None:
         self.deployment = deployment
-        self.project = deployment.names.audit_project
+        self.project = deployment.names.audit_project(deployment.settings.region)
 
     @functools.cached_property
     def client(self) -> Any:

@@ -12,6 +12,7 @@ from enum import Enum
 from typing import Any
 
 import msgspec
+from link_peer.domain.errors import LinkPeerError
 from link_peer.domain.policy import Policy
 from link_peer.runtime.clock import Clock
 from link_peer.runtime.settings import Settings
@@ -53,6 +54,10 @@ class SetupTarget(msgspec.Struct, frozen=True, dict=True):
         )
 
 
+class NotOffered(LinkPeerError):
+    """The cloud refuses to create this for anybody: setup goes on without it, and says what does not work then."""
+
+
 class Resource(ABC):
     """One resource. Its methods raise LinkPeerError: CloudError what is refused, Transient what may succeed later."""
 
@@ -64,6 +69,10 @@ class Resource(ABC):
     """Whether others in the account may need it, too: it is never deleted."""
     of_all_regions = False
     """Whether it serves the deployment in every region."""
+    without = ""
+    """What does not work without it, where its name does not say so."""
+    is_needed = True
+    """Whether the deployment certainly needs it."""
     option = ""
     """The option of `setup`, with a placeholder, that gives what it `lacks`."""
 

@@ -109,6 +109,26 @@ class Knobs(Struct, kw_only=True, forbid_unknown_fields=True):
     """What GetQueueAttributes answers as ActiveMessages, InactiveMessages and DelayMessages: how many there are, or 0, as its page
     announces without a date [doc GetQueueAttributes, 2025-11]."""
 
+    project_names: Literal["global", "region"] = "global"
+    """Where the name of a log project is taken: everywhere [doc SLS quick start], or in its region [doc SLS error codes]; the
+    SDK's comment of CreateProject says both."""
+
+    queue_roles: Literal["both", "SourceMNS", "SendToMNS"] = "both"
+    """Which of EventBridge's service-linked roles for queues CreateServiceLinkedRoleForProduct takes: its own list of names has
+    SourceMNS alone [doc 2025-12-19, SDK 8.7.0], fc3 makes SendToMNS, and the page of the roles has both. A stream of a queue needs
+    either."""
+
+    trigger_role: Literal["unused", "required"] = "unused"
+    """Whether Function Compute refuses a trigger on EventBridge without AliyunServiceRoleForFCTriggerEventBridge, by which it makes
+    rules and streams [doc RAM, 2025-06-23], and CreateServiceLinkedRoleForProduct makes it: no page says either."""
+
+    rules_per_bus: Literal[10, 50] = 10
+    """How many rules the default bus may have: 10 [doc FC event triggers, 2025-10], or 50 [doc EventBridge limits]."""
+
+    policies_per_role: Literal[5, 10] = 5
+    """How many custom policies a role may have: 5 [doc RAM error codes, LimitExceeded.Role.Policy], or 10 [doc RAM limits,
+    2025-12]."""
+
     retry_seconds: float = 1.0
     """Seconds before the first retry of an asynchronous invocation [undocumented, page of 2026-04-01]."""
 

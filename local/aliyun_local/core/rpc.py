@@ -27,6 +27,7 @@ SERVICES = {
     "2018-08-28": "tag",
     "2020-04-01": "eventbridge",
     "2020-07-06": "actiontrail",
+    "2022-01-19": "mns_open",
 }
 _ELSEWHERE = {
     "2017-09-12": "CEN",

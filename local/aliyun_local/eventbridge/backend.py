@@ -13,13 +13,10 @@ from aliyun_local.core.clock import Clock, utc
 from aliyun_local.core.errors import ApiError
 from aliyun_local.core.http import loaded, loads
 from aliyun_local.core.identity import Caller, Identity
+from aliyun_local.core.knobs import Knobs
 from aliyun_local.eventbridge import linked_roles, traces
 from aliyun_local.eventbridge.pattern import Pattern
 from aliyun_local.eventbridge.rules import RULE_ACTIONS, Event, Rule, Target, answer
-
-RULES_PER_BUS = 10
-"""Of the default bus [doc FC "configure event triggers for Alibaba Cloud services", 2025-10-01]; EventBridge's own page of
-limits has 50 for every bus. Here the least holds."""
 
 # [doc EventBridge limits]
 MAX_EVENT_BYTES = 256 * 1024
@@ -49,10 +46,11 @@ class EventBridge:
     `recent` holds the last events, oldest first.
     """
 
-    def __init__(self, clock: Clock, region: str, identity: Identity) -> None:
+    def __init__(self, clock: Clock, region: str, identity: Identity, knobs: Knobs) -> None:
         self._clock = clock
         self._region = region
         self._identity = identity
+        self._knobs = knobs
         self._lock = threading.RLock()
         self._rules: dict[str, list[Rule]] = {}
         self.copies = 1
@@ -73,8 +71,8 @@ class EventBridge:
         rule = Rule(name, Pattern(pattern), target, pattern, endpoint, dead_letters, enabled, self._clock.now())
         with self._lock:
             rules = [old for old in self._rules.get(account, []) if old.name != name]
-            if len(rules) >= RULES_PER_BUS:
-                raise ValueError(f"bus default already has {RULES_PER_BUS} rules")
+            if len(rules) >= self._knobs.rules_per_bus:
+                raise ValueError(f"bus default already has {self._knobs.rules_per_bus} rules")
             self._rules[account] = [*rules, rule]
 
     def remove_rule(self, account: str, name: str) -> None:
@@ -99,8 +97,8 @@ class EventBridge:
         if action == "ListEventBuses":
             return self._list_event_buses(caller)
         if action in linked_roles.ACTIONS:
-            answered = linked_roles.answer(self._identity, caller.account, action, params, self._clock.now())
-            return {**_SUCCESS, **answered}
+            now = self._clock.now()
+            return {**_SUCCESS, **linked_roles.answer(self._identity, caller.account, action, params, now, self._knobs)}
         bus = params.get("EventBusName", "")
         if bus != "default":
             raise ApiError("EventBusNotExist", 404, f"The event bus [{bus}] not existed!")

@@ -2,7 +2,7 @@
 
 The console creates them at the first use, `s deploy` those of its triggers [src fc3 0.1.22], and programs by
 CreateServiceLinkedRoleForProduct, whose ProductName is the name of the role [doc SDK eventbridge20200401 8.7.0]. Names
-and services [doc EventBridge "service-linked roles", 2026-03-11]. RAM decides by `ram:CreateServiceLinkedRole` and the
+and services [doc EventBridge "service-linked roles", 2026-03-11; that of SourceMNS is assumed]. RAM decides by `ram:CreateServiceLinkedRole` and the
 key `ram:ServiceName` [doc AliyunEventBridgeFullAccess].
 """
 
@@ -13,19 +13,27 @@ from typing import Any
 
 from aliyun_local.core.errors import ApiError
 from aliyun_local.core.identity import Identity
+from aliyun_local.core.knobs import Knobs
 from aliyun_local.core.principals import Role, trust_text
 
 SEND_TO_FC = "AliyunServiceRoleForEventBridgeSendToFC"
 SEND_TO_MNS = "AliyunServiceRoleForEventBridgeSendToMNS"
 """Its policy also lets EventBridge receive from queues: what a stream needs."""
+SOURCE_MNS = "AliyunServiceRoleForEventBridgeSourceMNS"
+"""Which of these two a stream needs is not certain: here, either."""
 
 SOURCE_ACTIONTRAIL = "AliyunServiceRoleForEventBridgeSourceActionTrail"
 SOURCE_CMS = "AliyunServiceRoleForEventBridgeSourceCMS"
 """Events of services, such as changes of an instance's state, come by way of CloudMonitor."""
 
+FC_TRIGGER = "AliyunServiceRoleForFCTriggerEventBridge"
+"""Function Compute's, by which it makes rules and streams."""
+
 SERVICES = {
     SEND_TO_FC: "sendevent-fc.eventbridge.aliyuncs.com",
     SEND_TO_MNS: "sendevent-mns.eventbridge.aliyuncs.com",
+    SOURCE_MNS: "source-mns.eventbridge.aliyuncs.com",
+    FC_TRIGGER: "trigger-eventbridge.fc.aliyuncs.com",
     SOURCE_ACTIONTRAIL: "source-actiontrail.eventbridge.aliyuncs.com",
     SOURCE_CMS: "source-cms.eventbridge.aliyuncs.com",
 }
@@ -34,10 +42,12 @@ SERVICES = {
 ACTIONS = frozenset({"CheckServiceLinkedRoleForProduct", "CreateServiceLinkedRoleForProduct"})
 
 
-def answer(identity: Identity, account: str, action: str, params: Mapping[str, str], now: float) -> dict[str, Any]:
+def answer(
+    identity: Identity, account: str, action: str, params: Mapping[str, str], now: float, knobs: Knobs
+) -> dict[str, Any]:
     """Answer one of ACTIONS. The codes of refusals are assumed."""
     name = params.get("ProductName", "")
-    if name not in SERVICES:
+    if name not in SERVICES or name in _refused(knobs):
         raise ApiError("InvalidArgument", 400, f"The product name [{name}] is invalid.")
     if action == "CheckServiceLinkedRoleForProduct":
         return {"Data": {"CheckPass": exists(identity, account, name), "StsRoleName": name}}
@@ -45,6 +55,12 @@ def answer(identity: Identity, account: str, action: str, params: Mapping[str, s
         raise ApiError("EntityAlreadyExists.Role", 409)
     create(identity, account, now, name)
     return {"HttpCode": 200}
+
+
+def _refused(knobs: Knobs) -> frozenset[str]:
+    """The names that are not taken, by the readings in force."""
+    queues = {"both": set[str](), "SourceMNS": {SEND_TO_MNS}, "SendToMNS": {SOURCE_MNS}}[knobs.queue_roles]
+    return frozenset(queues | ({FC_TRIGGER} if knobs.trigger_role == "unused" else set()))
 
 
 def create(identity: Identity, account: str, now: float, *names: str) -> None:

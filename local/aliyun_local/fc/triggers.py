@@ -19,7 +19,7 @@ from aliyun_local.core.knobs import Knobs
 from aliyun_local.core.policy import Access
 from aliyun_local.core.real_api import not_offered
 from aliyun_local.eventbridge.backend import EventBridge
-from aliyun_local.eventbridge.linked_roles import SEND_TO_FC, SEND_TO_MNS
+from aliyun_local.eventbridge.linked_roles import FC_TRIGGER, SEND_TO_FC, SEND_TO_MNS, SOURCE_MNS
 from aliyun_local.eventbridge.stream import QueueStream, Settings, queue_of
 from aliyun_local.fc.backend import FcBackend
 from aliyun_local.fc.request_log import RequestLog
@@ -123,6 +123,8 @@ class Triggers:
                     self._start_timer(place, timer)
         elif trigger.kind != "eventbridge":
             raise not_offered("fc", f"trigger of type {trigger.kind}")
+        elif self._cloud.knobs.trigger_role == "required" and not self._cloud.events.linked(account, FC_TRIGGER):
+            raise ValueError(f"{trigger.name}: the service-linked role {FC_TRIGGER} does not exist")
         elif trigger.config["eventSourceConfig"]["eventSourceType"] == "Default":
             self._add_rule(account, function, trigger)
         else:
@@ -198,7 +200,11 @@ class Triggers:
 
         settings = Settings.of(trigger.name, trigger.config)
         timeout = cloud.fc.function(account, function, qualifier).function.timeout
-        allowed = partial(cloud.events.linked, account, SEND_TO_MNS, SEND_TO_FC)
+
+        def allowed() -> bool:
+            linked = partial(cloud.events.linked, account)
+            return linked(SEND_TO_FC) and (linked(SEND_TO_MNS) or linked(SOURCE_MNS))
+
         stream = QueueStream(cloud.clock, cloud.mns, account, cloud.region, settings, invoke, timeout, allowed)
         stream.knobs = cloud.knobs
         return stream

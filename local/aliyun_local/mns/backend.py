@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from aliyun_local.core.clock import Clock
 from aliyun_local.core.errors import ApiError
 from aliyun_local.core.knobs import Knobs
+from aliyun_local.mns.endpoints import Endpoints
 from aliyun_local.mns.state import (
     BATCH,
     BATCH_BYTES,
@@ -46,6 +47,7 @@ class MnsBackend:
         self._clock = clock
         self.region = region
         self.knobs = knobs or Knobs()
+        self.endpoints = Endpoints()
         self.on_send: Callable[[str, str], None] | None = None
         self._queues: dict[tuple[str, str], Queue] = {}
         self._order = itertools.count()

@@ -92,6 +92,7 @@ class _Call:
             raise ApiError("AccessDenied", 403, message)
         if place and place[2] != self.backend.region:  # nor does such a region exist
             raise ApiError("QueueNotExist", 404)
+        self.backend.endpoints.require_open(self.account, self.request.host)
         method: Callable[[], Response] | None = getattr(self, f"_{action(self.request)}", None)
         if method is None:
             raise ApiError("InvalidRequestURL", 400)

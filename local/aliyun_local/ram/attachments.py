@@ -8,9 +8,8 @@ from aliyun_local.core.principals import Role, User
 from aliyun_local.ram import params as given
 from aliyun_local.ram.call import Answer, Call, shown_policy, shown_role, without
 
-MAX_ATTACHED = {"System": 20, "Custom": 5}
-"""Policies of one role. [doc RAM error codes, LimitExceeded.Role.Policy]: 20 and 5; the limits page of 2025-12-16
-(alibabacloud.com/help/en/ram/product-overview/limits) has 10 custom ones, and both can be raised. Here the least holds."""
+MAX_SYSTEM = 20
+"""System policies of one role [doc RAM error codes, LimitExceeded.Role.Policy]; of custom ones, a knob says how many."""
 
 _NOT_IN_ENTITIES = ("AssumeRolePolicyDocument", "MaxSessionDuration", "CreateDate", "UpdateDate")
 
@@ -20,7 +19,8 @@ def attach_policy_to_role(call: Call) -> Answer:
     role, policy = call.role(), call.policy()
     if (policy.type, policy.name) in role.attached:
         raise ApiError("EntityAlreadyExists.Role.Policy", 409)
-    if sum(of == policy.type for of, _ in role.attached) >= MAX_ATTACHED[policy.type]:
+    most = MAX_SYSTEM if policy.type == "System" else call.policies_per_role
+    if sum(of == policy.type for of, _ in role.attached) >= most:
         raise ApiError("LimitExceeded.Role.Policy", 409)
     role.attached[policy.type, policy.name] = call.now
     return {}

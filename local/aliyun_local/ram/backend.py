@@ -32,9 +32,8 @@ class RamBackend:
         if not self._identity.permitted(caller, access(action, params, caller.account)):
             raise ApiError("NoPermission", 403)
         with self._lock:
-            return OPERATIONS[action](
-                Call(self._identity, caller.account, params, self._clock.now(), self._knobs.trusts_anyone)
-            )
+            knobs = (self._knobs.trusts_anyone, self._knobs.policies_per_role)
+            return OPERATIONS[action](Call(self._identity, caller.account, params, self._clock.now(), *knobs))
 
 
 OPERATIONS: dict[str, Callable[[Call], Answer]] = {

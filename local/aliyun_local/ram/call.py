@@ -19,13 +19,14 @@ Holder = Role | User
 
 
 class Call(Struct, frozen=True):
-    """The directory, the caller's account, the parameters, the time in epoch seconds, and a knob."""
+    """The directory, the caller's account, the parameters, the time in epoch seconds, and two knobs."""
 
     identity: Identity
     account: str
     params: Mapping[str, str]
     now: float
     trusts_anyone: bool = True
+    policies_per_role: int = 5
 
     def role(self) -> Role:
         """The role of the account that RoleName names."""

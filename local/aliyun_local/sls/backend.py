@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -32,7 +32,7 @@ _OLDEST_SECONDS, _NEWEST_SECONDS = (
 
 
 class SlsBackend:
-    """All projects of one region, by names that no two accounts share; another's project does not exist for the caller.
+    """All projects of one region, by names that no two accounts share, nor two regions where `taken_elsewhere` says so; another's project does not exist for the caller.
 
     `records` are those of the accounts' alert centres, which all regions have in common.
     `visible_after`: seconds until a written log can be found (the real service promises 3). `project_visible_after`: seconds
@@ -44,6 +44,7 @@ class SlsBackend:
         self.region = region
         self.visible_after = 0.0
         self.project_visible_after = 0.0
+        self.taken_elsewhere: Callable[[str], bool] = lambda _name: False  # in another region
         self._projects: dict[str, Project] = {}
         self._records = {} if records is None else records
         self._arrivals = itertools.count()
@@ -60,11 +61,15 @@ class SlsBackend:
         if not _PROJECT_NAME.fullmatch(name):
             raise ApiError("ParameterInvalid", 400, f"project name {name} is invalid")
         with self._lock:
-            if name in self._projects:
+            if name in self._projects or self.taken_elsewhere(name):
                 raise ApiError("ProjectAlreadyExist", 400, f"Project {name} already exist.")
             now = self._clock.now()
             self._projects[name] = Project(name, account, description, now, now)
             return self._projects[name]
+
+    def has_project(self, name: str) -> bool:
+        """Whether any account has a project of this name."""
+        return name in self._projects
 
     def project(self, account: str, name: str) -> Project:
         """One project; ApiError ProjectNotExist."""

@@ -57,7 +57,7 @@ def _file(tmp_path: Path) -> Path:
 def _file_with(folder: Path, *regions: str) -> Path:
     text = yaml.safe_load((world.WORLDS / "two-accounts.yaml").read_text(encoding="utf-8"))
     vpcs = [*text["vpcs"], {"name": "there", "owner": HOME, "cidr": "10.0.0.0/16", "region": THERE}]
-    return world_file(folder, regions=list(regions), vpcs=vpcs)
+    return world_file(folder, regions=list(regions), vpcs=vpcs, knobs={"project_names": "region"})
 
 
 @pytest.fixture(name="cloud")
@@ -124,6 +124,22 @@ def test_a_log_project_is_of_one_region_and_one_account(cloud: LocalCloud, regio
     log_client(cloud, HERE, PEER).create_project("taken", "")
     expected = ("ProjectAlreadyExist", 400) if region == HERE else ("", 0)
     assert refusal(log_client(cloud, region).create_project, "taken", "") == expected
+
+
+def test_a_name_that_is_taken_everywhere_is_taken_in_every_region(cloud: LocalCloud) -> None:
+    """By the other reading; and a world cannot have one project in two regions then."""
+    cloud.knobs.change({"project_names": "global"})
+    log_client(cloud, HERE).create_project("taken", "")
+    expected = ("ProjectAlreadyExist", 400)
+    assert refusal(log_client(cloud, THERE).create_project, "taken", "") == expected
+    log_client(cloud, HERE).delete_project("taken")
+    assert refusal(log_client(cloud, THERE).create_project, "taken", "") == ("", 0)
+
+
+def test_a_world_has_no_project_twice(tmp_path: Path) -> None:
+    file = world_file(tmp_path, regions=[HERE, THERE])
+    with pytest.raises(world.WorldError, match="logs: each region would have a project of the same name"):
+        world.load(LocalCloud(VirtualClock()), file)
 
 
 @pytest.fixture(name="served")

@@ -133,11 +133,13 @@ def test_delivery_is_at_least_once(setup: Setup) -> None:
     assert [event["id"] for event in setup.taken] == ["e-1", "e-1"]
 
 
-def test_the_default_bus_has_at_most_10_rules(setup: Setup) -> None:
-    """The 11th is refused."""
-    for number in range(9):
+@pytest.mark.parametrize("most", [10, 50])
+def test_the_default_bus_has_so_many_rules(setup: Setup, most: int) -> None:
+    """By either document; the next is refused."""
+    setup.cloud.knobs.change({"rules_per_bus": most})
+    for number in range(most - 1):
         setup.events.add_rule(HOME, f"r{number}", "{}", setup.taken.append)
-    with pytest.raises(ValueError, match="10"):
+    with pytest.raises(ValueError, match=str(most)):
         setup.events.add_rule(HOME, "one more", "{}", setup.taken.append)
 
 

@@ -15,8 +15,17 @@ from aliyun_local import inprocess, world
 from aliyun_local.cloud import LocalCloud
 from aliyun_local.core.clock import VirtualClock
 from aliyun_local.core.identity import Key
+from aliyun_local.core.knobs import Knobs
 from aliyun_local.core.principals import Role, policy_text, trust_text
-from aliyun_local.eventbridge.linked_roles import SEND_TO_FC, SERVICES, SOURCE_ACTIONTRAIL, SOURCE_CMS
+from aliyun_local.eventbridge.linked_roles import (
+    FC_TRIGGER,
+    SEND_TO_FC,
+    SEND_TO_MNS,
+    SERVICES,
+    SOURCE_ACTIONTRAIL,
+    SOURCE_CMS,
+    SOURCE_MNS,
+)
 from clients import HOME, ask, config, key_of, refusal
 
 EVENTS = "eventbridge.cn-qingdao.aliyuncs.com"
@@ -25,8 +34,8 @@ STATE, CALL = "ecs:Instance:StateChange", "ecs:ActionTrail:ApiCall"
 
 @pytest.fixture(name="cloud")
 def _cloud(mocker: MockerFixture) -> LocalCloud:
-    """An account that has nothing yet."""
-    cloud = LocalCloud(VirtualClock())
+    """An account that has nothing yet; every name of a role is taken."""
+    cloud = LocalCloud(VirtualClock(), knobs=Knobs(trigger_role="required"))
     world.load(cloud, "empty")
     inprocess.install(mocker, cloud)
     return cloud
@@ -55,6 +64,24 @@ def test_a_role_is_made_once(cloud: LocalCloud, name: str) -> None:
     assert shown.is_service_linked_role
     assert json.loads(shown.assume_role_policy_document)["Statement"][0]["Principal"] == {"Service": [SERVICES[name]]}
     assert refusal(ask, ram, "DeleteRole", role_name=name)[0] == "InvalidOperation.ServiceLinkedRole"
+
+
+@pytest.mark.parametrize(
+    ("knob", "reading", "refused_names"),
+    [
+        ("queue_roles", "both", set()),
+        ("queue_roles", "SourceMNS", {SEND_TO_MNS}),
+        ("queue_roles", "SendToMNS", {SOURCE_MNS}),
+        ("trigger_role", "unused", {FC_TRIGGER}),
+    ],
+)
+def test_the_names_that_are_not_certain_are_taken_by_one_reading(
+    cloud: LocalCloud, knob: str, reading: str, refused_names: set[str]
+) -> None:
+    cloud.knobs.change({knob: reading})
+    codes = {name: refusal(create, key_of(cloud), name)[0] for name in SERVICES}
+    assert {name for name, code in codes.items() if code == "InvalidArgument"} == refused_names
+    assert {name for name, code in codes.items() if code == ""} == SERVICES.keys() - refused_names
 
 
 def test_an_unknown_role_is_refused(cloud: LocalCloud) -> None:

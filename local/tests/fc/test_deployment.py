@@ -19,6 +19,7 @@ from darabonba.runtime import RuntimeOptions
 from aliyun_local.cloud import LocalCloud
 from aliyun_local.core.identity import Key
 from aliyun_local.core.principals import ManagedPolicy, Role, User, Version, policy_text, trust_text
+from aliyun_local.eventbridge import linked_roles
 from clients import HOME, ask, config, key_of, refusal
 
 ROLE = f"acs:ram::{HOME}:role/fn"
@@ -294,6 +295,17 @@ def test_what_a_trigger_cannot_be_is_refused(
     setup.create()
     assert refusal(setup.trigger, "t", kind, config, qualifier)[0] == code
     assert ask(setup.client, "ListTriggers", "f").triggers == []
+
+
+def test_a_trigger_on_eventbridge_may_need_a_service_linked_role(setup: Setup) -> None:
+    """Function Compute's own, by one reading; a timer needs none."""
+    setup.create()
+    del setup.cloud.identity.roles[f"acs:ram::{HOME}:role/{linked_roles.FC_TRIGGER}"]
+    setup.cloud.knobs.change({"trigger_role": "required"})
+    assert refusal(setup.trigger, "events", "eventbridge", RULE)[0] == "InvalidArgument"
+    setup.trigger("timer", "timer", TIMER)
+    linked_roles.create(setup.cloud.identity, HOME, 0, linked_roles.FC_TRIGGER)
+    setup.trigger("events", "eventbridge", RULE)
 
 
 def test_a_function_has_at_most_ten_triggers(setup: Setup) -> None:

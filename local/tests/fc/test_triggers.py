@@ -345,13 +345,15 @@ def test_a_delayed_message_is_delivered_after_its_delay(setup: Setup) -> None:
     assert setup.clock.now() == started + 600
 
 
-def test_a_stream_waits_for_its_queue_and_its_service_linked_role(setup: Setup) -> None:
-    """It delivers once they have been created."""
+@pytest.mark.parametrize("role", [linked_roles.SEND_TO_MNS, linked_roles.SOURCE_MNS])
+def test_a_stream_waits_for_its_queue_and_its_service_linked_role(setup: Setup, role: str) -> None:
+    """It delivers once they have been created; either of the roles is enough."""
     setup.mns.delete_queue(HOME, QUEUE)
     assert setup.seen() == []
-    del setup.cloud.identity.roles[f"acs:ram::{HOME}:role/{linked_roles.SEND_TO_MNS}"]
+    for name in (linked_roles.SEND_TO_MNS, linked_roles.SOURCE_MNS):
+        del setup.cloud.identity.roles[f"acs:ram::{HOME}:role/{name}"]
     setup.mns.create_queue(HOME, QUEUE)
     setup.mns.send(HOME, QUEUE, "a")
     assert setup.seen() == []
-    linked_roles.create(setup.cloud.identity, HOME, 0, linked_roles.SEND_TO_MNS)
+    linked_roles.create(setup.cloud.identity, HOME, 0, role)
     assert len(setup.seen()) == 1

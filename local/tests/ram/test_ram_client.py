@@ -102,7 +102,7 @@ def test_roles_are_listed_by_page(ram: Call) -> None:
     """By name; the marker leads to the next page."""
     make_role(ram)
     names, marker = [], None
-    for _ in range(4):
+    for _ in range(5):
         page = ram("ListRoles", max_items=2, marker=marker)
         names += [role.role_name for role in page.roles.role]
         marker = page.marker
@@ -230,15 +230,17 @@ def test_a_policy_has_at_most_6144_characters(ram: Call) -> None:
         ram("CreatePolicyVersion", policy_name="look", policy_document=longest + " ")
 
 
-def test_a_role_has_at_most_five_policies_of_its_own_account(ram: Call) -> None:
-    """System policies count apart."""
+@pytest.mark.parametrize("most", [5, 10])
+def test_a_role_has_so_many_policies_of_its_own_account(local_cloud: LocalCloud, ram: Call, most: int) -> None:
+    """By either document. System policies count apart."""
+    local_cloud.knobs.change({"policies_per_role": most})
     make_role(ram)
-    for number in range(6):
+    for number in range(most + 1):
         make_policy(ram, f"look-{number}")
-    for number in range(5):
+    for number in range(most):
         ram("AttachPolicyToRole", policy_type="Custom", policy_name=f"look-{number}", role_name="auditor")
     with refused("LimitExceeded.Role.Policy", 409):
-        ram("AttachPolicyToRole", policy_type="Custom", policy_name="look-5", role_name="auditor")
+        ram("AttachPolicyToRole", policy_type="Custom", policy_name=f"look-{most}", role_name="auditor")
     ram("AttachPolicyToRole", policy_type="System", policy_name="AdministratorAccess", role_name="auditor")
 
 

@@ -23,7 +23,7 @@ from link_peer.runtime.ports import Ecs
 from link_peer.runtime.retry import Retry
 from link_peer.runtime.settings import Credentials, Settings
 
-SESSION_SECONDS = 900  # the minimum of STS
+SESSION_SECONDS = 900  # the minimum [doc AssumeRole: DurationSeconds]
 MARGIN_SECONDS = 300  # a session is renewed this long before it expires
 TRUST_WAITS = (0.3, 0.6)  # seconds between attempts at a denied role: a change of the trust policy takes a moment
 

@@ -56,7 +56,8 @@ ALL = Port("all")
 """Every protocol and port. Only the rules of a mutual link have it."""
 
 PRIORITY = 100
-"""The priority of every rule of ours: the lowest, so that an operator's drop rule always wins, even on a tie."""
+"""The priority of every rule of ours: the lowest, so that an operator's drop rule always wins, even on a tie [doc AuthorizeSecurityGroup:
+1 to 100]."""
 
 Ports = tuple[Port, ...]
 """The ports of a link. An empty tuple means a mutual link: everything, in both directions."""

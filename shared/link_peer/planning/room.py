@@ -15,22 +15,11 @@ from link_peer.domain import denials
 from link_peer.domain import marker as markers
 from link_peer.domain.denials import Denial
 from link_peer.domain.model import Claim, Party, Rule, RuleKey
+from link_peer.domain.platform_limits import GROUP_RULES, GROUP_SOURCES
 from link_peer.domain.snapshot import Snapshot
 from link_peer.planning.actual import Actual
 from link_peer.planning.decision import Context, Edit, Need
 from link_peer.planning.diff import edit_of
-
-GROUP_SOURCES = 20
-"""Distinct groups that the rules of a basic group may name. The documents disagree whether 20 rules or 20 groups is the
-limit [doc AuthorizeSecurityGroup, security group limits]: only what both refuse is refused without a write."""
-
-
-GROUP_RULES = 200
-"""Rules that one group may have, of both directions [doc AuthorizeSecurityGroup, 2024-11; prefix lists of VPC]. Newer documents
-give RULES alone: a group with more is in doubt, and is not refused."""
-
-RULES = 1000
-"""Rules that all groups of one network interface may have together, and so one group [doc AuthorizeSecurityGroup, 2026-01]."""
 
 
 class Limit(msgspec.Struct, frozen=True):
@@ -48,8 +37,8 @@ def _source_group(key: RuleKey | None) -> str:
 
 
 LIMITS = (
-    Limit(lambda rule: _source_group(rule.key), _source_group, GROUP_SOURCES, denials.group_full),
-    Limit(lambda rule: rule.id, repr, RULES, denials.rules_full),
+    Limit(lambda rule: _source_group(rule.key), _source_group, GROUP_SOURCES.high, denials.group_full),
+    Limit(lambda rule: rule.id, repr, GROUP_RULES.high, denials.rules_full),
 )
 
 
@@ -57,15 +46,14 @@ def in_doubt(rules: int, naming: int, room: tuple[int, int] = (0, 0)) -> list[st
     """What only one reading of the documents refuses of a group with so many rules, of which `naming` name a group; also where
     there is no more `room` for so many of either."""
     doubts = []
-    if rules + room[0] > GROUP_RULES:
-        doubts.append(
-            f"{rules} rules: one document allows {GROUP_RULES} a group, another {RULES} in all groups of an instance"
+    if rules + room[0] > GROUP_RULES.low:
+        allowed = (
+            f"one document allows {GROUP_RULES.low} a group, another {GROUP_RULES.high} in all groups of an instance"
         )
-    if naming + room[1] > GROUP_SOURCES:
-        subject = "rules with a group as source"
-        doubts.append(
-            f"{naming} {subject}: one document allows {GROUP_SOURCES}, another those of {GROUP_SOURCES} groups"
-        )
+        doubts.append(f"{rules} rules: {allowed}")
+    if naming + room[1] > GROUP_SOURCES.low:
+        allowed = f"one document allows {GROUP_SOURCES.low}, another those of {GROUP_SOURCES.high} groups"
+        doubts.append(f"{naming} rules with a group as source: {allowed}")
     return doubts
 
 

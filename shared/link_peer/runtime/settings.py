@@ -54,7 +54,7 @@ class Settings(msgspec.Struct, frozen=True):
 
 
 _KEYS = ("access_key_id", "access_key_secret", "security_token")
-SERVICES = ("ecs", "sts", "sls", "mns", "fc", "eventbridge", "ram", "actiontrail")
+SERVICES = ("ecs", "sts", "sls", "mns", "fc", "eventbridge", "ram", "actiontrail", "mns_open")
 """The services that have an endpoint setting, `LINK_PEER_<SERVICE>_ENDPOINT`."""
 
 

@@ -65,7 +65,7 @@ def test_a_healthy_deployment_has_nothing_missing(lab: Lab, cli: Cli) -> None:
 
 def test_the_advice_for_an_alert_that_nobody_made_makes_it(lab: Lab, cli: Cli) -> None:
     """`setup` alone would leave it out: it names the option for an address."""
-    alerts = lab.cloud.sls.project(HOME, f"link-peer-{HOME}").alerts
+    alerts = lab.cloud.sls.project(HOME, f"link-peer-{HOME}-{REGION}").alerts
     for name in list(alerts):
         alerts.delete(name)
     _, findings = cli.json("doctor", "--platform")
@@ -131,7 +131,7 @@ def test_a_missing_queue_or_log_is_reported(cli: Cli, monkeypatch: pytest.Monkey
     for name, value, what in (
         ("LINK_PEER_QUEUE", "nowhere", "queue nowhere"),
         ("LINK_PEER_PREFIX", "staging", "queue staging-requests"),
-        ("LINK_PEER_AUDIT_LOGSTORE", "nowhere", f"log link-peer-{HOME}/nowhere"),
+        ("LINK_PEER_AUDIT_LOGSTORE", "nowhere", f"log link-peer-{HOME}-{REGION}/nowhere"),
         ("LINK_PEER_AUDIT_PROJECT", "nowhere", "log nowhere/decisions"),
     ):
         with monkeypatch.context() as patch:
@@ -158,7 +158,7 @@ def test_functions_that_are_not_as_deployed_are_reported(lab: Lab, cli: Cli) -> 
         held.published.aliases.clear()
     lab.cloud.fc._functions.pop((HOME, "link-peer-cross-account"))
     env = lab.cloud.fc.function(HOME, "link-peer-sweep").function.env
-    redeploy(lab, "link-peer-sweep", env={**env, "LINK_PEER_AUDIT_PROJECT": f"link-peer-{PEER}"})
+    redeploy(lab, "link-peer-sweep", env={**env, "LINK_PEER_AUDIT_PROJECT": f"link-peer-{PEER}-{REGION}"})
     said = "was deployed with other settings than those here: LINK_PEER_AUDIT_PROJECT"
     assert failing(cli) == [
         ("missing", "function link-peer-auto-link", "python3.12, but there is no alias live"),
@@ -276,7 +276,7 @@ def test_what_setup_makes_is_checked(lab: Lab, cli: Cli) -> None:
 
 def test_what_a_person_changed_is_a_warning(lab: Lab, cli: Cli) -> None:
     """It is kept; a log that is kept for longer is as good as shipped."""
-    project = lab.cloud.sls.project(HOME, f"link-peer-{HOME}")
+    project = lab.cloud.sls.project(HOME, f"link-peer-{HOME}-{REGION}")
     project.alerts["link-peer-quota"]["schedule"] = {"type": "Daily"}
     lab.cloud.sls.update_logstore(HOME, project.name, "decisions", ttl=2555)
     lab.cloud.sls.update_logstore(HOME, project.name, "functions", ttl=7)
@@ -288,16 +288,76 @@ def test_what_a_person_changed_is_a_warning(lab: Lab, cli: Cli) -> None:
     assert said["logstore functions"] == ("warning", "differs from what is shipped in: days")
 
 
-def test_what_deploying_lacks_is_reported(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("count", "state", "allowed"), [(49, "missing", "50"), (9, "warning", "10 by one document, 50 by another")]
+)
+def test_what_deploying_lacks_is_reported(
+    lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch, count: int, state: str, allowed: str
+) -> None:
     """A service-linked role, without which no event arrives; room on the bus; a runtime that the region does not offer."""
     del lab.cloud.identity.roles[f"acs:ram::{HOME}:role/{linked_roles.SOURCE_CMS}"]
     rules = lab.cloud.events._rules[HOME]
-    rules[:] = [replace(rules[0], name=f"theirs-{n}", endpoint="") for n in range(9)]
+    rules[:] = [replace(rules[0], name=f"theirs-{n}", endpoint="") for n in range(count)]
     monkeypatch.setattr(regions, "PYTHON_312", frozenset())
-    found = {what: detail for _, what, detail in failing(cli)}
-    assert found[f"service-linked role {linked_roles.SOURCE_CMS}"] == "does not exist"
-    assert found["default event bus"] == "it has 9 of 10 rules, and the functions need 2 more"
-    assert found[f"region {REGION}"] == "Function Compute does not offer python3.12 there"
+    _, findings = cli.json("doctor")
+    found = {one["what"]: (one["state"], one["detail"]) for one in findings}
+    without = "without it, no event of an instance arrives: its links wait for the next full sweep"
+    assert found[f"service-linked role {linked_roles.SOURCE_CMS}"] == ("missing", f"does not exist: {without}")
+    said = f"it has {count} rules, the functions need 2 more, and EventBridge allows {allowed}"
+    assert found["default event bus"] == (state, said)
+    assert found[f"region {REGION}"] == ("missing", "Function Compute does not offer python3.12 there")
+
+
+INTERNAL = f"https://{HOME}.mns.{REGION}-internal.aliyuncs.com"
+
+
+@pytest.mark.parametrize(
+    ("is_enabled", "networks", "endpoint", "state", "detail"),
+    [
+        (True, ("0.0.0.0/0",), "", "ok", "answers everybody"),
+        (False, ("0.0.0.0/0",), "", "missing", "is closed, and the functions use it"),
+        (True, ("198.51.100.0/24",), "", "missing", "answers 198.51.100.0/24 only, and the functions use it"),
+        (False, (), INTERNAL, "ok", f"is closed; the functions use {INTERNAL}"),
+    ],
+)
+def test_a_public_endpoint_of_the_queues_that_is_closed_is_reported(
+    lab: Lab, cli: Cli, is_enabled: bool, networks: tuple[str, ...], endpoint: str, state: str, detail: str
+) -> None:
+    """With the setting by which the functions use another one, or the call that opens it."""
+    public = lab.cloud.mns.endpoints.public(HOME)
+    function = lab.cloud.fc.function(HOME, "link-peer-cross-account").function
+    redeploy(lab, function.name, env={**function.env, "LINK_PEER_MNS_ENDPOINT": endpoint})
+    public.is_enabled, public.networks = is_enabled, networks
+    _, findings = cli.json("doctor")
+    [found] = [one for one in findings if one["what"] == "public endpoint of the queues"]
+    assert (found["state"], found["detail"]) == (state, detail)
+    if state == "missing":
+        assert found["advice"].startswith(f"export LINK_PEER_MNS_ENDPOINT={INTERNAL}; s deploy -y; or: ")
+
+
+def test_a_public_endpoint_that_may_not_be_asked_is_a_warning(lab: Lab, cli: Cli) -> None:
+    """The right that it takes is not documented: the rest of the check stands."""
+    lab.fault(service="mns_open", action="GetEndpointAttribute", code="NoPermission", status=403, times=None)
+    code, findings = cli.json("doctor")
+    [found] = [one for one in findings if one["what"] == "public endpoint of the queues"]
+    assert (code, found["state"]) == (0, "warning")
+    assert found["detail"].startswith("cannot be read: NoPermission")
+
+
+def test_any_of_a_roles_names_is_enough(lab: Lab, cli: Cli) -> None:
+    """One of two, whichever; without the one that no source asks for, there is a warning."""
+    roles, arn = lab.cloud.identity.roles, f"acs:ram::{HOME}:role/"
+    both, only = (linked_roles.SEND_TO_MNS, linked_roles.SOURCE_MNS), f"service-linked role {linked_roles.FC_TRIGGER}"
+    del roles[arn + linked_roles.FC_TRIGGER]
+    for name in both:
+        role = roles.pop(arn + name)
+        _, findings = cli.json("doctor")
+        found = {one["what"]: one["state"] for one in findings}
+        assert (found[f"service-linked role {' or '.join(both)}"], found[only]) == ("ok", "warning")
+        roles[arn + name] = role
+    for name in both:
+        del roles[arn + name]
+    assert f"service-linked role {' or '.join(both)}" in {what for _, what, _ in missing(cli)}
 
 
 def test_what_may_not_be_read_is_unknown(lab: Lab, cli: Cli) -> None:

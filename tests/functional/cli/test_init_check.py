@@ -173,9 +173,9 @@ def test_check_names_each_fault_with_its_line(folder: Path, offline: Cli) -> Non
     assert (code, [len(one["problems"]) for one in found]) == (1, [0, 1])
 
 
-def many_accounts(own_queues: int, *, names: bool = False) -> str:
-    """A policy of a thousand accounts beside home."""
-    uids = range(1000000000000002, 1000000000001002)
+def many_accounts(own_queues: int, *, names: bool = False, count: int = 1000) -> str:
+    """A policy of many accounts beside home."""
+    uids = range(1000000000000002, 1000000000000002 + count)
     lines = (
         f'  "{uid}": {{role: "acs:ram::{uid}:role/link-peer{f"-{uid}" * names}", external_id: secret'
         + (f", queue: link-peer-requests-{uid}" if at < own_queues else "")
@@ -183,6 +183,14 @@ def many_accounts(own_queues: int, *, names: bool = False) -> str:
         for at, uid in enumerate(uids)
     )
     return "\n".join([f'deployment: prod\naccounts:\n  "{HOME}": {{}}', *lines, ""])
+
+
+def test_what_one_document_of_the_platform_refuses_is_said_and_passes(folder: Path, offline: Cli) -> None:
+    """RAM's error code has five policies of a role, its page of limits ten."""
+    (folder / "policy.yaml").write_text(many_accounts(0, names=True, count=200), encoding="utf-8")
+    assert offline("check") == 0
+    said = "role link-peer-operator: it would have 7 custom policies, and RAM attaches 5 by one document, 10 by another: if it"
+    assert said in offline.err
 
 
 @pytest.mark.parametrize(
@@ -197,7 +205,7 @@ def many_accounts(own_queues: int, *, names: bool = False) -> str:
         ),
         (
             many_accounts(0, names=True),
-            "role link-peer-fc: it would have 9 custom policies, and RAM attaches 5",
+            "role link-peer-operator: it would have 27 custom policies, and RAM attaches 10",
             "POLICIES",
         ),
     ],

@@ -13,6 +13,7 @@ import yaml
 from aliyun_local.api import (
     Caller,
     Fault,
+    Knobs,
     LocalCloud,
     ManagedPolicy,
     QueueAttributes,
@@ -21,6 +22,7 @@ from aliyun_local.api import (
     VirtualClock,
     linked_roles,
     mount,
+    readings,
     trust_text,
 )
 from link_peer.alicloud.sts import CACHE
@@ -35,7 +37,7 @@ from pytest_mock import MockerFixture
 from tests.functional.command import Cli, Typed, use_keys
 
 HOME, PEER, REGION = "1000000000000001", "1000000000000002", "cn-qingdao"
-PROJECT = f"link-peer-{HOME}"
+PROJECT = f"link-peer-{HOME}-{REGION}"
 ADMIN = f"acs:ram::{HOME}:user/admin"
 MAIL = ("--notify", "ops@example.com", "--operators", ADMIN)
 VALUES = {
@@ -51,7 +53,7 @@ PEER_ROLE = f"acs:ram::{PEER}:role/link-peer"
 @pytest.fixture(name="cloud")
 def _cloud(mocker: MockerFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> LocalCloud:
     """Two accounts without anything; the keys are those of home's administrator."""
-    cloud = LocalCloud(VirtualClock())
+    cloud = LocalCloud(VirtualClock(), knobs=Knobs(trigger_role="required"))
     world.load(cloud, "empty")
     mount(mocker, cloud)
     monkeypatch.setattr(compose, "clock_for_functions", lambda: cloud.clock)
@@ -96,7 +98,7 @@ def test_one_run_creates_everything(cloud: LocalCloud, cli: Cli) -> None:
     assert linked_roles.exists(identity, HOME, *linked_roles.SERVICES)
     document = identity.policies[HOME, "link-peer-fc"].document
     assert json.loads(document) == render("ram-function-role.json", VALUES, [PEER_ROLE])
-    for name in (f"project/{PROJECT}/logstore/decisions", "queues/link-peer-requests/messages"):
+    for name in (f"project/link-peer-{HOME}-*/logstore/decisions", "queues/link-peer-requests/messages"):
         assert name in document  # as they were created
     for queue in ("link-peer-requests", "link-peer-dead-letters"):
         assert cloud.mns.queue(HOME, queue).attributes.message_retention_period == 7 * 86400
@@ -115,6 +117,40 @@ def test_one_run_creates_everything(cloud: LocalCloud, cli: Cli) -> None:
     assert 'type="email", users=["link-peer"]' in mailing["primary_policy_script"]
 
 
+@pytest.mark.parametrize("queue_roles", readings()["queue_roles"])
+@pytest.mark.parametrize("trigger_role", readings()["trigger_role"])
+def test_a_role_whose_name_is_refused_is_named_with_what_does_not_work(
+    cloud: LocalCloud, cli: Cli, queue_roles: str, trigger_role: str
+) -> None:
+    """Two documents disagree on its names, of which any is enough: what is refused under all of them is left out."""
+    cloud.knobs.change({"queue_roles": queue_roles, "trigger_role": trigger_role})
+    assert cli("setup", *MAIL) == 0
+    refused = f"! service-linked role {linked_roles.FC_TRIGGER}: EventBridge does not take the name"
+    assert (refused in cli.out, "Without it, Function Compute may refuse the triggers" in cli.out) == (
+        (trigger_role == "unused",) * 2
+    )
+    assert f"Created: {43 + (trigger_role == 'required')}, updated: 0" in cli.out
+    names = {"both": {"SendToMNS", "SourceMNS"}}.get(queue_roles, {queue_roles})
+    roles = {name.removeprefix("AliyunServiceRoleForEventBridge") for name in all_roles(cloud)}
+    assert roles & {"SendToMNS", "SourceMNS"} == names
+    assert cli("setup", *MAIL) == 0
+    assert "Nothing to change" in cli.out
+
+
+def test_without_any_name_setup_goes_on(cloud: LocalCloud, cli: Cli) -> None:
+    """Also where EventBridge takes none of the names; a lack of rights stops it."""
+    refusal = Fault("eventbridge", "CreateServiceLinkedRoleForProduct", code="InvalidArgument", status=400, times=None)
+    cloud.faults.add(refusal)
+    assert cli("setup", *MAIL) == 0
+    assert cli.out.count("! service-linked role ") == 5
+    assert "Without it, no message of a queue reaches a function" in cli.out
+    cloud.faults.clear()
+    refused = Fault("eventbridge", "CreateServiceLinkedRoleForProduct", code="NoPermission", status=403, times=None)
+    cloud.faults.add(refused)
+    assert cli("setup", *MAIL) == 1
+    assert "create failed: service-linked role" in cli.err
+
+
 def test_a_second_run_changes_nothing_and_says_so(cloud: LocalCloud, cli: Cli) -> None:
     """Also without the options, which alerts then keep."""
     cli("setup", *MAIL)
@@ -123,7 +159,7 @@ def test_a_second_run_changes_nothing_and_says_so(cloud: LocalCloud, cli: Cli) -
     for options in (MAIL, ()):
         assert cli("setup", *options) == 0
         kept = 0 if options else 1  # whom the operator role trusts
-        assert f"Nothing to change; as wanted: {43 - kept}, kept as they are: {kept}, left out: 0.\n" in cli.out
+        assert f"Nothing to change; as wanted: {44 - kept}, kept as they are: {kept}, left out: 0.\n" in cli.out
     assert writes(cloud) == before
 
 
@@ -154,7 +190,7 @@ def test_a_dry_run_changes_nothing(cloud: LocalCloud, cli: Cli) -> None:
     """It prints the plan with its counts."""
     assert cli("setup", "--dry-run", *MAIL) == 0
     assert "+ role link-peer-fc\n" in cli.out
-    assert "To create: 43, to update: 0, as wanted: 0, kept as they are: 0, left out: 0." in cli.out
+    assert "To create: 44, to update: 0, as wanted: 0, kept as they are: 0, left out: 0." in cli.out
     assert writes(cloud) == []
 
 
@@ -186,8 +222,11 @@ def rights(cloud: LocalCloud) -> dict[str, object]:
     return roles | {f"{uid} {name}": policy.document for (uid, name), policy in identity.policies.items()}
 
 
-def test_setup_in_a_second_region_changes_no_right_of_the_first(cloud: LocalCloud, cli: Cli) -> None:
-    """Queues and logs are of one region; roles and policies of all."""
+@pytest.mark.parametrize("scope", readings()["project_names"])
+def test_setup_in_a_second_region_changes_no_right_of_the_first(cloud: LocalCloud, cli: Cli, scope: str) -> None:
+    """Queues and logs are of one region; roles and policies of all. Its log project has a name of its own, wherever a name is
+    taken."""
+    cloud.knobs.change({"project_names": scope})
     assert cli("setup", *MAIL) == 0
     before = rights(cloud)
     code, found = results(cli, "--region", THERE, *MAIL)
@@ -581,13 +620,17 @@ def test_a_service_that_is_not_activated_is_named(cloud: LocalCloud, cli: Cli, s
 
 
 def _rules_of_others(cloud: LocalCloud, count: int) -> None:
+    cloud.knobs.change({"rules_per_bus": 50 if count > 10 else 10})
     for number in range(count):
         cloud.events.add_rule(HOME, f"theirs-{number}", '{"source":["acs.oss"]}', lambda _: None)
 
 
-def _policies_of_others(cloud: LocalCloud) -> None:
+def _policies_of_others(cloud: LocalCloud, count: int) -> None:
     role = Role(
-        HOME, "link-peer-operator", trust_text([]), attached={("Custom", f"theirs-{number}"): 0 for number in range(4)}
+        HOME,
+        "link-peer-operator",
+        trust_text([ADMIN]),
+        attached={("Custom", f"theirs-{number}"): 0 for number in range(count)},
     )
     for _, name in role.attached:
         cloud.identity.policies[HOME, name] = ManagedPolicy(
@@ -597,11 +640,11 @@ def _policies_of_others(cloud: LocalCloud) -> None:
 
 
 FAULTS: dict[str, Drift] = {
-    "default event bus: it has 9 of 10 rules, and the functions need 2 more: delete 1 of theirs-0, theirs-1": (
-        lambda cloud: _rules_of_others(cloud, 9)
+    "default event bus: it has 49 rules, the functions need 2 more, and EventBridge allows 50: raise the quota": (
+        lambda cloud: _rules_of_others(cloud, 49)
     ),
-    "role link-peer-operator: it would have 6 custom policies, and RAM attaches 5: detach theirs-0, theirs-1": (
-        _policies_of_others
+    "role link-peer-operator: it would have 11 custom policies, and RAM attaches 10: detach theirs-0, theirs-1": (
+        lambda cloud: _policies_of_others(cloud, 9)
     ),
     f"log project {PROJECT}: ProjectAlreadyExist: another customer holds the name: set another LINK_": (
         lambda cloud: cloud.sls.create_project(PEER, PROJECT)
@@ -610,6 +653,33 @@ FAULTS: dict[str, Drift] = {
         lambda cloud: cloud.faults.add(Fault("sls", "GetProject", code="Unauthorized", status=401, times=None))
     ),
 }
+
+
+@pytest.mark.parametrize("most", readings()["rules_per_bus"])
+def test_a_bus_that_one_document_calls_full_is_named_and_setup_goes_on(cloud: LocalCloud, cli: Cli, most: int) -> None:
+    """Function Compute's page has 10 rules, EventBridge's own 50; nothing is said of other people's rules but their names."""
+    cloud.knobs.change({"rules_per_bus": 50})
+    for number in range(9):
+        cloud.events.add_rule(HOME, f"theirs-{number}", '{"source":["acs.oss"]}', lambda _: None)
+    cloud.knobs.change({"rules_per_bus": most})
+    assert cli("setup", *MAIL) == 0
+    said = "default event bus: it has 9 rules, the functions need 2 more, and EventBridge allows 10 by one document, 50 by "
+    assert f"{said}another: if it is refused: raise the quota in Quota Center" in cli.err
+    code, found = cli.json("setup", *MAIL)
+    assert (code, [one["kind"] for one in found][:1]) == (0, ["caution"])
+
+
+@pytest.mark.parametrize("most", readings()["policies_per_role"])
+def test_policies_that_one_document_refuses_are_named_and_tried(cloud: LocalCloud, cli: Cli, most: int) -> None:
+    """RAM's error code has five of a role, its page of limits ten."""
+    _policies_of_others(cloud, 4)
+    cloud.knobs.change({"policies_per_role": most})
+    assert cli("setup", *MAIL) == (0 if most == 10 else 1)
+    caution = (
+        "role link-peer-operator: it would have 6 custom policies, and RAM attaches 5 by one document, 10 by another"
+    )
+    assert f"{caution}: if it is refused: detach theirs-0" in cli.err
+    assert ("LimitExceeded.Role.Policy" in cli.err) is (most == 5)
 
 
 @pytest.mark.parametrize("said", FAULTS)
@@ -641,8 +711,8 @@ def test_so_is_a_region_where_the_functions_cannot_be(cloud: LocalCloud, cli: Cl
 
 def test_every_fault_is_named_at_once(cloud: LocalCloud, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the output for programs, too."""
-    _policies_of_others(cloud)
-    _rules_of_others(cloud, 10)
+    _policies_of_others(cloud, 9)
+    _rules_of_others(cloud, 50)
     cloud.inactive.update(("fc", "sls"))
     monkeypatch.setattr(regions, "PYTHON_312", frozenset())
     code, found = cli.json("setup", *MAIL)
@@ -686,6 +756,10 @@ def _joined(cloud: LocalCloud) -> None:
     for role in peer_roles("link-peer"):
         documents = {name: json.dumps(render(file, values)) for name, file in role.policies.items()}
         cloud.identity.add_role(Role(PEER, role.name, json.dumps(render(role.trust, values))), documents)
+
+
+def all_roles(cloud: LocalCloud) -> list[str]:
+    return [role.name for role in cloud.identity.roles.values() if role.account == HOME]
 
 
 def home_roles(cloud: LocalCloud) -> list[str]:

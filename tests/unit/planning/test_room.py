@@ -10,9 +10,10 @@ from link_peer.domain import marker as markers
 from link_peer.domain import reasons
 from link_peer.domain.denials import Denial, Waits
 from link_peer.domain.model import ALL, TAG, Claim, Link, Party, Rule, RuleKey
+from link_peer.domain.platform_limits import GROUP_SOURCES
 from link_peer.planning.decision import Context, Edit, RulesOf
 from link_peer.planning.evaluate import evaluate
-from link_peer.planning.room import GROUP_SOURCES, after_edits, in_doubt, no_room, room_in
+from link_peer.planning.room import after_edits, in_doubt, no_room, room_in
 
 from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, POLICY, REGION, A, B
 from tests.unit.snapshots import group, key, ours, theirs, view
@@ -46,7 +47,7 @@ def adds(target: Party, source: Party, *ports: str) -> list[Edit]:
     return [Edit(key(target, source, port), ADDED, claims=(TAG,)) for port in ports]
 
 
-FULL = naming(GROUP_SOURCES)
+FULL = naming(GROUP_SOURCES.high)
 SECOND = theirs(key(DB, source(0), "tcp/2"))
 NEW = adds(DB, APP, "tcp/1")
 
@@ -59,7 +60,7 @@ NEW = adds(DB, APP, "tcp/1")
         # whether 20 counts rules or groups is not known, so the cloud is asked: also in a group that is over the limit
         (naming(25), adds(DB, source(0), "tcp/2", "udp/3", "icmp"), [], True),
         (FULL, [*adds(DB, source(0), "tcp/2"), *NEW], [], False),
-        ([*FULL[1:], *naming(GROUP_SOURCES, APP)], [*adds(DB, APP, "all"), *adds(APP, DB, "all")], [], False),
+        ([*FULL[1:], *naming(GROUP_SOURCES.high, APP)], [*adds(DB, APP, "all"), *adds(APP, DB, "all")], [], False),
         # closing comes first: the group whose last rule is removed makes room, in the rule's own group
         (FULL, NEW, FULL[:1], True),
         (FULL, NEW, naming(1, APP), False),
@@ -80,7 +81,7 @@ def test_the_rules_of_a_group_name_20_groups(
 ) -> None:
     """Where the documents agree. The denial is `quota`, names the group and says how many it has."""
     found = lacking(rules, edits, freed=[rule.key for rule in freed if rule.key])
-    assert (GROUP_SOURCES, found is None) == (20, has_room)
+    assert (GROUP_SOURCES.high, found is None) == (20, has_room)
     if found:
         assert found.reason is reasons.QUOTA
         assert "name 20 groups already" in found.detail

@@ -137,7 +137,7 @@ def test_the_scheme_of_an_endpoint_decides(url: str, found: tuple[str, str]) -> 
 
 def test_one_setting_points_every_service_at_one_cloud() -> None:
     """A service's own endpoint comes first."""
-    assert SERVICES == ("ecs", "sts", "sls", "mns", "fc", "eventbridge", "ram", "actiontrail")
+    assert SERVICES == ("ecs", "sts", "sls", "mns", "fc", "eventbridge", "ram", "actiontrail", "mns_open")
     assert (load(None, ENV).endpoints, load(None, ENV).endpoint("ecs")) == ({}, ("https", ""))
     everything = {"LINK_PEER_CLOUD": "http://127.0.0.1:1"}
     assert load(None, {**ENV, **everything}).endpoints == dict.fromkeys(SERVICES, "http://127.0.0.1:1")
