@@ -66,6 +66,10 @@ LISTED = {
     ): "a template; test_init_check.py fills it in, README.md is run",
     ("docs/performance.md", "USD of one call"): "a formula",
     (
+        "docs/releases.md",
+        "make -C link-peer install",
+    ): "needs the package registry; .ci/test-wheel installs and runs it",
+    (
         "docs/reference.md",
         "link-peer links | cut",
     ): "needs jq; test_piped.py and test_json.py check what they are given",
