@@ -19,7 +19,7 @@ run: setup  ## play the demo on a local cloud
 WHOLE := */alicloud/ecs.py,*/alicloud/ecs_shapes.py,*/engine/write/apply.py,*/runtime/settings.py
 
 # The pages' commands are processes of their own, which take long: test-pages runs them.
-PAGES := tests/functional/cli/test_pages.py tests/functional/cli/test_howto.py
+PAGES := $(addprefix tests/functional/cli/,test_pages.py test_howto.py test_first_evening.py)
 # What another target of the same run tests, as CI's does where it builds the package.
 ELSEWHERE :=
 
