@@ -186,8 +186,8 @@ def report(answers: dict[int, Answer]) -> dict[str, Any]:
     """The report as JSON values, without an account's uid."""
     local = os.environ.get("LINK_PEER_CLOUD", "")
     rows = [
-        {"number": number, "verdict": verdict, "seen": re.sub(r"\b\d{15,20}\b", "<account>", seen)}
-        for number, (verdict, seen) in ((number, answers.get(number, (UNANSWERED, "not reached"))) for number in ROWS)
+        {"number": number, "verdict": verdict, "seen": re.sub(r"\b\d{15,20}\b", "<account>", text)}
+        for number, (verdict, text) in ((number, answers.get(number, (UNANSWERED, "not reached"))) for number in ROWS)
     ]
     return {
         "tool": "first_evening",

@@ -248,7 +248,7 @@ def test_actions_are_named_by_their_commits() -> None:
     files = [ROOT / "action.yml", ROOT / "deploy" / "init" / "workflow.yml", *(ROOT / ".github").rglob("*.yml")]
     used = [one for path in files for one in re.findall(r"\buses: *(.+)", path.read_text(encoding="utf-8"))]
     assert used
-    used = [one for one in used if not one.startswith("./.github/")]  # of the same commit
+    used = [action for action in used if not action.startswith("./.github/")]  # of the same commit
     assert [one for one in used if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", one)] == []
 
 
