@@ -13,9 +13,6 @@ from aliyun_conformance.question import FIRST_DAY
 from aliyun_conformance.run import questions
 from aliyun_local.api import readings
 
-from tests.functional import test_either_answer
-from tests.functional.cli import test_account
-
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 REPORTS = DOCS.parent / "local/conformance/reports"
 TEXT = (DOCS / "verify-on-cloud.md").read_text(encoding="utf-8")
@@ -60,18 +57,17 @@ def test_the_rows_that_a_first_deployment_meets_are_asked_first() -> None:
     assert all(re.fullmatch(r"20\d\d(-\d\d(-\d\d)?)?", cells[4]) for cells in EITHER + PUBLIC)
 
 
+EACH_READING = re.compile(r"^@(?:both\(|pytest\.mark\.parametrize\(\s*\"\w+\", readings\(\)\[)\"(\w+)\"", re.MULTILINE)
+"""A test whose parameters are all readings of a knob, whatever these are."""
+
+
 def test_what_works_with_either_answer_is_tested_under_each() -> None:
-    """The knob of each row has its readings in the local cloud, and a test whose parameters are all of them."""
-    marks = [
-        mark
-        for module in (test_either_answer, test_account)
-        for test in vars(module).values()
-        for mark in getattr(test, "pytestmark", ())
-        if mark.name == "parametrize"
-    ]
-    each = {knob: [(knob, value) for value in values] for knob, values in readings().items()}
-    tested = {knob for knob, pairs in each.items() if any(list(mark.args[1]) == pairs for mark in marks)}
-    assert {cells[2].strip("`") for cells in EITHER} - tested == set()
+    """The knob of each row is one of the local cloud's, and a test of link-peer runs under each of its readings."""
+    tests = (DOCS.parent / "tests").rglob("test_*.py")
+    tested = {knob for path in tests for knob in EACH_READING.findall(path.read_text(encoding="utf-8"))}
+    knobs = {cells[2].strip("`") for cells in EITHER}
+    assert knobs <= readings().keys()
+    assert knobs - tested == set()
 
 
 def test_what_public_sources_settle_is_asked_last() -> None:
