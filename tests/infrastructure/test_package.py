@@ -160,7 +160,7 @@ def test_pins_are_those_of_the_runtime_not_of_this_python() -> None:
     assert archives.pins(lines, "python3.12") == [archives.Pin("a==1", ("x", "y")), archives.Pin("c==3", ("z",))]
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-build.txt", "requirements-dev.txt"])
+@pytest.mark.parametrize("name", [path.name for path in sorted(ROOT.glob("requirements*.txt"))])
 def test_every_version_is_pinned_with_the_hashes_of_its_archives(name: str) -> None:
     """Of what is deployed, of what builds it, and of what runs on the machine that does. What is published as source has one."""
     pins = archives.pins((ROOT / name).read_text(encoding="utf-8"), "python3.10")

@@ -16,10 +16,15 @@ from aliyun_local.api import readings
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 REPORTS = DOCS.parent / "local/conformance/reports"
 TEXT = (DOCS / "verify-on-cloud.md").read_text(encoding="utf-8")
-ROWS = [cells for cells in map(page.cells_of, TEXT.splitlines()) if cells and cells[0].isdigit()]
-EARLY = [cells for cells in ROWS if len(cells) == 5]
+SECTIONS = {
+    title: [cells for cells in map(page.cells_of, text.splitlines()) if cells and cells[0].isdigit()]
+    for title, _, text in (section.partition("\n") for section in TEXT.split("\n## "))
+}
+EITHER, PUBLIC = SECTIONS["Works with either answer"], SECTIONS["What public sources answer"]
+ROWS = [cells for rows in SECTIONS.values() for cells in rows]
 BY_HAND = [cells for cells in ROWS if len(cells) == 8 and cells[6].startswith("no: ")]
-NUMBERS = [int(cells[0]) for cells in ROWS if cells not in EARLY]
+NUMBERS = [int(cells[0]) for cells in ROWS if cells not in EITHER + PUBLIC]
+LAST = ("Nothing depends on it, or public sources answer it", "What the local cloud answers")
 ASKED = {question.number: question for question in questions()}
 
 
@@ -45,12 +50,32 @@ def test_rows_refer_to_rows_that_exist() -> None:
     assert {int(number) for number in re.findall(r"#(\d+)", TEXT)} <= set(NUMBERS)
 
 
-def test_the_rows_of_the_first_day_come_first() -> None:
-    """Each is a knob of the local cloud, or says why no answer matters; and each has its evidence, with a date."""
-    early = [int(cells[0]) for cells in EARLY]
-    assert list(FIRST_DAY) == [number for number in early if number in ASKED] == list(ASKED)[: len(FIRST_DAY)]
-    assert {cells[2].strip("`") for cells in EARLY} - {"–"} <= readings().keys()
-    assert all(re.fullmatch(r"20\d\d-\d\d(-\d\d)?", cells[4]) for cells in EARLY)
+def test_the_rows_that_a_first_deployment_meets_are_asked_first() -> None:
+    """In their order on the page; each has its public evidence, with a date."""
+    numbers = [int(cells[0]) for cells in EITHER]
+    assert list(FIRST_DAY) == [number for number in numbers if number in ASKED] == list(ASKED)[: len(FIRST_DAY)]
+    assert all(re.fullmatch(r"20\d\d(-\d\d(-\d\d)?)?", cells[4]) for cells in EITHER + PUBLIC)
+
+
+EACH_READING = re.compile(r"^@(?:both\(|pytest\.mark\.parametrize\(\s*\"\w+\", readings\(\)\[)\"(\w+)\"", re.MULTILINE)
+"""A test whose parameters are all readings of a knob, whatever these are."""
+
+
+def test_what_works_with_either_answer_is_tested_under_each() -> None:
+    """The knob of each row is one of the local cloud's, and a test of link-peer runs under each of its readings."""
+    tests = (DOCS.parent / "tests").rglob("test_*.py")
+    tested = {knob for path in tests for knob in EACH_READING.findall(path.read_text(encoding="utf-8"))}
+    knobs = {cells[2].strip("`") for cells in EITHER}
+    assert knobs <= readings().keys()
+    assert knobs - tested == set()
+
+
+def test_what_public_sources_settle_is_asked_last() -> None:
+    """Each row that is settled is in the last table of those that link-peer depends on, or of those that only the local cloud does."""
+    settled = {int(cells[0]) for cells in PUBLIC if cells[1] == "settled"}
+    last = {int(cells[0]) for title in LAST for cells in SECTIONS[title]}
+    assert settled <= last
+    assert {cells[1] for cells in PUBLIC} == {"settled", "half", "open"}
 
 
 def test_the_newest_report_of_the_real_cloud_counts() -> None:
@@ -78,5 +103,5 @@ def test_committed_reports_are_publishable() -> None:
     """None has an account's uid."""
     for path in REPORTS.glob("*.json"):
         text = path.read_text(encoding="utf-8")
-        assert json.loads(text)["tool"] == "aliyun-selftest"
+        assert json.loads(text)["tool"] in ("aliyun-selftest", "first_evening")
         assert not re.search(r"\b\d{15,20}\b", text), path.name

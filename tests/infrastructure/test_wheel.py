@@ -65,6 +65,7 @@ def test_it_holds_the_three_packages_and_the_files_of_a_deployment(wheel: zipfil
         "s.yaml",
         "requirements.txt",
         "requirements-build.txt",
+        "requirements-check.txt",
         "functions/*.py",
         "deploy/*.js*",
         "deploy/*.yaml",
@@ -143,11 +144,11 @@ def test_the_tested_versions_are_in_the_declared_ranges() -> None:
     [
         (
             "local",
-            "aliyun_local, which is not installed: in a clone of link-peer, run `pipx install --force --preinstall $PWD/local .`",
+            "aliyun_local, which is not installed: in a clone of link-peer, run `make install`",
         ),
         (
             "demo",
-            "aliyun_local, which is not installed: in a clone of link-peer, run `pipx install --force --preinstall $PWD/local .`",
+            "aliyun_local, which is not installed: in a clone of link-peer, run `make install`",
         ),
         ("links", "LINK_PEER_REGION"),
     ],

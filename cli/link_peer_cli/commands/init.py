@@ -30,6 +30,7 @@ from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.options import Json, Prefix
 
 WORKFLOW = ".github/workflows/link-peer.yml"
+PINS = ".github/link-peer.txt"
 DENIAL = "ram-deny-accept-tags.json"
 _DEPLOYMENT = re.compile(r"[a-z0-9-]{1,32}")
 
@@ -45,17 +46,17 @@ def init(
         bool,
         typer.Option(
             "--workflow",
-            help=f"Also write {WORKFLOW}, which checks the policy; only that where there is a policy.yaml.",
+            help=f"Also write {WORKFLOW}, which checks the policy, and {PINS}, what it installs; only these where there is a policy.yaml.",
         ),
     ] = False,
     as_json: Json = False,
 ) -> None:
     """Write policy.yaml, s.yaml and what goes with them for a new deployment. Replaces no file: an existing README or .gitignore
-    there stays, a policy.yaml or an s.yaml is an error. With `--workflow`, a folder with a policy.yaml gets the workflow alone."""
+    there stays, a policy.yaml or an s.yaml is an error. With `--workflow`, a folder with a policy.yaml gets the workflow and its pins alone."""
     base = Path(out)
     if workflow and (base / "policy.yaml").exists():
         values = {"home": home, "region": ""}
-        texts = {WORKFLOW: _filled("workflow.yml", {"source": _source()})}
+        texts = _workflow()
     else:
         values = _values(home or _home_of_the_keys(), deployment, prefix)
         texts = _texts(values, workflow=workflow)
@@ -105,24 +106,33 @@ def _values(home: str, deployment: str, prefix: str) -> dict[str, str]:
         "tag_prefix": tag_prefix(os.environ),
         "region": region,
         "version": version("link-peer"),
-        "source": _source(),
     }
 
 
 def _source() -> str:
-    """What pip installs this link-peer from, where that is a commit in a git repository that https serves; else empty.
-    [PEP 610]"""
+    """What pip installed this link-peer from, where https serves it and a hash names it: a commit of a git repository, or a wheel
+    with its SHA-256; else empty. [PEP 610]"""
     origin = json.loads(distribution("link-peer").read_text("direct_url.json") or "{}")
+    url = origin.get("url", "")
     commit = origin.get("vcs_info", {}).get("commit_id", "")
-    return f"git+{origin['url']}@{commit}" if commit and origin["url"].startswith("https://") else ""
+    digest = origin.get("archive_info", {}).get("hashes", {}).get("sha256", "")
+    if not url.startswith("https://"):
+        return ""
+    return f"git+{url}@{commit}" if commit else f"{url}#sha256={digest}" if digest else ""
+
+
+def _workflow() -> dict[str, str]:
+    """The workflow that checks the policy, and what it installs by hash."""
+    pins = "".join((ROOT / f"requirements-{name}.txt").read_text(encoding="utf-8") for name in ("build", "check"))
+    return {WORKFLOW: _filled("workflow.yml", {"source": _source()}), PINS: pins}
 
 
 def _texts(values: Mapping[str, str], *, workflow: bool) -> dict[str, str]:
     """The files by their names."""
     deploy = ROOT / "deploy"
     sources = {"policy.yaml": "policy.yaml", "README.md": "README.md", ".gitignore": "gitignore"}
-    sources |= {WORKFLOW: "workflow.yml"} if workflow else {}
     texts = {name: _filled(source, values) for name, source in sources.items()}
+    texts |= _workflow() if workflow else {}
     texts[DENIAL] = (deploy / DENIAL).read_text(encoding="utf-8")
     manifest = (ROOT / "s.yaml").read_text(encoding="utf-8")
     return {**texts, "s.yaml": _manifest(manifest, *(values[name] for name in ("region", "prefix", "tag_prefix")))}

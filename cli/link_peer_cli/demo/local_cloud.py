@@ -18,7 +18,7 @@ from link_peer.domain.errors import LinkPeerError
 from link_peer_cli.answers.operation import CloudDescribed
 from link_peer_cli.ui.changes import CHANGES
 
-HOW_TO_INSTALL = "in a clone of link-peer, run `pipx install --force --preinstall $PWD/local .`"
+HOW_TO_INSTALL = "in a clone of link-peer, run `make install`"
 
 try:
     from aliyun_local.api import VARIABLES, Authority, LocalCloud, PastClock, serve

@@ -1,6 +1,6 @@
 """Programs that a page names and that a test cannot run as they are: `python stand_ins.py PROGRAM ARGUMENT …`.
 
-`aliyun` calls the local cloud, for ECS and RAM; of ROS and OOS it reads the template. `s`, `npm`, `pipx` and `make` refuse what
+`aliyun` calls the local cloud, for ECS and RAM; of ROS and OOS it reads the template. `s`, `npm` and `make` refuse what
 the project does not have. `link-peer` is our own, with an end for the commands that have none; `package` only checks the policy,
 since test-package and test-deploy build.
 """
@@ -21,7 +21,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[3]
 DEPLOY = ROOT / "tests/infrastructure/deploy"
-PROGRAMS = ("aliyun", "s", "npm", "pipx", "make", "link-peer")
+PROGRAMS = ("aliyun", "s", "npm", "make", "link-peer")
 LIMIT_SECONDS = 600
 
 
@@ -79,13 +79,9 @@ def npm(words: Sequence[str]) -> None:
     assert words == ["install", "--global", f"{name}@{pinned[name]}"], words
 
 
-def pipx(words: Sequence[str]) -> None:
-    """This project, from its clone."""
-    assert list(words) in (["install", "./link-peer"], ["install", "--force", "./link-peer"]), words
-
-
 def make(words: Sequence[str]) -> None:
-    """A target of the Makefile."""
+    """A target of the Makefile, which a page also calls from beside the clone."""
+    words = words[2:] if list(words[:2]) == ["-C", "link-peer"] else words
     subprocess.run(["/usr/bin/env", "-i", f"PATH={os.defpath}", "make", "-n", *words], cwd=ROOT, check=True)  # noqa: S603
 
 
@@ -112,6 +108,4 @@ def link_peer(words: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    {"aliyun": aliyun, "s": s, "npm": npm, "pipx": pipx, "make": make, "link-peer": link_peer}[sys.argv[1]](
-        sys.argv[2:]
-    )
+    {"aliyun": aliyun, "s": s, "npm": npm, "make": make, "link-peer": link_peer}[sys.argv[1]](sys.argv[2:])

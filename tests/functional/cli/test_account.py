@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
-from aliyun_local.api import Role
+from aliyun_local.api import Role, readings
 from link_peer.inbound import policy_file
 from link_peer_cli.setup.peer import TEMPLATE
 
@@ -59,8 +59,11 @@ def may_enter(lab: Lab, role: str) -> set[str]:
 # add
 
 
-def test_an_account_joins_with_one_command(lab: Lab, cli: Cli) -> None:
-    """With keys of both: roles there, home's policies, the lines in the policy file. Then commands reach it."""
+@pytest.mark.parametrize("trusts_anyone", readings()["trusts_anyone"])
+def test_an_account_joins_with_one_command(lab: Lab, cli: Cli, trusts_anyone: bool) -> None:
+    """With keys of both: roles there, home's policies, the lines in the policy file. Then commands reach it. Whether RAM lets a
+    trust policy name a role that does not exist does not matter: home's are there first."""
+    lab.cloud.knobs.change({"trusts_anyone": trusts_anyone})
     assert cli("account", "add", NEW, "--name", "c@aliyun.com", "--role", "third", "--profile", "new", "--write") == 0
     made = roles(lab, NEW)
     assert set(made) == {"third", "third-reader", "third-closer"}

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 from link_peer.inbound import policy_file
-from link_peer_cli.commands.init import DENIAL, WORKFLOW
-from link_peer_deploy import packaging
+from link_peer_cli.commands.init import DENIAL, PINS, WORKFLOW
+from link_peer_deploy import archives, packaging
 from link_peer_deploy.manifest import load
 from link_peer_deploy.project import ROOT
 
@@ -59,7 +59,7 @@ def test_init_leaves_nothing_to_fill_in(folder: Path, offline: Cli) -> None:
     """No placeholder is left in any file but s.yaml, whose variables Serverless Devs replaces."""
     assert offline("--region", "cn-hangzhou", "init", "--out", "made", "--home", UID, "--workflow") == 0
     files = [path for path in (folder / "made").rglob("*") if path.is_file() and path.name != "s.yaml"]
-    assert len(files) == 5
+    assert len(files) == 6
     assert not [path.name for path in files if re.search(r"\$\{(?!\{)|\$[a-z]", path.read_text(encoding="utf-8"))]
     assert yaml.safe_load((folder / "made/.github/workflows/link-peer.yml").read_text(encoding="utf-8"))["jobs"]
     assert yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))["runs"]
@@ -84,18 +84,18 @@ def test_init_never_replaces_a_file(folder: Path, offline: Cli) -> None:
 
 @pytest.mark.parametrize("manifest", ["mine", ""])
 def test_init_adds_the_workflow_to_a_folder_that_has_a_policy(folder: Path, offline: Cli, manifest: str) -> None:
-    """And nothing else; it needs no keys, account or region for that. A workflow that is there stays."""
+    """With the hashes of what it installs, and nothing else; it needs no keys, account or region for that. A workflow that is there stays."""
     files = {"policy.yaml": "mine", **({"s.yaml": manifest} if manifest else {})}
     for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8")
     assert offline("init", "--workflow") == 0
-    assert offline.out.splitlines()[0] == f"+ {WORKFLOW}"
+    assert offline.out.splitlines()[:2] == [f"+ {PINS}", f"+ {WORKFLOW}"]
     written = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
-    assert written.keys() == {*files, WORKFLOW}
+    assert written.keys() == {*files, WORKFLOW, PINS}
     assert {name: written[name].read_text(encoding="utf-8") for name in files} == files
     written[WORKFLOW].write_text("mine", encoding="utf-8")
     assert offline("init", "--workflow") == 0
-    assert offline.out == f"= {WORKFLOW}\n"
+    assert offline.out == f"= {PINS}\n= {WORKFLOW}\n"
     assert written[WORKFLOW].read_text(encoding="utf-8") == "mine"
 
 
@@ -107,29 +107,45 @@ def test_an_s_yaml_without_a_policy_is_not_overwritten(folder: Path, offline: Cl
     assert [path.name for path in folder.iterdir()] == ["s.yaml"]
 
 
+GIT = {"vcs": "git", "commit_id": "c" * 40}
+WHEEL = "https://git.example/link_peer-1-py3-none-any.whl"
+
+
 @pytest.mark.parametrize(
     ("origin", "source"),
     [
-        ({"url": "https://git.example/net/link-peer.git", "vcs_info": {"vcs": "git", "commit_id": "c" * 40}}, True),
-        ({"url": "ssh://git@git.example/link-peer.git", "vcs_info": {"vcs": "git", "commit_id": "c" * 40}}, False),
-        ({"url": "file:///home/ann/link-peer", "dir_info": {}}, False),
-        ({}, False),
+        (
+            {"url": "https://git.example/link-peer.git", "vcs_info": GIT},
+            f"git+https://git.example/link-peer.git@{'c' * 40}",
+        ),
+        ({"url": WHEEL, "archive_info": {"hashes": {"sha256": "d" * 64}}}, f"{WHEEL}#sha256={'d' * 64}"),
+        ({"url": WHEEL, "archive_info": {}}, ""),
+        ({"url": "ssh://git@git.example/link-peer.git", "vcs_info": GIT}, ""),
+        ({"url": "file:///home/ann/link-peer", "dir_info": {}}, ""),
+        ({}, ""),
     ],
 )
-def test_the_workflow_installs_the_commit_that_wrote_it(
-    folder: Path, offline: Cli, monkeypatch: pytest.MonkeyPatch, origin: dict[str, Any], source: bool
+def test_the_workflow_installs_the_link_peer_that_wrote_it(
+    folder: Path, offline: Cli, monkeypatch: pytest.MonkeyPatch, origin: dict[str, Any], source: str
 ) -> None:
     """Where pip knows it; else `init` says what is to be written there, and the step fails until then."""
     monkeypatch.setattr(PathDistribution, "read_text", lambda *_: json.dumps(origin) if origin else None)
     (folder / "policy.yaml").write_text(POLICY, encoding="utf-8")
     assert offline("init", "--workflow") == 0
     [step] = [step for step in steps(folder) if step.get("name") == "install link-peer"]
-    assert step["env"]["SOURCE"] == (f"git+{origin['url']}@{'c' * 40}" if source else "")
+    assert step["env"]["SOURCE"] == source
     assert ("as SOURCE" in offline.out) == (not source)
+    pins = archives.pins((folder / PINS).read_text(encoding="utf-8"), "python3.12")
+    assert {"setuptools", "pyyaml", "typer"} <= {pin.name for pin in pins if pin.digests}
     pip = 'pip() { echo pip "$@"; }\n'
     command = ["bash", "-e", "-c", pip + step["run"]]
     finished = subprocess.run(command, env=step["env"], capture_output=True, text=True, check=False)  # noqa: S603
-    assert (finished.returncode, finished.stdout.startswith("pip install --quiet git+https://")) == (not source, source)
+    installed = [
+        f"pip install --quiet --no-deps --require-hashes --only-binary :all: --requirement {PINS}",
+        f"pip install --quiet --no-deps --no-build-isolation {source}",
+    ]
+    assert finished.returncode == (not source)
+    assert [line for line in finished.stdout.splitlines() if line.startswith("pip ")] == (installed if source else [])
 
 
 def steps(folder: Path) -> list[dict[str, Any]]:

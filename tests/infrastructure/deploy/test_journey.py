@@ -205,7 +205,7 @@ def readme() -> list[str]:
 def begin(journey: Journey) -> None:
     """From the empty account to deployed functions, word for word as README.md says. What is installed is that of the test."""
     *installing, enter, export, init, setup, package, deploy, doctor = readme()
-    assert [line.partition(" install ")[0] for line in installing] == ["npm", "aliyun configure", "pipx"]
+    assert [line.partition(" install")[0] for line in installing] == ["npm", "aliyun configure", "make -C link-peer"]
     assert (enter, export) == (
         f"mkdir {journey.folder.name} && cd {journey.folder.name}",
         f"export LINK_PEER_REGION={REGION}",
