@@ -61,7 +61,7 @@ COMMANDS = {
     "ask.md": ("Ask, consent and close", [row.name for row in (*TABLE["Ask and consent"], *TABLE["Close"])]),
     "review.md": ("Review", [row.name for row in TABLE["Review"]]),
     "deploy.md": ("Deploy", ["init", "setup", "package", "account add", "account list", "account remove"]),
-    "operate.md": ("Operate", ["demo", "local", "failed", "replay", "invoke"]),
+    "operate.md": ("Operate", ["demo", "local", "failed"]),
 }
 """The pages of commands: file, title, and the commands on it."""
 

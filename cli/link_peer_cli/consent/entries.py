@@ -88,7 +88,7 @@ def adding(tags: Mapping[str, str], account: str, entries: Sequence[Accept], key
             raise LinkPeerError(
                 f"there is no room for the entry {text}: the group has no consenting key left ({keys.accept} and "
                 f"{keys.accept}.2 to {keys.accept}.{CONSENT_KEYS}, and {MAX_TAGS} tags in all), and no value with room. Take "
-                "entries off that are not needed (link-peer withdraw); link-peer stale lists those that match nothing"
+                "entries off that are not needed (link-peer withdraw); link-peer sweep --dry-run lists those that match nothing"
             )
         values.setdefault(key, []).append(text)
         free = [free_key for free_key in free if free_key != key]

@@ -67,9 +67,13 @@ def s(words: Sequence[str]) -> None:
     if shape == "deploy -y":
         if "DEPLOYED_POLICY" in os.environ:  # the one that the functions of the local cloud read
             shutil.copyfile("policy.yaml", os.environ["DEPLOYED_POLICY"])
-        link_peer(
-            ["invoke", "link-peer-sweep", str(ROOT / "events/timer.json")]
-        )  # what the timer does within ten minutes
+        from link_peer_cli.access.environment import load_environment  # here: the other programs need none of it
+        from link_peer_cli.deployed.functions import deployed_functions
+
+        env = load_environment(reading=False)
+        event = (ROOT / "events/timer.json").read_bytes()
+        # what the timer does within ten minutes
+        deployed_functions(env.settings, env.policy.home).invoke(env.names.functions["sweep"], event)
 
 
 def npm(words: Sequence[str]) -> None:
