@@ -104,7 +104,7 @@ INTRODUCTION = """\
 What these commands take, and what they print for programs. What all commands have in common: [reference.md](../reference.md).
 """
 
-OTHERS = {"LINK_PEER_PACKAGE", "LINK_PEER_TERRAFORM", "LINK_PEER_TEST_DEPLOY"}
+OTHERS = {"LINK_PEER_PACKAGE", "LINK_PEER_TERRAFORM", "LINK_PEER_TEST_DEPLOY", "LINK_PEER_TEST_WHOLE"}
 """What only the project's own tests and scripts read."""
 
 
