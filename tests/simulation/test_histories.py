@@ -57,7 +57,7 @@ SLICE = {  # the least number of histories: fewer would mean that something is n
     "removals of two accounts, each swept alone": 360,
 }
 
-FIRST_CALLS = {"moved, address": 10, "sg-app refuses": 14, "consent moves": 14}
+FIRST_CALLS = {"moved, group port": 10, "moved, address": 10, "sg-app refuses": 14, "consent moves": 14}
 """The largest have their faults at so many first calls of a delivery here, and at any in `make prove`."""
 
 

@@ -84,9 +84,9 @@ def _replay(ids: Sequence[str], service: str, *, as_json: bool) -> None:
     for task_id in ids:
         task = tasks_by_id[task_id]
         with CHANGES.making(f"replay {task_id}"):
-            answer = functions.invoke(task.function, task.payload.encode(), wait=False, qualifier=task.qualifier)
+            request_id = functions.invoke(task.function, task.payload.encode(), task.qualifier)
         if as_json:
-            print_answer(Replayed(task_id, task.function, answer.request_id))
+            print_answer(Replayed(task_id, task.function, request_id))
         else:
             console().print(escape(f"{task_id}: sent to {task.function} again"), soft_wrap=True)
 

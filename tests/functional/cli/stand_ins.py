@@ -68,12 +68,13 @@ def s(words: Sequence[str]) -> None:
         if "DEPLOYED_POLICY" in os.environ:  # the one that the functions of the local cloud read
             shutil.copyfile("policy.yaml", os.environ["DEPLOYED_POLICY"])
         from link_peer_cli.access.environment import load_environment  # here: the other programs need none of it
-        from link_peer_cli.deployed.functions import deployed_functions
+        from link_peer_cli.deployed.port import fc3
 
         env = load_environment(reading=False)
         event = (ROOT / "events/timer.json").read_bytes()
         # what the timer does within ten minutes
-        deployed_functions(env.settings, env.policy.home).invoke(env.names.functions["sweep"], event)
+        client, models = fc3(env.settings, env.policy.home)
+        client.invoke_function(env.names.functions["sweep"], models.InvokeFunctionRequest(body=event, qualifier="live"))
 
 
 def npm(words: Sequence[str]) -> None:

@@ -58,7 +58,7 @@ def test_a_failed_invocation_is_listed_and_replayed(lab: Lab, fc: Served, trigge
     lab.fault(service="mns", action="SendMessage", kind="error", times=None)  # else it would look again later
     asked = lab.iso()
     functions = deployed_functions(load_environment(reading=False).settings, HOME, *fc.options[1:])
-    functions.invoke(AUTO_LINK, json.dumps(lab.event(instance)).encode(), wait=False)
+    functions.invoke(AUTO_LINK, json.dumps(lab.event(instance)).encode())
     triggers.drain()
     lab.cloud.faults.clear()
     assert lab.rules(db) == []

@@ -20,7 +20,7 @@ from link_peer_cli.access.environment import load_environment
 from link_peer_cli.demo import acts
 from link_peer_cli.demo.local_cloud import CloudDescribed, describe, environment, running
 from link_peer_cli.demo.world import WORLDS
-from link_peer_cli.deployed.functions import deployed_functions
+from link_peer_cli.deployed.port import fc3
 
 from tests.functional.command import Cli, check_answers
 
@@ -45,8 +45,9 @@ def test_without_triggers_only_an_sdk_runs_the_functions(
         assert cli("request", "link", "--from", APP, "--to", DB, "--port", "tcp/3306") == 0
         assert cli.json("audit", "--all") == (0, [])
         env = load_environment(reading=False)
-        functions = deployed_functions(env.settings, env.policy.home)
-        assert functions.invoke(env.names.functions["sweep"], (ROOT / "events/timer.json").read_bytes()).error == ""
+        client, models = fc3(env.settings, env.policy.home)
+        event = models.InvokeFunctionRequest(body=(ROOT / "events/timer.json").read_bytes())
+        assert client.invoke_function(env.names.functions["sweep"], event).status_code == 200
         outcomes = cli.json("audit", "--outcome", "applied")[1]
         assert [(record["function"], record["to"]) for record in outcomes] == [("sweep", DB)]
         assert len(cloud.mns.receive(cloud.world.home, cloud.world.queue, max_n=16)) == 1
