@@ -23,7 +23,7 @@ PAGES := $(addprefix tests/functional/cli/,test_pages.py test_howto.py test_firs
 # What another target of the same run tests, as CI's does where it builds the package.
 ELSEWHERE :=
 
-test: setup  ## run every test once, but for the pages
+test: setup  ## run every test once, but for the pages, and a fixed sample of what prove tries whole
 	$(BIN)/pytest -n auto --dist worksteal tests local/tests local/conformance $(addprefix --ignore=,$(PAGES) $(ELSEWHERE))
 
 # The site's tools need other versions of what the project uses, so they are beside .venv. Once they are there, it needs no network.
@@ -73,8 +73,9 @@ lint: setup  ## run the linters, the type checker, the check of imports and that
 	$(BIN)/lint-imports
 	$(BIN)/python -m tests.names
 
-prove: setup  ## try every crash, duplicate and order of events (minutes)
+prove: setup  ## try every crash, duplicate and order of events, and every wrong design (minutes)
 	$(BIN)/python -m tests.simulation.prove
+	LINK_PEER_TEST_WHOLE=1 $(BIN)/pytest -n auto --dist worksteal -m exhaustive tests/functional tests/simulation
 
 mutate: setup  ## make 300 small wrong changes of what decides, of which tests must catch 95 % (minutes); MUTANTS=all, ONLY=engine/scopes, SEED=2
 	$(BIN)/python -m tests.mutation

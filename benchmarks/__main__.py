@@ -38,8 +38,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("figures", nargs="*", metavar="figure", help=", ".join(FIGURES))
     parser.add_argument("--rounds", type=int, default=7, help="how often what takes seconds is measured (default 7)")
-    given = parser.parse_args()
-    unknown = set(given.figures) - FIGURES.keys()
+    arguments = parser.parse_args()
+    unknown = set(arguments.figures) - FIGURES.keys()
     if unknown:
         parser.error(f"no such figure: {', '.join(sorted(unknown))}")
     package = runner.ROOT / "build" / "bench" / "package"
@@ -49,10 +49,10 @@ def main() -> None:
         python = runtime_python.find(runtime_in_use())
     except runtime_python.NotFound as missing:
         parser.error(f"{missing}: install it, or set RUNTIME_PYTHON")
-    bench = Bench(Code(python, [str(package)]), given.rounds)
+    bench = Bench(Code(python, [str(package)]), arguments.rounds)
     machine = runner.machine(bench.ours.python)
     rows: list[Row] = []
-    for name in given.figures or FIGURES:
+    for name in arguments.figures or FIGURES:
         start = time.perf_counter()
         try:
             rows += FIGURES[name](bench)

@@ -29,9 +29,9 @@ class CloudProcess:
     def __init__(self, world_file: str = world.DEFAULT) -> None:
         """`world_file` is what it starts from, as for `world.load`."""
         context = get_context("spawn")
-        self._pipe, other = context.Pipe()
+        self._pipe, child_pipe = context.Pipe()
         self._folder = tempfile.TemporaryDirectory(prefix="link-peer-")
-        self._process = context.Process(target=_serve, args=(other, world_file, self._folder.name), daemon=True)
+        self._process = context.Process(target=_serve, args=(child_pipe, world_file, self._folder.name), daemon=True)
         self._lock = threading.Lock()
         self._process.start()
         settings: Mapping[str, str] = self(worlds.settings)
@@ -60,8 +60,8 @@ class CloudProcess:
     def _trusted(self) -> tuple[Path, Path]:
         """The cloud's authority among all of certifi, as a file and as a folder."""
         file = Path(self._folder.name, "authorities.pem")
-        own = Path(self._folder.name, "authority.pem").read_text(encoding="ascii")
-        file.write_text(own + certifi.contents(), encoding="ascii")
+        authority_text = Path(self._folder.name, "authority.pem").read_text(encoding="ascii")
+        file.write_text(authority_text + certifi.contents(), encoding="ascii")
         authorities.write(file, file.with_suffix(""))
         return file, file.with_suffix("")
 

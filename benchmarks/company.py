@@ -54,7 +54,7 @@ class Company:
     def instances(self, group: Party) -> list[str]:
         """The instances of a group: three, and of every third group four."""
         number = self.groups.index(group)
-        return [f"i-bp1{number:015}{one}" for one in range(4 if number % 3 == 0 else 3)]
+        return [f"i-bp1{number:015}{digit}" for digit in range(4 if number % 3 == 0 else 3)]
 
     def wishes(self, group: Party) -> Iterator[tuple[Party, str]]:
         """What the tag of the group's first instance asks for: parties, with ports or, mutual, without."""
@@ -117,11 +117,11 @@ class Company:
     def _instances(self) -> Iterator[dict[str, Any]]:
         until = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3 * DAY))
         for number, group in enumerate(self.groups):
-            for one, instance in enumerate(self.instances(group)):
-                tags = {} if one else {f"link-peer.{n}": _wish(*wish) for n, wish in enumerate(self.wishes(group))}
-                if number % 20 == 4 and not one:
+            for place, instance in enumerate(self.instances(group)):
+                tags = {} if place else {f"link-peer.{n}": _wish(*wish) for n, wish in enumerate(self.wishes(group))}
+                if number % 20 == 4 and not place:
                     tags["link-until"] = until
-                name = f"team-{number // len(TIERS)}-{TIERS[number % len(TIERS)]}-{one}"
+                name = f"team-{number // len(TIERS)}-{TIERS[number % len(TIERS)]}-{place}"
                 yield {"id": instance, "account": group.account, "groups": [group.id], "tags": tags, "name": name}
 
 
@@ -157,26 +157,32 @@ def record(cloud: LocalCloud, pairs: Sequence[tuple[Party, Party]], total: int) 
     """Fill the audit log up to `total` records: the outcome of each request, then copies of what is there. Returns how many
     there are."""
     project, store = deployment_of(cloud).audit_project, deployment_of(cloud).audit_logstore
-    there = [
+    log_records = [
         dict(log.contents)
         for name in (store, f"{store}-operators")  # the sweep was a person's
         for shard in cloud.sls.logstore(HOME, project, name).shards
         for write in shard
         for log in write.group.records
     ]
-    applied = next(fields for fields in there if fields.get("outcome") == "applied")
+    applied = next(fields for fields in log_records if fields.get("outcome") == "applied")
     new = []
     for number, (source, target) in enumerate(pairs):
         ends = {"from": source.id, "from_account": source.account, "to": target.id, "to_account": target.account}
-        said = {"request_id": request_id(number), "claimed_by": f"team-{number}", "claimed_reason": "a report"}
-        new.append({**applied, **ends, **said, "function": "cross_account", "ports": str(ASKED), "rules": "[]"})
-    missing = max(0, total - len(there) - len(new))
-    new += [{**there[number % len(there)], "event_id": f"older-{number}"} for number in range(missing)]
+        claims_of_sender = {
+            "request_id": request_id(number),
+            "claimed_by": f"team-{number}",
+            "claimed_reason": "a report",
+        }
+        new.append(
+            {**applied, **ends, **claims_of_sender, "function": "cross_account", "ports": str(ASKED), "rules": "[]"}
+        )
+    missing = max(0, total - len(log_records) - len(new))
+    new += [{**log_records[number % len(log_records)], "event_id": f"older-{number}"} for number in range(missing)]
     now = int(cloud.clock.now())
     logs = [LogRecord(now - 3 * number, 0, _at(fields, now - 3 * number)) for number, fields in enumerate(new)]
     for first in range(0, len(logs), 100):
         cloud.sls.put(HOME, project, store, LogGroup(tuple(logs[first : first + 100])))
-    return len(there) + len(new)
+    return len(log_records) + len(new)
 
 
 def request_id(number: int) -> str:

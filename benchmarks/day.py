@@ -36,10 +36,13 @@ class Organisation(Struct, frozen=True):
 
     def each(self) -> list[tuple[int, int, int]]:
         """(how many accounts, instances and groups of each), the largest account first."""
-        counts, others = (self.instances, self.groups), self.accounts - 1
-        held = [max(math.ceil(count / self.accounts), round(count * self.largest)) for count in counts]
-        rest = [math.ceil((count - first) / max(1, others)) for count, first in zip(counts, held, strict=True)]
-        return [(1, held[0], held[1]), (others, rest[0], rest[1])]
+        counts, other_accounts = (self.instances, self.groups), self.accounts - 1
+        largest_counts = [max(math.ceil(count / self.accounts), round(count * self.largest)) for count in counts]
+        remaining_counts = [
+            math.ceil((count - first) / max(1, other_accounts))
+            for count, first in zip(counts, largest_counts, strict=True)
+        ]
+        return [(1, largest_counts[0], largest_counts[1]), (other_accounts, remaining_counts[0], remaining_counts[1])]
 
 
 class Day(Struct, frozen=True):
@@ -62,12 +65,12 @@ def a_day(of: Organisation) -> Day:
     calls: Counter[str] = Counter()
     busiest, deliveries, seconds = 0.0, 0, 0.0
     for number, (accounts, instances, groups) in enumerate(of.each()):
-        one = an_account(of.accounts, instances, groups)
-        calls += Counter({api: accounts * count for api, count in one.calls.items()})
-        deliveries += accounts * one.deliveries
-        seconds += accounts * one.seconds
+        account_day = an_account(of.accounts, instances, groups)
+        calls += Counter({api: accounts * count for api, count in account_day.calls.items()})
+        deliveries += accounts * account_day.deliveries
+        seconds += accounts * account_day.seconds
         if number == 0:
-            busiest = one.busiest
+            busiest = account_day.busiest
     timer = DAY // RUN_SECONDS
     calls += Counter({"mns.BatchPeekMessage": timer, "mns.GetQueueAttributes": timer, "sls.PutLogs": timer})
     calls["sts.AssumeRole"] -= an_account(of.accounts, *of.each()[0][1:]).deliveries  # home is entered with own keys
@@ -78,7 +81,7 @@ def an_account(accounts: int, instances: int, groups: int) -> Day:
     """A day of one account of so many, which nothing happens in."""
     between = RUN_SECONDS * runs_between(accounts)
     turns, looks = DAY // between, math.ceil(between / LOOK_SECONDS) - 1
-    pages, shown = (max(1, math.ceil(count / PAGE)) for count in (instances, groups))
+    pages, group_pages = (max(1, math.ceil(count / PAGE)) for count in (instances, groups))
     minute = PER_MINUTE // LEFT_TO_OTHERS  # calls of an API that a delivery makes in a minute
     minutes = max(pages, groups) / minute  # of a listing, and of the rules beside it
     parts = 1 if minutes <= 1 else 1 + math.ceil(minutes / MINUTES)
@@ -86,7 +89,7 @@ def an_account(accounts: int, instances: int, groups: int) -> Day:
     deliveries = turns * (parts + looks)
     calls = Counter(
         {
-            "ecs.DescribeSecurityGroups": deliveries * shown,
+            "ecs.DescribeSecurityGroups": deliveries * group_pages,
             "ecs.DescribeSecurityGroupAttribute": turns * rules,
             "ecs.DescribeInstances": turns * pages,
             "sts.AssumeRole": deliveries,  # each in a process that has no session of the account

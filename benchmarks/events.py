@@ -25,8 +25,8 @@ def launched(instance: str) -> str:
 
 def untagged(instance: str) -> str:
     """A person removed a tag of an instance."""
-    named = {"ACS::ECS::Instance": [instance]}
-    return _event("ecs:ActionTrail:ApiCall", {"eventName": "UntagResources", "referencedResources": named})
+    resources = {"ACS::ECS::Instance": [instance]}
+    return _event("ecs:ActionTrail:ApiCall", {"eventName": "UntagResources", "referencedResources": resources})
 
 
 def _event(kind: str, data: dict[str, Any]) -> str:

@@ -25,8 +25,8 @@ def uids(accounts: int) -> list[str]:
 
 def written(folder: Path, accounts: int) -> str:
     """The world's file: accounts with the roles of deploy/, and nothing in them."""
-    named = {uid: f"n{number}@example.com" for number, uid in enumerate(uids(accounts))}
-    text = {"home": HOME, "deployment": "prod", "accounts": named, "vpcs": []}
+    names = {uid: f"n{number}@example.com" for number, uid in enumerate(uids(accounts))}
+    text = {"home": HOME, "deployment": "prod", "accounts": names, "vpcs": []}
     path = folder / "world.yaml"
     path.write_text(json.dumps(text), encoding="utf-8")
     return str(path)
@@ -54,8 +54,8 @@ def end(cloud: LocalCloud) -> list[str]:
             accept = {"withdrawn": {}, "ended": {ACCEPT: f"{before[ACCEPT]}~{ENDED}"}}.get(
                 how, {ACCEPT: before[ACCEPT]}
             )
-            kept = {key: text for key, text in before.items() if key != ACCEPT}
-            tags = {**kept, **accept, **({"link-lock": "yes"} if how == "locked" else {})}
+            remaining_tags = {key: text for key, text in before.items() if key != ACCEPT}
+            tags = {**remaining_tags, **accept, **({"link-lock": "yes"} if how == "locked" else {})}
             group.tags.change(0, lambda _old, tags=tags: tags)  # type: ignore[misc]
             ended.append(str(Party(owner.uid, group.id)))
     return ended
@@ -63,8 +63,8 @@ def end(cloud: LocalCloud) -> list[str]:
 
 def standing(cloud: LocalCloud, groups: Sequence[str]) -> int:
     """How many of these groups (`sg-…@<uid>`) hold a rule."""
-    named = [group.partition("@") for group in groups]
-    return sum(bool(cloud.ecs.account(uid).groups[name].rules.at(cloud.clock.now())) for name, _, uid in named)
+    parties = [group.partition("@") for group in groups]
+    return sum(bool(cloud.ecs.account(uid).groups[name].rules.at(cloud.clock.now())) for name, _, uid in parties)
 
 
 def post_sweeps(cloud: LocalCloud, accounts: int) -> None:

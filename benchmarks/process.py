@@ -98,24 +98,24 @@ def _hold_back(process: subprocess.Popen[str], share: float) -> None:
 
     A process that waits saves up at most one period's share; one that used too much waits until that is made up for.
     """
-    left, used, then, stopped = share * PERIOD, 0.0, time.perf_counter(), False
+    allowance, used, then, stopped = share * PERIOD, 0.0, time.perf_counter(), False
     while process.poll() is None:
         try:
             now, cpu = time.perf_counter(), cpu_seconds(process.pid)
         except OSError:
             return
-        left = min(left + share * (now - then), share * PERIOD) - (cpu - used)
+        allowance = min(allowance + share * (now - then), share * PERIOD) - (cpu - used)
         used, then = cpu, now
-        if (left <= 0) != stopped:
-            stopped = left <= 0
+        if (allowance <= 0) != stopped:
+            stopped = allowance <= 0
             os.kill(process.pid, signal.SIGSTOP if stopped else signal.SIGCONT)
         time.sleep(POLL)
 
 
 def run_json(python: str, code: str) -> Any:
     """What a short program prints, read as JSON."""
-    done = subprocess.run([python, "-I", "-c", code], capture_output=True, check=True, text=True)
-    return json.loads(done.stdout)
+    process = subprocess.run([python, "-I", "-c", code], capture_output=True, check=True, text=True)
+    return json.loads(process.stdout)
 
 
 def python_version(python: str = sys.executable) -> str:

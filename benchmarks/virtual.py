@@ -49,12 +49,14 @@ class Deployment:
                 clock.sleep(min(end, max(min(due), clock.now() + 1)) - clock.now())
         return Counter(f"{call.service}.{call.action}" for call in worlds.calls(cloud))
 
-    def records(self, **wanted: str) -> list[dict[str, str]]:
+    def records(self, **fields: str) -> list[dict[str, str]]:
         """The audit records with these values, in the order of their time."""
         place = deployment_of(self.cloud)
         shards = self.cloud.sls.logstore(place.home, place.audit_project, place.audit_logstore).shards
-        found = [dict(log.fields) for shard in shards for write in shard for log in write.logs]
-        return sorted((one for one in found if wanted.items() <= one.items()), key=lambda one: one["time"])
+        log_records = [dict(log.fields) for shard in shards for write in shard for log in write.logs]
+        return sorted(
+            (record for record in log_records if fields.items() <= record.items()), key=lambda record: record["time"]
+        )
 
 
 @contextlib.contextmanager

@@ -66,16 +66,16 @@ def ring(cloud: LocalCloud, groups: int, instances: int, asking: int, account: s
     deployment, per_group = "prod", math.ceil(instances / groups)
     per_vpc = max(2, PER_VPC // max(1, per_group))
     tag = tag_keys(DEFAULT_TAG_PREFIX, deployment, HOME).managed
-    made: list[Group] = []
+    new_groups: list[Group] = []
     rings: list[tuple[Group, Group]] = []
     for first in range(0, groups, per_vpc):
         vpc = cloud.ecs.create_vpc(account, "10.0.0.0/16")
         part = [cloud.ecs.create_group(account, vpc.id) for _ in range(min(per_vpc, groups - first))]
         rings += zip(part, part[1:] + part[:1], strict=True)
-        made += part
+        new_groups += part
     accepted = {target.id: source for source, target in rings}
     asks_for = {source.id: target for source, target in rings}
-    for group in made:
+    for group in new_groups:
         source = accepted[group.id]
         new = {tag: "true", "link-accept": f"{source.id}:{PORT}"}
         group.tags.change(0, lambda old, new=new: {**old, **new})  # type: ignore[misc]
@@ -83,7 +83,7 @@ def ring(cloud: LocalCloud, groups: int, instances: int, asking: int, account: s
         mark = Marker(HOME, deployment, key.id(HOME, deployment, cloud.region), (TAG,))
         authorize(cloud, Party(account, group.id), Party(account, source.id), PORT, marker.render(mark))
     for number in range(instances):
-        group = made[number % groups]
+        group = new_groups[number % groups]
         wish = {"link-peer": f"{asks_for[group.id].id}:{PORT}"} if number < asking else {}
         cloud.ecs.create_instance(account, [group.id], tags=wish)
 
@@ -106,7 +106,7 @@ def authorize(cloud: LocalCloud, group: Party, source: Party, port: Port, descri
 
 def askers(cloud: LocalCloud, links: int, instances: int, *, asking: bool = True) -> list[Asker]:
     """Instances in new groups, each of which asks for one of `links` links, or will: no rule stands yet."""
-    made = []
+    new_askers = []
     vpc = cloud.ecs.create_vpc(HOME, "10.128.0.0/16")
     pairs = []
     for _ in range(links):
@@ -117,8 +117,8 @@ def askers(cloud: LocalCloud, links: int, instances: int, *, asking: bool = True
         source, target = pairs[number % links]
         wish = f"{target.id}:{PORT}"
         instance = cloud.ecs.create_instance(HOME, [source.id], tags={"link-peer": wish} if asking else {})
-        made.append(Asker(instance.id, wish, target.id))
-    return made
+        new_askers.append(Asker(instance.id, wish, target.id))
+    return new_askers
 
 
 def requests(cloud: LocalCloud, count: int) -> list[str]:
@@ -126,7 +126,7 @@ def requests(cloud: LocalCloud, count: int) -> list[str]:
     vpc = next(vpc.id for vpc in cloud.ecs.vpcs.values() if vpc.shared_with)
     expires = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3600))
     until = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 86_400))
-    made = []
+    bodies = []
     for _ in range(count):
         source = cloud.ecs.create_group(HOME, vpc)
         target = cloud.ecs.create_group(PEER, vpc, tags={"link-accept": f"{source.id}@{HOME}:{PORT}"})
@@ -141,8 +141,8 @@ def requests(cloud: LocalCloud, count: int) -> list[str]:
             "expires_at": expires,
             "until": until,
         }
-        made.append(json.dumps(request))
-    return made
+        bodies.append(json.dumps(request))
+    return bodies
 
 
 def received(cloud: LocalCloud, queue: str = "", most: int = 16) -> list[str]:
@@ -156,11 +156,11 @@ def received(cloud: LocalCloud, queue: str = "", most: int = 16) -> list[str]:
 
 def tag(cloud: LocalCloud, instance: str, value: str | None) -> None:
     """Set the instance's link-peer tag, or remove it."""
-    named = {"ResourceType": "instance", "ResourceId.1": instance}
+    resource = {"ResourceType": "instance", "ResourceId.1": instance}
     if value is None:
-        call(cloud, "UntagResources", **named, **{"TagKey.1": "link-peer"})
+        call(cloud, "UntagResources", **resource, **{"TagKey.1": "link-peer"})
     else:
-        call(cloud, "TagResources", **named, **{"Tag.1.Key": "link-peer", "Tag.1.Value": value})
+        call(cloud, "TagResources", **resource, **{"Tag.1.Key": "link-peer", "Tag.1.Value": value})
 
 
 def call(cloud: LocalCloud, action: str, account: str = HOME, **params: str) -> None:
@@ -180,11 +180,11 @@ def slow(cloud: LocalCloud, seconds: float, per_minute: int | None = None) -> No
 
 def calls(cloud: LocalCloud) -> list[Seen]:
     """The calls since this was last asked, oldest first."""
-    seen = []
+    recorded_calls = []
     while cloud.faults.calls:
-        one = cloud.faults.calls.popleft()
-        seen.append(Seen(one.service, one.action, one.started, one.ended or math.inf))
-    return seen
+        call = cloud.faults.calls.popleft()
+        recorded_calls.append(Seen(call.service, call.action, call.started, call.ended or math.inf))
+    return recorded_calls
 
 
 def cpu(_cloud: LocalCloud) -> float:
@@ -196,5 +196,5 @@ def standing(cloud: LocalCloud, groups: Sequence[str]) -> int:
     """How many rules stand on groups of either account."""
     now = cloud.clock.now()
     owners = [cloud.ecs.account(HOME), cloud.ecs.account(PEER)]
-    found = [owner.groups[group] for group in groups for owner in owners if group in owner.groups]
-    return sum(len(group.rules.at(now)) for group in found)
+    existing_groups = [owner.groups[group] for group in groups for owner in owners if group in owner.groups]
+    return sum(len(group.rules.at(now)) for group in existing_groups)

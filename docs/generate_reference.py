@@ -61,7 +61,7 @@ COMMANDS = {
     "ask.md": ("Ask, consent and close", [row.name for row in (*TABLE["Ask and consent"], *TABLE["Close"])]),
     "review.md": ("Review", [row.name for row in TABLE["Review"]]),
     "deploy.md": ("Deploy", ["init", "setup", "package", "account add", "account list", "account remove"]),
-    "operate.md": ("Operate", ["demo", "local", "failed", "replay", "invoke"]),
+    "operate.md": ("Operate", ["demo", "local", "failed"]),
 }
 """The pages of commands: file, title, and the commands on it."""
 
@@ -105,7 +105,7 @@ INTRODUCTION = """\
 What these commands take, and what they print for programs. What all commands have in common: [reference.md](../reference.md).
 """
 
-OTHERS = {"LINK_PEER_PACKAGE", "LINK_PEER_TERRAFORM", "LINK_PEER_TEST_DEPLOY"}
+OTHERS = {"LINK_PEER_PACKAGE", "LINK_PEER_TERRAFORM", "LINK_PEER_TEST_DEPLOY", "LINK_PEER_TEST_WHOLE"}
 """What only the project's own tests and scripts read."""
 
 

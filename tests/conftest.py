@@ -12,10 +12,17 @@ from link_peer.app import compose
 from link_peer_cli.demo import world
 from pytest_mock import MockerFixture
 
+from tests.sample import described
+
 
 def pytest_configure() -> None:
     """Collects garbage rarely: thousands of tests are kept from their collection on, and each look at them takes time."""
     gc.set_threshold(100_000, 50, 50)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says what was tried of the families that take long."""
+    terminalreporter.write_line(described())
 
 
 @pytest.fixture(name="knobs")

@@ -26,7 +26,7 @@ def measure(bench: Bench) -> list[Row]:
 
 def untagged(bench: Bench, plain: Code | None, accounts: Sequence[int]) -> list[Row]:
     """An event of an instance that asks for nothing. Every account with managed groups has an instance in each."""
-    ours, others = [], []
+    ours, plain_counts_each = [], []
     for groups in accounts:
         with CloudProcess() as cloud, Worker(bench.ours, {**cloud.env, **bench.env}) as worker:
             if groups:
@@ -34,39 +34,43 @@ def untagged(bench: Bench, plain: Code | None, accounts: Sequence[int]) -> list[
             (asker,) = cloud(worlds.askers, 1, 1, asking=False)
             ours.append(float(len(handled(cloud, worker, "auto_link", events.launched(asker.instance)))))
             if plain is not None:
-                with Worker(plain, cloud.peer_env) as other:
-                    others.append(float(len(handled(cloud, other, "plain_handler", events.launched(asker.instance)))))
+                with Worker(plain, cloud.peer_env) as plain_worker:
+                    plain_counts_each.append(
+                        float(len(handled(cloud, plain_worker, "plain_handler", events.launched(asker.instance))))
+                    )
     name = f"calls, untagged instance, {' / '.join(map(str, accounts))} managed groups"
     target = at_most([max(ours)], 3)
-    plain_counts = _each(others) if others else "–"
+    plain_counts = _each(plain_counts_each) if plain_counts_each else "–"
     return [Row(name, "", _each(ours), plain_bytecode=plain_counts, before="3 / 23 / 93", **target)]  # type: ignore[arg-type]
 
 
 def link(bench: Bench, plain: Code) -> list[Row]:
     """The event that makes a link, the same again, and the removal of the tag, in an account with 200 managed groups; requests
     that make a link of two accounts, as the first of a process, and end it."""
-    done: dict[str, list[float]] = {}  # the calls in a row until the rule stands, or is gone
+    calls_until_written: dict[str, list[float]] = {}  # the calls in a row until the rule stands, or is gone
     ended: dict[str, list[float]] = {}
     with CloudProcess() as cloud, Worker(bench.ours, {**cloud.env, **bench.env}) as worker:
 
-        def note(what: str, action: str, calls: Sequence[Seen]) -> None:
+        def note(case: str, action: str, calls: Sequence[Seen]) -> None:
             end = min(call.ended for call in calls if call.action == action)
-            done.setdefault(what, []).append(float(in_a_row([call for call in calls if call.ended <= end])))
-            ended.setdefault(what, []).append(float(in_a_row(calls)))
+            calls_until_written.setdefault(case, []).append(
+                float(in_a_row([call for call in calls if call.ended <= end]))
+            )
+            ended.setdefault(case, []).append(float(in_a_row(calls)))
 
         cloud(worlds.ring, LARGE, LARGE, LARGE)
         handled(cloud, worker, "auto_link", events.launched(cloud(worlds.askers, 1, 1)[0].instance))  # warm
         (asker,) = cloud(worlds.askers, 1, 1)
         first = len(handled(cloud, worker, "auto_link", events.launched(asker.instance)))
         assert cloud(worlds.standing, [asker.group]) == 1
-        seen = handled(cloud, worker, "auto_link", events.launched(asker.instance))
-        again = sum(call.service != "sls" for call in seen)
+        second_calls = handled(cloud, worker, "auto_link", events.launched(asker.instance))
+        again = sum(call.service != "sls" for call in second_calls)
         cloud(worlds.tag, asker.instance, None)
         removed = len(handled(cloud, worker, "auto_link", events.untagged(asker.instance)))
         assert cloud(worlds.standing, [asker.group]) == 0
-        (other,) = cloud(worlds.askers, 1, 1)
+        (next_asker,) = cloud(worlds.askers, 1, 1)
         with Worker(plain, cloud.peer_env) as plain_worker:
-            by_plain = handled(cloud, plain_worker, "plain_handler", events.launched(other.instance))
+            by_plain = handled(cloud, plain_worker, "plain_handler", events.launched(next_asker.instance))
         cloud(worlds.slow, WAIT)
         for _ in range(bench.rounds):
             (asker,) = cloud(worlds.askers, 1, 1)
@@ -79,9 +83,9 @@ def link(bench: Bench, plain: Code) -> list[Row]:
             with Worker(
                 bench.ours, {**cloud.env, **bench.env}
             ) as fresh:  # which enters the other account for the first time
-                for what, action, body in (("link", OPENS, request), ("unlink", CLOSES, unlink)):
+                for action_name, action, body in (("link", OPENS, request), ("unlink", CLOSES, unlink)):
                     event = events.messages([json.dumps(body)], cloud.env["LINK_PEER_QUEUE"])
-                    note(f"{what} of two accounts", action, handled(cloud, fresh, "cross_account", event))
+                    note(f"{action_name} of two accounts", action, handled(cloud, fresh, "cross_account", event))
     return [
         Row(
             f"calls, first link / same again (without its record) / tag removed ({LARGE} groups)",
@@ -95,15 +99,15 @@ def link(bench: Bench, plain: Code) -> list[Row]:
         ),
         *(
             Row(
-                f"dependent calls in a row, {what}: until the rule is written or removed / all",
+                f"dependent calls in a row, {case}: until the rule is written or removed / all",
                 "",
-                f"{shown(done[what])} / {shown(ended[what])}",
+                f"{shown(calls_until_written[case])} / {shown(ended[case])}",
                 target=f"≤ {limit} / –",
-                met=max(done[what]) <= limit,
-                plain_bytecode=f"{in_a_row(by_plain)} / –" if what == "first link" else "–",
-                before="– / 11" if what == "first link" else "–",
+                met=max(calls_until_written[case]) <= limit,
+                plain_bytecode=f"{in_a_row(by_plain)} / –" if case == "first link" else "–",
+                before="– / 11" if case == "first link" else "–",
             )
-            for what, limit in zip(done, (4, 6, 5, 4), strict=True)
+            for case, limit in zip(calls_until_written, (4, 6, 5, 4), strict=True)
         ),
     ]
 

@@ -19,7 +19,7 @@ CHANGES = ("AuthorizeSecurityGroup", "RevokeSecurityGroup", "ModifySecurityGroup
 
 def measure(bench: Bench) -> list[Row]:
     """Once each: the numbers are sums over a thousand events. Each link is to an accepting group of its own."""
-    hundred, one = launch(bench, LAUNCHES, 100), launch(bench, LAUNCHES, 1)
+    hundred, single = launch(bench, LAUNCHES, 100), launch(bench, LAUNCHES, 1)
     return [
         Row(
             f"{LAUNCHES:,} launches of 100 links, {WORKERS} workers",
@@ -33,9 +33,9 @@ def measure(bench: Bench) -> list[Row]:
         Row(
             f"{LAUNCHES:,} launches of one link, {WORKERS} workers",
             "",
-            _words(one),
+            _words(single),
             target="≤ 4 changes",
-            met=_changes(one) <= 4,
+            met=_changes(single) <= 4,
             floor="1 rule",
             before="16 changes, 6,040 calls",
         ),
@@ -64,8 +64,8 @@ def launch(bench: Bench, launches: int, links: int, workers: int = WORKERS) -> C
                 calls.update(call.action for call in cloud(worlds.calls))
                 if finished:
                     break
-        for one in running:
-            one.result()
+        for future in running:
+            future.result()
         assert cloud(worlds.standing, sorted({asker.group for asker in askers})) == links
     return calls
 

@@ -76,7 +76,7 @@ class Asked(Struct, frozen=True):
     @property
     def line(self) -> str:
         """The command, without the numbers of the world."""
-        return self.shown or _ID.sub(lambda found: f"{found[1]}-…" + ("@…" if found[2] else ""), " ".join(self.args))
+        return self.shown or _ID.sub(lambda match: f"{match[1]}-…" + ("@…" if match[2] else ""), " ".join(self.args))
 
 
 class Measured(Struct, frozen=True):
@@ -102,7 +102,7 @@ class Measured(Struct, frozen=True):
 
 def measure(bench: Bench) -> list[Row]:
     """A row for every command, on this Python."""
-    return [one.row() for one in measured(bench.rounds)]
+    return [measurement.row() for measurement in measured(bench.rounds)]
 
 
 def measured(rounds: int, size: int = SIZE, only: str = "") -> list[Measured]:
@@ -116,11 +116,13 @@ def measured(rounds: int, size: int = SIZE, only: str = "") -> list[Measured]:
             env = {"PATH": os.environ.get("PATH", ""), "HOME": folder, **environment(described)}
             runner = _Runner(cloud, env, scratch)
             cloud(worlds.slow, LATENCY)
-            found = [runner.one(one, rounds) for one in _opening() if one.line.startswith(only)]
-            found.append(runner.one(Asked(["sweep"], target=None), 1))
+            measurements = [runner.one(command, rounds) for command in _opening() if command.line.startswith(only)]
+            measurements.append(runner.one(Asked(["sweep"], target=None), 1))
             cloud(company.open_requested, made.asked())
             cloud(company.record, made.asked(), RECORDS)
-            return found + [runner.one(one, rounds) for one in _standing(made, scratch) if one.line.startswith(only)]
+            return measurements + [
+                runner.one(command, rounds) for command in _standing(made, scratch) if command.line.startswith(only)
+            ]
 
 
 class _Runner(Struct, frozen=True):
@@ -130,19 +132,19 @@ class _Runner(Struct, frozen=True):
     env: dict[str, str]
     scratch: Path
 
-    def one(self, asked: Asked, rounds: int) -> Measured:
+    def one(self, command: Asked, rounds: int) -> Measured:
         runs: list[Run] = []
         calls: list[int] = []
         cloud: list[float] = []
         for _ in range(rounds):
             self.cloud(worlds.calls)
             before = self.cloud(worlds.cpu)
-            runs.append(run(asked.args, self.env, self.scratch))
+            runs.append(run(command.args, self.env, self.scratch))
             cloud.append(self.cloud(worlds.cpu) - before)
             calls.append(len(self.cloud(worlds.calls)))
-            if asked.undo:
-                run(asked.undo, self.env, self.scratch)
-        return Measured(asked, runs, calls, cloud)
+            if command.undo:
+                run(command.undo, self.env, self.scratch)
+        return Measured(command, runs, calls, cloud)
 
 
 def _opening() -> list[Asked]:
@@ -153,19 +155,21 @@ def _opening() -> list[Asked]:
     ]
 
 
-def _standing(made: Company, scratch: Path) -> list[Asked]:
-    source, target, other = made.group(0, 8), made.group(0, 9), made.group(0, 11)
-    in_another = made.group(1, 10)
-    tagged, peer = made.instances(made.group(0, 3))[0], made.instances(made.group(0, 4))[0]
-    entry = f"{other}:tcp/9000"
+def _standing(company: Company, scratch: Path) -> list[Asked]:
+    source, target, third_group = company.group(0, 8), company.group(0, 9), company.group(0, 11)
+    in_another = company.group(1, 10)
+    tagged, peer = company.instances(company.group(0, 3))[0], company.instances(company.group(0, 4))[0]
+    entry = f"{third_group}:tcp/9000"
     policy = scratch / "new.yaml"
-    policy.write_text(json.dumps({**made.policy(), "deny": {"ports": ["tcp/6379"]}}), encoding="utf-8")  # JSON is YAML
+    policy.write_text(
+        json.dumps({**company.policy(), "deny": {"ports": ["tcp/6379"]}}), encoding="utf-8"
+    )  # JSON is YAML
     request = scratch / "request.json"
-    request.write_text(json.dumps(_request(made)), encoding="utf-8")
+    request.write_text(json.dumps(_request(company)), encoding="utf-8")
     return [
         Asked(["explain", source.id, target.id]),
         Asked(["explain", tagged, peer, "tcp/3306"]),
-        Asked(["explain", str(made.group(0, 10)), str(in_another), "tcp/8080"]),
+        Asked(["explain", str(company.group(0, 10)), str(in_another), "tcp/8080"]),
         Asked(["explain", "team-1-db-0", "team-1-cache-0", "--json"]),
         Asked(["who", target.id]),
         Asked(["links"]),
@@ -176,7 +180,7 @@ def _standing(made: Company, scratch: Path) -> list[Asked]:
         Asked(["links", "--party", source.id]),
         Asked(["accept", target.id, entry], undo=["withdraw", target.id, entry]),
         Asked(["accept", target.id, entry, "--dry-run"]),
-        Asked(["withdraw", other.id, f"{made.group(0, 10)}:tcp/3306", "--dry-run"]),
+        Asked(["withdraw", third_group.id, f"{company.group(0, 10)}:tcp/3306", "--dry-run"]),
         Asked(["close", target.id, "--dry-run"]),
         Asked(["close", target.id, "--yes"], undo=["reopen", target.id]),
         Asked(["close", "--all", "--dry-run"], codes=REFUSING),
@@ -185,8 +189,7 @@ def _standing(made: Company, scratch: Path) -> list[Asked]:
         Asked(["plan", "request.json"]),
         Asked(["plan", "--policy", "new.yaml"]),
         Asked(["sweep", "--dry-run"], shown="sweep --dry-run  # nothing to do"),
-        Asked(["stale"]),
-        Asked(["test"]),
+        Asked(["check", "--live"]),
         Asked(["audit"]),
         Asked(["audit", "--all", "--limit", "0"]),
         Asked(["audit", "--story", request_id(3)]),
@@ -194,7 +197,7 @@ def _standing(made: Company, scratch: Path) -> list[Asked]:
         *(Asked(["map", "--out", f"map.{suffix}"]) for suffix in ("html", "svg", "mmd", "json")),
         Asked(["doctor"], codes=REFUSING),
         Asked(["verify", "--from", tagged, "--to", peer, "--port", "tcp/3306"], codes=REFUSING),
-        Asked(_post(made)),
+        Asked(_post(company)),
     ]
 
 

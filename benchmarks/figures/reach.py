@@ -29,27 +29,27 @@ def state(port: Port) -> Snapshot:
         ip = f"10.{number // 62_500}.{number // 250 % 250}.{number % 250}"
         instances[Party(HOME, f"i-{number}")] = Instance(Party(HOME, f"i-{number}"), "vpc-1", tuple(mine), ip)
     for number, group in enumerate(groups):
-        made = [
+        new_instances = [
             Rule(group, "", None, act, 1, unmanaged_traffic=Traffic("ingress", cidr, "", SSH)) for act, cidr in PEOPLE
         ]
         sources: list[tuple[str, Marker]] = [
             (str(groups[number - step]), Marker(HOME, "prod", ID, (TAG,))) for step in (1, 2)
         ]
-        for one in list(instances.values())[number - 3 :: GROUPS] if number % 10 == 5 else ():
-            sources.append((f"{one.ip}/32", Marker(HOME, "prod", ID, (TAG,), (one.party, groups[number - 3]))))
+        for party in list(instances.values())[number - 3 :: GROUPS] if number % 10 == 5 else ():
+            sources.append((f"{party.ip}/32", Marker(HOME, "prod", ID, (TAG,), (party.party, groups[number - 3]))))
         for source, marker in sources:
-            made.append(Rule(group, source, RuleKey(group, source, "", port), "accept", 100, render(marker)))
-        rules[group] = tuple(made)
-    return Snapshot(instances, {one: Group(one, "vpc-1") for one in groups}, rules, whole_accounts={HOME})
+            new_instances.append(Rule(group, source, RuleKey(group, source, "", port), "accept", 100, render(marker)))
+        rules[group] = tuple(new_instances)
+    return Snapshot(instances, {party: Group(party, "vpc-1") for party in groups}, rules, whole_accounts={HOME})
 
 
 def measure(bench: Bench) -> list[Row]:
     """Every link of the world moves to another port. CPU time: nothing waits for a cloud."""
     before, after = state(SSH), state(Port("tcp", 3306, 3306))
-    samples, found = [], 0
+    samples, count = [], 0
     for _ in range(bench.rounds):
         start = time.process_time()
-        found = len(reachable(before, after))
+        count = len(reachable(before, after))
         samples.append(time.process_time() - start)
-    title = f"gains and losses of {GROUPS:,} groups with {GROUPS * MEMBERS:,} instances: {found:,}"
+    title = f"gains and losses of {GROUPS:,} groups with {GROUPS * MEMBERS:,} instances: {count:,}"
     return [Row(title, "CPU s", samples, f"≤ {SECONDS:g}", statistics.median(samples) <= SECONDS)]

@@ -34,21 +34,21 @@ def measure(bench: Bench) -> list[Row]:
 
 def missed_link(instances: int = INSTANCES, groups: int = GROUPS) -> list[Row]:
     """On a virtual clock: in which run a link opens whose event was missed, and how far each run says that it is."""
-    said: list[str] = []
+    details: list[str] = []
     with virtual.deployed() as deployment:
         cloud = deployment.cloud
         (missed,) = worlds.askers(cloud, 1, 1)  # the newest instance is listed first, so that this one comes last
         worlds.ring(cloud, groups, instances, groups)
         worlds.slow(cloud, LATENCY, PER_MINUTE)
-        while len(said) < RUNS_TRIED and not worlds.standing(cloud, [missed.group]):
+        while len(details) < RUNS_TRIED and not worlds.standing(cloud, [missed.group]):
             deployment.run()
-            said.append(deployment.records(record="summary", account=worlds.HOME)[-1]["progress"])
+            details.append(deployment.records(record="summary", account=worlds.HOME)[-1]["progress"])
         opened = worlds.standing(cloud, [missed.group])
     name = f"a missed link among {instances:,} instances of one account, {PER_MINUTE} calls a minute per API"
-    runs = [float(len(said))] if opened else f"not in {RUNS_TRIED} runs"
+    runs = [float(len(details))] if opened else f"not in {RUNS_TRIED} runs"
     return [
-        Row(name, "runs until it opens", runs, target=f"≤ {RUNS}", met=bool(opened) and len(said) <= RUNS),
-        *(Row(f"… run {number}", "", text) for number, text in enumerate(said, start=1)),
+        Row(name, "runs until it opens", runs, target=f"≤ {RUNS}", met=bool(opened) and len(details) <= RUNS),
+        *(Row(f"… run {number}", "", text) for number, text in enumerate(details, start=1)),
     ]
 
 
@@ -59,11 +59,11 @@ def closing(bench: Bench, accounts: int = ACCOUNTS) -> list[Row]:
         cloud(organisation.settle, accounts, GROUPS_EACH, INSTANCES_EACH)
         cloud(worlds.slow, LATENCY, PER_MINUTE)
         fleet = _Fleet(code, cloud, bench.env)
-        begun = _swept(fleet, cloud, accounts)
+        first_sweeps = _swept(fleet, cloud, accounts)
         first, due = list(fleet.answers), cloud(organisation.end)
         fleet.timer()
         start = time.perf_counter()
-        while (left := cloud(organisation.standing, due)) and time.perf_counter() - start < LIMIT:
+        while (standing_rules := cloud(organisation.standing, due)) and time.perf_counter() - start < LIMIT:
             time.sleep(1)
         took = time.perf_counter() - start
         fleet.end()
@@ -73,13 +73,16 @@ def closing(bench: Bench, accounts: int = ACCOUNTS) -> list[Row]:
     peak = [max(answer.peak for answer in fleet.answers)]
     name = f"{accounts:,} accounts, {accounts * INSTANCES_EACH:,} instances, {accounts * GROUPS_EACH:,} groups"
     late = Row(
-        f"{name}: all that must close is closed", "s", f"{left} of {len(due)} left after {took:.0f} s", met=False
+        f"{name}: all that must close is closed",
+        "s",
+        f"{standing_rules} of {len(due)} left after {took:.0f} s",
+        met=False,
     )
     closed = Row(late.figure, "s", [took], **at_most([took], CLOSED_WITHIN))  # type: ignore[arg-type]
     return [
-        late if left else closed,
+        late if standing_rules else closed,
         Row("… peak memory of a worker", "MB", peak, **at_most(peak, 100)),  # type: ignore[arg-type]
-        Row("… every account swept once by the fleet", "s", [begun]),
+        Row("… every account swept once by the fleet", "s", [first_sweeps]),
         Row("… one account's sweep", "s", [answer.seconds for answer in first]),
         Row("… one account's look that closes three", "s", [answer.seconds for answer in looks]),
         Row("… calls", "", str(dict(calls.most_common()))),
@@ -99,7 +102,7 @@ def _swept(fleet: _Fleet, cloud: CloudProcess, accounts: int) -> float:
 def _tasks() -> int:
     """How many accounts the deployed stream has swept at a time."""
     functions = manifest.load(ROOT / "s.yaml", env={}, account=worlds.HOME).functions
-    (stream,) = (one for function in functions for one in function.triggers if one.name == STREAM)
+    (stream,) = (trigger for function in functions for trigger in function.triggers if trigger.name == STREAM)
     return int(stream.config["runOptions"]["maximumTasks"])
 
 

@@ -26,8 +26,8 @@ def plain(python: str, *, bytecode: bool) -> str:
     files = [(ROOT / name).read_text(encoding="utf-8") for name in ("requirements.txt", "requirements-cli.txt")]
     requirements = "\n".join(pin.requirement for text in files for pin in pins(text, runtime_in_use()))
     folder = ROOT / "build" / ("plain-bytecode" if bytecode else "plain")
-    done = folder / "requirements.txt"
-    if not done.exists() or done.read_text(encoding="utf-8") != requirements:
+    marker_file = folder / "requirements.txt"
+    if not marker_file.exists() or marker_file.read_text(encoding="utf-8") != requirements:
         shutil.rmtree(folder, ignore_errors=True)
         constraints = folder.with_suffix(".constraints.txt")
         constraints.write_text(requirements, encoding="utf-8")
@@ -45,7 +45,7 @@ def plain(python: str, *, bytecode: bool) -> str:
         if bytecode:
             compiled = ["-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", str(folder)]
             subprocess.run([python, *compiled], check=True)
-        done.write_text(requirements, encoding="utf-8")
+        marker_file.write_text(requirements, encoding="utf-8")
     shutil.copy(PLAIN, folder)
     if bytecode:
         subprocess.run([python, "-m", "compileall", "-q", str(folder / PLAIN.name)], check=True)

@@ -32,10 +32,6 @@ class Names(msgspec.Struct, frozen=True):
         """Handler file to function name."""
         return {name: f"{self.prefix}-{name.replace('_', '-')}" for name in ("auto_link", "cross_account", "sweep")}
 
-    def function(self, text: str) -> str:
-        """The name of a function, of which `text` is that name or its handler's."""
-        return self.functions.get(text.replace("-", "_"), text)
-
     @property
     def function_role(self) -> str:
         """The role of the functions, in the home account."""

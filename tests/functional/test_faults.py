@@ -17,11 +17,14 @@ from aliyun_local.api import KINDS, Call, Group, Killed
 from link_peer.domain.errors import Transient
 
 from tests.functional.lab import HOME, MANAGED, PEER, Lab, deaths, reads
+from tests.sample import sample
 
 LOST = sorted(KINDS - {"slow", "kill", "kill-after", "throttle"})
 BEFORE = [kind for kind in LOST if not kind.endswith("-after")]
 AFTER = [kind for kind in LOST if kind.endswith("-after")]
 """The kinds of a response that is lost, before the change is made and after it."""
+DEATHS, FAULTS = 3, 4
+"""`make test` tries one of so many calls; `make prove` all."""
 MAX_DELIVERIES = 6
 ADDRESSES = ("10.2.0.10", "10.2.0.20")
 
@@ -230,13 +233,14 @@ def clean(lab: Lab, name: str) -> list[Call]:
     return calls
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", ["instances", "claims", "link", "desync", "neglect"])
 def test_a_delivery_killed_at_any_call_is_completed_by_the_next(make_lab: MakeLab, lab: Lab, name: str) -> None:
     """Before the first call or after any: the change may be made, without a response. No rule is changed without an intent on
     record, and none that stays is removed meanwhile."""
     calls = clean(lab, name)
     assert len(calls) >= 8
-    for death in deaths(calls):
+    for death in sample(deaths(calls), DEATHS):
         case = Case(make_lab(), name)
         intents = len(case.lab.records("intent"))
         case.lab.fault(**death)
@@ -252,12 +256,13 @@ def test_a_delivery_killed_at_any_call_is_completed_by_the_next(make_lab: MakeLa
         case.ended_well()
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", ["change", "link", "unlink", "neglect"])
 def test_one_fault_at_any_call_does_not_change_the_final_state(make_lab: MakeLab, lab: Lab, name: str) -> None:
     """An event or message is acknowledged: the call is retried, or what it is about looked at again. The kinds of a fault take
     turns, so that each hits some calls: tests/functional/wire shows that the functions treat those of one class the same. A read
     that is refused and one whose response is lost leave the same."""
-    for k, call in enumerate(clean(lab, name)):
+    for k, call in sample(enumerate(clean(lab, name)), FAULTS):
         kinds = ["throttle", BEFORE[k % len(BEFORE)], AFTER[k % len(AFTER)]]
         kinds = [kinds[k % 3]] if reads(call) else kinds
         for kind in ["reset-after"] if name == "neglect" else kinds:

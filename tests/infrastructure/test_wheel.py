@@ -20,15 +20,18 @@ from tests.infrastructure.once import made_once
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = {"link_peer": "shared", "link_peer_cli": "cli", "link_peer_deploy": "deploy"}
-BUILT_FROM = ("cli", "deploy", "functions", "shared")
+BUILT_FROM = [
+    *(ROOT / name for name in ("cli", "deploy", "functions", "shared")),
+    *(path for path in ROOT.iterdir() if path.is_file()),
+]
 
 
 def copy_of_the_project(folder: Path) -> Path:
     """The files that a build reads, so that tests which run at once do not share a build folder."""
-    for name in BUILT_FROM:
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-    for path in ROOT.iterdir():
-        if path.is_file():
+    for path in BUILT_FROM:
+        if path.is_dir():
+            shutil.copytree(path, folder / path.name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+        else:
             shutil.copy(path, folder)
     return folder
 
@@ -46,10 +49,9 @@ def wheel_of(project: Path) -> zipfile.ZipFile:
 
 
 @pytest.fixture(scope="module", name="wheel")
-def _wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+def _wheel() -> zipfile.ZipFile:
     """Built from the sdist, as `build` does by default: a file that the sdist lacks is missing here."""
-    project = made_once(tmp_path_factory, "wheel", lambda folder: build(copy_of_the_project(folder)))
-    return wheel_of(project)
+    return wheel_of(made_once("wheel", BUILT_FROM, lambda folder: build(copy_of_the_project(folder))))
 
 
 def test_it_holds_the_three_packages_and_the_files_of_a_deployment(wheel: zipfile.ZipFile) -> None:

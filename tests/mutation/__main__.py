@@ -11,6 +11,7 @@ import pytest
 
 from tests.mutation.mutants import ROOT, key, listed, mutants_of, targets
 from tests.mutation.run import Plugin, Result
+from tests.sample import WHOLE
 
 COMMANDS = ROOT / "tests" / "functional" / "cli"
 TESTS = [
@@ -36,6 +37,7 @@ def main() -> int:
     print(f"{len(rest)} of {len(mutants)} mutants", flush=True)
     plugin = Plugin(rest, targets(), float(os.environ.get("LIMIT") or 30))
     started, tests = time.monotonic(), (os.environ.get("TESTS") or "").split() or TESTS
+    os.environ[WHOLE] = "1"
     code = pytest.main(["-q", "-s", "-p", "no:cacheprovider", "-p", "no:xdist", *tests], plugins=[plugin])
     return _report(plugin.results, time.monotonic() - started) if code == pytest.ExitCode.OK else int(code)
 

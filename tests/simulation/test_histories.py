@@ -1,4 +1,4 @@
-"""A fixed part of `make prove`: every history of the smaller scenarios, every schedule with one switch of the races."""
+"""A fixed part of `make prove`: every history of half of the smaller scenarios, every schedule with one switch of the races."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from itertools import chain
 import pytest
 from link_peer.domain.model import Party
 
+from tests.sample import sample
 from tests.simulation.explore import explore
 from tests.simulation.interleave import at_once, race
 from tests.simulation.races import RACES
@@ -56,11 +57,11 @@ SLICE = {  # the least number of histories: fewer would mean that something is n
     "removals of two accounts, each swept alone": 360,
 }
 
-FIRST_CALLS = {"moved, address": 10, "sg-app refuses": 14, "consent moves": 14}
+FIRST_CALLS = {"moved, group port": 10, "moved, address": 10, "sg-app refuses": 14, "consent moves": 14}
 """The largest have their faults at so many first calls of a delivery here, and at any in `make prove`."""
 
 
-@pytest.mark.parametrize("name", SLICE)
+@pytest.mark.parametrize("name", sample(SLICE, 2))
 def test_no_history_breaks_an_invariant(name: str) -> None:
     """Neither during its deliveries nor at its end."""
     assert explore(SCENARIOS[name], calls=FIRST_CALLS.get(name, 99)).histories >= SLICE[name]

@@ -52,7 +52,6 @@ VALUES: dict[str, Callable[[], Iterable[str]]] = {
     "--outcome": lambda: ("applied", "unchanged", "removed", "denied", "failed"),
     "audit --reason": lambda: REASONS,
     "--state": lambda: ("open", "blocked", "partly", "half-open", "closing", "unknown"),
-    "invoke": lambda: ("auto_link", "cross_account", "sweep"),
 }
 """The values of options, of one command's if it comes before the option; and of a command's arguments, by its name."""
 

@@ -98,14 +98,27 @@ class PolicyPlan(CommandAnswer, frozen=True):
     ] = UNSET
 
 
+class Obsolete(msgspec.Struct, frozen=True):
+    """A rule, or an entry of consent, that does nothing any more, or only a part of what it is for."""
+
+    kind: Annotated[str, means("`held`, `half-open`, `marker`, `deployment` or `consent`")]
+    account: Annotated[str, means("where it is")]
+    group: Annotated[str, means("on which group")]
+    subject: Annotated[str, means("what it is about")] = msgspec.field(name="what")
+    reason: Annotated[str, means("why")] = msgspec.field(name="why")
+    rule_id: Annotated[str, means("the rule; empty for an entry of consent")] = ""
+    since: Annotated[str, means("when the rule was made; empty for an entry of consent")] = ""
+
+
 class Swept(CommandAnswer, frozen=True):
-    """What a sweep did. `commands`, `groups` and `counts` are there with `--dry-run`."""
+    """What a sweep did. `commands`, `groups`, `counts` and `obsolete` are there with `--dry-run`."""
 
     decisions: Records
     summaries: Annotated[list[Record], means("the record of each account's sweep")]
     commands: Annotated[list[CloudCall] | UnsetType, means("the calls that would be made")] = UNSET
     groups: Annotated[list[GroupPlan] | UnsetType, means("the groups that would change")] = UNSET
     counts: Annotated[PlanCounts | UnsetType, means("how much would change")] = UNSET
+    obsolete: Annotated[list[Obsolete] | UnsetType, means("what no longer does anything, and would stay")] = UNSET
 
 
 class RulePlace(msgspec.Struct, frozen=True):

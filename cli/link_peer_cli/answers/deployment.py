@@ -57,6 +57,19 @@ class AccountRemoved(CommandAnswer, frozen=True):
     home: Annotated[str, means("why home was not changed; empty if it was")]
 
 
+class JudgedTest(msgspec.Struct, frozen=True):
+    """A test of the policy."""
+
+    test: Annotated[str, means("where it is in the policy file")]
+    source: Annotated[str, means("the link's source")] = msgspec.field(name="from")
+    target: Annotated[str, means("its target")] = msgspec.field(name="to")
+    ports: Annotated[str, means("its ports")]
+    expected: Annotated[str, means("what the test expects")]
+    verdict: Annotated[str, means("the verdict: `allowed`, `denied` or `unknown`")] = msgspec.field(name="found")
+    reason: Annotated[str, means("why")] = msgspec.field(name="why")
+    passed: Annotated[bool | None, means("null if that could not be known")]
+
+
 class CheckedFile(CommandAnswer, frozen=True):
     """What is known of one policy file."""
 
@@ -64,7 +77,8 @@ class CheckedFile(CommandAnswer, frozen=True):
     problems: Annotated[list[str], means("what is wrong, one sentence each; empty for a file that can be packaged")]
     accounts: Annotated[int, means("how many accounts it has")]
     passed: Annotated[int, means("how many of its tests hold")]
-    undecided: Annotated[int, means("how many of its tests depend on tags")]
+    undecided: Annotated[int, means("how many of its tests depend on tags, or on what could not be read")]
+    tests: Annotated[list[JudgedTest] | UnsetType, means("with `--live`: its tests")] = UNSET
 
 
 class DoctorFinding(CommandAnswer, frozen=True):

@@ -1,5 +1,4 @@
-"""Links, the rules that decide about them, and what packets do: `links`, `map`, `explain`, `who`, `verify`, `test`,
-`stale`."""
+"""Links, the rules that decide about them, and what packets do: `links`, `map`, `explain`, `who`, `verify`."""
 
 from __future__ import annotations
 
@@ -188,31 +187,6 @@ class TestedPort(Ends, frozen=True):
     rules: Annotated[list[DecidingRule], means("the rules that decide")]
     contradiction: Annotated[bool, means("whether the test and the rules differ")]
     conclusion: Annotated[str, means("what to conclude")] = msgspec.field(name="why")
-
-
-class JudgedTest(CommandAnswer, frozen=True):
-    """A test of the policy."""
-
-    test: Annotated[str, means("where it is in the policy file")]
-    source: Annotated[str, means("the link's source")] = msgspec.field(name="from")
-    target: Annotated[str, means("its target")] = msgspec.field(name="to")
-    ports: Annotated[str, means("its ports")]
-    expected: Annotated[str, means("what the test expects")]
-    verdict: Annotated[str, means("the verdict: `allowed`, `denied` or `unknown`")] = msgspec.field(name="found")
-    reason: Annotated[str, means("why")] = msgspec.field(name="why")
-    passed: Annotated[bool | None, means("null if that could not be known")]
-
-
-class Stale(CommandAnswer, frozen=True):
-    """What has lost its claim or consent."""
-
-    kind: Annotated[str, means("`rule`, `half-open`, `marker`, `deployment` or `consent`")]
-    account: Annotated[str, means("where it is")]
-    group: Annotated[str, means("on which group")]
-    subject: Annotated[str, means("what it is about")] = msgspec.field(name="what")
-    reason: Annotated[str, means("why")] = msgspec.field(name="why")
-    rule_id: Annotated[str, means("the rule; empty for a tag")]
-    since: Annotated[str, means("when the rule was made; empty for a tag")]
 
 
 class Reacher(Ends, frozen=True):

@@ -1,4 +1,4 @@
-"""What runs, ran or failed: `audit --verify`, `audit --evidence`, `failed`, `replay`, `invoke`, `local`, `demo`."""
+"""What runs, ran or failed: `audit --verify`, `audit --evidence`, `failed`, `local`, `demo`."""
 
 from __future__ import annotations
 
@@ -49,20 +49,11 @@ class FailedInvocation(CommandAnswer, frozen=True):
 
 
 class Replayed(CommandAnswer, frozen=True):
-    """An invocation that was repeated."""
+    """An invocation that was repeated, with `--replay`."""
 
     id: Annotated[str, means("the failed invocation")]
     function: Annotated[str, means("its function")]
     request_id: Annotated[str, means("the id of the new invocation")]
-
-
-class Invoked(CommandAnswer, frozen=True):
-    """What a function answered."""
-
-    body: Annotated[str, means("the function's response")]
-    error: Annotated[str, means("the kind of its error, if any")]
-    log: Annotated[str, means("the end of its log")]
-    request_id: Annotated[str, means("the id of the invocation")]
 
 
 class CloudAccount(msgspec.Struct, frozen=True):

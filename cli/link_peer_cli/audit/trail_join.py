@@ -267,7 +267,7 @@ def _of(question: Question, event: Event, finding: str, detail: str) -> Mismatch
     rules = [*event.rule_ids, *map(_rule_text, event.keys), *(key for key, _ in event.tags)]
     by = f"{event.caller} from {event.address}" if event.address else event.caller
     advice = (
-        f"ask {event.caller}; link-peer sweep --dry-run shows what the next sweep restores or closes, and link-peer stale what it does not touch"
+        f"ask {event.caller}; link-peer sweep --dry-run shows what the next sweep restores or closes, and what it does not touch"
         if finding == BY_ANOTHER
         else f"find out who used the role {event.role or event.caller} and from where; if it was none of your people, revoke its "
         "permissions and undo the call by hand: a sweep leaves rules without a marker alone"

@@ -1,14 +1,19 @@
-"""`link-peer check`: is a policy file valid, and does it keep its own tests?"""
+"""`link-peer check`: is a policy file valid, and does it keep its own tests, on paper or on the cloud as it is now?"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
+import msgspec
 import typer
-from link_peer.domain.errors import PolicyError
+from link_peer.app import compose
+from link_peer.domain.errors import BadInput, PolicyError
+from link_peer.domain.model import ports_text
 from link_peer.domain.policy import Policy
+from link_peer.domain.snapshot import Snapshot
 from link_peer.inbound import policy_file
 from link_peer.planning.decision import Context
 from link_peer.views import policy_tests
@@ -16,14 +21,16 @@ from link_peer.views.policy_tests import Finding, PolicyVerdict
 from rich.markup import escape
 
 from link_peer_cli.access import instant
-from link_peer_cli.access.environment import policy_path
-from link_peer_cli.answers.deployment import Caution, CheckedFile, Fault
+from link_peer_cli.access.environment import Environment, load_environment, policy_path
+from link_peer_cli.answers.deployment import Caution, CheckedFile, Fault, JudgedTest
 from link_peer_cli.deployed import limits
-from link_peer_cli.inventory.reading import SavedView
+from link_peer_cli.inventory.reading import SavedView, view_of
 from link_peer_cli.review import live_tests, snapshots
+from link_peer_cli.review.delivery import suppose
 from link_peer_cli.ui.console import console, print_answer, warn
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import JsonLines
+from link_peer_cli.ui.progress import waiting
 
 
 def check(
@@ -31,17 +38,25 @@ def check(
         list[str] | None, typer.Argument(help="Policy files. Default: LINK_PEER_POLICY, else policy.yaml.")
     ] = None,
     snapshot: Annotated[
-        str, typer.Option(help="Run the tests that depend on tags, too, on this file of `link-peer test --out`.")
+        str,
+        typer.Option(help="Run the tests that depend on tags, too, on this file of `link-peer check --live --out`."),
+    ] = "",
+    live: Annotated[bool, typer.Option("--live", help="Run the tests on the cloud as it is now.")] = False,
+    out: Annotated[
+        str, typer.Option(help="With --live: save what was read in this file, for --snapshot.", metavar="FILE")
     ] = "",
     as_json: JsonLines = False,
 ) -> None:
-    """Check policy files offline: their syntax, their values, their own tests, and limits of the platform. Needs no keys and no
-    settings.
+    """Check policy files: their syntax, their values, their own tests, and limits of the platform. Without --live, it needs no
+    keys and no settings.
 
-    Without --snapshot, tests that depend on the tags of groups are counted and not judged."""
-    read = snapshots.load(snapshot) if snapshot else None
+    With --live, what must be accepted is consented to now, and what must be denied is neither consented to nor let in by anybody's
+    rules. With neither --live nor --snapshot, tests that depend on the tags of groups are counted and not judged."""
     paths = [Path(file) for file in files] if files else [policy_path()]
-    checked_files = [_checked(path, SavedView(read) if read else None) for path in paths]
+    _check_options(paths, snapshot, out, live=live)
+    env = load_environment(reading=True) if live else None
+    reader = _Reader(env, snapshots.load(snapshot) if snapshot else None, out)
+    checked_files = [_checked(path, reader) for path in paths]
     for checked_file in checked_files:
         if as_json:
             print_answer(checked_file)
@@ -51,44 +66,85 @@ def check(
         raise typer.Exit(Exit.REFUSED)
 
 
-def _checked(path: Path, view: SavedView | None) -> CheckedFile:
+def _check_options(paths: Sequence[Path], snapshot: str, out: str, *, live: bool) -> None:
+    """Raise BadInput for options that exclude each other."""
+    if snapshot and live:
+        raise BadInput("--snapshot", "not together with --live, which reads the cloud")
+    if out and not (live and len(paths) == 1):
+        raise BadInput("--out", "only with --live, and of one file")
+
+
+class _Reader(NamedTuple):
+    """What the tests are judged on: the cloud of `env`, what was read before, or the file alone. What is read is saved in `out`."""
+
+    env: Environment | None
+    saved: Snapshot | None
+    out: str
+
+    def load(self, path: Path) -> Policy:
+        return compose.load_policy(str(path), self.env.settings.tag_prefix) if self.env else policy_file.load(path)
+
+    def judge(self, policy: Policy) -> list[Finding]:
+        """The finding of each test of a policy."""
+        if self.env:
+            env = msgspec.structs.replace(self.env, policy=policy)
+            view = view_of(suppose(env, "check")[0])
+            with waiting("judging the tests"):
+                findings = live_tests.judge(view, Context(policy, env.settings.region, env.now))
+            if self.out:
+                snapshots.save(view.scene.snapshot, self.out)
+            return findings
+        if self.saved:
+            # a saved reading names no region: whose the rules are does not matter, all count as present
+            return live_tests.judge(SavedView(self.saved), Context(policy, "", instant.now()))
+        return policy_tests.judge(policy, instant.now())
+
+
+def _checked(path: Path, reader: _Reader) -> CheckedFile:
     try:
-        policy = policy_file.load(path)
+        policy = reader.load(path)
     except PolicyError as error:
         return _invalid(path, str(error))
     except OSError as error:
         return _invalid(path, f"{path.name}: cannot be read ({error.strerror})")
-    findings = _judged(policy, view)
+    findings = reader.judge(policy)
     exceeded = list(limits.exceeded(policy, os.environ))
     warn(f"{path.name}: {caution}" for caution in exceeded if isinstance(caution, Caution))
     over = [f"{path.name}: {fault}" for fault in exceeded if isinstance(fault, Fault)]
     failed = [finding for finding in findings if finding.failed]
     undecided = [finding for finding in findings if finding.verdict is PolicyVerdict.OPEN]
-    problems = [*over, *(f"{path.name}: {finding}" for finding in (*failed, *(undecided if view else ())))]
+    judged = [*failed, *(undecided if reader.env or reader.saved else ())]
+    problems = [*over, *(f"{path.name}: {finding}" for finding in judged)]
     passed = len(findings) - len(failed) - len(undecided)
-    return CheckedFile(str(path), problems, len(policy.accounts), passed, len(undecided))
+    tests = list(map(_of_finding, findings)) if reader.env else msgspec.UNSET
+    return CheckedFile(str(path), problems, len(policy.accounts), passed, len(undecided), tests)
+
+
+def _of_finding(finding: Finding) -> JudgedTest:
+    """A test for programs."""
+    passed = None if finding.verdict is PolicyVerdict.OPEN else not finding.failed
+    ends = (str(finding.source), str(finding.target), ports_text(finding.ports))
+    return JudgedTest(finding.at, *ends, finding.expected.value, finding.verdict.value, finding.reason, passed)
 
 
 def _invalid(path: Path, problem: str) -> CheckedFile:
     return CheckedFile(str(path), [problem], accounts=0, passed=0, undecided=0)
 
 
-def _judged(policy: Policy, view: SavedView | None) -> list[Finding]:
-    # a saved reading names no region: whose the rules are does not matter, all count as present
-    now = instant.now()
-    return live_tests.judge(view, Context(policy, "", now)) if view else policy_tests.judge(policy, now)
-
-
 def _print(checked_file: CheckedFile) -> None:
     out = console()
     for problem in checked_file.problems:
         out.print(f"[red]{escape(problem)}[/red]", soft_wrap=True)
+    for test in checked_file.tests or ():
+        if test.passed:
+            text = f"{test.test}: {test.source} -> {test.target}:{test.ports} is {test.verdict}: {test.reason}"
+            out.print(f"[green]{escape(text)}[/green]", soft_wrap=True)
     if checked_file.problems:
         return
     accounts = "1 account" if checked_file.accounts == 1 else f"{checked_file.accounts} accounts"
     tests = f"{checked_file.passed} tests hold" if checked_file.passed != 1 else "1 test holds"
     depends = (
-        f", {checked_file.undecided} depend on tags and are not judged: give --snapshot"
+        f", {checked_file.undecided} depend on tags and are not judged: give --live or --snapshot"
         if checked_file.undecided
         else ""
     )

@@ -127,7 +127,9 @@ def _findings(
     access = accounts.check(env, runs, swept, cloud, cloud_view.links)
     yield from (finding for finding in access if platform or finding.state in FAILING)
     # of what was read since, nothing decides about rules
-    cloud_view = replace(cloud_view, scene=_before(view, cloud), accounts=accounts.read_here(env, swept))
+    cloud_view = replace(
+        cloud_view, scene=Scene(cloud.before(view.scene.snapshot)), accounts=accounts.read_here(env, swept)
+    )
     if platform:
         yield from damaged_markers(swept.damaged)
         yield from renamed_deployments(cloud_view)
@@ -139,7 +141,7 @@ def _findings(
 def _seen(env: Environment, view: View, cloud: WhatIf, swept: SweptAccounts) -> CloudSeen:
     """The links that stand, of which the next sweep removes some: those that this one would. It leaves groups that have lost our tag
     to later runs, and what it had no time for."""
-    scene, where, now = _before(view, cloud), (env.policy, env.settings.region), env.now
+    scene, where, now = Scene(cloud.before(view.scene.snapshot)), (env.policy, env.settings.region), env.now
     elsewhere = {rule.group for rule, _ in owned_rules(scene.snapshot, *where)}.difference(swept.managed)
     if elsewhere or swept.unread or swept.fetch.postponed:
         going = removal_reasons(next_sweep(scene.snapshot, *where, now), env.policy)
@@ -156,12 +158,6 @@ def _seen(env: Environment, view: View, cloud: WhatIf, swept: SweptAccounts) -> 
         }
     links = standing(scene.snapshot, *where, now, going=going)
     return CloudSeen(env.policy, scene, env.settings.region, now, links)
-
-
-def _before(view: View, cloud: WhatIf) -> Scene:
-    """What was read, with the rules as they were before the sweep that is supposed."""
-    snapshot = view.scene.snapshot
-    return Scene(replace(snapshot, rules={**snapshot.rules, **cloud.rules(before=True)}))
 
 
 def _of_tenants(

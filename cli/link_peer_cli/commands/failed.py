@@ -1,19 +1,23 @@
-"""`link-peer failed`: list failed asynchronous invocations and dead letters."""
+"""`link-peer failed`: list failed asynchronous invocations and dead letters, and invoke functions again with their events."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from typing import Annotated
 
-from link_peer.domain.errors import LinkPeerError
+import typer
+from link_peer.domain.errors import BadInput, LinkPeerError
 from link_peer.domain.tags import iso
 from rich.markup import escape
 
 from link_peer_cli.access.environment import Environment, load_environment
-from link_peer_cli.answers.operation import FailedInvocation
+from link_peer_cli.answers.operation import FailedInvocation, Replayed
 from link_peer_cli.deployed.functions import deployed_functions, error_message, failed_tasks
 from link_peer_cli.deployed.queue import Backlog, Letter, backlog, letters
 from link_peer_cli.inventory.shown import EXACT, wording
-from link_peer_cli.ui.console import console
+from link_peer_cli.ui.changes import CHANGES
+from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.options import JsonLines, Output, Service, SortBy, form_of
 from link_peer_cli.ui.progress import waiting
 from link_peer_cli.ui.remedies import message
@@ -34,6 +38,12 @@ FAILED = Table(
 
 
 def failed(
+    replay: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Invoke the function again with the event of this invocation. Repeat for more.", metavar="ID"
+        ),
+    ] = None,
     service: Service = "",
     output: Output = TableForm.TABLE,
     sort_by: SortBy = "",
@@ -41,10 +51,14 @@ def failed(
 ) -> None:
     """List failed asynchronous invocations of auto_link and sweep, newest first, and the messages of the dead-letter queue.
 
-    `link-peer replay` takes the ids of invocations. Nothing is removed.
+    With --replay, invoke functions again instead: that is safe at any time, since every delivery is decided from the current state
+    of the cloud. Nothing is removed.
     """
     FAILED.column(sort_by or "id")
     form = form_of(output, as_json=as_json)
+    if replay:
+        _replay(replay, service, as_json=form is TableForm.JSON)
+        return
     env = load_environment(reading=True)
     with waiting("reading the failed invocations"):
         dead_letters = _dead_letters(env)
@@ -58,6 +72,25 @@ def failed(
         console(stderr=True).print("More dead letters may wait behind these")
     elif further := dead_letters.count - len(dead_letters.messages):
         console(stderr=True).print(f"{further} more dead letters wait behind these")
+
+
+def _replay(ids: Sequence[str], service: str, *, as_json: bool) -> None:
+    """Invoke functions again with the events of these invocations."""
+    env = load_environment(reading=False)
+    functions = deployed_functions(env.settings, env.policy.home, service)
+    with waiting("reading the failed invocations"):
+        tasks_by_id = {task.id: task for task in failed_tasks(functions, env.names)}
+    if unknown := [task_id for task_id in ids if task_id not in tasks_by_id]:
+        raise BadInput("--replay", f"{', '.join(unknown)}: no failed invocation has this id")
+    CHANGES.expect(f"replay {task_id}" for task_id in ids)
+    for task_id in ids:
+        task = tasks_by_id[task_id]
+        with CHANGES.making(f"replay {task_id}"):
+            request_id = functions.invoke(task.function, task.payload.encode(), task.qualifier)
+        if as_json:
+            print_answer(Replayed(task_id, task.function, request_id))
+        else:
+            console().print(escape(f"{task_id}: sent to {task.function} again"), soft_wrap=True)
 
 
 def _dead_letters(env: Environment) -> Backlog:

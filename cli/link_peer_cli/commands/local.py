@@ -46,7 +46,7 @@ def local(
     ] = "",
     no_functions: Annotated[
         bool,
-        typer.Option("--no-functions", help="Do not trigger the functions; `link-peer invoke` still works."),
+        typer.Option("--no-functions", help="Do not trigger the functions: invoke them with an SDK."),
     ] = False,
     tls: Annotated[
         bool,
@@ -119,8 +119,7 @@ def _print_description(described: CloudDescribed, *, connected: bool) -> None:
             "Watch the decisions with: link-peer audit --follow"
         )
     else:
-        invoke = "link-peer invoke link-peer-sweep events/timer.json"
-        out.print(f"\nNothing triggers the functions. Invoke one with: {invoke}")
+        out.print("\nNothing triggers the functions. Invoke them with the SDK of Function Compute.")
     out.print("Ctrl-C stops it. Nothing is saved.")
 
 

@@ -18,6 +18,7 @@ from rich.markup import escape
 from link_peer_cli.access.environment import load_environment, require_known
 from link_peer_cli.access.inputs import account_uid
 from link_peer_cli.answers.changes import Swept
+from link_peer_cli.checks.obsolete import OBSOLETE, obsolete
 from link_peer_cli.inventory.shown import wording
 from link_peer_cli.review.cloud import WhatIf
 from link_peer_cli.review.delivery import recording, suppose
@@ -28,9 +29,10 @@ from link_peer_cli.review.saved import require_replaceable, save
 from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import Commands, Detailed, DryRun, Json, Out, Output, plan_form
+from link_peer_cli.ui.pager import paged
 from link_peer_cli.ui.progress import counter, progress_bar
 from link_peer_cli.ui.records import print_records
-from link_peer_cli.ui.tables import TableForm
+from link_peer_cli.ui.tables import TableForm, draw
 
 
 def sweep(
@@ -45,7 +47,10 @@ def sweep(
     output: Output = TableForm.TABLE,
     as_json: Json = False,
 ) -> None:
-    """Reconcile all rules with tags, requests and consent, in all accounts of the policy."""
+    """Reconcile all rules with tags, requests and consent, in all accounts of the policy.
+
+    With --dry-run, also list what no sweep would change though it is obsolete: removals that are held, half-open links, damaged
+    markers, rules under a former name of the deployment, and consents that have ended or name parties which no longer exist."""
     form = plan_form(output, as_json=as_json)
     as_json = form is TableForm.JSON
     _check(dry_run, save_as, {"--commands": commands, "--detailed-exitcode": detailed, "--out": save_as})
@@ -65,17 +70,22 @@ def sweep(
     decisions = [*recorder.outcomes, *denied_records(swept, recorder.outcomes)]
     summaries = [record for record in recorder.records if record["record"] == "summary"]
     groups = members_of(swept.snapshot, cloud.changed_groups()) if cloud else []
-    words = wording(env.policy, 0, Scene(swept.snapshot) if form is TableForm.TABLE else None)
+    leftovers = obsolete(env, swept, cloud) if cloud else []
+    words = wording(env.policy, env.now, Scene(swept.snapshot) if form is TableForm.TABLE else None)
     plan = ShownPlan(groups, recorder.records, notable(decisions), words)
     code = _exit_code(recorder.records, swept)
     if save_as and cloud:
         save(save_as, env, Input(sweep=SweepInput(tuple(believed))), cloud.writes)
     if as_json:
-        planned = (changes, plan.group_plans, plan.counts) if dry_run else ()
+        planned = (changes, plan.group_plans, plan.counts, leftovers) if dry_run else ()
         print_answer(Swept(decisions, summaries, *planned))
     elif dry_run:
-        _print_skipped(summaries)
-        print_plan(console(), plan, changes if commands else None, wide=form is TableForm.WIDE)
+        with paged():
+            _print_skipped(summaries)
+            if leftovers:
+                console().print("[bold]obsolete[/bold]")
+                draw(console(), OBSOLETE, leftovers, words, wide=form is TableForm.WIDE)
+            print_plan(console(), plan, changes if commands else None, wide=form is TableForm.WIDE)
     else:
         print_records(console(), "decisions", decisions, names=words.called, wide=form is TableForm.WIDE)
         _print_counts(summaries)

@@ -92,7 +92,7 @@ def adding(
             raise LinkPeerError(
                 f"there is no room for the entry {text}: the group has no consenting key left ({consenting[0]} and "
                 f"{consenting[1]} to {consenting[-1]}, and {MAX_TAGS} tags in all), and no value with room. Take "
-                "entries off that are not needed (link-peer withdraw); link-peer stale lists those that match nothing"
+                "entries off that are not needed (link-peer withdraw); link-peer sweep --dry-run lists those that match nothing"
             )
         values.setdefault(key, []).append(text)
         free = [free_key for free_key in free if free_key != key]

@@ -9,9 +9,11 @@ from link_peer.domain.model import Link, Party
 from link_peer.domain.request import Request
 from link_peer.inbound.requests import encode
 from link_peer.runtime.ports import Record
+from link_peer_deploy.names import ALIAS
 
 from link_peer_cli.consent.entries import advised
 from link_peer_cli.demo.stage import PORT, CheckFailed, Stage
+from link_peer_cli.deployed.port import fc3
 from link_peer_cli.deployed.queue import post
 from link_peer_cli.ui.tables import draw_table
 
@@ -154,10 +156,12 @@ def sweep(stage: Stage) -> None:
 def _sweep(stage: Stage) -> None:
     """Invoke the deployed sweep, as its timer does every ten minutes."""
     event = json.dumps({"triggerName": "demo", "payload": ""})
-    answer = stage.functions.invoke(stage.names.functions["sweep"], event.encode())
-    stage.narrator.say(f"  sweep: {answer.body.decode()}")
-    if answer.error:
-        raise CheckFailed(f"the sweep failed: {answer.error}")
+    client, models = fc3(stage.settings, stage.home)
+    request = models.InvokeFunctionRequest(body=event.encode(), qualifier=ALIAS)
+    answer = client.invoke_function(stage.names.functions["sweep"], request)
+    stage.narrator.say(f"  sweep: {answer.body.read().decode()}")
+    if error := answer.headers.get("x-fc-error-type"):
+        raise CheckFailed(f"the sweep failed: {error}")
     stage.wait_for_functions()  # one message for each account
 
 

@@ -13,15 +13,13 @@ from link_peer.runtime.settings import Settings
 from link_peer_deploy.names import ALIAS
 
 from link_peer_cli.deployed.port import (
+    ASYNC,
     PAGE,
-    READ_TIMEOUT_MS,
-    InvocationAnswer,
     Task,
-    answer,
     config,
     fc3,
-    invocation_headers,
     pages,
+    request_id,
     task,
 )
 
@@ -36,17 +34,17 @@ class Fc2:
 
         self._models: Any = models
         self._client: Any = Client(config(settings, account))
-        self._runtime: Any = RuntimeOptions(read_timeout=READ_TIMEOUT_MS)
+        self._runtime: Any = RuntimeOptions()
         self._service = service
 
-    def invoke(self, function: str, event: bytes, *, wait: bool = True, qualifier: str = "") -> InvocationAnswer:
+    def invoke(self, function: str, event: bytes, qualifier: str = "") -> str:
         """Call InvokeFunction, by default of the code that was uploaded last: versions are those of the service."""
-        headers = self._models.InvokeFunctionHeaders(**invocation_headers(wait))
+        headers = self._models.InvokeFunctionHeaders(**ASYNC)
         request = self._models.InvokeFunctionRequest(body=event, qualifier=qualifier or None)
         response = call(
             lambda: self._client.invoke_function_with_options(self._service, function, request, headers, self._runtime)
         )
-        return answer(response.headers, response.body or b"")
+        return request_id(response.headers)
 
     def tasks(self, function: str) -> list[Task]:
         """Call ListStatefulAsyncInvocations until its last page."""
@@ -75,14 +73,14 @@ class Fc3:
         from darabonba.runtime import RuntimeOptions  # an SDK: when it is asked, since help needs none
 
         self._client, self._models = fc3(settings, account)
-        self._runtime: Any = RuntimeOptions(read_timeout=READ_TIMEOUT_MS)
+        self._runtime: Any = RuntimeOptions()
 
-    def invoke(self, function: str, event: bytes, *, wait: bool = True, qualifier: str = "") -> InvocationAnswer:
+    def invoke(self, function: str, event: bytes, qualifier: str = "") -> str:
         """Call InvokeFunction, by default through the alias that every deployment moves."""
-        headers = self._models.InvokeFunctionHeaders(**invocation_headers(wait))
+        headers = self._models.InvokeFunctionHeaders(**ASYNC)
         request = self._models.InvokeFunctionRequest(body=event, qualifier=qualifier or ALIAS)
         response = call(lambda: self._client.invoke_function_with_options(function, request, headers, self._runtime))
-        return answer(response.headers, response.body.read() if response.body else b"")
+        return request_id(response.headers)
 
     def tasks(self, function: str) -> list[Task]:
         """Call ListAsyncTasks until its last page, for each qualifier through which the function may have been invoked."""

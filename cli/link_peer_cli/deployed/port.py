@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
@@ -15,15 +14,6 @@ WITH_TASKS = ("auto_link", "sweep")
 
 WAITING = ("Enqueued", "Dequeued", "Running", "Retrying")
 """Task states that are not final [doc task states]."""
-
-
-class InvocationAnswer(msgspec.Struct, frozen=True):
-    """The response to an invocation. A function that raised also answers 200; `error` then names the kind of error."""
-
-    body: bytes
-    error: str = ""
-    log: str = ""
-    request_id: str = ""
 
 
 class Task(msgspec.Struct, frozen=True):
@@ -42,8 +32,9 @@ class Task(msgspec.Struct, frozen=True):
 class Functions(Protocol):
     """The deployed functions. Raises the errors of link_peer.domain.errors."""
 
-    def invoke(self, function: str, event: bytes, *, wait: bool = True, qualifier: str = "") -> InvocationAnswer:
-        """Invoke a version or alias of a function (default: the one that its triggers invoke). Without `wait`, the platform accepts the event and retries failures itself."""
+    def invoke(self, function: str, event: bytes, qualifier: str = "") -> str:
+        """Have a version or alias of a function invoked (default: the one that its triggers invoke). Return the invocation's id. The
+        platform retries failures itself."""
         ...
 
     def tasks(self, function: str) -> list[Task]:
@@ -52,7 +43,8 @@ class Functions(Protocol):
 
 
 PAGE = 100  # [src ListAsyncTasksRequest: at most 100; doc ListRules]
-READ_TIMEOUT_MS = 610_000  # a synchronous invocation takes as long as the function runs: here at most ten minutes
+ASYNC = {"x_fc_invocation_type": "Async"}
+"""For the SDK's model of headers."""
 
 
 def config(settings: Settings, account: str) -> Any:
@@ -71,16 +63,9 @@ def fc3(settings: Settings, account: str) -> tuple[Any, Any]:
     return Client(config(settings, account)), models
 
 
-def invocation_headers(wait: bool) -> dict[str, str]:
-    """Return the arguments of the SDK's header model for a synchronous or an asynchronous invocation."""
-    return {"x_fc_invocation_type": "Sync", "x_fc_log_type": "Tail"} if wait else {"x_fc_invocation_type": "Async"}
-
-
-def answer(headers: Mapping[str, str], body: bytes) -> InvocationAnswer:
-    """Read an invocation's response."""
-    headers = {name.lower(): value for name, value in headers.items()}
-    log = base64.b64decode(headers.get("x-fc-log-result", "")).decode("utf-8", "replace")
-    return InvocationAnswer(body, headers.get("x-fc-error-type", ""), log, headers.get("x-fc-request-id", ""))
+def request_id(headers: Mapping[str, str]) -> str:
+    """The id of an invocation, from the headers of the response."""
+    return next((value for name, value in headers.items() if name.lower() == "x-fc-request-id"), "")
 
 
 def pages(page: Callable[[str | None], Any]) -> Iterator[Any]:

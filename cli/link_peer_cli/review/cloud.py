@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import msgspec
 from link_peer.domain.model import PRIORITY, Group, Instance, Party, Rule, RuleKey
+from link_peer.domain.snapshot import Snapshot
 from link_peer.runtime.ports import Cloud, Ecs
 from link_peer.runtime.settings import Credentials
 
@@ -93,6 +94,10 @@ class WhatIf:
                 Party(account, group): tuple(rules) for group, rules in {**cache.rules, **changed}.items()
             }
         return rules_by_group
+
+    def before(self, snapshot: Snapshot) -> Snapshot:
+        """What was read, with the rules as they were before the changes."""
+        return msgspec.structs.replace(snapshot, rules={**snapshot.rules, **self.rules(before=True)})
 
     def identity(self, account: str) -> tuple[str, str]:
         """Return the (account uid, ARN) of the caller that reads an account."""

@@ -1,6 +1,6 @@
 """A reading of the cloud in a file, so that `link-peer check` judges a policy's tests where there are no keys.
 
-`link-peer test --out` writes it: the groups and instances that the tests name, with tags and rules, and nothing secret.
+`link-peer check --live --out` writes it: the groups and instances that the tests name, with tags and rules, and nothing secret.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def load(path: str) -> Snapshot:
     except OSError as error:
         raise BadInput("--snapshot", f"{path} cannot be read ({error.strerror})") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadInput("--snapshot", f"{path} is not a snapshot of `link-peer test --out`: {error}") from None
+        raise BadInput("--snapshot", f"{path} is not a snapshot of `link-peer check --live --out`: {error}") from None
     return Snapshot(
         instances={instance.party: instance for instance in saved.instances},
         groups={group.party: group for group in saved.groups},

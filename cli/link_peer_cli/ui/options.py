@@ -21,9 +21,6 @@ Output = Annotated[
 ]
 SortBy = Annotated[str, typer.Option("--sort-by", metavar="COLUMN", help="Sort by this column.")]
 Service = Annotated[str, typer.Option(help="The FC 2.0 service that holds the functions. Default: FC 3.0.")]
-Qualifier = Annotated[
-    str, typer.Option(help="A version or an alias. Default: live on FC 3.0, the latest code in an FC 2.0 service.")
-]
 Commands = Annotated[bool, typer.Option("--commands", help="Also print the equivalent aliyun commands.")]
 Markdown = Annotated[bool, typer.Option("--markdown", help="Print Markdown, for a pull request.")]
 Rest = Annotated[

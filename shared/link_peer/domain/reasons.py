@@ -186,7 +186,7 @@ REMOVALS_HELD = Reason(
     "removals-held",
     Kind.FINAL,
     "more than `removals_per_run` rules would be removed only because one account no longer shows instances or groups",
-    "list them with `link-peer stale`; raise the limit if they should be removed",
+    "list them with `link-peer sweep --dry-run`; raise the limit if they should be removed",
 )
 HUMAN_RULE = Reason(
     "human-rule",

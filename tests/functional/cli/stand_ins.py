@@ -67,9 +67,14 @@ def s(words: Sequence[str]) -> None:
     if shape == "deploy -y":
         if "DEPLOYED_POLICY" in os.environ:  # the one that the functions of the local cloud read
             shutil.copyfile("policy.yaml", os.environ["DEPLOYED_POLICY"])
-        link_peer(
-            ["invoke", "link-peer-sweep", str(ROOT / "events/timer.json")]
-        )  # what the timer does within ten minutes
+        from link_peer_cli.access.environment import load_environment  # here: the other programs need none of it
+        from link_peer_cli.deployed.port import fc3
+
+        env = load_environment(reading=False)
+        event = (ROOT / "events/timer.json").read_bytes()
+        # what the timer does within ten minutes
+        client, models = fc3(env.settings, env.policy.home)
+        client.invoke_function(env.names.functions["sweep"], models.InvokeFunctionRequest(body=event, qualifier="live"))
 
 
 def npm(words: Sequence[str]) -> None:

@@ -76,7 +76,7 @@ def test_an_account_that_cannot_be_read_fails_the_command(lab: Lab, cli: Cli, fa
     """Exit code 1, and the account's uid and the error; what the other account holds is shown all the same."""
     _, _, db = lab.linked()
     lab.fault(**UNREADABLE[fault], times=None)
-    for command in ("links", "map", "stale", "doctor", "sweep", "sweep --dry-run"):
+    for command in ("links", "map", "doctor", "sweep", "sweep --dry-run"):
         assert cli(*command.split()) == 1, command
         said = cli.out + cli.err
         assert PEER in said, command
@@ -121,11 +121,11 @@ def test_keys_and_region_come_from_the_profile_of_the_aliyun_cli(
     code, found = cli.json("doctor", HOME)
     assert (code, read_as(found)[HOME].split("/")[0]) == (0, f"acs:ram::{HOME}:assumed-role")
     for profile, code in (("other", 2), ("prod", 0)):
-        assert cli("--profile", profile, "stale") == code
-        assert cli("stale", "--profile", profile) == code  # as people type it
+        assert cli("--profile", profile, "links") == code
+        assert cli("links", "--profile", profile) == code  # as people type it
     for name in KEYS:
         monkeypatch.setenv(name, "wrong")
-    assert [cli("stale"), cli("stale", "--profile", "prod")] == [1, 0]
+    assert [cli("links"), cli("links", "--profile", "prod")] == [1, 0]
 
 
 def test_a_profile_that_does_not_exist_is_named(cli: Cli, configured: Path) -> None:

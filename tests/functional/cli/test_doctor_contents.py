@@ -131,7 +131,7 @@ def test_an_isolated_group_in_which_a_link_was_asked_for_is_a_warning(lab: Lab, 
 
 
 def test_consent_that_is_certain_to_match_nothing_is_a_warning(lab: Lab, cli: Cli) -> None:
-    """Invalid syntax, an end that has passed, an account that is not in the policy, a party that does not exist. `stale`
+    """Invalid syntax, an end that has passed, an account that is not in the policy, a party that does not exist. `sweep --dry-run`
     lists the same."""
     good = lab.instance(lab.group()).id
     gone, other = "sg-gone", "sg-x@1000000000000009"
@@ -147,8 +147,8 @@ def test_consent_that_is_certain_to_match_nothing_is_a_warning(lab: Lab, cli: Cl
     assert why[f"link-accept={gone}"] == f"sg-gone@{HOME} does not exist"
     assert why["link-accept.2=i-gone"] == f"i-gone@{HOME} does not exist"
     assert why["link-accept=sg-a:"].startswith("invalid syntax: ")
-    _, stale = cli.json("stale")
-    assert {one["what"]: one["why"] for one in stale if one["group"] == db.id} == why
+    _, [dry] = cli.json("sweep", "--dry-run")
+    assert {entry["what"]: entry["why"] for entry in dry["obsolete"] if entry["group"] == db.id} == why
     assert dead["link-accept=sg-a:"]["advice"].startswith("correct the entry sg-a: of the tag link-accept on ")
     for entry in (entries[1], gone):
         words = dead[f"link-accept={entry}"]["advice"].replace("'", "").split()
@@ -228,11 +228,11 @@ def test_an_instance_that_the_sweep_sets_aside_exists(lab: Lab, cli: Cli) -> Non
     aside = lab.instance(lab.group())
     db = lab.group(aside.id)
     assert found(cli, f"consent of {db.id}") == []
-    assert cli.json("stale") == (0, [])
+    assert cli.json("sweep", "--dry-run")[1][0]["obsolete"] == []
 
 
 def test_dead_entries_of_the_policy_are_warnings(lab: Lab, cli: Cli) -> None:
-    """Each once; the advice is the policy file. `stale` lists the same."""
+    """Each once; the advice is the policy file. `sweep --dry-run` lists the same."""
     app, db = lab.group(), lab.group()
     ended = {"from": f"{app.id}@{HOME}", "to": f"{db.id}@{HOME}", "until": "2020-01-01T00:00:00Z"}
     gone = {"from": f"sg-gone@{HOME}", "to": f"{db.id}@{HOME}"}
@@ -242,8 +242,9 @@ def test_dead_entries_of_the_policy_are_warnings(lab: Lab, cli: Cli) -> None:
     why = [one["detail"].rpartition(": ")[2] for one in dead]
     assert why == ["ended at 2020-01-01T00:00:00Z", f"sg-gone@{HOME} does not exist"]
     assert all(one["advice"].startswith("remove the entry from the policy file: ") for one in dead)
-    _, stale = cli.json("stale")
-    assert [(one["kind"], one["group"], one["why"]) for one in stale] == [("consent", db.id, one) for one in why]
+    _, [dry] = cli.json("sweep", "--dry-run")
+    rows = [(entry["kind"], entry["group"], entry["why"]) for entry in dry["obsolete"]]
+    assert rows == [("consent", db.id, reason) for reason in why]
 
 
 def test_tags_that_the_policy_ignores_are_one_warning(lab: Lab, cli: Cli) -> None:

@@ -24,7 +24,6 @@ VALUES = {
     "source": "sg-1",
     "target": "sg-2",
     "uid": "1000000000000009",
-    "event": "event.json",
     "rule": "sgr-1",
     "file": "plan.json",
 }

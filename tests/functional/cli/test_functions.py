@@ -1,16 +1,15 @@
-"""`link-peer invoke`, `failed` and `replay`, through the official SDKs of FC 2.0 and FC 3.0."""
+"""`link-peer failed`, also with `--replay`, through the official SDKs of FC 2.0 and FC 3.0."""
 
 from __future__ import annotations
 
 import base64
-import io
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from aliyun_local.api import Triggers
+from link_peer_cli.access.environment import load_environment
+from link_peer_cli.deployed.functions import deployed_functions
 from link_peer_cli.deployed.port import WITH_TASKS
 from link_peer_deploy.manifest import load
 from link_peer_deploy.names import Names
@@ -44,58 +43,22 @@ def _fc(request: pytest.FixtureRequest, triggers: Triggers, capsys: pytest.Captu
     return Served(capsys, request.param)
 
 
-Given = Callable[[object], None]
-
-
-@pytest.fixture(name="given")
-def _given(monkeypatch: pytest.MonkeyPatch) -> Given:
-    """`given(event)` puts an event on standard input."""
-    return lambda event: monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(json.dumps(event).encode())))
-
-
 def test_the_functions_with_tasks_are_those_of_s_yaml() -> None:
     """`failed` lists the tasks of every function for which the platform keeps tasks."""
     deployed = load(ROOT / "s.yaml", env={}, account=HOME).functions
     assert {function.name for function in deployed if function.async_task} == {NAMES.functions[n] for n in WITH_TASKS}
 
 
-def test_invoke_prints_the_response(lab: Lab, fc: Served, given: Given) -> None:
-    """The function runs with the event from stdin and makes its rules."""
-    app, db = lab.group(), lab.group("*")
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
-    given(lab.event(instance))
-    code, [answer] = fc.json("invoke", AUTO_LINK, "-")
-    assert (code, json.loads(answer["body"]), answer["error"]) == (0, {"outcomes": {"applied": 1}}, "")
-    assert lab.rules(db) == [f"{app.id} tcp/3306"]
-
-
-def test_a_function_that_fails_fails_the_command(lab: Lab, fc: Served, given: Given) -> None:
-    """FC answers 200 even then; a header names the error."""
-    lab.fault(service="mns", action="SendMessage", kind="error", times=None)
-    given(lab.event("i-late"))  # not shown yet, and no look can be posted: the function raises
-    code, [answer] = fc.json("invoke", AUTO_LINK, "-")
-    assert (code, answer["error"]) == (1, "UnhandledInvocationError")
-    assert "not shown yet" in answer["body"]
-
-
-def test_a_function_that_is_not_deployed_fails_the_command(lab: Lab, fc: Served, given: Given) -> None:
-    """With the platform's error code."""
-    lab.cloud.identity.allow_only(f"acs:ram::{HOME}:role/link-peer-operator", ["fc:InvokeFunction"])
-    given({})
-    assert fc("invoke", "nothing", "-") == 1
-    assert "FunctionNotFound" in fc.err
-
-
-def test_a_failed_invocation_is_listed_and_replayed(lab: Lab, fc: Served, triggers: Triggers, given: Given) -> None:
+def test_a_failed_invocation_is_listed_and_replayed(lab: Lab, fc: Served, triggers: Triggers) -> None:
     """When the outage is over, the replayed event is handled."""
     app, db = lab.group(), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
     lab.cloud.faults.clear()
     lab.fault(service="sls", action="PutLogs", kind="html", times=None)
     lab.fault(service="mns", action="SendMessage", kind="error", times=None)  # else it would look again later
-    given(lab.event(instance))
     asked = lab.iso()
-    assert fc("invoke", AUTO_LINK, "-", "--async") == 0
+    functions = deployed_functions(load_environment(reading=False).settings, HOME, *fc.options[1:])
+    functions.invoke(AUTO_LINK, json.dumps(lab.event(instance)).encode())
     triggers.drain()
     lab.cloud.faults.clear()
     assert lab.rules(db) == []
@@ -105,7 +68,7 @@ def test_a_failed_invocation_is_listed_and_replayed(lab: Lab, fc: Served, trigge
     assert json.loads(letter["body"])["requestContext"]["requestId"] == task["id"]
     assert fc("failed") == 0
     assert fc.out.count("the audit log cannot be written") == 2
-    code, [replayed] = fc.json("replay", task["id"])
+    code, [replayed] = fc.json("failed", "--replay", task["id"])
     assert (code, replayed["id"], replayed["function"]) == (0, task["id"], AUTO_LINK)
     triggers.drain()
     assert lab.rules(db) == [f"{app.id} tcp/3306"]
@@ -113,33 +76,8 @@ def test_a_failed_invocation_is_listed_and_replayed(lab: Lab, fc: Served, trigge
 
 def test_replay_accepts_only_failed_invocations(fc: Served) -> None:
     """Any other id is a usage error, and the message names it."""
-    assert fc("replay", "no-such-id") == 2
+    assert fc("failed", "--replay", "no-such-id") == 2
     assert "no-such-id" in fc.err
-
-
-@pytest.mark.parametrize("name", ["auto_link", "auto-link", AUTO_LINK])
-def test_a_function_is_called_by_its_handler_or_its_name(fc: Served, given: Given, name: str) -> None:
-    """The prefix makes the deployed name of a handler."""
-    given([])
-    assert fc("invoke", name, "-") == 0
-
-
-def test_invoke_calls_the_version_behind_live(
-    lab: Lab, fc: Served, given: Given, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """On FC 3.0, where every deployment moves that alias; a qualifier chooses another version, on both."""
-    seen: list[str] = []
-    invoke = lab.cloud.fc.invoke
-
-    def watched(account: str, name: str, payload: bytes, qualifier: str = "") -> Any:
-        seen.append(qualifier)
-        return invoke(account, name, payload, qualifier)
-
-    monkeypatch.setattr(lab.cloud.fc, "invoke", watched)
-    for options in ((), ("--qualifier", "1")):
-        given([])
-        assert fc("invoke", "auto_link", "-", *options) == 0
-    assert seen == ["" if fc.options else "live", "1"]
 
 
 @pytest.mark.parametrize(

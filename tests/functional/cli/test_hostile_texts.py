@@ -17,7 +17,7 @@ UNSEEN = [character for character in HOSTILE if not character.isprintable()]
 
 COMMANDS = {
     "explain": ("explain", "APP", "DB", "tcp/3306"),
-    "stale": ("stale",),
+    "sweep": ("sweep", "--dry-run"),
     "doctor": ("doctor",),
     "withdraw": ("withdraw", "DB", "sg-other", "--dry-run"),
 }

@@ -33,7 +33,6 @@ ROWS: dict[str, tuple[str, str]] = {
     "map": ("map", AT_HOME),
     "audit": ("audit --from 7d", AT_HOME),
     "audit --verify": ("audit --verify", AT_HOME),
-    "stale": ("stale", AT_HOME),
     "doctor": ("doctor", AT_HOME),
     "doctor of an account": ("doctor {peer}", AT_HOME),
     "verify": ("verify --from {instance} --to 10.0.0.1", AT_HOME),
@@ -50,28 +49,25 @@ ROWS: dict[str, tuple[str, str]] = {
     "plan": ("plan {instance}", AT_HOME),
     "plan --policy": ("plan --policy {policy}", AT_HOME),
     "apply": ("apply {plan} --yes", AT_HOME),
-    "test": ("test", AT_HOME),
+    "check --live": ("check --live", AT_HOME),
     "setup": ("setup --dry-run", AT_HOME),
     "package": ("package --first --out {folder}", AT_HOME),
     "account list": ("account list", AT_HOME),
     "account remove": ("account remove {peer} --dry-run", AT_HOME),
     "failed": ("failed", AT_HOME),
-    "replay": ("replay 1-0", AT_HOME),
-    "invoke": ("invoke auto_link {event}", AT_HOME),
-    "invoke cross_account": ("invoke cross_account {event}", AT_HOME),
+    "failed --replay": ("failed --replay 1-0", AT_HOME),
 }
 """A run of each command that reads accounts of the policy, and with keys of which accounts it may."""
 WITHOUT_READING = {
     "account add": "it writes texts; `--profile` names the account, and is refused for another",
-    "check": "it reads files",
     "demo": "it has a cloud of its own",
     "init": "it has no policy file yet, and takes the account of the keys for home",
     "local": "it is a cloud",
 }
 """Why the other commands cannot take one account for another."""
-WITH_OWN_KEYS = {"accept", "withdraw", "setup", "package", "invoke cross_account"}
+WITH_OWN_KEYS = {"accept", "withdraw", "setup", "package"}
 """They take on no role of home, so none refuses them."""
-FAILING_AT_HOME = {"doctor": 1, "verify": 1, "accept an id": 1, "apply": 1, "replay": 2, "package": 2}
+FAILING_AT_HOME = {"doctor": 1, "verify": 1, "accept an id": 1, "apply": 1, "failed --replay": 2, "package": 2}
 """What is asked of these does not succeed in this world: there are no alerts, no packet passes, nothing was denied or failed, RAM
 refuses tags, something is deployed."""
 HALF_KNOWN = {"close": 1}

@@ -88,10 +88,14 @@ class Truth:
         assert told(json.loads(self.cli.out)["links"]) == shown
         near = self.near(links)
         assert self.explained(near) == told(near)
-        stale = self.lines("stale")
-        for kind, state in (("rule", "closing"), ("half-open", "half-open")):
-            listed = sorted(one["rule_id"] for one in stale if one["kind"] == kind)
-            assert listed == sorted(rule for rule, (word, _) in shown.items() if word == state)
+        [swept] = self.lines("sweep", "--dry-run")
+        half_open = {entry["rule_id"] for entry in swept["obsolete"] if entry["kind"] == "half-open"}
+        assert half_open <= {rule for rule, (word, _) in shown.items() if word == "half-open"}
+        closing = {rule for rule, (word, _) in shown.items() if word == "closing"}
+        listed = {entry["rule_id"] for entry in swept["obsolete"] if entry["kind"] == "held"}
+        assert listed <= closing
+        removed = [rule for group in swept["groups"] for rule in group["remove"]]
+        assert len(removed) >= len(closing - listed)
         counted = ", ".join(f"{n} {word}" for word, n in sorted(Counter(one["state"] for one in links).items()))
         found = [one["detail"] for one in self.lines("doctor", "--tenants") if one["what"] == "state of links"]
         assert [text.partition(", as far")[0] for text in found] == ([counted] if links else [])

@@ -27,11 +27,10 @@ ROLES = {"reader": ("link-peer-reader", "link-peer-reader"), "operator": ("link-
 COMMANDS = {
     "plan": ("plan", "{instance}"),
     "map": ("map", "--format", "html"),
-    "test": ("test",),
+    "check --live": ("check", "--live"),
     "explain": ("explain", "{instance}", "{group}"),
     "links": ("links",),
     "who": ("who", "{group}"),
-    "stale": ("stale",),
     "sweep --dry-run": ("sweep", "--dry-run"),
     "apply": ("apply", "{plan}", "--yes"),
     "audit": ("audit",),
@@ -56,8 +55,7 @@ COMMANDS = {
     "close": ("close", "--all", "--yes"),
     "adopt": ("adopt", "{rule}", "--anyone-may-close", "--yes"),
     "reopen": ("reopen", "--all"),
-    "invoke": ("invoke", "auto_link", "-"),
-    "replay": ("replay", "1-0"),
+    "failed --replay": ("failed", "--replay", "1-0"),
 }
 """A run of each command whose row names a role."""
 

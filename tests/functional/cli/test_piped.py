@@ -11,7 +11,6 @@ import pytest
 from link_peer_cli.commands.account_add import ACCOUNTS
 from link_peer_cli.commands.doctor import DOCTOR
 from link_peer_cli.commands.failed import FAILED
-from link_peer_cli.commands.stale import STALE
 from link_peer_cli.demo.functions import deploy
 from link_peer_cli.inventory.shown import LINKS
 from link_peer_cli.ui import pager
@@ -26,7 +25,6 @@ TABLES = {
     command: [column.name for column in table.columns]
     for command, table in {
         "links": LINKS,
-        "stale": STALE,
         "doctor": DOCTOR,
         "audit": RECORDS,
         "failed": FAILED,
@@ -107,7 +105,7 @@ def test_a_terminal_shows_local_times_with_their_zone(lab: Lab, cli: Cli, zone: 
     lab.cross_account(lab.request(app, db, "tcp/1", until="9999-12-31T23:59:59Z"))
     lab.cross_account(lab.request(app, db, "tcp/2", until="2027-01-01T00:00:00Z", request_id="chg-2"))
     lab.group("*~20200101T000000Z")
-    for command in ("links -o wide", f"explain {app.id} {db.id} tcp/2", "audit", "stale", f"doctor {HOME}"):
+    for command in ("links -o wide", f"explain {app.id} {db.id} tcp/2", "audit", f"doctor {HOME}"):
         cli(*command.split())
         assert re.search(rf"\d {here[:5]}(:\d\d)? {re.escape(here[6:])}", cli.out), command
     for command in ("links", "audit"):
@@ -220,7 +218,7 @@ def test_what_is_longer_than_the_terminal_goes_through_the_pager(lab: Lab, cli: 
     """With the same exit code; never with --json or --csv, nor while it follows."""
     life(lab)
     instance = lab.instance(lab.group(), tags={"link-peer": f"{lab.group().id}:tcp/1 i-x"})
-    for command in ("links", "stale", "audit", "doctor", "sweep --dry-run", f"plan {instance.id}"):
+    for command in ("links", "audit", "doctor", "sweep --dry-run", f"plan {instance.id}"):
         code = cli(*command.split())
         assert cli.out == "", command
         options, *text = shown.read_text(encoding="utf-8").splitlines()

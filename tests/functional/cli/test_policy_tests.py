@@ -1,4 +1,4 @@
-"""`link-peer test` judges the policy's tests on the cloud."""
+"""`link-peer check --live` judges the policy's tests on the cloud."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from tests.functional.command import Cli
 from tests.functional.lab import HOME, PEER, POLICY, Lab
 
 
-def outcome(cli: Cli, *options: str) -> tuple[int, list[tuple[bool | None, str]]]:
+def outcome(cli: Cli) -> tuple[int, list[tuple[bool | None, str]]]:
     """The exit code, and of each test whether it passed and why."""
-    code, found = cli.json("test", *options)
-    return code, [(one["passed"], one["why"]) for one in found]
+    code, [checked_file] = cli.json("check", "--live")
+    return code, [(test["passed"], test["why"]) for test in checked_file["tests"]]
 
 
 def policy(lab: Lab, source: Any, *, accept: tuple[str, ...] = (), deny: tuple[str, ...] = (), **changes: Any) -> None:
@@ -84,20 +84,22 @@ def test_what_cannot_be_read_passes_no_test(lab: Lab, cli: Cli) -> None:
     lab.fault(service="sts", action="AssumeRole", code="NoPermission", status=403, times=None)
     code, found = outcome(cli)
     assert (code, [passed for passed, _ in found]) == (1, [None, None])
-    assert cli("test") == 1
-    assert cli.out.splitlines()[-1] == "0 passed, 0 failed, 2 unknown"
+    assert cli("check", "--live") == 1
+    assert cli.out.count("and is unknown: ") == 2
 
 
 def test_another_policy_can_be_tested(lab: Lab, cli: Cli, tmp_path: Any) -> None:
-    """Before it is deployed. A policy without tests says so."""
+    """Before it is deployed. A policy without tests has none that fail."""
     app, db = lab.group(), lab.group("*")
     tests = [{"from": f"{app.id}@{HOME}", "deny": [f"{db.id}@{HOME}:tcp/23"]}]
     path = tmp_path / "proposed.yaml"
     path.write_text(yaml.safe_dump({**POLICY, "tests": tests}), encoding="utf-8")
-    assert cli("test", "--policy", str(path)) == 1
-    assert "FAIL     tests[0].deny[0]: " in cli.out
+    assert cli("check", "--live", str(path)) == 1
+    assert "proposed.yaml: tests[0].deny[0]: " in cli.out
     path.write_text(yaml.safe_dump({**POLICY, "tests": tests, "deny": {"ports": ["tcp/23"]}}), encoding="utf-8")
-    assert cli("test", "--policy", str(path)) == 0
-    assert cli.out.splitlines()[-1] == "1 passed, 0 failed, 0 unknown"
-    assert cli("test") == 0
-    assert cli.out == "The policy has no tests.\n"
+    assert cli("check", "--live", str(path)) == 0
+    first_line, last_line = cli.out.splitlines()
+    assert first_line.startswith(f"tests[0].deny[0]: {app.id}@{HOME} -> {db.id}@{HOME}:tcp/23 is denied: ")
+    assert last_line.endswith("valid, 2 accounts, 1 test holds")
+    assert cli("check", "--live") == 0
+    assert cli.out.endswith("valid, 2 accounts, 0 tests hold\n")

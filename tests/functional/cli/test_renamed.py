@@ -55,8 +55,8 @@ def test_every_view_shows_what_the_former_name_left(lab: Lab, links: Linked, cli
     assert {one["deployment"] for one in arrows} == {"prod"}
     assert cli("map") == 0
     assert '"tcp/6379 (of deployment prod)"' in cli.out
-    code, found = cli.json("stale")
-    kinds = [one["kind"] for one in found if "prod" in one["why"]]
+    code, [dry] = cli.json("sweep", "--dry-run")
+    kinds = [entry["kind"] for entry in dry["obsolete"] if "prod" in entry["why"]]
     assert sorted(kinds) == ["deployment"] * 4 + ["marker"]
     code, findings = cli.json("doctor")
     advice = "if it is a former name of this one: link-peer close --deployment prod --dry-run"

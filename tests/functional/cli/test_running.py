@@ -16,9 +16,11 @@ from pathlib import Path
 import msgspec
 import pytest
 from aliyun_local.api import Caller
+from link_peer_cli.access.environment import load_environment
 from link_peer_cli.demo import acts
 from link_peer_cli.demo.local_cloud import CloudDescribed, describe, environment, running
 from link_peer_cli.demo.world import WORLDS
+from link_peer_cli.deployed.port import fc3
 
 from tests.functional.command import Cli, check_answers
 
@@ -29,10 +31,10 @@ LIMIT_SECONDS = 600
 APP, DB = "sg-bp1shopapp000000000a", "sg-bp1shopdb0000000000a"
 
 
-def test_without_triggers_only_invoke_runs_the_functions(
+def test_without_triggers_only_an_sdk_runs_the_functions(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A tag and an event are not handled, and a request stays in the queue; `link-peer invoke` works, over TLS too."""
+    """A tag and an event are not handled, and a request stays in the queue; the SDK invokes them, over TLS too."""
     with running("shop", connected=False, tls=True) as cloud:
         for name, value in environment(describe(cloud)).items():
             monkeypatch.setenv(name, value)
@@ -42,7 +44,10 @@ def test_without_triggers_only_invoke_runs_the_functions(
             cloud.ecs.call(Caller(cloud.world.home, f"acs:ram::{cloud.world.home}:root"), action, stop)
         assert cli("request", "link", "--from", APP, "--to", DB, "--port", "tcp/3306") == 0
         assert cli.json("audit", "--all") == (0, [])
-        assert cli("invoke", "link-peer-sweep", "events/timer.json") == 0
+        env = load_environment(reading=False)
+        client, models = fc3(env.settings, env.policy.home)
+        event = models.InvokeFunctionRequest(body=(ROOT / "events/timer.json").read_bytes())
+        assert client.invoke_function(env.names.functions["sweep"], event).status_code == 200
         outcomes = cli.json("audit", "--outcome", "applied")[1]
         assert [(record["function"], record["to"]) for record in outcomes] == [("sweep", DB)]
         assert len(cloud.mns.receive(cloud.world.home, cloud.world.queue, max_n=16)) == 1

@@ -100,7 +100,6 @@ def test_all_settings_that_are_wrong_are_named_at_once(
         "links --csv",
         "map",
         "map --json",
-        "stale",
         "audit --reason quota",
         "audit --reason quota --json",
         "audit --reason quota --csv",

@@ -1,4 +1,4 @@
-"""`link-peer sweep` and `link-peer stale`, in all accounts of the policy."""
+"""`link-peer sweep`, in all accounts of the policy."""
 
 from __future__ import annotations
 
@@ -144,39 +144,44 @@ def test_on_a_terminal_a_sweep_calls_parties_by_their_names(lab: Lab, cli: Cli) 
 
 
 @pytest.mark.usefixtures("terminal")
-def test_stale_says_that_it_found_nothing(lab: Lab, cli: Cli) -> None:
-    """On stderr, and prints no empty table."""
+def test_a_dry_run_has_no_table_of_what_is_obsolete_where_nothing_is(lab: Lab, cli: Cli) -> None:
+    """It says where it looked."""
     lab.instance(lab.group())
-    assert (cli("stale"), cli.out) == (0, "")
-    assert cli.err.startswith("Nothing stale was found. Looked at: region ")
-    assert cli.json("stale") == (0, [])
+    assert (cli("sweep", "--dry-run"), cli.out) == (0, "Nothing would change.\n")
+    assert cli.err.startswith("Looked at: region ")
+    assert cli.json("sweep", "--dry-run")[1][0]["obsolete"] == []
 
 
 @pytest.mark.usefixtures("terminal")
-def test_stale_lists_a_rule_whose_tag_was_removed_with_its_age(lab: Lab, cli: Cli) -> None:
-    """With its rule id and claim; it changes nothing."""
-    app, db = lab.group(), lab.group("*")
-    instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/3306"})
-    assert cli.json("stale") == (0, [])
+def test_a_dry_run_lists_the_rules_whose_removal_is_held(lab: Lab, cli: Cli) -> None:
+    """With id, claim, cause and age, beside what it would remove, which is not listed twice; it changes nothing."""
+    app, db, other = lab.group(), lab.group("*"), lab.group("*")
+    lab.cross_account(lab.request(app, other, "tcp/3"))
+    instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/1+tcp/2"})
+    lab.tag(other, link_accept=None)
     lab.tag(instance, link_peer=None)
+    lab.policy(limits={"removals_per_run": 1})
     lab.cloud.clock.sleep(7200)
-    [rule] = lab.raw_rules(db)
-    code, [found] = cli.json("stale")
-    assert (code, found["kind"], found["group"], found["what"]) == (0, "rule", db.id, "claimed by tag")
-    assert found["rule_id"] == rule["SecurityGroupRuleId"]
-    assert cli("stale") == 0
-    assert "2 h ago" in cli.out
-    assert lab.rules(db) == [f"{app.id} tcp/3306"]
+    _, [dry] = cli.json("sweep", "--dry-run")
+    held = [(entry["kind"], entry["group"], entry["what"]) for entry in dry["obsolete"]]
+    assert held == [("held", db.id, "claimed by tag")] * 2
+    assert {entry["rule_id"] for entry in dry["obsolete"]} == {
+        rule["SecurityGroupRuleId"] for rule in lab.raw_rules(db)
+    }
+    assert [group["group"] for group in dry["groups"] if group["remove"]] == [other.id]
+    assert cli("sweep", "--dry-run") == 1
+    assert cli.out.count("2 h ago") == 2
+    assert len(lab.rules(db)) == 2
 
 
-def test_stale_and_doctor_list_a_damaged_marker(lab: Lab, cli: Cli) -> None:
+def test_a_dry_run_and_doctor_list_a_damaged_marker(lab: Lab, cli: Cli) -> None:
     """Someone added a note to the description of a rule of ours: no function touches the rule any more."""
     app, db = lab.group(), lab.group("*")
     lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})))
     [rule] = lab.raw_rules(db)
     lab.modify(db, rule, Description=rule["Description"] + " see ticket 7")
-    _, found = cli.json("stale")
-    [marker] = [item for item in found if item["kind"] == "marker"]
+    _, [dry] = cli.json("sweep", "--dry-run")
+    [marker] = [entry for entry in dry["obsolete"] if entry["kind"] == "marker"]
     assert (marker["group"], marker["rule_id"]) == (db.id, rule["SecurityGroupRuleId"])
     assert marker["what"].endswith("see ticket 7")
     _, checks = cli.json("doctor")

@@ -54,7 +54,7 @@ def test_adopting_a_rule_writes_the_deployments_own_tags(lab: Lab, cli: Cli, way
 
 
 def test_no_command_shows_a_key_of_the_other_deployment(lab: Lab, cli: Cli) -> None:
-    """What stands, what is denied and why, what is stale, and the advice."""
+    """What stands, what is denied and why, what is obsolete, and the advice."""
     instance, app, db = lab.linked()
     far, refused = lab.group(account=PEER), lab.group()
     lab.instance(app, tags={"link-peer": f"{far.id}@{PEER}:tcp/1 {refused.id}:tcp/2 bad:", "link-until": "tomorrow"})
@@ -67,7 +67,6 @@ def test_no_command_shows_a_key_of_the_other_deployment(lab: Lab, cli: Cli) -> N
         ["explain", f"{app.id}@{HOME}", f"{db.id}@{HOME}", "tcp/1"],
         ["explain", f"{app.id}@{HOME}", f"{far.id}@{PEER}", "tcp/1"],
         ["explain", f"{app.id}@{HOME}", f"{refused.id}@{HOME}", "tcp/2"],
-        ["stale"],
         ["doctor"],
         ["plan", instance.id],
         ["sweep", "--dry-run"],

@@ -98,7 +98,9 @@ UNMEANT: list[tuple[str, str]] = [
     ("verify --from i-a --to i-b --role a/b", "--role"),
     ("map --format png", "--format"),
     ("map --out map.png", "--out: map.png does not end in .html, .svg, .mmd or .json: say which with --format"),
-    ("invoke link-peer-sweep no-such-file.json", "no-such-file.json"),
+    ("check --live --snapshot saved.json", "--snapshot: not together with --live"),
+    ("check --out saved.json", "--out: only with --live"),
+    ("check --live --out saved.json a.yaml b.yaml", "--out: only with --live, and of one file"),
     ("local --world atlantis", "atlantis"),
     ("links -o xml", "'xml' is not one of 'table'"),
     ("links --state closed", "--state"),
@@ -164,7 +166,7 @@ def test_what_cannot_be_meant_is_a_usage_error(lab: Lab, cli: Cli, monkeypatch: 
 
 
 COMPLETED = {
-    "st": "stale",
+    "wi": "withdraw",
     "links --par": "--party",
     "links --state ": " ".join(STATES),
     "links -o ": "table wide csv json",
@@ -172,7 +174,6 @@ COMPLETED = {
     "audit --reason no-c": "no-consent",
     "request --reason ": "",
     "map --format=s": "svg",
-    "invoke ": "auto_link cross_account sweep",
     "links --account ": "a@aliyun.com b@aliyun.com",
     "close --all --account=b": "b@aliyun.com",
     "--profile ": "shop",

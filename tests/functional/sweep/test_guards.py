@@ -79,7 +79,7 @@ def test_removals_over_the_cap_are_held_and_reported(lab: Lab) -> None:
     assert PEER not in record["detail"]
     assert "2 rules" in record["detail"]
     assert "removals_per_run" in record["detail"] + record["advice"]
-    assert "stale" in record["advice"]
+    assert "link-peer sweep --dry-run" in record["advice"]
 
 
 def test_the_cap_never_holds_one_side_of_a_mutual_link_alone(lab: Lab) -> None:

@@ -33,7 +33,7 @@ from link_peer_deploy.runtime_python import runtime_in_use
 
 from benchmarks import worlds
 from tests.functional.wire_lab import CloudClock, WireLab
-from tests.infrastructure.once import made_once
+from tests.infrastructure.once import ROOT, made_once
 from tests.infrastructure.package.deliveries import deliver
 
 PYTHON = runtime_python.find(runtime_in_use()) if os.environ.get("LINK_PEER_PACKAGE") else sys.executable
@@ -48,7 +48,9 @@ answer = None
 """
 """Run in an instance: it works in another world from now on, of which it remembers nothing."""
 
-POLICY = Path(__file__).resolve().parents[3] / "benchmarks" / "policy.yaml"
+POLICY = ROOT / "benchmarks" / "policy.yaml"
+INPUTS = [POLICY, *(ROOT / name for name in ("requirements.txt", "deploy", "functions", "shared"))]
+"""What a package is made of, beside the distributions that requirements.txt pins."""
 
 
 def environment(cloud: LocalCloud) -> dict[str, str]:
@@ -98,10 +100,10 @@ def make(folder: Path) -> None:
 
 
 @pytest.fixture(name="built", scope="session")
-def _built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def _built() -> Path:
     """The package's folder as it was built."""
     given = os.environ.get("LINK_PEER_PACKAGE")
-    return Path(given).resolve() if given else made_once(tmp_path_factory, "built", make)
+    return Path(given).resolve() if given else made_once("package", INPUTS, make)
 
 
 @pytest.fixture(name="bill", scope="session")
