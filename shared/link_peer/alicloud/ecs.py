@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import uuid
 from collections import Counter
@@ -172,42 +173,27 @@ class SdkEcs:
 
     # changes
 
-    def authorize(self, group: str, rules: Sequence[tuple[RuleKey, str]]) -> str:
-        """Adds ingress rules, each with its description. Returns the RequestId.
+    def authorize(self, group: str, rules: Sequence[tuple[RuleKey, str]], *, advanced: bool = False) -> str:
+        """Adds rules of one direction to a group, which may be an `advanced` one, each with its description. Returns the
+        RequestId.
 
         Raises ValueError for a rule that link-peer must not write, before any call.
         """
-        party = Party(self.account, group)
-        request = models().AuthorizeSecurityGroupRequest(
-            region_id=self._region,
-            security_group_id=group,
-            # new for each attempt: with a used token the API may report success for a rule that was revoked since
-            client_token=uuid.uuid4().hex,
-            permissions=[shapes.permission(party, key, description) for key, description in rules],
-        )
-        return self._change("authorize_security_group", request)
+        party, egress = Party(self.account, group), any(key.is_egress for key, _ in rules)
+        permissions = [shapes.permission(party, key, text, egress=egress, advanced=advanced) for key, text in rules]
+        call = "AuthorizeSecurityGroupEgress" if egress else "AuthorizeSecurityGroup"
+        return self._change_rules(call, group, permissions=permissions)
 
-    def modify(self, group: str, rule_id: str, description: str) -> str:
+    def modify(self, group: str, rule_id: str, description: str, *, egress: bool = False) -> str:
         """Sets a rule's description, and its priority to ours. Returns the RequestId."""
-        request = models().ModifySecurityGroupRuleRequest(
-            region_id=self._region,
-            security_group_id=group,
-            security_group_rule_id=rule_id,
-            description=description,
-            priority=str(PRIORITY),
-            client_token=uuid.uuid4().hex,
-        )
-        return self._change("modify_security_group_rule", request)
+        call = "ModifySecurityGroupEgressRule" if egress else "ModifySecurityGroupRule"
+        changes = {"description": description, "priority": str(PRIORITY)}
+        return self._change_rules(call, group, security_group_rule_id=rule_id, **changes)
 
-    def revoke(self, group: str, rule_ids: Sequence[str]) -> str:
-        """Removes ingress rules by id. Returns the RequestId."""
-        request = models().RevokeSecurityGroupRequest(
-            region_id=self._region,
-            security_group_id=group,
-            security_group_rule_id=list(rule_ids),
-            client_token=uuid.uuid4().hex,
-        )
-        return self._change("revoke_security_group", request)
+    def revoke(self, group: str, rule_ids: Sequence[str], *, egress: bool = False) -> str:
+        """Removes rules of one direction by id. Returns the RequestId."""
+        call = "RevokeSecurityGroupEgress" if egress else "RevokeSecurityGroup"
+        return self._change_rules(call, group, security_group_rule_id=list(rule_ids))
 
     def tag(self, groups: Sequence[str], keys: Sequence[str]) -> str:
         """Puts tags with the value `true` on groups, at most 50. Returns the RequestId."""
@@ -271,6 +257,16 @@ class SdkEcs:
     def _change(self, operation: str, request: Any) -> str:
         """Attempts a change once. After a failure the caller reads whether it was made, before trying again."""
         return str(shapes.present(self._send(operation, request), "request_id"))
+
+    def _change_rules(self, name: str, group: str, **fields: Any) -> str:
+        request = getattr(models(), f"{name}Request")(
+            region_id=self._region,
+            security_group_id=group,
+            # new for each attempt: with a used token the API may report success for a rule that was revoked since
+            client_token=uuid.uuid4().hex,
+            **fields,
+        )
+        return self._change(re.sub("(?<!^)(?=[A-Z])", "_", name).lower(), request)
 
     def _page(self, operation: str, where: str, token: str, **filters: Any) -> tuple[list[Any], str]:
         """One page of a read, and the token of the next; `where` is their list, such as `instances.instance`."""

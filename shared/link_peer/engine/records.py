@@ -160,11 +160,12 @@ def tags_text(tags: Iterable[tuple[str, str | None]]) -> str:
 
 
 def rules_text(rules: Iterable[tuple[RuleKey, str]]) -> str:
-    """Rules, each with its id where it has one, as JSON: account, group, source, dest, protocol, ports, rule_id."""
+    """Rules, each with its id where it has one, as JSON: account, group, direction, source, dest, protocol, ports, rule_id."""
     entries = [
         {
             "account": key.group.account,
             "group": key.group.id,
+            "direction": key.direction,
             "source": key.source,
             "dest": key.dest,
             "protocol": key.port.protocol,
