@@ -32,7 +32,7 @@ from link_peer.domain.record_fields import (
     WHOLE,
     RecordField,
 )
-from link_peer.domain.tags import DEFAULT_TAG_PREFIX, LOCK_TAG, TAGS, tag_keys
+from link_peer.domain.tags import DEFAULT_TAG_PREFIX, LOCK_TAG, REFUSE_TAG, TAGS, tag_keys
 from link_peer.inbound.policy_types import PolicyFile
 from link_peer.inbound.requests import RequestMessage
 from link_peer.runtime.settings import SERVICES
@@ -486,9 +486,7 @@ def _cell(text: str) -> str:
 def denied_tags() -> dict[Path, str]:
     """The RAM documents and the ROS template, with the denials of the tags that only people write. Who closes locks, too."""
     keys = tag_keys("${LINK_PEER_TAG_PREFIX}", "", "")
-    alone = {tag.name: getattr(keys, tag.name) for tag in TAGS if tag.denied and tag.name != "accept"}
-    denied = [*keys.consenting, *alone.values(), LOCK_TAG]
-    closing = [key for key in denied if key not in (keys.lock, LOCK_TAG)]
+    denied, closing = [*keys.of_people, LOCK_TAG, REFUSE_TAG], keys.consenting
     found = {}
     for name, of in {"function-role": denied, "peer-role": denied, "operator": closing, "peer-closer": closing}.items():
         path = ROOT / "deploy" / f"ram-{name}.json"
@@ -496,25 +494,25 @@ def denied_tags() -> dict[Path, str]:
         pattern = r'    \{"Effect": "Deny", .*"acs:RequestTag/.*\}(,\n    \{"Effect": "Deny", .*"acs:RequestTag/.*\})*'
         found[path] = re.sub(pattern, lambda _, lines=lines: lines, path.read_text("utf-8"))  # type: ignore[misc]
     path = ROOT / "deploy" / "peer-account.yaml"
-    found[path] = _template_denials(path.read_text("utf-8"), alone, [denied, closing])
+    found[path] = _template_denials(path.read_text("utf-8"), [denied, closing])
     return found
 
 
-def _template_denials(text: str, alone: Mapping[str, str], roles: Sequence[Sequence[str]]) -> str:
-    """The ROS template with a parameter for each key, and the statements of the roles that write, in their order."""
-    keys = tag_keys(DEFAULT_TAG_PREFIX, "", "").consenting
+def _template_denials(text: str, roles: Sequence[Sequence[str]]) -> str:
+    """The ROS template with the default of the keys that only people write, and the statements of the roles that write, in their
+    order."""
+    keys = tag_keys(DEFAULT_TAG_PREFIX, "", "").of_people
     names = [key.removeprefix(f"{DEFAULT_TAG_PREFIX}-") for key in keys]
-    told = f"as a condition, if LINK_PEER_TAG_PREFIX is not {DEFAULT_TAG_PREFIX}\n    Default:"
-    lines = ["  AcceptTags:\n    Type: Json", f"    Description: the nine tags by which a group consents, {told}"]
+    lines = [
+        "  PeopleTags:\n    Type: Json",
+        "    Description: the tags by which a group consents, locks or refuses, each as a condition, if LINK_PEER_TAG_PREFIX is "
+        f"not {DEFAULT_TAG_PREFIX}\n    Default:",
+    ]
     lines += [f'      {name}: {{"acs:RequestTag/{key}": ["*"]}}' for name, key in zip(names, keys, strict=True)]
-    values = [f'{{"Fn::Select": [{name}, {{Ref: AcceptTags}}]}}' for name in names]
-    by_key = dict(zip(roles[0], values, strict=False)) | {LOCK_TAG: f'{{"acs:RequestTag/{LOCK_TAG}": ["*"]}}'}
-    for name, key in alone.items():
-        default = f"{DEFAULT_TAG_PREFIX}-{name}"
-        lines += [f"  {name.capitalize()}Tag:\n    Type: Json", f"    Description: the tag {default}, {told}"]
-        lines[-1] += f' {{"acs:RequestTag/{default}": ["*"]}}'
-        by_key[key] = f"{{Ref: {name.capitalize()}Tag}}"
-    text = re.sub(r"  AcceptTags:\n.*?(?=  SetDenials:)", lambda _: "\n".join([*lines, ""]), text, flags=re.DOTALL)
+    values = [f'{{"Fn::Select": [{name}, {{Ref: PeopleTags}}]}}' for name in names]
+    common = {key: f'{{"acs:RequestTag/{key}": ["*"]}}' for key in (LOCK_TAG, REFUSE_TAG)}
+    by_key = dict(zip(roles[0], values, strict=False)) | common
+    text = re.sub(r"  PeopleTags:\n.*?(?=  SetDenials:)", lambda _: "\n".join([*lines, ""]), text, flags=re.DOTALL)
     deny = (
         '- {Effect: Deny, Action: ["ecs:TagResources", "ecs:UntagResources"], Resource: ["*"], Condition: {StringLike: '
     )

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from aliyun_local.api import like
-from link_peer.domain.tags import TAGS, tag_keys
+from link_peer.domain.tags import tag_keys
 from link_peer_deploy.documents import compact, flow_log_reading, peer_roles, render, set_denials
 
 from tests.functional.lab import HOME, PEER, REGION
@@ -40,8 +40,6 @@ NO_RESOURCE_LEVEL = {
 }
 """[doc RAM authorization of ECS and of ActionTrail]"""
 MANAGED_TAG = f"link-managed.prod.{HOME}"
-DENIED_ALONE = [tag.name for tag in TAGS if tag.denied and tag.name != "accept"]
-"""The tags with one key that RAM denies."""
 ROS_PARAMETERS = {
     "HomeAccount": HOME,
     "Prefix": "link-peer",
@@ -49,10 +47,9 @@ ROS_PARAMETERS = {
     "ExternalId": VALUES["EXTERNAL_ID"],
     "ManagedTag": {f"acs:RequestTag/{MANAGED_TAG}": ["*"]},
     "InstancesTag": {f"acs:RequestTag/{MANAGED_TAG}.instances": ["*"]},
-    "AcceptTags": {
-        key.removeprefix("link-"): {f"acs:RequestTag/{key}": ["*"]} for key in tag_keys("link", "prod", HOME).consenting
+    "PeopleTags": {
+        key.removeprefix("link-"): {f"acs:RequestTag/{key}": ["*"]} for key in tag_keys("link", "prod", HOME).of_people
     },
-    **{f"{name.capitalize()}Tag": {f"acs:RequestTag/link-{name}": ["*"]} for name in DENIED_ALONE},
     "SetDenials": [],
     "FlowLog": [],
     "Closers": f"acs:ram::{HOME}:role/link-peer-operator",
@@ -164,10 +161,10 @@ def test_no_role_may_open_to_the_world_or_consent_for_itself(name: str) -> None:
     denied = denials(policy)
     for action in ("ecs:AuthorizeSecurityGroup", "ecs:ModifySecurityGroupRule"):
         assert denied[action, "ecs:SecurityGroupSourceCidrIps"] == ["0.0.0.0/0", "::/0"]
-    own, locks = (["acme-lock"], set()) if name == "ram-operator.json" else ([], {"acme-lock", "link-lock"})
-    keys = {*tag_keys("acme", "prod", HOME).consenting, *(f"acme-{one}" for one in DENIED_ALONE)} - {
-        "acme-lock"
-    } | locks
+    acme = tag_keys("acme", "prod", HOME)
+    closes = name == "ram-operator.json"
+    own = ["acme-lock", *acme.closing] if closes else []
+    keys = set(acme.consenting) if closes else {*acme.of_people, "link-lock", "link-refuse"}
     tagging = {key: of for key, of in denied.items() if key[1].startswith("acs:RequestTag/")}
     assert tagging == {(action, f"acs:RequestTag/{key}"): ["*"] for action in TAGGING for key in keys}
     allowed = {key for s in statements(policy, "Allow") for key in s.get("Condition", {}).get("StringLike", {})}

@@ -65,7 +65,7 @@ def adding(tags: Mapping[str, str], account: str, entries: Sequence[Accept], key
     withdrawn. Where no consenting key is free, it joins the first value with room. An entry longer than a tag is divided by
     its ports. Raises LinkPeerError where there is no room.
     """
-    values = _values(tags, keys.consenting)
+    values = _values(tags, keys.accepting)
     free = free_keys(tags, keys)
     added: list[str] = []
     removed: list[str] = []
@@ -107,7 +107,7 @@ def asking(tags: Mapping[str, str], text: str, keys: TagKeys) -> dict[str, str]:
 
 def removing(tags: Mapping[str, str], account: str, chosen: Callable[[Accept], bool], keys: TagKeys) -> TagEdit:
     """The change that takes off every entry that is `chosen`. A tag without entries is deleted."""
-    values = _values(tags, keys.consenting)
+    values = _values(tags, keys.accepting)
     removed = [(key, piece) for key, piece, read in _read(values, account, keys) if chosen(read)]
     for key, piece in removed:
         values[key].remove(piece)

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
-from link_peer.domain.tags import DEFAULT_TAG_PREFIX, TAGS
+from link_peer.domain.tags import DEFAULT_TAG_PREFIX
 from link_peer_deploy.description import Role, describe_peer, with_flow_log
 from link_peer_deploy.documents import compact, flow_log_reading, operator_arns, peer_roles, set_denials
 from link_peer_deploy.project import ROOT
@@ -90,9 +90,7 @@ class PeerAccount:
             "InstancesTag": _condition(keys.instances),
         }
         if prefix != f"{DEFAULT_TAG_PREFIX}-":  # else the template's own defaults
-            conditions["AcceptTags"] = {key.removeprefix(prefix): _condition(key) for key in keys.consenting}
-            tag_names = [tag.name for tag in TAGS if tag.denied and tag.name != "accept"]
-            conditions |= {f"{name.capitalize()}Tag": _condition(getattr(keys, name)) for name in tag_names}
+            conditions["PeopleTags"] = {key.removeprefix(prefix): _condition(key) for key in keys.of_people}
         parameters = {
             "HomeAccount": deployment.policy.home,
             "ExternalId": self.external_id,

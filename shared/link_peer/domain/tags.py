@@ -4,6 +4,7 @@
     who   = *  |  *@<uid>  |  <party>
     ports = port ("+" port)*        port = tcp/3306 | tcp/8000-8010 | udp/53 | icmp
     peer  = party[:ports]           accept = who[:ports][~<end>]       end = 20270101T000000Z
+    egress = accept                 refuse = who[:ports], without names
 
 Many people write tags, so parsing is strict: text with invalid syntax is a BadInput that names the tag.
 No regular expression has nested quantifiers, so that hostile text is parsed in linear time.
@@ -15,7 +16,7 @@ import functools
 import math
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -27,8 +28,14 @@ from link_peer.domain.model import ALL, Party, Port, Ports
 DEFAULT_TAG_PREFIX = "link"
 LOCK_TAG = "link-lock"
 """The key of the tag that locks a group for every deployment, whatever its tag prefix."""
+REFUSE_TAG = "link-refuse"
+"""The key of the tag by which a group refuses peers for every deployment, whatever its tag prefix."""
 CONSENT_KEYS = 9
 """How many keys consent: no more than RAM's documents can deny one by one, since a condition names one key, without wildcards."""
+EGRESS_KEYS = 3
+"""How many keys let a group reach others: fewer, since only advanced groups need them."""
+CLOSING_KEYS = 3
+"""How many keys `link-peer close --between` refuses peers by, as RAM's documents let operators write each of them."""
 
 SET = "set:"
 """How the policy writes a set of groups, before its name."""
@@ -82,6 +89,15 @@ class Accept(msgspec.Struct, frozen=True):
     until: int | None = None
 
 
+class RefusalEntry(msgspec.Struct, frozen=True):
+    """Whom a group never admits, nor reaches. Without ports, on every port. `party` is None where the entry cannot be read:
+    then it is everybody. `text` is its tag entry: `link-refuse=sg-app:tcp/3306`."""
+
+    party: Who | None
+    ports: Ports
+    text: str
+
+
 class Tag(msgspec.Struct, frozen=True):
     """One row of the table of tags. `key` is written with its placeholders: `{prefix}-peer`. `on` is `instance` or
     `security group`. `further` are other keys that mean the same, as the pages write them: `TagKeys.is_key` says which.
@@ -114,6 +130,24 @@ TAGS = (
         "`<who>[:<ports>][~<end>]`, same separators. Without ports: all traffic",
         "who may reach the group",
         further=", `{key}.2` … `{key}.9`",
+        denied=True,
+    ),
+    Tag(
+        "egress",
+        "{prefix}-egress",
+        "security group",
+        "`<who>[:<ports>][~<end>]`, same separators",
+        "whom an advanced group may reach, which lets nothing out by default. On a basic group it means nothing",
+        further=", `{key}.2`, `{key}.3`",
+        denied=True,
+    ),
+    Tag(
+        "refuse",
+        "{prefix}-refuse",
+        "security group",
+        "`<who>[:<ports>]`, same separators. Without ports: on all. What cannot be read refuses everybody",
+        "whom the group never admits, nor reaches, whoever consents ([below](#refusing-a-peer))",
+        further=", `{key}.<any>`, in upper or lower case, with or without spaces",
         denied=True,
     ),
     Tag(
@@ -165,6 +199,8 @@ class TagKeys(msgspec.Struct, frozen=True):
 
     peer: str
     accept: str
+    egress: str
+    refuse: str
     until: str
     lock: str
     managed: str
@@ -177,13 +213,33 @@ class TagKeys(msgspec.Struct, frozen=True):
         return (self.managed, self.instances) if instances else (self.managed,)
 
     @property
+    def accepting(self) -> tuple[str, ...]:
+        """The keys by which a group accepts who may reach it, in the order in which they are read and filled."""
+        return _numbered(self.accept, CONSENT_KEYS)
+
+    @property
+    def letting_out(self) -> tuple[str, ...]:
+        """The keys by which a group consents to whom it may reach, in the order in which they are read and filled."""
+        return _numbered(self.egress, EGRESS_KEYS)
+
+    @property
     def consenting(self) -> tuple[str, ...]:
-        """The keys by which a group consents, in the order in which they are read and filled. No other consents."""
-        return _numbered(self.accept)
+        """The keys by which a group consents, at either end of a link. No other consents."""
+        return (*self.accepting, *self.letting_out)
+
+    @property
+    def closing(self) -> tuple[str, ...]:
+        """The keys by which `link-peer close --between` refuses peers, in the order in which they are filled."""
+        return _numbered(f"{self.refuse}.close", CLOSING_KEYS)
+
+    @property
+    def of_people(self) -> tuple[str, ...]:
+        """The keys that RAM denies the functions' roles: those that consent, lock or refuse."""
+        return (*self.consenting, self.lock, self.refuse, *self.closing)
 
     def own_locks(self, tags: Mapping[str, str]) -> list[str]:
         """The keys among these tags that lock a group for the deployments with this tag prefix, sorted."""
-        return sorted(key for key in tags if _locks(key, self.lock))
+        return sorted(key for key in tags if _is_folded(key, self.lock))
 
     def lock_on(self, tags: Mapping[str, str]) -> str:
         """The key of the tag that locks a group with these tags; empty if it is not locked. One that locks it for every
@@ -191,19 +247,36 @@ class TagKeys(msgspec.Struct, frozen=True):
 
         A person who mistypes a lock in an emergency means a lock, so that case, spaces and what follows a dot do not count.
         """
-        return min((key for key in tags if _locks(key, LOCK_TAG)), default=next(iter(self.own_locks(tags)), ""))
+        return min((key for key in tags if _is_folded(key, LOCK_TAG)), default=next(iter(self.own_locks(tags)), ""))
+
+    def own_refusals(self, tags: Mapping[str, str]) -> list[str]:
+        """The keys among these tags that refuse peers for the deployments with this tag prefix, sorted."""
+        return sorted(key for key in tags if _is_folded(key, self.refuse))
+
+    def refusing(self, tags: Mapping[str, str]) -> list[str]:
+        """The keys among these tags that refuse peers, for every deployment or for those with this tag prefix, sorted. As with a
+        lock, case, spaces and what follows a dot do not count."""
+        return sorted(key for key in tags if _is_folded(key, self.refuse) or _is_folded(key, REFUSE_TAG))
+
+    def forbids(self, key: str) -> bool:
+        """Whether a group's tag with this key locks it, or refuses peers: whoever takes it off opens."""
+        return bool(self.lock_on({key: ""}) or self.refusing({key: ""}))
 
     def decides(self, key: str) -> bool:
-        """Whether a group's tag with this key consents, locks, or puts it into a set."""
-        return key in (*self.consenting, *self.sets) or bool(self.lock_on({key: ""}))
+        """Whether a group's tag with this key consents, refuses, locks, or puts it into a set."""
+        return key in (*self.consenting, *self.sets) or self.forbids(key)
 
     def is_key(self, tag: Tag, key: str) -> bool:
         """Whether a key is that of a row of TAGS, or means the same."""
         own_key = getattr(self, tag.name)
         if tag.name == "accept":
-            return key in self.consenting
+            return key in self.accepting
+        if tag.name == "egress":
+            return key in self.letting_out
         if tag.name == "lock":
-            return _locks(key, own_key) or _locks(key, LOCK_TAG)
+            return bool(self.lock_on({key: ""}))
+        if tag.name == "refuse":
+            return bool(self.refusing({key: ""}))
         return key == own_key or (tag.name == "peer" and _is(key, own_key))
 
     def links_depend_on(self, key: str, *, removed: bool) -> bool:
@@ -220,10 +293,10 @@ def tag_keys(prefix: str, deployment: str, home: str) -> TagKeys:
 
 
 def similar_keys(tags: Mapping[str, str], on: str, keys: TagKeys) -> list[str]:
-    """The keys of an `instance` or a `security group` that begin like those of the deployment, or like the lock, in whatever
-    case, and mean nothing there."""
+    """The keys of an `instance` or a `security group` that begin like those of the deployment, or like those that bind under
+    every prefix, in whatever case, and mean nothing there."""
     rows = [tag for tag in TAGS if tag.on == on]
-    begin, managed_prefix = (keys.peer.removesuffix("peer"), LOCK_TAG), keys.managed.partition(".")[0]
+    begin, managed_prefix = (keys.peer.removesuffix("peer"), LOCK_TAG, REFUSE_TAG), keys.managed.partition(".")[0]
     # the managed tags of another deployment under the same prefix are not ours to judge
     return sorted(
         key
@@ -239,13 +312,13 @@ def _folded(key: str) -> str:
 
 
 @functools.lru_cache(maxsize=1024)  # the keys are few, and asked about for each link
-def _locks(key: str, lock: str) -> bool:
-    return _is(_folded(key), lock)
+def _is_folded(key: str, tag: str) -> bool:
+    return _is(_folded(key), tag)
 
 
 @functools.cache
-def _numbered(key: str) -> tuple[str, ...]:
-    return (key, *(f"{key}.{number}" for number in range(2, CONSENT_KEYS + 1)))
+def _numbered(key: str, count: int) -> tuple[str, ...]:
+    return (key, *(f"{key}.{number}" for number in range(2, count + 1)))
 
 
 def is_tag_prefix(text: str) -> bool:
@@ -388,13 +461,29 @@ def asks_for_links(tags: Mapping[str, str], keys: TagKeys) -> bool:
 
 
 def accepts(tags: Mapping[str, str], own_account: str, keys: TagKeys) -> list[Accept]:
-    """The consents in the tags of a group of `own_account`. An entry with invalid syntax consents to nothing."""
-    return [read for _, read in _read_accepts(tags, own_account, keys) if isinstance(read, Accept)]
+    """The consents to who may reach a group of `own_account`, in its tags. An entry with invalid syntax consents to nothing."""
+    return [read for _, read in _read_accepts(tags, own_account, keys, keys.accepting) if isinstance(read, Accept)]
+
+
+def egress_accepts(tags: Mapping[str, str], own_account: str, keys: TagKeys) -> list[Accept]:
+    """The consents to whom a group of `own_account` may reach, in its tags, as `accepts` reads them: `party` is who is reached."""
+    return [read for _, read in _read_accepts(tags, own_account, keys, keys.letting_out) if isinstance(read, Accept)]
 
 
 def bad_accepts(tags: Mapping[str, str], own_account: str, keys: TagKeys) -> list[tuple[str, BadInput]]:
-    """The consent entries with invalid syntax, as (entry, error)."""
-    return [(text, read) for text, read in _read_accepts(tags, own_account, keys) if isinstance(read, BadInput)]
+    """The consent entries of both ends with invalid syntax, as (entry, error)."""
+    entries = _read_accepts(tags, own_account, keys, keys.consenting)
+    return [(text, read) for text, read in entries if isinstance(read, BadInput)]
+
+
+def refusals(tags: Mapping[str, str], own_account: str, keys: TagKeys) -> list[RefusalEntry]:
+    """Whom a group of `own_account` refuses by its tags. A value without an entry, and an entry with invalid syntax, an end or a
+    name of the policy, refuses everybody: who writes it in an emergency means a refusal."""
+    return [
+        _read_refusal(key, piece, own_account)
+        for key in keys.refusing(tags)
+        for piece in split(tags[key]) or [tags[key]]
+    ]
 
 
 def covers(accept_ports: Ports, port: Port) -> bool:
@@ -473,9 +562,20 @@ def _is(key: str, tag: str) -> bool:
     return key == tag or key.startswith(tag + ".")
 
 
-def _read_accepts(tags: Mapping[str, str], own_account: str, keys: TagKeys) -> list[tuple[str, Accept | BadInput]]:
-    entries = _entries(tags, [key for key in keys.consenting if key in tags])
+def _read_accepts(
+    tags: Mapping[str, str], own_account: str, keys: TagKeys, consenting: Sequence[str]
+) -> list[tuple[str, Accept | BadInput]]:
+    entries = _entries(tags, [key for key in consenting if key in tags])
     return [_read_accept(key, piece, by_id(piece, keys.names), own_account) for key, piece in entries]
+
+
+@functools.lru_cache(maxsize=4096)  # as below
+def _read_refusal(key: str, piece: str, own_account: str) -> RefusalEntry:
+    text, (who, colon, ports) = f"{key}={piece}", piece.partition(":")
+    try:
+        return RefusalEntry(parse_who(who, own_account), parse_ports(ports) if colon else (), text)
+    except BadInput:
+        return RefusalEntry(None, (), text)
 
 
 @functools.lru_cache(maxsize=4096)  # a sweep asks about each group as often as links lead to it

@@ -128,7 +128,7 @@ def entries_of(party: str, ports: Sequence[str], end: str = "") -> list[str]:
 
 def free_keys(tags: Mapping[str, str], keys: TagKeys) -> list[str]:
     """The consenting keys that a group with these tags can still be given."""
-    return [key for key in keys.consenting if key not in tags][: max(0, MAX_TAGS - len(tags))]
+    return [key for key in keys.accepting if key not in tags][: max(0, MAX_TAGS - len(tags))]
 
 
 def names(entry: Who, source: Party | Instance) -> bool:

@@ -22,6 +22,7 @@ from link_peer.domain.tags import (
     clean,
     compact,
     covers,
+    egress_accepts,
     is_account_uid,
     is_interface_id,
     is_name,
@@ -38,6 +39,7 @@ from link_peer.domain.tags import (
     parse_who,
     peers,
     quoted,
+    refusals,
     similar_keys,
     tag_keys,
 )
@@ -285,10 +287,24 @@ def test_link_lock_locks_a_group_under_every_prefix(tags: dict[str, str], link: 
     assert (KEYS.lock_on(tags), tag_keys("acme", "prod", A).lock_on(tags)) == (link, acme)
 
 
-ON_GROUPS = ["link-accept", "link-accept.2", "link-accept.9", "link-lock", "Link-Lock.x"]
+ON_GROUPS = [
+    *("link-accept", "link-accept.2", "link-accept.9", "link-egress", "link-egress.2", "link-egress.3"),
+    *("link-lock", "Link-Lock.x", "link-refuse", "LINK - refuse.close.2"),
+]
 ON_INSTANCES = ["link-peer", "link-peer.x", "link-until"]
 WRITTEN = [f"link-managed.prod.{A}", f"link-managed.prod.{A}.instances"]
-MEANT = ["link-accept.1", "link-accept.10", "Link-Peer", "link_peers", "link-until.x", "LINK-untill"]
+MEANT = [
+    "link-accept.1",
+    "link-accept.10",
+    "link-egress.4",
+    "Link-Egress",
+    "link_refuse",
+    "link-refused",
+    "Link-Peer",
+    "link_peers",
+    "link-until.x",
+    "LINK-untill",
+]
 OTHERS = ["env", "my-link-peer", "acme-peer", f"link-managed.test.{A}", f"link-managed.prod.{B}"]
 EVERY = [*ON_GROUPS, *ON_INSTANCES, *WRITTEN, *MEANT, *OTHERS]
 
@@ -301,17 +317,71 @@ def test_each_key_means_something_on_groups_or_on_instances_or_looks_as_if_it_di
         found = [key for key in EVERY if keys.links_depend_on(key, removed=removed)]
         assert found == [*ON_GROUPS, *ON_INSTANCES, *own]
     assert [key for key in EVERY if keys.decides(key)] == [*ON_GROUPS, "env"]
-    assert [tag.name for tag in TAGS if tag.denied] == ["accept", "lock"]  # to the roles of the functions
+    assert [tag.name for tag in TAGS if tag.denied] == ["accept", "egress", "refuse", "lock"]  # to the functions' roles
     tags = dict.fromkeys(EVERY, "")
     assert similar_keys(tags, "security group", keys) == sorted([*ON_INSTANCES, *MEANT])
     assert similar_keys(tags, "instance", keys) == sorted([*ON_GROUPS, *MEANT])
     acme = tag_keys("acme", "prod", A)
-    assert [key for key in ("acme-lock", "link-lock", "acme-lock.x") if acme.links_depend_on(key, removed=False)]
-    assert similar_keys(dict.fromkeys(["acme-lock", "link-lock", "Link-Locked"], ""), "security group", acme) == [
-        "Link-Locked"
-    ]
+    binding = ["acme-lock", "link-lock", "acme-lock.x", "acme-refuse", "link-refuse", "Link-Refuse.x"]
+    assert [key for key in binding if not acme.links_depend_on(key, removed=False)] == []
+    unbinding = ["Link-Locked", "Link-Refused", "acme-refuses"]
+    assert similar_keys(dict.fromkeys([*binding, *unbinding, "link-accept"], ""), "security group", acme) == unbinding
     assert (keys.of_group(instances=False), keys.of_group(instances=True)) == ((WRITTEN[0],), tuple(WRITTEN))
-    assert keys.consenting == ("link-accept", *(f"link-accept.{n}" for n in range(2, 10)))
+    assert keys.accepting == ("link-accept", *(f"link-accept.{n}" for n in range(2, 10)))
+    assert keys.letting_out == ("link-egress", "link-egress.2", "link-egress.3")
+    assert keys.of_people == (
+        *(*keys.accepting, *keys.letting_out, "link-lock"),
+        *("link-refuse", "link-refuse.close", "link-refuse.close.2", "link-refuse.close.3"),
+    )
+
+
+def test_egress_consent_has_the_grammar_of_accept_and_keys_of_its_own() -> None:
+    """An entry of one key consents to nothing at the other end."""
+    tags = {"link-egress": f"sg-db:tcp/1~20270101T000000Z no *@{B}", "link-accept": "sg-app", "link-egress.3": "i-db"}
+    entries = egress_accepts(tags, A, KEYS)
+    assert [(str(one.party), ports_text(one.ports), one.until is None) for one in entries] == [
+        (f"sg-db@{A}", "tcp/1", False),
+        (f"*@{B}", "mutual", True),
+        (f"i-db@{A}", "mutual", True),
+    ]
+    assert [one.text for one in accepts(tags, A, KEYS)] == ["link-accept=sg-app"]
+    assert [text for text, _ in bad_accepts(tags, A, KEYS)] == ["link-egress=no"]
+
+
+@pytest.mark.parametrize(
+    ("value", "refused"),
+    [
+        ("sg-app", [("sg-app@A", "mutual")]),
+        (f"sg-app:tcp/22+tcp/80,i-x@{B} *@{B}:icmp", [("sg-app@A", "tcp/22+tcp/80"), ("i-x@B", "mutual"), ("*@B", "icmp")]),
+        *(
+            (value, [None])
+            for value in ("", " ", ",", "ledger", "sg-app~20270101T000000Z", "SG-app", "sg-app:", "true")
+        ),
+        ("sg-app,sg-bad:", [("sg-app@A", "mutual"), None]),
+    ],
+)
+def test_a_refusal_that_cannot_be_read_refuses_everybody(value: str, refused: list[tuple[str, str] | None]) -> None:
+    """Empty, with an end, or by a name of the policy too. Its text says what is written."""
+    keys = msgspec.structs.replace(KEYS, names={"ledger": Party(B, "sg-ledger")})
+    entries = refusals({"link-refuse.x": value, "link-accept": "*"}, A, keys)
+    assert [
+        (str(one.party).replace(A, "A").replace(B, "B"), ports_text(one.ports)) if one.party else None
+        for one in entries
+    ] == refused
+    assert all(one.text.startswith("link-refuse.x=") for one in entries)
+
+
+@pytest.mark.parametrize(
+    ("key", "link", "acme"),
+    [
+        *(("link-refuse", 1, 1), (" Link - Refuse", 1, 1), ("LINK-REFUSE.close.2", 1, 1), ("acme-refuse", 0, 1)),
+        *(("Acme-Refuse.x", 0, 1), ("other-refuse", 0, 0), ("link-refused", 0, 0), ("link_refuse", 0, 0)),
+    ],
+)
+def test_link_refuse_refuses_under_every_prefix(key: str, link: int, acme: int) -> None:
+    """With the deployment's own prefix, for that one alone. Case, spaces and what follows a dot do not count."""
+    counts = [len(refusals({key: "sg-app"}, A, keys)) for keys in (KEYS, tag_keys("acme", "prod", A))]
+    assert counts == [link, acme]
 
 
 @pytest.mark.parametrize(

@@ -133,9 +133,9 @@ def test_the_advised_tags_replace_no_tag_and_fit_into_128_characters() -> None:
     assert all(len(value) <= 128 for value in tags.values())
     accepting = msgspec.structs.replace(there, tags={**there.tags, **tags})
     assert consent.consents(POLICY, accepting, APP, DB, asked, NOW)[1] == []
-    full = msgspec.structs.replace(there, tags=dict.fromkeys(POLICY.keys.consenting[2:], "sg-other"))
+    full = msgspec.structs.replace(there, tags=dict.fromkeys(POLICY.keys.accepting[2:], "sg-other"))
     assert consent.tags_for(full, APP, asked, POLICY.keys) == []  # of four tags, there is room for two
-    room = msgspec.structs.replace(there, tags=dict.fromkeys(POLICY.keys.consenting[len(tags) :], "sg-other"))
+    room = msgspec.structs.replace(there, tags=dict.fromkeys(POLICY.keys.accepting[len(tags) :], "sg-other"))
     assert len(consent.tags_for(room, APP, asked, POLICY.keys)) == len(tags)
 
 
