@@ -295,6 +295,12 @@ class Group(msgspec.Struct, frozen=True):
     rule_count: int = 0  # all rules, of both directions: RuleCount; -1 where the answer has none
     name: str = ""
 
+    @property
+    def may_have_rules(self) -> bool:
+        """Whether it may have rules. Nothing documents that RuleCount counts egress rules, which an advanced group may have
+        alone."""
+        return self.rule_count != 0 or self.advanced
+
 
 class Instance(msgspec.Struct, frozen=True):
     """An instance as DescribeInstances returns it. `groups` are ids in the instance's account, in the API's order."""

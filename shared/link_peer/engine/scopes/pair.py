@@ -113,7 +113,7 @@ class PairScope(Scope):
         """The request's own link, or for a sync what the tags of both sides' instances ask for."""
         if self.request.action == "link":
             claim = Claim(self.request.request_id, self.request.until)
-            return [DesiredLink(link, claim) for link in parts(snapshot, self.link)]
+            return [DesiredLink(link, claim) for link in parts(snapshot, self.policy, self.link)]
         if self.request.action != "sync":
             return []
         # a sync answers for its `from` side; the other side's wishes are another sync's
