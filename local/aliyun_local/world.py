@@ -5,7 +5,8 @@
 | `accounts` | uid to name; the rest of the file names accounts by uid |
 | `regions` | those that the world is in, the cloud's own among them; without it, that one alone |
 | `vpcs` | `{name, owner, cidr, shared_with, region}` |
-| `groups` | `{account, name, vpc, id, type, managed, inner_access, tags, rules}`; a rule has the keys of AuthorizeSecurityGroup, and may have a `SecurityGroupRuleId` |
+| `peerings` | pairs of names of VPCs with a route between them |
+| `groups` | `{account, name, vpc, id, type, managed, inner_access, tags, rules}`; a rule has the keys of AuthorizeSecurityGroup, with `Direction: egress` those of AuthorizeSecurityGroupEgress, and may have a `SecurityGroupRuleId` |
 | `instances` | `{account, groups, id, name, private_ip, tags}` |
 | `roles` | `{account, name, trusted, external_id, allowed_actions}`: `trusted` are ARNs and service names, and no `allowed_actions` means all |
 | `service_linked_roles` | the accounts that have those of EventBridge |
@@ -141,6 +142,8 @@ class _Loader:
             self._queues_and_logs(place)
         for vpc in text["vpcs"]:
             self._vpc(vpc)
+        for pair in text.get("peerings", ()):
+            self._peering(pair)
         for group in text.get("groups", ()):
             self._group(group)
         for instance in text.get("instances", ()):
@@ -181,6 +184,16 @@ class _Loader:
         }
         place.world.vpcs.append(described_vpc)
 
+    def _peering(self, pair: list[str]) -> None:
+        """Join two VPCs of one region, in both directions."""
+        if not isinstance(pair, list) or len(pair) != 2 or len(self.vpcs.keys() & {*pair}) != 2:
+            raise ValueError(f"peerings: {pair} is no list of two VPCs of the file")
+        ends = {self.places[name].region: self.places[name] for name in pair}
+        if len(ends) == 2:
+            raise ValueError(f"peerings: {' and '.join(pair)} are in two regions")
+        [place] = ends.values()
+        place.ecs.peerings.add(frozenset(self.vpcs[name].id for name in pair))
+
     def _inactive(self) -> set[str]:
         """The services of the file's `inactive`."""
         services = set(self.text.get("inactive", ()))
@@ -217,10 +230,13 @@ class _Loader:
         self.places[group_state.id] = place
         for permission in group.get("rules", ()):
             fields = dict(permission)
-            rule_id = fields.pop("SecurityGroupRuleId", None)
+            rule_id, direction = fields.pop("SecurityGroupRuleId", None), fields.pop("Direction", "ingress")
+            if direction not in ("ingress", "egress"):
+                raise ValueError(f"group {group['name']}: the Direction of a rule is ingress or egress")
+            action = "AuthorizeSecurityGroup" + ("Egress" if direction == "egress" else "")
             params = {"RegionId": place.region, "SecurityGroupId": group_state.id}
             params.update({f"Permissions.1.{name}": str(value) for name, value in fields.items()})
-            place.ecs.call(Caller(account, f"acs:ram::{account}:root"), "AuthorizeSecurityGroup", params)
+            place.ecs.call(Caller(account, f"acs:ram::{account}:root"), action, params)
             if rule_id:
                 self._name_last_rule(group_state, rule_id)
 

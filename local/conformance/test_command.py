@@ -39,12 +39,17 @@ DIFFERENT_HERE = {
     8: "whether a call with one invalid permission writes the others",
     12: "whether a rule may name a group of another VPC",
     19: "whether one unknown id refuses a list",
+    56: "whether `RuleCount` is shown",
+    68: "whether `Policy` may be set on an advanced group",
     70: "whether an egress drop stops packets inside a basic group",
+    120: "which directions are shown where none is asked for",
+    121: "what `RuleCount` counts",
     137: "the code for a rule that is gone",
     138: "whether revoking a rule that is gone is refused",
     142: "the code for a rule that is gone",
     151: "whether the quota of group sources counts rules",
     152: "the code for a rule that is gone",
+    193: "the code for a rule that is gone",
 }
 """Rows that the local cloud may answer unlike what the code assumes, and why. Nothing else may differ."""
 

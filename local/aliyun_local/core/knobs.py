@@ -94,6 +94,17 @@ class Knobs(Struct, kw_only=True, forbid_unknown_fields=True):
     """How many rules, of both directions, one group may have: 200 [doc AuthorizeSecurityGroup, 2024-11; prefix lists of VPC], or
     as many as all groups of an interface together [doc AuthorizeSecurityGroup, 2026-01]."""
 
+    rule_count: Literal["both", "ingress", "absent", "zero"] = "both"
+    """What `RuleCount` of DescribeSecurityGroups counts: no page says which directions, nor that it comes unasked, as
+    `GroupToGroupRuleCount` does [capture]; where not, it is absent or 0."""
+
+    advanced_policy: Literal["accept", "refuse"] = "accept"
+    """Whether a rule of an advanced group may be written with `Policy`: the page that compares both types says that such
+    groups have rules that allow and deny, the text of `InvalidGroupParameter.OperationDenied` that `Policy` must not be set."""
+
+    no_direction: Literal["all", "ingress"] = "all"
+    """Which rules DescribeSecurityGroupAttribute gives without `Direction`: all [doc SDK 7.11.8], which nobody has captured."""
+
     retry_seconds: float = 1.0
     """Seconds before the first retry of an asynchronous invocation [undocumented, page of 2026-04-01]."""
 

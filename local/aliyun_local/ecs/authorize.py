@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from msgspec.structs import replace
@@ -46,6 +46,7 @@ def _parse(call: Call, group: Group, direction: str) -> list[Rule]:
 def authorize(call: Call, *, direction: str) -> dict[str, Any]:
     """Add rules. Authorizing a rule that exists succeeds and changes nothing, not even its description [doc 2026-01]."""
     group = call.writable_group(call.params.require("SecurityGroupId"))
+    _check_policy(call, group, _permissions(call))
     requested_rules = _parse(call, group, direction)
     if len({rule.identity for rule in requested_rules}) < len(requested_rules):
         raise ApiError("InvalidParam.DuplicatePermissions", 400)
@@ -89,6 +90,13 @@ def _check_quotas(call: Call, group: Group, planned: list[Rule]) -> None:
     most = call.store.knobs.rules_per_group if quotas.rules_per_group is None else quotas.rules_per_group
     if len(planned) > most or fullest + added_count > quotas.rules_per_instance:
         raise ApiError("AuthorizationLimitExceed", 403)
+
+
+def _check_policy(call: Call, group: Group, permissions: Iterable[Mapping[str, str]]) -> None:
+    """Refuse `Policy` on an advanced group, of whatever value, by the knob `advanced_policy`."""
+    refuses = group.type == "enterprise" and call.store.knobs.advanced_policy == "refuse"
+    if refuses and any("Policy" in fields for fields in permissions):
+        raise ApiError("InvalidGroupParameter.OperationDenied", 400)
 
 
 def _check_peer(call: Call, group: Group, rule: Rule) -> None:
@@ -148,12 +156,12 @@ def _known_ids(call: Call, group: Group, direction: str, ids: list[str]) -> set[
     return set(ids)
 
 
-def modify_security_group_rule(call: Call) -> dict[str, Any]:
-    """Modify a rule by id; omitted fields stay. Neither the type of the source nor the NIC type can change [doc]."""
+def modify(call: Call, *, direction: str) -> dict[str, Any]:
+    """Modify a rule by id; omitted fields stay. Neither the type of its peer nor the NIC type can change [doc]."""
     group = call.writable_group(call.params.require("SecurityGroupId"))
     rule_id = call.params.require("SecurityGroupRuleId")
     existing = group.rules.at(call.now)
-    old = next((rule for rule in existing if rule.id == rule_id and rule.direction == "ingress"), None)
+    old = next((rule for rule in existing if rule.id == rule_id and rule.direction == direction), None)
     if old is None:
         message = "The specified SecurityGroupRuleId is not exists."
         code = call.store.knobs.missing_rule_modify
@@ -161,14 +169,17 @@ def modify_security_group_rule(call: Call) -> dict[str, Any]:
     changes = {name: value for name, value in call.params.values.items() if name in rules.FIELDS}
     if not changes:
         raise ApiError("InvalidParam.InvalidModifyRuleRequest", 400)
+    _check_policy(call, group, [changes])
     if changes.get("NicType", old.nic_type) != old.nic_type:
         raise ApiError("InvalidOperation.ModifyNicType", 400)
-    sources = ("SourceCidrIp", "Ipv6SourceCidrIp", "SourceGroupId", "SourcePrefixListId")  # the first one wins [doc]
-    if next((name for name in sources if name in changes), "PortRange") not in _as_fields(old, changes):
+    peer, _ = rules.ends(direction)
+    kinds = (f"{peer}CidrIp", f"Ipv6{peer}CidrIp", f"{peer}GroupId", f"{peer}PrefixListId")  # the first one wins [doc]
+    fields = _as_fields(old, changes)
+    if next((name for name in kinds if name in changes), "PortRange") not in fields:
         raise ApiError("InvalidOperation.ModifySgRuleEntityType", 400)
     parsed = rules.parse(
-        {**_as_fields(old, changes), **changes},
-        direction="ingress",
+        {**fields, **changes},
+        direction=direction,
         home=call.account.uid,
         classic=not group.vpc_id,
         names=call.store.account_names,
@@ -183,20 +194,23 @@ def modify_security_group_rule(call: Call) -> dict[str, Any]:
 
 
 def _as_fields(rule: Rule, changes: Mapping[str, str]) -> dict[str, str]:
-    """The rule as request fields. A new source group does not keep the old owner; no owner means the caller."""
-    new_owner = changes.get("SourceGroupId", rule.peer_group) != rule.peer_group or "SourceGroupOwnerAccount" in changes
+    """The rule as request fields. A new peer group does not keep the old owner; no owner means the caller."""
+    peer, own_end = rules.ends(rule.direction)
+    new_owner = (
+        changes.get(f"{peer}GroupId", rule.peer_group) != rule.peer_group or f"{peer}GroupOwnerAccount" in changes
+    )
     fields = {
         "IpProtocol": rule.protocol,
         "PortRange": rule.port_range,
         "Policy": rule.policy,
         "Priority": str(rule.priority),
         "NicType": rule.nic_type,
-        "SourceGroupId": rule.peer_group,
-        "SourceGroupOwnerId": "" if new_owner else rule.peer_owner,
-        "SourceCidrIp": rule.peer_cidr,
-        "Ipv6SourceCidrIp": rule.peer_ipv6,
-        "DestCidrIp": rule.own_cidr,
-        "Ipv6DestCidrIp": rule.own_ipv6,
+        f"{peer}GroupId": rule.peer_group,
+        f"{peer}GroupOwnerId": "" if new_owner else rule.peer_owner,
+        f"{peer}CidrIp": rule.peer_cidr,
+        f"Ipv6{peer}CidrIp": rule.peer_ipv6,
+        f"{own_end}CidrIp": rule.own_cidr,
+        f"Ipv6{own_end}CidrIp": rule.own_ipv6,
         "SourcePortRange": rule.source_port_range if rule.source_port_range != rules.NO_PORTS else "",
         "Description": rule.description,
     }

@@ -136,17 +136,25 @@ def _summary(call: Call, group: Group) -> dict[str, Any]:
         "ServiceManaged": group.managed,
         "ServiceID": 1 if group.managed else 0,
         "ResourceGroupId": "",
-        "RuleCount": len(rules),
+        **_rule_count(rules, call.store.knobs.rule_count),
         "GroupToGroupRuleCount": sum(bool(rule.peer_group) for rule in rules),
         "Tags": tags.as_answer(group.tags.at(call.now - lag.tags)),
     }
+
+
+def _rule_count(rules: Iterable[Rule], counted: str) -> dict[str, int]:
+    """`RuleCount` by the knob `rule_count`."""
+    if counted == "absent":
+        return {}
+    directions = {"both": ("ingress", "egress"), "ingress": ("ingress",), "zero": ()}[counted]
+    return {"RuleCount": sum(rule.direction in directions for rule in rules)}
 
 
 def describe_security_group_attribute(call: Call) -> dict[str, Any]:
     """A group's rules, 500 a page by default. The group's type is not in the answer [doc]."""
     params = call.params
     group = call.group(params.require("SecurityGroupId"))
-    direction = params.get("Direction") or "all"
+    direction = params.get("Direction") or call.store.knobs.no_direction
     if direction not in ("ingress", "egress", "all"):
         raise invalid("Direction")
     nic_type = params.get("NicType") or "internet"

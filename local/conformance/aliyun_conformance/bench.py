@@ -238,10 +238,10 @@ class Bench:
         permission = self.models.AuthorizeSecurityGroupEgressRequestPermissions(**{**PERMISSION, **fields})
         self.sdks.ask("authorize_security_group_egress", security_group_id=group, permissions=[permission])
 
-    def modify(self, group: str, rule_id: str, **fields: Any) -> None:
-        """Change fields of an ingress rule."""
+    def modify(self, group: str, rule_id: str, *, egress: bool = False, **fields: Any) -> None:
+        """Change fields of an ingress or an egress rule."""
         params = {"security_group_id": group, "security_group_rule_id": rule_id, **fields}
-        self.sdks.ask("modify_security_group_rule", **params)
+        self.sdks.ask(f"modify_security_group{'_egress' if egress else ''}_rule", **params)
 
     def rules(self, group: str, least: int = 0, direction: str | None = "ingress") -> list[Any]:
         """Return a group's rules, as soon as there are `least` of them and two reads agree. None asks for no direction."""
@@ -268,9 +268,10 @@ class Bench:
             raise NotAnswered(f"{len(rules)} rules where one was expected")
         return rules[0]
 
-    def revoke(self, group: str, *rule_ids: str) -> None:
-        """Remove ingress rules by id."""
-        self.sdks.ask("revoke_security_group", security_group_id=group, security_group_rule_id=list(rule_ids))
+    def revoke(self, group: str, *rule_ids: str, egress: bool = False) -> None:
+        """Remove ingress or egress rules by id."""
+        operation = f"revoke_security_group{'_egress' if egress else ''}"
+        self.sdks.ask(operation, security_group_id=group, security_group_rule_id=list(rule_ids))
 
     def clear(self, *groups: str) -> None:
         """Remove every rule of these throw-away groups, and wait until none is shown."""

@@ -10,6 +10,7 @@ from aliyun_conformance.bench import PERMISSION, Bench
 from aliyun_conformance.sdks import refusal_of
 
 ANYWHERE = {"source_cidr_ip": "10.0.0.0/8"}
+ANYWHERE_OUT = {"dest_cidr_ip": "10.0.0.0/8"}
 
 
 def _revoked(bench: Bench, group: str, **fields: Any) -> tuple[str, int]:
@@ -211,7 +212,60 @@ def test_egress_rules_are_revoked_by_their_own_action(bench: Bench) -> None:
     bench.authorize_egress(b, dest_cidr_ip="10.0.0.0/8", policy="drop")
     [rule] = bench.rules(b, 1, "egress")
     assert refusal_of(lambda: bench.revoke(b, rule.security_group_rule_id)) == ("InvalidParam.SecurityGroupRuleId", 400)
-    bench.sdks.ask(
-        "revoke_security_group_egress", security_group_id=b, security_group_rule_id=[rule.security_group_rule_id]
-    )
+    bench.revoke(b, rule.security_group_rule_id, egress=True)
     assert bench.until(lambda: bench.rules(b, 0, "egress"), lambda rules: not rules) == []
+
+
+@pytest.mark.real_cloud(191, expected="one egress rule, Accept, to that address; then nothing")
+def test_egress_to_an_address_on_an_advanced_group(bench: Bench) -> None:
+    """An advanced group accepts an egress rule to a /32 without `Policy`, which accepts, once however often it is written; RevokeSecurityGroupEgress removes it by id."""
+    b = bench.group("enterprise")
+    for _ in range(2):
+        bench.authorize_egress(b, policy=None, dest_cidr_ip="10.0.0.1/32")
+    [rule] = bench.rules(b, 1, "egress")
+    bench.saw(f"{rule.policy}, {rule.dest_cidr_ip}, source {rule.source_cidr_ip!r}")
+    assert (rule.policy, rule.source_cidr_ip, rule.source_group_id) == ("Accept", "", "")
+    assert rule.dest_cidr_ip in ("10.0.0.1/32", "10.0.0.1")
+    bench.revoke(b, rule.security_group_rule_id, egress=True)
+    assert bench.until(lambda: bench.rules(b, 0, "egress"), lambda rules: not rules) == []
+
+
+@pytest.mark.real_cloud(192, expected="the description is `x`; every other field, and the rule's id, are as before")
+def test_modifying_an_egress_rule(bench: Bench) -> None:
+    """ModifySecurityGroupEgressRule with only Description and Priority leaves everything else unchanged, also on an advanced group."""
+    for kind in ("normal", "enterprise"):
+        b = bench.group(kind)
+        bench.authorize_egress(b, policy=None, dest_cidr_ip="10.0.0.1/32", description="w")
+        [rule] = bench.rules(b, 1, "egress")
+        bench.modify(b, rule.security_group_rule_id, egress=True, description="x", priority="100")
+        [changed] = bench.until(lambda b=b: bench.rules(b, 1, "egress"), lambda rules: rules[0].description == "x")  # type: ignore[misc]
+        assert changed.to_map() == {**rule.to_map(), "Description": "x"}
+
+
+@pytest.mark.real_cloud(193)
+def test_a_rule_is_modified_by_the_action_of_its_direction(bench: Bench) -> None:
+    """ModifySecurityGroupEgressRule refuses the id of an ingress rule, and ModifySecurityGroupRule that of an egress rule."""
+    b = bench.group()
+    bench.authorize(b, ANYWHERE)
+    bench.authorize_egress(b, **ANYWHERE_OUT)
+    ids = {rule.direction: rule.security_group_rule_id for rule in bench.rules(b, 2, "all")}
+    for egress, direction in ((True, "ingress"), (False, "egress")):
+        refused = refusal_of(lambda i=ids[direction], e=egress: bench.modify(b, i, egress=e, description="new"))  # type: ignore[misc]
+        assert refused == ("InvalidSecurityGroupRuleId.NotFound", 404)
+
+
+@pytest.mark.real_cloud(194)
+def test_equal_egress_permissions_in_one_call_are_refused(bench: Bench) -> None:
+    """Two equal egress permissions in one call, or one beside flat fields, are refused and write nothing."""
+    b = bench.group()
+    permission = bench.models.AuthorizeSecurityGroupEgressRequestPermissions(**PERMISSION, **ANYWHERE_OUT)
+    cases: dict[str, dict[str, Any]] = {
+        "InvalidParam.DuplicatePermissions": {"permissions": [permission, permission]},
+        "InvalidParam.Permissions": {"permissions": [permission], "nic_type": "intranet"},
+    }
+    for code, fields in cases.items():
+        refused = refusal_of(
+            lambda f=fields: bench.sdks.ask("authorize_security_group_egress", security_group_id=b, **f)  # type: ignore[misc]
+        )
+        assert refused == (code, 400)
+    assert bench.rules(b, 0, "egress") == []

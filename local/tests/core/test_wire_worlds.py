@@ -77,6 +77,23 @@ def test_a_world_has_queues_logs_and_isolated_groups(tmp_path: Path) -> None:
     assert isolated == ["shop-cache"]
 
 
+def test_a_world_has_egress_rules_and_routes_between_vpcs(tmp_path: Path) -> None:
+    """`Direction: egress` of a rule, and `peerings` of VPCs."""
+    group = {"account": HOME, "name": "closed", "vpc": "shared", "type": "enterprise"}
+    rule = {"Direction": "egress", "IpProtocol": "tcp", "PortRange": "443/443", "DestCidrIp": "10.1.0.0/16"}
+    cloud = LocalCloud(VirtualClock())
+    world.load(cloud, world_file(tmp_path, peerings=[["a", "b"]], groups=[{**group, "rules": [rule]}]))
+    (group_state,) = cloud.ecs.account(HOME).groups.values()
+    rules = group_state.rules.at(cloud.clock.now())
+    assert [(rule.direction, rule.peer_cidr) for rule in rules] == [("egress", "10.1.0.0/16")]
+    names = {vpc.id: vpc.name for vpc in cloud.ecs.vpcs.values()}
+    assert {frozenset(names[vpc] for vpc in pair) for pair in cloud.ecs.peerings} == {frozenset({"a", "b"})}
+
+
+_REGIONS = "{accounts: {'1': a}, regions: [cn-qingdao, cn-hangzhou], vpcs: [{name: a, owner: '1', cidr: 10.0.0.0/16},"
+_ELSEWHERE = "{name: b, owner: '1', cidr: 10.1.0.0/16, region: cn-hangzhou}]"
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
@@ -84,6 +101,14 @@ def test_a_world_has_queues_logs_and_isolated_groups(tmp_path: Path) -> None:
         ("[", "while parsing"),
         ("- a", "indices must be integers"),
         ("{accounts: {'1': a}, inactive: [oss]}", "eventbridge, fc, mns, sls"),
+        (f"{_REGIONS} {_ELSEWHERE}, peerings: [[a, c]]}}", "is no list of two VPCs of the file"),
+        (f"{_REGIONS} {_ELSEWHERE}, peerings: [[a, a]]}}", "is no list of two VPCs of the file"),
+        (f"{_REGIONS} {_ELSEWHERE}, peerings: [a]}}", "a is no list of two VPCs of the file"),
+        (f"{_REGIONS} {_ELSEWHERE}, peerings: [[a, b]]}}", "a and b are in two regions"),
+        (
+            f"{_REGIONS} {_ELSEWHERE}, groups: [{{account: '1', name: g, vpc: a, rules: [{{Direction: out}}]}}]}}",
+            "group g: the Direction of a rule is ingress or egress",
+        ),
         *(
             (
                 f"{{accounts: {{}}, roles: [{{account: '1', name: r, {name}: 'ecs:*'}}]}}",
