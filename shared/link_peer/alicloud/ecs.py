@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
+import msgspec
+
 from link_peer.alicloud import ecs_shapes as shapes
 from link_peer.alicloud import lazy_models, leave_out
 from link_peer.alicloud.ecs_shapes import models
@@ -94,8 +96,11 @@ class SdkEcs:
         return read_by_id(ids, lambda part: self._groups(security_group_ids=json.dumps(part)), self.all_groups)
 
     def all_groups(self) -> list[Group]:
-        """Every security group of the account."""
-        return self._groups()
+        """Every security group of the account. Where none shows a rule, RuleCount says nothing."""
+        groups = self._groups()
+        if any(group.rule_count > 0 for group in groups):
+            return groups
+        return [msgspec.structs.replace(group, rule_count=-1) for group in groups]
 
     def tagged_groups(self, tag: str) -> list[Group]:
         """The groups that carry a tag with this key and the value `true`.

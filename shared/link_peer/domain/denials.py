@@ -39,7 +39,7 @@ class Denial(msgspec.Struct, frozen=True):
 
     `outcome` is that of a link which is denied for this. `ended`: because its time is over. `half_open`: because half of a
     mutual link is missing. `owners`: the owners of the groups can resolve it, and then the link may be asked for again; `lacks_consent`: by
-    consenting. `keeps_tags`: what stands for a tag waits. The reason is for people and programs that read records; what is done follows from its kind and
+    consenting. `empty_group`: since it shows no instances. The reason is for people and programs that read records; what is done follows from its kind and
     from these fields.
     """
 
@@ -52,7 +52,7 @@ class Denial(msgspec.Struct, frozen=True):
     half_open: bool = False
     owners: bool = False
     lacks_consent: bool = False
-    keeps_tags: bool = False
+    empty_group: Party | None = None
 
     @property
     def unseen(self) -> bool:
@@ -542,11 +542,11 @@ def left_group(instance: object, group: object) -> Denial:
     return Denial(reasons.NO_MEMBERS, f"{instance} is not in {group} any more")
 
 
-def no_members(group: object, *, is_target: bool = False) -> Denial:
-    """A link by address one of whose groups has no instances. A tag's waits for those of the target."""
+def no_members(group: Party) -> Denial:
+    """A link by address one of whose groups has no instances."""
     detail = f"{group} has no instances, and the link is written with their addresses"
     advice = f"post it again once the group has instances: {POST_AGAIN}"
-    return Denial(reasons.NO_MEMBERS, detail, advice, keeps_tags=is_target)
+    return Denial(reasons.NO_MEMBERS, detail, advice, empty_group=group)
 
 
 def too_many_members(count: int, limit: int) -> Denial:

@@ -104,6 +104,11 @@ class Link(msgspec.Struct, frozen=True, order=True):
         return self.target if self.is_egress else self.source
 
     @property
+    def holder(self) -> Party:
+        """Of a link between groups, the one that has the rules of this end."""
+        return self.source if self.is_egress else self.target
+
+    @property
     def represented(self) -> Party:
         """The instance for which this part is; the source where this is no part."""
         return Party(self.followed.account, self.member) if self.member else self.source

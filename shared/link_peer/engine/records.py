@@ -198,7 +198,7 @@ class Circumstances:
         """The fields `instances` and `instance_ids`: how many instances the rules of a link admit, and the first of them by
         id. Empty as far as it is not known."""
         keys, link = list(keys), decision.link
-        groups, instances = _admitted_groups(keys), _members(decision, keys)
+        groups, instances = _admitted_groups(keys), _members(decision, keys, egress=False)
         if not link.source.is_group:
             instances = {link.source, link.target} if link.mutual else {link.source}
         counts = [self._count(group) for group in groups]
@@ -208,7 +208,7 @@ class Circumstances:
         members = [self._names(group) for group in groups]
         whole = all(group_members is not None for group_members in members)
         instances |= {party for group_members in members for party in group_members or ()}
-        alone = len({key.source for key in keys}) - len(groups)
+        alone = len({key.source for key in keys if not key.is_egress}) - len(groups)
         ids = " ".join(sorted(map(str, instances))[:NAMED]) if whole else ""
         return {"instances": str(sum(known_counts) + alone), "instance_ids": ids}
 
@@ -241,13 +241,18 @@ class Circumstances:
             rules = ChainMap(cast("dict[Party, tuple[Rule, ...]]", snapshot.rules), self._rules)
             snapshot = msgspec.structs.replace(snapshot, rules=rules)
         keys = {rule.key for rule in decision.rules if rule.key} | {edit.key for edit in decision.edits}
-        return of_link(snapshot, decision.link, decision.instance or min(_members(decision, keys), default=None))
+        asker, reached = (min(_members(decision, keys, egress=egress), default=None) for egress in (False, True))
+        return of_link(snapshot, decision.link, decision.instance or asker, reached)
 
 
-def _members(decision: Decision, keys: Collection[RuleKey]) -> set[Party]:
-    """The instances that these rules of a link by address admit, or did."""
+def _members(decision: Decision, keys: Collection[RuleKey], *, egress: bool) -> set[Party]:
+    """The instances that these rules of a link by address admit, or did; those of `egress`, that they let out to."""
     needs_and_edits: list[Need | Edit] = [*(decision.verdict.needs if decision.verdict else ()), *decision.edits]
-    return {need.ends[0] for need in needs_and_edits if need.key in keys and need.ends and need.ends[1].is_group}
+    return {
+        need.ends[0]
+        for need in needs_and_edits
+        if need.key in keys and need.key.is_egress == egress and need.ends and need.ends[1].is_group
+    }
 
 
 def _admitted_groups(keys: Iterable[RuleKey]) -> list[Party]:

@@ -475,7 +475,7 @@ def _egress_end(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> _
         return _unread_end("the instances", [InstancesOf(link.target)], whole)
     members = [snapshot.instances[party] for party in snapshot.members.get(link.target, ())]
     if not members:
-        return _End((whole,), denials.no_members(link.target, is_target=True))
+        return _End((whole,), denials.no_members(link.target))
     refused: list[tuple[Gate, Verdict, bool]] = []
     for target in members:
         if needs_outlet(snapshot, policy, link, sender, target):

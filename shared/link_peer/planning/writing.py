@@ -102,14 +102,16 @@ def parts(snapshot: Snapshot, policy: Policy, link: Link) -> list[Link]:
     if not is_by_address(snapshot, link):
         return [link]
     senders = snapshot.members.get(link.source, ())
+    if not senders:
+        return [link]
     ingress = [part(link, member) for member in senders]
-    return [*ingress, *outlets(snapshot, policy, link, [snapshot.instances[sender] for sender in senders])] or [link]
+    return [*ingress, *outlets(snapshot, policy, link, [snapshot.instances[sender] for sender in senders])]
 
 
-def outlets(snapshot: Snapshot, policy: Policy, link: Link, senders: Sequence[Instance]) -> list[Link]:
+def outlets(snapshot: Snapshot, policy: Policy, link: Link, senders: Sequence[Instance | None]) -> list[Link]:
     """The parts of a link by address by which its source's group lets these instances out: those for the instances of its target
-    that people's rules do not let all of them reach, or for which a rule of ours stands."""
-    if not (snapshot.groups[link.source].advanced and senders):
+    that people's rules do not let all of them reach, or for which a rule of ours stands. None: any instance of the group."""
+    if not snapshot.groups[link.source].advanced:
         return []
     members = [snapshot.instances[member] for member in snapshot.members.get(link.target, ())]
     return [

@@ -43,7 +43,7 @@ def closing(snapshot: Snapshot, policy: Policy, region: str, now: float) -> Remo
     if policy.paused is Pause.ALL:
         return RemovalForecast()
     no_rules: Mapping[Party, tuple[Rule, ...]] = {
-        group.party: () for group in snapshot.groups.values() if not group.rule_count
+        group.party: () for group in snapshot.groups.values() if not group.may_have_rules
     }
     snapshot = msgspec.structs.replace(snapshot, rules={**no_rules, **snapshot.rules})  # what has none need not be read
     # a person's keys may be refused where those of the functions are not: that is no sign that nobody asks

@@ -66,7 +66,7 @@ class AccountReads(msgspec.Struct, frozen=True):
         An account in which no group has the tag perhaps does not let it be written: RAM may not know the condition key of tag
         calls. There as many are looked at as a run may.
         """
-        untagged = sorted(group.party for group in groups if group.rule_count and not self.has_tag(group))
+        untagged = sorted(group.party for group in groups if group.may_have_rules and not self.has_tag(group))
         if not any(map(self.has_tag, groups)):
             return part_of(untagged, MAX_EXTRA_READS, self.run)
         runs_a_day = RUNS_A_DAY // runs_between(len(self.policy.accounts))

@@ -132,7 +132,7 @@ class InstanceScope(Scope):
             group
             for group in (own_groups | self.former) & snapshot.groups.keys()
             if snapshot.groups[group].tags.get(managed) == "true"
-            or (self.shrinks and snapshot.groups[group].rule_count)  # the tag may have been refused
+            or (self.shrinks and snapshot.groups[group].may_have_rules)  # the tag may have been refused
         }
         fetch.rules((needed & snapshot.groups.keys()) | marked)
         self._find_left_groups(links, needed)

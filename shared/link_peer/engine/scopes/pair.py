@@ -213,13 +213,13 @@ class PairScope(Scope):
             needed = self.needed_groups(snapshot, (desired.link for desired in self._from_tags(snapshot)))
             # the tag may have been refused: a rule is most likely on a group that an instance is in now
             now = groups_of(snapshot.instances.values()) & snapshot.groups.keys()
-            fetch.rules(needed | {group for group in now if snapshot.groups[group].rule_count})
+            fetch.rules(needed | {group for group in now if snapshot.groups[group].may_have_rules})
 
     def _read_untagged(self, accounts: set[str]) -> None:
         """For an unlink, the first groups with rules of accounts in which no group has the tag: perhaps it was refused."""
         if self.request.action == "unlink":
             groups = self.fetch.all_groups(sorted(filter(self.store.readable, accounts)))
-            self.fetch.rules([group.party for group in groups if group.rule_count][:UNTAGGED])
+            self.fetch.rules([group.party for group in groups if group.may_have_rules][:UNTAGGED])
 
     def _read_sources(self) -> None:
         """Which groups may stand for the instances that ask, and the rules of those that hold half of a mutual link, or
