@@ -82,7 +82,7 @@ class View:
             groups |= ends[0] | ends[1]
             common |= ends[0] & ends[1]
         by_party = scene.snapshot.groups
-        self._rules(group for group in groups if group in by_party and by_party[group].may_have_rules)
+        self._rules(group for group in groups if group in by_party)
         self._fetch.questions(group for group in sorted(common) if group in by_party and not by_party[group].advanced)
 
     def _rules(self, groups: Iterable[Party]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import threading
 import uuid
 from collections import Counter
@@ -115,12 +114,12 @@ class SdkEcs:
         return [group for group in groups if group.tags.get(tag) == "true"]
 
     def rules(self, group: str) -> list[Rule]:
-        """The rules of a group, of both directions [doc DescribeSecurityGroupAttribute: Direction is all by default]. Raises
-        CloudError if the group does not exist."""
+        """The rules of a group, of both directions. Raises CloudError if the group does not exist."""
         rows = self._all(
             "describe_security_group_attribute",
             "permissions.permission",
             security_group_id=group,
+            direction="all",
             nic_type="intranet",
             max_results=RULES_PER_PAGE,
         )
@@ -186,19 +185,27 @@ class SdkEcs:
         """
         party, egress = Party(self.account, group), any(key.is_egress for key, _ in rules)
         permissions = [shapes.permission(party, key, text, egress=egress, advanced=advanced) for key, text in rules]
-        call = "AuthorizeSecurityGroupEgress" if egress else "AuthorizeSecurityGroup"
-        return self._change_rules(call, group, permissions=permissions)
+        return self._change_rules(
+            "authorize_security_group_egress" if egress else "authorize_security_group", group, permissions=permissions
+        )
 
     def modify(self, group: str, rule_id: str, description: str, *, egress: bool = False) -> str:
         """Sets a rule's description, and its priority to ours. Returns the RequestId."""
-        call = "ModifySecurityGroupEgressRule" if egress else "ModifySecurityGroupRule"
-        changes = {"description": description, "priority": str(PRIORITY)}
-        return self._change_rules(call, group, security_group_rule_id=rule_id, **changes)
+        return self._change_rules(
+            "modify_security_group_egress_rule" if egress else "modify_security_group_rule",
+            group,
+            security_group_rule_id=rule_id,
+            description=description,
+            priority=str(PRIORITY),
+        )
 
     def revoke(self, group: str, rule_ids: Sequence[str], *, egress: bool = False) -> str:
         """Removes rules of one direction by id. Returns the RequestId."""
-        call = "RevokeSecurityGroupEgress" if egress else "RevokeSecurityGroup"
-        return self._change_rules(call, group, security_group_rule_id=list(rule_ids))
+        return self._change_rules(
+            "revoke_security_group_egress" if egress else "revoke_security_group",
+            group,
+            security_group_rule_id=list(rule_ids),
+        )
 
     def tag(self, groups: Sequence[str], keys: Sequence[str]) -> str:
         """Puts tags with the value `true` on groups, at most 50. Returns the RequestId."""
@@ -263,21 +270,20 @@ class SdkEcs:
         """Attempts a change once. After a failure the caller reads whether it was made, before trying again."""
         return str(shapes.present(self._send(operation, request), "request_id"))
 
-    def _change_rules(self, name: str, group: str, **fields: Any) -> str:
-        request = getattr(models(), f"{name}Request")(
+    def _change_rules(self, operation: str, group: str, **fields: Any) -> str:
+        request = _request_type(operation)(
             region_id=self._region,
             security_group_id=group,
             # new for each attempt: with a used token the API may report success for a rule that was revoked since
             client_token=uuid.uuid4().hex,
             **fields,
         )
-        return self._change(re.sub("(?<!^)(?=[A-Z])", "_", name).lower(), request)
+        return self._change(operation, request)
 
     def _page(self, operation: str, where: str, token: str, **filters: Any) -> tuple[list[Any], str]:
         """One page of a read, and the token of the next; `where` is their list, such as `instances.instance`."""
-        request_type = getattr(models(), operation.title().replace("_", "") + "Request")
         holder, _, name = where.partition(".")
-        request = request_type(region_id=self._region, next_token=token or None, **filters)
+        request = _request_type(operation)(region_id=self._region, next_token=token or None, **filters)
         body = self._read(operation, request, holder)
         return shapes.items(getattr(body, holder), name), body.next_token or ""
 
@@ -312,6 +318,10 @@ class SdkEcs:
     def _groups(self, **filters: Any) -> list[Group]:
         items = self._all("describe_security_groups", "security_groups.security_group", max_results=PAGE, **filters)
         return [shapes.group(self.account, item) for item in items]
+
+
+def _request_type(operation: str) -> Any:
+    return getattr(models(), operation.title().replace("_", "") + "Request")
 
 
 T = TypeVar("T", Group, Instance)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import ChainMap
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from typing import cast
 
 import msgspec
@@ -217,14 +217,22 @@ class Circumstances:
         depends on are read, each at most once; nothing is read for a decision that changed nothing."""
         effect = self._effect_of(decision)
         if changed:
-            for group in sorted(effect.unread - self._read_groups):
-                rules = self._fetch.rules_aside(group)
-                if rules is not None:
-                    self._rules[group] = rules
-            self._read_groups |= effect.unread
+            self._read_rules(effect.unread)
             effect = self._effect_of(decision)
         word = {"open": "passes", "partly": "blocked"}.get(effect.word) or effect.word
         return {"effect": word, "effect_detail": effect_text.detail(effect)}
+
+    def read_rules_beside(self, decision: Decision, group: Party) -> None:
+        """Reads the rules of other groups than this one on which the packets of a link depend."""
+        self._read_rules(self._effect_of(decision).unread - {group})
+
+    def _read_rules(self, groups: Set[Party]) -> None:
+        """Reads rules, of each group at most once."""
+        for group in sorted(groups - self._read_groups):
+            rules = self._fetch.rules_aside(group)
+            if rules is not None:
+                self._rules[group] = rules
+        self._read_groups |= groups
 
     def _count(self, group: Party) -> int | None:
         names = self._names(group)

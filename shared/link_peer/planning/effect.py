@@ -399,9 +399,8 @@ def _inner_access(snapshot: Snapshot, group: Party) -> bool | None:
 
 
 def rules_of(snapshot: Snapshot, group: Party) -> Sequence[Rule] | None:
-    """The group's rules; None where they were not read, unless the group is known to have none."""
-    shown_group = snapshot.groups.get(group)
-    return snapshot.rules.get(group, () if shown_group and not shown_group.may_have_rules else None)
+    """The group's rules; None where they were not read. That RuleCount is 0 says nothing: perhaps it does not count egress rules."""
+    return snapshot.rules.get(group)
 
 
 _Fit = bool | Doubt

@@ -352,7 +352,10 @@ def test_egress_consent_has_the_grammar_of_accept_and_keys_of_its_own() -> None:
     ("value", "refused"),
     [
         ("sg-app", [("sg-app@A", "mutual")]),
-        (f"sg-app:tcp/22+tcp/80,i-x@{B} *@{B}:icmp", [("sg-app@A", "tcp/22+tcp/80"), ("i-x@B", "mutual"), ("*@B", "icmp")]),
+        (
+            f"sg-app:tcp/22+tcp/80,i-x@{B} *@{B}:icmp",
+            [("sg-app@A", "tcp/22+tcp/80"), ("i-x@B", "mutual"), ("*@B", "icmp")],
+        ),
         *(
             (value, [None])
             for value in ("", " ", ",", "ledger", "sg-app~20270101T000000Z", "SG-app", "sg-app:", "true")
