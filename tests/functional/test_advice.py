@@ -55,6 +55,14 @@ def locked(lab: Lab, value: str) -> Again:
     return lambda: lab.cross_account(request)
 
 
+def refused(lab: Lab, value: str = "{app}", key: str = "link_refuse") -> Again:
+    app = lab.group()
+    request = lab.request(app, lab.group("*"), "tcp/1")
+    lab.tag(lab.cloud.ecs.account(HOME).groups[request["to"]["party"]], **{key: value.format(app=app.id)})
+    lab.cross_account(request)
+    return lambda: lab.cross_account(request)
+
+
 def request_past_its_until(lab: Lab) -> Again:
     lab.cross_account(lab.request(lab.group(), lab.group("*"), "tcp/1", until=lab.iso(-1)))
     return posted(lab)
@@ -132,6 +140,9 @@ CASES: dict[str, tuple[str, Callable[[Lab], Again]]] = {
     "mutual request without consent": ("no-consent", mutual_request_without_consent),
     "closed by a command": ("locked", lambda lab: locked(lab, "link-peer close by arn 2026-11-26T00:00:00Z")),
     "locked by hand": ("locked", lambda lab: locked(lab, "keep out")),
+    "refused by hand": ("refused", refused),
+    "refused beside others": ("refused", lambda lab: refused(lab, "{app} sg-other", "link_refuse.$(id)")),
+    "a refusal that cannot be read": ("refused", lambda lab: refused(lab, "")),
     "request past its until": ("expired", request_past_its_until),
     "expired request": ("expired", expired_request),
     "link that has ended": ("expired", link_that_has_ended),

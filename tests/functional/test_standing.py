@@ -155,7 +155,7 @@ def test_one_group_closes_both_sides_of_a_mutual_link(
     standing.closed(reason)
 
 
-@pytest.mark.parametrize("by", ["never", "a set", "max_days_tags"])
+@pytest.mark.parametrize("by", ["never", "a set", "max_days_tags", "mutual"])
 def test_what_the_policy_forbids_later_is_closed(stand: Stand, by: str) -> None:
     """Whatever consents, and whatever the limit of removals. A tag without an end is against `max_days_tags`."""
     standing, sets = stand(), {}
@@ -164,7 +164,8 @@ def test_what_the_policy_forbids_later_is_closed(stand: Stand, by: str) -> None:
         sets = {"prod": {"account": standing.db.account, "tags": {"env": "prod"}}}
     forbidden = {"from": "set:prod" if sets else f"{standing.db.id}@{standing.db.account}", "to": f"*@{HOME}"}
     limits = {"removals_per_run": 0, "max_days_tags": 7 if by == "max_days_tags" else None}
-    standing.lab.policy(never=[] if by == "max_days_tags" else [forbidden], sets=sets, limits=limits)
+    never = [forbidden] if by in ("never", "a set") else []
+    standing.lab.policy(never=never, sets=sets, limits=limits, mutual="deny" if by == "mutual" else "allow")
     standing.again()
     standing.closed("not-allowed")
 

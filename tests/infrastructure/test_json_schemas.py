@@ -135,7 +135,7 @@ WRONG: tuple[Any, ...] = (
     "sg-x@100000000000009",
 )
 BEYOND_A_SCHEMA = re.compile(
-    "no role|is not listed|is not one of the policy's sets|is already the queue|host bits|is not acs:ram::|more than 24 hours"
+    "no role|is not listed|is not one of the policy's (sets|names)|is already the queue|host bits|is not acs:ram::|more than 24 hours"
     "|is not a name in the policy|must be 1 to 128 printable"
 )
 """What relates two values, or calculates: a schema cannot say it."""

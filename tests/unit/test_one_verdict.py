@@ -13,11 +13,11 @@ from link_peer.domain import reasons
 from link_peer.domain.denials import Waits
 from link_peer.domain.errors import NoAccess
 from link_peer.domain.model import ALL, Claim, Link, Marker, Party, Rule, RuleKey
-from link_peer.domain.policy import AccountPolicy, Limits, Policy, PolicyTest
+from link_peer.domain.policy import AccountPolicy, Limits, Never, Policy, PolicyTest
 from link_peer.domain.reasons import Reason
 from link_peer.domain.snapshot import Address, Listing, Snapshot
 from link_peer.domain.tags import Who, parse_ports
-from link_peer.planning import authority, consent, evaluate, room, writing
+from link_peer.planning import authority, consent, evaluate, guardrails, room, writing
 from link_peer.planning.decision import Context, Decision, DesiredLink
 from link_peer.planning.effect import between, end_of_party
 from link_peer.planning.plan import make_plan
@@ -65,11 +65,15 @@ def unread(seen: Snapshot) -> Snapshot:
     return msgspec.structs.replace(seen, groups=shown, rules={})
 
 
+WITHOUT_MUTUAL = msgspec.structs.replace(POLICY, denies_mutual=True)
+REFUSING = {"link-refuse": DB.id}
 CASES: list[tuple[str, Reason, Link, Snapshot, Policy]] = [
     ("unknown_account", reasons.UNKNOWN_ACCOUNT, Link(STRANGER, DB, PORTS), view(OPEN), POLICY),
     ("mutual_not_allowed", reasons.NOT_ALLOWED, Link(APP, DB), view(OPEN), POLICY),
+    ("mutual_not_allowed", reasons.NOT_ALLOWED, Link(A, B), view(OPEN, SHOWN), WITHOUT_MUTUAL),
     ("too_many_ports", reasons.NOT_ALLOWED, Link(APP, DB, parse_ports("tcp/1+tcp/2")), view(OPEN), POLICY),
     ("port_span_too_wide", reasons.NOT_ALLOWED, Link(APP, DB, parse_ports("tcp/1-9")), view(OPEN), POLICY),
+    ("never_allowed", reasons.NOT_ALLOWED, GROUPS, view(OPEN), POLICY),
     ("port_denied", reasons.NOT_ALLOWED, Link(APP, DB, parse_ports("tcp/22")), view(OPEN), POLICY),
     ("no_access", reasons.NO_ACCESS, GROUPS, view(OPEN, refused_accounts={HOME: NoAccess("No", "no")}), POLICY),
     ("unreadable", reasons.UNREAD, GROUPS, view(OPEN, failed_accounts={HOME: "timeout"}), POLICY),
@@ -84,6 +88,7 @@ CASES: list[tuple[str, Reason, Link, Snapshot, Policy]] = [
     ("no_members", reasons.NO_MEMBERS, GROUPS, view(APART, complete_groups={APP}), POLICY),
     ("ranges_missing", reasons.ADDRESS_CONFLICT, Link(LEDGER, DB, PORTS), view(FOREIGN, [OF_LEDGER]), POLICY),
     ("locked", reasons.LOCKED, GROUPS, view([OPEN[0], group(DB, "*", lock=True)]), POLICY),
+    ("refused", reasons.REFUSED, GROUPS, view([group(APP, "*", tags=REFUSING), OPEN[1]]), POLICY),
     ("no_consent", reasons.NO_CONSENT, GROUPS, view([group(APP), group(DB)]), POLICY),
     ("instance_gone", reasons.INSTANCE_GONE, PAIR, view(OPEN, SHOWN[1:]), POLICY),
     ("classic_instance", reasons.CLASSIC_NETWORK, PAIR, view(OPEN, [SHOWN[0], instance(B, DB, vpc="")]), POLICY),
@@ -123,6 +128,7 @@ CASES: list[tuple[str, Reason, Link, Snapshot, Policy]] = [
     ),
 ]
 STRICT = {
+    "never_allowed": {"never": (Never(Who(HOME, "sg-app"), Who(HOME, "*"), (), "never"),)},
     "mutual_not_allowed": {"deny": parse_ports("tcp/22")},
     "port_denied": {"deny": parse_ports("tcp/22")},
     "too_many_ports": {"limits": Limits(max_ports=1)},
@@ -209,7 +215,7 @@ def test_every_denial_of_a_link_is_tried() -> None:
     """All that the modules of the verdict name, but for those that depend on who asks."""
     names = {
         node.attr
-        for module in (writing, evaluate, consent, room, authority)
+        for module in (writing, evaluate, consent, guardrails, room, authority)
         for node in ast.walk(ast.parse(inspect.getsource(module)))
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "denials"
     }

@@ -284,6 +284,24 @@ class CloseAnswer(CommandAnswer, frozen=True):
     warning: Annotated[str, means("how the policy of the functions differs from the local one")]
 
 
+class PairClosed(CommandAnswer, frozen=True):
+    """What was or would be closed between two ends, which refuse each other from now on."""
+
+    refusing: Annotated[dict[str, str], means("by group, the tag (`key=value`) by which it refuses the other end now")]
+    beside: Annotated[list[str], means("what these tags refuse, or close, besides the two ends")]
+    decisions: Annotated[list[Record], means("the records of what was closed")]
+    commands: Annotated[list[CloudCall], means("with `--dry-run`, the calls that would set the tags")]
+    remaining_rules: Annotated[list[str], means("the rules of link-peer that are left between the two")] = (
+        msgspec.field(name="left")
+    )
+    passing: Annotated[
+        list[str], means("the rules, whoever made them, by which packets still pass, or may pass; not for accounts")
+    ]
+    problems: Annotated[dict[str, str], means("by account or group, what went wrong")]
+    never: Annotated[str, means("of accounts, the entries of `never` that cover all their other groups, too")]
+    reopen: Annotated[str, means("the command that takes the tags off again")]
+
+
 class Reopening(CommandAnswer, frozen=True):
     """The locks that were or would be taken off."""
 

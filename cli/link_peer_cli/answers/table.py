@@ -29,7 +29,7 @@ ANSWERS = {
         (operation.Mismatch, operation.EvidenceWritten, Record), lines=True, note="A record of the audit log."
     ),
     "check": Printed((deployment.CheckedFile,), lines=True),
-    "close": Printed((changes.CloseAnswer,)),
+    "close": Printed((changes.CloseAnswer, changes.PairClosed)),
     "demo": Printed((operation.DemoAnswer,)),
     "doctor": Printed((deployment.DoctorFinding,), lines=True),
     "explain": Printed((links.Explanation,)),

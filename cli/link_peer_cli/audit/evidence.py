@@ -46,6 +46,8 @@ SECTIONS = {
     "guardrail": "Refused by a guardrail",
     "consented": "Consent given",
     "withdrawn": "Consent withdrawn",
+    "forbidden": "Groups locked, and peers refused",
+    "released": "Locks and refusals taken off",
     "stood": "Links that stood at the end of a month, or of the period",
     "exception": "Exceptions: where the log and ActionTrail do not agree",
 }
@@ -119,7 +121,8 @@ def decisions(records: Iterable[Record]) -> Iterator[Row]:
 
 
 def consents(records: Iterable[Record], keys: TagKeys, since: float) -> Iterator[Row]:
-    """The entries that each call put on the accept tags of a group, and those that it took off, from an instant on (epoch seconds).
+    """The entries that each call put on the tags of a group by which it consents, refuses or is locked, and those that it took off,
+    from an instant on (epoch seconds).
     What a tag held before is what the call before it left, unless the record itself says it. The records of a command and of its event
     are one call."""
     calls: dict[tuple[str, ...], Record] = {}
@@ -134,22 +137,33 @@ def consents(records: Iterable[Record], keys: TagKeys, since: float) -> Iterator
     last_entries: dict[tuple[str, ...], list[str]] = {}
     for (account, group, _), record in calls.items():
         tags, old = tags_in(record.get("event_tags", "")) or {}, tags_in(record.get("old_tags", ""))
-        for key in (key for key in keys.consenting if key in tags):
-            before = last_entries.get((account, group, key)) if old is None else split(old.get(key) or "")
-            after = last_entries[account, group, key] = split(tags[key] or "")
+        for key in [key for key in keys.consenting if key in tags] + sorted(filter(keys.forbids, tags)):
+            entries_of, sections = (_entries, ("consented", "withdrawn"))
+            if keys.forbids(key):  # whatever its value
+                entries_of, sections = _whole, ("forbidden", "released")
+            before = last_entries.get((account, group, key)) if old is None else entries_of(old.get(key))
+            after = last_entries[account, group, key] = entries_of(tags[key])
             added = [entry for entry in after if entry not in (before or ())]
             removed = (
                 [entry for entry in before if entry not in after]
                 if before is not None
                 else [UNKNOWN_BEFORE] * (not after)
             )
-            for section, entries in (("consented", added), ("withdrawn", removed)):
+            for section, entries in zip(sections, (added, removed), strict=True):
                 if entries and record["time"] >= iso_millis(since):
                     extra_fields = {
                         "detail": f"{key}={' '.join(entries)}",
                         "api_requests": record.get("event_request", ""),
                     }
                     yield {**_row(section, record), **extra_fields, "asked_by": record.get("event_call", "")}
+
+
+def _entries(value: str | None) -> list[str]:
+    return split(value or "")
+
+
+def _whole(value: str | None) -> list[str]:
+    return [] if value is None else [value]
 
 
 def exceptions(env: Environment, since: float, until: float) -> list[Mismatch]:

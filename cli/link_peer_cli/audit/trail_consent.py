@@ -12,12 +12,14 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 from link_peer.domain.grouped import grouped
-from link_peer.domain.model import Group, Instance, Marker, Party, RuleKey
+from link_peer.domain.model import ALL, Group, Instance, Marker, Party, RuleKey
 from link_peer.domain.policy import Policy
+from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import SET, Who, accepts
 from link_peer.planning.actual import link_of
 from link_peer.planning.consent import consents
 from link_peer.planning.evaluate import as_member
+from link_peer.planning.guardrails import refused
 
 from link_peer_cli.audit.trail_events import EVERY_TAG, Event
 from link_peer_cli.audit.trail_records import Entry, tags_in
@@ -56,12 +58,12 @@ class Consents:
         which counts as far as nothing tells the tags of that time."""
         reason = f"{key.group} had no consent to it"
         for tags, is_complete in self._at(key.group, at):
-            lock = self._policy.keys.lock_on(tags)
-            if not lock and self._covers(key, marker, tags, at):
+            lock, refusal = self._policy.keys.lock_on(tags), self._refusal(key, marker, tags)
+            if not (lock or refusal) and self._covers(key, marker, tags, at):
                 return ""
             if not is_complete and recorded:
                 return ""
-            reason = f"{key.group} was locked" if lock else reason
+            reason = f"{key.group} was locked" if lock else refusal or reason
         return reason
 
     def _at(self, group: Party, at: float) -> Iterator[tuple[Tags, bool]]:
@@ -72,6 +74,16 @@ class Consents:
             values = {key: _value(key, changes, observed, count) for key in _keys(changes, observed)}
             tags = {key: value for key, value in values.items() if isinstance(value, str)}
             yield tags, bool(observed) and ... not in values.values()
+
+    def _refusal(self, key: RuleKey, marker: Marker, tags: Tags) -> str:
+        """By which entry a group with these tags refused the rule; empty if it did not. In which groups an instance was is not
+        known, so that only what names a party of the link counts."""
+        link = link_of(key, marker)
+        snapshot = Snapshot(groups={key.group: Group(key.group, "", tags=tags)})
+        for source in dict.fromkeys((link.source, link.asker)):
+            if denial := refused(snapshot, self._policy, source, key.group, () if key.port == ALL else (key.port,)):
+                return denial.detail
+        return ""
 
     def _covers(self, key: RuleKey, marker: Marker, tags: Tags, at: float) -> bool:
         """Whether a group with these tags, or the policy, consents to a rule. In which groups an instance was is not known: an

@@ -122,10 +122,10 @@ def _unexplained(question: Question, log: Log, event: Event, recorded: Sequence[
     people = question.logs(event) == {question.roles.operators}
     if event.name not in OWN_CALLS:
         yield NO_INTENT, "link-peer never makes this call"
-    elif tags and people and all(keys.lock_on({key: ""}) for key in tags):
-        # a lock is a tag of a person's, and nobody's leave is needed to set it
+    elif tags and people and all(map(keys.forbids, tags)):
+        # a lock and a refusal are tags of a person's, and nobody's leave is needed to set them
         if event.name == "UntagResources" and event.request_id not in log.reopened(question.roles.operators):
-            yield NO_INTENT, "it removed a lock, and no record of link-peer reopen has its RequestId"
+            yield NO_INTENT, "it removed a lock or a refusal, and no record of link-peer reopen has its RequestId"
     elif _by_us(question, event) and any(key not in (keys.managed, keys.instances) for key in tags):
         yield NO_INTENT, "link-peer never writes this tag with this role"
     elif recorded and not _covered(log, event, lambda intent: any(_led_to(intent, entry, event) for entry in recorded)):

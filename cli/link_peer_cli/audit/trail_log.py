@@ -74,7 +74,7 @@ class Log:
         self._ends = grouped((_run(entry), entry.time) for entry in self.entries if entry.kind != "intent")
 
     def reopened(self, logstore: str) -> set[str]:
-        """The RequestIds of the calls by which `link-peer reopen` took locks off."""
+        """The RequestIds of the calls by which `link-peer reopen` took locks and refusals off."""
         records = (entry.record for entry in self.entries if entry.logstore == logstore)
         return {record.get("event_request", "") for record in records if record.get("function") == "reopen"}
 

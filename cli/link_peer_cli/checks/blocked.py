@@ -13,7 +13,7 @@ from link_peer.domain.denials import about, isolated_group
 from link_peer.domain.grouped import grouped
 from link_peer.domain.model import Instance, Link, Party, Rule, ports_text
 from link_peer.planning.effect import EffectCause
-from link_peer.planning.guardrails import never_denial
+from link_peer.planning.guardrails import forbidden
 from link_peer.runtime.ports import Record
 from link_peer.views.reach import Reach
 from link_peer.views.standing import Standing, link_reach, state_of
@@ -98,7 +98,7 @@ def isolated(view: CloudSeen, records: Sequence[Record]) -> Iterator[CheckFindin
 
 def barred(view: CloudSeen) -> Iterator[CheckFinding]:
     """One finding for each link between groups with such members, in the account of the first, which names the entry."""
-    for link in view.links if view.policy.never else ():
+    for link in view.links:
         barred_members = list(_barred(view, link)) if link.source.is_group else []
         if barred_members:
             first, reason = barred_members[0]
@@ -112,7 +112,7 @@ def _barred(view: CloudSeen, link: Standing) -> Iterator[tuple[Party, str]]:
     """The members of either group, each with the entry that bars it, if the groups themselves are not barred. Of a link by
     address, no such member of its source is admitted."""
     snapshot, ports = view.scene.snapshot, () if link.mutual else link.ports
-    if never_denial(snapshot, view.policy, link.source, link.target, ports):
+    if forbidden(snapshot, view.policy, link.source, link.target, ports):
         return
     by_reference = any(rule.key and rule.key.source.startswith("sg-") for rule in link.rules)
     ends: list[tuple[Instance, Party | Instance, Party | Instance]] = [
@@ -120,6 +120,6 @@ def _barred(view: CloudSeen, link: Standing) -> Iterator[tuple[Party, str]]:
         *((member, link.source, member) for member in view.scene.members(link.target)),
     ]
     for member, source, target in ends:
-        denial = never_denial(snapshot, view.policy, source, target, ports)
+        denial = forbidden(snapshot, view.policy, source, target, ports)
         if denial and not denial.undecided:
             yield member.party, denial.detail

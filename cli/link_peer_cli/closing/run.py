@@ -31,7 +31,7 @@ from link_peer_cli.access.noted import of_rule, of_tags
 from link_peer_cli.answers import CloudCall
 from link_peer_cli.closing.locks import Wanted, by_account, change_tags, in_each
 from link_peer_cli.consent.group_tags import GroupTags
-from link_peer_cli.review.delivery import as_locked, closing
+from link_peer_cli.review.delivery import as_tagged, closing
 from link_peer_cli.ui.changes import CHANGES, STOPPED
 from link_peer_cli.ui.progress import Count
 from link_peer_cli.ui.remedies import message
@@ -200,7 +200,7 @@ class ClosingRun:
         self._tags = tags
         self._accounts = accounts
         self._value = value
-        self.removal = _Removal(env, tags, value, count, dry_run=dry_run)
+        self.removal = Removal(env, tags, count, dry_run=dry_run)
         self._read: dict[str, tuple[int, int]] = {}
         self.standing: dict[str, AccountStanding] = {}
         self.halves = Halves()
@@ -241,7 +241,7 @@ class ClosingRun:
             rules = [rule for uid in again for rule in self.standing[uid].rules]
             CHANGES.expect(of_rule("remove", rule.key) for rule, _ in rules if rule.key)
             self.lock(again, patient=patient)
-            self.removal.remove(rules, patient=patient)
+            self.removal.remove(rules, self._locks(rules), patient=patient)
             self.look(again, patient=patient)
             hampered = {group.account for group, error in self.unlocked.items() if isinstance(error, Transient)}
             again = [uid for uid in again if uid in hampered or self.standing[uid].problem or self.standing[uid].rules]
@@ -255,7 +255,12 @@ class ClosingRun:
         halves = self._look_at_halves()
         unowned = [rule for rule in halves.rules if rule.deployment != self._deployment]
         self.halves = msgspec.structs.replace(halves, rules=unowned)
-        self.removal.remove([rule for uid in self.mine for rule in self.standing[uid].rules], patient=True)
+        rules = [rule for uid in self.mine for rule in self.standing[uid].rules]
+        self.removal.remove(rules, self._locks(rules), patient=True)
+
+    def _locks(self, rules: Iterable[OwnedRule]) -> dict[Party, dict[str, str]]:
+        """The groups of these rules, with the lock."""
+        return {rule.group: {self._keys.lock: self._value} for rule, _ in rules}
 
     def lock(self, accounts: Collection[str], *, patient: bool = True) -> None:
         """Lock the groups of these accounts, and remove nothing."""
@@ -280,16 +285,15 @@ class ClosingRun:
         self.removal.counted("groups read", sum(count for count, _ in counts), sum(all_ for _, all_ in counts))
 
 
-class _Removal:
-    """Removes the rules of ours from groups as if these were locked, and the other halves of mutual links, with records that
+class Removal:
+    """Removes the rules of ours from groups as if these were locked, or refused their peers, and the other halves of mutual links, with records that
     name who does it. `troubles` are those of groups, for which they may be tried again. `halves` are groups that may hold
     halves which met a transient error: a group that is closed does not lead to them any more."""
 
-    def __init__(self, env: Environment, tags: GroupTags, value: str, count: Count, *, dry_run: bool) -> None:
+    def __init__(self, env: Environment, tags: GroupTags, count: Count, *, dry_run: bool) -> None:
         self._clock = env.clock
         self._count = count
-        self._value = value
-        self._lock_values: dict[Party, str] = {}  # with the lock
+        self._tags: dict[Party, Mapping[str, str]] = {}
         peer_keys = {uid: keys for uid, keys in tags.accounts.items() if uid != env.policy.home}
         closing_parts = closing(env, "close", peer_keys, caller=tags.caller, dry_run=dry_run)
         self._delivery, self.recorder, self.supposed = closing_parts
@@ -308,16 +312,17 @@ class _Removal:
             raise KeyboardInterrupt
         self._count(label, completed, all_)
 
-    def remove(self, rules: Sequence[OwnedRule], *, patient: bool) -> None:
-        """Remove these rules, those of several groups side by side unless one is the other's half."""
-        self._lock_values |= {rule.group: self._value for rule, _ in rules}
+    def remove(self, rules: Sequence[OwnedRule], tags: Mapping[Party, Mapping[str, str]], *, patient: bool) -> None:
+        """Remove these rules, those of several groups side by side unless one is the other's half. `tags` are those of groups that
+        forbid them."""
+        self._tags |= tags
         touched: dict[Party, set[Party]] = {group: {group} for group in self.halves}
         for rule, marker in rules:
             touched.setdefault(rule.group, {rule.group})
             if (link := link_of_rule(rule, marker)).mutual:
                 touched[rule.group] |= {link.source, link.target}
         self.halves, self.troubles = set(), {}  # what is tried again may go well
-        delivery = as_locked(self.delivery(patient=patient), self._lock_values)
+        delivery = as_tagged(self.delivery(patient=patient), self._tags)
         delivery = delivery if delivery.supposed else delivery.merged("close")
         event_id, finished = f"close-cli-{int(instant.now())}", itertools.count(1)
 

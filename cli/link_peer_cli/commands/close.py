@@ -20,6 +20,7 @@ from link_peer_cli.answers import CloudCall
 from link_peer_cli.answers.changes import CloseAnswer, ClosedAccount
 from link_peer_cli.checks.runs import sweeps_of_a_day
 from link_peer_cli.closing.locks import enter, pages, tags_of, wanted
+from link_peer_cli.closing.pair_run import close_pair
 from link_peer_cli.closing.renamed import close_commands, close_deployment, rule_text, signs_by_name, signs_of_life
 from link_peer_cli.closing.run import ClosingRun, require_there
 from link_peer_cli.consent.group_tags import record_tags
@@ -28,7 +29,7 @@ from link_peer_cli.review.plans import print_closed
 from link_peer_cli.ui import aliyun
 from link_peer_cli.ui.console import console, may_ask, print_answer, warn
 from link_peer_cli.ui.exits import Exit
-from link_peer_cli.ui.options import Account, All, Deployment, DryRun, EvenIfAlive, Groups, Json, Profiles, Yes
+from link_peer_cli.ui.options import Account, All, Between, Deployment, DryRun, EvenIfAlive, Groups, Json, Profiles, Yes
 from link_peer_cli.ui.progress import counter, progress_bar
 from link_peer_cli.ui.tables import draw_table
 
@@ -41,6 +42,7 @@ def close(
     groups: Groups = None,
     account: Account = "",
     everything: All = False,
+    between: Between = False,
     deployment: Deployment = "",
     even_if_alive: EvenIfAlive = False,
     profile: Profiles = None,
@@ -51,10 +53,14 @@ def close(
     """Lock groups with a tag and remove link-peer's rules from them now, in all accounts at once; then say what is left.
 
     Another account is entered with its keys (`--profile`), else by its closer role; if it has none, its owner gets the
-    commands. Nothing is opened there until `reopen`.
+    commands. Nothing is opened there until `reopen`. With `--between`, two groups, instances or accounts refuse each other
+    instead, by the tag link-refuse.
     """
     env = load_environment(reading=dry_run, anywhere=not deployment)
     tags = tags_of(env, profile)
+    if between:
+        _require_alone(account, deployment, everything=everything)
+        close_pair(env, tags, groups, dry_run=dry_run, yes=yes, as_json=as_json)
     everything = everything or bool(deployment and not (groups or account))
     accounts = wanted(env, tags.own_account, groups, account, all_accounts=everything)
     if deployment:
@@ -92,6 +98,11 @@ def close(
         for uid, named_groups in {**accounts, **elsewhere}.items()
     ]
     _print(report, answers, other_policy(env) if at_home else "", as_json=as_json)
+
+
+def _require_alone(account: str, deployment: str, *, everything: bool) -> None:
+    if account or deployment or everything:
+        raise BadInput("--between", "give it with two groups, instances or accounts alone")
 
 
 def _question(run: ClosingRun) -> str:

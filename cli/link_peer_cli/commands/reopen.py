@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 import typer
 from link_peer.domain.denials import CLOSED_BY
-from link_peer.domain.errors import LinkPeerError
+from link_peer.domain.errors import BadInput, LinkPeerError
 from link_peer.domain.grouped import grouped
 from link_peer.domain.model import Party
 from rich.markup import escape
@@ -18,13 +18,14 @@ from link_peer_cli.access.noted import of_tags
 from link_peer_cli.answers import CloudCall
 from link_peer_cli.answers.changes import Reopening
 from link_peer_cli.closing.locks import Wanted, by_account, change_tags, enter, in_each, pages, tags_of, wanted
+from link_peer_cli.closing.pair_run import reopen_pair
 from link_peer_cli.consent.group_tags import GroupTags, record_tags
 from link_peer_cli.review.plans import print_changes
 from link_peer_cli.ui import aliyun
 from link_peer_cli.ui.changes import CHANGES
 from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.exits import Exit
-from link_peer_cli.ui.options import Account, All, DryRun, Groups, Json, Profiles
+from link_peer_cli.ui.options import Account, All, Between, DryRun, Groups, Json, Profiles
 from link_peer_cli.ui.progress import waiting
 from link_peer_cli.ui.remedies import message
 
@@ -44,6 +45,7 @@ def reopen(
     groups: Groups = None,
     account: Account = "",
     everything: All = False,
+    between: Between = False,
     force: Annotated[bool, typer.Option("--force", help="Also remove locks that `close` did not set.")] = False,
     profile: Profiles = None,
     dry_run: DryRun = False,
@@ -51,10 +53,15 @@ def reopen(
 ) -> None:
     """Remove the locks that `close` set. What tags still ask for is opened again; requests must be posted again.
 
-    Another account is entered as by `close`; by its closer role, only locks that home set are removed.
+    Another account is entered as by `close`; by its closer role, only locks that home set are removed. With `--between`, the
+    refusals that `close --between` set for these two are removed, and no lock.
     """
     env = load_environment(reading=dry_run, anywhere=True)
     tags = tags_of(env, profile)
+    if between:
+        if account or everything or force:
+            raise BadInput("--between", "give it with two groups, instances or accounts alone")
+        reopen_pair(env, tags, groups, dry_run=dry_run, as_json=as_json)
     accounts = wanted(env, tags.own_account, groups, account, all_accounts=everything, opens=True)
     accounts_with_keys = set(tags.accounts)
     refused = enter(env, tags, accounts)

@@ -228,35 +228,32 @@ class _WhatIfEcs(Reads):
         )
 
 
-class LockedCloud:
-    """A `Cloud` that shows a lock on some groups, so that their rules are due for removal however soon a lock is seen."""
+class TaggedCloud:
+    """A `Cloud` that shows further tags on some groups, such as a lock, so that their rules are due for removal however soon these
+    tags are seen."""
 
-    def __init__(self, cloud: Cloud, locked: Mapping[Party, str], key: str) -> None:
+    def __init__(self, cloud: Cloud, tags: Mapping[Party, Mapping[str, str]]) -> None:
         self._cloud = cloud
-        self._locked = locked
-        self._key = key
+        self._tags = tags
         self.calls: Counter[str] = cloud.calls
 
     def ecs(self, account: str) -> Ecs:
         """As `Cloud.ecs`."""
-        return cast(Ecs, _LockedEcs(self._cloud.ecs(account), self._locked, self._key))
+        return cast(Ecs, _TaggedEcs(self._cloud.ecs(account), self._tags))
 
 
-class _LockedEcs:
-    """An account whose groups show the lock. Everything else is a call of its own."""
+class _TaggedEcs:
+    """An account whose groups show further tags. Everything else is a call of its own."""
 
-    def __init__(self, ecs: Ecs, locked: Mapping[Party, str], key: str) -> None:
+    def __init__(self, ecs: Ecs, tags: Mapping[Party, Mapping[str, str]]) -> None:
         self._ecs = ecs
-        self._locked = locked
-        self._key = key
+        self._tags = tags
 
     def groups(self, ids: Sequence[str]) -> list[Group]:
-        return [self._locked_group(group) for group in self._ecs.groups(ids)]
-
-    def _locked_group(self, group: Group) -> Group:
-        if group.party not in self._locked:
-            return group
-        return msgspec.structs.replace(group, tags={self._key: self._locked[group.party], **group.tags})
+        return [
+            msgspec.structs.replace(group, tags={**self._tags.get(group.party, {}), **group.tags})
+            for group in self._ecs.groups(ids)
+        ]
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._ecs, name)

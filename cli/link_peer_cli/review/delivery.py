@@ -22,7 +22,7 @@ from link_peer_cli.access.identity import AccountKeys
 from link_peer_cli.access.inputs import is_cloud_name
 from link_peer_cli.access.roles import PersonsAccounts
 from link_peer_cli.inventory.reading import view_of
-from link_peer_cli.review.cloud import LockedCloud, ShownRules, WhatIf
+from link_peer_cli.review.cloud import ShownRules, TaggedCloud, WhatIf
 from link_peer_cli.review.reviewed import Reviewed
 from link_peer_cli.review.writes import Write, undone
 
@@ -141,12 +141,12 @@ def closing(
     return delivery, recorder, supposed
 
 
-def as_locked(delivery: Delivery, locked: Mapping[Party, str]) -> Delivery:
-    """The same delivery, to which groups show the lock with these values, whether it could be written or not."""
-    real, key = delivery.connections, delivery.policy.keys.lock
+def as_tagged(delivery: Delivery, tags: Mapping[Party, Mapping[str, str]]) -> Delivery:
+    """The same delivery, to which groups show these tags besides, whether they could be written or not."""
+    real = delivery.connections
 
     def open_cloud(name: str, retry: Retry) -> Cloud:
-        return LockedCloud(real.open_cloud(name, retry), locked, key)
+        return TaggedCloud(real.open_cloud(name, retry), tags)
 
     return msgspec.structs.replace(delivery, connections=msgspec.structs.replace(real, open_cloud=open_cloud))
 

@@ -63,6 +63,13 @@ EvenIfAlive = Annotated[
     bool, typer.Option("--even-if-alive", help="With --deployment: even if its functions may still exist.")
 ]
 All = Annotated[bool, typer.Option("--all", help="The same for all accounts.")]
+Between = Annotated[
+    bool,
+    typer.Option(
+        "--between",
+        help="Only between two: groups, instances (i-…) or accounts, which refuse each other, or no longer do.",
+    ),
+]
 Profiles = Annotated[
     list[str] | None,
     typer.Option("--profile", help="A profile of the `aliyun` CLI with keys of another account; repeat for more."),

@@ -8,6 +8,7 @@ before it is known whose link it is about; `{link}` and the like stand for that 
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Collection, Mapping, Sequence
 from enum import Enum
 from typing import Literal
@@ -18,6 +19,7 @@ from link_peer.domain import reasons
 from link_peer.domain.errors import LinkPeerError
 from link_peer.domain.model import ALL, Link, Party, Port
 from link_peer.domain.reasons import NONE, Kind, Reason
+from link_peer.domain.tags import RefusalEntry, quoted, split
 
 POST_AGAIN = "link-peer request {action} {link}"
 """The command that asks for the same link again."""
@@ -162,14 +164,14 @@ def _tag_on(party: Party, key: str, value: str) -> str:
     kind = "securitygroup" if party.is_group else "instance"
     return (
         f"aliyun ecs TagResources --RegionId {{region}} --ResourceType {kind} --ResourceId.1 {party.id} "
-        f"--Tag.1.Key {key} --Tag.1.Value {value}"
+        f"--Tag.1.Key {shlex.quote(key)} --Tag.1.Value {shlex.quote(value)}"
     )
 
 
 def _tag_off(party: Party, key: str) -> str:
     # The id is filled in here: when the claim of the tag is removed, nobody knows any more whose tag it was.
     kind = "securitygroup" if party.is_group else "instance"
-    return _TAG_OFF.replace("{kind}", kind).replace("{id}", party.id).replace("{key}", key)
+    return _TAG_OFF.replace("{kind}", kind).replace("{id}", party.id).replace("{key}", shlex.quote(key))
 
 
 def bad_event(problem: object) -> Denial:
@@ -273,9 +275,13 @@ def not_reviewed(group: object) -> Denial:
     )
 
 
-def mutual_not_allowed() -> Denial:
-    """A mutual link under a policy that denies some ports."""
-    return _not_allowed("a mutual link opens every port, and the policy denies some")
+def mutual_not_allowed(*, denies_ports: bool) -> Denial:
+    """A mutual link under a policy that denies some ports, or every link without ports."""
+    cause = "denies some" if denies_ports else "allows no link without ports (mutual: deny)"
+    return _not_allowed(
+        f"a mutual link opens every port, and the policy {cause}",
+        "name the ports that are needed (sg-…:tcp/443), or have the policy file changed",
+    )
 
 
 def too_many_ports(count: int, limit: int) -> Denial:
@@ -426,6 +432,7 @@ OWN_GROUP = "use a group that no cloud product manages"
 USE_VPC = (
     "move it into a VPC: the classic network is retired, and so is ClassicLink, which connected its instances with VPCs"
 )
+_CLOSING_KEY = re.compile(r"\.close(\.[0-9])?$")
 CLOSED_BY = "link-peer close by "
 """How the value of a lock begins that `link-peer close` set."""
 _SHOW_GROUP = "aliyun ecs DescribeSecurityGroups --RegionId {region} --SecurityGroupIds"
@@ -489,6 +496,22 @@ def locked(group: Party, key: str, value: str, *, is_own: bool) -> Denial:
     advice = f"ask the person who locked it, then remove the tag {key} from {group}"
     detail = f"{group} carries the tag {key}"
     return Denial(reasons.LOCKED, detail, f"{advice}: {command if is_own else _tag_off(group, key)}", owners=True)
+
+
+def refused(group: Party, entry: RefusalEntry, tags: Mapping[str, str], peer: Party) -> Denial:
+    """A peer that a group with these tags refuses by an entry of them. Those that `close --between` set, `reopen --between` takes
+    off."""
+    key, _, refused_peer = entry.text.partition("=")
+    remaining = ",".join(piece for piece in split(tags[key]) if piece != refused_peer)
+    if _CLOSING_KEY.search(key) and entry.party and not remaining:
+        is_account = entry.party.id == "*"
+        ends = (group.account, entry.party.account) if is_account else (group, entry.party)
+        command = "link-peer reopen --between {} {}".format(*ends)
+    else:
+        command = _tag_on(group, key, remaining) if remaining else _tag_off(group, key)
+    everybody = "" if entry.party else ", which cannot be read and so refuses everybody"
+    detail = f"{group} refuses {peer} by {quoted(entry.text)}{everybody}"
+    return Denial(reasons.REFUSED, detail, f"ask the person who refused it, then take the entry off: {command}")
 
 
 def isolated_group(group: Party, *, advanced: bool) -> Denial:

@@ -115,7 +115,7 @@ class PolicyTest(msgspec.Struct, frozen=True):
 
 class Policy(msgspec.Struct, frozen=True, dict=True):  # a dict, so that a property may be worked out once
     """A valid policy. `accounts` are by uid, and exactly one has no role; `deny` are ports that are never opened, `never` are
-    pairs. `sets` are by name, and so are `names`, which tags, requests and commands may give in place of an id. `digest` is
+    pairs; `denies_mutual`: no link without ports is opened. `sets` are by name, and so are `names`, which tags, requests and commands may give in place of an id. `digest` is
     the first 16 hex digits of the file's SHA-256; empty if it was read from no file. `leaving` are accounts that are read, but
     have no links, as if the file did not list them: `link-peer account remove` closes with it. No file can say it.
     `tag_prefix` is what the file says, empty if nothing; `app.compose` puts the setting in its place."""
@@ -131,6 +131,7 @@ class Policy(msgspec.Struct, frozen=True, dict=True):  # a dict, so that a prope
     never: tuple[Never, ...] = ()
     sets: dict[str, GroupSet] = {}
     names: dict[str, Party] = {}
+    denies_mutual: bool = False
     digest: str = ""
     leaving: frozenset[str] = frozenset()
     tag_prefix: str = ""

@@ -143,6 +143,12 @@ LOCKED = Reason(
     "the group carries `link-lock`: no rule of link-peer may be on it",
     "ask the person who locked it; `link-peer reopen` allows links again",
 )
+REFUSED = Reason(
+    "refused",
+    Kind.FINAL,
+    "a group of either end refuses the other by its tag `link-refuse`, whoever consents",
+    "ask the person who refused it; then the command of `advice` takes the entry off",
+)
 ISOLATED_GROUP = Reason(
     "isolated-group",
     Kind.FINAL,

@@ -16,6 +16,7 @@ from link_peer.domain.tags import (
     SET_KEYS,
     Who,
     compact,
+    is_name,
     parse_instant,
     parse_port,
     parse_ports,
@@ -62,6 +63,7 @@ class _Checked:
             tuple(self._never(entry, f"never[{number}]") for number, entry in enumerate(file.never)),
             {name: GroupSet(group_set.account, group_set.tags) for name, group_set in file.sets.items()},
             {name: self._party(text, f"names.{name}") for name, text in file.names.items()},
+            denies_mutual=file.mutual == "deny",
             tag_prefix=file.tag_prefix or "",
         )
 
@@ -143,7 +145,7 @@ class _Checked:
         return source, target, ports, f"{source}->{target}" + (f":{ports_text(ports)}" if ports else "")
 
     def _end(self, text: str, at: str) -> Who:
-        """`who` with its account, or `set:<name>`."""
+        """`who` with its account, `set:<name>`, or a name of `names`, which stands for its id."""
         if not text.startswith(SET):
             return self._party_or_any(text, at)
         if (group_set := self._file.sets.get(text.removeprefix(SET))) is None:
@@ -151,6 +153,10 @@ class _Checked:
         return Who(group_set.account, text)
 
     def _party_or_any(self, text: str, at: str) -> Who:
+        if is_name(text):
+            if text not in self._file.names:
+                self._fail(at, f"{quoted(text)} is not one of the policy's names: add it under names")
+            text = self._file.names[text]
         with self._input(at):
             parsed = parse_who(text, None)
         self._listed(parsed.account, at)

@@ -36,15 +36,21 @@ def _says(description: str) -> Meta:
 
 Uid: TypeAlias = Annotated[str, _form(_UID, "an account uid: 15 to 20 digits, in quotes")]
 Party: TypeAlias = Annotated[str, _form(_PARTY, "sg-…@<uid> or i-…@<uid>", "A group or an instance, with @<uid>.")]
-_END = rf"((\*|(sg|i)-[0-9a-z]{{1,60}})@{_UID}|set:{_NAME})"
-_END_SAID = "A group, an instance or * of an account, with @<uid>, or set:<name>."
-End: TypeAlias = Annotated[str, _form(_END, "*@<uid>, sg-…@<uid>, i-…@<uid> or set:<name>", _END_SAID)]
 _NO_NAME = "(?!sg-|i-)(?!(tcp|udp|icmp|icmpv6|gre|all)$)"
+_END = rf"((\*|(sg|i)-[0-9a-z]{{1,60}})@{_UID}|set:{_NAME}|{_NO_NAME}{_NAME})"
+_END_SAID = "A group, an instance or * of an account, with @<uid>, set:<name>, or a name of names."
+End: TypeAlias = Annotated[str, _form(_END, "*@<uid>, sg-…@<uid>, i-…@<uid>, set:<name> or a name", _END_SAID)]
 _NAME_SAID = "1 to 32 characters of a-z, 0-9 and hyphen, begin with a letter and not with sg- or i-, and be no protocol"
 Name: TypeAlias = Annotated[str, _form(f"{_NO_NAME}{_NAME}", _NAME_SAID)]
 _PORT_SAID = "tcp/3306, tcp/8000-8010, udp/53 or icmp"
 Port: TypeAlias = Annotated[str, _form(_PORT, _PORT_SAID, f"{_PORT_SAID}.")]
-_LINK, _LINK_SAID = rf"{_PARTY}(:{_PORT}(\+{_PORT})*)?", "sg-…@<uid> or i-…@<uid>, alone or with :tcp/3306+icmp"
+_NAMED_PARTY = rf"({_PARTY}|(?!sg-|i-){_NAME})"
+NamedParty: TypeAlias = Annotated[
+    str,
+    _form(_NAMED_PARTY, "sg-…@<uid>, i-…@<uid> or a name", "A group or an instance, with @<uid>, or a name of names."),
+]
+_LINK = rf"{_NAMED_PARTY}(:{_PORT}(\+{_PORT})*)?"
+_LINK_SAID = "sg-…@<uid>, i-…@<uid> or a name, alone or with :tcp/3306+icmp"
 Link: TypeAlias = Annotated[str, _form(_LINK, _LINK_SAID, "A party and ports; without ports, the mutual link.")]
 _INSTANT = "[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,18})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
 Instant: TypeAlias = Annotated[str, _form(_INSTANT, "an RFC 3339 instant with a zone, like 2027-01-01T00:00:00Z")]
@@ -133,7 +139,7 @@ class DenyEntry(Struct, frozen=True, forbid_unknown_fields=True):
 class TestsEntry(Struct, frozen=True, forbid_unknown_fields=True, rename=_ENTRY):
     """Links from a party that must be allowed, and links that must not be."""
 
-    source: Party
+    source: NamedParty
     accept: list[Link] = []
     deny: list[Link] = []
 
@@ -176,4 +182,11 @@ class PolicyFile(Struct, frozen=True, forbid_unknown_fields=True):
     sets: Annotated[
         dict[Name, SetEntry], _says("Groups of an account by their tags: set:<name> in allow and never.")
     ] = {}
-    names: Annotated[dict[Name, Party], _says("Names of parties, for tags, requests and commands.")] = {}
+    names: Annotated[
+        dict[Name, Party], _says("Names of parties, for tags, requests, commands, and for allow, never and tests.")
+    ] = {}
+    mutual: Annotated[
+        Literal["allow", "deny"],
+        Meta(extra={"must": "be allow or deny"}),
+        _says("deny: no link without ports is opened, regardless of consent, and those that stand are removed."),
+    ] = "allow"

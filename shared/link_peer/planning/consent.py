@@ -101,8 +101,8 @@ def consent_to(policy: Policy, link: Link, gates: Sequence[Gate], now: float) ->
 def denied_by_policy(policy: Policy, ports: tuple[Port, ...]) -> Denial | None:
     """Why the policy never opens these ports, whatever the consent. No ports: mutual."""
     limits = policy.limits
-    if not ports and policy.deny:
-        return denials.mutual_not_allowed()
+    if not ports and (policy.deny or policy.denies_mutual):
+        return denials.mutual_not_allowed(denies_ports=not policy.denies_mutual)
     if len(ports) > limits.max_ports:
         return denials.too_many_ports(len(ports), limits.max_ports)
     for port in ports:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Collection, Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from typing import Annotated
 
 import msgspec
@@ -18,7 +18,7 @@ import msgspec
 from link_peer.domain.model import Group, Party, short_hash
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
-from link_peer.domain.tags import accepts, link_until
+from link_peer.domain.tags import TagKeys, accepts, link_until
 from link_peer.planning.actual import owned_links
 from link_peer.planning.removals import HALF_OPEN_SECONDS, created
 
@@ -84,16 +84,18 @@ def bucket_of(group: Party) -> int:
     return int(short_hash(str(group)), 16) % BUCKETS
 
 
-def digests(groups: Iterable[Group], peers: Iterable[Group] = (), keys: Collection[str] = ()) -> dict[int, str]:
-    """What a listing shows of the groups of each bucket, as a digest; and of all groups, which `others` may be, the tags with these
-    `keys`, by which the policy's sets know them: consent may rest on these of any group."""
+def digests(groups: Iterable[Group], peers: Iterable[Group], keys: TagKeys) -> dict[int, str]:
+    """What a listing shows of the groups of each bucket, as a digest; and of all groups, which may be `peers`, the tags by which
+    they refuse, and those by which the policy's sets know them: rules on any group may depend on these."""
     texts: dict[int, list[str]] = {}
-    tags = (
-        (group.party.id, [group.tags.get(key) for key in keys])
+    tags_of_peers = (
+        (
+            group.party.id,
+            [(key, group.tags[key]) for key in sorted({*keys.sets, *keys.refusing(group.tags)} & group.tags.keys())],
+        )
         for group in peers
-        if not group.tags.keys().isdisjoint(keys)
     )
-    sets = repr(sorted(tags))
+    sets = repr(sorted(pair for pair in tags_of_peers if pair[1]))
     for group in groups:
         text = repr((group.party.id, group.vpc, group.rule_count, sorted(group.tags.items())))
         texts.setdefault(bucket_of(group.party), [sets]).append(text)

@@ -9,6 +9,7 @@ claims on our rules ─┘
 | the policy      | its accounts, ports and limits                                                                |
 | access          | an account that refuses it, or could not be read                                              |
 | what a party is | it exists, in a VPC, in a group that takes rules; two groups in one VPC                       |
+| a refusal       | the tags of all groups of either end                                                          |
 | a lock          | the tags of the groups that hold the rules                                                    |
 | consent         | the tags of those groups, and the policy                                                      |
 | the address     | private, in the account's ranges, and in the target's VPC nobody else's                       |
@@ -54,7 +55,7 @@ from link_peer.planning.decision import (
     all_missing,
 )
 from link_peer.planning.effect import inside
-from link_peer.planning.guardrails import never_denial, with_sets
+from link_peer.planning.guardrails import forbidden, with_sets
 from link_peer.planning.room import no_room_for_link
 from link_peer.planning.writing import (
     MAX_RULES,
@@ -295,10 +296,27 @@ def permitted(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> Ver
         return Verdict(link, needs, denial)
     policy = with_sets(snapshot, policy, link)
     if link.source.is_group and not link.target.is_group:
-        return _not_read_yet(snapshot, link) or _evaluate_outlet_to_instance(snapshot, policy, link, now)
-    if link.source.is_group:
-        return _evaluate_groups(snapshot, policy, link, needs, now)
-    return _not_read_yet(snapshot, link) or _evaluate_instances(snapshot, policy, link, now)
+        verdict = _not_read_yet(snapshot, link) or _evaluate_outlet_to_instance(snapshot, policy, link, now)
+    elif link.source.is_group:
+        verdict = _evaluate_groups(snapshot, policy, link, needs, now)
+    else:
+        verdict = _not_read_yet(snapshot, link) or _evaluate_instances(snapshot, policy, link, now)
+    return verdict if verdict.denial else _with_all_groups(snapshot, verdict)
+
+
+def _with_all_groups(snapshot: Snapshot, verdict: Verdict) -> Verdict:
+    """The verdict on a link that is granted, as long as all groups of its instances are known: any of them may refuse it."""
+    for end in (verdict.link.asker, verdict.link.reached):
+        instance = snapshot.instances.get(end)
+        unknown = [group for group in instance.own_groups if group not in snapshot.groups] if instance else []
+        if not instance or not unknown:
+            continue
+        if snapshot.requested >= set(unknown):
+            denial = denials.own_groups_not_found(end.id, ", ".join(instance.groups))
+            return msgspec.structs.replace(verdict, denial=denial)
+        denial = denials.unreadable(end.account, f"the tags of {unknown[0].id}, which may refuse the link")
+        return msgspec.structs.replace(verdict, denial=denial, open_questions=(end,))
+    return verdict
 
 
 def _not_read_yet(snapshot: Snapshot, link: Link) -> Verdict | None:
@@ -321,8 +339,8 @@ def no_access(snapshot: Snapshot, link: Link) -> Denial | None:
 
 
 def closed_by_group(snapshot: Snapshot, policy: Policy, key: RuleKey, link: Link, now: float) -> Denial | None:
-    """Whether the group that holds a rule is locked, or no longer accepts the rule's source, or `never` forbids the link. Needs
-    no look at the other side, so that a peer which cannot be read keeps nothing open (fail closed).
+    """Whether the group that holds a rule is locked, or no longer accepts the rule's source, or a refusal or `never` forbids the
+    link. Needs no look at the other side, so that a peer which cannot be read keeps nothing open (fail closed).
 
     An instance that is not shown may be in any group, so consent to any group of its account counts; but where the
     source's account refuses access, only consent that names that very party, or `*` of its account, does.
@@ -330,8 +348,8 @@ def closed_by_group(snapshot: Snapshot, policy: Policy, key: RuleKey, link: Link
     group = snapshot.groups.get(key.group)
     if group is None:
         return None
-    if (never := barred(snapshot, policy, link)) and not never.undecided:
-        return never
+    if (denial := barred(snapshot, policy, link)) and not denial.undecided:
+        return denial
     policy = with_sets(snapshot, policy, link, standing=True)
     source: Party | Instance = link.asker
     if key.is_egress:
@@ -351,9 +369,9 @@ def closed_by_group(snapshot: Snapshot, policy: Policy, key: RuleKey, link: Link
 
 
 def barred(snapshot: Snapshot, policy: Policy, link: Link) -> Denial | None:
-    """Why `never` bars a link; of a part of a link by address, its groups or its instance."""
+    """Why a refusal or `never` forbids a link; of a part of a link by address, its groups or its instance."""
     sources, targets = (dict.fromkeys(ends) for ends in ((link.source, link.asker), (link.target, link.reached)))
-    barring = (never_denial(snapshot, policy, source, target, link.ports) for source in sources for target in targets)
+    barring = (forbidden(snapshot, policy, source, target, link.ports) for source in sources for target in targets)
     return next(filter(None, barring), None)
 
 
@@ -474,28 +492,26 @@ def _egress_end(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> _
     if not snapshot.shows_all_members(link.target):
         return _unread_end("the instances", [InstancesOf(link.target)], whole)
     members = [snapshot.instances[party] for party in snapshot.members.get(link.target, ())]
-    if not members:
-        return _End((whole,), denials.no_members(link.target))
     refused: list[tuple[Gate, Verdict, bool]] = []
     for target in members:
         if needs_outlet(snapshot, policy, link, sender, target):
             gate = Gate(group, msgspec.structs.replace(target, groups=(link.target.id,)), whole.end, is_egress=True)
-            alone = _part_alone(snapshot, policy, part(outward(link), target.party), now)
+            alone = _other_part(snapshot, policy, part(outward(link), target.party), now)
             consented = not consent_to(policy, link, [gate], now)[1]
             if alone.denial is None and consented:
                 return _End((gate,))
             refused.append((gate, alone, consented))
-    best = max(refused, key=lambda end: end[2], default=None)
-    if best is None:
-        return _NO_END
-    return _End((best[0] if best[2] else whole,), best[1].denial, best[1].open_questions)
+    if not refused:
+        return _NO_END if members else _End((whole,), denials.no_members(link.target))
+    gate, alone, consented = max(refused, key=lambda end: end[2])
+    return _End((gate if consented else whole,), alone.denial, alone.open_questions)
 
 
 def _ingress_end(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> _End:
     """Whether the target's group admits some instance of the source, whoever of these asks."""
     refused: list[Verdict] = []
     for sender in snapshot.members.get(link.source, ()):
-        verdict = _part_alone(snapshot, policy, part(link, sender), now)
+        verdict = _other_part(snapshot, policy, part(link, sender), now)
         if verdict.denial is None:
             return _NO_END
         refused.append(verdict)
@@ -504,6 +520,12 @@ def _ingress_end(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> 
     if not refused:
         return _End((), denials.no_members(link.source))
     return _End((), refused[0].denial, refused[0].open_questions)
+
+
+def _other_part(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> Verdict:
+    """A part of a link by address that another part needs at its other end."""
+    denial = barred(snapshot, policy, link)
+    return Verdict(link, (), denial) if denial else _part_alone(snapshot, policy, link, now)
 
 
 def _unread_end(what: str, questions: Sequence[RulesOf | InstancesOf], *gates: Gate) -> _End:
@@ -747,11 +769,11 @@ def _both_ends(
 
 
 def wish_denial(snapshot: Snapshot, policy: Policy, desired: DesiredLink) -> Denial | None:
-    """Why a wish is denied whatever stands for its link: for what it says, or since `never` bars the instance that asks, which is
-    judged with all its groups. Of another instance of its group, the same link may be opened."""
+    """Why a wish is denied whatever stands for its link: for what it says, or since a refusal or `never` forbids it to the instance that
+    asks, which is judged with all its groups. Of another instance of its group, the same link may be opened."""
     if desired.denial or not desired.instance:
         return desired.denial
-    return never_denial(snapshot, policy, desired.instance, desired.link.target, desired.link.ports)
+    return forbidden(snapshot, policy, desired.instance, desired.link.target, desired.link.ports)
 
 
 def judge_link(view: Seen, link: Link) -> Judgment:

@@ -1,4 +1,4 @@
-"""What the policy says of pairs by sets and by `never`, as things are now: `never` beats all consent. Pure.
+"""What forbids a pair as things are now, whoever consents: refusals in the tags of groups, and the policy's `never`. Pure.
 
 | a set's tags                             | `never`                                           | `allow`                              |
 |------------------------------------------|---------------------------------------------------|--------------------------------------|
@@ -9,7 +9,8 @@
 | it was not read otherwise                | undecided: nothing is opened, what stands stays   | not in the set; what stands may stay |
 
 An instance is judged with all its groups: one that matches is enough. A group is judged by itself, whatever its members are.
-Where an account refuses access, an instance may be in any group of it.
+Where an account refuses access, an instance may be in any group of it. A refusal (`link-refuse`) is judged in the same way, with
+the tags of each group of either end.
 """
 
 from __future__ import annotations
@@ -23,9 +24,29 @@ from link_peer.domain.denials import Denial
 from link_peer.domain.model import Instance, Link, Party, Ports
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
-from link_peer.domain.tags import SET, Who
+from link_peer.domain.tags import SET, Who, refusals
 
 End = Party | Instance
+
+
+def forbidden(snapshot: Snapshot, policy: Policy, source: End, target: End, ports: Ports) -> Denial | None:
+    """Why no rule of ours may admit `source` to `target`, even with consent: a group of either end refuses the other one, or
+    `never` forbids it. As `never_denial` says."""
+    judges = (refused, never_denial)
+    causes = [denial for judge in judges if (denial := judge(snapshot, policy, source, target, ports))]
+    return min(causes, key=lambda denial: denial.undecided, default=None)
+
+
+def refused(snapshot: Snapshot, policy: Policy, source: End, target: End, ports: Ports) -> Denial | None:
+    """Why a group of one end, as far as it was read, refuses the other, in either direction. Any overlap of ports counts, without
+    ports any entry."""
+    for holder, peer in ((target, source), (source, target)):
+        for group in _groups(snapshot, holder) or ():
+            tags = snapshot.groups[group].tags if group in snapshot.groups else {}
+            for entry in refusals(tags, group.account, policy.keys):
+                if _overlap(ports, entry.ports) and (not entry.party or _barred(snapshot, policy, entry.party, peer)):
+                    return denials.refused(group, entry, tags, peer if isinstance(peer, Party) else peer.party)
+    return None
 
 
 def never_denial(snapshot: Snapshot, policy: Policy, source: End, target: End, ports: Ports) -> Denial | None:
@@ -35,11 +56,7 @@ def never_denial(snapshot: Snapshot, policy: Policy, source: End, target: End, p
     unread: Denial | None = None
     for start, end in [(source, target)] if ports else [(source, target), (target, source)]:
         for entry in policy.never:
-            if (
-                ports
-                and entry.ports
-                and not any(port.overlaps(barred_port) for port in ports for barred_port in entry.ports)
-            ):
+            if not _overlap(ports, entry.ports):
                 continue
             verdicts = [
                 _barred(snapshot, policy, entry_end, link_end)
@@ -73,6 +90,13 @@ def with_sets(snapshot: Snapshot, policy: Policy, link: Link, *, standing: bool 
         for target in targets
     ]
     return msgspec.structs.replace(policy, allow=tuple(allow))
+
+
+def _overlap(ports: Ports, barred_ports: Ports) -> bool:
+    """Whether ports are among those that an entry is about; without ports, each is about all."""
+    if not ports or not barred_ports:
+        return True
+    return any(port.overlaps(barred_port) for port in ports for barred_port in barred_ports)
 
 
 def _barred(snapshot: Snapshot, policy: Policy, entry_end: Who, end: End) -> bool | None:

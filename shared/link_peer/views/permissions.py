@@ -5,8 +5,8 @@ A policy opens a point (source, target, port, instant, whose tags consent, asker
 | part            | the point is open where                                                                            |
 |-----------------|----------------------------------------------------------------------------------------------------|
 | `accounts`      | both accounts are listed                                                                           |
-| `deny`, `never` | neither bars it; a mutual link is barred by any port of `deny`, and by any entry of `never` that   |
-|                 | names its parties, in either direction                                                             |
+| `deny`, `never` | neither bars it; a mutual link is barred by any port of `deny`, by `mutual: deny`, and by any      |
+|                 | entry of `never` that names its parties, in either direction                                       |
 | consent         | `allow` covers it, or the target's tags consent and `accept_tags` counts them; a mutual link needs |
 |                 | both sides                                                                                         |
 | `queue`         | the asker may send to the queue of the source's account; where it has none, anybody may ask        |
@@ -118,6 +118,7 @@ _SAID = {
     "allow": ("{who}: {ports} may open{end} without a tag", "{who}: {ports} may no longer open{end} without a tag"),
     "never": ("{who}: {ports} may open, with consent", "{who}: {ports} may not open, even with consent"),
     "deny": ("{ports} may open{also}", "{ports} may not open{also}"),
+    "mutual": ("links without ports may open, with consent of both groups", "links without ports may not open"),
     "queue": ("senders to {queue} may ask as {uid}", "only senders to {other} may ask as {uid}"),
     "ranges": ("{uid} may be linked by {more} more addresses", "{uid} may be linked by {more} fewer addresses"),
     "groups": (
@@ -227,9 +228,14 @@ class _Rules(msgspec.Struct, frozen=True):
         never = [_Entry.of(policy, f"never[{number}]", entry) for number, entry in enumerate(policy.never)]
         return cls(policy, allow, never, of_ports(policy.deny) if policy.deny else ())
 
+    @property
+    def bars_mutual(self) -> bool:
+        """Whether the policy opens no mutual link at all."""
+        return bool(self.deny) or self.policy.denies_mutual
+
     def unbarred(self, source: Ends, target: Ends, ports: Spans) -> Spans:
         """Those of the ports that neither `deny` nor `never` bars for parties that match these ends and no others."""
-        barred = [*self.deny, MUTUAL] if self.deny else []
+        barred = [*self.deny, MUTUAL] if self.bars_mutual else []
         for entry in self.never:
             if entry.names(source, target):
                 barred += [*entry.ports, MUTUAL]
@@ -286,9 +292,11 @@ def _gains(old: _Rules, new: _Rules, now: float) -> Iterator[_Gain]:
     yield from _account_gains(old, new, now)
     undenied = minus(old.deny, new.deny)
     if undenied and any(common(ports, undenied) for _, _, ports in new.openings(now)):
-        facts = {"ports": ports_text(undenied), "also": "" if new.deny else ", and mutual links"}
+        facts = {"ports": ports_text(undenied), "also": "" if new.bars_mutual else ", and mutual links"}
         listed = [ports_text(rules.deny) if rules.deny else "none" for rules in (old, new)]
         yield _Gain("deny", "deny.ports", listed, (5, -size(undenied)), facts)
+    if old.policy.denies_mutual and not new.bars_mutual and _opens_mutual(new, now):
+        yield _Gain("mutual", "mutual", ("deny", "allow"), (5,))
     if new.policy.accept_tags and not old.policy.accept_tags and _tags_consent_to_more(old, new, now):
         yield _Gain("accept_tags", "accept_tags", ("false", "true"), (1,))
     if new.policy.paused is Pause.NONE is not old.policy.paused:
@@ -317,21 +325,32 @@ def _mutual_gain(old: _Rules, new: _Rules, entry: _Entry, now: float) -> bool:
     mutual = common(entry.ports, [MUTUAL])
     if not old.lacks(*entry.ends, new.unbarred(*entry.ends, mutual), now, entry.until):
         return False  # and so it is for those of these parties that are on the other side of an entry, too
-    pairs: list[tuple[Ends | None, Ends | None, float]] = []
-    if new.policy.accept_tags:
-        pairs.append((*entry.ends, entry.until))
-    else:
-        back = [reverse for reverse in new.allow if MUTUAL in reverse.ports and reverse.until > now]
-        for reverse_entry in back:
-            source, target = (
-                _merged(entry.ends[0], reverse_entry.ends[1]),
-                _merged(entry.ends[1], reverse_entry.ends[0]),
-            )
-            pairs.append((source, target, min(entry.until, reverse_entry.until)))
+    pairs = [(*entry.ends, entry.until)] if new.policy.accept_tags else _mutual_pairs(new, entry, now)
     return any(
-        source and target and new.unbarred(source, target, [MUTUAL]) and old.lacks(source, target, [MUTUAL], now, until)
+        new.unbarred(source, target, [MUTUAL]) and old.lacks(source, target, [MUTUAL], now, until)
         for source, target, until in pairs
     )
+
+
+def _mutual_pairs(rules: _Rules, entry: _Entry, now: float) -> list[tuple[Ends, Ends, float]]:
+    """The parties of an entry of `allow` to which another one consents in the other direction, and until when both do."""
+    pairs = (
+        (_merged(entry.ends[0], back.ends[1]), _merged(entry.ends[1], back.ends[0]), min(entry.until, back.until))
+        for back in rules.allow
+        if MUTUAL in back.ports and back.until > now
+    )
+    return [(source, target, until) for source, target, until in pairs if source and target]
+
+
+def _opens_mutual(rules: _Rules, now: float) -> bool:
+    """Whether any mutual link could open."""
+    if rules.policy.accept_tags:
+        every = [frozenset({_EntryEnd(uid, "*")}) for uid in rules.policy.accounts]
+        pairs = [(source, target) for source in every for target in every]
+    else:
+        entries = [entry for entry in rules.allow if MUTUAL in entry.ports and entry.until > now]
+        pairs = [(source, target) for entry in entries for source, target, _ in _mutual_pairs(rules, entry, now)]
+    return any(rules.unbarred(source, target, [MUTUAL]) for source, target in pairs)
 
 
 def _tags_consent_to_more(old: _Rules, new: _Rules, now: float) -> bool:
@@ -431,7 +450,7 @@ def _neither(old: Policy, new: Policy, reported_paths: set[str]) -> Iterator[Per
 def _texts(policy: Policy) -> dict[str, set[str]]:
     """What a policy says at each place, in any order."""
     fields: dict[str, object] = {name: getattr(policy, name) for name in ("allow", "never", "sets", "paused", "tests")}
-    fields["deny.ports"] = policy.deny
+    fields |= {"deny.ports": policy.deny, "mutual": "deny" if policy.denies_mutual else ""}
     for uid, account in policy.accounts.items():
         fields |= {f"accounts.{uid}.{name}": value for name, value in msgspec.structs.asdict(account).items()}
     return {path: set(map(_text, _parts(value))) for path, value in fields.items() if value}

@@ -110,6 +110,18 @@ def lock_taken_off(thief: Thief) -> None:
     thief.call("TagResources", **{"Tag.1.Key": "link-lock", "Tag.1.Value": "incident"})
 
 
+def refusal_taken_off(thief: Thief) -> None:
+    thief.lab.tag(thief.db, link_refuse=thief.app.id)
+    thief.call("UntagResources", **{"TagKey.1": "link-refuse"})
+    thief.recorded()
+    thief.call("TagResources", **{"Tag.1.Key": "link-refuse", "Tag.1.Value": thief.app.id})
+
+
+def against_a_refusal(thief: Thief) -> None:
+    thief.lab.tag(thief.db, link_refuse=f"{thief.app.id}:tcp/20-30")
+    thief.recorded()
+
+
 def another_call(thief: Thief) -> None:
     thief.record("intent")
     thief.open(thief.marker())
@@ -160,6 +172,8 @@ ATTACKS: dict[str, tuple[Callable[[Thief], None], str]] = {
     "a consent for the time of the attack": (own_consent, "no-intent"),
     "a consent through the Tag service": (consent_by_the_tag_service, "no-intent"),
     "a lock taken off for the time of the attack": (lock_taken_off, "no-intent"),
+    "a refusal taken off for the time of the attack": (refusal_taken_off, "no-intent"),
+    "a marker against a refusal": (against_a_refusal, "no-consent"),
     "an outcome of another call": (another_call, "no-change"),
     "an outcome without a call": (lambda thief: thief.recorded(lambda: "", "removed", "sgr-none"), "no-change"),
     "a real outcome, copied": (an_old_outcome, "backdated"),

@@ -168,7 +168,7 @@ def _truth(lab: Lab, cli: Cli) -> Truth:
 # twelve states
 
 
-def _twelve(truth: Truth) -> dict[str, tuple[str, str]]:
+def _thirteen(truth: Truth) -> dict[str, tuple[str, str]]:
     """Links in every state; by target, the state and the end of each."""
     lab, states = truth.lab, {}
 
@@ -201,6 +201,8 @@ def _twelve(truth: Truth) -> dict[str, tuple[str, str]]:
     lab.revoke(half)
     _, locked = made("closing", "tcp/1")
     lab.tag(locked, link_lock="")
+    refusing, refused = made("closing", "tcp/1")
+    lab.tag(refusing, link_refuse=refused.id)
     _, withdrawn = made("closing", "tcp/1", "icmp")
     lab.tag(withdrawn, link_accept=None)
     unasking, _ = tagged("closing")
@@ -211,9 +213,9 @@ def _twelve(truth: Truth) -> dict[str, tuple[str, str]]:
 
 @pytest.mark.parametrize("stripped", [False, True])
 @pytest.mark.parametrize("hidden", ["", PEER])
-def test_twelve_states_are_the_same_in_every_view(truth: Truth, stripped: bool, hidden: str) -> None:
+def test_thirteen_states_are_the_same_in_every_view(truth: Truth, stripped: bool, hidden: str) -> None:
     """Also once the managed tags are gone, and where an account cannot be read, whose link is unknown."""
-    states = _twelve(truth)
+    states = _thirteen(truth)
     if stripped:
         truth.strip()
     if hidden:
@@ -230,7 +232,7 @@ def test_twelve_states_are_the_same_in_every_view(truth: Truth, stripped: bool, 
 def test_what_ends_by_itself_is_closing_at_that_second(truth: Truth) -> None:
     """Not before; and every view says when it ended. A tag's end, a request's, and a consent's."""
     clock = truth.lab.cloud.clock
-    for end in sorted({until for _, until in _twelve(truth).values() if until}):
+    for end in sorted({until for _, until in _thirteen(truth).values() if until}):
         clock.sleep(datetime.fromisoformat(f"{end[:-1]}+00:00").timestamp() - clock.now() - 1)
         before = [one for one in truth.agree() if one["until"] == end]
         assert {one["state"] for one in before} == {"open"}
@@ -288,6 +290,7 @@ def _acts(truth: Truth, of: random.Random) -> list[Callable[[], object]]:
             lab.release(truth.instances.pop(of.randrange(len(truth.instances))))
 
     once = [release, drop, spoil, lambda: lab.tag(pick(truth.groups), link_lock="")]
+    once += [lambda: lab.tag(pick(truth.groups), link_refuse=pick((pick(truth.groups).id, "*:tcp/1", "")))]
     once += [lambda: lab.cloud.clock.sleep(pick((60, 2000))), lambda: lab.tag(pick(truth.instances), link_peer=None)]
     return [request, request, request, ask, ask, consent, *once]
 

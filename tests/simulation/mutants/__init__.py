@@ -62,7 +62,7 @@ MUTANTS = [
         "consent withdrawn during a delivery",
         ("withdrawn",),
     ),
-    Mutant("no guardrail", swap(evaluate, "never_denial", lambda *_args: None), "a guardrail"),
+    Mutant("no guardrail", swap(guardrails, "never_denial", lambda *_args: None), "a guardrail"),
     Mutant("a guardrail of one direction", designs.guardrail_one_way, "a guardrail"),
     Mutant(
         "a group without the key is not in the set",

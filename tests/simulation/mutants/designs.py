@@ -27,7 +27,7 @@ from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.engine.write.settle import Settler
 from link_peer.engine.write.work import Report, Work
 from link_peer.inbound import requests
-from link_peer.planning import evaluate, guardrails, plan, removals
+from link_peer.planning import guardrails, plan, removals
 from link_peer.planning.decision import Decision, DesiredLink
 from link_peer.planning.evaluate import Seen
 from link_peer.planning.removals import Losses, May
@@ -44,7 +44,7 @@ Patch = pytest.MonkeyPatch
 def guardrail_one_way(patch: Patch) -> None:
     """A mutual link is judged as a link with ports."""
     never = guardrails.never_denial
-    patch.setattr(evaluate, "never_denial", lambda *args: never(*args[:4], args[4] or (ALL,)))
+    patch.setattr(guardrails, "never_denial", lambda *args: never(*args[:4], args[4] or (ALL,)))
 
 
 def compensate_by_tuple(patch: Patch) -> None:

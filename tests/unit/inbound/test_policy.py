@@ -178,7 +178,35 @@ def test_the_policy_that_init_writes_validates() -> None:
     values = {"home": A, "name": "home", "deployment": "prod", "prefix": "link-peer", "tag_prefix": "link"}
     policy = parse(Template((ROOT / "deploy/init/policy.yaml").read_text("utf-8")).substitute(values))
     assert list(policy.accounts) == [policy.home] == [A]
-    assert (policy.allow, policy.deny, policy.paused) == ((), (), Pause.NONE)
+    assert (policy.allow, policy.deny, policy.paused, policy.denies_mutual) == ((), (), Pause.NONE, True)
+
+
+NAMED = f"""\
+deployment: prod
+accounts: {{"{A}": {{}}, "{B}": {{role: "acs:ram::{B}:role/r", external_id: xy}}}}
+names: {{ledger: "sg-db@{B}", app-1: "sg-app@{A}"}}
+allow: [{{from: APP, to: LEDGER, ports: [tcp/1]}}]
+never: [{{from: LEDGER, to: "*@{A}"}}]
+tests: [{{from: APP, accept: [LEDGER], deny: ["LEDGER:tcp/22"]}}]
+"""
+
+
+def test_a_name_stands_for_its_party_in_allow_never_and_tests() -> None:
+    """What decides, and the text that records have, name the id."""
+    by_name, by_id = (
+        parse(NAMED.replace("LEDGER", ledger).replace("APP", app).replace(f"[sg-db@{B}]", f'["sg-db@{B}"]'))
+        for ledger, app in (("ledger", "app-1"), (f"sg-db@{B}", f"sg-app@{A}"))
+    )
+    assert by_name == by_id
+    assert [entry.text for entry in (*by_name.allow, *by_name.never)] == [
+        f"allow=sg-app@{A}->sg-db@{B}:tcp/1",
+        f"never=sg-db@{B}->*@{A}",
+    ]
+
+
+@pytest.mark.parametrize(("text", "denies"), [("", False), ("mutual: allow\n", False), ("mutual: deny\n", True)])
+def test_links_without_ports_may_open_unless_the_file_denies_them(text: str, denies: bool) -> None:
+    assert parse(text + GOOD).denies_mutual is denies
 
 
 # fmt: off
@@ -203,7 +231,9 @@ CHANGED = (  # the refusal, what of GOOD is replaced, and the texts that are eac
     (f"7:18: accounts.{B}.external_id: must be 2 to 1224", "link-peer-local-example", "x", "a b"),
     ("10:14: accept_tags: must be true or false", "accept_tags: true", "accept_tags: yes"),
     ("16:9: paused: must be true, false or opening", "paused: false", 'paused: "false"', "paused: closing", "paused: Opening", "paused: off"),
-    ("12:12: allow[0].from: must be *@<uid>, sg-…@<uid>, i-…@<uid> or set:<name>", f"sg-app@{A}", "sg-app"),
+    ("17:9: mutual: must be allow or deny", "paused: false", "paused: false\nmutual: false", "paused: false\nmutual: Deny"),
+    ("12:12: allow[0].from: 'app' is not one of the policy's names: add it under", f"sg-app@{A}", "app"),
+    ("12:12: allow[0].from: must be *@<uid>, sg-…@<uid>, i-…@<uid>, set:<name> or a name", f"sg-app@{A}", "sg-app", "tcp"),
     ("13:12: allow[1].from: account 1000000000000003 is not listed: add it under", f"*@{B}", "*@1000000000000003"),
     ("12:69: allow[0].ports: must not be empty: list the ports, or leave `ports`", "[tcp/443, tcp/1-9, tcp/443]", "[]"),
     ("12:86: allow[0].ports[1]: 'tcp/9-1' is not a port such as tcp/3306, tcp/8000-8010, udp/53", "tcp/1-9", "tcp/9-1"),
@@ -222,8 +252,8 @@ CHANGED = (  # the refusal, what of GOOD is replaced, and the texts that are eac
     ("13:70: allow[1].until: '2027-02-30T08:00:00.5+08:00' is not an RFC 3339", "2027-01-01T", "2027-02-30T"),
     ("17:1: tests: must be a list (`[…]`)", "tests:\n  - {", "tests:\n  {"),
     ("18:5: tests[0]: `from` is missing: add it", f'  - {{from: "sg-app@{A}", accept', "  - {accept"),
-    ("18:88: tests[0].accept[1]: must be sg-…@<uid> or", f"sg-log@{B}", f"*@{B}", "sg-log"),
-    ("18:123: tests[0].deny[0]: must be sg-…@<uid> or", f"sg-db@{B}:tcp/22", f"sg-db@{B}:tcp/0", f"sg-db@{B}:"),
+    ("18:88: tests[0].accept[1]: must be sg-…@<uid>, i-…@<uid> or a name", f"sg-log@{B}", f"*@{B}", "sg-log"),
+    ("18:123: tests[0].deny[0]: must be sg-…@<uid>, i-…@<uid> or a name", f"sg-db@{B}:tcp/22", f"sg-db@{B}:tcp/0", f"sg-db@{B}:"),
     (f"3:24: accounts.{A}.ranges: 10.20.1.0/24 of {A}", "{name: a@aliyun.com}", "{ranges: [10.16.0.0/24, 10.20.1.0/24]}"),
     ("3:23: anchors and aliases are not allowed: write the value out", "{name: a@", "&a {name: a@"),
     ("3:23: anchors and aliases are not allowed: write the value out", "{name: a@aliyun.com}", "*a"),
@@ -238,8 +268,9 @@ CHANGED_GUARDED = (
     ("2:54: never[0]: unknown key 'until'", "ports: [tcp/22]", "until: x"),
     ("2:9: never[0]: `from` is missing: add it", f'from: "*@{B}", ', ""),
     ("2:42: never[0].to: 'set:dev' is not one of the policy's sets: add it under sets", 'to: "set:prod"', 'to: "set:dev"'),
-    ("2:42: never[0].to: must be *@<uid>, sg-…@<uid>, i-…@<uid> or set:<name>", 'to: "set:prod"', 'to: "ledger"'),
-    ("21:88: tests[0].accept[1]: must be sg-…@<uid> or", f'"sg-log@{B}"', '"set:prod"'),
+    ("2:42: never[0].to: 'other' is not one of the policy's names: add it under names", 'to: "set:prod"', 'to: "other"'),
+    ("2:42: never[0].to: must be *@<uid>, sg-…@<uid>, i-…@<uid>, set:<name> or a name", 'to: "set:prod"', f'to: "ledger@{B}"'),
+    ("21:88: tests[0].accept[1]: must be sg-…@<uid>, i-…@<uid> or a name", f'"sg-log@{B}"', '"set:prod"'),
     ("1:87: sets.b.account: must be an account uid: 15 to 20 digits, in quotes", f'b: {{account: "{B}"', 'b: {account: "x"'),
     ("1:87: sets.b.account: account 1000000000000003 is not listed", f'b: {{account: "{B}"', 'b: {account: "1000000000000003"'),
     ("1:44: sets.prod.tags: must be 1 to 5 tags that its groups carry", "{env: prod, tier: db}", "{}"),
@@ -258,7 +289,7 @@ WHOLE = (
     ("2:1: accounts: must not be empty: exactly one account, the home account,", 'deployment: d\naccounts: {}\n'),
     ("3:8: allow: must be a list (`[…]`)", 'deployment: d\naccounts: {}\nallow: sg-a\n'.replace('{}', f'{{"{A}": {{name: a}}}}')),
     ("19:5: tests[1]: tests nothing: list links under `accept` or `deny`", GOOD + f'  - {{from: "sg-app@{A}", deny: []}}\n'),
-    ("19:12: tests[1].from: must be sg-…@<uid> or i-…@<uid>", GOOD + f'  - {{from: "*@{A}", deny: ["sg-a@{B}"]}}\n'),
+    ("19:12: tests[1].from: must be sg-…@<uid>, i-…@<uid> or a name", GOOD + f'  - {{from: "*@{A}", deny: ["sg-a@{B}"]}}\n'),
     (f"3:24: accounts.{A}.ranges: 10.20.0.0/30 of {A}", changed('{name: a@aliyun.com}', '{ranges: [10.20.0.0/30]}').replace('10.20.0.0/16,', '10.0.0.0/8, 10.19.0.0/16,')),
     ("19:1: a second YAML document: only one is allowed", GOOD + '---\na: 1\n'),
     ("1:1: must be a mapping (`key: value`)", '- deployment\n'),

@@ -25,33 +25,41 @@ from link_peer.planning.cursor import (
 from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, POLICY, REGION, A, B
 from tests.unit.snapshots import group, instance, key, managed, ours, view
 
+SETS = msgspec.structs.replace(POLICY.keys, sets=("env",))
 AT, OLD, NEW = int(NOW), "0" * 12, "1" * 12
 
 
-def test_digests_change_with_the_tags_of_a_set_on_any_group() -> None:
-    """Consent of the listed group may rest on them; other tags of another group tell nothing of it."""
+def test_digests_change_with_the_tags_of_a_set_and_with_refusals_on_any_group() -> None:
+    """Rules of the listed group may depend on them; other tags of another group tell nothing of it."""
 
     def shown(**tags: str) -> dict[int, str]:
         other: Group = msgspec.structs.replace(managed(APP), tags=tags)
-        return digests([managed(DB)], [other], ["env"])
+        return digests([managed(DB)], [other], SETS)
 
-    assert len({tuple(shown(**tags).items()) for tags in ({"env": "prod"}, {"env": "test"}, {})}) == 3
+    shown_tags: list[dict[str, str]] = [
+        {"env": "prod"},
+        {"env": "test"},
+        {"link-refuse.x": ""},
+        {"link-refuse.x": "*"},
+        {},
+    ]
+    assert len({tuple(shown(**tags).items()) for tags in shown_tags}) == 5
     assert shown(env="prod", owner="a") == shown(env="prod")
-    assert shown(owner="a") == digests([managed(DB)])
+    assert shown(owner="a") == digests([managed(DB)], [], SETS)
 
 
 def test_digests_change_with_what_a_listing_shows_of_a_group() -> None:
     """In whatever order it shows them. Only the group's own bucket changes."""
     changed: list[dict[str, Any]] = [{}, {"tags": {"k": "v"}}, {"vpc": "vpc-2"}, {"rule_count": 2}]
-    found = [digests([msgspec.structs.replace(group(DB), **fields), group(APP)]) for fields in changed]
+    found = [digests([msgspec.structs.replace(group(DB), **fields), group(APP)], [], POLICY.keys) for fields in changed]
     assert len({one[bucket_of(DB)] for one in found}) == 4
     assert len({one[bucket_of(APP)] for one in found}) == 1
     names = [Party(HOME, f"sg-{n}") for n in range(3_000)]
     assert {bucket_of(one) for one in names} == set(range(256))
     groups = [msgspec.structs.replace(group(one), tags={"b": "1", "a": "2"}) for one in names]
     turned = [msgspec.structs.replace(one, tags=dict(reversed(one.tags.items()))) for one in groups[::-1]]
-    assert digests(groups, groups, ["a"]) == digests(turned, turned, ["a"])
-    assert len(digests(groups[:1])[bucket_of(names[0])]) == 12
+    assert digests(groups, groups, SETS) == digests(turned, turned, SETS)
+    assert len(digests(groups[:1], [], SETS)[bucket_of(names[0])]) == 12
 
 
 @pytest.mark.parametrize(

@@ -192,3 +192,92 @@ def test_the_wish_of_an_instance_is_judged_with_all_its_groups(
     assert (why(request) == "never") == (entry == ("*", "*"))
     assert why(judged.answers[0].denial) == ("never" if denied else "" if accept else "no-consent")
     assert {type(one) for one in judged.missing.questions} == ({MembersOf} if not (denied or accept) else set())
+
+
+def refusing(value: str, holder: Party = DB, key: str = "link-refuse.x", **fields: Any) -> Snapshot:
+    """As `seen`, with this refusal on a group."""
+    groups = [
+        group(one, f"* *@{PEER}", **({"tags": {key: value, "link-accept": "*"}} if one == holder else {}))
+        for one in (APP, DB, CACHE)
+    ]
+    return view(groups, seen().instances.values(), **fields)
+
+
+@pytest.mark.parametrize(
+    ("value", "link", "denied"),
+    [
+        ("sg-app", Link(APP, DB, PORTS), True),
+        ("sg-app", Link(DB, APP, PORTS), True),  # a group neither admits nor reaches whom it refuses
+        ("sg-app", Link(APP, DB), True),
+        ("sg-app", Link(CACHE, DB, PORTS), False),
+        ("sg-app:tcp/20-30", Link(APP, DB, parse_ports("tcp/30-99+udp/1")), True),  # any overlap
+        ("sg-app:tcp/20-30", Link(APP, DB, parse_ports("tcp/31+udp/22")), False),
+        ("sg-app:tcp/20-30", Link(APP, DB), True),
+        ("*", Link(APP, DB, PORTS), True),
+        (f"*@{PEER}", Link(APP, DB, PORTS), False),
+        ("sg-app", Link(A, B, PORTS), True),
+        ("sg-cache", Link(A, B, PORTS), True),  # any group of the instance
+        ("sg-cache", Link(B, A, PORTS), True),
+        ("i-a", Link(A, B, PORTS), True),
+        ("i-a", Link(APP, DB, PORTS), False),  # of a group, the group is judged
+        ("i-b", Link(A, B, PORTS), False),
+        ("", Link(A, B, PORTS), True),
+        ("sg-other~20270101T000000Z", Link(APP, DB, PORTS), True),
+    ],
+)
+def test_a_refusal_beats_consent_in_both_directions_and_on_its_ports(value: str, link: Link, denied: bool) -> None:
+    """Whoever consents, by tag or in the policy; and what stands is closed by the group that holds the rule."""
+    for rules in (policy(), allowing("*", "*")):
+        denial = permitted(refusing(value), rules, link, NOW).denial
+        assert (denial.reason.code if denial else "") == ("refused" if denied else "")
+        closed = closed_by_group(refusing(value), rules, key(DB, APP), link, NOW)
+        assert (closed.reason.code if closed else "") == ("refused" if denied else "")
+
+
+def test_a_refusal_by_any_group_of_an_instance_counts() -> None:
+    """At the source as at the target; of a link by group reference, the groups themselves alone."""
+    found = refusing("sg-db", CACHE)
+    assert [why(permitted(found, policy(), link, NOW).denial) for link in (Link(A, B, PORTS), Link(B, A, PORTS))] == [
+        "refused"
+    ] * 2
+    assert permitted(found, policy(), Link(APP, DB, PORTS), NOW).denial is None
+
+
+def test_nothing_is_opened_for_an_instance_while_a_group_of_it_is_not_known() -> None:
+    """It may refuse the link. What the cloud was asked for and does not show is a thing unseen."""
+    groups = [group(APP, "*"), group(DB, "*")]
+    unread = permitted(view(groups, seen().instances.values()), policy(), Link(A, B, PORTS), NOW)
+    assert (why(unread.denial), unread.open_questions) == ("unread", (A,))
+    omitted = permitted(view(groups, seen().instances.values(), requested={CACHE}), policy(), Link(A, B, PORTS), NOW)
+    assert omitted.denial is not None
+    assert (omitted.denial.unseen, why(omitted.denial)) == (True, "peer-not-found")
+
+
+@pytest.mark.parametrize(("who", "hidden"), [(f"sg-y@{PEER}", True), (f"i-x@{PEER}", True), (f"i-y@{PEER}", False)])
+def test_an_instance_of_a_refusing_account_may_be_in_any_group_that_is_refused(who: str, hidden: bool) -> None:
+    """So that what stands for it is closed."""
+    link = Link(FAR_I, B, PORTS)
+    closed = closed_by_group(refusing(who, **REFUSED), policy(accept_tags=False), key(DB, FAR, "tcp/22"), link, NOW)
+    assert why(closed) == ("refused" if hidden else "no-consent")
+
+
+@pytest.mark.parametrize(
+    ("key_of_tag", "value", "command"),
+    [
+        (
+            "link-refuse",
+            "sg-app",
+            "aliyun ecs UntagResources --RegionId {region} --ResourceType securitygroup --ResourceId.1 sg-db --TagKey.1 link-refuse",
+        ),
+        ("Link-Refuse.$(x)", "sg-app sg-web", "--Tag.1.Key 'Link-Refuse.$(x)' --Tag.1.Value sg-web"),
+        ("link-refuse.close", "sg-app", f"link-peer reopen --between sg-db@{HOME} sg-app@{HOME}"),
+        ("link-refuse.close.2", "*", f"link-peer reopen --between {HOME} {HOME}"),
+        ("link-refuse.close", "what", "--TagKey.1 link-refuse.close"),
+    ],
+)
+def test_the_advice_takes_the_entry_off_and_no_other(key_of_tag: str, value: str, command: str) -> None:
+    """With the key as a word of the shell, since anyone may write it."""
+    denial = permitted(refusing(value, key=key_of_tag), policy(), Link(APP, DB, PORTS), NOW).denial
+    assert denial is not None
+    assert denial.advice.endswith(command)
+    assert denial.detail.startswith(f"sg-db@{HOME} refuses sg-app@{HOME} by '{key_of_tag}=")

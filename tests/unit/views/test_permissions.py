@@ -226,11 +226,28 @@ def test_a_mutual_link_needs_two_sides_that_are_one_pair() -> None:
     assert found(old, new, DifferenceKind.WIDER) == []  # it ends with its other side, as before
 
 
+def test_mutual_links_that_may_open_again_are_wider_unless_ports_are_denied() -> None:
+    """While `deny` has ports no mutual link opens, so that the switch alone changes nothing then."""
+    strict = changed(deny=(), denies_mutual=True, accept_tags=True)
+    assert found(strict, changed(strict, denies_mutual=False), DifferenceKind.WIDER) == ["mutual"]
+    assert found(changed(strict, denies_mutual=False), strict, DifferenceKind.NARROWER) == ["mutual"]
+    (wider,) = difference(strict, changed(strict, denies_mutual=False), NOW)
+    assert (wider.text, wider.old, wider.new) == (
+        "links without ports may open, with consent of both groups",
+        "deny",
+        "allow",
+    )
+    denied = changed(strict, deny=BASE.deny)
+    assert found(denied, changed(denied, denies_mutual=False), DifferenceKind.NEITHER) == ["mutual"]
+    (opened_ports,) = difference(denied, strict, NOW)
+    assert opened_ports.text == "tcp/22, tcp/3389 may open"
+
+
 def test_every_field_of_a_policy_is_compared() -> None:
     """A new field must be thought of here."""
     fields = (*Policy.__struct_fields__, *AccountPolicy.__struct_fields__, *Limits.__struct_fields__)
     assert " ".join(fields) == (
-        "deployment accounts accept_tags allow deny limits paused tests never sets names digest leaving tag_prefix "
+        "deployment accounts accept_tags allow deny limits paused tests never sets names denies_mutual digest leaving tag_prefix "
         "name role external_id ranges queue flowlog "
         "removals_per_run max_ports max_port_span max_peers max_members max_days max_days_tags"
     )
@@ -305,7 +322,7 @@ def opened(policy: Policy) -> dict[tuple[object, ...], int]:
             if not one.ports or (point != MUTUAL and overlaps(one.ports, point)):
                 forth, reverse = both(one, maybe=False)
                 there, back = there | forth, back | reverse
-        denied = bool(policy.deny) if point == MUTUAL else overlaps(policy.deny, point)
+        denied = policy.denies_mutual or bool(policy.deny) if point == MUTUAL else overlaps(policy.deny, point)
         for target, source in itertools.product((False, True), (False, True) if point == MUTUAL else (False,)):
             consents = there | (FULL if policy.accept_tags and target else 0)
             if point == MUTUAL:
@@ -363,6 +380,7 @@ def random_policy(pick: random.Random) -> Policy:
         deny=parse_ports(pick.choice(("tcp/22", "tcp/1-22", "udp/1-65535+icmp"))) if pick.random() < 0.4 else (),
         never=tuple(never(end(), end(), ports()) for _ in range(pick.choice((0, 0, 1, 2)))),
         sets=sets,
+        denies_mutual=pick.random() < 0.4,
     )
 
 
@@ -370,7 +388,7 @@ def similar(pick: random.Random, old: Policy) -> Policy:
     """Another policy, of which some parts are as in this one."""
     other = random_policy(pick)
     kept = {"accounts", "sets", "allow", "never"} if pick.random() < 0.8 else set()
-    kept |= {field for field in ("accept_tags", "deny") if pick.random() < 0.7}
+    kept |= {field for field in ("accept_tags", "deny", "denies_mutual") if pick.random() < 0.7}
     new = msgspec.structs.replace(other, **{field: getattr(old, field) for field in kept})
     if "allow" not in kept:
         return new

@@ -188,7 +188,7 @@ def list_groups(sweep: AccountSweep) -> AccountSweep:
     policy, reads = sweep.work.delivery.policy, sweep.reads
     groups = sweep.work.fetch.all_groups([sweep.account])
     tagged = tuple(filter(reads.has_tag, groups))
-    digests = cursors.digests(tagged, groups, policy.keys.sets)
+    digests = cursors.digests(tagged, groups, policy.keys)
     due = frozenset(cursors.due(sweep.cursor, digests, policy.digest, sweep.started))
     listed = Groups(tagged, digests, due)
     judged = listed.of(due) | sweep.suspects
@@ -197,12 +197,12 @@ def list_groups(sweep: AccountSweep) -> AccountSweep:
 
 
 def read_rules(sweep: AccountSweep) -> AccountSweep:
-    """Reads rules: first of groups that are locked, or show something else than when they were read. While some wait for the
+    """Reads rules: first of groups that are locked or refuse peers, or show something else than when they were read. While some wait for the
     next minute, instances are listed in this one. Then the parties in the account that the rules name, and the other halves there."""
     groups, reads, until = sweep.groups, sweep.reads, sweep.until(RULES_SHARE)
     keys, buckets = sweep.work.delivery.policy.keys, {bucket.number for bucket in sweep.cursor.buckets}
-    locked = {group.party for group in groups.tagged if keys.lock_on(group.tags)}
-    reads.rules(groups.todo & (locked | groups.of(groups.due & buckets)), until)
+    forbidding = {group.party for group in groups.tagged if any(map(keys.forbids, group.tags))}
+    reads.rules(groups.todo & (forbidding | groups.of(groups.due & buckets)), until)
     unread = reads.rules(groups.todo, until, lambda minute: _list_pages(sweep, min(minute, until)))
     standing = reads.standing()
     reads.own_parties(standing)
