@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from aliyun_local.api import (
     SystemClock,
     VirtualClock,
     linked_roles,
+    may_reach,
     serve,
     trust_text,
 )
@@ -83,6 +85,49 @@ def test_a_world_can_be_any_file(tmp_path: Path) -> None:
     assert world.describe(cloud)["role_arn"] == ""
 
 
+def test_advanced_groups_of_the_world_wait_for_rules_alone() -> None:
+    """In `advanced`, each wish of app has consent and a route, and several instances at its target. Rules of both directions
+    let its packets through; what legacy asks for, a person's egress rule stops all the same."""
+    cloud = LocalCloud(VirtualClock())
+    world.load(cloud, "advanced")
+    groups = {group.id: group for uid in (HOME, PEER) for group in cloud.ecs.account(uid).groups.values()}
+    instances = [instance for uid in (HOME, PEER) for instance in cloud.ecs.account(uid).instances.values()]
+    now = cloud.clock.now()
+    packets: dict[tuple[str, str], list[tuple[str, str, str, str, str, int]]] = {}
+    for source in instances:
+        (sending,) = source.states.at(now).groups
+        for wish in source.tags.at(now).get("link-peer", "").split():
+            party, _, port = wish.partition(":tcp/")
+            receiving = groups[party.partition("@")[0]]
+            targets = [instance for instance in instances if instance.states.at(now).groups == (receiving.id,)]
+            assert len(targets) > 1
+            flows = packets.setdefault((groups[sending].name, receiving.name), [])
+            flows += [(HOME, source.id, receiving.account, target.id, "tcp", int(port)) for target in targets]
+    assert not any(may_reach(cloud.ecs, *flow).ok for flows in packets.values() for flow in flows)
+    by_id = {instance.id: instance for instance in instances}
+    for account, source_id, target_account, target_id, _, port_number in chain(*packets.values()):
+        source, target = by_id[source_id], by_id[target_id]
+        _write(cloud, account, source.states.at(now).groups[0], "egress", target.private_ip, port_number)
+        _write(cloud, target_account, target.states.at(now).groups[0], "ingress", source.private_ip, port_number)
+    passing = {names: {may_reach(cloud.ecs, *flow).ok for flow in flows} for names, flows in packets.items()}
+    assert passing == {
+        ("app", "db"): {True},
+        ("app", "orders"): {True},
+        ("app", "ledger"): {True},
+        ("legacy", "db"): {False},
+    }
+
+
+def _write(cloud: LocalCloud, account: str, group: str, direction: str, address: str, port: int) -> None:
+    """Add a rule of a person, of either direction."""
+    suffix, end = ("Egress", "Dest") if direction == "egress" else ("", "Source")
+    fields = {"IpProtocol": "TCP", "PortRange": f"{port}/{port}", f"{end}CidrIp": f"{address}/32", "Priority": "100"}
+    params = {f"Permissions.1.{name}": value for name, value in fields.items()}
+    root = Caller(account, f"acs:ram::{account}:root")
+    target = {"RegionId": cloud.region, "SecurityGroupId": group}
+    cloud.ecs.call(root, f"AuthorizeSecurityGroup{suffix}", {**target, **params})
+
+
 def test_a_world_may_list_roles_of_its_own(tmp_path: Path) -> None:
     """Then it has those and no others but service-linked ones; the first of another account is the one that is described."""
     roles = [{"account": PEER, "name": "enter", "trusted": [f"acs:ram::{HOME}:root"], "external_id": "of-this-file"}]
@@ -104,7 +149,7 @@ def test_an_invalid_world_names_its_file(tmp_path: Path, text: str, problem: str
     with pytest.raises(world.WorldError, match=f"bad.yaml: .*{problem}"):
         world.load(LocalCloud(VirtualClock()), path)
     with pytest.raises(
-        world.WorldError, match="neither a file nor one of by-hand, company, cross-account, empty, shop"
+        world.WorldError, match="neither a file nor one of advanced, by-hand, company, cross-account, empty, shop"
     ):
         world.load(LocalCloud(VirtualClock()), "atlantis")
 

@@ -40,7 +40,9 @@ def local(
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 picks a free one.", min=0, max=65535)] = 0,
     world: Annotated[
         str,
-        typer.Option(help="A world file, or two-accounts, shop, cross-account, two-vpcs, by-hand, company or empty."),
+        typer.Option(
+            help="A world file, or two-accounts, shop, cross-account, two-vpcs, advanced, by-hand, company or empty."
+        ),
     ] = "",
     no_functions: Annotated[
         bool,

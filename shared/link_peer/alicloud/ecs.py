@@ -119,7 +119,7 @@ class SdkEcs:
             "describe_security_group_attribute",
             "permissions.permission",
             security_group_id=group,
-            direction="all",
+            direction="all",  # by one page the default; nobody has seen it
             nic_type="intranet",
             max_results=RULES_PER_PAGE,
         )
