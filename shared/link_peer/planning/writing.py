@@ -86,6 +86,15 @@ def misplaced(snapshot: Snapshot, key: RuleKey, link: Link) -> Denial | None:
     return no_reference(snapshot.groups[link.source], snapshot.groups[link.target])
 
 
+def other_ends(snapshot: Snapshot, link: Link) -> list[Party]:
+    """The groups that hold, or may hold, the rules of a link with ports at the other end than its own: of the egress rules of an
+    advanced group, those of the target, and the reverse."""
+    source = snapshot.groups_with(link.source)
+    if link.mutual or not any(snapshot.groups[group].advanced for group in source):
+        return []
+    return snapshot.groups_with(link.target) if link.is_egress else source
+
+
 def part(side: Link, instance: Party) -> Link:
     """The part of a link by address, at one of its ends, that is for one instance."""
     return msgspec.structs.replace(side, member=instance.id)

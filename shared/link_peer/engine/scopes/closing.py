@@ -25,6 +25,7 @@ from link_peer.planning.claims import ended_meanwhile
 from link_peer.planning.decision import Context, Decision, DesiredLink, Plan, Verdict
 from link_peer.planning.evaluate import closed_by_group, permitted, wish_denial
 from link_peer.planning.removals import May
+from link_peer.planning.writing import other_ends
 from link_peer.runtime.delivery import Delivery
 
 
@@ -92,17 +93,18 @@ class ClosingScope(Scope):
         links = [link for link, *_ in self.standing(self.store.snapshot())]
         fetch.parties({party for link in links for party in link.parties})
         snapshot = self.store.snapshot()
-        halves = self.needed_groups(snapshot, self._ending(snapshot))
+        ending = self._ending(snapshot)
+        halves = self.needed_groups(snapshot, ending) | {end for link in ending for end in other_ends(snapshot, link)}
         self.peer_groups = frozenset(halves - self.groups)
         fetch.rules(halves & snapshot.groups.keys())
 
     def _ending(self, snapshot: Snapshot) -> list[Link]:
-        """The mutual links of the groups that may no longer exist as they are: their other halves close with them."""
+        """The links of the groups with two ends that may no longer exist as they are: the other ends close with them."""
         context = self.context
         return [
             link
             for link, _, marker in self.standing(snapshot)
-            if link.mutual
+            if link.mutual or other_ends(snapshot, link)
             if any(map(context.expired, marker.claims)) or _denied(permitted(snapshot, self.policy, link, self.started))
         ]
 
@@ -118,7 +120,8 @@ class ClosingScope(Scope):
         """Links of these groups lose what they, their peers or the policy no longer allow; nothing else is decided here."""
         links = {link for link, *_ in self.standing(snapshot)}
         turned = Link(link.target, link.source, link.ports)
-        return May.CLOSE if link in links or turned in links else May.KEEP
+        is_either_end = link.target in {standing_link.target for standing_link in links if standing_link.ports}
+        return May.CLOSE if link in links or turned in links or is_either_end else May.KEEP
 
     def select(self, plan: Plan) -> list[Decision]:
         """Changes only: links that are as they should be are not recorded again."""

@@ -6,14 +6,14 @@ lost answer ends where a clean delivery ends.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import msgspec
 
 from link_peer.domain import denials
 from link_peer.domain.denials import UNLINKED, Denial, Waits
 from link_peer.domain.errors import RedeliveryNeeded, Transient
-from link_peer.domain.model import ALL, Claim, Link, Rule, RuleKey
+from link_peer.domain.model import ALL, Claim, Link, Party, Rule, RuleKey
 from link_peer.domain.request import Request
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import iso
@@ -135,7 +135,7 @@ class PairScope(Scope):
             return May.TAKE if snapshot.covers(link) else May.CLOSE if is_own else May.READ
         if claim.is_tag or (self.link.ports and not (forward and set(link.ports) & set(self.link.ports))):
             return May.KEEP
-        return May.TAKE
+        return May.CLOSE if self._is_outlet(link) else May.TAKE  # other instances of its group may reach the same one
 
     def select(self, plan: Plan) -> list[Decision]:
         """All of them; of the first plan also that removals are held, or that nothing is decided about the pair."""
@@ -233,7 +233,15 @@ class PairScope(Scope):
         self.fetch.rules(needed & snapshot.groups.keys())
 
     def _forward(self, link: Link) -> bool:
-        return link.target == self.link.target and link.source in self.sources
+        return link.target == self.link.target and (link.source in self.sources or self._is_outlet(link))
+
+    def _is_outlet(self, link: Link) -> bool:
+        """Whether it is that of an egress rule for links of the source's group to the same instance."""
+        return link.is_egress and not link.target.is_group and link.source in self._source_groups
+
+    @property
+    def _source_groups(self) -> Collection[Party]:
+        return self.store.snapshot().groups_with(self.link.source)
 
     def _between(self, link: Link) -> bool:
         """Whether a link is one of this pair, in either direction."""
