@@ -13,9 +13,9 @@ from link_peer.domain.tags import clean
 from link_peer.engine.scopes.accounts import SweptAccounts
 from link_peer.engine.scopes.sweep import Run
 from link_peer.planning.actual import owned_rules
-from link_peer.views.closing import closing
+from link_peer.planning.sweep import next_sweep
 from link_peer.views.reach import Scene
-from link_peer.views.standing import standing
+from link_peer.views.standing import removal_reasons, standing
 from msgspec.structs import replace
 from rich.markup import escape
 
@@ -142,7 +142,7 @@ def _seen(env: Environment, view: View, cloud: WhatIf, swept: SweptAccounts) -> 
     scene, where, now = _before(view, cloud), (env.policy, env.settings.region), env.now
     elsewhere = {rule.group for rule, _ in owned_rules(scene.snapshot, *where)}.difference(swept.managed)
     if elsewhere or swept.unread or swept.fetch.postponed:
-        going = closing(scene.snapshot, *where, now).causes
+        going = removal_reasons(next_sweep(scene.snapshot, *where, now), env.policy)
     else:
         # one may be written anew for another instance
         remaining_keys = {rule.key for rules in cloud.rules().values() for rule in rules}

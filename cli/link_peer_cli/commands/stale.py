@@ -9,7 +9,7 @@ from link_peer.domain.model import Rule
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import quoted
 from link_peer.planning.actual import damaged_rules, marked_rules
-from link_peer.views.standing import Standing, standing
+from link_peer.views.standing import Standing, removal_reasons, standing
 
 from link_peer_cli.access.environment import Environment, load_environment
 from link_peer_cli.answers.links import Stale
@@ -50,16 +50,19 @@ def stale(output: Output = TableForm.TABLE, sort_by: SortBy = "", as_json: JsonL
     with waiting("reading the groups"):
         view.read_all()
         now, region = env.now, env.settings.region
-        going = view.closing(region, now)
+        plan = view.next_sweep(region, now)
         scene = view.scene
         entries = [
-            *_links(standing(scene.snapshot, env.policy, region, now, going=going.causes)),
+            *_links(standing(scene.snapshot, env.policy, region, now, going=removal_reasons(plan, env.policy))),
             *_markers(damaged_rules(scene.snapshot, env.policy, region)),
             *_renamed(env, scene.snapshot),
             *_consents(env, scene.snapshot),
         ]
     print_table(STALE, entries, wording(env.policy, now, scene), form, sort_by)
-    doubted = [f"no removals are made in account {uid} because it shows no instances" for uid in sorted(going.doubted)]
+    doubted = [
+        f"no removals are made in account {uid} because it shows no instances"
+        for uid in sorted(plan.missing.doubted_accounts)
+    ]
     warn([*view.problems, *doubted])
     if view.problems:
         raise typer.Exit(Exit.REFUSED)

@@ -11,11 +11,11 @@ from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import is_group_id, is_instance_id, quoted
 from link_peer.engine.read.access import Reading
 from link_peer.engine.read.fetch import Fetch, MissingReader, open_fetch
-from link_peer.planning.decision import Context, Question, RulesOf, Verdict
+from link_peer.planning.decision import Context, Plan, Question, RulesOf, Verdict
 from link_peer.planning.evaluate import evaluate
+from link_peer.planning.sweep import next_sweep
 from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.pace import Pace
-from link_peer.views.closing import RemovalForecast, closing
 from link_peer.views.reach import Scene
 
 from link_peer_cli.access.inputs import account_named
@@ -94,16 +94,17 @@ class View:
                 account, Throttled("others use up the calls that it allows in a minute; try again later")
             )
 
-    def closing(self, region: str, now: float) -> RemovalForecast:
-        """The rules of ours that the next sweep removes, as far as these were read. What a sweep would read to know it is read."""
+    def next_sweep(self, region: str, now: float) -> Plan:
+        """The plan of the next sweep, as far as rules were read. What a sweep would read to know of more is read; whether removals
+        are too many is known once all was."""
         missing = MissingReader(self._fetch)
         while True:
             snapshot = self._fetch.store.snapshot()
-            removals = closing(snapshot, self.policy, region, now)
-            if missing.read(removals.missing, snapshot):
+            plan = next_sweep(snapshot, self.policy, region, now)
+            if missing.read(plan.missing, snapshot):
                 continue
-            if self._whole or not removals.counted:
-                return removals
+            if self._whole or not plan.due:
+                return plan
             self.read_all()
 
     def answer(self, questions: Iterable[Question]) -> None:

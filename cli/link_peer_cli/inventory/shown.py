@@ -14,9 +14,8 @@ from link_peer.domain.policy import Policy
 from link_peer.domain.tags import iso, parse_instant
 from link_peer.planning.actual import renamed_rules
 from link_peer.planning.writing import note
-from link_peer.views.closing import sweep_of
 from link_peer.views.reach import Scene
-from link_peer.views.standing import Standing, admitted, standing, state_of
+from link_peer.views.standing import Standing, admitted, removal_reasons, standing, state_of, sweep_of
 
 from link_peer_cli.access.environment import Environment
 from link_peer_cli.answers.links import Ends, Explanation, LinkAnswer, OwnRule, Reacher, RuleAnswer
@@ -32,7 +31,7 @@ DAY = 86400
 def links_of(env: Environment, view: View) -> list[Standing]:
     """The links that stand: ours, then those of this home under another deployment's name."""
     now = env.now
-    going = view.closing(env.settings.region, now).causes
+    going = removal_reasons(view.next_sweep(env.settings.region, now), env.policy)
     read = (view.scene.snapshot, env.policy, env.settings.region)
     return standing(*read, now, going=going) + standing(*read, now, renamed_rules(*read))
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 import msgspec
 
 from link_peer.domain.denials import Waits
-from link_peer.domain.model import Claim, Instance, Link, Party, Rule
+from link_peer.domain.model import Claim, Instance, Link, Party, Rule, RuleKey
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
 from link_peer.engine.read.fetch import Fetch, MissingReader
@@ -39,6 +39,8 @@ class Scope(ABC):
     def __init__(self, work: Work) -> None:
         self.work = work
         self.started = work.delivery.clock.now()
+        self.forbidden: frozenset[RuleKey] = frozenset()
+        """Rules that stand against the word of a group that was read: they are closed whoever asks, whatever else is done."""
 
     @property
     def delivery(self) -> Delivery:
@@ -122,6 +124,7 @@ def converge(scope: Scope, guard: RemovalGuard) -> Report:
             report, held_removals=dict(plan.held_removals), planned=_planned(plan, decisions)
         )
         total += report
+        scope.forbidden = frozenset()  # what was refused is not tried twice
         freed = _waiting_for_an_address(plan) if report.removed else set()
         if not report.refused and not freed:
             break
@@ -171,8 +174,13 @@ class Planner:
     def _planned(self, snapshot: Snapshot, refused: Mapping[Link, Refusal], focus: Set[Link] | None) -> Plan:
         """The plan without the removals that the guard holds back: it is asked about those that are due."""
         scope, hold = self._scope, self._guard.excess
-        links, may_lose = scope.desired(snapshot), functools.partial(scope.may_lose, snapshot)
+        links, may_lose = scope.desired(snapshot), functools.partial(_may_lose, scope, snapshot)
         return make_plan(snapshot, scope.context, links, may_lose=may_lose, focus=focus, hold=hold, refused=refused)
+
+
+def _may_lose(scope: Scope, snapshot: Snapshot, rule: Rule, link: Link, claim: Claim) -> May:
+    may = scope.may_lose(snapshot, rule, link, claim)
+    return May.BESIDE if may is May.KEEP and rule.key in scope.forbidden else may
 
 
 def plan_only(scope: Scope, guard: RemovalGuard) -> Plan:

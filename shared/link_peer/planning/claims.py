@@ -87,30 +87,14 @@ def links_from_tags(
 def wanted_by_all(
     snapshot: Snapshot, policy: Policy, region: str, now: float, claimed: Iterable[tuple[Link, Claim]] = ()
 ) -> list[DesiredLink]:
-    """What the tags of all instances that were read ask for, and the claims of requests, which keep rules. `taken` is as in
+    """What the tags of all instances that were read ask for, and who joins what requests asked for. `claimed` is as in
     `followed`."""
     tagged, judge = (
         (instance for instance in snapshot.instances.values() if instance.tags),
         judge_of(snapshot, policy, now),
     )
     from_tags = [desired for instance in tagged for desired in links_from_tags(snapshot, instance, now, policy, judge)]
-    return [*from_tags, *_from_requests(snapshot, policy, region, claimed)]
-
-
-def _from_requests(
-    snapshot: Snapshot, policy: Policy, region: str, claimed: Iterable[tuple[Link, Claim]]
-) -> list[DesiredLink]:
-    """What requests asked for, as their claims on rules show: the link of each rule. A marker is no request, so these keep rules
-    and open none."""
-    requested = {
-        (link, claim): None
-        for link, _, marker in owned_links(snapshot, policy, region)
-        if not link.member
-        for claim in marker.claims
-        if not claim.is_tag
-    }
-    standing_links = (DesiredLink(link, claim, opens=False) for link, claim in requested)
-    return [*followed(snapshot, policy, region, claimed), *standing_links]
+    return [*from_tags, *followed(snapshot, policy, region, claimed)]
 
 
 def choice_note(snapshot: Snapshot, desired: DesiredLink) -> str:
@@ -161,8 +145,7 @@ def followed(
             if not claim.is_tag or follower.represented in joining
         )
         joins |= dict.fromkeys(itertools.islice(every, FOLLOWING))
-    standing_parts = [DesiredLink(link, claim, opens=False) for link, claim in by_address if (link, claim) not in joins]
-    return [*standing_parts, *(DesiredLink(link, claim) for link, claim in joins)]
+    return [DesiredLink(link, claim) for link, claim in joins]
 
 
 def _followers(snapshot: Snapshot, policy: Policy, side: Link) -> list[Link]:

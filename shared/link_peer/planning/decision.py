@@ -154,8 +154,8 @@ class Decision(msgspec.Struct, frozen=True):
     removed, denied or failed; `denial` gives its reason, detail and advice.
 
     `missing_managed_tag` are groups that hold rules of ours, or soon will, and lack the tag by which a sweep finds them.
-    `unseen`: the removal's only cause is that an account does not show something; which one, on whose groups. `rules` are
-    those of the link that exist already.
+    `by_absence`: the removal's cause is what a read did not show, a party or a tag. `unseen`: its only cause is that an account
+    does not show something; which one, on whose groups. `rules` are those of the link that exist already.
     """
 
     link: Link
@@ -164,6 +164,7 @@ class Decision(msgspec.Struct, frozen=True):
     denial: Denial = NOTHING
     edits: tuple[Edit, ...] = ()
     missing_managed_tag: tuple[Party, ...] = ()
+    by_absence: bool = False
     unseen: frozenset[Unseen] = frozenset()
     verdict: Verdict | None = None
     instance: Party | None = None

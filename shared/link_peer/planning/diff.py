@@ -13,11 +13,17 @@ not ours            -                    -              → nothing, ever
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Iterable, Set
 
-from link_peer.domain.model import Claim, Marker, Party, RuleKey
+from link_peer.domain.model import Claim, Party, RuleKey
 from link_peer.planning.actual import Actual
 from link_peer.planning.decision import Context, Edit
+
+
+def claims_after(edit: Edit, claims: Iterable[Claim]) -> frozenset[Claim]:
+    """The claims that a rule has once the edit is made, given those that it has now: one per request. A delivery that writes gives
+    those that it has just read, which may be others than those of the plan."""
+    return _changed(claims, edit.gain, edit.lose)
 
 
 def edit_of(
@@ -45,7 +51,7 @@ def edit_of(
     rule, marker = actual.owned[key]
     has_new_ends = ends is not None and ends != marker.ends
     inherited, restated = moved and has_new_ends, restated and has_new_ends
-    claims = set(desired) if inherited else _claims_after(marker, desired, withdrawn)
+    claims = set(desired) if inherited else set(_changed(marker.claims, desired, withdrawn))
     if restated:
         claims -= {claim for claim in marker.claims if not claim.is_tag and claim not in desired}
     changed = inherited or restated
@@ -64,7 +70,7 @@ def opens(edit: Edit, actual: Actual) -> bool:
     return edit.ends != actual.owned[edit.key][1].ends
 
 
-def _claims_after(marker: Marker, desired: Set[Claim], withdrawn: Set[Claim]) -> set[Claim]:
-    requests = {claim.request for claim in desired}
-    replaced = {claim for claim in marker.claims if claim.request in requests and claim not in desired}
-    return {*desired, *marker.claims} - withdrawn - replaced
+def _changed(claims: Iterable[Claim], gain: Set[Claim], withdrawn: Set[Claim]) -> frozenset[Claim]:
+    """A claim that is gained replaces the other ends of the same requests."""
+    requests = {claim.request for claim in gain}
+    return frozenset({claim for claim in claims if claim.request not in requests} - withdrawn | gain)

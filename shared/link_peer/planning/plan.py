@@ -7,8 +7,8 @@
 Each step is a function from frozen values to a frozen value, which says what is missing. The cases of a single rule are the
 table in `planning.diff`. The order in which links, groups and rules are given decides nothing.
 
-The one edit of a rule is made by the first of these decisions: a link in focus that it opens, the decision that takes its claims,
-a repair.
+The one edit of a rule is made by the first of these decisions: a link in focus that it opens, a repair, the decision that takes its
+claims.
 """
 
 from __future__ import annotations
@@ -195,12 +195,13 @@ def decisions(settled: Settled) -> tuple[Decision, ...]:
     opening = _assigned(settled)
     answers = {wish: _answer(settled, wish, opening.get(wish, ())) for wish in settled.answers}
     opened_keys = {edit.key for edits in opening.values() for edit in edits}
+    repairs = _repairs(settled, opened_keys | settled.losses.freed)
+    opened_keys |= {edit.key for repair in repairs for edit in repair.edits}
     rolled_back, removed = _removed(settled, answers, opened_keys)
     answers |= rolled_back
     # nothing is recorded while an account could not be read, or a question is open
     decided = [answer for answer in answers.values() if answer.denial.waits is not Waits.FOR_A_READ]
-    opened_keys |= settled.losses.by_rule.keys()
-    return (*_displaced(settled), *decided, *removed, *_repairs(settled, opened_keys), *_untagged(settled, decided))
+    return (*_displaced(settled), *decided, *removed, *repairs, *_untagged(settled, decided))
 
 
 def _assigned(settled: Settled) -> dict[Asked, tuple[Edit, ...]]:
@@ -360,7 +361,7 @@ def _removed(
         removed.append(
             Decision(
                 turned if link.mutual and turned in asked_links else Link(link.source, link.target, ports),
-                "expire" if loss.denial.ended else settled.view.context.actions[1],
+                _action(loss, settled.view.context),
                 "removed",
                 denials.still_standing(
                     denials.in_detail(
@@ -372,11 +373,19 @@ def _removed(
                     _not_reached(settled.view, link, keys),
                 ),
                 edits=edits,
+                by_absence=loss.by_absence,
                 unseen=loss.unseen,
                 rules=rules,
             )
         )
     return rolled_back, removed
+
+
+def _action(loss: Loss, context: Context) -> str:
+    """What the removal is recorded as."""
+    if loss.denial.ended:
+        return "expire"
+    return "repair" if loss.beside else context.actions[1]
 
 
 def _not_reached(view: Seen, link: Link, keys: Sequence[RuleKey]) -> list[str]:
@@ -408,7 +417,7 @@ def _by_pair(settled: Settled) -> dict[tuple[Link, Loss], list[RuleKey]]:
     keys_by_pair: dict[tuple[Party, Party, bool, Loss], list[RuleKey]] = {}
     for key, loss in settled.losses.by_rule.items():
         link = link_of(key, view.actual.owned[key][1])
-        if view.context.withdrawn is not None or loss.denial in view.refusals:
+        if (view.context.withdrawn is not None and not loss.beside) or loss.denial in view.refusals:
             loss = msgspec.structs.replace(loss, claims=frozenset())
         keys_by_pair.setdefault((*link.pair, link.mutual, loss), []).append(key)
     return {

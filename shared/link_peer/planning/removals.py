@@ -34,6 +34,7 @@ class May(Enum):
     KEEP = "keep"  # another delivery's business
     CLOSE = "close"  # for an explicit cause only
     TAKE = "take"  # also when nothing asks for it any more
+    BESIDE = "beside"  # for an explicit cause, beside what the delivery is about: a group that it read forbids the rule
     READ = "read"  # as TAKE, once everything that could want the rule's link is read; until then as CLOSE
 
 
@@ -56,12 +57,13 @@ def hold_above(limit: int) -> Hold:
 
 class Loss(msgspec.Struct, frozen=True):
     """The claims that a rule of ours loses, and why. `unseen` where the only cause is that something is not shown;
-    `by_absence` where the cause is what a read did not show: a party, or a tag."""
+    `by_absence` where the cause is what a read did not show: a party, or a tag. `beside` where the delivery is about none of them."""
 
     claims: frozenset[Claim]
     denial: Denial
     unseen: frozenset[Unseen] = frozenset()
     by_absence: bool = False
+    beside: bool = False
 
 
 class Losses(msgspec.Struct, frozen=True):
@@ -85,6 +87,7 @@ class _Cause(msgspec.Struct, frozen=True):
     denial: Denial | None = None
     unseen: frozenset[Unseen] = frozenset()
     by_absence: bool = False
+    beside: bool = False
     missing: Missing = NOTHING_MISSING
 
 
@@ -121,7 +124,7 @@ class _Standing(msgspec.Struct, frozen=True):
 
     def judgment(self) -> Judgment:
         """The judgment of the rule's link."""
-        return judge_link(self.view, self.link)
+        return self.judged.judgments.get(self.link) or judge_link(self.view, self.link)
 
 
 def losses(view: Seen, judged: Judged, wishes: Wanted, may_lose: MayLose, hold: Hold = hold_none) -> Losses:
@@ -134,7 +137,10 @@ def losses(view: Seen, judged: Judged, wishes: Wanted, may_lose: MayLose, hold: 
         standing = _Standing(view, judged, key, rule, marker, carriers)
         may = {claim: may for claim in unwanted if (may := may_lose(rule, standing.link, claim)) is not May.KEEP}
         if may:
-            causes[key] = {claim: _cause(standing, claim, how) for claim, how in may.items()}
+            causes[key] = {
+                claim: msgspec.structs.replace(_cause(standing, claim, how), beside=how is May.BESIDE)
+                for claim, how in may.items()
+            }
         for claim in marker.claims if not key.is_egress else ():
             cause = causes.get(key, {}).get(claim, _KEPT)
             carriers.setdefault(_carried(standing.link, key.port, claim), {})[key] = cause
@@ -176,8 +182,8 @@ def _cause(standing: _Standing, claim: Claim, may: May) -> _Cause:
     """Why a claim is taken, if it is."""
     unread = Missing(unread=frozenset({standing.link})) if may is May.READ else NOTHING_MISSING
     context = standing.view.context
-    is_readable = standing.view.snapshot.readable(standing.link.target.account)
-    if context.withdrawn is not None and not (standing.is_shared and is_readable):
+    is_shared = standing.is_shared and standing.view.snapshot.readable(standing.link.target.account)
+    if context.withdrawn is not None and may is not May.BESIDE and not is_shared:
         return _Cause(context.withdrawn, missing=unread)
     if context.expired(claim):
         return _Cause(CLAIM_EXPIRED, missing=unread)
@@ -189,9 +195,11 @@ def _cause(standing: _Standing, claim: Claim, may: May) -> _Cause:
     else:
         judgment = standing.judgment()
         denial, missing = judgment.verdict.denial, judgment.missing
-        if denial is None or _stands_otherwise(standing):
-            half_open = _half_open(standing, claim, judgment.needs) or _uncarried(standing, claim)
-            cause = half_open or _by_absence(standing, None, may)
+        if claim.request and standing.key in judgment.needs and denial is None:
+            half_open = _half_open(standing, judgment.needs) or _uncarried(standing, claim)
+            return msgspec.structs.replace(half_open or _KEPT, missing=missing)
+        if denial is None or (claim.is_tag and _stands_otherwise(standing)):
+            cause = _by_absence(standing, None, may)
         else:
             cause = _by_denial(standing, claim, denial, may)
     return msgspec.structs.replace(cause, missing=all_missing([cause.missing, missing, unread]))
@@ -262,10 +270,10 @@ def _by_absence(standing: _Standing, denial: Denial | None, may: May) -> _Cause:
     return _Cause(denial or UNWANTED, unseen, by_absence=True)
 
 
-def _half_open(standing: _Standing, claim: Claim, needs: Set[RuleKey]) -> _Cause | None:
+def _half_open(standing: _Standing, needs: Set[RuleKey]) -> _Cause | None:
     """Whether a request's rule is half of a mutual link for good. What a tag wants is completed instead."""
     view, key = standing.view, standing.key
-    if claim.is_tag or not view.context.completes_tags_only:
+    if not view.context.completes_tags_only:
         return None
     further_keys = sorted(needs - {key} | _outlet_keys(standing))
     missing = [
@@ -341,7 +349,8 @@ def _loss(causes: Mapping[Claim, _Cause], held_unseen: Set[Unseen]) -> Loss | No
     first = min(ended_causes.values(), key=lambda cause: bool(cause.unseen))
     unseen = frozenset(unseen for cause in ended_causes.values() for unseen in cause.unseen)
     by_absence = any(cause.by_absence for cause in ended_causes.values())
-    return Loss(frozenset(ended_causes), first.denial or UNWANTED, unseen, by_absence)
+    beside = all(cause.beside for cause in ended_causes.values())
+    return Loss(frozenset(ended_causes), first.denial or UNWANTED, unseen, by_absence, beside)
 
 
 def unseen_accounts(snapshot: Snapshot, context: Context, link: Link, denial: Denial | None) -> set[str]:

@@ -27,8 +27,10 @@ from link_peer.domain.tags import parse_instant
 from link_peer.planning.actual import OwnedRule, link_of, link_of_rule, owned_rules
 from link_peer.planning.claims import claims_end, judge_of, links_from_tags
 from link_peer.planning.covering import consent_end, covering_entries, current_entries
+from link_peer.planning.decision import Plan
 from link_peer.planning.effect import rules_of
 from link_peer.planning.evaluate import wish_denial
+from link_peer.planning.rota import runs_between
 from link_peer.views.reach import Reach, Scene, both_ways, reach
 
 
@@ -95,6 +97,25 @@ class Standing(msgspec.Struct, frozen=True):
 _Key = tuple[Party, Party, tuple[Claim, ...], bool, str, bool]
 Going = Mapping[tuple[Party, str], str]
 """Why rules go at the next sweep, by group and id."""
+_FULL = "; gone at the account's next full sweep"
+
+
+def removal_reasons(plan: Plan, policy: Policy) -> Going:
+    """Why a plan of the next sweep removes rules. A short sweep removes what is locked, has ended or has lost its consent or permission; what
+    nobody asks for any more, only a full one. Where tools took the managed tag off a group, the sweep that reads it comes within
+    a day."""
+    later = _FULL if runs_between(len(policy.accounts)) > 1 else ""
+    return {
+        (edit.rule.group, edit.rule.id): decision.denial.detail + (later if decision.by_absence else "")
+        for decision in plan.decisions
+        for edit in decision.edits
+        if edit.rule and edit.kind == "remove"
+    }
+
+
+def sweep_of(reason: str) -> str:
+    """Which sweep removes what is closing for this reason."""
+    return "next full sweep" if reason.endswith(_FULL) else "next sweep"
 
 
 def standing(

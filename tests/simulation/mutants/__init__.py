@@ -12,7 +12,7 @@ import pytest
 from link_peer.app import dispatch
 from link_peer.domain.model import TAG
 from link_peer.engine.read.fetch import Fetch
-from link_peer.engine.scopes import closing, pair
+from link_peer.engine.scopes import accounts, closing, pair
 from link_peer.engine.scopes.account_reads import AccountReads
 from link_peer.engine.scopes.instances import InstanceScope
 from link_peer.engine.scopes.pair import PairScope
@@ -35,6 +35,7 @@ from tests.simulation.races import RACES
 from tests.simulation.run import AT_ONCE
 from tests.simulation.scenarios import SCENARIOS
 from tests.simulation.scenarios.queues import TROUBLE
+from tests.simulation.sim_cloud import SimEcs
 
 KINDS = ("kill-after", "lost-after", "empty", "outage")
 CALLS = 8
@@ -91,7 +92,7 @@ MUTANTS = [
     Mutant("compensate by tuple", designs.compensate_by_tuple, "a manual rule and a refusal"),
     Mutant(
         "the last request's claim replaces the others'",
-        swap(settle, "claims_after", lambda edit, old: edit.gain or frozenset(old.claims) - edit.lose),
+        swap(settle, "claims_after", lambda edit, old: edit.gain or frozenset(old) - edit.lose),
         "two requests, one link",
     ),
     Mutant("fixed ClientToken", designs.fixed_client_token, "one side deleted"),
@@ -237,6 +238,14 @@ MUTANTS = [
         "groups that a cursor knew are never read again",
         swap(cursors, "due", lambda cursor, shown, *_now: set(shown) - {one.number for one in cursor.buckets}),
         "a look, withdraw",
+    ),
+    Mutant(
+        "a sweep always lists the first account first", swap(accounts, "run_of", lambda _now: 0), "two slow listings"
+    ),
+    Mutant(
+        "only the first 100 instances of a group are read",
+        swap(SimEcs, "members", lambda self, group, members=SimEcs.members: members(self, group)[:100]),
+        "a large group",
     ),
     Mutant("one guard for all accounts", attacks.one_guard_for_all, "removals of two accounts, each swept alone"),
     # transient errors

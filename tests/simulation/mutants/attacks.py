@@ -27,6 +27,7 @@ from link_peer.engine.write.apply import Applier
 from link_peer.engine.write.close import Closing, ClosingJob
 from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.planning import claims, consent, evaluate, removals
+from link_peer.planning.actual import owned_links
 from link_peer.planning.decision import Decision, DesiredLink, Unseen, Verdict
 from link_peer.planning.removals import May
 from link_peer.runtime.delivery import Delivery
@@ -36,12 +37,14 @@ Patch = pytest.MonkeyPatch
 
 def sweep_completes_requests(patch: Patch) -> None:
     """A marker is taken for a request."""
-    from_requests = claims._from_requests
+    followed = claims.followed
 
-    def opening(*args: Any) -> list[DesiredLink]:
-        return [msgspec.structs.replace(one, opens=True) for one in from_requests(*args)]
+    def opening(snapshot: Snapshot, policy: Policy, region: str, *args: Any) -> list[DesiredLink]:
+        owned = owned_links(snapshot, policy, region)
+        marked = [DesiredLink(link, claim) for link, _, marker in owned for claim in marker.claims if claim.request]
+        return [*followed(snapshot, policy, region, *args), *marked]
 
-    patch.setattr(claims, "_from_requests", opening)
+    patch.setattr(claims, "followed", opening)
 
 
 def shared_cap(patch: Patch) -> None:

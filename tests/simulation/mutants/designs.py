@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,7 +19,6 @@ from link_peer.engine import converge
 from link_peer.engine.read.fetch import Fetch
 from link_peer.engine.records import decision_record
 from link_peer.engine.scopes import closing
-from link_peer.engine.scopes.account import AccountScope
 from link_peer.engine.scopes.instances import InstanceScope
 from link_peer.engine.scopes.pair import PairScope
 from link_peer.engine.write import apply
@@ -28,7 +28,7 @@ from link_peer.engine.write.settle import Settler
 from link_peer.engine.write.work import Report, Work
 from link_peer.inbound import requests
 from link_peer.planning import guardrails, plan, removals
-from link_peer.planning.decision import Decision, DesiredLink
+from link_peer.planning.decision import Decision
 from link_peer.planning.evaluate import Seen
 from link_peer.planning.removals import Losses, May
 from link_peer.runtime.audit import AuditWriter
@@ -193,13 +193,10 @@ def event_is_a_fact(patch: Patch) -> None:
 
 
 def sweep_forgets_requests(patch: Patch) -> None:
-    """The desired rules are those of tags alone."""
-    desired = AccountScope.desired
-
-    def of_tags(self: AccountScope, snapshot: Snapshot) -> list[DesiredLink]:
-        return [wish for wish in desired(self, snapshot) if wish.claim.is_tag]
-
-    patch.setattr(AccountScope, "desired", of_tags)
+    """A request's claim goes where no tag asks for the link, as a tag's does."""
+    cause = removals._cause
+    as_tag = functools.partial(msgspec.structs.replace, request="")
+    patch.setattr(removals, "_cause", lambda standing, claim, may: cause(standing, as_tag(claim), may))
 
 
 def one_side_is_enough(patch: Patch) -> None:
@@ -227,7 +224,7 @@ def unlink_takes_everything(patch: Patch) -> None:
     may_lose = PairScope.may_lose
 
     def everything(self: PairScope, *seen: Any) -> May:
-        return May.TAKE if self.request.action == "unlink" else may_lose(self, *seen)
+        return May.TAKE if self.action == "unlink" else may_lose(self, *seen)
 
     patch.setattr(PairScope, "may_lose", everything)
 

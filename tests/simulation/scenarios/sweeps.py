@@ -10,14 +10,15 @@ import msgspec
 from link_peer.domain.model import Party, RuleKey
 from link_peer.domain.policy import AccountPolicy, Policy
 from link_peer.domain.tags import iso
-from link_peer.planning.rota import LOOK_SECONDS
+from link_peer.planning.rota import LOOK_SECONDS, RUN_SECONDS
 
 from tests.simulation import oracle
-from tests.simulation.driver import deliver, deliver_without_faults
+from tests.simulation.driver import deliver, deliver_without_faults, reset
 from tests.simulation.explore import Act, Facts, NextQueued, Scenario
 from tests.simulation.invariants import hold
 from tests.simulation.messages import Message, from_queue, stream, sweep_message
 from tests.simulation.scenarios.common import POLICY, TCP, sweep_and_check
+from tests.simulation.scenarios.instances import event
 from tests.simulation.scenarios.neighbours import removals_of_two_accounts
 from tests.simulation.world import HOME, PEER, REGION, START, SWEEPS, World
 
@@ -131,6 +132,47 @@ def forged() -> Scenario:
     return Scenario("forged cursors", paged, POLICY, lanes, _end, calls=2)
 
 
+def slow_listings() -> Scenario:
+    """In each account a page of instances takes as long as a run has for all listings: of two runs, each account has one."""
+    requested = {RuleKey(Party(a, "sg-to"), f"sg-from@{a}", "", TCP) for a in (HOME, PEER)}
+
+    def start() -> World:
+        world = World()
+        world.page, world.page_seconds = 100, 42
+        for account in (HOME, PEER):
+            world.add_group(account, "from")
+            world.add_group(account, "to", "sg-from")
+            world.add_instance(account, "asks", Party(account, "sg-from"), peer="sg-to:tcp/3306")
+        return world
+
+    def end(world: World, _facts: Facts) -> None:
+        for run in range(2):
+            reset(world, run * RUN_SECONDS)
+            deliver_without_faults(world, sweep_message(), POLICY)
+        missing = requested - oracle.owned(world, POLICY).keys()
+        hold("I9", not missing, f"{missing} are asked for, and no run had time for them")
+
+    return Scenario("two slow listings", start, POLICY, (), end)
+
+
+def large_group() -> Scenario:
+    """The first of 101 instances of a group asks no more. The last one does."""
+    first = Party(HOME, "i-000")
+
+    def start() -> World:
+        world = World()
+        world.add_group(HOME, "app")
+        world.add_group(HOME, "store", "sg-app")
+        for number in range(101):
+            world.add_instance(HOME, f"{number:03}", SOURCE, peer="sg-store:tcp/3306" if number in (0, 100) else "")
+        world.forge(STANDS, oracle.marker(STANDS, POLICY, "tag"))
+        world.set_tag(TARGET, oracle.managed_tag(POLICY), "true")
+        world.set_tag(first, "link-peer", None)
+        return world
+
+    return Scenario("a large group", start, POLICY, ((event("untagged", "tags", first),),), _end, calls=0)
+
+
 SWEPT = [
     looked("lock", lock),
     looked("withdraw", withdraw),
@@ -139,5 +181,7 @@ SWEPT = [
     parts("release", release),
     turns(),
     forged(),
+    slow_listings(),
+    large_group(),
     removals_of_two_accounts(by_account=True),
 ]

@@ -12,7 +12,8 @@ import pytest
 from link_peer.domain.model import Claim, Instance, Link, Party, Rule
 from link_peer.domain.policy import Limits
 from link_peer.domain.snapshot import Address
-from link_peer.engine.scopes.differing import Differences, affordable, calls_left, differences, peers_at_home
+from link_peer.engine.scopes.calls import affordable, calls_left
+from link_peer.engine.scopes.differing import Differences, differences, peers_at_home
 from link_peer.planning.decision import InstancesOf, MembersOf, Missing
 from link_peer.runtime.delivery import Throughput
 

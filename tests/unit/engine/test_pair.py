@@ -122,6 +122,32 @@ def test_an_unlink_that_is_refused_is_denied_once() -> None:
     assert asking("unlink") == [("denied", "no-access")]
 
 
+def test_what_the_groups_of_a_link_forbid_is_closed_in_the_plan_that_opens() -> None:
+    """Before anything is opened, and recorded as a repair: also the half of a mutual link on a third group, that has no consent left."""
+    forbidden = [ours(key(DB, CACHE), OTHER), ours(key(CACHE, DB), OTHER)]
+    asking = Asking(*forbidden, groups=[managed(APP), managed(DB, "sg-app"), managed(CACHE, "*")])
+    assert asking("link", ports=P1) == [("removed", "no-consent"), ("applied", "")]
+    assert asking.ecs.changes() == ["revoke sg-cache", "revoke sg-db", "authorize sg-db"]
+    assert [record["action"] for record in asking.log.records if record["record"] == "outcome"] == ["repair", "link"]
+
+
+def test_an_unlink_closes_what_its_groups_forbid_and_nothing_else_beside_its_pair() -> None:
+    """A third party's rule goes for what forbids it, not for the unlink."""
+    rules = [ours(K1, REQ), ours(key(DB, CACHE, "tcp/2"), OTHER), ours(key(DB, CACHE, "tcp/3"), OTHER)]
+    asking = Asking(*rules, groups=[managed(APP), managed(DB, "sg-app sg-cache:tcp/3"), managed(CACHE)])
+    assert sorted(asking("unlink")) == [("removed", ""), ("removed", "no-consent")]
+    assert asking.ecs.existing == rules[2:]
+
+
+def test_a_forbidden_rule_whose_removal_is_refused_is_tried_once() -> None:
+    """Also where the link that was asked for is refused, and a second pass takes it back."""
+    asking = Asking(ours(key(DB, CACHE, "tcp/2"), OTHER), groups=[managed(APP), managed(DB, "sg-app"), managed(CACHE)])
+    asking.ecs.errors["revoke"] = [NoAccess("Forbidden.RAM", "no")] * 9
+    asking.ecs.errors["authorize"] = [CloudError("AuthorizedGroupRule.LimitExceed", "full")]
+    assert sorted(asking("link", ports=P1)) == [("denied", "no-access"), ("failed", "quota")]
+    assert asking.ecs.changes() == ["revoke sg-db", "authorize sg-db"]
+
+
 def test_the_id_of_another_link_of_two_instances_is_denied() -> None:
     """The rules are between two addresses; their markers name the instances."""
     asking = Asking(instances=[one(A, APP), one(B, DB)])

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import functools
 import math
+import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,14 +16,15 @@ import pytest
 from link_peer.domain.errors import NoAccess, Throttled, Transient
 from link_peer.domain.model import ALL, TAG, Claim, Group, Instance, Link, Party, Rule, RuleKey
 from link_peer.domain.policy import Limits
+from link_peer.engine.read.store import Store
 from link_peer.engine.scopes import account_reads
 from link_peer.engine.scopes.account import AccountScope
 from link_peer.engine.scopes.account_reads import AccountReads
-from link_peer.engine.scopes.accounts import SweptAccounts, sweep_accounts
+from link_peer.engine.scopes.accounts import SweptAccounts, _Latest, sweep_accounts
 from link_peer.engine.scopes.sweep import LISTING_TOGETHER_SHARE, AccountSweep, Run, begin, sweep_account
 from link_peer.engine.write.work import Until
 from link_peer.planning.rota import RUN_SECONDS
-from link_peer.runtime.delivery import Delivery
+from link_peer.runtime.delivery import Delivery, Throughput
 
 from tests.unit.fakes import FakeClock, FakeEcs, FakeLog, delivery
 from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, PEER, A, B, C
@@ -569,3 +571,98 @@ def test_a_sweep_that_is_only_supposed_does_not_say_as_which_role_an_account_was
     sweep.delivery = msgspec.structs.replace(sweep.delivery, supposed=supposed)
     sweep(of_account)
     assert sweep.summary.get("entered_as") == role
+
+
+# what decides whether something stays
+
+
+class Vanishing(FakeEcs):
+    """Its instances were listed, and it shows none when it is asked for any once more."""
+
+    def shows_instances(self) -> bool:
+        self._called("shows_instances")
+        return False
+
+
+@pytest.mark.parametrize(("ecs", "standing"), [(FakeEcs, 0), (Vanishing, 1)])
+@KINDS
+def test_what_an_account_stopped_showing_while_it_was_read_keeps_its_rules(
+    kind: Kind, ecs: type[FakeEcs], standing: int
+) -> None:
+    """It is asked once more before anything goes that it does not show."""
+    sweep = Sweeping(ours(HERE_I, REQ, ends=(A, B), age=60), ecs=ecs)
+    sweep(kind)
+    assert len(sweep.ecs.existing) == standing
+
+
+@pytest.mark.parametrize(("caller", "standing"), [("", 0), ("acs:ram::1:user/x", 1)])
+@KINDS
+def test_a_persons_sweep_takes_no_refusal_for_an_end_of_wishes(kind: Kind, caller: str, standing: int) -> None:
+    """The functions' keys may be let in where a person's are refused."""
+    sweep = Sweeping(ours(key(DB, FOREIGN)), groups=[managed(APP), managed(DB, f"*@{PEER}"), managed(CACHE)])
+    sweep.delivery = msgspec.structs.replace(delivery(sweep.ecs, log=sweep.log, clock=sweep.clock), caller=caller)
+    sweep(kind)
+    assert len(sweep.ecs.existing) == standing
+
+
+@KINDS
+def test_a_group_gets_no_tag_back_for_a_rule_that_goes_in_the_same_run(kind: Kind) -> None:
+    """Whether nobody asks for the rule is known once wishes are read."""
+    sweep = Sweeping(ours(K1), groups=[managed(APP), group(DB, "*"), managed(CACHE)])
+    sweep(kind)
+    assert [call for call in sweep.ecs.changes() if call.startswith(("tag", "revoke"))] == ["revoke sg-db"]
+
+
+def test_an_account_reads_what_its_own_rules_name() -> None:
+    """Those of another account that it read as other halves are the other's."""
+    foreign = Party(PEER, "sg-y")
+    peer = FakeEcs([group(FOREIGN)], rules=[ours(key(FOREIGN, foreign))], account=PEER)
+    reads = reads_of(delivery(FakeEcs([group(DB)], rules=[ours(K1)]), peer))
+    reads.fetch.rules([DB, FOREIGN])
+    assert reads.standing() == [Link(APP, DB, (K1.port,))]
+
+
+# side by side
+
+
+class Meeting(FakeEcs):
+    """Lists its groups once another account lists its own at the same time."""
+
+    meeting: threading.Barrier
+
+    def all_groups(self) -> list[Group]:
+        self.meeting.wait(60)
+        return super().all_groups()
+
+
+@pytest.mark.parametrize(("throughput", "readers"), [(Throughput(2), 1), (Throughput(1, 2), 1), (Throughput(4), 2)])
+def test_accounts_are_read_side_by_side_and_share_the_readers(throughput: Throughput, readers: int) -> None:
+    accounts = [Meeting(account=account) for account in (HOME, PEER)]
+    meeting = threading.Barrier(2)
+    for account in accounts:
+        account.meeting = meeting
+    together = msgspec.structs.replace(delivery(*accounts), throughput=throughput)
+    sweeps = sweep_accounts(Run(together, "sweep-1"), [HOME, PEER])
+    assert [sweep.work.delivery.throughput.readers for sweep in sweeps if isinstance(sweep, AccountSweep)] == [
+        readers
+    ] * 2
+
+
+def test_an_account_learns_what_others_found_out_about_what_it_has_read() -> None:
+    """Tags and rules that changed, and rules that cannot be read any more; nothing that it did not ask for, and nothing that the
+    others had read before it."""
+    latest, before, now, other = _Latest(), Store(), Store(), Store()
+    for store in (before, now, other):
+        store.groups = {party: group(party) for party in (APP, DB)}
+        store.rules = {party: (ours(key(party, CACHE)),) for party in (APP, DB, CACHE)}
+    now.groups[DB], now.rules[DB] = before.groups[DB], before.rules[DB]
+    now.groups[APP], now.rules[APP] = managed(APP), ()
+    now.groups[FOREIGN], now.rules[FOREIGN] = group(FOREIGN), ()
+    del now.rules[CACHE]
+    untouched = other.groups[DB], other.rules[DB]
+    latest.note(before, now)
+    latest.tell(other)
+    assert other.groups == {APP: managed(APP), DB: group(DB)}
+    assert other.rules == {APP: (), DB: untouched[1]}
+    assert other.groups[DB] is untouched[0]
+    assert other.rules[DB] is untouched[1]

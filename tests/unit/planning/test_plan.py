@@ -85,7 +85,7 @@ LINK = Link(APP, DB, P1)
         ([ours(K1, TAG, REQ)], [REQ], May.TAKE, [("mark", "tcp/1", (REQ,))]),
         ([ours(K1, TAG, REQ)], [REQ], May.KEEP, []),
         ([ours(K1)], [], May.TAKE, [("remove", "tcp/1", ())]),
-        ([ours(K1, TAG, REQ)], [], May.TAKE, [("remove", "tcp/1", ())]),
+        ([ours(K1, TAG, REQ)], [], May.TAKE, [("mark", "tcp/1", (REQ,))]),  # a request's ends by an explicit cause
         ([ours(K1, priority=1)], [TAG], May.TAKE, [("mark", "tcp/1", (TAG,))]),
         ([ours(K1, priority=1)], [], May.KEEP, [("mark", "tcp/1", (TAG,))]),
         ([ours(K1, priority=1)], [], May.TAKE, [("remove", "tcp/1", ())]),

@@ -14,9 +14,9 @@ from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import Who, compact, iso
 from link_peer.planning.actual import owned_rules
 from link_peer.planning.rota import AT_ONCE
-from link_peer.views.closing import closing, sweep_of
+from link_peer.planning.sweep import next_sweep
 from link_peer.views.reach import Scene
-from link_peer.views.standing import Standing, Wishes, admitted, standing, state_of
+from link_peer.views.standing import Going, Standing, Wishes, admitted, removal_reasons, standing, state_of, sweep_of
 
 from tests.unit.small_world import APP, DB, HOME, NOW, PEER, POLICY, REGION, A, B
 from tests.unit.snapshots import instance, key, managed, ours, policy, theirs, view
@@ -38,8 +38,13 @@ def stand(snapshot: Snapshot, **changes: Any) -> list[Standing]:
 
 def links(snapshot: Snapshot, **changes: Any) -> list[Standing]:
     """The links that stand, with what the next sweep removes by itself."""
-    going = closing(snapshot, policy(**changes), REGION, NOW).causes
-    return standing(snapshot, policy(**changes), REGION, NOW, going=going)
+    return standing(snapshot, policy(**changes), REGION, NOW, going=causes(snapshot, **changes))
+
+
+def causes(snapshot: Snapshot, **changes: Any) -> Going:
+    """Why the next sweep removes rules."""
+    rules = policy(**changes)
+    return removal_reasons(next_sweep(snapshot, rules, REGION, NOW), rules)
 
 
 def state(snapshot: Snapshot, **changes: Any) -> tuple[str, str]:
@@ -298,27 +303,28 @@ def test_the_instances_that_a_link_admits_are_counted_where_all_were_read() -> N
 def test_a_link_to_an_instance_that_is_gone_counts_among_removals() -> None:
     """Whether they are too many is known once every rule was read."""
     rule = RuleKey(DB, "10.0.0.1/32", "10.0.0.2/32", SQL.port)
-    gone = view(OPEN, BOTH[:1], [ours(rule, TAG, ends=(A, B))])
+    gone = view(OPEN, BOTH[:1], [ours(rule, TAG, ends=(A, B))], requested={APP, DB, A, B})
     assert state(gone)[0] == "closing"
-    assert closing(gone, POLICY, REGION, NOW).counted
-    assert not closing(view(OPEN, BOTH), POLICY, REGION, NOW).counted
-    assert [len(closing(gone, policy(limits=Limits(removals_per_run=n)), REGION, NOW).causes) for n in (0, 1)] == [0, 1]
-    silent = closing(msgspec.structs.replace(gone, live_accounts=frozenset()), POLICY, REGION, NOW)
-    assert (silent.causes, silent.counted, silent.doubted) == ({}, False, {HOME})
+    assert next_sweep(gone, POLICY, REGION, NOW).due
+    assert not next_sweep(view(OPEN, BOTH), POLICY, REGION, NOW).due
+    assert [len(causes(gone, limits=Limits(removals_per_run=n))) for n in (0, 1)] == [0, 1]
+    silent = next_sweep(msgspec.structs.replace(gone, live_accounts=frozenset()), POLICY, REGION, NOW)
+    assert (silent.decisions, silent.due, silent.missing.doubted_accounts) == ((), {}, {HOME})
 
 
 def test_a_rule_that_keeps_a_claim_is_not_closing() -> None:
     """Nor one that only a side asks for which refuses the person's keys: those of the functions may be let in."""
     ended, far = Claim("chg-9", int(NOW)), Party(PEER, "sg-x")
     rules = [ours(SQL, ended), ours(WEB, ended, REQ), ours(THERE), ours(BACK, ended, TAG)]
-    assert closing(view(OPEN, BOTH, rules), POLICY, REGION, NOW).causes == {
+    assert causes(view(OPEN, BOTH, rules)) == {
         (DB, rules[0].id): "the link has ended (of chg-9)",
-        **{(rule.group, rule.id): UNWANTED.detail for rule in rules[2:]},
+        (DB, rules[2].id): UNWANTED.detail,
+        (APP, rules[3].id): "the link has ended (of chg-9)",
     }
     hidden = view([managed(APP, f"*@{PEER}")], [instance(A, APP, link_peer="i-b")], [ours(key(APP, far))])
     refused = {PEER: NoAccess("NoPermission", "no")}
-    assert closing(hidden, POLICY, REGION, NOW).causes != {}
-    assert closing(msgspec.structs.replace(hidden, refused_accounts=refused), POLICY, REGION, NOW).causes == {}
+    assert causes(hidden) != {}
+    assert causes(msgspec.structs.replace(hidden, refused_accounts=refused)) == {}
 
 
 def test_what_was_not_read_completely_is_not_closing() -> None:

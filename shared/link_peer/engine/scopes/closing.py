@@ -1,6 +1,7 @@
 """What a delivery does beside its own work: groups that it has read, and that no longer allow what stands on them, are closed.
 
-    close what the groups of the wanted links forbid ─▶ converge ─▶ look at what was read back ─▶ close again
+    read what is needed to close what the groups of the wanted links forbid ─▶ converge: one plan closes it, with all else
+      ─▶ look at what was read back ─▶ close again
 
 A lock or withdrawn consent takes the rules of ours on a group, whatever claims they carry, and with half of a mutual link the
 other half. Nothing is read to find such a group: what a delivery reads anyway is judged, by the policy as it is now.
@@ -30,43 +31,46 @@ from link_peer.runtime.delivery import Delivery
 
 
 def converge_and_look(scope: Scope, guard: RemovalGuard) -> Report:
-    """Brings the rules in scope to what is desired. What else stands on the groups of its links, against their word, is closed
-    before, and again where a lock or a withdrawal has been read since, also on groups that only lost rules. Raises as
-    `converge` does."""
-    before = look(scope, guard, groups_wanted(scope))
-    report = before + converge(scope, guard)
-    if before.pending:
+    """Brings the rules in scope to what is desired, and closes, in the same plan, what stands on the groups of its links against
+    their word; again where a lock or a withdrawal has been read since, also on groups that only lost rules. Raises as `converge`
+    does."""
+    troubles: tuple[Transient, ...] = ()
+    keys: frozenset[RuleKey] = frozenset()
+    if closing := _closing(scope, groups_wanted(scope)):
+        troubles = closing.read_tolerantly()
+        keys = scope.forbidden = closing.keys
+    report = Report(pending=troubles) + converge(scope, guard)
+    if troubles:
         return report  # all of it is done again
-    return report + look(scope, guard, groups_wanted(scope) | report.written, before.refused_keys)
+    return report + look(scope, guard, groups_wanted(scope) | report.written, report.refused_keys & keys)
 
 
 def look(scope: Scope, guard: RemovalGuard, groups: Set[Party], stuck: Set[RuleKey] = frozenset()) -> Report:
     """Closes what stands on these groups though their tags, as they were last read, or the policy forbid it. `stuck` are
     rules whose removal was refused before. What could not be done for the moment is in `Report.pending`."""
+    closing = _closing(scope, groups, stuck)
+    if closing is None:
+        return Report()
+    if scope.delivery.out_of_time():
+        return Report(pending=(Transient("the function's time is nearly over"),))
+    troubles = closing.read_tolerantly()
+    report = converge(closing, guard)
+    further_stuck = {*stuck, *report.refused_keys, *(key for key, _ in closing.joined)}
+    return report + Report(pending=troubles) + look(scope, guard, report.written - groups, further_stuck)
+
+
+def _closing(scope: Scope, groups: Set[Party], stuck: Set[RuleKey] = frozenset()) -> ClosingScope | None:
+    """The scope of what is to be closed on these groups, by the policy as it is now; None if there is nothing."""
     policy = scope.delivery.current_policy()
     if Pause.ALL in (policy.paused, scope.policy.paused):
-        return Report()
+        return None
     delivery = msgspec.structs.replace(scope.delivery, policy=policy)
     snapshot = scope.store.snapshot()
     joined = _joined(scope, snapshot)
     forbidden = _forbidden(snapshot, groups, delivery, stuck) | {key.group for key, _ in joined if key not in stuck}
-    if not forbidden:
-        return Report()
-    if delivery.out_of_time():
-        return Report(pending=(Transient("the function's time is nearly over"),))
-    work = msgspec.structs.replace(
-        scope.work, delivery=delivery, fetch=scope.fetch.tolerant(), expires_at=None, closes=False
-    )
-    closing = ClosingScope(work, forbidden, joined)
-    closing.read()
-    report = converge(closing, guard)
-    failed = closing.store.snapshot().failed_accounts
-    new = {account: problem for account, problem in failed.items() if account not in snapshot.failed_accounts}
-    scope.audit.attempts([(problem, {"action": "repair", "from_account": account}) for account, problem in new.items()])
-    second_look = look(
-        scope, guard, report.written - groups, {*stuck, *report.refused_keys, *(key for key, _ in joined)}
-    )
-    return report + Report(pending=tuple(map(Transient, new.values()))) + second_look
+    fetch = scope.fetch.tolerant()
+    work = msgspec.structs.replace(scope.work, delivery=delivery, fetch=fetch, expires_at=None, closes=False)
+    return ClosingScope(work, forbidden, joined) if forbidden else None
 
 
 class ClosingScope(Scope):
@@ -98,6 +102,21 @@ class ClosingScope(Scope):
         self.peer_groups = frozenset(halves - self.groups)
         fetch.rules(halves & snapshot.groups.keys())
 
+    def read_tolerantly(self) -> tuple[Transient, ...]:
+        """The same; the transient errors of accounts that had none before are recorded."""
+        before = self.store.snapshot().failed_accounts
+        self.read()
+        failed = self.store.snapshot().failed_accounts
+        new = {account: problem for account, problem in failed.items() if account not in before}
+        self.audit.attempts([(problem, {"action": "repair", "from_account": a}) for a, problem in new.items()])
+        return tuple(map(Transient, new.values()))
+
+    @property
+    def keys(self) -> frozenset[RuleKey]:
+        """The rules of ours on these groups, and the other halves of mutual links."""
+        owned = ((rule.key, marker) for _, rule, marker in self.standing(self.store.snapshot()) if rule.key)
+        return frozenset(side for key, marker in owned for side, _ in _sides(key, marker))
+
     def _ending(self, snapshot: Snapshot) -> list[Link]:
         """The links of the groups with two ends that may no longer exist as they are: the other ends close with them."""
         context = self.context
@@ -109,11 +128,12 @@ class ClosingScope(Scope):
         ]
 
     def desired(self, snapshot: Snapshot) -> list[DesiredLink]:
-        """What the claims on the groups' rules ask for, all answered. They keep rules, and open none."""
+        """Claims that joined a link by address which ended meanwhile: denied, so that they go."""
         return [
-            DesiredLink(link, claim, denial=JOINED_NOTHING if (rule.key, claim) in self.joined else None, opens=False)
+            DesiredLink(link, claim, denial=JOINED_NOTHING, opens=False)
             for link, rule, marker in self.standing(snapshot)
             for claim in marker.claims
+            if (rule.key, claim) in self.joined
         ]
 
     def may_lose(self, snapshot: Snapshot, rule: Rule, link: Link, claim: Claim) -> May:

@@ -17,8 +17,9 @@ from link_peer.engine.converge import converge
 from link_peer.engine.read.access import TOLERANT
 from link_peer.engine.read.store import groups_of
 from link_peer.engine.records import denied_record
+from link_peer.engine.scopes.calls import affordable
 from link_peer.engine.scopes.closing import ClosingScope, look
-from link_peer.engine.scopes.differing import affordable, differences, peers_at_home
+from link_peer.engine.scopes.differing import differences, peers_at_home
 from link_peer.engine.scopes.handover import AT_ONCE, LOOK_AGAIN_SECONDS, Later, post_looks, post_syncs
 from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.engine.write.work import open_work

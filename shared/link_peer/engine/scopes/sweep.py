@@ -23,7 +23,7 @@ from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import asks_for_links
 from link_peer.engine.converge import converge, plan_only
 from link_peer.engine.read.access import Pages, Reading
-from link_peer.engine.scopes.account import AccountScope, Phase
+from link_peer.engine.scopes.account import AccountScope
 from link_peer.engine.scopes.account_reads import AccountReads
 from link_peer.engine.scopes.closing import look
 from link_peer.engine.scopes.summary import account_record, entered_fields, record_unreadable, skipped
@@ -34,6 +34,7 @@ from link_peer.planning import cursor as cursors
 from link_peer.planning.actual import damaged_rules
 from link_peer.planning.cursor import MOST_SUSPECTS, MOST_WAITING, Cursor
 from link_peer.planning.decision import Decision
+from link_peer.planning.sweep import Phase
 from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.pace import Pace
 
@@ -125,7 +126,19 @@ class AccountSweep(msgspec.Struct, frozen=True):
     @property
     def scope(self) -> AccountScope:
         """What is decided now."""
-        return AccountScope(self.work, self.account, self.started, self.phase)
+        return self.scope_in(self.phase, self.work)
+
+    def scope_in(self, phase: Phase, work: Work, until: Until | None = None) -> AccountScope:
+        """What is decided in a phase, and carried out with this work until then."""
+        return AccountScope(
+            work,
+            self.account,
+            self.started,
+            phase,
+            until=until,
+            refused_keys=self.report.refused_keys,
+            believe_empty=self.run.believe_empty,
+        )
 
     @property
     def reads(self) -> AccountReads:
@@ -215,7 +228,7 @@ def close(sweep: AccountSweep) -> AccountSweep:
     share, is closed once wishes are read where others are swept, too: nobody's wishes wait for it."""
     end, delivery = sweep.until(CLOSING_SHARE), sweep.work.delivery
     each = (delivery.retry.deadline - sweep.started) * CLOSING_EACH
-    return _closed(sweep, Phase(until=Until(end, end) if sweep.run.alone else Until(end, 0.0, each)))
+    return _closed(sweep, Phase(), Until(end, end) if sweep.run.alone else Until(end, 0.0, each))
 
 
 def list_instances(sweep: AccountSweep) -> AccountSweep:
@@ -235,7 +248,7 @@ def list_instances(sweep: AccountSweep) -> AccountSweep:
     store.live_accounts.update(sweep.run.believe_empty)
     judges = not pages or pages.whole
     whole = judges and sweep.groups.judged <= store.rules.keys()
-    phase = Phase(closes=False, judges=judges, believe_empty=sweep.run.believe_empty)
+    phase = Phase(closes=False, judges=judges)
     return msgspec.structs.replace(sweep, cursor=cursor, whole=whole, phase=phase)
 
 
@@ -270,7 +283,7 @@ def close_with_others(sweep: AccountSweep) -> AccountSweep:
     """Closes what its peers, too, show to have ended, or the accounts that are swept beside it have found out."""
     if sweep.run.alone and not sweep.has_peers:
         return sweep
-    return _closed(sweep, msgspec.structs.replace(sweep.phase, closes=True, until=None))
+    return _closed(sweep, msgspec.structs.replace(sweep.phase, closes=True))
 
 
 def read_wishes_of_others(sweep: AccountSweep) -> AccountSweep:
@@ -338,11 +351,9 @@ def _own_wishes(sweep: AccountSweep) -> list[Link]:
     return [wish.link for wish in sweep.scope.wishes(snapshot, askers)]
 
 
-def _closed(sweep: AccountSweep, phase: Phase) -> AccountSweep:
+def _closed(sweep: AccountSweep, phase: Phase, until: Until | None = None) -> AccountSweep:
     """The sweep after what needs no look at wishes was closed."""
-    phase = msgspec.structs.replace(phase, refused=sweep.report.refused_keys)
-    closing = msgspec.structs.replace(sweep, phase=phase)
-    closed = converge(_in_turn(closing), _guard(sweep))
+    closed = converge(_in_turn(sweep, phase, until), _guard(sweep))
     # what met a transient error while closing, or had no time, is due again when wishes are read
     report = sweep.report + msgspec.structs.replace(closed, pending=(), undone=0)
     return msgspec.structs.replace(sweep, report=report)
@@ -358,8 +369,7 @@ def _read_wished_rules(sweep: AccountSweep, accounts: Set[str]) -> AccountSweep:
 
 def _opened(sweep: AccountSweep) -> AccountSweep:
     """The sweep after rules were brought to what is wished for, and what was written was looked at."""
-    phase = msgspec.structs.replace(sweep.phase, refused=sweep.report.refused_keys)
-    scope, guard = _in_turn(msgspec.structs.replace(sweep, phase=phase)), _guard(sweep)
+    scope, guard = _in_turn(sweep, sweep.phase), _guard(sweep)
     report = converge(scope, guard)
     total = sweep.report + report
     opened = {decision.link for decision in total.planned.decisions if decision.outcome == "applied"}
@@ -381,14 +391,12 @@ def _guard(sweep: AccountSweep) -> RemovalGuard:
     return sweep.guard if sweep.judges_unseen else HoldingGuard(sweep.guard.limit)
 
 
-def _in_turn(sweep: AccountSweep) -> AccountScope:
-    """The account's scope, for which the time is over with its turn."""
+def _in_turn(sweep: AccountSweep, phase: Phase, until: Until | None = None) -> AccountScope:
+    """The account's scope in a phase, for which the time is over with its turn."""
     delivery = sweep.work.delivery
     end = _turn(delivery.clock.now(), delivery.retry.deadline, sweep.turns)
     in_turn = msgspec.structs.replace(delivery, retry=delivery.retry.ending(end))
-    return AccountScope(
-        msgspec.structs.replace(sweep.work, delivery=in_turn), sweep.account, sweep.started, sweep.phase
-    )
+    return sweep.scope_in(phase, msgspec.structs.replace(sweep.work, delivery=in_turn), until)
 
 
 def _turn(now: float, end: float, turns: int) -> float:

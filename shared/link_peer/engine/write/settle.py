@@ -19,6 +19,7 @@ from link_peer.engine.read.fetch import Fetch
 from link_peer.engine.write.tags import ecs_of
 from link_peer.engine.write.work import Writes
 from link_peer.planning.decision import Edit
+from link_peer.planning.diff import claims_after
 from link_peer.planning.evaluate import first_difference
 from link_peer.runtime.delivery import Delivery
 
@@ -151,14 +152,14 @@ class Settler:
             if existing_rule is None:
                 # If the rule disappeared meanwhile, so did its claims: an unlink may have removed them.
                 marker = edit.marker(delivery.policy, delivery.region)
-                marker = msgspec.structs.replace(marker, claims=tuple(sorted(edit.gain)))
+                marker = msgspec.structs.replace(marker, claims=tuple(sorted(claims_after(edit, ()))))
                 writes.append((edit.key, markers.render(marker)))
                 continue
             removals += [(rule_id, edit, None) for rule_id in existing_rule.copies]
             if existing_rule.marker is None:  # someone else's, made meanwhile
                 continue
             _same_instances(edit, existing_rule.marker)
-            claims = claims_after(edit, existing_rule.marker)
+            claims = claims_after(edit, existing_rule.marker.claims)
             if not claims:
                 removals.append((existing_rule.rule.id, edit, existing_rule.marker))
             elif not _reads_so(edit, existing_rule, existing_rule.marker):  # else only copies of it go
@@ -276,7 +277,7 @@ def _next_call(edits: Sequence[Edit], existing: dict[RuleKey, Existing]) -> list
     sent after it."""
     for edit in edits:
         marker = existing[edit.key].marker if edit.key in existing else None
-        if marker and claims_after(edit, marker):
+        if marker and claims_after(edit, marker.claims):
             return [edit]
     new = [edit for edit in edits if edit.key not in existing]
     return [edit for edit in new if edit.key.is_egress == new[0].key.is_egress][:RULES_PER_CALL] or list(edits)
@@ -300,12 +301,5 @@ def _is_done(edit: Edit, existing: Existing | None) -> bool:
 
 def _reads_so(edit: Edit, existing: Existing, marker: Marker) -> bool:
     """Whether a rule of ours has the claims, the instances and the priority that the edit gives it."""
-    has_claims = claims_after(edit, marker) == existing.described_claims and _stands_for(edit, marker)
+    has_claims = claims_after(edit, marker.claims) == existing.described_claims and _stands_for(edit, marker)
     return has_claims and existing.rule.priority == PRIORITY
-
-
-def claims_after(edit: Edit, marker: Marker) -> frozenset[Claim]:
-    """The claims that the rule will carry, given its marker as it is now: one per request."""
-    requests = {claim.request for claim in edit.gain}
-    remaining_claims = {claim for claim in marker.claims if claim.request not in requests}
-    return frozenset((remaining_claims - edit.lose) | edit.gain)
