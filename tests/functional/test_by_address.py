@@ -22,9 +22,12 @@ def two_vpcs(lab: Lab, account: str = PEER, *accepts: str) -> tuple[Group, Group
 
 
 def advanced(lab: Lab) -> tuple[Group, Group]:
-    """Two advanced groups of one VPC of home."""
+    """Two advanced groups of one VPC of home, each of which consents to the other; the target has an instance."""
     app = lab.group(type="enterprise")
-    return app, lab.group(app.id, type="enterprise")
+    db = lab.group(app.id, type="enterprise")
+    lab.tag(app, link_egress=db.id)
+    lab.instance(db)
+    return app, db
 
 
 def admitted(*instances: Instance, port: str = "tcp/1") -> list[str]:
@@ -136,6 +139,7 @@ def test_requests_of_two_groups_of_an_instance_do_not_share_its_rule(lab: Lab) -
     app, db = advanced(lab)
     other = lab.group(type="enterprise")
     lab.tag(db, link_accept=f"{app.id} {other.id}")
+    lab.tag(other, link_egress=db.id)
     both, alone = lab.instance(app, other), lab.instance(other)
     lab.cross_account(lab.request(app, db, "tcp/1"))
     second = lab.request(other, db, "tcp/1", request_id="chg-2")

@@ -33,7 +33,9 @@ VALUES = {
 POLICIES = sorted(path.name for path in DEPLOY.glob("ram-*.json"))
 NO_RESOURCE_LEVEL = {
     "ecs:AuthorizeSecurityGroup",
+    "ecs:AuthorizeSecurityGroupEgress",
     "ecs:ModifySecurityGroupRule",
+    "ecs:ModifySecurityGroupEgressRule",
     "ecs:ListTagResources",
     "actiontrail:LookupEvents",
     "mns:GetEndpointAttribute",
@@ -80,12 +82,13 @@ def called() -> set[str]:
     """The ECS actions that alicloud/ecs.py calls, from the names of the SDK's operations."""
     tree = ast.parse((ROOT / "shared" / "link_peer" / "alicloud" / "ecs.py").read_text(encoding="utf-8"))
     operations = {
-        node.args[0].value
+        name.value
         for node in ast.walk(tree)
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
-        and node.func.attr in ("_read", "_change", "_pages", "_all")
-        and isinstance(node.args[0], ast.Constant)
+        and node.func.attr in ("_read", "_change", "_change_rules", "_pages", "_all")
+        for name in ([node.args[0].body, node.args[0].orelse] if isinstance(node.args[0], ast.IfExp) else node.args[:1])
+        if isinstance(name, ast.Constant)
     }
     return {"ecs:" + str(operation).title().replace("_", "") for operation in operations}
 

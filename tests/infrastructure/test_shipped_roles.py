@@ -45,6 +45,9 @@ class As:
         given = [permission(source_cidr_ip=source) for source in sources or ["10.0.0.1"]]
         self._call("AuthorizeSecurityGroup", permissions=given)
 
+    def revoke_egress(self) -> None:
+        self._call("RevokeSecurityGroupEgress", permissions=[permission(dest_cidr_ip="10.0.0.1")])
+
     def egress(self) -> None:
         self._call("AuthorizeSecurityGroupEgress", permissions=[permission(dest_cidr_ip="10.0.0.1")])
 
@@ -79,6 +82,7 @@ class As:
 CHANGES: dict[str, Callable[[As], None]] = {
     "revoke": As.revoke,
     "authorize": As.authorize,
+    "revoke egress": As.revoke_egress,
     "authorize egress": As.egress,
     "open to the world": lambda who: who.authorize("0.0.0.0/0"),
     "open to the world beside another": lambda who: who.authorize("10.0.0.1", "0.0.0.0/0"),
@@ -103,14 +107,20 @@ OTHER_TAGS = [
 """Consent, also beside a tag that may be written, and what is of another home or deployment."""
 CHANGES |= {f"tag {' '.join(keys)}": lambda who, keys=keys: who.tag(*keys) for keys in OWN_TAGS + OTHER_TAGS}
 CHANGES |= {f"untag {' '.join(keys)}": lambda who, keys=keys: who.untag(*keys) for keys in OWN_TAGS + OTHER_TAGS}
-WRITES = {"revoke", "authorize", *(f"{verb} {' '.join(keys)}" for verb in ("tag", "untag") for keys in OWN_TAGS)}
+WRITES = {
+    "revoke",
+    "authorize",
+    "revoke egress",
+    "authorize egress",
+    *(f"{verb} {' '.join(keys)}" for verb in ("tag", "untag") for keys in OWN_TAGS),
+}
 MAY = {
     FUNCTION: WRITES,
     OPERATOR: {*WRITES, "lock", "unlock"},
     PEER_ROLE: WRITES,
     READER: set(),
     PEER_READER: set(),
-    PEER_CLOSER: {"revoke", "lock", "unlock"},
+    PEER_CLOSER: {"revoke", "revoke egress", "lock", "unlock"},
 }
 
 
@@ -119,7 +129,7 @@ each_role = pytest.mark.parametrize("role", ROLES, ids=lambda arn: arn.split("::
 
 @each_role
 def test_who_may_change_groups(local_cloud: LocalCloud, role: str) -> None:
-    """Readers nothing; nobody consents, deletes groups, opens them outwards or to the world, or tags instances: a wish is a
+    """Readers nothing; nobody consents, deletes groups, opens them to the world, or tags instances: a wish is a
     person's."""
     for name, change in CHANGES.items():
         who = As(local_cloud, role)

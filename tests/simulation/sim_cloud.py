@@ -133,7 +133,7 @@ class SimEcs:
 
         return self._read("rules", do)
 
-    def authorize(self, group: str, rules: Sequence[tuple[RuleKey, str]]) -> str:
+    def authorize(self, group: str, rules: Sequence[tuple[RuleKey, str]], *, advanced: bool = False) -> str:
         party = Party(self.account, group)
         watch = self._run.watch
 
@@ -143,7 +143,7 @@ class SimEcs:
 
         return self._change("authorize", do)
 
-    def modify(self, group: str, rule_id: str, description: str) -> str:
+    def modify(self, group: str, rule_id: str, description: str, *, egress: bool = False) -> str:
         party = Party(self.account, group)
         watch = self._run.watch
 
@@ -153,7 +153,7 @@ class SimEcs:
 
         return self._change("modify", do)
 
-    def revoke(self, group: str, rule_ids: Sequence[str]) -> str:
+    def revoke(self, group: str, rule_ids: Sequence[str], *, egress: bool = False) -> str:
         party = Party(self.account, group)
 
         def do() -> None:

@@ -116,8 +116,9 @@ class FakeEcs:
         self._called("rules", group)
         return self.rules_now(group)
 
-    def authorize(self, group: str, rules: Sequence[tuple[RuleKey, str]]) -> str:
+    def authorize(self, group: str, rules: Sequence[tuple[RuleKey, str]], *, advanced: bool = False) -> str:
         self._called("authorize", group)
+        assert len({key.direction for key, _ in rules}) == 1
         for key, description in rules:
             if not any(rule.key == key and rule.priority == PRIORITY for rule in self.existing):
                 self.existing.append(
@@ -125,7 +126,7 @@ class FakeEcs:
                 )
         return self._request()
 
-    def modify(self, group: str, rule_id: str, description: str) -> str:
+    def modify(self, group: str, rule_id: str, description: str, *, egress: bool = False) -> str:
         self._called("modify", group)
         self.existing = [
             msgspec.structs.replace(rule, description=description, priority=PRIORITY) if rule.id == rule_id else rule
@@ -133,8 +134,9 @@ class FakeEcs:
         ]
         return self._request()
 
-    def revoke(self, group: str, rule_ids: Sequence[str]) -> str:
+    def revoke(self, group: str, rule_ids: Sequence[str], *, egress: bool = False) -> str:
         self._called("revoke", group)
+        assert all(rule.is_egress == egress for rule in self.existing if rule.id in rule_ids)
         self.existing = [rule for rule in self.existing if rule.id not in rule_ids]
         return self._request()
 

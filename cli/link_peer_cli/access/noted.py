@@ -13,7 +13,7 @@ from link_peer_cli.ui.changes import CHANGES
 
 def of_rule(verb: str, key: RuleKey) -> str:
     """`add tcp/3306 from sg-app@<uid> on sg-db@<uid>`."""
-    return f"{verb} {key.port} from {key.source}{f' to {key.dest}' if key.dest else ''} on {key.group}"
+    return f"{verb} {key.traffic_text} on {key.group}"
 
 
 def of_tags(verb: str, keys: Iterable[str], group: Party) -> str:
@@ -34,20 +34,20 @@ class NotedEcs(SdkEcs):
         self._rules_by_id.update({rule.id: rule for rule in rules})
         return rules
 
-    def authorize(self, group: str, rules: Sequence[tuple[RuleKey, str]]) -> str:
+    def authorize(self, group: str, rules: Sequence[tuple[RuleKey, str]], *, advanced: bool = False) -> str:
         """As `Ecs.authorize`."""
         with CHANGES.making(*(of_rule("add", key) for key, _ in rules)):
-            return super().authorize(group, rules)
+            return super().authorize(group, rules, advanced=advanced)
 
-    def modify(self, group: str, rule_id: str, description: str) -> str:
+    def modify(self, group: str, rule_id: str, description: str, *, egress: bool = False) -> str:
         """As `Ecs.modify`."""
         with CHANGES.making(self._text("change", group, rule_id)):
-            return super().modify(group, rule_id, description)
+            return super().modify(group, rule_id, description, egress=egress)
 
-    def revoke(self, group: str, rule_ids: Sequence[str]) -> str:
+    def revoke(self, group: str, rule_ids: Sequence[str], *, egress: bool = False) -> str:
         """As `Ecs.revoke`."""
         with CHANGES.making(*(self._text("remove", group, rule_id) for rule_id in rule_ids)):
-            return super().revoke(group, rule_ids)
+            return super().revoke(group, rule_ids, egress=egress)
 
     def tag(self, groups: Sequence[str], keys: Sequence[str]) -> str:
         """As `Ecs.tag`."""

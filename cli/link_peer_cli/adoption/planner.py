@@ -82,7 +82,7 @@ class AdoptionPlanner:
         if group:
             groups = [view.find(group, "--group")]
         else:
-            groups = [group.party for group in fetch.all_groups(accounts) if group.rule_count]
+            groups = [group.party for group in fetch.all_groups(accounts) if group.may_have_rules]
         fetch.rules_in_time(groups, progress=progress)
         for party in groups:
             for rule in fetch.store.rules.get(party, ()):

@@ -104,7 +104,7 @@ def look(
     def read(uid: str) -> AccountStanding:
         fetch, named_groups = open_fetch(delivery, "close", TOLERANT), accounts[uid]
         if named_groups is None:
-            parties = sorted(group.party for group in fetch.all_groups([uid]) if group.rule_count)
+            parties = sorted(group.party for group in fetch.all_groups([uid]) if group.may_have_rules)
         else:
             parties = sorted(named_groups)
             fetch.parties(parties)

@@ -205,8 +205,9 @@ class _Report(msgspec.Struct, frozen=True):
         return pages(groups, lambda ids: aliyun.set_tags(self.env.settings.region, ids, put))
 
     def _revoke(self, rules: Iterable[Rule]) -> list[str]:
-        ids_by_group = grouped((rule.group, rule.id) for rule in rules)
-        return [aliyun.revoke(self.env.settings.region, group.id, ids) for group, ids in ids_by_group.items()]
+        ids = grouped(((rule.group, rule.is_egress), rule.id) for rule in rules)
+        region = self.env.settings.region
+        return [aliyun.revoke(region, group.id, rule_ids, egress=egress) for (group, egress), rule_ids in ids.items()]
 
 
 def _print(report: _Report, accounts: list[ClosedAccount], warning: str, *, as_json: bool) -> None:

@@ -52,7 +52,7 @@ class View:
         tags remove it."""
         accounts = sorted(self.policy.accounts)
         self._whole = True
-        groups = [group.party for group in self._fetch.all_groups(accounts) if group.rule_count]
+        groups = [group.party for group in self._fetch.all_groups(accounts) if group.may_have_rules]
         self._fetch.side_by_side(lambda: self._fetch.all_instances(accounts), lambda: self._rules(groups))
         note_unread(self._fetch.store.unreadable)
 
@@ -63,7 +63,7 @@ class View:
 
     def all_rules(self) -> None:
         """Reads the rules of every group that was listed: a sweep leaves those without our managed tag to its next runs."""
-        self._rules(group.party for group in self._fetch.store.groups.values() if group.rule_count)
+        self._rules(group.party for group in self._fetch.store.groups.values() if group.may_have_rules)
 
     def around(self, parties: Iterable[Party]) -> None:
         """Reads these parties, the members of groups, and all the groups that members are in."""
@@ -82,7 +82,7 @@ class View:
             groups |= ends[0] | ends[1]
             common |= ends[0] & ends[1]
         by_party = scene.snapshot.groups
-        self._rules(group for group in groups if group in by_party and by_party[group].rule_count)
+        self._rules(group for group in groups if group in by_party)
         self._fetch.questions(group for group in sorted(common) if group in by_party and not by_party[group].advanced)
 
     def _rules(self, groups: Iterable[Party]) -> None:

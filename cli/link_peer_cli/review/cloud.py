@@ -176,16 +176,16 @@ class _WhatIfEcs(Reads):
             self._cache.rules[group] = self._real.rules(group)
         return list(self._cache.rules[group])
 
-    def authorize(self, group: str, rules: Sequence[tuple[RuleKey, str]]) -> str:
+    def authorize(self, group: str, rules: Sequence[tuple[RuleKey, str]], *, advanced: bool = False) -> str:
         standing = self._to_change(group)
         for key, description in rules:
             new = f"{NEW}{next(self._new)}"
             standing.append(Rule(Party(self.account, group), new, key, "accept", PRIORITY, description))
             self._writes.append(Write("authorize", self.account, group, "", place_of(key), "", description))
         self.changed_rules[group] = standing
-        return self._note(aliyun.authorize(self._region, self.account, group, rules))
+        return self._note(aliyun.authorize(self._region, self.account, group, rules, advanced=advanced))
 
-    def modify(self, group: str, rule_id: str, description: str) -> str:
+    def modify(self, group: str, rule_id: str, description: str, *, egress: bool = False) -> str:
         standing = self._to_change(group)
         self.changed_rules[group] = [
             msgspec.structs.replace(rule, description=description, priority=PRIORITY) if rule.id == rule_id else rule
@@ -194,15 +194,15 @@ class _WhatIfEcs(Reads):
         for rule in standing:
             if rule.id == rule_id and rule.key:
                 self._writes.append(Write("modify", self.account, group, *_of(rule), rule.description, description))
-        return self._note(aliyun.modify(self._region, group, rule_id, description))
+        return self._note(aliyun.modify(self._region, group, rule_id, description, egress=egress))
 
-    def revoke(self, group: str, rule_ids: Sequence[str]) -> str:
+    def revoke(self, group: str, rule_ids: Sequence[str], *, egress: bool = False) -> str:
         standing = self._to_change(group)
         self.changed_rules[group] = [rule for rule in standing if rule.id not in rule_ids]
         for rule in standing:
             if rule.id in rule_ids and rule.key:
                 self._writes.append(Write("revoke", self.account, group, *_of(rule), rule.description))
-        return self._note(aliyun.revoke(self._region, group, rule_ids))
+        return self._note(aliyun.revoke(self._region, group, rule_ids, egress=egress))
 
     def tag(self, groups: Sequence[str], keys: Sequence[str]) -> str:
         for group in groups:

@@ -198,7 +198,7 @@ def _group_answer(change: GroupChange) -> GroupPlan:
 
 def rule_text(key: RuleKey) -> str:
     """`tcp/3306 from sg-app@<uid>`, with the destination of a rule between instances."""
-    return f"{key.port} from {key.source}" + (f" to {key.dest}" if key.dest else "")
+    return key.traffic_text
 
 
 def _edit_text(edit: RuleEdit) -> str:

@@ -56,23 +56,23 @@ class _ReviewedEcs(Reads):
         self._rules |= {(group, rule.id): rule for rule in rules}
         return rules
 
-    def authorize(self, group: str, rules: Sequence[tuple[RuleKey, str]]) -> str:
+    def authorize(self, group: str, rules: Sequence[tuple[RuleKey, str]], *, advanced: bool = False) -> str:
         for key, description in rules:
             addition = ("authorize", group, place_of(key), description)
             if addition not in {(write.action, write.group, write.place, write.description) for write in self._writes}:
                 raise LinkDenied(not_reviewed(group))
         self._added |= {(group, place_of(key)) for key, _ in rules}
-        return self._sent(self._real.authorize(group, rules))
+        return self._sent(self._real.authorize(group, rules, advanced=advanced))
 
-    def modify(self, group: str, rule_id: str, description: str) -> str:
+    def modify(self, group: str, rule_id: str, description: str, *, egress: bool = False) -> str:
         rule = self._rules.get((group, rule_id))
         for write in self._about(group, rule):
             steps = {(write.before, write.description), (write.description, write.before)}  # there, and back
             if write.action == "modify" and rule and (rule.description, description) in steps:
-                return self._sent(self._real.modify(group, rule_id, description))
+                return self._sent(self._real.modify(group, rule_id, description, egress=egress))
         raise LinkDenied(not_reviewed(group))
 
-    def revoke(self, group: str, rule_ids: Sequence[str]) -> str:
+    def revoke(self, group: str, rule_ids: Sequence[str], *, egress: bool = False) -> str:
         for rule_id in rule_ids:
             rule = self._rules.get((group, rule_id))
             # of a rule that the plan adds, the last step or the way back
@@ -81,7 +81,7 @@ class _ReviewedEcs(Reads):
             }
             if rule is None or rule.description not in steps:
                 raise LinkDenied(not_reviewed(group))
-        return self._sent(self._real.revoke(group, rule_ids))
+        return self._sent(self._real.revoke(group, rule_ids, egress=egress))
 
     def tag(self, groups: Sequence[str], keys: Sequence[str]) -> str:
         if not (set(keys) <= self._ours and set(groups) <= {write.group for write in self._writes}):

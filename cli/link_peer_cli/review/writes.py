@@ -20,9 +20,10 @@ SIGNS = {"authorize": "+", "modify": "~", "revoke": "-", "tag": "+", "untag": "-
 
 
 class Place(msgspec.Struct, frozen=True, order=True, forbid_unknown_fields=True):
-    """Where a rule admits what: `source`, `dest`, `protocol` and port range as records name them."""
+    """Where a rule admits what: `source`, `dest`, `protocol` and port range as records name them. An egress rule has no
+    source."""
 
-    source: Annotated[str, msgspec.Meta(pattern="^(sg-[0-9a-z]{1,60}@[0-9]{15,20}|[0-9.]{7,15}/32)$")]
+    source: Annotated[str, msgspec.Meta(pattern="^(sg-[0-9a-z]{1,60}@[0-9]{15,20}|[0-9.]{7,15}/32)?$")]
     dest: Annotated[str, msgspec.Meta(pattern="^([0-9.]{7,15}/32)?$")]
     protocol: Literal["tcp", "udp", "icmp", "all"]
     ports: Annotated[str, msgspec.Meta(pattern="^(-1/-1|[0-9]{1,5}/[0-9]{1,5})$")]
@@ -73,7 +74,7 @@ class Write(msgspec.Struct, frozen=True, order=True, forbid_unknown_fields=True,
             return f"tag {' '.join(self.tags)}"
         low, _, high = self.place.ports.partition("/")
         port = Port(self.place.protocol, int(low), int(high))
-        return f"{port} from {self.place.source}" + (f" to {self.place.dest}" if self.place.dest else "")
+        return RuleKey(self.party, self.place.source, self.place.dest, port).traffic_text
 
 
 def place_of(key: RuleKey) -> Place:

@@ -138,7 +138,7 @@ def _groups(deployment: SetupTarget) -> tuple[list[Party], list[Group], dict[str
     cloud = _accounts(deployment, deployment.names.reader_role, reading=True)
     fetch = Fetch(cloud, policy, deployment.clock, TOLERANT, threads=THREADS)
     groups = {group.party: group for group in fetch.all_groups(sorted(policy.accounts))}
-    fetch.rules(sorted(party for party, group in groups.items() if group.rule_count))
+    fetch.rules(sorted(party for party, group in groups.items() if group.may_have_rules))
     snapshot = fetch.store.snapshot()
     owned_groups = sorted({rule.group for rule, _ in owned_rules(snapshot, policy, region)})
     keys = set(policy.keys.of_group(instances=True))

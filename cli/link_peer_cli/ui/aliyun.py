@@ -11,35 +11,38 @@ from link_peer.domain.model import PRIORITY, RuleKey
 Parameters = Iterable[tuple[str, str]]
 
 
-def authorize(region: str, account: str, group: str, rules: Sequence[tuple[RuleKey, str]]) -> str:
-    """Return the command that adds ingress rules, each with its Description."""
+def authorize(
+    region: str, account: str, group: str, rules: Sequence[tuple[RuleKey, str]], *, advanced: bool = False
+) -> str:
+    """Return the command that adds rules of one direction, each with its Description."""
     parameters = [("SecurityGroupId", group)]
+    egress = any(key.is_egress for key, _ in rules)
     for number, (key, description) in enumerate(rules, 1):
         fields = [
             ("IpProtocol", key.port.protocol.upper()),
             ("PortRange", key.port.range),
             *_source(key, account),
             ("NicType", "intranet"),
-            ("Policy", "accept"),
+            *([] if egress or advanced else [("Policy", "accept")]),
             ("Priority", str(PRIORITY)),
             ("Description", description),
         ]
         parameters += [(f"Permissions.{number}.{name}", value) for name, value in fields]
-    return ecs_call("AuthorizeSecurityGroup", region, parameters)
+    return ecs_call("AuthorizeSecurityGroupEgress" if egress else "AuthorizeSecurityGroup", region, parameters)
 
 
-def modify(region: str, group: str, rule_id: str, description: str) -> str:
+def modify(region: str, group: str, rule_id: str, description: str, *, egress: bool = False) -> str:
     """Return the command that sets a rule's Description, and its priority to ours."""
     parameters = [("SecurityGroupId", group), ("SecurityGroupRuleId", rule_id)]
-    return ecs_call(
-        "ModifySecurityGroupRule", region, [*parameters, ("Priority", str(PRIORITY)), ("Description", description)]
-    )
+    action = "ModifySecurityGroupEgressRule" if egress else "ModifySecurityGroupRule"
+    return ecs_call(action, region, [*parameters, ("Priority", str(PRIORITY)), ("Description", description)])
 
 
-def revoke(region: str, group: str, rule_ids: Sequence[str]) -> str:
+def revoke(region: str, group: str, rule_ids: Sequence[str], *, egress: bool = False) -> str:
     """Return the command that removes rules by their ids."""
     ids = [(f"SecurityGroupRuleId.{number}", rule_id) for number, rule_id in enumerate(rule_ids, 1)]
-    return ecs_call("RevokeSecurityGroup", region, [("SecurityGroupId", group), *ids])
+    action = "RevokeSecurityGroupEgress" if egress else "RevokeSecurityGroup"
+    return ecs_call(action, region, [("SecurityGroupId", group), *ids])
 
 
 def tag(region: str, groups: Sequence[str], names: Sequence[str]) -> str:
@@ -75,7 +78,7 @@ def _groups(groups: Sequence[str]) -> list[tuple[str, str]]:
 
 def _source(key: RuleKey, account: str) -> list[tuple[str, str]]:
     if key.by_address:
-        return [("SourceCidrIp", key.source), *([("DestCidrIp", key.dest)] if key.dest else [])]
+        return [(name, cidr) for name, cidr in (("SourceCidrIp", key.source), ("DestCidrIp", key.dest)) if cidr]
     source, _, owner = key.source.partition("@")
     return [("SourceGroupId", source), *([("SourceGroupOwnerId", owner)] if owner != account else [])]
 

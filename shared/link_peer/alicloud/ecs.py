@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
+import msgspec
+
 from link_peer.alicloud import ecs_shapes as shapes
 from link_peer.alicloud import lazy_models, leave_out
 from link_peer.alicloud.ecs_shapes import models
@@ -93,8 +95,11 @@ class SdkEcs:
         return read_by_id(ids, lambda part: self._groups(security_group_ids=json.dumps(part)), self.all_groups)
 
     def all_groups(self) -> list[Group]:
-        """Every security group of the account."""
-        return self._groups()
+        """Every security group of the account. Where none shows a rule, RuleCount says nothing."""
+        groups = self._groups()
+        if any(group.rule_count > 0 for group in groups):
+            return groups
+        return [msgspec.structs.replace(group, rule_count=-1) for group in groups]
 
     def tagged_groups(self, tag: str) -> list[Group]:
         """The groups that carry a tag with this key and the value `true`.
@@ -172,42 +177,35 @@ class SdkEcs:
 
     # changes
 
-    def authorize(self, group: str, rules: Sequence[tuple[RuleKey, str]]) -> str:
-        """Adds ingress rules, each with its description. Returns the RequestId.
+    def authorize(self, group: str, rules: Sequence[tuple[RuleKey, str]], *, advanced: bool = False) -> str:
+        """Adds rules of one direction to a group, which may be an `advanced` one, each with its description. Returns the
+        RequestId.
 
         Raises ValueError for a rule that link-peer must not write, before any call.
         """
-        party = Party(self.account, group)
-        request = models().AuthorizeSecurityGroupRequest(
-            region_id=self._region,
-            security_group_id=group,
-            # new for each attempt: with a used token the API may report success for a rule that was revoked since
-            client_token=uuid.uuid4().hex,
-            permissions=[shapes.permission(party, key, description) for key, description in rules],
+        party, egress = Party(self.account, group), any(key.is_egress for key, _ in rules)
+        permissions = [shapes.permission(party, key, text, egress=egress, advanced=advanced) for key, text in rules]
+        return self._change_rules(
+            "authorize_security_group_egress" if egress else "authorize_security_group", group, permissions=permissions
         )
-        return self._change("authorize_security_group", request)
 
-    def modify(self, group: str, rule_id: str, description: str) -> str:
+    def modify(self, group: str, rule_id: str, description: str, *, egress: bool = False) -> str:
         """Sets a rule's description, and its priority to ours. Returns the RequestId."""
-        request = models().ModifySecurityGroupRuleRequest(
-            region_id=self._region,
-            security_group_id=group,
+        return self._change_rules(
+            "modify_security_group_egress_rule" if egress else "modify_security_group_rule",
+            group,
             security_group_rule_id=rule_id,
             description=description,
             priority=str(PRIORITY),
-            client_token=uuid.uuid4().hex,
         )
-        return self._change("modify_security_group_rule", request)
 
-    def revoke(self, group: str, rule_ids: Sequence[str]) -> str:
-        """Removes ingress rules by id. Returns the RequestId."""
-        request = models().RevokeSecurityGroupRequest(
-            region_id=self._region,
-            security_group_id=group,
+    def revoke(self, group: str, rule_ids: Sequence[str], *, egress: bool = False) -> str:
+        """Removes rules of one direction by id. Returns the RequestId."""
+        return self._change_rules(
+            "revoke_security_group_egress" if egress else "revoke_security_group",
+            group,
             security_group_rule_id=list(rule_ids),
-            client_token=uuid.uuid4().hex,
         )
-        return self._change("revoke_security_group", request)
 
     def tag(self, groups: Sequence[str], keys: Sequence[str]) -> str:
         """Puts tags with the value `true` on groups, at most 50. Returns the RequestId."""
@@ -272,11 +270,20 @@ class SdkEcs:
         """Attempts a change once. After a failure the caller reads whether it was made, before trying again."""
         return str(shapes.present(self._send(operation, request), "request_id"))
 
+    def _change_rules(self, operation: str, group: str, **fields: Any) -> str:
+        request = _request_type(operation)(
+            region_id=self._region,
+            security_group_id=group,
+            # new for each attempt: with a used token the API may report success for a rule that was revoked since
+            client_token=uuid.uuid4().hex,
+            **fields,
+        )
+        return self._change(operation, request)
+
     def _page(self, operation: str, where: str, token: str, **filters: Any) -> tuple[list[Any], str]:
         """One page of a read, and the token of the next; `where` is their list, such as `instances.instance`."""
-        request_type = getattr(models(), operation.title().replace("_", "") + "Request")
         holder, _, name = where.partition(".")
-        request = request_type(region_id=self._region, next_token=token or None, **filters)
+        request = _request_type(operation)(region_id=self._region, next_token=token or None, **filters)
         body = self._read(operation, request, holder)
         return shapes.items(getattr(body, holder), name), body.next_token or ""
 
@@ -311,6 +318,10 @@ class SdkEcs:
     def _groups(self, **filters: Any) -> list[Group]:
         items = self._all("describe_security_groups", "security_groups.security_group", max_results=PAGE, **filters)
         return [shapes.group(self.account, item) for item in items]
+
+
+def _request_type(operation: str) -> Any:
+    return getattr(models(), operation.title().replace("_", "") + "Request")
 
 
 T = TypeVar("T", Group, Instance)

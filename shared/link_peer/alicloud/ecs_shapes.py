@@ -82,11 +82,14 @@ def rule(party: Party, item: Any) -> Rule:
     )
 
 
-def permission(party: Party, key: RuleKey, description: str) -> Any:
+def permission(party: Party, key: RuleKey, description: str, *, egress: bool = False, advanced: bool = False) -> Any:
     """The parameters of a rule on a group. Every rule that link-peer writes passes here: its source is one group or one
-    /32. Raises ValueError for any other."""
+    /32; of an `egress` rule, its destination one /32. Raises ValueError for any other.
+
+    On an `advanced` group the policy is not sent: accept is the default, and by one text of the documentation it may not be
+    set there [doc AuthorizeSecurityGroupEgress, InvalidGroupParameter.OperationDenied].
+    """
     fields: dict[str, Any] = {
-        "policy": "accept",
         "priority": str(PRIORITY),
         "nic_type": "intranet",
         "ip_protocol": key.port.protocol.upper(),
@@ -95,6 +98,12 @@ def permission(party: Party, key: RuleKey, description: str) -> Any:
     }
     if key.group != party:
         raise ValueError(f"refusing to write a rule of {key.group} on {party}")
+    if not (egress or advanced):
+        fields["policy"] = "accept"
+    if key.is_egress != egress or (egress and (not _HOST_CIDR.fullmatch(key.dest) or key.port == ALL)):
+        raise ValueError(f"refusing to write a rule of {key.direction} to {key.dest!r}: not one /32")
+    if egress:
+        return models().AuthorizeSecurityGroupEgressRequestPermissions(dest_cidr_ip=key.dest, **fields)
     if _HOST_CIDR.fullmatch(key.source) and _HOST_CIDR.fullmatch(key.dest):
         fields |= {"source_cidr_ip": key.source, "dest_cidr_ip": key.dest}
     elif _HOST_CIDR.fullmatch(key.source) and not key.dest and key.port != ALL:
@@ -121,16 +130,20 @@ def _key(party: Party, item: Any) -> RuleKey | None:
         item.ipv_6source_cidr_ip,
         item.ipv_6dest_cidr_ip,
         item.source_prefix_list_id,
+        item.dest_prefix_list_id,
+        item.dest_group_id,
         item.port_range_list_id,
     )
-    if _is_egress(item) or any(foreign) or (item.source_port_range or "-1/-1") != "-1/-1":
+    if any(foreign) or (item.source_port_range or "-1/-1") != "-1/-1":
         return None
     port = _port(item)
     source = _source_group(party, item) or _host(item.source_cidr_ip)
     dest = _host(item.dest_cidr_ip)
-    if port is None or not source or (item.dest_cidr_ip and not dest):
+    if port is None or (item.dest_cidr_ip and not dest):
         return None
-    return RuleKey(party, source, dest, port)
+    if _is_egress(item):
+        return RuleKey(party, "", dest, port) if dest and not (source or item.source_cidr_ip) else None
+    return RuleKey(party, source, dest, port) if source else None
 
 
 def _traffic(party: Party, item: Any) -> Traffic:

@@ -41,8 +41,7 @@ class Denial(msgspec.Struct, frozen=True):
 
     `outcome` is that of a link which is denied for this. `ended`: because its time is over. `half_open`: because half of a
     mutual link is missing. `owners`: the owners of the groups can resolve it, and then the link may be asked for again; `lacks_consent`: by
-    consenting. The
-    reason is for people and programs that read records; what is done follows from its kind and
+    consenting. `empty_group`: since it shows no instances. The reason is for people and programs that read records; what is done follows from its kind and
     from these fields.
     """
 
@@ -55,6 +54,7 @@ class Denial(msgspec.Struct, frozen=True):
     half_open: bool = False
     owners: bool = False
     lacks_consent: bool = False
+    empty_group: Party | None = None
 
     @property
     def unseen(self) -> bool:
@@ -356,22 +356,29 @@ def not_home(account: str) -> Denial:
 
 
 class Unaccepted(msgspec.Struct, frozen=True):
-    """What a group has not accepted: `source` on `ports` (`ALL`: everything). `tags` (`key=value`; none where
-    no key is left) would, and so would `entry` (`<who>[:<ports>]`), by which its owner writes them."""
+    """What a group has not accepted: `source` on `ports` (`ALL`: everything); or, where it `is_egress`, to reach it. `tags`
+    (`key=value`; none where no key is left) would, and so would `entry` (`<who>[:<ports>]`), by which its owner writes them."""
 
     group: Party
     source: Party
     ports: tuple[Port, ...]
     tags: Sequence[str]
     entry: str
+    is_egress: bool = False
+
+    def __str__(self) -> str:
+        """What is missing, in words."""
+        verb = "has not consented to reach" if self.is_egress else "has not accepted"
+        return f"{self.group} {verb} {self.source} on {_what(self.ports)}"
+
+    @property
+    def command(self) -> str:
+        """By which the group's owner consents."""
+        return f"link-peer accept {self.group} {self.entry}" + (" --egress" if self.is_egress else "")
 
 
 def no_consent(missing: Sequence[Unaccepted], *, by_tag: bool) -> Denial:
     """Groups that have not consented. `by_tag`: the policy counts tags, not only its own list."""
-    sentences = [
-        f"{consent_gap.group} has not accepted {consent_gap.source} on {_what(consent_gap.ports)}"
-        for consent_gap in missing
-    ]
     advice = "have the pair added to allow in the policy file"
     if by_tag:
         tags = " and ".join(
@@ -380,8 +387,8 @@ def no_consent(missing: Sequence[Unaccepted], *, by_tag: bool) -> Denial:
             else f"{consent_gap.group} has no consenting key left: join the entry to the value of one, or withdraw entries"
             for consent_gap in missing
         )
-        advice = f"{tags}: {'; '.join(f'link-peer accept {consent_gap.group} {consent_gap.entry}' for consent_gap in missing)}"
-    return Denial(reasons.NO_CONSENT, "; ".join(sentences), advice, owners=True, lacks_consent=True)
+        advice = f"{tags}: {'; '.join(consent_gap.command for consent_gap in missing)}"
+    return Denial(reasons.NO_CONSENT, "; ".join(map(str, missing)), advice, owners=True, lacks_consent=True)
 
 
 COUNTED = 100
@@ -558,10 +565,11 @@ def left_group(instance: object, group: object) -> Denial:
     return Denial(reasons.NO_MEMBERS, f"{instance} is not in {group} any more")
 
 
-def no_members(group: object) -> Denial:
-    """A request for a link by address whose source group has no instances."""
+def no_members(group: Party) -> Denial:
+    """A link by address one of whose groups has no instances."""
     detail = f"{group} has no instances, and the link is written with their addresses"
-    return Denial(reasons.NO_MEMBERS, detail, f"post it again once the group has instances: {POST_AGAIN}")
+    advice = f"post it again once the group has instances: {POST_AGAIN}"
+    return Denial(reasons.NO_MEMBERS, detail, advice, empty_group=group)
 
 
 def too_many_members(count: int, limit: int) -> Denial:

@@ -3,6 +3,8 @@
     link-peer/2 dep=prod home=1000000000000001 id=0f4701091c58a844 by=tag,req:chg-1042~20270101T000000Z
     link-peer/2 dep=prod home=… id=… by=tag from=i-… to=i-…@<uid>                   (between instances)
     link-peer/2 dep=prod home=… id=… by=tag from=i-… of=sg-…                        (by address, for a group)
+    link-peer/2 dep=prod home=… id=… by=tag to=i-… of=sg-…                          (egress, to an instance of a group)
+    link-peer/2 dep=prod home=… id=… by=tag to=i-…                                  (egress, to an instance that the link names)
 
 Anyone who may write rules may write such a text. So it counts only where it has exactly this form and its id is the hash
 of this very rule: a marker copied to another rule means nothing.
@@ -17,7 +19,7 @@ from collections.abc import Callable
 import msgspec
 
 from link_peer.domain.errors import BadInput
-from link_peer.domain.model import TAG, Claim, Marker, Party, Rule
+from link_peer.domain.model import TAG, Claim, Marker, Party, Rule, RuleKey
 from link_peer.domain.tags import compact, is_account_uid, is_group_id, is_instance_id, parse_compact
 
 MAX_LENGTH = 512
@@ -26,9 +28,9 @@ MAX_LENGTH = 512
 # Pieces are cut at spaces and commas first, then matched: no pattern repeats a group.
 _MARKER = re.compile(
     r"link-peer/2 dep=(?P<dep>[a-z0-9-]{1,32}) home=(?P<home>[0-9]{15,20}) id=(?P<id>[0-9a-f]{16}) by=(?P<by>[!-~]{1,512})"
-    r"(?P<ends> from=(?P<source>[a-z0-9@-]{1,100}) (?P<word>to|of)=(?P<other>[a-z0-9@-]{1,100}))?"
+    r"(?: (?P<ends>from=[a-z0-9@-]{1,100} (?:to|of)=[a-z0-9@-]{1,100}|to=[a-z0-9@-]{1,100}(?: of=[a-z0-9@-]{1,100})?))?"
 )
-_KINDS = {"to": is_instance_id, "of": is_group_id}
+_KINDS = {"from": is_instance_id, "to": is_instance_id, "of": is_group_id}
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,48}")
 
 
@@ -41,8 +43,12 @@ def render(marker: Marker) -> str:
     text = f"link-peer/2 dep={marker.deployment} home={marker.home} id={marker.id}"
     text += f" by={claims_text(marker.claims)}"
     if marker.ends:
-        source, target = (end.id if end.account == marker.home else str(end) for end in marker.ends)
-        text += f" from={source} {'of' if marker.ends[1].is_group else 'to'}={target}"
+        first, second = (end.id if end.account == marker.home else str(end) for end in marker.ends)
+        text += f" {'to' if marker.is_egress else 'from'}={first}"
+        if marker.ends[1].is_group:
+            text += f" of={second}"
+        elif not marker.is_egress:
+            text += f" to={second}"
     return text
 
 
@@ -80,12 +86,12 @@ def parse(description: str) -> Marker | None:
     home = match["home"]
     try:
         claims = claims_in(match["by"])
-        ends = _parse_ends(match["source"], match["word"], match["other"], home) if match["ends"] else None
+        ends = _parse_ends(match["ends"], home) if match["ends"] else None
     except BadInput:
         return None
     if len({claim.request for claim in claims}) < len(claims):
         return None
-    return Marker(home, match["dep"], match["id"], claims, ends)
+    return Marker(home, match["dep"], match["id"], claims, ends, is_egress=(match["ends"] or "").startswith("to="))
 
 
 def owned(rule: Rule, deployment: str, region: str, home: str) -> Marker | None:
@@ -97,7 +103,7 @@ def owned(rule: Rule, deployment: str, region: str, home: str) -> Marker | None:
         return None
     if marker.id != rule.key.id(home, deployment, region):
         return None
-    return marker if _form_of(marker) == (rule.key.by_address, bool(rule.key.dest)) else None
+    return marker if _has_form(marker, rule.key) else None
 
 
 def deployment_named(description: str, home: str) -> str | None:
@@ -135,16 +141,23 @@ def _parse_claim(text: str) -> Claim:
     return Claim(request, parse_compact(until) if tilde else None)
 
 
-def _form_of(marker: Marker) -> tuple[bool, bool]:
-    """Of the rule that may carry the marker: whether its source is an address, and whether it has a destination."""
-    return marker.ends is not None, marker.ends is not None and not marker.ends[1].is_group
+def _has_form(marker: Marker, key: RuleKey) -> bool:
+    """Whether a rule of this kind carries such a marker: by direction, whether it names an address, and whether it has a
+    destination beside its source."""
+    between_instances = marker.ends is not None and not marker.ends[1].is_group
+    return (
+        marker.is_egress == key.is_egress
+        and (marker.ends is not None) == key.by_address
+        and (key.is_egress or between_instances == bool(key.dest))
+    )
 
 
-def _parse_ends(source: str, word: str, second_word: str, home: str) -> tuple[Party, Party]:
-    ends = _parse_end(source, home, is_instance_id), _parse_end(second_word, home, _KINDS[word])
-    if word == "of" and ends[0].account != ends[1].account:
+def _parse_ends(text: str, home: str) -> tuple[Party, Party]:
+    words = dict(word.split("=") for word in text.split(" "))
+    ends = [_parse_end(word, home, _KINDS[name]) for name, word in words.items()]
+    if "of" in words and ends[0].account != ends[1].account:
         raise BadInput("ends", "an instance is in groups of its own account")
-    return ends
+    return ends[0], ends[-1]
 
 
 def _parse_end(text: str, home: str, is_id: Callable[[str], bool]) -> Party:

@@ -1,7 +1,7 @@
 """The values that every other module works with. They are frozen and compared by value.
 
-A *party* is a security group or an instance in an account; a *link* lets one party reach another; a *rule* is one ingress
-rule on one group; a *claim* is a reason for which a link is wanted; the *marker* in a rule's Description identifies the
+A *party* is a security group or an instance in an account; a *link* lets one party reach another; a *rule* is one ingress or
+egress rule on one group; a *claim* is a reason for which a link is wanted; the *marker* in a rule's Description identifies the
 rule as ours and lists its claims.
 """
 
@@ -71,14 +71,18 @@ def ports_text(ports: Iterable[Port]) -> str:
 class Link(msgspec.Struct, frozen=True, order=True):
     """`source` may reach `target` on `ports`; without ports, each may reach the other on everything.
 
-    Both parties are groups, or both are instances. A link between groups that is written by address is one link for each
-    instance of the source group: `member` is its id, in the source's account.
+    Both parties are groups, or both are instances. A link between groups that is written by address has a part for each
+    instance of the source group, which the target's group admits, and where the source's group lets nothing out by default
+    (`is_egress`) one for each instance of the target group, which the source's group lets it reach: `member` is the id of
+    that instance, in the account of its group. Of an egress rule for a link between instances, the source is the group that has
+    the rule, and the target is that instance.
     """
 
     source: Party
     target: Party
     ports: Ports = ()
     member: str = ""
+    is_egress: bool = False
 
     @property
     def mutual(self) -> bool:
@@ -87,13 +91,38 @@ class Link(msgspec.Struct, frozen=True, order=True):
 
     @property
     def whole(self) -> Link:
-        """The link of the source group, of which this may be the part for one instance."""
-        return Link(self.source, self.target, self.ports) if self.member else self
+        """The link of the two parties, of which this may be the part for one instance."""
+        return Link(self.source, self.target, self.ports) if self.member or self.is_egress else self
+
+    @property
+    def side(self) -> Link:
+        """The link's parts at the end at which this one is, whichever their instances."""
+        return Link(self.source, self.target, self.ports, is_egress=self.is_egress)
+
+    @property
+    def followed(self) -> Party:
+        """The party for each of whose instances the link has a part at this end."""
+        return self.target if self.is_egress else self.source
+
+    @property
+    def holder(self) -> Party:
+        """Of a link between groups, the one that has the rules of this end."""
+        return self.source if self.is_egress else self.target
+
+    @property
+    def represented(self) -> Party:
+        """The instance for which this part is; the source where this is no part."""
+        return Party(self.followed.account, self.member) if self.member else self.source
 
     @property
     def asker(self) -> Party:
         """Who is admitted: the source, or its one instance for which this is."""
-        return Party(self.source.account, self.member) if self.member else self.source
+        return self.source if self.is_egress else self.represented
+
+    @property
+    def reached(self) -> Party:
+        """Who is reached: the target, or its one instance for which this is."""
+        return self.represented if self.is_egress else self.target
 
     @property
     def pair(self) -> tuple[Party, Party]:
@@ -109,7 +138,7 @@ class Link(msgspec.Struct, frozen=True, order=True):
     @property
     def parties(self) -> tuple[Party, ...]:
         """All that must be known to decide: source and target, and the one instance."""
-        return (self.source, self.target, *((self.asker,) if self.member else ()))
+        return tuple(dict.fromkeys((self.source, self.target, self.represented)))
 
     def id(self, region: str, *, ordered: bool = False) -> str:
         """The id that audit records call `link`: 16 hex digits.
@@ -125,7 +154,8 @@ class Link(msgspec.Struct, frozen=True, order=True):
 class RuleKey(msgspec.Struct, frozen=True, order=True):
     """The identity of a rule. Priority, policy and description are not part of it.
 
-    `source` is `sg-…@<uid>` or `10.0.0.1/32`; `dest` is empty or a /32 (links between instances).
+    `source` is `sg-…@<uid>` or `10.0.0.1/32`; `dest` is empty or a /32 (links between instances). An egress rule has no source,
+    and a /32 as `dest`.
     """
 
     group: Party
@@ -135,8 +165,25 @@ class RuleKey(msgspec.Struct, frozen=True, order=True):
 
     @property
     def by_address(self) -> bool:
-        """Whether the rule's source is an address rather than a group."""
+        """Whether the rule names an address rather than a group."""
         return not self.source.startswith("sg-")
+
+    @property
+    def is_egress(self) -> bool:
+        """Whether the rule lets its group's instances send, rather than receive."""
+        return not self.source
+
+    @property
+    def direction(self) -> str:
+        """`ingress` or `egress`."""
+        return "egress" if self.is_egress else "ingress"
+
+    @property
+    def traffic_text(self) -> str:
+        """What the rule admits, as people read it: `tcp/3306 from sg-app@<uid>`, `tcp/3306 out to 10.0.0.1/32`."""
+        if self.is_egress:
+            return f"{self.port} out to {self.dest}"
+        return f"{self.port} from {self.source}" + (f" to {self.dest}" if self.dest else "")
 
     @functools.lru_cache(maxsize=4096)  # noqa: B019  # a rule holds nothing; each plan asks about each one
     def id(self, home: str, deployment: str, region: str) -> str:
@@ -173,14 +220,16 @@ TAG = Claim()
 
 
 class Marker(msgspec.Struct, frozen=True):
-    """The Description of a rule of ours. `home` is the account of the functions that wrote it. `ends` are on rules whose
-    source is an address: the source's and the destination's instance, or the source's instance and the group it stands for."""
+    """The Description of a rule of ours. `home` is the account of the functions that wrote it. `ends` are on rules that name an
+    address: the source's and the destination's instance, or the source's instance and the group it stands for. On an egress
+    rule (`is_egress`), the destination's instance, and the group it stands for, or the instance again where the link names it."""
 
     home: str
     deployment: str
     id: str
     claims: tuple[Claim, ...]
     ends: tuple[Party, Party] | None = None
+    is_egress: bool = False
 
     @property
     def is_followed(self) -> bool:
@@ -207,8 +256,8 @@ class Traffic(msgspec.Struct, frozen=True):
 class Rule(msgspec.Struct, frozen=True):
     """One rule as DescribeSecurityGroupAttribute returns it.
 
-    `key` is None if the rule is of a kind that we never write: egress, IPv6, a prefix list, source ports, a range wider than
-    /32. `unmanaged_traffic` is what such a rule applies to; of IPv6, that is `ipv6`.
+    `key` is None if the rule is of a kind that we never write: IPv6, a prefix list, source ports, a range wider than /32, egress
+    but to one address from any. `unmanaged_traffic` is what such a rule applies to; of IPv6, that is `ipv6`.
     """
 
     group: Party
@@ -222,10 +271,22 @@ class Rule(msgspec.Struct, frozen=True):
     ipv6: Traffic | None = None
 
     @property
+    def is_egress(self) -> bool:
+        """Whether it is a rule for what its group's instances send."""
+        traffic = self.traffic or self.ipv6
+        return traffic is not None and traffic.direction == "egress"
+
+    @property
     def traffic(self) -> Traffic | None:
         """The IPv4 packets that the rule applies to; None if there are none."""
         key = self.key
-        return self.unmanaged_traffic if key is None else Traffic("ingress", key.source, key.dest, key.port)
+        if key is None:
+            return self.unmanaged_traffic
+        return (
+            Traffic("egress", key.dest, "", key.port)
+            if key.is_egress
+            else Traffic("ingress", key.source, key.dest, key.port)
+        )
 
 
 class Group(msgspec.Struct, frozen=True):
@@ -239,6 +300,12 @@ class Group(msgspec.Struct, frozen=True):
     group_rules: int = 0  # rules that name a group: GroupToGroupRuleCount
     rule_count: int = 0  # all rules, of both directions: RuleCount; -1 where the answer has none
     name: str = ""
+
+    @property
+    def may_have_rules(self) -> bool:
+        """Whether it may have rules. Nothing documents that RuleCount counts egress rules, which an advanced group may have
+        alone."""
+        return self.rule_count != 0 or self.advanced
 
 
 class Instance(msgspec.Struct, frozen=True):

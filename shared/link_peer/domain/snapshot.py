@@ -90,6 +90,12 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
         listing = self.listings.get(group.account)
         return self.counted.get(group) if listing is None else listing.members.get(group.id, 0)
 
+    def shows_all_members(self, group: Party) -> bool:
+        """Whether every instance of the group was read."""
+        if group in self.complete_groups or group.account not in self.whole_accounts:
+            return group in self.complete_groups
+        return self.member_count(group) in (None, len(self.members.get(group, ())))
+
     def shows_tags(self, account: str) -> bool:
         """Whether any instance of the account was shown with a tag: if none was, missing tags prove nothing."""
         tags = (instance.tags for party, instance in self.instances.items() if party.account == account)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import ChainMap
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from typing import cast
 
 import msgspec
@@ -160,11 +160,12 @@ def tags_text(tags: Iterable[tuple[str, str | None]]) -> str:
 
 
 def rules_text(rules: Iterable[tuple[RuleKey, str]]) -> str:
-    """Rules, each with its id where it has one, as JSON: account, group, source, dest, protocol, ports, rule_id."""
+    """Rules, each with its id where it has one, as JSON: account, group, direction, source, dest, protocol, ports, rule_id."""
     entries = [
         {
             "account": key.group.account,
             "group": key.group.id,
+            "direction": key.direction,
             "source": key.source,
             "dest": key.dest,
             "protocol": key.port.protocol,
@@ -197,7 +198,7 @@ class Circumstances:
         """The fields `instances` and `instance_ids`: how many instances the rules of a link admit, and the first of them by
         id. Empty as far as it is not known."""
         keys, link = list(keys), decision.link
-        groups, instances = _admitted_groups(keys), _members(decision, keys)
+        groups, instances = _admitted_groups(keys), _members(decision, keys, egress=False)
         if not link.source.is_group:
             instances = {link.source, link.target} if link.mutual else {link.source}
         counts = [self._count(group) for group in groups]
@@ -207,7 +208,7 @@ class Circumstances:
         members = [self._names(group) for group in groups]
         whole = all(group_members is not None for group_members in members)
         instances |= {party for group_members in members for party in group_members or ()}
-        alone = len({key.source for key in keys}) - len(groups)
+        alone = len({key.source for key in keys if not key.is_egress}) - len(groups)
         ids = " ".join(sorted(map(str, instances))[:NAMED]) if whole else ""
         return {"instances": str(sum(known_counts) + alone), "instance_ids": ids}
 
@@ -216,14 +217,22 @@ class Circumstances:
         depends on are read, each at most once; nothing is read for a decision that changed nothing."""
         effect = self._effect_of(decision)
         if changed:
-            for group in sorted(effect.unread - self._read_groups):
-                rules = self._fetch.rules_aside(group)
-                if rules is not None:
-                    self._rules[group] = rules
-            self._read_groups |= effect.unread
+            self._read_rules(effect.unread)
             effect = self._effect_of(decision)
         word = {"open": "passes", "partly": "blocked"}.get(effect.word) or effect.word
         return {"effect": word, "effect_detail": effect_text.detail(effect)}
+
+    def read_rules_beside(self, decision: Decision, group: Party) -> None:
+        """Reads the rules of other groups than this one on which the packets of a link depend."""
+        self._read_rules(self._effect_of(decision).unread - {group})
+
+    def _read_rules(self, groups: Set[Party]) -> None:
+        """Reads rules, of each group at most once."""
+        for group in sorted(groups - self._read_groups):
+            rules = self._fetch.rules_aside(group)
+            if rules is not None:
+                self._rules[group] = rules
+        self._read_groups |= groups
 
     def _count(self, group: Party) -> int | None:
         names = self._names(group)
@@ -240,13 +249,18 @@ class Circumstances:
             rules = ChainMap(cast("dict[Party, tuple[Rule, ...]]", snapshot.rules), self._rules)
             snapshot = msgspec.structs.replace(snapshot, rules=rules)
         keys = {rule.key for rule in decision.rules if rule.key} | {edit.key for edit in decision.edits}
-        return of_link(snapshot, decision.link, decision.instance or min(_members(decision, keys), default=None))
+        asker, reached = (min(_members(decision, keys, egress=egress), default=None) for egress in (False, True))
+        return of_link(snapshot, decision.link, decision.instance or asker, reached)
 
 
-def _members(decision: Decision, keys: Collection[RuleKey]) -> set[Party]:
-    """The instances that these rules of a link by address admit, or did."""
+def _members(decision: Decision, keys: Collection[RuleKey], *, egress: bool) -> set[Party]:
+    """The instances that these rules of a link by address admit, or did; those of `egress`, that they let out to."""
     needs_and_edits: list[Need | Edit] = [*(decision.verdict.needs if decision.verdict else ()), *decision.edits]
-    return {need.ends[0] for need in needs_and_edits if need.key in keys and need.ends and need.ends[1].is_group}
+    return {
+        need.ends[0]
+        for need in needs_and_edits
+        if need.key in keys and need.key.is_egress == egress and need.ends and need.ends[1].is_group
+    }
 
 
 def _admitted_groups(keys: Iterable[RuleKey]) -> list[Party]:

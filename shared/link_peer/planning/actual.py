@@ -68,6 +68,8 @@ def link_of(key: RuleKey, marker: Marker) -> Link:
     ports = () if key.port == ALL else (key.port,)
     if marker.ends:
         first, second = marker.ends
+        if key.is_egress:
+            return Link(key.group, second, ports, first.id, is_egress=True)
         return Link(second, key.group, ports, first.id) if second.is_group else Link(first, second, ports)
     source, _, account = key.source.partition("@")
     return Link(Party(account, source), key.group, ports)

@@ -12,7 +12,7 @@ from link_peer.domain.policy import Pause, Policy
 from link_peer.domain.request import Request
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import iso
-from link_peer.planning.consent import consent_to, denied_by_policy
+from link_peer.planning.consent import Gate, consent_to, denied_by_policy
 from link_peer.planning.guardrails import never_denial
 
 DAY = 86400
@@ -54,8 +54,11 @@ def _allow_list_denial(policy: Policy, link: Link, now: float) -> Denial | None:
     """Why a link between groups lacks consent, where only the policy's allow list can give it."""
     if policy.accept_tags or not link.source.is_group or policy.sets:
         return None
-    sides = [(Group(link.target, ""), link.source), (Group(link.source, ""), link.target)]
-    return consent_to(policy, link, sides if link.mutual else sides[:1], now)[1]
+    gates = [
+        Gate(Group(link.target, ""), link.source, link.target),
+        Gate(Group(link.source, ""), link.target, link.source),
+    ]
+    return consent_to(policy, link, gates if link.mutual else gates[:1], now)[1]
 
 
 def _queue_denial(policy: Policy, request: Request, queue: str) -> Denial | None:

@@ -35,7 +35,7 @@ from link_peer.planning.actual import owned_links
 from link_peer.planning.authority import DAY
 from link_peer.planning.decision import DesiredLink, Verdict
 from link_peer.planning.evaluate import no_group_accepted, permitted
-from link_peer.planning.writing import by_reference, is_by_address, is_otherwise, part
+from link_peer.planning.writing import by_reference, is_by_address, is_otherwise, missing_outlets, outlets, part
 
 FOLLOWING = 2_000
 """Instances that are looked at for the rules of one group, so that forged rules there cost other accounts little."""
@@ -75,7 +75,7 @@ def links_from_tags(
         if isinstance(peer, BadInput):
             desired_links.append(_unreadable(snapshot, instance, tag, peer))
             continue
-        chosen, *passed_over = _desired(snapshot, instance, tag, peer, judge)
+        chosen, *passed_over = _desired(snapshot, policy, instance, tag, peer, judge)
         if number > max_peers and not chosen.same_group:
             chosen = msgspec.structs.replace(chosen, denial=denials.too_many_peers(max_peers), has_pair=False)
         elif ended and not chosen.same_group:
@@ -106,28 +106,53 @@ def choice_note(snapshot: Snapshot, desired: DesiredLink) -> str:
 
 
 def followed(
-    snapshot: Snapshot, policy: Policy, region: str, claimed: Iterable[tuple[Link, Claim]] = ()
+    snapshot: Snapshot,
+    policy: Policy,
+    region: str,
+    claimed: Iterable[tuple[Link, Claim]] = (),
+    joining: Set[Party] = frozenset(),
 ) -> list[DesiredLink]:
-    """What requests for links by address asked for, as the claims on their rules show. Such a link follows its group: beside a
-    rule of it that stands, or stood until this delivery had `taken` the claim, it is opened for every instance of the source
-    group that was read, up to FOLLOWING in one group."""
-    by_address: dict[tuple[Link, Claim], None] = {}
-    for link, _, marker in owned_links(snapshot, policy, region):
-        if link.member and not is_otherwise(snapshot, link):
-            by_address |= {(link, claim): None for claim in marker.claims if not claim.is_tag}
+    """What requests for links by address asked for, as the claims on their rules show. Such a link follows its groups: beside a
+    rule of one end that stands, or stood until this delivery had `taken` the claim, that end is opened for every instance that
+    was read of the group it follows, up to FOLLOWING in one group. What is half of such a link asks for nothing. Of links by tag, whoever is `joining` a target is let out to."""
+    links = [
+        (link, marker)
+        for link, _, marker in owned_links(snapshot, policy, region)
+        if link.member and link.target.is_group and not is_otherwise(snapshot, link)
+    ]
     requested = {pair for pair in claimed if not (pair[1].is_tag or is_otherwise(snapshot, pair[0]))}
+    requested |= {(link.side, claim) for link, marker in links for claim in marker.claims if not claim.is_tag}
+    carried = {(link.whole, claim) for link, marker in links if not link.is_egress for claim in marker.claims}
+    carried |= {(side.whole, claim) for side, claim in requested if not side.is_egress}
+
+    def is_half(side: Link, claim: Claim) -> bool:
+        if side.is_egress:
+            return side.target in snapshot.rules and (side.whole, claim) not in carried
+        return bool(missing_outlets(snapshot, policy, side))
+
+    let_out = {link.side for link, marker in links if link.is_egress and TAG in marker.claims} if joining else set()
+    sides = [pair for pair in {*requested, *((side, TAG) for side in let_out)} if not is_half(*pair)]
     joins: dict[tuple[Link, Claim], None] = {}
     for _group, pairs in itertools.groupby(
-        sorted(
-            {*((link.whole, claim) for link, claim in by_address), *requested}, key=lambda pair: (pair[0].target, *pair)
-        ),
-        key=lambda pair: pair[0].target,
+        sorted(sides, key=lambda pair: (pair[0].holder, *pair)),
+        key=lambda pair: pair[0].holder,
     ):
         every = (
-            (part(whole, member), claim) for whole, claim in pairs for member in snapshot.members.get(whole.source, ())
+            (follower, claim)
+            for side, claim in pairs
+            for follower in _followers(snapshot, policy, side)
+            if not claim.is_tag or follower.represented in joining
         )
         joins |= dict.fromkeys(itertools.islice(every, FOLLOWING))
     return [DesiredLink(link, claim) for link, claim in joins]
+
+
+def _followers(snapshot: Snapshot, policy: Policy, side: Link) -> list[Link]:
+    """The parts of one end of a link, for all instances that were read of the group that it follows."""
+    if not side.is_egress:
+        return [part(side, member) for member in snapshot.members.get(side.source, ())]
+    senders = [snapshot.instances[member] for member in snapshot.members.get(side.source, ())]
+    return outlets(snapshot, policy, side.whole, senders or [None]) if side.source in snapshot.groups else []
 
 
 def ended_meanwhile(
@@ -140,13 +165,13 @@ def ended_meanwhile(
     """Of the claims of requests that a delivery has `put` on rules by address, those for which no other rule of the link
     stands, nor stood one that it has `taken`: an instance joined a link that ended meanwhile."""
     stands = set(claimed)
-    joined: dict[tuple[RuleKey | None, Claim], Link] = {}
+    joined: dict[tuple[RuleKey | None, Claim], Link] = {}  # one end of each link
     for link, rule, marker in owned_links(snapshot, policy, region):
         for claim in marker.claims if link.member else ():
             if (rule.key, claim) in put:
-                joined[rule.key, claim] = link.whole
+                joined[rule.key, claim] = link.side
             else:
-                stands.add((link.whole, claim))
+                stands.add((link.side, claim))
     ended = {pair for pair, link in joined.items() if (link, pair[1]) not in stands}
     return frozenset(pair for pair in put if pair in ended and not pair[1].is_tag)
 
@@ -177,8 +202,18 @@ def _unreadable(snapshot: Snapshot, instance: Instance, tag: str, problem: BadIn
     return DesiredLink(link, TAG, instance.party, tag, denials.bad_tag(problem, written, instance.ip), raw=written)
 
 
-def _desired(snapshot: Snapshot, instance: Instance, tag: str, peer: Peer, judge: Judge) -> list[DesiredLink]:
-    """What one peer asks for; with it, where it cannot be known yet which group stands for the instance, what to keep."""
+def _with_outlets(snapshot: Snapshot, policy: Policy, desired: DesiredLink, instance: Instance) -> list[DesiredLink]:
+    """What an instance asks for; of a link by address also those parts of it by which its group lets it out."""
+    link = desired.link
+    let_out = outlets(snapshot, policy, link.whole, [instance]) if link.member and not link.is_egress else []
+    return [desired, *(msgspec.structs.replace(desired, link=outlet) for outlet in let_out)]
+
+
+def _desired(
+    snapshot: Snapshot, policy: Policy, instance: Instance, tag: str, peer: Peer, judge: Judge
+) -> list[DesiredLink]:
+    """What one peer asks for, first who is to be admitted; with it, where it cannot be known yet which group stands for the
+    instance, what to keep."""
     if not peer.party.is_group:
         link = Link(instance.party, peer.party, peer.ports)
         return [DesiredLink(link, TAG, instance.party, tag, same_group=peer.party == instance.party)]
@@ -195,7 +230,11 @@ def _desired(snapshot: Snapshot, instance: Instance, tag: str, peer: Peer, judge
         )
         desired = DesiredLink(chosen.link, TAG, instance.party, tag, passed=chosen.passed, denied=chosen.denied)
         standing_link = msgspec.structs.replace(desired, has_pair=False, opens=False, in_scope=False)
-        return [desired, *(msgspec.structs.replace(standing_link, link=link) for link in chosen.possible_links)]
+        further_links = [
+            *_with_outlets(snapshot, policy, desired, instance)[1:],
+            *(msgspec.structs.replace(standing_link, link=link) for link in chosen.possible_links),
+        ]
+        return [desired, *(w for link in further_links for w in _with_outlets(snapshot, policy, link, instance))]
     groups = snapshot.groups_of(instance)
     first = groups[0].party if groups else instance.party
     denial = _no_representative(instance, groups)

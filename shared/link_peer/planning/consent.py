@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import msgspec
+
 from link_peer.domain import denials
 from link_peer.domain.denials import Denial
 from link_peer.domain.model import ALL, Group, Instance, Link, Party, Port
 from link_peer.domain.policy import Policy
-from link_peer.domain.tags import Accept, TagKeys, Who, accepts, covers
+from link_peer.domain.tags import Accept, TagKeys, Who, accepts, covers, egress_accepts
 
 PortsAsked = tuple[Port, ...]
 
@@ -16,15 +18,36 @@ TAG_VALUE = 128  # characters [doc limits]
 MAX_TAGS = 20  # of one group [doc limits]
 
 
+class Gate(msgspec.Struct, frozen=True):
+    """One end of a link: a group that is to admit `peer` to its own `end`, or that is to let `end` reach `peer` (`is_egress`).
+
+    Of an end that is a group, whose instances are not known, `end` is the group alone."""
+
+    group: Group
+    peer: Party | Instance
+    end: Party | Instance
+    is_egress: bool = False
+
+
 def consents(
-    policy: Policy, group: Group, source: Party | Instance, target: Party, ports: PortsAsked, now: float
+    policy: Policy,
+    group: Group,
+    source: Party | Instance,
+    target: Party | Instance,
+    ports: PortsAsked,
+    now: float,
 ) -> tuple[list[str], list[Port]]:
-    """(the entries that consent, the ports that none covers) for `source` to reach `target`, on `group`.
+    """(the entries that consent, the ports that none covers) for `source` to reach `target`, on the target's `group`."""
+    return gate_consents(policy, Gate(group, source, target), ports, now)
+
+
+def gate_consents(policy: Policy, gate: Gate, ports: PortsAsked, now: float) -> tuple[list[str], list[Port]]:
+    """(the entries that consent, the ports that none covers) at one end.
 
     Each port must be covered by one single entry that has not ended. Consent that names a group covers the instances in
     it; consent that names an instance covers that instance only, never its group. `ports` is `(ALL,)` for a mutual link.
     """
-    current = current_entries(policy, group, source, target, now)
+    current = [(label, entry) for label, entry in entries_at(policy, gate) if entry.until is None or now < entry.until]
     used: list[str] = []
     missing: list[Port] = []
     for port in ports:
@@ -36,48 +59,41 @@ def consents(
     return used, missing
 
 
-def current_entries(
-    policy: Policy, group: Group, source: Party | Instance, target: Party, now: float
-) -> list[tuple[str, Accept]]:
-    """Those of `entries_between` that have not ended."""
-    entries = entries_between(policy, group, source, target)
-    return [(label, entry) for label, entry in entries if entry.until is None or now < entry.until]
-
-
-def entries_between(policy: Policy, group: Group, source: Party | Instance, target: Party) -> list[tuple[str, Accept]]:
-    """The entries of a group's tags and of the policy that let `source` reach `target`, each on its ports until its end, which may
-    be past; with their labels in records."""
+def entries_at(policy: Policy, gate: Gate) -> list[tuple[str, Accept]]:
+    """The entries of a group's tags and of the policy that consent at one end, each on its ports until its end, which may
+    be past; with their labels in records. An entry of the policy consents for both ends."""
     entries: list[tuple[str, Accept]] = []
+    group, read = gate.group, egress_accepts if gate.is_egress else accepts
     if policy.accept_tags:
         entries += [
             (f"{group.party} {entry.text}", entry)
-            for entry in accepts(group.tags, group.party.account, policy.keys)
-            if names(entry.party, source)
+            for entry in read(group.tags, group.party.account, policy.keys)
+            if names(entry.party, gate.peer)
         ]
     entries += [
         (f"policy allow {allow.text}", Accept(allow.source, allow.ports, allow.text, allow.until))
         for allow in policy.allow
-        if names(allow.source, source) and _reaches(allow.target, group.party, target)
+        for peer, end in [(allow.target, allow.source) if gate.is_egress else (allow.source, allow.target)]
+        if names(peer, gate.peer) and (names(end, gate.end) or names(end, group.party))
     ]
     return entries
 
 
-def consent_to(
-    policy: Policy, link: Link, sides: Sequence[tuple[Group, Party | Instance]], now: float
-) -> tuple[tuple[str, ...], Denial | None]:
-    """(the entries that consent, why consent is lacking) for a link. `sides` are the group of the link's target with who is to
-    reach it and, where the link is mutual and that is asked too, the same for its source."""
+def consent_to(policy: Policy, link: Link, gates: Sequence[Gate], now: float) -> tuple[tuple[str, ...], Denial | None]:
+    """(the entries that consent, why consent is lacking) for a link, at those of its ends that are asked."""
     ports = link.ports or (ALL,)
     used: list[str] = []
     missing: list[denials.Unaccepted] = []
-    for (group, source), target in zip(sides, (link.target, link.source), strict=False):
-        evidence, uncovered = consents(policy, group, source, target, ports, now)
+    for gate in gates:
+        evidence, uncovered = gate_consents(policy, gate, ports, now)
         used += evidence
         if uncovered:
-            party = source.party if isinstance(source, Instance) else source
-            party = link.source if link.member else party  # consent to a group covers its instances
-            tags, entry = tags_for(group, party, ports, policy.keys), entry_for(group, party, ports)
-            missing.append(denials.Unaccepted(group.party, party, tuple(uncovered), tags, entry))
+            party = gate.peer.party if isinstance(gate.peer, Instance) else gate.peer
+            if link.member:  # consent to a group covers its instances
+                party = link.target if gate.is_egress else link.source
+            tags = tags_for(gate.group, party, ports, policy.keys, egress=gate.is_egress)
+            entry = entry_for(gate.group, party, ports)
+            missing.append(denials.Unaccepted(gate.group.party, party, tuple(uncovered), tags, entry, gate.is_egress))
     denial = denials.no_consent(missing, by_tag=policy.accept_tags) if missing else None
     return tuple(used), denial
 
@@ -105,12 +121,13 @@ def entry_for(group: Group, source: Party, ports: PortsAsked) -> str:
     return name if ALL in ports else f"{name}:{'+'.join(sorted(map(str, ports)))}"
 
 
-def tags_for(group: Group, source: Party, ports: PortsAsked, keys: TagKeys) -> list[str]:
-    """The exact tags (`key=value`) that would consent when set on `group`. They replace none of its tags, and no value is
-    longer than a tag value may be. Empty where the group has too few consenting keys left."""
+def tags_for(group: Group, source: Party, ports: PortsAsked, keys: TagKeys, *, egress: bool = False) -> list[str]:
+    """The exact tags (`key=value`) that would consent when set on `group`, to `source` reaching it, or to reaching that
+    (`egress`). They replace none of its tags, and no value is longer than a tag value may be. Empty where the group has too few
+    consenting keys left."""
     name = source.id if source.account == group.party.account else str(source)
     entries = entries_of(name, () if ALL in ports else sorted(map(str, ports)))
-    free = free_keys(group.tags, keys)
+    free = free_keys(group.tags, keys, egress=egress)
     return [f"{key}={entry}" for key, entry in zip(free, entries, strict=False)] if len(entries) <= len(free) else []
 
 
@@ -139,9 +156,3 @@ def names(entry: Who, source: Party | Instance) -> bool:
         return False
     groups = source.groups if isinstance(source, Instance) else ()
     return entry.id in ("*", party.id) or entry.id in groups
-
-
-def _reaches(entry: Who, group: Party, target: Party) -> bool:
-    if entry.account != group.account:
-        return False
-    return entry.id in ("*", group.id, target.id)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from link_peer.domain.model import Instance, Marker, Party, Rule
+from link_peer.domain.model import Group, Instance, Link, Marker, Party, Rule, RuleKey
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import covers
 from link_peer.planning.actual import link_of
 from link_peer.planning.claims import last_end
-from link_peer.planning.consent import entries_between
-from link_peer.planning.evaluate import as_member
+from link_peer.planning.consent import Gate, entries_at
+from link_peer.planning.evaluate import as_member, senders
 from link_peer.planning.guardrails import with_sets
 
 
@@ -21,10 +21,18 @@ def covering_entries(snapshot: Snapshot, policy: Policy, rule: Rule, marker: Mar
     if group is None or rule.key is None:
         return {}
     link = link_of(rule.key, marker)
-    source: Party | Instance = snapshot.instances.get(link.source, link.source)
-    source = as_member(link) if link.member else source
-    entries = entries_between(with_sets(snapshot, policy, link), group, source, link.target)
+    gate = standing_gate(snapshot, group, rule.key, link)
+    entries = entries_at(with_sets(snapshot, policy, link), gate)
     return {label: entry.until for label, entry in entries if covers(entry.ports, rule.key.port)}
+
+
+def standing_gate(snapshot: Snapshot, group: Group, key: RuleKey, link: Link) -> Gate:
+    """The end at which a group holds a rule of a link."""
+    peer: Party | Instance = snapshot.instances.get(link.reached if key.is_egress else link.source, link.represented)
+    peer = as_member(link) if link.member and link.followed.is_group else peer
+    if key.is_egress:
+        return Gate(group, peer, senders(snapshot, link.source), is_egress=True)
+    return Gate(group, peer, link.target)
 
 
 def current_entries(entries: Mapping[str, int | None], now: float) -> dict[str, int | None]:

@@ -138,7 +138,7 @@ class Edit(msgspec.Struct, frozen=True):
     def marker(self, policy: Policy, region: str) -> Marker:
         """The marker that the rule will carry."""
         rule_id = self.key.id(policy.home, policy.deployment, region)
-        return Marker(policy.home, policy.deployment, rule_id, self.claims, self.ends)
+        return Marker(policy.home, policy.deployment, rule_id, self.claims, self.ends, self.key.is_egress)
 
 
 class Unseen(msgspec.Struct, frozen=True, order=True):

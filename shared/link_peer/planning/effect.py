@@ -19,13 +19,13 @@ from __future__ import annotations
 import functools
 import ipaddress
 import itertools
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from enum import Enum
 
 import msgspec
 
 from link_peer.domain.grouped import grouped
-from link_peer.domain.model import ALL, Instance, Link, Party, Port, Rule, Traffic
+from link_peer.domain.model import ALL, Instance, Link, Party, Port, Ports, Rule, Traffic
 from link_peer.domain.snapshot import Snapshot
 
 EPHEMERAL = (32768, 65535)
@@ -140,11 +140,12 @@ def word_of(outcomes: Set[bool | None]) -> str:
     return "unknown" if None in outcomes else "open" if True in outcomes else "blocked"
 
 
-def of_link(snapshot: Snapshot, link: Link, asker: Party | None = None) -> Effect:
+def of_link(snapshot: Snapshot, link: Link, asker: Party | None = None, reached: Party | None = None) -> Effect:
     """What becomes of the packets of a link; for a mutual link, in both directions.
 
     Between groups these are packets between instances that are in no other group, and have any address. `asker` is an
-    instance of one of the two groups that stands for its group, with all of its groups and its address.
+    instance of one of the two groups that stands for its group, with all of its groups and its address; so is `reached` of the
+    target.
     """
     parties, asking = (link.source, link.target), snapshot.instances.get(asker) if asker else None
     ends = [end_of_party(snapshot, party) for party in parties]
@@ -152,6 +153,8 @@ def of_link(snapshot: Snapshot, link: Link, asker: Party | None = None) -> Effec
         if asking and party in asking.own_groups:
             ends[number] = end_of(asking)
             break  # it is one end, not both
+    if (target_instance := snapshot.instances.get(reached) if reached else None) and reached != asker:
+        ends[1] = end_of(target_instance)
     source, target = ends
     if source is None or target is None:
         return absent([party for party, end in zip(parties, ends, strict=True) if end is None])
@@ -209,6 +212,12 @@ def compared(
         was, now = old.step(packet), new.step(packet)
         if was.rank != now.rank:
             yield packet, now.rank > was.rank, None not in (was.passes, now.passes)
+
+
+def lets_out(snapshot: Snapshot, rules: Mapping[Party, Sequence[Rule]], ends: tuple[End, End], ports: Ports) -> bool:
+    """Whether these rules, by group, let all of these packets from one end out to the other. What is not known does not."""
+    path = _Path(msgspec.structs.replace(snapshot, rules=rules), *ends)
+    return all(path.lets_out(packet) for port in ports for packet in path.packets(port))
 
 
 def fitting(rules: Iterable[Rule], ends: tuple[End, End], packet: Port | None = None) -> list[Rule]:
@@ -288,6 +297,10 @@ class _Path:
             return _Step(None, _deciders(steps, None), unread, level)
         isolated = tuple(Decider(EffectCause.ISOLATED, (group,)) for group in self._common)
         return _Step(False, (*_deciders(steps, False), *isolated))
+
+    def lets_out(self, packet: Port) -> bool:
+        """Whether the sender's groups let it out."""
+        return self._egress.step(packet).passes is True
 
     def _inside(self, group: Party, egress: _Step) -> _Step:
         """What becomes of a packet between members of a group with inner access. [doc] Two official texts disagree whether
@@ -386,9 +399,8 @@ def _inner_access(snapshot: Snapshot, group: Party) -> bool | None:
 
 
 def rules_of(snapshot: Snapshot, group: Party) -> Sequence[Rule] | None:
-    """The group's rules; None where they were not read, unless the group is known to have none."""
-    shown_group = snapshot.groups.get(group)
-    return snapshot.rules.get(group, () if shown_group and shown_group.rule_count == 0 else None)
+    """The group's rules; None where they were not read. That RuleCount is 0 says nothing: perhaps it does not count egress rules."""
+    return snapshot.rules.get(group)
 
 
 _Fit = bool | Doubt

@@ -39,7 +39,7 @@ from link_peer.domain.snapshot import Address, Snapshot
 from link_peer.domain.tags import TagKeys, accepts
 from link_peer.planning.actual import Actual, actual_state, link_of
 from link_peer.planning.authority import unknown_account
-from link_peer.planning.consent import consent_to, denied_by_policy
+from link_peer.planning.consent import Gate, consent_to, denied_by_policy
 from link_peer.planning.decision import (
     NOTHING_MISSING,
     Context,
@@ -57,7 +57,16 @@ from link_peer.planning.decision import (
 from link_peer.planning.effect import inside
 from link_peer.planning.guardrails import forbidden, with_sets
 from link_peer.planning.room import no_room_for_link
-from link_peer.planning.writing import MAX_RULES, by_reference, not_written, parts
+from link_peer.planning.writing import (
+    MAX_RULES,
+    by_reference,
+    is_let_out,
+    needs_outlet,
+    not_written,
+    outward,
+    part,
+    parts,
+)
 
 # [RFC 1918, RFC 6598] A VPC may have other ranges too, by custom range (help page 65398).
 PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")
@@ -191,7 +200,7 @@ def with_holders(
         moved_away, questions = _have_moved(snapshot, context, need.key, actual.owned[need.key][1])
         missing.append(questions)
         if not moved_away:
-            denial = denials.address_of_another(verdict.link.source, holder)
+            denial = denials.address_of_another(verdict.link.followed, holder)
             verdict = msgspec.structs.replace(verdict, denial=denial)
             break
         moved.add(need.key)
@@ -242,7 +251,7 @@ def _have_moved(snapshot: Snapshot, context: Context, key: RuleKey, marker: Mark
 def _unread_rules(snapshot: Snapshot, keys: Set[RuleKey]) -> tuple[RulesOf, ...]:
     """The groups of a link's rules whose rules were not read."""
     groups = sorted({key.group for key in keys if key.group not in snapshot.rules})
-    return tuple(RulesOf(group) for group in groups if snapshot.groups[group].rule_count)
+    return tuple(RulesOf(group) for group in groups if snapshot.groups[group].may_have_rules)
 
 
 def _undecided(verdict: Verdict, subject: str, account: str, questions: Sequence[Question]) -> Verdict:
@@ -254,24 +263,28 @@ def _undecided(verdict: Verdict, subject: str, account: str, questions: Sequence
 
 
 class _Side(msgspec.Struct, frozen=True):
-    """One side of a link by address: `group` is given the rule that lets `source` reach `peer`; where that is the group
-    for which the source stands, the whole `group`."""
+    """One end of a link by address: `group` is given a rule for the address of `instance`.
+
+    The rule lets it reach `peer`, or the whole `group` where that is the group for which the instance stands. Of an egress rule
+    (`is_egress`), the group's instances reach it, and `peer` is the group for which it stands, or the instance again."""
 
     group: Group
-    source: Instance
+    instance: Instance
     peer: Instance | Party
+    is_egress: bool = False
 
     @property
     def vpc(self) -> str:
-        """The VPC in which the source is admitted."""
-        return self.peer.vpc if isinstance(self.peer, Instance) else self.group.vpc
+        """The VPC in which the address counts."""
+        return self.peer.vpc if isinstance(self.peer, Instance) and not self.is_egress else self.group.vpc
 
     def needs(self, ports: Sequence[Port]) -> tuple[Need, ...]:
         """A rule for each port."""
-        peer = self.peer
+        peer, address = self.peer, f"{self.instance.ip}/32"
         dest, party = (f"{peer.ip}/32", peer.party) if isinstance(peer, Instance) else ("", peer)
-        key = RuleKey(self.group.party, f"{self.source.ip}/32", dest, ALL)
-        return tuple(Need(msgspec.structs.replace(key, port=port), (self.source.party, party)) for port in ports)
+        traffic = ("", address) if self.is_egress else (address, dest)
+        key = RuleKey(self.group.party, *traffic, ALL)
+        return tuple(Need(msgspec.structs.replace(key, port=port), (self.instance.party, party)) for port in ports)
 
 
 def permitted(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> Verdict:
@@ -282,7 +295,9 @@ def permitted(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> Ver
     if denial:
         return Verdict(link, needs, denial)
     policy = with_sets(snapshot, policy, link)
-    if link.source.is_group:
+    if link.source.is_group and not link.target.is_group:
+        verdict = _not_read_yet(snapshot, link) or _evaluate_outlet_to_instance(snapshot, policy, link, now)
+    elif link.source.is_group:
         verdict = _evaluate_groups(snapshot, policy, link, needs, now)
     else:
         verdict = _not_read_yet(snapshot, link) or _evaluate_instances(snapshot, policy, link, now)
@@ -291,7 +306,7 @@ def permitted(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> Ver
 
 def _with_all_groups(snapshot: Snapshot, verdict: Verdict) -> Verdict:
     """The verdict on a link that is granted, as long as all groups of its instances are known: any of them may refuse it."""
-    for end in (verdict.link.asker, verdict.link.target):
+    for end in (verdict.link.asker, verdict.link.reached):
         instance = snapshot.instances.get(end)
         unknown = [group for group in instance.own_groups if group not in snapshot.groups] if instance else []
         if not instance or not unknown:
@@ -337,6 +352,12 @@ def closed_by_group(snapshot: Snapshot, policy: Policy, key: RuleKey, link: Link
         return denial
     policy = with_sets(snapshot, policy, link, standing=True)
     source: Party | Instance = link.asker
+    if key.is_egress:
+        peer: Party | Instance = link.reached
+        if link.target.account not in snapshot.refused_accounts:
+            member = Instance(link.reached, "", (link.target.id,) if link.target.is_group else ())
+            peer = snapshot.instances.get(link.reached, member)
+        return _accepted(policy, link, [Gate(group, peer, senders(snapshot, link.source), is_egress=True)], now)[1]
     if link.member and link.source.account not in snapshot.refused_accounts:
         source = snapshot.instances.get(link.asker, as_member(link))
     elif not link.source.is_group and link.source.account not in snapshot.refused_accounts:
@@ -344,19 +365,24 @@ def closed_by_group(snapshot: Snapshot, policy: Policy, key: RuleKey, link: Link
         instance_ids += [allow.source.id for allow in policy.allow]
         groups = tuple(name for name in instance_ids if name.startswith("sg-"))
         source = snapshot.instances.get(link.source) or Instance(link.source, "", groups)
-    return _accepted(policy, link, [(group, source)], now)[1]
+    return _accepted(policy, link, [Gate(group, source, link.target)], now)[1]
 
 
 def barred(snapshot: Snapshot, policy: Policy, link: Link) -> Denial | None:
-    """Why a refusal or `never` forbids a link; of a part of a link by address, its group or its instance."""
-    sources = dict.fromkeys((link.source, link.asker))
-    barring = (forbidden(snapshot, policy, source, link.target, link.ports) for source in sources)
+    """Why a refusal or `never` forbids a link; of a part of a link by address, its groups or its instance."""
+    sources, targets = (dict.fromkeys(ends) for ends in ((link.source, link.asker), (link.target, link.reached)))
+    barring = (forbidden(snapshot, policy, source, target, link.ports) for source in sources for target in targets)
     return next(filter(None, barring), None)
 
 
 def as_member(link: Link) -> Instance:
     """The instance of a part of a link by address as its consent sees it: in the link's group alone."""
-    return Instance(link.asker, "", (link.source.id,))
+    return Instance(link.represented, "", (link.followed.id,))
+
+
+def senders(snapshot: Snapshot, group: Party) -> Instance:
+    """A group whose every instance a rule lets out, as consent sees it: an entry of the policy may name one of them."""
+    return Instance(group, "", tuple(member.id for member in snapshot.members.get(group, ())))
 
 
 def _evaluate_groups(snapshot: Snapshot, policy: Policy, link: Link, needs: tuple[Need, ...], now: float) -> Verdict:
@@ -372,8 +398,8 @@ def _evaluate_groups(snapshot: Snapshot, policy: Policy, link: Link, needs: tupl
     if not by_reference(source, target):
         return _evaluate_parts(snapshot, policy, link, now)
     verdict = Verdict(link, needs, None, "same-vpc")
-    sides = [(target, link.source), (source, link.target)]
-    used, denial = _accepted(policy, link, sides if link.mutual else sides[:1], now)
+    gates = [Gate(target, link.source, link.target), Gate(source, link.target, link.source)]
+    used, denial = _accepted(policy, link, gates if link.mutual else gates[:1], now)
     return msgspec.structs.replace(verdict, consent=used, denial=denial)
 
 
@@ -381,7 +407,9 @@ def _evaluate_parts(snapshot: Snapshot, policy: Policy, link: Link, now: float) 
     """A link by address as a whole: granted where it is for some instance of its source."""
     whole = link.source in snapshot.complete_groups or link.source.account in snapshot.whole_accounts
     verdicts = [
-        permitted(snapshot, policy, member_link, now) for member_link in parts(snapshot, link) if member_link.member
+        permitted(snapshot, policy, member_link, now)
+        for member_link in parts(snapshot, policy, link)
+        if member_link.member
     ]
     if not verdicts and not whole:
         unread = denials.unreadable(link.source.account, f"the instances of {link.source.id}")
@@ -393,8 +421,9 @@ def _evaluate_parts(snapshot: Snapshot, policy: Policy, link: Link, now: float) 
 
 def merged(link: Link, verdicts: Sequence[Verdict]) -> Verdict:
     """One verdict for the parts of a link by address: the rules and the consent of those that are granted, or the denial of the
-    first."""
+    first. Rules of the target's group come first: it is the one that may refuse."""
     granted = [verdict for verdict in verdicts if verdict.denial is None]
+    granted.sort(key=lambda verdict: verdict.link.is_egress)
     questions = tuple(dict.fromkeys(question for verdict in verdicts for question in verdict.open_questions))
     if not granted:
         return msgspec.structs.replace(verdicts[0], link=link, open_questions=questions)
@@ -408,24 +437,136 @@ def merged(link: Link, verdicts: Sequence[Verdict]) -> Verdict:
 
 
 def _evaluate_part(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> Verdict:
-    """The part of a link by address that is for one instance. Consent is asked as for its group, and for that very instance."""
-    target, instance = snapshot.groups[link.target], snapshot.instances.get(link.asker)
-    reachability = "same-vpc" if snapshot.groups[link.source].vpc == target.vpc else "different-vpc"
-    if instance is None or link.source.id not in instance.groups:
-        denial = denials.left_group(link.asker, link.source) if instance else denials.instance_gone(link.asker)
+    """The part of a link by address that is for one instance, at one end, once the other end is asked too. Consent is asked as
+    for its group, and for that very instance."""
+    other_end = _NO_END if link.is_egress else _egress_end(snapshot, policy, link, now)
+    verdict = _part_alone(snapshot, policy, link, now, other_end.gates)
+    if link.is_egress and verdict.denial is None:
+        other_end = _ingress_end(snapshot, policy, link.whole, now)
+    if verdict.denial and not (verdict.denial.lacks_consent and other_end.questions):
+        return verdict
+    if verdict.denial and other_end.gates and _part_alone(snapshot, policy, link, now).denial:
+        return verdict  # whatever the other end says
+    denial = other_end.denial
+    return msgspec.structs.replace(verdict, denial=denial, open_questions=other_end.questions) if denial else verdict
+
+
+def _part_alone(
+    snapshot: Snapshot, policy: Policy, link: Link, now: float, further_gates: Sequence[Gate] = ()
+) -> Verdict:
+    """The part of a link by address, with consent at `further_gates` too, but for what its other end needs."""
+    source, target = snapshot.groups[link.source], snapshot.groups[link.target]
+    reachability = "same-vpc" if source.vpc == target.vpc else "different-vpc"
+    party, group = link.represented, link.followed
+    instance = snapshot.instances.get(party)
+    if instance is None or group.id not in instance.groups:
+        denial = denials.left_group(party, group) if instance else denials.instance_gone(party)
         return Verdict(link, (), denial, reachability)
-    side = _Side(target, msgspec.structs.replace(instance, groups=(link.source.id,)), link.source)
-    return _with_addresses(snapshot, policy, Verdict(link, (), None, reachability), [side], now)
+    member = msgspec.structs.replace(instance, groups=(group.id,))
+    side = _Side(source if link.is_egress else target, member, group, link.is_egress)
+    end = senders(snapshot, link.source) if link.is_egress else link.target
+    gates = [Gate(side.group, member, end, link.is_egress), *further_gates]
+    return _with_addresses(snapshot, policy, Verdict(link, (), None, reachability), [side], gates, now)
 
 
-def _accepted(
-    policy: Policy, link: Link, sides: Sequence[tuple[Group, Party | Instance]], now: float
-) -> tuple[tuple[str, ...], Denial | None]:
-    """(the entries that consent, why not) by the groups that are to hold the rules, each with who it is to admit. All that a
+class _End(msgspec.Struct, frozen=True):
+    """What the other end of a part of a link by address says: whose consent is asked there, and why the part may not be though it
+    consents. `questions` are to be read to say more."""
+
+    gates: tuple[Gate, ...] = ()
+    denial: Denial | None = None
+    questions: tuple[Question, ...] = ()
+
+
+_NO_END = _End()
+
+
+def _egress_end(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> _End:
+    """Whether the source's group lets an instance out to some instance of the target, or may be given the rule for that."""
+    group, sender = snapshot.groups[link.source], snapshot.instances.get(link.asker)
+    if not group.advanced or is_let_out(snapshot, policy, link, sender, None):
+        return _NO_END
+    if link.source not in snapshot.rules:
+        return _unread_end("the rules", [RulesOf(link.source)])
+    whole = Gate(group, link.target, as_member(link), is_egress=True)
+    if not snapshot.shows_all_members(link.target):
+        return _unread_end("the instances", [InstancesOf(link.target)], whole)
+    members = [snapshot.instances[party] for party in snapshot.members.get(link.target, ())]
+    refused: list[tuple[Gate, Verdict, bool]] = []
+    for target in members:
+        if needs_outlet(snapshot, policy, link, sender, target):
+            gate = Gate(group, msgspec.structs.replace(target, groups=(link.target.id,)), whole.end, is_egress=True)
+            alone = _other_part(snapshot, policy, part(outward(link), target.party), now)
+            consented = not consent_to(policy, link, [gate], now)[1]
+            if alone.denial is None and consented:
+                return _End((gate,))
+            refused.append((gate, alone, consented))
+    if not refused:
+        return _NO_END if members else _End((whole,), denials.no_members(link.target))
+    gate, alone, consented = max(refused, key=lambda end: end[2])
+    return _End((gate if consented else whole,), alone.denial, alone.open_questions)
+
+
+def _ingress_end(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> _End:
+    """Whether the target's group admits some instance of the source, whoever of these asks."""
+    refused: list[Verdict] = []
+    for sender in snapshot.members.get(link.source, ()):
+        verdict = _other_part(snapshot, policy, part(link, sender), now)
+        if verdict.denial is None:
+            return _NO_END
+        refused.append(verdict)
+    if not snapshot.shows_all_members(link.source):
+        return _unread_end("the instances", [InstancesOf(link.source)])
+    if not refused:
+        return _End((), denials.no_members(link.source))
+    return _End((), refused[0].denial, refused[0].open_questions)
+
+
+def _other_part(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> Verdict:
+    """A part of a link by address that another part needs at its other end."""
+    denial = barred(snapshot, policy, link)
+    return Verdict(link, (), denial) if denial else _part_alone(snapshot, policy, link, now)
+
+
+def _unread_end(what: str, questions: Sequence[RulesOf | InstancesOf], *gates: Gate) -> _End:
+    group = questions[0].group
+    return _End(gates, denials.unreadable(group.account, f"{what} of {group.id}"), tuple(questions))
+
+
+def _evaluate_outlet_to_instance(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> Verdict:
+    """An egress rule of a group for links of its instances to one instance: whether it may stand for some of them."""
+    group, target = snapshot.groups.get(link.source), snapshot.instances.get(link.target)
+    if group is None:
+        return Verdict(link, (), denials.peer_not_found(link.source))
+    if target is None or (denial := _instance_denial(target, link.target)):
+        return Verdict(link, (), denial if target else denials.instance_gone(link.target))
+    reachability = "same-vpc" if group.vpc == target.vpc else "different-vpc"
+    gates = [Gate(group, target, senders(snapshot, link.source), is_egress=True)]
+    side = _Side(group, target, target, is_egress=True)
+    verdict = _with_addresses(snapshot, policy, Verdict(link, (), None, reachability), [side], gates, now)
+    if verdict.denial:
+        return verdict
+    denial = None
+    for sender in snapshot.members.get(link.source, ()):
+        instance = snapshot.instances[sender]
+        pair = Link(sender, link.target, link.ports)
+        admitting = (Gate(target_group, instance, link.target) for target_group in snapshot.groups_of(target))
+        answers = [_accepted(policy, pair, [gate], now)[1] for gate in admitting]
+        denial = barred(snapshot, policy, pair) or (answers[0] if answers and all(answers) else None)
+        if denial is None:
+            return verdict
+    if not snapshot.shows_all_members(link.source):
+        end = _unread_end("the instances", [InstancesOf(link.source)])
+        return msgspec.structs.replace(verdict, denial=end.denial, open_questions=end.questions)
+    return msgspec.structs.replace(verdict, denial=denial or denials.no_members(link.source))
+
+
+def _accepted(policy: Policy, link: Link, gates: Sequence[Gate], now: float) -> tuple[tuple[str, ...], Denial | None]:
+    """(the entries that consent, why not) by the groups that are to hold the rules, or whose consent they need. All that a
     group says by itself is asked here, so that it is asked too where the other side cannot be read."""
-    if denial := _locked([group for group, _ in sides], policy.keys):
+    if denial := _locked([gate.group for gate in gates], policy.keys):
         return (), denial
-    return consent_to(policy, link, sides, now)
+    return consent_to(policy, link, gates, now)
 
 
 def _locked(groups: Sequence[Group], keys: TagKeys) -> Denial | None:
@@ -442,26 +583,46 @@ def _evaluate_instances(snapshot: Snapshot, policy: Policy, link: Link, now: flo
             return Verdict(link, (), denial)
     source, target = snapshot.instances[link.source], snapshot.instances[link.target]
     reachability = "same-vpc" if source.vpc == target.vpc else "different-vpc"
-    sides: list[_Side] = []
+    verdict = Verdict(link, (), None, reachability)
+    advanced = next(
+        (group.party for end in (source, target) for group in snapshot.groups_of(end) if group.advanced), None
+    )
+    if link.mutual and advanced:
+        return msgspec.structs.replace(verdict, denial=denials.advanced_group(advanced))
     ways = [(target, source), (source, target)]
-    for to, back in ways if link.mutual else ways[:1]:
-        group = _group_for_rules(snapshot, to)
+    ends = [(to, Gate(_NOWHERE, back, to.party)) for to, back in (ways if link.mutual else ways[:1])]
+    is_let_out_already = True
+    if link.ports and any(group.advanced for group in snapshot.groups_of(source)):
+        if unread := [RulesOf(group) for group in source.own_groups if group not in snapshot.rules]:
+            end = _unread_end("the rules", unread)
+            return msgspec.structs.replace(verdict, denial=end.denial, open_questions=end.questions)
+        is_let_out_already = not needs_outlet(snapshot, policy, link, source, target)
+    if not is_let_out_already:
+        ends.append((source, Gate(_NOWHERE, target, source, is_egress=True)))
+    sides, gates = list[_Side](), list[Gate]()
+    for own, gate in ends:
+        group = _group_for_rules(snapshot, policy, link, own, gate, now)
         if isinstance(group, Denial):
-            return Verdict(link, (), group, reachability)
-        sides.append(_Side(group, back, to))
-    return _with_addresses(snapshot, policy, Verdict(link, (), None, reachability), sides, now)
+            return msgspec.structs.replace(verdict, denial=group)
+        gates.append(msgspec.structs.replace(gate, group=group))
+        address, peer = (target, target) if gate.is_egress else (source if own is target else target, own)
+        sides.append(_Side(group, address, peer, gate.is_egress))
+    return _with_addresses(snapshot, policy, verdict, sides, gates, now)
+
+
+_NOWHERE = Group(Party("", ""), "")
 
 
 def _with_addresses(
-    snapshot: Snapshot, policy: Policy, verdict: Verdict, sides: Sequence[_Side], now: float
+    snapshot: Snapshot, policy: Policy, verdict: Verdict, sides: Sequence[_Side], gates: Sequence[Gate], now: float
 ) -> Verdict:
-    """The verdict once consent and addresses are judged, with the rules of these sides."""
+    """The verdict once consent, at these gates, and addresses are judged, with the rules of these sides."""
     link = verdict.link
     needs = tuple(need for side in sides for need in side.needs(link.ports or (ALL,)))
     advice = denials.NO_ROUTE if verdict.reachability == "different-vpc" else ""
-    ends = (sides[0].source, sides[0].peer)
+    ends = (sides[0].instance, sides[0].peer)
     lacking = [end.party for end in ends if isinstance(end, Instance) and not end.ip]
-    used, denial = _accepted(policy, link, [(side.group, side.source) for side in sides], now)
+    used, denial = _accepted(policy, link, gates, now)
     if denial is None and lacking:
         denial = denials.no_private_ip(lacking[0])
     verdict = msgspec.structs.replace(
@@ -470,13 +631,18 @@ def _with_addresses(
     return verdict if denial else _with_safe_addresses(snapshot, policy, verdict, sides)
 
 
-def _group_for_rules(snapshot: Snapshot, instance: Instance) -> Group | Denial:
-    """The first of an instance's groups that no product manages, or why it cannot be told."""
+def _group_for_rules(
+    snapshot: Snapshot, policy: Policy, link: Link, instance: Instance, gate: Gate, now: float
+) -> Group | Denial:
+    """The group of an instance that is given the rule of one end: of those that no product manages, the first that consents, else
+    the first; or why it cannot be told. A rule on any of them has the same effect."""
     groups = snapshot.groups_of(instance)
     if len(groups) < len(instance.groups):  # it may be one of those that are not shown
         return denials.own_groups_not_found(instance.party.id, ", ".join(instance.groups))
-    first = next((group for group in groups if not group.managed), None)
-    return first or denials.no_group_takes_rules(instance.party)
+    able = [group for group in groups if not group.managed]
+    gates = (msgspec.structs.replace(gate, group=group) for group in able)
+    consenting = (at_group.group for at_group in gates if _accepted(policy, link, [at_group], now)[1] is None)
+    return next(consenting, next(iter(able), None)) or denials.no_group_takes_rules(instance.party)
 
 
 def _instance_denial(instance: Instance | None, party: Party) -> Denial | None:
@@ -488,16 +654,16 @@ def _instance_denial(instance: Instance | None, party: Party) -> Denial | None:
 
 def _with_safe_addresses(snapshot: Snapshot, policy: Policy, verdict: Verdict, sides: Sequence[_Side]) -> Verdict:
     """A /32 must mean the instance that was consented to. Its owner picks the address, so it must be private, in the
-    account's ranges, and belong to nothing in the target's VPC."""
+    account's ranges, and belong to nothing in the VPC of the group that has the rule."""
     questions: list[Address] = []
     for side in sides:
-        source = side.source
+        source = side.instance
         ranges, account = policy.accounts[source.party.account].ranges, source.party.account
         if denial := address_denial(source.party, source.ip, ranges):
             return msgspec.structs.replace(verdict, denial=denial)
         if source.vpc == side.vpc:
             continue
-        if isinstance(side.peer, Party) and account != side.group.party.account and not ranges:
+        if (isinstance(side.peer, Party) or side.is_egress) and account != side.group.party.account and not ranges:
             return msgspec.structs.replace(verdict, denial=denials.ranges_missing(source.party, account))
         question = Address(side.group.party.account, side.vpc, source.ip)
         is_taken = snapshot.taken_addresses.get(question)
@@ -554,20 +720,21 @@ def judge(view: Seen, links: Iterable[DesiredLink]) -> Judged:
         late = CLAIM_EXPIRED if view.context.expired(desired.claim) else judgments[desired.link].verdict.denial
         return wish_denial(view.snapshot, view.context.policy, desired) or late
 
-    first = [(desired, denial(desired)) for desired in ordered]
+    first = _both_ends(view.actual, [(desired, denial(desired)) for desired in ordered])
     granted = dict.fromkeys(desired.link for desired, refusal in first if refusal is None and not desired.same_group)
     verdicts = [judgments[link].verdict for link in granted]
     conflicts = {**too_many(view, verdicts), **_taken_by_others(view.actual, verdicts)}
     unfollowed = _unfollowed(view.actual, judgments, [desired for desired, refusal in first if refusal is None])
+    final = _both_ends(
+        view.actual,
+        [
+            (desired, refusal or conflicts.get(desired.link) or unfollowed.get((desired.link, desired.claim)))
+            for desired, refusal in first
+        ],
+    )
     answers = (
-        Answer(desired, None, refusal)
-        if desired.same_group
-        else Answer(
-            desired,
-            judgments[desired.link].verdict,
-            refusal or conflicts.get(desired.link) or unfollowed.get((desired.link, desired.claim)),
-        )
-        for desired, refusal in first
+        Answer(desired, None if desired.same_group else judgments[desired.link].verdict, refusal)
+        for desired, refusal in final
     )
     missing = [*(judgment.missing for judgment in judgments.values()), *(missing for _, missing in own_groups.values())]
     missing += [
@@ -576,6 +743,29 @@ def judge(view: Seen, links: Iterable[DesiredLink]) -> Judged:
         if desired.in_scope and refusal and refusal.owners
     ]
     return Judged(tuple(answers), judgments, all_missing(missing))
+
+
+def _both_ends(
+    actual: Actual, answers: Sequence[tuple[DesiredLink, Denial | None]]
+) -> list[tuple[DesiredLink, Denial | None]]:
+    """The answers where both ends of a link by address are asked for, and one is denied as a whole: then so is the other, unless
+    rules of ours stand at the one that is denied, which instances join."""
+    by_end = grouped(
+        ((desired.link.side, desired.claim), refusal) for desired, refusal in answers if desired.link.member
+    )
+    closed = {end: refusals[0] for end, refusals in by_end.items() if all(refusals)}
+    if not any(side.is_egress for side, _ in by_end) or not closed:
+        return list(answers)
+    standing = {link_of(key, marker).side for key, (_, marker) in actual.owned.items() if key.is_egress}
+
+    def other(desired: DesiredLink) -> Denial | None:
+        side = desired.link.side
+        opposite = msgspec.structs.replace(side, is_egress=not side.is_egress)
+        ports = (msgspec.structs.replace(opposite, ports=(port,)) for port in side.ports)
+        joins = opposite.is_egress and any(one_port in standing for one_port in ports)
+        return None if joins or not desired.link.member else closed.get((opposite, desired.claim))
+
+    return [(desired, refusal or other(desired)) for desired, refusal in answers]
 
 
 def wish_denial(snapshot: Snapshot, policy: Policy, desired: DesiredLink) -> Denial | None:
@@ -609,14 +799,25 @@ def _single(link: Link) -> list[Link]:
     """The link of each of its rules."""
     if link.mutual:
         return [link, Link(link.target, link.source)]
-    return [Link(link.source, link.target, (port,), link.member) for port in link.ports]
+    return [msgspec.structs.replace(link, ports=(port,)) for port in link.ports]
 
 
 def _order(desired: DesiredLink) -> tuple[object, ...]:
-    """The canonical order of desired links."""
+    """The canonical order of desired links. Who is admitted comes before who is let out for it."""
     claim, asker = desired.claim, str(desired.instance)
     detail = desired.denial.detail if desired.denial else ""
-    return desired.link, desired.raw, asker, desired.tag, claim.request, str(claim.until), desired.opens, detail
+    return (
+        desired.link.whole,
+        desired.link.is_egress,
+        desired.link,
+        desired.raw,
+        asker,
+        desired.tag,
+        claim.request,
+        str(claim.until),
+        desired.opens,
+        detail,
+    )
 
 
 def _taken_by_others(actual: Actual, granted: Iterable[Verdict]) -> dict[Link, Denial]:
@@ -632,7 +833,7 @@ def _taken_by_others(actual: Actual, granted: Iterable[Verdict]) -> dict[Link, D
         ends_by_rule = {need.key: need.ends for need in verdict.needs if need.ends}
         differences = (first_difference(holders[key], ends) for key, ends in ends_by_rule.items() if key in holders)
         if holder := next(filter(None, differences), None):
-            denied[verdict.link] = denials.address_of_another(verdict.link.asker, holder)
+            denied[verdict.link] = denials.address_of_another(verdict.link.represented, holder)
         else:
             holders |= {key: ends for key, ends in ends_by_rule.items() if key not in holders}
     return denied
@@ -654,23 +855,23 @@ def _unfollowed(
             marker = actual.owned[key][1] if key in actual.owned else None
             if marker and marker.ends and marker.is_followed:
                 holders.setdefault(key, marker.ends[1])
-        if holder := next((holders[key] for key in sorted(keys) if holders.get(key, link.source) != link.source), None):
-            denied[link, desired.claim] = denials.rule_of_another_group(link.asker, holder)
+        group = link.followed
+        if holder := next((holders[key] for key in sorted(keys) if holders.get(key, group) != group), None):
+            denied[link, desired.claim] = denials.rule_of_another_group(link.represented, holder)
         else:
-            holders |= dict.fromkeys(keys, link.source)
+            holders |= dict.fromkeys(keys, group)
     return denied
 
 
 def too_many(view: Seen, granted: Iterable[Verdict]) -> dict[Link, Denial]:
     """The parts of links by address that are denied because a link has too many. Those that stand stay, and others join them
     in order of their instances as long as there is room; of a link of which none stands, all are denied or none."""
-    by_link = grouped((verdict.link.whole, verdict.link) for verdict in granted if verdict.link.member)
-    standing = _standing_members(view.actual) if by_link else {}
+    by_end = grouped((verdict.link.side, verdict.link) for verdict in granted if verdict.link.member)
+    standing = _standing_members(view.actual) if by_end else {}
     denied: dict[Link, Denial] = {}
-    for whole, member_links in by_link.items():
-        present_members = {
-            member for port in whole.ports for member in standing.get((whole.source, whole.target, port), ())
-        }
+    for whole, member_links in by_end.items():
+        one_port = (msgspec.structs.replace(whole, ports=(port,)) for port in whole.ports)
+        present_members = {member for side in one_port for member in standing.get(side, ())}
         new = [member_link for member_link in sorted(member_links) if member_link.member not in present_members]
         limit = most_members(view.context.policy, whole)
         room = limit - len(present_members)
@@ -685,13 +886,13 @@ def most_members(policy: Policy, link: Link) -> int:
     return min(policy.limits.max_members, MAX_RULES // max(1, len(link.ports)))
 
 
-def _standing_members(actual: Actual) -> dict[tuple[Party, Party, Port], set[str]]:
-    """The instances for which rules by address stand, by the group that they stand for, the group that admits them, and port."""
-    members: dict[tuple[Party, Party, Port], set[str]] = {}
-    for key, (_, marker) in actual.owned.items():
-        if (link := link_of(key, marker)).member:
-            members.setdefault((link.source, link.target, key.port), set()).add(link.member)
-    return members
+def _standing_members(actual: Actual) -> dict[Link, set[str]]:
+    """The instances for which rules by address stand, by one end of a link on one port."""
+    links = (link_of(key, marker) for key, (_, marker) in actual.owned.items())
+    return {
+        side: set(members)
+        for side, members in grouped((link.side, link.member) for link in links if link.member).items()
+    }
 
 
 def _own_group(snapshot: Snapshot, party: Party) -> tuple[Denial | None, Missing]:

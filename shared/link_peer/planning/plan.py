@@ -406,7 +406,7 @@ def _not_reached(view: Seen, link: Link, keys: Sequence[RuleKey]) -> list[str]:
     return unread_sides + [
         denials.side_unread(str(group), "its rules were not read")
         for group in sorted(halves)
-        if group.account not in unread and group not in snapshot.rules and snapshot.groups[group].rule_count
+        if group.account not in unread and group not in snapshot.rules
     ]
 
 

@@ -15,13 +15,13 @@ import msgspec
 from link_peer.domain import denials
 from link_peer.domain.denials import CLAIM_EXPIRED, UNWANTED, Denial
 from link_peer.domain.errors import BadInput
-from link_peer.domain.model import Claim, Link, Marker, Party, Rule, RuleKey
+from link_peer.domain.model import Claim, Link, Marker, Party, Port, Rule, RuleKey
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import parse_instant
 from link_peer.planning.actual import link_of
 from link_peer.planning.decision import NOTHING_MISSING, Context, Missing, Unseen, all_missing
 from link_peer.planning.evaluate import Judged, Judgment, Seen, Wanted, closed_by_group, judge_link, permitted
-from link_peer.planning.writing import misplaced
+from link_peer.planning.writing import misplaced, missing_outlets
 
 HALF_OPEN_SECONDS = 1800
 """How old a half-open rule of a request must be before a sweep removes it: a delivery may still be writing the other
@@ -94,6 +94,10 @@ class _Cause(msgspec.Struct, frozen=True):
 _KEPT = _Cause()
 
 
+_Carried = tuple[Party | None, Party, Port, str]
+"""A request between two groups, or to an instance, on one port: source, target, port and its id."""
+
+
 class _Standing(msgspec.Struct, frozen=True):
     """One rule of ours, and all that decides about its claims."""
 
@@ -102,6 +106,12 @@ class _Standing(msgspec.Struct, frozen=True):
     key: RuleKey
     rule: Rule
     marker: Marker
+    carriers: Mapping[_Carried, Mapping[RuleKey, _Cause]] = {}
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether links of several instances may have the rule, whatever becomes of one of them."""
+        return self.key.is_egress and not self.link.target.is_group
 
     @property
     def link(self) -> Link:
@@ -120,16 +130,20 @@ class _Standing(msgspec.Struct, frozen=True):
 def losses(view: Seen, judged: Judged, wishes: Wanted, may_lose: MayLose, hold: Hold = hold_none) -> Losses:
     """What each rule of ours loses, without the removals that are held back."""
     causes: dict[RuleKey, Mapping[Claim, _Cause]] = {}
-    for key, (rule, marker) in sorted(view.actual.owned.items()):
+    carriers: dict[_Carried, dict[RuleKey, _Cause]] = {}  # whose claims egress rules have, with what becomes of them
+    for key, (rule, marker) in sorted(view.actual.owned.items(), key=lambda owned: (owned[0].is_egress, owned[0])):
         requests = {claim.request for claim in wishes.get(key, ())}
         unwanted = [claim for claim in marker.claims if claim.request not in requests]
-        standing = _Standing(view, judged, key, rule, marker)
+        standing = _Standing(view, judged, key, rule, marker, carriers)
         may = {claim: may for claim in unwanted if (may := may_lose(rule, standing.link, claim)) is not May.KEEP}
         if may:
             causes[key] = {
                 claim: msgspec.structs.replace(_cause(standing, claim, how), beside=how is May.BESIDE)
                 for claim, how in may.items()
             }
+        for claim in marker.claims if not key.is_egress else ():
+            cause = causes.get(key, {}).get(claim, _KEPT)
+            carriers.setdefault(_carried(standing.link, key.port, claim), {})[key] = cause
     due = _due(view, causes)
     held_unseen = hold({unseen: len(keys) for unseen, keys in due.items()})
     losses_by_rule = {key: loss for key, claim_causes in causes.items() if (loss := _loss(claim_causes, held_unseen))}
@@ -168,7 +182,8 @@ def _cause(standing: _Standing, claim: Claim, may: May) -> _Cause:
     """Why a claim is taken, if it is."""
     unread = Missing(unread=frozenset({standing.link})) if may is May.READ else NOTHING_MISSING
     context = standing.view.context
-    if context.withdrawn is not None and may is not May.BESIDE:
+    is_shared = standing.is_shared and standing.view.snapshot.readable(standing.link.target.account)
+    if context.withdrawn is not None and may is not May.BESIDE and not is_shared:
         return _Cause(context.withdrawn, missing=unread)
     if context.expired(claim):
         return _Cause(CLAIM_EXPIRED, missing=unread)
@@ -181,7 +196,8 @@ def _cause(standing: _Standing, claim: Claim, may: May) -> _Cause:
         judgment = standing.judgment()
         denial, missing = judgment.verdict.denial, judgment.missing
         if claim.request and standing.key in judgment.needs and denial is None:
-            return msgspec.structs.replace(_half_open(standing, judgment.needs) or _KEPT, missing=missing)
+            half_open = _half_open(standing, judgment.needs) or _uncarried(standing, claim)
+            return msgspec.structs.replace(half_open or _KEPT, missing=missing)
         if denial is None or (claim.is_tag and _stands_otherwise(standing)):
             cause = _by_absence(standing, None, may)
         else:
@@ -193,12 +209,12 @@ def _stands_otherwise(standing: _Standing) -> bool:
     """Whether the instance of a rule by address may be admitted as a member of another of its groups: then nothing but the wish
     for it decides, and the rule is not closed before wishes are read."""
     link, snapshot = standing.link, standing.view.snapshot
-    if not link.member or link.asker not in snapshot.instances:
+    if not link.member or not link.target.is_group or link.represented not in snapshot.instances:
         return False
-    context = standing.view.context
+    context, end = standing.view.context, "target" if link.is_egress else "source"
     alternatives = (
-        msgspec.structs.replace(link, source=group.party)
-        for group in snapshot.groups_of(snapshot.instances[link.asker])
+        msgspec.structs.replace(link, **{end: group.party})
+        for group in snapshot.groups_of(snapshot.instances[link.represented])
     )
     verdicts = (
         permitted(snapshot, context.policy, alternative, context.now)
@@ -221,7 +237,9 @@ def _by_denial(standing: _Standing, claim: Claim, denial: Denial, may: May) -> _
         return _Cause(denial) if _must_roll_back(standing, claim) else _KEPT
     if denial.undecided:
         return _by_absence(standing, None, may) if _nobody_asks(standing, claim) else _KEPT
-    return _by_absence(standing, denial, may) if denial.unseen else _Cause(denial)
+    if denial.empty_group == link.target and claim.is_tag:  # what stands for a tag waits for instances
+        return _KEPT if standing.denied(claim) else _by_absence(standing, None, may)
+    return _by_absence(standing, denial, may) if denial.unseen or denial.empty_group else _Cause(denial)
 
 
 def _nobody_asks(standing: _Standing, claim: Claim) -> bool:
@@ -257,7 +275,7 @@ def _half_open(standing: _Standing, needs: Set[RuleKey]) -> _Cause | None:
     view, key = standing.view, standing.key
     if not view.context.completes_tags_only:
         return None
-    further_keys = sorted(needs - {key})
+    further_keys = sorted(needs - {key} | _outlet_keys(standing))
     missing = [
         further_key
         for further_key in further_keys
@@ -266,6 +284,35 @@ def _half_open(standing: _Standing, needs: Set[RuleKey]) -> _Cause | None:
     if not missing or view.context.now - created(standing.rule) < HALF_OPEN_SECONDS:
         return None
     return _Cause(denials.half_open(missing[0].group))
+
+
+def _outlet_keys(standing: _Standing) -> set[RuleKey]:
+    """The egress rules that a link by address needs, where none of them stands."""
+    link, snapshot = standing.link, standing.view.snapshot
+    return (
+        missing_outlets(snapshot, standing.view.context.policy, link) if link.member and not link.is_egress else set()
+    )
+
+
+def _carried(link: Link, port: Port, claim: Claim) -> _Carried:
+    """What an ingress rule of a link carries; of links between instances, which may share an egress rule, by their target."""
+    return link.source if link.target.is_group else None, link.target, port, claim.request
+
+
+def _uncarried(standing: _Standing, claim: Claim) -> _Cause | None:
+    """Why a request's claim leaves an egress rule: no ingress rule of that source to that target carries it any more."""
+    view, key, link = standing.view, standing.key, standing.link
+    if claim.is_tag or not key.is_egress:
+        return None
+    causes = list(standing.carriers.get(_carried(link, key.port, claim), {}).values())
+    if causes:
+        return None if any(cause.denial is None for cause in causes) else causes[0]
+    unread = [group for group in view.snapshot.groups_with(link.target) if group not in view.snapshot.rules]
+    is_known = view.snapshot.readable(link.target.account) and not unread
+    is_young = view.context.now - created(standing.rule) < HALF_OPEN_SECONDS
+    if not is_known or is_young or not view.context.completes_tags_only:
+        return None
+    return _Cause(denials.half_open(link.target))
 
 
 def _must_roll_back(standing: _Standing, claim: Claim) -> bool:
@@ -300,7 +347,9 @@ def unseen_accounts(snapshot: Snapshot, context: Context, link: Link, denial: De
     """The accounts whose showing nothing is the only reason to remove a link's rule: for a denial, those of the parties
     that are not shown; for a link that nothing asks for, those of the askers that are not shown, or whose instances are
     shown without any tags. An instance that the platform says was released counts as shown."""
-    if denial is not None:
+    if denial is not None and denial.empty_group:
+        missing = [denial.empty_group]
+    elif denial is not None:
         missing = [party for party in link.parties if not _exists(snapshot, party)]
         missing = missing or [p for p in link.parties if not p.is_group and not snapshot.instances[p].ip]
     else:

@@ -7,18 +7,26 @@
 | two other groups, without ports                          | none: the link is denied                               |
 | two instances                                            | the address of the one, to the address of the other    |
 
+An advanced group lets nothing out by default. Where the source's group is one, a link with ports also has egress rules there: one
+for the address of each instance of the target that people's rules do not let out already (`outlets`).
+
 ECS takes a group of another VPC, or an advanced group, as no source of a rule [doc AuthorizeSecurityGroup]. Where it does take
 one of another VPC, nothing here relies on it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from link_peer.domain import denials
+from link_peer.domain import marker as markers
 from link_peer.domain.denials import Denial
-from link_peer.domain.model import Group, Link, Party, RuleKey
+from link_peer.domain.model import Group, Instance, Link, Party, Rule, RuleKey
+from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
+from link_peer.planning import effect
 
 MAX_RULES = 100
 """Rules of one link by address: as many as one AuthorizeSecurityGroup call takes [doc AuthorizeSecurityGroup]."""
@@ -78,14 +86,90 @@ def misplaced(snapshot: Snapshot, key: RuleKey, link: Link) -> Denial | None:
     return no_reference(snapshot.groups[link.source], snapshot.groups[link.target])
 
 
-def part(link: Link, instance: Party) -> Link:
-    """The part of a link by address that is for one instance."""
-    return msgspec.structs.replace(link, member=instance.id)
+def other_ends(snapshot: Snapshot, link: Link) -> list[Party]:
+    """The groups that hold, or may hold, the rules of a link with ports at the other end than its own: of the egress rules of an
+    advanced group, those of the target, and the reverse."""
+    source = snapshot.groups_with(link.source)
+    if link.mutual or not any(snapshot.groups[group].advanced for group in source):
+        return []
+    return snapshot.groups_with(link.target) if link.is_egress else source
 
 
-def parts(snapshot: Snapshot, link: Link) -> list[Link]:
+def part(side: Link, instance: Party) -> Link:
+    """The part of a link by address, at one of its ends, that is for one instance."""
+    return msgspec.structs.replace(side, member=instance.id)
+
+
+def outward(link: Link) -> Link:
+    """The end of a link at which its source's group lets out."""
+    return msgspec.structs.replace(link.whole, is_egress=True)
+
+
+def parts(snapshot: Snapshot, policy: Policy, link: Link) -> list[Link]:
     """What a request for a link asks for: the link itself, or by address one part for each instance of its source that was
-    read. A group without instances is asked for itself, and denied."""
+    read, and those by which these are let out. A group without instances is asked for itself, and denied."""
     if not is_by_address(snapshot, link):
         return [link]
-    return [part(link, member) for member in snapshot.members.get(link.source, ())] or [link]
+    senders = snapshot.members.get(link.source, ())
+    if not senders:
+        return [link]
+    ingress = [part(link, member) for member in senders]
+    return [*ingress, *outlets(snapshot, policy, link, [snapshot.instances[sender] for sender in senders])]
+
+
+def outlets(snapshot: Snapshot, policy: Policy, link: Link, senders: Sequence[Instance | None]) -> list[Link]:
+    """The parts of a link by address by which its source's group lets these instances out: those for the instances of its target
+    that people's rules do not let all of them reach, or for which a rule of ours stands. None: any instance of the group."""
+    if not snapshot.groups[link.source].advanced:
+        return []
+    members = [snapshot.instances[member] for member in snapshot.members.get(link.target, ())]
+    return [
+        part(outward(link), target.party)
+        for target in members
+        if any(needs_outlet(snapshot, policy, link, sender, target) for sender in senders)
+    ]
+
+
+def missing_outlets(snapshot: Snapshot, policy: Policy, link: Link) -> set[RuleKey]:
+    """The egress rules that a link by address needs, where none of them stands and no person's lets its instances out to any of
+    the target either: then nothing does. None where the rules of the source's group were not read."""
+    members = snapshot.members.get(link.target, ())
+    if not {link.source, link.target} <= snapshot.groups.keys() or link.source not in snapshot.rules:
+        return set()
+    parties = [link.asker] if link.member else snapshot.members.get(link.source, ())
+    reached = [
+        snapshot.instances[outlet.reached]
+        for outlet in outlets(snapshot, policy, link.whole, [snapshot.instances.get(party) for party in parties])
+    ]
+    keys = {RuleKey(link.source, "", f"{target.ip}/32", port) for target in reached for port in link.ports}
+    standing = any(rule.key in keys and rule.policy == "accept" for rule in snapshot.rules[link.source])
+    return set() if standing or len(reached) < len(members) else keys
+
+
+def needs_outlet(snapshot: Snapshot, policy: Policy, link: Link, sender: Instance | None, target: Instance) -> bool:
+    """Whether an instance reaches this one only by rules of ours: people's do not let it out, or one of ours stands, which stays."""
+    groups = sender.own_groups if sender and not link.source.is_group else (link.source,)
+    keys = {RuleKey(group, "", f"{target.ip}/32", port) for group in groups for port in link.ports}
+    standing = (rule for group in groups for rule in snapshot.rules.get(group, ()) if rule.key in keys)
+    return any(_is_ours(rule, policy) for rule in standing) or not is_let_out(snapshot, policy, link, sender, target)
+
+
+def is_let_out(
+    snapshot: Snapshot, policy: Policy, link: Link, sender: Instance | None, target: Instance | None
+) -> bool:
+    """Whether people's rules let an instance of a group, as its member, reach this one of the target group on all ports of a
+    link; of a link between instances, as a member of all of its groups. None: whichever instance, with any address."""
+    groups = {*(sender.own_groups if sender and not link.source.is_group else (link.source,))}
+    if not groups <= snapshot.rules.keys():
+        return False
+    rules = {group: [rule for rule in snapshot.rules[group] if not _is_ours(rule, policy)] for group in groups}
+    vpc = snapshot.groups[link.source].vpc if link.source.is_group else ""
+    start = effect.End(tuple(sorted(groups)), sender.vpc if sender else vpc, sender.ip if sender else "")
+    peer_groups = (link.target,) if link.target.is_group else target.own_groups if target else ()
+    end = effect.End(peer_groups, target.vpc if target else "", target.ip if target else "")
+    return effect.lets_out(snapshot, rules, (start, end), link.ports)
+
+
+def _is_ours(rule: Rule, policy: Policy) -> bool:
+    """Whether a rule says that this deployment wrote it."""
+    return markers.deployment_named(rule.description, policy.home) == policy.deployment

@@ -67,19 +67,19 @@ class Ecs(Protocol):
         ...
 
     def rules(self, group: str) -> list[Rule]:
-        """The rules of a group, of both directions. Only ingress rules have a key."""
+        """The rules of a group, of both directions."""
         ...
 
-    def authorize(self, group: str, rules: Sequence[tuple[RuleKey, str]]) -> str:
-        """Adds ingress rules, each with its description."""
+    def authorize(self, group: str, rules: Sequence[tuple[RuleKey, str]], *, advanced: bool = False) -> str:
+        """Adds rules of one direction to a group, which may be an `advanced` one, each with its description."""
         ...
 
-    def modify(self, group: str, rule_id: str, description: str) -> str:
+    def modify(self, group: str, rule_id: str, description: str, *, egress: bool = False) -> str:
         """Gives a rule another description, and our priority."""
         ...
 
-    def revoke(self, group: str, rule_ids: Sequence[str]) -> str:
-        """Removes ingress rules by id."""
+    def revoke(self, group: str, rule_ids: Sequence[str], *, egress: bool = False) -> str:
+        """Removes rules of one direction by id."""
         ...
 
     def tag(self, groups: Sequence[str], keys: Sequence[str]) -> str:

@@ -65,7 +65,7 @@ def step_of(found: Sequence[Sequence[str]], action: str) -> int:
 @pytest.mark.knobs(request_tags=True)
 @pytest.mark.usefixtures("crowd")
 @pytest.mark.parametrize(
-    ("kind", "at", "of", "calls"), [("started", 4, 6, 11), ("tagged", 4, 6, 12), ("mutual", 5, 9, 17)]
+    ("kind", "at", "of", "calls"), [("started", 4, 6, 12), ("tagged", 4, 6, 13), ("mutual", 5, 9, 17)]
 )
 def test_the_fourth_call_in_a_row_opens_a_link_and_the_sixth_closes_it(
     lab: Lab, kind: str, at: int, of: int, calls: int

@@ -88,7 +88,7 @@ EGRESS = {**NO_GROUP, "direction": "egress"}
             False,
             Traffic("egress", f"sg-x@{PEER}", "", TCP22),
         ),
-        ({**EGRESS, "dest_cidr_ip": "10.0.0.2"}, False, Traffic("egress", "10.0.0.2/32", "", TCP22)),
+        ({**EGRESS, "dest_cidr_ip": "10.0.0.2"}, True, Traffic("egress", "10.0.0.2/32", "", TCP22)),
     ],
 )
 def test_what_a_rule_applies_to_is_read_for_both_directions(
@@ -100,7 +100,8 @@ def test_what_a_rule_applies_to_is_read_for_both_directions(
     found = shapes.rule(DB, permission(security_group_rule_id="sgr-1", **changes))
     assert (found.id, found.traffic) == ("sgr-1", applies)
     assert applies.port or not ours
-    assert found.key == (RuleKey(DB, applies.peer, applies.own_range, applies.port or ALL) if ours else None)
+    ends = ("", applies.peer) if applies.direction == "egress" else (applies.peer, applies.own_range)
+    assert found.key == (RuleKey(DB, *ends, applies.port or ALL) if ours else None)
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,11 @@ INSTANCE_KEY = RuleKey(Party(A, "sg-db"), "10.0.0.1/32", "10.0.0.2/32", ALL)
             Marker(A, "prod", ID, (TAG,), (Party(B, "i-b"), Party(B, "sg-b"))),
             f"{HEAD} by=tag from=i-b@{B} of=sg-b@{B}",
         ),
+        (
+            Marker(A, "prod", ID, (TAG,), (Party(B, "i-b"), Party(B, "sg-b")), is_egress=True),
+            f"{HEAD} by=tag to=i-b@{B} of=sg-b@{B}",
+        ),
+        (Marker(A, "prod", ID, (TAG,), (Party(A, "i-b"), Party(A, "i-b")), is_egress=True), f"{HEAD} by=tag to=i-b"),
     ],
 )
 def test_a_marker_is_rendered_as_the_contract_says(marker: Marker, text: str) -> None:
@@ -58,8 +63,20 @@ def test_a_marker_is_rendered_as_the_contract_says(marker: Marker, text: str) ->
             for end in ("", "20270101", "20271301T000000Z", "20270101T000000Z~20270101T000000Z")
         ),
         f"{HEAD} by=tag~20270101T000000Z",
-        *(f"{HEAD} by=tag {ends}" for ends in ("from=i-a", "to=i-b", "to=i-b from=i-a", "from=sg-a to=sg-b")),
-        *(f"{HEAD} by=tag {ends}" for ends in (f"from=i-a of=sg-b@{B}", "from=i-a of=i-b", "from=sg-a of=sg-b")),
+        *(
+            f"{HEAD} by=tag {ends}"
+            for ends in ("from=i-a", "to=i-b to=i-b", "to=sg-b", "to=i-b from=i-a", "from=sg-a to=sg-b")
+        ),
+        *(
+            f"{HEAD} by=tag {ends}"
+            for ends in (
+                f"from=i-a of=sg-b@{B}",
+                f"to=i-a of=sg-b@{B}",
+                "to=i-a of=i-b",
+                "from=i-a of=i-b",
+                "from=sg-a of=sg-b",
+            )
+        ),
         *(f"{HEAD} by=tag from=i-a to=i-b{more}" for more in (f"@{A}", "@", "@12", " more")),
         f"{HEAD} by=tag reviewed by Li",
         *(f"link-peer/{version} dep=prod id={ID} by=tag" for version in (1, 2)),

@@ -82,7 +82,7 @@ class Applying:
         """Something happens before each of these calls."""
 
         def meanwhile(call: Callable[..., Any]) -> Callable[..., Any]:
-            return lambda *given: (happens(), call(*given))[1]
+            return lambda *given, **fields: (happens(), call(*given, **fields))[1]
 
         for ecs in (self.ecs, self.peer):
             for name in names:
@@ -244,7 +244,7 @@ def test_what_takes_a_rule_or_a_claim_comes_before_what_only_opens(
 class Full(FakeEcs):
     """sg-db takes one more rule, and refuses those after it."""
 
-    def authorize(self, group: str, rules: Sequence[tuple[RuleKey, str]]) -> str:
+    def authorize(self, group: str, rules: Sequence[tuple[RuleKey, str]], *, advanced: bool = False) -> str:
         super().authorize(group, rules[:1])
         raise FULL
 

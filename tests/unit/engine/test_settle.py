@@ -142,7 +142,7 @@ def test_what_is_taken_from_rules_by_address_is_noted_by_their_links() -> None:
 class Deaf(FakeEcs):
     """Accepts a change, and does not make it."""
 
-    def authorize(self, group: str, rules: Sequence[tuple[RuleKey, str]]) -> str:
+    def authorize(self, group: str, rules: Sequence[tuple[RuleKey, str]], *, advanced: bool = False) -> str:
         self._called("authorize", group)
         return "request"
 
@@ -183,7 +183,7 @@ def test_a_call_that_failed_is_made_again_and_named() -> None:
 class Gone(FakeEcs):
     """A person removes the first rule of a call that removes rules, a moment before."""
 
-    def revoke(self, group: str, rule_ids: Sequence[str]) -> str:
+    def revoke(self, group: str, rule_ids: Sequence[str], *, egress: bool = False) -> str:
         self.errors["revoke"] = [CloudError(self.code, "")] * (len(self.existing) == self.many)
         self.existing = [rule for rule in self.existing if rule.id != rule_ids[0]]
         return super().revoke(group, rule_ids)
@@ -227,7 +227,7 @@ def test_of_a_dry_run_one_call_comes_after_the_other() -> None:
 class Partly(FakeEcs):
     """Makes the first rule of a call, and refuses the call."""
 
-    def authorize(self, group: str, rules: Sequence[tuple[RuleKey, str]]) -> str:
+    def authorize(self, group: str, rules: Sequence[tuple[RuleKey, str]], *, advanced: bool = False) -> str:
         super().authorize(group, rules[:1])
         raise FULL
 

@@ -412,7 +412,7 @@ def test_what_fails_when_the_time_is_over_is_left_undone(monkeypatch: pytest.Mon
     """The run has not failed; the next one goes on."""
     sweep = Sweeping(instances=[instance(A, APP, link_peer="sg-db:tcp/1"), BYSTANDER])
 
-    def late(*_args: object) -> str:
+    def late(*_args: object, **_fields: object) -> str:
         sweep.clock.time = sweep.delivery.retry.deadline
         raise Transient("503")
 

@@ -115,11 +115,9 @@ RANGE = Link(APP, DB, parse_ports("tcp/80-90"))
             f"blocked: no ingress rule of {CACHE} and {DB} admits tcp/3306; members of {DB} are isolated: tcp/3306",
         ),
         # what was not read, or is not read
-        (unread(group(APP, rule_count=3)), A_TO_B, f"unknown: the rules of {APP} were not read (egress): tcp/3306"),
-        (
-            unread(group(APP, rule_count=0)),
-            A_TO_B,
-            f"open: {ours(OURS).id} of {DB} accepts tcp/3306 (ingress, priority 100)",
+        *(  # RuleCount may leave out egress rules
+            (unread(group(APP, rule_count=n)), A_TO_B, f"unknown: the rules of {APP} were not read (egress): tcp/3306")
+            for n in (3, 0)
         ),
         (world(drop(""), ours(OURS)), A_TO_B, f"{DOUBTFUL}its prefix list is not read"),
         (world(drop("0.0.0.0/0", port=None), ours(OURS)), A_TO_B, f"{DOUBTFUL}its port list is not read"),

@@ -763,5 +763,5 @@ def test_a_link_by_address_across_accounts_and_vpcs_needs_the_ranges_of_its_sour
     seen = view([group(source), group(DB, f"*@{PEER}", vpc="vpc-2")], shown, taken_addresses=FREE)
     found = evaluate(seen, policy(accounts=accounts), Link(source, DB, PORTS, "i-far"))
     assert (code(found), "accounts" in (found.denial.advice if found.denial else "")) == (reason, reason is not None)
-    same = msgspec.structs.replace(seen, groups={source: group(source, advanced=True), DB: group(DB, f"*@{PEER}")})
+    same = msgspec.structs.replace(seen, groups={source: group(source), DB: group(DB, f"*@{PEER}", advanced=True)})
     assert evaluate(same, policy(accounts=accounts), Link(source, DB, PORTS, "i-far")).denial is None

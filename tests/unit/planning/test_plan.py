@@ -455,8 +455,8 @@ GONE = {"refused_accounts": {PEER: NoAccess("NoPermission", "no")}}
             None,
             f"{FAR} is not known: its rules were not read",
         ),
-        # a group without a rule holds no other half; of an account that was not read, no group is named
-        (key(APP, FAR), [managed(APP), group(FAR)], {}, None, ""),
+        # that a group shows no rules does not say that it has none; of an account that was not read, no group is named
+        (key(APP, FAR), [managed(APP), group(FAR)], {}, None, f"{FAR} is not known: its rules were not read"),
         (key(APP, FAR), [managed(APP), group(FAR, rule_count=-1)], {}, None, ""),  # whose rules were read
         (
             key(APP, FAR),

@@ -9,7 +9,7 @@ from link_peer.domain.model import Link, Party, RuleKey
 from link_peer.domain.tags import parse_ports
 from link_peer.planning import writing
 
-from tests.unit.small_world import APP, CACHE, DB, HOME, A, B
+from tests.unit.small_world import APP, CACHE, DB, HOME, POLICY, A, B
 from tests.unit.snapshots import group, instance, key, view
 
 PORTS = parse_ports("tcp/1")
@@ -48,9 +48,10 @@ def test_a_link_is_written_by_reference_or_by_address(
     assert writing.misplaced(seen, key(DB, APP, "tcp/1"), link) == denied
     assert writing.misplaced(seen, RuleKey(DB, "10.0.0.1/32", "", PORTS[0]), link) is None
     members = [Link(APP, DB, PORTS, one.id) for one in (A, B)]
-    assert writing.parts(seen, link) == (members if why else [link])
-    assert writing.parts(seen, mutual) == [mutual]
-    assert writing.parts(view(groups), link) == [link]
+    outlets = [Link(APP, DB, PORTS, "i-c", is_egress=True)] if groups[0].advanced else []
+    assert writing.parts(seen, POLICY, link) == ([*members, *outlets] if why else [link])
+    assert writing.parts(seen, POLICY, mutual) == [mutual]
+    assert writing.parts(view(groups), POLICY, link) == [link]
 
 
 @pytest.mark.parametrize(("fields", "reason"), [({"vpc": ""}, "classic-network"), ({"managed": True}, "managed-group")])

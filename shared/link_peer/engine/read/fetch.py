@@ -205,6 +205,11 @@ class Fetch:
         read = "DescribeSecurityGroups"
         self._access.refresh(group.account, lambda ecs: self._keep_groups(ecs.groups([group.id])), read)
 
+    def is_advanced(self, group: Party) -> bool:
+        """Whether the group was read, and is an advanced one."""
+        stored_group = self.store.groups.get(group)
+        return stored_group is not None and stored_group.advanced
+
     def group_read_at(self, group: Party) -> float:
         """When the group's tags were last read (epoch seconds)."""
         return self._read_at.get(group, 0.0)

@@ -23,6 +23,7 @@ from link_peer.planning.actual import owned_links
 from link_peer.planning.decision import DesiredLink
 from link_peer.planning.evaluate import permitted, wish_denial
 from link_peer.planning.rota import run_of, runs_between
+from link_peer.planning.writing import other_ends
 from link_peer.runtime.clock import Clock
 
 GOLDEN = (
@@ -66,7 +67,7 @@ class AccountReads(msgspec.Struct, frozen=True):
         An account in which no group has the tag perhaps does not let it be written: RAM may not know the condition key of tag
         calls. There as many are looked at as a run may.
         """
-        untagged = sorted(group.party for group in groups if group.rule_count and not self.has_tag(group))
+        untagged = sorted(group.party for group in groups if group.may_have_rules and not self.has_tag(group))
         if not any(map(self.has_tag, groups)):
             return part_of(untagged, MAX_EXTRA_READS, self.run)
         runs_a_day = RUNS_A_DAY // runs_between(len(self.policy.accounts))
@@ -96,9 +97,12 @@ class AccountReads(msgspec.Struct, frozen=True):
         return self.rules((group for group in self.groups_needed(links) if group.account in accounts), until)
 
     def halves(self, links: Iterable[Link], accounts: Set[str], until: float) -> set[Party]:
-        """Reads the rules of the groups, in these accounts, that hold the other halves of mutual links. Returns the groups that are
-        left."""
-        return self.rules_of([DesiredLink(link, TAG) for link in links if link.mutual], accounts, until)
+        """Reads the rules of the groups, in these accounts, that hold the other halves of mutual links, or the other ends of those
+        that stand at two. Returns the groups that are left."""
+        links, snapshot = list(links), self.snapshot
+        ends = {end for link in links for end in other_ends(snapshot, link)} - snapshot.rules.keys()
+        needed = self.groups_needed(DesiredLink(link, TAG) for link in links if link.mutual) | ends
+        return self.rules((group for group in needed if group.account in accounts), until)
 
     def groups_needed(self, links: Iterable[DesiredLink]) -> set[Party]:
         """The groups whose rules a verdict on these links needs. What is denied costs no account but the one that asks."""
@@ -155,8 +159,8 @@ class AccountReads(msgspec.Struct, frozen=True):
 
     def followed(self, accounts: Set[str], until: float) -> None:
         """Reads the instances of groups in these accounts that links by address follow, in turns where they are many."""
-        links = [link for link in self.standing() if link.member and link.source.account in accounts]
-        groups = sorted({link.source for link in links})
+        followed = {link.followed for link in self.standing() if link.member}
+        groups = sorted(group for group in followed if group.is_group and group.account in accounts)
         self.fetch.members_in_time(part_of(groups, ASKING, self.run), until)
 
     def unasked(self, desired: Iterable[DesiredLink]) -> frozenset[tuple[str, Party]]:

@@ -12,7 +12,7 @@ from link_peer.domain.errors import Transient
 from link_peer.domain.model import Group, Link, Party
 from link_peer.domain.policy import Pause
 from link_peer.domain.request import Hint
-from link_peer.domain.tags import accepts
+from link_peer.domain.tags import accepts, egress_accepts
 from link_peer.engine.converge import converge
 from link_peer.engine.read.access import TOLERANT
 from link_peer.engine.read.store import groups_of
@@ -104,7 +104,7 @@ class GroupScope(ClosingScope):
         post_looks(self, list(dict.fromkeys(looks)), expires, f"{reason}party is looked at")
 
     def _accepted(self, group: Group) -> dict[Link, Party | None]:
-        """The pairs that the group's tags may allow, those first of which no rule stands.
+        """The pairs that the group's tags may allow at either end, those first of which no rule stands.
 
         A mutual link needs the consent of both groups, and may be wished by this group's own instances: an entry without
         ports is a pair the other way, too. An entry for an instance is one pair with each of its peers in this group."""
@@ -126,5 +126,20 @@ class GroupScope(ClosingScope):
         self.fetch.instances({peer for peers in peers_of.values() for peer in peers})
         members = {instance.party for instance in self.store.instances.values() if self.party in groups_of([instance])}
         pairs |= {Link(asker, peer): asker for asker, peers in peers_of.items() for peer in peers if peer in members}
+        pairs |= self._let_out(group)
         standing = {Link(link.source, link.target) for link, *_ in self.standing(self.store.snapshot())}
         return {pair: pairs[pair] for pair in sorted(pairs, key=lambda pair: (pair in standing, pair))}
+
+    def _let_out(self, group: Group) -> dict[Link, Party | None]:
+        """The pairs with whom the group's tags let it reach. Of an instance, each is one with a member that asks for it."""
+        entries = egress_accepts(group.tags, self.party.account, self.policy.keys) if group.advanced else []
+        parties = {Party(entry.party.account, entry.party.id) for entry in entries if entry.party.id != "*"}
+        reached = {party for party in parties if party.account in self.policy.accounts and party != self.party}
+        pairs: dict[Link, Party | None] = {Link(self.party, party): None for party in reached if party.is_group}
+        if instances := {party for party in reached if not party.is_group}:
+            self.fetch.members([self.party])
+            self.fetch.instances(instances)
+        for asker in self.store.instances.values() if instances else ():
+            peers = peers_at_home([asker], self.policy) if self.party in asker.own_groups else []
+            pairs |= {Link(asker.party, peer): asker.party for peer in peers if peer in instances}
+        return pairs

@@ -133,7 +133,7 @@ class InstanceScope(Scope):
             group
             for group in (own_groups | self.former) & snapshot.groups.keys()
             if snapshot.groups[group].tags.get(managed) == "true"
-            or (self.shrinks and snapshot.groups[group].rule_count)  # the tag may have been refused
+            or (self.shrinks and snapshot.groups[group].may_have_rules)  # the tag may have been refused
         }
         fetch.rules((needed & snapshot.groups.keys()) | marked)
         self._find_left_groups(links, needed)
@@ -224,10 +224,11 @@ class InstanceScope(Scope):
         """Every instance that was read counts, so that a rule which a neighbour wants is kept. Those that events name are
         answered, and those that ask for one of these by its id: their rules have its address, and are on its group."""
         parties = {instance.party for instance in self.instances}
-        requested = followed(snapshot, self.policy, self.delivery.region, self.work.writes.taken_claims)
+        taken_claims, joining = self.work.writes.taken_claims, self.hints.keys()
+        requested = followed(snapshot, self.policy, self.delivery.region, taken_claims, joining)
         return [
             desired
-            if parties & {desired.instance, desired.link.asker, desired.link.target}
+            if parties & {desired.instance, *desired.link.parties}
             else msgspec.structs.replace(desired, in_scope=False)
             for desired in [*self.wishes(snapshot, snapshot.instances.values()), *requested]
             if not self._foreign(desired.link) or not desired.has_pair
@@ -242,8 +243,10 @@ class InstanceScope(Scope):
 
     def _may_have_asked(self, link: Link) -> bool:
         """Whether these instances may have asked for a link, or were admitted by it."""
-        if link.member:
-            return link.asker in self.hints
+        if link.member and link.represented in self.hints:
+            return True
+        if link.member and not link.is_egress:
+            return False
         asking = {link.source, link.target} if link.mutual or not link.source.is_group else {link.source}
         return bool(asking & (self._own_groups() | self.former | self.hints.keys()))
 

@@ -127,7 +127,16 @@ class PairScope(Scope):
 
     def _forward(self, link: Link) -> Link | None:
         """The pair that a link is of, in its direction."""
-        return pair_among(self.whole, link)
+        return pair_among(self.whole, link) or self._with_outlet(link)
+
+    def _with_outlet(self, link: Link) -> Link | None:
+        """The pair of instances that has an egress rule, which links of others in the source's group to the same instance may
+        share."""
+        if not link.is_egress or link.target.is_group:
+            return None
+        snapshot = self.store.now_known()
+        pairs = (pair for pair in self.whole if pair.target == link.target)
+        return next((pair for pair in pairs if link.source in snapshot.groups_with(pair.source)), None)
 
     def read(self) -> Denial | None:
         """Reads both sides. Returns why nothing can be decided about the pair, if so. A link opens on both or on neither; what
@@ -145,7 +154,7 @@ class PairScope(Scope):
         """The request's own link, or for a sync what the tags of both sides' instances ask for."""
         if self.action == "link":
             claim = Claim(self.request.request_id, self.request.until)
-            return [DesiredLink(link, claim) for link in parts(snapshot, self.link)]
+            return [DesiredLink(link, claim) for link in parts(snapshot, self.policy, self.link)]
         if self.action != "sync":
             return []
         # a sync answers for its `from` side; the other side's wishes are another sync's
@@ -166,7 +175,7 @@ class PairScope(Scope):
             return May.TAKE if snapshot.covers(link) else May.READ
         if claim.is_tag or (self.link.ports and not (forward and set(link.ports) & set(self.link.ports))):
             return May.KEEP
-        return May.TAKE
+        return May.CLOSE if self._with_outlet(link) else May.TAKE
 
     def affordable(self, missing: Missing) -> Missing:
         """Whatever a request misses; of several pairs, as far as calls are left for it. One that is left out counts as unread."""
@@ -250,13 +259,13 @@ class PairScope(Scope):
             needed = self.needed_groups(snapshot, (desired.link for desired in self._from_tags(snapshot)))
             # the tag may have been refused: a rule is most likely on a group that an instance is in now
             now = groups_of(snapshot.instances.values()) & snapshot.groups.keys()
-            fetch.rules(needed | {group for group in now if snapshot.groups[group].rule_count})
+            fetch.rules(needed | {group for group in now if snapshot.groups[group].may_have_rules})
 
     def _read_untagged(self, accounts: set[str]) -> None:
         """For an unlink, the first groups with rules of accounts in which no group has the tag: perhaps it was refused."""
         if self.action == "unlink":
             groups = self.fetch.all_groups(sorted(filter(self.store.readable, accounts)))
-            self.fetch.rules([group.party for group in groups if group.rule_count][:UNTAGGED])
+            self.fetch.rules([group.party for group in groups if group.may_have_rules][:UNTAGGED])
 
     def _read_sources(self) -> None:
         """Which groups may stand for the instances that ask, and the rules of those that hold half of a mutual link, or

@@ -300,10 +300,9 @@ class Applier:
             self._in_time(edits, False)
             if group in decision.missing_managed_tag:
                 refused.append(tags.write(group, requests))
-            admitted = functools.partial(
-                self._circumstances.read_members, [edit.key for edit in edits if edit.kind == "add"]
-            )
-            settled = self._settler.settle(group, edits, before_write, note, beside=admitted)
+            added_keys = [edit.key for edit in edits if edit.kind == "add"]
+            beside = functools.partial(self._read_beside, judged, group, added_keys)
+            settled = self._settler.settle(group, edits, before_write, note, beside=beside)
             rules.update(settled)
             known_ids = {edit.rule.id for edit in edits if edit.rule}
             if any(rule.id not in known_ids for rule in settled.values()):
@@ -312,6 +311,13 @@ class Applier:
         self._look(judged)
         detail = "; ".join(filter(None, [judged.denial.detail, *refused]))
         return msgspec.structs.replace(judged, denial=msgspec.structs.replace(judged.denial, detail=detail))
+
+    def _read_beside(self, decision: Decision, group: Party, added_keys: Sequence[RuleKey]) -> None:
+        """Reads what the record of a change of this group will say, while the change is read back."""
+        reads = [lambda: self._circumstances.read_members(added_keys)]
+        if not self.work.delivery.out_of_time():
+            reads.append(lambda: self._circumstances.read_rules_beside(decision, group))
+        self.work.fetch.side_by_side(*reads)
 
     def _roll_back_later(self, decision: Decision, answer: Decision, requests: Requests) -> None:
         """The outcome is recorded once the next pass has rolled back what was written."""

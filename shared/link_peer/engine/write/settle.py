@@ -6,7 +6,7 @@ that got lost may belong to a change that was made. What counts is the group as 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -163,22 +163,25 @@ class Settler:
             if not claims:
                 removals.append((existing_rule.rule.id, edit, existing_rule.marker))
             elif not _reads_so(edit, existing_rule, existing_rule.marker):  # else only copies of it go
-                note(batch, ecs.modify(group.id, existing_rule.rule.id, _marked(edit, existing_rule.marker, claims)))
+                text = _marked(edit, existing_rule.marker, claims)
+                note(batch, ecs.modify(group.id, existing_rule.rule.id, text, egress=edit.key.is_egress))
                 written.took(edit.key, existing_rule.marker, set(existing_rule.marker.claims) - claims)
         if writes:
-            note(batch, ecs.authorize(group.id, writes))
+            note(batch, ecs.authorize(group.id, writes, advanced=self.fetch.is_advanced(group)))
         self._revoke(group, removals, note)
 
     def _revoke(self, group: Party, removals: Sequence[_Gone], note: Note) -> None:
         ecs = ecs_of(self.fetch, group)
-        for start in range(0, len(removals), RULES_PER_CALL):
-            part = removals[start : start + RULES_PER_CALL]
+        is_first = True
+        for egress, part in _removal_calls(removals):
             try:
-                note([edit for _, edit, _ in part], ecs.revoke(group.id, [rule_id for rule_id, *_ in part]))
+                rule_ids = [rule_id for rule_id, *_ in part]
+                note([edit for _, edit, _ in part], ecs.revoke(group.id, rule_ids, egress=egress))
             except Transient:
-                if start:  # what went by the calls before must be seen
+                if not is_first:  # what went by the calls before must be seen
                     self.read(group)
                 raise
+            is_first = False
             for _, edit, marker in part:
                 if marker:
                     self._writes.took(edit.key, marker, marker.claims)
@@ -277,7 +280,15 @@ def _next_call(edits: Sequence[Edit], existing: dict[RuleKey, Existing]) -> list
         if marker and claims_after(edit, marker.claims):
             return [edit]
     new = [edit for edit in edits if edit.key not in existing]
-    return new[:RULES_PER_CALL] or list(edits)
+    return [edit for edit in new if edit.key.is_egress == new[0].key.is_egress][:RULES_PER_CALL] or list(edits)
+
+
+def _removal_calls(removals: Sequence[_Gone]) -> Iterator[tuple[bool, Sequence[_Gone]]]:
+    """The calls by which rules are removed: whether it is one for egress rules, and which of them."""
+    for egress in (False, True):
+        of_direction = [removal for removal in removals if removal[1].key.is_egress == egress]
+        for start in range(0, len(of_direction), RULES_PER_CALL):
+            yield egress, of_direction[start : start + RULES_PER_CALL]
 
 
 def _is_done(edit: Edit, existing: Existing | None) -> bool:

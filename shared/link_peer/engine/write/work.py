@@ -32,7 +32,7 @@ class Writes:
         """Notes that these are gone from a rule, which had this marker."""
         link = link_of(key, marker)
         if link.member:
-            self.taken_claims |= {(link.whole, claim) for claim in claims if (key, claim) not in self.put}
+            self.taken_claims |= {(link.side, claim) for claim in claims if (key, claim) not in self.put}
 
 
 class Work(msgspec.Struct, frozen=True):

@@ -1,0 +1,342 @@
+"""Links from advanced groups, which let nothing out by default: rules at both ends, or at neither."""
+
+from __future__ import annotations
+
+import pytest
+from aliyun_local.api import Group, Instance, may_reach
+from link_peer.domain.denials import parts
+
+from tests.functional.lab import HOME, PEER, Lab
+
+ADVANCED = {"type": "enterprise"}
+
+
+class Ends:
+    """A source group with two instances and a target group with two, which consent to each other."""
+
+    def __init__(self, lab: Lab, source: bool = True, target: bool = True, where: str = "same vpc") -> None:
+        self.lab = lab
+        lab.policy_account(HOME, ranges=["10.0.0.0/16", "10.2.0.0/16"])
+        lab.policy_account(PEER, ranges=["10.1.0.0/16"])
+        account = PEER if where == "other account" else HOME
+        far = {"same vpc": lab.shared, "other vpc": lab.shared, "other account": lab.b}[where]
+        near = lab.shared if where == "same vpc" else lab.a
+        self.app = lab.group(vpc=near, **(ADVANCED if source else {}))
+        self.db = lab.group(account=account, vpc=far, **(ADVANCED if target else {}))
+        self.consent()
+        self.senders = [lab.instance(self.app) for _ in range(2)]
+        self.targets = [lab.instance(self.db) for _ in range(2)]
+        lab.cloud.ecs.peerings.add(frozenset({near, far}))
+
+    def consent(self, *, ingress: bool = True, egress: bool = True) -> None:
+        self.lab.tag(self.db, link_accept=f"{self.app.id}@{self.app.account}" if ingress else None)
+        self.lab.tag(self.app, link_egress=f"{self.db.id}@{self.db.account}" if egress else None)
+
+    def passing(self, port: int = 1) -> list[tuple[int, int]]:
+        """The pairs of instances between which packets pass, by their numbers."""
+        return [
+            (n, m)
+            for n, sender in enumerate(self.senders)
+            for m, target in enumerate(self.targets)
+            if self.passes(sender, target, port)
+        ]
+
+    def passes(self, sender: Instance, target: Instance, port: int = 1) -> bool:
+        ids = (sender.account, sender.id, target.account, target.id)
+        return may_reach(self.lab.cloud.ecs, *ids, "tcp", port).ok
+
+    def link(self, **fields: str) -> dict[str, int]:
+        return self.lab.cross_account(self.lab.request(self.app, self.db, "tcp/1", **fields))
+
+    def tag(self, *senders: Instance) -> None:
+        """The instances ask by tag."""
+        for sender in senders or self.senders:
+            self.lab.tag(sender, link_peer=f"{self.db.id}@{self.db.account}:tcp/1")
+            self.lab.auto_link(self.lab.tag_event(sender))
+        self.lab.drain()
+
+    @property
+    def rules(self) -> tuple[list[str], list[str]]:
+        """What the source's group lets out to, and whom the target's admits."""
+        return egress(self.lab, self.app), self.lab.rules(self.db)
+
+    def both(self) -> bool:
+        return (len(self.rules[0]), len(self.rules[1])) == (2, 2)
+
+
+ALL = [(0, 0), (0, 1), (1, 0), (1, 1)]
+SWEPT = pytest.mark.usefixtures("by_account")
+
+
+def egress(lab: Lab, group: Group) -> list[str]:
+    """The egress rules of a group, as `10.0.0.1/32 tcp 1/1 <claims>`, sorted."""
+    params = {"SecurityGroupId": group.id, "Direction": "egress"}
+    rules = lab.call(group.account, "DescribeSecurityGroupAttribute", params)["Permissions"]["Permission"]
+    claims = [rule["Description"].partition(" by=")[2].split(" ")[0] for rule in rules]
+    return sorted(
+        f"{rule['DestCidrIp'].partition('/')[0]}/32 {rule['IpProtocol'].lower()} {rule['PortRange']} {claim}"
+        for rule, claim in zip(rules, claims, strict=True)
+    )
+
+
+@pytest.mark.knobs(request_tags=True)
+@pytest.mark.parametrize("where", ["same vpc", "other vpc", "other account"])
+@pytest.mark.parametrize("of", ["groups", "instances"])
+@pytest.mark.parametrize("target", [False, True], ids=["to basic", "to advanced"])
+@pytest.mark.parametrize("source", [False, True], ids=["from basic", "from advanced"])
+def test_a_link_that_is_applied_lets_packets_through(lab: Lab, source: bool, target: bool, of: str, where: str) -> None:
+    """From an advanced group also by egress rules there; from a basic one there are none. The unlink takes both ends."""
+    ends = Ends(lab, source, target, where)
+    parties = (ends.app, ends.db) if of == "groups" else (ends.senders[0], ends.targets[0])
+    assert lab.cross_account(lab.request(*parties, "tcp/1")) == {"applied": 1}
+    assert lab.outcome()["effect"] == "passes"
+    assert ends.passing() == (ALL if of == "groups" else [(0, 0)])
+    assert ends.passing(2) == []
+    assert len(ends.rules[0]) == (source and len({target for _, target in ends.passing()}))
+    assert lab.cross_account(lab.request(*parties, "tcp/1")) == {"applied": 1}
+    unlink = lab.request(*parties, action="unlink", request_id="chg-2")
+    assert lab.cross_account(unlink)["removed"] >= 1
+    assert ends.rules == ([], [])
+
+
+@SWEPT
+@pytest.mark.knobs(request_tags=True)
+@pytest.mark.parametrize("by", ["events", "sweep"])
+@pytest.mark.parametrize("where", ["same vpc", "other vpc", "other account"])
+def test_a_tag_opens_both_ends_and_closes_them(lab: Lab, where: str, by: str) -> None:
+    """The last instance that asks takes the egress rules with it; one before it leaves them."""
+    ends = Ends(lab, where=where)
+
+    def settle(*senders: Instance) -> None:
+        if by == "sweep":
+            lab.sweep()
+        else:
+            for sender in senders:
+                lab.auto_link(lab.tag_event(sender))
+            lab.drain()
+        lab.sweep() if where == "other account" else None
+
+    for sender in ends.senders:
+        lab.tag(sender, link_peer=f"{ends.db.id}@{ends.db.account}:tcp/1")
+    settle(*ends.senders)
+    assert ends.passing() == ALL
+    lab.tag(ends.senders[0], link_peer=None)
+    settle(ends.senders[0])
+    assert ends.passing() == [(1, 0), (1, 1)]
+    assert len(ends.rules[0]) == 2
+    lab.tag(ends.senders[1], link_peer=None)
+    settle(ends.senders[1])
+    assert ends.rules == ([], [])
+
+
+@pytest.mark.parametrize(("ingress", "outwards"), [(True, False), (False, True), (False, False)])
+@pytest.mark.parametrize("of", ["groups", "instances"])
+def test_without_consent_at_either_end_nothing_is_opened(lab: Lab, of: str, ingress: bool, outwards: bool) -> None:
+    """One denial names the ends that are missing, and the commands by which their owners consent."""
+    ends = Ends(lab)
+    ends.consent(ingress=ingress, egress=outwards)
+    parties = (ends.app, ends.db) if of == "groups" else (ends.senders[0], ends.targets[0])
+    assert lab.cross_account(lab.request(*parties, "tcp/1")) == {"denied": 1}
+    record = lab.outcome()
+    _, commands = parts(record["advice"])
+    assert record["reason"] == "no-consent"
+    assert (f"{ends.db.id}@{HOME} has not accepted" in record["detail"]) is not ingress
+    assert (f"{ends.app.id}@{HOME} has not consented to reach" in record["detail"]) is not outwards
+    assert (f"link-peer accept {ends.app.id}" in commands, "--egress" in commands) == (not outwards, not outwards)
+    assert ends.rules == ([], [])
+
+
+def test_an_allow_entry_consents_at_both_ends(lab: Lab) -> None:
+    ends = Ends(lab)
+    ends.consent(ingress=False, egress=False)
+    lab.policy(allow=[{"from": f"{ends.app.id}@{HOME}", "to": f"{ends.db.id}@{HOME}", "ports": ["tcp/1"]}])
+    assert ends.link() == {"applied": 1}
+    assert ends.passing() == ALL
+
+
+def test_a_target_without_consent_of_its_own_is_left_out(lab: Lab) -> None:
+    """Where consent to reach names instances. The record names the other one."""
+    ends = Ends(lab)
+    lab.tag(ends.app, link_egress=ends.targets[0].id)
+    assert ends.link() == {"applied": 1}
+    assert ends.passing() == [(0, 0), (1, 0)]
+    assert ends.targets[1].id in lab.outcome()["detail"]
+
+
+@pytest.mark.parametrize("dest", ["0.0.0.0/0", "10.0.0.0/8"])
+def test_what_a_person_lets_out_needs_no_egress_rule_and_no_consent(lab: Lab, dest: str) -> None:
+    ends = Ends(lab)
+    ends.consent(egress=False)
+    lets_out(ends, DestCidrIp=dest)
+    assert ends.link() == {"applied": 1}
+    assert ends.passing() == ALL
+    assert len(ends.rules[0]) == 1
+
+
+def lets_out(ends: Ends, **fields: str) -> None:
+    """A person's egress rule."""
+    given = {"IpProtocol": "TCP", "PortRange": "1/1", "NicType": "intranet", **fields}
+    permission = {f"Permissions.1.{name}": value for name, value in given.items()}
+    ends.lab.call(HOME, "AuthorizeSecurityGroupEgress", {"SecurityGroupId": ends.app.id, **permission})
+
+
+@SWEPT
+def test_a_rule_of_ours_stays_beside_that_of_a_person(lab: Lab) -> None:
+    """As long as it is wanted."""
+    ends = Ends(lab)
+    ends.link()
+    lets_out(ends, DestCidrIp="0.0.0.0/0")
+    lab.sweep()
+    assert len(ends.rules[0]) == 3
+    assert lab.cross_account(lab.request(ends.app, ends.db, action="unlink", request_id="chg-2")) == {"removed": 1}
+    assert len(ends.rules[0]) == 1
+
+
+@SWEPT
+@pytest.mark.knobs(request_tags=True)
+@pytest.mark.parametrize("by", ["event", "sweep"])
+@pytest.mark.parametrize("asked", ["request", "tag"])
+@pytest.mark.parametrize("change", ["joins", "leaves", "address", "released"])
+def test_egress_follows_the_instances_of_the_target(lab: Lab, change: str, asked: str, by: str) -> None:
+    """At their events, and at the sweep."""
+    ends = Ends(lab)
+    other = lab.group(**ADVANCED)
+    moves = lab.instance(other if change == "joins" else ends.db)
+    ends.link() if asked == "request" else ends.tag()
+    before = f"{moves.private_ip}/32 tcp 1/1"
+    assert any(rule.startswith(before) for rule in ends.rules[0]) is (change != "joins")
+    group, fields = {"joins": ends.db, "leaves": other}.get(change), {}
+    if group:
+        fields = {"SecurityGroupIds.1": group.id}
+        outcomes = lab.done(moves, "ModifyInstanceAttribute", **fields) if by == "event" else None
+        if by == "sweep":
+            lab.call(HOME, "ModifyInstanceAttribute", {"InstanceId": moves.id, **fields})
+        assert outcomes is None or outcomes
+    elif change == "address":
+        moves.private_ip = "10.2.0.99"
+        lab.auto_link(lab.event(moves)) if by == "event" else None
+    else:
+        lab.release(moves)
+        lab.auto_link(lab.event(moves, "Deleted")) if by == "event" else None
+    lab.sweep() if by == "sweep" else lab.drain()
+    after = f"{moves.private_ip}/32 tcp 1/1"
+    assert any(rule.startswith(after) for rule in ends.rules[0]) is (change in ("joins", "address"))
+    assert len(ends.rules[0]) == {"joins": 3, "address": 3}.get(change, 2)
+    assert ends.passing() == ALL
+
+
+@SWEPT
+@pytest.mark.knobs(request_tags=True)
+@pytest.mark.parametrize("asked", ["request", "tag"])
+@pytest.mark.parametrize("cause", ["accept", "egress", "lock target", "lock source"])
+@pytest.mark.parametrize("by", ["event", "sweep"])
+def test_what_one_end_no_longer_allows_closes_both(lab: Lab, asked: str, cause: str, by: str) -> None:
+    ends = Ends(lab)
+    ends.link() if asked == "request" else ends.tag()
+    assert ends.both()
+    group = ends.db if cause in ("accept", "lock target") else ends.app
+    key = {"accept": "link_accept", "egress": "link_egress"}.get(cause, "link_lock")
+    lab.tag(group, **{key: "" if "lock" in cause else None})
+    if by == "event":
+        lab.auto_link(lab.group_event(group))
+        lab.drain()
+    else:
+        lab.sweep()
+    assert ends.rules == ([], [])
+
+
+@SWEPT
+@pytest.mark.parametrize("asked", ["request", "tag"])
+def test_a_half_is_completed_for_a_tag_and_removed_for_a_request(lab: Lab, asked: str) -> None:
+    """Once a delivery cannot be writing it any more. Where one egress rule is left, a request's are written again too."""
+    ends = Ends(lab)
+    ends.link() if asked == "request" else ends.tag()
+    revoke_egress(lab, ends.app, 1)
+    lab.sweep()
+    assert ends.both()
+    revoke_egress(lab, ends.app, 2)
+    lab.sweep()
+    assert ends.both() == (asked == "tag")
+    lab.cloud.clock.advance(1801)
+    lab.sweep()
+    assert (ends.rules == ([], [])) == (asked == "request")
+
+
+def revoke_egress(lab: Lab, group: Group, count: int) -> None:
+    """A person removes some egress rules."""
+    params = {"SecurityGroupId": group.id, "Direction": "egress"}
+    rules = lab.call(group.account, "DescribeSecurityGroupAttribute", params)["Permissions"]["Permission"]
+    for rule in rules[:count]:
+        given = {"SecurityGroupId": group.id, "SecurityGroupRuleId.1": rule["SecurityGroupRuleId"]}
+        lab.call(group.account, "RevokeSecurityGroupEgress", given)
+
+
+@SWEPT
+def test_egress_ends_with_the_ingress_rules_of_its_request(lab: Lab) -> None:
+    """A person removes those: once no delivery can be writing them, the other end goes."""
+    ends = Ends(lab)
+    ends.link()
+    lab.revoke(ends.db)
+    lab.revoke(ends.db)
+    lab.sweep()
+    lab.cloud.clock.advance(1801)
+    lab.sweep()
+    assert ends.rules == ([], [])
+
+
+@pytest.mark.parametrize("asked", ["request", "tag"])
+def test_a_target_without_instances_has_no_link(lab: Lab, asked: str) -> None:
+    """A request is denied; a tag waits, and its link opens once there are some."""
+    ends = Ends(lab)
+    for target in ends.targets:
+        lab.release(target)
+    if asked == "request":
+        assert ends.link() == {"denied": 1}
+        assert lab.outcome()["reason"] == "no-members"
+    else:
+        ends.tag()
+    assert ends.rules == ([], [])
+    ends.targets = [lab.instance(ends.db)]
+    lab.sweep()
+    assert (ends.passing() == [(0, 0), (1, 0)]) == (asked == "tag")
+
+
+@SWEPT
+@pytest.mark.parametrize("asked", ["request", "tag"])
+def test_the_last_instance_of_the_target_ends_a_request_and_no_tag(lab: Lab, asked: str) -> None:
+    ends = Ends(lab)
+    lab.instance(lab.group())
+    ends.link() if asked == "request" else ends.tag()
+    for target in ends.targets:
+        lab.release(target)
+    lab.sweep()
+    assert (len(ends.rules[0]), len(ends.rules[1])) == (0, 0 if asked == "request" else 2)
+
+
+def test_two_instances_may_share_an_egress_rule(lab: Lab) -> None:
+    """The request that goes takes its own claim alone, and the last one the rule."""
+    ends = Ends(lab)
+    for number, sender in enumerate(ends.senders):
+        request = lab.request(sender, ends.targets[0], "tcp/1", request_id=f"r-{number}")
+        assert lab.cross_account(request) == {"applied": 1}
+    assert [rule.split(" ")[-1] for rule in ends.rules[0]] == ["req:r-0,req:r-1"]
+    lab.cross_account(lab.request(ends.senders[0], ends.targets[0], action="unlink", request_id="r-2"))
+    assert [rule.split(" ")[-1] for rule in ends.rules[0]] == ["req:r-1"]
+    assert ends.passing() == [(1, 0)]
+    lab.cross_account(lab.request(ends.senders[1], ends.targets[0], action="unlink", request_id="r-3"))
+    assert ends.rules == ([], [])
+
+
+@pytest.mark.parametrize("refused", ["AuthorizeSecurityGroup", "AuthorizeSecurityGroupEgress"])
+def test_what_one_end_refuses_is_taken_back_at_the_other(lab: Lab, refused: str) -> None:
+    ends = Ends(lab)
+    lab.fault(service="ecs", action=refused, kind="error", code="AuthorizationLimitExceed", status=403, times=None)
+    assert ends.link() == {"failed": 1}
+    assert ends.rules == ([], [])
+
+
+def test_without_ports_a_link_with_an_advanced_group_is_denied(lab: Lab) -> None:
+    ends = Ends(lab)
+    for parties in ((ends.app, ends.db), (ends.senders[0], ends.targets[0])):
+        assert lab.cross_account(lab.request(*parties)) == {"denied": 1}
+        assert lab.outcome()["reason"] == "advanced-group"
