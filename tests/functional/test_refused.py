@@ -122,6 +122,7 @@ def test_what_was_refused_opens_again_once_the_tag_is_off(lab: Lab) -> None:
     assert lab.rules(db) == [f"{app.id} tcp/1"]
 
 
+@pytest.mark.knobs(trail_resources="referencedResources")
 def test_the_observation_of_a_group_has_what_it_refuses(lab: Lab) -> None:
     """With the keys that the event names, credited to its actor."""
     db = lab.group("*")
