@@ -232,6 +232,17 @@ def test_a_package_for_something_else_is_not_deployed(project: Project, built: d
     assert project.functions() == {}
 
 
+def test_the_deployed_function_is_asked_for_where_s_yaml_says(project: Project, cloud: LocalCloud) -> None:
+    """The plugin is given its option, and goes through the proxy: here, the local cloud itself."""
+    env = {"LINK_PEER_FC_ENDPOINT": "http://fc.example.com", "HTTP_PROXY": cloud.endpoint, "NO_PROXY": "127.0.0.1"}
+    code, text = project.run("deploy -y", **env)
+    assert (code, "names http://fc.example.com, to which no keys are sent" in text) == (101, True), text
+    assert project.functions() == {}
+    project.edit("- plugin: ./build/stamp.js", "- plugin: ./build/stamp.js\n          args: {fc_host: fc.example.com}")
+    project.done("deploy -y", **env)
+    assert len(project.functions()) == 3
+
+
 def test_another_deployment_is_not_replaced(project: Project) -> None:
     """Of the same prefix: nobody would recognize its rules any more."""
     project.done("deploy -y")
