@@ -83,10 +83,10 @@ def _cloud() -> Iterator[LocalCloud]:
         cloud.identity.keys[key] = Key(key, secret, Caller(account, f"acs:ram::{account}:root"))
         for prefix in ("link-peer", "second"):
             cloud.identity.add_role(Role(account, f"{prefix}-fc", trust_text(["fc.aliyuncs.com"])))
-            for place in (cloud, cloud.region_at("cn-hangzhou")):
-                project = f"{prefix}-{account}-{place.region}"
-                place.sls.create_project(account, project)
-                place.sls.create_logstore(account, project, "functions")
+            for region in ("cn-qingdao", "cn-hangzhou"):  # of s.yaml; the component enters the cloud by one endpoint
+                project = f"{prefix}-{account}-{region}"
+                cloud.sls.create_project(account, project)
+                cloud.sls.create_logstore(account, project, "functions")
     with serve(cloud):
         yield cloud
 
