@@ -56,7 +56,7 @@ LINKED_ROLES = (
     ),
     LinkedRole(  # by which Function Compute makes rules and streams [doc RAM, 2025-06]; who makes it is not documented
         (f"{_ROLE_FOR}FCTriggerEventBridge",),
-        "Function Compute may refuse the triggers on EventBridge; its console makes the role with the first such trigger",
+        "Function Compute may refuse the triggers on EventBridge: then make one in its console, which may make the role",
         is_needed=False,
     ),
 )

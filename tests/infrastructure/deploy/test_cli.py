@@ -83,10 +83,10 @@ def _cloud() -> Iterator[LocalCloud]:
         cloud.identity.keys[key] = Key(key, secret, Caller(account, f"acs:ram::{account}:root"))
         for prefix in ("link-peer", "second"):
             cloud.identity.add_role(Role(account, f"{prefix}-fc", trust_text(["fc.aliyuncs.com"])))
-            for place in (cloud, cloud.region_at("cn-hangzhou")):
-                project = f"{prefix}-{account}-{place.region}"
-                place.sls.create_project(account, project)
-                place.sls.create_logstore(account, project, "functions")
+            for region in ("cn-qingdao", "cn-hangzhou"):  # of s.yaml; the component enters the cloud by one endpoint
+                project = f"{prefix}-{account}-{region}"
+                cloud.sls.create_project(account, project)
+                cloud.sls.create_logstore(account, project, "functions")
     with serve(cloud):
         yield cloud
 
@@ -230,6 +230,17 @@ def test_a_package_for_something_else_is_not_deployed(project: Project, built: d
     code, text = project.run("deploy -y")
     assert (code, said in text) == (101, True), text
     assert project.functions() == {}
+
+
+def test_the_deployed_function_is_asked_for_where_s_yaml_says(project: Project, cloud: LocalCloud) -> None:
+    """The plugin is given its option, and goes through the proxy: here, the local cloud itself."""
+    env = {"LINK_PEER_FC_ENDPOINT": "http://fc.example.com", "HTTP_PROXY": cloud.endpoint, "NO_PROXY": "127.0.0.1"}
+    code, text = project.run("deploy -y", **env)
+    assert (code, "names http://fc.example.com, to which no keys are sent" in text) == (101, True), text
+    assert project.functions() == {}
+    project.edit("- plugin: ./build/stamp.js", "- plugin: ./build/stamp.js\n          args: {fc_host: fc.example.com}")
+    project.done("deploy -y", **env)
+    assert len(project.functions()) == 3
 
 
 def test_another_deployment_is_not_replaced(project: Project) -> None:
