@@ -35,7 +35,6 @@ OWN = {
     "audit/verify.py": "THREADS",
     "deployed/functions.py": "NEIGHBOUR_SECONDS",
     "deployed/policy.py": "SECONDS",
-    "deployed/port.py": "READ_TIMEOUT_MS",
     "link_peer_deploy/bundle.py": "SIZE MARSHAL",
     "link_peer_deploy/description.py": "HIDDEN_SECONDS",
     "link_peer_deploy/packaging.py": "MAX_ZIP MAX_UNPACKED EPOCH",

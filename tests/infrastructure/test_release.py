@@ -14,8 +14,6 @@ import pytest
 import yaml
 from link_peer_deploy import archives
 
-from tests.infrastructure.once import made_once
-
 ROOT = Path(__file__).resolve().parents[2]
 VERSION = "7.8.9"
 WHEELS = {f"{name}-{VERSION}-py3-none-any.whl" for name in ("link_peer", "aliyun_local")}
@@ -45,13 +43,18 @@ def commit(clone: Path, tag: str) -> None:
     git(clone, "tag", tag)
 
 
+def tracked_names() -> list[str]:
+    """The files of this repository as they are now, also those that are not committed."""
+    names = git(ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
+    return [name for name in names if name and (ROOT / name).is_file()]
+
+
 def clone_of_the_checkout(folder: Path) -> Path:
     """A repository with the files of this one as they are now."""
     clone = folder / "clone"
-    for name in git(ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0"):
-        if name and (ROOT / name).exists():
-            (clone / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, clone / name, follow_symlinks=False)
+    for name in tracked_names():
+        (clone / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, clone / name, follow_symlinks=False)
     git(clone, "init", "--quiet")
     return clone
 
@@ -75,7 +78,9 @@ def build_a_release(folder: Path) -> None:
 
 @pytest.fixture(scope="module", name="release")
 def _release(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return made_once(tmp_path_factory, "release", build_a_release) / "release"
+    folder = tmp_path_factory.mktemp("release")  # stays where it is: its pins name the wheels by address
+    build_a_release(folder)
+    return folder / "release"
 
 
 def test_a_release_is_the_same_bytes_wherever_it_is_built(release: Path) -> None:

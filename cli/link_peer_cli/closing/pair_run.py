@@ -231,5 +231,5 @@ def _say_reopened(
     if not dry_run:
         out.print(f"groups that no longer refuse the other end: {len(reopened_groups)}")
         if reopened_groups:
-            out.print("What tags ask for is opened again: at home within seconds, elsewhere by the next sweep.")
+            out.print("What tags ask for is opened again by the next full sweep, at home when the events of the tags arrive.")
             out.print("Requests must be posted again.")
