@@ -66,7 +66,7 @@ class Company:
         if number % 15 == 5:
             yield self.group(account, number + 3), ""
 
-    def asked(self) -> list[tuple[Party, Party]]:
+    def requested_pairs(self) -> list[tuple[Party, Party]]:
         """The pairs that are linked by request, on the port ASKED."""
         starts = [(a, n) for a in range(len(ACCOUNTS)) for n in range(0, self.size, 8)]
         return [(self.group(a, n), self.group(a, n + 4)) for a, n in starts]
@@ -106,7 +106,7 @@ class Company:
                 consents[target].append(f"{source}{':' if ports else ''}{ports}{end}")
                 if not ports:
                     consents[source].append(str(target))
-        for source, target in self.asked():
+        for source, target in self.requested_pairs():
             consents[target].append(f"{source}:{ASKED}")
         for number, group in enumerate(self.groups):
             accepts = dict(zip(CONSENT_KEYS, consents[group], strict=False))

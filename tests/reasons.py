@@ -24,7 +24,7 @@ def swapped(shift: int) -> Iterator[None]:
         rows = [row for row in ROWS.values() if row.kind is kind]
         other |= {row: rows[(number + shift) % len(rows)] for number, row in enumerate(rows)}
     table = types.SimpleNamespace(**{name: other[row] for name, row in ROWS.items()})
-    constants = {id(one): (one, one.reason) for one in _constants()}.values()
+    constants = {id(constant): (constant, constant.reason) for constant in _constants()}.values()
     try:
         denials.reasons = table
         for one, reason in constants:

@@ -71,28 +71,30 @@ class Asked(Struct, frozen=True):
     codes: frozenset[int] = frozenset({0})
     undo: Sequence[str] = ()
     target: float | None = TARGET
-    shown: str = ""
+    label: str = ""
 
     @property
     def line(self) -> str:
         """The command, without the numbers of the world."""
-        return self.shown or _ID.sub(lambda match: f"{match[1]}-…" + ("@…" if match[2] else ""), " ".join(self.args))
+        return self.label or _ID.sub(lambda match: f"{match[1]}-…" + ("@…" if match[2] else ""), " ".join(self.args))
 
 
 class Measured(Struct, frozen=True):
     """A command with its runs, the API calls of each, and the CPU seconds that the cloud took to answer them."""
 
-    asked: Asked
+    command: Asked
     runs: Sequence[Run]
     calls: Sequence[int]
     cloud: Sequence[float]
 
     def row(self) -> Row:
         """What a person waits, whose fastest run must keep to the target; a command that failed never does."""
-        wall, target = [run.wall for run in self.runs], self.asked.target
-        failed = next((run for run in self.runs if run.code not in self.asked.codes), None)
+        wall, target = [run.wall for run in self.runs], self.command.target
+        failed = next((run for run in self.runs if run.code not in self.command.codes), None)
         took = f"{median(run.cpu for run in self.runs):.2f} s of CPU, {median(self.cloud):.2f} s of the cloud's"
-        words = f"`{self.asked.line}`: {took}, {min(self.calls)} calls, {median(run.peak for run in self.runs):.0f} MB"
+        words = (
+            f"`{self.command.line}`: {took}, {min(self.calls)} calls, {median(run.peak for run in self.runs):.0f} MB"
+        )
         if failed:
             return Row(words, "s", f"exits with {failed.code}: {failed.output[-400:]}", met=False)
         if target is None:
@@ -107,21 +109,23 @@ def measure(bench: Bench) -> list[Row]:
 
 def measured(rounds: int, size: int = SIZE, only: str = "") -> list[Measured]:
     """Every command, `rounds` times; those whose line begins with `only`."""
-    made = Company(size)
+    new_company = Company(size)
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
-        (scratch / "world.yaml").write_text(yaml.safe_dump(made.world(), sort_keys=False), encoding="utf-8")
+        (scratch / "world.yaml").write_text(yaml.safe_dump(new_company.world(), sort_keys=False), encoding="utf-8")
         with CloudProcess(str(scratch / "world.yaml")) as cloud:
             described = cloud(company.settings)
             env = {"PATH": os.environ.get("PATH", ""), "HOME": folder, **environment(described)}
             runner = _Runner(cloud, env, scratch)
             cloud(worlds.slow, LATENCY)
-            measurements = [runner.one(command, rounds) for command in _opening() if command.line.startswith(only)]
-            measurements.append(runner.one(Asked(["sweep"], target=None), 1))
-            cloud(company.open_requested, made.asked())
-            cloud(company.record, made.asked(), RECORDS)
+            measurements = [runner.measure(command, rounds) for command in _opening() if command.line.startswith(only)]
+            measurements.append(runner.measure(Asked(["sweep"], target=None), 1))
+            cloud(company.open_requested, new_company.requested_pairs())
+            cloud(company.record, new_company.requested_pairs(), RECORDS)
             return measurements + [
-                runner.one(command, rounds) for command in _standing(made, scratch) if command.line.startswith(only)
+                runner.measure(command, rounds)
+                for command in _standing(new_company, scratch)
+                if command.line.startswith(only)
             ]
 
 
@@ -132,7 +136,7 @@ class _Runner(Struct, frozen=True):
     env: dict[str, str]
     scratch: Path
 
-    def one(self, command: Asked, rounds: int) -> Measured:
+    def measure(self, command: Asked, rounds: int) -> Measured:
         runs: list[Run] = []
         calls: list[int] = []
         cloud: list[float] = []
@@ -151,7 +155,7 @@ def _opening() -> list[Asked]:
     return [
         Asked(["--help"], target=IDLE_TARGET),
         Asked(["--version"], target=IDLE_TARGET),
-        Asked(["sweep", "--dry-run"], shown="sweep --dry-run  # opens all rules"),
+        Asked(["sweep", "--dry-run"], label="sweep --dry-run  # opens all rules"),
     ]
 
 
@@ -188,7 +192,7 @@ def _standing(company: Company, scratch: Path) -> list[Asked]:
         Asked(["plan", tagged]),
         Asked(["plan", "request.json"]),
         Asked(["plan", "--policy", "new.yaml"]),
-        Asked(["sweep", "--dry-run"], shown="sweep --dry-run  # nothing to do"),
+        Asked(["sweep", "--dry-run"], label="sweep --dry-run  # nothing to do"),
         Asked(["check", "--live"]),
         Asked(["audit"]),
         Asked(["audit", "--all", "--limit", "0"]),
@@ -201,8 +205,8 @@ def _standing(company: Company, scratch: Path) -> list[Asked]:
     ]
 
 
-def _request(made: Company) -> dict[str, object]:
-    source, target = made.asked()[0]
+def _request(new_company: Company) -> dict[str, object]:
+    source, target = new_company.requested_pairs()[0]
     ends = {name: {"account": end.account, "party": end.id} for name, end in (("from", source), ("to", target))}
     times = {name: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + s)) for name, s in _AHEAD.items()}
     common = {"version": 1, "request_id": "chg-1", "action": "link", "region": "cn-qingdao"}
@@ -212,6 +216,6 @@ def _request(made: Company) -> dict[str, object]:
 _AHEAD = {"expires_at": 3600, "until": 86_400}
 
 
-def _post(made: Company) -> list[str]:
-    source, target = made.asked()[0]
+def _post(new_company: Company) -> list[str]:
+    source, target = new_company.requested_pairs()[0]
     return ["request", "link", "--from", str(source), "--to", str(target), "--port", str(company.ASKED)]

@@ -42,8 +42,8 @@ def handler(event: bytes, _context: Any) -> str:
         return "nothing to do"
     source = instance.security_group_ids.security_group_id[0]
     target, _, port = tags["link-peer"].partition(":tcp/")
-    wanted = models.DescribeSecurityGroupsRequest(region_id=REGION, security_group_ids=json.dumps([target]))
-    (group,) = ecs.describe_security_groups(wanted).body.security_groups.security_group
+    accepting_group = models.DescribeSecurityGroupsRequest(region_id=REGION, security_group_ids=json.dumps([target]))
+    (group,) = ecs.describe_security_groups(accepting_group).body.security_groups.security_group
     if f"{source}:tcp/{port}" not in [tag.tag_value for tag in group.tags.tag if tag.tag_key == "link-accept"]:
         return log(instance_id, target, "denied")
     rules = models.DescribeSecurityGroupAttributeRequest(region_id=REGION, security_group_id=target)

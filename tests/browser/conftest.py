@@ -30,7 +30,7 @@ def _chromium() -> Iterator[Any]:
 def _show(chromium: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
     """Opens the page of a map from a file, at an address with this after its `#`. A test fails if the page logs an error or asks for anything else."""
     wrong: list[str] = []
-    asked: list[str] = []
+    urls: list[str] = []
     opened = []
 
     def show(document: Mapping[str, Any], chosen: str = "", **options: Any) -> Any:
@@ -41,7 +41,7 @@ def _show(chromium: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
         page.set_default_timeout(20_000)
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("console", lambda message: wrong.append(message.text))
-        page.on("request", lambda request: asked.append(request.url))
+        page.on("request", lambda request: urls.append(request.url))
         page.goto(path.as_uri() + (f"#{chosen}" if chosen else ""))
         opened.append((page, path))
         return page
@@ -52,5 +52,5 @@ def _show(chromium: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
         if folder:
             page.screenshot(path=Path(folder) / f"{tmp_path.name}.png")
         assert wrong == []
-        assert {url.partition("#")[0] for url in asked} == {path.as_uri()}
+        assert {url.partition("#")[0] for url in urls} == {path.as_uri()}
         page.context.close()

@@ -107,11 +107,11 @@ def _links(parties: Sequence[Party], number: int) -> list[dict[str, Any]]:
         pairs.add((source, target))
         if chance.random() < 0.3:
             pairs.add((chance.randrange(len(parties) - 1), len(parties) - 1))
-    made = []
+    links = []
     for n, (source, target) in enumerate(sorted(pair for pair in pairs if pair[0] != pair[1])):
         changed: dict[str, Any] = {"state": STATES.get(n % 11, "open")}
         if n % 13 == 5 and changed["state"] != "closing":
             changed["until"] = "2026-11-28T12:00:00Z"
         ports = "mutual" if n % 17 == 8 else PORTS[n % len(PORTS)]
-        made.append(link(parties[source], parties[target], ports, **changed))
-    return made
+        links.append(link(parties[source], parties[target], ports, **changed))
+    return links

@@ -81,7 +81,7 @@ def test_all_boxes_are_in_view_and_apart_on_opening(show: Show, world: World, la
     """No letters are below 10 pixels. What is written at lines is in view and apart as well, or waits for the pointer."""
     page = show(world())
     boxes, inside, letters, written = ask(page, "opened")
-    assert boxes == inside == len({one[end] for one in world()["links"] for end in ("from", "to")})
+    assert boxes == inside == len({link[end] for link in world()["links"] for end in ("from", "to")})
     assert (letters >= 10, written, ask(page, "apart")) == (True, labelled, True)
 
 
@@ -209,18 +209,18 @@ def test_forty_groups_are_a_graph_that_search_and_filters_narrow(show: Show) -> 
         return summary(page).startswith(f"{count} of {len(links)} links")
 
     page.fill("#text", "Orders-DB")
-    named = [one for one in links if "orders-db" in (one["from_name"], one["to_name"])]
-    assert left(len(named))
+    named_links = [link for link in links if "orders-db" in (link["from_name"], link["to_name"])]
+    assert left(len(named_links))
     page.fill("#text", "")
     account = links[0]["from_account"]
     page.select_option("#account", account)
-    assert left(sum(account in (one["from_account"], one["to_account"]) for one in links))
+    assert left(sum(account in (link["from_account"], link["to_account"]) for link in links))
     page.select_option("#account", "")
     page.select_option("#port", "tcp/5432")
-    assert left(sum("tcp/5432" in one["ports"] for one in links))
+    assert left(sum("tcp/5432" in link["ports"] for link in links))
     page.select_option("#port", "")
     page.select_option("#state", "blocked")
-    assert left(sum(one["state"] == "blocked" for one in links))
+    assert left(sum(link["state"] == "blocked" for link in links))
     assert labels(page, "edge") == labels(page, "edge.blocked")
     page.fill("#text", "no such name")
     page.click("text=Clear the filters")
@@ -251,7 +251,7 @@ def test_300_groups_are_a_grid_by_account(show: Show) -> None:
     assert labels(page, "edge") == []
     page.mouse.move(*ask(page, "at", "node", "billing-app"))
     soon(page, lambda: page.inner_text("#hint").startswith("billing-app"))
-    links = [one for one in document["links"] if "billing-app" in (one["from_name"], one["to_name"])]
+    links = [link for link in document["links"] if "billing-app" in (link["from_name"], link["to_name"])]
     assert len(labels(page, "edge.near")) == len(links) > 0
     for field, value in (("#text", "orders"), ("#text", ""), ("#party", "billing-app"), ("#party", "")):
         seconds[f"{field} {value}"] = ask(page, "painted", field, value)
@@ -263,11 +263,11 @@ def test_the_matrix_is_symmetric_and_ordered(show: Show) -> None:
     """A row and a column for each group, by account and then name; a cell for each pair and direction, which tells its story."""
     document = maps.three_hundred()
     page = show(document, "view=matrix")
-    mutual = sum(one["ports"] == "mutual" for one in document["links"])
+    mutual = sum(link["ports"] == "mutual" for link in document["links"])
     assert filled(page) == len(document["links"]) + mutual
     rows, columns = (page.locator(f"#matrix .{kind}").all_text_contents() for kind in ("from", "to"))
     links, ends = document["links"], ("from", "to")
-    parties = {(maps.ACCOUNTS[one[f"{end}_account"]], one[f"{end}_name"]) for one in links for end in ends}
+    parties = {(maps.ACCOUNTS[link[f"{end}_account"]], link[f"{end}_name"]) for link in links for end in ends}
     assert rows == columns == [name for _, name in sorted(parties)]
     page.click("#matrix .cell.blocked >> nth=0")
     assert "blocked" in story(page)
@@ -304,11 +304,11 @@ def test_what_needs_a_look_comes_first(show: Show) -> None:
     """In the list: what is not open, then what ends soon; and their numbers below the title."""
     links = maps.three_hundred()["links"]
     words = ["blocked", "partly", "half-open", "closing", "unknown"]
-    counts = [sum(one["state"] == word for one in links) for word in words]
+    counts = [sum(link["state"] == word for link in links) for word in words]
     page = show(maps.three_hundred())
-    told = [f"{count} {word}" for count, word in zip(counts, words, strict=True)]
-    told.append(f"{sum(one['until'] != '' for one in links)} ending within 7 days")
-    assert f" · {' · '.join(told)} · " in page.inner_text("#summary")
+    summary_texts = [f"{count} {word}" for count, word in zip(counts, words, strict=True)]
+    summary_texts.append(f"{sum(link['until'] != '' for link in links)} ending within 7 days")
+    assert f" · {' · '.join(summary_texts)} · " in page.inner_text("#summary")
     rows = [row.split(" · ")[1] for row in page.locator("#story .row").all_inner_texts()[: sum(counts) + 1]]
     assert rows == [word for word, n in zip(words, counts, strict=True) for _ in range(n)] + ["ends in 2 d"]
     page.select_option("#state", "open")
@@ -371,8 +371,8 @@ def test_what_is_inlined_is_what_npm_publishes() -> None:
 def test_names_and_tags_are_text(show: Show, name: str) -> None:
     """Wherever they are shown."""
     document = maps.five()
-    for one in document["links"]:
-        one |= {"to_name": name, "from_name": name, "asked_by": [name], "reasons": [name], "claims": [name]}
+    for link in document["links"]:
+        link |= {"to_name": name, "from_name": name, "asked_by": [name], "reasons": [name], "claims": [name]}
     document["problems"] = [name]
     page = show(document)
     page.click("#story .row >> nth=0")

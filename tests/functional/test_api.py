@@ -41,8 +41,8 @@ def test_the_example_asks_for_a_link_that_then_stands(lab: Lab, capsys: pytest.C
     assert len([line for line in program.splitlines() if line]) <= 20
     app, db = lab.group(), lab.group(account=PEER)
     lab.tag(db, **{"link-accept": f"{app.id}@{HOME}"})
-    for one in (app, db):
-        lab.instance(one)
+    for group in (app, db):
+        lab.instance(group)
     ids = {"sg-app": app.id, "sg-db": db.id}
     run(lab, program, **ids)
     printed = capsys.readouterr().out.splitlines()
@@ -60,16 +60,16 @@ def test_the_answers_are_those_of_the_commands(lab: Lab, cli: Cli) -> None:
     instance, app, db = lab.linked(PEER)
     lab.auto_link(lab.event(instance))
     lab.drain()
-    here = api.Deployment()
+    deployment = api.Deployment()
     code, links = cli.json("links")
-    assert (code, [msgspec.to_builtins(one) for one in here.links().links]) == (0, links)
-    assert here.links(ports=["udp/1"]).links == here.links(of=lab.group().id).links == []
-    assert len(here.links(of=instance.id, ports=["tcp/1"]).links) == 1
-    _, [told] = cli.json("explain", app.id, db.id, "tcp/1")
-    assert msgspec.to_builtins(here.explain(app.id, db.id, "tcp/1")) == told
+    assert (code, [msgspec.to_builtins(link) for link in deployment.links().links]) == (0, links)
+    assert deployment.links(ports=["udp/1"]).links == deployment.links(of=lab.group().id).links == []
+    assert len(deployment.links(of=instance.id, ports=["tcp/1"]).links) == 1
+    _, [explanation] = cli.json("explain", app.id, db.id, "tcp/1")
+    assert msgspec.to_builtins(deployment.explain(app.id, db.id, "tcp/1")) == explanation
     lab.retag(instance, **{"link-peer": None})
     _, [would] = cli.json("plan", instance.id)
-    answer = msgspec.to_builtins(here.plan(instance.id))
+    answer = msgspec.to_builtins(deployment.plan(instance.id))
     for decision in (*answer["decisions"], *would["decisions"]):
         del decision["time"], decision["key"]  # of each answer
     assert answer == would
@@ -81,11 +81,11 @@ def test_each_question_is_answered_as_of_its_own_time(lab: Lab) -> None:
     for group in (app, db):
         lab.instance(group)
     lab.cross_account(lab.request(app, db, "tcp/1", until=lab.iso(600)))
-    here = api.Deployment()
-    assert [link.state for link in here.links().links] == ["open"]
+    deployment = api.Deployment()
+    assert [link.state for link in deployment.links().links] == ["open"]
     lab.cloud.clock.advance(601)
-    assert [link.state for link in here.links().links] == ["closing"]
-    assert here.explain(app.id, db.id, "tcp/1").links[0].state == "closing"
+    assert [link.state for link in deployment.links().links] == ["closing"]
+    assert deployment.explain(app.id, db.id, "tcp/1").links[0].state == "closing"
 
 
 def test_an_account_that_cannot_be_read_is_named(lab: Lab) -> None:

@@ -97,16 +97,18 @@ def test_a_link_of_groups_is_a_rule_for_each_port_or_a_mutual_pair(ask: Ask, por
 def test_a_link_of_instances_admits_one_address_to_another(ask: Ask, ports: list[str]) -> None:
     """The marker names both, seen from the group that holds the rule."""
     app, db = ask.pair()
-    one, two = ask.lab.instance(app), ask.lab.instance(db)
-    assert ask(one, two, *ports) == APPLIED
-    there, back = (f"{a.private_ip}/32>{b.private_ip}/32" for a, b in ((one, two), (two, one)))
+    instance, two = ask.lab.instance(app), ask.lab.instance(db)
+    assert ask(instance, two, *ports) == APPLIED
+    there, back = (f"{a.private_ip}/32>{b.private_ip}/32" for a, b in ((instance, two), (two, instance)))
     assert ask.lab.rules(db) == [f"{there} {port}" for port in ports or ["all"]]
     assert ask.lab.rules(app) == ([] if ports else [f"{back} all"])
     far = "" if ask.here == ask.there == HOME else f"@{ask.there}"
     near = "" if ask.here == HOME else f"@{ask.here}"
-    assert all(rule["Description"].endswith(f" from={one.id}{near} to={two.id}{far}") for rule in ask.lab.raw_rules(db))
     assert all(
-        rule["Description"].endswith(f" from={two.id}{far} to={one.id}{near}") for rule in ask.lab.raw_rules(app)
+        rule["Description"].endswith(f" from={instance.id}{near} to={two.id}{far}") for rule in ask.lab.raw_rules(db)
+    )
+    assert all(
+        rule["Description"].endswith(f" from={two.id}{far} to={instance.id}{near}") for rule in ask.lab.raw_rules(app)
     )
 
 
@@ -240,8 +242,8 @@ def test_an_operators_drop_rule_stays_and_wins(ask: Ask) -> None:
     drop = by_hand(ask, app, db, Policy="drop", Priority="100")
     assert ask(app, db, "tcp/1") == APPLIED
     assert (drop in ask.lab.raw_rules(db), len(ask.lab.rules(db))) == (True, 2)
-    one, two = ask.lab.instance(app), ask.lab.instance(db)
-    assert not may_reach(ask.lab.cloud.ecs, ask.here, one.id, ask.there, two.id, "tcp", 1).ok
+    instance, two = ask.lab.instance(app), ask.lab.instance(db)
+    assert not may_reach(ask.lab.cloud.ecs, ask.here, instance.id, ask.there, two.id, "tcp", 1).ok
 
 
 # refusals of the platform
@@ -284,11 +286,11 @@ def test_a_throttled_call_is_given_up_at_once(ask: Ask, action: str) -> None:
     app, db = ask.pair()
     ask.lab.cloud.clock.sleep((10 - ask.lab.cloud.clock.now()) % 60)
     ask.lab.fault(service="ecs", action=action, kind="throttle")
-    begun = ask.lab.cloud.clock.now()
+    moment = ask.lab.cloud.clock.now()
     if action == "DescribeInstances" and ask.way == "request":
         app, db = ask.lab.instance(app), ask.lab.instance(db)  # type: ignore[assignment]
     assert ask.deliver(app, db, "tcp/1") == {}
-    assert ask.lab.cloud.clock.now() - begun < 5
+    assert ask.lab.cloud.clock.now() - moment < 5
     assert ask.lab.cloud.faults.count("ecs", action) <= 1 + (ask.way == "request" and action.startswith("Describe"))
     assert "Throttling" in ask.lab.records("attempt")[-1]["detail"]
     assert ask.lab.queued() == []

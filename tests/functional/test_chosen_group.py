@@ -22,10 +22,10 @@ class Chooser:
 
     def group(self, *accepts: str, members: int = 0) -> Group:
         """One of the instance's groups, with so many members beside it."""
-        made = self.lab.group(*accepts)
+        group = self.lab.group(*accepts)
         for _ in range(members):
-            self.lab.instance(made)
-        return made
+            self.lab.instance(group)
+        return group
 
     def accept(self, entries: list[str]) -> None:
         """The peer group's consent, in place of what was there; each entry in a key of its own."""

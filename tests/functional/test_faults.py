@@ -174,17 +174,17 @@ class Case:
 
     def state(self) -> State:
         """As WANTED has it; a rule of another priority than ours says so."""
-        found: State = {}
+        state: State = {}
         for name, group in self.groups.items():
             rules = []
             for rule, raw in self.lab.rules_of(group):
                 claims = str(raw["Description"]).partition("by=")[2].partition(" from=")[0]
                 rules.append(f"{rule} {claims}" + ("" if raw["Priority"] in ("100", 100) else f" at {raw['Priority']}"))
             managed = ["managed"] if MANAGED in self.lab.tags(group) else []
-            found[name] = [*sorted(rules), *managed]
+            state[name] = [*sorted(rules), *managed]
             for other, one in self.groups.items():
-                found[name] = [rule.replace(one.id, other) for rule in found[name]]
-        return found
+                state[name] = [rule.replace(one.id, other) for rule in state[name]]
+        return state
 
     def finish(self) -> None:
         """Delivers as the platform does until the function answers, and then what it put on the queue. A sweep is followed by
@@ -212,8 +212,10 @@ class Case:
         assert self.state() == WANTED[self.name]
         assert self.lab.queued(after=600) == []
         assert self.lab.records("intent")
-        assert {one["outcome"] for one in self.lab.records()} <= {"applied", "removed", "unchanged"}
-        assert len({one["key"] for one in self.lab.records(request_id=self.request_id)}) <= 2 or not self.request_id
+        assert {record["outcome"] for record in self.lab.records()} <= {"applied", "removed", "unchanged"}
+        assert (
+            len({record["key"] for record in self.lab.records(request_id=self.request_id)}) <= 2 or not self.request_id
+        )
 
 
 def rules_of(state: State) -> State:

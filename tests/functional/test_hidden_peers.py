@@ -118,8 +118,8 @@ IN_TURN = [
 
 def world_of(lab: Lab, kind: str) -> World:
     home, far = lab.pair()
-    asks, other = lab.instance(home, tags={"team": "x"}), lab.instance(far, tags={"team": "x"})
-    ends = (home, far) if kind == "groups" else (asks, other)
+    asks, other_instance = lab.instance(home, tags={"team": "x"}), lab.instance(far, tags={"team": "x"})
+    ends = (home, far) if kind == "groups" else (asks, other_instance)
     return World(lab, asks, ends, home, far)
 
 
@@ -141,7 +141,7 @@ def test_a_peer_that_hides_keeps_nothing_standing_at_home(lab: Lab, hiding: str,
     asks = cause == "tag off" and hiding in UNREAD
     assert (lab.rules(world.home) != []) == asks
     if not asks:
-        removed = [(one["detail"], groups_of(one)) for one in lab.records(outcome="removed")]
+        removed = [(record["detail"], groups_of(record)) for record in lab.records(outcome="removed")]
         (detail,) = (detail for detail, groups in removed if world.home.id in groups)
         gone = any(world.far.id in groups for _, groups in removed)
         assert gone == (lab.rules(world.far) == [])
@@ -156,7 +156,7 @@ def test_a_peer_that_hides_keeps_nothing_standing_at_home(lab: Lab, hiding: str,
     assert (lab.rules(world.home), lab.rules(world.far)) == ([], [])
 
 
-@pytest.mark.parametrize("hiding", [one for one in HIDINGS if not one.startswith("AssumeRole")])
+@pytest.mark.parametrize("hiding", [hiding for hiding in HIDINGS if not hiding.startswith("AssumeRole")])
 def test_of_two_peers_one_that_hides_keeps_nothing_standing_at_the_other(three_accounts: Lab, hiding: str) -> None:
     """The one whose side comes first: what cannot be changed there does not keep the other from being closed."""
     lab = three_accounts

@@ -180,10 +180,10 @@ def test_a_link_that_the_policy_forbids_by_its_last_read_is_taken_back(lab: Lab,
     """What stood before is left to the sweep, which reads the policy at its start."""
 
     def check(world: World, records: list[dict[str, str]], *, seen: bool) -> None:
-        own = {"tag", "req:chg-1"} & {claim for text in lab.reasons(world.db) for claim in text.split(",")}
+        own_claims = {"tag", "req:chg-1"} & {claim for text in lab.reasons(world.db) for claim in text.split(",")}
         applied = [record for record in records if record["outcome"] == "applied" and world.db.id in record["rules"]]
-        assert bool(own) == bool(applied)
-        assert not (seen and own)
+        assert bool(own_claims) == bool(applied)
+        assert not (seen and own_claims)
 
-    everything = [f"{protocol}/1-65535" for protocol in ("tcp", "udp")]
-    assert _at_each_call(lab, kind, lambda _world: lab.policy(deny={"ports": everything}), "db", check) >= 6
+    all_ports = [f"{protocol}/1-65535" for protocol in ("tcp", "udp")]
+    assert _at_each_call(lab, kind, lambda _world: lab.policy(deny={"ports": all_ports}), "db", check) >= 6

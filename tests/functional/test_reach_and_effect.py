@@ -75,7 +75,11 @@ class World:
             self._rule(number)
         group = self.of(self.b)[0] if self.chance.random() < 0.5 else None
         self.party = Party(self.b.account, group.id if group else self.b.id)
-        self.to = [one for one in self.instances if self.party.id in (one.id, *(each.id for each in self.of(one)))]
+        self.to = [
+            instance
+            for instance in self.instances
+            if self.party.id in (instance.id, *(each.id for each in self.of(instance)))
+        ]
         self.near = {each.id: each for one in self.to for each in self.of(one)}
         self.asked = [self.chance.choice(PACKETS)] if self.chance.random() < 0.3 else []
 
@@ -152,7 +156,7 @@ class World:
         return "\n".join(f"{g.id} {g.type} {g.inner_access} {g.rules.at(self.store.clock.now())}" for g in self.groups)
 
     def answer(self) -> list[Reaching]:
-        instances = {Party(one.account, one.id): self.shown(one) for one in self.instances}
+        instances = {Party(instance.account, instance.id): self.shown(instance) for instance in self.instances}
         read = {"instances": instances, "whole_accounts": {HOME, PEER}}
         return who(Scene(msgspec.structs.replace(self.snapshot(), **read)), self.party, self.asked)
 
@@ -180,7 +184,7 @@ class World:
         return [self.store.account(instance.account).groups[group] for group in self.shown(instance).groups]
 
     def _with(self, group: str) -> list[Instance]:
-        return [one for one in self.instances if group in self.shown(one).groups]
+        return [instance for instance in self.instances if group in self.shown(instance).groups]
 
     def _ingress(self, group: Group) -> list[Rule]:
         return [rule for rule in group.rules.at(self.store.clock.now()) if rule.direction == "ingress"]
@@ -193,14 +197,14 @@ class World:
         if rule.peer_group or rule.peer_ipv6:
             return self._with(rule.peer_group)
         whole, rules = Range(rule.peer_cidr), [one for each in self.near.values() for one in self._ingress(each)]
-        having = [one for one in self.instances if Address(one.private_ip) in whole]
+        having = [instance for instance in self.instances if Address(instance.private_ip) in whole]
         near = [one for one in having if one.vpc_id == group.vpc_id]
         if whole.prefixlen == 32 and having:
             return near or having
-        ends = [Range(one.peer_cidr) for one in rules if one.peer_cidr]
-        edges = {whole[0], *(one[0] for one in ends), *(one[-1] + 1 for one in ends if one.prefixlen)}
+        ends = [Range(rule.peer_cidr) for rule in rules if rule.peer_cidr]
+        edges = {whole[0], *(end[0] for end in ends), *(end[-1] + 1 for end in ends if end.prefixlen)}
         lets_out = self.store.create_group(HOME, group.vpc_id, inner_access="Drop")
-        dropped = {one.peer_group for one in rules if one.policy == "Drop"}
+        dropped = {rule.peer_group for rule in rules if rule.policy == "Drop"}
         known = [one for one in near if dropped.intersection(self.shown(one).groups)]
         return known + [self._stranger(lets_out, edge) for edge in sorted(edges) if edge in whole]
 
@@ -212,25 +216,28 @@ class World:
             low,
             *(cut for one in every for a, b in [map(int, one.split("/"))] for cut in (a, b + 1) if low < cut <= high),
         }
-        found = [Port(name, cut, cut) for name in ("tcp", "udp") for cut in sorted(cuts)] + [Port("icmp"), Port("gre")]
-        asked = [one for one in self.asked if one.low == -1 or low <= one.low <= high] if self.asked else found
+        boundary_ports = [Port(name, cut, cut) for name in ("tcp", "udp") for cut in sorted(cuts)] + [
+            Port("icmp"),
+            Port("gre"),
+        ]
+        asked = [one for one in self.asked if one.low == -1 or low <= one.low <= high] if self.asked else boundary_ports
         return [one for one in asked if protocol in ("ALL", one.protocol.upper())]
 
     def _stranger(self, group: Group, address: Address) -> Instance:
-        made = self.store.create_instance(group.account, [group.id])
-        made.private_ip = str(address)
-        return made
+        new_instance = self.store.create_instance(group.account, [group.id])
+        new_instance.private_ip = str(address)
+        return new_instance
 
 
-def _admits(one: Reaching, source: Instance, groups: list[Group]) -> bool:
-    if one.source and not one.address:
-        return one.source in {Party(group.account, group.id) for group in groups}
-    return ":" not in one.address and Address(source.private_ip) in Range(one.address)
+def _admits(reaching: Reaching, source: Instance, groups: list[Group]) -> bool:
+    if reaching.source and not reaching.address:
+        return reaching.source in {Party(group.account, group.id) for group in groups}
+    return ":" not in reaching.address and Address(source.private_ip) in Range(reaching.address)
 
 
 def test_who_reaches_a_party_is_what_becomes_of_packets_in_random_worlds() -> None:
     """Each source is listed, with the state that its packets have, and no other; of whatever arrives, the source is listed."""
-    seen: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for seed in range(WORLDS):
         world = World(seed)
         answer, sources = world.answer(), dict(world.sources())
@@ -240,9 +247,9 @@ def test_who_reaches_a_party_is_what_becomes_of_packets_in_random_worlds() -> No
             arrives, doubted = world.outcomes(sources[one.group.id, one.rule.id if one.rule else ""])
             word = "partly" if len(arrives) == 2 else "open" if True in arrives else "blocked"
             assert not arrives or one.state == word or (doubted and one.state == "unknown"), (one, word, told)
-            seen[one.state] += 1
-        for source, packet in ((one, packet) for one in world.instances for packet in world.asked or PACKETS):
+            counts[one.state] += 1
+        for source, packet in ((instance, packet) for instance in world.instances for packet in world.asked or PACKETS):
             if any(one is not source and world.arrives(source, one, packet) for one in world.to):
                 admitting = [one for one in answer if _admits(one, source, world.of(source))]
                 assert any(one.state != "blocked" for one in admitting), (source.id, packet, told)
-    assert min(seen[word] for word in ("open", "partly", "blocked", "unknown")) > WORLDS / 20, seen
+    assert min(counts[word] for word in ("open", "partly", "blocked", "unknown")) > WORLDS / 20, counts

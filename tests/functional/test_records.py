@@ -198,8 +198,8 @@ def test_a_record_without_a_link_does_not_say(lab: Lab) -> None:
 
 def test_what_is_read_for_the_record_decides_nothing(pair: Pair) -> None:
     """sg-app holds a rule of ours that nobody wants. An event of its instance reads it, and leaves it to the sweep."""
-    other = pair.lab.group("*")
-    pair.lab.forge(pair.app, other, "tag", "tcp/9")
+    other_group = pair.lab.group("*")
+    pair.lab.forge(pair.app, other_group, "tag", "tcp/9")
     pair.lab.auto_link(pair.lab.event(pair.a))
     assert effect(pair.lab)[0] == "passes"
-    assert f"{other.id} tcp/9" in pair.lab.rules(pair.app)
+    assert f"{other_group.id} tcp/9" in pair.lab.rules(pair.app)

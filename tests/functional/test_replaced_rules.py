@@ -92,8 +92,10 @@ def test_a_persons_equal_rule_in_the_place_of_ours_stays(
         theirs = replaced_at(call, lab, removing)
         if not theirs:
             break
-        named = [rule["rule_id"] for record in lab.records(outcome="removed") for rule in json.loads(record["rules"])]
-        assert not {rule["SecurityGroupRuleId"] for rule in theirs} & set(named)
+        rule_ids = [
+            rule["rule_id"] for record in lab.records(outcome="removed") for rule in json.loads(record["rules"])
+        ]
+        assert not {rule["SecurityGroupRuleId"] for rule in theirs} & set(rule_ids)
     assert call >= 3
 
 

@@ -37,12 +37,12 @@ def test_launches_are_shared_by_workers() -> None:
 def test_commands_are_measured_in_a_company_of_five_accounts() -> None:
     """Its links are opened by a real sweep, and each command is a process of its own, whose calls are counted."""
     opened, links = people.measured(1, size=12, only="links --json")
-    assert (opened.asked.line, opened.runs[0].code) == ("sweep", 0)
+    assert (opened.command.line, opened.runs[0].code) == ("sweep", 0)
     assert opened.calls[0] > 60
     documents = [json.loads(line) for line in links.runs[0].output.splitlines()]
-    assert {one["state"] for one in documents} == {"open", "partly"}
-    assert {"tag", "chg-1000"} <= {why for one in documents for why in one["claims"]}
-    assert {one["from_account"] != one["to_account"] for one in documents} == {True, False}
+    assert {document["state"] for document in documents} == {"open", "partly"}
+    assert {"tag", "chg-1000"} <= {claim for document in documents for claim in document["claims"]}
+    assert {document["from_account"] != document["to_account"] for document in documents} == {True, False}
     assert links.runs[0].cpu > 0
     assert links.row().figure.startswith("`links --json`: ")
 

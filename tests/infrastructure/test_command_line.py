@@ -73,8 +73,8 @@ def test_help_of_a_command_imports_no_sdk() -> None:
         f"import importlib, sys\nfor name in {sorted(files)}: importlib.import_module(f'link_peer_cli.commands.{{name}}')\n"
         f"print(*(name for name in sys.modules if name.startswith({SDKS})))"
     )
-    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)  # noqa: S603  # our own module
-    assert done.stdout.split() == []
+    result = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)  # noqa: S603  # our own module
+    assert result.stdout.split() == []
 
 
 def test_help_imports_no_command() -> None:
@@ -82,8 +82,8 @@ def test_help_imports_no_command() -> None:
         "import sys\nfrom link_peer_cli.main import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
         "print(*(name for name in sys.modules if name.startswith('link_peer_cli.commands.')), file=sys.stderr)"
     )
-    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)  # noqa: S603  # our own module
-    assert done.stderr.split() == []
+    result = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)  # noqa: S603  # our own module
+    assert result.stderr.split() == []
 
 
 def test_every_example_of_help_can_be_typed() -> None:

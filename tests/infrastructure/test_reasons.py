@@ -44,7 +44,7 @@ def reads_a_code(condition: ast.AST) -> bool:
         if isinstance(node, ast.Attribute) and node.attr == "reason" and id(node) not in kinds:
             return True
         asked = node.args[:1] if isinstance(node, ast.Call) else [node.slice] if isinstance(node, ast.Subscript) else []
-        if any(_text(one) == "reason" for one in asked):
+        if any(_text(arg) == "reason" for arg in asked):
             return True
     return False
 
@@ -61,7 +61,7 @@ def names_a_row(node: ast.AST) -> bool:
         return isinstance(node.func, ast.Name) and node.func.id == "Denial"
     if not isinstance(node, ast.ImportFrom):
         return False
-    names = {one.name for one in node.names}
+    names = {alias.name for alias in node.names}
     whole = node.module == "link_peer.domain" and "reasons" in names
     return whole or (node.module == "link_peer.domain.reasons" and bool(names & ROWS))
 
@@ -82,8 +82,8 @@ def faults(tree: ast.Module) -> set[int]:
 
 def test_nothing_is_decided_by_a_code() -> None:
     """Only the table and the functions that make denials name a row, and only they make one."""
-    found = {name: faults(tree) for name, tree in SOURCES.items() if name not in MAKERS}
-    assert {name: lines for name, lines in found.items() if lines} == {}
+    faults_by_name = {name: faults(tree) for name, tree in SOURCES.items() if name not in MAKERS}
+    assert {name: lines for name, lines in faults_by_name.items() if lines} == {}
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,7 @@ def test_a_command_in_the_text_exists(page: str, command: str) -> None:
             if PLACEHOLDER.match(word) or word in {"profile", "prod"}:
                 continue
             name = f"{name} {word}".strip()
-            assert any(f"{one} ".startswith(f"{name} ") for one in COMMANDS), f"{page}: no command {name!r}"
+            assert any(f"{command} ".startswith(f"{name} ") for command in COMMANDS), f"{page}: no command {name!r}"
             params = COMMANDS[name].params if name in COMMANDS else []
             options |= {name for option in params for name in (*option.opts, *option.secondary_opts)}
         elif word.startswith("-") and not TO_COME.search(word):

@@ -31,11 +31,11 @@ def main() -> int:
     """Prints the survivors and the score, and returns the exit code."""
     wanted, only = os.environ.get("MUTANTS") or "300", os.environ.get("ONLY") or ""
     mutants = [one for path in targets() for one in mutants_of(path) if only in f"{one.place} {one.unit}"]
-    rest = [one for one in mutants if key(one) not in listed()]
-    if wanted != "all" and int(wanted) < len(rest):
-        rest = random.Random(int(os.environ.get("SEED") or 1)).sample(rest, int(wanted))
-    print(f"{len(rest)} of {len(mutants)} mutants", flush=True)
-    plugin = Plugin(rest, targets(), float(os.environ.get("LIMIT") or 30))
+    remaining_mutants = [mutant for mutant in mutants if key(mutant) not in listed()]
+    if wanted != "all" and int(wanted) < len(remaining_mutants):
+        remaining_mutants = random.Random(int(os.environ.get("SEED") or 1)).sample(remaining_mutants, int(wanted))
+    print(f"{len(remaining_mutants)} of {len(mutants)} mutants", flush=True)
+    plugin = Plugin(remaining_mutants, targets(), float(os.environ.get("LIMIT") or 30))
     started, tests = time.monotonic(), (os.environ.get("TESTS") or "").split() or TESTS
     os.environ[WHOLE] = "1"
     code = pytest.main(["-q", "-s", "-p", "no:cacheprovider", "-p", "no:xdist", *tests], plugins=[plugin])
@@ -43,9 +43,9 @@ def main() -> int:
 
 
 def _report(results: list[Result], seconds: float) -> int:
-    caught = sum(not one.survived for one in results)
+    caught = sum(not result.survived for result in results)
     score = 100 * caught / max(len(results), 1)
-    cpu = sum(one.cpu for one in results)
+    cpu = sum(result.cpu for result in results)
     print(f"\n{caught} of {len(results)} caught: {score:.1f} %; {cpu:.0f} s of CPU, {seconds:.0f} s in all")
     return 0 if score >= FLOOR else 1
 

@@ -25,20 +25,20 @@ def functions(paths: list[Path]) -> Functions:
     for path in paths:
         _, *package = path.relative_to(ROOT).with_suffix("").parts  # without shared or local
         importlib.import_module(".".join(package).removesuffix(".__init__"))
-    found: Functions = {}
+    functions: Functions = {}
     gc.unfreeze()  # a handler froze what was imported before it: those objects are not listed
     for one in gc.get_objects():
         if isinstance(one, FunctionType) and one.__code__.co_filename in names:
-            found.setdefault(_key(one.__code__), []).append(one)
+            functions.setdefault(_key(one.__code__), []).append(one)
     _caches()
-    return found
+    return functions
 
 
 def _key(code: CodeType) -> tuple[str, int, str]:
     return code.co_filename, code.co_firstlineno, code.co_name
 
 
-def put(mutant: Mutant, known: Functions) -> None:
+def put(mutant: Mutant, functions: Functions) -> None:
     """Makes this process run the mutant. LookupError if nothing in it would."""
     tree = mutant.source()
     if mutant.constant:
@@ -46,7 +46,7 @@ def put(mutant: Mutant, known: Functions) -> None:
     else:
         node = dict(units(tree))[mutant.unit]
         first = min([node.lineno, *(each.lineno for each in node.decorator_list)])  # type: ignore[attr-defined]
-        replaced = _replace(compile(tree, str(mutant.path), "exec"), known, first)
+        replaced = _replace(compile(tree, str(mutant.path), "exec"), functions, first)
         if not replaced:
             raise LookupError(mutant.place)
     for cached in _caches():
@@ -56,27 +56,27 @@ def put(mutant: Mutant, known: Functions) -> None:
 @functools.cache
 def _caches() -> list[functools._lru_cache_wrapper[Any]]:
     """What remembers answers of the code. Found before the processes of the mutants begin: each would copy what it looks at."""
-    found = (one for one in gc.get_objects() if isinstance(one, functools._lru_cache_wrapper))
-    return [one for one in found if str(one.__module__).startswith("link_peer")]
+    caches = (one for one in gc.get_objects() if isinstance(one, functools._lru_cache_wrapper))
+    return [one for one in caches if str(one.__module__).startswith("link_peer")]
 
 
-def _replace(code: CodeType, known: Functions, first: int | None = None) -> int:
+def _replace(code: CodeType, functions: Functions, first: int | None = None) -> int:
     """Replaces the functions that a code object defines: that which begins in a line, or all."""
     replaced = 0
-    for inner in (one for one in code.co_consts if isinstance(one, CodeType)):
-        wanted = known.get(_key(inner), []) if first in (None, inner.co_firstlineno) else []
+    for inner in (nested for nested in code.co_consts if isinstance(nested, CodeType)):
+        wanted = functions.get(_key(inner), []) if first in (None, inner.co_firstlineno) else []
         for function in wanted:
             if len(function.__code__.co_freevars) == len(inner.co_freevars):
                 function.__code__ = inner
                 replaced += 1
         if not wanted:
-            replaced += _replace(inner, known, first)
+            replaced += _replace(inner, functions, first)
     return replaced
 
 
 def _set_constant(mutant: Mutant, tree: ast.Module) -> None:
     """Gives a module's constant its new value, and those that are made of it; in the module and where they were imported."""
-    (home,) = (one for one in _modules() if one.__file__ == str(mutant.path))
+    (home,) = (module for module in _modules() if module.__file__ == str(mutant.path))
     changed: set[str] = set()
     for name, node in units(tree):
         if name == mutant.unit or (constant(node) and changed & {getattr(one, "id", "") for one in ast.walk(node)}):
@@ -89,7 +89,9 @@ def _set_constant(mutant: Mutant, tree: ast.Module) -> None:
 
 
 def _modules() -> list[ModuleType]:
-    return [one for one in list(sys.modules.values()) if getattr(one, "__file__", None) and one is not builtins]
+    return [
+        module for module in list(sys.modules.values()) if getattr(module, "__file__", None) and module is not builtins
+    ]
 
 
 LINES = 100_000
@@ -109,7 +111,7 @@ def file(place: int) -> int:
 class Probes:
     """Notes which statements of some files run, until they are taken. Files are numbered as they are given."""
 
-    def __init__(self, paths: list[Path], known: Functions) -> None:
+    def __init__(self, paths: list[Path], functions: Functions) -> None:
         self._reached: set[int] = set()
         vars(builtins)["__reached__"] = self._reached.add
         for number, path in enumerate(paths):
@@ -117,7 +119,7 @@ class Probes:
             for _, unit in units(tree):
                 for node in [one for _, one in parts(unit)]:
                     _add_probes(node, number)
-            _replace(compile(ast.fix_missing_locations(tree), str(path), "exec"), known)
+            _replace(compile(ast.fix_missing_locations(tree), str(path), "exec"), functions)
 
     def take(self) -> array[int]:
         """The places that ran since this was last asked."""
@@ -132,9 +134,11 @@ def _add_probes(node: ast.AST, number: int) -> None:
         statements = getattr(node, field, None)
         if isinstance(statements, list):
             probed: list[ast.stmt] = []
-            for one in statements:
-                if not (isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant)):
-                    noted = ast.Call(ast.Name("__reached__", ast.Load()), [ast.Constant(place(number, one.lineno))], [])
-                    probed.append(ast.copy_location(ast.Expr(noted), one))
-                probed.append(one)
+            for statement in statements:
+                if not (isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)):
+                    noted = ast.Call(
+                        ast.Name("__reached__", ast.Load()), [ast.Constant(place(number, statement.lineno))], []
+                    )
+                    probed.append(ast.copy_location(ast.Expr(noted), statement))
+                probed.append(statement)
             setattr(node, field, probed)

@@ -145,9 +145,12 @@ def _removals(node: ast.AST) -> Iterator[tuple[ast.stmt, Replacement]]:
     """The statements directly within a node that may be removed, with the node's fields without them."""
     for field in ("body", "orelse", "finalbody"):
         statements = getattr(node, field, None)
-        for index, one in enumerate(statements if isinstance(statements, list) else []):
-            if other := _instead(one, last=one is statements[-1] and isinstance(node, ast.FunctionDef)):
-                yield one, {field: [*statements[:index], ast.copy_location(other, one), *statements[index + 1 :]]}
+        for index, statement in enumerate(statements if isinstance(statements, list) else []):
+            if other := _instead(statement, last=statement is statements[-1] and isinstance(node, ast.FunctionDef)):
+                yield (
+                    statement,
+                    {field: [*statements[:index], ast.copy_location(other, statement), *statements[index + 1 :]]},
+                )
 
 
 def _changes(node: ast.AST) -> Iterator[tuple[ast.AST, Replacement]]:
@@ -196,14 +199,16 @@ def _covered(test: ast.expr) -> bool:
     )
 
 
-def _instead(one: ast.stmt, *, last: bool) -> ast.stmt | None:
+def _instead(statement: ast.stmt, *, last: bool) -> ast.stmt | None:
     """What stands in a statement's place, if it may be removed."""
-    stores = isinstance(one, ast.Assign) and not isinstance(one.targets[0], ast.Name | ast.Tuple)
-    calls = isinstance(one, ast.Expr) and isinstance(one.value, ast.Call) and not _calls_super(one)
-    if stores or calls or isinstance(one, _REMOVED):
+    stores = isinstance(statement, ast.Assign) and not isinstance(statement.targets[0], ast.Name | ast.Tuple)
+    calls = isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call) and not _calls_super(statement)
+    if stores or calls or isinstance(statement, _REMOVED):
         return ast.Pass()
-    if isinstance(one, ast.Continue | ast.Break) or (isinstance(one, ast.Return) and one.value is None and not last):
-        return _JUMPS[type(one)]()
+    if isinstance(statement, ast.Continue | ast.Break) or (
+        isinstance(statement, ast.Return) and statement.value is None and not last
+    ):
+        return _JUMPS[type(statement)]()
     return None
 
 
@@ -254,7 +259,7 @@ def key(mutant: Mutant) -> Key:
 @functools.cache
 def listed() -> frozenset[Key]:
     """The keys of the list."""
-    return frozenset((one["in"], one["was"], one["now"]) for one in entries())
+    return frozenset((entry["in"], entry["was"], entry["now"]) for entry in entries())
 
 
 def entries() -> list[dict[str, str]]:

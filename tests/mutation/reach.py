@@ -32,22 +32,22 @@ class Reach(msgspec.Struct, frozen=True):
 
     def way(self, file: int) -> bytes:
         """The statements of a file, which are one slice of the sorted places."""
-        first, last = (bisect_left(self.places, live.place(one, 0)) for one in (file, file + 1))
+        first, last = (bisect_left(self.places, live.place(file, 0)) for file in (file, file + 1))
         return self.places[first:last].tobytes()
 
 
 def passes(items: Items, test: str, after: str | None) -> bool:
     """Runs a test; `after` is the next one, for which fixtures may be kept."""
     reports = runtestprotocol(items[test], nextitem=items[after] if after else None, log=False)
-    return not any(one.failed for one in reports)
+    return not any(report.failed for report in reports)
 
 
 def known(items: Items, paths: list[Path], functions: live.Functions) -> dict[str, Reach]:
     """What each test reaches of these files."""
     files = {test.partition("::")[0] for test in items}
     digests = {file: _digest([ROOT / file]) for file in files}
-    others = [path for folder in SOURCES for path in sorted((ROOT / folder).rglob("*.py"))]
-    state = _digest([path for path in others if str(path.relative_to(ROOT)) not in files]) + repr(paths)
+    other_paths = [path for folder in SOURCES for path in sorted((ROOT / folder).rglob("*.py"))]
+    state = _digest([path for path in other_paths if str(path.relative_to(ROOT)) not in files]) + repr(paths)
     found: dict[str, dict[str, Reach]] = {}
     if RECORD.exists():
         recorded = pickle.loads(RECORD.read_bytes())  # noqa: S301

@@ -81,10 +81,10 @@ class Plugin:
         elif len(self.results) % 50 == 0:
             print(f"{len(self.results)} of {len(self._mutants)} tried", flush=True)
 
-    def _last_test(self, one: Child) -> str:
-        path = one.folder / "test"
+    def _last_test(self, child: Child) -> str:
+        path = child.folder / "test"
         test = path.read_text() if path.exists() else ""
-        one.remove()
+        child.remove()
         return test
 
     def _tests_by_place(self) -> dict[int, list[str]]:
@@ -92,7 +92,7 @@ class Plugin:
         wanted: dict[int, list[str]] = {self._place(mutant): [] for mutant in self._mutants}
         for test in sorted(self._reach, key=lambda test: self._reach[test].cpu):
             places = self._reach[test].places
-            for place in {*places, *(live.place(one, 0) for one in {live.file(place) for place in places})}:
+            for place in {*places, *(live.place(file, 0) for file in {live.file(place) for place in places})}:
                 if place in wanted:
                     wanted[place].append(test)
         return wanted

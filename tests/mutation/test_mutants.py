@@ -44,7 +44,7 @@ def test_a_statement_has_these_mutants(tmp_path: Path, line: str, changed: list[
 
 def runs(path: str, unit: str, now: str, shows: Callable[[], bool]) -> bool:
     """Whether a mutant changes what a process of its own shows."""
-    [target] = [one for one in targets() if str(one).endswith(path)]
+    [target] = [target for target in targets() if str(target).endswith(path)]
     [mutant] = [one for one in mutants_of(target) if (one.unit, one.change()[1]) == (unit, now)]
 
     def work(_: Path) -> int:
@@ -73,9 +73,9 @@ def test_a_mutant_runs_wherever_its_function_was_imported() -> None:
 
 def test_each_equivalent_mutant_is_still_one_and_has_a_reason() -> None:
     """An entry that no mutant has any more is removed from the list."""
-    there = {key(mutant) for path in targets() for mutant in mutants_of(path)}
+    mutant_keys = {key(mutant) for path in targets() for mutant in mutants_of(path)}
     for entry in entries():
         assert set(entry) == {"in", "was", "now", "why"}
         assert len(entry["why"]) > 20
-    assert listed() - there == set()
+    assert listed() - mutant_keys == set()
     assert len(listed()) == len(entries())

@@ -40,7 +40,11 @@ def at_rest(world: World, policy: Policy) -> None:
     Whether a request's claim must exist is not checked here: only the scenario knows. Groups of an account that refuses
     access can be neither read nor changed, so nothing is checked there.
     """
-    ours = [one for one in oracle.owned_rules(world, policy) if one.key.group.account not in world.revoked]
+    ours = [
+        owned_rule
+        for owned_rule in oracle.owned_rules(world, policy)
+        if owned_rule.key.group.account not in world.revoked
+    ]
     tags = oracle.wanted_by_tags(world, policy)
     opening = policy.paused is Pause.NONE
     for one in ours:
@@ -80,7 +84,7 @@ def at_rest(world: World, policy: Policy) -> None:
 
 def half_open(world: World, policy: Policy) -> list[Owned]:
     """The rules of ours whose mutual link lacks the other side, as far as both accounts can be read."""
-    mutual = [one for one in oracle.owned_rules(world, policy) if one.key.port == ALL]
+    mutual = [owned_rule for owned_rule in oracle.owned_rules(world, policy) if owned_rule.key.port == ALL]
     return [one for one in mutual if not _accounts(one) & world.revoked and not _other_side_exists(world, one)]
 
 
@@ -88,9 +92,9 @@ def stripped(world: World, policy: Policy) -> set[Party]:
     """The groups with a rule of ours that lack the managed tag."""
     managed, instances = oracle.managed_tag(policy), oracle.instances_tag(policy)
     found = set()
-    for one in oracle.owned_rules(world, policy):
-        group = one.key.group
-        wanted = {managed, instances} if one.pair else {managed}
+    for owned_rule in oracle.owned_rules(world, policy):
+        group = owned_rule.key.group
+        wanted = {managed, instances} if owned_rule.pair else {managed}
         if group.account not in world.revoked and not wanted <= world.groups[group].tags.keys():
             found.add(group)
     return found
@@ -125,14 +129,14 @@ def _managed_tags(world: World, policy: Policy, holding: set[Party]) -> None:
         hold("I9", not needless, f"{party} has the managed tag, but no rule of ours")
 
 
-def _accounts(one: Owned) -> set[str]:
-    source = one.pair[0].account if one.pair else one.key.source.partition("@")[2]
-    return {source, one.key.group.account}
+def _accounts(owned: Owned) -> set[str]:
+    source = owned.pair[0].account if owned.pair else owned.key.source.partition("@")[2]
+    return {source, owned.key.group.account}
 
 
-def _other_side_exists(world: World, one: Owned) -> bool:
+def _other_side_exists(world: World, owned: Owned) -> bool:
     """Whether the rule of the opposite direction exists, ours or a person's."""
-    key = one.key
+    key = owned.key
     if not key.dest:
         name, _, account = key.source.partition("@")
         return RuleKey(Party(account, name), str(key.group), "", ALL) in oracle.present(world)

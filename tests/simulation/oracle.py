@@ -103,7 +103,7 @@ def owned_rules(world: World, policy: Policy) -> list[Owned]:
 
 def owned(world: World, policy: Policy) -> dict[RuleKey, frozenset[str]]:
     """Every rule of ours, with its claims."""
-    return {found.key: found.claims for found in owned_rules(world, policy)}
+    return {owned_rule.key: owned_rule.claims for owned_rule in owned_rules(world, policy)}
 
 
 def present(world: World) -> frozenset[RuleKey]:
@@ -161,7 +161,9 @@ def _named(world: World, pair: tuple[Party, Party]) -> set[str]:
 def by_address(world: World, source: Party, target: Party) -> bool:
     """Whether no rule can name the group that is the source of a link."""
     groups = [world.groups.get(party) for party in (source, target)]
-    return None not in groups and (len({one.vpc for one in groups if one}) > 1 or any(g.advanced for g in groups if g))
+    return None not in groups and (
+        len({group.vpc for group in groups if group}) > 1 or any(g.advanced for g in groups if g)
+    )
 
 
 def members(world: World, group: Party) -> list[Instance]:
@@ -193,10 +195,10 @@ def waiting_to_join(world: World, policy: Policy) -> list[tuple[RuleKey, str]]:
     present = owned(world, policy)
     for (source, target, port), standing in parts(owned_rules(world, policy)).items():
         claims = {claim for found in standing.values() for claim in found if claim != "tag"}
-        for one in members(world, source):
-            key = RuleKey(target, f"{one.ip}/32", "", port)
-            room = one.party in standing or len(standing) < policy.limits.max_members
-            if one.ip and room and allowed(world, policy, key, (one.party, source)):
+        for member in members(world, source):
+            key = RuleKey(target, f"{member.ip}/32", "", port)
+            room = member.party in standing or len(standing) < policy.limits.max_members
+            if member.ip and room and allowed(world, policy, key, (member.party, source)):
                 lacking += [(key, claim) for claim in claims if claim not in present.get(key, ())]
     return lacking
 
@@ -205,7 +207,7 @@ def wanted_by_tags(world: World, policy: Policy, only: Party | None = None) -> d
     """Every allowed rule that tags of instances, or of `only` one, ask for, with the instances for which it is (None
     between groups)."""
     found: dict[RuleKey, set[Pair]] = {}
-    holders = {one.key: one.pair for one in owned_rules(world, policy) if one.pair}
+    holders = {owned_rule.key: owned_rule.pair for owned_rule in owned_rules(world, policy) if owned_rule.pair}
     for instance in world.instances.values() if only is None else [world.instances[only]]:
         if instance.party.account not in policy.accounts or _expired(instance, world.now):
             continue
@@ -235,11 +237,11 @@ def _within_limit(world: World, policy: Policy, found: dict[RuleKey, set[Pair]])
         there = standing.get(part, {}).keys()
         new, room = sorted(instances - there), policy.limits.max_members - len(there)
         late |= {(one, part) for one in (new[max(room, 0) :] if there or len(new) <= room else new)}
-    kept = {
+    pairs_by_key = {
         key: {pair for pair in pairs if not pair or (pair[0], (pair[1], key.group, key.port)) not in late}
         for key, pairs in found.items()
     }
-    return {key: pairs for key, pairs in kept.items() if pairs}
+    return {key: pairs for key, pairs in pairs_by_key.items() if pairs}
 
 
 def _may_be(world: World, policy: Policy, key: RuleKey, pair: Pair, holders: dict[RuleKey, Pair]) -> bool:
@@ -296,7 +298,7 @@ def _is_end(world: World, policy: Policy, who: Who, party: Party) -> bool:
         world.groups[Party(party.account, name)].tags for name in groups if Party(party.account, name) in world.groups
     ]
     wanted = policy.sets[who.id[4:]].tags if who.id.startswith("set:") else {}
-    in_set = hidden or any(all(one.get(key, value) == value for key, value in wanted.items()) for one in tags)
+    in_set = hidden or any(all(tag.get(key, value) == value for key, value in wanted.items()) for tag in tags)
     return who.id in groups or (bool(wanted) and in_set)
 
 
@@ -476,5 +478,5 @@ def _within(port: Port, outer: Port) -> bool:
     return port.protocol == outer.protocol and outer.low <= port.low and port.high <= outer.high
 
 
-def _overlap(one: Port, other: Port) -> bool:
-    return one.protocol == other.protocol and one.low <= other.high and other.low <= one.high
+def _overlap(port: Port, other_port: Port) -> bool:
+    return port.protocol == other_port.protocol and port.low <= other_port.high and other_port.low <= port.high

@@ -115,16 +115,16 @@ class Tried(msgspec.Struct):
 
 def work(job: Job) -> Tried:
     """Does one job. Called in a worker process."""
-    done = Tried(job)
+    tried = Tried(job)
     before = Counter(invariants.checked)
     start = time.perf_counter()
     try:
-        _DO[job.kind](job, done)
+        _DO[job.kind](job, tried)
     except (Broken, AssertionError) as broken:  # random runs raise AssertionError
-        done.broken = "\n".join([str(broken), *getattr(broken, "__notes__", ())])
-    done.seconds = time.perf_counter() - start
-    done.checked = dict(invariants.checked - before)
-    return done
+        tried.broken = "\n".join([str(broken), *getattr(broken, "__notes__", ())])
+    tried.seconds = time.perf_counter() - start
+    tried.checked = dict(invariants.checked - before)
+    return tried
 
 
 EXPLORED: dict[str, Callable[[Job], dict[str, Any]]] = {
@@ -136,29 +136,29 @@ EXPLORED: dict[str, Callable[[Job], dict[str, Any]]] = {
 delivery, and with such faults after some of the worlds that the steps before lead to."""
 
 
-def _histories(job: Job, done: Tried) -> None:
+def _histories(job: Job, tried: Tried) -> None:
     result = explore(SCENARIOS[job.name], **EXPLORED[job.kind](job))
-    done.tried, done.deliveries, done.ends = result.histories, result.deliveries, result.ends
+    tried.tried, tried.deliveries, tried.ends = result.histories, result.deliveries, result.ends
 
 
-def _races(job: Job, done: Tried) -> None:
+def _races(job: Job, tried: Tried) -> None:
     outcome = race(RACES[job.name], SWITCHES)
-    done.tried, done.deliveries = outcome.schedules, 2 * outcome.schedules
-    done.ends, done.lost = outcome.ends, outcome.lost
+    tried.tried, tried.deliveries = outcome.schedules, 2 * outcome.schedules
+    tried.ends, tried.lost = outcome.ends, outcome.lost
 
 
-def _random(job: Job, done: Tried) -> None:
+def _random(job: Job, tried: Tried) -> None:
     before = sum(random_run.steps.values())
     # shrinking takes many minutes; the seed reproduces the run
     random_run.try_runs(RUNS_PER_JOB, STEPS, job.number, phases=[Phase.generate])
-    done.tried = RUNS_PER_JOB
-    done.deliveries = sum(random_run.steps.values()) - before
+    tried.tried = RUNS_PER_JOB
+    tried.deliveries = sum(random_run.steps.values()) - before
 
 
-def _mutants(job: Job, done: Tried) -> None:
+def _mutants(job: Job, tried: Tried) -> None:
     """A wrong design must break an invariant."""
     mutant = MUTANTS[job.number]
-    done.tried = 1
+    tried.tried = 1
     with pytest.MonkeyPatch.context() as patch:
         mutant.change(patch)
         try:
@@ -197,10 +197,10 @@ def main(arguments: Sequence[str]) -> int:
     with multiprocessing.Pool() as pool:
         for done in pool.imap_unordered(work, jobs):
             job = done.job
-            lost = f"  {done.lost} of them lose a claim (a known limit)" if done.lost else ""
+            lost_text = f"  {done.lost} of them lose a claim (a known limit)" if done.lost else ""
             print(
                 f"{job.kind:10} {job.name:42} {done.tried:16,} {done.deliveries:10,} {done.ends:6,} "
-                f"{done.seconds:6.1f}{lost}{'  BROKEN' if done.broken else ''}",
+                f"{done.seconds:6.1f}{lost_text}{'  BROKEN' if done.broken else ''}",
                 flush=True,
             )
             total = totals.setdefault(job.kind, Tried(job))
@@ -215,8 +215,8 @@ def main(arguments: Sequence[str]) -> int:
         checked.update(total.checked)
     print()
     for kind, total in totals.items():
-        lost = f", {total.lost:,} lose a claim (a known limit)" if total.lost else ""
-        print(f"{kind}: {total.tried:,} tried in {total.deliveries:,} steps{lost}")
+        lost_text = f", {total.lost:,} lose a claim (a known limit)" if total.lost else ""
+        print(f"{kind}: {total.tried:,} tried in {total.deliveries:,} steps{lost_text}")
     print("checks by invariant: " + ", ".join(f"{name} {count:,}" for name, count in sorted(checked.items())))
     print(f"{time.perf_counter() - start:.0f} s on {multiprocessing.cpu_count()} cores; {len(failures)} broken")
     for failure in failures:

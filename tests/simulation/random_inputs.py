@@ -95,7 +95,9 @@ def random_world() -> World:
     for party, in_groups in zip(INSTANCES, ((ADVANCED, A), (B, A), (B,), (X,), (X, Y)), strict=True):
         ids = tuple(group.id for group in in_groups)
         world.instances[party] = msgspec.structs.replace(world.instances[party], groups=ids)
-    other = RuleKey(B, str(A), "", Port("tcp", 3306, 3306))
+    other_rule_key = RuleKey(B, str(A), "", Port("tcp", 3306, 3306))
     for policy in (msgspec.structs.replace(POLICY, deployment="other"), SECOND_HOME):
-        world.add_manual_rule(other, oracle.marker(other, policy, "tag"), priority=50 + len(world.manual_rules))
+        world.add_manual_rule(
+            other_rule_key, oracle.marker(other_rule_key, policy, "tag"), priority=50 + len(world.manual_rules)
+        )
     return world

@@ -103,14 +103,14 @@ class People(RuleBasedStateMachine):
         limits=ports,
         kind=st.sampled_from(["*", "*", "who", "until", "nobody"]),
     )
-    def set_consent(self, group: Party, who: Party, limits: list[str], kind: str) -> None:
+    def set_consent(self, group: Party, party: Party, limits: list[str], kind: str) -> None:
         """Sets a group's consent: to everyone, to one party, to everyone for a time, or to nobody."""
         self._changed("consent")
         end = f"~{compact(self.world.now + 500)}" if kind == "until" else ""
         name = (
             f"*@{HOME}{end} *@{PEER}{end}"
             if kind in ("*", "until")
-            else f"{who.id}@{who.account}" + (":" + "+".join(limits) if limits else "")
+            else f"{party.id}@{party.account}" + (":" + "+".join(limits) if limits else "")
         )
         self.world.set_tag(group, "link-accept", None if kind == "nobody" else name)
 

@@ -17,17 +17,17 @@ DESIGNS = 4
 @pytest.mark.parametrize("mutant", sample(MUTANTS, DESIGNS), ids=lambda mutant: mutant.name)
 def test_a_wrong_design_breaks_an_invariant(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> None:
     mutant.change(monkeypatch)
-    with pytest.raises(Broken) as found:
+    with pytest.raises(Broken) as error:
         hunt(mutant.hunt, mutant.kinds)
-    assert found.value.invariant.startswith("I")  # not because it failed to run
+    assert error.value.invariant.startswith("I")  # not because it failed to run
 
 
-def _tried(one: Mutant) -> bool:
+def _tried(mutant: Mutant) -> bool:
     """Whether test_histories tries the same faults in the same scenario, at more calls."""
-    return one.hunt in SLICE and {*one.kinds} <= {*SCENARIOS[one.hunt].kinds}
+    return mutant.hunt in SLICE and {*mutant.kinds} <= {*SCENARIOS[mutant.hunt].kinds}
 
 
-CONTROLS = sorted({(one.hunt, one.kinds) for one in MUTANTS if not _tried(one)})
+CONTROLS = sorted({(mutant.hunt, mutant.kinds) for mutant in MUTANTS if not _tried(mutant)})
 
 
 @pytest.mark.exhaustive

@@ -184,23 +184,27 @@ class Watch:
                 gained = after - before.claims - self._of_copies(rule)
                 if gained:
                     self._check_gain(written, gained)
-            lost = before.claims - after
-            if lost and after <= before.claims and self._opened and rule_id in self._first_rules:
-                self._closed_late.append(f"{rule} loses {lost} after {self._opened} was opened")
-            if "tag" in lost and not self.refused and not self.stale_read:
+            claims = before.claims - after
+            if claims and after <= before.claims and self._opened and rule_id in self._first_rules:
+                self._closed_late.append(f"{rule} loses {claims} after {self._opened} was opened")
+            if "tag" in claims and not self.refused and not self.stale_read:
                 kept = self.states.always_wanted(rule.key, before.pair) and not self._displaced(rule)
                 hold("I9", not kept, f"{rule} loses its tag's claim, though the tag existed throughout")
 
     def _of_copies(self, rule: Rule) -> frozenset[str]:
         """The claims of other rules of ours like this one, which it takes over before they go."""
-        others = [one for one in self.world.rules[rule.group].values() if one.key == rule.key and one.id != rule.id]
-        return frozenset().union(*(owned.claims for one in others if (owned := oracle.ours(one, self.policy))))
+        other_rules = [
+            one for one in self.world.rules[rule.group].values() if one.key == rule.key and one.id != rule.id
+        ]
+        return frozenset().union(
+            *(owned.claims for other_rule in other_rules if (owned := oracle.ours(other_rule, self.policy)))
+        )
 
     def _displaced(self, rule: Rule) -> bool:
         """Whether an equal rule, a person's or one of ours with the tag's claim, has the priority that a raised rule of ours
         should have."""
-        others = [o for o in self.world.rules[rule.group].values() if o.key == rule.key and o.policy == "accept"]
-        owned = [oracle.ours(other, self.policy) for other in others if other.priority == 100]
+        other_rules = [o for o in self.world.rules[rule.group].values() if o.key == rule.key and o.policy == "accept"]
+        owned = [oracle.ours(other, self.policy) for other in other_rules if other.priority == 100]
         return rule.priority != 100 and any(one is None or "tag" in one.claims for one in owned)
 
     def before_tag(self, group: Party, keys: Sequence[str], *, on: bool) -> None:
@@ -241,17 +245,21 @@ class Watch:
         hold("I9", wanted, f"{key} gains a tag's claim, but no tag asks for it")
         for claim in gained - {"tag"}:
             name, _, until = claim.removeprefix("req:").partition("~")
-            asked = [r for r in self.requests if r["request_id"] == name and r["action"] == "link"]
-            asked = [r for r in asked if compact(r.get("until", "")) == until]
-            if not asked and self.stale_read:
+            requests = [r for r in self.requests if r["request_id"] == name and r["action"] == "link"]
+            requests = [r for r in requests if compact(r.get("until", "")) == until]
+            if not requests and self.stale_read:
                 continue  # it was there when the rules were as they were read: docs/guarantees.md, limits
             joins = not key.dest and written.pair is not None and (key.group, key.port, claim) in self._joinable
-            if not asked and joins:
+            if not requests and joins:
                 continue
-            hold("I9", bool(asked), f"{self.function} adds {claim} to {key}, which no message of the delivery asks for")
-            for one in asked:
-                self._check_queue(one)
-            in_time = any(epoch(r["expires_at"]) + 300 >= self.world.now for r in asked)
+            hold(
+                "I9",
+                bool(requests),
+                f"{self.function} adds {claim} to {key}, which no message of the delivery asks for",
+            )
+            for request in requests:
+                self._check_queue(request)
+            in_time = any(epoch(r["expires_at"]) + 300 >= self.world.now for r in requests)
             hold("I1", in_time, f"{key} gains {claim}, whose message is past its expires_at")
 
     def _check_queue(self, request: Mapping[str, Any]) -> None:
@@ -331,7 +339,7 @@ class Watch:
             self._sweep_posted(message, body, queue, delay)
             return
         name = message["request_id"]
-        before = [one for one in self.messages if one.get("request_id") == name]
+        before = [message for message in self.messages if message.get("request_id") == name]
         if before:
             again = [_plain({**one, "attempt": one.get("attempt", 0) + 1}) for one in before]
             hold("I10", _plain(message) in again, f"{name} is put back, but not as it was: {message}")
@@ -362,8 +370,8 @@ class Watch:
         unknown = [rule for rule in rules if (rule["rule_id"], _recorded_name(rule)) not in self._named]
         hold("I4", not unknown, f"{outcome}, but {unknown} never existed: {dict(record)}")
         if outcome == "applied" and record.get("to") and action != "repair":
-            seen = {_rule_name(key) for key in self._seen}
-            existed = [rule for rule in rules if _recorded_name(rule) in seen]
+            rule_names = {_rule_name(key) for key in self._seen}
+            existed = [rule for rule in rules if _recorded_name(rule) in rule_names]
             needed = 2 if record["ports"] == "mutual" else len(record["ports"].split("+"))
             if self._by_address(record):  # so many for each instance
                 needed = max(1, len({rule["source"] for rule in rules})) * needed
@@ -372,11 +380,13 @@ class Watch:
         if outcome == "removed":
             # another delivery may have taken the rule, or its claim, meanwhile
             now = {rule.id: rule.description for by_id in self.world.rules.values() for rule in by_id.values()}
-            same = {rule_id for rule_id, text in now.items() if self._first_rules.get(rule_id, text) == text}
-            kept = [r for r in rules if r["rule_id"] in same and _recorded_name(r) not in self._changed_rules]
+            unchanged_ids = {rule_id for rule_id, text in now.items() if self._first_rules.get(rule_id, text) == text}
+            standing_rules = [
+                r for r in rules if r["rule_id"] in unchanged_ids and _recorded_name(r) not in self._changed_rules
+            ]
             # in a stale read they may be absent already: docs/guarantees.md, limits
-            true = bool(rules) and (not kept or self.stale_read)
-            hold("I4", true, f"removed, but {kept} were not changed: {dict(record)}")
+            true = bool(rules) and (not standing_rules or self.stale_read)
+            hold("I4", true, f"removed, but {standing_rules} were not changed: {dict(record)}")
             foreign = [rule["rule_id"] for rule in rules if rule["rule_id"] in self._foreign_rules]
             hold("I4", not foreign, f"removed, but the record names rules that are not ours: {dict(record)}")
         if record.get("to") and record.get("ports"):
@@ -416,35 +426,35 @@ class Watch:
             groups = {
                 name: self.states.once_groups(pair[0]) | {pair[1]} for name in known for pair in known[name] if pair
             }
-            others = [rule for rule in rules if rule["dest"] or source not in groups[rule["rule_id"]]]
+            other_rules = [rule for rule in rules if rule["dest"] or source not in groups[rule["rule_id"]]]
         elif source.is_group:
             sides = {(target.account, target.id, str(source)) for source, target in ends}
-            others = [rule for rule in rules if _recorded_name(rule)[:3] not in sides or rule["dest"]]
+            other_rules = [rule for rule in rules if _recorded_name(rule)[:3] not in sides or rule["dest"]]
         else:  # a person's equal rule names no instances
             known = {rule["rule_id"]: self._pairs.get(rule["rule_id"], ends) for rule in rules}
-            others = [rule for rule in rules if not (known[rule["rule_id"]] & ends and rule["dest"])]
-        hold("I4", not others, f"the record names rules of another link, {others}: {dict(record)}")
+            other_rules = [rule for rule in rules if not (known[rule["rule_id"]] & ends and rule["dest"])]
+        hold("I4", not other_rules, f"the record names rules of another link, {other_rules}: {dict(record)}")
 
     def _check_group_outcome(self, record: Mapping[str, str], rules: Sequence[Mapping[str, str]]) -> None:
         source = Party(record["from_account"], record["from"])
         target = Party(record["to_account"], record["to"])
-        named = {_recorded_name(rule) for rule in rules}
+        recorded_names = {_recorded_name(rule) for rule in rules}
         if self._by_address(record):
             self._check_address_outcome(record, source, target)
             return
         if record["outcome"] == "applied":
             keys = group_rules(source, target, record["ports"])
             if record["action"] == "repair":  # may name one rule only, of a link whose other side was not read
-                keys = [key for key in keys if _rule_name(key) in named]
+                keys = [key for key in keys if _rule_name(key) in recorded_names]
             missing = [key for key in keys if key not in self._seen]
             hold("I4", not missing, f"applied, but {missing} never existed: {dict(record)}")
-            exact = named == {_rule_name(key) for key in keys}
+            exact = recorded_names == {_rule_name(key) for key in keys}
             hold("I4", exact, f"applied, but the record names other rules: {dict(record)}")
         if record["outcome"] == "unchanged" and record["action"] == "link" and record.get("reason") != "same-group":
-            exact = named == {_rule_name(key) for key in group_rules(source, target, record["ports"])}
+            exact = recorded_names == {_rule_name(key) for key in group_rules(source, target, record["ports"])}
             hold("I4", exact, f"unchanged, but the record does not name the link's rules: {dict(record)}")
         if record["outcome"] == "unchanged" and record["action"] == "repair":  # the link may lack its other side
-            hold("I4", bool(named), f"unchanged, but the record names no rule: {dict(record)}")
+            hold("I4", bool(recorded_names), f"unchanged, but the record names no rule: {dict(record)}")
         if record["outcome"] == "denied" and record.get("reason", "") in ("no-consent", "locked"):
             keys = group_rules(source, target, record["ports"])
             lacking = not all(
@@ -459,9 +469,9 @@ class Watch:
         if record["outcome"] == "denied" and record.get("reason", "") in ("no-consent", "locked"):
             ports = [oracle.parse_port(text) for text in record["ports"].split("+")]
             lacking = not all(
-                oracle.allowed(then, state.policy, RuleKey(target, f"{one.ip}/32", "", port), (one.party, source))
+                oracle.allowed(then, state.policy, RuleKey(target, f"{member.ip}/32", "", port), (member.party, source))
                 for then, state in self.states.pasts()
-                for one in oracle.members(then, source)
+                for member in oracle.members(then, source)
                 for port in ports
             )
             hold("I4", lacking, f"{record['reason']}, but consent existed throughout: {dict(record)}")
@@ -508,11 +518,15 @@ class Watch:
                     groups.add(Party(record["from_account"], record["from"]))
         then = self.world.copy()
         then.groups = {**then.groups, **self._groups}
-        for one in oracle.owned_rules(self.world, self.policy):
-            for key, pair in _sides(one) if one.key.group.account not in self.world.revoked else ():
+        for owned_rule in oracle.owned_rules(self.world, self.policy):
+            for key, pair in _sides(owned_rule) if owned_rule.key.group.account not in self.world.revoked else ():
                 if key.group in groups & self._groups.keys() and key in self._owned:
                     may = any(oracle.accepted(world, self.policy, key, pair) for world in (self.world, then))
-                    hold("I15", may, f"{one.rule} stands, though {key.group} was read: {then.groups[key.group].tags}")
+                    hold(
+                        "I15",
+                        may,
+                        f"{owned_rule.rule} stands, though {key.group} was read: {then.groups[key.group].tags}",
+                    )
 
 
 @lru_cache(maxsize=16_384)
@@ -521,12 +535,12 @@ def _clean(text: str) -> bool:
     return not any(unicodedata.category(c) in ("Cc", "Cf", "Zl", "Zp") for c in text)
 
 
-def _sides(one: Owned) -> list[tuple[RuleKey, Pair]]:
+def _sides(owned: Owned) -> list[tuple[RuleKey, Pair]]:
     """A rule, and of a mutual link between groups the other half."""
-    sides = [(one.key, one.pair)]
-    if one.key.port == ALL and one.pair is None:
-        name, _, account = one.key.source.partition("@")
-        sides.append((RuleKey(Party(account, name), str(one.key.group), "", ALL), None))
+    sides = [(owned.key, owned.pair)]
+    if owned.key.port == ALL and owned.pair is None:
+        name, _, account = owned.key.source.partition("@")
+        sides.append((RuleKey(Party(account, name), str(owned.key.group), "", ALL), None))
     return sides
 
 

@@ -95,8 +95,8 @@ class World:
 
     def address_taken(self, account: str, vpc: str, ip: str) -> bool:
         """Whether an instance or interface in the VPC, as the account sees it, has the address."""
-        own = {(party.account, one.vpc, one.ip) for party, one in self.instances.items()}
-        return (account, vpc, ip) in own | self.interfaces
+        own_accounts = {(party.account, instance.vpc, instance.ip) for party, instance in self.instances.items()}
+        return (account, vpc, ip) in own_accounts | self.interfaces
 
     # changes through the API, with the errors of the platform [doc ecs.md 1.2-1.12]
 
@@ -116,8 +116,8 @@ class World:
             self._check_source(holder, key)
         identities = {(rule.key, rule.policy, rule.priority) for rule in self.rules[group].values()}
         new = [(key, text) for key, text in rules if (key, "accept", priority) not in identities]
-        named = self.group(group).group_rules + sum(key.source.startswith("sg-") for key, _ in new)
-        if new and named > self.group_rules:
+        group_rules = self.group(group).group_rules + sum(key.source.startswith("sg-") for key, _ in new)
+        if new and group_rules > self.group_rules:
             raise CloudError("AuthorizedGroupRule.LimitExceed", "You have reached the limit on group rules.")
         if new and (group in self.full or len(self.rules[group]) + len(new) > self.all_rules):
             raise CloudError("AuthorizationLimitExceed", "The limit of authorization records reaches.")

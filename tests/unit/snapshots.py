@@ -69,15 +69,15 @@ def view(
 ) -> Snapshot:
     """The snapshot after everything was read, and this is what the cloud showed. `fields` are others of the snapshot."""
     by_party = {g.party: g for g in groups}
-    found: dict[Party, tuple[Rule, ...]] = dict.fromkeys(by_party, ())
+    rules_by_party: dict[Party, tuple[Rule, ...]] = dict.fromkeys(by_party, ())
     for rule in rules:
-        found[rule.group] = (*found.get(rule.group, ()), rule)
-    shown = {i.party: i for i in instances}
+        rules_by_party[rule.group] = (*rules_by_party.get(rule.group, ()), rule)
+    instances_by_party = {i.party: i for i in instances}
     read: dict[str, Any] = {
-        "instances": shown,
+        "instances": instances_by_party,
         "groups": by_party,
-        "rules": found,
-        "requested": {*by_party, *shown},
+        "rules": rules_by_party,
+        "requested": {*by_party, *instances_by_party},
         "whole_accounts": {HOME, PEER},
         "live_accounts": {HOME, PEER} if alive else set(),
     }

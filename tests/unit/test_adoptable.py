@@ -27,11 +27,11 @@ def instance(name: str, vpc: str, ip: str, *groups: str, account: str = HOME) ->
 
 
 def snapshot(*instances: Instance) -> Snapshot:
-    return Snapshot(instances={one.party: one for one in instances}, groups={DB: Group(DB, "vpc-a")})
+    return Snapshot(instances={instance.party: instance for instance in instances}, groups={DB: Group(DB, "vpc-a")})
 
 
-def linked(seen: Snapshot, one: Rule) -> Link:
-    return link_of_rule(seen, POLICY, one)
+def linked(snapshot: Snapshot, rule: Rule) -> Link:
+    return link_of_rule(snapshot, POLICY, rule)
 
 
 @pytest.mark.parametrize(
@@ -64,9 +64,9 @@ def test_an_address_of_several_instances_elsewhere_means_none() -> None:
 
 def test_the_destination_is_a_member_of_the_group() -> None:
     """An instance that has the address and is not in the group does not receive by its rules."""
-    source, other = instance("i-a", "vpc-a", "10.0.0.1"), instance("i-x", "vpc-a", "10.0.0.9", "sg-x")
+    source, other_instance = instance("i-a", "vpc-a", "10.0.0.1"), instance("i-x", "vpc-a", "10.0.0.9", "sg-x")
     with pytest.raises(NotAdoptable, match=r"10\.0\.0\.9/32"):
-        linked(snapshot(source, other), rule(RuleKey(DB, "10.0.0.1/32", "10.0.0.9/32", TCP)))
+        linked(snapshot(source, other_instance), rule(RuleKey(DB, "10.0.0.1/32", "10.0.0.9/32", TCP)))
 
 
 def test_everything_between_two_instances_is_a_mutual_link() -> None:

@@ -47,10 +47,10 @@ def test_what_a_command_closed_is_printed_without_the_way_to_open_it_again(
     """Whoever closes it does not want it back."""
     record = {"record": "outcome", "outcome": "removed", "action": "unlink", "from": "sg-app", "to": "sg-db"}
     print_closed([{**record, "advice": "post it again: link-peer request link"}], [], [], {}, dry_run=dry_run)
-    shown = capsys.readouterr().out
-    assert "sg-app" in shown
-    assert "advice" not in shown
-    assert "request link" not in shown
+    output = capsys.readouterr().out
+    assert "sg-app" in output
+    assert "advice" not in output
+    assert "request link" not in output
 
 
 # `explain`

@@ -239,8 +239,8 @@ def test_a_delivery_of_any_bytes_is_elements_or_bad_input(event: bytes) -> None:
     for element in found:
         with contextlib.suppress(BadInput):
             hints = decode_event(element, home=A, region=REGION, keys=KEYS)
-            parties = [one.party for one in hints if isinstance(one, Hint)]
-            assert all(one.account == A and (is_id(one.id, "sg-") or is_id(one.id, "i-")) for one in parties)
+            parties = [hint.party for hint in hints if isinstance(hint, Hint)]
+            assert all(party.account == A and (is_id(party.id, "sg-") or is_id(party.id, "i-")) for party in parties)
         with contextlib.suppress(BadInput):
             assert queue_message(element, home=A, region=REGION).queue in ("", "link-requests")
 

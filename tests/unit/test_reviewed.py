@@ -45,13 +45,13 @@ def _real() -> FakeEcs:
 
 @pytest.fixture(name="ecs")
 def _ecs(real: FakeEcs) -> Ecs:
-    made = Reviewed(FakeCloud(real), PLAN, (TAG, f"{TAG}.instances"), lambda: None).ecs(HOME)
-    made.rules(DB.id)
-    return made
+    reviewed_ecs = Reviewed(FakeCloud(real), PLAN, (TAG, f"{TAG}.instances"), lambda: None).ecs(HOME)
+    reviewed_ecs.rules(DB.id)
+    return reviewed_ecs
 
 
 def new_id(ecs: Ecs, port: int) -> str:
-    return next(one.id for one in ecs.rules(DB.id) if one.key == key(port))
+    return next(rule.id for rule in ecs.rules(DB.id) if rule.key == key(port))
 
 
 def test_each_step_of_the_plan_and_the_way_back_are_made(ecs: Ecs, real: FakeEcs) -> None:
@@ -136,8 +136,8 @@ def test_what_is_done_is_read_from_the_cloud(ecs: Ecs, real: FakeEcs) -> None:
     ecs.revoke(DB.id, ["sgr-3"])
     ecs.untag("sg-old", [TAG])
     assert undone(cloud, PLAN) == []
-    gone = Write("tag", HOME, "sg-gone", tags=(TAG,))
-    assert undone(cloud, [gone]) == [gone]
+    tag_write = Write("tag", HOME, "sg-gone", tags=(TAG,))
+    assert undone(cloud, [tag_write]) == [tag_write]
 
 
 @pytest.mark.parametrize(
@@ -159,8 +159,8 @@ def test_a_removal_is_done_once_its_rule_is_not_shown(real: FakeEcs, rule_id: st
 def test_differences_do_not_depend_on_the_order() -> None:
     """A change of the same rule into something else is one difference; copies are counted."""
     assert differences(PLAN, reversed(PLAN)) == []
-    other = Write("modify", HOME, DB.id, "sgr-2", place_of(key(2)), "two", "two++")
-    found = differences(PLAN[2:], [PLAN[3], PLAN[3], other])
+    other_write = Write("modify", HOME, DB.id, "sgr-2", place_of(key(2)), "two", "two++")
+    found = differences(PLAN[2:], [PLAN[3], PLAN[3], other_write])
     assert sorted((one.sign, str(one.write)) for one in found) == [
         ("+", f"tcp/3 from sg-app@{HOME}"),
         ("-", f"tag {TAG}"),

@@ -232,17 +232,17 @@ def test_only_the_functions_tell_the_tags_of_a_group_and_only_after_a_call_on_it
     """The functions saw no consent, and the owner gave it later: what the operator's key says in between proves nothing, nor what
     the functions' key says of a call that ActionTrail does not have."""
     told = {"to_account": HOME, "to": "sg-b", "rules": "[]"}
-    seen = [
+    records = [
         record("observed", 2500, tags="{}", event_request="r-3", **told),
         record("observed", 2300, tags='{"link-accept": "*"}', **{"event_request": "r-4", **told, **more}),
     ]
-    opened = [{**one, "logstore": OPERATORS, "consent": "sg-b *"} for one in (INTENT, APPLIED)]
+    opened = [{**intent, "logstore": OPERATORS, "consent": "sg-b *"} for intent in (INTENT, APPLIED)]
     unlocked = {"ResourceId.1": "sg-b", "TagKey.1": "link-lock"}
     calls = [
         call(at, "UntagResources", request=r, params=unlocked, **PERSON) for at, r in ((2510, "r-3"), (2310, "r-4"))
     ]
     calls += [call(1995, **OPERATOR), call(1000, "TagResources", request="r-2", params=TAGGED, **PERSON)]
-    assert words([*seen, *opened], calls) == found
+    assert words([*records, *opened], calls) == found
 
 
 @pytest.mark.parametrize("name", CASES)

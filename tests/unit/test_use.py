@@ -34,21 +34,21 @@ def link(source: Party, target: Party, ports: str, since: float = SINCE - 1) -> 
 
 def asked(links: list[Standing], records: list[Any]) -> Flows:
     """What the log service answers of these lines."""
-    spans = joined(span for one in links if not one.mutual for span in of_ports(one.ports))
-    _, sql = analysis.split(statement(spans, SINCE, every_port=any(one.mutual for one in links)))
-    logs = [{"__time__": str(one.time), **one.contents} for one in records]
+    spans = joined(span for link in links if not link.mutual for span in of_ports(link.ports))
+    _, sql = analysis.split(statement(spans, SINCE, every_port=any(link.mutual for link in links)))
+    logs = [{"__time__": str(record.time), **record.contents} for record in records]
     return flows_of(analysis.select(sql, {"log": (index.parse(INDEX), logs)}, (SINCE, SINCE + DAYS * DAY)))
 
 
 def shown(interfaces: list[Interface]) -> list[dict[str, Any]]:
     return [
         {
-            "NetworkInterfaceId": one.id,
-            "InstanceId": one.instance and one.instance.id,
-            "VpcId": one.vpc,
+            "NetworkInterfaceId": interface.id,
+            "InstanceId": interface.instance and interface.instance.id,
+            "VpcId": interface.vpc,
             "OwnerId": HOME,
         }
-        for one in interfaces
+        for interface in interfaces
     ]
 
 
@@ -60,11 +60,15 @@ def admits(port: Port, flow: Flow) -> bool:
 def damaged(records: list[LogRecord], hurt: Interface, chance: random.Random) -> Iterator[LogRecord]:
     """The lines as they are where those of an interface are lost, or skipped, on one day."""
     day, skip = chance.randrange(DAYS), {"log-status": "SKIPDATA", "action": "-"} if chance.random() < 0.5 else {}
-    for one in records:
-        if one.contents["eni-id"] != hurt.id or (one.time - SINCE) // DAY != day or (skip and chance.random() < 0.3):
-            yield one
+    for record in records:
+        if (
+            record.contents["eni-id"] != hurt.id
+            or (record.time - SINCE) // DAY != day
+            or (skip and chance.random() < 0.3)
+        ):
+            yield record
         elif skip:
-            yield LogRecord(one.time, 0, {**one.contents, **skip})
+            yield LogRecord(record.time, 0, {**record.contents, **skip})
 
 
 def test_no_used_link_is_called_unused_and_idle_ones_are_found() -> None:
@@ -91,7 +95,7 @@ def test_no_used_link_is_called_unused_and_idle_ones_are_found() -> None:
         hurt = chance.choice([*enis, *[None] * 4])
         records = [*damaged(records, hurt, chance)] if hurt else records
         period = Period(SINCE, DAYS, {HOME: asked(links, records)}, {HOME: enis})
-        sides = {key: one.groups for one in sources for key in (one.addresses[0], one.id)}
+        sides = {key: source.groups for source in sources for key in (source.addresses[0], source.id)}
         for one in links:
             ends = {(one.source, one.target)} | ({(one.target, one.source)} if one.mutual else set())
             packets = [
@@ -123,8 +127,8 @@ def judged(flows: Flows, ports: str = "tcp/1-3", since: float = SINCE - 1, targe
 def test_what_is_missing_makes_an_idle_link_unknown() -> None:
     """It says what. A packet that was let in is one whatever is missing, but nothing is proposed then."""
     assert (judged(QUIET).word, judged(QUIET).detail) == ("unused", "no packet was let in for 7 days")
-    known = Flows({"eni-2": {("10.0.0.3", 2): SINCE}}, QUIET.days)  # of another group
-    assert judged(known).word == "unused"
+    flows = Flows({"eni-2": {("10.0.0.3", 2): SINCE}}, QUIET.days)  # of another group
+    assert judged(flows).word == "unused"
     for use, why in (
         (judged(Flows(problem="refused")), "refused"),
         (judged(Flows({}, {"eni-2": frozenset({0, 1, 2, 3, 5, 6})})), "no line of eni-2 on 1 of 7 days"),

@@ -76,8 +76,8 @@ def test_instances_of_two_accounts_and_vpcs_are_linked_until_the_tag_goes(lab: L
     """The sync is of the two instances. To remove the link, the rule for the instance at home triggers a sync, also
     once it is released; not that of its neighbour."""
     app, ledger = lab.group(f"*@{PEER}"), lab.group(f"*@{HOME}", account=PEER, vpc=lab.b)
-    far, other = lab.instance(ledger), lab.instance(ledger)
-    lab.started(app, tags={"link-peer": f"{other.id}@{PEER}"})
+    far, other_instance = lab.instance(ledger), lab.instance(ledger)
+    lab.started(app, tags={"link-peer": f"{other_instance.id}@{PEER}"})
     lab.cross_account(*lab.queued())
     near = lab.started(app, tags={"link-peer": f"{far.id}@{PEER}"})
     requests = lab.queued()

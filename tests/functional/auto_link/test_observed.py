@@ -28,12 +28,12 @@ def test_an_event_of_a_groups_tags_is_recorded_with_its_call_and_the_tags_as_the
     """Also what others set since: that is not credited to the event's actor. It costs one call, that of the record."""
     db = lab.group("*:tcp/1")
     lab.cloud.identity.users[ALICE_ARN] = User(HOME, "alice", attached={("System", "AdministratorAccess"): 0})
-    seen: list[dict[str, Any]] = []
-    lab.cloud.ecs.on_event = lambda _account, event: seen.append(event)
+    events: list[dict[str, Any]] = []
+    lab.cloud.ecs.on_event = lambda _account, event: events.append(event)
     params = {"RegionId": REGION, "ResourceType": "securitygroup", "ResourceId.1": db.id}
     params |= {"Tag.1.Key": "link-lock", "Tag.1.Value": "incident 7"}
     lab.cloud.ecs.call(Caller(HOME, ALICE_ARN, user="alice"), "TagResources", params)
-    event = seen[0]
+    event = events[0]
     lab.tag(db, **{"link-accept.2": "sg-x:tcp/2", "link-accept-2": "*", "env": "prod"})
     before = lab.calls()
     assert lab.auto_link({**event, "data": {**event["data"], "eventName": "CreateTags"}}) == {}
@@ -59,11 +59,13 @@ def test_every_event_of_a_batch_is_recorded_though_the_group_is_looked_at_once(l
     started = lab.event(instance)
     events = [said(lab, db), said(lab, db, bob), said(lab, app, bob), started]
     assert lab.auto_link(*events, events[0]) == {"denied": 1}
-    found = [(one["event_id"], one["to"], one["actor"].rpartition("/")[2]) for one in lab.records("observed")]
+    event_ids = [
+        (record["event_id"], record["to"], record["actor"].rpartition("/")[2]) for record in lab.records("observed")
+    ]
     ids = [event["id"] for event in events]
-    assert found == [(ids[0], db.id, "alice"), (ids[1], db.id, "bob"), (ids[2], app.id, "bob")]
+    assert event_ids == [(ids[0], db.id, "alice"), (ids[1], db.id, "bob"), (ids[2], app.id, "bob")]
     assert (lab.outcome()["event_id"], lab.outcome()["actor"]) == (started["id"], "ecs:Instance:StateChange")
-    assert len({one["key"] for one in lab.records("observed")}) == 3
+    assert len({record["key"] for record in lab.records("observed")}) == 3
 
 
 def test_closing_waits_for_no_observed_record(lab: Lab) -> None:
@@ -79,7 +81,7 @@ def test_closing_waits_for_no_observed_record(lab: Lab) -> None:
     assert (lab.outcome()["outcome"], lab.outcome()["actor"]) == ("removed", ALICE_ARN)
     lab.cloud.faults.clear()
     assert lab.auto_link(event) == {}
-    assert [one["event_id"] for one in lab.records("observed")] == [event["id"]]
+    assert [record["event_id"] for record in lab.records("observed")] == [event["id"]]
 
 
 HOSTILE: list[object] = [

@@ -48,8 +48,8 @@ def test_where_the_role_is_refused_the_keys_act_themselves(lab: Lab, cli: Cli, r
     """They may be allowed more, or be those of a role already. Then only a peer role that trusts them opens."""
     status = 503 if refusal == "ServiceUnavailable" else 403
     lab.fault(service="sts", action="AssumeRole", code=refusal, status=status, times=None)
-    _, found = cli.json("doctor", HOME)
-    assert read_as(found) == {HOME: f"acs:ram::{HOME}:root"}
+    _, findings = cli.json("doctor", HOME)
+    assert read_as(findings) == {HOME: f"acs:ram::{HOME}:root"}
     assert cli("doctor", PEER) == 1
 
 
@@ -59,8 +59,8 @@ def test_an_account_without_a_readers_role_is_read_through_the_role(lab: Lab, cl
     reader = f"acs:ram::{HOME}:role/link-peer-reader"
     lab.cloud.identity.roles[f"acs:ram::{PEER}:role/link-peer"].trust = trust_text([reader], "link-peer-local-example")
     lab.cloud.identity.allow_only(reader, ["sts:AssumeRole"])
-    _, found = cli.json("doctor", PEER)
-    assert read_as(found)[PEER].startswith(f"acs:ram::{PEER}:assumed-role/link-peer/")
+    _, findings = cli.json("doctor", PEER)
+    assert read_as(findings)[PEER].startswith(f"acs:ram::{PEER}:assumed-role/link-peer/")
 
 
 NO_ENTRY = {"service": "sts", "action": "AssumeRole", "code": "NoPermission", "status": 403}
@@ -78,10 +78,10 @@ def test_an_account_that_cannot_be_read_fails_the_command(lab: Lab, cli: Cli, fa
     lab.fault(**UNREADABLE[fault], times=None)
     for command in ("links", "map", "doctor", "sweep", "sweep --dry-run"):
         assert cli(*command.split()) == 1, command
-        said = cli.out + cli.err
-        assert PEER in said, command
-        assert ("NoPermission" if fault == "cannot be entered" else "InternalError") in said, command
-        assert db.id in said or command not in ("links", "map")
+        output = cli.out + cli.err
+        assert PEER in output, command
+        assert ("NoPermission" if fault == "cannot be entered" else "InternalError") in output, command
+        assert db.id in output or command not in ("links", "map")
 
 
 @pytest.mark.usefixtures("peer_keys")
@@ -118,8 +118,8 @@ def test_keys_and_region_come_from_the_profile_of_the_aliyun_cli(
         for name, value in {**lab.function_keys(), **place}.items():
             patch.setenv(name, value)
         lab.sweep()
-    code, found = cli.json("doctor", HOME)
-    assert (code, read_as(found)[HOME].split("/")[0]) == (0, f"acs:ram::{HOME}:assumed-role")
+    code, findings = cli.json("doctor", HOME)
+    assert (code, read_as(findings)[HOME].split("/")[0]) == (0, f"acs:ram::{HOME}:assumed-role")
     for profile, code in (("other", 2), ("prod", 0)):
         assert cli("--profile", profile, "links") == code
         assert cli("links", "--profile", profile) == code  # as people type it

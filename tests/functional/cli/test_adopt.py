@@ -242,7 +242,7 @@ def test_people_s_resources_are_changed_with_their_own_keys(asked: Asked, lab: L
     asked.clear()
     assert cli("adopt", "--anyone-may-close", rule, "--yes", "--profile", "peer") == 0, cli.err
     writes = {(caller.account, caller.role, action) for caller, action in asked if ":Describe" not in action}
-    assert {one for one in writes if one[2].startswith("ecs:")} == {
+    assert {write for write in writes if write[2].startswith("ecs:")} == {
         (PEER, None, "ecs:TagResources"),
         (PEER, None, "ecs:ModifySecurityGroupRule"),
     }
@@ -276,10 +276,10 @@ def test_a_dry_run_changes_nothing(lab: Lab, cli: Cli) -> None:
     assert "It loses no description and its priority 1" in cli.out
     assert f"aliyun ecs ModifySecurityGroupRule --RegionId cn-qingdao --SecurityGroupId {db.id}" in cli.out
     assert f"--ResourceType instance --ResourceId.1 {asking.id}" in cli.out
-    code, [shown] = cli.json("adopt", "--anyone-may-close", rule, "--until", FOREVER, "--dry-run")
-    assert (code, shown["record"], shown["ports"]) == (0, None, "tcp/3306")
-    assert [one["rule_id"] for one in shown["rules"]] == [rule]
-    assert len(shown["commands"]) == 2
+    code, [adoption] = cli.json("adopt", "--anyone-may-close", rule, "--until", FOREVER, "--dry-run")
+    assert (code, adoption["record"], adoption["ports"]) == (0, None, "tcp/3306")
+    assert [rule["rule_id"] for rule in adoption["rules"]] == [rule]
+    assert len(adoption["commands"]) == 2
     assert (lab.tags(db), lab.tags(asking), lab.changes(), lab.records("intent")) == ({}, {}, 0, [])
 
 
@@ -288,8 +288,8 @@ def test_json_has_the_plan_and_the_outcome(lab: Lab, cli: Cli) -> None:
     _, _, rule = by_hand(lab)
     assert cli("adopt", "--anyone-may-close", rule, "--json") == 2
     assert "--yes" in cli.err
-    code, [shown] = cli.json("adopt", "--anyone-may-close", rule, "--yes")
-    assert (code, shown["record"]["outcome"], shown["asked_by"]) == (0, "applied", f"adopt-{rule}")
+    code, [adoption] = cli.json("adopt", "--anyone-may-close", rule, "--yes")
+    assert (code, adoption["record"]["outcome"], adoption["asked_by"]) == (0, "applied", f"adopt-{rule}")
     code, [again] = cli.json("adopt", "--anyone-may-close", rule, "--yes")
     assert (code, again["rule"]) == (0, rule)
     assert "nothing to do" in again["unchanged"]
@@ -330,8 +330,8 @@ def test_a_rule_of_ours_is_left_as_it_is(lab: Lab, cli: Cli) -> None:
     assert cli("adopt", "--anyone-may-close", rule, "--yes") == 0
     assert "is a rule of link-peer already, held by tag: nothing to do" in cli.out
     assert lab.changes() == changes
-    app, other = lab.group(), lab.group()
-    adopted = person(lab, other, app)
+    app, other_group = lab.group(), lab.group()
+    adopted = person(lab, other_group, app)
     assert cli("adopt", "--anyone-may-close", adopted, "--yes") == 0
     changes = lab.changes()
     assert cli("adopt", "--anyone-may-close", adopted, "--yes") == 0

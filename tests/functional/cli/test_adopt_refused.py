@@ -28,17 +28,17 @@ def _behind_a_drop_of_everything(lab: Lab, app: Group, db: Group) -> str:
 
 
 def _behind_a_drop(lab: Lab, app: Group, db: Group) -> str:
-    other = lab.group()
-    lab.instance(db, other)
-    person(lab, other, SourceCidrIp="10.0.0.0/8", Policy="drop", Priority="50", PortRange="3300/3400")
+    other_group = lab.group()
+    lab.instance(db, other_group)
+    person(lab, other_group, SourceCidrIp="10.0.0.0/8", Policy="drop", Priority="50", PortRange="3300/3400")
     return person(lab, db, app)
 
 
 def _egress(lab: Lab, app: Group, db: Group) -> str:
     egress(lab, db, IpProtocol="TCP", PortRange="1/1", DestCidrIp="10.0.0.0/8")
     params = {"SecurityGroupId": db.id, "Direction": "egress"}
-    found = lab.call(db.account, "DescribeSecurityGroupAttribute", params)["Permissions"]["Permission"]
-    return str(found[0]["SecurityGroupRuleId"])
+    permission = lab.call(db.account, "DescribeSecurityGroupAttribute", params)["Permissions"]["Permission"]
+    return str(permission[0]["SecurityGroupRuleId"])
 
 
 def _twice(lab: Lab, app: Group, db: Group) -> str:

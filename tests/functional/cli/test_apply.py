@@ -61,8 +61,8 @@ def test_a_plan_of_a_sweep_is_applied(lab: Lab, cli: Cli, file: str) -> None:
     lab.cross_account(lab.request(app, db, "tcp/1"))
     lab.tag(instance, link_peer=f"{db.id}:tcp/3")
     assert cli("sweep", "--dry-run", "--out", file) == 0
-    code, [done] = cli.json("apply", file, "--yes")
-    assert (code, done["left"], done["already"], done["reviewed"]) == (0, [], 0, 5)
+    code, [answer] = cli.json("apply", file, "--yes")
+    assert (code, answer["left"], answer["already"], answer["reviewed"]) == (0, [], 0, 5)
     assert lab.rules(db) == [f"{app.id} tcp/1", f"{app.id} tcp/3"]
     assert lab.reasons(db) == ["req:chg-1", "tag"]
     assert cli("sweep", "--dry-run", "--detailed-exitcode") == 0
@@ -112,8 +112,8 @@ def test_a_plan_that_would_come_out_differently_is_refused(
     assert sign in cli.out
     assert "nothing was changed" in cli.err
     assert (lab.rules(db), lab.changes(), lab.records()) == ([], 0, [])
-    code, [shown] = cli.json("apply", file, "--yes")
-    assert (code, shown["differences"][0]["sign"]) == (1, sign[0])
+    code, [answer] = cli.json("apply", file, "--yes")
+    assert (code, answer["differences"][0]["sign"]) == (1, sign[0])
 
 
 def test_a_rule_that_was_not_reviewed_is_not_added(
@@ -173,8 +173,8 @@ def test_a_run_that_died_is_finished_by_the_next(
     assert (lab.rules(db), lab.rules(app)) == ([f"{app.id} all"], [f"{db.id} all"])
     assert cli("apply", file, "--yes") == 0
     assert "Nothing would change." in cli.out
-    code, [done] = cli.json("apply", file)
-    assert (code, done["already"], done["left"]) == (0, done["reviewed"], [])
+    code, [answer] = cli.json("apply", file)
+    assert (code, answer["already"], answer["left"]) == (0, answer["reviewed"], [])
 
 
 @pytest.mark.parametrize("command", ["plan", "sweep"])
@@ -243,8 +243,8 @@ def saved(lab: Lab, cli: Cli, file: str) -> dict[str, Any]:
     """A plan of one rule."""
     instance, _, _ = asking(lab)
     assert cli("plan", instance.id, "--out", file) == 0
-    found: dict[str, Any] = json.loads(Path(file).read_text("utf-8"))
-    return found
+    document: dict[str, Any] = json.loads(Path(file).read_text("utf-8"))
+    return document
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "[" * 100_000, '{"link_peer_plan": 2}', "\xff"])
@@ -262,7 +262,7 @@ def test_a_file_that_is_no_plan_is_refused(lab: Lab, cli: Cli, file: str, text: 
 def test_a_plan_that_someone_edited_is_refused(lab: Lab, cli: Cli, file: str, written: Written) -> None:
     """A change that the engine would not make is a difference, so nothing can be slipped into the file."""
     plan = saved(lab, cli, file)
-    [rule] = [one for one in plan["changes"] if one["action"] == "authorize"]
+    [rule] = [change for change in plan["changes"] if change["action"] == "authorize"]
     plan["changes"].append({**rule, "place": {**rule["place"], "ports": "22/22"}})
     assert cli("apply", written(plan), "--yes") == 1
     assert "- add tcp/22" in cli.out
@@ -371,7 +371,7 @@ def test_events_and_requests_of_a_file_are_saved_as_what_they_say(
     text = Path(file).read_text("utf-8")
     assert "LTAI" not in text
     plan = json.loads(text)["input"]
-    looks = [one["party"] for one in plan["looks"]]
+    looks = [look["party"] for look in plan["looks"]]
     assert (looks, len(plan["requests"])) == ([instance.id, instance.interface_id], 1)
     assert plan["sweep"] == {"believe_empty": []}
     assert cli("apply", file, "--yes") == 0

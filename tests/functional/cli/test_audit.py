@@ -95,9 +95,9 @@ def test_limit_keeps_the_newest(lab: Lab, cli: Cli) -> None:
 @pytest.mark.usefixtures("terminal")
 def test_the_story_of_a_request_ends_with_its_removal(lab: Lab, cli: Cli) -> None:
     """Its intent and outcome, and the removal by another request that names the same link; nothing of other links."""
-    app, db, other = lab.group(), lab.group("*"), lab.group("*")
+    app, db, other_group = lab.group(), lab.group("*"), lab.group("*")
     lab.cross_account(lab.request(app, db, "tcp/1", request_id="chg-1042"))
-    lab.cross_account(lab.request(app, other, "tcp/1", request_id="chg-7"))
+    lab.cross_account(lab.request(app, other_group, "tcp/1", request_id="chg-7"))
     link = lab.records("outcome", request_id="chg-1042")[0]["link"]
     lab.tag(db, link_accept=None)
     lab.cloud.clock.sleep(3 * 86400)
@@ -219,9 +219,9 @@ def test_a_failed_read_of_the_log_is_retried(lab: Lab, cli: Cli) -> None:
 
 def test_each_of_ten_questions_is_one_query(lab: Lab, cli: Cli) -> None:
     """As docs/audit.md and the dashboard have it, over both logstores, with an answer that is known."""
-    known = yaml.safe_load(Path(__file__).with_name("questions.yaml").read_text("utf-8"))
+    questions = yaml.safe_load(Path(__file__).with_name("questions.yaml").read_text("utf-8"))
     lab.policy(limits={"removals_per_run": 0})
-    app, db, cache, other = lab.group(), lab.group("*"), lab.group(), lab.group("*")
+    app, db, cache, other_group = lab.group(), lab.group("*"), lab.group(), lab.group("*")
     instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/1"})
     lab.cross_account(lab.request(app, db, "tcp/2", requested_by="ann", until=lab.iso(2 * 86_400)))
 
@@ -240,13 +240,13 @@ def test_each_of_ten_questions_is_one_query(lab: Lab, cli: Cli) -> None:
     lab.release(instance)
     lab.instance(db)
     later(lab.sweep())  # holds the removal of tcp/1
-    later(lab.cross_account(lab.request(app, other, "tcp/4", request_id="chg-3")))
-    later(cli("close", other.id, "--yes"))
+    later(lab.cross_account(lab.request(app, other_group, "tcp/4", request_id="chg-3")))
+    later(cli("close", other_group.id, "--yes"))
     forged = {"record": "outcome", "outcome": "applied", "function": "sweep", "event_id": "e-1", "api_requests": "R-1"}
     log = LogGroup(
         (LogRecord(int(lab.cloud.clock.now()), 1, {**forged, "from": "sg-x", "to": "sg-y", "link": "f" * 16}),)
     )
-    words = {app.id: "app", db.id: "db", cache.id: "cache", other.id: "other", "link-peer-requests": "queue"}
+    words = {app.id: "app", db.id: "db", cache.id: "cache", other_group.id: "other", "link-peer-requests": "queue"}
     words |= {f"{instance.id}@{HOME}": "instance", f"acs:ram::{HOME}:root": "me"}
     world, found = lab.cloud.world, {}
     for chart in describe(Names(HOME), "prod", "link").charts:
@@ -254,7 +254,7 @@ def test_each_of_ten_questions_is_one_query(lab: Lab, cli: Cli) -> None:
             if question == "Which changes had no intent?":
                 lab.cloud.sls.put(HOME, world.audit_project, world.audit_logstore, log)
             place = (HOME, world.audit_project, world.audit_logstore, 0, lab.cloud.clock.now() + 1)
-            columns = known[question][0].split() if question in known else []
+            columns = questions[question][0].split() if question in questions else []
             rows = [
                 " ".join(filter(None, map(row.get, columns)))
                 for row in lab.cloud.sls.search(*place, chart["query"]).logs
@@ -263,7 +263,7 @@ def test_each_of_ten_questions_is_one_query(lab: Lab, cli: Cli) -> None:
                 " ".join(columns),
                 *(re.sub("|".join(words), lambda name: words[name[0]], row) for row in rows),
             ]
-    assert found == known
+    assert found == questions
 
 
 @pytest.mark.knobs(request_tags=True)

@@ -38,9 +38,9 @@ def rule(source: Group, **fields: str) -> dict[str, str]:
 
 
 def findings(cli: Cli, *args: str) -> tuple[int, list[dict[str, Any]]]:
-    code, found = cli.json("audit", "--verify", *args)
+    code, records = cli.json("audit", "--verify", *args)
     assert not cli.err, cli.err
-    return code, found
+    return code, records
 
 
 @pytest.mark.usefixtures("terminal")
@@ -67,9 +67,9 @@ def test_what_link_peer_did_leaves_nothing_to_find(lab: Lab, cli: Cli) -> None:
     lab.sweep()
     later(lab)
     by_address = lab.group("*")
-    one, other = lab.instance(lab.group("*", vpc=lab.a)), lab.instance(by_address)
+    instance, other_instance = lab.instance(lab.group("*", vpc=lab.a)), lab.instance(by_address)
     lab.auto_link(lab.event(lab.instance(lab.group("*", vpc=lab.a), tags={"link-peer": f"{by_address.id}:tcp/1"})))
-    lab.cross_account(lab.request(one, other, "tcp/2", request_id="chg-5"))
+    lab.cross_account(lab.request(instance, other_instance, "tcp/2", request_id="chg-5"))
     assert len(lab.rules(by_address)) == 2
     to, rule_id = by_hand(lab)[1:]
     assert cli("adopt", "--anyone-may-close", rule_id, "--yes") == 0, cli.err

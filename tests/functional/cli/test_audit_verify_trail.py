@@ -60,8 +60,8 @@ def test_a_long_time_is_read_in_parts_of_thirty_days(lab: Lab, cli: Cli) -> None
     assert findings(cli) == (0, [])
     as_role(lab, HOME, "link-peer-fc", "RevokeSecurityGroup", {"SecurityGroupId": db.id, **rule(app)})
     later(lab)
-    found = findings(cli, "--since", lab.iso(-90 * DAY - 5))[1]
-    assert [one["what"].split()[0] for one in found] == ["AuthorizeSecurityGroup", "RevokeSecurityGroup"]
+    mismatches = findings(cli, "--since", lab.iso(-90 * DAY - 5))[1]
+    assert [one["what"].split()[0] for one in mismatches] == ["AuthorizeSecurityGroup", "RevokeSecurityGroup"]
 
 
 def test_an_account_whose_trail_is_refused_is_a_failure(lab: Lab, cli: Cli) -> None:

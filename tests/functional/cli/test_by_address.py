@@ -110,15 +110,15 @@ def test_a_dry_run_answers_as_the_request_does(
     lab.policy(**policy)
     if ranges:
         lab.policy_account(HOME, ranges=[ranges])
-    asked = [word for port in ports for word in ("--port", port)]
+    words = [word for port in ports for word in ("--port", port)]
     _, (said,) = cli.json(
-        "request", "link", "--from", app.id, "--to", f"{db.id}@{PEER}", *asked, "--request-id", "chg-1", "--dry-run"
+        "request", "link", "--from", app.id, "--to", f"{db.id}@{PEER}", *words, "--request-id", "chg-1", "--dry-run"
     )
     lab.cross_account(lab.request(app, db, *ports))
-    done = lab.outcome()
+    record = lab.outcome()
     (planned,) = said["decisions"]
     same = ("outcome", "reason", "detail", "advice", "reachability")
-    assert {name: planned[name] for name in same} == {name: done[name] for name in same}
+    assert {name: planned[name] for name in same} == {name: record[name] for name in same}
     assert len(lab.rules(db)) == said["counts"]["add"]
 
 

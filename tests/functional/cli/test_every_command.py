@@ -111,10 +111,10 @@ def test_an_option_that_does_not_exist_is_a_usage_error(cli: Cli, name: str) -> 
 def test_without_settings_everything_that_is_missing_is_said(cli: Cli, name: str) -> None:
     """With what to do about each, and exit code 1. The keys are not needed by account add."""
     assert cli(*valid(name)) == 1
-    said = cli.err.splitlines()
-    assert any(line.startswith("there is no region: ") for line in said)
-    assert any(line.startswith("the policy file policy.yaml cannot be read") for line in said)
-    assert name == "account add" or any(line.startswith("there is no access key: ") for line in said)
+    lines = cli.err.splitlines()
+    assert any(line.startswith("there is no region: ") for line in lines)
+    assert any(line.startswith("the policy file policy.yaml cannot be read") for line in lines)
+    assert name == "account add" or any(line.startswith("there is no access key: ") for line in lines)
     assert cli.out == ""
 
 

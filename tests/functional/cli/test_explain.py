@@ -160,8 +160,8 @@ def test_all_views_repeat_what_a_denial_advises(living_lab: Lab, cli: Cli, monke
         _, (explained,) = cli.json("explain", app.id, db.id, "tcp/1")
         first = explained["do"][0]
         assert (first["why"], first["command"]) == (f"no link can open it: {record['detail']}; {words}", command)
-        _, found = cli.json("doctor", app.account)
-        advised = [one["advice"] for one in found if one.get("advice") and db.id in str(one)]
+        _, findings = cli.json("doctor", app.account)
+        advised = [finding["advice"] for finding in findings if finding.get("advice") and db.id in str(finding)]
         assert advised
         assert {parts(one) for one in advised} == {(words, command)}
 
@@ -278,8 +278,10 @@ def test_a_drop_of_a_person_is_named_with_the_command_that_removes_it(lab: Lab, 
         egress(lab, app, **drop, DestCidrIp=f"{b.private_ip}/32")
     document = ask.checked(a, b)
     assert (document["state"], document["links"][0]["state"]) == ("blocked", "blocked")
-    shown = {rule["description"]: (rule["policy"], rule["direction"], rule["decides"]) for rule in document["rules"]}
-    assert shown == {"keep out": ("drop", direction, True), "office": ("accept", "ingress", False)}
+    policies_by_description = {
+        rule["description"]: (rule["policy"], rule["direction"], rule["decides"]) for rule in document["rules"]
+    }
+    assert policies_by_description == {"keep out": ("drop", direction, True), "office": ("accept", "ingress", False)}
     (advice,) = document["do"]
     assert "(keep out) is a person's rule" in advice["why"]
     assert ask.cli("explain", a.id, b.id) == 1

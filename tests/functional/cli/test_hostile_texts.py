@@ -39,10 +39,10 @@ def arguments(lab: Lab, command: str) -> list[str]:
 def test_a_terminal_gets_no_control_character(lab: Lab, cli: Cli, command: str) -> None:
     """Each is shown by its number."""
     cli(*arguments(lab, command))
-    said = cli.out + cli.err
-    assert [character for character in UNSEEN if character in said] == []
-    assert "\\u001b" in said
-    assert "[red]" in said  # nor does a word of it become markup
+    output = cli.out + cli.err
+    assert [character for character in UNSEEN if character in output] == []
+    assert "\\u001b" in output
+    assert "[red]" in output  # nor does a word of it become markup
 
 
 @pytest.mark.parametrize("command", ["explain", "doctor"])

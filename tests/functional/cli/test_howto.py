@@ -89,7 +89,7 @@ def test_the_page_works_as_written(page: Path, cloud: LocalCloud, tmp_path: Path
             continue
         assert line.startswith("link-peer "), line
         waits = line.replace("--wait", f"--wait --timeout {LIMIT_SECONDS}")
-        done = subprocess.run(  # noqa: S603  # what a reader of the page would run
+        result = subprocess.run(  # noqa: S603  # what a reader of the page would run
             ["/bin/bash", "-c", waits],
             check=False,
             cwd=tmp_path,
@@ -98,7 +98,7 @@ def test_the_page_works_as_written(page: Path, cloud: LocalCloud, tmp_path: Path
             text=True,
             timeout=LIMIT_SECONDS,
         )
-        assert done.returncode == int("# exits 1" in line), f"{line}\n{done.stdout}\n{done.stderr}"
+        assert result.returncode == int("# exits 1" in line), f"{line}\n{result.stdout}\n{result.stderr}"
         ran += 1
     assert ran
 

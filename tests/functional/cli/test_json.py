@@ -17,7 +17,7 @@ from tests.functional.lab import HOME, PEER, Lab
 
 def test_the_table_has_every_command_with_json() -> None:
     """And no other."""
-    having = {name for name, one in COMMANDS.items() if any("--json" in param.opts for param in one.params)}
+    having = {name for name, command in COMMANDS.items() if any("--json" in param.opts for param in command.params)}
     assert having | {"--version"} == ANSWERS.keys()
 
 

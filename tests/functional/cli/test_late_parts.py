@@ -43,9 +43,11 @@ for name in (*{names}, ""):
 def printed(parts: str, *args: str, **env: str) -> tuple[int, str]:
     """What a program prints in a process of its own, with all parts of the SDKs from the start (`whole`) or when used (`late`)."""
     program = [sys.executable, "-c", PROGRAM.format(names=tuple(PROFILES)), parts, *args]
-    done = subprocess.run(program, env={**os.environ, **env}, capture_output=True, text=True, check=False)  # noqa: S603
-    return done.returncode, re.sub(
-        r"0x[0-9a-f]+|/\?\S+|\d+ minutes ago|\d{4}-\d\d-\d\dT[\d:.]+|1(-[0-9a-f]{8,})+", "", done.stdout + done.stderr
+    result = subprocess.run(program, env={**os.environ, **env}, capture_output=True, text=True, check=False)  # noqa: S603
+    return result.returncode, re.sub(
+        r"0x[0-9a-f]+|/\?\S+|\d+ minutes ago|\d{4}-\d\d-\d\dT[\d:.]+|1(-[0-9a-f]{8,})+",
+        "",
+        result.stdout + result.stderr,
     )
 
 

@@ -97,13 +97,13 @@ def test_filters(lab: Lab, cli: Cli) -> None:
 def test_party_lists_the_links_of_a_group_or_an_instance(lab: Lab, cli: Cli) -> None:
     """An instance's are those of its groups too. It may be given by its name."""
     app, db, ledger = linked(lab)
-    other = lab.instance(lab.group())
+    other_instance = lab.instance(lab.group())
     for party, expected in (
         (app.id, {db.id, ledger.id}),
         (db.id, {db.id}),
         (f"{ledger.id}@b@aliyun.com", {ledger.id}),
         ("orders-1", {db.id, ledger.id}),
-        (other.id, set()),
+        (other_instance.id, set()),
     ):
         assert {link["to"] for link in found(cli, "--party", party)} == expected
     assert (cli("links", "--party", "sg-nowhere"), "--party" in cli.err) == (2, True)
@@ -178,9 +178,9 @@ def test_reading_all_rules_leaves_calls_to_events(
     monkeypatch.setenv("LINK_PEER_CALLS_PER_MINUTE", "20")
     assert cli(*command) == 0
     assert all(group.id in cli.out for group in groups) or command[0] == "sweep"  # which has nothing to change
-    made = [call.started // 60 for call in lab.cloud.faults.calls if call.action == "DescribeSecurityGroupAttribute"]
-    assert len(made) >= 12
-    assert max(Counter(made).values()) == 10
+    minutes = [call.started // 60 for call in lab.cloud.faults.calls if call.action == "DescribeSecurityGroupAttribute"]
+    assert len(minutes) >= 12
+    assert max(Counter(minutes).values()) == 10
 
 
 def test_who_consented_is_told_by_the_record_of_the_tags_event(lab: Lab, cli: Cli) -> None:
@@ -240,15 +240,15 @@ def test_what_stood_at_an_instant_is_told_by_the_log(lab: Lab, cli: Cli) -> None
 
 def _links(cli: Cli, *options: str) -> list[tuple[object, ...]]:
     """Each link: its ends, ports, claims and rules."""
-    _, found = cli.json("links", *options)
+    _, links = cli.json("links", *options)
     return sorted(
         (
-            *sorted((one["from"], one["to"])),
-            one["ports"],
-            one["claims"],
-            sorted(rule["rule_id"] for rule in one["rules"]),
+            *sorted((link["from"], link["to"])),
+            link["ports"],
+            link["claims"],
+            sorted(rule["rule_id"] for rule in link["rules"]),
         )
-        for one in found
+        for link in links
     )
 
 

@@ -37,7 +37,7 @@ def test_every_open_link_is_an_arrow(lab: Lab, cli: Cli) -> None:
     found = sorted((a["from"], a["from_account"], a["to"], a["to_account"], a["ports"], a["claims"]) for a in arrows)
     mutual = (app, HOME, ledger, PEER, "mutual", ["chg-1"])
     assert found == sorted([(app, HOME, db, HOME, "icmp+tcp/3306", ["tag"]), mutual])
-    assert [a["state"] for a in arrows] == [one["state"] for one in links] == ["open", "open"]
+    assert [a["state"] for a in arrows] == [link["state"] for link in links] == ["open", "open"]
 
 
 def test_figures_have_names_states_and_what_is_by_address() -> None:
@@ -62,13 +62,13 @@ def test_svg_is_well_formed_and_nothing_in_it_overlaps(lab: Lab, cli: Cli, tmp_p
     """One box per party, all inside the drawing; one path per arrow; labels are apart also where curves cross or join the same
     boxes. A long list of ports is shortened. The background is white."""
     groups = [lab.group("*", f"*@{PEER}") for _ in range(3)]
-    others = [lab.group("*", f"*@{HOME}", account=PEER) for _ in range(3)]
+    other_groups = [lab.group("*", f"*@{HOME}", account=PEER) for _ in range(3)]
     many = [f"tcp/{port}" for port in range(8001, 8006)]
     lab.cross_account(
         *(
             lab.request(a, b, *ports, request_id=f"chg-{n}-{m}-{k}")
             for n, a in enumerate(groups)
-            for m, b in enumerate([*others, *groups])
+            for m, b in enumerate([*other_groups, *groups])
             for k, ports in enumerate((["tcp/22"], many))
             if a.id != b.id
         )

@@ -39,12 +39,12 @@ class Senders:
         """The link of the team, as a command shows it."""
         if command[0] == "map":
             assert cli(*command) == 0, cli.err
-            found = json.loads(cli.out)["links"]
+            links = json.loads(cli.out)["links"]
         else:
-            code, shown = cli.json(*command)
+            code, documents = cli.json(*command)
             assert code == 0, cli.err
-            found = shown[0]["links"] if command[0] == "explain" else shown
-        return next(one for one in found if (one["from"], one["to"]) == (self.app.id, self.db.id))
+            links = documents[0]["links"] if command[0] == "explain" else documents
+        return next(link for link in links if (link["from"], link["to"]) == (self.app.id, self.db.id))
 
 
 def test_who_asked_is_told_by_the_records_of_the_rules_themselves(lab: Lab, cli: Cli) -> None:
@@ -92,13 +92,13 @@ def test_each_request_has_a_story_of_its_own(lab: Lab, cli: Cli) -> None:
     assert cli("audit", "--story", "chg-1") == 0
     stories = cli.out.split("the story of ")[1:]
     ends = f"{senders.app.id}@{HOME} → {senders.db.id}@{HOME}, tcp/3306"
-    [own] = [one for one in stories if one.startswith(f"chg-1 through {OWN}: {ends}")]
-    assert "mallory" not in own
-    assert [word for word in own.split() if word in ("applied", "removed", "denied")] == ["applied", "removed"]
-    assert len([one for one in stories if one.startswith(f"chg-1 through {SHARED}: ")]) == 2
+    [own_story] = [story for story in stories if story.startswith(f"chg-1 through {OWN}: {ends}")]
+    assert "mallory" not in own_story
+    assert [word for word in own_story.split() if word in ("applied", "removed", "denied")] == ["applied", "removed"]
+    assert len([story for story in stories if story.startswith(f"chg-1 through {SHARED}: ")]) == 2
     _, records = cli.json("audit", "--story", "chg-1")
     assert records == sorted(records, key=lambda one: one["time"])
-    assert {(one.get("request_id", ""), one.get("queue", "")) for one in records} == {
+    assert {(record.get("request_id", ""), record.get("queue", "")) for record in records} == {
         ("chg-1", OWN),
         ("chg-1", SHARED),
         ("", ""),

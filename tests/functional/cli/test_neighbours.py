@@ -77,7 +77,11 @@ def test_doctor_finds_deployments_that_act_on_the_same_tags(
     else:
         another(lab, name, **env)
     _, findings = cli.json("doctor")
-    said = [one["what"] for one in findings if one["what"] in ("other deployment", "tag prefix", "other deployments")]
+    said = [
+        finding["what"]
+        for finding in findings
+        if finding["what"] in ("other deployment", "tag prefix", "other deployments")
+    ]
     assert said == found
 
 
@@ -85,4 +89,4 @@ def test_doctor_says_that_deployments_could_not_be_read(lab: Lab, cli: Cli) -> N
     """It does not conclude that there are none."""
     lab.fault(service="fc", action="ListFunctions", code="AccessDenied", status=403, times=None)
     _, findings = cli.json("doctor")
-    assert [one["state"] for one in findings if one["what"] == "other deployments"] == ["unknown"]
+    assert [finding["state"] for finding in findings if finding["what"] == "other deployments"] == ["unknown"]

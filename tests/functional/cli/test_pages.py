@@ -62,8 +62,8 @@ def test_the_shell_blocks_of_a_page_work(page: str, cloud: LocalCloud, checkout:
     given = environment(described)
     lines = [block.text for block in blocks() if block.page == page and how(block) == "session"]
     script = re.sub(r"(?m)^(.*?\S)( +# .*exits 1.*)$", r"! \1\2", "\n".join(lines))
-    for written, meant in PLACEHOLDERS.items():
-        script = script.replace(written, meant.format(endpoint=described.endpoint.removeprefix("http://")))
+    for written, placeholder in PLACEHOLDERS.items():
+        script = script.replace(written, placeholder.format(endpoint=described.endpoint.removeprefix("http://")))
     script = re.sub(r"LINK_PEER_REGION=\S+", f"LINK_PEER_REGION={cloud.region}", script)  # it has one region
     if "link-peer init" in script:
         given["DEPLOYED_POLICY"] = given.pop("LINK_PEER_POLICY")
@@ -75,7 +75,7 @@ def test_the_shell_blocks_of_a_page_work(page: str, cloud: LocalCloud, checkout:
             str(ROOT / name) for name in (".", "shared", "local", "cli", "deploy", "local/conformance", "functions")
         ),
     }
-    done = subprocess.run(  # noqa: S603  # what a reader of the page would run
+    result = subprocess.run(  # noqa: S603  # what a reader of the page would run
         ["/bin/bash", "-euxo", "pipefail", "-c", script],
         check=False,
         cwd=checkout,
@@ -84,4 +84,4 @@ def test_the_shell_blocks_of_a_page_work(page: str, cloud: LocalCloud, checkout:
         text=True,
         timeout=LIMIT_SECONDS,
     )
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    assert result.returncode == 0, f"{result.stdout}\n{result.stderr}"

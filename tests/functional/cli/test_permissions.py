@@ -72,10 +72,10 @@ def rights(text: str) -> set[str]:
     groups = dict(re.findall(r"^\| \*\*(.*)\*\* \| (.*) \|$", PAGE, re.MULTILINE))
     for name, members in groups.items():
         text = text.replace(f"**{name}**", members)
-    found = set(re.findall(r"`([a-z]+:\w+)`", text))
+    matches = set(re.findall(r"`([a-z]+:\w+)`", text))
     if "every other right of" in text:
-        found |= allowed("ram-operator-read.json")
-    return found
+        matches |= allowed("ram-operator-read.json")
+    return matches
 
 
 def allowed(file: str) -> set[str]:
@@ -118,9 +118,9 @@ def test_a_command_needs_no_more(
         if caller.role != "link-peer-fc":
             used.setdefault((caller.account, caller.role or "own keys"), set()).add(action)
     reader, inside = ROLES[role]
-    own = {"sts:AssumeRole"} | (rights(home.split("own keys:")[1]) if "own keys:" in home else set())
+    own_rights = {"sts:AssumeRole"} | (rights(home.split("own keys:")[1]) if "own keys:" in home else set())
     expected = {
-        (HOME, "own keys"): own,
+        (HOME, "own keys"): own_rights,
         (HOME, reader): rights(home.split(";")[0]),
         (PEER, inside): rights(peer.split(";")[0]),
     }

@@ -45,16 +45,16 @@ def life(lab: Lab) -> set[str]:
     """A link, one that has lost its tag, a denial and a dead letter, all with long names. Returns all ids that there are."""
     name = "a-name-that-a-person-chose-" * 3
     app, db = lab.group(name=name), lab.group("*", name=name)
-    others = [lab.group(), lab.group(account=PEER)]
+    other_groups = [lab.group(), lab.group(account=PEER)]
     lab.cross_account(lab.request(app, db, "tcp/3306", request_id=CHANGE, until="2027-01-01T00:00:00Z"))
-    instance = lab.started(app, name=name, tags={"link-peer": f"{db.id}:tcp/1 {others[0].id}"})
+    instance = lab.started(app, name=name, tags={"link-peer": f"{db.id}:tcp/1 {other_groups[0].id}"})
     lab.tag(instance, link_peer=None)
-    far = lab.instance(others[1])
+    far = lab.instance(other_groups[1])
     lab.cloud.mns.send(HOME, "link-peer-dead-letters", '{"a": 1}')
     lab.cloud.world.policy, lab.cloud.endpoint = str(lab.policy_path), "http://127.0.0.1:1"
     deploy(lab.cloud, in_process=True)  # for `failed`
     rules = (rule["SecurityGroupRuleId"] for rule in lab.raw_rules(db))
-    return {app.id, db.id, instance.id, far.id, *(one.id for one in others), *rules}
+    return {app.id, db.id, instance.id, far.id, *(other_group.id for other_group in other_groups), *rules}
 
 
 def test_piped_tables_are_tab_separated(lab: Lab, cli: Cli) -> None:

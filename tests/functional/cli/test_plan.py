@@ -153,9 +153,9 @@ def test_removals_of_several_messages_are_counted_together(lab: Lab, cli: Cli, w
     lab.policy(limits={"removals_per_run": 1})
     code, decisions, commands = planned(cli, written(syncs))
     assert (code, commands) == (1, [])
-    found = sorted((record["record"], record["outcome"], record["reason"]) for record in decisions)
+    records = sorted((record["record"], record["outcome"], record["reason"]) for record in decisions)
     held = ("failed", "removals-held")
-    assert found == [("outcome", *held), ("outcome", *held), ("summary", *held)]
+    assert records == [("outcome", *held), ("outcome", *held), ("summary", *held)]
 
 
 def test_a_plan_is_printed_by_group(lab: Lab, cli: Cli) -> None:
@@ -296,14 +296,14 @@ def test_markdown_of_many_changes_fits_into_a_comment(living_lab: Lab, cli: Cli,
         living_lab.instance(groups[60], name=names[0])
     path = proposed(tmp_path, allow=[{"from": f"*@{HOME}", "to": f"*@{HOME}"}])
     assert cli("plan", "--policy", path, "--markdown", "--rest", str(tmp_path / "rest.md")) == 0
-    shown, whole = cli.out, (tmp_path / "rest.md").read_text(encoding="utf-8")
-    rows, all_rows = ([line for line in text.splitlines() if "`affects" in line] for text in (shown, whole))
+    output, whole = cli.out, (tmp_path / "rest.md").read_text(encoding="utf-8")
+    rows, all_rows = ([line for line in text.splitlines() if "`affects" in line] for text in (output, whole))
     assert (len(all_rows), rows) == (200, all_rows[: len(rows)])
-    assert 55_000 < len(shown) < 60_000 < len(whole)
-    assert f"{200 - len(rows)} of 200 changes" in shown
-    assert f"all of it is in `{tmp_path / 'rest.md'}`." in shown
-    assert all("affects 4 instances" in one for one in rows[:2])
-    for text in (shown, whole):  # names stay in code, and in their cells
+    assert 55_000 < len(output) < 60_000 < len(whole)
+    assert f"{200 - len(rows)} of 200 changes" in output
+    assert f"all of it is in `{tmp_path / 'rest.md'}`." in output
+    assert all("affects 4 instances" in row for row in rows[:2])
+    for text in (output, whole):  # names stay in code, and in their cells
         assert re.search(r"<b>|</td>|@all", re.sub("`[^`\n]*`", "", text)) is None
         assert {len(re.findall(r"(?<!\\)(?:\\\\)*\|", line)) for line in rows} == {6}
     assert cli("plan", "--policy", path, "--markdown") == 0
@@ -324,10 +324,10 @@ def test_two_policies_are_compared_on_one_state(living_lab: Lab, cli: Cli, tmp_p
     lab.cloud.faults.calls.clear()
     assert cli("plan", "--policy", proposed(tmp_path, deny={"ports": ["tcp/23"]})) == 0
     assert "Rules: 0 to open, 1 to close." in cli.out
-    asked = [
+    group_ids = [
         call.params["SecurityGroupId"] for call in lab.cloud.faults.calls if call.action.endswith("GroupAttribute")
     ]
-    assert asked.count(db.id) == 1
+    assert group_ids.count(db.id) == 1
 
 
 def test_an_equal_policy_opens_and_closes_nothing(living_lab: Lab, cli: Cli, tmp_path: Any) -> None:
@@ -416,7 +416,7 @@ def test_two_files_are_compared_without_keys(capsys: pytest.CaptureFixture[str],
     assert offline("plan", "--policy", str(old), "--against", new, "--detailed-exitcode", "--markdown") == 2
     assert "| `wider` | `deny.ports` | `tcp/22 may open, and mutual links` | `tcp/22` | `none` |" in offline.out
     code, [document] = offline.json("plan", "--policy", new, "--against", str(old))
-    assert (code, [one["kind"] for one in document["permissions"]]) == (0, ["narrower"])
+    assert (code, [permission["kind"] for permission in document["permissions"]]) == (0, ["narrower"])
     assert "groups" not in document
     assert offline("plan", "i-a", "--against", str(old)) == 2
 

@@ -49,10 +49,10 @@ def test_every_view_shows_what_the_former_name_left(lab: Lab, links: Linked, cli
     assert cli("links") == 0
     assert cli.out.count("(of deployment prod)") == 3
     source = next(rule["SourceGroupId"] for rule in caller if rule["PortRange"] == "6379/6379")
-    code, [shown] = cli.json("explain", source, cache.id)
-    assert [one["deployment"] for one in shown["links"]] == ["prod"]
+    code, [explanation] = cli.json("explain", source, cache.id)
+    assert [link["deployment"] for link in explanation["links"]] == ["prod"]
     code, arrows = cli.json("map")
-    assert {one["deployment"] for one in arrows} == {"prod"}
+    assert {arrow["deployment"] for arrow in arrows} == {"prod"}
     assert cli("map") == 0
     assert '"tcp/6379 (of deployment prod)"' in cli.out
     code, [dry] = cli.json("sweep", "--dry-run")
@@ -60,7 +60,7 @@ def test_every_view_shows_what_the_former_name_left(lab: Lab, links: Linked, cli
     assert sorted(kinds) == ["deployment"] * 4 + ["marker"]
     code, findings = cli.json("doctor")
     advice = "if it is a former name of this one: link-peer close --deployment prod --dry-run"
-    assert [one["where"] for one in findings if one["advice"] == advice] == [HOME, PEER]
+    assert [finding["where"] for finding in findings if finding["advice"] == advice] == [HOME, PEER]
 
 
 @pytest.mark.knobs(request_tags=True)  # else the peer has no managed tag
@@ -70,15 +70,15 @@ def test_its_rules_are_closed_and_its_tags_taken_off(lab: Lab, links: Linked, cl
     before = lab.changes()
     code, [planned] = cli.json("close", "--deployment", "prod", "--dry-run")
     assert (code, len(planned["decisions"]), lab.changes()) == (0, 3, before)
-    assert sum("RevokeSecurityGroup" in one["command"] for one in planned["commands"]) == 4
+    assert sum("RevokeSecurityGroup" in command["command"] for command in planned["commands"]) == 4
     assert cli("close", "--deployment", "prod", "--yes", "--profile", "peer") == 0, cli.err
     assert "found: 4 rules of deployment prod on 4 groups; left: 0" in cli.out
     assert links.counts() == [0, 0, 0, 2]
     assert lab.rules(links.cache) == standing
     assert not any(MANAGED in lab.tags(group) for group in links.groups)
     records = lab.records("intent", "outcome", function="close", deployment="prod")
-    assert {one["outcome"] for one in records if one["record"] == "outcome"} == {"removed"}
-    assert all(one["claimed_by"].startswith(f"acs:ram::{HOME}:") for one in records)
+    assert {record["outcome"] for record in records if record["record"] == "outcome"} == {"removed"}
+    assert all(record["claimed_by"].startswith(f"acs:ram::{HOME}:") for record in records)
     lab.sweep()
     lab.drain()
     assert links.counts() == [1, 1, 0, 3]  # the tags' links are those of the new name now

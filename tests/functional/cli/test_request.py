@@ -115,15 +115,15 @@ def test_what_the_policy_alone_denies_is_not_posted(
     assert cli.err.startswith(f"not posted: {reason}: ")
     assert "advice: " in cli.err
     assert f"The policy file {lab.policy_path} decides this" in cli.err
-    code, [said] = cli.json(*link(pair, options))
-    assert (code, said["posted"], said["outcome"], said["reason"]) == (1, None, "denied", reason)
-    assert said["policy"] == str(lab.policy_path)
+    code, [document] = cli.json(*link(pair, options))
+    assert (code, document["posted"], document["outcome"], document["reason"]) == (1, None, "denied", reason)
+    assert document["policy"] == str(lab.policy_path)
     monkeypatch.setattr(request, "hopeless", lambda *_: None)
     assert cli(*link(pair, options)) == 0
     lab.cross_account(*lab.queued())
     record = lab.outcome()
     assert [record[name] for name in ("outcome", "reason", "detail", "advice")] == [
-        said[name] for name in ("outcome", "reason", "detail", "advice")
+        document[name] for name in ("outcome", "reason", "detail", "advice")
     ]
 
 
@@ -156,8 +156,8 @@ def test_a_refusal_says_that_the_functions_have_another_policy(lab: Lab, cli: Cl
     assert "the functions have another policy" in cli.err
     assert "Take the deployed file" in cli.err
     assert "the functions" not in cli.out
-    code, [said] = cli.json("request", "link", *pair)
-    assert (code, "deployed is" in said["warning"]) == (1, True)
+    code, [answer] = cli.json("request", "link", *pair)
+    assert (code, "deployed is" in answer["warning"]) == (1, True)
 
 
 # --dry-run
@@ -168,8 +168,11 @@ def test_a_dry_run_shows_the_rules_and_posts_nothing(lab: Lab, cli: Cli, pair: l
     assert cli("request", "link", *pair, "--port", "tcp/3306", "--dry-run") == 0
     assert f"+ tcp/3306 from {pair[1]}@{HOME}" in cli.out
     assert "Rules: 1 to add, 0 to remove." in cli.out
-    code, [said] = cli.json("request", "link", *pair, "--port", "tcp/3306", "--request-id", "chg-9", "--dry-run")
-    assert (code, [(one["request_id"], one["outcome"]) for one in said["decisions"]]) == (0, [("chg-9", "applied")])
+    code, [answer] = cli.json("request", "link", *pair, "--port", "tcp/3306", "--request-id", "chg-9", "--dry-run")
+    assert (code, [(decision["request_id"], decision["outcome"]) for decision in answer["decisions"]]) == (
+        0,
+        [("chg-9", "applied")],
+    )
     assert (lab.queued(), lab.changes(), lab.records()) == ([], 0, [])
 
 
@@ -182,9 +185,9 @@ def test_a_dry_run_warns_of_what_one_of_two_documents_refuses(
     db = lab.cloud.ecs.account(HOME).groups[pair[-1].partition("@")[0]]
     lab.crowded(db, rules)
     ask = ["request", "link", *pair, "--port", "tcp/1", "--port", "tcp/2"]
-    _, [said] = cli.json(*ask, "--dry-run")
+    _, [document] = cli.json(*ask, "--dry-run")
     doubt = "201 rules: one document allows 200 a group, another 1000 in all groups of an instance"
-    assert said["notes"] == ([f"{db.id}@{HOME} would have {doubt}"] if warned else [])
+    assert document["notes"] == ([f"{db.id}@{HOME} would have {doubt}"] if warned else [])
     assert cli(*ask, "--dry-run") == 0
     assert (doubt in cli.out) is warned
 
@@ -196,8 +199,8 @@ def test_a_dry_run_shows_what_the_policy_denies(lab: Lab, cli: Cli, pair: list[s
     assert cli("request", "link", *pair, "--port", "tcp/22", "--dry-run") == 1
     assert "the policy never opens" in cli.out
     assert "the functions have another policy" in cli.err
-    _, [said] = cli.json("request", "link", *pair, "--port", "tcp/22", "--dry-run")
-    assert "deployed is" in said["warning"]
+    _, [answer] = cli.json("request", "link", *pair, "--port", "tcp/22", "--dry-run")
+    assert "deployed is" in answer["warning"]
 
 
 def test_a_dry_run_is_judged_on_the_queue_that_it_would_be_posted_to(lab: Lab, cli: Cli) -> None:
@@ -205,8 +208,8 @@ def test_a_dry_run_is_judged_on_the_queue_that_it_would_be_posted_to(lab: Lab, c
     lab.policy_account(PEER, queue="link-peer-requests-b")
     ours, theirs = lab.pair()
     ends = ["--from", f"{theirs.id}@{PEER}", "--to", ours.id]
-    code, [said] = cli.json("request", "link", *ends, "--dry-run")
-    assert (code, [one["queue"] for one in said["decisions"]]) == (0, ["link-peer-requests-b"])
+    code, [answer] = cli.json("request", "link", *ends, "--dry-run")
+    assert (code, [decision["queue"] for decision in answer["decisions"]]) == (0, ["link-peer-requests-b"])
 
 
 @pytest.mark.knobs(request_tags=True)
@@ -240,8 +243,8 @@ def test_an_opened_link_is_followed_by_the_command_that_tests_it(
     words = shlex.split(last.partition(": ")[2])
     if blocked:
         assert words == ["link-peer", "explain", f"{app.id}@{HOME}", f"{db.id}@{HOME}", "tcp/3306"]
-        code, [said] = cli.json(*words[1:])
-        assert (code, said["state"]) == (1, "blocked")
+        code, [document] = cli.json(*words[1:])
+        assert (code, document["state"]) == (1, "blocked")
     else:
         ends = ["--from", f"{app.id}@{HOME}", "--to", f"{db.id}@{HOME}"]
         assert words == ["link-peer", "verify", *ends, "--port", "tcp/3306"]

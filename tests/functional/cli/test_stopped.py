@@ -165,17 +165,17 @@ def test_ctrl_c_at_any_call_says_what_was_changed(began: Any, command: Callable[
     while True:
         lab, cli, args = began(command)
         before, ended = str(state(lab)), on_call(lab, number, bool(number % 2), KeyboardInterrupt)
-        code, said = cli(*args), cli.err
+        code, error_text = cli(*args), cli.err
         if not ended():
             break
-        assert (code, "Traceback" in said) == (130, False), number
-        if said == f"{NOTHING}\n":
+        assert (code, "Traceback" in error_text) == (130, False), number
+        if error_text == f"{NOTHING}\n":
             assert str(state(lab)) == before, number
         else:
             changed += 1
-            assert said.startswith("stopped by Ctrl-C\n"), said
-            assert "done: " in said
-            assert said.splitlines()[-1].startswith("Run the same command again")
+            assert error_text.startswith("stopped by Ctrl-C\n"), error_text
+            assert "done: " in error_text
+            assert error_text.splitlines()[-1].startswith("Run the same command again")
         assert cli(*args) == 0, (number, cli.err)
         number += COMMANDS[command]
     assert changed > 0
@@ -194,7 +194,7 @@ def test_what_is_left_is_named(began: Any) -> None:
         cli(*args)
         ended()
         number += 1
-    named = [*(f"perhaps done: {what}" for what in locks), *(f"not done: {what}" for what in rules)]
+    named = [*(f"perhaps done: {lock}" for lock in locks), *(f"not done: {rule}" for rule in rules)]
     assert cli.err.splitlines() == ["stopped by Ctrl-C", *named, AGAIN]
     ended = on_call(lab, number - 1, False, KeyboardInterrupt)
     assert cli(*args, "--json") == 130
@@ -228,12 +228,12 @@ def test_an_account_that_joins_half_is_told_apart(began: Any) -> None:
 
     lab.cloud.handle = terminated
     assert cli(*args) == 143
-    said = cli.err.splitlines()
-    assert said[0] == "stopped by SIGTERM"
-    assert "done: account 1000000000000003: create policy link-peer" in said
-    assert "perhaps done: account 1000000000000003: create role link-peer" in said
-    assert "not done: account 1000000000000003: create role link-peer-reader" in said
-    assert f"not done: write {lab.policy_path}" in said
+    lines = cli.err.splitlines()
+    assert lines[0] == "stopped by SIGTERM"
+    assert "done: account 1000000000000003: create policy link-peer" in lines
+    assert "perhaps done: account 1000000000000003: create role link-peer" in lines
+    assert "not done: account 1000000000000003: create role link-peer-reader" in lines
+    assert f"not done: write {lab.policy_path}" in lines
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
@@ -260,10 +260,10 @@ def test_output_that_fails_midway_is_no_silence(began: Any, monkeypatch: pytest.
     with monkeypatch.context() as patched, open("/dev/full", "w", encoding="utf-8") as full:
         patched.setattr(sys, "stdout", full)
         assert cli(*args) == 1
-    said = cli.err.splitlines()
-    assert said[0] == "stdout cannot be written: No space left on device"
-    assert said[1] == "done: account 1000000000000003: create policy link-peer"
-    assert said[-1] == AGAIN
+    lines = cli.err.splitlines()
+    assert lines[0] == "stdout cannot be written: No space left on device"
+    assert lines[1] == "done: account 1000000000000003: create policy link-peer"
+    assert lines[-1] == AGAIN
     assert cli(*args) == 0
 
 

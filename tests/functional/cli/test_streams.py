@@ -52,11 +52,11 @@ def test_a_full_disk_is_named(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatc
         with monkeypatch.context() as patched, open("/dev/full", "w", encoding="utf-8") as full:
             patched.setattr(sys, "stdout", full)
             code = cli(*args)
-        said = cli.err
+        error_text = cli.err
         cli(*args)
         printed = cli.out != ""
         assert printed or name in SILENT
-        assert (code, FULL in said) == (1, True) if printed else code in (0, 1, 2)
+        assert (code, FULL in error_text) == (1, True) if printed else code in (0, 1, 2)
 
 
 class _Terminal(io.TextIOWrapper):

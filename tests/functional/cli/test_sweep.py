@@ -44,7 +44,7 @@ def test_the_records_of_a_sweep_name_the_person_who_runs_it(lab: Lab, cli: Cli) 
         assert record["claimed_by"].startswith(f"acs:ram::{HOME}:")
     lab.tag(db, link_accept=None)
     lab.sweep()
-    assert [one.get("claimed_by", "") for one in lab.records("outcome") if one["outcome"] == "removed"] == [""]
+    assert [record.get("claimed_by", "") for record in lab.records("outcome") if record["outcome"] == "removed"] == [""]
 
 
 def test_a_sweep_prints_a_table(lab: Lab, cli: Cli) -> None:
@@ -82,11 +82,13 @@ def test_a_dry_run_reads_each_group_once(lab: Lab, cli: Cli) -> None:
     lab.cloud.faults.calls.clear()
     assert cli("sweep", "--dry-run") == 0
     assert "Rules: 6 to add" in cli.out
-    asked = Counter((call.action, call.params.get("SecurityGroupId", "")) for call in lab.cloud.faults.calls)
-    assert {asked["DescribeSecurityGroupAttribute", group.id] for group in accepting} == {1}
-    assert {count for (action, group), count in asked.items() if group} == {1}
-    assert sum(count for (action, _), count in asked.items() if action == "DescribeSecurityGroups") == 2  # accounts
-    assert sum(count for (action, _), count in asked.items() if action == "DescribeInstances") == 2
+    call_counts = Counter((call.action, call.params.get("SecurityGroupId", "")) for call in lab.cloud.faults.calls)
+    assert {call_counts["DescribeSecurityGroupAttribute", group.id] for group in accepting} == {1}
+    assert {count for (action, group), count in call_counts.items() if group} == {1}
+    assert (
+        sum(count for (action, _), count in call_counts.items() if action == "DescribeSecurityGroups") == 2
+    )  # accounts
+    assert sum(count for (action, _), count in call_counts.items() if action == "DescribeInstances") == 2
 
 
 def test_the_counts_are_the_last_line_of_a_dry_run(lab: Lab, cli: Cli) -> None:
@@ -155,10 +157,10 @@ def test_a_dry_run_has_no_table_of_what_is_obsolete_where_nothing_is(lab: Lab, c
 @pytest.mark.usefixtures("terminal")
 def test_a_dry_run_lists_the_rules_whose_removal_is_held(lab: Lab, cli: Cli) -> None:
     """With id, claim, cause and age, beside what it would remove, which is not listed twice; it changes nothing."""
-    app, db, other = lab.group(), lab.group("*"), lab.group("*")
-    lab.cross_account(lab.request(app, other, "tcp/3"))
+    app, db, other_group = lab.group(), lab.group("*"), lab.group("*")
+    lab.cross_account(lab.request(app, other_group, "tcp/3"))
     instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/1+tcp/2"})
-    lab.tag(other, link_accept=None)
+    lab.tag(other_group, link_accept=None)
     lab.tag(instance, link_peer=None)
     lab.policy(limits={"removals_per_run": 1})
     lab.cloud.clock.sleep(7200)
@@ -168,7 +170,7 @@ def test_a_dry_run_lists_the_rules_whose_removal_is_held(lab: Lab, cli: Cli) -> 
     assert {entry["rule_id"] for entry in dry["obsolete"]} == {
         rule["SecurityGroupRuleId"] for rule in lab.raw_rules(db)
     }
-    assert [group["group"] for group in dry["groups"] if group["remove"]] == [other.id]
+    assert [group["group"] for group in dry["groups"] if group["remove"]] == [other_group.id]
     assert cli("sweep", "--dry-run") == 1
     assert cli.out.count("2 h ago") == 2
     assert len(lab.rules(db)) == 2

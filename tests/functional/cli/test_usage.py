@@ -207,8 +207,8 @@ def test_the_shell_completes_commands_options_and_values(
     for name, value in asked.items():
         monkeypatch.setenv(name, value)
     assert cli() == 0
-    found = re.findall(r'[(\n]"([^"]+)"', cli.out) if shell == "zsh" else re.findall(r"(?m)^[^\t\n]+", cli.out)
-    assert (found, cli.err) == (COMPLETED[typed].split(), "")
+    matches = re.findall(r'[(\n]"([^"]+)"', cli.out) if shell == "zsh" else re.findall(r"(?m)^[^\t\n]+", cli.out)
+    assert (matches, cli.err) == (COMPLETED[typed].split(), "")
     Path(os.environ["LINK_PEER_POLICY"]).write_text("not: [a policy")
     assert (cli(), cli.err) == (0, "")
     monkeypatch.setenv("LINK_PEER_POLICY", "/nowhere")
@@ -221,7 +221,7 @@ def test_completion_works_in_bash() -> None:
     """With the function that `--install-completion` installs. Bash parts words at `=` and `@`."""
     program = f'PATH="{Path(sys.executable).parent}:$PATH"; eval "$(_LINK_PEER_COMPLETE=source_bash link-peer)"'
     for words in ("explain l", "links --account = b", "explain ledger sg-1 @ b"):
-        asked = f"COMP_WORDS=(link-peer {words}); COMP_CWORD={len(words.split())}"
-        program += f'; {asked}; _link_peer_completion link-peer; echo "${{COMPREPLY[*]}}"'
-    done = subprocess.run(["bash", "-c", program], capture_output=True, text=True, check=True)  # noqa: S603, S607  # our own
-    assert (done.stdout.split(), done.stderr) == (["ledger", "b@aliyun.com", "@b@aliyun.com"], "")
+        script = f"COMP_WORDS=(link-peer {words}); COMP_CWORD={len(words.split())}"
+        program += f'; {script}; _link_peer_completion link-peer; echo "${{COMPREPLY[*]}}"'
+    result = subprocess.run(["bash", "-c", program], capture_output=True, text=True, check=True)  # noqa: S603, S607  # our own
+    assert (result.stdout.split(), result.stderr) == (["ledger", "b@aliyun.com", "@b@aliyun.com"], "")

@@ -33,12 +33,15 @@ def test_the_exit_code_says_whether_every_port_was_reached(lab: Lab, cli: Cli) -
     code, [tcp] = cli.json(*ends, "--port", "tcp/3306")
     assert (code, tcp["reached"], tcp["result"], tcp["address"]) == (0, True, "answered", b.private_ip)
     (rule,) = lab.raw_rules(db)
-    assert [(one["rule_id"], one["by"]) for one in tcp["rules"]] == [(rule["SecurityGroupRuleId"], "link-peer")]
+    assert [(rule["rule_id"], rule["by"]) for rule in tcp["rules"]] == [(rule["SecurityGroupRuleId"], "link-peer")]
     assert (tcp["state"], tcp["contradiction"]) == ("open", False)
-    code, both = cli.json(*ends, "--port", "tcp/3306", "--port", "icmp")
-    assert (code, [(one["port"], one["reached"]) for one in both]) == (1, [("tcp/3306", True), ("icmp", False)])
-    assert "100% packet loss" in both[1]["output"]
-    assert both[1]["state_detail"] == f"no ingress rule of {db.id}@{HOME} admits icmp"
+    code, tests = cli.json(*ends, "--port", "tcp/3306", "--port", "icmp")
+    assert (code, [(document["port"], document["reached"]) for document in tests]) == (
+        1,
+        [("tcp/3306", True), ("icmp", False)],
+    )
+    assert "100% packet loss" in tests[1]["output"]
+    assert tests[1]["state_detail"] == f"no ingress rule of {db.id}@{HOME} admits icmp"
     assert cli(*ends) == 1
     assert f"icmp: blocked: no ingress rule of {db.id}@{HOME} admits icmp\n" in cli.out
     assert f"what to do: link-peer explain {a.id}@{HOME} {b.id}@{HOME} icmp" in cli.out
@@ -75,7 +78,7 @@ def test_a_packet_that_arrives_although_a_rule_stops_it_is_a_contradiction(lab: 
     assert tcp["why"].startswith(f"CONTRADICTION: the packet arrived, and the rules say that it is {blocked}")
     code, [tcp] = cli.json(*command)
     assert (code, tcp["reached"], tcp["result"], tcp["why"]) == (1, False, "no answer", blocked)
-    assert [(one["rule_id"], one["by"], one["policy"], one["priority"]) for one in tcp["rules"]] == [
+    assert [(rule["rule_id"], rule["by"], rule["policy"], rule["priority"]) for rule in tcp["rules"]] == [
         (made[0], "a person", "drop", 1)
     ]
 
@@ -86,8 +89,8 @@ def test_an_address_is_tested_without_a_rule(lab: Lab, cli: Cli) -> None:
     code, [tcp] = cli.json("verify", "--from", a.id, "--to", str(b.private_ip), "--port", "tcp/3306")
     assert (code, tcp["reached"], tcp["state"], tcp["to_account"]) == (0, True, "unknown", "")
     assert "name the instance" in tcp["state_detail"]
-    code, [lost] = cli.json("verify", "--from", a.id, "--to", "10.9.9.9", "--port", "tcp/3306")
-    assert (code, lost["reached"], lost["rules"]) == (1, False, [])
+    code, [test] = cli.json("verify", "--from", a.id, "--to", "10.9.9.9", "--port", "tcp/3306")
+    assert (code, test["reached"], test["rules"]) == (1, False, [])
 
 
 ADMITTED = "the rules admit it: look at routes, network ACLs"
@@ -132,7 +135,7 @@ def test_the_output_of_each_ping_and_nc_is_understood(
 def test_a_group_is_tested_with_one_of_its_instances(lab: Lab, cli: Cli) -> None:
     """The pair is printed, and of how many it is. Two members of one group are two, a single one is none to itself."""
     app, db, _, b = linked(lab)
-    others = [lab.instance(app) for _ in range(2)]
+    other_instances = [lab.instance(app) for _ in range(2)]
     code, [tried] = cli.json("verify", "--from", app.id, "--to", f"{db.id}@{HOME}", "--port", "tcp/3306")
     assert (code, tried["members"], tried["to"]) == (0, {"from": 3, "to": 1}, b.id)
     assert tried["asked"] == {"from": f"{app.id}@{HOME}", "to": f"{db.id}@{HOME}"}
@@ -141,7 +144,10 @@ def test_a_group_is_tested_with_one_of_its_instances(lab: Lab, cli: Cli) -> None
     code, [inside] = cli.json("verify", "--from", app.id, "--to", app.id)
     assert (code, inside["from"] != inside["to"]) == (0, True)
     assert (cli("verify", "--from", b.id, "--to", db.id), "are the same instance" in cli.err) == (1, True)
-    assert (cli("verify", "--from", others[0].id, "--to", lab.group().id), "has no instance with" in cli.err) == (
+    assert (
+        cli("verify", "--from", other_instances[0].id, "--to", lab.group().id),
+        "has no instance with" in cli.err,
+    ) == (
         1,
         True,
     )

@@ -10,35 +10,39 @@ from tests.functional.lab import MANAGED, PEER, Lab
 
 def rows(cli: Cli, *args: str, code: int = 0) -> dict[str, Any]:
     """The answer, by source."""
-    ended, found = cli.json("who", *args)
+    ended, sources = cli.json("who", *args)
     assert ended == code, cli.err
-    return {one["from"]: one for one in found}
+    return {source["from"]: source for source in sources}
 
 
 def test_rules_of_link_peer_and_of_people_are_listed_with_ranges_and_members(lab: Lab, cli: Cli) -> None:
     """Also after Terraform took the managed tag off. An instance is reached through all of its groups."""
     app, db, _, b = linked_by_request(lab)
-    other = lab.group(name="other")
-    lab.instance(db), lab.instance(other)
+    other_group = lab.group(name="other")
+    lab.instance(db), lab.instance(other_group)
     made = person(lab, db, PortRange="22/22", SourceCidrIp="10.0.0.0/8", Description="ops")
-    named = person(lab, db, other, IpProtocol="ALL", PortRange="-1/-1")
+    named = person(lab, db, other_group, IpProtocol="ALL", PortRange="-1/-1")
     lab.tag(db, **{MANAGED.replace("-", "_"): None})
-    found = rows(cli, "ledger-1")
-    assert found == {**rows(cli, db.id), **found}
-    assert {one: (row["ports"], row["state"], row["by"]) for one, row in found.items()} == {
+    sources = rows(cli, "ledger-1")
+    assert sources == {**rows(cli, db.id), **sources}
+    assert {one: (row["ports"], row["state"], row["by"]) for one, row in sources.items()} == {
         app.id: ("tcp/3306", "open", "link-peer"),
         "10.0.0.0/8": ("tcp/22", "open", "a person"),
-        other.id: ("all", "open", "a person"),
+        other_group.id: ("all", "open", "a person"),
         db.id: ("all", "open", "members"),
     }
-    ours, people = found[app.id], found["10.0.0.0/8"]
+    ours, people = sources[app.id], sources["10.0.0.0/8"]
     (link,) = cli.json("links")[1]
     same = ("state", "since", "until", "claims", "asked_by", "consent", "consented_by")
     assert [ours[name] for name in same] == [link[name] for name in same]
     assert (ours["from_name"], ours["to"], ours["to_name"], ours["instances"]) == ("app", b.id, "ledger-1", 1)
     assert (people["rule_id"], people["description"], people["instances"]) == (made, "ops", None)
-    assert (found[other.id]["rule_id"], found[db.id]["rule_id"], found[db.id]["instances"]) == (named, "", 1)
-    assert rows(cli, db.id, "--port", "tcp/22").keys() == {"10.0.0.0/8", other.id, db.id}
+    assert (sources[other_group.id]["rule_id"], sources[db.id]["rule_id"], sources[db.id]["instances"]) == (
+        named,
+        "",
+        1,
+    )
+    assert rows(cli, db.id, "--port", "tcp/22").keys() == {"10.0.0.0/8", other_group.id, db.id}
 
 
 def test_what_cannot_be_read_is_unknown(lab: Lab, cli: Cli) -> None:
@@ -47,8 +51,8 @@ def test_what_cannot_be_read_is_unknown(lab: Lab, cli: Cli) -> None:
     lab.instance(db)
     person(lab, db, app)
     lab.policy_account(PEER, external_id="not-what-they-agreed-on")
-    found = rows(cli, db.id, code=1)
-    assert (found[app.id]["state"], found[app.id]["state_detail"]) == ("unknown", f"{app.id}@{PEER} was not read")
+    sources = rows(cli, db.id, code=1)
+    assert (sources[app.id]["state"], sources[app.id]["state_detail"]) == ("unknown", f"{app.id}@{PEER} was not read")
     lab.fault(service="ecs", action="DescribeSecurityGroupAttribute", code="Forbidden.RAM", status=403, times=None)
-    found = rows(cli, db.id, code=1)
-    assert (found[""]["state"], found[""]["by"]) == ("unknown", "")
+    sources = rows(cli, db.id, code=1)
+    assert (sources[""]["state"], sources[""]["by"]) == ("unknown", "")

@@ -56,13 +56,13 @@ def test_a_batch_enters_an_account_once_and_reads_and_changes_no_group_twice(lab
     _, requests = disjoint(lab)
     lab.cloud.faults.calls.clear()
     lab.cross_account(*requests)
-    made = Counter(call.action for call in lab.cloud.faults.calls)
-    assert made["AssumeRole"] == 1
-    assert (made["AuthorizeSecurityGroup"], 1 <= made["TagResources"] <= SIZE) == (SIZE, True)
+    call_counts = Counter(call.action for call in lab.cloud.faults.calls)
+    assert call_counts["AssumeRole"] == 1
+    assert (call_counts["AuthorizeSecurityGroup"], 1 <= call_counts["TagResources"] <= SIZE) == (SIZE, True)
     assert sum("managed tags of " in record["detail"] for record in lab.records()) == 1
-    assert made["DescribeSecurityGroupAttribute"] == 3 * SIZE
-    assert made["DescribeSecurityGroups"] <= 3 * SIZE
-    assert made["PutLogs"] <= 2 * SIZE
+    assert call_counts["DescribeSecurityGroupAttribute"] == 3 * SIZE
+    assert call_counts["DescribeSecurityGroups"] <= 3 * SIZE
+    assert call_counts["PutLogs"] <= 2 * SIZE
 
 
 def test_requests_for_one_link_never_run_side_by_side(lab: Lab) -> None:

@@ -89,8 +89,8 @@ def test_a_message_that_always_fails_holds_up_no_other(lab: Lab, monkeypatch: py
     handle = collect.handle_elements
 
     def failing(elements: list[Any], delivery: Any) -> Any:
-        done = handle([one for one in elements if one["data"]["messageBody"] != "bug"], delivery)
-        if any(one["data"]["messageBody"] == "bug" for one in elements):
+        done = handle([element for element in elements if element["data"]["messageBody"] != "bug"], delivery)
+        if any(element["data"]["messageBody"] == "bug" for element in elements):
             raise ZeroDivisionError
         return done
 
@@ -137,4 +137,4 @@ def test_what_one_batch_has_posted_limits_no_other(lab: Lab, monkeypatch: pytest
         for _ in range(collect.MOST):
             send(lab, own(uid(number)), "{}")
     read_them(lab)
-    assert len(said) == len({id(one) for one in said}) == 2
+    assert len(said) == len({id(output) for output in said}) == 2

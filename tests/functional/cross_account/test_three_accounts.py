@@ -22,8 +22,10 @@ def test_each_request_opens_its_rule_in_the_account_that_it_names(lab: Lab) -> N
     assert lab.cross_account(*requests) == {"applied": 2}
     assert [lab.rules(group) for group in groups.values()] == [[f"{a.id} tcp/1"]] * 2
     calls = [call for call in lab.cloud.faults.calls if call.service == "ecs"]
-    named = {(call.account, call.params.get("SecurityGroupId") or call.params.get("ResourceId.1")) for call in calls}
-    assert {(account, group) for account, group in named if group} == {(g.account, g.id) for g in (a, *groups.values())}
+    accounts = {(call.account, call.params.get("SecurityGroupId") or call.params.get("ResourceId.1")) for call in calls}
+    assert {(account, group) for account, group in accounts if group} == {
+        (g.account, g.id) for g in (a, *groups.values())
+    }
     assumed = [call.params["RoleArn"] for call in lab.cloud.faults.calls if call.action == "AssumeRole"]
     assert sorted(assumed) == [f"acs:ram::{account}:role/link-peer" for account in PEERS]
 
@@ -47,8 +49,8 @@ def test_a_peer_that_cannot_be_entered_does_not_keep_the_other_from_being_served
     lab.cross_account(lab.request(a, theirs, "tcp/1", request_id="before"))
     lab.cloud.identity.roles[f"acs:ram::{shut}:role/link-peer"].trust = ""
     lab.cloud.clock.advance(900)
-    asked = [lab.request(a, group, "tcp/2", request_id=f"to-{group.account}") for group in (theirs, mine)]
-    assert lab.cross_account(*asked) == {"denied": 1, "applied": 1}
+    requests = [lab.request(a, group, "tcp/2", request_id=f"to-{group.account}") for group in (theirs, mine)]
+    assert lab.cross_account(*requests) == {"denied": 1, "applied": 1}
     (denied,) = lab.records(outcome="denied")
     assert (denied["reason"], denied["to_account"]) == ("no-access", shut)
     lab.tag(mine, link_accept=None)

@@ -71,10 +71,10 @@ def test_paused_opening_opens_nothing_and_goes_on_closing(lab: Lab, opens: bool)
     _, _, db = lab.linked()
     lab.policy(paused="opening")
     if opens:
-        other = lab.group("*")
-        lab.instance(lab.group(), tags={"link-peer": f"{other.id}:tcp/1"})
+        other_group = lab.group("*")
+        lab.instance(lab.group(), tags={"link-peer": f"{other_group.id}:tcp/1"})
         lab.sweep()
-        assert lab.rules(other) == []
+        assert lab.rules(other_group) == []
     else:
         lab.tag(db, link_accept=None)
         lab.sweep()
@@ -93,13 +93,13 @@ def test_a_link_accept_tag_on_an_instance_is_not_consent(lab: Lab) -> None:
 def test_a_change_of_a_sets_tag_closes_at_the_groups_event(lab: Lab) -> None:
     """What the set then forbids, and what it no longer consents to. Other keys are no event of a group."""
     instance, app, db = lab.linked()
-    other = lab.group(tags={"env": "dev"})
+    other_group = lab.group(tags={"env": "dev"})
     sets = {name: {"account": HOME, "tags": {"env": name}} for name in ("prod", "dev")}
     allow = [{"from": f"*@{HOME}", "to": "set:dev"}]
     lab.policy(sets=sets, never=[{"from": f"*@{HOME}", "to": "set:prod"}], allow=allow)
     lab.tag(db, env="dev")
-    lab.retag(instance, link_peer=f"{db.id}:tcp/1 {other.id}:tcp/1")
-    for group in (db, other):
+    lab.retag(instance, link_peer=f"{db.id}:tcp/1 {other_group.id}:tcp/1")
+    for group in (db, other_group):
         assert lab.rules(group) == [f"{app.id} tcp/1"]
         event = lab.group_event(group)
         event["data"]["requestParameters"] |= {"Tag.1.Key": "env", "Tag.1.Value": "x"}

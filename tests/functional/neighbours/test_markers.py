@@ -12,9 +12,15 @@ def test_two_homes_with_one_deployment_name_leave_each_others_rules(lab: Lab) ->
     _, app, db = lab.linked()
     [rule] = lab.raw_rules(db)
     assert f"home={HOME}" in rule["Description"]
-    other = rule["Description"].replace(f"home={HOME}", f"home={PEER}")
+    other_description = rule["Description"].replace(f"home={HOME}", f"home={PEER}")
     lab.authorize(
-        db, IpProtocol="TCP", PortRange="9/9", SourceGroupId=app.id, Policy="accept", Priority="100", Description=other
+        db,
+        IpProtocol="TCP",
+        PortRange="9/9",
+        SourceGroupId=app.id,
+        Policy="accept",
+        Priority="100",
+        Description=other_description,
     )
     lab.tag(db, **{f"link-managed.prod.{PEER}": "true"})
     lab.sweep()
@@ -66,7 +72,7 @@ def test_a_note_added_to_our_description_is_reported(lab: Lab) -> None:
     lab.sweep()
     damaged = [summary.get("damaged_markers", "") for summary in lab.records("summary", account=HOME)]
     assert str(party(db)) in damaged[-1]
-    assert any("ask ops" in one["Description"] for one in lab.raw_rules(db))
+    assert any("ask ops" in rule["Description"] for rule in lab.raw_rules(db))
 
 
 def test_unknown_names_cost_the_sweep_no_call_each(lab: Lab) -> None:

@@ -52,8 +52,8 @@ def test_a_deleted_event_is_never_held(lab: Lab) -> None:
     """Attack 1: the address of a released instance goes to a stranger, so its rules are removed whatever else is due."""
     lab.policy(limits={"removals_per_run": 1})
     app, db = lab.group(), lab.group("*")
-    other = lab.instance(db)
-    instance = lab.instance(app, tags={"link-peer": f"{other.id}:tcp/1+tcp/2+tcp/3"})
+    other_instance = lab.instance(db)
+    instance = lab.instance(app, tags={"link-peer": f"{other_instance.id}:tcp/1+tcp/2+tcp/3"})
     lab.instance(app, tags={"name": "alive"})
     lab.auto_link(lab.event(instance))
     assert len(lab.rules(db)) == 3
@@ -78,8 +78,8 @@ def test_removals_over_the_cap_are_held_across_messages(lab: Lab) -> None:
     (summary,) = lab.records("summary")
     assert (summary["outcome"], summary["reason"]) == ("failed", "removals-held")
     assert summary["function"] == "cross_account"
-    held = lab.records("outcome", reason="removals-held")
-    assert sorted(record["request_id"] for record in held) == sorted(one["request_id"] for one in syncs)
+    records = lab.records("outcome", reason="removals-held")
+    assert sorted(record["request_id"] for record in records) == sorted(sync["request_id"] for sync in syncs)
     lab.policy(limits={"removals_per_run": 2})
     lab.cross_account(*syncs)
     assert lab.rules(b) == []

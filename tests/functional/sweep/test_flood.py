@@ -34,15 +34,15 @@ def _lab(three_accounts: Lab) -> Lab:
 def forge(lab: Lab, group: Group, sources: list[str], *claims: Claim) -> None:
     """Rules of a group with valid markers, one for each of these groups of the same account. They are put there directly: a
     call for each hundred would take the test long."""
-    found = []
+    rules = []
     for n, source in enumerate(sources):
         port = Port("tcp", n + 1, n + 1)
         key = RuleKey(party(group), f"{source}@{group.account}", "", port)
         text = markers.render(Marker(HOME, "prod", key.id(HOME, "prod", REGION), claims or (TAG,)))
         peer = {"peer_group": source, "peer_owner": group.account, "id": f"sgr-{group.id[3:]}{n}", "sequence": n}
         fields = ("ingress", "TCP", port.range, "Accept", 100, "intranet")
-        found.append(Rule(*fields, description=text, created=lab.cloud.clock.now(), **peer))  # type: ignore[arg-type]
-    group.rules.change(0, lambda old: (*old, *found))
+        rules.append(Rule(*fields, description=text, created=lab.cloud.clock.now(), **peer))  # type: ignore[arg-type]
+    group.rules.change(0, lambda old: (*old, *rules))
 
 
 def rules(lab: Lab, groups: int = 10, each: int = 200) -> None:
@@ -114,10 +114,10 @@ def swept(lab: Lab) -> tuple[Counter[tuple[str, str]], float]:
 @pytest.mark.parametrize(("flood", "most"), [(rules, 600), (claims, LATEST / SLOW), (empty, 600), (wishes, 600)])
 def test_a_flood_delays_no_other_account_by_a_sweep(lab: Lab, flood: Callable[[Lab], None], most: float) -> None:
     """Both others' consent and wishes are acted on in the same sweep, in time and with few calls."""
-    others = Bystanders(lab)
+    bystanders = Bystanders(lab)
     flood(lab)
     calls, seconds = swept(lab)
-    assert others.late() == set()
+    assert bystanders.late() == set()
     assert seconds <= LATEST + 10
     assert sum(calls.values()) <= most
 
@@ -137,12 +137,12 @@ def spread(lab: Lab) -> None:
 @pytest.mark.parametrize("flood", [throttled, spread])
 def test_a_long_closing_takes_no_time_from_wishes(lab: Lab, flood: Callable[[Lab], None]) -> None:
     """Reading the instances of another account takes most of the time of a run. The summary says what is left to the next one."""
-    others = Bystanders(lab)
+    bystanders = Bystanders(lab)
     many = lab.group()
     for _ in range(1_000):
         lab.instance(many)
     flood(lab)
     lab.fault(service="ecs", action="DescribeInstances", account=HOME, kind="slow", seconds=9, times=None)
     lab.sweep()
-    assert others.late() == set()
+    assert bystanders.late() == set()
     assert "changes: no time was left to make them" in lab.summary()["detail"]

@@ -88,12 +88,12 @@ def test_a_requests_mutual_link_with_one_side_missing_is_removed(lab: Lab, gone:
 def test_an_instance_rule_is_removed_if_another_instance_has_its_address(lab: Lab) -> None:
     """Otherwise an instance that no one consented to would be admitted."""
     a, b = lab.pair()
-    one, two = lab.instance(a), lab.instance(b)
-    lab.cross_account(lab.request(one, two))
-    lab.release(one)
-    lab.cloud.ecs.ip_pool = [one.private_ip]
+    instance, two = lab.instance(a), lab.instance(b)
+    lab.cross_account(lab.request(instance, two))
+    lab.release(instance)
+    lab.cloud.ecs.ip_pool = [instance.private_ip]
     newcomer = lab.instance(a)
-    assert newcomer.private_ip == one.private_ip
+    assert newcomer.private_ip == instance.private_ip
     lab.sweep()
     assert (lab.rules(a), lab.rules(b)) == ([], [])
 

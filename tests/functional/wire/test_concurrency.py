@@ -136,17 +136,17 @@ class Crowd:
 
     def check_intents(self) -> None:
         """An intent names every change, even if the response was lost."""
-        named = [rule for record in self.lab.records("intent") for rule in json.loads(record["rules"])]
-        ids = {rule["rule_id"] for rule in named}
-        keys = {(rule["group"], rule["source"].split("@")[0], rule["protocol"], rule["ports"]) for rule in named}
+        rules = [rule for record in self.lab.records("intent") for rule in json.loads(record["rules"])]
+        ids = {rule["rule_id"] for rule in rules}
+        keys = {(rule["group"], rule["source"].split("@")[0], rule["protocol"], rule["ports"]) for rule in rules}
         assert self.made
         for change in self.made:
-            given = change["requestParameters"]
-            for name, value in given.items():
+            parameters = change["requestParameters"]
+            for name, value in parameters.items():
                 if ".SourceGroupId" in name:
                     place = name.removesuffix("SourceGroupId")
-                    protocol, ports = given[f"{place}IpProtocol"].lower(), given[f"{place}PortRange"]
-                    assert (given["SecurityGroupId"], value, protocol, ports) in keys, "a rule without an intent"
+                    protocol, ports = parameters[f"{place}IpProtocol"].lower(), parameters[f"{place}PortRange"]
+                    assert (parameters["SecurityGroupId"], value, protocol, ports) in keys, "a rule without an intent"
                 elif name.startswith("SecurityGroupRuleId"):
                     assert value in ids, f"{change['eventName']} without an intent"
 
@@ -178,8 +178,10 @@ class Crowd:
 def _instance_of(event: dict[str, Any]) -> str:
     """The instance that an event of this crowd names."""
     data = event["data"]
-    named: str = data["resourceId"] if "resourceId" in data else data["referencedResources"]["ACS::ECS::Instance"][0]
-    return named
+    resource_id: str = (
+        data["resourceId"] if "resourceId" in data else data["referencedResources"]["ACS::ECS::Instance"][0]
+    )
+    return resource_id
 
 
 @pytest.mark.knobs(trail_resources="referencedResources", state_content="data")

@@ -84,7 +84,7 @@ class Serverless:
             "OFFLINE_RECORD": str(self._home / "network"),
             "STUB_RECORD": str(self._home / "calls"),
         }
-        done = subprocess.run(  # noqa: S603
+        result = subprocess.run(  # noqa: S603
             [CLI, *line.split()],
             cwd=self.folder,
             env={**given, **env},
@@ -93,4 +93,4 @@ class Serverless:
             text=True,
             check=False,
         )
-        return done.returncode, done.stdout
+        return result.returncode, result.stdout

@@ -110,8 +110,8 @@ def _built() -> Path:
 def _bill(built: Path) -> dict[str, Any]:
     """Its bill of materials."""
     if os.environ.get("LINK_PEER_PACKAGE"):
-        found: dict[str, Any] = json.loads(built.with_name("package.cdx.json").read_text(encoding="utf-8"))
-        return found
+        document: dict[str, Any] = json.loads(built.with_name("package.cdx.json").read_text(encoding="utf-8"))
+        return document
     return materials(built, {pin.name: pin.digests[0] for pin in pinned()}, "0" * 64)
 
 

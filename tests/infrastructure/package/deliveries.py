@@ -89,15 +89,15 @@ def deliver(
 def excess(instance: FunctionInstance, *functions: str) -> list[str]:
     """What has been imported beyond the budgets of these functions, in words."""
     budget: Mapping[str, int] = {name: count for one in functions for name, count in BUDGET[one].items()}
-    found: dict[str, bool] = instance.run(MODULES)
-    packages = Counter(STANDARD if standard else _package(name) for name, standard in found.items())
+    result: dict[str, bool] = instance.run(MODULES)
+    packages = Counter(STANDARD if standard else _package(name) for name, standard in result.items())
     del packages[""]
     over = [
         f"{count} modules of {name}, of {budget[name]}" if name in budget else f"{name}, which is not in the budget"
         for name, count in sorted(packages.items())
         if count > budget.get(name, 0)
     ]
-    return over + sorted(NEVER & found.keys())
+    return over + sorted(NEVER & result.keys())
 
 
 def _package(module: str) -> str:

@@ -117,9 +117,9 @@ def test_the_operations_that_are_kept_are_those_that_ram_allows(package: Path) -
         file.read_text(encoding="utf-8") for file in (build.ROOT / "deploy").glob("ram-function-role*.json")
     )
     allowed = set(re.findall(r'"ecs:(\w+)"', re.sub("ecs:SecurityGroupSourceCidrIps", "", roles)))
-    kept = {node.name for node in _methods(package / "alibabacloud_ecs20140526" / "client.py", "Client")}
+    method_names = {node.name for node in _methods(package / "alibabacloud_ecs20140526" / "client.py", "Client")}
     named = {re.sub("(?<!^)(?=[A-Z])", "_", action).lower() for action in allowed} - {"authorize_security_group_egress"}
-    assert {name.removesuffix("_with_options") for name in kept if name.endswith("_with_options")} == named
+    assert {name.removesuffix("_with_options") for name in method_names if name.endswith("_with_options")} == named
 
 
 def _methods(file: Path, client: str) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
@@ -165,8 +165,10 @@ def test_the_bill_of_materials_lists_what_the_package_holds(built: Path, bill: d
     """Each distribution that the folder has metadata of, with the hash of an archive that requirements.txt names; valid CycloneDX,
     with nothing that another build of the same package would change."""
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(bill)) is None
-    held = {path.name.removesuffix(".dist-info").lower().replace("_", "-") for path in built.glob("*.dist-info")}
-    assert [f"{part['name']}-{part['version']}" for part in bill["components"]] == sorted(held)
+    distributions = {
+        path.name.removesuffix(".dist-info").lower().replace("_", "-") for path in built.glob("*.dist-info")
+    }
+    assert [f"{part['name']}-{part['version']}" for part in bill["components"]] == sorted(distributions)
     digests = {pin.name: pin.digests for pin in pinned()}
     assert all(part["hashes"][0]["content"] in digests.pop(part["name"]) for part in bill["components"])
     assert digests == {}

@@ -156,9 +156,9 @@ def test_without_a_variable_the_authorities_of_the_package_are_trusted(
 ) -> None:
     """They are a folder, of which nothing is read before a server presents a certificate."""
     authorities.write(authority.file, tmp_path / "own")
-    [own] = (tmp_path / "own").iterdir()
-    assert not (package / "certifi" / "authorities" / own.name).exists()
-    shutil.copy(own, package / "certifi" / "authorities")
+    [folder] = (tmp_path / "own").iterdir()
+    assert not (package / "certifi" / "authorities" / folder.name).exists()
+    shutil.copy(folder, package / "certifi" / "authorities")
     instance = start(wire_lab.cloud, **dict.fromkeys(VARIABLES, ""))
     loaded = "from link_peer.app import compose\ncompose.start()\nfrom link_peer.alicloud import tls\nanswer = tls.context().cert_store_stats()"
     assert instance.run(loaded)["x509"] == 0

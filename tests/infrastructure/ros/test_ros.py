@@ -42,7 +42,7 @@ def faults(text: str) -> Iterator[str]:
     """What the library refuses, and what it does not know and therefore leaves out."""
     template = yaml.safe_load(text)
     template["Resources"] = rendered(template["Resources"], ROS_PARAMETERS)
-    done = subprocess.run(  # noqa: S603 (our own file)
+    result = subprocess.run(  # noqa: S603 (our own file)
         ["node", CHECK],  # noqa: S607 (make test-ros needs npm)
         input=json.dumps(template),
         env={**os.environ, "NODE_PATH": LIBRARY},
@@ -51,16 +51,16 @@ def faults(text: str) -> Iterator[str]:
         text=True,
         timeout=120,
     )
-    made = json.loads(done.stdout)
-    for name, given in template["Parameters"].items():
-        yield from unknown(given, made["Parameters"][name], name)
-    for name, given in template["Resources"].items():
+    document = json.loads(result.stdout)
+    for name, parameter in template["Parameters"].items():
+        yield from unknown(parameter, document["Parameters"][name], name)
+    for name, parameter in template["Resources"].items():
         yield from unknown(
-            given["Properties"], made["Resources"][name].get("properties", made["Resources"][name]), name
+            parameter["Properties"], document["Resources"][name].get("properties", document["Resources"][name]), name
         )
     for name, output in template["Outputs"].items():
         resource, attribute = output["Value"]["Fn::GetAtt"]
-        if attribute not in made["Resources"][resource].get("attributes", ()):
+        if attribute not in document["Resources"][resource].get("attributes", ()):
             yield f"{name}: {resource} has no attribute {attribute}"
 
 
@@ -96,8 +96,8 @@ def _printed(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request:
     """The parameters of both commands, with the default prefix of tags and with another."""
     monkeypatch.setenv("LINK_PEER_TAG_PREFIX", request.param)
     (path := tmp_path / "members.txt").write_text("\n".join(MEMBERS))
-    _, [shown] = cli.json("account", "add", "--from", str(path), "--stack-group", "fd-a1B2c3", "--write")
-    return [parameters(command) for command in shown["commands"]]
+    _, [account] = cli.json("account", "add", "--from", str(path), "--stack-group", "fd-a1B2c3", "--write")
+    return [parameters(command) for command in account["commands"]]
 
 
 def test_the_page_shows_the_commands(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,9 +106,9 @@ def test_the_page_shows_the_commands(cli: Cli, tmp_path: Path, monkeypatch: pyte
     [asked] = re.findall(r"^link-peer account add (--from .*)$", page, re.MULTILINE)
     (tmp_path / "members.txt").write_text("\n".join(MEMBERS))
     monkeypatch.chdir(tmp_path)
-    _, [shown] = cli.json("account", "add", *asked.split())
+    _, [account] = cli.json("account", "add", *asked.split())
     [block] = re.findall(r"^aliyun ros CreateStackGroup .*?(?=^```)", page, re.MULTILINE | re.DOTALL)
-    assert shlex.split(block.replace("\\\n", "")) == [word for c in shown["commands"] for word in shlex.split(c)]
+    assert shlex.split(block.replace("\\\n", "")) == [word for c in account["commands"] for word in shlex.split(c)]
 
 
 @with_library
@@ -128,16 +128,18 @@ def test_the_requests_are_those_of_the_sdk(printed: list[dict[str, Any]]) -> Non
 def test_each_member_gets_the_roles_of_account_add(cli: Cli, printed: list[dict[str, Any]]) -> None:
     """The same template and parameters, unchanged, for three members: names, trust and policies are equal."""
     template = yaml.safe_load(TEMPLATE)
-    given = {p["ParameterKey"]: p["ParameterValue"] for p in printed[0]["Parameters"]}
-    values = {name: one["Default"] for name, one in template["Parameters"].items() if name not in given}
+    values_by_key = {p["ParameterKey"]: p["ParameterValue"] for p in printed[0]["Parameters"]}
+    values = {
+        name: parameter["Default"] for name, parameter in template["Parameters"].items() if name not in values_by_key
+    }
     values |= {
         name: json.loads(value) if template["Parameters"][name]["Type"] == "Json" else value
-        for name, value in given.items()
+        for name, value in values_by_key.items()
     }
     for uid in MEMBERS:
         made = rendered(template["Resources"], {**values, "ALIYUN::TenantId": uid})
-        _, [shown] = cli.json("account", "add", uid)
-        asked = [parameters(command) for command in shown["commands"]]
+        _, [account] = cli.json("account", "add", uid)
+        asked = [parameters(command) for command in account["commands"]]
         for resource, role in zip(made.values(), peer_roles("link-peer"), strict=True):
             properties = resource["Properties"]
             assert properties["RoleName"] == role.name

@@ -31,10 +31,10 @@ def resource(kind: str) -> dict[str, Any]:
     path = _files()[kind.removeprefix("alicloud_").replace("_", "")]
     classes = _classes(path)
     [name] = [name for name in classes if name.startswith("_") and name.endswith("State")]
-    given = _arguments(classes[f"{name[1:-5]}Args"], _inputs(path.parent))
+    arguments = _arguments(classes[f"{name[1:-5]}Args"], _inputs(path.parent))
     attributes = _arguments(classes[name], _inputs(path.parent))
     found = {name: {"type": argument.get("type", "string"), "computed": True} for name, argument in attributes.items()}
-    return {"id": {"type": "string", "computed": True}, **found, **given}
+    return {"id": {"type": "string", "computed": True}, **found, **arguments}
 
 
 @functools.cache
@@ -53,9 +53,9 @@ def _classes(path: Path) -> dict[str, ast.ClassDef]:
     return {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
 
 
-def _arguments(made: ast.ClassDef, inputs: dict[str, ast.ClassDef]) -> dict[str, Any]:
+def _arguments(class_def: ast.ClassDef, inputs: dict[str, ast.ClassDef]) -> dict[str, Any]:
     """What the class's `__init__` takes, described by its properties."""
-    functions = [node for node in made.body if isinstance(node, ast.FunctionDef)]
+    functions = [node for node in class_def.body if isinstance(node, ast.FunctionDef)]
     texts = {node.name: node for node in reversed(functions)}  # so that of a property the getter stays
     init = texts["__init__"].args
     found: dict[str, Any] = {}

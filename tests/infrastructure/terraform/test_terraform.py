@@ -266,8 +266,8 @@ def terraform_states(planned: Planned) -> States:
     for kind, p in planned:
         if kind == "alicloud_ram_role_policy_attachment":
             attached.setdefault(p["role_name"], []).append(p["policy_name"])
-    found = dict(_state(kind, p, attached) for kind, p in planned if kind in STATES)
-    return bare(found)
+    states = dict(_state(kind, p, attached) for kind, p in planned if kind in STATES)
+    return bare(states)
 
 
 def _role(p: Mapping[str, Any], attached: Mapping[str, list[str]]) -> tuple[tuple[str, str], Any]:

@@ -13,6 +13,6 @@ from tests.simulation.scenarios.queues import QUEUES
 from tests.simulation.scenarios.sweeps import SWEPT
 
 SCENARIOS: dict[str, Scenario] = {
-    one.name: one for one in [*CLAIMS, *PEOPLE, *CONSENTS, *INSTANCES, *QUEUES, *NEIGHBOURS, *ADDRESSES, *SWEPT]
+    claim.name: claim for claim in [*CLAIMS, *PEOPLE, *CONSENTS, *INSTANCES, *QUEUES, *NEIGHBOURS, *ADDRESSES, *SWEPT]
 }
 """Each scenario by its name."""

@@ -128,11 +128,11 @@ def two_instances(name: str, world: Callable[[], World], peer: str) -> Scenario:
     return Scenario(name, world, POLICY, lanes, end)
 
 
-def moved(name: str, peer: str, who: Party, changes: dict[str, Any]) -> Scenario:
+def moved(name: str, peer: str, party: Party, changes: dict[str, Any]) -> Scenario:
     """An instance of a standing link gets other groups or another address, which one event tells: it closes what is of the old
     ones, and of the instance that asks also opens what is of the new ones. Of its target, a delivery that is killed between
     the two leaves no rule that would tell who asks: the next event of that instance opens it."""
-    running, told = event("running", "Running", who), event("moved", "moved", who)
+    running, told = event("running", "Running", party), event("moved", "moved", party)
 
     def start() -> World:
         world = home_world("*", "*", peer)
@@ -140,7 +140,7 @@ def moved(name: str, peer: str, who: Party, changes: dict[str, Any]) -> Scenario
         return world
 
     def change(world: World) -> None:
-        world.instances[who] = msgspec.structs.replace(world.instances[who], **changes)
+        world.instances[party] = msgspec.structs.replace(world.instances[party], **changes)
 
     def end(world: World, facts: Facts) -> None:
         sweep_and_check(world.copy())
@@ -149,7 +149,7 @@ def moved(name: str, peer: str, who: Party, changes: dict[str, Any]) -> Scenario
         wanted = oracle.wanted_by_tags(world, POLICY).keys()
         stale = oracle.owned(world, POLICY).keys() - wanted
         hold("I9", not stale, f"{stale} are left of the old groups or address")
-        if who != ONE:
+        if party != ONE:
             deliver_without_faults(world, event("asks", "Running"), POLICY)
         if not had_fault(facts, "forbidden"):
             hold_wanted("I13", world)
@@ -184,7 +184,7 @@ def reused_address() -> Scenario:
 
 def empty_reads(peer: str) -> Scenario:
     """Two instances ask for a link; reads may show no instance, and a false event reports a release: the link stays."""
-    tagged, other, false = event("tagged", "tags"), event("other", "tags", OTHER), event("false", "Deleted")
+    tagged, other_event, false = event("tagged", "tags"), event("other", "tags", OTHER), event("false", "Deleted")
 
     def start() -> World:
         world = home_world("*", "*", peer)
@@ -198,14 +198,14 @@ def empty_reads(peer: str) -> Scenario:
         hold("I9", bool(wanted) and set(wanted) <= ours.keys(), f"{wanted} should still exist, the rules are {ours}")
         sweep_and_check(world)
 
-    lanes = ((tagged, sweep_message()), (false, false), (other,))
+    lanes = ((tagged, sweep_message()), (false, false), (other_event,))
     kinds = ("kill", "kill-after", "lost", "empty", "omit-one", "account-down")
     return Scenario(f"empty reads, {peer}", start, POLICY, lanes, end, kinds)
 
 
 def omitted_once(peer: str) -> Scenario:
     """i-one asks for a link and i-other does not; any one read may omit i-one, or a group: its link stays."""
-    running, other = event("running", "Running"), event("other", "tags", OTHER)
+    running, other_event = event("running", "Running"), event("other", "tags", OTHER)
 
     def start() -> World:
         world = home_world("*", "*", peer)
@@ -217,7 +217,7 @@ def omitted_once(peer: str) -> Scenario:
         hold("I9", bool(wanted) and wanted <= ours, f"{wanted} should still exist, the rules are {ours}")
         sweep_and_check(world)
 
-    lanes = ((running, sweep_message()), (other, other))
+    lanes = ((running, sweep_message()), (other_event, other_event))
     kinds = ("kill", "omit-one", "omit-group", "account-down")
     return Scenario(f"omitted once, {peer}", start, POLICY, lanes, end, kinds)
 

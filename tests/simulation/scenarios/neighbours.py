@@ -201,7 +201,7 @@ def borrowed_address() -> Scenario:
         if had_fault(facts, "forbidden"):  # the managed tag may have been refused: then only a sweep finds the rule
             reset(world, 500)
             deliver_without_faults(world, LATE_SWEEP, POLICY)
-        pairs = [one.pair for one in oracle.owned_rules(world, POLICY)]
+        pairs = [owned_rule.pair for owned_rule in oracle.owned_rules(world, POLICY)]
         hold("I9", pairs == [(twin, store)], f"only i-twin should be linked, not {pairs}")
         redeliver_and_check(world, facts, ())
 

@@ -86,9 +86,9 @@ def copied_marker() -> Scenario:
     def copy(world: World) -> None:
         for rule in list(world.rules[DB].values()):
             world.add_manual_rule(RuleKey(DB, str(APP), "", UDP), rule.description, priority=100)
-        other = RuleKey(DB, str(APP), "", Port("tcp", 1, 1))
+        other_rule_key = RuleKey(DB, str(APP), "", Port("tcp", 1, 1))
         other_policy = msgspec.structs.replace(POLICY, deployment="other")
-        world.add_manual_rule(other, oracle.marker(other, other_policy, "tag"), priority=100)
+        world.add_manual_rule(other_rule_key, oracle.marker(other_rule_key, other_policy, "tag"), priority=100)
 
     def end(world: World, facts: Facts) -> None:
         redeliver_and_check(world, facts, (PORT_LINK,))

@@ -47,9 +47,9 @@ print(sum(name.startswith("alibabacloud_ecs20140526.models.") for name in sys.mo
 
 def run(script: str) -> list[str]:
     """The lines that a process of its own prints."""
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False, text=True)  # noqa: S603
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False, text=True)  # noqa: S603
+    assert result.returncode == 0, result.stderr
+    return result.stdout.splitlines()
 
 
 def test_only_the_models_in_use_are_loaded_and_what_is_installed_has_no_stand_in() -> None:
@@ -81,11 +81,11 @@ print(models.TagResourcesRequest.__module__, hasattr(models, "NoSuchModel"))
 def test_the_use_of_a_left_out_part_is_found_below_other_errors() -> None:
     """Whether the SDK raises its own error from it, during it, or keeps it in an attribute [src Tea.exceptions]."""
     missing = NotInPackage("aiohttp.ClientSession is not part of the package")
-    from_it, during, kept = OSError("gone"), ValueError("meanwhile"), RuntimeError("unretryable")
+    from_it, during, runtime_error = OSError("gone"), ValueError("meanwhile"), RuntimeError("unretryable")
     from_it.__cause__ = missing
     during.__context__ = from_it
-    kept.inner_exception = during  # type: ignore[attr-defined]
-    for error in (missing, from_it, during, kept):
+    runtime_error.inner_exception = during  # type: ignore[attr-defined]
+    for error in (missing, from_it, during, runtime_error):
         assert named_in(error) is missing
         assert meaning(error) is missing
     assert named_in(OSError("reset")) is None

@@ -52,14 +52,14 @@ def test_a_response_without_one_of_the_keys_is_ambiguous(
 def hosts(cloud: LocalCloud, mocker: MockerFixture) -> list[str]:
     """The host of every request from now on."""
     handle = cloud.handle
-    found: list[str] = []
+    hosts: list[str] = []
 
     def listening(request: Request) -> Response:
-        found.append(request.headers["host"])
+        hosts.append(request.headers["host"])
         return handle(request)
 
     mocker.patch.object(cloud, "handle", listening)
-    return found
+    return hosts
 
 
 @pytest.mark.parametrize(
@@ -71,10 +71,10 @@ def test_sts_has_an_endpoint_of_its_own(
 ) -> None:
     """That of the settings, else the region's: its global one is far away, and may be switched off."""
     called = hosts(local_cloud, mocker)
-    given = settings(local_cloud)
+    cloud_settings = settings(local_cloud)
     endpoints = {"ecs": "http://ecs.example.com", **({"sts": endpoint} if endpoint else {})}
-    given = msgspec.structs.replace(given, endpoints=endpoints)
-    entered = Accounts(given, POLICY, local_cloud.clock, retry(local_cloud), "test", {})
+    cloud_settings = msgspec.structs.replace(cloud_settings, endpoints=endpoints)
+    entered = Accounts(cloud_settings, POLICY, local_cloud.clock, retry(local_cloud), "test", {})
     entered.ecs(PEER).all_groups()
     assert called == [host, "ecs.example.com"]
 
@@ -112,13 +112,13 @@ def test_each_account_has_a_session_of_its_own(local_cloud: LocalCloud, external
 
     home = local_cloud.identity.roles[f"acs:ram::{HOME}:role/link-peer-fc"]
     local_cloud.identity.allow_only(home.arn, ["*"])
-    given = settings(local_cloud)
-    assert enter(given) == (roles("shared"), 2)
-    assert enter(given) == (roles("shared"), 0)
-    assert enter(given, "renamed") == (roles("renamed"), 2)
+    cloud_settings = settings(local_cloud)
+    assert enter(cloud_settings) == (roles("shared"), 2)
+    assert enter(cloud_settings) == (roles("shared"), 0)
+    assert enter(cloud_settings, "renamed") == (roles("renamed"), 2)
     key = local_cloud.identity.issue(home, "functions", local_cloud.clock.now() + 3600)
     renewed = Credentials(key.access_key_id, key.secret, key.token)
-    assert enter(msgspec.structs.replace(given, credentials=renewed)) == (roles("shared"), 2)
+    assert enter(msgspec.structs.replace(cloud_settings, credentials=renewed)) == (roles("shared"), 2)
 
 
 def test_a_session_lasts_a_quarter_of_an_hour_and_is_used_until_five_minutes_are_left(local_cloud: LocalCloud) -> None:
@@ -129,8 +129,8 @@ def test_a_session_lasts_a_quarter_of_an_hour_and_is_used_until_five_minutes_are
         local_cloud.clock.sleep(seconds)
         accounts(local_cloud, cache).ecs(PEER).all_groups()
         assert local_cloud.faults.count("sts", "AssumeRole") == calls
-    asked = next(call.params for call in local_cloud.faults.calls if call.action == "AssumeRole")
-    assert (asked["RoleSessionName"], asked["DurationSeconds"]) == ("link-peer-test", "900")
+    params = next(call.params for call in local_cloud.faults.calls if call.action == "AssumeRole")
+    assert (params["RoleSessionName"], params["DurationSeconds"]) == ("link-peer-test", "900")
 
 
 @pytest.mark.parametrize(

@@ -50,22 +50,22 @@ def _nothing_named(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture(name="authority")
 def _authority(tmp_path: Path) -> Authority:
     """Beside its file is the folder `hashed`, in which OpenSSL looks for a subject."""
-    made = Authority(tmp_path)
-    authorities.write(made.file, tmp_path / "hashed")
-    return made
+    authority = Authority(tmp_path)
+    authorities.write(authority.file, tmp_path / "hashed")
+    return authority
 
 
 def calls(cloud: LocalCloud) -> dict[str, Callable[[], object]]:
     """A call of each service, attempted once."""
     endpoints = dict.fromkeys(("ecs", "sts", "sls", "mns"), cloud.endpoint)
-    given = msgspec.structs.replace(settings(cloud), endpoints=endpoints)
-    accounts = Accounts(given, POLICY, cloud.clock, Retry(cloud.clock, cloud.clock.now()), "test", {})
+    cloud_settings = msgspec.structs.replace(settings(cloud), endpoints=endpoints)
+    accounts = Accounts(cloud_settings, POLICY, cloud.clock, Retry(cloud.clock, cloud.clock.now()), "test", {})
     look = look_request(Party(HOME, "i-web"), REGION, cloud.clock.now() + 60)
     return {
         "ecs": lambda: accounts.ecs(HOME).all_groups(),
         "sts": lambda: accounts.identity(HOME),
-        "sls": lambda: SlsAuditLog(given, cloud.clock).write([{"record": "intent"}]),
-        "mns": lambda: MnsQueue(given, HOME).post(look),
+        "sls": lambda: SlsAuditLog(cloud_settings, cloud.clock).write([{"record": "intent"}]),
+        "mns": lambda: MnsQueue(cloud_settings, HOME).post(look),
         "older": lambda: TeaCore.get_adapter("https").send(requests.Request("GET", f"{cloud.endpoint}/x").prepare()),
     }
 

@@ -50,8 +50,8 @@ def test_mutual_link_id_is_the_same_from_both_sides() -> None:
 def test_claims_have_one_order() -> None:
     """By request; of one request, which someone may have written twice, the later end last, and none last of all."""
     ordered = [TAG, Claim("a", 0), Claim("a", 5), Claim("a"), Claim("b", 1)]
-    for some in itertools.permutations(ordered):
-        assert sorted(some) == ordered
+    for permutation in itertools.permutations(ordered):
+        assert sorted(permutation) == ordered
     assert not Claim() > TAG
     followed = [Marker(A, "prod", "", claims).is_followed for claims in ((), (TAG,), (TAG, Claim("a")))]
     assert followed == [False, False, True]

@@ -81,9 +81,9 @@ def test_what_was_read_of_a_party() -> None:
     shown, does not."""
     unread = Party(HOME, "sg-x"), Party(HOME, "i-x"), Party(PEER, B.id)
     parties = (A, B, Party(HOME, "i-gone"), APP, CACHE, DB, *OTHERS, FAR, *unread)
-    assert [one for one in parties if SEEN.set_aside(one)] == [B]
-    assert [one for one in parties if SEEN.shows_members(one)] == [A, B, APP, CACHE, DB, *OTHERS]
-    assert {one: SEEN.groups_with(one) for one in parties if SEEN.groups_with(one)} == {
+    assert [party for party in parties if SEEN.set_aside(party)] == [B]
+    assert [party for party in parties if SEEN.shows_members(party)] == [A, B, APP, CACHE, DB, *OTHERS]
+    assert {party: SEEN.groups_with(party) for party in parties if SEEN.groups_with(party)} == {
         A: [APP],  # of its two groups one was read
         APP: [APP],
         DB: [DB],
@@ -91,13 +91,13 @@ def test_what_was_read_of_a_party() -> None:
         OTHERS[1]: [OTHERS[1]],
     }
     assert dict(SEEN.members) == {APP: (A,), CACHE: (A,), OTHERS[1]: (OTHERS[0],)}
-    both = Snapshot(instances={B: instance(B, APP), A: instance(A, APP)})
-    assert both.members[APP] == (A, B)
+    snapshot = Snapshot(instances={B: instance(B, APP), A: instance(A, APP)})
+    assert snapshot.members[APP] == (A, B)
 
 
 def test_instances_of_a_group_are_counted_where_they_were_read_listed_or_counted_alone() -> None:
     """None where they were not. A complete listing wins over a count that may have stopped."""
     groups = (APP, CACHE, DB, Party(HOME, "sg-x"), FAR, OTHERS[1])
-    assert [SEEN.member_count(one) for one in groups] == [1, 1, 3, 0, 7, None]
+    assert [SEEN.member_count(group) for group in groups] == [1, 1, 3, 0, 7, None]
     read = Snapshot(instances={A: instance(A, APP), B: instance(B, DB)}, complete_groups={APP, CACHE})
     assert [read.member_count(party) for party in (APP, CACHE, DB)] == [1, 0, None]

@@ -69,9 +69,9 @@ def test_instances_that_cannot_be_read_may_touch_anything(error: Exception) -> N
     """The request itself finds out why. Other requests are not affected."""
     home, far = accounts()
     far.errors["instances"] = [error]
-    both = Batch(delivery(home, far, lanes=4), [request(A, FAR), request(APP, DB)])
-    assert both.touches(request(A, FAR)) is None
-    assert both.touches(request(APP, DB)) == {APP, DB}
+    batch = Batch(delivery(home, far, lanes=4), [request(A, FAR), request(APP, DB)])
+    assert batch.touches(request(A, FAR)) is None
+    assert batch.touches(request(APP, DB)) == {APP, DB}
 
 
 @pytest.mark.parametrize(
@@ -119,24 +119,26 @@ def test_what_syncs_are_due_to_remove_together_is_held_and_said_in_advance(
     """More than fifty rules, each counted once. Only syncs are asked, and one summary names who sent them."""
     unseen, log = Unseen(HOME, HOME), FakeLog()
 
-    def due(_delivery: object, one: Request) -> dict[Unseen, frozenset[RuleKey]]:
-        assert one.action == "sync"
-        return {unseen: frozenset(key(DB, one.link.source, f"tcp/{n}") for n in range(1, count + 1))}
+    def due(_delivery: object, request: Request) -> dict[Unseen, frozenset[RuleKey]]:
+        assert request.action == "sync"
+        return {unseen: frozenset(key(DB, request.link.source, f"tcp/{n}") for n in range(1, count + 1))}
 
     monkeypatch.setattr(batch, "removals_due", due)
     guard = guard_of(
         [*messages, *messages[:1]] if len(messages) == 2 else messages, delivery(*accounts(), log=log), "x"
     )
     assert bool(guard.excess({unseen: 1})) == held
-    assert [(one["record"], one["action"], one["actor"]) for one in log.records] == [("summary", "sync", "x")] * held
+    assert [(record["record"], record["action"], record["actor"]) for record in log.records] == [
+        ("summary", "sync", "x")
+    ] * held
     assert guard.reported == ({unseen} if held else set())
 
 
 def test_a_bug_of_one_message_costs_the_guard_of_a_batch_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     unseen, keys = Unseen(HOME, HOME), frozenset(key(DB, APP, f"tcp/{n}") for n in range(1, 60))
 
-    def due(_delivery: object, one: Request) -> dict[Unseen, frozenset[RuleKey]]:
-        if one.link.source == CACHE:
+    def due(_delivery: object, request: Request) -> dict[Unseen, frozenset[RuleKey]]:
+        if request.link.source == CACHE:
             raise ZeroDivisionError("bug")
         return {unseen: keys}
 

@@ -104,11 +104,11 @@ def test_nothing_is_asked_for_twice(read: Callable[[Fetch], object], calls: list
 def test_lists_are_of_all_accounts_that_are_asked_for() -> None:
     """Sorted, but for all groups of an account."""
     rules = [ours(key(target, APP, "tcp/1")) for target in (DB, CACHE)]
-    other = FakeEcs([managed(LEDGER)], account=PEER)
-    found = opened(FakeEcs([managed(DB), group(APP), managed(CACHE)], rules=rules), other)
+    other_ecs = FakeEcs([managed(LEDGER)], account=PEER)
+    found = opened(FakeEcs([managed(DB), group(APP), managed(CACHE)], rules=rules), other_ecs)
     assert found.references([APP, LEDGER]) == [CACHE, DB]
     assert found.tagged_groups([PEER, HOME], MANAGED) == [CACHE, DB, LEDGER] == sorted(found.store.groups)
-    assert [one.party for one in found.all_groups([PEER, HOME])] == [LEDGER, DB, APP, CACHE]
+    assert [group.party for group in found.all_groups([PEER, HOME])] == [LEDGER, DB, APP, CACHE]
 
 
 def test_an_account_that_cannot_be_entered_is_called_no_more() -> None:
@@ -144,14 +144,14 @@ def test_reads_are_made_side_by_side_where_threads_are_allowed(threads: int) -> 
     both, listed = waits(2), waits(3)
     accounts = {uid: Waiting(account=uid) for uid in (HOME, PEER, third)}
     rules = policy(accounts={**POLICY.accounts, third: AccountPolicy("c", "role")})
-    found = Fetch(FakeCloud(*accounts.values()), rules, FakeClock(), threads=threads)
-    found.side_by_side(both, both)
-    found.all_instances([*accounts])
-    assert (own in made, found.store.listings.keys()) == (threads == 1, accounts.keys())
+    fetch = Fetch(FakeCloud(*accounts.values()), rules, FakeClock(), threads=threads)
+    fetch.side_by_side(both, both)
+    fetch.all_instances([*accounts])
+    assert (own in made, fetch.store.listings.keys()) == (threads == 1, accounts.keys())
     if threads == 1:
         assert made == [own] * 5
     made.clear()
-    found.side_by_side(lambda: made.append(threading.get_ident()))
+    fetch.side_by_side(lambda: made.append(threading.get_ident()))
     assert made == [own]
 
 
@@ -163,7 +163,7 @@ def test_a_group_without_a_member_that_was_just_shown_was_not_read_completely(to
     ecs = home()
     reading = opened(ecs, tolerant=tolerant)
     reading.parties([A])
-    ecs.running = {one.party.id: one for one in [instance(B, APP)][:others]}
+    ecs.running = {instance.party.id: instance for instance in [instance(B, APP)][:others]}
     if tolerant:
         reading.members([APP])
     else:
@@ -267,9 +267,9 @@ def test_members_are_read_side_by_side_by_a_tolerant_reader_only(tolerant: bool,
 
     groups = [Party(HOME, f"sg-{number}") for number in range(4)]
     ecs = Waiting(map(group, groups))
-    found = Fetch(FakeCloud(ecs), POLICY, FakeClock(), Reading(tolerant=tolerant, compares=not tolerant), threads=4)
-    found.members(groups)
-    assert found.store.snapshot().complete_groups == set(groups)
+    fetch = Fetch(FakeCloud(ecs), POLICY, FakeClock(), Reading(tolerant=tolerant, compares=not tolerant), threads=4)
+    fetch.members(groups)
+    assert fetch.store.snapshot().complete_groups == set(groups)
     assert (threading.get_ident() in made, len(made)) == (not tolerant, most)
 
 
@@ -277,9 +277,9 @@ def crowd() -> FakeEcs:
     """Two of seven instances have wishes, one has another tag; on pages of two."""
     members = [instance(Party(HOME, f"i-{n}"), APP) for n in range(4)]
     wishing = [instance(A, APP, link_peer="i-2 sg-db"), instance(Party(HOME, "i-9"), DB, **{"link_peer.x": "?"})]
-    found = FakeEcs([group(APP), group(DB)], [*members, *wishing, instance(B, APP, owner="b")])
-    found.page = 2
-    return found
+    fake_ecs = FakeEcs([group(APP), group(DB)], [*members, *wishing, instance(B, APP, owner="b")])
+    fake_ecs.page = 2
+    return fake_ecs
 
 
 def test_of_a_whole_account_only_instances_with_wishes_are_kept() -> None:
@@ -334,21 +334,21 @@ def test_pages_of_an_account_are_read_until_a_time() -> None:
 
     ecs = Slow(instances=crowd().running.values())
     shown, ecs.page = ecs.running.pop(late.id), 2
-    found = Fetch(FakeCloud(ecs), POLICY, clock, Reading(keep=lambda one: asks_for_links(one.tags, POLICY.keys)))
-    found.instances([late])
+    fetch = Fetch(FakeCloud(ecs), POLICY, clock, Reading(keep=lambda one: asks_for_links(one.tags, POLICY.keys)))
+    fetch.instances([late])
     ecs.running[late.id] = shown
-    pages = found.pages()
-    found.read_pages(HOME, pages, NOW + 20)
+    pages = fetch.pages()
+    fetch.read_pages(HOME, pages, NOW + 20)
     assert (pages.first, pages.count, pages.following, pages.whole) == ("", 2, "4", False)
     ecs.running["i-a"] = instance(A, APP, link_peer="sg-new")
-    found.instances([A])
-    found.keep_pages(HOME, pages)
-    assert (found.store.live_accounts, found.store.listings, set(found.store.instances)) == ({HOME}, {}, {A})
-    found.read_pages(HOME, pages, math.inf)
-    found.keep_pages(HOME, pages)
+    fetch.instances([A])
+    fetch.keep_pages(HOME, pages)
+    assert (fetch.store.live_accounts, fetch.store.listings, set(fetch.store.instances)) == ({HOME}, {}, {A})
+    fetch.read_pages(HOME, pages, math.inf)
+    fetch.keep_pages(HOME, pages)
     assert (pages.count, pages.following, pages.whole) == (4, None, True)
-    assert (found.store.snapshot().instances_in(HOME), set(found.store.instances)) == (7, {A, late, Party(HOME, "i-9")})
-    assert found.store.instances[A].tags == {"link-peer": "sg-new"}
+    assert (fetch.store.snapshot().instances_in(HOME), set(fetch.store.instances)) == (7, {A, late, Party(HOME, "i-9")})
+    assert fetch.store.instances[A].tags == {"link-peer": "sg-new"}
 
 
 @pytest.mark.parametrize(("token", "live"), [("2", {HOME}), ("8", set())])
@@ -400,8 +400,8 @@ def test_pages_are_read_as_the_pace_allows(per_minute: int | None, until: float,
 
 def test_an_account_is_live_while_its_last_reads_show_an_instance() -> None:
     """A list of all that was empty says more than a read of any."""
-    ecs, other = FakeEcs(), FakeEcs(instances=[instance(Party(PEER, "i-x"))], account=PEER)
-    found = opened(ecs, other)
+    ecs, other_ecs = FakeEcs(), FakeEcs(instances=[instance(Party(PEER, "i-x"))], account=PEER)
+    found = opened(ecs, other_ecs)
 
     def shows(*running: Instance) -> set[str]:
         ecs.running = {one.party.id: one for one in running}
@@ -415,7 +415,7 @@ def test_an_account_is_live_while_its_last_reads_show_an_instance() -> None:
     assert (shows(instance(A)), shows()) == ({HOME, PEER}, {HOME, PEER})
     found.all_instances([HOME])
     assert (found.store.live_accounts, shows(instance(A))) == ({PEER}, {PEER})
-    other.errors["shows_instances"] = [Transient("timeout")]
+    other_ecs.errors["shows_instances"] = [Transient("timeout")]
     assert (found.discard_emptied([PEER]), found.store.live_accounts) == (True, set())
     assert found.store.readable(PEER)
 
@@ -446,8 +446,8 @@ def test_rules_are_read_over_as_many_minutes_as_the_pace_makes_of_it(
     in turn. Before a wait, the caller is told when the minute ends."""
     ecs = home()
     ecs.errors["rules"] = list(errors)
-    other = FakeEcs(account=PEER, calls=ecs.calls)
-    found, clock = paced(ecs, other, per_minute=per_minute)
+    other_ecs = FakeEcs(account=PEER, calls=ecs.calls)
+    found, clock = paced(ecs, other_ecs, per_minute=per_minute)
     done, minutes, todo = list[tuple[int, int]](), list[float](), [APP, CACHE, DB, LEDGER]
     assert found.rules_in_time(todo, NOW + until, lambda *one: done.append(one), minutes.append) == left
     assert (len(ecs.calls), clock.time - NOW, set(done)) == (calls, seconds, {(4, 4)})
@@ -467,16 +467,16 @@ def test_progress_is_told_every_32_groups() -> None:
 def test_rules_are_new_for_a_second_and_three_calls(seconds: float, calls: int, new: bool) -> None:
     """Unless something was changed since, or was to be read in time."""
     clock, cloud = FakeClock(), FakeCloud(home())
-    found, slow = Fetch(cloud, POLICY, clock), paced(home())[0]
+    fetch, slow = Fetch(cloud, POLICY, clock), paced(home())[0]
     cloud.calls["before"] = 7
-    for one in (found, slow):
+    for one in (fetch, slow):
         one.rules([DB])
     clock.time += seconds
     cloud.calls["since"] = calls
-    assert (found.pace, slow.pace is None) == (None, False)
-    assert [one.rules_are_new(group) for one, group in ((found, DB), (found, APP), (slow, DB))] == [new, False, False]
-    found.changed()
-    assert not found.rules_are_new(DB)
+    assert (fetch.pace, slow.pace is None) == (None, False)
+    assert [one.rules_are_new(group) for one, group in ((fetch, DB), (fetch, APP), (slow, DB))] == [new, False, False]
+    fetch.changed()
+    assert not fetch.rules_are_new(DB)
 
 
 def test_a_sweep_reads_no_members_for_a_record() -> None:
@@ -521,9 +521,9 @@ def test_each_question_is_read_in_its_own_way() -> None:
     parties = ["rules sg-db", "members sg-cache", "instances i-a", "groups sg-app"]
     own = ["instance_page sg-app", "inner_access sg-app", "inner_access sg-db"]
     assert ecs.calls == [*parties, *own, "addresses_taken vpc-1 10.0.0.1 10.0.0.2"]
-    shown = found.store.snapshot()
-    assert (shown.inner_access, shown.counted) == ({APP: True, DB: False}, {APP: 2})
-    assert shown.taken_addresses == {taken: True, free: False}
+    snapshot = found.store.snapshot()
+    assert (snapshot.inner_access, snapshot.counted) == ({APP: True, DB: False}, {APP: 2})
+    assert snapshot.taken_addresses == {taken: True, free: False}
 
 
 @pytest.mark.parametrize(
@@ -566,23 +566,23 @@ def test_postponed_instances_are_not_read_by_their_id() -> None:
 def test_the_time_at_which_a_groups_tags_were_read_is_known() -> None:
     """Each read counts anew; a group that was not read was read long ago."""
     clock = FakeClock()
-    found = Fetch(FakeCloud(home()), POLICY, clock)
-    assert found.group_read_at(DB) == 0.0
-    found.parties([DB])
+    fetch = Fetch(FakeCloud(home()), POLICY, clock)
+    assert fetch.group_read_at(DB) == 0.0
+    fetch.parties([DB])
     clock.time += 7
-    found.parties([APP])
-    assert (found.group_read_at(DB), found.group_read_at(APP)) == (NOW, NOW + 7)
-    found.refresh_group(DB)
-    assert found.group_read_at(DB) == NOW + 7
-    found.store.note_tags(DB, ["a", "b"])
-    assert found.store.groups[DB].tags == {"a": "true", "b": "true"}
+    fetch.parties([APP])
+    assert (fetch.group_read_at(DB), fetch.group_read_at(APP)) == (NOW, NOW + 7)
+    fetch.refresh_group(DB)
+    assert fetch.group_read_at(DB) == NOW + 7
+    fetch.store.note_tags(DB, ["a", "b"])
+    assert fetch.store.groups[DB].tags == {"a": "true", "b": "true"}
 
 
 def test_the_members_of_a_group_are_counted_once_all_were_read() -> None:
     """Its own members, or every instance of its account; none of another account."""
-    other = Party(PEER, "i-x")
-    found = opened(home(), FakeEcs(instances=[instance(other, APP)], account=PEER))
-    found.parties([A, other])
+    other_party = Party(PEER, "i-x")
+    found = opened(home(), FakeEcs(instances=[instance(other_party, APP)], account=PEER))
+    found.parties([A, other_party])
     assert found.store.member_count(APP) is None
     found.members([APP])
     assert (found.store.member_count(APP), found.store.member_count(DB)) == (2, None)

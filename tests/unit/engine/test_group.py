@@ -138,10 +138,10 @@ def test_what_the_group_newly_allows_is_synced_or_looked_at(accept: str, posted:
     look()
     assert look.queue.posted == posted
     intents = [("look", one.party.id) if isinstance(one, Look) else ("sync", one.link.source.id) for one in posted]
-    said = [record for record in look.log.records if record["record"] == "intent"]
-    assert [(r["action"], r["from"]) for r in said if r["from"]] == intents
-    left = [(r["action"], r["detail"].partition(" ")[0]) for r in said if not r["from"]]
-    assert left == ([("look", "1")] if len(posted) == 3 and sync(CACHE, DB) in posted else [])
+    records = [record for record in look.log.records if record["record"] == "intent"]
+    assert [(r["action"], r["from"]) for r in records if r["from"]] == intents
+    actions = [(r["action"], r["detail"].partition(" ")[0]) for r in records if not r["from"]]
+    assert actions == ([("look", "1")] if len(posted) == 3 and sync(CACHE, DB) in posted else [])
     assert {call.split()[0] for call in look.ecs.calls} <= CALLS
     assert not any(call.startswith("instances") for call in look.peer.calls)
 

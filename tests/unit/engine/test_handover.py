@@ -71,7 +71,9 @@ def test_a_delivery_posts_so_many_messages_and_none_twice() -> None:
         *(sync_request(pair, REGION, NOW) for pair in PAIRS),
         look_request(A, REGION, NOW + 60),
     ]
-    left = [
-        (one["action"], one["detail"].partition(" left")[0]) for one in handing.log.records if "left" in one["detail"]
+    actions = [
+        (record["action"], record["detail"].partition(" left")[0])
+        for record in handing.log.records
+        if "left" in record["detail"]
     ]
-    assert left == [("look", "2 more are"), ("sync", "7 more are")]
+    assert actions == [("look", "2 more are"), ("sync", "7 more are")]

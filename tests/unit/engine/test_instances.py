@@ -25,7 +25,7 @@ FOREIGN = Party(PEER, "sg-x")
 REQ = Claim("chg-1")
 K1, K2 = key(DB, APP, "tcp/1"), key(DB, APP, "tcp/2")
 HERE, THERE = key(DB, APP), key(APP, DB)
-GROUPS = tuple(managed(one, "*") for one in (APP, DB, CACHE))
+GROUPS = tuple(managed(party, "*") for party in (APP, DB, CACHE))
 
 
 def hint(party: Party = A, kind: Any = "tags", time: float | None = NOW, **fields: Any) -> Hint:
@@ -575,11 +575,11 @@ def test_a_pair_with_another_account_is_put_on_the_queue(peer: str, rules: list[
     world = World(one(A, APP, peer=peer), rules=rules)
     world()
     syncs = [(one.link.source.id, one.link.target.id) for one in world.queue.posted if not isinstance(one, Look)]
-    said = [record for record in world.log.records if record["record"] == "intent"]
-    assert {record["detail"] for record in said} <= {FOREIGN_PAIR}
+    records = [record for record in world.log.records if record["record"] == "intent"]
+    assert {record["detail"] for record in records} <= {FOREIGN_PAIR}
     found = [
         f"{source}>{target} {r.get('instance', '').partition('@')[0]}"
-        for (source, target), r in zip(syncs, said, strict=True)
+        for (source, target), r in zip(syncs, records, strict=True)
     ]
     assert (found, world.ecs.changes(), world.peer.calls) == (posted, [], [])
 
@@ -678,7 +678,7 @@ def test_after_a_transient_error_of_a_change_all_of_the_delivery_is_looked_at_ag
     """For an hour, and why; the pairs with other accounts are posted all the same."""
     world = World(one(A, APP, peer=f"sg-db:tcp/1 {wishes('sg-x')}"), one(B, DB))
     world.ecs.errors["authorize"] = [Transient("503")] * 4
-    assert world(hint(), hint(B)) == [Later(one, "503", NOW + LOOK_AGAIN_SECONDS) for one in (A, B)]
+    assert world(hint(), hint(B)) == [Later(party, "503", NOW + LOOK_AGAIN_SECONDS) for party in (A, B)]
     assert (world.left, len(world.queue.posted)) == ([], 1)
 
 

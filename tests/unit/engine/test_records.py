@@ -57,18 +57,22 @@ def test_an_intent_names_what_will_change_and_the_others_what_there_is() -> None
         kind: decision_record(made, REGION, kind, rules=[OURS, FOREIGN_KIND], api_requests=["r-1", "", "r-2"])
         for kind in ("intent", "attempt", "outcome")
     }
-    ids = {kind: [(rule["ports"], rule["rule_id"]) for rule in json.loads(one["rules"])] for kind, one in shown.items()}
+    ids = {
+        kind: [(rule["ports"], rule["rule_id"]) for rule in json.loads(decision_record["rules"])]
+        for kind, decision_record in shown.items()
+    }
     assert ids == {
         "intent": [("1/1", ""), ("2/2", BOTH.id)],
         "attempt": [("1/1", OURS.id)],
         "outcome": [("1/1", OURS.id)],
     }
-    assert [one["tagged"] for one in shown.values()] == [f"{DB},{APP}", "", ""]
-    assert {one["api_requests"] for one in shown.values()} == {"r-1,r-2"}
-    assert [one.get("outcome") for one in shown.values()] == [None, None, "applied"]
-    assert {(one["record"], one["action"], one["link"], one["ports"]) for one in shown.values()} == {
-        (kind, "link", LINK.id(REGION), "tcp/1") for kind in shown
-    }
+    assert [decision_record["tagged"] for decision_record in shown.values()] == [f"{DB},{APP}", "", ""]
+    assert {decision_record["api_requests"] for decision_record in shown.values()} == {"r-1,r-2"}
+    assert [decision_record.get("outcome") for decision_record in shown.values()] == [None, None, "applied"]
+    assert {
+        (decision_record["record"], decision_record["action"], decision_record["link"], decision_record["ports"])
+        for decision_record in shown.values()
+    } == {(kind, "link", LINK.id(REGION), "tcp/1") for kind in shown}
 
 
 @pytest.mark.parametrize(
@@ -154,9 +158,11 @@ def test_of_an_event_of_a_groups_tags_consent_comes_first_and_what_was_not_read_
     """Which is another thing than none."""
     cause = Cause("acs:ram::1:user/alice", "TagResources", "r-1", (("link-lock", "x"), ("link-accept", None)))
     tags = {"link-lock": "x", "env": "prod", "link-accept.2": "sg-b", "link-accept": "sg-a"}
-    shown = [observed_record(Hint("event-1", DB, "tags", cause=cause), one, POLICY.keys) for one in (tags, {}, None)]
-    assert shown[0]["event_tags"] == '{"link-lock":"x","link-accept":null}'
-    assert [(one["tags"], one["detail"]) for one in shown] == [
+    observed_records = [
+        observed_record(Hint("event-1", DB, "tags", cause=cause), tag, POLICY.keys) for tag in (tags, {}, None)
+    ]
+    assert observed_records[0]["event_tags"] == '{"link-lock":"x","link-accept":null}'
+    assert [(observed_record["tags"], observed_record["detail"]) for observed_record in observed_records] == [
         ('{"link-accept":"sg-a","link-accept.2":"sg-b","link-lock":"x"}', ""),
         ("{}", ""),
         ("", records.NOT_SHOWN),
@@ -168,8 +174,8 @@ def test_of_tags_as_many_are_named_as_a_field_holds() -> None:
     assert tags_text([("a", "值")]) == '{"a":"值"}'
     whole = [("a", "x" * (FIELD_LIMIT - len('{"a":"","b":""}'))), ("b", "")]
     assert len(tags_text(whole)) == FIELD_LIMIT
-    shown = json.loads(tags_text([("a", "x"), ("b", "y" * 10), ("c", "z" * FIELD_LIMIT), ("d", "")]))
-    assert shown == {"a": "x", "b": "y" * 10, "…": "2 more"}
+    document = json.loads(tags_text([("a", "x"), ("b", "y" * 10), ("c", "z" * FIELD_LIMIT), ("d", "")]))
+    assert document == {"a": "x", "b": "y" * 10, "…": "2 more"}
 
 
 # whom rules admit
@@ -185,7 +191,9 @@ def circumstances(*shown: Instance, read: Sequence[Party] = (), **fields: Any) -
 
 ADMITS = (key(DB, APP, "tcp/1"), key(DB, CACHE, "tcp/1"))
 MEMBERS = tuple(member(party).key for party in (A, C) if member(party).key)
-NEEDS = Verdict(LINK, needs=tuple(Need(one, (party, APP)) for one, party in zip(MEMBERS, (A, C), strict=True) if one))
+NEEDS = Verdict(
+    LINK, needs=tuple(Need(member, (party, APP)) for member, party in zip(MEMBERS, (A, C), strict=True) if member)
+)
 NOBODY = {"instances": "", "instance_ids": ""}
 
 
@@ -229,8 +237,8 @@ def test_twenty_instances_are_named_and_all_are_counted() -> None:
 def test_rules_between_addresses_admit_the_instances_that_they_are_for() -> None:
     """Of a link by address those whose rules these are; of two instances the source, or both where it is mutual."""
     found, *_ = circumstances()
-    edits = tuple(Edit(one, ends=(A, APP)) for one in MEMBERS[:1] if one)
-    keys = [one for one in MEMBERS if one]
+    edits = tuple(Edit(member, ends=(A, APP)) for member in MEMBERS[:1] if member)
+    keys = [member for member in MEMBERS if member]
     assert found.admitted(keys, decision(verdict=NEEDS)) == admitted(A, C)
     assert found.admitted(keys[:1], decision(verdict=NEEDS)) == admitted(A)
     assert found.admitted(keys[:1], decision(edits=edits)) == admitted(A)

@@ -13,8 +13,8 @@ EMPTY = "shows no instances, so nothing there is treated as gone"
 
 def test_an_account_that_could_not_be_read_is_not_said_to_be_empty() -> None:
     """It shows no instances because nothing of it was read."""
-    seen = Snapshot(failed_accounts={"3": "timeout"}, refused_accounts={PEER: NoAccess("Forbidden.RAM", "no")})
-    assert skipped(seen, ["3", PEER, HOME], {}, 0, {}) == {
+    snapshot = Snapshot(failed_accounts={"3": "timeout"}, refused_accounts={PEER: NoAccess("Forbidden.RAM", "no")})
+    assert skipped(snapshot, ["3", PEER, HOME], {}, 0, {}) == {
         "3": "3: timeout",
         PEER: f"{PEER}: no access (Forbidden.RAM)",
         HOME: f"{HOME}: {EMPTY}",

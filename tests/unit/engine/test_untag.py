@@ -33,21 +33,26 @@ class Untagging:
         with_policy: Policy = POLICY,
         kind: type[FakeEcs] = FakeEcs,
         read: bool = True,
-        more: Sequence[Party] = (),
+        extra_parties: Sequence[Party] = (),
     ) -> None:
         self.calls: list[str] = []
-        shown = [group(APP, "*"), managed(DB, "*"), *map(managed, more)]
+        groups = [group(APP, "*"), managed(DB, "*"), *map(managed, extra_parties)]
         self.ecs, self.peer = (
-            kind([one for one in shown if one.party.account == account], rules=rules, calls=self.calls, account=account)
+            kind(
+                [group for group in groups if group.party.account == account],
+                rules=rules,
+                calls=self.calls,
+                account=account,
+            )
             for account in (HOME, PEER)
         )
         self.log = FakeLog(self.calls)
         self.clock = FakeClock()
         world = delivery(self.ecs, self.peer, log=self.log, policy=with_policy, clock=self.clock)
         self.scope = FakeScope(world, desired)
-        self.scope.fetch.parties([APP, DB, *more])
+        self.scope.fetch.parties([APP, DB, *extra_parties])
         if read:
-            self.scope.fetch.rules([APP, DB, *more])
+            self.scope.fetch.rules([APP, DB, *extra_parties])
         self.calls.clear()
 
     def run(self, account: str = HOME) -> list[str]:
@@ -70,7 +75,7 @@ def test_the_tag_of_an_empty_group_is_removed_between_two_reads() -> None:
 
 def test_ten_groups_of_an_account_lose_the_tag_in_a_run() -> None:
     """Those of other accounts keep it."""
-    untag = Untagging(more=[Party(account, f"sg-{n:02}") for account in (HOME, PEER) for n in range(11)])
+    untag = Untagging(extra_parties=[Party(account, f"sg-{n:02}") for account in (HOME, PEER) for n in range(11)])
     assert len(untag.run()) == 10
     assert untag.ecs.changes() == [f"untag sg-{n:02}" for n in range(10)]
     assert all(group.tags[MANAGED] == "true" for group in untag.peer.known.values())
@@ -79,7 +84,7 @@ def test_ten_groups_of_an_account_lose_the_tag_in_a_run() -> None:
 
 def test_a_refusal_ends_the_tries_in_its_account() -> None:
     """The request that was refused is in the summary, too."""
-    untag = Untagging(more=[Party(HOME, "sg-00"), Party(PEER, "sg-00")])
+    untag = Untagging(extra_parties=[Party(HOME, "sg-00"), Party(PEER, "sg-00")])
     untag.ecs.errors["untag"] = [NoAccess("Forbidden.RAM", "no", request_id="request-x")]
     assert untag.run() == ["request-x"]
     assert (untag.has_tag, len(untag.run(PEER))) == (True, 1)

@@ -107,13 +107,13 @@ def test_the_delay_of_a_message_that_is_put_back_grows_from_ten_seconds_to_ten_m
     """Nothing of the message changes but its `attempt`, which ends at 10,000."""
     ecs, _, delivered = world()
     ecs.errors["groups"] = [Transient("timeout")]
-    asked = Request(
+    request = Request(
         "chg-1", "link", REGION, Link(APP, DB, P1), NOW + 600.5, int(NOW) + 9, "why", "who", attempt=attempt
     )
-    dispatch.handle_elements([encode(asked).decode()], delivered)
-    assert posted(delivered) == [(msgspec.structs.replace(asked, attempt=attempt + 1), "", delay)]
+    dispatch.handle_elements([encode(request).decode()], delivered)
+    assert posted(delivered) == [(msgspec.structs.replace(request, attempt=attempt + 1), "", delay)]
     again = decode(encode(posted(delivered)[0][0]), region=REGION, now=NOW)
-    assert again == msgspec.structs.replace(asked, attempt=min(attempt + 1, 10_000))
+    assert again == msgspec.structs.replace(request, attempt=min(attempt + 1, 10_000))
 
 
 BOUND = policy(accounts={HOME: AccountPolicy("a", queue="requests-a"), PEER: POLICY.accounts[PEER]})
@@ -185,7 +185,7 @@ def test_a_batch_leads_to_the_same_rules_as_its_messages_one_by_one(
         return {(rule.key, rule.description) for rule in ecs.existing}, log
 
     together, log = carried_out(elements)
-    assert together == carried_out(*([one] for one in elements))[0]
+    assert together == carried_out(*([element] for element in elements))[0]
     recorded = {record["event_id"] for record in log.records if record["record"] == "outcome"}
     assert recorded >= {f"m-{at}" for at, (one, _) in enumerate(sent) if isinstance(one, Request)}
 
@@ -204,11 +204,11 @@ def test_equal_looks_and_syncs_are_carried_out_once_and_recorded_each() -> None:
     ]
     elements = [{**arrived(body, queue), "id": f"m-{at}"} for at, (body, queue) in enumerate([*bodies, (turned, "q")])]
     assert dispatch.handle_elements(elements, delivered) == {"denied": 3, "unchanged": 1}
-    said = {
-        one["event_id"]: (one["request_id"], one["reason"], "same as message m-0" in one["detail"])
-        for one in log.records
+    request_ids_by_event_id = {
+        record["event_id"]: (record["request_id"], record["reason"], "same as message m-0" in record["detail"])
+        for record in log.records
     }
-    assert said == {
+    assert request_ids_by_event_id == {
         "m-0": ("tag-1", "no-consent", False),
         "m-1": ("tag-2", "no-consent", True),
         "m-2": ("tag-4", "no-consent", False),
@@ -243,7 +243,7 @@ def look(party: Party = A, expires: float = NOW + 300, attempt: int = 0) -> Look
 
 
 def handle_look(delivered: Delivery, *looks: Look) -> Any:
-    return dispatch.handle_elements([encode(one).decode() for one in looks], delivered)
+    return dispatch.handle_elements([encode(look).decode() for look in looks], delivered)
 
 
 @pytest.mark.parametrize(

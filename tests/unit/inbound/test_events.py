@@ -46,9 +46,9 @@ def ids(hints: list[Hint]) -> list[str]:
 
 
 def read(element: object) -> list[Hint]:
-    found = decode(element, home=A, region=REGION, keys=KEYS)
-    assert not [one for one in found if isinstance(one, BadInput)]
-    return [one for one in found if isinstance(one, Hint)]
+    hints = decode(element, home=A, region=REGION, keys=KEYS)
+    assert not [one for one in hints if isinstance(one, BadInput)]
+    return [one for one in hints if isinstance(one, Hint)]
 
 
 def hints(element: object) -> list[Hint]:
@@ -223,10 +223,10 @@ def test_one_bad_id_in_a_tag_change_does_not_affect_the_others(kind: str, bad: o
     event = changed(
         "tags-added", data_referencedResources={f"ACS::ECS::{kind}": [first, bad, last]}, data_requestParameters={}
     )
-    found = decode(event, home=A, region=REGION, keys=KEYS)
-    assert [one.party for one in found if isinstance(one, Hint)] == [Party(A, first), Party(A, last)]
-    assert isinstance(found[1], BadInput)
-    assert (found[1].field, found[1].problem) == ("data", said)
+    hints = decode(event, home=A, region=REGION, keys=KEYS)
+    assert [one.party for one in hints if isinstance(one, Hint)] == [Party(A, first), Party(A, last)]
+    assert isinstance(hints[1], BadInput)
+    assert (hints[1].field, hints[1].problem) == ("data", said)
 
 
 def test_irrelevant_events_give_no_hint() -> None:
@@ -460,8 +460,8 @@ def test_anything_else_is_not_an_element_of_the_queue(element: object, field: st
 
 def test_every_sample_is_used() -> None:
     """Each file of events/ is named in the tests of events, of messages, or of whole samples."""
-    here = Path(__file__).parent
-    others = (here / "test_requests.py", here.parents[1] / "functional/test_samples.py")
+    folder = Path(__file__).parent
+    others = (folder / "test_requests.py", folder.parents[1] / "functional/test_samples.py")
     text = "".join(path.read_text() for path in (Path(__file__), *others))
     samples = [path.stem for path in EVENTS.glob("*.json")]
     assert samples
@@ -508,8 +508,8 @@ def test_a_key_of_a_set_counts_on_groups(resource: str, party: str) -> None:
     event = changed("tags-group-lock", data_eventName="TagResources", data_requestParameters=parameters)
     event["data"]["referencedResources"] = {f"ACS::ECS::{'SecurityGroup' if party[0] == 's' else 'Instance'}": [party]}
     sets = msgspec.structs.replace(KEYS, sets=("env",))
-    found = [one for one in decode(event, home=A, region=REGION, keys=sets) if isinstance(one, Hint)]
-    assert [(one.party.id, one.cause.tags) for one in found] == ([(party, (("env", ""),))] if party == "sg-db" else [])
+    hints = [one for one in decode(event, home=A, region=REGION, keys=sets) if isinstance(one, Hint)]
+    assert [(one.party.id, one.cause.tags) for one in hints] == ([(party, (("env", ""),))] if party == "sg-db" else [])
     assert decode(event, home=A, region=REGION, keys=KEYS) == []
 
 

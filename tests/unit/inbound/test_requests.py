@@ -140,9 +140,9 @@ def test_a_look_is_read() -> None:
     expires = parse_instant("2026-11-25T07:05:00.922Z")
     assert first == Look("look-i-bp1created0000000000a", REGION, NEW, expires, 1) == read_any(LOOK)
     assert expired == Look("look-sg-bp15ed6xe1yxeycg7xxx", REGION, Party(A, LEDGER.id), NOW - 3600)
-    other = decode(json.dumps(look(party={"account": B, "party": "sg-b"})), region=REGION, now=NOW + 10**8)
-    assert isinstance(other, Look)
-    assert other.party == Party(B, "sg-b")
+    other_document = decode(json.dumps(look(party={"account": B, "party": "sg-b"})), region=REGION, now=NOW + 10**8)
+    assert isinstance(other_document, Look)
+    assert other_document.party == Party(B, "sg-b")
 
 
 @pytest.mark.parametrize(
@@ -302,8 +302,8 @@ def test_a_bad_request_has_the_fields_that_could_be_read() -> None:
         {"claimed_by": "team-orders", "claimed_reason": "orders service reads the ledger"},
     )
     assert refused(less(ports=["tcp/0"])).fields == whole
-    known = refused(less(request_id="chg 1", action="open", to={"account": B, "party": "*"})).fields
-    assert known == msgspec.structs.replace(whole, request_id="", action="", target=None)
+    fields = refused(less(request_id="chg 1", action="open", to={"account": B, "party": "*"})).fields
+    assert fields == msgspec.structs.replace(whole, request_id="", action="", target=None)
     assert refused("not JSON").fields == refused([GOOD]).fields == Known()
     assert refused(look(ports=[])).fields == Known("look-i-bp1created0000000000a", "look")
     assert (
@@ -316,8 +316,8 @@ def test_a_bad_request_has_the_fields_that_could_be_read() -> None:
 @pytest.mark.parametrize("more", ['"action": "unlink"', '"ports": 1.5', '"ports": NaN', f'"ports": {"9" * 5000}'])
 def test_the_sender_of_a_message_that_is_not_strict_json_is_recorded(more: str) -> None:
     """A duplicate key, or a number where none is allowed: the message is refused, and its record still has its id and parties."""
-    known = refused(f"{json.dumps(GOOD)[:-1]}, {more}}}").fields
-    assert (known.request_id, known.source, known.target) == ("chg-1042", APP, LEDGER)
+    fields = refused(f"{json.dumps(GOOD)[:-1]}, {more}}}").fields
+    assert (fields.request_id, fields.source, fields.target) == ("chg-1042", APP, LEDGER)
 
 
 def test_a_hostile_field_name_cannot_fake_the_location_of_an_error() -> None:
@@ -350,8 +350,8 @@ def test_a_sweep_of_an_account_is_read_as_it_was_written() -> None:
     """The sample, and one with a cursor."""
     (body,) = sample("sweep-account")
     assert read_sweep(body) == SweepAccount(REGION, B, NOW, "")
-    asked = SweepAccount(REGION, A, NOW + 0.5, {"began": 1_795_593_600, "buckets": [[1, "0" * 12, 0]]})
-    assert read_sweep(encode(asked)) == asked
+    sweep_account = SweepAccount(REGION, A, NOW + 0.5, {"began": 1_795_593_600, "buckets": [[1, "0" * 12, 0]]})
+    assert read_sweep(encode(sweep_account)) == sweep_account
 
 
 @pytest.mark.parametrize(

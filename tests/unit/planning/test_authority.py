@@ -73,8 +73,8 @@ def test_a_queue_speaks_for_its_account(action: Any, source: str, target: str, q
     assert (denial is None) == allowed
     if denial is not None:
         owner = next((uid for uid, own in QUEUES.items() if own and own == queue), None)
-        said = f"the queue {queue} takes only requests of account {owner}" if owner else f"account {PEER} has a queue"
-        assert (denial.reason, denial.detail.startswith(said)) == (reasons.NOT_ALLOWED, True)
+        detail = f"the queue {queue} takes only requests of account {owner}" if owner else f"account {PEER} has a queue"
+        assert (denial.reason, denial.detail.startswith(detail)) == (reasons.NOT_ALLOWED, True)
         assert owner or f"the queue {QUEUES[PEER]}" in denial.advice
 
 

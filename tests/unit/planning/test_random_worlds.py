@@ -29,14 +29,14 @@ from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, POLICY, REGION, A,
 from tests.unit.snapshots import group, instance, key, managed, ours, policy, theirs, view
 
 
-def carried_out(seen: Snapshot, decisions: Sequence[Decision]) -> Snapshot:
+def carried_out(snapshot: Snapshot, decisions: Sequence[Decision]) -> Snapshot:
     """The snapshot after the edits."""
-    rules = [rule for group_rules in seen.rules.values() for rule in group_rules]
+    rules = [rule for group_rules in snapshot.rules.values() for rule in group_rules]
     for edit in (edit for decision in decisions for edit in decision.edits):
         rules = [rule for rule in rules if edit.rule is None or rule.id != edit.rule.id]
         if edit.claims:
             rules.append(ours(edit.key, *edit.claims, ends=edit.ends))
-    return view(seen.groups.values(), seen.instances.values(), rules)
+    return view(snapshot.groups.values(), snapshot.instances.values(), rules)
 
 
 def some_world(dice: random.Random) -> Snapshot:
@@ -72,8 +72,8 @@ def refused_at(seen: Snapshot, holder: Any, peer: Any, rule: RuleKey) -> bool:
     return False
 
 
-def desired_links(seen: Snapshot) -> list[DesiredLink]:
-    return [claim for i in seen.instances.values() for claim in links_from_tags(seen, i, NOW, POLICY)]
+def desired_links(snapshot: Snapshot) -> list[DesiredLink]:
+    return [claim for i in snapshot.instances.values() for claim in links_from_tags(snapshot, i, NOW, POLICY)]
 
 
 @pytest.mark.parametrize("seed", range(120))
@@ -81,12 +81,12 @@ def test_a_plan_carried_out_leaves_nothing_to_plan_and_no_rule_without_consent(s
     """In any world: no rule of a person's is edited, no rule is edited twice, and a second plan has no edits. Each rule of
     ours is then on a group that accepts its source, and is not locked, and no group of either end refuses the other."""
     seen = some_world(random.Random(seed))
-    found = plan(seen, *desired_links(seen)).decisions
-    changed = [edit for decision in found for edit in decision.edits]
+    decisions = plan(seen, *desired_links(seen)).decisions
+    changed = [edit for decision in decisions for edit in decision.edits]
     assert len({edit.key for edit in changed}) == len(changed)
     ours = f"link-peer/2 dep=prod home={HOME} "
     assert all(edit.rule is None or edit.rule.description.startswith(ours) for edit in changed)
-    after = carried_out(seen, found)
+    after = carried_out(seen, decisions)
     assert edits(plan(after, *desired_links(seen)).decisions) == []
     for rule, marker in owned_rules(after, POLICY, REGION):
         assert rule.key is not None
@@ -111,21 +111,24 @@ def disturbed(dice: random.Random) -> Snapshot:
     seen = some_world(dice)
     groups: dict[Party, Any] = {
         party: msgspec.structs.replace(
-            one,
+            group,
             advanced=dice.random() < 0.2,
             managed=dice.random() < 0.1,
             vpc=dice.choice(["vpc-1"] * 5 + ["vpc-2", ""]),
         )
-        for party, one in seen.groups.items()
+        for party, group in seen.groups.items()
         if dice.random() < 0.9
     }
     instances = {}
-    for party, one in seen.instances.items():
-        tags = {**one.tags, **dice.choice([{}, {}, {"link-until": "2020-01-01T00:00:00Z"}, {"link-until": "soon"}])}
+    for party, member in seen.instances.items():
+        tags = {
+            **member.tags,
+            **dice.choice([{}, {}, {"link-until": "2020-01-01T00:00:00Z"}, {"link-until": "soon"}]),
+        }
         instances[party] = msgspec.structs.replace(
-            one, tags=tags, ip=dice.choice([one.ip, one.ip, "", "8.8.8.8", "10.0.0.1"])
+            member, tags=tags, ip=dice.choice([member.ip, member.ip, "", "8.8.8.8", "10.0.0.1"])
         )
-    instances = {party: one for party, one in instances.items() if dice.random() < 0.9}
+    instances = {party: member for party, member in instances.items() if dice.random() < 0.9}
     ended = Claim("chg-7", int(NOW) - 60)
     rules = {
         party: tuple(ours(r.key, ended) if r.key and dice.random() < 0.1 else r for r in found)
@@ -205,7 +208,9 @@ class World:
             for n in range(3)
         ]
         denials = [Denial(reasons.QUOTA, "full", outcome="failed"), Denial(reasons.PEER_NOT_FOUND, "gone")]
-        self.refused = {wanted.link: Refusal(dice.choice(denials)) for wanted in self.links if dice.random() < 0.1}
+        self.refused = {
+            desired_link.link: Refusal(dice.choice(denials)) for desired_link in self.links if dice.random() < 0.1
+        }
         self.may = {link: dice.choice(list(May)) for link in (True, False)}
         self.held = frozenset({Unseen(HOME, HOME)} if dice.random() < 0.2 else ())
         self.context = Context(POLICY, REGION, NOW, is_request=dice.random() < 0.3, completes_tags_only=True)
@@ -254,8 +259,8 @@ def test_the_plan_is_the_same_in_any_order(seed: int) -> None:
 
 def test_the_worlds_have_something_to_decide() -> None:
     """Shared addresses, full groups, removals, repairs."""
-    found = [decision for seed in range(100) for decision in World(seed).plan(shuffled=False).decisions]
-    why = {decision.denial.reason for decision in found}
-    assert {reasons.ADDRESS_CONFLICT, reasons.QUOTA, reasons.NO_CONSENT, reasons.LOCKED} <= why
-    assert {decision.outcome for decision in found} == {"applied", "unchanged", "removed", "denied", "failed"}
-    assert {decision.action for decision in found} == {"link", "unlink", "expire", "repair"}
+    decisions = [decision for seed in range(100) for decision in World(seed).plan(shuffled=False).decisions]
+    reason_codes = {decision.denial.reason for decision in decisions}
+    assert {reasons.ADDRESS_CONFLICT, reasons.QUOTA, reasons.NO_CONSENT, reasons.LOCKED} <= reason_codes
+    assert {decision.outcome for decision in decisions} == {"applied", "unchanged", "removed", "denied", "failed"}
+    assert {decision.action for decision in decisions} == {"link", "unlink", "expire", "repair"}

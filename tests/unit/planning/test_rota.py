@@ -47,15 +47,15 @@ def test_a_first_message_that_comes_late_is_of_the_turn_before(accounts: int, be
     turns = [NOW + run * RUN_SECONDS for run in range(300) if _is_turn(run, accounts)]
     long = (between + 1) * RUN_SECONDS
     for late in range(0, between * RUN_SECONDS, RUN_SECONDS):
-        found = [goes_on(HOME, accounts, one + late, one + late + long, listed=False) for one in turns]
-        assert found == [goes_on(HOME, accounts, one, one + long, listed=False) for one in turns]
+        found = [goes_on(HOME, accounts, turn + late, turn + late + long, listed=False) for turn in turns]
+        assert found == [goes_on(HOME, accounts, turn, turn + long, listed=False) for turn in turns]
 
 
 def test_a_long_listing_goes_on_beside_newer_ones_once_in_four_hours() -> None:
     """The others end with the second run after theirs, so that few share an account's calls."""
-    begun = [NOW + run * RUN_SECONDS for run in range(24)]
+    instants = [NOW + run * RUN_SECONDS for run in range(24)]
     for runs, going in ((2, 24), (3, 1), (24, 1), (25, 0)):
-        found = [goes_on(HOME, 2, one, one + runs * RUN_SECONDS, listed=False) for one in begun]
+        found = [goes_on(HOME, 2, instant, instant + runs * RUN_SECONDS, listed=False) for instant in instants]
         assert sum(found) == going
 
 
@@ -63,10 +63,10 @@ def test_a_long_listing_goes_on_beside_newer_ones_once_in_four_hours() -> None:
 @pytest.mark.parametrize("late", [1, RUN_SECONDS])
 def test_an_account_that_is_never_all_listed_is_looked_at_in_every_run(accounts: int, late: int) -> None:
     """Whatever number of runs lies between its turns, and though its first message comes in the run after the timer's."""
-    begun = [NOW + run * RUN_SECONDS for run in range(300) if _is_turn(run, accounts)]
+    instants = [NOW + run * RUN_SECONDS for run in range(300) if _is_turn(run, accounts)]
     for run in range(100, 300):
         now = NOW + run * RUN_SECONDS + late
-        assert any(goes_on(HOME, accounts, one + late, now, listed=False) for one in begun if one + late <= now)
+        assert any(goes_on(HOME, accounts, one + late, now, listed=False) for one in instants if one + late <= now)
 
 
 def _is_turn(run: int, accounts: int) -> bool:

@@ -82,8 +82,8 @@ def test_records_that_differ_have_different_keys() -> None:
         records.write([{**first, **changes}])
     clock.time += 0.001
     records.write([first])
-    other = AuditWriter(log, {"function": "auto_link"}, Retry(clock, clock.now() + 60))
-    other.write([first])
+    other_writer = AuditWriter(log, {"function": "auto_link"}, Retry(clock, clock.now() + 60))
+    other_writer.write([first])
     assert len({record["key"] for record in log.records}) == len(log.records) == 7
 
 

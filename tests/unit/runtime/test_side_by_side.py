@@ -106,7 +106,7 @@ def test_a_reader_gets_what_it_asked_for_alone() -> None:
         asked += [pool.submit(shown.groups, [name]) for name in (DB.id, "sg-none")]
     assert [[one.party for one in future.result()] for future in asked] == [[APP], [DB], []]
     assert len(held.made) == 2
-    assert [one.party for one in shown.instances([B.id])] == [B]
+    assert [instance.party for instance in shown.instances([B.id])] == [B]
     assert (shown.groups([]), shown.instances([])) == ([], [])  # no call, which would read everything
 
 
@@ -206,18 +206,18 @@ def test_more_jobs_than_lanes_are_all_done(lanes: int) -> None:
 
 def test_one_lane_is_the_order_given() -> None:
     """In the thread of the caller, so that a run can be repeated exactly."""
-    found: list[int] = []
+    numbers: list[int] = []
     threads: set[int] = set()
 
     def job(number: int) -> Job[None]:
         def run() -> None:
-            found.append(number)
+            numbers.append(number)
             threads.add(threading.get_ident())
 
         return Job(run, frozenset({number}))
 
     run_jobs([job(number) for number in range(5)], 1)
-    assert (found, threads) == ([0, 1, 2, 3, 4], {threading.get_ident()})
+    assert (numbers, threads) == ([0, 1, 2, 3, 4], {threading.get_ident()})
 
 
 @pytest.mark.parametrize("lanes", [1, 4])

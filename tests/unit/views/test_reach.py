@@ -100,17 +100,17 @@ def test_what_is_not_known_is_worse_than_what_passes() -> None:
 
 def test_what_was_read_of_parties() -> None:
     """Every member, whose groups, and what they are called."""
-    named = [group(APP, name="orders\u202e"), group(DB, name=DB.id), group(CACHE)]
+    groups = [group(APP, name="orders\u202e"), group(DB, name=DB.id), group(CACHE)]
     app = instance(A, APP, CACHE)
     half = view(
-        named, [app], whole_accounts={PEER}, complete_groups={APP}, refused_accounts={PEER: NoAccess("x", "no")}
+        groups, [app], whole_accounts={PEER}, complete_groups={APP}, refused_accounts={PEER: NoAccess("x", "no")}
     )
     scene = Scene(half)
     parties = (APP, CACHE, A, B, Party(PEER, "sg-x"))
-    assert [one for one in parties if scene.complete(one)] == [APP, A, B]
-    assert Scene(view(named, [app], failed_accounts={HOME: "x"})).complete(APP) is False
-    assert [scene.members(one) for one in (APP, CACHE, DB, A, B)] == [[app], [app], [], [app], []]
-    assert [scene.groups(one) for one in (APP, DB, A, B)] == [{APP, CACHE}, {DB}, {APP, CACHE}, set()]
-    assert [scene.titled(one) for one in (APP, DB, CACHE)] == [f"{APP} (orders\\u202e)", str(DB), str(CACHE)]
+    assert [party for party in parties if scene.complete(party)] == [APP, A, B]
+    assert Scene(view(groups, [app], failed_accounts={HOME: "x"})).complete(APP) is False
+    assert [scene.members(party) for party in (APP, CACHE, DB, A, B)] == [[app], [app], [], [app], []]
+    assert [scene.groups(party) for party in (APP, DB, A, B)] == [{APP, CACHE}, {DB}, {APP, CACHE}, set()]
+    assert [scene.titled(party) for party in (APP, DB, CACHE)] == [f"{APP} (orders\\u202e)", str(DB), str(CACHE)]
     assert scene.name(B) == ""
     assert Scene(view([], [msgspec.structs.replace(app, name="web")])).name(A) == "web"

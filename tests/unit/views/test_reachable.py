@@ -67,7 +67,7 @@ def some_world(dice: random.Random) -> World:
         links[ours(RuleKey(to, f"{a.ip}/32", dest, dice.choice(PORTS)), ends=ends)] = link
     links = {rule: links[rule] for rule in {rule.key: rule for rule in links}.values() if rule.group != unread}
     whole = dice.choice([{HOME, PEER}] * 4 + [{HOME}])
-    inner = {one: dice.random() < 0.3 for one in VPCS if dice.random() < 0.8}
+    inner = {vpc: dice.random() < 0.3 for vpc in VPCS if dice.random() < 0.8}
     states = []
     for _ in range(2):
         rules = [*people, *(rule for rule in links if dice.random() < 0.5)]
@@ -77,16 +77,19 @@ def some_world(dice: random.Random) -> World:
     return states[0], states[1], links
 
 
-def applies(rule: Rule, own: Instance, peer: Instance, packet: Port) -> bool | None:
+def applies(rule: Rule, own_instance: Instance, peer: Instance, packet: Port) -> bool | None:
     """Whether a rule of a group of `own` is about a packet; None where that is not known."""
-    one = rule.traffic
-    assert one is not None
-    facts: list[bool | None] = [within(own.ip, one.own_range or "0.0.0.0/0")]
-    if "@" in one.peer:
-        facts += [one.peer in map(str, peer.own_groups), own.vpc == peer.vpc or None]
+    traffic = rule.traffic
+    assert traffic is not None
+    facts: list[bool | None] = [within(own_instance.ip, traffic.own_range or "0.0.0.0/0")]
+    if "@" in traffic.peer:
+        facts += [traffic.peer in map(str, peer.own_groups), own_instance.vpc == peer.vpc or None]
     else:
-        facts.append(within(peer.ip, one.peer) if one.peer else None)
-    facts += [about(one.port, packet) if one.port else None, FROM[one.source_ports] if one.source_ports else True]
+        facts.append(within(peer.ip, traffic.peer) if traffic.peer else None)
+    facts += [
+        about(traffic.port, packet) if traffic.port else None,
+        FROM[traffic.source_ports] if traffic.source_ports else True,
+    ]
     return False if False in facts else None if None in facts else True
 
 
@@ -100,23 +103,23 @@ def within(ip: str, cidr: str) -> bool:
     return ipaddress.ip_address(ip) in ipaddress.ip_network(cidr, strict=False)
 
 
-def passes(seen: Snapshot, a: Instance, b: Instance, packet: Port, guess: dict[object, bool]) -> bool:
+def passes(snapshot: Snapshot, a: Instance, b: Instance, packet: Port, guess: dict[object, bool]) -> bool:
     """Whether a packet passes, where what is not known is as guessed; what is guessed nothing of is added."""
     gates = []
     for direction, own, peer in (("egress", a, b), ("ingress", b, a)):
-        default = direction == "egress" and not any(seen.groups[one].advanced for one in own.own_groups)
+        default = direction == "egress" and not any(snapshot.groups[own_group].advanced for own_group in own.own_groups)
         found = [(1000, default)]
         for party in own.own_groups:
-            rules = [one for one in seen.rules.get(party, ()) if one.traffic and one.traffic.direction == direction]
+            rules = [one for one in snapshot.rules.get(party, ()) if one.traffic and one.traffic.direction == direction]
             for rule in rules:
                 fits = applies(rule, own, peer, packet)
                 if guess.setdefault(rule, False) if fits is None else fits:
                     found.append((rule.priority, rule.policy == "accept"))
-            for act in (True, False) if party not in seen.rules else ():
+            for act in (True, False) if party not in snapshot.rules else ():
                 found += [(1, act)] if guess.setdefault((direction, party, act), False) else []
         gates.append(min(found)[1])
     for party in {*a.own_groups} & {*b.own_groups}:
-        inner = False if seen.groups[party].advanced else seen.inner_access.get(party)
+        inner = False if snapshot.groups[party].advanced else snapshot.inner_access.get(party)
         inner = guess.setdefault(party, False) if inner is None else inner
         if inner and (gates[0] or guess.setdefault("accept comes first", False)):
             return True
@@ -140,7 +143,7 @@ Counted = dict[tuple[str, bool, Link, Port], tuple[int | None, int | None, int |
 
 def by_trying(before: Snapshot, after: Snapshot, links: dict[Rule, Link]) -> Counted:
     """How many instances of each link gain or lose each packet."""
-    taken = {(one.vpc, one.ip) for one in after.instances.values()}
+    taken = {(instance.vpc, instance.ip) for instance in after.instances.values()}
     pairs = defaultdict(set)
     changed = [rule for rule in links if (rule in before.rules[rule.group]) != (rule in after.rules[rule.group])]
     hidden = [one for one in changed if not {end.account for end in links[one]} <= after.whole_accounts]
@@ -159,16 +162,20 @@ def by_trying(before: Snapshot, after: Snapshot, links: dict[Rule, Link]) -> Cou
         if one.key and about(one.key.port, packet):
             found["+" if one in after.rules[one.group] else "-", False, links[one], packet] = (None, None, None)
     return found | {
-        what: (len({a for a, _ in some}), len({b for _, b in some}), len(some)) for what, some in pairs.items()
+        what: (len({a for a, _ in pair}), len({b for _, b in pair}), len(pair)) for what, pair in pairs.items()
     }
 
 
 def by_packet(found: list[Reached]) -> Counted:
     return {
-        (one.sign, one.sure, (one.source, one.target), packet): (one.sources, one.targets, one.pairs)
-        for one in found
+        (reached.sign, reached.sure, (reached.source, reached.target), packet): (
+            reached.sources,
+            reached.targets,
+            reached.pairs,
+        )
+        for reached in found
         for packet in PACKETS
-        if any(about(port, packet) for port in one.ports)
+        if any(about(port, packet) for port in reached.ports)
     }
 
 

@@ -146,13 +146,13 @@ def test_a_range_has_an_address_for_each_part_that_others_tell_apart(
 
 def test_an_instance_is_no_source_of_itself() -> None:
     """Of its group, the others are; the rules of all of its groups count, and those for its own address."""
-    instances = [instance(one, DB, ip=f"10.0.0.{n}") for n, one in enumerate((A, B, C))]
+    instances = [instance(party, DB, ip=f"10.0.0.{n}") for n, party in enumerate((A, B, C))]
     seen = view([group(DB)], instances, [rule(DB, "10.9.0.0/16", own="10.0.0.1/32")], inner_access={DB: True})
-    found = [[(one.source, one.address, one.state, one.instances) for one in who(Scene(seen), x)] for x in (A, B)]
+    sources = [[(one.source, one.address, one.state, one.instances) for one in who(Scene(seen), x)] for x in (A, B)]
     dropped = view([group(DB)], instances, [RANGE, rule(DB, "10.0.0.128/25", act="drop")], inner_access={DB: False})
     (why,) = [one.reason for one in who(Scene(dropped), B) if one.address]
     assert why.startswith("from 10.0.0.128 to i-b: sgr-drop of ")
-    assert found == [[(DB, "", "open", 2)], [(None, "10.9.0.0/16", "open", None), (DB, "", "open", 2)]]
+    assert sources == [[(DB, "", "open", 2)], [(None, "10.9.0.0/16", "open", None), (DB, "", "open", 2)]]
 
 
 def test_the_parties_that_rules_name_are_read_before() -> None:
