@@ -122,6 +122,7 @@ def test_what_was_refused_opens_again_once_the_tag_is_off(lab: Lab) -> None:
     assert lab.rules(db) == [f"{app.id} tcp/1"]
 
 
+@pytest.mark.knobs(trail_resources="referencedResources")
 def test_the_observation_of_a_group_has_what_it_refuses(lab: Lab) -> None:
     """With the keys that the event names, credited to its actor."""
     db = lab.group("*")
@@ -132,3 +133,12 @@ def test_the_observation_of_a_group_has_what_it_refuses(lab: Lab) -> None:
     (record,) = lab.records("observed")
     assert json.loads(record["tags"]) == {"link-accept": "*", "link-refuse": f"*@{PEER}"}
     assert json.loads(record["event_tags"]) == {"link-refuse": f"*@{PEER}"}
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_refusal_by_the_accepting_group_takes_back_a_write_that_is_under_way(lab: Lab, after: bool) -> None:
+    """It comes right before the write, or right after it."""
+    a, b = lab.pair()
+    lab.meanwhile("AuthorizeSecurityGroup", lambda: lab.tag(b, link_refuse=f"{a.id}@{HOME}"), after=after)
+    assert lab.cross_account(lab.request(a, b, "tcp/1")) == {"denied": 1}
+    assert (lab.rules(b), lab.outcome()["reason"]) == ([], "refused")

@@ -113,9 +113,10 @@ def _consent(
 ) -> tuple[tuple[Party, TagEdit], ...]:
     """The entries that a denial advises on the groups' tags, each with the end of what asks for the link."""
     edits = []
-    for group, text in advised(denial.advice, policy.home):
+    for group, text, is_egress in advised(denial.advice, policy.home):
         accept = msgspec.structs.replace(entry(text, group.account, "entry"), until=until)
-        edits.append((group, adding(snapshot.groups[group].tags, group.account, [accept], policy.keys)))
+        tags = snapshot.groups[group].tags
+        edits.append((group, adding(tags, group.account, [accept], policy.keys, egress=is_egress)))
     return tuple(edits)
 
 
