@@ -17,7 +17,7 @@ from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import SET, Who, accepts, egress_accepts
 from link_peer.planning.actual import link_of
-from link_peer.planning.consent import Gate, gate_consents
+from link_peer.planning.consent import Gate, consents
 from link_peer.planning.evaluate import as_member
 from link_peer.planning.guardrails import refused
 
@@ -98,7 +98,7 @@ class Consents:
         if key.is_egress:
             reached = as_member(link) if link.target.is_group else self._in_any_group(link.target, tags)
             gate = Gate(group, reached, link.source, is_egress=True)
-        return not gate_consents(self._policy, gate, (key.port,), at)[1]
+        return not consents(self._policy, gate, (key.port,), at)[1]
 
     def _in_any_group(self, instance: Party, tags: Tags) -> Instance:
         """An instance that is in whichever group an entry of these tags names."""
