@@ -90,7 +90,8 @@ def test_an_instance_is_refused_by_any_of_its_groups(lab: Lab) -> None:
 
 def test_by_address_a_refused_instance_is_left_out_alone(lab: Lab) -> None:
     """Through another of its groups, which the target refuses, or which refuses the target."""
-    app, db = lab.group(type="enterprise"), lab.group("*", type="enterprise")
+    app, db = lab.group(type="enterprise", tags={"link-egress": "*"}), lab.group("*", type="enterprise")
+    lab.instance(db)
     dev, own = lab.group(type="enterprise"), lab.group(type="enterprise", tags={"link-refuse": f"{db.id}:tcp/1"})
     lab.tag(db, link_refuse=dev.id)
     admitted, *left_out = lab.instance(app), lab.instance(app, dev), lab.instance(app, own)
@@ -100,7 +101,9 @@ def test_by_address_a_refused_instance_is_left_out_alone(lab: Lab) -> None:
 
 
 def test_a_standing_rule_of_a_refused_instance_goes_alone(lab: Lab) -> None:
-    app, db, dev = lab.group(type="enterprise"), lab.group("*", type="enterprise"), lab.group(type="enterprise")
+    app, db = lab.group(type="enterprise", tags={"link-egress": "*"}), lab.group("*", type="enterprise")
+    dev = lab.group(type="enterprise")
+    lab.instance(db)
     admitted, _refused = lab.instance(app), lab.instance(app, dev)
     lab.cross_account(lab.request(app, db, "tcp/1"))
     assert len(lab.rules(db)) == 2
