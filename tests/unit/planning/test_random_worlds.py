@@ -94,7 +94,9 @@ def test_a_plan_carried_out_leaves_nothing_to_plan_and_no_rule_without_consent(s
         source: Any = Party(HOME, rule.key.source.partition("@")[0])
         if marker.ends:
             source = after.instances[marker.ends[0]]
-        _, missing = consent.consents(POLICY, after.groups[rule.group], source, rule.group, (rule.key.port,), NOW)
+        _, missing = consent.consents(
+            POLICY, consent.Gate(after.groups[rule.group], source, rule.group), (rule.key.port,), NOW
+        )
         assert missing == [], rule.key
         assert "link-lock" not in after.groups[rule.group].tags
         target = after.instances.get(marker.ends[1], rule.group) if marker.ends else rule.group
