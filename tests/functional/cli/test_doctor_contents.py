@@ -90,8 +90,18 @@ def test_a_link_whose_sender_is_let_out_by_nothing_is_reported(lab: Lab, cli: Cl
     """An advanced group lets nothing out by default. The sender's account must act: it is reported there, not where the
     packets would arrive."""
     app, db = lab.group(f"*@{HOME}", type="enterprise", account=PEER), lab.group(f"*@{PEER}")
+    lab.tag(app, link_egress=f"{db.id}@{HOME}")
     a, b = lab.instance(app), lab.instance(db)
-    lab.cross_account(lab.request(a, b, "tcp/3306"))
+    lets_out = {
+        "IpProtocol": "TCP",
+        "PortRange": "3306/3306",
+        "DestCidrIp": f"{b.private_ip}/32",
+        "NicType": "intranet",
+    }
+    permission = {f"Permissions.1.{name}": value for name, value in lets_out.items()}
+    lab.call(PEER, "AuthorizeSecurityGroupEgress", {"SecurityGroupId": app.id, **permission})
+    assert lab.cross_account(lab.request(a, b, "tcp/3306")) == {"applied": 1}
+    lab.call(PEER, "RevokeSecurityGroupEgress", {"SecurityGroupId": app.id, **permission})
     assert found(cli, "blocked", HOME) == []
     (blocked,) = found(cli, "blocked", PEER)
     assert (blocked["state"], blocked["where"]) == ("warning", PEER)
