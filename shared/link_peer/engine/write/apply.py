@@ -420,7 +420,8 @@ def paused(decision: Decision, pause: Pause) -> Decision:
         return msgspec.structs.replace(decision.refused(PAUSED), edits=()) if decision.edits else decision
     if not any(edit.gain for edit in decision.edits):
         return decision
-    closing = tuple(closing_edit for edit in decision.edits if (closing_edit := _without_gain(edit)))
+    remaining_edits = (edit for edit in decision.edits if decision.outcome != "applied" or edit.kind != "remove")
+    closing = tuple(closing_edit for edit in remaining_edits if (closing_edit := _without_gain(edit)))
     return msgspec.structs.replace(decision.refused(PAUSED), edits=closing, missing_managed_tag=())
 
 
@@ -471,13 +472,16 @@ def _keys(decision: Decision) -> list[RuleKey]:
 
 
 def _by_group(decision: Decision) -> list[tuple[Party, list[Edit]]]:
-    """The target's side first: it is the one that may refuse. Groups that only lack their tag come last."""
+    """The target's side first: it is the one that may refuse. Groups that only lack their tag come after it, and last, where
+    something is opened, the rules whose place that takes."""
     groups: dict[Party, list[Edit]] = {}
+    replaced: dict[Party, list[Edit]] = {}
+    opens = any(edit.opens for edit in decision.edits)
     for edit in decision.edits:
-        groups.setdefault(edit.key.group, []).append(edit)
+        (replaced if opens and edit.kind == "remove" else groups).setdefault(edit.key.group, []).append(edit)
     for group in decision.missing_managed_tag:
         groups.setdefault(group, [])
-    return list(groups.items())
+    return [*groups.items(), *replaced.items()]
 
 
 def _verdict(decision: Decision) -> Verdict | None:
