@@ -90,7 +90,8 @@ def test_an_instance_is_refused_by_any_of_its_groups(lab: Lab) -> None:
 
 def test_by_address_a_refused_instance_is_left_out_alone(lab: Lab) -> None:
     """Through another of its groups, which the target refuses, or which refuses the target."""
-    app, db = lab.group(type="enterprise"), lab.group("*", type="enterprise")
+    app, db = lab.group(type="enterprise", tags={"link-egress": "*"}), lab.group("*", type="enterprise")
+    lab.instance(db)
     dev, own = lab.group(type="enterprise"), lab.group(type="enterprise", tags={"link-refuse": f"{db.id}:tcp/1"})
     lab.tag(db, link_refuse=dev.id)
     admitted, *left_out = lab.instance(app), lab.instance(app, dev), lab.instance(app, own)
@@ -100,7 +101,9 @@ def test_by_address_a_refused_instance_is_left_out_alone(lab: Lab) -> None:
 
 
 def test_a_standing_rule_of_a_refused_instance_goes_alone(lab: Lab) -> None:
-    app, db, dev = lab.group(type="enterprise"), lab.group("*", type="enterprise"), lab.group(type="enterprise")
+    app, db = lab.group(type="enterprise", tags={"link-egress": "*"}), lab.group("*", type="enterprise")
+    dev = lab.group(type="enterprise")
+    lab.instance(db)
     admitted, _refused = lab.instance(app), lab.instance(app, dev)
     lab.cross_account(lab.request(app, db, "tcp/1"))
     assert len(lab.rules(db)) == 2
@@ -122,6 +125,7 @@ def test_what_was_refused_opens_again_once_the_tag_is_off(lab: Lab) -> None:
     assert lab.rules(db) == [f"{app.id} tcp/1"]
 
 
+@pytest.mark.knobs(trail_resources="referencedResources")
 def test_the_observation_of_a_group_has_what_it_refuses(lab: Lab) -> None:
     """With the keys that the event names, credited to its actor."""
     db = lab.group("*")
@@ -132,3 +136,12 @@ def test_the_observation_of_a_group_has_what_it_refuses(lab: Lab) -> None:
     (record,) = lab.records("observed")
     assert json.loads(record["tags"]) == {"link-accept": "*", "link-refuse": f"*@{PEER}"}
     assert json.loads(record["event_tags"]) == {"link-refuse": f"*@{PEER}"}
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_refusal_by_the_accepting_group_takes_back_a_write_that_is_under_way(lab: Lab, after: bool) -> None:
+    """It comes right before the write, or right after it."""
+    a, b = lab.pair()
+    lab.meanwhile("AuthorizeSecurityGroup", lambda: lab.tag(b, link_refuse=f"{a.id}@{HOME}"), after=after)
+    assert lab.cross_account(lab.request(a, b, "tcp/1")) == {"denied": 1}
+    assert (lab.rules(b), lab.outcome()["reason"]) == ([], "refused")

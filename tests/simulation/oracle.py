@@ -24,6 +24,8 @@ MARKER = re.compile(
 )
 PRIVATE = re.compile(r"10\.|172\.(1[6-9]|2[0-9]|3[01])\.|192\.168\.|100\.(6[4-9]|[7-9][0-9]|1[01][0-9]|12[0-7])\.")
 _CONSENT = re.compile(r"link-accept(?:\.[2-9])?")
+_REFUSE = re.compile(r"\s*" + r"\s*".join("link-refuse") + r"\s*(?:\.|$)", re.IGNORECASE)
+_REFUSAL = re.compile(r"(\*|(?:sg|i)-[0-9a-z]{1,60})(?:@([0-9]{15,20}))?(?::((?:tcp|udp)/[0-9-]+|icmp))?")
 _LOCK = re.compile(r"\s*" + r"\s*".join("link-lock") + r"\s*(?:\.|$)", re.IGNORECASE)
 
 Pair = tuple[Party, Party] | None
@@ -249,7 +251,10 @@ def _may_be(world: World, policy: Policy, key: RuleKey, pair: Pair, holders: dic
 
 
 def _barred(world: World, policy: Policy, source: Party, target: Party, ports: list[Port]) -> bool:
-    """Whether `never` has an entry for the pair, or without ports for either direction of it."""
+    """Whether a group of either end refuses the other, or `never` has an entry for the pair, or without ports for either direction
+    of it."""
+    if any(_refuses(world, policy, one, other, ports) for one, other in ((source, target), (target, source))):
+        return True
     ways = [(source, target)] if ports else [(source, target), (target, source)]
     return any(
         _is_end(world, policy, entry.source, one) and _is_end(world, policy, entry.target, other)
@@ -257,6 +262,25 @@ def _barred(world: World, policy: Policy, source: Party, target: Party, ports: l
         if not (ports and entry.ports) or any(_overlap(a, b) for a in ports for b in entry.ports)
         for one, other in ways
     )
+
+
+def _refuses(world: World, policy: Policy, holder: Party, peer: Party, ports: list[Port]) -> bool:
+    """Whether a group of an end refuses the other one. What cannot be read refuses everybody."""
+    shown = world.instances.get(holder)
+    groups = [holder.id] if holder.id.startswith("sg-") else shown.groups if shown else ()
+    for group in (Party(holder.account, name) for name in groups):
+        tags = world.groups[group].tags if group in world.groups else {}
+        for value in (value for key, value in tags.items() if _REFUSE.match(key)):
+            for entry in re.split("[ ,]+", value.strip(" ,")):
+                if (match := _REFUSAL.fullmatch(entry)) is None:
+                    return True
+                protocol, _, span = (match[3] or "").partition("/")
+                low, _, high = span.partition("-")
+                named = [Port(protocol, int(low or -1), int(high or low or -1))] if protocol else []
+                meets = not (ports and named) or any(_overlap(a, b) for a in ports for b in named)
+                if meets and _is_end(world, policy, Who(match[2] or group.account, match[1]), peer):
+                    return True
+    return False
 
 
 def _is_end(world: World, policy: Policy, who: Who, party: Party) -> bool:

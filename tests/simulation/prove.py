@@ -46,6 +46,7 @@ HEAVY = (  # with every fault these take up to hours, so that a sample of their 
     "empty reads, sg-db:tcp/3306",
     "empty reads, i-store",
     "a lock",
+    "a refusal",
     "consent ends",
     "forged markers",
     "a request id used twice",

@@ -113,9 +113,10 @@ def _consent(
 ) -> tuple[tuple[Party, TagEdit], ...]:
     """The entries that a denial advises on the groups' tags, each with the end of what asks for the link."""
     edits = []
-    for group, text in advised(denial.advice, policy.home):
+    for group, text, is_egress in advised(denial.advice, policy.home):
         accept = msgspec.structs.replace(entry(text, group.account, "entry"), until=until)
-        edits.append((group, adding(snapshot.groups[group].tags, group.account, [accept], policy.keys)))
+        tags = snapshot.groups[group].tags
+        edits.append((group, adding(tags, group.account, [accept], policy.keys, egress=is_egress)))
     return tuple(edits)
 
 
@@ -130,6 +131,11 @@ def _mark(snapshot: Snapshot, policy: Policy, region: str, rule: Rule, need: Nee
     theirs = [candidate for candidate in matching_rules if candidate not in ours]
     if ours and not theirs:
         return Mark(ours[0], ours[0].description, is_ours=True)
+    if not theirs and need.key.is_egress:
+        raise NotAdoptable(
+            f"{rule.id} is one end of the link, and {need.key.group}, an advanced group, lets nothing out to {need.key.dest}: ask for "
+            "the link instead, which opens both ends, then delete the rule"
+        )
     if not theirs:  # only of a mutual link: the rule itself is there
         traffic = f"{need.key.source} to {need.key.dest}" if need.key.dest else str(rule.group)
         raise NotAdoptable(

@@ -282,6 +282,10 @@ class CloseAnswer(CommandAnswer, frozen=True):
     ] = msgspec.field(name="left")
     problems: Annotated[dict[str, str], means("by group, account or other deployment, what went wrong or is not known")]
     warning: Annotated[str, means("how the policy of the functions differs from the local one")]
+    other_groups: Annotated[
+        dict[str, list[str]],
+        means("by group that was named and is locked, the further groups of its instances that are not locked"),
+    ]
 
 
 class PairClosed(CommandAnswer, frozen=True):

@@ -15,9 +15,9 @@ from link_peer.domain.grouped import grouped
 from link_peer.domain.model import ALL, Group, Instance, Marker, Party, RuleKey
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
-from link_peer.domain.tags import SET, Who, accepts
+from link_peer.domain.tags import SET, Who, accepts, egress_accepts
 from link_peer.planning.actual import link_of
-from link_peer.planning.consent import consents
+from link_peer.planning.consent import Gate, consents
 from link_peer.planning.evaluate import as_member
 from link_peer.planning.guardrails import refused
 
@@ -93,7 +93,17 @@ class Consents:
         if not link.source.is_group:
             entries = accepts(tags, key.group.account, self._policy.keys)
             source = Instance(link.source, "", tuple(entry.party.id for entry in entries))
-        return not consents(self._policy, Group(key.group, "", tags=tags), source, link.target, (key.port,), at)[1]
+        group = Group(key.group, "", tags=tags)
+        gate = Gate(group, source, link.target)
+        if key.is_egress:
+            reached = as_member(link) if link.target.is_group else self._in_any_group(link.target, tags)
+            gate = Gate(group, reached, link.source, is_egress=True)
+        return not consents(self._policy, gate, (key.port,), at)[1]
+
+    def _in_any_group(self, instance: Party, tags: Tags) -> Instance:
+        """An instance that is in whichever group an entry of these tags names."""
+        entries = egress_accepts(tags, instance.account, self._policy.keys)
+        return Instance(instance, "", tuple(entry.party.id for entry in entries))
 
 
 def _value(

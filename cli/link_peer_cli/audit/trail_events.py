@@ -18,6 +18,9 @@ from link_peer.domain.tags import parse_instant
 
 TAG_CALLS = ("TagResources", "UntagResources", "AddTags", "RemoveTags")
 """These also change other resources than groups. The first two are calls of ECS and of the Tag service."""
+AUTHORIZING = frozenset({"AuthorizeSecurityGroup", "AuthorizeSecurityGroupEgress"})
+REVOKING = frozenset({"RevokeSecurityGroup", "RevokeSecurityGroupEgress"})
+MODIFYING = frozenset({"ModifySecurityGroupRule", "ModifySecurityGroupEgressRule"})
 EVERY_TAG = "*"
 """In place of a key: all tags of the group were taken off."""
 
@@ -116,7 +119,7 @@ def event_of(account: str, raw: Mapping[str, Any], region: str) -> Event | None:
         error=str(raw.get("errorCode") or ""),
         groups=groups,
         rule_ids=_values(params, r"SecurityGroupRuleId(\.[0-9]+)?"),
-        writes=tuple(_writes(account, groups[0], params)),
+        writes=tuple(_writes(name, account, groups[0], params)),
         widened=any(map(_OF_RULE.fullmatch, params)) or params.get("Priority", str(PRIORITY)) != str(PRIORITY),
         tags=tuple(_tags(name, params)) if name in TAG_CALLS else (),
     )
@@ -174,24 +177,26 @@ def _listed(text: str) -> list[str]:
     return [item for item in items if isinstance(item, str)] if isinstance(items, list) else []
 
 
-def _writes(account: str, group: str, params: Mapping[str, str]) -> Iterator[TrailWrite]:
+def _writes(name: str, account: str, group: str, params: Mapping[str, str]) -> Iterator[TrailWrite]:
     """The rules that a call names by their fields, or describes anew."""
-    prefixes = sorted({name[: name.index(".", 12) + 1] for name in params if re.match(r"Permissions\.[0-9]+\.", name)})
+    egress = "Egress" in name
+    prefixes = sorted({f[: f.index(".", 12) + 1] for f in params if re.match(r"Permissions\.[0-9]+\.", f)})
     for prefix in [*prefixes, *([""] if {"PortRange", "Description"} & params.keys() else [])]:
-        fields = {name[len(prefix) :]: value for name, value in params.items() if name.startswith(prefix)}
-        yield TrailWrite(_key(account, group, fields), fields.get("Description", ""))
+        fields = {field[len(prefix) :]: value for field, value in params.items() if field.startswith(prefix)}
+        yield TrailWrite(_key(account, group, fields, egress=egress), fields.get("Description", ""))
 
 
-def _key(account: str, group: str, fields: Mapping[str, str]) -> RuleKey | None:
-    """A rule of the kind that link-peer writes: accepted, at our priority, from one source."""
-    sources = (
+def _key(account: str, group: str, fields: Mapping[str, str], *, egress: bool) -> RuleKey | None:
+    """A rule of the kind that link-peer writes: accepted, at our priority, from one source, or out to one address."""
+    sources = [""] if egress else []
+    sources += (
         [f"{source}@{fields.get('SourceGroupOwnerId') or account}"] if (source := fields.get("SourceGroupId")) else []
     )
     sources += [_host(source)] if (source := fields.get("SourceCidrIp")) else []
     ports, dest = _RANGE.fullmatch(fields.get("PortRange", "")), fields.get("DestCidrIp", "")
     ours = fields.get("Policy", "accept").lower() == "accept" and fields.get("Priority", "1") == str(PRIORITY)
     wide = (dest and not _host(dest)) or any(map(_OTHER.fullmatch, fields))
-    if not (ports and ours and not wide and len(sources) == 1 and sources[0]):
+    if not (ports and ours and not wide and len(sources) == 1 and (dest if egress else sources[0])):
         return None
     port = Port(fields.get("IpProtocol", "").lower(), int(ports[1]), int(ports[2]))
     return RuleKey(Party(account, group), sources[0], _host(dest), port)

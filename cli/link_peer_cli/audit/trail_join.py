@@ -22,7 +22,7 @@ from link_peer.runtime.ports import Record
 
 from link_peer_cli.answers.operation import Mismatch
 from link_peer_cli.audit.trail_consent import Consents
-from link_peer_cli.audit.trail_events import TAG_CALLS, Event, TrailWrite
+from link_peer_cli.audit.trail_events import AUTHORIZING, MODIFYING, REVOKING, TAG_CALLS, Event, TrailWrite
 from link_peer_cli.audit.trail_log import LONGEST_SECONDS, SKEW_SECONDS, Log, Openings, Question
 from link_peer_cli.audit.trail_records import Entry, Named
 
@@ -33,7 +33,7 @@ LATE_SECONDS = 960.0  # a write is retried as long as a function runs; SLS refus
 NO_INTENT, NO_CHANGE, BY_ANOTHER, UNREADABLE = "no-intent", "no-change", "by-another", "unreadable"
 NO_MARKER, NO_CONSENT, WRONG_LOG, BACKDATED = "no-marker", "no-consent", "wrong-log", "backdated"
 
-OWN_CALLS = frozenset({"AuthorizeSecurityGroup", "RevokeSecurityGroup", "ModifySecurityGroupRule", *TAG_CALLS[:2]})
+OWN_CALLS = AUTHORIZING | REVOKING | MODIFYING | {*TAG_CALLS[:2]}
 """The calls by which link-peer changes groups."""
 
 
@@ -46,14 +46,14 @@ def unknown_rules(question: Question, records: Iterable[Record], events: Sequenc
             mine = _by_us(question, event)
             is_known = openings.opened if mine else lambda rule_id, _: rule_id in log.by_id
             unknown_ids |= dict.fromkeys(rule_id for rule_id in event.rule_ids if not is_known(rule_id, event))
-            if event.name == "RevokeSecurityGroup" and set(event.keys) - log.keys and not mine:
+            if event.name in REVOKING and set(event.keys) - log.keys and not mine:
                 unknown_ids |= dict.fromkeys(event.groups)
     return list(unknown_ids)
 
 
 def opened_groups(question: Question, events: Iterable[Event]) -> list[Party]:
     """The groups whose consent is in question."""
-    calls = OWN_CALLS.difference(TAG_CALLS, {"RevokeSecurityGroup"})
+    calls = OWN_CALLS.difference(TAG_CALLS, REVOKING)
     return sorted(
         {
             party
@@ -139,7 +139,7 @@ def _covered(log: Log, event: Event, explains: Callable[[Entry], bool]) -> bool:
     intents = {group: [entry for entry in entries if explains(entry)] for group, entries in log.about(event).items()}
     rules = {rule for group_intents in intents.values() for intent in group_intents for rule in intent.rules}
     keys, ids = {rule.key for rule in rules}, {rule.id for rule in rules}
-    opened = [write.key for write in event.writes] if event.name == "AuthorizeSecurityGroup" else event.keys
+    opened = [write.key for write in event.writes] if event.name in AUTHORIZING else event.keys
     names_every_rule = keys.issuperset(opened) and all(
         rule_id in ids or log.by_id.get(rule_id) in keys for rule_id in event.rule_ids
     )
@@ -169,12 +169,12 @@ def _misjudged(
     entries = recorded or [entry for group_entries in log.about(event).values() for entry in group_entries]
     consented = any(entry.record.get("consent") for entry in entries)
     adopted = any(entry.record.get("function") == "adopt" for entry in recorded)
-    changed = event.name == "ModifySecurityGroupRule"
+    changed = event.name in MODIFYING
     ours = all(openings.opened(rule_id, event) for rule_id in event.rule_ids)
     if not ours and not (changed and adopted):
         yield NO_MARKER, "no record of an opening by link-peer names the rule: it may be a person's"
     # a call may change a rule without a word of its description
-    for write in (event.writes or (TrailWrite(None, ""),)) if event.name == "AuthorizeSecurityGroup" or changed else ():
+    for write in (event.writes or (TrailWrite(None, ""),)) if event.name in AUTHORIZING or changed else ():
         key = log.by_id.get(event.rule_ids[0]) if changed and event.rule_ids else write.key
         marker = question.marker(key, write.description)
         if not marker or not key or (changed and event.widened):
@@ -192,7 +192,7 @@ def _ours(question: Question, log: Log, event: Event) -> str:
         description.startswith("link-peer/") and marked <= set(description.split(" ")) for description in descriptions
     ):
         return "it wrote a marker of this deployment"
-    if event.name != "AuthorizeSecurityGroup" and log.touched(event):
+    if event.name not in AUTHORIZING and log.touched(event):
         return "it changed a rule of link-peer"
     managed = policy.keys.managed
     if any(tag == managed or tag.startswith(f"{managed}.") for tag, _ in event.tags):
@@ -303,5 +303,5 @@ def _of_entry(question: Question, entry: Entry, finding: str, detail: str, rules
 
 
 def _rule_text(key: RuleKey) -> str:
-    ends = " ".join(filter(None, [key.source, key.dest and f"> {key.dest}"]))
+    ends = " ".join(filter(None, [key.source, key.dest and f"> {key.dest}"]))  # of an egress rule: `> 10.0.0.1/32`
     return f"{ends} {ports_text((key.port,))}"

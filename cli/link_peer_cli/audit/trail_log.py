@@ -12,7 +12,7 @@ from link_peer.domain.model import PRIORITY, Marker, Party, Rule, RuleKey
 from link_peer.domain.policy import Policy
 from link_peer.runtime.ports import Record
 
-from link_peer_cli.audit.trail_events import Event
+from link_peer_cli.audit.trail_events import MODIFYING, Event
 from link_peer_cli.audit.trail_records import Entry, Named, entries
 
 LONGEST_SECONDS = 3600.0
@@ -150,7 +150,7 @@ class Openings:
 
     def _marks(self, event: Event, key: RuleKey, rule_id: str) -> bool:
         """Whether a call wrote our marker on a rule."""
-        is_named = event.name == "ModifySecurityGroupRule" and rule_id in event.rule_ids
+        is_named = event.name in MODIFYING and rule_id in event.rule_ids
         return key.group in event.parties and any(
             self._question.marker(key, write.description) for write in event.writes if is_named or write.key == key
         )

@@ -6,6 +6,7 @@ themselves, or by another group of theirs: a link between groups admits every me
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
@@ -96,9 +97,30 @@ def isolated(view: CloudSeen, records: Sequence[Record]) -> Iterator[CheckFindin
         yield CheckFinding(WARNING, party.account, f"isolated group {party}", detail, advice)
 
 
+def beside_locks(view: CloudSeen) -> Iterator[CheckFinding]:
+    """One finding for each locked group whose instances are in other groups, too, which are not locked: these may admit what the lock
+    keeps off."""
+    groups, lock_on = view.scene.snapshot.groups, view.policy.keys.lock_on
+    for party in sorted(party for party, group in groups.items() if lock_on(group.tags)):
+        open_groups = {
+            group
+            for member in view.scene.members(party)
+            for group in member.own_groups
+            if group in groups and not lock_on(groups[group].tags)
+        }
+        if open_groups:
+            detail = f"its instances are also in {few(sorted(open_groups))}, which may admit what the lock keeps off"
+            advice = (
+                f"if they should be closed too: {shlex.join(['link-peer', 'close', *map(str, sorted(open_groups))])}"
+            )
+            yield CheckFinding(WARNING, party.account, f"lock of {party}", detail, advice)
+
+
 def barred(view: CloudSeen) -> Iterator[CheckFinding]:
     """One finding for each link between groups with such members, in the account of the first, which names the entry."""
-    for link in view.links:
+    groups, refusing = view.scene.snapshot.groups.values(), view.policy.keys.refusing
+    forbids = view.policy.never or any(refusing(group.tags) for group in groups)
+    for link in view.links if forbids else ():
         barred_members = list(_barred(view, link)) if link.source.is_group else []
         if barred_members:
             first, reason = barred_members[0]

@@ -1,5 +1,5 @@
-"""Tags that do nothing: consent that is certain to match nothing (entries of accept tags, and of the policy's `allow` list), and
-keys that only look like those of link-peer. Pure."""
+"""Tags that do nothing: consent that is certain to match nothing (entries of tags, and of the policy's `allow` list), and
+keys that only look like those of link-peer; and refusals that nobody can read. Pure."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import msgspec
 from link_peer.domain.model import Group, Instance, Party
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
-from link_peer.domain.tags import SET, Who, accepts, bad_accepts, iso
+from link_peer.domain.tags import SET, Who, accepts, bad_accepts, egress_accepts, iso, quoted, refusals
 
 from link_peer_cli.checks.finding import WARNING, CheckFinding
 from link_peer_cli.checks.seen import CloudSeen
 from link_peer_cli.consent.entries import look_alikes
+from link_peer_cli.ui import aliyun
 
 ALLOW = "policy allow "
 """How the text of an entry of the policy begins."""
@@ -35,7 +36,11 @@ def dead(policy: Policy, snapshot: Snapshot, now: float, accounts: Set[str]) -> 
     for _, group in sorted(snapshot.groups.items()):
         for text, problem in bad_accepts(group.tags, group.party.account, policy.keys):
             yield Dead(group.party, text, f"invalid syntax: {problem}", readable=False)
-        for entry in accepts(group.tags, group.party.account, policy.keys):
+        own_account = group.party.account
+        for entry in [
+            *accepts(group.tags, own_account, policy.keys),
+            *egress_accepts(group.tags, own_account, policy.keys),
+        ]:
             if reason := _ended(entry.until, now) or _gone(policy, snapshot, entry.party, accounts):
                 yield Dead(group.party, entry.text, reason)
     for allow in policy.allow:
@@ -68,6 +73,24 @@ def check(view: CloudSeen) -> Iterator[CheckFinding]:
         )
 
 
+def check_groups(view: CloudSeen) -> Iterator[CheckFinding]:
+    """One finding for each basic group with consent to reach others, which means nothing there; and for each refusal that cannot be
+    read, which refuses everybody."""
+    keys = view.policy.keys
+    for party, group in sorted(view.scene.snapshot.groups.items()):
+        egress_keys = [key for key in keys.letting_out if key in group.tags]
+        if egress_keys and not group.advanced:
+            detail = "it means nothing there: a basic group lets everything out"
+            command = aliyun.untag(view.region, [party.id], egress_keys)
+            yield CheckFinding(WARNING, party.account, f"{' and '.join(egress_keys)} of {party}", detail, command)
+        for entry in refusals(group.tags, party.account, keys):
+            if entry.party is None:
+                command = aliyun.untag(view.region, [party.id], [entry.text.partition("=")[0]])
+                advice = f"write <who>[:<ports>] with ids, or take the tag off: {command}"
+                detail = f"{quoted(entry.text)} cannot be read, and so it refuses everybody"
+                yield CheckFinding(WARNING, party.account, f"refusal of {party}", detail, advice)
+
+
 def check_keys(view: CloudSeen) -> Iterator[CheckFinding]:
     """One finding for each party with a key that means nothing there, such as `Link-Peer` or `link-untill`, with the nearest one
     that does."""
@@ -84,9 +107,10 @@ def _advice(dead_entry: Dead) -> str:
     if dead_entry.text.startswith(ALLOW):
         return f"remove the entry from the policy file: {dead_entry.text.removeprefix(ALLOW)}"
     key, _, entry = dead_entry.text.partition("=")
+    egress = ["--egress"] if key.partition(".")[0].endswith("-egress") else []
     if not dead_entry.readable:
         return f"correct the entry {entry} of the tag {key} on {dead_entry.group}: docs/tags.md"
-    return shlex.join(["link-peer", "withdraw", str(dead_entry.group), entry])
+    return shlex.join(["link-peer", "withdraw", str(dead_entry.group), entry, *egress])
 
 
 def _ended(until: int | None, now: float) -> str:

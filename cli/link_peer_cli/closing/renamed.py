@@ -162,7 +162,8 @@ def _report(
     if as_json:
         owners = {uid: [foreign[group] for group in groups] for uid, groups in by_account(foreign).items()}
         accounts = [ClosedAccount(uid, "", 0, None, "", advice) for uid, advice in owners.items()]
-        print_answer(CloseAnswer([], records, changes, accounts, {}, None if dry_run else standing, run.problems, ""))
+        known_remaining = None if dry_run else standing
+        print_answer(CloseAnswer([], records, changes, accounts, {}, known_remaining, run.problems, "", {}))
     else:
         console().print(escape(summary), soft_wrap=True)
         print_closed(records, changes, standing, run.problems, dry_run=dry_run)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import msgspec
 import typer
@@ -12,12 +12,15 @@ from link_peer.domain.errors import BadInput, LinkPeerError
 from link_peer.domain.grouped import grouped
 from link_peer.domain.model import Party, Rule
 from link_peer.domain.tags import iso, quoted
+from link_peer.engine.read.access import TOLERANT
+from link_peer.engine.read.fetch import open_fetch
 from link_peer.planning.actual import MarkedRule
 from rich.markup import escape
 
 from link_peer_cli.access.environment import Environment, load_environment
 from link_peer_cli.answers import CloudCall
 from link_peer_cli.answers.changes import CloseAnswer, ClosedAccount
+from link_peer_cli.checks.finding import few
 from link_peer_cli.checks.runs import sweeps_of_a_day
 from link_peer_cli.closing.locks import enter, pages, tags_of, wanted
 from link_peer_cli.closing.pair_run import close_pair
@@ -91,11 +94,13 @@ def close(
     if tags.calls and (problem := record_tags(env, tags, "close", before, patient=at_home)) and at_home:
         run.removal.troubles[min(tags.calls[0].groups)] = f"the audit log has no record of the locks: {problem}"
     signs = signs_by_name(env, run.unowned, sweeps_of_a_day) if at_home else {}
-    report = _Report(env, run, value, at_home, dry_run, signs)
+    named_groups = [group for chosen in accounts.values() for group in chosen or ()]
+    other_groups = _other_groups(run, named_groups) if at_home and not dry_run else {}
+    report = _Report(env, run, value, at_home, dry_run, signs, other_groups)
     elsewhere = {rule.rule.group.account: None for rule in run.halves.rules if rule.rule.group.account not in accounts}
     answers = [
-        report.account(uid, named_groups or (), accounts_with_keys, refused.get(uid, ""))
-        for uid, named_groups in {**accounts, **elsewhere}.items()
+        report.account(uid, chosen or (), accounts_with_keys, refused.get(uid, ""))
+        for uid, chosen in {**accounts, **elsewhere}.items()
     ]
     _print(report, answers, other_policy(env) if at_home else "", as_json=as_json)
 
@@ -103,6 +108,26 @@ def close(
 def _require_alone(account: str, deployment: str, *, everything: bool) -> None:
     if account or deployment or everything:
         raise BadInput("--between", "give it with two groups, instances or accounts alone")
+
+
+def _other_groups(run: ClosingRun, named_groups: Collection[Party]) -> dict[str, list[str]]:
+    """The further groups of the instances of each of these groups which is locked now: those that are not locked may admit what the
+    lock keeps off."""
+    locked_groups = run.locked.intersection(named_groups)
+    fetch = open_fetch(run.removal.delivery(patient=False), "close", TOLERANT)
+    fetch.members(locked_groups)
+    snapshot, lock_on = fetch.store.snapshot(), run.removal.delivery(patient=False).policy.keys.lock_on
+    other_groups = {
+        str(group): sorted(
+            str(further)
+            for further in {
+                g for member in snapshot.members.get(group, ()) for g in snapshot.instances[member].own_groups
+            }
+            if further not in run.locked and further in snapshot.groups and not lock_on(snapshot.groups[further].tags)
+        )
+        for group in sorted(locked_groups)
+    }
+    return {group: further_groups for group, further_groups in other_groups.items() if further_groups}
 
 
 def _question(run: ClosingRun) -> str:
@@ -114,7 +139,7 @@ def _question(run: ClosingRun) -> str:
 
 class _Report(msgspec.Struct, frozen=True):
     """What is said of a run. `value` is that of the locks; `at_home`: the person's keys are those of home; `signs` say by name why
-    another deployment may be alive, empty for one that is not."""
+    another deployment may be alive, empty for one that is not; `other_groups` are those of the instances of locked groups."""
 
     env: Environment
     run: ClosingRun
@@ -122,6 +147,7 @@ class _Report(msgspec.Struct, frozen=True):
     at_home: bool
     dry_run: bool
     signs: Mapping[str, str]
+    other_groups: Mapping[str, list[str]]
 
     @property
     def remaining_rules(self) -> list[MarkedRule]:
@@ -194,7 +220,17 @@ def _print(report: _Report, accounts: list[ClosedAccount], warning: str, *, as_j
         locked = sorted(str(group) for group in run.locked)
         known_remaining = remaining if report.at_home or remaining else None
         print_answer(
-            CloseAnswer(locked, records, report.commands, accounts, unlocked, known_remaining, problems, warning)
+            CloseAnswer(
+                locked,
+                records,
+                report.commands,
+                accounts,
+                unlocked,
+                known_remaining,
+                problems,
+                warning,
+                dict(report.other_groups),
+            )
         )
     else:
         print_closed(records, report.commands, remaining, {**problems, **unlocked}, dry_run=dry_run)
@@ -249,6 +285,11 @@ def _say_closed(report: _Report, accounts: list[ClosedAccount], removed: int) ->
     out.print(f"{locked}; links closed: {removed}; rules left: {remaining_count}", soft_wrap=True)
     if report.run.locked:  # a person who sees 0 alone would look for what went wrong
         out.print("The functions close locked groups, too, and may be first: link-peer audit --reason locked")
+        for group, further_groups in report.other_groups.items():
+            text = (
+                f"The instances of {group} are also in {few(further_groups)}, which may admit what the lock keeps off."
+            )
+            out.print(text, soft_wrap=True)
         names = sorted(map(str, report.run.locked))
         out.print(
             f"Open again with: link-peer reopen {' '.join(names) if len(names) <= LISTED else '--all'}", soft_wrap=True

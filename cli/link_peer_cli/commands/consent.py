@@ -1,4 +1,4 @@
-"""`link-peer accept` and `link-peer withdraw`: whom a security group accepts, written as its accept tags."""
+"""`link-peer accept` and `link-peer withdraw`: whom a security group accepts, or may reach, written as its tags."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 import typer
 from link_peer.domain.errors import BadInput, LinkPeerError
 from link_peer.domain.model import Party
-from link_peer.domain.tags import Accept, accepts, is_group_id
+from link_peer.domain.tags import Accept, accepts, egress_accepts, is_group_id
 from link_peer.planning.consent import names
 from link_peer.runtime.ports import Record
 from rich.markup import escape
@@ -29,6 +29,12 @@ from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import DryRun, Json, Until, Yes
 from link_peer_cli.ui.progress import waiting
 
+Egress = Annotated[
+    bool,
+    typer.Option(
+        "--egress", help="Whom the group may reach, instead of who may reach it: link-egress, for advanced groups."
+    ),
+]
 Profile = Annotated[str, typer.Option(help="A profile of the `aliyun` CLI with keys of the group's account.")]
 
 
@@ -42,12 +48,14 @@ def accept(
         typer.Argument(help="Whom, as in the tag: sg-…, i-… or *, with @<account>, with ports as :tcp/3306+udp/53."),
     ] = "",
     until: Until = "",
+    egress: Egress = False,
     profile: Profile = "",
     dry_run: DryRun = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="With an id: do not ask for confirmation.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Let others reach a group: write a tag of its own for each entry, with your own keys. An equal entry stays as it is.
+    """Let others reach a group, or an advanced group reach others: write a tag of its own for each entry, with your own keys. An
+    equal entry stays as it is.
 
     With the id of a request or a link: shows its last denial for lack of consent, asks, and does what resolves it now. Where
     consent is not what is missing any more, nothing is written.
@@ -62,19 +70,20 @@ def accept(
                 "who", "give the party that the group accepts: sg-…, i-… or *, optionally with @<account> and ports"
             )
         group = _group(what, tags)
-        additions = [(group, [entry(with_uid(who, "who"), group.account, "who")])]
+        additions = [(group, [entry(with_uid(who, "who"), group.account, "who")], egress)]
     elif who:
         raise BadInput("group", f"{what} is neither the id of a group (sg-…) nor the name of one in the policy")
+    elif egress:
+        raise BadInput("--egress", "a denial says itself at which end consent is missing: give its id alone")
     else:
         denial = _denial(what)
         additions = _advised(denial, _advice_now(denial, as_json=as_json, ends=end is not None), env)
-    for _, entries in additions:
+    planned = []
+    for group, entries, is_egress in additions:
         require_known(env, [new_entry.party.account for new_entry in entries], "who")
-    additions = [(group, [_with_end(new_entry, end, env) for new_entry in entries]) for group, entries in additions]
-
-    planned = [
-        (group, adding(tags.read(group), group.account, entries, env.policy.keys)) for group, entries in additions
-    ]
+        ending_entries = [_with_end(new_entry, end, env) for new_entry in entries]
+        edit = adding(tags.read(group), group.account, ending_entries, env.policy.keys, egress=is_egress)
+        planned.append((group, edit))
     needs_confirmation = bool(denial) and not (yes or dry_run) and any(edit for _, edit in planned)
     if needs_confirmation:
         may_ask("writes", as_json=as_json)
@@ -87,12 +96,13 @@ def withdraw(
     group: Annotated[str, typer.Argument(help="The group: sg-… or a name, optionally with @<account>.")],
     who: Annotated[str, typer.Argument(help="The entry to remove: sg-app, sg-app:tcp/3306, *@<account>….")],
     every: Annotated[bool, typer.Option("--all", help="Every entry that names this party, with any ports.")] = False,
+    egress: Egress = False,
     profile: Profile = "",
     dry_run: DryRun = False,
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Remove an entry from a group's accept tags, with your own keys. What only this entry allowed is then closed.
+    """Remove an entry from the tags by which a group consents, with your own keys. What only this entry allowed is then closed.
 
     Shows these links, and asks first.
     """
@@ -108,9 +118,10 @@ def withdraw(
         return candidate.party == withdrawn_entry.party and (every or exact)
 
     now = tags.read(party)
-    edit = removing(now, party.account, chosen, env.policy.keys)
+    edit = removing(now, party.account, chosen, env.policy.keys, egress=egress)
     if not edit:
-        raise BadInput("who", f"{party.id} has no entry {who}{_others(env, now, party, withdrawn_entry)}")
+        other_entries = _others(env, now, party, withdrawn_entry, egress=egress)
+        raise BadInput("who", f"{party.id} has no entry {who}{other_entries}")
     needs_confirmation = not (yes or dry_run)
     if needs_confirmation:
         may_ask("writes", as_json=as_json)
@@ -201,19 +212,20 @@ def _advice_now(denial: Record, *, as_json: bool, ends: bool) -> str:
     raise typer.Exit(Exit.DONE)
 
 
-def _advised(denial: Record, advice: str, env: Environment) -> list[tuple[Party, list[Accept]]]:
+def _advised(denial: Record, advice: str, env: Environment) -> list[tuple[Party, list[Accept], bool]]:
     if denial.get("region") != env.settings.region:
         raise LinkPeerError(f"the denial is of region {denial.get('region')}: set LINK_PEER_REGION")
     advised_entries = advised(advice, env.policy.home)
-    return [(group, [entry(text, group.account, "advice")]) for group, text in advised_entries]
+    return [(group, [entry(text, group.account, "advice")], is_egress) for group, text, is_egress in advised_entries]
 
 
-def _others(env: Environment, tags: dict[str, str], group: Party, withdrawn_entry: Accept) -> str:
-    """The entries by which a group (still) accepts a party."""
+def _others(env: Environment, tags: dict[str, str], group: Party, withdrawn_entry: Accept, *, egress: bool) -> str:
+    """The entries by which a group (still) accepts a party, or may reach it."""
+    read = egress_accepts if egress else accepts
     party = Party(withdrawn_entry.party.account, withdrawn_entry.party.id)
     matching_entries = [
         matching_entry
-        for matching_entry in accepts(tags, group.account, env.policy.keys)
+        for matching_entry in read(tags, group.account, env.policy.keys)
         if names(matching_entry.party, party)
     ]
     return (
@@ -237,7 +249,8 @@ def _show(planned: Sequence[tuple[Party, TagEdit]], denial: Record | None, ended
             continue
         for sign, entries in (("-", edit.removed), ("+", edit.added)):
             for text in entries:
-                out.print(escape(f"{sign} {group} accepts {text}"), soft_wrap=True)
+                verb = "may reach" if edit.is_egress else "accepts"
+                out.print(escape(f"{sign} {group} {verb} {text}"), soft_wrap=True)
     for text in ended or ():
         out.print(f"[red]closes {escape(text)}[/red]", soft_wrap=True)
     if ended == []:
@@ -266,8 +279,10 @@ def _carry_out(
     commands = {group: tags.commands(group, edit.put, edit.drop) for group, edit in due}
     still = [
         text
-        for group, _ in planned
-        if withdrawn_entry and not dry_run and (text := _others(env, tags.read(group), group, withdrawn_entry))
+        for group, edit in planned
+        if withdrawn_entry
+        and not dry_run
+        and (text := _others(env, tags.read(group), group, withdrawn_entry, egress=edit.is_egress))
     ]
     if as_json:
         rows = [
@@ -336,4 +351,5 @@ def _say_next(
     else:
         out.print(f"What only this consent allowed is closed {when}. To close it now: link-peer sweep")
     for text in still:
-        out.print(escape(f"The group still accepts it{text.replace('; it has', ':')}"), soft_wrap=True)
+        verb = "may still reach" if any(edit.is_egress for _, edit in due) else "still accepts"
+        out.print(escape(f"The group {verb} it{text.replace('; it has', ':')}"), soft_wrap=True)

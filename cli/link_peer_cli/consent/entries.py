@@ -1,4 +1,4 @@
-"""Changes to the accept tags of a security group, and to the peer tags of an instance: entries that are added,
+"""Changes to the tags by which a security group consents, and to the peer tags of an instance: entries that are added,
 replaced and taken off; and keys of tags that only look like those of link-peer. Pure."""
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from link_peer.domain.denials import parts
 from link_peer.domain.errors import BadInput, LinkPeerError
 from link_peer.domain.model import Group, Instance, Party
 from link_peer.domain.tags import (
-    CONSENT_KEYS,
     TAGS,
     Accept,
     TagKeys,
     accepts,
     compact,
+    egress_accepts,
     parse_accept,
     parse_party,
     similar_keys,
@@ -28,14 +28,15 @@ from link_peer.planning.consent import MAX_TAGS, TAG_VALUE, entries_of, free_key
 
 
 class TagEdit(msgspec.Struct, frozen=True):
-    """What changes on a group's tags: those to set (key to value), those to delete, and the entries that are added and removed.
-    `before` has the values that these tags have until then, by key."""
+    """What changes on a group's tags: those to set (key to value), those to delete, and the entries that are added and removed: of
+    whom it accepts, or of whom it may reach (`is_egress`). `before` has the values that these tags have until then, by key."""
 
     put: dict[str, str]
     drop: list[str]
     added: list[str]
     removed: list[str]
     before: dict[str, str]
+    is_egress: bool = False
 
     def __bool__(self) -> bool:
         """Whether anything changes."""
@@ -58,20 +59,23 @@ def entry(text: str, account: str, field: str) -> Accept:
         raise BadInput(field, error.problem) from None
 
 
-def adding(tags: Mapping[str, str], account: str, entries: Sequence[Accept], keys: TagKeys) -> TagEdit:
+def adding(
+    tags: Mapping[str, str], account: str, entries: Sequence[Accept], keys: TagKeys, *, egress: bool = False
+) -> TagEdit:
     """The change that adds entries. One for the same party and ports gets the new end; an equal one stays as it is.
 
     Each is put into a tag of its own, so that no other consent is written again: one that is withdrawn at that moment stays
     withdrawn. Where no consenting key is free, it joins the first value with room. An entry longer than a tag is divided by
     its ports. Raises LinkPeerError where there is no room.
     """
-    values = _values(tags, keys.accepting)
-    free = free_keys(tags, keys)
+    consenting = keys.letting_out if egress else keys.accepting
+    values = _values(tags, consenting)
+    free = free_keys(tags, keys, egress=egress)
     added: list[str] = []
     removed: list[str] = []
     for text in [text for addition in entries for text in _texts(addition, account)]:
         new_entry = entry(text, account, "entry")
-        read = _read(values, account, keys)
+        read = _read(values, account, keys, egress=egress)
         matching_entries = [
             (key, piece, old)
             for key, piece, old in read
@@ -86,14 +90,14 @@ def adding(tags: Mapping[str, str], account: str, entries: Sequence[Accept], key
         key = next(iter([*emptied, *free, *(key for key in values if _fits(values[key], text))]), "")
         if not key:
             raise LinkPeerError(
-                f"there is no room for the entry {text}: the group has no consenting key left ({keys.accept} and "
-                f"{keys.accept}.2 to {keys.accept}.{CONSENT_KEYS}, and {MAX_TAGS} tags in all), and no value with room. Take "
+                f"there is no room for the entry {text}: the group has no consenting key left ({consenting[0]} and "
+                f"{consenting[1]} to {consenting[-1]}, and {MAX_TAGS} tags in all), and no value with room. Take "
                 "entries off that are not needed (link-peer withdraw); link-peer stale lists those that match nothing"
             )
         values.setdefault(key, []).append(text)
         free = [free_key for free_key in free if free_key != key]
         added.append(text)
-    return _edit(tags, values, added, removed)
+    return _edit(tags, values, added, removed, egress=egress)
 
 
 def asking(tags: Mapping[str, str], text: str, keys: TagKeys) -> dict[str, str]:
@@ -105,27 +109,34 @@ def asking(tags: Mapping[str, str], text: str, keys: TagKeys) -> dict[str, str]:
     return {key: ",".join([*values.get(key, []), text])}
 
 
-def removing(tags: Mapping[str, str], account: str, chosen: Callable[[Accept], bool], keys: TagKeys) -> TagEdit:
+def removing(
+    tags: Mapping[str, str], account: str, chosen: Callable[[Accept], bool], keys: TagKeys, *, egress: bool = False
+) -> TagEdit:
     """The change that takes off every entry that is `chosen`. A tag without entries is deleted."""
-    values = _values(tags, keys.accepting)
-    removed = [(key, piece) for key, piece, read in _read(values, account, keys) if chosen(read)]
+    values = _values(tags, keys.letting_out if egress else keys.accepting)
+    removed = [(key, piece) for key, piece, read in _read(values, account, keys, egress=egress) if chosen(read)]
     for key, piece in removed:
         values[key].remove(piece)
-    return _edit(tags, values, [], [piece for _, piece in removed])
+    return _edit(tags, values, [], [piece for _, piece in removed], egress=egress)
 
 
-def advised(advice: str, home: str) -> list[tuple[Party, str]]:
-    """The groups and the entries of the `link-peer accept` commands that a denial advises; none where it advises something
-    else."""
+def advised(advice: str, home: str) -> list[tuple[Party, str, bool]]:
+    """The groups and the entries of the `link-peer accept` commands that a denial advises, and whether each is for whom the group
+    may reach (`--egress`); none where it advises something else."""
     commands = [shlex.split(text) for text in parts(advice)[1].split("; ")]
     return [
-        (parse_party(command[2], home), command[3]) for command in commands if command[:2] == ["link-peer", "accept"]
+        (parse_party(command[2], home), command[3], "--egress" in command)
+        for command in commands
+        if command[:2] == ["link-peer", "accept"]
     ]
 
 
-def _read(values: Mapping[str, list[str]], account: str, keys: TagKeys) -> list[tuple[str, str, Accept]]:
+def _read(
+    values: Mapping[str, list[str]], account: str, keys: TagKeys, *, egress: bool
+) -> list[tuple[str, str, Accept]]:
     """(key, entry, what it says) of those with valid syntax."""
-    parsed_entries = accepts({key: ",".join(pieces) for key, pieces in values.items()}, account, keys)
+    read = egress_accepts if egress else accepts
+    parsed_entries = read({key: ",".join(pieces) for key, pieces in values.items()}, account, keys)
     return [
         (key, piece, parsed_entry)
         for parsed_entry in parsed_entries
@@ -148,11 +159,13 @@ def _texts(accept: Accept, account: str) -> list[str]:
     return entries_of(party, list(map(str, accept.ports)), end)
 
 
-def _edit(tags: Mapping[str, str], values: Mapping[str, list[str]], added: list[str], removed: list[str]) -> TagEdit:
+def _edit(
+    tags: Mapping[str, str], values: Mapping[str, list[str]], added: list[str], removed: list[str], *, egress: bool
+) -> TagEdit:
     changed = {key: pieces for key, pieces in values.items() if key not in tags or pieces != split(tags[key])}
     put = {key: ",".join(pieces) for key, pieces in changed.items() if pieces}
     before = {key: tags[key] for key in changed if key in tags}
-    return TagEdit(put, [key for key, pieces in changed.items() if not pieces], added, removed, before)
+    return TagEdit(put, [key for key, pieces in changed.items() if not pieces], added, removed, before, egress)
 
 
 def look_alikes(resource: Group | Instance, keys: TagKeys) -> Iterator[tuple[str, str]]:
@@ -162,8 +175,8 @@ def look_alikes(resource: Group | Instance, keys: TagKeys) -> Iterator[tuple[str
     for key in similar_keys(resource.tags, on, keys):
         [nearest] = difflib.get_close_matches(key.lower().partition(".")[0], rows, n=1, cutoff=0)
         intended_key, where = nearest, rows[nearest].on
-        if (nearest, where) == (keys.accept, on):
-            intended_key = next(iter(free_keys(resource.tags, keys)), nearest)
+        if where == on and nearest in (keys.accept, keys.egress):
+            intended_key = next(iter(free_keys(resource.tags, keys, egress=nearest == keys.egress)), nearest)
         advice = f"if you meant {intended_key}, set that on {'an' if where == 'instance' else 'a'} {where}, and remove this tag"
         yield f"the key {key!a} means nothing to link-peer on this {on}", advice
 

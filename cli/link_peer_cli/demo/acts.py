@@ -111,9 +111,10 @@ def _request(stage: Stage, request_id: str, action: Literal["link", "unlink"], l
 
 def _follow_advice(stage: Stage, advice: str) -> None:
     """Set the tag that the advice names for each group, with the keys of its account."""
-    for group, entry in advised(advice, stage.home):
-        stage.narrator.say(f"  {stage.narrator.names[group.id]} is tagged link-accept={entry}")
-        stage.ecs[group.account].tag("securitygroup", group.id, **{"link-accept": entry})
+    for group, entry, is_egress in advised(advice, stage.home):
+        key = "link-egress" if is_egress else "link-accept"
+        stage.narrator.say(f"  {stage.narrator.names[group.id]} is tagged {key}={entry}")
+        stage.ecs[group.account].tag("securitygroup", group.id, **{key: entry})
 
 
 def sweep(stage: Stage) -> None:

@@ -91,7 +91,7 @@ class Link(msgspec.Struct, frozen=True, order=True):
     @property
     def whole(self) -> Link:
         """The link of the two parties, of which this may be the part for one instance."""
-        return Link(self.source, self.target, self.ports) if self.member else self
+        return Link(self.source, self.target, self.ports) if self.member or self.is_egress else self
 
     @property
     def side(self) -> Link:

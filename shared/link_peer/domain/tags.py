@@ -571,9 +571,9 @@ def _read_accepts(
 
 @functools.lru_cache(maxsize=4096)  # as below
 def _read_refusal(key: str, piece: str, own_account: str) -> RefusalEntry:
-    text, (who, colon, ports) = f"{key}={piece}", piece.partition(":")
+    text, (party, colon, ports) = f"{key}={piece}", piece.partition(":")
     try:
-        return RefusalEntry(parse_who(who, own_account), parse_ports(ports) if colon else (), text)
+        return RefusalEntry(parse_who(party, own_account), parse_ports(ports) if colon else (), text)
     except BadInput:
         return RefusalEntry(None, (), text)
 

@@ -36,7 +36,15 @@ from link_peer.planning.actual import link_of_rule, owned_links
 from link_peer.planning.authority import DAY
 from link_peer.planning.decision import DesiredLink, Verdict
 from link_peer.planning.evaluate import no_group_accepted, permitted
-from link_peer.planning.writing import by_reference, is_by_address, is_otherwise, is_ours, outlets, part
+from link_peer.planning.writing import (
+    by_reference,
+    is_by_address,
+    is_otherwise,
+    is_ours,
+    missing_outlets,
+    outlets,
+    part,
+)
 
 FOLLOWING = 2_000
 """Instances that are looked at for the rules of one group, so that forged rules there cost other accounts little."""
@@ -141,28 +149,27 @@ def followed(
 ) -> list[DesiredLink]:
     """What requests for links by address asked for, as the claims on their rules show. Such a link follows its groups: beside a
     rule of one end that stands, or stood until this delivery had `taken` the claim, that end is opened for every instance that
-    was read of the group it follows, up to FOLLOWING in one group. An egress rule whose claim no ingress rule carries asks for
-    nothing. Of links by tag, whoever is `joining` a target is let out to."""
-    by_address: dict[tuple[Link, Claim], None] = {}
+    was read of the group it follows, up to FOLLOWING in one group. What is half of such a link asks for nothing. Of links by tag, whoever is `joining` a target is let out to."""
     links = [
         (link, marker)
         for link, _, marker in owned_links(snapshot, policy, region)
         if link.member and link.target.is_group and not is_otherwise(snapshot, link)
     ]
     requested = {pair for pair in claimed if not (pair[1].is_tag or is_otherwise(snapshot, pair[0]))}
+    requested |= {(link.side, claim) for link, marker in links for claim in marker.claims if not claim.is_tag}
     carried = {(link.whole, claim) for link, marker in links if not link.is_egress for claim in marker.claims}
     carried |= {(side.whole, claim) for side, claim in requested if not side.is_egress}
-    for link, marker in links:
-        is_carried = not link.is_egress or link.target not in snapshot.rules
-        claims = [claim for claim in marker.claims if is_carried or (link.whole, claim) in carried]
-        by_address |= {(link, claim): None for claim in claims if not claim.is_tag}
-        if joining and link.is_egress and TAG in claims:
-            requested.add((link.side, TAG))
+
+    def is_half(side: Link, claim: Claim) -> bool:
+        if side.is_egress:
+            return side.target in snapshot.rules and (side.whole, claim) not in carried
+        return bool(missing_outlets(snapshot, policy, side))
+
+    let_out = {link.side for link, marker in links if link.is_egress and TAG in marker.claims} if joining else set()
+    sides = [pair for pair in {*requested, *((side, TAG) for side in let_out)} if not is_half(*pair)]
     joins: dict[tuple[Link, Claim], None] = {}
     for _group, pairs in itertools.groupby(
-        sorted(
-            {*((link.side, claim) for link, claim in by_address), *requested}, key=lambda pair: (pair[0].holder, *pair)
-        ),
+        sorted(sides, key=lambda pair: (pair[0].holder, *pair)),
         key=lambda pair: pair[0].holder,
     ):
         every = (

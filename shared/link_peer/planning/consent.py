@@ -29,19 +29,7 @@ class Gate(msgspec.Struct, frozen=True):
     is_egress: bool = False
 
 
-def consents(
-    policy: Policy,
-    group: Group,
-    source: Party | Instance,
-    target: Party | Instance,
-    ports: PortsAsked,
-    now: float,
-) -> tuple[list[str], list[Port]]:
-    """(the entries that consent, the ports that none covers) for `source` to reach `target`, on the target's `group`."""
-    return gate_consents(policy, Gate(group, source, target), ports, now)
-
-
-def gate_consents(policy: Policy, gate: Gate, ports: PortsAsked, now: float) -> tuple[list[str], list[Port]]:
+def consents(policy: Policy, gate: Gate, ports: PortsAsked, now: float) -> tuple[list[str], list[Port]]:
     """(the entries that consent, the ports that none covers) at one end.
 
     Each port must be covered by one single entry that has not ended. Consent that names a group covers the instances in
@@ -85,7 +73,7 @@ def consent_to(policy: Policy, link: Link, gates: Sequence[Gate], now: float) ->
     used: list[str] = []
     missing: list[denials.Unaccepted] = []
     for gate in gates:
-        evidence, uncovered = gate_consents(policy, gate, ports, now)
+        evidence, uncovered = consents(policy, gate, ports, now)
         used += evidence
         if uncovered:
             party = gate.peer.party if isinstance(gate.peer, Instance) else gate.peer

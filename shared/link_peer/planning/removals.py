@@ -21,7 +21,7 @@ from link_peer.domain.tags import parse_instant
 from link_peer.planning.actual import link_of
 from link_peer.planning.decision import NOTHING_MISSING, Context, Missing, Unseen, all_missing
 from link_peer.planning.evaluate import Judged, Judgment, Seen, Wanted, closed_by_group, judge_link, may_stand
-from link_peer.planning.writing import misplaced, outlets
+from link_peer.planning.writing import misplaced, missing_outlets
 
 HALF_OPEN_SECONDS = 1800
 """How old a half-open rule of a request must be before a sweep removes it: a delivery may still be writing the other
@@ -287,21 +287,11 @@ def _half_open(standing: _Standing, needs: Set[RuleKey]) -> _Cause | None:
 
 
 def _outlet_keys(standing: _Standing) -> set[RuleKey]:
-    """The egress rules that a link by address needs, where none of them stands, and no person's lets its instance out instead:
-    then nothing does."""
-    view, link = standing.view, standing.link
-    snapshot, instance = view.snapshot, view.snapshot.instances.get(link.asker)
-    if (
-        not link.member
-        or link.is_egress
-        or instance is None
-        or not {link.source, link.target} <= snapshot.groups.keys()
-    ):
-        return set()
-    reached = [part.reached for part in outlets(snapshot, view.context.policy, link.whole, [instance])]
-    keys = {RuleKey(link.source, "", f"{snapshot.instances[end].ip}/32", standing.key.port) for end in reached}
-    is_let_out = len(reached) < len(snapshot.members.get(link.target, ()))
-    return set() if is_let_out or any(key in view.actual for key in keys) else keys
+    """The egress rules that a link by address needs, where none of them stands."""
+    link, snapshot = standing.link, standing.view.snapshot
+    return (
+        missing_outlets(snapshot, standing.view.context.policy, link) if link.member and not link.is_egress else set()
+    )
 
 
 def _carried(link: Link, port: Port, claim: Claim) -> _Carried:

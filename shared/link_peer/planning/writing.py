@@ -130,6 +130,22 @@ def outlets(snapshot: Snapshot, policy: Policy, link: Link, senders: Sequence[In
     ]
 
 
+def missing_outlets(snapshot: Snapshot, policy: Policy, link: Link) -> set[RuleKey]:
+    """The egress rules that a link by address needs, where none of them stands and no person's lets its instances out to any of
+    the target either: then nothing does. None where the rules of the source's group were not read."""
+    members = snapshot.members.get(link.target, ())
+    if not {link.source, link.target} <= snapshot.groups.keys() or link.source not in snapshot.rules:
+        return set()
+    parties = [link.asker] if link.member else snapshot.members.get(link.source, ())
+    reached = [
+        snapshot.instances[outlet.reached]
+        for outlet in outlets(snapshot, policy, link.whole, [snapshot.instances.get(party) for party in parties])
+    ]
+    keys = {RuleKey(link.source, "", f"{target.ip}/32", port) for target in reached for port in link.ports}
+    standing = any(rule.key in keys and rule.policy == "accept" for rule in snapshot.rules[link.source])
+    return set() if standing or len(reached) < len(members) else keys
+
+
 def needs_outlet(snapshot: Snapshot, policy: Policy, link: Link, sender: Instance | None, target: Instance) -> bool:
     """Whether an instance reaches this one only by rules of ours: people's do not let it out, or one of ours stands, which stays."""
     groups = sender.own_groups if sender and not link.source.is_group else (link.source,)

@@ -115,10 +115,11 @@ def _touched(scene: Scene, changes: Mapping[Rule, Change]) -> Mapping[_Ends, _To
     members = functools.cache(lambda party: alike(scene.members(party)))
     touched: dict[_Ends, _Touched] = defaultdict(lambda: ({}, {}))
     for rule, change in changes.items():
-        sources = alike(holders.get(change.key.source, ())) if change.key.by_address else members(change.source)
+        named_ends = alike(holders.get(change.key.source, ())) if change.key.by_address else members(change.source)
+        sources = members(rule.group) if change.key.is_egress else named_ends
         targets = alike(holders.get(change.key.dest, ())) if change.key.dest else members(rule.group)
         for start, end in itertools.product(sources, targets):
-            if rule.group in end.groups:
+            if rule.group in (start.groups if change.key.is_egress else end.groups):
                 touched[start, end][0].update((instance.party, instance) for instance in sources[start])
                 touched[start, end][1].update((instance.party, instance) for instance in targets[end])
     return touched

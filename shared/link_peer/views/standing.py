@@ -20,7 +20,7 @@ import msgspec
 
 from link_peer.domain import marker as markers
 from link_peer.domain.grouped import grouped
-from link_peer.domain.model import ALL, Claim, Instance, Marker, Party, Port, Rule, ports_text
+from link_peer.domain.model import ALL, Claim, Instance, Link, Marker, Party, Port, Rule, ports_text
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import parse_instant
@@ -31,6 +31,7 @@ from link_peer.planning.decision import Plan
 from link_peer.planning.effect import rules_of
 from link_peer.planning.evaluate import wish_denial
 from link_peer.planning.rota import runs_between
+from link_peer.planning.writing import missing_outlets
 from link_peer.views.reach import Reach, Scene, both_ways, reach
 
 
@@ -78,8 +79,9 @@ class Standing(msgspec.Struct, frozen=True):
     @property
     def members(self) -> tuple[Party, ...]:
         """The instances that a link by address admits; none of another link."""
-        ends = (marker.ends for rule in self.rules if (marker := markers.parse(rule.description)))
-        return tuple(sorted({end[0] for end in ends if end and end[1].is_group}))
+        rule_markers = (marker for rule in self.rules if (marker := markers.parse(rule.description)))
+        ends = [marker.ends for marker in rule_markers if marker.ends and not marker.is_egress]
+        return tuple(sorted({end[0] for end in ends if end[1].is_group}))
 
     @property
     def written(self) -> str:
@@ -133,15 +135,29 @@ def standing(
     by_link: dict[_Key, list[tuple[Rule, Marker]]] = {}
     # Accounts are read side by side: without an order, which rule of a mutual link comes first would be chance.
     owned = owned_rules(snapshot, policy, region) if rules is None else rules
-    for rule, marker in sorted(owned, key=lambda pair: (pair[0].group, pair[0].id)):
+    ordered = sorted(owned, key=lambda pair: (pair[0].is_egress, pair[0].group, pair[0].id))
+    for rule, marker in ordered:
         link = link_of_rule(rule, marker)
         claims = () if link.mutual else tuple(sorted(marker.claims))
         goes = (rule.group, rule.id) in going
-        by_link.setdefault((*link.pair, claims, link.mutual, marker.deployment, goes), []).append((rule, marker))
+        key = (*link.pair, claims, link.mutual, marker.deployment, goes)
+        sharing = _sharing(snapshot, by_link, link, marker) if link.is_egress and not link.target.is_group else []
+        for sharing_key in sharing or [key]:
+            by_link.setdefault(sharing_key, []).append((rule, marker))
     wishes = Wishes(snapshot, policy, now)
     return [
         _one(snapshot, policy, now, key, rules_of_link, wishes, going)
         for key, rules_of_link in sorted(by_link.items(), key=lambda i: i[0])
+    ]
+
+
+def _sharing(snapshot: Snapshot, keys: Iterable[_Key], link: Link, marker: Marker) -> list[_Key]:
+    """The links between instances that have an egress rule of a group."""
+    return [
+        key
+        for key in keys
+        if key[1] == link.target and not key[0].is_group and {*key[2]} & {*marker.claims}
+        if link.source in snapshot.groups_with(key[0]) or key[0] not in snapshot.instances
     ]
 
 
@@ -190,10 +206,10 @@ def _one(
     wishes: Wishes,
     going: Going,
 ) -> Standing:
-    source, target, _, mutual, _, _ = key
+    source, target, own_claims, mutual, _, _ = key
     rules = tuple(rule for rule, _ in owned)
     ports = tuple(sorted({rule.key.port for rule in rules if rule.key}, key=str))
-    claims = tuple(sorted({claim for _, marker in owned for claim in marker.claims}))
+    claims = own_claims or tuple(sorted({claim for _, marker in owned for claim in marker.claims}))
     askers = wishes.for_link(source, target, ports) if any(claim.is_tag for claim in claims) else []
     created = [parse_instant(rule.created) for rule in rules if rule.created]
     entries: dict[str, None] = {}
@@ -204,6 +220,7 @@ def _one(
         untils += [_claims_end(policy, rule, marker, wishes), consent_end(consents, now)]
     lacking = {source, target} - {rule_target(rule, marker) for rule, marker in owned} if mutual else set()
     lacking = {party for party in lacking if _rules_read(snapshot, party)}
+    lacking = lacking or _lacking_end(snapshot, policy, Link(source, target, ports), rules)
     return Standing(
         source,
         target,
@@ -217,6 +234,15 @@ def _one(
         tuple(entries),
         going.get((rules[0].group, rules[0].id), ""),
     )
+
+
+def _lacking_end(snapshot: Snapshot, policy: Policy, link: Link, rules: Sequence[Rule]) -> set[Party]:
+    """The end of a link from an advanced group that has no rule, so that nothing passes."""
+    is_egress = {rule.is_egress for rule in rules}
+    if is_egress == {True} and _rules_read(snapshot, link.target):
+        return {link.target}
+    lacks_egress = is_egress == {False} and link.target.is_group and missing_outlets(snapshot, policy, link)
+    return {link.source} if lacks_egress else set()
 
 
 def rule_target(rule: Rule, marker: Marker) -> Party:
@@ -238,7 +264,7 @@ def _claims_end(policy: Policy, rule: Rule, marker: Marker, wishes: Wishes) -> i
         [
             asker
             for asker in wishes.for_link(link.source, link.target, (rule.key.port,), ended=ended)
-            if not link.member or asker.party == link.asker
+            if not link.member or link.is_egress or asker.party == link.asker
         ]
         for ended in (False, True)
     )

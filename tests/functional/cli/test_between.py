@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+from pathlib import Path
 
 import pytest
 from aliyun_local.api import Group
@@ -63,6 +65,31 @@ def test_reopening_takes_these_entries_off_and_no_other(lab: Lab, cli: Cli) -> N
     lab.tag(db, **{f"{KEY}.2".replace("-", "_"): f"{cache.id} sg-by-hand"})
     assert cli("reopen", "--between", db.id, cache.id) == 0, cli.err
     assert refusals(lab, db) == [{"link-refuse": "sg-stranger", f"{KEY}.2": "sg-by-hand"}]
+
+
+@pytest.mark.knobs(request_tags=True, trail_resources="referencedResources")
+def test_the_evidence_has_what_was_refused_and_reopened(lab: Lab, cli: Cli, tmp_path: Path) -> None:
+    """Locks are in it, too, whatever their value."""
+    app, db = linked(lab, "tcp/1")
+    lab.tag(db, link_lock="")
+    event = lab.group_event(db)
+    event["data"]["requestParameters"] |= {"Tag.1.Key": "link-lock", "Tag.1.Value": ""}
+    lab.auto_link(event)
+    for command in ("close", "reopen"):
+        assert cli(command, "--between", app.id, db.id, *(["--yes"] if command == "close" else [])) == 0, cli.err
+    cli("audit", "--from", lab.iso(-3600), "--evidence", str(tmp_path / "e.csv"))
+    rows = csv.DictReader((tmp_path / "e.csv").read_text("utf-8").splitlines())
+    facts = [(row["section"], row["to"], row["detail"]) for row in rows if row["section"] in ("forbidden", "released")]
+    assert sorted(facts) == sorted(
+        [
+            ("forbidden", db.id, "link-lock="),
+            *(
+                (section, one.id, f"{KEY}={other.id}")
+                for section in ("forbidden", "released")
+                for one, other in ((app, db), (db, app))
+            ),
+        ]
+    )
 
 
 def test_no_call_sets_two_keys_and_home_is_tagged_as_the_operator(asked: Asked, lab: Lab, cli: Cli) -> None:

@@ -299,3 +299,34 @@ def test_a_group_that_is_not_there_is_named(cli: Cli) -> None:
     """With its account."""
     assert cli("accept", "sg-none", "sg-app") == 1
     assert f"sg-none does not exist in account {HOME}" in cli.err
+
+
+def test_whom_a_group_may_reach_has_keys_of_its_own(lab: Lab, cli: Cli) -> None:
+    """With `--egress`; `withdraw --egress` takes exactly that entry off, and consent of the other end stays."""
+    app = lab.group("sg-db", type="enterprise")
+    for ports in ("tcp/1", "tcp/2", "tcp/3"):
+        assert cli("accept", app.id, f"sg-db:{ports}", "--egress", "--until", "30d") == 0, cli.err
+    end = "~20261225T000000Z"
+    egress = {key: value for key, value in lab.tags(app).items() if "egress" in key}
+    assert egress == {
+        "link-egress": f"sg-db:tcp/1{end}",
+        "link-egress.2": f"sg-db:tcp/2{end}",
+        "link-egress.3": f"sg-db:tcp/3{end}",
+    }
+    assert f"+ {app.id}@{HOME} may reach sg-db:tcp/3{end}" in cli.out
+    assert cli("accept", app.id, "sg-db:tcp/4", "--egress") == 0, cli.err
+    assert lab.tags(app)["link-egress"] == f"sg-db:tcp/1{end},sg-db:tcp/4"
+    assert cli("withdraw", app.id, "sg-db:tcp/2", "--egress", "--yes") == 0, cli.err
+    assert f"The group may still reach it: link-egress=sg-db:tcp/1{end}" in cli.out
+    assert lab.tags(app).keys() == {"link-accept", "link-egress", "link-egress.3"}
+    assert cli("withdraw", app.id, "sg-db", "--egress", "--yes") == 2
+    assert f"{app.id} has no entry sg-db; it has link-egress=" in cli.err
+    assert cli("withdraw", app.id, "sg-db", "--egress", "--all", "--yes") == 0, cli.err
+    assert lab.tags(app) == {"link-accept": "sg-db"}
+    [record] = lab.records("observed", to=app.id, function="withdraw")[-1:]
+    assert json.loads(record["event_tags"]).keys() <= {"link-egress", "link-egress.3"}
+
+
+def test_a_denial_says_itself_at_which_end_consent_is_missing(lab: Lab, cli: Cli) -> None:
+    assert cli("accept", "chg-1", "--egress") == 2
+    assert "--egress: a denial says itself at which end" in cli.err

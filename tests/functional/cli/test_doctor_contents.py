@@ -157,6 +157,38 @@ def test_consent_that_is_certain_to_match_nothing_is_a_warning(lab: Lab, cli: Cl
     assert "sg-gone " not in lab.tags(db)["link-accept"]
 
 
+def test_consent_to_reach_others_means_nothing_on_a_basic_group(lab: Lab, cli: Cli) -> None:
+    """With the command that takes it off. An entry that matches nothing is dead at either end, on an advanced group too."""
+    basic = lab.group(tags={"link-egress": "*", "link-egress.3": "*"})
+    advanced = lab.group(type="enterprise", tags={"link-egress": "sg-gone"})
+    [warning] = found(cli, "link-egress")
+    assert (warning["what"], warning["state"]) == (f"link-egress and link-egress.3 of {basic.id}@{HOME}", WARNING)
+    assert warning["advice"].endswith(f"--ResourceId.1 {basic.id} --TagKey.1 link-egress --TagKey.2 link-egress.3")
+    [dead] = found(cli, f"consent of {advanced.id}")
+    assert dead["advice"] == f"link-peer withdraw {advanced.id}@{HOME} sg-gone --egress"
+
+
+def test_a_refusal_that_cannot_be_read_is_a_warning(lab: Lab, cli: Cli) -> None:
+    """It refuses everybody. One that can be read is none."""
+    lab.group(tags={"link-refuse": "sg-app:tcp/1", "link-refuse.2": "*"})
+    db = lab.group(tags={"link-refuse.x": "ledger", "link-refuse.y": ""})
+    warnings = found(cli, "refusal of")
+    assert [one["what"] for one in warnings] == [f"refusal of {db.id}@{HOME}"] * 2
+    assert [one["advice"].split()[-1] for one in warnings] == ["link-refuse.x", "link-refuse.y"]
+    assert all("refuses everybody" in one["detail"] for one in warnings)
+
+
+def test_other_groups_of_a_locked_groups_instances_are_named(lab: Lab, cli: Cli) -> None:
+    """They may admit what the lock keeps off; those that are locked, too, cannot."""
+    locked, other, sealed = lab.group(tags={"link-lock": ""}), lab.group(), lab.group(tags={"link-lock": ""})
+    lab.instance(locked, other, sealed)
+    lab.instance(lab.group(tags={"link-lock": ""}))
+    warnings = found(cli, "lock of")
+    assert sorted(one["what"] for one in warnings) == sorted(f"lock of {group.id}@{HOME}" for group in (locked, sealed))
+    assert all(other.id in one["detail"] and sealed.id not in one["detail"] for one in warnings)
+    assert warnings[0]["advice"].endswith(f"link-peer close {other.id}@{HOME}")
+
+
 def test_a_key_that_only_looks_like_one_of_link_peer_is_a_warning(lab: Lab, cli: Cli) -> None:
     """Another case, a letter too many, the key of the other kind of thing: with the key that was probably meant. Other
     deployments' managed tags, and what begins otherwise, are not meant for this one."""

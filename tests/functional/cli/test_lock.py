@@ -39,6 +39,21 @@ def test_a_group_is_closed_at_once(lab: Lab, links: Linked, cli: Cli) -> None:
     assert (cli("close", "sg-gone", "--yes"), "is named sg-gone@<account>" in cli.err) == (1, True)
 
 
+def test_the_other_groups_of_a_locked_groups_instances_are_named(lab: Lab, cli: Cli) -> None:
+    """A link may stand there. Those that are locked, too, are left out."""
+    db, other, sealed = lab.group("*"), lab.group("*"), lab.group(tags={LOCK: ""})
+    lab.instance(db, other, sealed)
+    assert cli("close", db.id, "--yes", "--json") == 0, cli.err
+    assert json.loads(cli.out)["other_groups"] == {f"{db.id}@{HOME}": [f"{other.id}@{HOME}"]}
+    assert cli("close", db.id, "--yes") == 0, cli.err
+    assert (
+        f"The instances of {db.id}@{HOME} are also in {other.id}@{HOME}, which may admit what the lock keeps off."
+        in cli.out
+    )
+    assert cli("close", db.id, other.id, "--yes", "--json") == 0, cli.err
+    assert json.loads(cli.out)["other_groups"] == {}
+
+
 def test_reopening_lets_tags_open_again(lab: Lab, links: Linked, cli: Cli) -> None:
     """The next sweep does it."""
     assert cli("close", links.app.id, links.cache.id) == 0

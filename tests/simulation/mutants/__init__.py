@@ -190,6 +190,9 @@ MUTANTS = [
         "stripped tags",
     ),
     Mutant("a lock is ignored where the policy consents", attacks.lock_ignored, "a lock"),
+    Mutant("a refusal is ignored where the policy consents", attacks.refusal_ignored, "a refusal"),
+    Mutant("only the group of the rule refuses", attacks.refusal_one_way, "a refusal"),
+    Mutant("an unreadable refusal refuses nobody", attacks.unreadable_refusal, "an unreadable refusal"),
     Mutant("consent never ends", attacks.consent_without_end, "consent ends"),
     Mutant("events of groups are ignored", swap(dispatch, "reconcile_group", lambda *_args: []), "events of a group"),
     Mutant(

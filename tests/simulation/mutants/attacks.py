@@ -26,7 +26,7 @@ from link_peer.engine.write import apply, close, settle
 from link_peer.engine.write.apply import Applier
 from link_peer.engine.write.close import Closing, ClosingJob
 from link_peer.engine.write.removal_guard import RemovalGuard
-from link_peer.planning import claims, consent, evaluate, removals
+from link_peer.planning import claims, consent, evaluate, guardrails, removals
 from link_peer.planning.actual import owned_links
 from link_peer.planning.decision import Decision, DesiredLink, Unseen, Verdict
 from link_peer.planning.removals import May
@@ -168,6 +168,34 @@ def lock_ignored(patch: Patch) -> None:
         return judge(snapshot, policy, link, now)
 
     patch.setattr(evaluate, "permitted", by_policy)
+
+
+def refusal_ignored(patch: Patch) -> None:
+    """A refusal is read as less than the policy's consent."""
+    refused = guardrails.refused
+    patch.setattr(
+        guardrails,
+        "refused",
+        lambda snapshot, policy, *args: None if policy.allow else refused(snapshot, policy, *args),
+    )
+
+
+def refusal_one_way(patch: Patch) -> None:
+    """A refusal says whom a group does not admit, and nothing about whom it reaches."""
+
+    def of_target(snapshot: Snapshot, policy: Any, source: Any, target: Any, ports: Any) -> Any:
+        hidden = {party: msgspec.structs.replace(group, tags={}) for party, group in snapshot.groups.items()}
+        groups = {**hidden, **({target: snapshot.groups[target]} if target in snapshot.groups else {})}
+        return refused(msgspec.structs.replace(snapshot, groups=groups), policy, source, target, ports)
+
+    refused = guardrails.refused
+    patch.setattr(guardrails, "refused", of_target)
+
+
+def unreadable_refusal(patch: Patch) -> None:
+    """An entry that cannot be read says nothing."""
+    refusals = guardrails.refusals
+    patch.setattr(guardrails, "refusals", lambda *args: [entry for entry in refusals(*args) if entry.party])
 
 
 def consent_without_end(patch: Patch) -> None:

@@ -14,6 +14,7 @@ from tests.simulation.invariants import hold
 from tests.simulation.messages import sweep_message
 from tests.simulation.run import AT_ONCE, SLOW
 from tests.simulation.scenarios.common import (
+    APP,
     DB,
     LATE_SWEEP,
     LINK,
@@ -51,6 +52,22 @@ def locked_group() -> Scenario:
     lock = Act("lock", lambda world: world.set_tag(DB, "Link-Lock.INC 7", ""))
     end = rests_without_rules("sg-db is locked", LINK, port, policy=BY_POLICY)
     return Scenario("a lock", two_accounts, BY_POLICY, ((LINK, LINK), (lock,), (port,), (sweep_message(),)), end)
+
+
+def refused_peer() -> Scenario:
+    """The source of a link refuses its target on the one port of it, though the policy allows everything: the rule goes from the other
+    account's group, and with it the mutual link on both sides."""
+    port = request("r-2", "r-2", "tcp/3306")
+    refuse = Act("refuse", lambda world: world.set_tag(APP, "Link-Refuse.INC 7", f"sg-db@{PEER}:tcp/3300-3399"))
+    end = rests_without_rules("sg-app refuses sg-db", LINK, port, policy=BY_POLICY)
+    return Scenario("a refusal", two_accounts, BY_POLICY, ((LINK,), (refuse,), (port,), (sweep_message(),)), end)
+
+
+def unreadable_refusal() -> Scenario:
+    """A refusal with a typing error refuses everybody."""
+    refuse = Act("refuse", lambda world: world.set_tag(DB, "link-refuse", "sg-ap p~"))
+    end = rests_without_rules("sg-db refuses everybody", LINK, policy=BY_POLICY)
+    return Scenario("an unreadable refusal", two_accounts, BY_POLICY, ((LINK,), (refuse,), (sweep_message(),)), end)
 
 
 def guardrail() -> Scenario:
@@ -252,6 +269,8 @@ def closed_and_killed() -> Scenario:
 
 CONSENTS = [
     locked_group(),
+    refused_peer(),
+    unreadable_refusal(),
     guardrail(),
     consent_ends(),
     change_during_a_delivery(),

@@ -262,7 +262,7 @@ def test_few_instances_are_looked_at_for_the_rules_of_one_group() -> None:
     keys = [RuleKey(DB, "10.0.0.1/32", "", Port("tcp", n, n)) for n in range(1, 11)]
     rules = [ours(key, *asked, ends=(members[0].party, APP)) for key in keys]
     rules += [ours(RuleKey(DB, "10.0.0.2/32", "", keys[0].port), Claim("r0", 1), ends=(members[1].party, APP))]
-    groups = [group(APP, advanced=True), group(DB, "*", advanced=True)]
+    groups = [group(APP), group(DB, "*", advanced=True)]
     seen = view(groups, members, rules)
     assert FOLLOWING == len(followed(seen, policy(), REGION)) == 2_000
     assert not any(decision.removals for decision in next_sweep(seen, policy(), REGION, NOW).decisions)

@@ -42,7 +42,7 @@ def ports(text: str) -> Ports:
 )
 def test_tags_on_the_accepting_group(accept: str, asked: str, uncovered: str) -> None:
     """sg-app of home asks; sg-db of home has these entries."""
-    _, missing = consent.consents(POLICY, group(DB, accept), APP, DB, ports(asked), NOW)
+    _, missing = consent.consents(POLICY, consent.Gate(group(DB, accept), APP, DB), ports(asked), NOW)
     assert missing == ([] if not uncovered else list(ports(uncovered)))
 
 
@@ -52,7 +52,7 @@ def test_tags_on_the_accepting_group(accept: str, asked: str, uncovered: str) ->
 )
 def test_an_instance_is_named_by_itself_or_any_of_its_groups(accept: str, covered: bool) -> None:
     source = instance(A, APP, Party(HOME, "sg-second"))
-    _, missing = consent.consents(POLICY, group(DB, accept), source, B, ports("tcp/1"), NOW)
+    _, missing = consent.consents(POLICY, consent.Gate(group(DB, accept), source, B), ports("tcp/1"), NOW)
     assert (not missing) == covered
 
 
@@ -75,7 +75,7 @@ def test_reviewed_pairs_of_the_policy(source: str, target: str, entry_ports: str
     """With tags off, only the allow list consents; tags on the group do not count."""
     allow = Allow(parse_who(source, None), parse_who(target, None), ports(entry_ports) if entry_ports else (), "text")
     listed = policy(accept_tags=False, allow=(allow,))
-    used, missing = consent.consents(listed, group(DB, "sg-app"), APP, DB, ports("tcp/1"), NOW)
+    used, missing = consent.consents(listed, consent.Gate(group(DB, "sg-app"), APP, DB), ports("tcp/1"), NOW)
     assert (not missing) == covered
     assert used == (["policy allow text"] if covered else [])
 
@@ -121,7 +121,7 @@ def test_the_advised_tag_consents_once_it_is_set(source: Party, asked: Ports, en
     """The tags that a denial advises cover every port that was asked for."""
     assert consent.tags_for(group(DB), source, asked, POLICY.keys) == [f"link-accept={entry}"]
     who = instance(source, APP) if not source.is_group else source
-    assert consent.consents(POLICY, group(DB, entry), who, DB, asked, NOW)[1] == []
+    assert consent.consents(POLICY, consent.Gate(group(DB, entry), who, DB), asked, NOW)[1] == []
 
 
 def test_the_advised_tags_replace_no_tag_and_fit_into_128_characters() -> None:
@@ -132,7 +132,7 @@ def test_the_advised_tags_replace_no_tag_and_fit_into_128_characters() -> None:
     assert list(tags)[:3] == ["link-accept.2", "link-accept.4", "link-accept.5"]
     assert all(len(value) <= 128 for value in tags.values())
     accepting = msgspec.structs.replace(there, tags={**there.tags, **tags})
-    assert consent.consents(POLICY, accepting, APP, DB, asked, NOW)[1] == []
+    assert consent.consents(POLICY, consent.Gate(accepting, APP, DB), asked, NOW)[1] == []
     full = msgspec.structs.replace(there, tags=dict.fromkeys(POLICY.keys.accepting[2:], "sg-other"))
     assert consent.tags_for(full, APP, asked, POLICY.keys) == []  # of four tags, there is room for two
     room = msgspec.structs.replace(there, tags=dict.fromkeys(POLICY.keys.accepting[len(tags) :], "sg-other"))
@@ -153,10 +153,12 @@ def end(seconds: int) -> str:
 @pytest.mark.parametrize(("seconds", "covered"), [(1, True), (0, False), (-1, False)])
 def test_consent_that_has_ended_covers_nothing(seconds: int, covered: bool) -> None:
     """Of a tag, and of the allow list. The end itself counts as past."""
-    used, missing = consent.consents(POLICY, group(DB, f"sg-app:tcp/1~{end(seconds)}"), APP, DB, ports("tcp/1"), NOW)
+    used, missing = consent.consents(
+        POLICY, consent.Gate(group(DB, f"sg-app:tcp/1~{end(seconds)}"), APP, DB), ports("tcp/1"), NOW
+    )
     assert (used, not missing) == ([f"{DB} link-accept=sg-app:tcp/1~{end(seconds)}"] if covered else [], covered)
     allow = Allow(parse_who(str(APP), None), parse_who(str(DB), None), (), "text", int(NOW) + seconds)
-    used, missing = consent.consents(policy(allow=(allow,)), group(DB), APP, DB, ports("tcp/1"), NOW)
+    used, missing = consent.consents(policy(allow=(allow,)), consent.Gate(group(DB), APP, DB), ports("tcp/1"), NOW)
     assert (used, not missing) == (["policy allow text"] if covered else [], covered)
 
 
@@ -164,7 +166,9 @@ def test_consent_that_has_ended_covers_nothing(seconds: int, covered: bool) -> N
 def test_an_allow_entry_that_names_the_target_instance_or_its_group_covers_an_instance_link(target: str) -> None:
     """The rule is on sg-db, for i-b."""
     allow = Allow(parse_who(f"i-a@{HOME}", None), parse_who(f"{target}@{HOME}", None), (), "text")
-    _, missing = consent.consents(policy(allow=(allow,)), group(DB), instance(A, APP), B, ports("tcp/1"), NOW)
+    _, missing = consent.consents(
+        policy(allow=(allow,)), consent.Gate(group(DB), instance(A, APP), B), ports("tcp/1"), NOW
+    )
     assert missing == []
 
 

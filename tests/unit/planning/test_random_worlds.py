@@ -44,7 +44,13 @@ def some_world(dice: random.Random) -> Snapshot:
     parties = (APP, DB, CACHE)
     accepts = ["", "*", "sg-app", "sg-db:tcp/1", "sg-app:tcp/1 sg-cache"]
     peers = ["", "sg-db", "sg-db:tcp/1", "sg-cache:tcp/1+tcp/2", "sg-app", "i-b", "i-a:tcp/2", "sg-db:tcp/1 sg-db", "x"]
-    groups = [managed(p, dice.choice(accepts), lock=dice.random() < 0.1) for p in parties]
+    refusals = ["sg-app", "sg-db", "sg-cache:tcp/1", "i-a", "*:tcp/2", "ledger"]
+    groups = [
+        msgspec.structs.replace(one, tags={**one.tags, "link-refuse.x": dice.choice(refusals)})
+        if dice.random() < 0.3
+        else one
+        for one in (managed(p, dice.choice(accepts), lock=dice.random() < 0.1) for p in parties)
+    ]
     instances = [
         instance(i, *dice.sample(parties, dice.choice([1, 2])), ip=f"10.0.0.{n}", link_peer=dice.choice(peers))
         for n, i in enumerate((A, B), start=1)
@@ -55,6 +61,17 @@ def some_world(dice: random.Random) -> Snapshot:
     return view(groups, instances, rules + naming(dice.choice([0, 0, 18, 19, 20])))
 
 
+def refused_at(seen: Snapshot, holder: Any, peer: Any, rule: RuleKey) -> bool:
+    """Whether a group of one end refuses the other on the port of a rule, by the five values that these worlds have."""
+    groups = list(holder.groups) if isinstance(holder, Instance) else [holder.id]
+    names = {"*", *peer.groups, peer.party.id} if isinstance(peer, Instance) else {"*", peer.id}
+    for value in (seen.groups[Party(HOME, name)].tags.get("link-refuse.x", "") for name in groups):
+        party, _, port = value.partition(":")
+        if value == "ledger" or (party in names and (port in ("", str(rule.port)) or str(rule.port) == "all")):
+            return True
+    return False
+
+
 def desired_links(seen: Snapshot) -> list[DesiredLink]:
     return [claim for i in seen.instances.values() for claim in links_from_tags(seen, i, NOW, POLICY)]
 
@@ -62,7 +79,7 @@ def desired_links(seen: Snapshot) -> list[DesiredLink]:
 @pytest.mark.parametrize("seed", range(120))
 def test_a_plan_carried_out_leaves_nothing_to_plan_and_no_rule_without_consent(seed: int) -> None:
     """In any world: no rule of a person's is edited, no rule is edited twice, and a second plan has no edits. Each rule of
-    ours is then on a group that accepts its source, and is not locked."""
+    ours is then on a group that accepts its source, and is not locked, and no group of either end refuses the other."""
     seen = some_world(random.Random(seed))
     found = plan(seen, *desired_links(seen)).decisions
     changed = [edit for decision in found for edit in decision.edits]
@@ -77,9 +94,14 @@ def test_a_plan_carried_out_leaves_nothing_to_plan_and_no_rule_without_consent(s
         source: Any = Party(HOME, rule.key.source.partition("@")[0])
         if marker.ends:
             source = after.instances[marker.ends[0]]
-        _, missing = consent.consents(POLICY, after.groups[rule.group], source, rule.group, (rule.key.port,), NOW)
+        _, missing = consent.consents(
+            POLICY, consent.Gate(after.groups[rule.group], source, rule.group), (rule.key.port,), NOW
+        )
         assert missing == [], rule.key
         assert "link-lock" not in after.groups[rule.group].tags
+        target = after.instances.get(marker.ends[1], rule.group) if marker.ends else rule.group
+        for holder, peer in ((target, source), (source, target)):
+            assert not refused_at(after, holder, peer, rule.key), rule.key
 
 
 # any two reasons of a kind

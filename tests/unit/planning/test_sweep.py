@@ -155,3 +155,15 @@ def test_a_paused_policy_lets_no_sweep_decide() -> None:
     seen = view([managed(APP), managed(DB)], rules=[ours(key(DB, APP, "tcp/1"))])
     assert next_sweep(seen, policy(paused=Pause.ALL), REGION, NOW) == Plan(())
     assert next_sweep(seen, POLICY, REGION, NOW).decisions
+
+
+@pytest.mark.parametrize(("rule_count", "removed"), [(0, 1), (1, 0)])
+def test_the_rules_of_a_group_without_rules_need_not_be_read(rule_count: int, removed: int) -> None:
+    """Half of a request's link goes where its listing says that the other group holds none."""
+    half = ours(key(DB, APP), Claim("chg-1"), age=3_600)
+    seen = view(
+        [managed(APP, "*", rule_count=rule_count), managed(DB, "*")], [instance(A, APP), instance(B, DB)], [half]
+    )
+    unread = msgspec.structs.replace(seen, rules={DB: seen.rules[DB]})
+    decisions = next_sweep(unread, POLICY, REGION, NOW).decisions
+    assert sum(decision.removals for decision in decisions) == removed

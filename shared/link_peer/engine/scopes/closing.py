@@ -83,7 +83,8 @@ class ClosingScope(Scope):
         self.groups = groups
         self.joined = joined
         self.peer_groups: frozenset[Party] = frozenset()
-        """The groups that hold the other halves of these groups' mutual links."""
+        """The groups that hold the other halves of these groups' mutual links, and the other ends of those with two."""
+        self._ending: list[Link] = []
 
     @property
     def context(self) -> Context:
@@ -97,10 +98,12 @@ class ClosingScope(Scope):
         links = [link for link, *_ in self.standing(self.store.snapshot())]
         fetch.parties({party for link in links for party in link.parties})
         snapshot = self.store.snapshot()
-        ending = self._ending(snapshot)
-        halves = self.needed_groups(snapshot, ending) | {end for link in ending for end in other_ends(snapshot, link)}
+        self._ending = self._ending_links(snapshot)
+        ends = {end for link in self._ending for end in other_ends(snapshot, link)}
+        halves = self.needed_groups(snapshot, self._ending) | ends
         self.peer_groups = frozenset(halves - self.groups)
         fetch.rules(halves & snapshot.groups.keys())
+        fetch.parties({party for link, *_ in self._other_ends() for party in link.parties})
 
     def read_tolerantly(self) -> tuple[Transient, ...]:
         """The same; the transient errors of accounts that had none before are recorded."""
@@ -113,18 +116,38 @@ class ClosingScope(Scope):
 
     @property
     def keys(self) -> frozenset[RuleKey]:
-        """The rules of ours on these groups, and the other halves of mutual links."""
-        owned = ((rule.key, marker) for _, rule, marker in self.standing(self.store.snapshot()) if rule.key)
-        return frozenset(side for key, marker in owned for side, _ in _sides(key, marker))
+        """The rules of ours on these groups, and the other halves or ends of their links."""
+        snapshot = self.store.snapshot()
+        owned = ((rule.key, marker) for _, rule, marker in self.standing(snapshot) if rule.key)
+        ends = (rule.key for _, rule, _ in self._other_ends() if rule.key)
+        return frozenset((*(side for key, marker in owned for side, _ in _sides(key, marker)), *ends))
 
-    def _ending(self, snapshot: Snapshot) -> list[Link]:
+    def _other_ends(self) -> list[OwnedLink]:
+        """The rules of ours of the links that end here, at either end."""
+        owned = owned_links(self.store.snapshot(), self.policy, self.delivery.region) if self._ending else []
+        return [standing_rule for standing_rule in owned if self._is_other_end(standing_rule[0])]
+
+    def _is_other_end(self, link: Link) -> bool:
+        """Whether a rule's link is one of those that end here, or is at the other end of one."""
+        return any(
+            link.target == ending.target and (link.source == ending.source or not link.target.is_group)
+            for ending in self._ending
+            if link.ports
+        )
+
+    def _ending_links(self, snapshot: Snapshot) -> list[Link]:
         """The links of the groups with two ends that may no longer exist as they are: the other ends close with them."""
-        context = self.context
+        context, now = self.context, self.started
+
+        def ends(link: Link, key: RuleKey) -> bool:
+            if link.mutual:
+                return _denied(may_stand(snapshot, self.policy, link, now))
+            return bool(other_ends(snapshot, link) and closed_by_group(snapshot, self.policy, key, link, now))
+
         return [
             link
-            for link, _, marker in self.standing(snapshot)
-            if link.mutual or other_ends(snapshot, link)
-            if any(map(context.expired, marker.claims)) or _denied(may_stand(snapshot, self.policy, link, self.started))
+            for link, rule, marker in self.standing(snapshot)
+            if rule.key and (any(map(context.expired, marker.claims)) or ends(link, rule.key))
         ]
 
     def desired(self, snapshot: Snapshot) -> list[DesiredLink]:
@@ -140,8 +163,7 @@ class ClosingScope(Scope):
         """Links of these groups lose what they, their peers or the policy no longer allow; nothing else is decided here."""
         links = {link for link, *_ in self.standing(snapshot)}
         turned = Link(link.target, link.source, link.ports)
-        is_either_end = link.target in {standing_link.target for standing_link in links if standing_link.ports}
-        return May.CLOSE if link in links or turned in links or is_either_end else May.KEEP
+        return May.CLOSE if link in links or turned in links or self._is_other_end(link) else May.KEEP
 
     def select(self, plan: Plan) -> list[Decision]:
         """Changes only: links that are as they should be are not recorded again."""
