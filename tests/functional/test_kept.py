@@ -111,7 +111,7 @@ def test_a_lower_limit_closes_nothing_and_a_denied_port_closes_alone(
 ) -> None:
     """The end of tags' links is the one limit that binds what stands, too."""
     instance, _, db = linked(lab, "tcp/3300-3310", "tcp/3320")
-    lab.tag(instance, **{"link_peer": f"{lab.group().id} {db.id}:tcp/3300-3310+tcp/3320"})
+    lab.tag(instance, link_peer=f"{lab.group().id} {db.id}:tcp/3300-3310+tcp/3320")
     lab.policy(**changes)
     look(lab, instance)
     assert ports(lab, db) == standing

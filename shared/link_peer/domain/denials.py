@@ -593,7 +593,7 @@ def too_many_members(count: int, limit: int) -> Denial:
 
 
 def ranges_missing(party: object, account: str) -> Denial:
-    """A link by address across accounts and VPCs where the policy does not say which addresses are the account's."""
+    """A rule for an address across accounts and VPCs where the policy does not say which addresses are the account's."""
     detail = f"{party} is in another VPC, and the policy has no ranges for its account {account}"
     advice = f"have the account's networks put into the policy: accounts.{account}.ranges"
     return Denial(reasons.ADDRESS_CONFLICT, detail, advice)

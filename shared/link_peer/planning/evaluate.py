@@ -677,7 +677,7 @@ def _with_safe_addresses(snapshot: Snapshot, policy: Policy, verdict: Verdict, s
             return msgspec.structs.replace(verdict, denial=denial)
         if source.vpc == side.vpc:
             continue
-        if (isinstance(side.peer, Party) or side.is_egress) and account != side.group.party.account and not ranges:
+        if account != side.group.party.account and not ranges:
             return msgspec.structs.replace(verdict, denial=denials.ranges_missing(source.party, account))
         question = Address(side.group.party.account, side.vpc, source.ip)
         is_taken = snapshot.taken_addresses.get(question)

@@ -572,7 +572,7 @@ def test_the_time_at_which_a_groups_tags_were_read_is_known() -> None:
     clock.time += 7
     found.parties([APP])
     assert (found.group_read_at(DB), found.group_read_at(APP)) == (NOW, NOW + 7)
-    found.refresh_group(DB)
+    found.refresh_groups(HOME, [DB])
     assert found.group_read_at(DB) == NOW + 7
     found.store.note_tags(DB, ["a", "b"])
     assert found.store.groups[DB].tags == {"a": "true", "b": "true"}

@@ -165,7 +165,7 @@ class InstanceScope(Scope):
             with contextlib.suppress(NoAccess):  # it is noted, and nothing is opened
                 self.fetch.side_by_side(
                     *(functools.partial(self.fetch.refresh_rules, group) for group in groups),
-                    *(functools.partial(self.fetch.refresh_group, group) for group in groups),
+                    *(functools.partial(self.fetch.refresh_groups, group.account, [group]) for group in groups),
                 )
             if not any(
                 managed in store.groups[group].tags and store.rules.get(group) == was for group, was in before.items()
