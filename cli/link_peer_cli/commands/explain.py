@@ -140,7 +140,7 @@ def _links(env: Environment, view: View, ends: tuple[Party, Party]) -> list[Stan
     links = between()
     # for who asks, and who is admitted
     view.around(party for link in links for party in (link.source, link.target, *link.members))
-    view.deciding((link.source, link.target) for link in links)
+    view.deciding((source, link.target) for link in links for source in (link.source, *link.members))
     return between()
 
 

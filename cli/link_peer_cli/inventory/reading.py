@@ -52,8 +52,10 @@ class View:
         tags remove it."""
         accounts = sorted(self.policy.accounts)
         self._whole = True
-        groups = [group.party for group in self._fetch.all_groups(accounts) if group.may_have_rules]
+        listed_groups = self._fetch.all_groups(accounts)
+        groups = [group.party for group in listed_groups if group.may_have_rules]
         self._fetch.side_by_side(lambda: self._fetch.all_instances(accounts), lambda: self._rules(groups))
+        self._fetch.take_as_empty(listed_groups)
         note_unread(self._fetch.store.unreadable)
 
     def instances(self) -> None:
@@ -63,7 +65,9 @@ class View:
 
     def all_rules(self) -> None:
         """Reads the rules of every group that was listed: a sweep leaves those without our managed tag to its next runs."""
-        self._rules(group.party for group in self._fetch.store.groups.values() if group.may_have_rules)
+        groups = list(self._fetch.store.groups.values())
+        self._rules(group.party for group in groups if group.may_have_rules)
+        self._fetch.take_as_empty(groups)
 
     def around(self, parties: Iterable[Party]) -> None:
         """Reads these parties, the members of groups, and all the groups that members are in."""
@@ -83,6 +87,7 @@ class View:
             common |= ends[0] & ends[1]
         by_party = scene.snapshot.groups
         self._rules(group for group in groups if group in by_party)
+        self._fetch.take_as_empty(self._fetch.store.groups.values())
         self._fetch.questions(group for group in sorted(common) if group in by_party and not by_party[group].advanced)
 
     def _rules(self, groups: Iterable[Party]) -> None:

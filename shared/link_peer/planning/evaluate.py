@@ -542,9 +542,9 @@ def _other_part(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> V
     return Verdict(link, (), denial) if denial else _part_alone(snapshot, policy, link, now)
 
 
-def _unread_end(what: str, questions: Sequence[RulesOf | InstancesOf], *gates: Gate) -> _End:
+def _unread_end(subject: str, questions: Sequence[RulesOf | InstancesOf], *gates: Gate) -> _End:
     group = questions[0].group
-    return _End(gates, denials.unreadable(group.account, f"{what} of {group.id}"), tuple(questions))
+    return _End(gates, denials.unreadable(group.account, f"{subject} of {group.id}"), tuple(questions))
 
 
 def _evaluate_outlet_to_instance(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> Verdict:
@@ -614,12 +614,12 @@ def _evaluate_instances(snapshot: Snapshot, policy: Policy, link: Link, now: flo
     if not is_let_out_already:
         ends.append((source, Gate(_NOWHERE, target, source, is_egress=True)))
     sides, gates = list[_Side](), list[Gate]()
-    for own, gate in ends:
-        group = _group_for_rules(snapshot, policy, link, own, gate, now)
+    for holder, gate in ends:
+        group = _group_for_rules(snapshot, policy, link, holder, gate, now)
         if isinstance(group, Denial):
             return msgspec.structs.replace(verdict, denial=group)
         gates.append(msgspec.structs.replace(gate, group=group))
-        address, peer = (target, target) if gate.is_egress else (source if own is target else target, own)
+        address, peer = (target, target) if gate.is_egress else (source if holder is target else target, holder)
         sides.append(_Side(group, address, peer, gate.is_egress))
     return _with_addresses(snapshot, policy, verdict, sides, gates, now)
 

@@ -90,8 +90,18 @@ def test_a_link_whose_sender_is_let_out_by_nothing_is_reported(lab: Lab, cli: Cl
     """An advanced group lets nothing out by default. The sender's account must act: it is reported there, not where the
     packets would arrive."""
     app, db = lab.group(f"*@{HOME}", type="enterprise", account=PEER), lab.group(f"*@{PEER}")
+    lab.tag(app, link_egress=f"{db.id}@{HOME}")
     a, b = lab.instance(app), lab.instance(db)
-    lab.cross_account(lab.request(a, b, "tcp/3306"))
+    lets_out = {
+        "IpProtocol": "TCP",
+        "PortRange": "3306/3306",
+        "DestCidrIp": f"{b.private_ip}/32",
+        "NicType": "intranet",
+    }
+    permission = {f"Permissions.1.{name}": value for name, value in lets_out.items()}
+    lab.call(PEER, "AuthorizeSecurityGroupEgress", {"SecurityGroupId": app.id, **permission})
+    assert lab.cross_account(lab.request(a, b, "tcp/3306")) == {"applied": 1}
+    lab.call(PEER, "RevokeSecurityGroupEgress", {"SecurityGroupId": app.id, **permission})
     assert found(cli, "blocked", HOME) == []
     (blocked,) = found(cli, "blocked", PEER)
     assert (blocked["state"], blocked["where"]) == ("warning", PEER)
@@ -258,6 +268,7 @@ def test_tags_that_the_policy_ignores_are_one_warning(lab: Lab, cli: Cli) -> Non
 # quotas
 
 
+@pytest.mark.knobs(rule_count="both")
 def test_the_fullest_groups_are_numbers(lab: Lab, cli: Cli) -> None:
     """Also where nothing is wrong, so that a limit is seen coming. Of one account, if one is asked for."""
     app, db = lab.group(), lab.group(name="ledger")
@@ -270,6 +281,7 @@ def test_the_fullest_groups_are_numbers(lab: Lab, cli: Cli) -> None:
     assert found(cli, "quota", PEER) == []
 
 
+@pytest.mark.knobs(rule_count="both")
 @pytest.mark.parametrize(("count", "state"), [(8, None), (9, "warning"), (10, "missing")])
 def test_an_instance_whose_groups_hold_nearly_all_rules_that_may_be_is_reported(
     lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch, count: int, state: str | None

@@ -293,7 +293,17 @@ def test_an_advanced_groups_egress_is_opened_by_the_command(lab: Lab, ask: Askin
     sender = lab.cloud.ecs.create_group(HOME, lab.shared, type="enterprise")
     db = lab.group("*")
     a, b = lab.instance(sender), lab.instance(db)
+    lets_out = {
+        "IpProtocol": "TCP",
+        "PortRange": "3306/3306",
+        "DestCidrIp": f"{b.private_ip}/32",
+        "NicType": "intranet",
+    }
+    permission = {f"Permissions.1.{name}": value for name, value in lets_out.items()}
+    lab.call(HOME, "AuthorizeSecurityGroupEgress", {"SecurityGroupId": sender.id, **permission})
     lab.cross_account(lab.request(a, b, "tcp/3306"))
+    assert ask.checked(a, b)["state"] == "open"
+    lab.call(HOME, "RevokeSecurityGroupEgress", {"SecurityGroupId": sender.id, **permission})
     document = ask.checked(a, b)
     (advice,) = document["do"]
     assert "an advanced group lets nothing out" in advice["why"]
