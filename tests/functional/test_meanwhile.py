@@ -134,15 +134,22 @@ def _reads_of(lab: Lab, group: Group, happened: list[bool]) -> list[bool]:
     return reads
 
 
-def _at_each_call(lab: Lab, kind: str, change: Callable[[World], None], victim: str, check: Callable[..., None]) -> int:
+def _at_each_call(
+    lab: Lab,
+    kind: str,
+    change: Callable[[World], object],
+    victim: str,
+    check: Callable[..., None],
+    make: Kind | None = None,
+) -> int:
     """Delivers as often as the delivery has calls, each time with the change before another of them. Returns how many."""
     call = 0
     carry_out, handle = lab.cloud.ecs.call, lab.cloud.handle
     while True:
-        world, deliver = KINDS[kind](lab)
+        world, deliver = (make or KINDS[kind])(lab)
         happened: list[bool] = []
         reads = _reads_of(lab, getattr(world, victim), happened)
-        lab.interrupt(call, lambda world=world, happened=happened: happened.append(change(world) is None))
+        lab.interrupt(call, lambda world=world, happened=happened: (change(world), happened.append(True)))
         records = len(lab.records())
         deliver()
         lab.cloud.ecs.call, lab.cloud.handle = carry_out, handle  # type: ignore[method-assign]
@@ -187,3 +194,39 @@ def test_a_link_that_the_policy_forbids_by_its_last_read_is_taken_back(lab: Lab,
 
     all_ports = [f"{protocol}/1-65535" for protocol in ("tcp", "udp")]
     assert _at_each_call(lab, kind, lambda _world: lab.policy(deny={"ports": all_ports}), "db", check) >= 6
+
+
+SOURCE_CHANGES: dict[str, Callable[[World], object]] = {
+    "refusal": lambda world: world.lab.tag(world.app, link_refuse=f"{world.db.id}@{world.db.account}"),
+    "never": lambda world: world.lab.tag(world.app, env="prod"),
+    "allow": lambda world: world.lab.tag(world.app, team=None),
+}
+
+
+@pytest.mark.knobs(request_tags=True)
+@pytest.mark.parametrize("change", SOURCE_CHANGES)
+@pytest.mark.parametrize("kind", ["event, new rules", "request, ports", "request, instances", "sweep"])
+def test_a_link_that_its_source_forbids_by_its_last_read_is_taken_back(lab: Lab, kind: str, change: str) -> None:
+    """Though the source's group has no rule of the link: it refuses the target, enters a set of `never`, or leaves one of `allow`."""
+    sets = {
+        "barred": {"account": HOME, "tags": {"env": "prod"}},
+        "reviewed": {"account": HOME, "tags": {"team": "orders"}},
+    }
+    policy: dict[str, Any] = {
+        "sets": sets,
+        "never": [{"from": "set:barred", "to": f"*@{HOME}"}, {"from": "set:barred", "to": f"*@{PEER}"}],
+    }
+    if change == "allow":
+        policy |= {"accept_tags": False, "allow": [{"from": "set:reviewed", "to": f"*@{uid}"} for uid in (HOME, PEER)]}
+
+    def made(lab: Lab) -> tuple[World, Callable[[], object]]:
+        lab.policy(**policy)
+        world, deliver = KINDS[kind](lab)
+        lab.tag(world.app, env="test", team="orders")
+        return world, deliver
+
+    def check(world: World, _records: list[dict[str, str]], *, seen: bool) -> None:
+        own_claims = {"tag", "req:chg-1"} & {claim for text in lab.reasons(world.db) for claim in text.split(",")}
+        assert not (seen and own_claims)
+
+    assert _at_each_call(lab, kind, SOURCE_CHANGES[change], "app", check, make=made) >= 6

@@ -231,5 +231,7 @@ def _say_reopened(
     if not dry_run:
         out.print(f"groups that no longer refuse the other end: {len(reopened_groups)}")
         if reopened_groups:
-            out.print("What tags ask for is opened again by the next full sweep, at home when the events of the tags arrive.")
+            out.print(
+                "What tags ask for is opened again by the next full sweep, at home when the events of the tags arrive."
+            )
             out.print("Requests must be posted again.")

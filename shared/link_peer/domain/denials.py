@@ -41,7 +41,7 @@ class Denial(msgspec.Struct, frozen=True):
 
     `outcome` is that of a link which is denied for this. `ended`: because its time is over. `half_open`: because half of a
     mutual link is missing. `owners`: the owners of the groups can resolve it, and then the link may be asked for again; `lacks_consent`: by
-    consenting. `empty_group`: since it shows no instances. The reason is for people and programs that read records; what is done follows from its kind and
+    consenting. `empty_group`: since it shows no instances. `by_limit`: the policy opens no more of it. The reason is for people and programs that read records; what is done follows from its kind and
     from these fields.
     """
 
@@ -55,6 +55,12 @@ class Denial(msgspec.Struct, frozen=True):
     owners: bool = False
     lacks_consent: bool = False
     empty_group: Party | None = None
+    by_limit: bool = False
+
+    @property
+    def keeps_standing(self) -> bool:
+        """Whether it only denies opening: what stands for the same wish stays."""
+        return self.by_limit or self.reason.keeps_standing
 
     @property
     def unseen(self) -> bool:
@@ -266,6 +272,10 @@ def _not_allowed(detail: str, advice: str = "ask for fewer ports, or have the po
     return Denial(reasons.NOT_ALLOWED, detail, advice)
 
 
+def _beyond_limit(detail: str, advice: str = "ask for fewer ports, or have the policy file changed") -> Denial:
+    return Denial(reasons.NOT_ALLOWED, detail, advice, by_limit=True)
+
+
 def not_reviewed(group: object) -> Denial:
     """A change that is not in the plan which a person applies."""
     return Denial(
@@ -286,12 +296,12 @@ def mutual_not_allowed(*, denies_ports: bool) -> Denial:
 
 def too_many_ports(count: int, limit: int) -> Denial:
     """A link with more ports than the policy allows."""
-    return _not_allowed(f"{count} ports in one link; at most {limit} are allowed")
+    return _beyond_limit(f"{count} ports in one link; at most {limit} are allowed")
 
 
 def port_span_too_wide(port: object, span: int, limit: int) -> Denial:
     """A port range that is wider than the policy allows."""
-    return _not_allowed(f"{port} spans {span} ports; at most {limit} are allowed")
+    return _beyond_limit(f"{port} spans {span} ports; at most {limit} are allowed")
 
 
 def port_denied(port: object, denied: object) -> Denial:
@@ -321,14 +331,14 @@ def tag_end_not_allowed(instance: Party, key: str, limit: int, latest: str) -> D
 
 def too_many_peers(limit: int) -> Denial:
     """A peer beyond the first `limit` of an instance's tags."""
-    return _not_allowed(
+    return _beyond_limit(
         f"an instance may name {limit} peers, and this one comes after them", "remove peers from its tags"
     )
 
 
 def until_not_allowed(limit: int, latest: str) -> Denial:
     """A request without an end, or with one later than limits.max_days allows: `latest`, now."""
-    return _not_allowed(
+    return _beyond_limit(
         f"the policy allows links for at most {limit} days",
         f"post it again with an until of at most {limit} days: {POST_AGAIN} --until {latest}",
     )
@@ -575,7 +585,7 @@ def no_members(group: Party) -> Denial:
 def too_many_members(count: int, limit: int) -> Denial:
     """More instances of a link by address than it may have."""
     detail = f"a link by address has at most {limit} instances here, and this one would have {count}"
-    denied = _not_allowed(
+    denied = _beyond_limit(
         detail, "have limits.max_members of the policy raised, ask for fewer ports, or for fewer instances"
     )
     # the room of an instance that is removed in the same delivery is given to another
@@ -583,7 +593,7 @@ def too_many_members(count: int, limit: int) -> Denial:
 
 
 def ranges_missing(party: object, account: str) -> Denial:
-    """A link by address across accounts and VPCs where the policy does not say which addresses are the account's."""
+    """A rule for an address across accounts and VPCs where the policy does not say which addresses are the account's."""
     detail = f"{party} is in another VPC, and the policy has no ranges for its account {account}"
     advice = f"have the account's networks put into the policy: accounts.{account}.ranges"
     return Denial(reasons.ADDRESS_CONFLICT, detail, advice)
@@ -709,6 +719,16 @@ def in_detail(denial: Denial, requests: Sequence[str], *, is_kept: bool, members
 def still_standing(denial: Denial, sides: Sequence[str]) -> Denial:
     """Why rules went, with what is left of the link on other sides: see `side_left` and `side_unread`."""
     return msgspec.structs.replace(denial, detail="; ".join([denial.detail, *sides]))
+
+
+def kept(ports: Collection[Port]) -> list[str]:
+    """What stays of a wish that is denied as a whole, in words: the ports of rules that it asks for, and that may stand."""
+    return [f"what stands stays: {', '.join(sorted(map(str, ports)))}"] if ports else []
+
+
+def not_read(written_peers: Collection[str]) -> list[str]:
+    """The peers of tags that ask for nothing, since they cannot be read, in words."""
+    return [f"in a tag cannot be read: {', '.join(sorted(written_peers)[:_NAMED])}"] if written_peers else []
 
 
 def side_left(group: object, problem: str, *, is_known: bool) -> str:

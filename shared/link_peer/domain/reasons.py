@@ -21,12 +21,14 @@ class Kind(Enum):
 
 class Reason(msgspec.Struct, frozen=True):
     """`code` is the `reason` of a record, a contract with programs that read the log. `meaning` and `remedy`, what a person
-    does about it in general, are Markdown of the folder docs."""
+    does about it in general, are Markdown of the folder docs. `keeps_standing`: it only denies opening, and what stands for the
+    same wish stays."""
 
     code: str
     kind: Kind
     meaning: str
     remedy: str
+    keeps_standing: bool = False
 
 
 NONE = Reason("", Kind.FINAL, "an outcome that needs no reason", "")
@@ -61,6 +63,7 @@ BAD_REQUEST = Reason(
     Kind.FINAL,
     "the message does not match the schema; `detail` names the field",
     "correct the message and post it again",
+    keeps_standing=True,
 )
 BAD_EVENT = Reason(
     "bad-event",
@@ -79,6 +82,7 @@ PAUSED = Reason(
     Kind.UNDECIDED,
     "`paused` is `true` or `opening` in the policy file",
     "wait until it is resumed; then post again, or change the tag",
+    keeps_standing=True,
 )
 UNKNOWN_ACCOUNT = Reason(
     "unknown-account",
@@ -168,6 +172,7 @@ ID_IN_USE = Reason(
     Kind.FINAL,
     "this `request_id` is already a claim between the two, with other ports, direction or `until`",
     "post it again with a new `request_id`, or unlink the other first",
+    keeps_standing=True,
 )
 HALF_OPEN = Reason(
     "half-open",
@@ -181,6 +186,7 @@ QUOTA = Reason(
     "one of these is full: the groups that a group's rules may name (20), the rules of a group (1,000, or 200), the tags of a group, or "
     "the 512 characters of a description",
     "remove what is not needed; unlink requests that are done",
+    keeps_standing=True,
 )
 REMOVALS_HELD = Reason(
     "removals-held",

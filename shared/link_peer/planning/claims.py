@@ -25,17 +25,26 @@ from collections.abc import Callable, Collection, Iterable, Sequence, Set
 import msgspec
 
 from link_peer.domain import denials
+from link_peer.domain import marker as markers
 from link_peer.domain.denials import Denial
 from link_peer.domain.errors import BadInput
 from link_peer.domain.model import TAG, Claim, Group, Instance, Link, Party, RuleKey
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import Peer, iso, link_until, peers
-from link_peer.planning.actual import owned_links
+from link_peer.planning.actual import link_of_rule, owned_links
 from link_peer.planning.authority import DAY
 from link_peer.planning.decision import DesiredLink, Verdict
 from link_peer.planning.evaluate import no_group_accepted, permitted
-from link_peer.planning.writing import by_reference, is_by_address, is_otherwise, missing_outlets, outlets, part
+from link_peer.planning.writing import (
+    by_reference,
+    is_by_address,
+    is_otherwise,
+    is_ours,
+    missing_outlets,
+    outlets,
+    part,
+)
 
 FOLLOWING = 2_000
 """Instances that are looked at for the rules of one group, so that forged rules there cost other accounts little."""
@@ -59,7 +68,7 @@ def links_from_tags(
     snapshot: Snapshot, instance: Instance, now: float, policy: Policy, judge: Judge | None = None
 ) -> list[DesiredLink]:
     """The links that an instance's tags ask for, in the order of tag keys and positions. Those after the first
-    `limits.max_peers` of the policy are denied. `judge` is that of the snapshot."""
+    `limits.max_peers` of the policy are denied; peers for which rules stand count first. `judge` is that of the snapshot."""
     judge = judge or judge_of(snapshot, policy, now)
     keys, max_peers = policy.keys, policy.limits.max_peers
     until = link_until(instance.tags, keys)
@@ -71,17 +80,43 @@ def links_from_tags(
     elif (days := policy.limits.max_days_tags) and (until is None or until > now + days * DAY):
         ended = denials.tag_end_not_allowed(instance.party, keys.until, days, iso(now + days * DAY))
     desired_links = []
-    for number, (tag, peer) in enumerate(peers(instance.tags, instance.party.account, keys), start=1):
+    named_peers = peers(instance.tags, instance.party.account, keys)
+    beyond = _beyond(snapshot, policy, instance, [peer for _, peer in named_peers])
+    for number, (tag, peer) in enumerate(named_peers):
         if isinstance(peer, BadInput):
             desired_links.append(_unreadable(snapshot, instance, tag, peer))
             continue
         chosen, *passed_over = _desired(snapshot, policy, instance, tag, peer, judge)
-        if number > max_peers and not chosen.same_group:
+        if number in beyond and not chosen.same_group:
             chosen = msgspec.structs.replace(chosen, denial=denials.too_many_peers(max_peers), has_pair=False)
-        elif ended and not chosen.same_group:
+        if ended and not chosen.same_group:
             chosen = msgspec.structs.replace(chosen, denial=ended)
         desired_links += [chosen, *(passed_over if chosen.denial is None else ())]
     return desired_links
+
+
+def _beyond(snapshot: Snapshot, policy: Policy, instance: Instance, named_peers: Sequence[Peer | BadInput]) -> set[int]:
+    """The numbers of the peers that are too many, in the order of the tags; those for which rules stand count before the others."""
+    numbers, limit = range(len(named_peers)), policy.limits.max_peers
+    if len(numbers) <= limit:
+        return set()
+    return {
+        *sorted(numbers, key=lambda number: not _is_linked(snapshot, policy, instance, named_peers[number]))[limit:]
+    }
+
+
+def _is_linked(snapshot: Snapshot, policy: Policy, instance: Instance, peer: Peer | BadInput) -> bool:
+    """Whether a rule stands by which a tag of the instance, or of another one of its groups, opened a peer."""
+    if isinstance(peer, BadInput):
+        return False
+    rules = (rule for group in snapshot.groups_with(peer.party) for rule in snapshot.rules.get(group, ()) if rule.key)
+    marked_rules = ((rule, markers.parse(rule.description)) for rule in rules if is_ours(rule, policy))
+    links = (link_of_rule(rule, marker) for rule, marker in marked_rules if marker and TAG in marker.claims)
+    return any(
+        link.target == peer.party and link.asker in (instance.party, link.source)
+        for link in links
+        if link.source in (instance.party, *instance.own_groups)
+    )
 
 
 def wanted_by_all(

@@ -88,19 +88,25 @@ def consent_to(policy: Policy, link: Link, gates: Sequence[Gate], now: float) ->
 
 def denied_by_policy(policy: Policy, ports: tuple[Port, ...]) -> Denial | None:
     """Why the policy never opens these ports, whatever the consent. No ports: mutual."""
+    return beyond_limits(policy, ports) or forbidden_ports(policy, ports)
+
+
+def beyond_limits(policy: Policy, ports: tuple[Port, ...]) -> Denial | None:
+    """Why the policy opens no link with so many ports. What stands stays."""
     limits = policy.limits
-    if not ports and (policy.deny or policy.denies_mutual):
-        return denials.mutual_not_allowed(denies_ports=not policy.denies_mutual)
     if len(ports) > limits.max_ports:
         return denials.too_many_ports(len(ports), limits.max_ports)
-    for port in ports:
-        span = port.high - port.low + 1
-        if span > limits.max_port_span:
-            return denials.port_span_too_wide(port, span, limits.max_port_span)
-        for denied in policy.deny:
-            if denied.overlaps(port):
-                return denials.port_denied(port, denied)
-    return None
+    spans = ((port, port.high - port.low + 1) for port in ports)
+    wide = ((port, span) for port, span in spans if span > limits.max_port_span)
+    return next((denials.port_span_too_wide(port, span, limits.max_port_span) for port, span in wide), None)
+
+
+def forbidden_ports(policy: Policy, ports: tuple[Port, ...]) -> Denial | None:
+    """Why the policy lets no link with these ports stand. No ports: mutual."""
+    if not ports and (policy.deny or policy.denies_mutual):
+        return denials.mutual_not_allowed(denies_ports=not policy.denies_mutual)
+    overlaps = ((port, denied) for port in ports for denied in policy.deny if denied.overlaps(port))
+    return next((denials.port_denied(port, denied) for port, denied in overlaps), None)
 
 
 def entry_for(group: Group, source: Party, ports: PortsAsked) -> str:

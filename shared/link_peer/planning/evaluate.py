@@ -36,10 +36,10 @@ from link_peer.domain.grouped import grouped
 from link_peer.domain.model import ALL, TAG, Claim, Group, Instance, Link, Marker, Party, Port, RuleKey
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Address, Snapshot
-from link_peer.domain.tags import TagKeys, accepts
+from link_peer.domain.tags import TagKeys, accepts, covers
 from link_peer.planning.actual import Actual, actual_state, link_of
 from link_peer.planning.authority import unknown_account
-from link_peer.planning.consent import Gate, consent_to, denied_by_policy
+from link_peer.planning.consent import Gate, beyond_limits, consent_to, forbidden_ports
 from link_peer.planning.decision import (
     NOTHING_MISSING,
     Context,
@@ -116,10 +116,12 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Judged(msgspec.Struct, frozen=True, dict=True):
-    """The answers to all desired links, in canonical order, and the judgments that they and the refused links rest on."""
+    """The answers to all desired links, in canonical order, and the judgments that they and the refused links rest on. The last
+    answers are those about single rules that stand for wishes which are denied as a whole (`rule_answers`)."""
 
     answers: tuple[Answer, ...]
     judgments: Mapping[Link, Judgment]
+    rule_answers: tuple[Answer, ...] = ()
     missing: Missing = NOTHING_MISSING
 
     def needs(self, link: Link) -> Set[RuleKey]:
@@ -145,6 +147,10 @@ class Judged(msgspec.Struct, frozen=True, dict=True):
                     denial_by_claim[claimed_link] = (
                         answer.denial if answer.denial.undecided else denial_by_claim.get(claimed_link, answer.denial)
                     )
+        for answer in self.rule_answers:  # what is said of the rule by itself
+            claimed_link = answer.desired_link.link, answer.desired_link.claim.request
+            if answer.denial and claimed_link in denial_by_claim and not denial_by_claim[claimed_link].undecided:
+                denial_by_claim[claimed_link] = answer.denial
         return denial_by_claim
 
 
@@ -213,7 +219,7 @@ def _is_former_member(snapshot: Snapshot, context: Context, actual: Actual, need
     marker = actual.owned[need.key][1] if need.key in actual.owned else None
     if marker is None or marker.ends == need.ends:
         return False
-    denial = permitted(snapshot, context.policy, link_of(need.key, marker), context.now).denial
+    denial = may_stand(snapshot, context.policy, link_of(need.key, marker), context.now).denial
     return denial is not None and not denial.undecided
 
 
@@ -238,7 +244,7 @@ def _have_moved(snapshot: Snapshot, context: Context, key: RuleKey, marker: Mark
     ends = {end for end in old.parties if not end.is_group}
     if not ends <= snapshot.requested:
         return False, Missing(unread=frozenset({old}))
-    if needs := permitted(snapshot, context.policy, old, context.now).needs:
+    if needs := may_stand(snapshot, context.policy, old, context.now).needs:
         return key not in {need.key for need in needs}, NOTHING_MISSING
     absent = {end for end in ends if end not in snapshot.instances}
     if not absent or not all(snapshot.readable(end.account) for end in ends):
@@ -288,9 +294,17 @@ class _Side(msgspec.Struct, frozen=True):
 
 
 def permitted(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> Verdict:
-    """Whether a link may exist as things are now. Where several checks fail, the first one is reported."""
+    """Whether a link may be opened as things are now. Where several checks fail, the first one is reported."""
+    denial = beyond_limits(policy, link.ports)
+    if denial is None:
+        return may_stand(snapshot, policy, link, now)
+    return Verdict(link, _group_needs(link) if link.source.is_group and not link.member else (), denial)
+
+
+def may_stand(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> Verdict:
+    """Whether a link that exists may go on as things are now: as `permitted`, but for the policy's limits, which close nothing."""
     needs = _group_needs(link) if link.source.is_group and not link.member else ()
-    denial = unknown_account(policy, link) or denied_by_policy(policy, link.ports)
+    denial = unknown_account(policy, link) or forbidden_ports(policy, link.ports)
     denial = denial or barred(snapshot, policy, link) or no_access(snapshot, link)
     if denial:
         return Verdict(link, needs, denial)
@@ -407,7 +421,7 @@ def _evaluate_parts(snapshot: Snapshot, policy: Policy, link: Link, now: float) 
     """A link by address as a whole: granted where it is for some instance of its source."""
     whole = link.source in snapshot.complete_groups or link.source.account in snapshot.whole_accounts
     verdicts = [
-        permitted(snapshot, policy, member_link, now)
+        may_stand(snapshot, policy, member_link, now)
         for member_link in parts(snapshot, policy, link)
         if member_link.member
     ]
@@ -663,7 +677,7 @@ def _with_safe_addresses(snapshot: Snapshot, policy: Policy, verdict: Verdict, s
             return msgspec.structs.replace(verdict, denial=denial)
         if source.vpc == side.vpc:
             continue
-        if (isinstance(side.peer, Party) or side.is_egress) and account != side.group.party.account and not ranges:
+        if account != side.group.party.account and not ranges:
             return msgspec.structs.replace(verdict, denial=denials.ranges_missing(source.party, account))
         question = Address(side.group.party.account, side.vpc, source.ip)
         is_taken = snapshot.taken_addresses.get(question)
@@ -718,7 +732,8 @@ def judge(view: Seen, links: Iterable[DesiredLink]) -> Judged:
         if desired.same_group:
             return own_groups[desired.link.target][0] if desired.in_scope else None
         late = CLAIM_EXPIRED if view.context.expired(desired.claim) else judgments[desired.link].verdict.denial
-        return wish_denial(view.snapshot, view.context.policy, desired) or late
+        barred = wish_denial(view.snapshot, view.context.policy, desired)
+        return barred or (beyond_limits(view.context.policy, desired.link.ports) if desired.opens else None) or late
 
     first = _both_ends(view.actual, [(desired, denial(desired)) for desired in ordered])
     granted = dict.fromkeys(desired.link for desired, refusal in first if refusal is None and not desired.same_group)
@@ -732,17 +747,54 @@ def judge(view: Seen, links: Iterable[DesiredLink]) -> Judged:
             for desired, refusal in first
         ],
     )
-    answers = (
+    answers = [
         Answer(desired, None if desired.same_group else judgments[desired.link].verdict, refusal)
         for desired, refusal in final
-    )
+    ]
+    standing = _standing_for(view, answers)
+    judgments |= {wish.link: judge_link(view, wish.link) for wish in standing if wish.link not in judgments}
+    rule_answers = [Answer(wish, judgments[wish.link].verdict, denial(wish)) for wish in standing]
     missing = [*(judgment.missing for judgment in judgments.values()), *(missing for _, missing in own_groups.values())]
     missing += [
         Missing(questions=uncounted(view.snapshot, desired.denied))
         for desired, refusal in first
         if desired.in_scope and refusal and refusal.owners
     ]
-    return Judged(tuple(answers), judgments, all_missing(missing))
+    return Judged((*answers, *rule_answers), judgments, tuple(rule_answers), all_missing(missing))
+
+
+def _standing_for(view: Seen, answers: Iterable[Answer]) -> list[DesiredLink]:
+    """For each wish that is denied, the links of those rules of ours that stand for its claim, on ports that it asks for: a denial
+    closes nothing by itself. None where the wish is over, or where a refusal of the cloud decides what is rolled back."""
+    standing_links = grouped((link_of(key, marker), marker) for key, (_, marker) in view.actual.owned.items())
+    links_by_target = grouped((link.target, (link, markers)) for link, markers in standing_links.items())
+    wishes: dict[tuple[Link, Claim], DesiredLink] = {}
+    for answer in answers:
+        desired, denial = answer.desired_link, answer.denial
+        if denial is None or desired.same_group or (desired.denial and not desired.denial.keeps_standing):
+            continue
+        decided = set() if denial.keeps_standing else {desired.link}
+        decided |= {*_single(desired.link)} if denial in view.refusals else set()
+        for link, markers in links_by_target.get(desired.link.target, ()):
+            is_claimed = any(claim.request == desired.claim.request for marker in markers for claim in marker.claims)
+            if is_claimed and link not in decided and asks_for(view.snapshot, desired, link):
+                changes = {"denial": None, "opens": False, "in_scope": False, "passed": (), "denied": ()}
+                wishes.setdefault((link, desired.claim), msgspec.structs.replace(desired, link=link, **changes))
+    return list(wishes.values())
+
+
+def asks_for(snapshot: Snapshot, desired: DesiredLink, rule_link: Link) -> bool:
+    """Whether a wish asks for the link of one rule, by itself: on all ports of the rule, between the same two. Of an instance's
+    tag, whichever of its groups stands for it. A wish without ports asks for every port, and a rule without ports is half of
+    a link that is judged whole."""
+    link = desired.link
+    if rule_link.mutual or rule_link.target != link.target or not covers(link.ports, rule_link.ports[0]):
+        return False
+    asker = snapshot.instances.get(desired.instance) if desired.instance else None
+    if asker is None or not link.source.is_group:
+        return (rule_link.source, rule_link.member, rule_link.is_egress) == (link.source, link.member, link.is_egress)
+    is_own = rule_link.is_egress or not rule_link.member or rule_link.asker == asker.party
+    return rule_link.source in asker.own_groups and is_own
 
 
 def _both_ends(
@@ -777,8 +829,8 @@ def wish_denial(snapshot: Snapshot, policy: Policy, desired: DesiredLink) -> Den
 
 
 def judge_link(view: Seen, link: Link) -> Judgment:
-    """The verdict on a link by the snapshot, but for room. One that was refused is denied."""
-    verdict = permitted(view.snapshot, view.context.policy, link, view.context.now)
+    """The verdict on a link by the snapshot, but for room and limits. One that was refused is denied."""
+    verdict = may_stand(view.snapshot, view.context.policy, link, view.context.now)
     if verdict.denial is None and link.whole in view.refused:
         verdict = msgspec.structs.replace(verdict, denial=view.refused[link.whole].denial)
     return with_holders(view.snapshot, view.context, view.actual, verdict)

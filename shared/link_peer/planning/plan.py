@@ -20,7 +20,7 @@ import msgspec
 from link_peer.domain import denials
 from link_peer.domain.denials import HUMAN_RULE, Denial, Waits, remark
 from link_peer.domain.grouped import grouped
-from link_peer.domain.model import PRIORITY, Link, Party, Rule, RuleKey
+from link_peer.domain.model import PRIORITY, Link, Party, Port, Rule, RuleKey
 from link_peer.domain.policy import Pause
 from link_peer.domain.snapshot import Snapshot
 from link_peer.planning.actual import Actual, actual_state, link_of
@@ -43,6 +43,7 @@ from link_peer.planning.evaluate import (
     Judged,
     Seen,
     Wanted,
+    asks_for,
     judge,
     merged,
     no_group_accepted,
@@ -93,7 +94,11 @@ def make_plan(
     removals = losses(view, judged, claims, may_lose, hold)
     edits = _edits(view, judged, answers_by_link, claims, removals)
     without_room = _without_room(view, judged, answers_by_link, edits, removals)
-    if stuck := {link: Refusal(denial) for link, denial in without_room.items() if _stands(view.actual, judged, link)}:
+    if stuck := {
+        link: Refusal(denial)
+        for link, denial in without_room.items()
+        if _stands(view.actual, judged, link) or _replaced(view, edits, removals, link, answers_by_link[link, ""])
+    }:
         refusals = {**refused, **stuck}
         return make_plan(snapshot, context, links, may_lose=may_lose, focus=focus, hold=hold, refused=refusals)
     if without_room:
@@ -205,12 +210,15 @@ def decisions(settled: Settled) -> tuple[Decision, ...]:
 
 
 def _assigned(settled: Settled) -> dict[Asked, tuple[Edit, ...]]:
-    """Which link makes the edits by which rules are opened: of several that need one rule, the first."""
+    """Which link makes the edits by which rules are opened: of several that need one rule, the first. It also removes, once it is
+    open, the rules whose place it takes."""
     edits_by_wish: dict[Asked, tuple[Edit, ...]] = {}
     assigned_keys: set[RuleKey] = set()
     for wish, answers in settled.answers.items():
         if wish[0] not in settled.without_room:
             edits = opening_edits(needs_of(answers), settled.edits, settled.view.actual)
+            if edits:
+                edits += _replaced(settled.view, settled.edits, settled.losses, wish[0], answers)
             edits_by_wish[wish] = tuple(edit for edit in edits if edit.key not in assigned_keys)
             assigned_keys |= {edit.key for edit in edits_by_wish[wish]}
     return edits_by_wish
@@ -243,6 +251,21 @@ def needs_of(answers: Iterable[Answer]) -> tuple[Need, ...]:
 def opening_edits(needs: Iterable[Need], edits: Edits, actual: Actual) -> list[Edit]:
     """The edits that open the rules of a link."""
     return [edits[need.key] for need in needs if need.key in edits and opens(edits[need.key], actual)]
+
+
+def _replaced(view: Seen, edits: Edits, removals: Losses, link: Link, answers: Iterable[Answer]) -> list[Edit]:
+    """The removals of rules that nothing but a wish for this link asks for: it asks for their ports in another way."""
+    granted = _granted(answers)
+    if granted is None:
+        return []
+    desired = msgspec.structs.replace(granted[0], link=link, instance=None)
+    return [
+        edits[key]
+        for key in sorted(removals.freed)
+        if removals.by_rule[key].denial == denials.UNWANTED
+        if desired.claim.request in {claim.request for claim in removals.claims(key)}
+        if asks_for(view.snapshot, desired, link_of(key, view.actual.owned[key][1]).whole)
+    ]
 
 
 # desired links
@@ -289,7 +312,20 @@ def _denied(settled: Settled, wish: Asked) -> Decision:
             denial = no_group_accepted(settled.view.snapshot, desired)
         outcome = denial.outcome
     action = settled.view.context.actions[0]
+    if denial.waits is not Waits.FOR_A_READ:
+        denial = denials.still_standing(denial, denials.kept(_kept(settled, desired)))
     return Decision(link, action, outcome, denial, verdict=first.verdict, instance=desired.instance, raw=desired.raw)
+
+
+def _kept(settled: Settled, desired: DesiredLink) -> set[Port]:
+    """The ports of the rules that stand for a wish, though it is denied, and stay."""
+    view = settled.view
+    return {
+        key.port
+        for key, (_, marker) in view.actual.owned.items()
+        if desired.claim.request in {claim.request for claim in {*marker.claims} - settled.losses.claims(key)}
+        if not desired.raw and asks_for(view.snapshot, desired, link_of(key, marker))
+    }
 
 
 def _existing(actual: Actual, needs: Iterable[Need]) -> tuple[Rule, ...]:
@@ -370,7 +406,7 @@ def _removed(
                         is_kept=not any(edit.kind == "remove" for edit in edits),
                         members={link_of(key, owned[key][1]).member for key in keys} - {""},
                     ),
-                    _not_reached(settled.view, link, keys),
+                    [*_not_reached(settled.view, link, keys), *denials.not_read(_unreadable(settled, link, loss))],
                 ),
                 edits=edits,
                 by_absence=loss.by_absence,
@@ -408,6 +444,21 @@ def _not_reached(view: Seen, link: Link, keys: Sequence[RuleKey]) -> list[str]:
         for group in sorted(halves)
         if group.account not in unread and group not in snapshot.rules
     ]
+
+
+def _unreadable(settled: Settled, link: Link, loss: Loss) -> set[str]:
+    """The peers, as written, that cannot be read in tags of those who may have asked for a link: they ask for nothing."""
+    if loss.denial != denials.UNWANTED:
+        return set()
+    instances = settled.view.snapshot.instances
+    askers = {
+        raw: instances.get(answers[0].desired_link.instance or link.asker)
+        for (_, raw), answers in settled.answers.items()
+        if raw
+    }
+    return {
+        raw for raw, asker in askers.items() if asker and {asker.party, *asker.own_groups} & {*link.askers, link.source}
+    }
 
 
 def _by_pair(settled: Settled) -> dict[tuple[Link, Loss], list[RuleKey]]:

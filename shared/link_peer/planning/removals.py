@@ -20,7 +20,7 @@ from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import parse_instant
 from link_peer.planning.actual import link_of
 from link_peer.planning.decision import NOTHING_MISSING, Context, Missing, Unseen, all_missing
-from link_peer.planning.evaluate import Judged, Judgment, Seen, Wanted, closed_by_group, judge_link, permitted
+from link_peer.planning.evaluate import Judged, Judgment, Seen, Wanted, closed_by_group, judge_link, may_stand
 from link_peer.planning.writing import misplaced, missing_outlets
 
 HALF_OPEN_SECONDS = 1800
@@ -217,7 +217,7 @@ def _stands_otherwise(standing: _Standing) -> bool:
         for group in snapshot.groups_of(snapshot.instances[link.represented])
     )
     verdicts = (
-        permitted(snapshot, context.policy, alternative, context.now)
+        may_stand(snapshot, context.policy, alternative, context.now)
         for alternative in alternatives
         if alternative != link
     )
@@ -323,7 +323,9 @@ def _must_roll_back(standing: _Standing, claim: Claim) -> bool:
     for link, refusal in view.refused.items():
         needs = standing.judged.needs(link)
         half = link.mutual and not all(need in view.actual for need in needs)
-        complete = all(need in view.actual.equal or claim in view.actual.claims(need) for need in needs)
+        # one call writes all ports on a group, so that a port which is open at both ends stood before
+        of_port = (need for need in needs if need.port == key.port)
+        complete = all(need in view.actual.equal or claim in view.actual.claims(need) for need in of_port)
         # one call writes a link by address, or nothing: what stands of one stood before an instance joined
         in_part = view.context.is_request and not complete and not standing.link.member
         if key in needs and (half or in_part or (key, claim) in refusal.partial):

@@ -151,7 +151,7 @@ def needs_outlet(snapshot: Snapshot, policy: Policy, link: Link, sender: Instanc
     groups = sender.own_groups if sender and not link.source.is_group else (link.source,)
     keys = {RuleKey(group, "", f"{target.ip}/32", port) for group in groups for port in link.ports}
     standing = (rule for group in groups for rule in snapshot.rules.get(group, ()) if rule.key in keys)
-    return any(_is_ours(rule, policy) for rule in standing) or not is_let_out(snapshot, policy, link, sender, target)
+    return any(is_ours(rule, policy) for rule in standing) or not is_let_out(snapshot, policy, link, sender, target)
 
 
 def is_let_out(
@@ -162,7 +162,7 @@ def is_let_out(
     groups = {*(sender.own_groups if sender and not link.source.is_group else (link.source,))}
     if not groups <= snapshot.rules.keys():
         return False
-    rules = {group: [rule for rule in snapshot.rules[group] if not _is_ours(rule, policy)] for group in groups}
+    rules = {group: [rule for rule in snapshot.rules[group] if not is_ours(rule, policy)] for group in groups}
     vpc = snapshot.groups[link.source].vpc if link.source.is_group else ""
     start = effect.End(tuple(sorted(groups)), sender.vpc if sender else vpc, sender.ip if sender else "")
     peer_groups = (link.target,) if link.target.is_group else target.own_groups if target else ()
@@ -170,6 +170,6 @@ def is_let_out(
     return effect.lets_out(snapshot, rules, (start, end), link.ports)
 
 
-def _is_ours(rule: Rule, policy: Policy) -> bool:
+def is_ours(rule: Rule, policy: Policy) -> bool:
     """Whether a rule says that this deployment wrote it."""
     return markers.deployment_named(rule.description, policy.home) == policy.deployment

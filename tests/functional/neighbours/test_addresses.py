@@ -29,6 +29,7 @@ def test_a_public_address_is_denied(lab: Lab) -> None:
 
 def test_an_address_of_the_targets_vpc_is_denied_across_vpcs(lab: Lab) -> None:
     """Attack 2: the rule would admit the machine of the target's own VPC that has the address."""
+    lab.policy_account(PEER, ranges=["10.77.0.0/16"])
     source = addressed(lab, PEER, "10.77.0.7")
     target = addressed(lab, HOME, "10.77.0.8", f"{source.id}@{PEER}")
     neighbour = lab.group(vpc=target.vpc_id)
@@ -41,6 +42,7 @@ def test_an_address_of_the_targets_vpc_is_denied_across_vpcs(lab: Lab) -> None:
 def test_one_address_cannot_be_two_instances(lab: Lab) -> None:
     """Attack 4: the rule exists for the first instance, so the second one's link is denied, and the first one's unlink
     closes it."""
+    lab.policy_account(PEER, ranges=["10.77.0.0/16"])
     group = lab.group(f"*@{PEER}")
     target = lab.instance(group)
     first, second = addressed(lab, PEER, "10.77.0.7"), addressed(lab, PEER, "10.77.0.7")

@@ -119,7 +119,13 @@ def test_links_are_opened_once_all_that_is_needed_of_other_accounts_was_read(lin
     linked.deliver()
     rules = [f"rules {one.id}" for one in (APP, CACHE, DB)]
     own = ["all_groups", *rules, "instances i-a i-b", "instance_page", "instances i-d"]
-    opened = [[f"authorize {name}", f"rules {name}", f"groups {name}"] for name in ("sg-db", "sg-q", "sg-p", "sg-q")]
+    opened = [
+        [f"authorize {name}", f"rules {name}", *tag_reads]
+        for name, *tag_reads in (
+            ("sg-db", "groups sg-app sg-db"),
+            *((name, "groups sg-app", f"groups {name}") for name in ("sg-q", "sg-p", "sg-q")),
+        )
+    ]
     entered = ["instances i-x", "groups sg-p sg-q", "rules sg-p", "rules sg-q"]
     assert linked.ecs.calls == [*own, *entered, *itertools.chain(*opened), "tag sg-cache"]
     assert linked.peer.existing[: len(foreign)] == foreign

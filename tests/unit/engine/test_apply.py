@@ -742,7 +742,7 @@ def test_what_decides_about_packets_is_read_where_something_changed_and_time_is_
 ) -> None:
     applying = Applying(ours(KC))
     applying.ecs.known["sg-app"] = group(APP, "*", rule_count=2)
-    applying.fetch.refresh_group(APP)
+    applying.fetch.refresh_groups(HOME, [APP])
     del applying.fetch.store.rules[APP]
     applying.slow(slow, "authorize")
     applying.calls.clear()

@@ -572,7 +572,7 @@ def test_the_time_at_which_a_groups_tags_were_read_is_known() -> None:
     clock.time += 7
     fetch.parties([APP])
     assert (fetch.group_read_at(DB), fetch.group_read_at(APP)) == (NOW, NOW + 7)
-    fetch.refresh_group(DB)
+    fetch.refresh_groups(HOME, [DB])
     assert fetch.group_read_at(DB) == NOW + 7
     fetch.store.note_tags(DB, ["a", "b"])
     assert fetch.store.groups[DB].tags == {"a": "true", "b": "true"}

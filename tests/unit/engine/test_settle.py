@@ -443,7 +443,7 @@ def test_an_account_that_refuses_access_meanwhile_denies_the_link(tags: bool) ->
     settle = settling(ours(K1))
     settle.ecs.errors["groups" if tags else "rules"] = [NoAccess("Forbidden.RAM", "no")]
     with pytest.raises(LinkDenied) as refused:
-        settle.settler.read_tags(DB) if tags else settle.settler.read(DB)
+        settle.settler.read_tags([DB]) if tags else settle.settler.read(DB)
     assert refused.value.denial.reason is reasons.NO_ACCESS
     assert "Forbidden.RAM" in refused.value.denial.detail
 

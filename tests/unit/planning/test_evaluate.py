@@ -249,11 +249,26 @@ def test_across_vpcs_the_targets_vpc_must_not_use_the_sources_address(taken: boo
     assert not taken or ("vpc-1" in detail(verdict) and str(A) in detail(verdict).partition(", 10.0.0.1")[0])
 
 
+WITH_RANGES = policy(accounts={**POLICY.accounts, PEER: AccountPolicy("b", ranges=("10.0.0.0/8",))})
+
+
 def test_the_target_account_is_asked_about_its_own_vpc() -> None:
     """Its view of the VPC counts: the source's account may not see it."""
     party, app = Party(PEER, "i-p"), Party(PEER, "sg-p")
     seen = view([group(app), group(DB, f"*@{PEER}")], [instance(party, app, ip="10.0.0.1", vpc="vpc-2"), PAIR[1]])
-    assert evaluate(seen, POLICY, Link(party, B, PORTS)).open_questions == (A_IN_1,)
+    assert evaluate(seen, WITH_RANGES, Link(party, B, PORTS)).open_questions == (A_IN_1,)
+
+
+@pytest.mark.parametrize(("with_policy", "reason"), [(POLICY, "address-conflict"), (WITH_RANGES, None)])
+def test_across_accounts_and_vpcs_the_sources_account_needs_ranges(with_policy: Policy, reason: str | None) -> None:
+    """Two accounts may each have an instance with the address. In a VPC that both share, no address is taken twice."""
+    party, app = Party(PEER, "i-p"), Party(PEER, "sg-p")
+    for vpc, expected in (("vpc-2", reason), ("vpc-1", None)):
+        instances = [instance(party, app, ip="10.0.0.1", vpc=vpc), PAIR[1]]
+        seen = view([group(app), group(DB, f"*@{PEER}")], instances, taken_addresses={A_IN_1: False})
+        verdict = evaluate(seen, with_policy, Link(party, B, PORTS))
+        assert code(verdict) == expected
+        assert expected is None or f"accounts.{PEER}.ranges" in str(verdict.denial and verdict.denial.advice)
 
 
 @pytest.mark.parametrize(

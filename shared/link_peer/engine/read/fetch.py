@@ -200,10 +200,10 @@ class Fetch:
         self._access.each(accounts, read)
         return account_groups
 
-    def refresh_group(self, group: Party) -> None:
-        """Reads the group's tags as they are now. Raises as `refresh_rules` does."""
-        read = "DescribeSecurityGroups"
-        self._access.refresh(group.account, lambda ecs: self._keep_groups(ecs.groups([group.id])), read)
+    def refresh_groups(self, account: str, groups: Iterable[Party]) -> None:
+        """Reads the tags of an account's groups as they are now, in one call. Raises as `refresh_rules` does."""
+        ids = [group.id for group in groups]
+        self._access.refresh(account, lambda ecs: self._keep_groups(ecs.groups(ids)), "DescribeSecurityGroups")
 
     def take_as_empty(self, groups: Iterable[Group]) -> None:
         """Notes of groups that show no rules that they have none, where they were not read: an answer about all groups would take

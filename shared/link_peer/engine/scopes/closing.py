@@ -24,7 +24,7 @@ from link_peer.engine.write.work import Report, Work
 from link_peer.planning.actual import OwnedLink, link_of, owned_links, owned_rules
 from link_peer.planning.claims import ended_meanwhile
 from link_peer.planning.decision import Context, Decision, DesiredLink, Plan, Verdict
-from link_peer.planning.evaluate import closed_by_group, permitted, wish_denial
+from link_peer.planning.evaluate import closed_by_group, may_stand, wish_denial
 from link_peer.planning.removals import May
 from link_peer.planning.writing import other_ends
 from link_peer.runtime.delivery import Delivery
@@ -141,7 +141,7 @@ class ClosingScope(Scope):
 
         def ends(link: Link, key: RuleKey) -> bool:
             if link.mutual:
-                return _denied(permitted(snapshot, self.policy, link, now))
+                return _denied(may_stand(snapshot, self.policy, link, now))
             return bool(other_ends(snapshot, link) and closed_by_group(snapshot, self.policy, key, link, now))
 
         return [

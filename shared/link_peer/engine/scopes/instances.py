@@ -127,7 +127,7 @@ class InstanceScope(Scope):
             self._read_others(holders, naming)
         snapshot = self.store.snapshot()
         links = {desired.link for desired in self.wishes(snapshot, self.instances)}
-        needed = self.needed_groups(snapshot, links)
+        needed = self.needed_groups(snapshot, links) & snapshot.groups.keys()
         managed = self.policy.keys.managed
         marked = {
             group
@@ -135,7 +135,7 @@ class InstanceScope(Scope):
             if snapshot.groups[group].tags.get(managed) == "true"
             or (self.shrinks and snapshot.groups[group].may_have_rules)  # the tag may have been refused
         }
-        fetch.rules((needed & snapshot.groups.keys()) | marked)
+        fetch.rules(needed | marked)
         self._find_left_groups(links, needed)
         if not ends:
             self._read_others([group for group in holders if group not in needed], naming - needed)
@@ -165,7 +165,7 @@ class InstanceScope(Scope):
             with contextlib.suppress(NoAccess):  # it is noted, and nothing is opened
                 self.fetch.side_by_side(
                     *(functools.partial(self.fetch.refresh_rules, group) for group in groups),
-                    *(functools.partial(self.fetch.refresh_group, group) for group in groups),
+                    *(functools.partial(self.fetch.refresh_groups, group.account, [group]) for group in groups),
                 )
             if not any(
                 managed in store.groups[group].tags and store.rules.get(group) == was for group, was in before.items()

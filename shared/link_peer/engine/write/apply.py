@@ -296,13 +296,17 @@ class Applier:
             if batch[0].opens:  # then all of the call does
                 judged = self._still_allowed(judged)
 
+        last_group = next((edit.key.group for edit in reversed(decision.edits) if edit.opens), None)
         for group, edits in _by_group(decision):
             self._in_time(edits, False)
             if group in decision.missing_managed_tag:
                 refused.append(tags.write(group, requests))
             added_keys = [edit.key for edit in edits if edit.kind == "add"]
             beside = functools.partial(self._read_beside, judged, group, added_keys)
-            settled = self._settler.settle(group, edits, before_write, note, beside=beside)
+            deciding_groups = self._deciding_groups(decision) if group == last_group else frozenset[Party]()
+            settled = self._settler.settle(
+                group, edits, before_write, note, beside=beside, deciding_groups=deciding_groups
+            )
             rules.update(settled)
             known_ids = {edit.rule.id for edit in edits if edit.rule}
             if any(rule.id not in known_ids for rule in settled.values()):
@@ -347,9 +351,9 @@ class Applier:
         planned = _verdict(decision)
         if planned is None:
             return decision
-        for group in sorted({need.key.group for need in planned.needs}):
-            if self.work.delivery.clock.now() - self.work.fetch.group_read_at(group) > CONSENT_SECONDS:
-                self._settler.read_tags(group)
+        oldest = self.work.delivery.clock.now() - CONSENT_SECONDS
+        groups = {need.key.group for need in planned.needs} | self._deciding_groups(decision)
+        self._settler.read_tags(group for group in groups if self.work.fetch.group_read_at(group) < oldest)
         verdict = self._judged_now(decision)
         if verdict.open_questions:
             self.work.fetch.questions(verdict.open_questions)
@@ -359,6 +363,12 @@ class Applier:
         if verdict.denial:
             raise LinkDenied(verdict.denial)
         return msgspec.structs.replace(decision, verdict=verdict)
+
+    def _deciding_groups(self, decision: Decision) -> frozenset[Party]:
+        """The groups at either end of a link whose tags decide about it, those also that hold no rule of it: a refusal, `never`, or a
+        set."""
+        snapshot, link = self.work.fetch.store.now_known(), decision.link
+        return frozenset(group for end in (link.asker, link.source, link.target) for group in snapshot.groups_with(end))
 
     def _judged_now(self, decision: Decision) -> Verdict:
         """The verdict by the policy file, which is read after all else: reading from the cloud may have taken a while."""
@@ -420,7 +430,8 @@ def paused(decision: Decision, pause: Pause) -> Decision:
         return msgspec.structs.replace(decision.refused(PAUSED), edits=()) if decision.edits else decision
     if not any(edit.gain for edit in decision.edits):
         return decision
-    closing = tuple(closing_edit for edit in decision.edits if (closing_edit := _without_gain(edit)))
+    remaining_edits = (edit for edit in decision.edits if decision.outcome != "applied" or edit.kind != "remove")
+    closing = tuple(closing_edit for edit in remaining_edits if (closing_edit := _without_gain(edit)))
     return msgspec.structs.replace(decision.refused(PAUSED), edits=closing, missing_managed_tag=())
 
 
@@ -471,13 +482,16 @@ def _keys(decision: Decision) -> list[RuleKey]:
 
 
 def _by_group(decision: Decision) -> list[tuple[Party, list[Edit]]]:
-    """The target's side first: it is the one that may refuse. Groups that only lack their tag come last."""
+    """The target's side first: it is the one that may refuse. Groups that only lack their tag come after it, and last, where
+    something is opened, the rules whose place that takes."""
     groups: dict[Party, list[Edit]] = {}
+    replaced: dict[Party, list[Edit]] = {}
+    opens = any(edit.opens for edit in decision.edits)
     for edit in decision.edits:
-        groups.setdefault(edit.key.group, []).append(edit)
+        (replaced if opens and edit.kind == "remove" else groups).setdefault(edit.key.group, []).append(edit)
     for group in decision.missing_managed_tag:
         groups.setdefault(group, [])
-    return list(groups.items())
+    return [*groups.items(), *replaced.items()]
 
 
 def _verdict(decision: Decision) -> Verdict | None:

@@ -6,7 +6,8 @@ that got lost may belong to a change that was made. What counts is the group as 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 
 import msgspec
 
@@ -14,6 +15,7 @@ from link_peer.domain import denials
 from link_peer.domain import marker as markers
 from link_peer.domain.denials import ALREADY_GONE, LinkDenied
 from link_peer.domain.errors import Ambiguous, CloudError, NoAccess, Transient
+from link_peer.domain.grouped import grouped
 from link_peer.domain.model import PRIORITY, Claim, Marker, Party, Rule, RuleKey
 from link_peer.engine.read.fetch import Fetch
 from link_peer.engine.write.tags import ecs_of
@@ -49,11 +51,12 @@ class Settler:
         note: Note,
         *,
         beside: Callable[[], object] = lambda: None,
+        deciding_groups: Set[Party] = frozenset(),
     ) -> dict[RuleKey, Rule]:
         """Makes the edits, and returns the rules as they then are. `before_write` may raise to stop a write; `note` gets the
         RequestId of each call, and what it was made for. Where something was opened, the group's tags are read back beside
-        its rules: they may forbid it by now, and a sweep may have removed the managed tag. So is what `beside` reads, which
-        costs no time of its own.
+        its rules: they may forbid it by now, and a sweep may have removed the managed tag. So are the tags of the `deciding_groups`,
+        and what `beside` reads, which costs no time of its own.
 
         Additions start from what was read for the plan, and so do removals, as long as that was read a moment ago and nothing
         was changed since. Other removals, and each change of a marker, start from a read right before, since another
@@ -84,7 +87,7 @@ class Settler:
                     note(batch, attempt.failure.request_id)
                     break
                 sent |= {edit.key for edit in batch}
-                rules = self.read_with_tags(group, beside) if batch[0].opens else self.read(group)
+                rules = self.read_with_tags(group, deciding_groups, beside) if batch[0].opens else self.read(group)
         gaining = {edit.key for edit in edits if edit.gain}  # where someone else's equal rule counts as present
         return {
             key: existing_rule.rule
@@ -99,18 +102,28 @@ class Settler:
         except NoAccess as error:
             raise self._denied(group, error) from error
 
-    def read_tags(self, group: Party) -> None:
-        """Reads the group's tags again. Raises LinkDenied where the account refuses access."""
-        try:
-            self.fetch.refresh_group(group)
-        except NoAccess as error:
-            raise self._denied(group, error) from error
+    def read_tags(self, groups: Iterable[Party]) -> None:
+        """Reads the groups' tags again, in one call for each account. Raises LinkDenied where an account refuses access."""
+        self.beside(*self._tag_reads(groups))
 
-    def read_with_tags(self, group: Party, *beside: Callable[[], object]) -> tuple[Rule, ...]:
-        """The group's rules as they are now; its tags, and what else there is to read, are read beside them. Raises as
-        `read` does."""
-        self.beside(lambda: self.read(group), lambda: self.read_tags(group), *beside)
+    def read_with_tags(
+        self, group: Party, deciding_groups: Set[Party] = frozenset(), *beside: Callable[[], object]
+    ) -> tuple[Rule, ...]:
+        """The group's rules as they are now; its tags and those of the `deciding_groups`, and what else there is to read, are read
+        beside them. Raises as `read` does; an account of the others that refuses access decides nothing."""
+        self.beside(lambda: self.read(group), *self._tag_reads({group, *deciding_groups}, group), *beside)
         return self._rules(group)
+
+    def _tag_reads(self, groups: Iterable[Party], holder: Party | None = None) -> list[Callable[[], None]]:
+        def read(account: str, of_account: Sequence[Party]) -> None:
+            try:
+                self.fetch.refresh_groups(account, of_account)
+            except NoAccess as error:
+                if holder is None or account == holder.account:
+                    raise self._denied(of_account[0], error) from error
+
+        by_account = grouped((group.account, group) for group in sorted(groups))
+        return [functools.partial(read, account, of_account) for account, of_account in by_account.items()]
 
     def beside(self, *calls: Callable[[], object]) -> None:
         """Makes these calls at the same time."""
