@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from aliyun_local.api import Group, Instance
+from link_peer.domain.platform_limits import GROUP_RULES, PlatformLimit
 from link_peer_cli.checks import quotas
 from link_peer_cli.checks.finding import DIFFERS, MISSING, OK, UNKNOWN, WARNING, CheckFinding, counts, report
 
@@ -288,7 +289,7 @@ def test_an_instance_whose_groups_hold_nearly_all_rules_that_may_be_is_reported(
     lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch, count: int, state: str | None
 ) -> None:
     """The limit is on all groups of an interface together."""
-    monkeypatch.setattr(quotas, "RULES", 10)
+    monkeypatch.setattr(quotas, "GROUP_RULES", PlatformLimit(5, 10, GROUP_RULES.sources))
     monkeypatch.setattr(quotas, "NEARLY_ALL_RULES", 8)
     groups = [lab.group(), lab.group()]
     instance = lab.instance(*groups, name="orders-1")
