@@ -332,8 +332,8 @@ class Lab:
         params = {"SecurityGroupId": group.id, "SecurityGroupRuleId": rule["SecurityGroupRuleId"]}
         self.call(group.account, "ModifySecurityGroupRule", {**params, **changes})
 
-    def raw_rules(self, group: Group) -> list[dict[str, Any]]:
-        params = {"SecurityGroupId": group.id, "Direction": "ingress"}
+    def raw_rules(self, group: Group, direction: str = "ingress") -> list[dict[str, Any]]:
+        params = {"SecurityGroupId": group.id, "Direction": direction}
         found: list[dict[str, Any]] = self.call(group.account, "DescribeSecurityGroupAttribute", params)["Permissions"][
             "Permission"
         ]
