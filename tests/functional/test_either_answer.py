@@ -178,15 +178,37 @@ def test_a_link_between_advanced_groups_is_made(lab: Lab, reading: str) -> None:
     assert lab.outcome()["effect"] == ("blocked" if reading == "accept" else "passes")
 
 
-@both("no_direction")
-def test_what_a_person_drops_on_its_way_out_is_recorded(lab: Lab) -> None:
-    """The rules of a group are asked for by direction, so both are read."""
+def dropped_by_a_person(lab: Lab) -> None:
+    """A link of an instance, whose group drops its packets on their way out by the only rule that it has."""
     app, db = lab.group(), lab.group("*")
     source, target = lab.instance(app), lab.instance(db)
     drop = {"IpProtocol": "TCP", "PortRange": "1/1", "Policy": "drop", "DestCidrIp": f"{target.private_ip}/32"}
     lab.call(HOME, "AuthorizeSecurityGroupEgress", {"SecurityGroupId": app.id, "Priority": "1", **drop})
     assert lab.cross_account(lab.request(source, target, "tcp/1")) == {"applied": 1}
+
+
+@both("no_direction")
+def test_what_a_person_drops_on_its_way_out_is_recorded(lab: Lab) -> None:
+    """The rules of a group are asked for by direction, so both are read."""
+    dropped_by_a_person(lab)
     assert lab.outcome()["effect"] == "blocked"
+
+
+@both("rule_count")
+def test_what_a_person_drops_is_recorded_where_no_count_shows_it(lab: Lab) -> None:
+    """Of a link that opens, both groups' rules are read, whatever RuleCount says of them."""
+    dropped_by_a_person(lab)
+    assert lab.outcome()["effect"] == "blocked"
+
+
+@both("strict_ids")
+def test_a_group_that_does_not_exist_denies_its_own_link_alone(lab: Lab) -> None:
+    """Whether one unknown or malformed id refuses the call that names it, or is left out of the answer."""
+    app, db = lab.group(), lab.group("*")
+    malformed = "sg-" + "0" * 60
+    instance = lab.instance(app, tags={"link-peer": f"sg-bp1unknown:tcp/1,{malformed}:tcp/1,{db.id}:tcp/1"})
+    assert lab.auto_link(lab.tag_event(instance)) == {"applied": 1, "denied": 2}
+    assert lab.rules(db) == [f"{app.id} tcp/1"]
 
 
 @both("rules_per_group")
