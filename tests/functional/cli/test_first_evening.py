@@ -109,7 +109,7 @@ def rows() -> list[int]:
 
 def test_the_page_names_what_is_asked_and_where_to_send_it() -> None:
     """The rows in the script's order; the form exists, and asks for the report."""
-    evening = TEXT.partition("## An account and an evening")[2].partition("\n## ")[0]
+    evening = TEXT.partition("2. **After `s deploy`**")[2].partition("\n## ")[0]
     assert [int(number) for number in re.findall(r"#(\d+)", evening)] == rows()
     form = yaml.safe_load((ROOT / ".github/ISSUE_TEMPLATE/cloud-answer.yml").read_text(encoding="utf-8"))
     assert {"report", "region", "version"} <= {field.get("id") for field in form["body"]}
