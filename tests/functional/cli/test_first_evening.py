@@ -6,10 +6,12 @@ import importlib.util
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -45,6 +47,13 @@ def run(cloud: LocalCloud, folder: Path, *words: str) -> subprocess.CompletedPro
 
 
 def program(cloud: LocalCloud, folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    """What a person runs, to its end."""
+    with start(cloud, folder, *command) as process:
+        out, err = process.communicate()
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+
+def start(cloud: LocalCloud, folder: Path, *command: str) -> subprocess.Popen[str]:
     """What a person runs, with the programs that they have."""
     for name in ("aliyun", "link-peer"):
         (folder / name).write_text(f'#!/bin/sh\nexec {sys.executable} {stand_ins.__file__} {name} "$@"\n')
@@ -56,7 +65,7 @@ def program(cloud: LocalCloud, folder: Path, *command: str) -> subprocess.Comple
         "PATH": f"{folder}:{os.environ['PATH']}",
         "PYTHONPATH": ":".join(str(ROOT / name) for name in folders),
     }
-    return subprocess.run(command, check=False, env=settings, capture_output=True, text=True)  # noqa: S603
+    return subprocess.Popen(command, env=settings, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # noqa: S603
 
 
 def test_without_a_yes_it_says_what_it_would_do(cloud: LocalCloud, tmp_path: Path) -> None:
@@ -94,6 +103,34 @@ def test_what_went_wrong_is_in_the_report_and_nothing_is_left(cloud: LocalCloud,
     assert finished.returncode == 1
     assert "QuotaExceed.SecurityGroup" in finished.stderr
     assert {row["verdict"] for row in json.loads(finished.stdout)["rows"]} == {"not answered"}
+    assert groups(cloud) == set()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("action", "skip"), [("CreateSecurityGroup", 0), ("CreateSecurityGroup", 1), ("TagResources", 0)]
+)
+def test_what_an_interruption_leaves_is_removed(
+    cloud: LocalCloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, action: str, skip: int, number: signal.Signals
+) -> None:
+    """Ctrl-C or SIGTERM after a call was carried out and before its answer arrives: also the group that the call made."""
+    processes: list[subprocess.Popen[str]] = []
+    call, actions = cloud.ecs.call, []
+
+    def interrupting(caller: Caller, requested: str, *args: Any, **options: Any) -> dict[str, Any]:
+        answer: dict[str, Any] = call(caller, requested, *args, **options)
+        actions.append(requested)
+        if requested == action and actions.count(action) == skip + 1:
+            processes[0].send_signal(number)
+        return answer
+
+    monkeypatch.setattr(cloud.ecs, "call", interrupting)
+    processes.append(start(cloud, tmp_path, sys.executable, str(SCRIPT), cloud.world.vpcs[0]["id"], "--yes"))
+    with processes[0] as process:
+        out, err = process.communicate()
+    assert (process.returncode, "interrupted" in err) == (1, True), err
+    assert {row["verdict"] for row in json.loads(out)["rows"]} == {"not answered"}
+    assert actions.count(action) > skip
     assert groups(cloud) == set()
 
 
