@@ -105,6 +105,28 @@ def test_an_instance_that_starts_joins_a_link_that_stands_at_home(lab: Lab) -> N
     assert sorted(lab.rules(db)) == admitted(one)
 
 
+@pytest.mark.knobs(request_tags=True)
+@pytest.mark.parametrize("place", ["two advanced groups", "two VPCs"])
+@pytest.mark.parametrize("claim", ["request", "tag"])
+def test_an_instance_that_a_deleted_event_names_loses_its_rule_at_once(lab: Lab, place: str, claim: str) -> None:
+    """Whatever the guard holds: the first instance of the link, and the last."""
+    lab.policy(limits={"removals_per_run": 0})
+    app, db = advanced(lab) if place == "two advanced groups" else two_vpcs(lab, account=HOME)
+    lab.instance(lab.group(vpc=lab.a))  # home shows instances
+    tags = {"link-peer": f"{db.id}:tcp/1"} if claim == "tag" else {}
+    members = [lab.instance(app, tags=tags) for _ in range(2)]
+    if claim == "request":
+        lab.cross_account(lab.request(app, db, "tcp/1"))
+    else:
+        lab.auto_link(*map(lab.event, members))
+    assert sorted(lab.rules(db)) == admitted(*members)
+    for member in members:
+        lab.release(member)
+        members = [other for other in members if other is not member]
+        lab.auto_link(lab.event(member, "Deleted"))
+        assert sorted(lab.rules(db)) == admitted(*members)
+
+
 def test_nothing_is_opened_for_an_ended_request(lab: Lab) -> None:
     """The last instance takes the link with it: one that comes later opens nothing."""
     app, db = two_vpcs(lab)

@@ -198,7 +198,10 @@ def _cause(standing: _Standing, claim: Claim, may: May) -> _Cause:
         if claim.request and standing.key in judgment.needs and denial is None:
             half_open = _half_open(standing, judgment.needs) or _uncarried(standing, claim)
             return msgspec.structs.replace(half_open or _KEPT, missing=missing)
-        if denial is None or (claim.is_tag and _stands_otherwise(standing)):
+        closed = None if standing.link.source.is_group else _closed_by_group(standing)
+        if denial is None and closed and standing.key not in judgment.needs:  # another group of the instance consents
+            cause = _Cause(closed)
+        elif denial is None or (claim.is_tag and _stands_otherwise(standing)):
             cause = _by_absence(standing, None, may)
         else:
             cause = _by_denial(standing, claim, denial, may)
@@ -229,8 +232,7 @@ def _by_denial(standing: _Standing, claim: Claim, denial: Denial, may: May) -> _
     other side is not shown."""
     view, link = standing.view, standing.link
     hidden = denial.unseen or denial.undecided
-    policy, now = view.context.policy, view.context.now
-    if hidden and (closed := closed_by_group(view.snapshot, policy, standing.key, link, now)):
+    if hidden and (closed := _closed_by_group(standing)):
         return _Cause(closed)
     if denial in view.refusals:
         # the cloud's answer to a write says nothing about what it shows
@@ -240,6 +242,12 @@ def _by_denial(standing: _Standing, claim: Claim, denial: Denial, may: May) -> _
     if denial.empty_group == link.target and claim.is_tag:  # what stands for a tag waits for instances
         return _KEPT if standing.denied(claim) else _by_absence(standing, None, may)
     return _by_absence(standing, denial, may) if denial.unseen or denial.empty_group else _Cause(denial)
+
+
+def _closed_by_group(standing: _Standing) -> Denial | None:
+    """Why the group that holds the rule does not allow it, if it says so by itself."""
+    view = standing.view
+    return closed_by_group(view.snapshot, view.context.policy, standing.key, standing.link, view.context.now)
 
 
 def _nobody_asks(standing: _Standing, claim: Claim) -> bool:
@@ -255,8 +263,10 @@ def _nobody_asks(standing: _Standing, claim: Claim) -> bool:
 def _by_absence(standing: _Standing, denial: Denial | None, may: May) -> _Cause:
     """Nothing asks for the link any more, or, where it is denied for that, one of its parties is not shown."""
     link, context, snapshot = standing.link, standing.view.context, standing.view.snapshot
-    released = bool({*link.parties} & context.deleted)
-    if may is not May.TAKE and not (denial and released):
+    released = sorted({*link.parties} & context.deleted - snapshot.instances.keys())
+    if denial and released:
+        return _Cause(denials.instance_gone(released[0]), by_absence=True)
+    if may is not May.TAKE:
         return _KEPT
     accounts = unseen_accounts(snapshot, context, link, denial)
     doubted = accounts - snapshot.live_accounts - snapshot.refused_accounts.keys()
