@@ -18,7 +18,7 @@ from link_peer.domain.errors import BadInput
 from link_peer.domain.model import Claim, Link, Marker, Party, Port, Rule, RuleKey
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import parse_instant
-from link_peer.planning.actual import link_of
+from link_peer.planning.actual import link_of, moved_end
 from link_peer.planning.decision import NOTHING_MISSING, Context, Missing, Unseen, all_missing
 from link_peer.planning.evaluate import Judged, Judgment, Seen, Wanted, closed_by_group, judge_link, may_stand
 from link_peer.planning.writing import misplaced, missing_outlets
@@ -135,6 +135,10 @@ def losses(view: Seen, judged: Judged, wishes: Wanted, may_lose: MayLose, hold: 
         requests = {claim.request for claim in wishes.get(key, ())}
         unwanted = [claim for claim in marker.claims if claim.request not in requests]
         standing = _Standing(view, judged, key, rule, marker, carriers)
+        if (moved := moved_end(view.snapshot, key, standing.link)) and _is_about(judged, standing.link):
+            address_changed = _Cause(denials.address_changed(moved.party, moved.ip))
+            causes[key] = dict.fromkeys(unwanted, address_changed)
+            continue
         may = {claim: may for claim in unwanted if (may := may_lose(rule, standing.link, claim)) is not May.KEEP}
         if may:
             causes[key] = {
@@ -155,6 +159,14 @@ def losses(view: Seen, judged: Judged, wishes: Wanted, may_lose: MayLose, hold: 
         {unseen: len(due[unseen]) for unseen in sorted(due.keys() & held_unseen)},
         all_missing([*missing, Missing(unconfirmed=_unconfirmed(view, losses_by_rule))]),
     )
+
+
+def _is_about(judged: Judged, link: Link) -> bool:
+    """Whether the delivery answers for a link of the same pair; of an egress rule for one instance, for a link to that."""
+    pairs = (answer.desired_link.link.pair for answer in judged.answers if answer.desired_link.in_scope)
+    source, target = link.pair
+    is_for_one = link.is_egress and not link.target.is_group
+    return any(pair in (link.pair, (target, source)) or (is_for_one and pair[1] == target) for pair in pairs)
 
 
 def _due(view: Seen, causes: Mapping[RuleKey, Mapping[Claim, _Cause]]) -> dict[Unseen, frozenset[RuleKey]]:
