@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from aliyun_local.api import Group
 
 from tests.functional.lab import HOME, PEER, Lab
 
@@ -88,10 +89,16 @@ def test_an_instance_is_refused_by_any_of_its_groups(lab: Lab) -> None:
     assert (lab.outcome()["reason"], lab.rules(db)) == ("refused", [])
 
 
-def test_by_address_a_refused_instance_is_left_out_alone(lab: Lab) -> None:
-    """Through another of its groups, which the target refuses, or which refuses the target."""
+def advanced(lab: Lab) -> tuple[Group, Group]:
+    """Two advanced groups, of which the one may reach others and the other accepts them, and has an instance."""
     app, db = lab.group(type="enterprise", tags={"link-egress": "*"}), lab.group("*", type="enterprise")
     lab.instance(db)
+    return app, db
+
+
+def test_by_address_a_refused_instance_is_left_out_alone(lab: Lab) -> None:
+    """Through another of its groups, which the target refuses, or which refuses the target."""
+    app, db = advanced(lab)
     dev, own = lab.group(type="enterprise"), lab.group(type="enterprise", tags={"link-refuse": f"{db.id}:tcp/1"})
     lab.tag(db, link_refuse=dev.id)
     admitted, *left_out = lab.instance(app), lab.instance(app, dev), lab.instance(app, own)
@@ -101,9 +108,7 @@ def test_by_address_a_refused_instance_is_left_out_alone(lab: Lab) -> None:
 
 
 def test_a_standing_rule_of_a_refused_instance_goes_alone(lab: Lab) -> None:
-    app, db = lab.group(type="enterprise", tags={"link-egress": "*"}), lab.group("*", type="enterprise")
-    dev = lab.group(type="enterprise")
-    lab.instance(db)
+    (app, db), dev = advanced(lab), lab.group(type="enterprise")
     admitted, _refused = lab.instance(app), lab.instance(app, dev)
     lab.cross_account(lab.request(app, db, "tcp/1"))
     assert len(lab.rules(db)) == 2
