@@ -345,9 +345,7 @@ def _must_roll_back(standing: _Standing, claim: Claim) -> bool:
     for link, refusal in view.refused.items():
         needs = standing.judged.needs(link)
         half = link.mutual and not all(need in view.actual for need in needs)
-        # one call writes all ports on a group, so that a port which is open at both ends stood before
-        of_port = (need for need in needs if need.port == key.port)
-        complete = all(need in view.actual.equal or claim in view.actual.claims(need) for need in of_port)
+        complete = all(need in view.actual.equal or claim in view.actual.claims(need) for need in needs)
         # one call writes a link by address, or nothing: what stands of one stood before an instance joined
         in_part = view.context.is_request and not complete and not standing.link.member
         if key in needs and (half or in_part or (key, claim) in refusal.partial):
