@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
-from aliyun_local.api import Group, Instance, may_reach
+from aliyun_local.api import Group, Instance, Killed, may_reach
+from link_peer.alicloud import ecs_shapes
 from link_peer.domain.denials import parts
+from link_peer.domain.model import Party, RuleKey
 
 from tests.functional.lab import HOME, PEER, Lab
 
@@ -333,6 +337,58 @@ def test_what_one_end_refuses_is_taken_back_at_the_other(lab: Lab, refused: str)
     lab.fault(service="ecs", action=refused, kind="error", code="AuthorizationLimitExceed", status=403, times=None)
     assert ends.link() == {"failed": 1}
     assert ends.rules == ([], [])
+
+
+@pytest.mark.knobs(advanced_policy="accept")
+@pytest.mark.parametrize("is_killed", [False, True])
+@pytest.mark.parametrize("end", ["source", "target"])
+def test_a_rule_that_the_cloud_writes_as_a_drop_is_removed_again(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, end: str, is_killed: bool
+) -> None:
+    """Policy is not sent for either end of such a link, so that another default would make a drop of it. A delivery that dies right
+    after the write leaves the drop; the next one cannot tell it from a person's, and names it in the denial."""
+    ends = Ends(lab)
+    write = ecs_shapes.permission
+
+    def dropping(party: Party, key: RuleKey, description: str, **kinds: bool) -> object:
+        permission = write(party, key, description, **kinds)
+        permission.policy = "drop" if key.is_egress == (end == "source") else None
+        return permission
+
+    monkeypatch.setattr(ecs_shapes, "permission", dropping)
+    action = "AuthorizeSecurityGroupEgress" if end == "source" else "AuthorizeSecurityGroup"
+    if is_killed:
+        lab.fault(service="ecs", action=action, kind="kill-after")
+        with contextlib.suppress(Killed):
+            ends.link()
+    assert ends.link() == {"denied": 1}
+    assert lab.outcome()["reason"] == "not-allowed"
+    assert ("as drop instead of accept" in lab.outcome()["detail"]) is not is_killed
+    dropping_rules = ends.rules[0] if end == "source" else lab.raw_rules(ends.db)
+    assert len(dropping_rules) == (2 if is_killed else 0)
+    assert is_killed or ends.rules == ([], [])
+
+
+@pytest.mark.knobs(advanced_policy="accept")
+@pytest.mark.parametrize("end", ["source", "target"])
+def test_a_persons_drop_with_our_description_stays(lab: Lab, end: str) -> None:
+    """Someone changed a rule of ours to a drop. A request for its link writes an accept beside it, which loses."""
+    ends = Ends(lab)
+    ends.link()
+    group, change = {
+        "source": (ends.app, "ModifySecurityGroupEgressRule"),
+        "target": (ends.db, "ModifySecurityGroupRule"),
+    }[end]
+    params = {"SecurityGroupId": group.id, "Direction": "egress" if end == "source" else "ingress"}
+    rule = lab.call(HOME, "DescribeSecurityGroupAttribute", params)["Permissions"]["Permission"][0]
+    fields = {"SecurityGroupId": group.id, "SecurityGroupRuleId": rule["SecurityGroupRuleId"], "Policy": "drop"}
+    lab.call(HOME, change, fields)
+    ends.link()
+    policies = [
+        shown["Policy"]
+        for shown in lab.call(HOME, "DescribeSecurityGroupAttribute", params)["Permissions"]["Permission"]
+    ]
+    assert sorted(policies) == ["Accept", "Accept", "Drop"]
 
 
 def test_without_ports_a_link_with_an_advanced_group_is_denied(lab: Lab) -> None:

@@ -867,6 +867,15 @@ def managed_tag_refused(where: object, code: str) -> str:
     )
 
 
+def written_as_drop(group: object, standing_ids: Sequence[str]) -> Denial:
+    """A rule that drops what it was written to admit. Those that stand were there before."""
+    if standing_ids:
+        detail = f"{group}: {', '.join(standing_ids)} drops what the link needs, with a description of link-peer"
+        return _not_allowed(detail, "delete it, or change it back to accept; this lists it: link-peer sweep --dry-run")
+    detail = f"{group}: ECS wrote a rule of the link as drop instead of accept; it was removed again"
+    return _not_allowed(detail, "report it, with the RequestId, as a bug in link-peer")
+
+
 def refused_by_ecs(group: object, code: str, message: str) -> Denial:
     """A change that ECS refuses for good. An unknown code is `not-allowed`: malformed, or a state of the account."""
     look_up = (
