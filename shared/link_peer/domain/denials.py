@@ -425,9 +425,14 @@ def no_group_accepted(instance: object, candidates: Sequence[Candidate]) -> Deni
     """An instance of whose groups, smallest first, none may stand for it, some for lack of consent. The advice opens the first of
     these."""
     smallest = next(candidate.denial for candidate in candidates if candidate.denial.lacks_consent)
+    return among(smallest, instance, candidates)
+
+
+def among(denial: Denial, instance: object, candidates: Sequence[Candidate]) -> Denial:
+    """A denial for want of consent that names all groups of an instance, smallest first, which could consent."""
     names = ", ".join(map(str, candidates))
-    detail = f"{smallest.detail}; the groups of {instance} that could stand for it, smallest first: {names}"
-    return msgspec.structs.replace(smallest, detail=detail)
+    detail = f"{denial.detail}; the groups of {instance} that could stand for it, smallest first: {names}"
+    return msgspec.structs.replace(denial, detail=detail)
 
 
 def _what(ports: Sequence[Port]) -> str:

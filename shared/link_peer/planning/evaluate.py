@@ -621,7 +621,40 @@ def _evaluate_instances(snapshot: Snapshot, policy: Policy, link: Link, now: flo
         gates.append(msgspec.structs.replace(gate, group=group))
         address, peer = (target, target) if gate.is_egress else (source if holder is target else target, holder)
         sides.append(_Side(group, address, peer, gate.is_egress))
-    return _with_addresses(snapshot, policy, verdict, sides, gates, now)
+    verdict = _with_addresses(snapshot, policy, verdict, sides, gates, now)
+    denial = verdict.denial and _among_groups(snapshot, policy, link, ends, now)
+    return msgspec.structs.replace(verdict, denial=denial) if denial else verdict
+
+
+def _among_groups(
+    snapshot: Snapshot, policy: Policy, link: Link, ends: Sequence[tuple[Instance, Gate]], now: float
+) -> Denial | None:
+    """The one denial of a link between instances for which no group consents at some end: it names each group that could, and its
+    advice is for the smallest. None where consent is not what is missing."""
+    gates: list[Gate] = []
+    choices: list[tuple[Party, list[denials.Candidate]]] = []
+    for holder, gate in ends:
+        groups = [group for group in snapshot.groups_of(holder) if not group.managed]
+        at_groups = {group.party: msgspec.structs.replace(gate, group=group) for group in groups}
+        answers = {party: _accepted(policy, link, [at_group], now)[1] for party, at_group in at_groups.items()}
+        if (chosen := next((party for party, answer in answers.items() if answer is None), None)) is None:
+            candidates = _sized(snapshot, answers.items())
+            chosen = next((candidate.group for candidate in candidates if candidate.denial.lacks_consent), None)
+            choices += [(holder.party, candidates)] if len(candidates) > 1 else []
+        if chosen is None:
+            return None
+        gates.append(at_groups[chosen])
+    if denial := _accepted(policy, link, gates, now)[1]:
+        for party, candidates in choices:
+            denial = denials.among(denial, party, candidates)
+    return denial
+
+
+def _several_uncounted(snapshot: Snapshot, link: Link) -> frozenset[MembersOf]:
+    """What to read so that the denial of a link between instances has the numbers of instances in their groups."""
+    ends = [snapshot.instances.get(party) for party in (link.source, link.target)] if not link.source.is_group else []
+    several = [end.own_groups for end in ends if end and len(end.groups) > 1]
+    return frozenset(MembersOf(g) for groups in several for g in groups if snapshot.member_count(g) is None)
 
 
 _NOWHERE = Group(Party("", ""), "")
@@ -756,7 +789,7 @@ def judge(view: Seen, links: Iterable[DesiredLink]) -> Judged:
     rule_answers = [Answer(wish, judgments[wish.link].verdict, denial(wish)) for wish in standing]
     missing = [*(judgment.missing for judgment in judgments.values()), *(missing for _, missing in own_groups.values())]
     missing += [
-        Missing(questions=uncounted(view.snapshot, desired.denied))
+        Missing(questions=uncounted(view.snapshot, desired.denied) | _several_uncounted(view.snapshot, desired.link))
         for desired, refusal in first
         if desired.in_scope and refusal and refusal.owners
     ]
@@ -975,11 +1008,11 @@ def uncounted(snapshot: Snapshot, denied: Sequence[Verdict]) -> frozenset[Member
 
 def by_size(snapshot: Snapshot, denied: Sequence[Verdict]) -> list[denials.Candidate]:
     """The groups of denied links, those with fewest instances first, and last those that were not counted."""
-    candidates = [
-        denials.Candidate(candidate.link.source, candidate.denial, snapshot.member_count(candidate.link.source))
-        for candidate in denied
-        if candidate.denial
-    ]
+    return _sized(snapshot, ((candidate.link.source, candidate.denial) for candidate in denied))
+
+
+def _sized(snapshot: Snapshot, answers: Iterable[tuple[Party, Denial | None]]) -> list[denials.Candidate]:
+    candidates = [denials.Candidate(group, denial, snapshot.member_count(group)) for group, denial in answers if denial]
     return sorted(candidates, key=lambda candidate: (candidate.members is None, candidate.members))
 
 
