@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import re
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from aliyun_local.api import Group, Instance, Killed, may_reach
 from link_peer.alicloud import ecs_shapes
 from link_peer.domain.denials import parts
-from link_peer.domain.model import Party, RuleKey
+from link_peer.domain.model import Link, Party, RuleKey
+from link_peer.domain.policy import Policy
+from link_peer.domain.snapshot import Snapshot
+from link_peer.planning import evaluate
+from link_peer.planning.decision import Verdict
 
 from tests.functional.lab import HOME, PEER, Lab
 
@@ -396,3 +404,53 @@ def test_without_ports_a_link_with_an_advanced_group_is_denied(lab: Lab) -> None
     for parties in ((ends.app, ends.db), (ends.senders[0], ends.targets[0])):
         assert lab.cross_account(lab.request(*parties)) == {"denied": 1}
         assert lab.outcome()["reason"] == "advanced-group"
+
+
+@pytest.mark.knobs(request_tags=True, advanced_policy="accept", no_direction="all")
+@pytest.mark.parametrize("count", [2, 12])
+def test_calls_do_not_depend_on_the_number_of_instances(lab: Lab, count: int) -> None:
+    """As docs/performance.md has them."""
+    ends = Ends(lab)
+    for _ in range(count - 2):
+        lab.instance(ends.app), lab.instance(ends.db)
+
+    def calls(run: Callable[[], object]) -> int:
+        before = lab.calls()
+        run()
+        return sum(call.service == "ecs" for call in list(lab.cloud.faults.calls)[before:])
+
+    counts = [calls(ends.link), calls(ends.link)]
+    for group in (ends.db, ends.app):
+        event = lab.event(lab.instance(group))
+        counts.append(calls(functools.partial(lab.auto_link, event)))
+    unlink = lab.request(ends.app, ends.db, action="unlink", request_id="chg-2")
+    counts.append(calls(lambda: lab.cross_account(unlink)))
+    ends.consent(egress=False)
+    counts.append(calls(ends.link))
+    page = (Path(__file__).parents[2] / "docs/performance.md").read_text("utf-8")
+    rows = re.findall(r"^\| link from an advanced group, (.*?) \| [^|]+ \| (\d+) \|$", page, re.MULTILINE)
+    assert counts == [int(number) for _, number in rows]
+
+
+def test_a_denial_costs_no_comparison_of_each_source_with_each_target(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no consent at one end covers any of them."""
+    judged = evaluate._part_alone
+    parts_judged: list[Link] = []
+
+    def counting(snapshot: Snapshot, policy: Policy, link: Link, *args: object) -> Verdict:
+        parts_judged.append(link)
+        return judged(snapshot, policy, link, *args)
+
+    monkeypatch.setattr(evaluate, "_part_alone", counting)
+    ends = Ends(lab)
+    ends.consent(egress=False)
+    numbers = []
+    for _ in range(2):
+        for _ in range(8):
+            lab.instance(ends.app), lab.instance(ends.db)
+        parts_judged.clear()
+        assert ends.link() == {"denied": 1}
+        numbers.append(len(parts_judged))
+    assert numbers[1] < 2 * numbers[0]

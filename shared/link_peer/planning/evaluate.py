@@ -26,7 +26,9 @@ given.
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterable, Mapping, Sequence, Set
+from typing import TypeVar
 
 import msgspec
 
@@ -39,7 +41,7 @@ from link_peer.domain.snapshot import Address, Snapshot
 from link_peer.domain.tags import TagKeys, accepts, covers
 from link_peer.planning.actual import Actual, actual_state, link_of
 from link_peer.planning.authority import unknown_account
-from link_peer.planning.consent import Gate, beyond_limits, consent_to, forbidden_ports
+from link_peer.planning.consent import Gate, beyond_limits, consent_to, consents, forbidden_ports
 from link_peer.planning.decision import (
     NOTHING_MISSING,
     Context,
@@ -371,7 +373,7 @@ def closed_by_group(snapshot: Snapshot, policy: Policy, key: RuleKey, link: Link
         if link.target.account not in snapshot.refused_accounts:
             member = Instance(link.reached, "", (link.target.id,) if link.target.is_group else ())
             peer = snapshot.instances.get(link.reached, member)
-        return _accepted(policy, link, [Gate(group, peer, senders(snapshot, link.source), is_egress=True)], now)[1]
+        return _accepted(policy, link, [Gate(group, peer, any_member(snapshot, link.source), is_egress=True)], now)[1]
     if link.member and link.source.account not in snapshot.refused_accounts:
         source = snapshot.instances.get(link.asker, as_member(link))
     elif not link.source.is_group and link.source.account not in snapshot.refused_accounts:
@@ -394,8 +396,8 @@ def as_member(link: Link) -> Instance:
     return Instance(link.represented, "", (link.followed.id,))
 
 
-def senders(snapshot: Snapshot, group: Party) -> Instance:
-    """A group whose every instance a rule lets out, as consent sees it: an entry of the policy may name one of them."""
+def any_member(snapshot: Snapshot, group: Party) -> Instance:
+    """A group, whichever of its instances is meant, as consent sees it: an entry may name one of them."""
     return Instance(group, "", tuple(member.id for member in snapshot.members.get(group, ())))
 
 
@@ -478,7 +480,7 @@ def _part_alone(
         return Verdict(link, (), denial, reachability)
     member = msgspec.structs.replace(instance, groups=(group.id,))
     side = _Side(source if link.is_egress else target, member, group, link.is_egress)
-    end = senders(snapshot, link.source) if link.is_egress else link.target
+    end = any_member(snapshot, link.source) if link.is_egress else link.target
     gates = [Gate(side.group, member, end, link.is_egress), *further_gates]
     return _with_addresses(snapshot, policy, Verdict(link, (), None, reachability), [side], gates, now)
 
@@ -506,15 +508,15 @@ def _egress_end(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> _
     if not snapshot.shows_all_members(link.target):
         return _unread_end("the instances", [InstancesOf(link.target)], whole)
     members = [snapshot.instances[party] for party in snapshot.members.get(link.target, ())]
+    outlets = (target for target in members if needs_outlet(snapshot, policy, link, sender, target))
     refused: list[tuple[Gate, Verdict, bool]] = []
-    for target in members:
-        if needs_outlet(snapshot, policy, link, sender, target):
-            gate = Gate(group, msgspec.structs.replace(target, groups=(link.target.id,)), whole.end, is_egress=True)
-            alone = _other_part(snapshot, policy, part(outward(link), target.party), now)
-            consented = not consent_to(policy, link, [gate], now)[1]
-            if alone.denial is None and consented:
-                return _End((gate,))
-            refused.append((gate, alone, consented))
+    for target in _telling(policy, link, whole, outlets, any_member(snapshot, link.target), now):
+        gate = Gate(group, msgspec.structs.replace(target, groups=(link.target.id,)), whole.end, is_egress=True)
+        alone = _other_part(snapshot, policy, part(outward(link), target.party), now)
+        consented = not consents(policy, gate, link.ports, now)[1]
+        if alone.denial is None and consented:
+            return _End((gate,))
+        refused.append((gate, alone, consented))
     if not refused:
         return _NO_END if members else _End((whole,), denials.no_members(link.target))
     gate, alone, consented = max(refused, key=lambda end: end[2])
@@ -524,7 +526,9 @@ def _egress_end(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> _
 def _ingress_end(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> _End:
     """Whether the target's group admits some instance of the source, whoever of these asks."""
     refused: list[Verdict] = []
-    for sender in snapshot.members.get(link.source, ()):
+    members, anyone = snapshot.members.get(link.source, ()), any_member(snapshot, link.source)
+    gate = Gate(snapshot.groups[link.target], link.source, link.target)
+    for sender in _telling(policy, link, gate, members, anyone, now):
         verdict = _other_part(snapshot, policy, part(link, sender), now)
         if verdict.denial is None:
             return _NO_END
@@ -534,6 +538,17 @@ def _ingress_end(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> 
     if not refused:
         return _End((), denials.no_members(link.source))
     return _End((), refused[0].denial, refused[0].open_questions)
+
+
+_Member = TypeVar("_Member", Party, Instance)
+
+
+def _telling(
+    policy: Policy, link: Link, gate: Gate, members: Iterable[_Member], anyone: Instance, now: float
+) -> Iterable[_Member]:
+    """The members of a group that tell what one end of a link says of them all: the first one, where it consents to none."""
+    gate = msgspec.structs.replace(gate, peer=anyone)
+    return itertools.islice(members, 1) if consents(policy, gate, link.ports, now)[1] else members
 
 
 def _other_part(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> Verdict:
@@ -555,7 +570,7 @@ def _evaluate_outlet_to_instance(snapshot: Snapshot, policy: Policy, link: Link,
     if target is None or (denial := _instance_denial(target, link.target)):
         return Verdict(link, (), denial if target else denials.instance_gone(link.target))
     reachability = "same-vpc" if group.vpc == target.vpc else "different-vpc"
-    gates = [Gate(group, target, senders(snapshot, link.source), is_egress=True)]
+    gates = [Gate(group, target, any_member(snapshot, link.source), is_egress=True)]
     side = _Side(group, target, target, is_egress=True)
     verdict = _with_addresses(snapshot, policy, Verdict(link, (), None, reachability), [side], gates, now)
     if verdict.denial:
