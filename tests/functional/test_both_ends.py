@@ -185,6 +185,28 @@ def test_what_a_person_lets_out_needs_no_egress_rule_and_no_consent(lab: Lab, de
     assert len(ends.rules[0]) == 1
 
 
+@SWEPT
+@pytest.mark.parametrize("asked", ["request", "tag"])
+def test_a_person_may_let_out_by_another_group_of_the_instance(lab: Lab, asked: str) -> None:
+    """All of its groups decide about packets. Once that rule is removed, a request's link is half-open."""
+    ends = Ends(lab)
+    ends.consent(egress=False)
+    bastion, group = lab.group(**ADVANCED), ends.app
+    for sender in ends.senders:
+        lab.call(HOME, "JoinSecurityGroup", {"InstanceId": sender.id, "SecurityGroupId": bastion.id})
+    ends.app = bastion
+    lets_out(ends, DestCidrIp="10.2.0.0/16")
+    ends.app = group
+    ends.link() if asked == "request" else ends.tag()
+    assert (ends.passing(), egress(lab, ends.app)) == (ALL, [])
+    lab.sweep()
+    assert (ends.passing(), egress(lab, ends.app)) == (ALL, [])
+    revoke_egress(lab, bastion, 1)
+    lab.cloud.clock.advance(1801)
+    lab.sweep()
+    assert ends.rules == ([], [])
+
+
 def lets_out(ends: Ends, **fields: str) -> None:
     """A person's egress rule."""
     given = {"IpProtocol": "TCP", "PortRange": "1/1", "NicType": "intranet", **fields}

@@ -502,8 +502,9 @@ def _egress_end(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> _
     group, sender = snapshot.groups[link.source], snapshot.instances.get(link.asker)
     if not group.advanced or is_let_out(snapshot, policy, link, sender, None):
         return _NO_END
-    if link.source not in snapshot.rules:
-        return _unread_end("the rules", [RulesOf(link.source)])
+    own_groups = sender.own_groups if sender else (link.source,)
+    if unread := [RulesOf(party) for party in own_groups if party not in snapshot.rules]:
+        return _unread_end("the rules", unread)
     whole = Gate(group, link.target, as_member(link), is_egress=True)
     if not snapshot.shows_all_members(link.target):
         return _unread_end("the instances", [InstancesOf(link.target)], whole)
