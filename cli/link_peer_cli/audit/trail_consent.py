@@ -92,13 +92,12 @@ class Consents:
         link = link_of(key, marker)
         read = egress_accepts if key.is_egress else accepts
         allowed = [end for pair in self._policy.allow for end in (pair.source, pair.target)]
-        named = [*(entry.party for entry in read(tags, key.group.account, self._policy.keys)), *allowed]
-        named_ids = tuple(party.id for party in named)
-        peer: Party | Instance = link.reached if key.is_egress else link.source
+        accepted = [entry.party for entry in read(tags, key.group.account, self._policy.keys)]
+        named_ids = tuple(party.id for party in [*accepted, *allowed])
+        party = link.reached if key.is_egress else link.source
+        peer: Party | Instance = party if party.is_group else Instance(party, "", named_ids)
         if link.member and link.followed.is_group:
             peer = as_member(link)
-        elif not peer.is_group:
-            peer = Instance(peer, "", named_ids)
         end = Instance(link.source, "", named_ids) if key.is_egress else link.target
         gate = Gate(Group(key.group, "", tags=tags), peer, end, key.is_egress)
         return not consents(self._policy, gate, (key.port,), at)[1]
