@@ -650,6 +650,7 @@ class Lab:
     def changes(self) -> int:
         """The number of changing ECS calls the functions have made so far; where tags are refused, those change nothing."""
         writes = ["AuthorizeSecurityGroup", "RevokeSecurityGroup", "ModifySecurityGroupRule"]
+        writes += ["AuthorizeSecurityGroupEgress", "RevokeSecurityGroupEgress", "ModifySecurityGroupEgressRule"]
         if self.cloud.knobs.request_tags:
             writes += ["TagResources", "UntagResources"]
         return sum(self.cloud.faults.count("ecs", action) for action in writes)

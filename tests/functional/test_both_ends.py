@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import re
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
-from aliyun_local.api import Group, Instance, may_reach
+from aliyun_local.api import Group, Instance, Killed, may_reach
+from link_peer.alicloud import ecs_shapes
 from link_peer.domain.denials import parts
+from link_peer.domain.model import Link, Party, RuleKey
+from link_peer.domain.policy import Policy
+from link_peer.domain.snapshot import Snapshot
+from link_peer.planning import evaluate
+from link_peer.planning.decision import Verdict
 
 from tests.functional.lab import HOME, PEER, Lab
 
@@ -172,6 +184,28 @@ def test_what_a_person_lets_out_needs_no_egress_rule_and_no_consent(lab: Lab, de
     assert len(ends.rules[0]) == 1
 
 
+@SWEPT
+@pytest.mark.parametrize("asked", ["request", "tag"])
+def test_a_person_may_let_out_by_another_group_of_the_instance(lab: Lab, asked: str) -> None:
+    """All of its groups decide about packets. Once that rule is removed, a request's link is half-open."""
+    ends = Ends(lab)
+    ends.consent(egress=False)
+    bastion, group = lab.group(**ADVANCED), ends.app
+    for sender in ends.senders:
+        lab.call(HOME, "JoinSecurityGroup", {"InstanceId": sender.id, "SecurityGroupId": bastion.id})
+    ends.app = bastion
+    lets_out(ends, DestCidrIp="10.2.0.0/16")
+    ends.app = group
+    ends.link() if asked == "request" else ends.tag()
+    assert (ends.passing(), egress(lab, ends.app)) == (ALL, [])
+    lab.sweep()
+    assert (ends.passing(), egress(lab, ends.app)) == (ALL, [])
+    revoke_egress(lab, bastion, 1)
+    lab.cloud.clock.advance(1801)
+    lab.sweep()
+    assert ends.rules == ([], [])
+
+
 def lets_out(ends: Ends, **fields: str) -> None:
     """A person's egress rule."""
     given = {"IpProtocol": "TCP", "PortRange": "1/1", "NicType": "intranet", **fields}
@@ -333,8 +367,110 @@ def test_what_one_end_refuses_is_taken_back_at_the_other(lab: Lab, refused: str)
     assert ends.rules == ([], [])
 
 
+@pytest.mark.knobs(advanced_policy="accept")
+@pytest.mark.parametrize("is_killed", [False, True])
+@pytest.mark.parametrize("end", ["source", "target"])
+def test_a_rule_that_the_cloud_writes_as_a_drop_is_removed_again(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, end: str, is_killed: bool
+) -> None:
+    """Policy is not sent for either end of such a link, so that another default would make a drop of it. A delivery that dies right
+    after the write leaves the drop; the next one cannot tell it from a person's, and names it in the denial."""
+    ends = Ends(lab)
+    write = ecs_shapes.permission
+
+    def dropping(party: Party, key: RuleKey, description: str, **kinds: bool) -> object:
+        permission = write(party, key, description, **kinds)
+        permission.policy = "drop" if key.is_egress == (end == "source") else None
+        return permission
+
+    monkeypatch.setattr(ecs_shapes, "permission", dropping)
+    action = "AuthorizeSecurityGroupEgress" if end == "source" else "AuthorizeSecurityGroup"
+    if is_killed:
+        lab.fault(service="ecs", action=action, kind="kill-after")
+        with contextlib.suppress(Killed):
+            ends.link()
+    assert ends.link() == {"denied": 1}
+    assert lab.outcome()["reason"] == "not-allowed"
+    assert ("as drop instead of accept" in lab.outcome()["detail"]) is not is_killed
+    dropping_rules = ends.rules[0] if end == "source" else lab.raw_rules(ends.db)
+    assert len(dropping_rules) == (2 if is_killed else 0)
+    assert is_killed or ends.rules == ([], [])
+
+
+@pytest.mark.knobs(advanced_policy="accept")
+@pytest.mark.parametrize("end", ["source", "target"])
+def test_a_persons_drop_with_our_description_stays(lab: Lab, end: str) -> None:
+    """Someone changed a rule of ours to a drop. A request for its link writes an accept beside it, which loses."""
+    ends = Ends(lab)
+    ends.link()
+    group, change = {
+        "source": (ends.app, "ModifySecurityGroupEgressRule"),
+        "target": (ends.db, "ModifySecurityGroupRule"),
+    }[end]
+    params = {"SecurityGroupId": group.id, "Direction": "egress" if end == "source" else "ingress"}
+    rule = lab.call(HOME, "DescribeSecurityGroupAttribute", params)["Permissions"]["Permission"][0]
+    fields = {"SecurityGroupId": group.id, "SecurityGroupRuleId": rule["SecurityGroupRuleId"], "Policy": "drop"}
+    lab.call(HOME, change, fields)
+    ends.link()
+    policies = [
+        shown["Policy"]
+        for shown in lab.call(HOME, "DescribeSecurityGroupAttribute", params)["Permissions"]["Permission"]
+    ]
+    assert sorted(policies) == ["Accept", "Accept", "Drop"]
+
+
 def test_without_ports_a_link_with_an_advanced_group_is_denied(lab: Lab) -> None:
     ends = Ends(lab)
     for parties in ((ends.app, ends.db), (ends.senders[0], ends.targets[0])):
         assert lab.cross_account(lab.request(*parties)) == {"denied": 1}
         assert lab.outcome()["reason"] == "advanced-group"
+
+
+@pytest.mark.knobs(request_tags=True, advanced_policy="accept", no_direction="all")
+@pytest.mark.parametrize("count", [2, 12])
+def test_calls_do_not_depend_on_the_number_of_instances(lab: Lab, count: int) -> None:
+    """As docs/performance.md has them."""
+    ends = Ends(lab)
+    for _ in range(count - 2):
+        lab.instance(ends.app), lab.instance(ends.db)
+
+    def calls(run: Callable[[], object]) -> int:
+        before = lab.calls()
+        run()
+        return sum(call.service == "ecs" for call in list(lab.cloud.faults.calls)[before:])
+
+    counts = [calls(ends.link), calls(ends.link)]
+    for group in (ends.db, ends.app):
+        event = lab.event(lab.instance(group))
+        counts.append(calls(functools.partial(lab.auto_link, event)))
+    unlink = lab.request(ends.app, ends.db, action="unlink", request_id="chg-2")
+    counts.append(calls(lambda: lab.cross_account(unlink)))
+    ends.consent(egress=False)
+    counts.append(calls(ends.link))
+    page = (Path(__file__).parents[2] / "docs/performance.md").read_text("utf-8")
+    rows = re.findall(r"^\| link from an advanced group, (.*?) \| [^|]+ \| (\d+) \|$", page, re.MULTILINE)
+    assert counts == [int(number) for _, number in rows]
+
+
+def test_a_denial_costs_no_comparison_of_each_source_with_each_target(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no consent at one end covers any of them."""
+    judged = evaluate._part_alone
+    parts_judged: list[Link] = []
+
+    def counting(snapshot: Snapshot, policy: Policy, link: Link, *args: object) -> Verdict:
+        parts_judged.append(link)
+        return judged(snapshot, policy, link, *args)
+
+    monkeypatch.setattr(evaluate, "_part_alone", counting)
+    ends = Ends(lab)
+    ends.consent(egress=False)
+    numbers = []
+    for _ in range(2):
+        for _ in range(8):
+            lab.instance(ends.app), lab.instance(ends.db)
+        parts_judged.clear()
+        assert ends.link() == {"denied": 1}
+        numbers.append(len(parts_judged))
+    assert numbers[1] < 2 * numbers[0]

@@ -152,3 +152,61 @@ def test_an_instance_link_is_written_on_the_first_group_of_each_instance_that_ac
     look()
     lab.sweep()
     assert holders() == [group.id for group in ([far_third] if ports else [near_second, far_third])]
+
+
+# which groups of the instances hold the rules of a link between instances
+
+
+@pytest.mark.parametrize("asked", ["request", "tag"])
+@pytest.mark.parametrize("locked", [False, True])
+def test_the_denial_of_a_link_between_instances_names_each_group_of_the_target(
+    lab: Lab, asked: str, locked: bool
+) -> None:
+    """With its instances, the smallest first; its advice opens that one. A locked one is passed over."""
+    big, small, middle = (lab.group() for _ in range(3))
+    for group, count in ((big, 4), (middle, 2)):
+        for _ in range(count):
+            lab.instance(group)
+    if locked:
+        lab.tag(big, link_lock="")
+    target, source = lab.instance(big, small, middle), lab.instance(lab.group())
+
+    def ask() -> None:
+        if asked == "request":
+            lab.cross_account(lab.request(source, target, "tcp/1"))
+        else:
+            lab.tag(source, link_peer=f"{target.id}:tcp/1")
+            lab.auto_link(lab.tag_event(source))
+
+    ask()
+    record = lab.outcome()
+    lock = f"; {big.id}@{HOME} carries the tag link-lock" if locked else ""
+    numbers = ((small, "1 instance"), (middle, "3 instances"), (big, f"5 instances{lock}"))
+    assert (record["outcome"], record["reason"], lab.changes()) == ("denied", "no-consent", 0)
+    assert record["detail"].startswith(f"{small.id}@{HOME} has not accepted {source.id}@{HOME} on tcp/1; ")
+    assert record["detail"].endswith(", ".join(f"{group.id}@{HOME} ({number})" for group, number in numbers))
+    tags, _, command = record["advice"].partition(": ")
+    assert command == f"link-peer accept {small.id}@{HOME} {source.id}:tcp/1"
+    key, _, value = tags.split(" ")[-1].partition("=")
+    lab.tag(small, **{key: value})
+    ask()
+    assert lab.outcome()["outcome"] == "applied"
+    assert len(lab.rules(small)) == 1
+
+
+def test_the_denial_of_a_link_between_instances_names_the_groups_of_both_ends(lab: Lab) -> None:
+    """Where the source's are advanced groups, of which one has to consent to reach the target."""
+    ends = [[lab.group(type="enterprise") for _ in range(2)] for _ in range(2)]
+    for group, *_ in ends:
+        lab.instance(group)
+    source, target = (lab.instance(*groups) for groups in ends)
+    lab.cross_account(lab.request(source, target, "tcp/1"))
+    detail = lab.outcome()["detail"]
+    for instance, groups in zip((source, target), ends, strict=True):
+        numbers = ", ".join(
+            f"{group.id}@{HOME} ({n} instance{'s'[: n > 1]})" for group, n in zip(groups[::-1], (1, 2), strict=True)
+        )
+        assert f"the groups of {instance.id}@{HOME} that could stand for it, smallest first: {numbers}" in detail
+    advice = lab.outcome()["advice"]
+    assert f"link-peer accept {ends[1][1].id}@{HOME} {source.id}:tcp/1" in advice
+    assert f"link-peer accept {ends[0][1].id}@{HOME} {target.id}:tcp/1 --egress" in advice

@@ -31,6 +31,7 @@ class OwnRule(msgspec.Struct, frozen=True):
 
     account: Annotated[str, means("the account of its group")]
     group: Annotated[str, means("its group")]
+    direction: Annotated[str, means("`ingress`, or `egress` on the group of a source that lets nothing out by default")]
     rule_id: Annotated[str, means("its id")]
 
 

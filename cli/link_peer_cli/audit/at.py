@@ -87,6 +87,9 @@ def _link(rules: Sequence[_Left], moment: float) -> LinkAnswer:
         "asked_by": [last.get("instance") or ": ".join(filter(None, asker_parts))],
         "reasons": list(filter(None, [last.get("claimed_reason")])),
         "consent": list(filter(None, last.get("consent", "").split("; "))),
-        "rules": [OwnRule(entry.rule.key.group.account, entry.rule.key.group.id, entry.rule.id) for entry in rules],
+        "rules": [
+            OwnRule(key.group.account, key.group.id, key.direction, rule_id)
+            for key, rule_id in ((entry.rule.key, entry.rule.id) for entry in rules)
+        ],
     }
     return msgspec.convert(fields, LinkAnswer)

@@ -80,30 +80,27 @@ class Consents:
         known, so that only what names a party of the link counts."""
         link = link_of(key, marker)
         snapshot = Snapshot(groups={key.group: Group(key.group, "", tags=tags)})
-        for source in dict.fromkeys((link.source, link.asker)):
-            if denial := refused(snapshot, self._policy, source, key.group, () if key.port == ALL else (key.port,)):
+        peers = (link.target, link.reached) if key.is_egress else (link.source, link.asker)
+        for peer in dict.fromkeys(peers):
+            if denial := refused(snapshot, self._policy, peer, key.group, () if key.port == ALL else (key.port,)):
                 return denial.detail
         return ""
 
     def _covers(self, key: RuleKey, marker: Marker, tags: Tags, at: float) -> bool:
         """Whether a group with these tags, or the policy, consents to a rule. In which groups an instance was is not known: an
-        entry that names a group of its account counts."""
+        entry that names a group of its account counts, and for a group whose instances are let out one that names an instance."""
         link = link_of(key, marker)
-        source: Party | Instance = as_member(link) if link.member else link.source
-        if not link.source.is_group:
-            entries = accepts(tags, key.group.account, self._policy.keys)
-            source = Instance(link.source, "", tuple(entry.party.id for entry in entries))
-        group = Group(key.group, "", tags=tags)
-        gate = Gate(group, source, link.target)
-        if key.is_egress:
-            reached = as_member(link) if link.target.is_group else self._in_any_group(link.target, tags)
-            gate = Gate(group, reached, link.source, is_egress=True)
+        read = egress_accepts if key.is_egress else accepts
+        allowed = [end for pair in self._policy.allow for end in (pair.source, pair.target)]
+        accepted = [entry.party for entry in read(tags, key.group.account, self._policy.keys)]
+        named_ids = tuple(party.id for party in [*accepted, *allowed])
+        party = link.reached if key.is_egress else link.source
+        peer: Party | Instance = party if party.is_group else Instance(party, "", named_ids)
+        if link.member and link.followed.is_group:
+            peer = as_member(link)
+        end = Instance(link.source, "", named_ids) if key.is_egress else link.target
+        gate = Gate(Group(key.group, "", tags=tags), peer, end, key.is_egress)
         return not consents(self._policy, gate, (key.port,), at)[1]
-
-    def _in_any_group(self, instance: Party, tags: Tags) -> Instance:
-        """An instance that is in whichever group an entry of these tags names."""
-        entries = egress_accepts(tags, instance.account, self._policy.keys)
-        return Instance(instance, "", tuple(entry.party.id for entry in entries))
 
 
 def _value(

@@ -26,7 +26,7 @@ def check(view: CloudSeen, account: str = "") -> Iterator[CheckFinding]:
     instances = [instance for party, instance in sorted(snapshot.instances.items()) if account in ("", party.account)]
     yield from _sources(view, groups)
     yield from _rules(view, instances)
-    if fullest := list(_fullest(groups)):
+    if fullest := list(_fullest(view, groups)):
         yield CheckFinding(OK, account, "quota: the fullest groups", ", ".join(fullest))
 
 
@@ -36,7 +36,7 @@ def _sources(view: CloudSeen, groups: Iterable[Group]) -> Iterator[CheckFinding]
     for group in groups:
         rules = view.scene.snapshot.rules.get(group.party, ())
         sources = {rule.key.source for rule in rules if rule.key and rule.key.source.startswith("sg-")}
-        doubts = in_doubt(group.rule_count, group.group_rules, (NEARLY_ALL, NEARLY_FULL + 1))
+        doubts = in_doubt(_count(view, group), group.group_rules, (NEARLY_ALL, NEARLY_FULL + 1))
         full = group_full(group.party, len(sources), most_sources) if len(sources) >= most_sources else None
         subject = (group.party.account, f"quota of {group.party}")
         if full:
@@ -47,22 +47,28 @@ def _sources(view: CloudSeen, groups: Iterable[Group]) -> Iterator[CheckFinding]
 
 def _rules(view: CloudSeen, instances: Iterable[Instance]) -> Iterator[CheckFinding]:
     for instance in instances:
-        groups = view.scene.snapshot.groups_of(instance)
-        count = sum(max(group.rule_count, 0) for group in groups)
+        counts = {group.party.id: _count(view, group) for group in view.scene.snapshot.groups_of(instance)}
+        count = sum(counts.values())
         if count > NEARLY_ALL_RULES:
             state = MISSING if count >= GROUP_RULES.high else WARNING
-            rule_counts = ", ".join(f"{group.party.id} {group.rule_count}" for group in groups)
+            rule_counts = ", ".join(f"{group_id} {rule_count}" for group_id, rule_count in counts.items())
             detail = f"{count} of {GROUP_RULES.high} rules in its groups: {rule_counts}"
             advice = "remove rules of these groups, or take the instance out of one"
             yield CheckFinding(state, instance.party.account, f"quota of {instance.party}", detail, advice)
 
 
-def _fullest(groups: Sequence[Group]) -> Iterator[str]:
+def _count(view: CloudSeen, group: Group) -> int:
+    """The rules that a group has, as they were read, or at least as many as it shows: nothing documents that RuleCount counts
+    those of both directions, nor that every answer has it."""
+    return max(group.rule_count, len(view.scene.snapshot.rules.get(group.party, ())))
+
+
+def _fullest(view: CloudSeen, groups: Sequence[Group]) -> Iterator[str]:
     """The groups with the most rules that name a group, and the one with the most rules."""
     by_sources = sorted(groups, key=lambda group: (-group.group_rules, group.party))
     for group in by_sources[:FULLEST]:
         if group.group_rules:
             yield f"{group.party} {group.group_rules} of {GROUP_SOURCES.high} with a group as source"
-    most = max(groups, key=lambda group: group.rule_count, default=None)
-    if most and most.rule_count > 0:
-        yield f"{most.party} {most.rule_count} of {GROUP_RULES.high} rules"
+    count, most = max(((_count(view, group), group.party) for group in groups), default=(0, None))
+    if count:
+        yield f"{most} {count} of {GROUP_RULES.high} rules"

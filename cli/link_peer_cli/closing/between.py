@@ -202,7 +202,7 @@ def read_pair(fetch: Fetch, policy: Policy, region: str, pair: Pair) -> Between:
             raise LinkPeerError(f"{end_party} does not exist; one of another account is named {end_party.id}@<account>")
     groups = {group for end_party in parties for group in snapshot.groups_with(end_party)}
     accounts = {end.account for end in pair if not end.party}
-    groups |= {group.party for group in fetch.all_groups(sorted(accounts)) if group.rule_count}
+    groups |= {group.party for group in fetch.all_groups(sorted(accounts)) if group.may_have_rules}
     fetch.members(group for end_party in parties for group in snapshot.groups_with(end_party))
     fetch.rules_in_time(sorted(groups))
     links = [link for link, *_ in owned_links(fetch.store.snapshot(), policy, region)]

@@ -165,9 +165,9 @@ def _say(answer: PairClosed, *, dry_run: bool, at_home: bool) -> None:
         out.print(escape(f"{group} refuses by {text}"), soft_wrap=True)
     if not at_home:
         out.print("The keys are not those of home: the next sweep removes the rules.", soft_wrap=True)
-    closed = sum(record["outcome"] == "removed" for record in answer.decisions)
+    closed_links = {record["link"] for record in answer.decisions if record["outcome"] == "removed"}
     out.print(
-        f"groups that refuse: {len(answer.refusing)}; links closed: {closed}; rules left: {len(remaining)}",
+        f"groups that refuse: {len(answer.refusing)}; links closed: {len(closed_links)}; rules left: {len(remaining)}",
         soft_wrap=True,
     )
     if answer.refusing:

@@ -237,7 +237,10 @@ def _print(report: _Report, accounts: list[ClosedAccount], warning: str, *, as_j
         warn([warning] if warning else [])
         _say_accounts(accounts, unlocked, dry_run=dry_run)
         if not dry_run:
-            _say_closed(report, accounts, sum(record["outcome"] == "removed" for record in records))
+            closed_links = {
+                record["link"] for record in records if record["outcome"] == "removed"
+            }  # one record for each end
+            _say_closed(report, accounts, len(closed_links))
     bad = remaining or problems or unlocked or any(account.problem or account.advice for account in accounts)
     raise typer.Exit(Exit.REFUSED if bad else Exit.DONE)
 

@@ -87,7 +87,6 @@ class View:
             common |= ends[0] & ends[1]
         by_party = scene.snapshot.groups
         self._rules(group for group in groups if group in by_party)
-        self._fetch.take_as_empty(self._fetch.store.groups.values())
         self._fetch.questions(group for group in sorted(common) if group in by_party and not by_party[group].advanced)
 
     def _rules(self, groups: Iterable[Party]) -> None:

@@ -80,7 +80,10 @@ def link_answer(scene: Scene, link: Standing, history: Asked, deployment: str = 
         written=link.written,
         written_detail=note(scene.snapshot, Link(link.source, link.target, link.ports)) if link.members else "",
         by_address=[scene.titled(party) for party in link.members],
-        rules=[OwnRule(rule.group.account, rule.group.id, rule.id) for rule in link.rules],
+        rules=[
+            OwnRule(rule.group.account, rule.group.id, "egress" if rule.is_egress else "ingress", rule.id)
+            for rule in link.rules
+        ],
     )
 
 

@@ -427,9 +427,14 @@ def no_group_accepted(instance: object, candidates: Sequence[Candidate]) -> Deni
     """An instance of whose groups, smallest first, none may stand for it, some for lack of consent. The advice opens the first of
     these."""
     smallest = next(candidate.denial for candidate in candidates if candidate.denial.lacks_consent)
+    return among(smallest, instance, candidates)
+
+
+def among(denial: Denial, instance: object, candidates: Sequence[Candidate]) -> Denial:
+    """A denial for want of consent that names all groups of an instance, smallest first, which could consent."""
     names = ", ".join(map(str, candidates))
-    detail = f"{smallest.detail}; the groups of {instance} that could stand for it, smallest first: {names}"
-    return msgspec.structs.replace(smallest, detail=detail)
+    detail = f"{denial.detail}; the groups of {instance} that could stand for it, smallest first: {names}"
+    return msgspec.structs.replace(denial, detail=detail)
 
 
 def _what(ports: Sequence[Port]) -> str:
@@ -873,6 +878,15 @@ def managed_tag_refused(where: object, code: str) -> str:
         f"managed tags of {where} are refused ({code}): its groups are found by the sweep's look at all groups with rules, "
         "within a day; see its role: link-peer doctor"
     )
+
+
+def written_as_drop(group: object, standing_ids: Sequence[str]) -> Denial:
+    """A rule that drops what it was written to admit. Those that stand were there before."""
+    if standing_ids:
+        detail = f"{group}: {', '.join(standing_ids)} drops what the link needs, with a description of link-peer"
+        return _not_allowed(detail, "delete it, or change it back to accept; this lists it: link-peer sweep --dry-run")
+    detail = f"{group}: ECS wrote a rule of the link as drop instead of accept; it was removed again"
+    return _not_allowed(detail, "report it, with the RequestId, as a bug in link-peer")
 
 
 def refused_by_ecs(group: object, code: str, message: str) -> Denial:

@@ -11,7 +11,7 @@ from link_peer.domain.tags import covers
 from link_peer.planning.actual import link_of
 from link_peer.planning.claims import last_end
 from link_peer.planning.consent import Gate, entries_at
-from link_peer.planning.evaluate import as_member, senders
+from link_peer.planning.evaluate import any_member, as_member
 from link_peer.planning.guardrails import with_sets
 
 
@@ -31,7 +31,7 @@ def standing_gate(snapshot: Snapshot, group: Group, key: RuleKey, link: Link) ->
     peer: Party | Instance = snapshot.instances.get(link.reached if key.is_egress else link.source, link.represented)
     peer = as_member(link) if link.member and link.followed.is_group else peer
     if key.is_egress:
-        return Gate(group, peer, senders(snapshot, link.source), is_egress=True)
+        return Gate(group, peer, any_member(snapshot, link.source), is_egress=True)
     return Gate(group, peer, link.target)
 
 

@@ -26,7 +26,9 @@ given.
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterable, Mapping, Sequence, Set
+from typing import TypeVar
 
 import msgspec
 
@@ -40,7 +42,7 @@ from link_peer.domain.snapshot import Address, Snapshot
 from link_peer.domain.tags import TagKeys, accepts, covers
 from link_peer.planning.actual import Actual, actual_state, link_of
 from link_peer.planning.authority import unknown_account
-from link_peer.planning.consent import Gate, beyond_limits, consent_to, forbidden_ports
+from link_peer.planning.consent import Gate, beyond_limits, consent_to, consents, forbidden_ports
 from link_peer.planning.decision import (
     NOTHING_MISSING,
     Context,
@@ -373,7 +375,7 @@ def closed_by_group(snapshot: Snapshot, policy: Policy, key: RuleKey, link: Link
         if link.target.account not in snapshot.refused_accounts:
             member = Instance(link.reached, "", (link.target.id,) if link.target.is_group else ())
             peer = snapshot.instances.get(link.reached, member)
-        return _accepted(policy, link, [Gate(group, peer, senders(snapshot, link.source), is_egress=True)], now)[1]
+        return _accepted(policy, link, [Gate(group, peer, any_member(snapshot, link.source), is_egress=True)], now)[1]
     if link.member and link.source.account not in snapshot.refused_accounts:
         source = snapshot.instances.get(link.asker, as_member(link))
     elif not link.source.is_group and link.source.account not in snapshot.refused_accounts:
@@ -396,8 +398,8 @@ def as_member(link: Link) -> Instance:
     return Instance(link.represented, "", (link.followed.id,))
 
 
-def senders(snapshot: Snapshot, group: Party) -> Instance:
-    """A group whose every instance a rule lets out, as consent sees it: an entry of the policy may name one of them."""
+def any_member(snapshot: Snapshot, group: Party) -> Instance:
+    """A group, whichever of its instances is meant, as consent sees it: an entry may name one of them."""
     return Instance(group, "", tuple(member.id for member in snapshot.members.get(group, ())))
 
 
@@ -480,7 +482,7 @@ def _part_alone(
         return Verdict(link, (), denial, reachability)
     member = msgspec.structs.replace(instance, groups=(group.id,))
     side = _Side(source if link.is_egress else target, member, group, link.is_egress)
-    end = senders(snapshot, link.source) if link.is_egress else link.target
+    end = any_member(snapshot, link.source) if link.is_egress else link.target
     gates = [Gate(side.group, member, end, link.is_egress), *further_gates]
     return _with_addresses(snapshot, policy, Verdict(link, (), None, reachability), [side], gates, now)
 
@@ -502,21 +504,22 @@ def _egress_end(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> _
     group, sender = snapshot.groups[link.source], snapshot.instances.get(link.asker)
     if not group.advanced or is_let_out(snapshot, policy, link, sender, None):
         return _NO_END
-    if link.source not in snapshot.rules:
-        return _unread_end("the rules", [RulesOf(link.source)])
+    own_groups = sender.own_groups if sender else (link.source,)
+    if unread := [RulesOf(party) for party in own_groups if party not in snapshot.rules]:
+        return _unread_end("the rules", unread)
     whole = Gate(group, link.target, as_member(link), is_egress=True)
     if not snapshot.shows_all_members(link.target):
         return _unread_end("the instances", [InstancesOf(link.target)], whole)
     members = [snapshot.instances[party] for party in snapshot.members.get(link.target, ())]
+    outlets = (target for target in members if needs_outlet(snapshot, policy, link, sender, target))
     refused: list[tuple[Gate, Verdict, bool]] = []
-    for target in members:
-        if needs_outlet(snapshot, policy, link, sender, target):
-            gate = Gate(group, msgspec.structs.replace(target, groups=(link.target.id,)), whole.end, is_egress=True)
-            alone = _other_part(snapshot, policy, part(outward(link), target.party), now)
-            consented = not consent_to(policy, link, [gate], now)[1]
-            if alone.denial is None and consented:
-                return _End((gate,))
-            refused.append((gate, alone, consented))
+    for target in _telling(policy, link, whole, outlets, any_member(snapshot, link.target), now):
+        gate = Gate(group, msgspec.structs.replace(target, groups=(link.target.id,)), whole.end, is_egress=True)
+        alone = _other_part(snapshot, policy, part(outward(link), target.party), now)
+        consented = not consents(policy, gate, link.ports, now)[1]
+        if alone.denial is None and consented:
+            return _End((gate,))
+        refused.append((gate, alone, consented))
     if not refused:
         return _NO_END if members else _End((whole,), denials.no_members(link.target))
     gate, alone, consented = max(refused, key=lambda end: end[2])
@@ -526,7 +529,9 @@ def _egress_end(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> _
 def _ingress_end(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> _End:
     """Whether the target's group admits some instance of the source, whoever of these asks."""
     refused: list[Verdict] = []
-    for sender in snapshot.members.get(link.source, ()):
+    members, anyone = snapshot.members.get(link.source, ()), any_member(snapshot, link.source)
+    gate = Gate(snapshot.groups[link.target], link.source, link.target)
+    for sender in _telling(policy, link, gate, members, anyone, now):
         verdict = _other_part(snapshot, policy, part(link, sender), now)
         if verdict.denial is None:
             return _NO_END
@@ -536,6 +541,17 @@ def _ingress_end(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> 
     if not refused:
         return _End((), denials.no_members(link.source))
     return _End((), refused[0].denial, refused[0].open_questions)
+
+
+_Member = TypeVar("_Member", Party, Instance)
+
+
+def _telling(
+    policy: Policy, link: Link, gate: Gate, members: Iterable[_Member], anyone: Instance, now: float
+) -> Iterable[_Member]:
+    """The members of a group that tell what one end of a link says of them all: the first one, where it consents to none."""
+    gate = msgspec.structs.replace(gate, peer=anyone)
+    return itertools.islice(members, 1) if consents(policy, gate, link.ports, now)[1] else members
 
 
 def _other_part(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> Verdict:
@@ -557,7 +573,7 @@ def _evaluate_outlet_to_instance(snapshot: Snapshot, policy: Policy, link: Link,
     if target is None or (denial := _instance_denial(target, link.target)):
         return Verdict(link, (), denial if target else denials.instance_gone(link.target))
     reachability = "same-vpc" if group.vpc == target.vpc else "different-vpc"
-    gates = [Gate(group, target, senders(snapshot, link.source), is_egress=True)]
+    gates = [Gate(group, target, any_member(snapshot, link.source), is_egress=True)]
     side = _Side(group, target, target, is_egress=True)
     verdict = _with_addresses(snapshot, policy, Verdict(link, (), None, reachability), [side], gates, now)
     if verdict.denial:
@@ -623,7 +639,40 @@ def _evaluate_instances(snapshot: Snapshot, policy: Policy, link: Link, now: flo
             return msgspec.structs.replace(verdict, denial=group)
         gates.append(msgspec.structs.replace(gate, group=group))
         sides.append(_Side(group, address, peer, gate.is_egress))
-    return _with_addresses(snapshot, policy, verdict, sides, gates, now)
+    verdict = _with_addresses(snapshot, policy, verdict, sides, gates, now)
+    denial = verdict.denial and _among_groups(snapshot, policy, link, ends, now)
+    return msgspec.structs.replace(verdict, denial=denial) if denial else verdict
+
+
+def _among_groups(
+    snapshot: Snapshot, policy: Policy, link: Link, ends: Sequence[tuple[Instance, Gate]], now: float
+) -> Denial | None:
+    """The one denial of a link between instances for which no group consents at some end: it names each group that could, and its
+    advice is for the smallest. None where consent is not what is missing."""
+    gates: list[Gate] = []
+    choices: list[tuple[Party, list[denials.Candidate]]] = []
+    for holder, gate in ends:
+        groups = [group for group in snapshot.groups_of(holder) if not group.managed]
+        at_groups = {group.party: msgspec.structs.replace(gate, group=group) for group in groups}
+        answers = {party: _accepted(policy, link, [at_group], now)[1] for party, at_group in at_groups.items()}
+        if (chosen := next((party for party, answer in answers.items() if answer is None), None)) is None:
+            candidates = _sized(snapshot, answers.items())
+            chosen = next((candidate.group for candidate in candidates if candidate.denial.lacks_consent), None)
+            choices += [(holder.party, candidates)] if len(candidates) > 1 else []
+        if chosen is None:
+            return None
+        gates.append(at_groups[chosen])
+    if denial := _accepted(policy, link, gates, now)[1]:
+        for party, candidates in choices:
+            denial = denials.among(denial, party, candidates)
+    return denial
+
+
+def _several_uncounted(snapshot: Snapshot, link: Link) -> frozenset[MembersOf]:
+    """What to read so that the denial of a link between instances has the numbers of instances in their groups."""
+    ends = [snapshot.instances.get(party) for party in (link.source, link.target)] if not link.source.is_group else []
+    several = [end.own_groups for end in ends if end and len(end.groups) > 1]
+    return frozenset(MembersOf(g) for groups in several for g in groups if snapshot.member_count(g) is None)
 
 
 _NOWHERE = Group(Party("", ""), "")
@@ -768,7 +817,7 @@ def judge(view: Seen, links: Iterable[DesiredLink]) -> Judged:
     rule_answers = [Answer(wish, judgments[wish.link].verdict, denial(wish)) for wish in standing]
     missing = [*(judgment.missing for judgment in judgments.values()), *(missing for _, missing in own_groups.values())]
     missing += [
-        Missing(questions=uncounted(view.snapshot, desired.denied))
+        Missing(questions=uncounted(view.snapshot, desired.denied) | _several_uncounted(view.snapshot, desired.link))
         for desired, refusal in first
         if desired.in_scope and refusal and refusal.owners
     ]
@@ -989,11 +1038,11 @@ def uncounted(snapshot: Snapshot, denied: Sequence[Verdict]) -> frozenset[Member
 
 def by_size(snapshot: Snapshot, denied: Sequence[Verdict]) -> list[denials.Candidate]:
     """The groups of denied links, those with fewest instances first, and last those that were not counted."""
-    candidates = [
-        denials.Candidate(candidate.link.source, candidate.denial, snapshot.member_count(candidate.link.source))
-        for candidate in denied
-        if candidate.denial
-    ]
+    return _sized(snapshot, ((candidate.link.source, candidate.denial) for candidate in denied))
+
+
+def _sized(snapshot: Snapshot, answers: Iterable[tuple[Party, Denial | None]]) -> list[denials.Candidate]:
+    candidates = [denials.Candidate(group, denial, snapshot.member_count(group)) for group, denial in answers if denial]
     return sorted(candidates, key=lambda candidate: (candidate.members is None, candidate.members))
 
 

@@ -137,10 +137,10 @@ def missing_outlets(snapshot: Snapshot, policy: Policy, link: Link) -> set[RuleK
     if not {link.source, link.target} <= snapshot.groups.keys() or link.source not in snapshot.rules:
         return set()
     parties = [link.asker] if link.member else snapshot.members.get(link.source, ())
-    reached = [
-        snapshot.instances[outlet.reached]
-        for outlet in outlets(snapshot, policy, link.whole, [snapshot.instances.get(party) for party in parties])
-    ]
+    senders = [snapshot.instances.get(party) for party in parties]
+    if any(not {*sender.own_groups} <= snapshot.rules.keys() for sender in senders if sender):
+        return set()
+    reached = [snapshot.instances[outlet.reached] for outlet in outlets(snapshot, policy, link.whole, senders)]
     keys = {RuleKey(link.source, "", f"{target.ip}/32", port) for target in reached for port in link.ports}
     standing = any(rule.key in keys and rule.policy == "accept" for rule in snapshot.rules[link.source])
     return set() if standing or len(reached) < len(members) else keys
@@ -148,7 +148,7 @@ def missing_outlets(snapshot: Snapshot, policy: Policy, link: Link) -> set[RuleK
 
 def needs_outlet(snapshot: Snapshot, policy: Policy, link: Link, sender: Instance | None, target: Instance) -> bool:
     """Whether an instance reaches this one only by rules of ours: people's do not let it out, or one of ours stands, which stays."""
-    groups = sender.own_groups if sender and not link.source.is_group else (link.source,)
+    groups = (link.source,) if link.source.is_group else sender.own_groups if sender else ()
     keys = {RuleKey(group, "", f"{target.ip}/32", port) for group in groups for port in link.ports}
     standing = (rule for group in groups for rule in snapshot.rules.get(group, ()) if rule.key in keys)
     return any(is_ours(rule, policy) for rule in standing) or not is_let_out(snapshot, policy, link, sender, target)
@@ -157,9 +157,9 @@ def needs_outlet(snapshot: Snapshot, policy: Policy, link: Link, sender: Instanc
 def is_let_out(
     snapshot: Snapshot, policy: Policy, link: Link, sender: Instance | None, target: Instance | None
 ) -> bool:
-    """Whether people's rules let an instance of a group, as its member, reach this one of the target group on all ports of a
-    link; of a link between instances, as a member of all of its groups. None: whichever instance, with any address."""
-    groups = {*(sender.own_groups if sender and not link.source.is_group else (link.source,))}
+    """Whether people's rules let an instance, as a member of all of its groups, reach this one of the target group on all ports of a
+    link. None: whichever instance, with any address; of the source, as a member of the link's group alone."""
+    groups = {*(sender.own_groups if sender else (link.source,))}
     if not groups <= snapshot.rules.keys():
         return False
     rules = {group: [rule for rule in snapshot.rules[group] if not is_ours(rule, policy)] for group in groups}

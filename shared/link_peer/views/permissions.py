@@ -8,10 +8,12 @@ A policy opens a point (source, target, port, instant, whose tags consent, asker
 | `deny`, `never` | neither bars it; a mutual link is barred by any port of `deny`, by `mutual: deny`, and by any      |
 |                 | entry of `never` that names its parties, in either direction                                       |
 | consent         | `allow` covers it, or the target's tags consent and `accept_tags` counts them; a mutual link needs |
-|                 | both sides                                                                                         |
+|                 | both sides. An entry of `allow` consents for a source too that lets nothing out by default: where  |
+|                 | `link-egress` of its tags has to consent beside the target's, the entry opens as much              |
 | `queue`         | the asker may send to the queue of the source's account; where it has none, anybody may ask        |
-| `ranges`        | the address is private, and in the ranges of the source's account where it has any; a link of      |
-|                 | groups of two accounts by address, across VPCs, needs some                                         |
+| `ranges`        | the address is private, and in the ranges of its account where it has any; a link by address of    |
+|                 | two accounts, across VPCs, needs some. Both hold of the source, and of a target that the source's  |
+|                 | group must be let out to                                                                           |
 
 A part is wider where the new policy opens a point that this part of the old one barred: so there is a wider part exactly
 where the new policy opens what the old one did not. Narrower is the same with the two policies swapped. Limits, the pause,
@@ -121,9 +123,9 @@ _SAID = {
     "mutual": ("links without ports may open, with consent of both groups", "links without ports may not open"),
     "queue": ("senders to {queue} may ask as {uid}", "only senders to {other} may ask as {uid}"),
     "ranges": ("{uid} may be linked by {more} more addresses", "{uid} may be linked by {more} fewer addresses"),
-    "groups": (
-        "groups of {uid} may be linked by address to VPCs of other accounts",
-        "groups of {uid} may not be linked by address to VPCs of other accounts",
+    "across": (
+        "{uid} may be linked by address with VPCs of other accounts",
+        "{uid} may not be linked by address with VPCs of other accounts",
     ),
     "tag_prefix": ("tags that begin with {new}- ask and consent", "tags that begin with {new}- mean nothing"),
     "names": ("{name} means {new} in tags and requests", "{name} does not mean {new} in tags and requests"),
@@ -136,7 +138,7 @@ _LIMITS = {
     "max_ports": "ports may be in a link",
     "max_port_span": "ports may be in a range",
     "max_peers": "peers may be asked for by an instance",
-    "max_members": "instances may be admitted by a link by address",
+    "max_members": "instances may be at one end of a link by address",
     "max_days": "days may pass until the link of a request ends",
     "max_days_tags": "days may pass until the link of a tag ends",
 }
@@ -275,14 +277,14 @@ class _Rules(msgspec.Struct, frozen=True):
             if remaining := self.unbarred(source, target, minus(ports, [MUTUAL])):
                 yield source, target, remaining
 
-    def asks(self, now: float, uid: str, *, groups: bool = False) -> bool:
-        """Whether anything could open from an account; or, with `groups`, to a group of another one."""
-        return any(
-            source.account == uid and not (groups and (target.account == uid or target.id.startswith("i-")))
+    def accounts_of_openings(self, now: float, uid: str) -> set[tuple[str, str]]:
+        """From which accounts to which something could open that one of them is an end of."""
+        return {
+            (source.account, target.account)
             for sources, targets, _ in self.openings(now, uid)
             for source in sources
             for target in targets
-        )
+        }
 
 
 def _gains(old: _Rules, new: _Rules, now: float) -> Iterator[_Gain]:
@@ -390,17 +392,17 @@ def _account_gains(old: _Rules, new: _Rules, now: float) -> Iterator[_Gain]:
         added = minus(_addresses(account), _addresses(was))
         had_queue = was.queue and was.queue != account.queue
         texts = [", ".join(side.ranges) or "every private address" for side in (was, account)]
-        if (added or had_queue) and new.asks(now, uid):
-            if had_queue:
-                names = [queue or "the shared queue" for queue in (was.queue, account.queue)]
-                yield _Gain("queue", f"{at}.queue", names, (6,), {"uid": uid, "queue": names[1], "other": names[0]})
-            if added:
-                yield _Gain(
-                    "ranges", f"{at}.ranges", texts, (6, -size(added)), {"uid": uid, "more": f"{size(added):,}"}
-                )
-        by_groups = account.ranges and not was.ranges and _addresses(account)
-        if by_groups and new.asks(now, uid, groups=True):
-            yield _Gain("groups", f"{at}.ranges", texts, (6, -size(by_groups)), {"uid": uid})
+        across = _addresses(account) if account.ranges and not was.ranges else ()
+        ends = new.accounts_of_openings(now, uid) if added or had_queue or across else set()
+        if had_queue and any(source == uid for source, _ in ends):
+            names = [queue or "the shared queue" for queue in (was.queue, account.queue)]
+            yield _Gain("queue", f"{at}.queue", names, (6,), {"uid": uid, "queue": names[1], "other": names[0]})
+        if added and ends:
+            yield _Gain("ranges", f"{at}.ranges", texts, (6, -size(added)), {"uid": uid, "more": f"{size(added):,}"})
+        if across and any(
+            source != target and (source == uid or new.policy.accounts[source].ranges) for source, target in ends
+        ):
+            yield _Gain("across", f"{at}.ranges", texts, (6, -size(across)), {"uid": uid})
 
 
 def _addresses(account: AccountPolicy) -> Spans:

@@ -39,6 +39,20 @@ class Thief:
     def marker(self, deployment: str = "prod") -> str:
         return render(Marker(HOME, deployment, self.key.id(HOME, deployment, REGION), (Claim("chg-9"),)))
 
+    def advance(self) -> None:
+        """From now on, the rule is an egress rule to an instance of app, on db in an advanced group that may reach app."""
+        self.db = self.lab.group(type="enterprise", tags={"link-egress": self.app.id})
+        self.reached = self.lab.instance(self.app)
+        self.key = RuleKey(Party(HOME, self.db.id), "", f"{self.reached.private_ip}/32", parse_port("tcp/22"))
+
+    def let_out(self, description: str = "") -> str:
+        """Opens the egress rule, by default with its marker."""
+        ends = (Party(HOME, self.reached.id), Party(HOME, self.app.id))
+        marker = Marker(HOME, "prod", self.key.id(HOME, "prod", REGION), (Claim("chg-9"),), ends, is_egress=True)
+        fields = {"IpProtocol": "TCP", "PortRange": "22/22", "DestCidrIp": self.key.dest, "Priority": "100"}
+        fields["Description"] = description or render(marker)
+        return self.call("AuthorizeSecurityGroupEgress", **{f"Permissions.1.{name}": v for name, v in fields.items()})
+
     def open(self, description: str, **more: str) -> str:
         return self.call("AuthorizeSecurityGroup", **rule(self.app, Description=description), **more)
 
@@ -155,6 +169,23 @@ def an_egress_rule(thief: Thief) -> None:
     thief.recorded(lambda: thief.call("AuthorizeSecurityGroupEgress", **named))
 
 
+def egress_against(**tags: str | None) -> Callable[[Thief], None]:
+    """Lets the instances of an advanced group out, by records and a marker as link-peer's, while the group has these tags."""
+
+    def attack(thief: Thief) -> None:
+        thief.advance()
+        thief.lab.tag(thief.db, **{key: value and value.format(peer=thief.app.id) for key, value in tags.items()})
+        thief.recorded(thief.let_out)
+
+    return attack
+
+
+def an_egress_rule_marked_as_ingress(thief: Thief) -> None:
+    marker = thief.marker()
+    thief.advance()
+    thief.recorded(lambda: thief.let_out(marker))
+
+
 def one_more_rule(thief: Thief) -> None:
     more = {name.replace("1", "2", 1): value for name, value in rule(thief.app, PortRange="23/23").items()}
     thief.recorded(lambda: thief.open(thief.marker(), **more))
@@ -186,6 +217,11 @@ ATTACKS: dict[str, tuple[Callable[[Thief], None], str]] = {
     ),
     "another deployment's name": (lambda t: t.recorded(lambda: t.open(t.marker("test"))), "no-marker"),
     "an egress rule": (an_egress_rule, "no-intent"),
+    "an egress rule without consent": (egress_against(link_egress=None), "no-consent"),
+    "an egress rule by consent to be reached": (egress_against(link_egress=None, link_accept="{peer}"), "no-consent"),
+    "an egress rule against a refusal": (egress_against(link_refuse="{peer}:tcp/20-30"), "no-consent"),
+    "an egress rule of a locked group": (egress_against(link_lock="incident"), "no-consent"),
+    "an egress rule with the marker of another": (an_egress_rule_marked_as_ingress, "no-marker"),
     "a second rule in the same call": (one_more_rule, "no-intent"),
     "recorded in the log of others": (the_other_log, "no-intent"),
 }
@@ -206,5 +242,7 @@ def test_what_link_peer_writes_in_their_place_is_no_finding(lab: Lab, cli: Cli, 
     """The attacks differ from what link-peer does in what they are named for alone."""
     thief = Thief(lab, role)
     thief.recorded()
+    thief.advance()
+    thief.recorded(thief.let_out)
     later(lab)
     assert findings(cli) == (0, [])

@@ -16,6 +16,7 @@ from link_peer.runtime import settings
 from tests.functional.cli.test_adopt import by_hand
 from tests.functional.command import Cli
 from tests.functional.lab import HOME, PEER, REGION, Lab
+from tests.functional.test_both_ends import Ends
 
 DAY = 86_400
 
@@ -83,6 +84,35 @@ def test_what_link_peer_did_leaves_nothing_to_find(lab: Lab, cli: Cli) -> None:
     assert findings(cli) == (0, [])
     assert cli("audit", "--verify") == 0
     assert "calls compared, 0 findings" in cli.out
+
+
+@pytest.mark.knobs(request_tags=True)
+@pytest.mark.parametrize("consent", ["tags", "allow", "allow of groups", "allow of instances"])
+@pytest.mark.parametrize("of", ["groups", "instances"])
+def test_links_from_advanced_groups_leave_nothing_to_find(lab: Lab, cli: Cli, of: str, consent: str) -> None:
+    """Opened at both ends, given a second claim, followed by another instance of the target, and closed: whoever consented."""
+    ends = Ends(lab)
+    ends.consent(ingress=consent == "tags", egress=consent == "tags")
+    sender, target = ends.senders[0].id, ends.targets[0].id if of == "instances" else ends.db.id
+    allowed = {
+        "allow": ("*", "*"),
+        "allow of groups": (ends.app.id, ends.db.id),
+        "allow of instances": (sender, target),
+    }
+    pairs = [allowed[consent]] if consent in allowed else []
+    lab.policy(allow=[{"from": f"{source}@{HOME}", "to": f"{reached}@{HOME}"} for source, reached in pairs])
+    parties = (ends.app, ends.db) if of == "groups" else (ends.senders[0], ends.targets[0])
+    for request_id in ("chg-1", "chg-2"):
+        assert lab.cross_account(lab.request(*parties, "tcp/1", request_id=request_id)) == {"applied": 1}
+    newcomer = lab.instance(ends.db)
+    lab.auto_link(lab.event(newcomer))
+    later(lab)
+    assert findings(cli) == (0, [])
+    assert len(ends.rules[0]) == (1 if of == "instances" else 3)
+    lab.cross_account(lab.request(*parties, action="unlink", request_id="chg-3"))
+    assert ends.rules == ([], [])
+    later(lab)
+    assert findings(cli) == (0, [])
 
 
 # changes without an intent

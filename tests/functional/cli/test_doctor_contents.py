@@ -9,9 +9,9 @@ import re
 from collections import Counter
 from typing import Any
 
+import msgspec
 import pytest
 from aliyun_local.api import Group, Instance
-from link_peer.domain.platform_limits import GROUP_RULES, PlatformLimit
 from link_peer_cli.checks import quotas
 from link_peer_cli.checks.finding import DIFFERS, MISSING, OK, UNKNOWN, WARNING, CheckFinding, counts, report
 
@@ -270,9 +270,10 @@ def test_tags_that_the_policy_ignores_are_one_warning(lab: Lab, cli: Cli) -> Non
 # quotas
 
 
-@pytest.mark.knobs(rule_count="both")
-def test_the_fullest_groups_are_numbers(lab: Lab, cli: Cli) -> None:
-    """Also where nothing is wrong, so that a limit is seen coming. Of one account, if one is asked for."""
+@pytest.mark.parametrize("counted", ["both", "ingress", "absent", "zero"])
+def test_the_fullest_groups_are_numbers(lab: Lab, cli: Cli, counted: str) -> None:
+    """Also where nothing is wrong, so that a limit is seen coming; whatever RuleCount counts. Of one account, if one is asked for."""
+    lab.cloud.knobs.change({"rule_count": counted})
     app, db = lab.group(), lab.group(name="ledger")
     for number in range(3):
         lab.authorize(db, IpProtocol="TCP", PortRange=f"{number + 1}/{number + 1}", SourceGroupId=app.id)
@@ -283,18 +284,23 @@ def test_the_fullest_groups_are_numbers(lab: Lab, cli: Cli) -> None:
     assert found(cli, "quota", PEER) == []
 
 
-@pytest.mark.knobs(rule_count="both")
+@pytest.mark.parametrize("counted", ["both", "ingress", "absent", "zero"])
 @pytest.mark.parametrize(("count", "state"), [(8, None), (9, "warning"), (10, "missing")])
 def test_an_instance_whose_groups_hold_nearly_all_rules_that_may_be_is_reported(
-    lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch, count: int, state: str | None
+    lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch, count: int, state: str | None, counted: str
 ) -> None:
-    """The limit is on all groups of an interface together."""
-    monkeypatch.setattr(quotas, "GROUP_RULES", PlatformLimit(5, 10, GROUP_RULES.sources))
+    """The limit is on the rules of both directions, in all groups of an interface together."""
+    lab.cloud.knobs.change({"rule_count": counted})
+    monkeypatch.setattr(quotas, "GROUP_RULES", msgspec.structs.replace(quotas.GROUP_RULES, high=10))
     monkeypatch.setattr(quotas, "NEARLY_ALL_RULES", 8)
     groups = [lab.group(), lab.group()]
     instance = lab.instance(*groups, name="orders-1")
     for number in range(count):
-        lab.authorize(groups[number % 2], IpProtocol="TCP", PortRange=f"{number + 1}/1000", SourceCidrIp="10.0.0.0/8")
+        direction, peer = ("Egress", "DestCidrIp") if number < 4 else ("", "SourceCidrIp")
+        fields = {"IpProtocol": "TCP", "PortRange": f"{number + 1}/1000", peer: "10.0.0.0/8", "NicType": "intranet"}
+        permission = {f"Permissions.1.{name}": value for name, value in fields.items()}
+        group = {"SecurityGroupId": groups[number % 2].id}
+        lab.call(HOME, f"AuthorizeSecurityGroup{direction}", {**group, **permission})
     reported = found(cli, f"quota of {instance.id}@{HOME}")
     assert [one["state"] for one in reported] == ([state] if state else [])
     assert all(one["detail"].startswith(f"{count} of 10 rules in its groups: ") for one in reported)

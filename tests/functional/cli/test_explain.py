@@ -70,7 +70,8 @@ def test_a_link_that_passes_is_explained(lab: Lab, ask: Asking) -> None:
         f"{rule['SecurityGroupRuleId']} of {db.id}@{HOME} accepts tcp/3306 (ingress, priority 100)"
     )
     assert document["links"] == ask.cli.json("links")[1]
-    assert document["links"][0]["rules"] == [{"account": HOME, "group": db.id, "rule_id": rule["SecurityGroupRuleId"]}]
+    shown = {"account": HOME, "group": db.id, "direction": "ingress", "rule_id": rule["SecurityGroupRuleId"]}
+    assert document["links"][0]["rules"] == [shown]
     assert (document["reachability"], document["rules"], document["not_read"]) == ("same-vpc", [], [])
 
 

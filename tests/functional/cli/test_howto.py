@@ -113,7 +113,7 @@ def test_the_other_snippets_are_valid(page: Path) -> None:
         elif language == "hcl":
             assert hcl2.loads(snippet)["resource"]
         else:
-            assert language in {"sh", "console"}
+            assert language in {"sh", "console", "mermaid"}
 
 
 def in_a_terminal(line: str, folder: Path, settings: dict[str, str]) -> tuple[int, str]:

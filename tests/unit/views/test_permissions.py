@@ -98,7 +98,7 @@ def test_what_is_wider_is_found_and_its_reverse_is_not_called_wider(path: str, f
     ("path", "kinds", "fields"),
     [
         (f"accounts.{B}.queue", "wider narrower", {"accounts": account(queue="link-peer-c")}),
-        (f"accounts.{B}.ranges", "wider narrower", {"accounts": account(ranges=())}),  # not by address for groups
+        (f"accounts.{B}.ranges", "wider narrower", {"accounts": account(ranges=())}),  # not by address across VPCs
         ("names.ledger", "wider narrower", {"names": {"ledger": Party(B, "sg-other")}}),
         ("tag_prefix", "wider narrower", {"tag_prefix": "acme"}),
         ("deny.ports", "wider narrower", {"deny": parse_ports("tcp/25+tcp/3389")}),
@@ -157,13 +157,13 @@ names.audit: audit means sg-audit@{B} in tags and requests | nothing | sg-audit@
 names.ledger: ledger means sg-other@{B} in tags and requests | sg-ledger@{B} | sg-other@{B}
 limits.max_days: any number of days may pass until the link of a request ends | 30 | any number of
 limits.max_days_tags: any number of days may pass until the link of a tag ends | 30 | any number of
-limits.max_members: 6 instances may be admitted by a link by address | 5 | 6
+limits.max_members: 6 instances may be at one end of a link by address | 5 | 6
 limits.max_peers: 6 peers may be asked for by an instance | 5 | 6
 limits.max_port_span: 20 ports may be in a range | 10 | 20
 limits.max_ports: 8 ports may be in a link | 4 | 8
 limits.removals_per_run: 60 removals may be made in one run because an account does not show their parties | 50 | 60
 tag_prefix: tags that begin with link- mean nothing | link | acme
-accounts.{B}.ranges: groups of {B} may not be linked by address to VPCs of other accounts | 10.2.0.0/16 | every private address
+accounts.{B}.ranges: {B} may not be linked by address with VPCs of other accounts | 10.2.0.0/16 | every private address
 names.ledger: ledger does not mean sg-ledger@{B} in tags and requests | sg-ledger@{B} | sg-other@{B}
 accounts.{B}.external_id: changed, without a change of what may open | not shown | not shown
 """.format(
@@ -187,6 +187,17 @@ def test_each_difference_is_said_with_what_the_files_say() -> None:
     for tests, text in (((), "fewer tests must hold"), (BASE.tests * 2, "")):
         found_ = [(one.text, one.new) for one in difference(BASE, changed(tests=tests), NOW)]
         assert found_ == [(text, "nothing")][: bool(text)]
+
+
+def test_the_ranges_of_an_account_that_is_only_reached_open_egress_to_it() -> None:
+    """A source that lets nothing out by default gets a rule for the address of each target, as that account's ranges allow."""
+    home = AccountPolicy("a", ranges=("10.0.0.0/16",))
+    old, new = (
+        changed(accounts={**account(ranges=ranges), A: home}, allow=(allow("sg-app", f"sg-db@{B}", "tcp/1"),))
+        for ranges in ((), ("10.2.0.0/16",))
+    )
+    assert found(old, new, DifferenceKind.WIDER) == [f"accounts.{B}.ranges"]
+    assert found(new, old, DifferenceKind.WIDER) == [f"accounts.{B}.ranges"]  # more addresses in one VPC
 
 
 def test_another_home_is_wider_and_an_account_that_has_no_role_any_more_is_entered_by_none() -> None:
@@ -332,17 +343,26 @@ def opened(policy: Policy) -> dict[tuple[object, ...], int]:
 
 
 def askers(policy: Policy) -> Iterator[int]:
-    """The pairs for which a queue and an address are right; for each queue and address, of an instance or by address of a group."""
-    for queue, address, by_group in itertools.product(
-        ("link-peer-b", "link-peer-c", "shared"), ("10.2.0.0/16", "10.4.0.0/16", ""), (False, True)
+    """The pairs for which a queue and the addresses are right: for each queue, each address of the source and of a target that it
+    must be let out to (None: it needs not), in one VPC, or by address across VPCs."""
+    addresses = ("10.2.0.0/16", "10.4.0.0/16", "")
+
+    def right_addresses(uid: str, address: str | None, peer: str, *, is_across: bool) -> bool:
+        ranges = policy.accounts[uid].ranges
+        return address is None or (address in ranges if ranges else not is_across or uid == peer)
+
+    for queue, near, far, is_across in itertools.product(
+        ("link-peer-b", "link-peer-c", "shared"), addresses, (*addresses, None), (False, True)
     ):
         right = 0
-        for uid, account in policy.accounts.items():
-            if account.queue in ("", queue) and (not account.ranges or address in account.ranges):
-                sources = tuple(number for number, party in enumerate(PARTIES) if party[0] == uid)
-                known = not by_group or account.ranges
-                there = (n for n, party in enumerate(PARTIES) if known or party[0] == uid)
-                right |= box(sources, tuple(n for n in there if not by_group or PARTIES[n][1].startswith("sg-")))
+        for source, target in itertools.product(policy.accounts, repeat=2):
+            if (
+                policy.accounts[source].queue in ("", queue)
+                and right_addresses(source, near, target, is_across=is_across)
+                and right_addresses(target, far, source, is_across=is_across)
+            ):
+                ends = ([n for n, party in enumerate(PARTIES) if party[0] == uid] for uid in (source, target))
+                right |= box(*map(tuple, ends))
         yield right
 
 

@@ -63,6 +63,7 @@ class Settler:
         delivery may have added a claim meanwhile, and the API has no compare-and-set. Raises LinkDenied, or Transient.
         """
         rules = self._rules(group)
+        known_ids = {rule.id for rule in rules}
         kinds = {edit.kind for edit in edits}
         if "mark" in kinds or ("remove" in kinds and not self.fetch.rules_are_new(group)):
             rules = self.read(group)
@@ -77,6 +78,7 @@ class Settler:
                     rules = self._rules(group)
                     with attempt:
                         if not is_shown:
+                            self._deny_drops(group, todo, known_ids, note)
                             sent.clear()  # this is not lag: it was undone, or never made
                             raise Ambiguous(f"{group} does not show the change")
                     break
@@ -93,6 +95,22 @@ class Settler:
             for key, existing_rule in self.existing(rules, edits).items()
             if existing_rule.marker or key in gaining
         }
+
+    def _deny_drops(self, group: Party, edits: Sequence[Edit], known_ids: Set[str], note: Note) -> None:
+        """Raises LinkDenied where ECS shows rules with our markers as drops, in place of the ones that were to be written, and takes
+        back those that were not there before: the Policy of an egress rule, and of one of an advanced group, is not sent."""
+        delivery, keys = self._delivery, {edit.key for edit in edits if edit.gain}
+        identity = delivery.policy.deployment, delivery.region, delivery.policy.home
+        drops = [rule for rule in self._rules(group) if rule.key in keys and rule.policy != "accept"]
+        drops = [rule for rule in drops if markers.damaged(rule, *identity)]
+        for egress, new_drops in grouped((r.is_egress, r.id) for r in drops if r.id not in known_ids).items():
+            try:
+                note(edits, ecs_of(self.fetch, group).revoke(group.id, new_drops, egress=egress))
+            except CloudError as error:
+                raise self._denied(group, error) from error
+        if drops:
+            self.read(group)
+            raise LinkDenied(denials.written_as_drop(group, [rule.id for rule in drops if rule.id in known_ids]))
 
     def read(self, group: Party) -> tuple[Rule, ...]:
         """The group's rules as they are now. Raises LinkDenied where the account refuses access."""
