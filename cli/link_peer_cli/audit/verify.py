@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
@@ -18,8 +19,9 @@ from link_peer_cli.access.roles import closer_of, reader_of
 from link_peer_cli.answers.operation import Mismatch
 from link_peer_cli.audit.log import KEPT_SECONDS, AuditReader, condition
 from link_peer_cli.audit.trail import NAMES, Trail, keeps, trail_start
-from link_peer_cli.audit.trail_events import Event, event_of
-from link_peer_cli.audit.trail_join import UNREADABLE, join, opened_groups, unknown_rules
+from link_peer_cli.audit.trail_consent import UNPROVEN
+from link_peer_cli.audit.trail_events import TAG_CALLS, Event, event_of
+from link_peer_cli.audit.trail_join import join, opened_groups, unknown_rules
 from link_peer_cli.audit.trail_log import LONGEST_SECONDS, Question, Roles
 from link_peer_cli.ui.console import console, print_answer, when
 from link_peer_cli.ui.exits import Exit
@@ -34,7 +36,8 @@ COLUMNS = ("time", "account", "what", "rule", "request id", "who", "finding")
 
 
 def verify(env: Environment, since: float, *, as_json: bool) -> None:
-    """Print what does not fit since an instant (epoch seconds), and exit with 1 if there is anything.
+    """Print what does not fit since an instant (epoch seconds), and exit with 1 if there is anything, with 3 where it is
+    unproven only.
 
     Raises BadInput for an instant from which ActionTrail has no events any more, LinkPeerError if the log cannot be read.
     """
@@ -42,8 +45,14 @@ def verify(env: Environment, since: float, *, as_json: bool) -> None:
         raise BadInput("--from", "ActionTrail keeps events for 90 days: give at most 90d")
     differences, calls = mismatches(env, since, quiet=as_json)
     _print(differences, calls, as_json=as_json)
-    if any(not difference.pending for difference in differences):
-        raise typer.Exit(Exit.REFUSED)
+    if code := exit_of(differences):
+        raise typer.Exit(code)
+
+
+def exit_of(differences: Iterable[Mismatch]) -> Exit:
+    """How a command ends that found these."""
+    kinds = {difference.finding for difference in differences if not difference.pending}
+    return Exit.REFUSED if kinds - {UNPROVEN} else Exit.UNPROVEN if kinds else Exit.DONE
 
 
 def mismatches(env: Environment, since: float, *, quiet: bool) -> tuple[list[Mismatch], int]:
@@ -52,32 +61,46 @@ def mismatches(env: Environment, since: float, *, quiet: bool) -> tuple[list[Mis
     Raises LinkPeerError if the log cannot be read.
     """
     start, now = since - LONGEST_SECONDS, env.now
-    accounts = sorted(env.policy.accounts)
+    accounts, trail, oldest = sorted(env.policy.accounts), Trail(env), trail_start(now)
     with progress_bar(unless=quiet) as bar:
         task = bar.add_task("calls read in ActionTrail", total=len(accounts) * len(NAMES))
-        events, refused = _events(env, Trail(env), accounts, (start, now), lambda: bar.advance(task))
+        events, refused = _events(env, trail, accounts, NAMES, (start, now), lambda: bar.advance(task))
     log = AuditReader(env.settings, env.clock, env.keys)
     ours = condition({"deployment": env.policy.deployment})
     records = log.read(ours, start)
     read = frozenset(accounts) - refused.keys()
-    question = Question(env.policy, env.settings.region, _roles(env), read, since, now, trail_start=trail_start(now))
+    question = Question(env.policy, env.settings.region, _roles(env), read, since, now, {}, oldest, max(start, oldest))
     groups = [group for group in opened_groups(question, events) if group.account in env.policy.accounts]
     tags, unread = _tags(env, groups)
     question = msgspec.structs.replace(question, tags=tags)
     older = log.read_any(f"{ours} and {OPENED}", "rules", unknown_rules(question, records, events), now - KEPT_SECONDS)
-    older += log.read_any(f"{ours} and {OBSERVED}", "to", [group.id for group in groups], now - KEPT_SECONDS)
-    return [*_unreadable(env, {**unread, **refused}, records), *join(question, records, older, events)], len(events)
+    observations = functools.partial(log.read_any, f"{ours} and {OBSERVED}", "to", [group.id for group in groups])
+    older += observations(question.tags_since)
+    findings = join(question, records, older, events)
+    if question.tags_since > oldest and any(finding.finding == UNPROVEN for finding in findings):
+        # an older call may tell
+        opened_accounts = sorted({group.account for group in groups} & read)
+        tag_calls, unread_tags = _events(env, trail, opened_accounts, TAG_CALLS, (oldest, start), lambda: None)
+        if not unread_tags:
+            question = msgspec.structs.replace(question, tags_since=oldest)
+            findings = join(question, records, [*older, *observations(oldest)], [*tag_calls, *events])
+    return [*_unreadable(env, {**unread, **refused}, records), *findings], len(events)
 
 
 def _events(
-    env: Environment, trail: Trail, accounts: Sequence[str], window: tuple[float, float], progress: Callable[[], None]
+    env: Environment,
+    trail: Trail,
+    accounts: Sequence[str],
+    names: Sequence[str],
+    window: tuple[float, float],
+    progress: Callable[[], None],
 ) -> tuple[list[Event], dict[str, str]]:
     """What changed groups in each account; and why an account could not be read."""
 
     def read(account: str) -> list[Event] | str:
         events = []
         try:
-            for name in NAMES:
+            for name in names:
                 raw = trail.events(account, name, *window)
                 events += [event_of(account, raw_event, env.settings.region) for raw_event in raw]
                 progress()
@@ -139,7 +162,7 @@ def _unreadable(env: Environment, refused: Mapping[str, str], records: Sequence[
 
 
 def _unread(now: str, account: str, subject: str, reason: str, advice: str) -> Mismatch:
-    return Mismatch(now, account, subject, "", "", "", UNREADABLE, reason, advice, pending=False)
+    return Mismatch(now, account, subject, "", "", "", UNPROVEN, reason, advice, pending=False)
 
 
 def _print(findings: Sequence[Mismatch], events: int, *, as_json: bool) -> None:

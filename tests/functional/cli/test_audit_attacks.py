@@ -208,3 +208,38 @@ def test_what_link_peer_writes_in_their_place_is_no_finding(lab: Lab, cli: Cli, 
     thief.recorded()
     later(lab)
     assert findings(cli) == (0, [])
+
+
+@pytest.mark.parametrize("role", LOGSTORES)
+def test_the_owners_next_consent_removes_no_finding(lab: Lab, cli: Cli, role: str) -> None:
+    """A stolen key opens a group that never consented, and records a consent. Then the owner accepts somebody: the value that this
+    replaced is in the record of `link-peer accept`, which tells of what the functions' key opened. What the operator's key opened is
+    unproven then: it can write such a record, and no other witness told."""
+    thief = Thief(lab, role)
+    thief.db = lab.group()
+    thief.key = RuleKey(Party(HOME, thief.db.id), f"{thief.app.id}@{HOME}", "", parse_port("tcp/22"))
+    thief.recorded()
+    later(lab)
+    code, before = findings(cli)
+    assert (code, [each["finding"] for each in before]) == (1, ["no-consent"])
+    assert cli("accept", thief.db.id, lab.group().id, "--yes") == 0, cli.err
+    later(lab)
+    code, after = findings(cli)
+    expected = (1, "no-consent") if role == FUNCTIONS else (3, "unproven")
+    assert (code, *[each["finding"] for each in after]) == expected
+    assert [each["request_id"] for each in after] == [each["request_id"] for each in before]
+
+
+@pytest.mark.parametrize("is_consented", [True, False])
+def test_a_call_before_the_period_tells_what_stood(lab: Lab, cli: Cli, is_consented: bool) -> None:
+    """The consent was given or withdrawn three days ago, and its tag is written again after the rule was opened: ActionTrail has the
+    older call, and is asked for it."""
+    thief = Thief(lab, FUNCTIONS)
+    lab.tag(thief.db, link_accept="*" if is_consented else None)
+    later(lab, 3 * 24 * 60)
+    thief.recorded()
+    later(lab)
+    lab.tag(thief.db, link_accept=lab.group().id)
+    later(lab)
+    code, differences = findings(cli, "--since", "2h")
+    assert (code, [each["finding"] for each in differences]) == ((0, []) if is_consented else (1, ["no-consent"]))
