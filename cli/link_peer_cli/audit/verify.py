@@ -67,7 +67,8 @@ def mismatches(env: Environment, since: float, *, quiet: bool) -> tuple[list[Mis
         events, refused = _events(env, trail, accounts, NAMES, (start, now), lambda: bar.advance(task))
     log = AuditReader(env.settings, env.clock, env.keys)
     ours = condition({"deployment": env.policy.deployment})
-    records = log.read(ours, start)
+    received_records = log.received_since(start)
+    records = [record for record in received_records if record.get("deployment") == env.policy.deployment]
     read = frozenset(accounts) - refused.keys()
     question = Question(env.policy, env.settings.region, _roles(env), read, since, now, {}, oldest, max(start, oldest))
     groups = [group for group in opened_groups(question, events) if group.account in env.policy.accounts]
@@ -76,15 +77,17 @@ def mismatches(env: Environment, since: float, *, quiet: bool) -> tuple[list[Mis
     older = log.read_any(f"{ours} and {OPENED}", "rules", unknown_rules(question, records, events), now - KEPT_SECONDS)
     observations = functools.partial(log.read_any, f"{ours} and {OBSERVED}", "to", [group.id for group in groups])
     older += observations(question.tags_since)
-    findings = join(question, records, older, events)
+    findings = join(question, records, _before(start, older, records), events)
     if question.tags_since > oldest and any(finding.finding == UNPROVEN for finding in findings):
         # an older call may tell
         opened_accounts = sorted({group.account for group in groups} & read)
         tag_calls, unread_tags = _events(env, trail, opened_accounts, TAG_CALLS, (oldest, start), lambda: None)
         if not unread_tags:
             question = msgspec.structs.replace(question, tags_since=oldest)
-            findings = join(question, records, [*older, *observations(oldest)], [*tag_calls, *events])
-    return [*_unreadable(env, {**unread, **refused}, records), *findings], len(events)
+            findings = join(
+                question, records, _before(start, [*older, *observations(oldest)], records), [*tag_calls, *events]
+            )
+    return [*_unreadable(env, {**unread, **refused}), *findings], len(events)
 
 
 def _events(
@@ -147,22 +150,27 @@ def _named(arn: str) -> str:
     return arn.rpartition("/")[2].lower()
 
 
-def _unreadable(env: Environment, refused: Mapping[str, str], records: Sequence[Record]) -> Iterator[Mismatch]:
-    """Accounts of which something was not read, and logstores that do not say when SLS received a record."""
-    now = iso(env.now)
+def _before(start: float, older: Iterable[Record], records: Iterable[Record]) -> list[Record]:
+    """The records that SLS received before an instant (epoch seconds): those that are not among the ones that it has received since,
+    whatever their writer says of their time."""
+    fields = {str(sorted({**record, "received": ""}.items())) for record in records}
+    latest = iso(start - 1)
+    return [
+        {**record, "received": min(record.get("received") or record.get("time", ""), latest)}
+        for record in older
+        if str(sorted({**record, "received": ""}.items())) not in fields
+    ]
+
+
+def _unreadable(env: Environment, refused: Mapping[str, str]) -> Iterator[Mismatch]:
+    """Accounts of which something was not read."""
     for account, reason in refused.items():
         role = env.policy.accounts[account].role
         reader = reader_of(role).rpartition("/")[2] if role else env.names.reader_role
         advice = f"allow actiontrail:LookupEvents to the role {reader} of account {account}: docs/permissions.md"
-        yield _unread(now, account, "ActionTrail was not read", reason, advice)
-    for store in sorted({record["logstore"] for record in records if "received" not in record}):
-        reason = f"records in {store} do not say when SLS received them: a backdated one is not found"
-        advice = f"turn on the recording of public IP addresses (appendMeta) of the logstore {store}"
-        yield _unread(now, env.policy.home, "the audit log", reason, advice)
-
-
-def _unread(now: str, account: str, subject: str, reason: str, advice: str) -> Mismatch:
-    return Mismatch(now, account, subject, "", "", "", UNPROVEN, reason, advice, pending=False)
+        yield Mismatch(
+            *(iso(env.now), account, "ActionTrail was not read", "", "", "", UNPROVEN, reason, advice), pending=False
+        )
 
 
 def _print(findings: Sequence[Mismatch], events: int, *, as_json: bool) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from aliyun_local.api import Caller
+from aliyun_local.api import Caller, readings
 from link_peer.domain.marker import render
 from link_peer.domain.model import Claim, Link, Marker, Party, RuleKey
 from link_peer.domain.tags import iso_millis, parse_port
@@ -208,6 +208,37 @@ def test_what_link_peer_writes_in_their_place_is_no_finding(lab: Lab, cli: Cli, 
     thief.recorded()
     later(lab)
     assert findings(cli) == (0, [])
+
+
+@pytest.mark.parametrize("receive_time", readings()["receive_time"])
+def test_a_receive_time_that_the_writer_sends_proves_nothing(lab: Lab, cli: Cli, receive_time: str) -> None:
+    """Whether SLS shows the writer's or its own in a query: an intent that says that it was received before the call came after it."""
+    lab.cloud.knobs.change({"receive_time": receive_time})
+    thief = Thief(lab, FUNCTIONS)
+    request = thief.open(thief.marker())
+    later(lab, 5)
+    stated_time = {"__tag__:__receive_time__": str(int(lab.cloud.clock.now() - 800))}
+    thief.record("intent", said=800, **stated_time)
+    thief.record("outcome", request, said=800, outcome="applied", **stated_time)
+    later(lab)
+    code, differences = findings(cli)
+    assert (code, [each["finding"] for each in differences]) == (1, ["no-intent", "no-change"])
+    assert {each["request_id"] for each in differences} == {request}
+
+
+def test_an_older_record_is_one_that_was_received_before(lab: Lab, cli: Cli) -> None:
+    """A thief removes a person's rule, and writes a record of a week ago by which link-peer opened it."""
+    lab.cloud.knobs.change({"receive_time": "writer"})
+    thief = Thief(lab, FUNCTIONS)
+    persons_rule = thief.persons()
+    later(lab, 120)
+    thief.recorded(lambda: thief.remove(persons_rule), "removed", persons_rule)
+    week = 6 * 86_400
+    stated_time = {"__tag__:__receive_time__": str(int(lab.cloud.clock.now() - week))}
+    thief.record("outcome", "old", said=week, rule_id=persons_rule, outcome="applied", **stated_time)
+    later(lab)
+    code, differences = findings(cli, "--since", "90m")
+    assert (code, [each["finding"] for each in differences]) == (1, ["no-marker", "backdated", "no-change"])
 
 
 @pytest.mark.parametrize("role", LOGSTORES)
