@@ -19,7 +19,7 @@ class Shard:
         self.calls += 1
         return str(len(self.times) if moment == "end" else sum(time < int(moment) for time in self.times))
 
-    def time(self, cursor: str) -> int:
+    def received_at(self, cursor: str) -> int:
         """No cursor at the end is asked for its time: no page says what it has."""
         self.calls += 1
         return self.times[int(cursor)]
@@ -39,11 +39,11 @@ def test_each_group_has_the_time_of_its_receipt(seed: int) -> None:
     for _ in range(draw.randrange(200)):
         times.append(times[-1] + draw.choice([0, 0, 0, 1, 2, 40, 900]))
     shard, since = Shard(times), draw.choice([0, 1000, times[-1] - 50, times[-1] + 1])
-    groups = list(received_groups(shard, since, lambda: times[-1] + draw.choice([0, 5000])))
+    groups = list(received_groups(shard, since, times[-1] + draw.choice([0, 5000])))
     assert [number for _, number in groups] == [number for number, time in enumerate(times) if time >= since]
     assert all(0 <= times[number] - moment <= EXACT_SECONDS for moment, number in groups)
 
 
 def test_groups_that_came_together_cost_few_calls() -> None:
-    assert len(list(received_groups(shard := Shard([7] * 5_000), 0, lambda: 7.0))) == 5_000
+    assert len(list(received_groups(shard := Shard([7] * 5_000), 0, 7.0))) == 5_000
     assert shard.calls < 5_000 / 10

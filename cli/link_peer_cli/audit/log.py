@@ -81,9 +81,10 @@ class AuditReader:
         retry = Retry(self._clock, math.inf)
         self._keys()
         sdk()
+        now = self._clock.now()
         shards = [_Shard(self, store, number, retry) for store in self._stores for number in self._shards(store, retry)]
         with ThreadPoolExecutor(THREADS) as pool:
-            parts = list(pool.map(lambda shard: list(shard.records(since, self._clock.now)), shards))
+            parts = list(pool.map(lambda shard: list(shard.records(since, now)), shards))
         return sorted(itertools.chain(*parts), key=lambda record: record["received"])
 
     def _shards(self, store: str, retry: Retry) -> list[int]:
@@ -165,7 +166,7 @@ class _Shard(msgspec.Struct, frozen=True):
     number: int
     retry: Retry
 
-    def records(self, since: float, now: Callable[[], float]) -> Iterator[Record]:
+    def records(self, since: float, now: float) -> Iterator[Record]:
         """Its records from an instant on."""
         for moment, group in received_groups(self, since, now):
             for log in group.Logs:
@@ -176,7 +177,7 @@ class _Shard(msgspec.Struct, frozen=True):
         """As `Shard` says."""
         return str(self._ask("get_cursor", moment).get_cursor())
 
-    def time(self, cursor: str) -> int:
+    def received_at(self, cursor: str) -> int:
         """As `Shard` says."""
         return int(self._ask("get_cursor_time", cursor).get_cursor_time())
 

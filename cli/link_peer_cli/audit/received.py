@@ -3,7 +3,7 @@ that of the server, and no field that a writer sends replaces it [doc GetCursorT
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 EXACT_SECONDS = 5  # groups that came within these have one time: far less than what clocks may differ by
@@ -16,26 +16,27 @@ class Shard(Protocol):
     def cursor(self, moment: str) -> str:
         """That of the first group that was received at an epoch second or later; or `end`."""
 
-    def time(self, cursor: str) -> int:
+    def received_at(self, cursor: str) -> int:
         """When the group at a cursor was received, in epoch seconds."""
 
     def groups(self, cursor: str, count: int, end: str) -> tuple[list[Any], str]:
         """At most so many groups from a cursor on, and the next cursor."""
 
 
-def received_groups(shard: Shard, since: float, now: Callable[[], float]) -> Iterator[tuple[int, Any]]:
+def received_groups(shard: Shard, since: float, now: float) -> Iterator[tuple[int, Any]]:
     """Each group of logs since an instant (epoch seconds), with the second in which SLS received it, or at most EXACT_SECONDS earlier.
+    `now` is the present (epoch seconds).
 
     Groups that came alone cost two calls each; of those that came together, as many as possible are read in one."""
     cursor, end = shard.cursor(str(int(since))), shard.cursor("end")
     count, moment = 1, None
     while cursor != end:
-        moment = shard.time(cursor) if moment is None else moment
+        moment = shard.received_at(cursor) if moment is None else moment
         groups, next_cursor = shard.groups(cursor, count, end)
         if next_cursor == cursor:
             return
-        next_moment = None if next_cursor == end else shard.time(next_cursor)
-        last_moment = now() if next_moment is None else next_moment
+        next_moment = None if next_cursor == end else shard.received_at(next_cursor)
+        last_moment = now if next_moment is None else next_moment
         if len(groups) > 1 and last_moment - moment > EXACT_SECONDS:
             count = len(groups) // 2
             continue

@@ -13,40 +13,80 @@ from link_peer.domain.errors import BadInput, LinkPeerError
 from link_peer.domain.model import Party
 from link_peer.domain.tags import iso
 from link_peer.runtime.ports import Record
+from link_peer.runtime.settings import Settings
 
 from link_peer_cli.access.environment import Environment
+from link_peer_cli.access.regions import other_regions
 from link_peer_cli.access.roles import closer_of, reader_of
 from link_peer_cli.answers.operation import Mismatch
+from link_peer_cli.audit.elsewhere import HasFunctions, other_region_findings
 from link_peer_cli.audit.log import KEPT_SECONDS, AuditReader, condition
 from link_peer_cli.audit.trail import NAMES, Trail, keeps, trail_start
 from link_peer_cli.audit.trail_consent import UNPROVEN
 from link_peer_cli.audit.trail_events import TAG_CALLS, Event, event_of
 from link_peer_cli.audit.trail_join import join, opened_groups, unknown_rules
 from link_peer_cli.audit.trail_log import LONGEST_SECONDS, Question, Roles
-from link_peer_cli.ui.console import console, print_answer, when
+from link_peer_cli.ui.console import console, print_answer, warn, when
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.progress import progress_bar
 from link_peer_cli.ui.records import print_advice
 from link_peer_cli.ui.remedies import message
 from link_peer_cli.ui.tables import draw_table, print_tsv
 
-THREADS = 8  # accounts that are read side by side; the limits of ActionTrail are those of each account
+THREADS = 32  # accounts that are read side by side; the limits of ActionTrail are those of each account
 OPENED, OBSERVED = condition({"record": "outcome", "outcome": "applied"}), condition({"record": "observed"})
+NOT_READ = "ActionTrail was not read"
 COLUMNS = ("time", "account", "what", "rule", "request id", "who", "finding")
 
 
-def verify(env: Environment, since: float, *, as_json: bool) -> None:
+def verify(env: Environment, since: float, has_functions: HasFunctions | None, *, as_json: bool) -> None:
     """Print what does not fit since an instant (epoch seconds), and exit with 1 if there is anything, with 3 where it is
-    unproven only.
+    unproven only. `has_functions`: also what roles of link-peer did in regions without its functions; without it, the last line
+    names those that were not read.
 
     Raises BadInput for an instant from which ActionTrail has no events any more, LinkPeerError if the log cannot be read.
     """
     if not keeps(since, env.now):
         raise BadInput("--from", "ActionTrail keeps events for 90 days: give at most 90d")
     differences, calls = mismatches(env, since, quiet=as_json)
+    try:
+        regions, problem = other_regions(env.settings, env.clock), ""
+    except LinkPeerError as error:
+        regions, problem = [], f"the regions of the cloud are not known: {message(error)}"
+    if has_functions:
+        unread_accounts = {difference.account for difference in differences if difference.subject == NOT_READ}
+        readable_accounts = sorted(env.policy.accounts.keys() - unread_accounts)
+        differences += _elsewhere(env, regions, readable_accounts, since, has_functions, quiet=as_json)
+        if problem:
+            advice = "allow ecs:DescribeRegions to the reader's role: docs/permissions.md"
+            differences.append(_unproven(env, env.policy.home, "other regions were not read", problem, advice))
     _print(differences, calls, as_json=as_json)
+    names = ", ".join(settings.region for settings in regions)
+    if not has_functions and (names or problem):
+        text = f"not read: {names or problem}; --all-regions reads every region"
+        warn([text]) if as_json or not sys.stdout.isatty() else console().print(text)
     if code := exit_of(differences):
         raise typer.Exit(code)
+
+
+def _elsewhere(
+    env: Environment,
+    regions: Sequence[Settings],
+    accounts: Sequence[str],
+    since: float,
+    has_functions: HasFunctions,
+    *,
+    quiet: bool,
+) -> list[Mismatch]:
+    trail = Trail(env)
+    with progress_bar(unless=quiet) as bar:
+        task = bar.add_task("other regions", total=len(regions) * len(accounts) * len(NAMES))
+
+        def read(settings: Settings) -> tuple[list[Event], dict[str, str]]:
+            there = trail.elsewhere(settings)
+            return _events(there, accounts, NAMES, (since, env.now), lambda: bar.advance(task))
+
+        return list(other_region_findings(env, regions, read, has_functions, since, _roles(env)))
 
 
 def exit_of(differences: Iterable[Mismatch]) -> Exit:
@@ -64,7 +104,7 @@ def mismatches(env: Environment, since: float, *, quiet: bool) -> tuple[list[Mis
     accounts, trail, oldest = sorted(env.policy.accounts), Trail(env), trail_start(now)
     with progress_bar(unless=quiet) as bar:
         task = bar.add_task("calls read in ActionTrail", total=len(accounts) * len(NAMES))
-        events, refused = _events(env, trail, accounts, NAMES, (start, now), lambda: bar.advance(task))
+        events, refused = _events(trail, accounts, NAMES, (start, now), lambda: bar.advance(task))
     log = AuditReader(env.settings, env.clock, env.keys)
     ours = condition({"deployment": env.policy.deployment})
     received_records = log.received_since(start)
@@ -81,7 +121,7 @@ def mismatches(env: Environment, since: float, *, quiet: bool) -> tuple[list[Mis
     if question.tags_since > oldest and any(finding.finding == UNPROVEN for finding in findings):
         # an older call may tell
         opened_accounts = sorted({group.account for group in groups} & read)
-        tag_calls, unread_tags = _events(env, trail, opened_accounts, TAG_CALLS, (oldest, start), lambda: None)
+        tag_calls, unread_tags = _events(trail, opened_accounts, TAG_CALLS, (oldest, start), lambda: None)
         if not unread_tags:
             question = msgspec.structs.replace(question, tags_since=oldest)
             findings = join(
@@ -91,7 +131,6 @@ def mismatches(env: Environment, since: float, *, quiet: bool) -> tuple[list[Mis
 
 
 def _events(
-    env: Environment,
     trail: Trail,
     accounts: Sequence[str],
     names: Sequence[str],
@@ -105,7 +144,7 @@ def _events(
         try:
             for name in names:
                 raw = trail.events(account, name, *window)
-                events += [event_of(account, raw_event, env.settings.region) for raw_event in raw]
+                events += [event_of(account, raw_event, trail.region) for raw_event in raw]
                 progress()
         except LinkPeerError as error:
             return message(error, account)
@@ -168,9 +207,11 @@ def _unreadable(env: Environment, refused: Mapping[str, str]) -> Iterator[Mismat
         role = env.policy.accounts[account].role
         reader = reader_of(role).rpartition("/")[2] if role else env.names.reader_role
         advice = f"allow actiontrail:LookupEvents to the role {reader} of account {account}: docs/permissions.md"
-        yield Mismatch(
-            *(iso(env.now), account, "ActionTrail was not read", "", "", "", UNPROVEN, reason, advice), pending=False
-        )
+        yield _unproven(env, account, NOT_READ, reason, advice)
+
+
+def _unproven(env: Environment, account: str, subject: str, reason: str, advice: str) -> Mismatch:
+    return Mismatch(iso(env.now), account, subject, "", "", "", UNPROVEN, reason, advice, pending=False)
 
 
 def _print(findings: Sequence[Mismatch], events: int, *, as_json: bool) -> None:
