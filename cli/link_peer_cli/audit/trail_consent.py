@@ -138,7 +138,7 @@ class Consents:
         is_covered = self._covers(key, marker, tags, at)
         if is_covered and is_complete and not any(map(keys.forbids, unknown_keys)):
             return None
-        if is_covered or unknown_keys or not is_complete:
+        if is_covered or not is_complete or not unknown_keys.isdisjoint(keys.consenting):
             subject = " and ".join(sorted(unknown_keys)) or "the tags"
             return UNPROVEN, f"no witness tells {subject} of {key.group} at that time"
         return NO_CONSENT, f"{key.group} had no consent to it"
