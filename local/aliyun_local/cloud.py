@@ -129,7 +129,7 @@ class LocalCloud:
         self.ecs = EcsBackend(self.clock, region, self.knobs)
         self.ecs.account_names = shared.account_names
         self.ecs.endpoint_of = shared.endpoint_of
-        self.sls = SlsBackend(self.clock, region, shared.alert_centres)
+        self.sls = SlsBackend(self.clock, region, shared.alert_centres, self.knobs)
         self.sls.taken_elsewhere = self._is_project_elsewhere
         self.mns = MnsBackend(self.clock, region, self.knobs)
         self.events = EventBridge(self.clock, region, self.identity, self.knobs)

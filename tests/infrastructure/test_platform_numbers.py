@@ -28,6 +28,7 @@ OWN = {
     "alicloud/sts.py": "MARGIN_SECONDS TRUST_WAITS",
     "audit/consented.py": "LATE_SECONDS",
     "audit/log.py": "POLL_SECONDS BATCH KEPT_SECONDS SKEW_SECONDS FOLLOW_SECONDS LATE_SECONDS LONGEST_WAIT",
+    "audit/received.py": "EXACT_SECONDS",
     "audit/trail.py": "MOST_PAGES DAY MARGIN_SECONDS THROTTLED_ATTEMPTS",
     "audit/trail_consent.py": "JUDGED_SECONDS",
     "audit/trail_join.py": "LOG_SECONDS",

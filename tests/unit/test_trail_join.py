@@ -223,26 +223,41 @@ def test_the_repair_of_a_tag_without_a_link_is_the_intent_to_tag_its_group(field
 
 
 @pytest.mark.parametrize(
-    ("more", "found"),
-    [({}, []), ({"logstore": OPERATORS}, ["no-consent"]), ({"event_request": "r-none"}, ["no-consent"])],
+    ("fields", "problems"),
+    [({}, []), ({"logstore": OPERATORS}, ["unproven"]), ({"event_request": "r-none"}, ["unproven"])],
 )
-def test_only_the_functions_tell_the_tags_of_a_group_and_only_after_a_call_on_it(
-    more: Record, found: list[str]
-) -> None:
-    """The functions saw no consent, and the owner gave it later: what the operator's key says in between proves nothing, nor what
-    the functions' key says of a call that ActionTrail does not have."""
-    told = {"to_account": HOME, "to": "sg-b", "rules": "[]"}
-    records = [
-        record("observed", 2500, tags="{}", event_request="r-3", **told),
-        record("observed", 2300, tags='{"link-accept": "*"}', **{"event_request": "r-4", **told, **more}),
-    ]
+def test_whoever_opened_a_rule_is_no_witness_of_its_consent(fields: Record, problems: list[str]) -> None:
+    """The operator's key opened it, and the owner gave the consent of now later: what the functions saw in between proves that it
+    was there before; what the operator's log says proves nothing, nor a record of a call that ActionTrail does not have."""
+    seen = {"to_account": HOME, "to": "sg-b", "rules": "[]", "event_request": "r-4", **fields}
+    records = [record("observed", 2300, tags='{"link-accept": "*"}', **seen)]
     opened = [{**intent, "logstore": OPERATORS, "consent": "sg-b *"} for intent in (INTENT, APPLIED)]
     unlocked = {"ResourceId.1": "sg-b", "TagKey.1": "link-lock"}
-    calls = [
-        call(at, "UntagResources", request=r, params=unlocked, **PERSON) for at, r in ((2510, "r-3"), (2310, "r-4"))
-    ]
+    calls = [call(2310, "UntagResources", request="r-4", params=unlocked, **PERSON)]
     calls += [call(1995, **OPERATOR), call(1000, "TagResources", request="r-2", params=TAGGED, **PERSON)]
-    assert words([*records, *opened], calls) == found
+    assert words([*records, *opened], calls) == problems
+
+
+@pytest.mark.parametrize(
+    ("old_tags", "logstore", "problems"),
+    [
+        ('{"link-accept": null}', OPERATORS, ["no-consent"]),
+        ('{"link-accept": "*"}', OPERATORS, []),
+        ('{"link-accept": "*"}', LOG, ["unproven"]),
+        ("", OPERATORS, ["unproven"]),
+    ],
+)
+def test_the_value_that_a_later_call_replaced_is_what_stood(old_tags: str, logstore: str, problems: list[str]) -> None:
+    """As the record of `link-peer accept` tells it, which is not that of the functions, who opened the rule. Without a witness it is
+    not proven: the functions' own record of a consent proves none."""
+    accepted = {"to_account": HOME, "to": "sg-b", "rules": "[]", "event_request": "r-2", "logstore": logstore}
+    records = [record("observed", 990, old_tags=old_tags, tags='{"link-accept": "*"}', **accepted)]
+    opened = [{**entry, "consent": "sg-b *"} for entry in (INTENT, APPLIED)]
+    calls = [call(1995), call(1000, "TagResources", request="r-2", params=TAGGED, **PERSON)]
+    assert words([*records, *opened], calls) == problems
+    forged = record("observed", 980, tags="{}", **{**accepted, "logstore": OPERATORS}, old_tags='{"link-accept": "*"}')
+    if problems == ["no-consent"]:
+        assert words([*records, forged, *opened], calls) == problems
 
 
 @pytest.mark.parametrize("name", CASES)

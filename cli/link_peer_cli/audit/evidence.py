@@ -15,9 +15,10 @@ from link_peer_cli.answers.operation import Mismatch
 from link_peer_cli.audit.at import read_outcomes, standing_at
 from link_peer_cli.audit.log import KEPT_SECONDS, AuditReader, condition
 from link_peer_cli.audit.trail import keeps, trail_start
-from link_peer_cli.audit.trail_join import UNREADABLE
+from link_peer_cli.audit.trail_consent import UNPROVEN
 from link_peer_cli.audit.trail_records import rules_in, tags_in
-from link_peer_cli.audit.verify import mismatches
+from link_peer_cli.audit.verify import exit_of, mismatches
+from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.records import actor, asker
 
 Row = Record
@@ -57,12 +58,12 @@ UNKNOWN_BEFORE = "the whole tag: what it held before is not in the log"
 
 
 class Evidence(msgspec.Struct, frozen=True):
-    """The rows by section, those of a section by time. `moments` are the instants of which the links are listed; `unfit`: whether
-    an exception is more than a call that ActionTrail may not show yet."""
+    """The rows by section, those of a section by time. `moments` are the instants of which the links are listed; `exit`: how the
+    command ends that finds these exceptions."""
 
     rows: list[Row]
     moments: list[float]
-    unfit: bool
+    exit: Exit
 
 
 def month_ends(since: float, until: float) -> list[float]:
@@ -105,7 +106,7 @@ def gather(env: Environment, since: float, until: float) -> Evidence:
     ]
     order = list(SECTIONS)
     rows.sort(key=lambda row: (order.index(row["section"]), row["time"]))
-    return Evidence(rows, moments, any(not mismatch.pending for mismatch in unfit))
+    return Evidence(rows, moments, exit_of(unfit))
 
 
 def decisions(records: Iterable[Record]) -> Iterator[Row]:
@@ -171,12 +172,12 @@ def exceptions(env: Environment, since: float, until: float) -> list[Mismatch]:
     first = trail_start(env.now)
     differences = mismatches(env, max(since, first), quiet=True)[0] if first < until else []
     # what could not be read is so of the whole period, and has the time of this reading
-    differences = [each for each in differences if each.finding == UNREADABLE or parse_instant(each.time) <= until]
+    differences = [each for each in differences if each.finding == UNPROVEN or parse_instant(each.time) <= until]
     if not keeps(since, env.now):
         period = f"{iso(since)} to {iso(min(first, until))}"
         reason = f"{period} is not compared, so it is unproven: ActionTrail keeps events for 90 days"
         advice = "export the evidence of each month within 90 days"
-        leading_fields = (iso(since), env.policy.home, "ActionTrail", "", "", "", UNREADABLE)
+        leading_fields = (iso(since), env.policy.home, "ActionTrail", "", "", "", UNPROVEN)
         differences.append(Mismatch(*leading_fields, reason, advice, pending=False))
     return differences
 

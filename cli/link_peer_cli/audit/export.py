@@ -18,7 +18,6 @@ from link_peer_cli.answers.operation import EvidenceWritten
 from link_peer_cli.audit.evidence import COLUMNS, SECTIONS, Evidence, Row, gather
 from link_peer_cli.ui import files
 from link_peer_cli.ui.console import console, print_answer
-from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.printed import printed
 from link_peer_cli.ui.progress import waiting
 from link_peer_cli.ui.tables import write_csv
@@ -56,8 +55,8 @@ def export(env: Environment, since: float, until: float, place: str, *, as_json:
         console().print(", ".join(f"{name} {number}" for name, number in counts.items()), soft_wrap=True)
         for path in paths:
             console().print(escape(f"written: {path}"), soft_wrap=True)
-    if evidence.unfit:
-        raise typer.Exit(Exit.REFUSED)
+    if evidence.exit:
+        raise typer.Exit(evidence.exit)
 
 
 def _paths(place: str, name: str) -> list[str]:

@@ -18,6 +18,8 @@ from link_peer.runtime.ports import Record
 from link_peer.runtime.retry import Retry
 from link_peer.runtime.settings import Credentials, Settings
 
+from link_peer_cli.audit.received import received_groups
+
 RECEIVED = "__tag__:__receive_time__"
 """In epoch seconds, where the logstore records them (appendMeta) [doc Reserved fields]."""
 PAGE = 100  # [doc GetLogs: at most 100 lines per response]
@@ -48,9 +50,10 @@ class AuditReader:
         self._settings = settings
         self._keys = keys or (lambda: settings.credentials)
         self._clock = clock
+        self.project = settings.audit_project
         self._stores = (settings.audit_logstore, settings.operator_logstore)
 
-    def _ask(self, ask: Callable[[Any], Any]) -> Any:
+    def ask(self, ask: Callable[[Any], Any]) -> Any:
         """Ask SLS, through its client. Raises LinkPeerError if it refuses, Transient if a later call may succeed."""
         sls = sdk()
         try:
@@ -61,7 +64,7 @@ class AuditReader:
     def indexed_fields(self) -> set[str]:
         """Return the fields that the logstore's index covers. Raises LinkPeerError if it has none, or cannot be read."""
         place = (self._settings.audit_project, self._settings.audit_logstore)
-        index = self._ask(lambda sls: sls.get_index_config(*place).get_index_config())
+        index = self.ask(lambda sls: sls.get_index_config(*place).get_index_config())
         return set(index.key_config_list or {})
 
     def read(self, query: str = "*", since: float = 0, until: float | None = None) -> list[Record]:
@@ -71,6 +74,22 @@ class AuditReader:
         """
         retry = Retry(self._clock, math.inf)
         return retry(lambda: self.read_once(query, since, until))
+
+    def received_since(self, since: float) -> list[Record]:
+        """The records that SLS received from an instant on (epoch seconds), in order of that time, which each has in `received`: the
+        server's, whatever the writer sent. Retries failed reads. Raises LinkPeerError if the log cannot be read."""
+        retry = Retry(self._clock, math.inf)
+        self._keys()
+        sdk()
+        now = self._clock.now()
+        shards = [_Shard(self, store, number, retry) for store in self._stores for number in self._shards(store, retry)]
+        with ThreadPoolExecutor(THREADS) as pool:
+            parts = list(pool.map(lambda shard: list(shard.records(since, now)), shards))
+        return sorted(itertools.chain(*parts), key=lambda record: record["received"])
+
+    def _shards(self, store: str, retry: Retry) -> list[int]:
+        body = retry(lambda: self.ask(lambda sls: sls.list_shards(self.project, store)))
+        return [int(shard["shardID"]) for shard in body.get_shards_info()]
 
     def read_any(self, query: str, field: str, values: Iterable[str], since: float) -> list[Record]:
         """As `read`, the records in which a field also has one of these values: queries for some of them each, side by side."""
@@ -110,8 +129,8 @@ class AuditReader:
     def _page(self, store: str, query: str, span: tuple[int, int], offset: int, size: int = PAGE) -> list[Record]:
         """Some records of one logstore, the oldest first."""
         place = (self._settings.audit_project, store, *span)
-        body = self._ask(lambda sls: sls.get_log(*place, query=query, size=size, offset=offset, reverse=False))
-        return [_record(log, store) for log in body.get_logs()]
+        body = self.ask(lambda sls: sls.get_log(*place, query=query, size=size, offset=offset, reverse=False))
+        return [_record(log.get_contents(), store) for log in body.get_logs()]
 
     def wait(
         self,
@@ -139,6 +158,39 @@ class AuditReader:
             self._clock.sleep(poll)
 
 
+class _Shard(msgspec.Struct, frozen=True):
+    """One shard of a logstore, for `received_groups`."""
+
+    log: AuditReader
+    store: str
+    number: int
+    retry: Retry
+
+    def records(self, since: float, now: float) -> Iterator[Record]:
+        """Its records from an instant on."""
+        for moment, group in received_groups(self, since, now):
+            for log in group.Logs:
+                contents = {content.Key: content.Value for content in log.Contents}
+                yield _record({**contents, RECEIVED: str(moment)}, self.store)
+
+    def cursor(self, moment: str) -> str:
+        """As `Shard` says."""
+        return str(self._ask("get_cursor", moment).get_cursor())
+
+    def received_at(self, cursor: str) -> int:
+        """As `Shard` says."""
+        return int(self._ask("get_cursor_time", cursor).get_cursor_time())
+
+    def groups(self, cursor: str, count: int, end: str) -> tuple[list[Any], str]:
+        """As `Shard` says."""
+        body = self._ask("pull_logs", cursor, count, end)
+        return list(body.get_loggroup_list().LogGroups), str(body.get_next_cursor())
+
+    def _ask(self, operation: str, *arguments: object) -> Any:
+        place = (self.log.project, self.store, self.number)
+        return self.retry(lambda: self.log.ask(lambda sls: getattr(sls, operation)(*place, *arguments)))
+
+
 def read_error(error: Any) -> LinkPeerError:
     """Translate an SDK error: a 4xx is permanent, unless it is a rate limit; anything else is Transient."""
     answer = error.__cause__ or error  # the SDK's own error carries the HTTP status
@@ -150,11 +202,11 @@ def read_error(error: Any) -> LinkPeerError:
     return Transient(f"the audit log cannot be read now: {silent}")
 
 
-def _record(log: Any, store: str) -> Record:
-    """A record as it was written, with what its writer does not choose: where, and when SLS received it, if SLS says so."""
-    contents = log.get_contents()
+def _record(contents: Mapping[str, object], store: str) -> Record:
+    """A record as it was written, with where, and when SLS received it, if SLS says so: a query may give what its writer sent for
+    that, `received_since` does not."""
     received = str(contents.get(RECEIVED, ""))
-    fields = {name: value for name, value in contents.items() if not name.startswith("__") and name != "received"}
+    fields = {name: str(value) for name, value in contents.items() if not name.startswith("__") and name != "received"}
     return {**fields, "logstore": store, **({"received": iso(int(received))} if received.isdecimal() else {})}
 
 

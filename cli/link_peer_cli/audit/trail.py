@@ -5,12 +5,14 @@ At most two calls a second [doc LookupEvents]; a query spans at most 30 days, an
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from link_peer.alicloud.sdk import call, client_config
 from link_peer.domain.errors import Ambiguous, LinkPeerError, Throttled
 from link_peer.domain.tags import iso
+from link_peer.runtime.settings import Settings
 
 from link_peer_cli.access.environment import Environment
 from link_peer_cli.audit.trail_events import TAG_CALLS
@@ -51,13 +53,24 @@ def keeps(since: float, now: float) -> bool:
 
 
 class Trail:
-    """The trails of the accounts of the policy, in the region of the settings."""
+    """The trails of the accounts of the policy, in a region: by default that of the settings."""
 
     def __init__(self, env: Environment) -> None:
         self._settings = env.settings
         self._clock = env.clock
         self._retry = env.patient_retry()
         self._accounts = env.accounts("audit-verify", self._retry)
+
+    @property
+    def region(self) -> str:
+        """Whose events these are."""
+        return self._settings.region
+
+    def elsewhere(self, settings: Settings) -> Trail:
+        """The trails of these accounts in the region to which these settings lead, read in the same sessions."""
+        trail = copy.copy(self)
+        trail._settings = settings  # of its own class
+        return trail
 
     def events(self, account: str, name: str, start: float, end: float) -> list[Mapping[str, Any]]:
         """The events of one call from `start` to `end` (epoch seconds), as ActionTrail writes them.

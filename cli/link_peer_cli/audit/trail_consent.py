@@ -1,14 +1,15 @@
-"""What a group consented to when a rule was opened: its tags at that time, as ActionTrail's tag calls, the observed records and
-the tags of now tell. Pure.
+"""What a group consented to when a rule was opened: its tags at that time, as witnesses tell them. Pure.
 
-A tag has the value that the last call before gave it. Without such a call it has the value that was seen last before the first
-call after; where nobody saw it, it is not known.
+Witnesses are the tag calls of ActionTrail, the tags of now, and the observed records of those who did not open the rule: who opened
+it could write any. A record counts only where ActionTrail has its call. A tag has the value that the last call before gave it.
+Without such a call it has the value that the first call after replaced (`old_tags`), or that was seen before that call. Where no
+witness tells it, it is not known. Of two records of one call, the first that SLS received counts: what comes later changes nothing.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 
 import msgspec
 from link_peer.domain.grouped import grouped
@@ -29,8 +30,64 @@ JUDGED_SECONDS = 60.0
 """A rule is written at most this long after its consent was judged; the clocks of ActionTrail and SLS count in."""
 
 
+NO_CONSENT, UNPROVEN = "no-consent", "unproven"
+_CUT = "…"  # in the tags of a record: not all of them fitted
+
+
+class _Change(msgspec.Struct, frozen=True):
+    """A tag call on a group."""
+
+    time: float
+    request_id: str
+    tags: Mapping[str, str | None]
+
+    def names(self, key: str) -> bool:
+        """Whether it set or took off a tag."""
+        return key in self.tags or EVERY_TAG in self.tags
+
+
+class _Observation(msgspec.Struct, frozen=True):
+    """The tags of a group as one saw them: in which log, after which call; and the values before that call, where it says so.
+    Without a log: the tags that the cloud shows now."""
+
+    time: float
+    logstore: str
+    request_id: str
+    tags: Mapping[str, str | None] | None
+    old_tags: Mapping[str, str | None]
+
+
+class _Testimony(msgspec.Struct, frozen=True):
+    """What witnesses tell of a group: the tag calls, and what was observed, each in order of time."""
+
+    changes: list[_Change]
+    observations: list[_Observation]
+
+    def named_keys(self) -> set[str]:
+        """The keys of which anything is told."""
+        tags = [change.tags for change in self.changes] + [each.tags for each in self.observations if each.tags]
+        return {key for each in tags for key in each} - {EVERY_TAG, _CUT}
+
+    def value(self, key: str, count: int) -> object:
+        """The value of a tag after so many changes; None where it is not there, `...` where that is not known."""
+        changes = [change for change in self.changes if change.names(key)]
+        if change_count := sum(change.names(key) for change in self.changes[:count]):
+            return changes[change_count - 1].tags.get(key)
+        if changes:
+            for observation in self.observations:
+                if observation.request_id == changes[0].request_id and key in observation.old_tags:
+                    return observation.old_tags[key]
+        first = changes[0].time if changes else math.inf
+        for observation in self.observations:
+            tags = observation.tags
+            if tags is not None and observation.time < first and (key in tags or _CUT not in tags):
+                return tags.get(key)
+        return ...
+
+
 class Consents:
-    """The tags of groups over time. `now` are those that are there, as of `moment` (epoch seconds)."""
+    """The tags of groups over time. `now` are those that are there, as of `moment` (epoch seconds). `events` are all tag calls from
+    `start` on; what was observed before is no evidence, since other calls may have come between."""
 
     def __init__(
         self,
@@ -38,42 +95,53 @@ class Consents:
         events: Iterable[Event],
         observed: Iterable[Entry],
         now: Mapping[Party, Tags],
-        moment: float,
+        period: tuple[float, float],
     ) -> None:
+        start, moment = period
         self._policy = _without_sets(policy)
         calls = sorted((event for event in events if event.succeeded and event.tags), key=lambda event: event.time)
-        self._changes = grouped((group, (event.time, dict(event.tags))) for event in calls for group in event.parties)
-        observations = [
-            (entry, tags_in(entry.record.get("tags", ""))) for entry in observed if entry.kind == "observed"
+        self._changes = grouped(
+            (group, _Change(event.time, event.request_id, dict(event.tags)))
+            for event in calls
+            for group in event.parties
+        )
+        known_calls = {(change.request_id, group) for group, changes in self._changes.items() for change in changes}
+        records: list[tuple[Party, _Observation]] = [
+            (entry.observed_group, _observation(entry))
+            for entry in observed
+            if entry.kind == "observed"
+            and entry.time >= start
+            and (entry.record.get("event_request", ""), entry.observed_group) in known_calls
         ]
-        known_tags: list[tuple[Party, tuple[float, Tags]]] = [
-            (entry.observed_group, (entry.time, {key: value for key, value in tags.items() if value is not None}))
-            for entry, tags in observations
-            if tags is not None
-        ]
-        self._observed_tags = grouped([*known_tags, *((group, (moment, tags)) for group, tags in now.items())])
+        shown = [(group, _Observation(moment, "", "", tags, {})) for group, tags in now.items()]
+        self._observations = grouped([*records, *shown])
 
-    def lacking(self, key: RuleKey, marker: Marker, at: float, *, recorded: bool) -> str:
-        """Why a group did not consent to a rule that was opened then; empty if it did. `recorded`: a record names a consent,
-        which counts as far as nothing tells the tags of that time."""
-        reason = f"{key.group} had no consent to it"
-        for tags, is_complete in self._at(key.group, at):
-            lock, refusal = self._policy.keys.lock_on(tags), self._refusal(key, marker, tags)
-            if not (lock or refusal) and self._covers(key, marker, tags, at):
-                return ""
-            if not is_complete and recorded:
-                return ""
-            reason = f"{key.group} was locked" if lock else refusal or reason
-        return reason
+    def problem(self, key: RuleKey, marker: Marker, at: float, suspects: Set[str]) -> tuple[str, str] | None:
+        """Why a group did not consent to a rule that was opened then, or why that is unproven; None if it did. `suspects` are the
+        logs that whoever opened the rule can write."""
+        observations = [each for each in self._observations.get(key.group, []) if each.logstore not in suspects]
+        testimony = _Testimony(self._changes.get(key.group, []), observations)
+        problems = [self._judged(key, marker, at, *tags) for tags in _at(testimony, at)]
+        if None in problems:
+            return None
+        return next((problem for problem in problems if problem and problem[0] == UNPROVEN), problems[-1])
 
-    def _at(self, group: Party, at: float) -> Iterator[tuple[Tags, bool]]:
-        """The tags that it had when consent may have been judged, and whether all are known."""
-        changes, observed = self._changes.get(group, []), self._observed_tags.get(group, [])
-        first = sum(time < at - JUDGED_SECONDS for time, _ in changes)
-        for count in range(sum(time <= at for time, _ in changes), first - 1, -1):
-            values = {key: _value(key, changes, observed, count) for key in _keys(changes, observed)}
-            tags = {key: value for key, value in values.items() if isinstance(value, str)}
-            yield tags, bool(observed) and ... not in values.values()
+    def _judged(
+        self, key: RuleKey, marker: Marker, at: float, tags: Tags, unknown_keys: Set[str], is_complete: bool
+    ) -> tuple[str, str] | None:
+        keys = self._policy.keys
+        unknown_keys = {key for key in unknown_keys if keys.forbids(key) or key in keys.consenting}
+        if keys.lock_on(tags):
+            return NO_CONSENT, f"{key.group} was locked"
+        if refusal := self._refusal(key, marker, tags):
+            return NO_CONSENT, refusal
+        is_covered = self._covers(key, marker, tags, at)
+        if is_covered and is_complete and not any(map(keys.forbids, unknown_keys)):
+            return None
+        if is_covered or not is_complete or not unknown_keys.isdisjoint(keys.consenting):
+            subject = " and ".join(sorted(unknown_keys)) or "the tags"
+            return UNPROVEN, f"no witness tells {subject} of {key.group} at that time"
+        return NO_CONSENT, f"{key.group} had no consent to it"
 
     def _refusal(self, key: RuleKey, marker: Marker, tags: Tags) -> str:
         """By which entry a group with these tags refused the rule; empty if it did not. In which groups an instance was is not
@@ -103,20 +171,20 @@ class Consents:
         return not consents(self._policy, gate, (key.port,), at)[1]
 
 
-def _value(
-    key: str, changes: list[tuple[float, dict[str, str | None]]], observed: list[tuple[float, Tags]], count: int
-) -> object:
-    """The value of a tag after so many changes; None where it is not there, `...` where that is not known."""
-    values = [(time, tags.get(key)) for time, tags in changes if {key, EVERY_TAG} & tags.keys()]
-    change_count = sum(bool({key, EVERY_TAG} & tags.keys()) for _, tags in changes[:count])
-    if change_count:
-        return values[change_count - 1][1]
-    first = values[0][0] if values else math.inf
-    return next((tags.get(key) for time, tags in reversed(observed) if time < first), ...)
+def _observation(entry: Entry) -> _Observation:
+    tags, old_tags = (tags_in(entry.record.get(name, "")) for name in ("tags", "old_tags"))
+    return _Observation(entry.time, entry.logstore, entry.record.get("event_request", ""), tags, old_tags or {})
 
 
-def _keys(changes: list[tuple[float, dict[str, str | None]]], observed: list[tuple[float, Tags]]) -> set[str]:
-    return {key for _, tags in [*changes, *observed] for key in tags} - {EVERY_TAG}
+def _at(testimony: _Testimony, at: float) -> Iterator[tuple[Tags, Set[str], bool]]:
+    """The tags that a group had when consent may have been judged, those keys whose value is not known, and whether all keys are
+    known that it had at any time."""
+    is_complete = any(each.tags is not None and _CUT not in each.tags for each in testimony.observations)
+    first = sum(change.time < at - JUDGED_SECONDS for change in testimony.changes)
+    for count in range(sum(change.time <= at for change in testimony.changes), first - 1, -1):
+        values = {key: testimony.value(key, count) for key in testimony.named_keys()}
+        tags = {key: value for key, value in values.items() if isinstance(value, str)}
+        yield tags, {key for key, value in values.items() if value is ...}, is_complete
 
 
 def _without_sets(policy: Policy) -> Policy:

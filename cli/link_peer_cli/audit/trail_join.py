@@ -3,7 +3,7 @@
 | event or record | is explained by |
 |---|---|
 | a change by a role of ours | the record with its RequestId, and an intent of that very change which SLS received before the call; else, if the delivery died or the answer was lost, such an intent, until what came of it. Both in the log of that role |
-| a rule that was opened | also our marker of that very rule, and the group's consent at that time |
+| a rule that was opened | also our marker of that very rule, and the group's consent at that time, as witnesses tell it: trail_consent |
 | a rule that was changed or removed | also that link-peer opened it: the first record of the call that did names its id |
 | a change by anyone else | the record with its RequestId in the operators' log (a command with a person's own keys), judged like ours; else it may not touch a rule of ours |
 | `applied` or `removed`, for each rule of its intent | an event with one of its RequestIds; else an event that made the same change meanwhile: the answer was lost, or someone else was faster. Each of its RequestIds is one of ActionTrail's |
@@ -21,7 +21,7 @@ from link_peer.domain.tags import iso
 from link_peer.runtime.ports import Record
 
 from link_peer_cli.answers.operation import Mismatch
-from link_peer_cli.audit.trail_consent import Consents
+from link_peer_cli.audit.trail_consent import UNPROVEN, Consents
 from link_peer_cli.audit.trail_events import AUTHORIZING, MODIFYING, REVOKING, TAG_CALLS, Event, TrailWrite
 from link_peer_cli.audit.trail_log import LONGEST_SECONDS, SKEW_SECONDS, Log, Openings, Question
 from link_peer_cli.audit.trail_records import Entry, Named
@@ -32,8 +32,8 @@ LATE_SECONDS = (
     960.0  # a write is retried as long as a function runs; SLS refuses a clock that is off by more [doc PutLogs]
 )
 
-NO_INTENT, NO_CHANGE, BY_ANOTHER, UNREADABLE = "no-intent", "no-change", "by-another", "unreadable"
-NO_MARKER, NO_CONSENT, WRONG_LOG, BACKDATED = "no-marker", "no-consent", "wrong-log", "backdated"
+NO_INTENT, NO_CHANGE, BY_ANOTHER = "no-intent", "no-change", "by-another"
+NO_MARKER, WRONG_LOG, BACKDATED = "no-marker", "wrong-log", "backdated"
 
 OWN_CALLS = AUTHORIZING | REVOKING | MODIFYING | {*TAG_CALLS[:2]}
 """The calls by which link-peer changes groups."""
@@ -73,18 +73,8 @@ def join(
     """Return what does not fit, oldest first. `records` and `events` begin LONGEST_SECONDS before `since`."""
     log = Log(question, records, older)
     openings = Openings(question, log, events)
-    # What an operator's key records of tags proves nothing about rules that the same key opens; ActionTrail has its tag calls.
-    # The functions' key may write what no event said, so ActionTrail has the call of a record that is not older than its events.
-    tagged = {
-        (event.request_id, group) for event in events if event.succeeded and event.tags for group in event.parties
-    }
-    observed = [
-        entry
-        for entry in log.every
-        if entry.logstore != question.roles.operators
-        and (entry.time < question.start or (entry.record.get("event_request", ""), entry.observed_group) in tagged)
-    ]
-    consents = Consents(question.policy, events, observed, question.tags, question.now)
+    period = (question.tags_since, question.now)
+    consents = Consents(question.policy, events, log.every, question.tags, period)
     findings = [finding for event in events for finding in _of_event(question, log, (openings, consents), event)]
     changes = grouped((group, event) for event in events for group in event.parties)
     findings += [finding for entry in log.entries for finding in _of_record(question, log, entry, changes)]
@@ -115,6 +105,7 @@ def _of_event(question: Question, log: Log, context: Known, event: Event) -> Ite
     if wrong := sorted({entry.logstore for entry in call_entries} - logs):
         problems.append((WRONG_LOG, f"a record in {wrong[0]}, to which the caller does not write, has its RequestId"))
     if problems:
+        problems.sort(key=lambda problem: problem[0] == UNPROVEN)
         yield _of(question, event, problems[0][0], "; ".join(dict.fromkeys(text for _, text in problems)))
 
 
@@ -168,8 +159,7 @@ def _misjudged(
 ) -> Iterator[Problem]:
     """What link-peer would not have done: a rule without our marker, without consent, or that was never ours."""
     openings, consents = context
-    entries = recorded or [entry for group_entries in log.about(event).values() for entry in group_entries]
-    consented = any(entry.record.get("consent") for entry in entries)
+    suspects = {entry.logstore for entry in recorded} or question.logs(event)
     adopted = any(entry.record.get("function") == "adopt" for entry in recorded)
     changed = event.name in MODIFYING
     ours = all(openings.opened(rule_id, event) for rule_id in event.rule_ids)
@@ -181,8 +171,8 @@ def _misjudged(
         marker = question.marker(key, write.description)
         if not marker or not key or (changed and event.widened):
             yield NO_MARKER, "its description is not our marker of this rule"
-        elif (not changed or not ours) and (lacking := consents.lacking(key, marker, event.time, recorded=consented)):
-            yield NO_CONSENT, lacking
+        elif not (changed and ours) and (problem := consents.problem(key, marker, event.time, suspects)):
+            yield problem
 
 
 def _ours(question: Question, log: Log, event: Event) -> str:
@@ -269,6 +259,8 @@ def _of(question: Question, event: Event, finding: str, detail: str) -> Mismatch
     advice = (
         f"ask {event.caller}; link-peer sweep --dry-run shows what the next sweep restores or closes, and what it does not touch"
         if finding == BY_ANOTHER
+        else f"ask the owner of {' '.join(event.groups)} whom it admitted at that time, or look it up in the evidence of that month"
+        if finding == UNPROVEN
         else f"find out who used the role {event.role or event.caller} and from where; if it was none of your people, revoke its "
         "permissions and undo the call by hand: a sweep leaves rules without a marker alone"
     )

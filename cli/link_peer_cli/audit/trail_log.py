@@ -30,7 +30,8 @@ class Roles(msgspec.Struct, frozen=True):
 
 class Question(msgspec.Struct, frozen=True):
     """What is joined: findings from `since` on, as of `now` (epoch seconds), in the accounts whose trail was read. `tags` are
-    those that groups have now. `trail_start`: ActionTrail has no older events."""
+    those that groups have now. `trail_start`: ActionTrail has no older events. From `tags_since` on, all tag calls on groups that
+    were opened are known."""
 
     policy: Policy
     region: str
@@ -40,6 +41,7 @@ class Question(msgspec.Struct, frozen=True):
     now: float
     tags: Mapping[Party, Mapping[str, str]] = {}
     trail_start: float = -math.inf
+    tags_since: float = -math.inf
 
     @property
     def start(self) -> float:

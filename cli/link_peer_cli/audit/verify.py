@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
@@ -12,38 +13,86 @@ from link_peer.domain.errors import BadInput, LinkPeerError
 from link_peer.domain.model import Party
 from link_peer.domain.tags import iso
 from link_peer.runtime.ports import Record
+from link_peer.runtime.settings import Settings
 
 from link_peer_cli.access.environment import Environment
+from link_peer_cli.access.regions import other_regions
 from link_peer_cli.access.roles import closer_of, reader_of
 from link_peer_cli.answers.operation import Mismatch
+from link_peer_cli.audit.elsewhere import HasFunctions, other_region_findings
 from link_peer_cli.audit.log import KEPT_SECONDS, AuditReader, condition
 from link_peer_cli.audit.trail import NAMES, Trail, keeps, trail_start
-from link_peer_cli.audit.trail_events import Event, event_of
-from link_peer_cli.audit.trail_join import UNREADABLE, join, opened_groups, unknown_rules
+from link_peer_cli.audit.trail_consent import UNPROVEN
+from link_peer_cli.audit.trail_events import TAG_CALLS, Event, event_of
+from link_peer_cli.audit.trail_join import join, opened_groups, unknown_rules
 from link_peer_cli.audit.trail_log import LONGEST_SECONDS, Question, Roles
-from link_peer_cli.ui.console import console, print_answer, when
+from link_peer_cli.ui.console import console, print_answer, warn, when
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.progress import progress_bar
 from link_peer_cli.ui.records import print_advice
 from link_peer_cli.ui.remedies import message
 from link_peer_cli.ui.tables import draw_table, print_tsv
 
-THREADS = 8  # accounts that are read side by side; the limits of ActionTrail are those of each account
+THREADS = 32  # accounts that are read side by side; the limits of ActionTrail are those of each account
 OPENED, OBSERVED = condition({"record": "outcome", "outcome": "applied"}), condition({"record": "observed"})
+NOT_READ = "ActionTrail was not read"
 COLUMNS = ("time", "account", "what", "rule", "request id", "who", "finding")
 
 
-def verify(env: Environment, since: float, *, as_json: bool) -> None:
-    """Print what does not fit since an instant (epoch seconds), and exit with 1 if there is anything.
+def verify(env: Environment, since: float, has_functions: HasFunctions | None, *, as_json: bool) -> None:
+    """Print what does not fit since an instant (epoch seconds), and exit with 1 if there is anything, with 3 where it is
+    unproven only. `has_functions`: also what roles of link-peer did in regions without its functions; without it, the last line
+    names those that were not read.
 
     Raises BadInput for an instant from which ActionTrail has no events any more, LinkPeerError if the log cannot be read.
     """
     if not keeps(since, env.now):
         raise BadInput("--from", "ActionTrail keeps events for 90 days: give at most 90d")
     differences, calls = mismatches(env, since, quiet=as_json)
+    try:
+        regions, problem = other_regions(env.settings, env.clock), ""
+    except LinkPeerError as error:
+        regions, problem = [], f"the regions of the cloud are not known: {message(error)}"
+    if has_functions:
+        unread_accounts = {difference.account for difference in differences if difference.subject == NOT_READ}
+        readable_accounts = sorted(env.policy.accounts.keys() - unread_accounts)
+        differences += _elsewhere(env, regions, readable_accounts, since, has_functions, quiet=as_json)
+        if problem:
+            advice = "allow ecs:DescribeRegions to the reader's role: docs/permissions.md"
+            differences.append(_unproven(env, env.policy.home, "other regions were not read", problem, advice))
     _print(differences, calls, as_json=as_json)
-    if any(not difference.pending for difference in differences):
-        raise typer.Exit(Exit.REFUSED)
+    names = ", ".join(settings.region for settings in regions)
+    if not has_functions and (names or problem):
+        text = f"not read: {names or problem}; --all-regions reads every region"
+        warn([text]) if as_json or not sys.stdout.isatty() else console().print(text)
+    if code := exit_of(differences):
+        raise typer.Exit(code)
+
+
+def _elsewhere(
+    env: Environment,
+    regions: Sequence[Settings],
+    accounts: Sequence[str],
+    since: float,
+    has_functions: HasFunctions,
+    *,
+    quiet: bool,
+) -> list[Mismatch]:
+    trail = Trail(env)
+    with progress_bar(unless=quiet) as bar:
+        task = bar.add_task("other regions", total=len(regions) * len(accounts) * len(NAMES))
+
+        def read(settings: Settings) -> tuple[list[Event], dict[str, str]]:
+            there = trail.elsewhere(settings)
+            return _events(there, accounts, NAMES, (since, env.now), lambda: bar.advance(task))
+
+        return list(other_region_findings(env, regions, read, has_functions, since, _roles(env)))
+
+
+def exit_of(differences: Iterable[Mismatch]) -> Exit:
+    """How a command ends that found these."""
+    kinds = {difference.finding for difference in differences if not difference.pending}
+    return Exit.REFUSED if kinds - {UNPROVEN} else Exit.UNPROVEN if kinds else Exit.DONE
 
 
 def mismatches(env: Environment, since: float, *, quiet: bool) -> tuple[list[Mismatch], int]:
@@ -52,34 +101,50 @@ def mismatches(env: Environment, since: float, *, quiet: bool) -> tuple[list[Mis
     Raises LinkPeerError if the log cannot be read.
     """
     start, now = since - LONGEST_SECONDS, env.now
-    accounts = sorted(env.policy.accounts)
+    accounts, trail, oldest = sorted(env.policy.accounts), Trail(env), trail_start(now)
     with progress_bar(unless=quiet) as bar:
         task = bar.add_task("calls read in ActionTrail", total=len(accounts) * len(NAMES))
-        events, refused = _events(env, Trail(env), accounts, (start, now), lambda: bar.advance(task))
+        events, refused = _events(trail, accounts, NAMES, (start, now), lambda: bar.advance(task))
     log = AuditReader(env.settings, env.clock, env.keys)
     ours = condition({"deployment": env.policy.deployment})
-    records = log.read(ours, start)
+    received_records = log.received_since(start)
+    records = [record for record in received_records if record.get("deployment") == env.policy.deployment]
     read = frozenset(accounts) - refused.keys()
-    question = Question(env.policy, env.settings.region, _roles(env), read, since, now, trail_start=trail_start(now))
+    question = Question(env.policy, env.settings.region, _roles(env), read, since, now, {}, oldest, max(start, oldest))
     groups = [group for group in opened_groups(question, events) if group.account in env.policy.accounts]
     tags, unread = _tags(env, groups)
     question = msgspec.structs.replace(question, tags=tags)
     older = log.read_any(f"{ours} and {OPENED}", "rules", unknown_rules(question, records, events), now - KEPT_SECONDS)
-    older += log.read_any(f"{ours} and {OBSERVED}", "to", [group.id for group in groups], now - KEPT_SECONDS)
-    return [*_unreadable(env, {**unread, **refused}, records), *join(question, records, older, events)], len(events)
+    observations = functools.partial(log.read_any, f"{ours} and {OBSERVED}", "to", [group.id for group in groups])
+    older += observations(question.tags_since)
+    findings = join(question, records, _before(start, older, records), events)
+    if question.tags_since > oldest and any(finding.finding == UNPROVEN for finding in findings):
+        # an older call may tell
+        opened_accounts = sorted({group.account for group in groups} & read)
+        tag_calls, unread_tags = _events(trail, opened_accounts, TAG_CALLS, (oldest, start), lambda: None)
+        if not unread_tags:
+            question = msgspec.structs.replace(question, tags_since=oldest)
+            findings = join(
+                question, records, _before(start, [*older, *observations(oldest)], records), [*tag_calls, *events]
+            )
+    return [*_unreadable(env, {**unread, **refused}), *findings], len(events)
 
 
 def _events(
-    env: Environment, trail: Trail, accounts: Sequence[str], window: tuple[float, float], progress: Callable[[], None]
+    trail: Trail,
+    accounts: Sequence[str],
+    names: Sequence[str],
+    window: tuple[float, float],
+    progress: Callable[[], None],
 ) -> tuple[list[Event], dict[str, str]]:
     """What changed groups in each account; and why an account could not be read."""
 
     def read(account: str) -> list[Event] | str:
         events = []
         try:
-            for name in NAMES:
+            for name in names:
                 raw = trail.events(account, name, *window)
-                events += [event_of(account, raw_event, env.settings.region) for raw_event in raw]
+                events += [event_of(account, raw_event, trail.region) for raw_event in raw]
                 progress()
         except LinkPeerError as error:
             return message(error, account)
@@ -124,22 +189,29 @@ def _named(arn: str) -> str:
     return arn.rpartition("/")[2].lower()
 
 
-def _unreadable(env: Environment, refused: Mapping[str, str], records: Sequence[Record]) -> Iterator[Mismatch]:
-    """Accounts of which something was not read, and logstores that do not say when SLS received a record."""
-    now = iso(env.now)
+def _before(start: float, older: Iterable[Record], records: Iterable[Record]) -> list[Record]:
+    """The records that SLS received before an instant (epoch seconds): those that are not among the ones that it has received since,
+    whatever their writer says of their time."""
+    fields = {str(sorted({**record, "received": ""}.items())) for record in records}
+    latest = iso(start - 1)
+    return [
+        {**record, "received": min(record.get("received") or record.get("time", ""), latest)}
+        for record in older
+        if str(sorted({**record, "received": ""}.items())) not in fields
+    ]
+
+
+def _unreadable(env: Environment, refused: Mapping[str, str]) -> Iterator[Mismatch]:
+    """Accounts of which something was not read."""
     for account, reason in refused.items():
         role = env.policy.accounts[account].role
         reader = reader_of(role).rpartition("/")[2] if role else env.names.reader_role
         advice = f"allow actiontrail:LookupEvents to the role {reader} of account {account}: docs/permissions.md"
-        yield _unread(now, account, "ActionTrail was not read", reason, advice)
-    for store in sorted({record["logstore"] for record in records if "received" not in record}):
-        reason = f"records in {store} do not say when SLS received them: a backdated one is not found"
-        advice = f"turn on the recording of public IP addresses (appendMeta) of the logstore {store}"
-        yield _unread(now, env.policy.home, "the audit log", reason, advice)
+        yield _unproven(env, account, NOT_READ, reason, advice)
 
 
-def _unread(now: str, account: str, subject: str, reason: str, advice: str) -> Mismatch:
-    return Mismatch(now, account, subject, "", "", "", UNREADABLE, reason, advice, pending=False)
+def _unproven(env: Environment, account: str, subject: str, reason: str, advice: str) -> Mismatch:
+    return Mismatch(iso(env.now), account, subject, "", "", "", UNPROVEN, reason, advice, pending=False)
 
 
 def _print(findings: Sequence[Mismatch], events: int, *, as_json: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Annotated
@@ -14,6 +15,7 @@ from link_peer.domain.reasons import REASONS
 from link_peer.domain.record_fields import DECISION
 from link_peer.domain.tags import iso
 from link_peer.runtime.ports import Record
+from link_peer.runtime.settings import Settings
 from msgspec.structs import replace
 from rich.markup import escape
 
@@ -25,6 +27,7 @@ from link_peer_cli.audit.log import AuditReader, condition, party_condition
 from link_peer_cli.audit.log import follow as follow_log
 from link_peer_cli.audit.story import Story, stories
 from link_peer_cli.audit.verify import verify as verify_log
+from link_peer_cli.deployed.functions import DeployedFunctions
 from link_peer_cli.inventory.shown import short_names
 from link_peer_cli.review.delivery import by_cloud_name
 from link_peer_cli.review.recorded_advice import AdviceJudge
@@ -39,7 +42,7 @@ from link_peer_cli.ui.tables import TableForm, draw, print_csv, print_tsv
 LIMIT = 100  # lines, for a person
 FIELDS = tuple(field.name for field in DECISION)
 """The columns of CSV: the fields of a decision."""
-WHOLE_LOG = ("--verify", "it compares the whole log, and takes --from and --json only")
+WHOLE_LOG = ("--verify", "it compares the whole log, and takes --from, --all-regions and --json only")
 WHOLE_PERIOD = ("--evidence", "it is about all of a period, and takes --from, --to and --json only")
 
 
@@ -81,7 +84,14 @@ def audit(
         bool,
         typer.Option(
             "--verify",
-            help="Compare the log with ActionTrail, both ways, in every account. Takes --from and --json only.",
+            help="Compare the log with ActionTrail, both ways, in every account. Takes --from, --all-regions and --json only.",
+        ),
+    ] = False,
+    all_regions: Annotated[
+        bool,
+        typer.Option(
+            help="With --verify: read ActionTrail of every region. A call by a role of link-peer where it has no functions is a "
+            "finding."
         ),
     ] = False,
     evidence: Annotated[
@@ -114,8 +124,8 @@ def audit(
     filters = any((follow, everything, party, actor, end and not evidence, *fields.values()))
     if story and filters:
         raise BadInput("--story", "it prints every record of one request or link, and takes no other filter")
-    if (verify or evidence) and (filters or story or sort_by or as_csv or limit is not None or (verify and evidence)):
-        raise BadInput(*(WHOLE_PERIOD if evidence else WHOLE_LOG))
+    is_filtered = filters or story or sort_by or as_csv or limit is not None
+    _check_whole(verify=verify, evidence=bool(evidence), all_regions=all_regions, is_filtered=bool(is_filtered))
     if follow and (end or sort_by):
         raise BadInput("--follow", "it prints new records: give neither --to nor --sort-by")
     form = form_of(output, as_json=as_json, as_csv=as_csv)
@@ -124,7 +134,12 @@ def audit(
     since, until = _span(start or ("365d" if story else "30d" if evidence else "24h"), end, now)
     env = load_environment(reading=True)
     if verify or evidence:
-        _of_the_whole_log(env, since, min(now, until or now), evidence, as_json=as_json)
+        end_of_period = min(now, until or now)
+        write_evidence = functools.partial(export, env, since, end_of_period, evidence)
+        compare = functools.partial(
+            verify_log, env, since, functools.partial(_has_functions, env) if all_regions else None
+        )
+        (write_evidence if evidence else compare)(as_json=as_json)
         return
     if party:
         query += f" and {party_condition(by_cloud_name(env, party, '--party'), '--party')}"
@@ -144,11 +159,17 @@ def audit(
             printer.print(records)
 
 
-def _of_the_whole_log(env: Environment, since: float, until: float, evidence: str, *, as_json: bool) -> None:
-    if evidence:
-        export(env, since, until, evidence, as_json=as_json)
-    else:
-        verify_log(env, since, as_json=as_json)
+def _has_functions(env: Environment, settings: Settings) -> bool:
+    """Whether the region to which these settings lead has functions of the deployment."""
+    return DeployedFunctions(settings, env.policy.home).live(env.names.functions["sweep"]) is not None
+
+
+def _check_whole(*, verify: bool, evidence: bool, all_regions: bool, is_filtered: bool) -> None:
+    """Raise BadInput for options that do not go with those that are about the whole log."""
+    if (verify or evidence) and (is_filtered or (verify and evidence)):
+        raise BadInput(*(WHOLE_PERIOD if evidence else WHOLE_LOG))
+    if all_regions and not verify:
+        raise BadInput("--all-regions", "it is about --verify: give both")
 
 
 def _span(start: str, end: str, now: float) -> tuple[float, float | None]:

@@ -4,29 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from link_peer.alicloud.sdk import call
 from link_peer.domain.errors import BadInput, LinkPeerError
 
-from link_peer_cli.access.ecs import PersonalEcs
+from link_peer_cli.access.regions import local_entrances
 from link_peer_cli.setup.resource import SetupTarget
-
-_REAL = ".aliyuncs.com"
-"""How the hosts of the real cloud end."""
 
 
 def entrances(deployment: SetupTarget) -> Mapping[str, str] | None:
     """The URLs of the regions of a local cloud, as its DescribeRegions names them; None where the settings do not lead to one.
     Raises LinkPeerError if it does not answer."""
-    settings = deployment.settings
-    scheme, host = settings.endpoint("ecs")
-    if not host or host.endswith(_REAL):
-        return None
-    ecs = PersonalEcs(settings, settings.credentials, deployment.clock)
-    body = call(lambda: ecs.client.describe_regions(ecs.models.DescribeRegionsRequest())).body
-    if not body.regions:
-        raise LinkPeerError("DescribeRegions names no region")
-    hosts = {row.region_id: row.region_endpoint or "" for row in body.regions.region}
-    return {region: f"{scheme}://{host}" for region, host in hosts.items() if host and not host.endswith(_REAL)}
+    return local_entrances(deployment.settings, deployment.clock)
 
 
 def require_own_entrance(deployment: SetupTarget) -> None:

@@ -34,6 +34,7 @@ class Exit(IntEnum):
     REFUSED = 1  # denied or failed
     USAGE = 2
     TENANTS = 3  # of `doctor --tenants`
+    UNPROVEN = 3  # of `audit --verify` and `--evidence`: no finding, and something that no witness tells
     CHANGES = 2  # with --detailed-exitcode, as terraform has it: nothing failed, and something would change
 
 

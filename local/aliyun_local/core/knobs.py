@@ -118,6 +118,10 @@ class Knobs(Struct, kw_only=True, forbid_unknown_fields=True):
     SourceMNS alone [doc 2025-12-19, SDK 8.7.0], fc3 makes SendToMNS, and the page of the roles has both. A stream of a queue needs
     either."""
 
+    receive_time: Literal["server", "writer"] = "server"
+    """Whose `__tag__:__receive_time__` a log of a logstore with appendMeta has, where its writer sent a field or a tag of that name:
+    the server's, since the page of reserved fields says that they must not be written, or the writer's."""
+
     trigger_role: Literal["unused", "required"] = "unused"
     """Whether Function Compute refuses a trigger on EventBridge without AliyunServiceRoleForFCTriggerEventBridge, by which it makes
     rules and streams [doc RAM, 2025-06-23], and CreateServiceLinkedRoleForProduct makes it: no page says either."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from aliyun_local.core.clock import Clock
 from aliyun_local.core.errors import ApiError
+from aliyun_local.core.knobs import Knobs
 from aliyun_local.sls import analysis, state
 from aliyun_local.sls import index as indexes
 from aliyun_local.sls.consumers import ConsumerGroups
@@ -25,6 +26,7 @@ TABLES = frozenset({"sls.common.user", "sls.common.user_group", "sls.alert.actio
 
 _LOGSTORE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]")
 _FOREVER_DAYS = 3650
+_RECEIVED = "__tag__:__receive_time__"  # [doc Reserved fields]
 _OLDEST_SECONDS, _NEWEST_SECONDS = (
     7 * 86400,
     15 * 60,
@@ -39,8 +41,15 @@ class SlsBackend:
     until anything but CreateProject sees a new project.
     """
 
-    def __init__(self, clock: Clock, region: str, records: dict[tuple[str, str], Documents] | None = None) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        region: str,
+        records: dict[tuple[str, str], Documents] | None = None,
+        knobs: Knobs | None = None,
+    ) -> None:
         self._clock = clock
+        self._knobs = knobs or Knobs()
         self.region = region
         self.visible_after = 0.0
         self.project_visible_after = 0.0
@@ -189,12 +198,12 @@ class SlsBackend:
                     raise ApiError("PostBodyInvalid", 400, "The post data time is out of range")
             common = {"__source__": group.source, "__topic__": group.topic}
             common.update((f"__tag__:{key}", value) for key, value in group.tags.items())
-            if store.settings.get("appendMeta"):  # whatever the writer sent [doc Reserved fields]
-                common["__tag__:__receive_time__"] = str(int(now))
+            received = {_RECEIVED: str(int(now))} if store.settings.get("appendMeta") else {}
+            of_server = received if self._knobs.receive_time == "server" else {}
             logs = tuple(
                 StoredLog(
                     (record.time, record.nanoseconds, next(self._arrivals)),
-                    {**common, **record.contents},
+                    {**received, **common, **record.contents, **of_server},
                     store.index,
                     now,
                 )

@@ -224,3 +224,19 @@ def test_invalid_shard_or_cursor_is_refused(store: LogClient) -> None:
     assert refusal(store.get_begin_cursor, "proj", "store", 2) == ("ShardNotExist", 404)
     assert refusal(store.pull_logs, "proj", "store", 0, "!!") == ("InvalidCursor", 400)
     assert refusal(store.get_cursor, "proj", "store", 0, -5) == ("ParameterInvalid", 400)
+
+
+@pytest.mark.parametrize(("reading", "shown"), [("server", "now"), ("writer", "1")])
+def test_the_time_of_receipt_is_that_of_the_server_or_the_writers(
+    local_cloud: LocalCloud, store: LogClient, reading: str, shown: str
+) -> None:
+    """By the knob `receive_time`, where the writer sends a field of that name. A cursor's time is the server's in either case."""
+    local_cloud.knobs.change({"receive_time": reading})
+    store.update_logstore("proj", "store", ttl=7, append_meta=True)
+    now, field = local_cloud.clock.now(), "__tag__:__receive_time__"
+    put(store, now, {"outcome": "honest"}, {"outcome": "forged", field: "1"})
+    times = {log["outcome"]: log[field] for log in search(store, now)}
+    assert times == {"honest": str(int(now)), "forged": str(int(now)) if shown == "now" else shown}
+    (shard,) = [number for number in (0, 1) if store.get_cursor("proj", "store", number, "end").get_cursor() != "MA=="]
+    begin = store.get_cursor("proj", "store", shard, "begin").get_cursor()
+    assert int(store.get_cursor_time("proj", "store", shard, begin).get_cursor_time()) == int(now)

@@ -271,7 +271,8 @@ DECISION = (
         "logstore",
         NOT_INDEXED,
         3,
-        "added by `link-peer audit`: in which logstore the record is, and when SLS received it. Its writer chooses neither",
+        "added by `link-peer audit`: in which logstore the record is, which its writer does not choose; and when SLS received it, as a "
+        "query shows it: `audit --verify` asks cursors instead",
         ocsf="metadata.log_name",
         ocsf_note=_LOG,
     ),

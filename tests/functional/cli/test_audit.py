@@ -321,7 +321,7 @@ def test_the_evidence_of_a_period_has_everything_with_the_key_of_its_record(lab:
     for since, done in ((start, 1), (lab.iso(-60), 0)):
         assert cli("audit", "--from", since, "--evidence", str(alone)) == done, cli.err
     assert f"exception 0\nwritten: {alone}\n" in cli.out
-    assert cli("audit", "--from", "200d", "--to", "100d", "--evidence", str(alone)) == 1
+    assert cli("audit", "--from", "200d", "--to", "100d", "--evidence", str(alone)) == 3
     assert "ActionTrail keeps events for 90 days" in alone.read_text("utf-8")
     (tmp_path / "file").touch()
     assert cli("audit", "--evidence", str(tmp_path / "file")) == 1

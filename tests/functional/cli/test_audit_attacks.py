@@ -6,15 +6,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from aliyun_local.api import Caller
+from aliyun_local.api import ApiError, Caller, readings
 from link_peer.domain.marker import render
 from link_peer.domain.model import Claim, Link, Marker, Party, RuleKey
 from link_peer.domain.tags import iso_millis, parse_port
 from link_peer.engine.records import link_fields, rules_text
+from msgspec.structs import replace
 
 from tests.functional.cli.test_audit_verify import as_role, findings, later, rule, write
 from tests.functional.command import Cli
-from tests.functional.lab import HOME, REGION, Lab
+from tests.functional.lab import HOME, PEER, REGION, Lab
 
 FUNCTIONS, OPERATOR = "link-peer-fc", "link-peer-operator"
 LOGSTORES = {FUNCTIONS: "decisions", OPERATOR: "decisions-operators"}
@@ -246,3 +247,127 @@ def test_what_link_peer_writes_in_their_place_is_no_finding(lab: Lab, cli: Cli, 
     thief.recorded(thief.let_out)
     later(lab)
     assert findings(cli) == (0, [])
+
+
+@pytest.mark.parametrize("receive_time", readings()["receive_time"])
+def test_a_receive_time_that_the_writer_sends_proves_nothing(lab: Lab, cli: Cli, receive_time: str) -> None:
+    """Whether SLS shows the writer's or its own in a query: an intent that says that it was received before the call came after it."""
+    lab.cloud.knobs.change({"receive_time": receive_time})
+    thief = Thief(lab, FUNCTIONS)
+    request = thief.open(thief.marker())
+    later(lab, 5)
+    stated_time = {"__tag__:__receive_time__": str(int(lab.cloud.clock.now() - 800))}
+    thief.record("intent", said=800, **stated_time)
+    thief.record("outcome", request, said=800, outcome="applied", **stated_time)
+    later(lab)
+    code, differences = findings(cli)
+    assert (code, [each["finding"] for each in differences]) == (1, ["no-intent", "no-change"])
+    assert {each["request_id"] for each in differences} == {request}
+
+
+def test_an_older_record_is_one_that_was_received_before(lab: Lab, cli: Cli) -> None:
+    """A thief removes a person's rule, and writes a record of a week ago by which link-peer opened it."""
+    lab.cloud.knobs.change({"receive_time": "writer"})
+    thief = Thief(lab, FUNCTIONS)
+    persons_rule = thief.persons()
+    later(lab, 120)
+    thief.recorded(lambda: thief.remove(persons_rule), "removed", persons_rule)
+    week = 6 * 86_400
+    stated_time = {"__tag__:__receive_time__": str(int(lab.cloud.clock.now() - week))}
+    thief.record("outcome", "old", said=week, rule_id=persons_rule, outcome="applied", **stated_time)
+    later(lab)
+    code, differences = findings(cli, "--since", "90m")
+    assert (code, [each["finding"] for each in differences]) == (1, ["no-marker", "backdated", "no-change"])
+
+
+@pytest.mark.parametrize("role", LOGSTORES)
+def test_the_owners_next_consent_removes_no_finding(lab: Lab, cli: Cli, role: str) -> None:
+    """A stolen key opens a group that never consented, and records a consent. Then the owner accepts somebody: the value that this
+    replaced is in the record of `link-peer accept`, which tells of what the functions' key opened. What the operator's key opened is
+    unproven then: it can write such a record, and no other witness told."""
+    thief = Thief(lab, role)
+    thief.db = lab.group()
+    thief.key = RuleKey(Party(HOME, thief.db.id), f"{thief.app.id}@{HOME}", "", parse_port("tcp/22"))
+    thief.recorded()
+    later(lab)
+    code, before = findings(cli)
+    assert (code, [each["finding"] for each in before]) == (1, ["no-consent"])
+    assert cli("accept", thief.db.id, lab.group().id, "--yes") == 0, cli.err
+    later(lab)
+    code, after = findings(cli)
+    expected = (1, "no-consent") if role == FUNCTIONS else (3, "unproven")
+    assert (code, *[each["finding"] for each in after]) == expected
+    assert [each["request_id"] for each in after] == [each["request_id"] for each in before]
+
+
+@pytest.mark.parametrize("is_consented", [True, False])
+def test_a_call_before_the_period_tells_what_stood(lab: Lab, cli: Cli, is_consented: bool) -> None:
+    """The consent was given or withdrawn three days ago, and its tag is written again after the rule was opened: ActionTrail has the
+    older call, and is asked for it."""
+    thief = Thief(lab, FUNCTIONS)
+    lab.tag(thief.db, link_accept="*" if is_consented else None)
+    later(lab, 3 * 24 * 60)
+    thief.recorded()
+    later(lab)
+    lab.tag(thief.db, link_accept=lab.group().id)
+    later(lab)
+    code, differences = findings(cli, "--since", "2h")
+    assert (code, [each["finding"] for each in differences]) == ((0, []) if is_consented else (1, ["no-consent"]))
+
+
+@pytest.fixture(name="real_hosts")
+def _real_hosts(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each region has hosts of its own, as on the real cloud."""
+    assert lab
+    monkeypatch.delenv("LINK_PEER_CLOUD")
+
+
+def in_another_region(lab: Lab, role: str, region: str) -> str:
+    """Opens a group of home in another region to half of the world, with the keys of a role. Returns the RequestId."""
+    place = lab.cloud.region_at(region)
+    group = place.ecs.create_group(HOME, place.ecs.create_vpc(HOME, "10.7.0.0/16").id)
+    caller = Caller(HOME, f"acs:ram::{HOME}:assumed-role/{role}/thief", role=role)
+    opened = {"IpProtocol": "ALL", "PortRange": "-1/-1", "SourceCidrIp": "0.0.0.0/1"}
+    params = {f"Permissions.1.{name}": value for name, value in opened.items()}
+    place.ecs.call(caller, "AuthorizeSecurityGroup", {"RegionId": region, "SecurityGroupId": group.id, **params})
+    return str(place.trail.newest(HOME)["requestId"])
+
+
+@pytest.mark.usefixtures("real_hosts")
+def test_a_call_in_a_region_without_functions_is_found(lab: Lab, cli: Cli) -> None:
+    """With `--all-regions`; without, the last line says that this region was not read."""
+    request = in_another_region(lab, FUNCTIONS, "cn-shenzhen")
+    later(lab)
+    assert findings(cli) == (0, [])
+    assert ", cn-shenzhen, " in cli.err
+    assert "; --all-regions reads every region" in cli.err
+    code, [finding] = findings(cli, "--all-regions")
+    assert not cli.err
+    assert (code, finding["finding"], finding["request_id"]) == (1, "other-region", request)
+    assert "made it in cn-shenzhen, which has no functions of this deployment" in finding["detail"]
+
+
+@pytest.mark.usefixtures("real_hosts")
+def test_a_region_that_cannot_be_read_is_unproven(lab: Lab, cli: Cli) -> None:
+    def refuse(*_: object) -> dict[str, object]:
+        raise ApiError("NoPermission", 403)
+
+    lab.cloud.region_at("cn-shenzhen").trail.call = refuse  # type: ignore[method-assign]
+    code, differences = findings(cli, "--all-regions")
+    subject = "ActionTrail of cn-shenzhen was not read"
+    assert code == 3
+    assert {(each["finding"], each["what"], each["account"]) for each in differences} == {
+        ("unproven", subject, HOME),
+        ("unproven", subject, PEER),
+    }
+
+
+@pytest.mark.usefixtures("real_hosts")
+def test_a_region_with_functions_of_the_deployment_is_judged_by_its_own_log(lab: Lab, cli: Cli) -> None:
+    """What its functions did there is in that log, and no finding here."""
+    lab.publish()
+    in_another_region(lab, FUNCTIONS, "cn-shenzhen")
+    function = lab.cloud.fc.function(HOME, "link-peer-sweep").function
+    lab.cloud.region_at("cn-shenzhen").fc.put(HOME, replace(function, triggers=(), async_qualifier="LATEST"))
+    later(lab)
+    assert findings(cli, "--all-regions") == (0, [])

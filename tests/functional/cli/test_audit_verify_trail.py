@@ -71,10 +71,10 @@ def test_an_account_whose_trail_is_refused_is_a_failure(lab: Lab, cli: Cli) -> N
     later(lab)
     lab.cloud.identity.allow_only(f"acs:ram::{PEER}:role/link-peer-reader", ["ecs:Describe*"])
     code, [found] = findings(cli)
-    assert (code, found["finding"], found["account"]) == (1, "unreadable", PEER)
+    assert (code, found["finding"], found["account"]) == (3, "unproven", PEER)
     assert found["advice"].startswith(f"allow actiontrail:LookupEvents to the role link-peer-reader of account {PEER}")
     lab.policy_account(PEER, external_id="wrong")
-    assert [one["finding"] for one in findings(cli)[1]] == ["unreadable"]
+    assert [one["finding"] for one in findings(cli)[1]] == ["unproven"]
 
 
 def test_what_began_before_the_time_in_question_is_read_too(lab: Lab, cli: Cli) -> None:
@@ -100,7 +100,7 @@ def test_a_trail_without_an_end_is_a_failure(lab: Lab, cli: Cli, monkeypatch: py
 
     lab.cloud.trail.call = call  # type: ignore[method-assign]
     code, found = findings(cli)
-    assert (code, [(one["finding"], one["account"]) for one in found]) == (1, [("unreadable", PEER)])
+    assert (code, [(one["finding"], one["account"]) for one in found]) == (3, [("unproven", PEER)])
     assert "give a shorter --since" in found[0]["detail"]
 
 
@@ -123,5 +123,5 @@ def test_an_answer_of_another_shape_is_a_failure(lab: Lab, cli: Cli, answer: dic
     page = {name: value for name, value in page.items() if value is not None}
     lab.cloud.trail.call = lambda *_: page  # type: ignore[method-assign]
     code, found = findings(cli)
-    assert (code, {one["finding"] for one in found}) == (1, {"unreadable"})
+    assert (code, {one["finding"] for one in found}) == (3, {"unproven"})
     assert said in found[0]["detail"]
