@@ -14,6 +14,7 @@ the field. What is not in `__all__` may change at any time.
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -156,9 +157,8 @@ class Deployment:
     def plan(self, *questions: Request | str) -> PlanAnswer:
         """What the functions would do now with requests, or with instances of the home account (`i-…`), in this order:
         instances first. Changes nothing."""
-        requests = tuple(
-            msgspec.json.decode(encode(question)) for question in questions if isinstance(question, Request)
-        )
+        # read as leniently as the functions read a message, which deny what no JSON may contain
+        requests = tuple(json.loads(encode(question)) for question in questions if isinstance(question, Request))
         looks = tuple(
             PlannedLook(self._party(question, "what").id, "tags") for question in questions if isinstance(question, str)
         )

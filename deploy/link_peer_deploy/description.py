@@ -171,7 +171,7 @@ def roles_of(
 
 def queues_of(names: Names, bound_queues: Iterable[str]) -> list[str]:
     """The queues of a deployment."""
-    return [names.dead_letters, names.queue, names.sweep_queue, *sorted(bound_queues)]
+    return [*names.queues, *sorted(bound_queues)]
 
 
 def _filled(query: str, names: Names) -> str:

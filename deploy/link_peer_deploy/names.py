@@ -71,6 +71,11 @@ class Names(msgspec.Struct, frozen=True):
         """The queue that holds what could not be delivered."""
         return f"{self.prefix}-dead-letters"
 
+    @property
+    def queues(self) -> list[str]:
+        """The queues of the deployment itself, which speak for no account."""
+        return [self.dead_letters, self.queue, self.sweep_queue]
+
     def audit_project(self, region: str) -> str:
         """The log project. No other customer of a region may have its name, so it has the uid in it; and the region, since the
         documents disagree whether one name may be used in two [doc SLS CreateProject, error codes, quick start]."""

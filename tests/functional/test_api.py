@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +134,41 @@ def test_a_wrong_argument_is_named(lab: Lab, field: str, given: dict[str, Any]) 
     with pytest.raises(api.BadInput) as error:
         api.request("link", **fields)
     assert error.value.field == field
+
+
+HOSTILE = ["\x00", "\ud800", "\udcff", "sg-\ud800", "i-\x00", "", " ", "*", "٣", "a" * 5000]
+
+
+def test_every_error_is_one_of_ours(lab: Lab) -> None:
+    """Whatever text a program passes, also one that no file name and no JSON can contain: an answer, a denial, or an error that
+    the page names."""
+    deployment, request = api.Deployment(), asked("tcp/1")
+    arguments = {"action": "link", "source": f"sg-app@{HOME}", "target": f"sg-db@{PEER}", "region": REGION}
+    optional = ("until", "expires_in", "request_id", "reason", "requested_by")
+    refused = 0
+    for text in HOSTILE:
+        fields = ("region", "request_id", "reason", "requested_by")
+        requests = [msgspec.structs.replace(request, **{field: text}) for field in fields]
+        calls: list[Callable[[], object]] = [
+            partial(api.policy, text),
+            partial(deployment.links, of=text),
+            partial(deployment.links, ports=[text]),
+            partial(deployment.explain, text, "sg-db"),
+            partial(deployment.explain, "sg-app", text),
+            partial(deployment.explain, "sg-app", "sg-db", text),
+            partial(deployment.plan, text),
+            *(partial(api.request, **{**arguments, field: text}) for field in (*arguments, *optional)),
+            *(partial(call, each) for call in (deployment.check, deployment.plan) for each in requests),
+        ]
+        for call in calls:
+            try:
+                call()
+            except api.LinkPeerError:
+                refused += 1
+    assert refused > 5 * len(HOSTILE)
+    for name in ("\x00", "\ud800"):
+        with pytest.raises(api.BadInput, match="is not a file name"):
+            api.policy(name)
 
 
 def test_a_message_that_is_posted_by_the_sdk_alone_is_a_request(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -200,7 +200,7 @@ class World:
         having = [instance for instance in self.instances if Address(instance.private_ip) in whole]
         near = [one for one in having if one.vpc_id == group.vpc_id]
         if whole.prefixlen == 32 and having:
-            return near or having
+            return having
         ends = [Range(rule.peer_cidr) for rule in rules if rule.peer_cidr]
         edges = {whole[0], *(end[0] for end in ends), *(end[-1] + 1 for end in ends if end.prefixlen)}
         lets_out = self.store.create_group(HOME, group.vpc_id, inner_access="Drop")

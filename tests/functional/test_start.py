@@ -24,12 +24,22 @@ def test_an_invalid_policy_stops_the_function_and_names_the_line(lab: Lab) -> No
         lab.sweep()
 
 
-def test_the_shared_queue_is_no_account_s_own(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Anyone may post to it, so it would prove nothing."""
-    lab.policy_account(PEER, queue="link-peer-requests")
-    monkeypatch.setenv("LINK_PEER_QUEUE", "link-peer-requests")
-    with pytest.raises(PolicyError, match=f"give {PEER} a queue of its own"):
+@pytest.mark.parametrize("sweep_queue", ["", "acme-sweeps"])
+@pytest.mark.parametrize("ending", ["requests", "sweeps", "dead-letters"])
+def test_a_queue_of_the_deployment_is_no_account_s_own(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, ending: str, sweep_queue: str
+) -> None:
+    """Others than the account post to it, so it would prove nothing; also for a function that is not told of its sweeps."""
+    monkeypatch.setenv("LINK_PEER_QUEUE", "acme-requests")
+    monkeypatch.setenv("LINK_PEER_SWEEP_QUEUE", sweep_queue)
+    lab.policy_account(PEER, queue=f"acme-{ending}")
+    with pytest.raises(
+        PolicyError, match=f"acme-{ending} is a queue of the deployment .* give {PEER} a queue of its own"
+    ):
         lab.sweep()
+    lab.policy_account(PEER, queue=f"acme-requests-{PEER}")
+    monkeypatch.setenv("LINK_PEER_SWEEP_QUEUE", "")
+    assert lab.sweep() == {}
 
 
 @pytest.mark.parametrize("form", ["mapping", "object"])

@@ -11,7 +11,7 @@ import pytest
 from link_peer.planning.rota import AT_ONCE, runs_between
 
 from benchmarks import day, organisation, virtual
-from benchmarks.figures import events, launches, people, scale
+from benchmarks.figures import events, launches, people, policy, scale
 from benchmarks.process import Code
 from benchmarks.runner import Bench
 
@@ -45,6 +45,13 @@ def test_commands_are_measured_in_a_company_of_five_accounts() -> None:
     assert {document["from_account"] != document["to_account"] for document in documents} == {True, False}
     assert links.runs[0].cpu > 0
     assert links.row().figure.startswith("`links --json`: ")
+
+
+def test_the_reader_of_policies_is_measured_on_texts_of_the_whole_size() -> None:
+    """Hostile and honest ones, none of which is refused for its length."""
+    rows = policy.measure(BENCH, size=2048)
+    assert len(rows) == len(policy.PARTS)
+    assert all(2000 < len(text) <= 2048 for text in policy.texts(2048).values())
 
 
 @pytest.mark.parametrize("accounts", [3, AT_ONCE + 1])

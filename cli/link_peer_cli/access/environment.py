@@ -277,6 +277,12 @@ def policy_file(path: str, field: str) -> Policy:
     """The policy in a file that a person names. Raises PolicyError that gives the line at fault; BadInput for `field` if it
     cannot be read."""
     try:
+        os.stat(path)
+    except ValueError:  # NUL, or a character that no file name can be encoded with
+        raise BadInput(field, f"{path!a} is not a file name") from None
+    except OSError as error:
+        raise BadInput(field, f"{path} cannot be read ({error.strerror})") from None
+    try:
         return _policy(path)
     except OSError as error:
         raise BadInput(field, f"{path} cannot be read ({error.strerror})") from None

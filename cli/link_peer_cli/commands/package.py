@@ -63,7 +63,7 @@ def package(
     exceeded = list(limits.exceeded(new, os.environ))
     warn(str(caution) for caution in exceeded if isinstance(caution, Caution))
     if over := [str(fault) for fault in exceeded if isinstance(fault, Fault)]:
-        raise LinkPeerError("\n".join([f"{path} exceeds what the platform allows:", *over]))
+        raise LinkPeerError("\n".join([f"{path} cannot be deployed:", *over]))
     _require_not_wider(path, new, against, first=first, allow_wider=allow_wider)
     with waiting("building the package"):
         placing = CHANGES.making(f"put the new package into {out}")

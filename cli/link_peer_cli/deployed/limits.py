@@ -1,4 +1,5 @@
-"""Limits of the platform that a policy of many accounts may exceed, told from the policy alone, before anything is made."""
+"""What the policy alone shows, before anything is made: limits of the platform that it exceeds, and queues that are not an
+account's own."""
 
 from __future__ import annotations
 
@@ -32,8 +33,13 @@ def judged(limit: PlatformLimit, count: int, subject: str, problem: str, remedy:
 
 
 def exceeded(policy: Policy, env: Mapping[str, str]) -> Iterator[Fault | Caution]:
-    """Every limit that the policy exceeds, by one document or by all, with the number and what to do."""
+    """Every limit that the policy exceeds, by one document or by all, with the number and what to do; and each account whose
+    queue is one of the deployment itself."""
     names = Names(policy.home, env.get("LINK_PEER_PREFIX") or DEFAULT_PREFIX)
+    for queue in sorted(policy.bound_queues.keys() & {*names.queues}):
+        uid = policy.bound_queues[queue]
+        problem = f"is {queue}, a queue of the deployment itself, so it cannot prove that {uid} asks"
+        yield Fault(f"accounts.{uid}.queue", problem, f"name another, such as {names.queue_of(uid)}")
     yield from queues(queues_of(names, policy.bound_queues), env)
     peers = [account.role for account in policy.accounts.values() if account.role]
     for role in roles_of(names, policy.deployment, tag_prefix(env), peers, policy.keys.sets):

@@ -101,12 +101,12 @@ def open_delivery(
             f"{settings.policy_path}: home is {policy.home}, but this function runs in {settings.account}: "
             "the account without a role must be the function's own"
         )
-    for uid, account in policy.accounts.items():
-        if account.queue and account.queue == settings.queue:
-            raise PolicyError(
-                f"{settings.policy_path}: {account.queue} is the queue that all accounts share, so it cannot prove that "
-                f"{uid} asks: give {uid} a queue of its own"
-            )
+    for name in sorted(policy.bound_queues.keys() & settings.shared_queues):
+        uid = policy.bound_queues[name]
+        raise PolicyError(
+            f"{settings.policy_path}: {name} is a queue of the deployment itself, so it cannot prove that {uid} asks: "
+            f"give {uid} a queue of its own"
+        )
     timeout = getattr(getattr(context, "function", None), "timeout", None)
     retry = retry or within(clock_for_functions(), float(timeout or DEFAULT_SECONDS))
     log: AuditLog = SlsAuditLog(settings, retry.clock)

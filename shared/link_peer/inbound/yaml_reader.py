@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar, get_args, get_origin
 
@@ -28,7 +29,10 @@ _MAX_SPACES = 40
 _STRING = "tag:yaml.org,2002:str"  # what YAML itself resolves a string to
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,8})")
 _ODD = re.compile(r"\r\n|[^ -~\n]")
-_RUN = re.compile(rf" {{{_MAX_SPACES + 1},}}(?=[^ \r\n])")
+_RUN = re.compile(
+    rf"(?<! ) {{{_MAX_SPACES + 1},}}(?=[^ \r\n])"
+)  # looked for once in a run, not once from each of its spaces
+_INDENT = re.compile(" *")
 _UNQUOTED = re.compile(r"[\w .@:/+=,()~-]*")
 _UNNAMED = {"\t": "TAB", "\r": "CARRIAGE RETURN without LINE FEED", "\x85": "NEXT LINE"}
 _BLANK = re.compile(
@@ -42,6 +46,15 @@ _REFUSED = {
     "DocumentEndToken": "`...` ends a YAML document, and only one is allowed: remove it",
 }
 _UNCLEAR = object()  # what YAML resolves to another value than the one that is written: off, ~, 010, 1e3
+
+
+class _Tokens(deque[Any]):
+    """The tokens for PyYAML's parser, which takes them from the left: a list would move all others each time."""
+
+    def pop(self, index: int = 0) -> Any:
+        """Take the first token."""
+        del index
+        return self.popleft()
 
 
 class YamlReader:
@@ -75,11 +88,10 @@ class YamlReader:
         self._check_characters()
         try:
             loader: Any = yaml.SafeLoader(self._text)
-            tokens = []
-            while loader.check_token():
-                tokens.append(loader.get_token())
-            self._check_tokens(tokens[1:])
-            loader.tokens = tokens  # scanning takes longest, so that the same are parsed
+            while not loader.done and loader.flow_level + len(loader.indents) <= _MAX_DEPTH:
+                loader.fetch_more_tokens()
+            self._check_tokens(loader.tokens[1:])
+            loader.tokens = _Tokens(loader.tokens)  # scanning takes longest, so that the same are parsed
             node = loader.get_single_node()
         except yaml.MarkedYAMLError as error:
             mark: Any = error.problem_mark  # none of these errors is without one
@@ -106,7 +118,8 @@ class YamlReader:
     # tokens
 
     def _check_tokens(self, tokens: Sequence[Any]) -> None:
-        """`tokens` are those of the whole file but the first, its start."""
+        """`tokens` are those of the whole file but the first, its start; or up to the first that is nested too deeply. Each open
+        bracket may begin a key, and the scanner looks at all of them at each token, so that it may not open more than these."""
         depth = flow = lowest = 0
         for number, token in enumerate(tokens):
             self._check_token(token, first=number == 0)
@@ -117,8 +130,8 @@ class YamlReader:
                 self._fail(mark, "not indented, although a `[` or `{` is still open: indent it")
             if name.startswith("Flow"):
                 if not flow:
-                    line = self._text[mark.index - mark.column : mark.index]
-                    lowest = len(line) - len(line.lstrip(" ")) + 1
+                    indent = _INDENT.match(self._text, mark.index - mark.column)
+                    lowest = len(indent[0]) + 1 if indent else 1
                 flow += deeper
             depth += deeper
             if depth > _MAX_DEPTH:

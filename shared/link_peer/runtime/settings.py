@@ -42,7 +42,15 @@ class Settings(msgspec.Struct, frozen=True):
     @property
     def dead_letters(self) -> str:
         """The dead-letter queue, which has the name of the request queue with another ending."""
-        return self.queue.removesuffix("-requests") + "-dead-letters"
+        return self._queue("dead-letters")
+
+    @property
+    def shared_queues(self) -> set[str]:
+        """The deployment's queues that speak for no account, also those that this function does not use."""
+        return {self.queue, self.dead_letters, self.sweep_queue or self._queue("sweeps")}
+
+    def _queue(self, ending: str) -> str:
+        return f"{self.queue.removesuffix('-requests')}-{ending}"
 
     def endpoint(self, service: str) -> tuple[str, str]:
         """(`http` or `https`, host[:port]) of a service. An empty host means the default endpoint."""

@@ -3,7 +3,7 @@
 | a source                                | its packets come from                                                               |
 |-----------------------------------------|-------------------------------------------------------------------------------------|
 | a group that a rule names               | its instances; without any, one that is in this group only                          |
-| one address                             | the instances that have it, in the group's VPC, else in any; else nobody known      |
+| one address                             | each instance that has it, in any VPC, by itself; without one, nobody known         |
 | a wider range                           | its addresses, as nobody's; and its instances whose group a drop names              |
 | a prefix list                           | an address that is not known: `unknown`, unless other rules decide about any        |
 | IPv6                                    | `unknown`                                                                           |
@@ -113,14 +113,31 @@ class _SourceSearch:
         if rule.ipv6:
             yield Reaching(source, "" if source else peer, group, rule, "unknown", "IPv6 is not judged")
             return
-        senders = self._scene.members(source) if source else self._from(group, traffic)
-        state, detail, count = self._judged(source, senders, to, ports)
-        if traffic.port is None and state == "partly":
+        if source:
+            yield self._reaching(source, "", self._scene.members(source), group, rule, to, ports)
+            return
+        # packets between VPCs are judged by address alone, so each holder of it counts; an instance is no source of its own
+        holders = [holder for holder in self.having.get(peer, ()) if any(end.party != holder.party for end in to)]
+        for holder in holders:
+            yield self._reaching(holder.party, peer, [holder], group, rule, to, ports)
+        if not holders:
+            yield self._reaching(None, peer, self._from(group, traffic), group, rule, to, ports)
+
+    def _reaching(
+        self,
+        source: Party | None,
+        address: str,
+        senders: Sequence[Instance],
+        group: Party,
+        rule: Rule,
+        to: Sequence[Instance],
+        ports: Sequence[Port],
+    ) -> Reaching:
+        """What becomes of the packets of one source that a rule admits."""
+        state, detail, count = self._judged(None if address else source, senders, to, ports)
+        if state == "partly" and rule.traffic and rule.traffic.port is None:
             state = "unknown"  # the port list may have ports of one kind alone
-        address = "" if source else peer
-        if address and len(senders) == 1 and senders[0].party in self._scene.snapshot.instances:
-            source, count = senders[0].party, 1
-        yield Reaching(source, address, group, rule, state, detail, count)
+        return Reaching(source, address, group, rule, state, detail, 1 if address and source else count)
 
     def _to(self, group: Party, own_range: str) -> list[Instance]:
         """The party's instances in this group that may have such an address; without any, one that might join."""
@@ -133,10 +150,6 @@ class _SourceSearch:
     def _from(self, group: Party, traffic: Traffic) -> list[Instance]:
         """Who has the addresses that a rule of this group admits."""
         shown_group, peer = self._scene.snapshot.groups.get(group), traffic.peer
-        if peer.endswith("/32"):
-            having = self.having.get(peer, [])
-            near = [instance for instance in having if shown_group and instance.vpc == shown_group.vpc]
-            return near or having or [_nobody(_parts(peer, ())[0])]
         drops = filter(None, map(_party, self._dropped))
         dropped = {instance.party: instance for drop in drops for instance in self._scene.members(drop)}.values()
         excluded = [

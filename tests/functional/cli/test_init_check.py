@@ -189,6 +189,23 @@ def test_check_names_each_fault_with_its_line(folder: Path, offline: Cli) -> Non
     assert (code, [len(one["problems"]) for one in found]) == (1, [0, 1])
 
 
+@pytest.mark.parametrize("ending", ["requests", "sweeps", "dead-letters"])
+def test_a_queue_of_the_deployment_cannot_be_an_account_s(
+    folder: Path, offline: Cli, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    """Others than the account post to it: `check` refuses it under the deployment's prefix alone."""
+    monkeypatch.setenv("LINK_PEER_PREFIX", "acme")
+    policy = POLICY.replace("external_id: secret", f"external_id: secret, queue: acme-{ending}")
+    (folder / "policy.yaml").write_text(policy, encoding="utf-8")
+    assert offline("check") == 1
+    assert offline.out == (
+        f"policy.yaml: accounts.{PEER}.queue: is acme-{ending}, a queue of the deployment itself, so it cannot prove that "
+        f"{PEER} asks: name another, such as acme-requests-{PEER}\n"
+    )
+    monkeypatch.setenv("LINK_PEER_PREFIX", "link-peer")
+    assert offline("check") == 0
+
+
 def many_accounts(own_queues: int, *, names: bool = False, count: int = 1000) -> str:
     """A policy of many accounts beside home."""
     uids = range(1000000000000002, 1000000000000002 + count)

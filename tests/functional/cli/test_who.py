@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.functional.command import Cli, linked_by_request, person
-from tests.functional.lab import MANAGED, PEER, Lab
+from tests.functional.lab import HOME, MANAGED, PEER, Lab
 
 
 def rows(cli: Cli, *args: str, code: int = 0) -> dict[str, Any]:
@@ -43,6 +43,21 @@ def test_rules_of_link_peer_and_of_people_are_listed_with_ranges_and_members(lab
         1,
     )
     assert rows(cli, db.id, "--port", "tcp/22").keys() == {"10.0.0.0/8", other_group.id, db.id}
+
+
+def test_every_holder_of_an_address_is_listed_in_whichever_vpc(lab: Lab, cli: Cli) -> None:
+    """Where a route joins the VPCs, the rule admits each: `explain` calls both open, and so does `who`."""
+    vpcs = [lab.cloud.ecs.create_vpc(HOME, "10.9.9.0/24").id for _ in range(2)]
+    db = lab.group(vpc=vpcs[0])
+    lab.instance(db)
+    near, far = (lab.instance(lab.group(vpc=vpc), private_ip="10.9.9.9") for vpc in vpcs)
+    person(lab, db, PortRange="22/22", SourceCidrIp="10.9.9.9/32")
+    sources = rows(cli, db.id, "--port", "tcp/22")
+    for holder in (near, far):
+        _, [explanation] = cli.json("explain", holder.id, db.id, "tcp/22")
+        row = sources[holder.id]
+        assert (row["state"], row["address"], row["instances"]) == (explanation["state"], "10.9.9.9/32", 1)
+        assert row["state"] == "open"
 
 
 def test_what_cannot_be_read_is_unknown(lab: Lab, cli: Cli) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
+import sys
 from pathlib import Path
 from string import Template
+from types import FrameType
+from typing import Any
 
 import msgspec
 import pytest
@@ -16,7 +20,7 @@ from link_peer.domain.errors import PolicyError
 from link_peer.domain.model import Party, Port
 from link_peer.domain.policy import GroupSet, Limits, Pause, PolicyTest
 from link_peer.domain.tags import Who
-from link_peer.inbound import policy_file
+from link_peer.inbound import policy_file, yaml_reader
 from link_peer.inbound.policy_file import load, parse
 from pytest_mock import MockerFixture
 
@@ -521,3 +525,65 @@ def test_the_library_is_the_folder_that_a_package_has_beside_the_policy() -> Non
 def test_an_invalid_policy_is_not_compiled() -> None:
     with pytest.raises(PolicyError, match=r"policy\.yaml:1:13: deployment"):
         policy_file.compiled_form(changed("deployment: prod", "deployment: PROD").encode())
+
+
+REPEATED = [
+    "[",
+    "{",
+    "- ",
+    "[a: ",
+    "{a: ",
+    "? ",
+    "[x], ",
+    "{x: 1}, ",
+    "]",
+    "a: &x ",
+    "a:\n",
+    "x, ",
+    "'a'\n ",
+    "a: b\n",
+    "# a\n",
+    " \n",
+]
+
+
+def _steps(text: str) -> int:
+    """How many lines of Python run while a policy file is read."""
+    steps = 0
+
+    def count(_frame: FrameType, event: str, _argument: object) -> Any:
+        nonlocal steps
+        steps += event == "line"
+        return count
+
+    parse.cache_clear()
+    outer = sys.gettrace()
+    sys.settrace(count)
+    try:
+        with contextlib.suppress(PolicyError):
+            parse(text)
+    finally:
+        sys.settrace(outer)
+    return steps
+
+
+@pytest.mark.parametrize("start", ["", "a: ", "a: [", "a: {b: "])
+@pytest.mark.parametrize("part", REPEATED)
+def test_the_cost_of_a_text_grows_with_its_size_alone(start: str, part: str) -> None:
+    """Any pull request may bring a file. PyYAML looks at each open bracket for each token, over 1,024 characters, so that 4 KB of
+    brackets ran two hundred times as many lines as 4 KB of entries."""
+    small, large = (_steps(start + part * (size // len(part))) for size in (1024, 4096))
+    assert large <= 4.5 * small + 2000
+    assert large <= 400 * 4096
+
+
+def test_a_text_that_is_nested_too_deeply_is_not_scanned_to_its_end() -> None:
+    """Its cost does not depend on its size."""
+    assert _steps("a: " + "[" * 2**12) == _steps("a: " + "[" * 2**10)
+
+
+def test_a_run_of_spaces_is_looked_at_once() -> None:
+    """From its start alone, not from each of its spaces."""
+    text = "a" + " " * 100 + "x"
+    starts = [at for at in range(len(text)) if yaml_reader._RUN.match(text, at)]
+    assert starts == [1]

@@ -45,7 +45,8 @@ DROP = rule(DB, "0.0.0.0/0", act="drop", port=Port("tcp", 80, 80))
         ([rule(DB, str(APP), port=WEB)], {}, [Port("tcp", 90, 99)], []),
         ([rule(DB, str(APP), port=WEB)], {}, [Port("udp", 80, 80)], []),
         ([rule(DB, str(APP), port=WEB)], {}, [Port("udp", 80, 80), Port("tcp", 1, 80)], ["sg-app - open 1"]),
-        ([rule(DB, "10.0.0.1/32")], {"more": FAR}, [], ["i-a 10.0.0.1/32 open 1"]),
+        ([rule(DB, "10.0.0.1/32")], {"more": FAR}, [], ["i-a 10.0.0.1/32 open 1", "i-c 10.0.0.1/32 open 1"]),
+        ([rule(DB, "10.0.0.2/32")], {}, [], ["- 10.0.0.2/32 open None"]),
         (
             [rule(DB, "10.0.0.7/32")],
             {"more": msgspec.structs.replace(FAR, ip="10.0.0.7")},
@@ -53,7 +54,12 @@ DROP = rule(DB, "0.0.0.0/0", act="drop", port=Port("tcp", 80, 80))
             ["i-c 10.0.0.7/32 open 1"],
         ),
         ([rule(DB, "10.0.0.9/32")], {}, [], ["- 10.0.0.9/32 open None"]),
-        ([rule(DB, "10.0.0.1/32")], {"more": instance(C, APP, ip="10.0.0.1")}, [], ["- 10.0.0.1/32 open None"]),
+        (
+            [rule(DB, "10.0.0.1/32")],
+            {"more": instance(C, DB, ip="10.0.0.1")},
+            [],
+            ["i-a 10.0.0.1/32 open 1", "i-c 10.0.0.1/32 open 1"],
+        ),
         ([rule(DB, str(APP))], {"more": FAR}, [], ["sg-app - unknown 2"]),
         ([rule(DB, str(APP))], {"more": instance(C, APP, ip="10.0.0.3")}, [], ["sg-app - open 2"]),
         # each group's rules are about its own members
