@@ -39,7 +39,7 @@ from link_peer.domain.grouped import grouped
 from link_peer.domain.model import ALL, TAG, Claim, Group, Instance, Link, Marker, Party, Port, RuleKey
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Address, Snapshot
-from link_peer.domain.tags import TagKeys, accepts, covers
+from link_peer.domain.tags import TagKeys, accepts, covers, egress_accepts
 from link_peer.planning.actual import Actual, actual_state, link_of
 from link_peer.planning.authority import unknown_account
 from link_peer.planning.consent import Gate, beyond_limits, consent_to, consents, forbidden_ports
@@ -369,21 +369,23 @@ def closed_by_group(snapshot: Snapshot, policy: Policy, key: RuleKey, link: Link
     if (denial := barred(snapshot, policy, link)) and not denial.undecided:
         return denial
     policy = with_sets(snapshot, policy, link, standing=True)
-    source: Party | Instance = link.asker
+    end, refused = link.reached if key.is_egress else link.asker, snapshot.refused_accounts
+    peer: Party | Instance = end
+    if end.account not in refused and not end.is_group:
+        member = as_member(link) if link.followed.is_group else _unseen(policy, group, key, end)
+        peer = snapshot.instances.get(end, member)
+    near: Party | Instance = link.target
     if key.is_egress:
-        peer: Party | Instance = link.reached
-        if link.target.account not in snapshot.refused_accounts:
-            member = Instance(link.reached, "", (link.target.id,) if link.target.is_group else ())
-            peer = snapshot.instances.get(link.reached, member)
-        return _accepted(policy, link, [Gate(group, peer, any_member(snapshot, link.source), is_egress=True)], now)[1]
-    if link.member and link.source.account not in snapshot.refused_accounts:
-        source = snapshot.instances.get(link.asker, as_member(link))
-    elif not link.source.is_group and link.source.account not in snapshot.refused_accounts:
-        instance_ids = [entry.party.id for entry in accepts(group.tags, group.party.account, policy.keys)]
-        instance_ids += [allow.source.id for allow in policy.allow]
-        groups = tuple(name for name in instance_ids if name.startswith("sg-"))
-        source = snapshot.instances.get(link.source) or Instance(link.source, "", groups)
-    return _accepted(policy, link, [Gate(group, source, link.target)], now)[1]
+        near = any_member(snapshot, link.source, unseen_senders(snapshot, policy, link.source))
+    return _accepted(policy, link, [Gate(group, peer, near, key.is_egress)], now)[1]
+
+
+def _unseen(policy: Policy, group: Group, key: RuleKey, party: Party) -> Instance:
+    """An instance that is not shown, as one of every group that consent at a group names for such a rule."""
+    entries = (egress_accepts if key.is_egress else accepts)(group.tags, group.party.account, policy.keys)
+    names = [entry.party.id for entry in entries]
+    names += [allow.target.id if key.is_egress else allow.source.id for allow in policy.allow]
+    return Instance(party, "", tuple(name for name in names if name.startswith("sg-")))
 
 
 def barred(snapshot: Snapshot, policy: Policy, link: Link) -> Denial | None:
@@ -398,9 +400,16 @@ def as_member(link: Link) -> Instance:
     return Instance(link.represented, "", (link.followed.id,))
 
 
-def any_member(snapshot: Snapshot, group: Party) -> Instance:
-    """A group, whichever of its instances is meant, as consent sees it: an entry may name one of them."""
-    return Instance(group, "", tuple(member.id for member in snapshot.members.get(group, ())))
+def any_member(snapshot: Snapshot, group: Party, unseen: Sequence[Party] = ()) -> Instance:
+    """A group, whichever of its instances is meant, as consent sees it: an entry may name one of them, or of those that are not
+    shown."""
+    return Instance(group, "", tuple(member.id for member in (*snapshot.members.get(group, ()), *unseen)))
+
+
+def unseen_senders(snapshot: Snapshot, policy: Policy, group: Party) -> list[Party]:
+    """The instances that the policy names and that are not shown: they may be in the group."""
+    named = {Party(allow.source.account, allow.source.id) for allow in policy.allow if allow.source.id.startswith("i-")}
+    return sorted(party for party in named - snapshot.instances.keys() if party.account == group.account)
 
 
 def _evaluate_groups(snapshot: Snapshot, policy: Policy, link: Link, needs: tuple[Need, ...], now: float) -> Verdict:
@@ -623,13 +632,9 @@ def _evaluate_instances(snapshot: Snapshot, policy: Policy, link: Link, now: flo
         return msgspec.structs.replace(verdict, denial=denials.advanced_group(advanced))
     ways = [(target, source), (source, target)]
     ends = [(to, Gate(_NOWHERE, back, to.party)) for to, back in (ways if link.mutual else ways[:1])]
-    is_let_out_already = True
-    if link.ports and any(group.advanced for group in snapshot.groups_of(source)):
-        if unread := [RulesOf(group) for group in source.own_groups if group not in snapshot.rules]:
-            end = _unread_end("the rules", unread)
-            return msgspec.structs.replace(verdict, denial=end.denial, open_questions=end.questions)
-        is_let_out_already = not needs_outlet(snapshot, policy, link, source, target)
-    if not is_let_out_already:
+    is_advanced = bool(link.ports) and any(group.advanced for group in snapshot.groups_of(source))
+    unread = [RulesOf(group) for group in source.own_groups if is_advanced and group not in snapshot.rules]
+    if is_advanced and not unread and needs_outlet(snapshot, policy, link, source, target):
         ends.append((source, Gate(_NOWHERE, target, source, is_egress=True)))
     sides, gates = list[_Side](), list[Gate]()
     for holder, gate in ends:
@@ -640,6 +645,9 @@ def _evaluate_instances(snapshot: Snapshot, policy: Policy, link: Link, now: flo
         gates.append(msgspec.structs.replace(gate, group=group))
         sides.append(_Side(group, address, peer, gate.is_egress))
     verdict = _with_addresses(snapshot, policy, verdict, sides, gates, now)
+    if unread:
+        end = _unread_end("the rules", unread)
+        return msgspec.structs.replace(verdict, denial=end.denial, open_questions=end.questions)
     denial = verdict.denial and _among_groups(snapshot, policy, link, ends, now)
     return msgspec.structs.replace(verdict, denial=denial) if denial else verdict
 

@@ -20,7 +20,16 @@ from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import parse_instant
 from link_peer.planning.actual import link_of, moved_end
 from link_peer.planning.decision import NOTHING_MISSING, Context, Missing, Unseen, all_missing
-from link_peer.planning.evaluate import Judged, Judgment, Seen, Wanted, closed_by_group, judge_link, may_stand
+from link_peer.planning.evaluate import (
+    Judged,
+    Judgment,
+    Seen,
+    Wanted,
+    closed_by_group,
+    judge_link,
+    may_stand,
+    unseen_senders,
+)
 from link_peer.planning.writing import misplaced, missing_outlets
 
 HALF_OPEN_SECONDS = 1800
@@ -239,6 +248,12 @@ def _stands_otherwise(standing: _Standing) -> bool:
     return any(verdict.denial is None and standing.key in {need.key for need in verdict.needs} for verdict in verdicts)
 
 
+def _is_of_unseen(standing: _Standing) -> bool:
+    """Whether an egress rule may be for an instance that the policy names and that is not shown."""
+    snapshot, policy = standing.view.snapshot, standing.view.context.policy
+    return standing.key.is_egress and bool(unseen_senders(snapshot, policy, standing.link.source))
+
+
 def _by_denial(standing: _Standing, claim: Claim, denial: Denial, may: May) -> _Cause:
     """Why a claim of a denied link is taken. What the group that holds the rule says of it is an explicit cause, also where the
     other side is not shown."""
@@ -246,6 +261,8 @@ def _by_denial(standing: _Standing, claim: Claim, denial: Denial, may: May) -> _
     hidden = denial.unseen or denial.undecided
     if hidden and (closed := _closed_by_group(standing)):
         return _Cause(closed)
+    if denial.lacks_consent and _is_of_unseen(standing) and not _closed_by_group(standing):
+        denial = denials.no_members(link.source)  # none of those to whom the policy gives consent
     if denial in view.refusals:
         # the cloud's answer to a write says nothing about what it shows
         return _Cause(denial) if _must_roll_back(standing, claim) else _KEPT
