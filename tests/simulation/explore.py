@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import msgspec
+from link_peer.domain.model import Rule
 from link_peer.domain.policy import Policy
 
 from tests.simulation import invariants
@@ -190,12 +191,12 @@ def fingerprint(world: World) -> object:
     """Everything in a world that a later delivery or check can see. Leaves out rule ids, which are opaque, and the time;
     when a rule was made, and when a message is due, counts by periods only."""
     rules = frozenset(
-        (rule.key, rule.policy, rule.priority, rule.description, rule.id in world.manual_rules, rule.created[:15])
+        (rule.key or rule.unmanaged_traffic, rule.policy, rule.priority, rule.description, *_history(world, rule))
         for by_id in world.rules.values()
         for rule in by_id.values()
     )
     previous = frozenset(
-        (rule.key, rule.policy, rule.priority, rule.description)
+        (rule.key or rule.unmanaged_traffic, rule.policy, rule.priority, rule.description)
         for by_id in world.previous_rules.values()
         for rule in by_id.values()
     )
@@ -205,6 +206,11 @@ def fingerprint(world: World) -> object:
     barred = frozenset(world.barred.items())
     hidden = (frozenset(world.hidden), frozenset(world.revoked), barred, frozenset(world.interfaces))
     return rules, previous, tags, instances, queue, *hidden
+
+
+def _history(world: World, rule: Rule) -> tuple[bool, str]:
+    """Whether a person has added or edited a rule, and in which period it was made."""
+    return rule.id in world.manual_rules, rule.created[:15]
 
 
 def _plan_text(plan: Plan) -> str:

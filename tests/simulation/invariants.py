@@ -5,12 +5,14 @@ from __future__ import annotations
 import calendar
 import time
 from collections import Counter
+from collections.abc import Collection
 
+import msgspec
 from link_peer.domain.model import ALL, Party, Rule, RuleKey
 from link_peer.domain.policy import Pause, Policy
 
 from tests.simulation import oracle
-from tests.simulation.oracle import Owned
+from tests.simulation.oracle import Owned, Pair
 from tests.simulation.world import World
 
 HALF_OPEN_SECONDS = 1800  # a sweep removes a request's half of a mutual link once the rule is older
@@ -40,22 +42,22 @@ def at_rest(world: World, policy: Policy) -> None:
     Whether a request's claim must exist is not checked here: only the scenario knows. Groups of an account that refuses
     access can be neither read nor changed, so nothing is checked there.
     """
-    ours = [
-        owned_rule
-        for owned_rule in oracle.owned_rules(world, policy)
-        if owned_rule.key.group.account not in world.revoked
-    ]
-    tags = oracle.wanted_by_tags(world, policy)
+    ours = [one for one in oracle.owned_rules(world, policy) if one.key.group.account not in world.revoked]
+    tags, kept = oracle.wanted_by_tags(world, policy), oracle.kept_by_tags(world, policy)
     opening = policy.paused is Pause.NONE
     for one in ours:
-        may = oracle.allowed(world, policy, one.key, one.pair)
+        may = oracle.allowed(world, policy, one.key, one.pair) or (
+            # its marker is not rewritten for another of its instance's groups until openings go on
+            not opening and oracle.is_part(one.pair) and _same_instance(one, kept.get(one.key, ()))
+        )
         hold("I1", may, f"{one.rule} exists without consent, locked, or against the policy")
         if not _accounts(one) & world.revoked:
-            asked = one.pair in tags.get(one.key, ())
-            if one.pair and not one.key.dest:  # the marker names one of the groups that the instance may stand for
-                asked = one.pair[0] in {pair[0] for pair in tags.get(one.key, ()) if pair}
-            stays = "tag" in one.claims and oracle.kept_for_tags(world, policy, one.key, one.pair)
-            right = ("tag" in one.claims) == asked or (asked and not opening) or stays
+            has_tag = "tag" in one.claims
+            pairs = (kept if has_tag else tags).get(one.key, set())
+            asked = one.pair in pairs
+            if oracle.is_part(one.pair):  # the marker names one of the groups that the instance may stand for
+                asked = _same_instance(one, pairs)
+            right = has_tag == asked or (asked and not opening)
             hold("I9", right, f"{one.rule} is {'' if asked else 'not '}what tags ask for")
         ends = [end for _, _, end in (claim.partition("~") for claim in one.claims) if end]
         expired = [end for end in ends if claim_end(end) <= world.now]
@@ -73,7 +75,7 @@ def at_rest(world: World, policy: Policy) -> None:
         hold("I9", refused, f"an instance has joined a link by address, but {key} lacks {claim}")
     for one in half_open(world, policy):
         young = not opening or ("tag" not in one.claims and world.now - created(one.rule) < HALF_OPEN_SECONDS)
-        hold("I3", young, f"{one.rule} is half of a mutual link, and its other side does not exist")
+        hold("I3", young, f"{one.rule} is half of a link, and its other side does not exist")
     present = oracle.present(world)
     for key in tags if opening else ():
         hold("I9", key in present, f"tags ask for {key}, but it does not exist")
@@ -83,19 +85,28 @@ def at_rest(world: World, policy: Policy) -> None:
         hold("I2", world.rules[rule.group].get(rule_id) == rule, f"manual rule was changed: {rule}")
 
 
+def _same_instance(one: Owned, pairs: Collection[Pair]) -> bool:
+    """Whether a rule by address is for the instance of one of these pairs."""
+    return one.pair is not None and one.pair[0] in {pair[0] for pair in pairs if pair}
+
+
 def half_open(world: World, policy: Policy) -> list[Owned]:
-    """The rules of ours whose mutual link lacks the other side, as far as both accounts can be read."""
-    mutual = [owned_rule for owned_rule in oracle.owned_rules(world, policy) if owned_rule.key.port == ALL]
-    return [one for one in mutual if not _accounts(one) & world.revoked and not _other_side_exists(world, one)]
+    """The rules of ours whose link lacks the other side, as far as both accounts can be read: of a mutual link, and of one from
+    an advanced group."""
+    readable = [one for one in oracle.owned_rules(world, policy) if not _accounts(one) & world.revoked]
+    halves = [one for one in readable if not _other_side_exists(world, policy, one)]
+    outlets = [one for one in readable if one.key.is_egress and one not in halves]
+    uncarried = [msgspec.structs.replace(one, claims=_uncarried(one, readable)) for one in outlets]
+    return [*halves, *(one for one in uncarried if one.claims)]
 
 
 def stripped(world: World, policy: Policy) -> set[Party]:
     """The groups with a rule of ours that lack the managed tag."""
     managed, instances = oracle.managed_tag(policy), oracle.instances_tag(policy)
     found = set()
-    for owned_rule in oracle.owned_rules(world, policy):
-        group = owned_rule.key.group
-        wanted = {managed, instances} if owned_rule.pair else {managed}
+    for one in oracle.owned_rules(world, policy):
+        group = one.key.group
+        wanted = {managed, instances} if one.pair else {managed}
         if group.account not in world.revoked and not wanted <= world.groups[group].tags.keys():
             found.add(group)
     return found
@@ -130,14 +141,63 @@ def _managed_tags(world: World, policy: Policy, holding: set[Party]) -> None:
         hold("I9", not needless, f"{party} has the managed tag, but no rule of ours")
 
 
-def _accounts(owned: Owned) -> set[str]:
-    source = owned.pair[0].account if owned.pair else owned.key.source.partition("@")[2]
-    return {source, owned.key.group.account}
+def _admits(world: World, policy: Policy, outlet: RuleKey, pair: Pair) -> bool:
+    """Whether an ingress rule of ours, or a person's equal one, admits someone to whom an egress rule lets its group out."""
+    assert pair is not None
+    target = world.instances.get(pair[0])
+    groups = (
+        {pair[1]}
+        if oracle.is_part(pair)
+        else {Party(pair[0].account, name) for name in (target.groups if target else ())}
+    )
+    sources = {f"{one.ip}/32" for one in oracle.members(world, outlet.group)}
+    dest = "" if oracle.is_part(pair) else outlet.dest
+    return any(
+        key.group in groups and (key.source, key.dest, key.port) in {(source, dest, outlet.port) for source in sources}
+        for key in oracle.present(world)
+    )
 
 
-def _other_side_exists(world: World, owned: Owned) -> bool:
-    """Whether the rule of the opposite direction exists, ours or a person's."""
-    key = owned.key
+def _uncarried(outlet: Owned, rules: Collection[Owned]) -> frozenset[str]:
+    """The claims of requests on an egress rule that no ingress rule to the same target carries."""
+    assert outlet.pair is not None
+    group = (outlet.pair[1], outlet.key.group) if oracle.is_part(outlet.pair) else None
+    carried = {
+        claim
+        for one in rules
+        if one.pair and one.key.port == outlet.key.port and not one.key.is_egress
+        if ((one.key.group, one.pair[1]) == group if group else one.pair[1] == outlet.pair[0])
+        for claim in one.claims
+    }
+    return outlet.claims - carried - {"tag"}
+
+
+def _is_shut_in(world: World, policy: Policy, key: RuleKey, pair: Pair) -> bool:
+    """Whether nothing lets out whom an ingress rule of ours admits."""
+    assert pair is not None
+    if oracle.is_part(pair):
+        return oracle.missing_outlets(world, policy, pair[1], key.group, key.port)
+    source, target = world.instances.get(pair[0]), world.instances.get(pair[1])
+    if source is None or target is None:
+        return False
+    groups = [Party(pair[0].account, name) for name in source.groups]
+    outlets = {RuleKey(group, "", key.dest, key.port) for group in groups}
+    return oracle.needs_outlet(world, policy, groups, target, [key.port]) and not outlets & oracle.present(world)
+
+
+def _accounts(one: Owned) -> set[str]:
+    source = one.pair[0].account if one.pair else one.key.source.partition("@")[2]
+    return {source, one.key.group.account}
+
+
+def _other_side_exists(world: World, policy: Policy, one: Owned) -> bool:
+    """Whether the rule of the opposite direction exists, ours or a person's; where the source's group lets nothing out by default,
+    one that lets it out; of such a one, a rule of ours that admits who is let out."""
+    key, pair = one.key, one.pair
+    if key.is_egress:
+        return pair is None or _admits(world, policy, key, pair)
+    if key.port != ALL:
+        return pair is None or not _is_shut_in(world, policy, key, pair)
     if not key.dest:
         name, _, account = key.source.partition("@")
         return RuleKey(Party(account, name), str(key.group), "", ALL) in oracle.present(world)

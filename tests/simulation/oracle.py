@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import calendar
 import hashlib
+import itertools
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 from link_peer.domain.model import ALL, Group, Instance, Party, Port, Rule, RuleKey
@@ -20,17 +21,19 @@ from link_peer.domain.tags import Who
 from tests.simulation.world import REGION, World
 
 MARKER = re.compile(
-    r"link-peer/2 dep=(\S+) home=([0-9]+) id=([0-9a-f]{16}) by=([^\s,]+(?:,[^\s,]+)*)(?: from=(\S+) (to|of)=(\S+))?"
+    r"link-peer/2 dep=(\S+) home=([0-9]+) id=([0-9a-f]{16}) by=([^\s,]+(?:,[^\s,]+)*)"
+    r"(?: (from|to)=(\S+)(?: (to|of)=(\S+))?)?"
 )
 PRIVATE = re.compile(r"10\.|172\.(1[6-9]|2[0-9]|3[01])\.|192\.168\.|100\.(6[4-9]|[7-9][0-9]|1[01][0-9]|12[0-7])\.")
-_CONSENT = re.compile(r"link-accept(?:\.[2-9])?")
+_CONSENT = {False: re.compile(r"link-accept(?:\.[2-9])?"), True: re.compile(r"link-egress(?:\.[23])?")}
+"""The keys by which a group consents, to ingress and to egress."""
 _REFUSE = re.compile(r"\s*" + r"\s*".join("link-refuse") + r"\s*(?:\.|$)", re.IGNORECASE)
-_REFUSAL = re.compile(r"(\*|(?:sg|i)-[0-9a-z]{1,60})(?:@([0-9]{15,20}))?(?::((?:tcp|udp)/[0-9-]+|icmp))?")
+_REFUSAL = re.compile(r"(\*|(?:sg|i)-[0-9a-z]{1,60})(?:@([0-9]{15,20}))?(?::([a-z0-9/+-]+))?")
 _LOCK = re.compile(r"\s*" + r"\s*".join("link-lock") + r"\s*(?:\.|$)", re.IGNORECASE)
 
 Pair = tuple[Party, Party] | None
 """The source's and the destination's instance of an instance rule; of a rule by address, its instance and the group that it
-stands for; None for a rule between groups."""
+stands for; of an egress rule for an instance, that one twice; None for a rule between groups."""
 
 
 class Owned(msgspec.Struct, frozen=True):
@@ -64,8 +67,13 @@ def marker(key: RuleKey, policy: Policy, claims: str, pair: Pair = None) -> str:
     """A marker as a person may forge it."""
     text = f"link-peer/2 dep={policy.deployment} home={policy.home}"
     text += f" id={rule_id(key, policy.deployment, policy.home)} by={claims}"
-    names = [end.id if end.account == policy.home else str(end) for end in pair or ()]
-    return text + (f" from={names[0]} {'of' if names[1].startswith('sg-') else 'to'}={names[1]}" if names else "")
+    if pair is None:
+        return text
+    first, second = (end.id if end.account == policy.home else str(end) for end in pair)
+    text += f" {'to' if key.is_egress else 'from'}={first}"
+    if is_part(pair):
+        return f"{text} of={second}"
+    return text if key.is_egress else f"{text} to={second}"
 
 
 def ours(rule: Rule, policy: Policy) -> Owned | None:
@@ -75,10 +83,11 @@ def ours(rule: Rule, policy: Policy) -> Owned | None:
         return None
     if (match[1], match[2]) != (policy.deployment, policy.home):
         return None
-    form = "to" if rule.key.dest else None if rule.key.source.startswith("sg-") else "of"
-    if match[3] != rule_id(rule.key, policy.deployment, policy.home) or match[6] != form:
+    ends = [("to", "of"), ("to", None)] if rule.key.is_egress else [("from", "to" if rule.key.dest else "of")]
+    forms = [(None, None)] if rule.key.source.startswith("sg-") else ends
+    if match[3] != rule_id(rule.key, policy.deployment, policy.home) or (match[5], match[7]) not in forms:
         return None
-    pair = (_end(match[5], policy), _end(match[7], policy)) if match[5] else None
+    pair = (_end(match[6], policy), _end(match[8] or match[6], policy)) if match[5] else None
     return Owned(rule, rule.key, frozenset(match[4].split(",")), pair)
 
 
@@ -103,7 +112,7 @@ def owned_rules(world: World, policy: Policy) -> list[Owned]:
 
 def owned(world: World, policy: Policy) -> dict[RuleKey, frozenset[str]]:
     """Every rule of ours, with its claims."""
-    return {owned_rule.key: owned_rule.claims for owned_rule in owned_rules(world, policy)}
+    return {found.key: found.claims for found in owned_rules(world, policy)}
 
 
 def present(world: World) -> frozenset[RuleKey]:
@@ -113,57 +122,198 @@ def present(world: World) -> frozenset[RuleKey]:
     )
 
 
-def allowed(world: World, policy: Policy, key: RuleKey, pair: Pair = None) -> bool:
-    """Whether a rule may be on its group: the policy permits it, no lock forbids it, and the group's tags or the allow list
-    consent to its source. For an instance rule, `pair` are the instances that it is for."""
+def is_part(pair: Pair) -> bool:
+    """Whether a rule is for one instance of the group that a link names."""
+    return pair is not None and pair[1].id.startswith("sg-")
+
+
+def allowed(world: World, policy: Policy, key: RuleKey, pair: Pair = None, ports: Sequence[Port] = ()) -> bool:
+    """Whether a rule may be on its group: the policy permits it, no lock or refusal forbids it, and the group's tags or the
+    allow list consent; and so at the other end of its link, where its source's group lets nothing out by default. For a rule
+    with an address, `pair` are the parties that it is for; `ports` are those of the whole link, if it has others."""
+    return _allowed_alone(world, policy, key, pair) and (
+        pair is None or key.port == ALL or _other_end_allows(world, policy, key, pair, ports or [key.port])
+    )
+
+
+def _allowed_alone(world: World, policy: Policy, key: RuleKey, pair: Pair) -> bool:
     group = world.groups.get(key.group)
-    if group is None or any(map(_LOCK.match, group.tags)) or not _permitted(policy, key.port):
+    if group is None or _is_locked(group) or not _permitted(policy, key.port):
         return False
-    source = Party(*reversed(key.source.split("@"))) if pair is None else pair[0]
-    if not {source.account, key.group.account} <= policy.accounts.keys():
+    if pair is None and not key.source.startswith("sg-"):
         return False
-    target = pair[1] if pair and key.dest else key.group
-    if _barred(world, policy, source, target, [] if key.port == ALL else [key.port]):
+    if key.is_egress and not group.advanced:
         return False
-    names = {source.id}
-    if pair is not None:
-        if source.account not in world.revoked:
-            if not _is_rule_of(world, policy, key, pair):
-                return False
-            names |= _named(world, pair)
-    elif not key.source.startswith("sg-"):
+    source, target = _ends(key, pair)
+    if not {source.account, target.account, key.group.account} <= policy.accounts.keys():
         return False
-    return _consented_to(world, policy, key, pair, source, names)
+    reached = {target, pair[1]} if pair and key.is_egress else {target}
+    if any(_barred(world, policy, source, end, [] if key.port == ALL else [key.port]) for end in reached):
+        return False
+    names = {target.id if key.is_egress else source.id}
+    if pair is not None and pair[0].account not in world.revoked:
+        if not _is_rule_of(world, policy, key, pair):
+            return False
+        names |= _named(world, pair)
+    return _consented_to(world, policy, key, pair, names)
+
+
+def _ends(key: RuleKey, pair: Pair) -> tuple[Party, Party]:
+    """Who is let reach whom."""
+    if pair is None:
+        return Party(*reversed(key.source.split("@"))), key.group
+    if key.is_egress:
+        return key.group, pair[0]
+    return pair[0], pair[1] if key.dest else key.group
+
+
+def _other_end_allows(
+    world: World, policy: Policy, key: RuleKey, pair: tuple[Party, Party], ports: Sequence[Port]
+) -> bool:
+    """Whether the other end of a link lets some instance through on these ports. Of an account that refuses access, and of a
+    group without instances, nothing is said."""
+    if {pair[0].account, key.group.account} & world.revoked:
+        return True
+    if key.is_egress:
+        senders = members(world, key.group)
+        return any(_admitted(world, policy, one, pair, ports) for one in senders)
+    if is_part(pair):
+        source, targets = world.groups.get(pair[1]), members(world, key.group)
+        if source is None or not source.advanced or not targets:
+            return True
+        needed = [one for one in targets if needs_outlet(world, policy, [pair[1]], one, ports)]
+        outlets = [[(RuleKey(pair[1], "", f"{one.ip}/32", p), (one.party, key.group)) for p in ports] for one in needed]
+        return not needed or any(all(_allowed_alone(world, policy, *rule) for rule in rules) for rules in outlets)
+    sender, target = world.instances.get(pair[0]), world.instances.get(pair[1])
+    if sender is None or target is None or not needs_outlet(world, policy, _groups_of(sender), target, ports):
+        return True
+    rules = [[RuleKey(group, "", f"{target.ip}/32", port) for port in ports] for group in _groups_of(sender)]
+    return any(all(_allowed_alone(world, policy, key, (pair[1], pair[1])) for key in keys) for keys in rules)
+
+
+def _admitted(
+    world: World, policy: Policy, sender: Instance, reached: tuple[Party, Party], ports: Sequence[Port]
+) -> bool:
+    """Whether the target of an egress rule, or its group, may admit an instance of the group that has the rule."""
+    target = world.instances.get(reached[0])
+    if is_part(reached):
+        groups, dest = [reached[1]], ""
+    elif target is None:
+        return False
+    else:
+        groups, dest = _groups_of(target), f"{target.ip}/32"
+    return any(
+        all(
+            _allowed_alone(world, policy, RuleKey(group, f"{sender.ip}/32", dest, port), (sender.party, other))
+            for port in ports
+        )
+        for group in groups
+        for other in ([reached[0]] if dest else [Party(sender.party.account, name) for name in sender.groups])
+    )
+
+
+def _groups_of(instance: Instance) -> list[Party]:
+    return [Party(instance.party.account, name) for name in instance.groups]
+
+
+def needs_outlet(
+    world: World, policy: Policy, groups: Sequence[Party], target: Instance | None, ports: Sequence[Port]
+) -> bool:
+    """Whether an instance of all of these groups reaches another one, or whichever, only by egress rules of ours: people's do not
+    let it out on some port, or one of ours stands."""
+    address = f"{target.ip}/32" if target else ""
+    shown = [world.groups[group] for group in groups if group in world.groups]
+    keys = {RuleKey(group.party, "", address, port) for group in shown for port in ports}
+    rules = [rule for group in shown for rule in world.rules[group.party].values() if rule.is_egress]
+    ours_stands = any(rule.key in keys and _names_us(rule, policy) for rule in rules)
+    if not any(group.advanced for group in shown):
+        return False
+    if not all(group.advanced for group in shown) and not ours_stands:
+        return False
+    manual = [rule.traffic for rule in rules if rule.policy == "accept" and not _names_us(rule, policy)]
+    let_out = [traffic for traffic in manual if traffic and traffic.peer in (address, "0.0.0.0/0")]
+    return ours_stands or not all(any(carries(one.port, port) for one in let_out) for port in ports)
+
+
+def passes(world: World, sender: Instance, target: Instance, port: Port) -> bool:
+    """Whether packets pass from one instance to another, where security groups decide it: one of the sender's groups lets them
+    out, and one of the target's admits them. What a person drops somewhere there is not held against a link."""
+    own, others = (
+        [(world.groups[group], world.rules[group].values()) for group in _groups_of(one) if group in world.groups]
+        for one in (sender, target)
+    )
+    rules = [rule for _, by_id in (*own, *others) for rule in by_id]
+    if any(rule.policy == "drop" for rule in rules) or {*sender.groups} & {*target.groups}:
+        return True
+    traffic = [(rule.group, rule.traffic) for rule in rules if rule.traffic]
+    let_out = not all(group.advanced for group, _ in own) or any(
+        each.direction == "egress" and each.peer in (f"{target.ip}/32", "0.0.0.0/0") and carries(each.port, port)
+        for group, each in traffic
+        if group in _groups_of(sender)
+    )
+    peers = {f"{sender.ip}/32", *(str(group) for group in _groups_of(sender))}
+    return let_out and any(
+        each.direction == "ingress"
+        and each.peer in peers
+        and each.own_range in ("", f"{target.ip}/32")
+        and carries(each.port, port)
+        for group, each in traffic
+        if group in _groups_of(target)
+    )
+
+
+def carries(wide: Port | None, port: Port) -> bool:
+    """Whether a rule on these ports is one on this port too."""
+    return wide is not None and (wide == ALL or _within(port, wide))
+
+
+def missing_outlets(world: World, policy: Policy, source: Party, target: Party, port: Port) -> bool:
+    """Whether no egress rule lets a group's instances out to any of the target's, though it has some."""
+    targets = members(world, target)
+    keys = {RuleKey(source, "", f"{one.ip}/32", port) for one in targets}
+    standing = any(rule.key in keys and rule.policy == "accept" for rule in world.rules.get(source, {}).values())
+    return bool(targets) and not standing and all(needs_outlet(world, policy, [source], t, [port]) for t in targets)
+
+
+def _names_us(rule: Rule, policy: Policy) -> bool:
+    return ours(rule, policy) is not None or damaged(rule, policy)
+
+
+def _is_locked(group: Group) -> bool:
+    return any(map(_LOCK.match, group.tags))
 
 
 def accepted(world: World, policy: Policy, key: RuleKey, pair: Pair = None) -> bool:
-    """Whether a rule's group, by its tags and the allow list alone, lets it stand: no lock forbids it, and its source has
+    """Whether a rule's group, by its tags and the allow list alone, lets it stand: no lock forbids it, and it has the group's
     consent. Of an instance that is not shown, or in an account that refuses access, nothing is said."""
-    source = Party(*reversed(key.source.split("@"))) if pair is None else pair[0]
-    names = {source.id}
+    names = {(pair[0] if pair else Party(*reversed(key.source.split("@")))).id}
     if pair is not None:
-        if source not in world.instances or source.account in world.revoked:
+        if pair[0] not in world.instances or pair[0].account in world.revoked:
             return True
         names |= _named(world, pair)
-    return "link-lock" not in world.groups[key.group].tags and _consented_to(world, policy, key, pair, source, names)
+    return "link-lock" not in world.groups[key.group].tags and _consented_to(world, policy, key, pair, names)
 
 
-def _consented_to(world: World, policy: Policy, key: RuleKey, pair: Pair, source: Party, names: set[str]) -> bool:
-    targets = {key.group.id, "*"} | ({pair[1].id} if pair and key.dest else set())
-    return _consented(world, policy, world.groups[key.group], key.port, source.account, names, targets)
+def _consented_to(world: World, policy: Policy, key: RuleKey, pair: Pair, names: set[str]) -> bool:
+    """Whether the group that has a rule consents to a peer with these names, or the policy does for an end of it."""
+    peer = pair[0] if pair else Party(*reversed(key.source.split("@")))
+    ends = {key.group.id, "*"}
+    if key.is_egress:
+        ends |= {one.party.id for one in members(world, key.group)}
+    elif pair and key.dest:
+        ends.add(pair[1].id)
+    return _consented(world, policy, key, peer.account, names, ends)
 
 
 def _named(world: World, pair: tuple[Party, Party]) -> set[str]:
     """The groups by which consent may name the instance: any of its own, or by address the one that it stands for."""
-    return {pair[1].id} if pair[1].id.startswith("sg-") else set(world.instances[pair[0]].groups)
+    return {pair[1].id} if is_part(pair) else set(world.instances[pair[0]].groups)
 
 
 def by_address(world: World, source: Party, target: Party) -> bool:
     """Whether no rule can name the group that is the source of a link."""
     groups = [world.groups.get(party) for party in (source, target)]
-    return None not in groups and (
-        len({group.vpc for group in groups if group}) > 1 or any(g.advanced for g in groups if g)
-    )
+    return None not in groups and (len({one.vpc for one in groups if one}) > 1 or any(g.advanced for g in groups if g))
 
 
 def members(world: World, group: Party) -> list[Instance]:
@@ -176,75 +326,147 @@ def members(world: World, group: Party) -> list[Instance]:
     ]
 
 
-Part = tuple[Party, Party, Port]
-"""A link by address on one port: the source's group, the target's, and the port."""
+Part = tuple[Party, Party, Port, bool]
+"""One end of a link by address on one port: the group whose instances have rules, the one that holds these, the port, and whether
+they are egress rules."""
 
 
 def parts(owned: Iterable[Owned]) -> dict[Part, dict[Party, frozenset[str]]]:
-    """The links by address for which rules stand: their instances, each with the claims on its rule."""
+    """The ends of links by address for which rules stand: their instances, each with the claims on its rule."""
     found: dict[Part, dict[Party, frozenset[str]]] = {}
     for one in owned:
-        if one.pair and not one.key.dest:
-            found.setdefault((one.pair[1], one.key.group, one.key.port), {})[one.pair[0]] = one.claims
+        if one.pair and is_part(one.pair):
+            found.setdefault(_part(one.key, one.pair), {})[one.pair[0]] = one.claims
     return found
+
+
+def _part(key: RuleKey, pair: tuple[Party, Party]) -> Part:
+    return (pair[1], key.group, key.port, key.is_egress)
+
+
+def part_rule(part: Part, instance: Instance) -> RuleKey:
+    """The rule of one instance at one end of a link by address."""
+    _, holder, port, is_egress = part
+    address = f"{instance.ip}/32"
+    return RuleKey(holder, "", address, port) if is_egress else RuleKey(holder, address, "", port)
 
 
 def waiting_to_join(world: World, policy: Policy) -> list[tuple[RuleKey, str]]:
     """What requests' links by address lack: the rule of each instance of their source that may have one, with the claim."""
     lacking = []
     present = owned(world, policy)
-    for (source, target, port), standing in parts(owned_rules(world, policy)).items():
+    standing_parts = parts(owned_rules(world, policy))
+    carried = {
+        (part, claim) for part, standing in standing_parts.items() for found in standing.values() for claim in found
+    }
+    for part, standing in standing_parts.items():
+        followed, holder, port, is_egress = part
+        if not is_egress and missing_outlets(world, policy, followed, holder, port):
+            continue  # half of a link
         claims = {claim for found in standing.values() for claim in found if claim != "tag"}
-        for member in members(world, source):
-            key = RuleKey(target, f"{member.ip}/32", "", port)
-            room = member.party in standing or len(standing) < policy.limits.max_members
-            if member.ip and room and allowed(world, policy, key, (member.party, source)):
+        if is_egress:
+            claims = {claim for claim in claims if ((holder, followed, port, False), claim) in carried}
+        for one in members(world, followed):
+            key = part_rule(part, one)
+            room = one.party in standing or len(standing) < policy.limits.max_members
+            needed = not is_egress or needs_outlet(world, policy, [holder], one, [port])
+            if one.ip and room and needed and allowed(world, policy, key, (one.party, followed)):
                 lacking += [(key, claim) for claim in claims if claim not in present.get(key, ())]
     return lacking
 
 
+Rules = list[tuple[RuleKey, Pair]]
+"""Rules, each with the parties that it is for."""
+
+
 def wanted_by_tags(world: World, policy: Policy, only: Party | None = None) -> dict[RuleKey, set[Pair]]:
-    """Every allowed rule that tags of instances, or of `only` one, ask for, with the instances for which it is (None
+    """Every allowed rule that tags of instances, or of `only` one, ask to open, with the instances for which it is (None
     between groups)."""
     found: dict[RuleKey, set[Pair]] = {}
-    holders = {owned_rule.key: owned_rule.pair for owned_rule in owned_rules(world, policy) if owned_rule.pair}
-    for instance in world.instances.values() if only is None else [world.instances[only]]:
-        if instance.party.account not in policy.accounts or _expired(instance, world.now):
-            continue
-        for party, ports in list(_peers(instance))[: policy.limits.max_peers]:
-            if {party.account, instance.party.account} & world.revoked or len(ports) > policy.limits.max_ports:
-                continue
-            if _barred(world, policy, instance.party, party, ports):
-                continue
-            for rules in _rules_of(world, instance, party, ports):
-                if all(_may_be(world, policy, key, pair, holders) for key, pair in rules):
-                    for key, pair in rules:
-                        found.setdefault(key, set()).add(pair)
-                    break
+    for _, _, ports, is_late, granted in _wishes(world, policy, only):
+        if granted and not is_late and _within_limits(policy, ports):
+            for key, pair in granted:
+                found.setdefault(key, set()).add(pair)
     return _within_limit(world, policy, found) if only is None else found
 
 
-def kept_for_tags(world: World, policy: Policy, key: RuleKey, pair: Pair) -> bool:
-    """Whether a rule of ours stays for a tag that asks for more than is allowed: for all ports of the rule, which is allowed by
-    itself, on a link that is not as a whole, whichever group of the instance stands for it. Nothing of a mutual link stays so."""
-    if key.port == ALL or not allowed(world, policy, key, pair):
-        return False
-    holders = {owned_rule.key: owned_rule.pair for owned_rule in owned_rules(world, policy) if owned_rule.pair}
-    for instance in world.instances.values():
+def kept_by_tags(world: World, policy: Policy) -> dict[RuleKey, set[Pair]]:
+    """Every rule that may go on to stand for tags: those of a wish that is granted; of one that is not, each rule of ours that stands
+    for it, on a port that it asks for, and that is allowed by itself."""
+    found: dict[RuleKey, set[Pair]] = {}
+    standing = [one for one in owned_rules(world, policy) if "tag" in one.claims and one.key.port != ALL]
+    for instance, party, ports, _, granted in _wishes(world, policy):
+        rules = granted or [
+            (one.key, one.pair)
+            for one in standing
+            if _is_of_wish(one, instance, party)
+            and (one.pair or not by_address(world, _ends(one.key, None)[0], party))
+            and (not ports or any(_within(one.key.port, port) for port in ports))
+            and not _barred(world, policy, instance.party, party, [one.key.port])
+            and allowed(world, policy, one.key, one.pair)
+        ]
+        for key, pair in rules:
+            found.setdefault(key, set()).add(pair)
+    return found
+
+
+def _wishes(
+    world: World, policy: Policy, only: Party | None = None
+) -> Iterator[tuple[Instance, Party, list[Port], bool, Rules]]:
+    """What the tags of instances ask for: the instance, the peer, the ports, whether the instance has too many peers before it, and
+    the rules of the link, if it is granted."""
+    owned_here = owned_rules(world, policy)
+    holders = {one.key: one.pair for one in owned_here if one.pair}
+    standing = [one for one in owned_here if "tag" in one.claims]
+    for instance in world.instances.values() if only is None else [world.instances[only]]:
         if instance.party.account not in policy.accounts or _expired(instance, world.now):
             continue
-        for peer, ports in _peers(instance):
-            is_asked = not ports or any(_within(key.port, port) for port in ports)
-            if not is_asked or _barred(world, policy, instance.party, peer, [key.port]):
-                continue
-            if (key, pair) not in [rule for rules in _rules_of(world, instance, peer, [key.port]) for rule in rules]:
-                continue
-            whole = _rules_of(world, instance, peer, ports)
-            granted = any(all(_may_be(world, policy, *rule, holders) for rule in rules) for rules in whole)
-            too_many = len(ports) > policy.limits.max_ports
-            if too_many or not granted or _barred(world, policy, instance.party, peer, ports):
-                return True
-    return False
+        peers = list(_peers(instance))
+        linked = [any(_is_of_wish(one, instance, p) and not one.key.is_egress for one in standing) for p, _ in peers]
+        order = sorted(range(len(peers)), key=lambda number: not linked[number])
+        for number, (party, ports) in enumerate(peers):
+            if not {party.account, instance.party.account} & world.revoked:
+                is_late = number in order[policy.limits.max_peers :]
+                yield instance, party, ports, is_late, _granted(world, policy, instance, party, ports, holders)
+
+
+def _granted(
+    world: World,
+    policy: Policy,
+    instance: Instance,
+    party: Party,
+    ports: list[Port],
+    holders: dict[RuleKey, Pair],
+) -> Rules:
+    """The rules of a link, by the first group that may stand for the instance; none if it is denied."""
+    if _barred(world, policy, instance.party, party, ports):
+        return []
+    for rules in _rules_of(world, policy, instance, party, ports):
+        granted = all(_may_be(world, policy, key, pair, holders, ports) for key, pair in rules)
+        if not granted or _waits(world, policy, rules):
+            continue
+        outlets = _outlets(world, policy, rules, ports)
+        let_out = [rule for rule in outlets if all(_may_be(world, policy, *one, holders, ports) for one in rule)]
+        stands = any(key in holders for rule in outlets for key, _ in rule)
+        return [] if outlets and not let_out and not stands else [*rules, *itertools.chain(*let_out)]
+    return []
+
+
+def _is_of_wish(one: Owned, instance: Instance, party: Party) -> bool:
+    """Whether a rule of ours is one by which a wish of an instance for a peer may have been opened."""
+    own = _groups_of(instance)
+    if one.pair is None:
+        return one.key.group == party and one.key.source in map(str, own)
+    if not party.is_group:
+        return one.pair == (instance.party, party) or (one.pair == (party, party) and one.key.group in own)
+    if one.key.is_egress:
+        return one.pair[1] == party and one.key.group in own
+    return one.key.group == party and one.pair[0] == instance.party and one.pair[1] in own
+
+
+def _within_limits(policy: Policy, ports: list[Port]) -> bool:
+    limits = policy.limits
+    return len(ports) <= limits.max_ports and all(one.high - one.low < limits.max_port_span for one in ports)
 
 
 def _within_limit(world: World, policy: Policy, found: dict[RuleKey, set[Pair]]) -> dict[RuleKey, set[Pair]]:
@@ -252,27 +474,55 @@ def _within_limit(world: World, policy: Policy, found: dict[RuleKey, set[Pair]])
     of a link of which none stands, all may or none."""
     asked: dict[Part, set[Party]] = {}
     for key, pairs in found.items():
-        for pair in pairs if not key.dest else ():
-            if pair:
-                asked.setdefault((pair[1], key.group, key.port), set()).add(pair[0])
+        for pair in pairs:
+            if pair and is_part(pair):
+                asked.setdefault(_part(key, pair), set()).add(pair[0])
     standing, late = parts(owned_rules(world, policy)), set()
     for part, instances in asked.items():
         there = standing.get(part, {}).keys()
         new, room = sorted(instances - there), policy.limits.max_members - len(there)
         late |= {(one, part) for one in (new[max(room, 0) :] if there or len(new) <= room else new)}
-    pairs_by_key = {
-        key: {pair for pair in pairs if not pair or (pair[0], (pair[1], key.group, key.port)) not in late}
+    kept = {
+        key: {pair for pair in pairs if not pair or (pair[0], _part(key, pair)) not in late}
         for key, pairs in found.items()
     }
-    return {key: pairs for key, pairs in pairs_by_key.items() if pairs}
+    return {key: pairs for key, pairs in kept.items() if pairs}
 
 
-def _may_be(world: World, policy: Policy, key: RuleKey, pair: Pair, holders: dict[RuleKey, Pair]) -> bool:
+def _waits(world: World, policy: Policy, rules: list[tuple[RuleKey, Pair]]) -> bool:
+    """Whether a link by address from an advanced group has to wait, since its target has no instances."""
+    return any(pair and waits_for_target(world, policy, key, pair) for key, pair in rules)
+
+
+def waits_for_target(world: World, policy: Policy, key: RuleKey, pair: tuple[Party, Party]) -> bool:
+    """Whether a rule by address admits who cannot be let out yet: the target has no instances."""
+    shut = is_part(pair) and not key.is_egress and needs_outlet(world, policy, [pair[1]], None, [key.port])
+    return shut and not members(world, key.group)
+
+
+def _outlets(world: World, policy: Policy, rules: list[tuple[RuleKey, Pair]], ports: list[Port]) -> list[Rules]:
+    """The egress rules beside the rules by address of a link: for each instance of the target, one for each port."""
+    key, pair = rules[0]
+    source = world.groups.get(pair[1]) if pair and is_part(pair) else None
+    if source is None or not source.advanced:
+        return []
+    targets = [one for one in members(world, key.group) if needs_outlet(world, policy, [source.party], one, ports)]
+    return [
+        [(RuleKey(source.party, "", f"{one.ip}/32", port), (one.party, key.group)) for port in ports]
+        for one in targets
+        if one.ip
+    ]
+
+
+def _may_be(
+    world: World, policy: Policy, key: RuleKey, pair: Pair, holders: dict[RuleKey, Pair], ports: Sequence[Port]
+) -> bool:
     """Whether a wanted rule is allowed, and is not that of another pair with the same addresses."""
-    if not allowed(world, policy, key, pair):
+    if not allowed(world, policy, key, pair, ports):
         return False
     holder = holders.get(key, pair)
-    return holder == pair or not _is_rule_of(world, policy, key, holder)
+    same = holder == pair or (key.is_egress and holder and pair and holder[0] == pair[0])
+    return bool(same) or not _is_rule_of(world, policy, key, holder)
 
 
 def _barred(world: World, policy: Policy, source: Party, target: Party, ports: list[Port]) -> bool:
@@ -299,9 +549,7 @@ def _refuses(world: World, policy: Policy, holder: Party, peer: Party, ports: li
             for entry in re.split("[ ,]+", value.strip(" ,")):
                 if (match := _REFUSAL.fullmatch(entry)) is None:
                     return True
-                protocol, _, span = (match[3] or "").partition("/")
-                low, _, high = span.partition("-")
-                named = [Port(protocol, int(low or -1), int(high or low or -1))] if protocol else []
+                named = [parse_port(text) for text in match[3].split("+")] if match[3] else []
                 meets = not (ports and named) or any(_overlap(a, b) for a in ports for b in named)
                 if meets and _is_end(world, policy, Who(match[2] or group.account, match[1]), peer):
                     return True
@@ -321,21 +569,20 @@ def _is_end(world: World, policy: Policy, who: Who, party: Party) -> bool:
         world.groups[Party(party.account, name)].tags for name in groups if Party(party.account, name) in world.groups
     ]
     wanted = policy.sets[who.id[4:]].tags if who.id.startswith("set:") else {}
-    in_set = hidden or any(all(tag.get(key, value) == value for key, value in wanted.items()) for tag in tags)
+    in_set = hidden or any(all(one.get(key, value) == value for key, value in wanted.items()) for one in tags)
     return who.id in groups or (bool(wanted) and in_set)
 
 
 def _permitted(policy: Policy, port: Port) -> bool:
-    if any(port == ALL or _overlap(denied, port) for denied in policy.deny):
+    if port == ALL and (policy.deny or policy.denies_mutual):
         return False
-    return port.high - port.low + 1 <= policy.limits.max_port_span
+    return not any(_overlap(denied, port) for denied in policy.deny)
 
 
-def _consented(
-    world: World, policy: Policy, group: Group, port: Port, account: str, names: set[str], targets: set[str]
-) -> bool:
+def _consented(world: World, policy: Policy, key: RuleKey, account: str, names: set[str], targets: set[str]) -> bool:
+    group, port = world.groups[key.group], key.port
     for name, value in group.tags.items() if policy.accept_tags else ():
-        if not _CONSENT.fullmatch(name):
+        if not _CONSENT[key.is_egress].fullmatch(name):
             continue
         for entry in filter(None, re.split("[ ,]", value)):
             text, _, end = entry.partition("~")
@@ -346,9 +593,10 @@ def _consented(
             if not ports or (port != ALL and any(_within(port, parse_port(p)) for p in ports.split("+"))):
                 return True
     for allow in policy.allow:
-        if allow.source.account != account or allow.source.id not in {"*", *names}:
+        peer, end = (allow.target, allow.source) if key.is_egress else (allow.source, allow.target)
+        if peer.account != account or peer.id not in {"*", *names}:
             continue
-        if allow.target.account != group.party.account or allow.target.id not in targets:
+        if end.account != group.party.account or end.id not in targets:
             continue
         if allow.until is not None and allow.until <= world.now:
             continue
@@ -367,27 +615,30 @@ def _ended(entry: str, end: str, now: float) -> bool:
 
 
 def _is_rule_of(world: World, policy: Policy, key: RuleKey, pair: Pair) -> bool:
-    """Whether an instance rule is the one for these instances, as they are now, and its source's address may be used."""
+    """Whether a rule with an address is the one for these parties, as they are now, and the address may be used."""
     if pair is None:
         return False
-    source, dest = world.instances.get(pair[0]), world.instances.get(pair[1])
-    if source is None or not source.ip or f"{source.ip}/32" != key.source:
+    peer, dest = world.instances.get(pair[0]), world.instances.get(pair[1])
+    if peer is None or not peer.ip or f"{peer.ip}/32" != (key.dest if key.is_egress else key.source):
         return False
-    if not key.dest:
-        where, vpc = key.group, world.groups[key.group].vpc
-        if pair[1].account != source.party.account or pair[1].id not in source.groups:
+    account, vpc = key.group.account, world.groups[key.group].vpc
+    if is_part(pair):
+        if pair[1].account != peer.party.account or pair[1].id not in peer.groups:
             return False
-    elif dest is None or not dest.ip or f"{dest.ip}/32" != key.dest or _rule_group(world, dest) != key.group:
+    elif not key.is_egress:
+        if dest is None or not dest.ip or f"{dest.ip}/32" != key.dest or key.group not in _usable(world, dest):
+            return False
+        vpc = dest.vpc
+        between = [world.groups[group].advanced for one in (peer, dest) for group in _usable(world, one)]
+        if key.port == ALL and any(between):
+            return False
+    ranges = policy.accounts[peer.party.account].ranges
+    if not PRIVATE.match(peer.ip) or (ranges and not any(_in_range(peer.ip, cidr) for cidr in ranges)):
         return False
-    else:
-        where, vpc = dest.party, dest.vpc
-    ranges = policy.accounts[source.party.account].ranges
-    if not PRIVATE.match(source.ip) or (ranges and not any(_in_range(source.ip, cidr) for cidr in ranges)):
-        return False
-    if source.vpc == vpc:
+    if peer.vpc == vpc:
         return True
-    strange = not key.dest and where.account != source.party.account and not ranges
-    return not strange and not world.address_taken(where.account, vpc, source.ip)
+    is_strange = account != peer.party.account and not ranges
+    return not is_strange and not world.address_taken(account, vpc, peer.ip)
 
 
 def _in_range(ip: str, cidr: str) -> bool:
@@ -401,27 +652,53 @@ def _number(ip: str) -> int:
     return ((a * 256 + b) * 256 + c) * 256 + d
 
 
-def _rule_group(world: World, instance: Instance) -> Party | None:
-    """The group on which an instance's rules are: its first that is not managed."""
-    own = (world.groups.get(Party(instance.party.account, name)) for name in instance.groups)
-    return next((group.party for group in own if group and not group.managed), None)
+def _usable(world: World, instance: Instance) -> list[Party]:
+    """The groups of an instance that may have rules: those that are not managed."""
+    own = (world.groups.get(group) for group in _groups_of(instance))
+    return [group.party for group in own if group and not group.managed]
 
 
-def _rules_of(world: World, instance: Instance, peer: Party, ports: list[Port]) -> list[list[tuple[RuleKey, Pair]]]:
-    """The rules of one link of an instance, by each group that could stand for it; none if the link is impossible."""
+def _rule_group(
+    world: World, policy: Policy, own: Instance, keys: Sequence[RuleKey], pair: tuple[Party, Party]
+) -> Party | None:
+    """The group of an instance on which these rules are: of those that consent to all of them, one on which such a rule stands, else
+    the first; else the first of all."""
+    groups = _usable(world, own)
+    on_group = ((group, [msgspec.structs.replace(key, group=group) for key in keys]) for group in groups)
+    consenting = [
+        group
+        for group, on in on_group
+        if all(
+            not _is_locked(world.groups[group])
+            and _consented_to(world, policy, key, pair, {pair[0].id} | _named(world, pair))
+            for key in on
+        )
+    ]
+    ports = {key.port for key in keys}
+    held = {one.key.group for one in owned_rules(world, policy) if one.pair == pair and one.key.port in ports}
+    return next(iter([*(group for group in consenting if group in held), *consenting, *groups]), None)
+
+
+def _rules_of(world: World, policy: Policy, instance: Instance, peer: Party, ports: list[Port]) -> list[Rules]:
+    """The rules of one link of an instance, by each group that could stand for it; none if the link is impossible. Of a link by
+    address, without those of the other end."""
     if peer.id.startswith("sg-"):
         named = [[(key, None) for key in keys] for keys in _group_rules(world, instance, peer, ports)]
         return named or _address_rules(world, instance, peer, ports)
     other = world.instances.get(peer)
     if other is None or other.party == instance.party or not other.ip or not instance.ip:
         return []
+    ways = [(instance, other)] if ports else [(instance, other), (other, instance)]
+    wanted = [(dest, (one.party, dest.party), (f"{one.ip}/32", f"{dest.ip}/32")) for one, dest in ways]
+    if ports and needs_outlet(world, policy, _groups_of(instance), other, ports):
+        wanted.append((instance, (other.party, other.party), ("", f"{other.ip}/32")))
     found: list[tuple[RuleKey, Pair]] = []
-    for source, dest in [(instance, other)] if ports else [(instance, other), (other, instance)]:
-        group = _rule_group(world, dest)
+    for own, pair, traffic in wanted:
+        keys = [RuleKey(own.party, *traffic, port) for port in ports or [ALL]]
+        group = _rule_group(world, policy, own, keys, pair)
         if group is None:
             return []
-        keys = [RuleKey(group, f"{source.ip}/32", f"{dest.ip}/32", port) for port in ports or [ALL]]
-        found += [(key, (source.party, dest.party)) for key in keys]
+        found += [(msgspec.structs.replace(key, group=group), pair) for key in keys]
     return [found]
 
 
@@ -436,9 +713,7 @@ def _group_rules(world: World, instance: Instance, peer: Party, ports: list[Port
     return [[RuleKey(peer, str(source), "", ALL), RuleKey(source, str(peer), "", ALL)] for source in able]
 
 
-def _address_rules(
-    world: World, instance: Instance, peer: Party, ports: list[Port]
-) -> list[list[tuple[RuleKey, Pair]]]:
+def _address_rules(world: World, instance: Instance, peer: Party, ports: list[Port]) -> list[Rules]:
     """The rules by address, where no rule can name a group of the instance."""
     target = world.groups.get(peer)
     if target is None or not (ports and instance.ip and target.vpc) or target.managed:
@@ -497,14 +772,9 @@ def parse_port(text: str) -> Port:
     return Port(protocol, int(low), int(high or low))
 
 
-def holds(outer: Port, port: Port) -> bool:
-    """Whether the one admits all packets of the other."""
-    return outer == ALL or _within(port, outer)
-
-
 def _within(port: Port, outer: Port) -> bool:
     return port.protocol == outer.protocol and outer.low <= port.low and port.high <= outer.high
 
 
-def _overlap(port: Port, other_port: Port) -> bool:
-    return port.protocol == other_port.protocol and port.low <= other_port.high and other_port.low <= port.high
+def _overlap(one: Port, other: Port) -> bool:
+    return one.protocol == other.protocol and one.low <= other.high and other.low <= one.high

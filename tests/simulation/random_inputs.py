@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import msgspec
 from hypothesis import strategies as st
 from link_peer.domain.model import Party, Port, RuleKey
@@ -23,6 +25,7 @@ POLICIES = (
     POLICY,
     POLICY,
     msgspec.structs.replace(POLICY, deny=(Port("tcp", 22, 22),)),
+    msgspec.structs.replace(POLICY, denies_mutual=True),
     msgspec.structs.replace(
         POLICY,
         accept_tags=False,
@@ -60,6 +63,7 @@ EDITS = ("delete", "strengthen", "copy", "mine now", "", f"link-peer/2 dep=prod 
 
 groups = st.sampled_from((A, B, X) * 4 + GROUPS)  # mostly three, so that links share rules more often
 instances = st.sampled_from(INSTANCES)
+advanced_groups = st.one_of(st.just({ADVANCED}), st.sets(st.sampled_from((A, B, FAR, ADVANCED, X, Y)), min_size=1))
 ports = st.lists(st.sampled_from(PORTS), max_size=2, unique=True)
 faults = st.one_of(
     st.dictionaries(st.integers(0, 16), st.sampled_from((*FAULTS, *sorted(SLOW | AT_ONCE))), max_size=2),
@@ -73,16 +77,19 @@ def peer_tag(party: Party, peer: Party, ports: list[str]) -> str:
     return name + (":" + "+".join(ports) if ports else "")
 
 
-def random_world() -> World:
-    """Seven groups in two accounts, all with consent, five instances, and a rule of another deployment and of a second home."""
+def random_world(advanced: Collection[Party] = (ADVANCED,)) -> World:
+    """Seven groups in two accounts, of which some are `advanced`, all with consent at both ends, five instances, and a rule of another
+    deployment and of a second home."""
     world = World()
+    everybody = f"*@{HOME} *@{PEER}"
     for party in GROUPS:
         world.add_group(
             party.account,
             party.id[3:],
-            f"*@{HOME} *@{PEER}",
+            everybody,
+            everybody,
             vpc="vpc-2" if party == FAR else "vpc-1",
-            advanced=party == ADVANCED,
+            advanced=party in advanced,
             managed=party == MANAGED,
         )
     for party, env in ((A, "dev"), (Y, "prod")):
@@ -91,13 +98,11 @@ def random_world() -> World:
         )
     for party, group in zip(INSTANCES, (A, A, B, X, Y), strict=True):
         world.add_instance(party.account, party.id[2:], group)
-    # one also has a group that cannot be used for its links; of others' groups, consent chooses
+    # of several groups of an instance, which are of one type [doc JoinSecurityGroup], consent chooses
     for party, in_groups in zip(INSTANCES, ((ADVANCED, A), (B, A), (B,), (X,), (X, Y)), strict=True):
-        ids = tuple(group.id for group in in_groups)
+        ids = tuple(group.id for group in in_groups if (group in advanced) == (in_groups[-1] in advanced))
         world.instances[party] = msgspec.structs.replace(world.instances[party], groups=ids)
-    other_rule_key = RuleKey(B, str(A), "", Port("tcp", 3306, 3306))
-    for policy in (msgspec.structs.replace(POLICY, deployment="other"), SECOND_HOME):
-        world.add_manual_rule(
-            other_rule_key, oracle.marker(other_rule_key, policy, "tag"), priority=50 + len(world.manual_rules)
-        )
+    other = RuleKey(B, str(A), "", Port("tcp", 3306, 3306))
+    for policy in () if {A, B} & {*advanced} else (msgspec.structs.replace(POLICY, deployment="other"), SECOND_HOME):
+        world.add_manual_rule(other, oracle.marker(other, policy, "tag"), priority=50 + len(world.manual_rules))
     return world

@@ -71,6 +71,22 @@ class People(RuleBasedStateMachine):
             value = iso(self.world.now + int(text)) if text[1:].isdigit() else text
             self.world.set_tag(party, key, value if key == "link-until" and value else None)
 
+    @rule(
+        group=groups, who=st.one_of(groups, instances), limits=ports, kind=st.sampled_from(["*", "who", "typo", "", ""])
+    )
+    def refuse(self, group: Party, who: Party, limits: list[str], kind: str) -> None:
+        """A group refuses everybody of an account, one party, or, since nobody can read it, everybody; or it takes its refusal off."""
+        self._changed("refusal")
+        suffix = ":" + "+".join(limits) if limits else ""
+        texts = {"*": f"*@{who.account}{suffix}", "who": f"{who}{suffix}", "typo": "sg_a"}
+        self.world.set_tag(group, "link-refuse", texts.get(kind))
+
+    @rule(group=groups, port=st.sampled_from([*PORTS, "all"]))
+    def let_out(self, group: Party, port: str) -> None:
+        """A person lets a group reach every address."""
+        self._changed("let out")
+        self.world.let_out(group, ALL if port == "all" else parse_port(port))
+
     @rule(group=groups, kind=st.sampled_from(["strip", "lock", "unlock", "isolate"]))
     def change_group(self, group: Party, kind: str) -> None:
         """Terraform strips a group's tags, or somebody locks it, or changes whether its members reach each other."""
@@ -99,20 +115,21 @@ class People(RuleBasedStateMachine):
 
     @rule(
         group=groups,
-        party=st.one_of(groups, instances),
+        who=st.one_of(groups, instances),
         limits=ports,
         kind=st.sampled_from(["*", "*", "who", "until", "nobody"]),
+        key=st.sampled_from(["link-accept", "link-egress"]),
     )
-    def set_consent(self, group: Party, party: Party, limits: list[str], kind: str) -> None:
-        """Sets a group's consent: to everyone, to one party, to everyone for a time, or to nobody."""
+    def set_consent(self, group: Party, who: Party, limits: list[str], kind: str, key: str) -> None:
+        """Sets a group's consent at one end: to everyone, to one party, to everyone for a time, or to nobody."""
         self._changed("consent")
         end = f"~{compact(self.world.now + 500)}" if kind == "until" else ""
         name = (
             f"*@{HOME}{end} *@{PEER}{end}"
             if kind in ("*", "until")
-            else f"{party.id}@{party.account}" + (":" + "+".join(limits) if limits else "")
+            else f"{who.id}@{who.account}" + (":" + "+".join(limits) if limits else "")
         )
-        self.world.set_tag(group, "link-accept", None if kind == "nobody" else name)
+        self.world.set_tag(group, key, None if kind == "nobody" else name)
 
     @rule(group=groups, env=st.sampled_from(["prod", "dev", None]))
     def set_env(self, group: Party, env: str | None) -> None:

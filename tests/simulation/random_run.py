@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from hypothesis import HealthCheck, seed, settings
@@ -23,6 +23,8 @@ from tests.simulation.driver import deliver, deliver_queue, deliver_without_faul
 from tests.simulation.invariants import Broken, hold
 from tests.simulation.messages import Message, from_queue, requests_in, stream, sweep_message
 from tests.simulation.random_inputs import (
+    ADVANCED,
+    advanced_groups,
     faults,
     groups,
     instances,
@@ -61,10 +63,10 @@ COSTLY = {"stale", *SLOW, *AT_ONCE}
 class RandomRun(People):
     """One random run."""
 
-    @initialize(tags=st.lists(st.tuples(instances, groups, ports), min_size=1, max_size=3))
-    def begin(self, tags: list[tuple[Party, Party, list[str]]]) -> None:
-        """Starts from a world with up to three tags, after a sweep."""
-        self.world = random_world()
+    @initialize(tags=st.lists(st.tuples(instances, groups, ports), min_size=1, max_size=3), advanced=advanced_groups)
+    def begin(self, tags: list[tuple[Party, Party, list[str]]], advanced: Collection[Party] = (ADVANCED,)) -> None:
+        """Starts from a world with up to three tags, and some advanced groups, after a sweep."""
+        self.world = random_world(advanced)
         for party, group, wanted_ports in tags:
             self.world.set_tag(party, "link-peer", peer_tag(party, group, wanted_ports))
         with _as_assertion():

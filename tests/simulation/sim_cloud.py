@@ -138,7 +138,7 @@ class SimEcs:
         watch = self._run.watch
 
         def do() -> None:
-            watch.before_authorize(party, rules)
+            watch.before_authorize(party, rules, advanced=advanced)
             watch.authorized(self._world.authorize(party, rules))
 
         return self._change("authorize", do)
@@ -149,7 +149,7 @@ class SimEcs:
 
         def do() -> None:
             watch.before_rule_change(party, [rule_id], description)
-            watch.modified(self._world.modify(party, rule_id, description), description)
+            watch.modified(self._world.modify(party, rule_id, description, egress=egress), description)
 
         return self._change("modify", do)
 
@@ -158,7 +158,7 @@ class SimEcs:
 
         def do() -> None:
             self._run.watch.before_rule_change(party, rule_ids)
-            self._run.watch.revoked(self._world.revoke(party, rule_ids))
+            self._run.watch.revoked(self._world.revoke(party, rule_ids, egress=egress))
 
         return self._change("revoke", do)
 
@@ -177,8 +177,7 @@ class SimEcs:
                 self._run.watch.before_tag(party, keys, on=on)
                 hold("I9", on or just_read == party, f"{party} was untagged without reading its rules right before")
             for party in parties:
-                changed = [self._world.tag(party, key, on=on) for key in keys]
-                self._run.watch.tagged(party, any(changed))
+                self._run.watch.tagged(party, [key for key in keys if self._world.tag(party, key, on=on)])
 
         return self._change(name, do)
 

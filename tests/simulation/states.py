@@ -52,13 +52,9 @@ class States:
         """Whether tags asked for a rule at some moment of this delivery."""
         return any(pair in oracle.wanted_by_tags(then, state.policy).get(key, ()) for then, state in self.pasts())
 
-    def always_wanted(self, key: RuleKey, pair: Pair) -> bool:
-        """Whether tags asked for a rule throughout this delivery."""
-        return all(pair in oracle.wanted_by_tags(then, state.policy).get(key, ()) for then, state in self.pasts())
-
     def always_kept(self, key: RuleKey, pair: Pair) -> bool:
-        """Whether a tag asked for a rule throughout this delivery, with more than was allowed, and the rule was allowed by itself."""
-        return all(oracle.kept_for_tags(then, state.policy, key, pair) for then, state in self.pasts())
+        """Whether a rule could go on to stand for tags throughout this delivery."""
+        return all(pair in oracle.kept_by_tags(then, state.policy).get(key, ()) for then, state in self.pasts())
 
     def always_allowed(self, owned: Owned) -> bool:
         """Whether a rule of ours was allowed at every moment of this delivery."""

@@ -55,6 +55,15 @@ SLICE = {  # the least number of histories: fewer would mean that something is n
     "a look, lock": 6,
     "a look, withdraw": 6,
     "removals of two accounts, each swept alone": 360,
+    "sg-db of both ends refuses": 700,
+    "a refusal is no consent": 160,
+    "a basic source": 96,
+    "half of both ends": 480,
+    "kept, consent ends": 5000,
+    "kept, egress consent ends": 7300,
+    "a lower limit": 60,
+    "a request for more, basic groups": 270,
+    "a request for more, advanced groups": 270,
 }
 
 FIRST_CALLS = {"moved, group port": 10, "moved, address": 10, "sg-app refuses": 14, "consent moves": 14}

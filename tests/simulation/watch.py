@@ -11,11 +11,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+import msgspec
 from link_peer.domain.model import ALL, Group, Party, Port, Rule, RuleKey
 from link_peer.domain.policy import Pause, Policy
 
 from tests.simulation import oracle
-from tests.simulation.invariants import claim_end, group_rules, hold
+from tests.simulation.invariants import claim_end, group_rules, half_open, hold
 from tests.simulation.oracle import Owned, Pair
 from tests.simulation.states import States
 from tests.simulation.world import SWEEPS, World
@@ -82,7 +83,8 @@ class Watch:
         self._pairs: dict[
             str, set[Pair]
         ] = {}  # by id of a rule of ours with an address: the parties that its marker named
-        self._joinable: set[tuple[Party, Port, str]] = set()  # (target, port, claim) of the rules by address that stood
+        # (group, port, claim, whether egress) of the rules by address that stood
+        self._joinable: set[tuple[Party, Port, str, bool]] = set()
         self._intents: set[RuleName] = set()
         self._intended_tags: set[tuple[str, ...]] = set()  # (account, group)
         self._tagged: set[tuple[str, ...]] = set()
@@ -128,21 +130,28 @@ class Watch:
                     self._owned.add(rule.key)
                 if owned and owned.pair:
                     self._pairs.setdefault(rule.id, set()).add(owned.pair)
-                    if not rule.key.dest:
-                        self._joinable |= {(rule.group, rule.key.port, claim) for claim in owned.claims}
+                    if oracle.is_part(owned.pair):
+                        self._joinable |= {
+                            (rule.group, rule.key.port, claim, rule.key.is_egress) for claim in owned.claims
+                        }
 
     # before a change
 
-    def before_authorize(self, group: Party, rules: Sequence[tuple[RuleKey, str]]) -> None:
-        """I1, I3', I5, I9 of rules that are about to be added."""
+    def before_authorize(self, group: Party, rules: Sequence[tuple[RuleKey, str]], *, advanced: bool) -> None:
+        """I1, I3', I5, I9 of rules that are about to be added, to what production code takes for an `advanced` group."""
         self._hold_tags_intended()
+        shown = self.world.groups.get(group)
+        hold(
+            "I3'", shown is None or shown.advanced == advanced, f"{group} is written to as if advanced were {advanced}"
+        )
         for key, description in rules:
             written = oracle.ours(Rule(group, "", key, "accept", 100, description), self.policy)
             hold("I3'", written is not None, f"{key} gets a marker that is not ours: {description}")
             assert written is not None
             hold("I5", _rule_name(key) in self._intents, f"{key} is added without an intent")
             two_sources = bool(key.dest) if key.source.startswith("sg-") else not key.source.endswith("/32")
-            hold("I3'", key.group == group and not two_sources, f"{key} does not have exactly one source")
+            exact = not key.dest.endswith("/32") if key.is_egress else two_sources
+            hold("I3'", key.group == group and not exact, f"{key} does not have exactly one source, or destination")
             exists = any(rule.key == key for rule in self.world.rules.get(group, {}).values())
             if not (exists and self.stale_read):  # what exists is not added again, and a stale read does not show it
                 self._check_gain(written, written.claims)
@@ -179,51 +188,55 @@ class Watch:
                 after = written.claims
                 if written.pair != before.pair:
                     left = not self.states.always_allowed(before)
-                    taken = self.states.once_wanted(rule.key, written.pair) or (left and not rule.key.dest)
+                    taken = self.states.once_wanted(rule.key, written.pair) or (left and oracle.is_part(before.pair))
                     hold("I9", taken, f"{rule} is taken for {written.pair}, while it is still that of {before.pair}")
                 gained = after - before.claims - self._of_copies(rule)
                 if gained:
                     self._check_gain(written, gained)
-            claims = before.claims - after
-            if (
-                claims
-                and after <= before.claims
-                and self._opened
-                and rule_id in self._first_rules
-                and not self._is_replaced(rule.key)
-            ):
-                self._closed_late.append(f"{rule} loses {claims} after {self._opened} was opened")
-            if "tag" in claims and not self.refused and not self.stale_read:
-                kept = self.states.always_wanted(rule.key, before.pair) and not self._displaced(rule)
-                hold("I9", not kept, f"{rule} loses its tag's claim, though the tag existed throughout")
-                stays = self.states.always_kept(rule.key, before.pair) and not self._displaced(rule)
-                hold(
-                    "I16",
-                    not stays,
-                    f"{rule} loses its tag's claim, though its ports were asked for and consented to throughout",
-                )
+            lost = before.claims - after
+            replaced = any(_takes_place(opened, rule.key) for opened in self._opened)
+            if lost and after <= before.claims and self._opened and rule_id in self._first_rules and not replaced:
+                self._closed_late.append(f"{rule} loses {lost} after {self._opened} was opened")
+            if "tag" in lost and not self.refused and not self.stale_read:
+                kept = self.states.always_kept(rule.key, before.pair) and not self._displaced(rule)
+                hold("I16", not kept, f"{rule} loses its tag's claim, though the tag asked for it throughout")
+            if lost - {"tag"} and rule_id in self._first_rules and not self.refused and not self.stale_read:
+                self._hold_requests_kept(rule, before, lost - {"tag"})
 
-    def _is_replaced(self, key: RuleKey) -> bool:
-        """Whether a rule that this delivery has opened admits all that another one does: that is removed once it stands."""
-        ends = [
-            (opened.group, opened.source, opened.dest) for opened in self._opened if oracle.holds(opened.port, key.port)
-        ]
-        return (key.group, key.source, key.dest) in ends
+    def _hold_requests_kept(self, rule: Rule, before: Owned, lost: frozenset[str]) -> None:
+        """I16 of requests: a rule loses no claim of one, while it is allowed, unless the claim ended, an unlink takes it, the other end
+        of its link does not exist, or it is one of two copies."""
+        if any(message.get("action") == "unlink" for message in self.messages):
+            return
+        ended = {claim for claim in lost if (end := claim.partition("~")[2]) and claim_end(end) <= self.world.now}
+        doubled = len({claim.partition("~")[0] for claim in before.claims}) < len(before.claims)
+        waits = before.pair and oracle.waits_for_target(self.world, self.policy, rule.key, before.pair)
+        sides = [
+            msgspec.structs.replace(before, key=key) for key, _ in _sides(before)
+        ]  # of a mutual link, both or none
+        if lost <= ended or doubled or waits or self._displaced(rule) or self._is_misplaced(rule):
+            return
+        whole = all(map(self.states.always_allowed, sides)) and not (before.pair and rule.key.port == ALL)
+        kept = whole and rule.id not in {one.rule.id for one in half_open(self.world, self.policy)}
+        hold("I16", not kept, f"{rule} loses {lost}, though it was allowed throughout, and nobody took it")
+
+    def _is_misplaced(self, rule: Rule) -> bool:
+        """Whether a rule names a group that no rule there can name: their links are written by address, or a product manages it."""
+        name, _, account = rule.key.source.partition("@") if rule.key else ("", "", "")
+        source = Party(account, name)
+        group = self.world.groups.get(source)
+        return bool(account) and (not group or group.managed or oracle.by_address(self.world, source, rule.group))
 
     def _of_copies(self, rule: Rule) -> frozenset[str]:
         """The claims of other rules of ours like this one, which it takes over before they go."""
-        other_rules = [
-            one for one in self.world.rules[rule.group].values() if one.key == rule.key and one.id != rule.id
-        ]
-        return frozenset().union(
-            *(owned.claims for other_rule in other_rules if (owned := oracle.ours(other_rule, self.policy)))
-        )
+        others = [one for one in self.world.rules[rule.group].values() if one.key == rule.key and one.id != rule.id]
+        return frozenset().union(*(owned.claims for one in others if (owned := oracle.ours(one, self.policy))))
 
     def _displaced(self, rule: Rule) -> bool:
         """Whether an equal rule, a person's or one of ours with the tag's claim, has the priority that a raised rule of ours
         should have."""
-        other_rules = [o for o in self.world.rules[rule.group].values() if o.key == rule.key and o.policy == "accept"]
-        owned = [oracle.ours(other, self.policy) for other in other_rules if other.priority == 100]
+        others = [o for o in self.world.rules[rule.group].values() if o.key == rule.key and o.policy == "accept"]
+        owned = [oracle.ours(other, self.policy) for other in others if other.priority == 100]
         return rule.priority != 100 and any(one is None or "tag" in one.claims for one in owned)
 
     def before_tag(self, group: Party, keys: Sequence[str], *, on: bool) -> None:
@@ -259,26 +272,22 @@ class Watch:
         hold("I9", not past or self.stale_read, f"{key} gains a claim that expired at {past}")
         wanted = "tag" not in gained or self.states.once_wanted(key, written.pair)
         # neither read shows all who stand, so that there seems to be room: docs/guarantees.md, limits
-        if (self.omitted or self.stale_read) and written.pair and not key.dest:
+        if (self.omitted or self.stale_read) and written.pair and oracle.is_part(written.pair) and not key.is_egress:
             wanted |= written.pair in oracle.wanted_by_tags(self.world, self.policy, written.pair[0]).get(key, ())
         hold("I9", wanted, f"{key} gains a tag's claim, but no tag asks for it")
         for claim in gained - {"tag"}:
             name, _, until = claim.removeprefix("req:").partition("~")
-            requests = [r for r in self.requests if r["request_id"] == name and r["action"] == "link"]
-            requests = [r for r in requests if compact(r.get("until", "")) == until]
-            if not requests and self.stale_read:
+            asked = [r for r in self.requests if r["request_id"] == name and r["action"] == "link"]
+            asked = [r for r in asked if compact(r.get("until", "")) == until]
+            if not asked and self.stale_read:
                 continue  # it was there when the rules were as they were read: docs/guarantees.md, limits
-            joins = not key.dest and written.pair is not None and (key.group, key.port, claim) in self._joinable
-            if not requests and joins:
+            joins = oracle.is_part(written.pair) and (key.group, key.port, claim, key.is_egress) in self._joinable
+            if not asked and joins:
                 continue
-            hold(
-                "I9",
-                bool(requests),
-                f"{self.function} adds {claim} to {key}, which no message of the delivery asks for",
-            )
-            for request in requests:
-                self._check_queue(request)
-            in_time = any(epoch(r["expires_at"]) + 300 >= self.world.now for r in requests)
+            hold("I9", bool(asked), f"{self.function} adds {claim} to {key}, which no message of the delivery asks for")
+            for one in asked:
+                self._check_queue(one)
+            in_time = any(epoch(r["expires_at"]) + 300 >= self.world.now for r in asked)
             hold("I1", in_time, f"{key} gains {claim}, whose message is past its expires_at")
 
     def _check_queue(self, request: Mapping[str, Any]) -> None:
@@ -315,9 +324,9 @@ class Watch:
         """Notes which rules a Revoke call removed."""
         self._note("revoke", [rule.id for rule in removed])
 
-    def tagged(self, group: Party, changed: bool) -> None:
-        """Notes whether a call changed the managed tag."""
-        self._note("tag", [str(group)] if changed else [])
+    def tagged(self, group: Party, keys: Sequence[str]) -> None:
+        """Notes which managed tags a call changed."""
+        self._note("tag", [f"{group} {key}" for key in keys])
 
     def _note(self, call: str, changed: list[str]) -> None:
         if not changed:
@@ -358,7 +367,7 @@ class Watch:
             self._sweep_posted(message, body, queue, delay)
             return
         name = message["request_id"]
-        before = [message for message in self.messages if message.get("request_id") == name]
+        before = [one for one in self.messages if one.get("request_id") == name]
         if before:
             again = [_plain({**one, "attempt": one.get("attempt", 0) + 1}) for one in before]
             hold("I10", _plain(message) in again, f"{name} is put back, but not as it was: {message}")
@@ -389,23 +398,23 @@ class Watch:
         unknown = [rule for rule in rules if (rule["rule_id"], _recorded_name(rule)) not in self._named]
         hold("I4", not unknown, f"{outcome}, but {unknown} never existed: {dict(record)}")
         if outcome == "applied" and record.get("to") and action != "repair":
-            rule_names = {_rule_name(key) for key in self._seen}
-            existed = [rule for rule in rules if _recorded_name(rule) in rule_names]
+            seen = {_rule_name(key) for key in self._seen}
+            existed = [rule for rule in rules if _recorded_name(rule) in seen]
             needed = 2 if record["ports"] == "mutual" else len(record["ports"].split("+"))
-            if self._by_address(record):  # so many for each instance
-                needed = max(1, len({rule["source"] for rule in rules})) * needed
+            # so many for each instance, at each end
+            let_out = len({rule["dest"] for rule in rules if not rule["source"]})
+            admitted = len({rule["source"] for rule in rules if rule["source"]}) if self._by_address(record) else 1
+            needed *= max(1, admitted + let_out)
             exact = len(existed) == needed == len(rules)
             hold("I4", exact, f"applied, but of {needed} rules {len(existed)} existed: {dict(record)}")
         if outcome == "removed":
             # another delivery may have taken the rule, or its claim, meanwhile
             now = {rule.id: rule.description for by_id in self.world.rules.values() for rule in by_id.values()}
-            unchanged_ids = {rule_id for rule_id, text in now.items() if self._first_rules.get(rule_id, text) == text}
-            standing_rules = [
-                r for r in rules if r["rule_id"] in unchanged_ids and _recorded_name(r) not in self._changed_rules
-            ]
+            same = {rule_id for rule_id, text in now.items() if self._first_rules.get(rule_id, text) == text}
+            kept = [r for r in rules if r["rule_id"] in same and _recorded_name(r) not in self._changed_rules]
             # in a stale read they may be absent already: docs/guarantees.md, limits
-            true = bool(rules) and (not standing_rules or self.stale_read)
-            hold("I4", true, f"removed, but {standing_rules} were not changed: {dict(record)}")
+            true = bool(rules) and (not kept or self.stale_read)
+            hold("I4", true, f"removed, but {kept} were not changed: {dict(record)}")
             foreign = [rule["rule_id"] for rule in rules if rule["rule_id"] in self._foreign_rules]
             hold("I4", not foreign, f"removed, but the record names rules that are not ours: {dict(record)}")
         if record.get("to") and record.get("ports"):
@@ -440,40 +449,53 @@ class Watch:
         complete = named == of_link or record["outcome"] not in ("applied", "removed") or record["action"] == "repair"
         hold("I4", complete, f"{record['outcome']}, but the record does not name every port: {dict(record)}")
         ends = {(source, target), (target, source)} if mutual else {(source, target)}
+        outlets = [rule for rule in rules if not rule["source"]]
+        rules = [rule for rule in rules if rule["source"]]
         if self._by_address(record):  # one rule may stand for several groups of its instance
             known = {rule["rule_id"]: self._pairs.get(rule["rule_id"], {(source, source)}) for rule in rules}
             groups = {
                 name: self.states.once_groups(pair[0]) | {pair[1]} for name in known for pair in known[name] if pair
             }
-            other_rules = [rule for rule in rules if rule["dest"] or source not in groups[rule["rule_id"]]]
+            others = [rule for rule in rules if rule["dest"] or source not in groups[rule["rule_id"]]]
         elif source.is_group:
             sides = {(target.account, target.id, str(source)) for source, target in ends}
-            other_rules = [rule for rule in rules if _recorded_name(rule)[:3] not in sides or rule["dest"]]
+            others = [rule for rule in rules if _recorded_name(rule)[:3] not in sides or rule["dest"]]
         else:  # a person's equal rule names no instances
             known = {rule["rule_id"]: self._pairs.get(rule["rule_id"], ends) for rule in rules}
-            other_rules = [rule for rule in rules if not (known[rule["rule_id"]] & ends and rule["dest"])]
-        hold("I4", not other_rules, f"the record names rules of another link, {other_rules}: {dict(record)}")
+            others = [rule for rule in rules if not (known[rule["rule_id"]] & ends and rule["dest"])]
+        hold("I4", not others, f"the record names rules of another link, {others}: {dict(record)}")
+        holders = {source} if source.is_group else self.states.once_groups(source)
+        reached = {rule["rule_id"]: self._pairs.get(rule["rule_id"], {(target, target)}) for rule in outlets}
+        others = [
+            rule
+            for rule in outlets
+            if Party(rule["account"], rule["group"]) not in holders
+            or not any(
+                pair and target in {*pair, *self.states.once_groups(pair[0])} for pair in reached[rule["rule_id"]]
+            )
+        ]
+        hold("I4", not others, f"the record names egress rules of another link, {others}: {dict(record)}")
 
     def _check_group_outcome(self, record: Mapping[str, str], rules: Sequence[Mapping[str, str]]) -> None:
         source = Party(record["from_account"], record["from"])
         target = Party(record["to_account"], record["to"])
-        recorded_names = {_recorded_name(rule) for rule in rules}
+        named = {_recorded_name(rule) for rule in rules}
         if self._by_address(record):
             self._check_address_outcome(record, source, target)
             return
         if record["outcome"] == "applied":
             keys = group_rules(source, target, record["ports"])
             if record["action"] == "repair":  # may name one rule only, of a link whose other side was not read
-                keys = [key for key in keys if _rule_name(key) in recorded_names]
+                keys = [key for key in keys if _rule_name(key) in named]
             missing = [key for key in keys if key not in self._seen]
             hold("I4", not missing, f"applied, but {missing} never existed: {dict(record)}")
-            exact = recorded_names == {_rule_name(key) for key in keys}
+            exact = named == {_rule_name(key) for key in keys}
             hold("I4", exact, f"applied, but the record names other rules: {dict(record)}")
         if record["outcome"] == "unchanged" and record["action"] == "link" and record.get("reason") != "same-group":
-            exact = recorded_names == {_rule_name(key) for key in group_rules(source, target, record["ports"])}
+            exact = named == {_rule_name(key) for key in group_rules(source, target, record["ports"])}
             hold("I4", exact, f"unchanged, but the record does not name the link's rules: {dict(record)}")
         if record["outcome"] == "unchanged" and record["action"] == "repair":  # the link may lack its other side
-            hold("I4", bool(recorded_names), f"unchanged, but the record names no rule: {dict(record)}")
+            hold("I4", bool(named), f"unchanged, but the record names no rule: {dict(record)}")
         if record["outcome"] == "denied" and record.get("reason", "") in ("no-consent", "locked"):
             keys = group_rules(source, target, record["ports"])
             lacking = not all(
@@ -488,9 +510,9 @@ class Watch:
         if record["outcome"] == "denied" and record.get("reason", "") in ("no-consent", "locked"):
             ports = [oracle.parse_port(text) for text in record["ports"].split("+")]
             lacking = not all(
-                oracle.allowed(then, state.policy, RuleKey(target, f"{member.ip}/32", "", port), (member.party, source))
+                oracle.allowed(then, state.policy, RuleKey(target, f"{one.ip}/32", "", port), (one.party, source))
                 for then, state in self.states.pasts()
-                for member in oracle.members(then, source)
+                for one in oracle.members(then, source)
                 for port in ports
             )
             hold("I4", lacking, f"{record['reason']}, but consent existed throughout: {dict(record)}")
@@ -511,6 +533,7 @@ class Watch:
             self._hold_tags_intended()
         if disturbed:
             return
+        self._hold_applied_links_pass()
         # a marker may change again for a claim that was added meanwhile; a tag is removed again if the rule was refused
         may_repeat = ("modify", "tag") if self.refused else ("modify",)
         repeated = [change for change, times in self._changes.items() if times > 1 + change.startswith(may_repeat)]
@@ -519,6 +542,30 @@ class Watch:
         # a batch carries out one message after the other
         in_order = self.refused or len(self.messages) > 1 or not self._closed_late
         hold("I14", in_order, f"closed after opening: {self._closed_late}")
+
+    def _hold_applied_links_pass(self) -> None:
+        """I17: where the last record of a link is `applied`, packets pass: from each instance that it names as admitted to some of
+        the target, and from some of the source to each that it names as let out to; unless a person drops some there."""
+        last = {
+            (r["from_account"], r["from"], r["to_account"], r["to"], r["ports"]): r for r in self.outcomes if "to" in r
+        }
+        for record in last.values() if len(self.messages) < 2 else ():
+            if record["outcome"] != "applied" or record["ports"] == "mutual" or not record["to"]:
+                continue
+            parties = [Party(record[f"{end}_account"], record[end]) for end in ("from", "to")]
+            shown = self.world.instances
+            sources, targets = (
+                oracle.members(self.world, p) if p.is_group else [shown[p]] if p in shown else [] for p in parties
+            )
+            rules = json.loads(record["rules"])
+            admitted = {rule["source"] for rule in rules if rule["source"].endswith("/32")}
+            let_out = {rule["dest"] for rule in rules if not rule["source"]}
+            for text in record["ports"].split("+") if sources and targets else ():
+                port = oracle.parse_port(text)
+                ways = {(s.ip, t.ip) for s in sources for t in targets if oracle.passes(self.world, s, t, port)}
+                shut_in = {s.ip for s in sources if f"{s.ip}/32" in admitted} - {ip for ip, _ in ways}
+                shut_out = {t.ip for t in targets if f"{t.ip}/32" in let_out} - {ip for _, ip in ways}
+                hold("I17", not shut_in | shut_out, f"applied, but {shut_in | shut_out} is cut off: {dict(record)}")
 
     def looked(self, end: str) -> None:
         """I15: at the end of a delivery, on no group whose rules it has changed, or answered a link for, stands a rule of
@@ -537,15 +584,13 @@ class Watch:
                     groups.add(Party(record["from_account"], record["from"]))
         then = self.world.copy()
         then.groups = {**then.groups, **self._groups}
-        for owned_rule in oracle.owned_rules(self.world, self.policy):
-            for key, pair in _sides(owned_rule) if owned_rule.key.group.account not in self.world.revoked else ():
-                if key.group in groups & self._groups.keys() and key in self._owned:
+        for one in oracle.owned_rules(self.world, self.policy):
+            for key, pair in _sides(one) if one.key.group.account not in self.world.revoked else ():
+                # where the policy allows no mutual link, it closes each half by itself, as the sweep finds it
+                by_policy = key != one.key and bool(self.policy.deny or self.policy.denies_mutual)
+                if key.group in groups & self._groups.keys() and key in self._owned and not by_policy:
                     may = any(oracle.accepted(world, self.policy, key, pair) for world in (self.world, then))
-                    hold(
-                        "I15",
-                        may,
-                        f"{owned_rule.rule} stands, though {key.group} was read: {then.groups[key.group].tags}",
-                    )
+                    hold("I15", may, f"{one.rule} stands, though {key.group} was read: {then.groups[key.group].tags}")
 
 
 @lru_cache(maxsize=16_384)
@@ -554,13 +599,20 @@ def _clean(text: str) -> bool:
     return not any(unicodedata.category(c) in ("Cc", "Cf", "Zl", "Zp") for c in text)
 
 
-def _sides(owned: Owned) -> list[tuple[RuleKey, Pair]]:
+def _sides(one: Owned) -> list[tuple[RuleKey, Pair]]:
     """A rule, and of a mutual link between groups the other half."""
-    sides = [(owned.key, owned.pair)]
-    if owned.key.port == ALL and owned.pair is None:
-        name, _, account = owned.key.source.partition("@")
-        sides.append((RuleKey(Party(account, name), str(owned.key.group), "", ALL), None))
+    sides = [(one.key, one.pair)]
+    if one.key.port == ALL and one.pair is None:
+        name, _, account = one.key.source.partition("@")
+        sides.append((RuleKey(Party(account, name), str(one.key.group), "", ALL), None))
     return sides
+
+
+def _takes_place(opened: RuleKey, key: RuleKey) -> bool:
+    """Whether what was opened may be the same in another way as a rule that is closed: what takes its place is written before."""
+    same_end = opened.group == key.group or (opened.source, opened.dest) == (key.source, key.dest)
+    turned = opened.port == ALL and key.source == str(opened.group)
+    return (same_end or turned) and oracle.carries(opened.port, key.port)
 
 
 def compact(instant: str) -> str:

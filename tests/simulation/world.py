@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import msgspec
 from link_peer.domain.errors import CloudError
-from link_peer.domain.model import PRIORITY, Group, Instance, Party, Rule, RuleKey
+from link_peer.domain.model import PRIORITY, Group, Instance, Party, Port, Rule, RuleKey, Traffic
 from link_peer.domain.tags import iso
 
 HOME = "1000000000000001"
@@ -77,7 +77,9 @@ class World:
         if group not in self.groups:
             raise CloudError("InvalidSecurityGroupId.NotFound", "The specified SecurityGroupId does not exist.")
         by_id = self.previous_rules.get(group, {}) if stale else self.rules[group]
-        return sorted(by_id.values(), key=lambda rule: (str(rule.key), rule.priority, rule.policy))
+        return sorted(
+            by_id.values(), key=lambda rule: (str(rule.key), str(rule.unmanaged_traffic), rule.priority, rule.policy)
+        )
 
     def group(self, party: Party) -> Group:
         """A group with the number of its rules that name a group."""
@@ -114,6 +116,8 @@ class World:
             if not 1 <= len(description) <= 512:
                 raise CloudError("InvalidSecurityGroupDiscription.Malformed", "The description is not valid.")
             self._check_source(holder, key)
+        if len({key.is_egress for key, _ in rules}) > 1:
+            raise CloudError("InvalidParam.Permissions", "One call is for one direction.")
         identities = {(rule.key, rule.policy, rule.priority) for rule in self.rules[group].values()}
         new = [(key, text) for key, text in rules if (key, "accept", priority) not in identities]
         group_rules = self.group(group).group_rules + sum(key.source.startswith("sg-") for key, _ in new)
@@ -130,11 +134,13 @@ class World:
             self._put(group, {**self.rules[group], **{rule.id: rule for rule in added}})
         return added
 
-    def modify(self, group: Party, rule_id: str, description: str, priority: int = PRIORITY) -> Rule:
-        """Changes a rule's description and priority; returns the rule as it was."""
+    def modify(
+        self, group: Party, rule_id: str, description: str, priority: int = PRIORITY, *, egress: bool = False
+    ) -> Rule:
+        """Changes the description and priority of a rule of one direction; returns the rule as it was."""
         self._writable(group)
         old = self.rules[group].get(rule_id)
-        if old is None:
+        if old is None or old.is_egress is not egress:
             raise CloudError("InvalidSecurityGroupRuleId.NotFound", "The specified SecurityGroupRuleId is not exists.")
         if not 1 <= len(description) <= 512:
             raise CloudError("InvalidSecurityGroupDiscription.Malformed", "The description is not valid.")
@@ -144,13 +150,13 @@ class World:
         self._put(group, {**self.rules[group], rule_id: new})
         return old
 
-    def revoke(self, group: Party, rule_ids: Sequence[str]) -> list[Rule]:
-        """Removes rules by id; returns them. If one id does not exist, none is removed."""
+    def revoke(self, group: Party, rule_ids: Sequence[str], *, egress: bool = False) -> list[Rule]:
+        """Removes rules of one direction by id; returns them. If one id does not exist, none is removed."""
         self._writable(group)
-        by_id = self.rules[group]
+        by_id = {rule_id: rule for rule_id, rule in self.rules[group].items() if rule.is_egress is egress}
         if len(set(rule_ids)) < len(rule_ids) or not set(rule_ids) <= by_id.keys():
             raise CloudError("InvalidParam.SecurityGroupRuleId", "The SecurityGroupRuleId is not valid.")
-        self._put(group, {rule_id: rule for rule_id, rule in by_id.items() if rule_id not in rule_ids})
+        self._put(group, {name: rule for name, rule in self.rules[group].items() if name not in rule_ids})
         return [by_id[rule_id] for rule_id in rule_ids]
 
     def tag(self, group: Party, name: str, *, on: bool) -> bool:
@@ -181,6 +187,8 @@ class World:
         return holder
 
     def _check_source(self, holder: Group, key: RuleKey) -> None:
+        if key.is_egress and not key.dest.endswith("/32"):
+            raise CloudError("InvalidDestCidrIp.Malformed", "The specified parameter DestCidrIp is not valid.")
         if not key.source.startswith("sg-"):
             return
         if holder.advanced:
@@ -200,9 +208,9 @@ class World:
 
     # what people do, outside link-peer
 
-    def add_group(self, account: str, name: str, accept: str = "", **fields: object) -> Party:
+    def add_group(self, account: str, name: str, accept: str = "", egress: str = "", **fields: object) -> Party:
         party = Party(account, f"sg-{name}")
-        tags = {"link-accept": accept} if accept else {}
+        tags = {key: value for key, value in (("link-accept", accept), ("link-egress", egress)) if value}
         self.groups[party] = Group(party, **{"vpc": "vpc-1", "tags": tags, **fields})  # type: ignore[arg-type]
         self.rules[party] = {}
         self.previous_rules[party] = {}
@@ -234,6 +242,15 @@ class World:
         self.manual_rules[rule.id] = rule
         return rule.id
 
+    def let_out(self, group: Party, port: Port) -> None:
+        """Adds a rule by which a person lets the group's instances reach every address, unless it is there."""
+        wide = Traffic("egress", "0.0.0.0/0", "", port)
+        if not any(rule.unmanaged_traffic == wide for rule in self.rules[group].values()):
+            self.rules_made += 1
+            rule = Rule(group, f"sgr-{self.rules_made}", None, "accept", 1, "by hand", iso(self.now), wide)
+            self._put(group, {**self.rules[group], rule.id: rule})
+            self.manual_rules[rule.id] = rule
+
     def forge(self, key: RuleKey, marker: str) -> None:
         """Adds a rule with a valid marker of ours, as anyone may who can write rules. From then on it is a rule of ours."""
         equal = any((r.key, r.priority, r.policy) == (key, PRIORITY, "accept") for r in self.rules[key.group].values())
@@ -242,7 +259,9 @@ class World:
 
     def strip_tags(self, group: Party) -> None:
         """Removes every tag but consent, as Terraform does with tags that its configuration does not name."""
-        kept = {key: text for key, text in self.groups[group].tags.items() if key.startswith("link-accept")}
+        kept = {
+            key: text for key, text in self.groups[group].tags.items() if key.startswith(("link-accept", "link-egress"))
+        }
         self.groups[group] = msgspec.structs.replace(self.groups[group], tags=kept)
 
     def send(self, body: bytes, queue: str = SHARED_QUEUE, delay: float = 0) -> None:

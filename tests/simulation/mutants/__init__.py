@@ -30,7 +30,7 @@ from link_peer.runtime.delivery import Delivery
 
 from tests.simulation.explore import explore
 from tests.simulation.interleave import race
-from tests.simulation.mutants import attacks, designs
+from tests.simulation.mutants import attacks, designs, ends
 from tests.simulation.races import RACES
 from tests.simulation.run import AT_ONCE
 from tests.simulation.scenarios import SCENARIOS
@@ -234,6 +234,25 @@ MUTANTS = [
         swap(evaluate, "_with_safe_addresses", lambda _snapshot, _policy, verdict, _sides: verdict),
         "borrowed by address",
     ),
+    # both ends
+    Mutant("nobody asks who lets out", ends.egress_without_consent, "egress consent ends"),
+    Mutant("one end is enough for an advanced group", ends.ingress_alone, "egress consent ends"),
+    Mutant("egress outlives ingress", ends.egress_outlives_ingress, "ingress consent ends at both ends"),
+    Mutant("egress stays at an old address", ends.egress_of_an_old_address, "a target moves"),
+    Mutant("egress outlives its consent", ends.egress_after_its_consent, "egress consent ends"),
+    Mutant("a target that left is let out to", ends.egress_of_who_left, "a target leaves"),
+    Mutant("basic groups have egress rules", ends.egress_of_basic_groups, "a basic source"),
+    Mutant("any address is let out to", ends.any_address_is_let_out_to, "a target has an address of nobody's"),
+    Mutant("a target joins an ended link", ends.targets_join_ended_links, "half of both ends"),
+    Mutant("half of both ends stays", ends.half_of_both_ends_stays, "half of both ends"),
+    Mutant("a refusal is consent", ends.refusal_is_consent, "a refusal is no consent"),
+    Mutant("a lock at one end closes that end", ends.lock_of_one_end, "the source of both ends is locked"),
+    Mutant("a refusal is looked at when a link is opened", ends.refusal_of_openings, "the source of both ends refuses"),
+    # what stands
+    Mutant("what stands is kept without consent", ends.kept_without_consent, "kept, consent ends"),
+    Mutant("what stands is kept across a lock", ends.kept_across_a_lock, "kept, locked"),
+    Mutant("a denial closes", ends.a_denial_closes, "a port more, basic groups"),
+    Mutant("a lower limit closes", ends.limits_close, "a lower limit"),
     # sweeps by account
     Mutant("what a part does not show is gone", attacks.a_part_is_the_whole, "a listing, lock"),
     Mutant("a cursor skips", attacks.a_cursor_skips, "a listing, lock"),

@@ -70,12 +70,12 @@ def fixed_client_token(patch: Patch) -> None:
     remembered: set[object] = set()
     authorize = SimEcs.authorize
 
-    def with_memory(self: SimEcs, group: str, rules: Sequence[Any]) -> str:
+    def with_memory(self: SimEcs, group: str, rules: Sequence[Any], *, advanced: bool = False) -> str:
         token = (self.account, group, tuple(rules))
         if token in remembered:
             self.call("authorize", lambda: None)
             return "the old answer"
-        answer = authorize(self, group, rules)
+        answer = authorize(self, group, rules, advanced=advanced)
         remembered.add(token)
         return answer
 

@@ -58,9 +58,9 @@ def two_vpcs(*, joined: bool = True, **tags: str) -> World:
 
 
 def advanced() -> World:
-    """Two advanced groups at home: sg-app with i-one, and sg-db, which accepts it. i-two is in neither."""
+    """Two advanced groups at home: sg-app with i-one, and sg-db, which consent to each other. i-two is in neither."""
     world = World()
-    world.add_group(HOME, "app", advanced=True)
+    world.add_group(HOME, "app", egress="sg-db:tcp/3306", advanced=True)
     world.add_group(HOME, "other", advanced=True)
     world.add_group(HOME, "db", "sg-app:tcp/3306", advanced=True)
     world.add_instance(HOME, "one", APP)
