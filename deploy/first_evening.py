@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 EXPECTED, DIFFERENT, UNANSWERED = "as expected", "different", "not answered"
+INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM)
 POLL_SECONDS = 5
 REQUEST_SECONDS = 300
 EVENT_SECONDS = 15 * 60
@@ -57,7 +58,7 @@ def run(*words: str) -> str:
 
 
 def call(*words: str) -> subprocess.CompletedProcess[str]:
-    """A program's end, whatever it is. It is not interrupted by the Ctrl-C that interrupts this one."""
+    """A program's end, whatever it is. A Ctrl-C does not reach it: where it is not waited for, this program ends it."""
     try:
         return subprocess.run(words, check=False, capture_output=True, text=True, start_new_session=True)
     except FileNotFoundError:
@@ -131,8 +132,12 @@ def of_event(target: str, tagged_at: float) -> Answer:
 
 
 def create_group(vpc: str, name: str, groups: list[str]) -> str:
-    """An empty group; it is added to what is to be removed."""
-    groups.append(ecs("CreateSecurityGroup", VpcId=vpc, SecurityGroupName=name)["SecurityGroupId"])
+    """An empty group; it is added to what is to be removed. An interruption waits for its id."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTIONS)
+    try:
+        groups.append(ecs("CreateSecurityGroup", VpcId=vpc, SecurityGroupName=name)["SecurityGroupId"])
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, INTERRUPTIONS)
     return groups[-1]
 
 
@@ -156,7 +161,7 @@ def ask(vpc: str, answers: dict[int, Answer]) -> None:
 
 def remove(groups: Sequence[str], run_id: str) -> None:
     """Ends the link and deletes the groups. Raises Refused with those that are left."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in INTERRUPTIONS:
         signal.signal(number, signal.SIG_IGN)
     if len(groups) == 2:
         words = (

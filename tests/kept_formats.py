@@ -40,6 +40,7 @@ accept_tags: true
 allow:
   - {{from: "*@{HOME}", to: "sg-metrics@{PEER}", ports: [tcp/9090, tcp/8000-8010, icmp], until: "2099-12-31T00:00:00Z"}}
 deny: {{ports: [tcp/22, udp/53]}}
+mutual: deny
 never:
   - {{from: "set:test", to: "*@{PEER}", ports: [tcp/3306]}}
 sets:
@@ -58,6 +59,11 @@ INSTANCE_TAGS = {
 GROUP_TAGS = {
     "link-accept": f"sg-app:tcp/3306 i-app:icmp~20270101T000000Z *@{PEER}:tcp/8000-8010+udp/53",
     "link-accept.9": f"*,sg-far@{PEER} i-far@{PEER}",
+    "link-egress": f"sg-db:tcp/3306 i-db:icmp~20270101T000000Z *@{PEER}:tcp/8000-8010+udp/53",
+    "link-egress.3": f"*,sg-far@{PEER} i-far@{PEER}",
+    "link-refuse": f"sg-test i-test:tcp/22+udp/53 *@{PEER}:icmp",
+    "link-refuse.close": f"sg-far@{PEER},i-far@{PEER}",
+    "link-refuse.incident": "sg-old~20270101T000000Z",
     "link-lock": "incident 7",
     f"link-managed.prod.{HOME}": "true",
     f"link-managed.prod.{HOME}.instances": "true",
@@ -87,8 +93,15 @@ def written_by(lab: Lab) -> dict[str, Any]:
     front, back = lab.instance(left), lab.instance(right)
     deliver(front, back, "tcp/8000-8010", "icmp", request_id="chg-1043")
     cards, ledger = lab.group(type="enterprise"), lab.group("*", type="enterprise")
-    lab.instance(cards, tags={"link-peer": f"{ledger.id}:udp/53"})
+    lab.instance(ledger)
+    lab.tag(cards, link_egress=f"{ledger.id}:udp/53+tcp/8000-8010")
+    card = lab.instance(cards, tags={"link-peer": f"{ledger.id}:udp/53"})
+    lab.auto_link(lab.tag_event(card))
+    deliver(cards, ledger, "tcp/8000-8010", request_id="chg-1048")
     deliver(app, ledger, "tcp/1", request_id="chg-1044")
+    refusing = lab.group("*")
+    lab.tag(refusing, link_refuse=f"{app.id}:tcp/1")
+    deliver(app, refusing, "tcp/1", request_id="chg-1049")
     deliver(db, app, "tcp/2", request_id="chg-1045")
     lab.sweep()
     locked = lab.group(f"{app.id}:tcp/1")
@@ -105,7 +118,8 @@ def written_by(lab: Lab) -> dict[str, Any]:
         "rules": [
             {"account": group.account, "group": group.id, "rule": rule}
             for group in groups
-            for rule in lab.raw_rules(group)
+            for direction in ("ingress", "egress")
+            for rule in lab.raw_rules(group, direction)
         ],
         "tags": {"instance": INSTANCE_TAGS, "group": GROUP_TAGS},
         "policy": POLICY,
@@ -131,7 +145,9 @@ def readings(written: Mapping[str, Any]) -> dict[str, Any]:
                 ],
                 "until": grammar.link_until(instance, keys),
                 "accepts": grammar.accepts(group, HOME, keys),
+                "egress_accepts": grammar.egress_accepts(group, HOME, keys),
                 "bad_accepts": grammar.bad_accepts(group, HOME, keys),
+                "refusals": grammar.refusals(group, HOME, keys),
                 "lock": keys.lock_on(group),
                 "managed": [key for key in group if key in keys.of_group(instances=True)],
             },

@@ -266,11 +266,11 @@ class Lab:
         """Releases an instance, as a person."""
         self.call(instance.account, "DeleteInstance", {"InstanceId": instance.id, "Force": "true"})
 
-    def revoke(self, group: Group) -> None:
+    def revoke(self, group: Group, direction: str = "ingress") -> None:
         """Removes the group's first rule, as a person."""
-        rule_id = self.raw_rules(group)[0]["SecurityGroupRuleId"]
+        rule_id = self.raw_rules(group, direction)[0]["SecurityGroupRuleId"]
         params = {"SecurityGroupId": group.id, "SecurityGroupRuleId.1": rule_id}
-        self.call(group.account, "RevokeSecurityGroup", params)
+        self.call(group.account, "RevokeSecurityGroup" + ("Egress" if direction == "egress" else ""), params)
 
     def tag(self, thing: Group | Instance, **tags: str | None) -> None:
         """Sets tags (`link_peer="sg-…"`; `_` becomes `-`), or removes them with None."""
@@ -332,8 +332,8 @@ class Lab:
         params = {"SecurityGroupId": group.id, "SecurityGroupRuleId": rule["SecurityGroupRuleId"]}
         self.call(group.account, "ModifySecurityGroupRule", {**params, **changes})
 
-    def raw_rules(self, group: Group) -> list[dict[str, Any]]:
-        params = {"SecurityGroupId": group.id, "Direction": "ingress"}
+    def raw_rules(self, group: Group, direction: str = "ingress") -> list[dict[str, Any]]:
+        params = {"SecurityGroupId": group.id, "Direction": direction}
         found: list[dict[str, Any]] = self.call(group.account, "DescribeSecurityGroupAttribute", params)["Permissions"][
             "Permission"
         ]

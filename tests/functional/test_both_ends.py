@@ -82,8 +82,7 @@ SWEPT = pytest.mark.usefixtures("by_account")
 
 def egress(lab: Lab, group: Group) -> list[str]:
     """The egress rules of a group, as `10.0.0.1/32 tcp 1/1 <claims>`, sorted."""
-    params = {"SecurityGroupId": group.id, "Direction": "egress"}
-    rules = lab.call(group.account, "DescribeSecurityGroupAttribute", params)["Permissions"]["Permission"]
+    rules = lab.raw_rules(group, "egress")
     claims = [rule["Description"].partition(" by=")[2].split(" ")[0] for rule in rules]
     return sorted(
         f"{rule['DestCidrIp'].partition('/')[0]}/32 {rule['IpProtocol'].lower()} {rule['PortRange']} {claim}"
@@ -298,8 +297,7 @@ def test_a_half_is_completed_for_a_tag_and_removed_for_a_request(lab: Lab, asked
 
 def revoke_egress(lab: Lab, group: Group, count: int) -> None:
     """A person removes some egress rules."""
-    params = {"SecurityGroupId": group.id, "Direction": "egress"}
-    rules = lab.call(group.account, "DescribeSecurityGroupAttribute", params)["Permissions"]["Permission"]
+    rules = lab.raw_rules(group, "egress")
     for rule in rules[:count]:
         given = {"SecurityGroupId": group.id, "SecurityGroupRuleId.1": rule["SecurityGroupRuleId"]}
         lab.call(group.account, "RevokeSecurityGroupEgress", given)

@@ -105,6 +105,28 @@ def test_an_instance_that_starts_joins_a_link_that_stands_at_home(lab: Lab) -> N
     assert sorted(lab.rules(db)) == admitted(one)
 
 
+@pytest.mark.knobs(request_tags=True)
+@pytest.mark.parametrize("place", ["two advanced groups", "two VPCs"])
+@pytest.mark.parametrize("claim", ["request", "tag"])
+def test_an_instance_that_a_deleted_event_names_loses_its_rule_at_once(lab: Lab, place: str, claim: str) -> None:
+    """Whatever the guard holds: the first instance of the link, and the last."""
+    lab.policy(limits={"removals_per_run": 0})
+    app, db = advanced(lab) if place == "two advanced groups" else two_vpcs(lab, account=HOME)
+    lab.instance(lab.group(vpc=lab.a))  # home shows instances
+    tags = {"link-peer": f"{db.id}:tcp/1"} if claim == "tag" else {}
+    members = [lab.instance(app, tags=tags) for _ in range(2)]
+    if claim == "request":
+        lab.cross_account(lab.request(app, db, "tcp/1"))
+    else:
+        lab.auto_link(*map(lab.event, members))
+    assert sorted(lab.rules(db)) == admitted(*members)
+    for member in members:
+        lab.release(member)
+        members = [other for other in members if other is not member]
+        lab.auto_link(lab.event(member, "Deleted"))
+        assert sorted(lab.rules(db)) == admitted(*members)
+
+
 def test_nothing_is_opened_for_an_ended_request(lab: Lab) -> None:
     """The last instance takes the link with it: one that comes later opens nothing."""
     app, db = two_vpcs(lab)
@@ -223,3 +245,45 @@ def test_the_only_instance_of_a_link_may_change(lab: Lab) -> None:
     two = lab.instance(app)
     lab.sweep()
     assert lab.rules(db) == admitted(two)
+
+
+@pytest.mark.knobs(request_tags=True)
+@pytest.mark.parametrize("by", ["request", "event", "sweep"])
+@pytest.mark.parametrize("port", ["tcp/1", ""])
+@pytest.mark.parametrize("moves", ["source", "target"])
+def test_a_rule_for_a_former_address_is_written_anew_with_the_same_claims(
+    lab: Lab, by: str, port: str, moves: str
+) -> None:
+    """The old one is removed first: a stranger may have the address by now."""
+    app_group, db_group = lab.group("*"), lab.group("*")
+    app, db = lab.instance(app_group), lab.instance(db_group)
+    ports = [port] if port else []
+    for number in (1, 2):
+        lab.cross_account(lab.request(app, db, *ports, request_id=f"chg-{number}"))
+    moved = app if moves == "source" else db
+    former, moved.private_ip = moved.private_ip, "10.2.0.99"
+    lab.forget()
+    first = lab.calls()
+    if by == "request":
+        assert lab.cross_account(lab.request(app, db, *ports, request_id="chg-1")) == {"applied": 1, "removed": 1}
+    elif by == "event":
+        lab.auto_link(lab.event(moved))
+    else:
+        lab.sweep()
+    expected = [f"{app.private_ip}/32>{db.private_ip}/32 {port or 'all'}"]
+    assert (lab.rules(db_group), lab.reasons(db_group)) == (expected, ["req:chg-1,req:chg-2"])
+    assert len(lab.rules(app_group)) == (0 if port else 1)
+    assert not any(former in rule for group in (app_group, db_group) for rule in lab.rules(group))
+    actions = [call.action for call in list(lab.cloud.faults.calls)[first:]]
+    changes = [action for action in actions if action in ("AuthorizeSecurityGroup", "RevokeSecurityGroup")]
+    assert changes == sorted(changes, reverse=True)
+    assert {record["outcome"] for record in lab.records("outcome")} == {"applied", "removed"}
+
+
+def test_a_request_that_comes_again_leaves_no_rule_for_a_former_address_of_a_member(lab: Lab) -> None:
+    app, db = advanced(lab)
+    member = lab.instance(app)
+    lab.cross_account(lab.request(app, db, "tcp/1"))
+    member.private_ip = "10.2.0.99"
+    lab.cross_account(lab.request(app, db, "tcp/1"))
+    assert lab.rules(db) == admitted(member)

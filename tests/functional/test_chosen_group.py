@@ -109,6 +109,51 @@ def test_in_random_worlds_rules_stand_for_exactly_the_first_accepted_groups(choo
         assert halves == {rule for rule in expected if rule.endswith(" all")}
 
 
+@pytest.mark.parametrize("way", ["event", "request", "sweep"])
+@pytest.mark.parametrize("ports", ["tcp/1", ""])
+@pytest.mark.parametrize("first", ["nothing accepted", "locked"])
+def test_an_instance_link_is_written_on_the_first_group_of_each_instance_that_accepts_it(
+    lab: Lab, way: str, ports: str, first: str
+) -> None:
+    """Others are passed over. When it accepts no more, another one that does is given the rule; an earlier one that comes to accept
+    it changes nothing."""
+    tags = {"link-lock": ""} if first == "locked" else {}
+    accepts = ["*"] if first == "locked" else []
+    (near, far), (near_second, far_second), (near_third, far_third) = (
+        [lab.group(*entries, **more) for _ in range(2)]
+        for entries, more in ((accepts, {"tags": tags}), (["*"], {}), (["*"], {}))
+    )
+    store = lab.instance(far, far_second, far_third)
+    suffix = f":{ports}" if ports else ""
+    app = lab.instance(
+        near, near_second, near_third, tags={} if way == "request" else {"link-peer": f"{store.id}{suffix}"}
+    )
+
+    def look() -> None:
+        if way == "request":
+            lab.cross_account(lab.request(app, store, *([ports] if ports else [])))
+        elif way == "event":
+            lab.auto_link(lab.tag_event(app, "TagResources"))
+        else:
+            lab.sweep()
+
+    def holders() -> list[str]:
+        return [group.id for group in (near, near_second, near_third, far, far_second, far_third) if lab.rules(group)]
+
+    look()
+    assert holders() == [group.id for group in ([far_second] if ports else [near_second, far_second])]
+    lab.tag(far, link_accept="*", link_lock=None)
+    lab.tag(near, link_accept="*", link_lock=None)
+    look()
+    lab.sweep()
+    assert holders() == [group.id for group in ([far_second] if ports else [near_second, far_second])]
+    lab.tag(far, link_accept=None)
+    lab.tag(far_second, link_accept=None)
+    look()
+    lab.sweep()
+    assert holders() == [group.id for group in ([far_third] if ports else [near_second, far_third])]
+
+
 # which groups of the instances hold the rules of a link between instances
 
 

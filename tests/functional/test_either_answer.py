@@ -8,13 +8,18 @@ from __future__ import annotations
 import base64
 import json
 import os
+from contextlib import nullcontext
 
 import pytest
-from aliyun_local.api import Group, Triggers, readings
+from aliyun_local.api import ApiError, Group, Triggers, readings
 from link_peer.app import compose
 from link_peer.domain.errors import KeysExpired
+from link_peer.runtime import settings
+from link_peer_cli.deployed import port
+from link_peer_deploy.manifest import load
 
-from tests.functional.lab import HOME, PEER, REGION, Lab
+from tests.functional.lab import HOME, MANAGED, PEER, REGION, Lab
+from tests.snippets import ROOT
 
 
 @pytest.fixture(name="reading", autouse=True)
@@ -127,6 +132,116 @@ def test_an_address_that_the_targets_vpc_has_is_denied(lab: Lab, is_secondary: b
     source = lab.instance(lab.group(account=PEER, vpc=same_range), private_ip=address)
     assert lab.cross_account(lab.request(source, target, "tcp/1")) == {"denied": 1}
     assert (lab.outcome()["reason"], lab.changes()) == ("address-conflict", 0)
+
+
+# what groups show, and which rules they take
+
+
+@both("rule_count")
+@pytest.mark.knobs(request_tags=True)
+@pytest.mark.parametrize("remains", ["ingress", "egress"])
+def test_a_rule_on_a_group_that_lost_its_tag_is_closed(lab: Lab, remains: str) -> None:
+    """The sweep looks for such groups among those that may have rules: an advanced group may have egress rules alone."""
+    app, db = lab.group(type="enterprise"), lab.group("*", type="enterprise")
+    lab.instance(db)
+    lab.authorize(lab.group(), IpProtocol="TCP", PortRange="9/9", SourceCidrIp="10.0.0.0/8")  # so that a count is shown
+    lab.tag(app, link_egress="*")
+    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
+    assert lab.auto_link(lab.tag_event(instance)) == {"applied": 1}
+    ends = {"ingress": db, "egress": app}
+    assert [len(lab.raw_rules(group, direction)) for direction, group in ends.items()] == [1, 1]
+    for direction, group in ends.items():
+        lab.tag(group, **{MANAGED: None})
+        if direction != remains:
+            lab.revoke(group, direction)
+    lab.tag(instance, link_peer=None)
+
+    lab.sweep()
+
+    assert lab.raw_rules(ends[remains], remains) == []
+
+
+@both("advanced_policy")
+def test_a_link_between_advanced_groups_is_made(lab: Lab, reading: str) -> None:
+    """No rule on one names a policy: what it does is accept. A person's drop counts where the platform takes one."""
+    lab.cloud.knobs.change({"advanced_policy": reading})
+    app, db = lab.group(type="enterprise"), lab.group("*", type="enterprise")
+    source, target = lab.instance(app), lab.instance(db)
+    lab.tag(app, link_egress="*")
+    request = lab.request(source, target, "tcp/1")
+    assert lab.cross_account(request) == {"applied": 1}
+    assert lab.outcome()["effect"] == "passes"
+    assert [rule["Policy"] for rule in (*lab.raw_rules(app, "egress"), *lab.raw_rules(db))] == ["Accept", "Accept"]
+    with nullcontext() if reading == "accept" else pytest.raises(ApiError, match="OperationDenied"):
+        lab.authorize(db, IpProtocol="TCP", PortRange="1/1", Policy="drop", Priority="1", SourceCidrIp="0.0.0.0/0")
+    assert lab.cross_account(request) == {"applied": 1}
+    assert lab.outcome()["effect"] == ("blocked" if reading == "accept" else "passes")
+
+
+def dropped_by_a_person(lab: Lab) -> None:
+    """A link of an instance, whose group drops its packets on their way out by the only rule that it has."""
+    app, db = lab.group(), lab.group("*")
+    source, target = lab.instance(app), lab.instance(db)
+    drop = {"IpProtocol": "TCP", "PortRange": "1/1", "Policy": "drop", "DestCidrIp": f"{target.private_ip}/32"}
+    lab.call(HOME, "AuthorizeSecurityGroupEgress", {"SecurityGroupId": app.id, "Priority": "1", **drop})
+    assert lab.cross_account(lab.request(source, target, "tcp/1")) == {"applied": 1}
+
+
+@both("no_direction")
+def test_what_a_person_drops_on_its_way_out_is_recorded(lab: Lab) -> None:
+    """The rules of a group are asked for by direction, so both are read."""
+    dropped_by_a_person(lab)
+    assert lab.outcome()["effect"] == "blocked"
+
+
+@both("rule_count")
+def test_what_a_person_drops_is_recorded_where_no_count_shows_it(lab: Lab) -> None:
+    """Of a link that opens, both groups' rules are read, whatever RuleCount says of them."""
+    dropped_by_a_person(lab)
+    assert lab.outcome()["effect"] == "blocked"
+
+
+@both("strict_ids")
+def test_a_group_that_does_not_exist_denies_its_own_link_alone(lab: Lab) -> None:
+    """Whether one unknown or malformed id refuses the call that names it, or is left out of the answer."""
+    app, db = lab.group(), lab.group("*")
+    malformed = "sg-" + "0" * 60
+    instance = lab.instance(app, tags={"link-peer": f"sg-bp1unknown:tcp/1,{malformed}:tcp/1,{db.id}:tcp/1"})
+    assert lab.auto_link(lab.tag_event(instance)) == {"applied": 1, "denied": 2}
+    assert lab.rules(db) == [f"{app.id} tcp/1"]
+
+
+@both("rules_per_group")
+def test_a_201st_rule_is_tried(lab: Lab, reading: int) -> None:
+    """Where the platform refuses it, the link is denied for the quota, and nothing is left of it."""
+    lab.cloud.knobs.change({"rules_per_group": reading})
+    app, db = lab.group(), lab.group("*")
+    lab.instance(app)
+    lab.crowded(db, 200)
+    outcome, count = ("applied", 201) if reading == 1000 else ("failed", 200)
+    assert lab.cross_account(lab.request(app, db, "tcp/1")) == {outcome: 1}
+    assert (lab.outcome()["reason"], len(lab.raw_rules(db))) == ("" if reading == 1000 else "quota", count)
+
+
+@both("destination_account")
+def test_a_call_that_failed_for_good_is_a_dead_letter(lab: Lab, triggers: Triggers) -> None:
+    """Function Compute takes the destination as s.yaml writes it, and delivers there."""
+    manifest = load(ROOT / "s.yaml", env={"LINK_PEER_REGION": REGION}, account=HOME)
+    client, models = port.fc3(settings.load(), HOME)
+    destinations = {function.name: function.on_failure for function in manifest.functions if function.on_failure}
+    for name, destination in destinations.items():
+        body = models.PutAsyncInvokeConfigInput(
+            max_async_retry_attempts=0,
+            destination_config=models.DestinationConfig(on_failure=models.Destination(destination=destination)),
+        )
+        client.put_async_invoke_config(name, models.PutAsyncInvokeConfigRequest(qualifier="live", body=body))
+    lab.fault(service="sls", action="PutLogs", kind="throttle", times=None)
+    triggers.fire_timer("every-10m")
+    triggers.drain(3600)
+    letters = lab.queued(lab.cloud.world.dead_letter_queue)
+    calls = [letter["requestContext"] for letter in letters if "requestContext" in letter]  # the streams have others
+    assert {call["functionArn"] for call in calls} == {"acs:fc:::functions/link-peer-sweep"}
+    assert destinations.keys() == {"link-peer-auto-link", "link-peer-sweep"}
 
 
 # keys of a warm instance

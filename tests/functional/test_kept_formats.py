@@ -68,7 +68,7 @@ def kinds(written: dict[str, Any]) -> dict[str, Any]:
     return {
         "rules": sorted(
             {
-                tuple(word.partition("=")[0] for word in entry["rule"]["Description"].split())
+                (entry["rule"]["Direction"], *(word.partition("=")[0] for word in entry["rule"]["Description"].split()))
                 for entry in written["rules"]
             }
         ),

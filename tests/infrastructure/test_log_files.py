@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from aliyun_local.api import Fault, LocalCloud, LogGroup, LogRecord
+from aliyun_local.api import Fault, LocalCloud, LogGroup, LogRecord, readings
 from link_peer.domain.denials import managed_tag_refused
 from link_peer.domain.record_fields import ACCOUNT, DECISION, OBSERVED, TIMER
 from link_peer_cli.demo.functions import deploy
@@ -89,7 +89,7 @@ def test_each_saved_search_runs_and_is_explained(lab: Lab) -> None:
         assert search["query"] in (DEPLOY.parent / "docs" / "audit.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("counts", ["real", "zero"])
+@pytest.mark.parametrize("counts", readings()["queue_counts"])
 @pytest.mark.parametrize("rule", ALERTS, ids=lambda rule: rule["name"])
 def test_an_alert_fires_only_on_its_condition(lab: Lab, rule: dict[str, Any], counts: str) -> None:
     """It is silent in normal operation and fires in the situation that it is for, also where the platform counts no messages."""

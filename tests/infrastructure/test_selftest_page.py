@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from aliyun_conformance import page
-from aliyun_conformance.question import FIRST_DAY
+from aliyun_conformance.question import FIRST_DAY, FIRST_EVENING
 from aliyun_conformance.run import questions
 from aliyun_local.api import readings
 
@@ -51,10 +51,20 @@ def test_rows_refer_to_rows_that_exist() -> None:
 
 
 def test_the_rows_that_a_first_deployment_meets_are_asked_first() -> None:
-    """In their order on the page; each has its public evidence, with a date."""
+    """In their order on the page, which is that of the tables by harm; each has its public evidence, with a date, once."""
     numbers = [int(cells[0]) for cells in EITHER]
+    assert numbers == [number for number in NUMBERS if number in numbers]
     assert list(FIRST_DAY) == [number for number in numbers if number in ASKED] == list(ASKED)[: len(FIRST_DAY)]
     assert all(re.fullmatch(r"20\d\d(-\d\d(-\d\d)?)?", cells[4]) for cells in EITHER + PUBLIC)
+    evidence = [cells[0] for cells in EITHER + PUBLIC]
+    assert len(evidence) == len(set(evidence))
+
+
+def test_the_page_names_the_rows_of_a_first_evening() -> None:
+    """In the order in which they are asked; none of them is one on which nothing depends."""
+    before_a_deployment = TEXT.partition("1. **Before a deployment**")[2].partition("\n")[0]
+    assert tuple(map(int, re.findall(r"#(\d+)", before_a_deployment))) == FIRST_EVENING
+    assert not {int(cells[0]) for title in LAST for cells in SECTIONS[title]} & set(FIRST_EVENING)
 
 
 EACH_READING = re.compile(r"^@(?:both\(|pytest\.mark\.parametrize\(\s*\"\w+\", readings\(\)\[)\"(\w+)\"", re.MULTILINE)
@@ -62,12 +72,11 @@ EACH_READING = re.compile(r"^@(?:both\(|pytest\.mark\.parametrize\(\s*\"\w+\", r
 
 
 def test_what_works_with_either_answer_is_tested_under_each() -> None:
-    """The knob of each row is one of the local cloud's, and a test of link-peer runs under each of its readings."""
+    """Its knobs are those of the local cloud under each of whose readings a test of link-peer runs, all of them."""
     tests = (DOCS.parent / "tests").rglob("test_*.py")
     tested = {knob for path in tests for knob in EACH_READING.findall(path.read_text(encoding="utf-8"))}
-    knobs = {cells[2].strip("`") for cells in EITHER}
-    assert knobs <= readings().keys()
-    assert knobs - tested == set()
+    assert {knob for cells in EITHER for knob in re.findall(r"`(\w+)`", cells[2])} == tested
+    assert tested <= readings().keys()
 
 
 def test_what_public_sources_settle_is_asked_last() -> None:

@@ -54,7 +54,8 @@ def at_rest(world: World, policy: Policy) -> None:
             asked = one.pair in tags.get(one.key, ())
             if one.pair and not one.key.dest:  # the marker names one of the groups that the instance may stand for
                 asked = one.pair[0] in {pair[0] for pair in tags.get(one.key, ()) if pair}
-            right = ("tag" in one.claims) == asked or (asked and not opening)
+            stays = "tag" in one.claims and oracle.kept_for_tags(world, policy, one.key, one.pair)
+            right = ("tag" in one.claims) == asked or (asked and not opening) or stays
             hold("I9", right, f"{one.rule} is {'' if asked else 'not '}what tags ask for")
         ends = [end for _, _, end in (claim.partition("~") for claim in one.claims) if end]
         expired = [end for end in ends if claim_end(end) <= world.now]

@@ -224,6 +224,29 @@ def wanted_by_tags(world: World, policy: Policy, only: Party | None = None) -> d
     return _within_limit(world, policy, found) if only is None else found
 
 
+def kept_for_tags(world: World, policy: Policy, key: RuleKey, pair: Pair) -> bool:
+    """Whether a rule of ours stays for a tag that asks for more than is allowed: for all ports of the rule, which is allowed by
+    itself, on a link that is not as a whole, whichever group of the instance stands for it. Nothing of a mutual link stays so."""
+    if key.port == ALL or not allowed(world, policy, key, pair):
+        return False
+    holders = {owned_rule.key: owned_rule.pair for owned_rule in owned_rules(world, policy) if owned_rule.pair}
+    for instance in world.instances.values():
+        if instance.party.account not in policy.accounts or _expired(instance, world.now):
+            continue
+        for peer, ports in _peers(instance):
+            is_asked = not ports or any(_within(key.port, port) for port in ports)
+            if not is_asked or _barred(world, policy, instance.party, peer, [key.port]):
+                continue
+            if (key, pair) not in [rule for rules in _rules_of(world, instance, peer, [key.port]) for rule in rules]:
+                continue
+            whole = _rules_of(world, instance, peer, ports)
+            granted = any(all(_may_be(world, policy, *rule, holders) for rule in rules) for rules in whole)
+            too_many = len(ports) > policy.limits.max_ports
+            if too_many or not granted or _barred(world, policy, instance.party, peer, ports):
+                return True
+    return False
+
+
 def _within_limit(world: World, policy: Policy, found: dict[RuleKey, set[Pair]]) -> dict[RuleKey, set[Pair]]:
     """The same without instances that would be too many for a link by address: those that stand stay, others join in order;
     of a link of which none stands, all may or none."""
@@ -472,6 +495,11 @@ def parse_port(text: str) -> Port:
     protocol, _, numbers = text.partition("/")
     low, _, high = numbers.partition("-")
     return Port(protocol, int(low), int(high or low))
+
+
+def holds(outer: Port, port: Port) -> bool:
+    """Whether the one admits all packets of the other."""
+    return outer == ALL or _within(port, outer)
 
 
 def _within(port: Port, outer: Port) -> bool:

@@ -56,6 +56,10 @@ class States:
         """Whether tags asked for a rule throughout this delivery."""
         return all(pair in oracle.wanted_by_tags(then, state.policy).get(key, ()) for then, state in self.pasts())
 
+    def always_kept(self, key: RuleKey, pair: Pair) -> bool:
+        """Whether a tag asked for a rule throughout this delivery, with more than was allowed, and the rule was allowed by itself."""
+        return all(oracle.kept_for_tags(then, state.policy, key, pair) for then, state in self.pasts())
+
     def always_allowed(self, owned: Owned) -> bool:
         """Whether a rule of ours was allowed at every moment of this delivery."""
         return all(oracle.allowed(then, state.policy, owned.key, owned.pair) for then, state in self.pasts())

@@ -185,11 +185,30 @@ class Watch:
                 if gained:
                     self._check_gain(written, gained)
             claims = before.claims - after
-            if claims and after <= before.claims and self._opened and rule_id in self._first_rules:
+            if (
+                claims
+                and after <= before.claims
+                and self._opened
+                and rule_id in self._first_rules
+                and not self._is_replaced(rule.key)
+            ):
                 self._closed_late.append(f"{rule} loses {claims} after {self._opened} was opened")
             if "tag" in claims and not self.refused and not self.stale_read:
                 kept = self.states.always_wanted(rule.key, before.pair) and not self._displaced(rule)
                 hold("I9", not kept, f"{rule} loses its tag's claim, though the tag existed throughout")
+                stays = self.states.always_kept(rule.key, before.pair) and not self._displaced(rule)
+                hold(
+                    "I16",
+                    not stays,
+                    f"{rule} loses its tag's claim, though its ports were asked for and consented to throughout",
+                )
+
+    def _is_replaced(self, key: RuleKey) -> bool:
+        """Whether a rule that this delivery has opened admits all that another one does: that is removed once it stands."""
+        ends = [
+            (opened.group, opened.source, opened.dest) for opened in self._opened if oracle.holds(opened.port, key.port)
+        ]
+        return (key.group, key.source, key.dest) in ends
 
     def _of_copies(self, rule: Rule) -> frozenset[str]:
         """The claims of other rules of ours like this one, which it takes over before they go."""

@@ -41,7 +41,8 @@ class Denial(msgspec.Struct, frozen=True):
 
     `outcome` is that of a link which is denied for this. `ended`: because its time is over. `half_open`: because half of a
     mutual link is missing. `owners`: the owners of the groups can resolve it, and then the link may be asked for again; `lacks_consent`: by
-    consenting. `empty_group`: since it shows no instances. `by_limit`: the policy opens no more of it. The reason is for people and programs that read records; what is done follows from its kind and
+    consenting. `empty_group`: since it shows no instances. `by_limit`: the policy opens no more of it. `moved`: what is removed is written
+    anew for another address. The reason is for people and programs that read records; what is done follows from its kind and
     from these fields.
     """
 
@@ -56,6 +57,7 @@ class Denial(msgspec.Struct, frozen=True):
     lacks_consent: bool = False
     empty_group: Party | None = None
     by_limit: bool = False
+    moved: bool = False
 
     @property
     def keeps_standing(self) -> bool:
@@ -638,6 +640,12 @@ CLAIM_EXPIRED = Denial(
 )
 EXPIRED_MEANWHILE = Denial(reasons.EXPIRED, "the link ended while it was being written", ended=True)
 HUMAN_RULE = Denial(reasons.HUMAN_RULE, "a person's rule already admits the same traffic")
+
+
+def address_changed(party: object, address: str) -> Denial:
+    """Why the rule for an instance's former address is removed."""
+    detail = f"the address of {party} is {address} now, and the rule has another one"
+    return Denial(reasons.NONE, detail, moved=True)
 
 
 def different_vpc(source: object, source_vpc: str, target: object, target_vpc: str) -> Denial:

@@ -104,9 +104,14 @@ class Scope(ABC):
         return [desired for i in instances if i.tags for desired in links_from_tags(snapshot, i, now, policy, judge)]
 
     def needed_groups(self, snapshot: Snapshot, links: Iterable[Link]) -> set[Party]:
-        """The groups that hold the rules of these links, or would."""
-        verdicts = (permitted(snapshot, self.policy, link, self.started) for link in links)
-        return {need.key.group for verdict in verdicts for need in verdict.needs}
+        """The groups that hold the rules of these links, or would; of links between instances, whichever of their groups may."""
+        groups: set[Party] = set()
+        for link in links:
+            groups |= {need.key.group for need in permitted(snapshot, self.policy, link, self.started).needs}
+            if not link.source.is_group:
+                holders = [link.target, *([link.source] if link.mutual else [])]
+                groups |= {group for holder in holders for group in snapshot.groups_with(holder)}
+        return groups
 
 
 def converge(scope: Scope, guard: RemovalGuard) -> Report:

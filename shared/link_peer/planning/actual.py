@@ -8,7 +8,7 @@ from collections.abc import Mapping, Set
 import msgspec
 
 from link_peer.domain import marker as markers
-from link_peer.domain.model import ALL, PRIORITY, Claim, Link, Marker, Party, Rule, RuleKey
+from link_peer.domain.model import ALL, PRIORITY, Claim, Instance, Link, Marker, Party, Rule, RuleKey
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
 
@@ -73,6 +73,16 @@ def link_of(key: RuleKey, marker: Marker) -> Link:
         return Link(second, key.group, ports, first.id) if second.is_group else Link(first, second, ports)
     source, _, account = key.source.partition("@")
     return Link(Party(account, source), key.group, ports)
+
+
+def moved_end(snapshot: Snapshot, key: RuleKey, link: Link) -> Instance | None:
+    """The instance of a rule by address that is shown with another address than the rule has."""
+    addresses = {link.asker: key.source, link.reached: key.dest}
+    for party, address in addresses.items():
+        instance = snapshot.instances.get(party)
+        if instance and instance.ip and address and address != f"{instance.ip}/32":
+            return instance
+    return None
 
 
 def link_of_rule(rule: Rule, marker: Marker) -> Link:

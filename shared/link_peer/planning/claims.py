@@ -32,7 +32,7 @@ from link_peer.domain.model import TAG, Claim, Group, Instance, Link, Party, Rul
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import Peer, iso, link_until, peers
-from link_peer.planning.actual import link_of_rule, owned_links
+from link_peer.planning.actual import link_of_rule, moved_end, owned_links
 from link_peer.planning.authority import DAY
 from link_peer.planning.decision import DesiredLink, Verdict
 from link_peer.planning.evaluate import no_group_accepted, permitted
@@ -179,7 +179,21 @@ def followed(
             if not claim.is_tag or follower.represented in joining
         )
         joins |= dict.fromkeys(itertools.islice(every, FOLLOWING))
-    return [DesiredLink(link, claim) for link, claim in joins]
+    return [*(DesiredLink(link, claim) for link, claim in joins), *moved_links(snapshot, policy, region)]
+
+
+def moved_links(snapshot: Snapshot, policy: Policy, region: str) -> list[DesiredLink]:
+    """What requests for links between instances asked for, where the rules that stand for them have a former address: they are
+    written anew with the same claims. Of a mutual link, where both halves have it, since anyone may write a marker."""
+    moved: dict[tuple[Link, Claim], None] = {}
+    for link, rule, marker in owned_links(snapshot, policy, region):
+        if rule.key and not link.source.is_group and moved_end(snapshot, rule.key, link):
+            moved |= {(link, claim): None for claim in marker.claims if not claim.is_tag}
+    return [
+        DesiredLink(link, claim)
+        for link, claim in moved
+        if not link.mutual or (link.source < link.target and (Link(link.target, link.source), claim) in moved)
+    ]
 
 
 def _followers(snapshot: Snapshot, policy: Policy, side: Link) -> list[Link]:

@@ -33,6 +33,7 @@ from typing import TypeVar
 import msgspec
 
 from link_peer.domain import denials
+from link_peer.domain import marker as markers
 from link_peer.domain.denials import CLAIM_EXPIRED, Denial
 from link_peer.domain.grouped import grouped
 from link_peer.domain.model import ALL, TAG, Claim, Group, Instance, Link, Marker, Party, Port, RuleKey
@@ -63,6 +64,7 @@ from link_peer.planning.writing import (
     MAX_RULES,
     by_reference,
     is_let_out,
+    is_ours,
     needs_outlet,
     not_written,
     outward,
@@ -631,11 +633,11 @@ def _evaluate_instances(snapshot: Snapshot, policy: Policy, link: Link, now: flo
         ends.append((source, Gate(_NOWHERE, target, source, is_egress=True)))
     sides, gates = list[_Side](), list[Gate]()
     for holder, gate in ends:
-        group = _group_for_rules(snapshot, policy, link, holder, gate, now)
+        address, peer = (target, target) if gate.is_egress else (source if holder is target else target, holder)
+        group = _group_for_rules(snapshot, policy, link, holder, gate, (address.party, peer.party), now)
         if isinstance(group, Denial):
             return msgspec.structs.replace(verdict, denial=group)
         gates.append(msgspec.structs.replace(gate, group=group))
-        address, peer = (target, target) if gate.is_egress else (source if holder is target else target, holder)
         sides.append(_Side(group, address, peer, gate.is_egress))
     verdict = _with_addresses(snapshot, policy, verdict, sides, gates, now)
     denial = verdict.denial and _among_groups(snapshot, policy, link, ends, now)
@@ -695,17 +697,27 @@ def _with_addresses(
 
 
 def _group_for_rules(
-    snapshot: Snapshot, policy: Policy, link: Link, instance: Instance, gate: Gate, now: float
+    snapshot: Snapshot, policy: Policy, link: Link, instance: Instance, gate: Gate, ends: Ends, now: float
 ) -> Group | Denial:
-    """The group of an instance that is given the rule of one end: of those that no product manages, the first that consents, else
-    the first; or why it cannot be told. A rule on any of them has the same effect."""
+    """The group of an instance that is given the rule of one end, which stands for these `ends`: of those that no product manages
+    and that consent, one on which such a rule stands, else the first; else the first of all; or why it cannot be told. A rule on any
+    of them has the same effect."""
     groups = snapshot.groups_of(instance)
     if len(groups) < len(instance.groups):  # it may be one of those that are not shown
         return denials.own_groups_not_found(instance.party.id, ", ".join(instance.groups))
     able = [group for group in groups if not group.managed]
     gates = (msgspec.structs.replace(gate, group=group) for group in able)
-    consenting = (at_group.group for at_group in gates if _accepted(policy, link, [at_group], now)[1] is None)
-    return next(consenting, next(iter(able), None)) or denials.no_group_takes_rules(instance.party)
+    consenting = [at_group.group for at_group in gates if _accepted(policy, link, [at_group], now)[1] is None]
+    ports = link.ports or (ALL,)
+
+    def holds(group: Group) -> bool:
+        rules = (rule for rule in snapshot.rules.get(group.party, ()) if is_ours(rule, policy))
+        keyed_rules = ((rule.key, markers.parse(rule.description)) for rule in rules)
+        ends_of_rules = (marker.ends for key, marker in keyed_rules if key and marker and key.port in ports)
+        return ends in ends_of_rules
+
+    holding = [group for group in consenting if holds(group)]
+    return next(iter([*holding, *consenting, *able]), denials.no_group_takes_rules(instance.party))
 
 
 def _instance_denial(instance: Instance | None, party: Party) -> Denial | None:
@@ -816,7 +828,7 @@ def _standing_for(view: Seen, answers: Iterable[Answer]) -> list[DesiredLink]:
     """For each wish that is denied, the links of those rules of ours that stand for its claim, on ports that it asks for: a denial
     closes nothing by itself. None where the wish is over, or where a refusal of the cloud decides what is rolled back."""
     standing_links = grouped((link_of(key, marker), marker) for key, (_, marker) in view.actual.owned.items())
-    links_by_target = grouped((link.target, (link, markers)) for link, markers in standing_links.items())
+    links_by_target = grouped((link.target, (link, own_markers)) for link, own_markers in standing_links.items())
     wishes: dict[tuple[Link, Claim], DesiredLink] = {}
     for answer in answers:
         desired, denial = answer.desired_link, answer.denial
@@ -824,8 +836,10 @@ def _standing_for(view: Seen, answers: Iterable[Answer]) -> list[DesiredLink]:
             continue
         decided = set() if denial.keeps_standing else {desired.link}
         decided |= {*_single(desired.link)} if denial in view.refusals else set()
-        for link, markers in links_by_target.get(desired.link.target, ()):
-            is_claimed = any(claim.request == desired.claim.request for marker in markers for claim in marker.claims)
+        for link, standing_markers in links_by_target.get(desired.link.target, ()):
+            is_claimed = any(
+                claim.request == desired.claim.request for marker in standing_markers for claim in marker.claims
+            )
             if is_claimed and link not in decided and asks_for(view.snapshot, desired, link):
                 changes = {"denial": None, "opens": False, "in_scope": False, "passed": (), "denied": ()}
                 wishes.setdefault((link, desired.claim), msgspec.structs.replace(desired, link=link, **changes))

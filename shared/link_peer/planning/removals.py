@@ -18,7 +18,7 @@ from link_peer.domain.errors import BadInput
 from link_peer.domain.model import Claim, Link, Marker, Party, Port, Rule, RuleKey
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import parse_instant
-from link_peer.planning.actual import link_of
+from link_peer.planning.actual import link_of, moved_end
 from link_peer.planning.decision import NOTHING_MISSING, Context, Missing, Unseen, all_missing
 from link_peer.planning.evaluate import Judged, Judgment, Seen, Wanted, closed_by_group, judge_link, may_stand
 from link_peer.planning.writing import misplaced, missing_outlets
@@ -135,6 +135,10 @@ def losses(view: Seen, judged: Judged, wishes: Wanted, may_lose: MayLose, hold: 
         requests = {claim.request for claim in wishes.get(key, ())}
         unwanted = [claim for claim in marker.claims if claim.request not in requests]
         standing = _Standing(view, judged, key, rule, marker, carriers)
+        if (moved := moved_end(view.snapshot, key, standing.link)) and _is_about(judged, standing.link):
+            address_changed = _Cause(denials.address_changed(moved.party, moved.ip))
+            causes[key] = dict.fromkeys(unwanted, address_changed)
+            continue
         may = {claim: may for claim in unwanted if (may := may_lose(rule, standing.link, claim)) is not May.KEEP}
         if may:
             causes[key] = {
@@ -155,6 +159,14 @@ def losses(view: Seen, judged: Judged, wishes: Wanted, may_lose: MayLose, hold: 
         {unseen: len(due[unseen]) for unseen in sorted(due.keys() & held_unseen)},
         all_missing([*missing, Missing(unconfirmed=_unconfirmed(view, losses_by_rule))]),
     )
+
+
+def _is_about(judged: Judged, link: Link) -> bool:
+    """Whether the delivery answers for a link of the same pair; of an egress rule for one instance, for a link to that."""
+    pairs = (answer.desired_link.link.pair for answer in judged.answers if answer.desired_link.in_scope)
+    source, target = link.pair
+    is_for_one = link.is_egress and not link.target.is_group
+    return any(pair in (link.pair, (target, source)) or (is_for_one and pair[1] == target) for pair in pairs)
 
 
 def _due(view: Seen, causes: Mapping[RuleKey, Mapping[Claim, _Cause]]) -> dict[Unseen, frozenset[RuleKey]]:
@@ -198,7 +210,10 @@ def _cause(standing: _Standing, claim: Claim, may: May) -> _Cause:
         if claim.request and standing.key in judgment.needs and denial is None:
             half_open = _half_open(standing, judgment.needs) or _uncarried(standing, claim)
             return msgspec.structs.replace(half_open or _KEPT, missing=missing)
-        if denial is None or (claim.is_tag and _stands_otherwise(standing)):
+        closed = None if standing.link.source.is_group else _closed_by_group(standing)
+        if denial is None and closed and standing.key not in judgment.needs:  # another group of the instance consents
+            cause = _Cause(closed)
+        elif denial is None or (claim.is_tag and _stands_otherwise(standing)):
             cause = _by_absence(standing, None, may)
         else:
             cause = _by_denial(standing, claim, denial, may)
@@ -229,8 +244,7 @@ def _by_denial(standing: _Standing, claim: Claim, denial: Denial, may: May) -> _
     other side is not shown."""
     view, link = standing.view, standing.link
     hidden = denial.unseen or denial.undecided
-    policy, now = view.context.policy, view.context.now
-    if hidden and (closed := closed_by_group(view.snapshot, policy, standing.key, link, now)):
+    if hidden and (closed := _closed_by_group(standing)):
         return _Cause(closed)
     if denial in view.refusals:
         # the cloud's answer to a write says nothing about what it shows
@@ -240,6 +254,12 @@ def _by_denial(standing: _Standing, claim: Claim, denial: Denial, may: May) -> _
     if denial.empty_group == link.target and claim.is_tag:  # what stands for a tag waits for instances
         return _KEPT if standing.denied(claim) else _by_absence(standing, None, may)
     return _by_absence(standing, denial, may) if denial.unseen or denial.empty_group else _Cause(denial)
+
+
+def _closed_by_group(standing: _Standing) -> Denial | None:
+    """Why the group that holds the rule does not allow it, if it says so by itself."""
+    view = standing.view
+    return closed_by_group(view.snapshot, view.context.policy, standing.key, standing.link, view.context.now)
 
 
 def _nobody_asks(standing: _Standing, claim: Claim) -> bool:
@@ -255,8 +275,10 @@ def _nobody_asks(standing: _Standing, claim: Claim) -> bool:
 def _by_absence(standing: _Standing, denial: Denial | None, may: May) -> _Cause:
     """Nothing asks for the link any more, or, where it is denied for that, one of its parties is not shown."""
     link, context, snapshot = standing.link, standing.view.context, standing.view.snapshot
-    released = bool({*link.parties} & context.deleted)
-    if may is not May.TAKE and not (denial and released):
+    released = sorted({*link.parties} & context.deleted - snapshot.instances.keys())
+    if denial and released:
+        return _Cause(denials.instance_gone(released[0]), by_absence=True)
+    if may is not May.TAKE:
         return _KEPT
     accounts = unseen_accounts(snapshot, context, link, denial)
     doubted = accounts - snapshot.live_accounts - snapshot.refused_accounts.keys()
@@ -323,9 +345,7 @@ def _must_roll_back(standing: _Standing, claim: Claim) -> bool:
     for link, refusal in view.refused.items():
         needs = standing.judged.needs(link)
         half = link.mutual and not all(need in view.actual for need in needs)
-        # one call writes all ports on a group, so that a port which is open at both ends stood before
-        of_port = (need for need in needs if need.port == key.port)
-        complete = all(need in view.actual.equal or claim in view.actual.claims(need) for need in of_port)
+        complete = all(need in view.actual.equal or claim in view.actual.claims(need) for need in needs)
         # one call writes a link by address, or nothing: what stands of one stood before an instance joined
         in_part = view.context.is_request and not complete and not standing.link.member
         if key in needs and (half or in_part or (key, claim) in refusal.partial):

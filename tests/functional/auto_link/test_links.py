@@ -75,6 +75,8 @@ def without_claims(requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def test_instances_of_two_accounts_and_vpcs_are_linked_until_the_tag_goes(lab: Lab, ends: str) -> None:
     """The sync is of the two instances. To remove the link, the rule for the instance at home triggers a sync, also
     once it is released; not that of its neighbour."""
+    lab.policy_account(HOME, ranges=["10.0.0.0/16", "10.2.0.0/16"])
+    lab.policy_account(PEER, ranges=["10.1.0.0/16"])
     app, ledger = lab.group(f"*@{PEER}"), lab.group(f"*@{HOME}", account=PEER, vpc=lab.b)
     far, other_instance = lab.instance(ledger), lab.instance(ledger)
     lab.started(app, tags={"link-peer": f"{other_instance.id}@{PEER}"})

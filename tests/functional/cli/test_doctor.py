@@ -9,7 +9,7 @@ import zipfile
 from typing import Any
 
 import pytest
-from aliyun_local.api import Fault, Triggers, linked_roles, unpack
+from aliyun_local.api import Fault, Triggers, linked_roles, readings, unpack
 from link_peer.inbound import policy_file
 from link_peer_deploy import regions
 from msgspec.structs import replace
@@ -390,7 +390,7 @@ def test_a_service_that_gives_no_answer_is_not_asked_for_each_resource(lab: Lab,
         ("link-peer-sweeps", 3, "accounts to sweep", "look at the errors of the function in the logstore functions"),
     ],
 )
-@pytest.mark.parametrize("counts", ["real", "zero"])
+@pytest.mark.parametrize("counts", readings()["queue_counts"])
 def test_messages_that_wait_are_counted(
     lab: Lab, cli: Cli, queue: str, messages: int, what: str, advice: str, counts: str
 ) -> None:
@@ -415,7 +415,7 @@ def test_more_than_a_look_shows_is_no_exact_number(lab: Lab, cli: Cli, counts: s
     assert (finding["state"], finding["detail"]) == ("warning", detail)
 
 
-@pytest.mark.parametrize("counts", ["real", "zero"])
+@pytest.mark.parametrize("counts", readings()["queue_counts"])
 def test_an_account_that_waits_long_to_be_swept_is_a_warning(lab: Lab, cli: Cli, counts: str) -> None:
     """However few wait: of more accounts than a look shows, nothing else would tell that their sweeps are late."""
     lab.cloud.knobs.change({"queue_counts": counts})

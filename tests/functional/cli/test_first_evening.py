@@ -6,10 +6,12 @@ import importlib.util
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -45,6 +47,13 @@ def run(cloud: LocalCloud, folder: Path, *words: str) -> subprocess.CompletedPro
 
 
 def program(cloud: LocalCloud, folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    """What a person runs, to its end."""
+    with start(cloud, folder, *command) as process:
+        out, err = process.communicate()
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+
+def start(cloud: LocalCloud, folder: Path, *command: str) -> subprocess.Popen[str]:
     """What a person runs, with the programs that they have."""
     for name in ("aliyun", "link-peer"):
         (folder / name).write_text(f'#!/bin/sh\nexec {sys.executable} {stand_ins.__file__} {name} "$@"\n')
@@ -56,7 +65,7 @@ def program(cloud: LocalCloud, folder: Path, *command: str) -> subprocess.Comple
         "PATH": f"{folder}:{os.environ['PATH']}",
         "PYTHONPATH": ":".join(str(ROOT / name) for name in folders),
     }
-    return subprocess.run(command, check=False, env=settings, capture_output=True, text=True)  # noqa: S603
+    return subprocess.Popen(command, env=settings, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # noqa: S603
 
 
 def test_without_a_yes_it_says_what_it_would_do(cloud: LocalCloud, tmp_path: Path) -> None:
@@ -97,6 +106,34 @@ def test_what_went_wrong_is_in_the_report_and_nothing_is_left(cloud: LocalCloud,
     assert groups(cloud) == set()
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("action", "skip"), [("CreateSecurityGroup", 0), ("CreateSecurityGroup", 1), ("TagResources", 0)]
+)
+def test_what_an_interruption_leaves_is_removed(
+    cloud: LocalCloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, action: str, skip: int, number: signal.Signals
+) -> None:
+    """Ctrl-C or SIGTERM after a call was carried out and before its answer arrives: also the group that the call made."""
+    processes: list[subprocess.Popen[str]] = []
+    call, actions = cloud.ecs.call, []
+
+    def interrupting(caller: Caller, requested: str, *args: Any, **options: Any) -> dict[str, Any]:
+        answer: dict[str, Any] = call(caller, requested, *args, **options)
+        actions.append(requested)
+        if requested == action and actions.count(action) == skip + 1:
+            processes[0].send_signal(number)
+        return answer
+
+    monkeypatch.setattr(cloud.ecs, "call", interrupting)
+    processes.append(start(cloud, tmp_path, sys.executable, str(SCRIPT), cloud.world.vpcs[0]["id"], "--yes"))
+    with processes[0] as process:
+        out, err = process.communicate()
+    assert (process.returncode, "interrupted" in err) == (1, True), err
+    assert {row["verdict"] for row in json.loads(out)["rows"]} == {"not answered"}
+    assert actions.count(action) > skip
+    assert groups(cloud) == set()
+
+
 def rows() -> list[int]:
     """Those that the script asks, in its order."""
     spec = importlib.util.spec_from_file_location("first_evening", SCRIPT)
@@ -109,7 +146,7 @@ def rows() -> list[int]:
 
 def test_the_page_names_what_is_asked_and_where_to_send_it() -> None:
     """The rows in the script's order; the form exists, and asks for the report."""
-    evening = TEXT.partition("## An account and an evening")[2].partition("\n## ")[0]
+    evening = TEXT.partition("2. **After `s deploy`**")[2].partition("\n## ")[0]
     assert [int(number) for number in re.findall(r"#(\d+)", evening)] == rows()
     form = yaml.safe_load((ROOT / ".github/ISSUE_TEMPLATE/cloud-answer.yml").read_text(encoding="utf-8"))
     assert {"report", "region", "version"} <= {field.get("id") for field in form["body"]}

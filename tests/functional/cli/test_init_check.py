@@ -251,15 +251,15 @@ def test_check_judges_the_tests(folder: Path, offline: Cli) -> None:
     path.write_text(POLICY + accept, encoding="utf-8")
     assert offline("check") == 0
     assert offline.out == (
-        "policy.yaml: valid, 2 accounts, 0 tests hold, 1 depend on tags and are not judged: give --snapshot\n"
+        "policy.yaml: valid, 2 accounts, 0 tests hold, 1 depend on tags and are not judged: give --live or --snapshot\n"
     )
     path.write_text(f"{POLICY}deny: {{ports: [tcp/443]}}\n{accept}", encoding="utf-8")
     assert offline("check") == 1
     assert "tests[0].accept[0]" in offline.out
 
 
-def test_check_judges_on_a_snapshot_what_test_judges_on_the_cloud(lab: Lab, offline: Cli, tmp_path: Path) -> None:
-    """The file that `test --out` writes needs no keys to be judged, and holds no external id."""
+def test_check_judges_on_a_snapshot_what_it_judged_on_the_cloud(lab: Lab, offline: Cli, tmp_path: Path) -> None:
+    """The file that `check --live --out` writes needs no keys to be judged, and holds no external id."""
     app, db = lab.group(), lab.group("*:tcp/443")
     for group in (app, db):
         lab.instance(group)
@@ -270,7 +270,7 @@ def test_check_judges_on_a_snapshot_what_test_judges_on_the_cloud(lab: Lab, offl
 
     tests("tcp/443")
     saved = str(tmp_path / "snapshot.json")
-    assert offline("test", "--out", saved) == 0
+    assert offline("check", str(lab.policy_path), "--live", "--out", saved) == 0
     calls = len(lab.cloud.faults.calls)
     assert offline("check", str(lab.policy_path), "--snapshot", saved) == 0
     assert offline.out.endswith(": valid, 2 accounts, 2 tests hold\n")

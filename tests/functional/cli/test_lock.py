@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 
 import pytest
-from aliyun_local.api import Group
+from aliyun_local.api import Group, readings
 from link_peer.domain import marker as markers
 from link_peer.domain.model import TAG, Marker, RuleKey
 from link_peer.domain.tags import parse_port
@@ -220,11 +220,12 @@ def test_an_account_without_a_closer_is_its_owners_and_its_rules_are_counted(
     assert "groups locked: 0; links closed: 0; rules left: 1" in lines
 
 
-@pytest.mark.knobs(mfa_in_sessions=False)
+@pytest.mark.parametrize("passed_on", readings()["mfa_in_sessions"])
 def test_a_person_who_is_named_enters_without_the_operators_role(
-    lab: Lab, links: Linked, cli: Cli, asked: Asked
+    lab: Lab, links: Linked, cli: Cli, asked: Asked, passed_on: bool
 ) -> None:
-    """Their own session has MFA where one that they assumed may have none."""
+    """Their own session has MFA, whether or not one that they assumed has."""
+    lab.cloud.knobs.change({"mfa_in_sessions": passed_on})
     role = lab.cloud.identity.roles[f"acs:ram::{PEER}:role/link-peer-closer"]
     role.trust = role.trust.replace("role/link-peer-operator", "root")
     asked.clear()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from aliyun_local.api import LocalCloud, serve
+from aliyun_local.api import Knobs, LocalCloud, serve
 from link_peer.alicloud.sts import CACHE
 from link_peer_cli.demo import world
 
@@ -20,7 +20,7 @@ Enter = Callable[[str], LocalCloud]
 @pytest.fixture(name="enter")
 def _enter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Enter]:
     """`enter(region)`: from now on, commands of home's administrator work in this region, at its entrance."""
-    cloud = LocalCloud()
+    cloud = LocalCloud(knobs=Knobs(trigger_role="required"))
     world.load(cloud, "empty")
     policy = tmp_path / "policy.yaml"
     policy.write_text(f"deployment: prod\naccounts:\n  '{HOME}': {{name: home}}\n")

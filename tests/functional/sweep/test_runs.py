@@ -7,6 +7,7 @@ from collections import Counter
 
 import pytest
 import sweep as function
+from aliyun_local.api import readings
 from link_peer.domain.errors import Transient
 from link_peer.planning.rota import RUN_SECONDS
 
@@ -153,7 +154,7 @@ def test_the_summary_reports_work_and_cost(lab: Lab) -> None:
     assert sum((Counter(json.loads(summary["api_calls"])) for summary in summaries), Counter()) == made
 
 
-@pytest.mark.parametrize("counts", ["real", "zero"])
+@pytest.mark.parametrize("counts", readings()["queue_counts"])
 def test_the_summary_counts_the_dead_letters(lab: Lab, counts: str) -> None:
     """In two calls, those that somebody has received or delayed too while the platform counts, else those that can be received; the
     alert `link-peer-dead-letters` reads the number. Where they cannot be counted, it says why."""

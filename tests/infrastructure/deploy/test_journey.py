@@ -275,5 +275,6 @@ def test_from_an_empty_account_and_back(journey: Journey) -> None:
         "SendToMNS",
         "SourceActionTrail",
         "SourceCMS",
+        "SourceMNS",
     }
     assert before.keys() <= holdings(cloud).keys()

@@ -153,12 +153,12 @@ def test_a_policy_longer_than_ram_allows_fails_the_plan(tmp_path: Path) -> None:
     assert terraform(MODULE, **home(tmp_path, one))["plan"]["code"] == 0
 
 
-@pytest.mark.parametrize("prefix", ["x", "Upper", "ends-", "a" * 25])
+@pytest.mark.parametrize("prefix", ["x", "Upper", "ends-", "a" * 21])
 def test_refuses_a_bad_prefix(tmp_path: Path, prefix: str) -> None:
     """A prefix with which no function, role, queue or log project could begin."""
     said = terraform(MODULE, **home(tmp_path, ALONE, prefix=prefix))
     assert said["plan"]["code"] == 1
-    assert "2 to 24 of a-z" in said["plan"]["err"]
+    assert "2 to 20 of a-z" in said["plan"]["err"]
 
 
 TARGET = {

@@ -113,7 +113,7 @@ MUTANTS = [
     ),
     Mutant(
         "the managed tag is read before the write alone",
-        swap(Settler, "read_tags", lambda *_args: None),
+        swap(Settler, "_tag_reads", lambda *_args: []),
         "a request, and sweep removes a tag's claim",
         KINDS,
     ),

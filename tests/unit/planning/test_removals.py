@@ -256,11 +256,11 @@ def test_a_refused_link_rolls_back_what_was_written_for_it(partial: Any, is_requ
 
 
 @pytest.mark.parametrize("is_request", [False, True])
-def test_a_refused_link_keeps_the_port_that_stood_before(is_request: bool) -> None:
-    """One call writes all ports of a link on a group, so that no delivery has written this one in part."""
+def test_a_refused_request_loses_what_an_earlier_delivery_wrote_in_part(is_request: bool) -> None:
+    """A request's rules exist all together or not at all. A tag's link keeps what it had."""
     wanted, refused = DesiredLink(BOTH, TAG), {BOTH: Refusal(FULL)}
-    losses_of_plan = removals(world(ours(K1)), wanted, refused=refused, is_request=is_request, may_lose=May.CLOSE)
-    assert losses_of_plan.by_rule == {}
+    found = removals(world(ours(K1)), wanted, refused=refused, is_request=is_request, may_lose=May.CLOSE)
+    assert found.by_rule == ({K1: Loss(frozenset({TAG}), FULL)} if is_request else {})
 
 
 def test_a_persons_rule_makes_a_refused_request_complete() -> None:

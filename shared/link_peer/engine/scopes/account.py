@@ -84,7 +84,7 @@ class AccountScope(Scope):
             for decision in plan.decisions
             if decision.edits or decision.missing_managed_tag or decision.outcome == "removed"
             if not self._refused_before(decision)
-            if self.phase.opens or only_closes(decision)
+            if self.phase.opens or (only_closes(decision) and not decision.denial.moved)
             # before all that may ask for a link is read, whether its group keeps the rule is not known
             if not decision.missing_managed_tag or self.remit.decides(decision.link)
             # a rule cannot be called missing on a group whose rules were not read this time

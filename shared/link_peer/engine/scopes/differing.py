@@ -92,7 +92,7 @@ class PairReads(msgspec.Struct, frozen=True):
         if pair.source.is_group:
             return [pair.source, pair.target]
         target = self.fetch.store.instances.get(pair.target)
-        return [Party(pair.target.account, group) for group in target.groups[:1]] if target else []
+        return list(target.own_groups) if target else []
 
     def _askers(self, part: Iterable[Link]) -> set[Party]:
         return {pair.source for pair in part if pair.source.is_group and self.pairs[pair] is None}

@@ -29,7 +29,7 @@ from link_peer.engine.scopes.handover import AT_ONCE, LOOK_AGAIN_SECONDS, Later,
 from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.engine.write.work import open_work
 from link_peer.planning.actual import owned_links
-from link_peer.planning.claims import followed, sources_of
+from link_peer.planning.claims import followed, moved_links, sources_of
 from link_peer.planning.decision import Context, Decision, DesiredLink, Missing, Plan
 from link_peer.planning.removals import May
 from link_peer.runtime.audit import AuditWriter
@@ -140,6 +140,7 @@ class InstanceScope(Scope):
         if not ends:
             self._read_others([group for group in holders if group not in needed], naming - needed)
         self._read_halves()
+        self._read_moved()
 
     def _find_rivals(self, peers: Set[Party]) -> None:
         """Finds out whether others ask for what these instances ask for, as far as one page of each one's first group shows
@@ -198,6 +199,14 @@ class InstanceScope(Scope):
         standing = owned_links(self.store.snapshot(), self.policy, self.delivery.region)
         ends = {end for link, _, _ in standing if link.mutual for end in (link.source, link.target)}
         self.fetch.rules(ends & (self._own_groups() | self.former) & self.store.groups.keys())
+
+    def _read_moved(self) -> None:
+        """The other instances of links whose rules have a former address of these, and the rules of the groups that are to have them."""
+        moved = moved_links(self.store.snapshot(), self.policy, self.delivery.region)
+        links = {desired.link for desired in moved if not self._foreign(desired.link)}
+        self.fetch.parties({end for link in links for end in link.parties if self.hints.keys() & {*link.parties}})
+        snapshot = self.store.snapshot()
+        self.fetch.rules(self.needed_groups(snapshot, links) & snapshot.groups.keys())
 
     def _find_left_groups(self, links: Set[Link], peers: Set[Party]) -> None:
         """Notes the groups that instances which have moved may have been in. The event does not tell: tags' rules on the groups

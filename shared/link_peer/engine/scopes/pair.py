@@ -27,7 +27,7 @@ from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.engine.write.work import Work, open_work
 from link_peer.planning.actual import OwnedLink, owned_links
 from link_peer.planning.authority import request_denial, unknown_account
-from link_peer.planning.claims import sources_of
+from link_peer.planning.claims import moved_links, sources_of
 from link_peer.planning.decision import Context, Decision, DesiredLink, Missing, Plan, Unseen
 from link_peer.planning.evaluate import no_access
 from link_peer.planning.removals import May
@@ -154,7 +154,10 @@ class PairScope(Scope):
         """The request's own link, or for a sync what the tags of both sides' instances ask for."""
         if self.action == "link":
             claim = Claim(self.request.request_id, self.request.until)
-            return [DesiredLink(link, claim) for link in parts(snapshot, self.policy, self.link)]
+            moved = moved_links(snapshot, self.policy, self.delivery.region)
+            own_links = [DesiredLink(link, claim) for link in parts(snapshot, self.policy, self.link)]
+            turned = [w if self._forward(w.link) or w.link.ports else _turned(w) for w in moved if self.pair_of(w.link)]
+            return [*own_links, *turned]
         if self.action != "sync":
             return []
         # a sync answers for its `from` side; the other side's wishes are another sync's
@@ -301,6 +304,11 @@ class PairScope(Scope):
         """The rules of ours between the two parties, whichever way they open."""
         owned = owned_links(snapshot, self.policy, self.delivery.region)
         return [owned_rule for owned_rule in owned if {owned_rule[0].source, owned_rule[0].target} == self.ends]
+
+
+def _turned(desired: DesiredLink) -> DesiredLink:
+    """The same mutual link, the other way round."""
+    return msgspec.structs.replace(desired, link=Link(desired.link.target, desired.link.source))
 
 
 def pair_among(sources: Mapping[Link, Set[Party]], link: Link) -> Link | None:

@@ -60,8 +60,7 @@ class Settler:
 
         Additions start from what was read for the plan, and so do removals, as long as that was read a moment ago and nothing
         was changed since. Other removals, and each change of a marker, start from a read right before, since another
-        delivery may have added a claim meanwhile, and the API has no compare-and-set.
-        Raises LinkDenied, or Transient.
+        delivery may have added a claim meanwhile, and the API has no compare-and-set. Raises LinkDenied, or Transient.
         """
         rules = self._rules(group)
         known_ids = {rule.id for rule in rules}
