@@ -62,8 +62,7 @@ class Settler:
         was changed since. Other removals, and each change of a marker, start from a read right before, since another
         delivery may have added a claim meanwhile, and the API has no compare-and-set. Raises LinkDenied, or Transient.
         """
-        rules = self._rules(group)
-        known_ids = {rule.id for rule in rules}
+        rules = known_rules = self._rules(group)
         kinds = {edit.kind for edit in edits}
         if "mark" in kinds or ("remove" in kinds and not self.fetch.rules_are_new(group)):
             rules = self.read(group)
@@ -78,9 +77,8 @@ class Settler:
                     rules = self._rules(group)
                     with attempt:
                         if not is_shown:
-                            self._deny_drops(group, todo, known_ids, note)
                             sent.clear()  # this is not lag: it was undone, or never made
-                            raise Ambiguous(f"{group} does not show the change")
+                            self._raise_unshown(group, todo, known_rules, note)
                     break
                 with attempt:
                     self.send(group, batch, rules, before_write, note)
@@ -96,10 +94,12 @@ class Settler:
             if existing_rule.marker or key in gaining
         }
 
-    def _deny_drops(self, group: Party, edits: Sequence[Edit], known_ids: Set[str], note: Note) -> None:
-        """Raises LinkDenied where ECS shows rules with our markers as drops, in place of the ones that were to be written, and takes
-        back those that were not there before: the Policy of an egress rule, and of one of an advanced group, is not sent."""
+    def _raise_unshown(self, group: Party, edits: Sequence[Edit], known_rules: Iterable[Rule], note: Note) -> None:
+        """Raises Ambiguous; LinkDenied where ECS shows rules with our markers as drops, in place of the ones that were to be
+        written. Those that were not known before are taken back: the Policy of an egress rule, and of one of an advanced group,
+        is not sent."""
         delivery, keys = self._delivery, {edit.key for edit in edits if edit.gain}
+        known_ids = {rule.id for rule in known_rules}
         identity = delivery.policy.deployment, delivery.region, delivery.policy.home
         drops = [rule for rule in self._rules(group) if rule.key in keys and rule.policy != "accept"]
         drops = [rule for rule in drops if markers.damaged(rule, *identity)]
@@ -111,6 +111,7 @@ class Settler:
         if drops:
             self.read(group)
             raise LinkDenied(denials.written_as_drop(group, [rule.id for rule in drops if rule.id in known_ids]))
+        raise Ambiguous(f"{group} does not show the change")
 
     def read(self, group: Party) -> tuple[Rule, ...]:
         """The group's rules as they are now. Raises LinkDenied where the account refuses access."""
