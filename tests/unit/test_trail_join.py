@@ -229,8 +229,8 @@ def test_the_repair_of_a_tag_without_a_link_is_the_intent_to_tag_its_group(field
 def test_whoever_opened_a_rule_is_no_witness_of_its_consent(fields: Record, problems: list[str]) -> None:
     """The operator's key opened it, and the owner gave the consent of now later: what the functions saw in between proves that it
     was there before; what the operator's log says proves nothing, nor a record of a call that ActionTrail does not have."""
-    seen = {"to_account": HOME, "to": "sg-b", "rules": "[]", "event_request": "r-4", **fields}
-    records = [record("observed", 2300, tags='{"link-accept": "*"}', **seen)]
+    sighting = {"to_account": HOME, "to": "sg-b", "rules": "[]", "event_request": "r-4", **fields}
+    records = [record("observed", 2300, tags='{"link-accept": "*"}', **sighting)]
     opened = [{**intent, "logstore": OPERATORS, "consent": "sg-b *"} for intent in (INTENT, APPLIED)]
     unlocked = {"ResourceId.1": "sg-b", "TagKey.1": "link-lock"}
     calls = [call(2310, "UntagResources", request="r-4", params=unlocked, **PERSON)]

@@ -110,11 +110,11 @@ class History:
             )
         self.changes.append(Change(self.now, key, OPERATORS if way == "command" else ""))
         self.now += 2
-        seen = {"to_account": HOME, "to": GROUP.id, "tags": json.dumps(self.tags), "event_request": request_id}
+        sighting = {"to_account": HOME, "to": GROUP.id, "tags": json.dumps(self.tags), "event_request": request_id}
         if way == "command":
-            self.record(OPERATORS, "observed", old_tags=json.dumps({key: before}), **seen)
+            self.record(OPERATORS, "observed", old_tags=json.dumps({key: before}), **sighting)
         if way == "console":
-            self.record(LOG, "observed", **seen)
+            self.record(LOG, "observed", **sighting)
         if way != "service":
             self.sightings.append((self.now, OPERATORS if way == "command" else LOG))
 
@@ -232,7 +232,9 @@ def test_an_honest_history_has_no_finding() -> None:
         for _ in range(history.draw.randrange(4, 14)):
             history.draw.choice([history.tag, history.open_honestly, history.open_honestly])()
             findings = history.findings()
-            expected = {each.request_id: UNPROVEN for each in history.openings if history.expected(each) == UNPROVEN}
+            expected = {
+                opening.request_id: UNPROVEN for opening in history.openings if history.expected(opening) == UNPROVEN
+            }
             assert {finding.finding for finding in findings} <= {UNPROVEN}, (seed, findings)
             assert kinds(findings) == expected, seed
         counts.update(histories=1, openings=len(history.openings), unproven=len(expected))

@@ -65,8 +65,9 @@ class _Testimony(msgspec.Struct, frozen=True):
 
     def named_keys(self) -> set[str]:
         """The keys of which anything is told."""
-        tags = [change.tags for change in self.changes] + [each.tags for each in self.observations if each.tags]
-        return {key for each in tags for key in each} - {EVERY_TAG, _CUT}
+        observed_tags = [observation.tags for observation in self.observations if observation.tags]
+        tag_sets = [*(change.tags for change in self.changes), *observed_tags]
+        return {key for tags in tag_sets for key in tags} - {EVERY_TAG, _CUT}
 
     def value(self, key: str, count: int) -> object:
         """The value of a tag after so many changes; None where it is not there, `...` where that is not known."""
@@ -119,7 +120,8 @@ class Consents:
     def problem(self, key: RuleKey, marker: Marker, at: float, suspects: Set[str]) -> tuple[str, str] | None:
         """Why a group did not consent to a rule that was opened then, or why that is unproven; None if it did. `suspects` are the
         logs that whoever opened the rule can write."""
-        observations = [each for each in self._observations.get(key.group, []) if each.logstore not in suspects]
+        group_observations = self._observations.get(key.group, [])
+        observations = [observation for observation in group_observations if observation.logstore not in suspects]
         testimony = _Testimony(self._changes.get(key.group, []), observations)
         problems = [self._judged(key, marker, at, *tags) for tags in _at(testimony, at)]
         if None in problems:
@@ -179,7 +181,9 @@ def _observation(entry: Entry) -> _Observation:
 def _at(testimony: _Testimony, at: float) -> Iterator[tuple[Tags, Set[str], bool]]:
     """The tags that a group had when consent may have been judged, those keys whose value is not known, and whether all keys are
     known that it had at any time."""
-    is_complete = any(each.tags is not None and _CUT not in each.tags for each in testimony.observations)
+    is_complete = any(
+        observation.tags is not None and _CUT not in observation.tags for observation in testimony.observations
+    )
     first = sum(change.time < at - JUDGED_SECONDS for change in testimony.changes)
     for count in range(sum(change.time <= at for change in testimony.changes), first - 1, -1):
         values = {key: testimony.value(key, count) for key in testimony.named_keys()}
