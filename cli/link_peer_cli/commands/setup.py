@@ -60,6 +60,10 @@ def setup(
     replace: Annotated[
         bool, typer.Option("--replace", help="Also replace what a person changed: searches, charts, alerts, queues.")
     ] = False,
+    adopt: Annotated[
+        bool,
+        typer.Option("--adopt", help="Take over roles that setup did not make; it shows what they trust and hold."),
+    ] = False,
     dry_run: DryRun = False,
     remove: Annotated[bool, typer.Option("--remove", help="Remove all but the logs.")] = False,
     with_logs: Annotated[
@@ -77,7 +81,9 @@ def setup(
     ask = sys.stdin.isatty() and not (yes or as_json)
     deployment = _deployment(prefix, notify, action_policy, ask)
     operator_arns = _operators(operators, ask=ask and not remove)
-    deployment = msgspec.structs.replace(deployment, retention=retention, replace=replace, operators=operator_arns)
+    deployment = msgspec.structs.replace(
+        deployment, retention=retention, replace=replace, operators=operator_arns, adopt=adopt
+    )
     out, talk = console(), _Talk(as_json)
     require_home(deployment, talk.wait)
     require_own_entrance(deployment)

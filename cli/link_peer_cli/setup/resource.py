@@ -29,7 +29,8 @@ class SetupTarget(msgspec.Struct, frozen=True, dict=True):
     `notify` is an e-mail address; `action_policy` the id of an action policy of SLS that exists. Where both are empty,
     alerts that exist keep whom they notify. `retention` is for how many days the audit log is kept at least; 0: what exists
     stays. `replace`: also what a person has changed is brought to the wanted state. `operators` are the ARNs of the users and
-    roles that may operate; without any, those that the operator role's trust policy names may.
+    roles that may operate; without any, those that the operator role's trust policy names may. `adopt`: roles that setup did
+    not make are taken over.
     """
 
     settings: Settings
@@ -41,6 +42,7 @@ class SetupTarget(msgspec.Struct, frozen=True, dict=True):
     retention: int = 0
     replace: bool = False
     operators: tuple[str, ...] = ()
+    adopt: bool = False
 
     @functools.cached_property
     def description(self) -> Description:

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from link_peer.alicloud.sdk import client_config
+from link_peer.domain.errors import LinkPeerError
 from link_peer_deploy.description import Role
 from link_peer_deploy.documents import compact, operator_trust, principals
 
@@ -18,6 +19,7 @@ from link_peer_cli.setup.sdk import unless
 NO_ROLE = "EntityNotExist.Role"
 NO_POLICY = "EntityNotExist.Policy"
 NOT_ATTACHED = "EntityNotExist.Role.Policy"
+NOT_OURS, TAKE_OVER = "exists, and setup did not make it", "delete it, or take it over: link-peer setup --adopt"
 VERSIONS = 5
 """How many versions RAM keeps of a policy [doc RAM quotas]."""
 
@@ -38,6 +40,11 @@ class Ram:
 
     def __init__(self, deployment: SetupTarget) -> None:
         self._deployment = deployment
+
+    @property
+    def adopts(self) -> bool:
+        """Whether roles that setup did not make are taken over."""
+        return self._deployment.adopt
 
     @functools.cached_property
     def client(self) -> Any:
@@ -205,6 +212,8 @@ class RamRole(Resource):
 
     def update(self) -> None:
         """Replace its trust policy, and attach what is not."""
+        if self.lacks and not self._ram.adopts and (foreign := self.foreign()):  # its trust policy would stay
+            raise LinkPeerError(f"{NOT_OURS}: it {foreign}")
         current = self.read() or {}
         if current.get("trust") != self._trust and not self.lacks:
             self._ram.ask("update_role", role_name=self.name, new_assume_role_policy_document=compact(self._trust))
@@ -219,6 +228,19 @@ class RamRole(Resource):
     def foreign_policies(self) -> list[tuple[str, str]]:
         """(name, Custom or System) of the policies that a person attached besides."""
         return [(name, kind) for name, kind in self._attached() if kind != "Custom" or name not in self.policies]
+
+    def foreign(self) -> str:
+        """What a role trusts and holds that setup did not make; empty for one that it made, or that does not exist.
+
+        A policy of ours marks a role: whoever may only create roles cannot attach one. Until the first is attached, the role
+        must have the trust policy that setup writes.
+        """
+        current = self.read()
+        if current is None or current["policies"] or (not self.lacks and current["trust"] == self._trust):
+            return ""
+        trusted = ", ".join(compact(statement.get("Principal", {})) for statement in current["trust"]["Statement"])
+        policies = ", ".join(f"{name} ({kind})" for name, kind in self._attached())
+        return f"trusts {trusted or 'nobody'}, and holds {policies or 'no policy'}"
 
     def _attached(self) -> list[tuple[str, str]]:
         """(name, Custom or System) of each attached policy."""

@@ -274,6 +274,17 @@ def test_what_setup_makes_is_checked(lab: Lab, cli: Cli) -> None:
     assert (unread, home, peer) == ("last sweep", "access", "access")  # which cannot be searched without it
 
 
+def test_a_role_that_setup_did_not_make_is_named(lab: Lab, cli: Cli) -> None:
+    """No policy of ours is attached to it, so that its trust policy is whoever's made it."""
+    role = lab.cloud.identity.roles[f"acs:ram::{HOME}:role/link-peer-operator"]
+    role.attached.clear()
+    role.trust = role.trust.replace("user/", "user/mallory-")
+    details = [detail for _, what, detail in failing(cli) if what == "role link-peer-operator"]
+    assert details[0] == "differs from what is shipped in: policies"
+    assert details[1].startswith("exists, and setup did not make it: it trusts")
+    assert details[1].endswith("holds no policy")
+
+
 def test_what_a_person_changed_is_a_warning(lab: Lab, cli: Cli) -> None:
     """It is kept; a log that is kept for longer is as good as shipped."""
     project = lab.cloud.sls.project(HOME, f"link-peer-{HOME}-{REGION}")

@@ -31,7 +31,7 @@ from link_peer_cli.demo import world
 from link_peer_cli.setup import queues
 from link_peer_cli.setup.roles import VERSIONS
 from link_peer_deploy import regions
-from link_peer_deploy.documents import peer_roles, render
+from link_peer_deploy.documents import operator_trust, peer_roles, render
 from pytest_mock import MockerFixture
 
 from tests.functional.command import Cli, Typed, use_keys
@@ -383,6 +383,43 @@ def test_only_who_is_named_becomes_operator(cloud: LocalCloud, cli: Cli) -> None
     assert (operates(cloud, alice, mfa=True), operates(cloud, bob, mfa=True)) == (False, True)
 
 
+def squatted(cloud: LocalCloud, name: str = "link-peer-operator") -> Role:
+    """A role of home that somebody made who may create roles, for mallory, with a second factor as the shipped one has it."""
+    trust = operator_trust([f"acs:ram::{HOME}:user/mallory"])
+    return cloud.identity.add_role(Role(HOME, name, json.dumps(trust), "link-peer"))
+
+
+@pytest.mark.parametrize("name", ["link-peer-fc", "link-peer-reader", "link-peer-operator"])
+def test_a_role_that_setup_did_not_make_is_refused(cloud: LocalCloud, cli: Cli, name: str) -> None:
+    """Whoever may create roles would choose who operates. Its Description proves nothing, and nothing is changed."""
+    role = squatted(cloud, name)
+    for options in ((), MAIL):
+        before = len(writes(cloud))
+        assert cli("setup", *options) == 1
+        assert f"role {name}: exists, and setup did not make it: it trusts" in cli.err
+        assert "user/mallory" in cli.err
+        assert "holds no policy: delete it, or take it over: link-peer setup --adopt" in cli.err
+        assert (role.attached, len(writes(cloud))) == ({}, before)
+
+
+def test_a_role_is_taken_over_where_a_person_says_so(cloud: LocalCloud, cli: Cli) -> None:
+    """After what it trusts and holds is shown; whom it trusts stays only where nobody else is named."""
+    role = squatted(cloud)
+    assert cli("setup", "--adopt", "--operators", ADMIN) == 0
+    assert "it is taken over" in cli.err
+    assert (ADMIN in role.trust, "mallory" in role.trust) == (True, False)
+    assert cli("setup") == 0
+
+
+def test_a_role_that_lost_its_policies_needs_the_trust_that_is_named(cloud: LocalCloud, cli: Cli) -> None:
+    """As after a run that stopped between a role and its policies: the same command continues."""
+    assert cli("setup", "--operators", ADMIN) == 0
+    cloud.identity.roles[f"acs:ram::{HOME}:role/link-peer-operator"].attached.clear()
+    assert cli("setup") == 1
+    assert cli("setup", "--operators", ADMIN) == 0
+    assert cli("setup") == 0
+
+
 @pytest.mark.parametrize("arn", [f"acs:ram::{HOME}:root", f"acs:ram::{HOME}:user/*", "acs:ram::*:role/x", "alice"])
 def test_operators_are_single_users_and_roles(cloud: LocalCloud, cli: Cli, arn: str) -> None:
     """Never a whole account. A role that trusts one, or somebody without MFA, stops setup before it changes anything."""
@@ -674,7 +711,7 @@ def test_policies_that_one_document_refuses_are_named_and_tried(cloud: LocalClou
     """RAM's error code has five of a role, its page of limits ten."""
     _policies_of_others(cloud, 4)
     cloud.knobs.change({"policies_per_role": most})
-    assert cli("setup", *MAIL) == (0 if most == 10 else 1)
+    assert cli("setup", "--adopt", *MAIL) == (0 if most == 10 else 1)
     caution = (
         "role link-peer-operator: it would have 6 custom policies, and RAM attaches 5 by one document, 10 by another"
     )
@@ -716,8 +753,8 @@ def test_every_fault_is_named_at_once(cloud: LocalCloud, cli: Cli, monkeypatch: 
     cloud.inactive.update(("fc", "sls"))
     monkeypatch.setattr(regions, "PYTHON_312", frozenset())
     code, found = cli.json("setup", *MAIL)
-    assert (code, [one["kind"] for one in found]) == (1, ["fault"] * 5)
-    whats = [f"region {REGION}", "role link-peer-operator", "Function Compute", "default event bus", "SLS"]
+    assert (code, [one["kind"] for one in found]) == (1, ["fault"] * 6)
+    whats = [f"region {REGION}", *["role link-peer-operator"] * 2, "Function Compute", "default event bus", "SLS"]
     assert [one["what"] for one in found] == whats
 
 
