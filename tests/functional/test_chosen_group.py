@@ -16,8 +16,8 @@ class Chooser:
 
     def __init__(self, lab: Lab, way: str) -> None:
         self.lab, self.way = lab, way
-        self.there = HOME if way == "event" else PEER
-        self.db = lab.group(account=self.there)
+        self.target_account = HOME if way == "event" else PEER
+        self.db = lab.group(account=self.target_account)
         lab.instance(self.db)
 
     def group(self, *accepts: str, members: int = 0) -> Group:
@@ -35,7 +35,7 @@ class Chooser:
 
     def asks(self, *groups: Group, ports: str = "tcp/1") -> Instance:
         """The instance in these groups, in the API's order."""
-        peer = f"{self.db.id}@{self.there}" + (f":{ports}" if ports else "")
+        peer = f"{self.db.id}@{self.target_account}" + (f":{ports}" if ports else "")
         return self.lab.instance(*groups, tags={"link-peer": peer})
 
     def look(self, instance: Instance) -> None:
@@ -64,8 +64,8 @@ def test_one_denial_names_each_group_with_its_instances_and_advises_the_smallest
     numbers = ((small, "1 instance"), (middle, "6 instances"), (big, "42 instances"))
     assert record["detail"].endswith(", ".join(f"{group.id}@{HOME} ({number})" for group, number in numbers))
     tags, _, command = record["advice"].partition(": ")
-    source = small.id if chooser.there == HOME else f"{small.id}@{HOME}"
-    assert command == f"link-peer accept {chooser.db.id}@{chooser.there} {source}:tcp/1"
+    source = small.id if chooser.target_account == HOME else f"{small.id}@{HOME}"
+    assert command == f"link-peer accept {chooser.db.id}@{chooser.target_account} {source}:tcp/1"
     assert chooser.lab.changes() == 0
     key, _, value = tags.split(" ")[-1].partition("=")
     chooser.lab.tag(chooser.db, **{key: value})
@@ -78,21 +78,21 @@ def test_in_random_worlds_rules_stand_for_exactly_the_first_accepted_groups(choo
     """Four instances in some of four groups ask for one or two ports, or for everything, while consent changes: in the order of the
     instance's groups, not of the entries; a mutual link with both rules; and what a neighbour asks for stays where another's link moves."""
     rng, lab = random.Random(seed), chooser.lab
-    groups = [chooser.group(f"{chooser.db.id}@{chooser.there}") for _ in range(4)]
-    asked = {}
+    groups = [chooser.group(f"{chooser.db.id}@{chooser.target_account}") for _ in range(4)]
+    wishes = {}
     for ports in rng.choices(["tcp/1", "tcp/1+tcp/2", ""], k=4):
-        own = rng.sample(groups, rng.randint(1, 4))
-        asked[chooser.asks(*own, ports=ports).id] = (own, ports)
+        own_groups = rng.sample(groups, rng.randint(1, 4))
+        wishes[chooser.asks(*own_groups, ports=ports).id] = (own_groups, ports)
     for _ in range(3):
         consent = {group.id: rng.choice(["tcp/1", "tcp/1-2", "tcp/2", "", None]) for group in groups}
         accepted = {key: ports for key, ports in consent.items() if ports is not None}
         chooser.accept([f"{name}@{HOME}" + (f":{ports}" if ports else "") for name, ports in accepted.items()])
-        for name in asked:
+        for name in wishes:
             chooser.look(lab.cloud.ecs.account(HOME).instances[name])
         expected = set()
-        for own, ports in asked.values():
+        for own_groups, ports in wishes.values():
             covering = {"tcp/1": ("tcp/1", "tcp/1-2", ""), "tcp/1+tcp/2": ("tcp/1-2", ""), "": ("",)}[ports]
-            if chosen := next((group for group in own if accepted.get(group.id) in covering), None):
+            if chosen := next((group for group in own_groups if accepted.get(group.id) in covering), None):
                 expected |= {f"{chosen.id} {port}" for port in (ports or "all").split("+")}
         assert set(lab.rules(chooser.db)) == expected
         halves = {f"{group.id} all" for group in groups if lab.rules(group)}
