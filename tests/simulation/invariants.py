@@ -47,37 +47,39 @@ def at_rest(world: World, policy: Policy) -> None:
     ]
     tags = oracle.wanted_by_tags(world, policy)
     opening = policy.paused is Pause.NONE
-    for one in ours:
-        may = oracle.allowed(world, policy, one.key, one.pair)
-        hold("I1", may, f"{one.rule} exists without consent, locked, or against the policy")
-        if not _accounts(one) & world.revoked:
-            asked = one.pair in tags.get(one.key, ())
-            if one.pair and not one.key.dest:  # the marker names one of the groups that the instance may stand for
-                asked = one.pair[0] in {pair[0] for pair in tags.get(one.key, ()) if pair}
-            right = ("tag" in one.claims) == asked or (asked and not opening)
-            hold("I9", right, f"{one.rule} is {'' if asked else 'not '}what tags ask for")
-        ends = [end for _, _, end in (claim.partition("~") for claim in one.claims) if end]
+    for our_rule in ours:
+        may = oracle.allowed(world, policy, our_rule.key, our_rule.pair)
+        hold("I1", may, f"{our_rule.rule} exists without consent, locked, or against the policy")
+        if not _accounts(our_rule) & world.revoked:
+            is_tagged = our_rule.pair in tags.get(our_rule.key, ())
+            if (
+                our_rule.pair and not our_rule.key.dest
+            ):  # the marker names one of the groups that the instance may stand for
+                is_tagged = our_rule.pair[0] in {pair[0] for pair in tags.get(our_rule.key, ()) if pair}
+            right = ("tag" in our_rule.claims) == is_tagged or (is_tagged and not opening)
+            hold("I9", right, f"{our_rule.rule} is {'' if is_tagged else 'not '}what tags ask for")
+        ends = [end for _, _, end in (claim.partition("~") for claim in our_rule.claims) if end]
         expired = [end for end in ends if claim_end(end) <= world.now]
-        hold("I9", not expired, f"{one.rule} has a claim that expired at {expired}")
-        hold("I3'", one.rule.priority == 100, f"{one.rule} is ours and overrides an operator's drop rule")
-        tagged = world.groups[one.key.group].tags.get(oracle.managed_tag(policy)) == "true"
-        hold("I9", tagged, f"{one.key.group} has a rule of ours, but no managed tag")
-        found = one.pair is None or oracle.instances_tag(policy) in world.groups[one.key.group].tags
-        hold("I9", found, f"{one.key.group} has a rule between instances, but no tag that says so")
+        hold("I9", not expired, f"{our_rule.rule} has a claim that expired at {expired}")
+        hold("I3'", our_rule.rule.priority == 100, f"{our_rule.rule} is ours and overrides an operator's drop rule")
+        tagged = world.groups[our_rule.key.group].tags.get(oracle.managed_tag(policy)) == "true"
+        hold("I9", tagged, f"{our_rule.key.group} has a rule of ours, but no managed tag")
+        has_tag = our_rule.pair is None or oracle.instances_tag(policy) in world.groups[our_rule.key.group].tags
+        hold("I9", has_tag, f"{our_rule.key.group} has a rule between instances, but no tag that says so")
     for link, instances in oracle.parts(ours).items():
         few = len(instances) <= policy.limits.max_members
         hold("I1", few, f"{link} has more instances than the policy allows: {instances.keys()}")
     for key, claim in oracle.waiting_to_join(world, policy) if opening and not world.revoked else ():
-        refused = key.group in world.full or key in oracle.present(world) - {one.key for one in ours}
+        refused = key.group in world.full or key in oracle.present(world) - {owned_rule.key for owned_rule in ours}
         hold("I9", refused, f"an instance has joined a link by address, but {key} lacks {claim}")
-    for one in half_open(world, policy):
-        young = not opening or ("tag" not in one.claims and world.now - created(one.rule) < HALF_OPEN_SECONDS)
-        hold("I3", young, f"{one.rule} is half of a mutual link, and its other side does not exist")
+    for our_rule in half_open(world, policy):
+        young = not opening or ("tag" not in our_rule.claims and world.now - created(our_rule.rule) < HALF_OPEN_SECONDS)
+        hold("I3", young, f"{our_rule.rule} is half of a mutual link, and its other side does not exist")
     present = oracle.present(world)
     for key in tags if opening else ():
         hold("I9", key in present, f"tags ask for {key}, but it does not exist")
     waiting = set() if opening else {key.group for key in tags}
-    _managed_tags(world, policy, {one.key.group for one in ours} | waiting)
+    _managed_tags(world, policy, {owned_rule.key.group for owned_rule in ours} | waiting)
     for rule_id, rule in world.manual_rules.items():
         hold("I2", world.rules[rule.group].get(rule_id) == rule, f"manual rule was changed: {rule}")
 
@@ -85,19 +87,19 @@ def at_rest(world: World, policy: Policy) -> None:
 def half_open(world: World, policy: Policy) -> list[Owned]:
     """The rules of ours whose mutual link lacks the other side, as far as both accounts can be read."""
     mutual = [owned_rule for owned_rule in oracle.owned_rules(world, policy) if owned_rule.key.port == ALL]
-    return [one for one in mutual if not _accounts(one) & world.revoked and not _other_side_exists(world, one)]
+    return [rule for rule in mutual if not _accounts(rule) & world.revoked and not _other_side_exists(world, rule)]
 
 
 def stripped(world: World, policy: Policy) -> set[Party]:
     """The groups with a rule of ours that lack the managed tag."""
     managed, instances = oracle.managed_tag(policy), oracle.instances_tag(policy)
-    found = set()
+    groups = set()
     for owned_rule in oracle.owned_rules(world, policy):
         group = owned_rule.key.group
-        wanted = {managed, instances} if owned_rule.pair else {managed}
-        if group.account not in world.revoked and not wanted <= world.groups[group].tags.keys():
-            found.add(group)
-    return found
+        managed_tags = {managed, instances} if owned_rule.pair else {managed}
+        if group.account not in world.revoked and not managed_tags <= world.groups[group].tags.keys():
+            groups.add(group)
+    return groups
 
 
 def created(rule: Rule) -> int:
@@ -141,4 +143,6 @@ def _other_side_exists(world: World, owned: Owned) -> bool:
         name, _, account = key.source.partition("@")
         return RuleKey(Party(account, name), str(key.group), "", ALL) in oracle.present(world)
     turned = (key.dest, key.source, ALL)
-    return any((other.source, other.dest, other.port) == turned for other in oracle.present(world))
+    return any(
+        (standing_key.source, standing_key.dest, standing_key.port) == turned for standing_key in oracle.present(world)
+    )

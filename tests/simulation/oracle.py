@@ -84,8 +84,8 @@ def ours(rule: Rule, policy: Policy) -> Owned | None:
 
 def claims(rule: Rule, policy: Policy) -> frozenset[str]:
     """The claims in a rule's marker; empty if the rule is not ours."""
-    found = ours(rule, policy)
-    return found.claims if found else frozenset()
+    owned_rule = ours(rule, policy)
+    return owned_rule.claims if owned_rule else frozenset()
 
 
 def damaged(rule: Rule, policy: Policy) -> bool:
@@ -98,7 +98,7 @@ def damaged(rule: Rule, policy: Policy) -> bool:
 def owned_rules(world: World, policy: Policy) -> list[Owned]:
     """Every rule of ours, copies of one rule each."""
     rules = [rule for by_id in world.rules.values() for rule in by_id.values()]
-    return [found for rule in rules if (found := ours(rule, policy))]
+    return [owned_rule for rule in rules if (owned_rule := ours(rule, policy))]
 
 
 def owned(world: World, policy: Policy) -> dict[RuleKey, frozenset[str]]:
@@ -169,10 +169,10 @@ def by_address(world: World, source: Party, target: Party) -> bool:
 def members(world: World, group: Party) -> list[Instance]:
     """The instances of a group, in order."""
     return [
-        one
-        for party, one in sorted(world.instances.items())
-        if one.party.account == group.account
-        if group.id in one.groups
+        instance
+        for party, instance in sorted(world.instances.items())
+        if instance.party.account == group.account
+        if group.id in instance.groups
     ]
 
 
@@ -182,11 +182,13 @@ Part = tuple[Party, Party, Port]
 
 def parts(owned: Iterable[Owned]) -> dict[Part, dict[Party, frozenset[str]]]:
     """The links by address for which rules stand: their instances, each with the claims on its rule."""
-    found: dict[Part, dict[Party, frozenset[str]]] = {}
-    for one in owned:
-        if one.pair and not one.key.dest:
-            found.setdefault((one.pair[1], one.key.group, one.key.port), {})[one.pair[0]] = one.claims
-    return found
+    claims_by_part: dict[Part, dict[Party, frozenset[str]]] = {}
+    for owned_rule in owned:
+        if owned_rule.pair and not owned_rule.key.dest:
+            claims_by_part.setdefault((owned_rule.pair[1], owned_rule.key.group, owned_rule.key.port), {})[
+                owned_rule.pair[0]
+            ] = owned_rule.claims
+    return claims_by_part
 
 
 def waiting_to_join(world: World, policy: Policy) -> list[tuple[RuleKey, str]]:
@@ -194,7 +196,7 @@ def waiting_to_join(world: World, policy: Policy) -> list[tuple[RuleKey, str]]:
     lacking = []
     present = owned(world, policy)
     for (source, target, port), standing in parts(owned_rules(world, policy)).items():
-        claims = {claim for found in standing.values() for claim in found if claim != "tag"}
+        claims = {claim for rule_claims in standing.values() for claim in rule_claims if claim != "tag"}
         for member in members(world, source):
             key = RuleKey(target, f"{member.ip}/32", "", port)
             room = member.party in standing or len(standing) < policy.limits.max_members
@@ -206,7 +208,7 @@ def waiting_to_join(world: World, policy: Policy) -> list[tuple[RuleKey, str]]:
 def wanted_by_tags(world: World, policy: Policy, only: Party | None = None) -> dict[RuleKey, set[Pair]]:
     """Every allowed rule that tags of instances, or of `only` one, ask for, with the instances for which it is (None
     between groups)."""
-    found: dict[RuleKey, set[Pair]] = {}
+    pairs_by_key: dict[RuleKey, set[Pair]] = {}
     holders = {owned_rule.key: owned_rule.pair for owned_rule in owned_rules(world, policy) if owned_rule.pair}
     for instance in world.instances.values() if only is None else [world.instances[only]]:
         if instance.party.account not in policy.accounts or _expired(instance, world.now):
@@ -219,27 +221,29 @@ def wanted_by_tags(world: World, policy: Policy, only: Party | None = None) -> d
             for rules in _rules_of(world, instance, party, ports):
                 if all(_may_be(world, policy, key, pair, holders) for key, pair in rules):
                     for key, pair in rules:
-                        found.setdefault(key, set()).add(pair)
+                        pairs_by_key.setdefault(key, set()).add(pair)
                     break
-    return _within_limit(world, policy, found) if only is None else found
+    return _within_limit(world, policy, pairs_by_key) if only is None else pairs_by_key
 
 
-def _within_limit(world: World, policy: Policy, found: dict[RuleKey, set[Pair]]) -> dict[RuleKey, set[Pair]]:
+def _within_limit(world: World, policy: Policy, pairs_asked_for: dict[RuleKey, set[Pair]]) -> dict[RuleKey, set[Pair]]:
     """The same without instances that would be too many for a link by address: those that stand stay, others join in order;
     of a link of which none stands, all may or none."""
-    asked: dict[Part, set[Party]] = {}
-    for key, pairs in found.items():
+    instances_by_part: dict[Part, set[Party]] = {}
+    for key, pairs in pairs_asked_for.items():
         for pair in pairs if not key.dest else ():
             if pair:
-                asked.setdefault((pair[1], key.group, key.port), set()).add(pair[0])
+                instances_by_part.setdefault((pair[1], key.group, key.port), set()).add(pair[0])
     standing, late = parts(owned_rules(world, policy)), set()
-    for part, instances in asked.items():
-        there = standing.get(part, {}).keys()
-        new, room = sorted(instances - there), policy.limits.max_members - len(there)
-        late |= {(one, part) for one in (new[max(room, 0) :] if there or len(new) <= room else new)}
+    for part, instances in instances_by_part.items():
+        standing_instances = standing.get(part, {}).keys()
+        new, room = sorted(instances - standing_instances), policy.limits.max_members - len(standing_instances)
+        late |= {
+            (instance, part) for instance in (new[max(room, 0) :] if standing_instances or len(new) <= room else new)
+        }
     pairs_by_key = {
         key: {pair for pair in pairs if not pair or (pair[0], (pair[1], key.group, key.port)) not in late}
-        for key, pairs in found.items()
+        for key, pairs in pairs_asked_for.items()
     }
     return {key: pairs for key, pairs in pairs_by_key.items() if pairs}
 
@@ -255,21 +259,21 @@ def _may_be(world: World, policy: Policy, key: RuleKey, pair: Pair, holders: dic
 def _barred(world: World, policy: Policy, source: Party, target: Party, ports: list[Port]) -> bool:
     """Whether a group of either end refuses the other, or `never` has an entry for the pair, or without ports for either direction
     of it."""
-    if any(_refuses(world, policy, one, other, ports) for one, other in ((source, target), (target, source))):
+    if any(_refuses(world, policy, holder, peer, ports) for holder, peer in ((source, target), (target, source))):
         return True
     ways = [(source, target)] if ports else [(source, target), (target, source)]
     return any(
-        _is_end(world, policy, entry.source, one) and _is_end(world, policy, entry.target, other)
+        _is_end(world, policy, entry.source, holder) and _is_end(world, policy, entry.target, peer)
         for entry in policy.never
         if not (ports and entry.ports) or any(_overlap(a, b) for a in ports for b in entry.ports)
-        for one, other in ways
+        for holder, peer in ways
     )
 
 
 def _refuses(world: World, policy: Policy, holder: Party, peer: Party, ports: list[Port]) -> bool:
     """Whether a group of an end refuses the other one. What cannot be read refuses everybody."""
-    shown = world.instances.get(holder)
-    groups = [holder.id] if holder.id.startswith("sg-") else shown.groups if shown else ()
+    instance = world.instances.get(holder)
+    groups = [holder.id] if holder.id.startswith("sg-") else instance.groups if instance else ()
     for group in (Party(holder.account, name) for name in groups):
         tags = world.groups[group].tags if group in world.groups else {}
         for value in (value for key, value in tags.items() if _REFUSE.match(key)):
@@ -278,28 +282,28 @@ def _refuses(world: World, policy: Policy, holder: Party, peer: Party, ports: li
                     return True
                 protocol, _, span = (match[3] or "").partition("/")
                 low, _, high = span.partition("-")
-                named = [Port(protocol, int(low or -1), int(high or low or -1))] if protocol else []
-                meets = not (ports and named) or any(_overlap(a, b) for a in ports for b in named)
+                refused_ports = [Port(protocol, int(low or -1), int(high or low or -1))] if protocol else []
+                meets = not (ports and refused_ports) or any(_overlap(a, b) for a in ports for b in refused_ports)
                 if meets and _is_end(world, policy, Who(match[2] or group.account, match[1]), peer):
                     return True
     return False
 
 
-def _is_end(world: World, policy: Policy, who: Who, party: Party) -> bool:
+def _is_end(world: World, policy: Policy, pattern: Who, party: Party) -> bool:
     """Whether an end of `never` is the party or a group of it, or may be one that its account hides."""
-    if who.account != party.account or who.id in ("*", party.id):
-        return who.account == party.account
+    if pattern.account != party.account or pattern.id in ("*", party.id):
+        return pattern.account == party.account
     hidden = party.account in world.revoked
     if hidden and not party.id.startswith("sg-"):
-        return not who.id.startswith("i-")
-    shown = world.instances.get(party)
-    groups = [party.id] if party.id.startswith("sg-") else shown.groups if shown else ()
+        return not pattern.id.startswith("i-")
+    instance = world.instances.get(party)
+    groups = [party.id] if party.id.startswith("sg-") else instance.groups if instance else ()
     tags = [
         world.groups[Party(party.account, name)].tags for name in groups if Party(party.account, name) in world.groups
     ]
-    wanted = policy.sets[who.id[4:]].tags if who.id.startswith("set:") else {}
-    in_set = hidden or any(all(tag.get(key, value) == value for key, value in wanted.items()) for tag in tags)
-    return who.id in groups or (bool(wanted) and in_set)
+    set_tags = policy.sets[pattern.id[4:]].tags if pattern.id.startswith("set:") else {}
+    in_set = hidden or any(all(tag.get(key, value) == value for key, value in set_tags.items()) for tag in tags)
+    return pattern.id in groups or (bool(set_tags) and in_set)
 
 
 def _permitted(policy: Policy, port: Port) -> bool:
@@ -316,8 +320,8 @@ def _consented(
             continue
         for entry in filter(None, re.split("[ ,]", value)):
             text, _, end = entry.partition("~")
-            who, _, ports = text.partition(":")
-            source, _, uid = who.partition("@")
+            asker, _, ports = text.partition(":")
+            source, _, uid = asker.partition("@")
             if (uid or group.party.account) != account or source not in {"*", *names} or _ended(entry, end, world.now):
                 continue
             if not ports or (port != ALL and any(_within(port, parse_port(p)) for p in ports.split("+"))):
@@ -329,7 +333,7 @@ def _consented(
             continue
         if allow.until is not None and allow.until <= world.now:
             continue
-        if not allow.ports or (port != ALL and any(_within(port, one) for one in allow.ports)):
+        if not allow.ports or (port != ALL and any(_within(port, allowed_port) for allowed_port in allow.ports)):
             return True
     return False
 
@@ -380,34 +384,36 @@ def _number(ip: str) -> int:
 
 def _rule_group(world: World, instance: Instance) -> Party | None:
     """The group on which an instance's rules are: its first that is not managed."""
-    own = (world.groups.get(Party(instance.party.account, name)) for name in instance.groups)
-    return next((group.party for group in own if group and not group.managed), None)
+    own_groups = (world.groups.get(Party(instance.party.account, name)) for name in instance.groups)
+    return next((group.party for group in own_groups if group and not group.managed), None)
 
 
 def _rules_of(world: World, instance: Instance, peer: Party, ports: list[Port]) -> list[list[tuple[RuleKey, Pair]]]:
     """The rules of one link of an instance, by each group that could stand for it; none if the link is impossible."""
     if peer.id.startswith("sg-"):
-        named = [[(key, None) for key in keys] for keys in _group_rules(world, instance, peer, ports)]
-        return named or _address_rules(world, instance, peer, ports)
-    other = world.instances.get(peer)
-    if other is None or other.party == instance.party or not other.ip or not instance.ip:
+        group_rules = [[(key, None) for key in keys] for keys in _group_rules(world, instance, peer, ports)]
+        return group_rules or _address_rules(world, instance, peer, ports)
+    peer_instance = world.instances.get(peer)
+    if peer_instance is None or peer_instance.party == instance.party or not peer_instance.ip or not instance.ip:
         return []
-    found: list[tuple[RuleKey, Pair]] = []
-    for source, dest in [(instance, other)] if ports else [(instance, other), (other, instance)]:
+    keys_and_pairs: list[tuple[RuleKey, Pair]] = []
+    for source, dest in (
+        [(instance, peer_instance)] if ports else [(instance, peer_instance), (peer_instance, instance)]
+    ):
         group = _rule_group(world, dest)
         if group is None:
             return []
         keys = [RuleKey(group, f"{source.ip}/32", f"{dest.ip}/32", port) for port in ports or [ALL]]
-        found += [(key, (source.party, dest.party)) for key in keys]
-    return [found]
+        keys_and_pairs += [(key, (source.party, dest.party)) for key in keys]
+    return [keys_and_pairs]
 
 
 def _group_rules(world: World, instance: Instance, peer: Party, ports: list[Port]) -> list[list[RuleKey]]:
     target = world.groups.get(peer)
     if target is None or not _basic(target) or (peer.account == instance.party.account and peer.id in instance.groups):
         return []
-    own = (world.groups.get(Party(instance.party.account, name)) for name in instance.groups)
-    able = [group.party for group in own if group and _basic(group) and group.vpc == target.vpc]
+    own_groups = (world.groups.get(Party(instance.party.account, name)) for name in instance.groups)
+    able = [group.party for group in own_groups if group and _basic(group) and group.vpc == target.vpc]
     if ports:
         return [[RuleKey(peer, str(source), "", port) for port in ports] for source in able]
     return [[RuleKey(peer, str(source), "", ALL), RuleKey(source, str(peer), "", ALL)] for source in able]
@@ -422,8 +428,8 @@ def _address_rules(
         return []
     if peer.account == instance.party.account and peer.id in instance.groups:
         return []
-    own = (world.groups.get(Party(instance.party.account, name)) for name in instance.groups)
-    able = [group.party for group in own if group and group.vpc and not group.managed]
+    own_groups = (world.groups.get(Party(instance.party.account, name)) for name in instance.groups)
+    able = [group.party for group in own_groups if group and group.vpc and not group.managed]
     if not all(by_address(world, source, peer) for source in able):
         return []
     keys = [RuleKey(peer, f"{instance.ip}/32", "", port) for port in ports]
@@ -436,7 +442,7 @@ def _basic(group: Group) -> bool:
 
 def _peers(instance: Instance) -> Iterator[tuple[Party, list[Port]]]:
     """The peers of an instance's tags, by tag key and position, each once."""
-    seen = set()
+    yielded = set()
     for name, value in sorted(instance.tags.items()):
         if name != "link-peer" and not name.startswith("link-peer."):
             continue
@@ -445,8 +451,8 @@ def _peers(instance: Instance) -> Iterator[tuple[Party, list[Port]]]:
             if match:
                 ports = sorted({parse_port(text) for text in match[3].split("+")}) if match[3] else []
                 peer = Party(match[2] or instance.party.account, match[1])
-                if (peer, *ports) not in seen:
-                    seen.add((peer, *ports))
+                if (peer, *ports) not in yielded:
+                    yielded.add((peer, *ports))
                     yield peer, ports
 
 

@@ -76,9 +76,9 @@ class Watch:
         self._first_policy = policy
         self._attempt_recorded = False
         self.states = States(world)
-        self._seen: set[RuleKey] = set()  # rules that existed, or were read, at some moment
+        self._past_keys: set[RuleKey] = set()  # rules that existed, or were read, at some moment
         self._owned: set[RuleKey] = set()  # those of ours among them
-        self._named: set[tuple[str, RuleName]] = set()  # the same, with their ids
+        self._past_names: set[tuple[str, RuleName]] = set()  # the same, with their ids
         self._pairs: dict[
             str, set[Pair]
         ] = {}  # by id of a rule of ours with an address: the parties that its marker named
@@ -121,8 +121,8 @@ class Watch:
     def _note_rules(self, rules: Iterable[Rule]) -> None:
         for rule in rules:
             if rule.key and rule.policy == "accept":
-                self._seen.add(rule.key)
-                self._named.add((rule.id, _rule_name(rule.key)))
+                self._past_keys.add(rule.key)
+                self._past_names.add((rule.id, _rule_name(rule.key)))
                 owned = oracle.ours(rule, self.policy)
                 if owned:
                     self._owned.add(rule.key)
@@ -153,9 +153,11 @@ class Watch:
         new = [oracle.ours(Rule(group, "", key, "accept", 100, text), self.policy) for key, text in rules]
         standing = oracle.parts(oracle.owned_rules(self.world, self.policy))
         for part, added in oracle.parts(filter(None, new)).items():
-            both = added.keys() | standing.get(part, {}).keys()
-            few = len(both) <= self.policy.limits.max_members or added.keys() <= standing.get(part, {}).keys()
-            hold("I1", few or self.stale_read, f"{part} gets too many instances: {both}")
+            instances_after = added.keys() | standing.get(part, {}).keys()
+            few = (
+                len(instances_after) <= self.policy.limits.max_members or added.keys() <= standing.get(part, {}).keys()
+            )
+            hold("I1", few or self.stale_read, f"{part} gets too many instances: {instances_after}")
 
     def before_rule_change(self, group: Party, rule_ids: Sequence[str], description: str | None = None) -> None:
         """I1, I2, I3', I5, I9, I14 of rules that are about to get this description, or to be revoked if it is None."""
@@ -178,9 +180,11 @@ class Watch:
                 assert written is not None
                 after = written.claims
                 if written.pair != before.pair:
-                    left = not self.states.always_allowed(before)
-                    taken = self.states.once_wanted(rule.key, written.pair) or (left and not rule.key.dest)
-                    hold("I9", taken, f"{rule} is taken for {written.pair}, while it is still that of {before.pair}")
+                    may_be_taken = not self.states.always_allowed(before)
+                    is_allowed = self.states.once_wanted(rule.key, written.pair) or (may_be_taken and not rule.key.dest)
+                    hold(
+                        "I9", is_allowed, f"{rule} is taken for {written.pair}, while it is still that of {before.pair}"
+                    )
                 gained = after - before.claims - self._of_copies(rule)
                 if gained:
                     self._check_gain(written, gained)
@@ -188,13 +192,13 @@ class Watch:
             if claims and after <= before.claims and self._opened and rule_id in self._first_rules:
                 self._closed_late.append(f"{rule} loses {claims} after {self._opened} was opened")
             if "tag" in claims and not self.refused and not self.stale_read:
-                kept = self.states.always_wanted(rule.key, before.pair) and not self._displaced(rule)
-                hold("I9", not kept, f"{rule} loses its tag's claim, though the tag existed throughout")
+                must_stand = self.states.always_wanted(rule.key, before.pair) and not self._displaced(rule)
+                hold("I9", not must_stand, f"{rule} loses its tag's claim, though the tag existed throughout")
 
     def _of_copies(self, rule: Rule) -> frozenset[str]:
         """The claims of other rules of ours like this one, which it takes over before they go."""
         other_rules = [
-            one for one in self.world.rules[rule.group].values() if one.key == rule.key and one.id != rule.id
+            copy for copy in self.world.rules[rule.group].values() if copy.key == rule.key and copy.id != rule.id
         ]
         return frozenset().union(
             *(owned.claims for other_rule in other_rules if (owned := oracle.ours(other_rule, self.policy)))
@@ -204,8 +208,8 @@ class Watch:
         """Whether an equal rule, a person's or one of ours with the tag's claim, has the priority that a raised rule of ours
         should have."""
         other_rules = [o for o in self.world.rules[rule.group].values() if o.key == rule.key and o.policy == "accept"]
-        owned = [oracle.ours(other, self.policy) for other in other_rules if other.priority == 100]
-        return rule.priority != 100 and any(one is None or "tag" in one.claims for one in owned)
+        owned = [oracle.ours(sibling, self.policy) for sibling in other_rules if sibling.priority == 100]
+        return rule.priority != 100 and any(owned_rule is None or "tag" in owned_rule.claims for owned_rule in owned)
 
     def before_tag(self, group: Party, keys: Sequence[str], *, on: bool) -> None:
         """I1, I5 of managed tags that are about to be added or removed. One may be added beside the intent, which then is in
@@ -238,11 +242,11 @@ class Watch:
         past = [end for end in ends if end and claim_end(end) <= self.world.now]
         # a stale read shows what is gone, and keeps it until the next sweep: docs/guarantees.md, limits
         hold("I9", not past or self.stale_read, f"{key} gains a claim that expired at {past}")
-        wanted = "tag" not in gained or self.states.once_wanted(key, written.pair)
+        is_tagged = "tag" not in gained or self.states.once_wanted(key, written.pair)
         # neither read shows all who stand, so that there seems to be room: docs/guarantees.md, limits
         if (self.omitted or self.stale_read) and written.pair and not key.dest:
-            wanted |= written.pair in oracle.wanted_by_tags(self.world, self.policy, written.pair[0]).get(key, ())
-        hold("I9", wanted, f"{key} gains a tag's claim, but no tag asks for it")
+            is_tagged |= written.pair in oracle.wanted_by_tags(self.world, self.policy, written.pair[0]).get(key, ())
+        hold("I9", is_tagged, f"{key} gains a tag's claim, but no tag asks for it")
         for claim in gained - {"tag"}:
             name, _, until = claim.removeprefix("req:").partition("~")
             requests = [r for r in self.requests if r["request_id"] == name and r["action"] == "link"]
@@ -341,7 +345,7 @@ class Watch:
         name = message["request_id"]
         before = [message for message in self.messages if message.get("request_id") == name]
         if before:
-            again = [_plain({**one, "attempt": one.get("attempt", 0) + 1}) for one in before]
+            again = [_plain({**body, "attempt": body.get("attempt", 0) + 1}) for body in before]
             hold("I10", _plain(message) in again, f"{name} is put back, but not as it was: {message}")
             hold("I10", 10 <= delay <= 600, f"{name} is put back with a delay of {delay} s")
             hold("I10", queue == self.queue, f"{name} came through {self.queue!r} and is put back on {queue!r}")
@@ -359,18 +363,18 @@ class Watch:
         account = message["account"]
         right = self.function == "sweep" and queue == SWEEPS and account in self.policy.accounts and delay <= 600
         hold("I13", right, f"{self.function} posts {message} on {queue!r} in {delay} s")
-        same = self._swept.setdefault(account, body) == body
-        hold("I13", same, f"{account} has two messages of one delivery")
+        is_same = self._swept.setdefault(account, body) == body
+        hold("I13", is_same, f"{account} has two messages of one delivery")
 
     def _check_outcome(self, record: Mapping[str, str]) -> None:
         """I4: what an outcome says was true at some moment of the delivery."""
         outcome, action = record["outcome"], record["action"]
         rules = json.loads(record.get("rules", "[]"))
         self._check_action(record)
-        unknown = [rule for rule in rules if (rule["rule_id"], _recorded_name(rule)) not in self._named]
+        unknown = [rule for rule in rules if (rule["rule_id"], _recorded_name(rule)) not in self._past_names]
         hold("I4", not unknown, f"{outcome}, but {unknown} never existed: {dict(record)}")
         if outcome == "applied" and record.get("to") and action != "repair":
-            rule_names = {_rule_name(key) for key in self._seen}
+            rule_names = {_rule_name(key) for key in self._past_keys}
             existed = [rule for rule in rules if _recorded_name(rule) in rule_names]
             needed = 2 if record["ports"] == "mutual" else len(record["ports"].split("+"))
             if self._by_address(record):  # so many for each instance
@@ -402,9 +406,9 @@ class Watch:
     def _check_action(self, record: Mapping[str, str]) -> None:
         """I4: the action agrees with what was delivered and what came of it."""
         outcome, action = record["outcome"], record["action"]
-        asked = {r.get("action", "link") for r in self.requests if r.get("request_id") == record.get("request_id")}
-        delivered = asked or {"sweep" if self.function == "sweep" else "event"}
-        agrees = any(outcome in ACTIONS[one].get(action, ()) for one in delivered)
+        actions = {r.get("action", "link") for r in self.requests if r.get("request_id") == record.get("request_id")}
+        delivered = actions or {"sweep" if self.function == "sweep" else "event"}
+        agrees = any(outcome in ACTIONS[action_name].get(action, ()) for action_name in delivered)
         hold("I4", agrees, f"{self.function} records {outcome} of the action {action}: {dict(record)}")
         ended = outcome != "removed" or (action == "expire") == (record.get("reason") == "expired")
         hold("I4", ended, f"removed by {action}, but the reason is {record.get('reason')}: {dict(record)}")
@@ -415,24 +419,29 @@ class Watch:
         target = Party(record["to_account"], record["to"])
         mutual = record["ports"] == "mutual"
         ports = {ALL} if mutual else {oracle.parse_port(text) for text in record["ports"].split("+")}
-        named = {(rule["protocol"], rule["ports"]) for rule in rules}
+        rule_ports = {(rule["protocol"], rule["ports"]) for rule in rules}
         of_link = {(port.protocol, port.range) for port in ports}
-        hold("I4", named <= of_link, f"the record names rules of other ports: {dict(record)}")
-        complete = named == of_link or record["outcome"] not in ("applied", "removed") or record["action"] == "repair"
+        hold("I4", rule_ports <= of_link, f"the record names rules of other ports: {dict(record)}")
+        complete = (
+            rule_ports == of_link or record["outcome"] not in ("applied", "removed") or record["action"] == "repair"
+        )
         hold("I4", complete, f"{record['outcome']}, but the record does not name every port: {dict(record)}")
         ends = {(source, target), (target, source)} if mutual else {(source, target)}
         if self._by_address(record):  # one rule may stand for several groups of its instance
-            known = {rule["rule_id"]: self._pairs.get(rule["rule_id"], {(source, source)}) for rule in rules}
+            pairs_by_rule = {rule["rule_id"]: self._pairs.get(rule["rule_id"], {(source, source)}) for rule in rules}
             groups = {
-                name: self.states.once_groups(pair[0]) | {pair[1]} for name in known for pair in known[name] if pair
+                name: self.states.once_groups(pair[0]) | {pair[1]}
+                for name in pairs_by_rule
+                for pair in pairs_by_rule[name]
+                if pair
             }
             other_rules = [rule for rule in rules if rule["dest"] or source not in groups[rule["rule_id"]]]
         elif source.is_group:
             sides = {(target.account, target.id, str(source)) for source, target in ends}
             other_rules = [rule for rule in rules if _recorded_name(rule)[:3] not in sides or rule["dest"]]
         else:  # a person's equal rule names no instances
-            known = {rule["rule_id"]: self._pairs.get(rule["rule_id"], ends) for rule in rules}
-            other_rules = [rule for rule in rules if not (known[rule["rule_id"]] & ends and rule["dest"])]
+            pairs_by_rule = {rule["rule_id"]: self._pairs.get(rule["rule_id"], ends) for rule in rules}
+            other_rules = [rule for rule in rules if not (pairs_by_rule[rule["rule_id"]] & ends and rule["dest"])]
         hold("I4", not other_rules, f"the record names rules of another link, {other_rules}: {dict(record)}")
 
     def _check_group_outcome(self, record: Mapping[str, str], rules: Sequence[Mapping[str, str]]) -> None:
@@ -446,7 +455,7 @@ class Watch:
             keys = group_rules(source, target, record["ports"])
             if record["action"] == "repair":  # may name one rule only, of a link whose other side was not read
                 keys = [key for key in keys if _rule_name(key) in recorded_names]
-            missing = [key for key in keys if key not in self._seen]
+            missing = [key for key in keys if key not in self._past_keys]
             hold("I4", not missing, f"applied, but {missing} never existed: {dict(record)}")
             exact = recorded_names == {_rule_name(key) for key in keys}
             hold("I4", exact, f"applied, but the record names other rules: {dict(record)}")
@@ -464,8 +473,8 @@ class Watch:
 
     def _check_address_outcome(self, record: Mapping[str, str], source: Party, target: Party) -> None:
         if record["outcome"] in ("applied", "unchanged") and record["action"] == "link":
-            named = record.get("rules", "[]") != "[]"
-            hold("I4", named, f"{record['outcome']}, but the record names no rule: {dict(record)}")
+            has_rules = record.get("rules", "[]") != "[]"
+            hold("I4", has_rules, f"{record['outcome']}, but the record names no rule: {dict(record)}")
         if record["outcome"] == "denied" and record.get("reason", "") in ("no-consent", "locked"):
             ports = [oracle.parse_port(text) for text in record["ports"].split("+")]
             lacking = not all(
