@@ -83,9 +83,9 @@ BOTH = [ours(key(DB, APP)), ours(key(APP, DB))]
 def test_a_pair_differs_where_a_sync_would_change_a_rule(
     rules: list[Rule], instances: list[Instance], accept: str, differing: bool
 ) -> None:
-    pairs, ecs = differ({PAIR: None}, *rules, instances=instances, accept=accept)
-    assert (pairs.pairs, pairs.unread_pairs) == ((PAIR,) if differing else (), 0)
-    assert [denied_record["outcome"] for denied_record in pairs.denied] == (["denied"] if accept == "sg-x" else [])
+    answer, ecs = differ({PAIR: None}, *rules, instances=instances, accept=accept)
+    assert (answer.pairs, answer.unread_pairs) == ((PAIR,) if differing else (), 0)
+    assert [denied_record["outcome"] for denied_record in answer.denied] == (["denied"] if accept == "sg-x" else [])
     assert ecs.changes() == []
 
 
@@ -138,8 +138,8 @@ def test_pairs_are_read_as_far_as_calls_are_left(budget: int, call_count: int, u
 def test_a_pair_whose_askers_stand_in_other_groups_too_may_cost_too_much(budget: int, unread: int) -> None:
     """Each of these may hold half of a mutual link. A pair that costs less is read after it."""
     asks = [instance(asker, group_party, APP, link_peer="sg-db") for asker, group_party in ((A, CACHE), (C, WEB))]
-    differing, _ = differ({PAIR: None, Link(B, A): B}, instances=asks, spent=44 - budget)
-    assert (differing.unread_pairs, len(differing.pairs)) == (unread, 1 - unread)
+    answer, _ = differ({PAIR: None, Link(B, A): B}, instances=asks, spent=44 - budget)
+    assert (answer.unread_pairs, len(answer.pairs)) == (unread, 1 - unread)
 
 
 @pytest.mark.parametrize(("budget", "unread"), [(2, 1), (3, 0)])
