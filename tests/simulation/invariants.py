@@ -64,8 +64,10 @@ def at_rest(world: World, policy: Policy) -> None:
         hold("I3'", our_rule.rule.priority == 100, f"{our_rule.rule} is ours and overrides an operator's drop rule")
         tagged = world.groups[our_rule.key.group].tags.get(oracle.managed_tag(policy)) == "true"
         hold("I9", tagged, f"{our_rule.key.group} has a rule of ours, but no managed tag")
-        has_tag = our_rule.pair is None or oracle.instances_tag(policy) in world.groups[our_rule.key.group].tags
-        hold("I9", has_tag, f"{our_rule.key.group} has a rule between instances, but no tag that says so")
+        has_instances_tag = (
+            our_rule.pair is None or oracle.instances_tag(policy) in world.groups[our_rule.key.group].tags
+        )
+        hold("I9", has_instances_tag, f"{our_rule.key.group} has a rule between instances, but no tag that says so")
     for link, instances in oracle.parts(ours).items():
         few = len(instances) <= policy.limits.max_members
         hold("I1", few, f"{link} has more instances than the policy allows: {instances.keys()}")
