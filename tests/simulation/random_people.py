@@ -99,7 +99,7 @@ class People(RuleBasedStateMachine):
 
     @rule(
         group=groups,
-        who=st.one_of(groups, instances),
+        party=st.one_of(groups, instances),
         limits=ports,
         kind=st.sampled_from(["*", "*", "who", "until", "nobody"]),
     )
