@@ -157,8 +157,8 @@ def request_file() -> str:
 def api_page(page: Path) -> str:
     """A page on the Python API, with the parameters by which it makes a request."""
     parameters = list(inspect.signature(api.request).parameters.values())
-    named = [one.name for one in parameters if one.kind is one.KEYWORD_ONLY]
-    names = [*(one.name for one in parameters if one.name not in named), "*", *named]
+    keyword_names = [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
+    names = [*(parameter.name for parameter in parameters if parameter.name not in keyword_names), "*", *keyword_names]
     return re.sub(r"(?<=^\| `request\().*?(?=\)`)", ", ".join(names), page.read_text("utf-8"), flags=re.MULTILINE)
 
 
@@ -177,9 +177,9 @@ def schema_of(title: str, kind: type) -> str:
 
 def _described(defs: dict[str, Any]) -> None:
     """Describe each type by its first sentence alone."""
-    for one in defs.values():
-        del one["title"]
-        one["description"] = _sentence(one["description"])
+    for definition in defs.values():
+        del definition["title"]
+        definition["description"] = _sentence(definition["description"])
 
 
 def _schema(title: str, derived: dict[str, Any]) -> str:
@@ -192,11 +192,11 @@ def answers() -> dict[str, Any]:
     kinds = [*dict.fromkeys(kind for printed in ANSWERS.values() for kind in printed.types), CommandFailed]
     schemas, defs = msgspec.json.schema_components(kinds, ref_template="#/$defs/{name}")
     _described(defs)
-    shown = dict(zip(kinds, schemas, strict=True))
+    schema_by_kind = dict(zip(kinds, schemas, strict=True))
     commands: dict[str, Any] = {}
     for name, printed in ANSWERS.items():
-        usual, *others = (shown[kind] for kind in printed.types)
-        commands[name.replace(" ", "-")] = {"anyOf": [usual, *others]} if others else usual
+        usual, *other_schemas = (schema_by_kind[kind] for kind in printed.types)
+        commands[name.replace(" ", "-")] = {"anyOf": [usual, *other_schemas]} if other_schemas else usual
     return {
         "description": "Of `link-peer account add --json`: #/$defs/account-add. Of an error on stderr: #/$defs/CommandFailed.",
         "$defs": {**commands, **defs},
@@ -216,23 +216,23 @@ def _answer(command: str, defs: dict[str, Any], homes: dict[str, str]) -> Iterat
     printed = ANSWERS[command]
     how = " ".join(["`--json`:", "one object per line." if printed.lines else "one document.", printed.note]).strip()
     for kind in printed.types:
-        one, home = defs.get(kind.__name__), homes.get(kind.__name__, command)
-        said = f"{how} {one['description'] if one else ''}".strip()
-        if one and home == command:
-            yield f"{said}\n"
-            yield from _table(("field", "type", "meaning"), list(_answer_rows(one, defs, homes)))
-        elif said:
-            yield f"{said.rstrip('.')}: as for {_of_command(home)}.\n" if one else f"{said}\n"
+        definition, home = defs.get(kind.__name__), homes.get(kind.__name__, command)
+        text = f"{how} {definition['description'] if definition else ''}".strip()
+        if definition and home == command:
+            yield f"{text}\n"
+            yield from _table(("field", "type", "meaning"), list(_answer_rows(definition, defs, homes)))
+        elif text:
+            yield f"{text.rstrip('.')}: as for {_of_command(home)}.\n" if definition else f"{text}\n"
         how = ""
 
 
 def _answer_rows(
-    one: dict[str, Any], defs: dict[str, Any], homes: dict[str, str], at: str = ""
+    schema: dict[str, Any], defs: dict[str, Any], homes: dict[str, str], at: str = ""
 ) -> Iterator[tuple[str, ...]]:
     """A row for each field, and below it those of the objects in it."""
-    for name, field in one["properties"].items():
+    for name, field in schema["properties"].items():
         kinds = [_kind(kind, homes) for kind in field.get("anyOf", [field])]
-        optional = [] if name in one["required"] else ["left out"]
+        optional = [] if name in schema["required"] else ["left out"]
         words = " or ".join(f"`{word}`" for word in field.get("enum", ()))
         yield f"`{at}{name}`", " or ".join([*kinds, *optional]), _cell(field.get("description", words))
         inner = field.get("items", field).get("$ref", "").rpartition("/")[2]
@@ -272,12 +272,14 @@ def tags_page() -> str:
 def auditor_page() -> str:
     """auditor.md with the questions that the dashboard answers."""
     charts = describe(Names("1000000000000001"), "prod", DEFAULT_TAG_PREFIX).charts
-    asked = [
-        f"## {one['question']}\n\n{one['says']}\n\n```\n{one['query']}\n```\n" for one in charts if "question" in one
+    sections = [
+        f"## {chart['question']}\n\n{chart['says']}\n\n```\n{chart['query']}\n```\n"
+        for chart in charts
+        if "question" in chart
     ]
     text = AUDITOR_PAGE.read_text("utf-8")
     return re.sub(
-        r"(?<=<!-- questions -->\n\n).*?(?=\n<!-- /questions -->)", lambda _: "\n".join(asked), text, flags=re.DOTALL
+        r"(?<=<!-- questions -->\n\n).*?(?=\n<!-- /questions -->)", lambda _: "\n".join(sections), text, flags=re.DOTALL
     )
 
 
@@ -297,21 +299,24 @@ def operations_page() -> str:
 def _roles() -> str:
     """The roles of the pages' accounts. Placeholders stand for whom their owners name."""
     names, peer = Names("1000000000000001"), "1000000000000002"
-    people = [f"acs:ram::{names.home}:{one}" for one in ("user/alice", "role/sso-admins")]
+    people = [f"acs:ram::{names.home}:{principal}" for principal in ("user/alice", "role/sso-admins")]
     described = describe(names, "prod", DEFAULT_TAG_PREFIX, [f"acs:ram::{peer}:role/link-peer"], operators=people).roles
     its = {"account": peer, "role": "link-peer", "external_id": "the-external-id"}
-    roles = [("home", one) for one in described]
-    roles += [("other", one) for one in describe_peer(names, "prod", DEFAULT_TAG_PREFIX, **its)]
-    named = [(f"`{role.name}`, {where}", role) for where, role in roles]
+    roles = [("home", role) for role in described]
+    roles += [("other", role) for role in describe_peer(names, "prod", DEFAULT_TAG_PREFIX, **its)]
+    roles_by_label = [(f"`{role.name}`, {where}", role) for where, role in roles]
     trusted = [
-        (role, _listed(arn for arns in one["Principal"].values() for arn in arns), _condition(one))
-        for role, of in named
-        for one in of.trust["Statement"]
+        (role, _listed(arn for arns in statement["Principal"].values() for arn in arns), _condition(statement))
+        for role, of in roles_by_label
+        for statement in of.trust["Statement"]
     ]
     return "\n".join(
         [
             *_table(("role", "who may assume it", "if"), trusted),
-            *_table(("role", "", "actions", "on", "if"), [(role, *row) for role, of in named for row in _rights(of)]),
+            *_table(
+                ("role", "", "actions", "on", "if"),
+                [(role, *row) for role, of in roles_by_label for row in _rights(of)],
+            ),
             "",
         ]
     )
@@ -320,22 +325,24 @@ def _roles() -> str:
 def _rights(role: Role) -> Iterator[tuple[str, ...]]:
     """Effect, actions, resources and condition; statements that differ in the condition alone are one row."""
     rows: dict[tuple[str, ...], dict[str, None]] = {}
-    for one in [s for documents in role.policies.values() for document in documents for s in document["Statement"]]:
-        effect = "may" if one["Effect"] == "Allow" else "may **not**"
-        row = (effect, _listed(one["Action"]), _listed(one["Resource"]))
-        rows.setdefault(row, {})[_condition(one)] = None
+    for statement in [
+        s for documents in role.policies.values() for document in documents for s in document["Statement"]
+    ]:
+        effect = "may" if statement["Effect"] == "Allow" else "may **not**"
+        row = (effect, _listed(statement["Action"]), _listed(statement["Resource"]))
+        rows.setdefault(row, {})[_condition(statement)] = None
     for row, conditions in rows.items():
         yield *row, " or ".join(conditions)
 
 
 def _condition(statement: Mapping[str, Any]) -> str:
-    found = statement.get("Condition", {}).values()
-    said = [
+    conditions = statement.get("Condition", {}).values()
+    clauses = [
         f"`{key}`" + ("" if values == ["*"] else f" is {_listed([values] if isinstance(values, str) else values)}")
-        for keys in found
+        for keys in conditions
         for key, values in keys.items()
     ]
-    return " and ".join(said)
+    return " and ".join(clauses)
 
 
 def _listed(words: Iterable[str]) -> str:
@@ -345,8 +352,8 @@ def _listed(words: Iterable[str]) -> str:
 def _before() -> Iterator[str]:
     """The options of all commands."""
     yield "## Before the command\n"
-    options = [one for one in typer.main.get_command(app).params if one.name != "help"]
-    yield from _table(("option", "meaning"), [(_option(one)[0], _option(one)[2]) for one in options])
+    options = [param for param in typer.main.get_command(app).params if param.name != "help"]
+    yield from _table(("option", "meaning"), [(_option(option)[0], _option(option)[2]) for option in options])
 
 
 def _commands(names: Sequence[str]) -> Iterator[str]:
@@ -357,10 +364,10 @@ def _commands(names: Sequence[str]) -> Iterator[str]:
     for name in names:
         command = commands[name]
         yield f"## link-peer {name}\n"
-        yield f"{_sentence(command.help)} For example: {', '.join(f'`{one}`' for one in command.epilog.splitlines()[1:])}\n"
-        shown = [one for one in command.params if not getattr(one, "hidden", False) and one.name != "help"]
+        yield f"{_sentence(command.help)} For example: {', '.join(f'`{line}`' for line in command.epilog.splitlines()[1:])}\n"
+        params = [param for param in command.params if not getattr(param, "hidden", False) and param.name != "help"]
         yield from _table(
-            ("argument or option", "default", ""), [_option(one) for one in shown if not COMMON & set(one.opts)]
+            ("argument or option", "default", ""), [_option(param) for param in params if not COMMON & set(param.opts)]
         )
         if name in ANSWERS:
             yield from _answer(name, defs, homes)
@@ -371,8 +378,8 @@ def _option(option: Any) -> tuple[str, str, str]:
     if option.param_type_name == "argument":
         names = f"`{(option.metavar or option.name.upper()).strip('[].').replace('|', '` or `')}`"
     default = option.default
-    shown = f"`{default}`" if default and isinstance(default, str | int) and default is not True else ""
-    return names, "required" if option.required else shown, _cell(option.help or "")
+    default_text = f"`{default}`" if default and isinstance(default, str | int) and default is not True else ""
+    return names, "required" if option.required else default_text, _cell(option.help or "")
 
 
 def _settings() -> Iterator[str]:
@@ -488,15 +495,15 @@ def denied_tags() -> dict[Path, str]:
     """The RAM documents and the ROS template, with the denials of the tags that only people write. Who closes locks, too."""
     keys = tag_keys("${LINK_PEER_TAG_PREFIX}", "", "")
     denied, closing = [*keys.of_people, LOCK_TAG, REFUSE_TAG], keys.consenting
-    found = {}
+    texts = {}
     for name, of in {"function-role": denied, "peer-role": denied, "operator": closing, "peer-closer": closing}.items():
         path = ROOT / "deploy" / f"ram-{name}.json"
-        lines = ",\n".join(f"    {json.dumps(one)}" for one in set_denials(of))
+        lines = ",\n".join(f"    {json.dumps(denial)}" for denial in set_denials(of))
         pattern = r'    \{"Effect": "Deny", .*"acs:RequestTag/.*\}(,\n    \{"Effect": "Deny", .*"acs:RequestTag/.*\})*'
-        found[path] = re.sub(pattern, lambda _, lines=lines: lines, path.read_text("utf-8"))  # type: ignore[misc]
+        texts[path] = re.sub(pattern, lambda _, lines=lines: lines, path.read_text("utf-8"))  # type: ignore[misc]
     path = ROOT / "deploy" / "peer-account.yaml"
-    found[path] = _template_denials(path.read_text("utf-8"), [denied, closing])
-    return found
+    texts[path] = _template_denials(path.read_text("utf-8"), [denied, closing])
+    return texts
 
 
 def _template_denials(text: str, roles: Sequence[Sequence[str]]) -> str:
@@ -517,8 +524,8 @@ def _template_denials(text: str, roles: Sequence[Sequence[str]]) -> str:
     deny = (
         '- {Effect: Deny, Action: ["ecs:TagResources", "ecs:UntagResources"], Resource: ["*"], Condition: {StringLike: '
     )
-    made = iter("".join(f"{' ' * 18}{deny}{by_key[key]}}}}}\n" for key in role) for role in roles)
-    return re.sub(rf"( {{18}}{re.escape(deny)}.*\n)+", lambda _: next(made), text)
+    denials = iter("".join(f"{' ' * 18}{deny}{by_key[key]}}}}}\n" for key in role) for role in roles)
+    return re.sub(rf"( {{18}}{re.escape(deny)}.*\n)+", lambda _: next(denials), text)
 
 
 def generated() -> dict[Path, str]:

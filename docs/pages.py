@@ -60,12 +60,12 @@ def picture(figure: str) -> Path:
 
 def headings(page: Path) -> dict[int, str]:
     """The anchor of each heading, as GitHub makes it, by the number of its line."""
-    found, fenced = {}, False
+    anchors, fenced = {}, False
     for number, line in enumerate(page.read_text("utf-8").splitlines()):
         fenced ^= line.lstrip().startswith("```")
         if not fenced and (heading := HEADING.match(line)):
-            found[number] = re.sub(r"[^\w\- ]", "", re.sub(r"\]\(.*?\)", "", heading[1]).lower()).replace(" ", "-")
-    return found
+            anchors[number] = re.sub(r"[^\w\- ]", "", re.sub(r"\]\(.*?\)", "", heading[1]).lower()).replace(" ", "-")
+    return anchors
 
 
 def rendered(page: Path) -> str:
@@ -88,8 +88,8 @@ def rendered(page: Path) -> str:
             lines[number] += f" {{#{anchor}}}"
     text = LINK.sub(moved, SWITCH.sub("", "\n".join(lines) + "\n"))
     tip = TRY if english(page) == page else TRY_IN_CHINESE
-    text = WORLD.sub(lambda found: found[2] + tip.format(world=found[1]), text)
-    return NESTED.sub(lambda one: one[1] or "    - ", FIGURE.sub(drawn, text))
+    text = WORLD.sub(lambda match: match[2] + tip.format(world=match[1]), text)
+    return NESTED.sub(lambda match: match[1] or "    - ", FIGURE.sub(drawn, text))
 
 
 def in_english(page: Path) -> str:
@@ -102,9 +102,9 @@ def in_english(page: Path) -> str:
 def gather() -> None:
     """Write all pages."""
     shutil.rmtree(SITE, ignore_errors=True)
-    found = [*FIRST, *FIRST.values(), *OTHERS, *(path for path in sorted(DOCS.rglob("*")) if path.suffix in SHOWN)]
-    translated = {english(path) for path in found if english(path) != path}
-    for path in found:
+    paths = [*FIRST, *FIRST.values(), *OTHERS, *(path for path in sorted(DOCS.rglob("*")) if path.suffix in SHOWN)]
+    translated = {english(path) for path in paths if english(path) != path}
+    for path in paths:
         target = SITE / place(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix != ".md":
@@ -115,7 +115,7 @@ def gather() -> None:
         if path not in translated and english(path) == path:
             chinese.write_text(in_english(path) + rendered(path), encoding="utf-8")
         linked = {(path.parent / link[1]).resolve() for link in LINK.finditer(path.read_text("utf-8"))}
-        found += sorted(one for one in linked if one.is_file() and one not in found)
+        paths += sorted(path for path in linked if path.is_file() and path not in paths)
 
 
 if __name__ == "__main__":

@@ -45,17 +45,17 @@ def chromium(page: str, *options: str) -> str:
         path = Path(folder) / "page.html"
         path.write_text(page, encoding="utf-8")
         command = [CHROMIUM, "--headless", "--no-sandbox", "--hide-scrollbars", "--virtual-time-budget=20000", *options]
-        done = subprocess.run([*command, path.as_uri()], check=True, capture_output=True, text=True)  # noqa: S603
-    return done.stdout
+        result = subprocess.run([*command, path.as_uri()], check=True, capture_output=True, text=True)  # noqa: S603
+    return result.stdout
 
 
 def figure(text: str) -> str:
     """A figure as SVG, on white."""
     page = PAGE.format(text=text.replace("&", "&amp;").replace("<", "&lt;"), script=MERMAID.as_uri())
-    found = re.search(r"<svg.*?</svg>", chromium(page, "--dump-dom"), re.DOTALL)
-    if found is None or "Syntax error" in found[0]:
+    match = re.search(r"<svg.*?</svg>", chromium(page, "--dump-dom"), re.DOTALL)
+    if match is None or "Syntax error" in match[0]:
         raise SystemExit(f"cannot be drawn: {text}")
-    return found[0].replace("<svg ", '<svg style="background: white" ', 1).replace("<br>", "<br/>") + "\n"
+    return match[0].replace("<svg ", '<svg style="background: white" ', 1).replace("<br>", "<br/>") + "\n"
 
 
 def evidence(cloud: LocalCloud, since: datetime, until: datetime) -> str:
@@ -75,7 +75,7 @@ def dashboard(cloud: LocalCloud, now: datetime) -> str:
         since = now - timedelta(**{{"h": "hours", "d": "days"}[chart["start"][-1]]: int(chart["start"][1:-1])})
         place = (world.home, world.audit_project, world.audit_logstore, since.timestamp(), now.timestamp())
         rows = [dict(row) for row in cloud.sls.search(*place, chart["query"]).logs]
-        shown = (
+        drawing = (
             "<p>No data.</p>"
             if not rows
             else table(rows)
@@ -83,7 +83,7 @@ def dashboard(cloud: LocalCloud, now: datetime) -> str:
             else bars(rows, chart["x"], chart["y"])
         )
         wide = ' class="wide"' * (bool(rows) and len(rows[0]) > NARROW)
-        charts.append(f"<section{wide}><h2>{escape(chart['title'])}</h2>{shown}</section>")
+        charts.append(f"<section{wide}><h2>{escape(chart['title'])}</h2>{drawing}</section>")
     title = f"the dashboard at {now:%Y-%m-%d %H:%M} UTC, of the local cloud's log (drawn by a script; the console draws its own)"
     return DASHBOARD.format(title=title, charts="".join(charts))
 
@@ -94,8 +94,8 @@ def table(rows: list[dict[str, str]]) -> str:
     cells = (
         "".join(f"<{kind}>{escape('' if text == 'null' else text)}</{kind}>" for text in texts) for kind, texts in lines
     )
-    more = f"<p>… {len(rows) - ROWS} more</p>" if len(rows) > ROWS else ""
-    return f"<table><tr>{'</tr><tr>'.join(cells)}</tr></table>{more}"
+    cut_note = f"<p>… {len(rows) - ROWS} more</p>" if len(rows) > ROWS else ""
+    return f"<table><tr>{'</tr><tr>'.join(cells)}</tr></table>{cut_note}"
 
 
 def bars(rows: list[dict[str, str]], x: str, y: str) -> str:
@@ -103,12 +103,12 @@ def bars(rows: list[dict[str, str]], x: str, y: str) -> str:
     most, width = max(float(row[y]) for row in rows), 540 / len(rows)
     parts = []
     for number, row in enumerate(rows):
-        height, left = 80 * float(row[y]) / most, number * width + 20
+        height, bar_x = 80 * float(row[y]) / most, number * width + 20
         parts.append(
-            f'<rect x="{left}" y="{100 - height}" width="{min(40, width - 6)}" height="{height}" fill="#1677ff"/>'
+            f'<rect x="{bar_x}" y="{100 - height}" width="{min(40, width - 6)}" height="{height}" fill="#1677ff"/>'
         )
         parts.append(
-            f'<text x="{left}" y="{96 - height}">{escape(row[y])}</text><text x="{left}" y="114">{escape(row[x])}</text>'
+            f'<text x="{bar_x}" y="{96 - height}">{escape(row[y])}</text><text x="{bar_x}" y="114">{escape(row[x])}</text>'
         )
     return f'<svg viewBox="0 0 580 120" font-size="10">{"".join(parts)}</svg>'
 

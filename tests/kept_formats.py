@@ -73,7 +73,7 @@ GROUP_TAGS = {
 def written_by(lab: Lab) -> dict[str, Any]:
     """What this version writes: the rules of links of every form, the records, the messages of people and of the functions; and
     what people write for it: tags and the policy file."""
-    asked = lab.request(lab.group(), lab.group(account=PEER))
+    request = lab.request(lab.group(), lab.group(account=PEER))
     messages: list[dict[str, Any]] = []
 
     def deliver(*parties: Any, **fields: Any) -> None:
@@ -87,10 +87,10 @@ def written_by(lab: Lab) -> dict[str, Any]:
     messages += (posted := lab.queued())
     for message in posted:
         lab.cross_account(message)
-    left, right = lab.pair()
+    left_group, right = lab.pair()
     until = lab.iso(30 * 86_400)
-    deliver(left, right, request_id="chg-1042", until=until, reason="CHG 1042", requested_by="ann")
-    front, back = lab.instance(left), lab.instance(right)
+    deliver(left_group, right, request_id="chg-1042", until=until, reason="CHG 1042", requested_by="ann")
+    front, back = lab.instance(left_group), lab.instance(right)
     deliver(front, back, "tcp/8000-8010", "icmp", request_id="chg-1043")
     cards, ledger = lab.group(type="enterprise"), lab.group("*", type="enterprise")
     lab.instance(ledger)
@@ -109,11 +109,11 @@ def written_by(lab: Lab) -> dict[str, Any]:
     lab.tag(locked, link_lock="incident 7")
     lab.auto_link(lab.group_event(locked))
     deliver(front, back, "icmp", action="unlink", request_id="chg-1043")
-    messages.append({**asked, "action": "sync", "request_id": "chg-1046"})
+    messages.append({**request, "action": "sync", "request_id": "chg-1046"})
     messages.append(lab.look(web, lab.iso(3600)))
     posted_at = lab.cloud.clock.now()
     sweep = json.loads(requests.encode(SweepAccount(REGION, PEER, posted_at, None)))
-    groups = (app, db, left, right, cards, ledger)
+    groups = (app, db, left_group, right, cards, ledger)
     return {
         "rules": [
             {"account": group.account, "group": group.id, "rule": rule}

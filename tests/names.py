@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLDERS = ("shared", "cli", "deploy", "functions", "benchmarks", "local/aliyun_local")
+FOLDERS = ("shared", "cli", "deploy", "functions", "benchmarks", "local", "tests", "docs")
 _WORDS = """
 one ones other others another some any those these this that it they them such same own both none nothing something
 anything everything everyone more rest here there why what which who whom whose found left said told given made seen

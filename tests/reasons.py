@@ -19,25 +19,25 @@ SHIFTS = range(1, max(sum(row.kind is kind for row in ROWS.values()) for kind in
 @contextmanager
 def swapped(shift: int) -> Iterator[None]:
     """Each reason is given where the one `shift` rows before it, of its kind, would be; 0 changes nothing."""
-    other: dict[Reason, Reason] = {}
+    shifted: dict[Reason, Reason] = {}
     for kind in Kind:
         rows = [row for row in ROWS.values() if row.kind is kind]
-        other |= {row: rows[(number + shift) % len(rows)] for number, row in enumerate(rows)}
-    table = types.SimpleNamespace(**{name: other[row] for name, row in ROWS.items()})
+        shifted |= {row: rows[(number + shift) % len(rows)] for number, row in enumerate(rows)}
+    table = types.SimpleNamespace(**{name: shifted[row] for name, row in ROWS.items()})
     constants = {id(constant): (constant, constant.reason) for constant in _constants()}.values()
     try:
         denials.reasons = table
-        for one, reason in constants:
-            msgspec.structs.force_setattr(one, "reason", other[reason])
+        for denial, reason in constants:
+            msgspec.structs.force_setattr(denial, "reason", shifted[reason])
         yield
     finally:
         denials.reasons = reasons
-        for one, reason in constants:
-            msgspec.structs.force_setattr(one, "reason", reason)
+        for denial, reason in constants:
+            msgspec.structs.force_setattr(denial, "reason", reason)
 
 
 def _constants() -> Iterator[Denial]:
     """The denials that are made when the module is imported."""
     for value in vars(denials).values():
-        found = value.values() if isinstance(value, dict) else [value]
-        yield from (one for one in found if isinstance(one, Denial))
+        values = value.values() if isinstance(value, dict) else [value]
+        yield from (denial for denial in values if isinstance(denial, Denial))

@@ -109,19 +109,19 @@ class Block(Struct, frozen=True):
 
 def pages() -> list[Path]:
     """Every Markdown file of the project."""
-    found = (path for path in ROOT.rglob("*.md") if not NOT_PAGES & set(path.relative_to(ROOT).parts))
-    return sorted(found)
+    paths = (path for path in ROOT.rglob("*.md") if not NOT_PAGES & set(path.relative_to(ROOT).parts))
+    return sorted(paths)
 
 
 def blocks() -> list[Block]:
     """Every fenced block of every page."""
-    found = []
+    blocks = []
     for path in pages():
         text, name = path.read_text("utf-8"), str(path.relative_to(ROOT))
         for match in BLOCK.finditer(text):
             line = text.count("\n", 0, match.start()) + 1
-            found.append(Block(name, line, match[2], re.sub(rf"(?m)^{match[1]}", "", match[3])))
-    return found
+            blocks.append(Block(name, line, match[2], re.sub(rf"(?m)^{match[1]}", "", match[3])))
+    return blocks
 
 
 def entry(block: Block, table: dict[tuple[str, str], object]) -> tuple[str, str] | None:

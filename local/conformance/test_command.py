@@ -69,7 +69,7 @@ class Selftest:
     ) -> None:
         self.cloud, self.code, self.out, self.err = cloud, 0, "", ""
         self.journal = folder / "journal"
-        self.everything: list[str] = []
+        self.all_options: list[str] = []
         """The options that let every question be asked."""
         self._capsys = capsys
         self._usual = ["--region", "cn-qingdao", "--endpoint", endpoint, "--journal", str(self.journal)]
@@ -117,7 +117,7 @@ def _selftest(cloud: LocalCloud, keys: None, capsys: pytest.CaptureFixture[str],
     launch = ["--image", options.image, "--instance-type", options.instance_type, "--vswitch", options.vswitch]
     peer = ["--peer", options.peer, "--peer-role", options.peer_role, "--external-id", options.external_id]
     through = ["--peer-through", options.peer_through]
-    selftest.everything = ["--instances", *launch, "--vpc", options.vpc, "--role", options.role, *peer, *through]
+    selftest.all_options = ["--instances", *launch, "--vpc", options.vpc, "--role", options.role, *peer, *through]
     return selftest
 
 
@@ -125,19 +125,19 @@ Asked = list[tuple[Caller, str]]
 """Who asked for which action."""
 
 
-@pytest.fixture(name="asked")
+@pytest.fixture(name="accesses")
 def _asked(cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> Asked:
     """What the cloud asks RAM for from now on."""
-    asked: Asked = []
+    accesses: Asked = []
     permitted = cloud.identity.permitted
 
-    def noted(caller: Caller, access: Access, *args: Any, **more: Any) -> bool:
-        asked.append((caller, access.action))
-        return permitted(caller, access, *args, **more)
+    def noted(caller: Caller, access: Access, *args: Any, **options: Any) -> bool:
+        accesses.append((caller, access.action))
+        return permitted(caller, access, *args, **options)
 
     monkeypatch.setattr(cloud.identity, "permitted", noted)
     monkeypatch.setattr(cloud.ecs, "permitted", noted)
-    return asked
+    return accesses
 
 
 class Hurried(SystemClock):
@@ -159,14 +159,14 @@ def group(cloud: LocalCloud, **fields: Any) -> Any:
 
 
 def by_verdict(rows: dict[int, dict[str, Any]]) -> dict[str, set[int]]:
-    found: dict[str, set[int]] = {"as expected": set(), "different": set(), "not answered": set()}
+    numbers_by_verdict: dict[str, set[int]] = {"as expected": set(), "different": set(), "not answered": set()}
     for number, row in rows.items():
-        found[row["verdict"]].add(number)
-    return found
+        numbers_by_verdict[row["verdict"]].add(number)
+    return numbers_by_verdict
 
 
 def on_call(
-    cloud: LocalCloud, number: int, after: bool, what: type[BaseException], dead: bool = False
+    cloud: LocalCloud, number: int, after: bool, error: type[BaseException], dead: bool = False
 ) -> Callable[[], bool]:
     """Raise from the call with this number to the cloud, before or after it was carried out; if `dead`, from all later ones.
 
@@ -180,7 +180,7 @@ def on_call(
             reached.set()
             if after and count == number:
                 handle(request)
-            raise what
+            raise error
         return handle(request)
 
     cloud.handle = interrupted  # type: ignore[method-assign]
@@ -197,14 +197,14 @@ def _only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[
     """`only("assert bench.group()")`: the questions are tests with these bodies, numbered from 1."""
 
     def only(*bodies: str) -> None:
-        made = [
+        texts = [
             f'@pytest.mark.real_cloud({number}, expected="e")\ndef test_{number}(bench):\n    """A."""\n'
             + textwrap.indent(body, "    ")
             for number, body in enumerate(bodies, 1)
         ]
         folder = tmp_path / "own"
         folder.mkdir()
-        text = "\n\n".join(["import os", "import signal", "import pytest", *made])
+        text = "\n\n".join(["import os", "import signal", "import pytest", *texts])
         (folder / f"test_{abs(hash(tmp_path))}.py").write_text(text, encoding="utf-8")
         monkeypatch.setattr(run, "FOLDER", folder)
         run.questions.cache_clear()
@@ -216,25 +216,25 @@ def _only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[
 @pytest.mark.parametrize(
     "knobs", [opposite()], indirect=True, ids=["opposite"]
 )  # conformance asks under the default readings
-def test_with_everything_given_every_question_that_exists_here_is_answered(asked: Asked, selftest: Selftest) -> None:
+def test_with_everything_given_every_question_that_exists_here_is_answered(accesses: Asked, selftest: Selftest) -> None:
     """Also those about RAM, a second account, a second VPC, network interfaces and traffic.
 
     The person's keys are asked for no action that the page does not name.
     """
     before = selftest.existing()
-    asked.clear()
-    found = by_verdict(selftest.rows(*selftest.everything))
-    answered = found["as expected"] | found["different"]
+    accesses.clear()
+    numbers_by_verdict = by_verdict(selftest.rows(*selftest.all_options))
+    answered = numbers_by_verdict["as expected"] | numbers_by_verdict["different"]
     assert answered >= QUESTIONS.keys() - NOT_OFFERED_HERE
-    assert found["different"] == DIFFERENT_HERE.keys()
+    assert numbers_by_verdict["different"] == DIFFERENT_HERE.keys()
     assert selftest.code == 1
     assert (selftest.existing(), selftest.journal.exists()) == (before, False)
     selftest.clean_up()
     page = (Path(__file__).parent / "README.md").read_text(encoding="utf-8")
     [line] = [line for line in page.splitlines() if line.startswith("- Your keys need ")]
-    own = {action for caller, action in asked if (caller.account, caller.role) == (HOME, None)}
-    assert own - {"log:Unknown"} <= set(re.findall(r"`([a-z]+:\w+)`", line))  # what is not offered here
-    assert len(own) > 30
+    own_actions = {action for caller, action in accesses if (caller.account, caller.role) == (HOME, None)}
+    assert own_actions - {"log:Unknown"} <= set(re.findall(r"`([a-z]+:\w+)`", line))  # what is not offered here
+    assert len(own_actions) > 30
 
 
 @pytest.mark.http
@@ -251,17 +251,19 @@ def test_questions_reach_a_cloud_through_endpoints_and_keys_alone(
     needing_nothing = {number for number, each in QUESTIONS.items() if not each.needs} - NOT_OFFERED_HERE - {59, 87}
     with serve(cloud) as server:
         selftest = Selftest(cloud, capsys, tmp_path, server.endpoint)
-        found = by_verdict(selftest.rows(*(option for number in needing_nothing for option in ("--row", str(number)))))
-    assert found["as expected"] | found["different"] == needing_nothing
-    assert found["different"] <= DIFFERENT_HERE.keys()
+        numbers_by_verdict = by_verdict(
+            selftest.rows(*(option for number in needing_nothing for option in ("--row", str(number))))
+        )
+    assert numbers_by_verdict["as expected"] | numbers_by_verdict["different"] == needing_nothing
+    assert numbers_by_verdict["different"] <= DIFFERENT_HERE.keys()
     assert (existing(cloud), selftest.journal.exists()) == (before, False)
 
 
 def test_a_row_that_cannot_be_answered_says_why(selftest: Selftest) -> None:
     """What it needs."""
     rows = selftest.rows("--row", "3", "--row", "16", "--row", "28", "--row", "53")
-    why = {3: "needs --peer", 16: "needs --instances", 28: "needs --role", 53: "needs --vswitch"}
-    assert {number: row["why"] for number, row in rows.items()} == why
+    reasons = {3: "needs --peer", 16: "needs --instances", 28: "needs --role", 53: "needs --vswitch"}
+    assert {number: row["why"] for number, row in rows.items()} == reasons
 
 
 def test_without_yes_nothing_is_created(selftest: Selftest) -> None:
@@ -280,8 +282,8 @@ def test_an_account_without_the_mark_is_refused(
 ) -> None:
     """Before anything is created; so is a VPC without it. Another value of the tag is no mark; the message has the command that
     sets it."""
-    own, peers, _ = cloud.world.vpcs
-    cloud.ecs.create_group(HOME, own["id"], tags={MARK[0]: "no"})
+    own_vpc, peers, _ = cloud.world.vpcs
+    cloud.ecs.create_group(HOME, own_vpc["id"], tags={MARK[0]: "no"})
     selftest = Selftest(cloud, capsys, tmp_path)
     assert selftest.run("--yes") == 1
     assert "is not marked" in selftest.err
@@ -377,7 +379,7 @@ def test_a_failing_call_leaves_nothing_behind(selftest: Selftest) -> None:
 
 def test_a_bug_in_a_question_costs_no_other_one(selftest: Selftest, only: Callable[..., None]) -> None:
     """And what it created is removed before the next one."""
-    only("bench.group()\nraise ZeroDivisionError", "bench.saw(str(len(bench.journal.left())))")
+    only("bench.group()\nraise ZeroDivisionError", "bench.saw(str(len(bench.journal.remaining())))")
     rows = selftest.rows()
     assert (rows[1]["why"], rows[2]["verdict"], rows[2]["seen"]) == ("ZeroDivisionError: ", "as expected", "0")
 
@@ -464,8 +466,8 @@ def test_the_report_hides_who_made_a_call(selftest: Selftest, only: Callable[...
     selftest("--yes", "--out", str(path))
     [row] = json.loads(path.read_text(encoding="utf-8"))["rows"]
     hidden = dict.fromkeys(("userName", "principalId", "accessKeyId"), "<hidden>")
-    shown = {"sourceIpAddress": "<hidden>", "userIdentity": {"type": "ram-user", **hidden}}
-    assert row["facts"] == {"event": {"data": [shown]}}
+    event_shown = {"sourceIpAddress": "<hidden>", "userIdentity": {"type": "ram-user", **hidden}}
+    assert row["facts"] == {"event": {"data": [event_shown]}}
 
 
 def test_a_different_cloud_is_noticed(selftest: Selftest) -> None:
@@ -503,14 +505,14 @@ def test_a_journal_survives_the_process(tmp_path: Path) -> None:
     """With the ids it knows; a line that a crash cut short says nothing. With the last resource, the file is deleted."""
     path = tmp_path / "journal"
     journal = Journal(path)
-    made = journal.plan(Resource("group", "a", HOME, "cn-qingdao", "run"))
-    journal.made(made, "sg-a")
+    resource = journal.plan(Resource("group", "a", HOME, "cn-qingdao", "run"))
+    journal.note_created(resource, "sg-a")
     journal.plan(Resource("queue", "b", HOME, "cn-qingdao", "run"))
     with path.open("a", encoding="utf-8") as file:
         file.write('{"what": "plan", "na')
     again = Journal(path)
-    assert [(each.name, each.id) for each in again.left()] == [("b", ""), ("a", "sg-a")]
-    for each in again.left():
+    assert [(each.name, each.id) for each in again.remaining()] == [("b", ""), ("a", "sg-a")]
+    for each in again.remaining():
         assert path.exists()
-        again.gone(each)
+        again.note_deleted(each)
     assert not path.exists()

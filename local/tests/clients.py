@@ -43,21 +43,21 @@ def key_of(cloud: LocalCloud, account: str = HOME) -> Key:
     return cloud.identity.keys[cloud.identity.accounts[account].access_key_id]
 
 
-def config(key: Key, endpoint: str | None = None, **more: Any) -> Config:
+def config(key: Key, endpoint: str | None = None, **options: Any) -> Config:
     """A client's settings: these keys, at an endpoint or at that of the region."""
     return Config(
         access_key_id=key.access_key_id,
         access_key_secret=key.secret,
         security_token=key.token,
         endpoint=endpoint,
-        **{"region_id": REGION, "protocol": "http", **more},
+        **{"region_id": REGION, "protocol": "http", **options},
     )
 
 
-def logs_of(key: Key, endpoint: str = f"{REGION}.log.aliyuncs.com", **more: Any) -> LogClient:
+def logs_of(key: Key, endpoint: str = f"{REGION}.log.aliyuncs.com", **options: Any) -> LogClient:
     """A client of SLS."""
     return LogClient(
-        endpoint, key.access_key_id, key.secret, **{"securityToken": key.token, "source": "10.0.0.9", **more}
+        endpoint, key.access_key_id, key.secret, **{"securityToken": key.token, "source": "10.0.0.9", **options}
     )
 
 
@@ -74,7 +74,7 @@ def ask(client: Any, action: str, *names: str, **fields: Any) -> Any:
     for name, value in fields.items():
         if isinstance(value, list) and value and isinstance(value[0], dict):
             record = getattr(models, f"{action}Request{name.title().replace('_', '')}")
-            fields[name] = [record(**one) for one in value]
+            fields[name] = [record(**element) for element in value]
     if isinstance(fields.get("body"), dict):
         fields["body"] = getattr(models, f"{action}Input")(**fields["body"])
     request = getattr(models, f"{action}Request")(**fields)
@@ -84,10 +84,10 @@ def ask(client: Any, action: str, *names: str, **fields: Any) -> Any:
     return getattr(answer, "body", None)
 
 
-def refusal(call: Callable[..., object], *given: Any, **fields: Any) -> tuple[str, int]:
+def refusal(call: Callable[..., object], *arguments: Any, **fields: Any) -> tuple[str, int]:
     """Code and HTTP status with which a call is refused, by the SDK's exception or the backend's; no code if it is not."""
     try:
-        call(*given, **fields)
+        call(*arguments, **fields)
     except ApiError as problem:
         return problem.code, problem.status
     except (ClientException, ServerException) as problem:

@@ -19,8 +19,8 @@ def permission(**fields: Any) -> dict[str, Any]:
     return {"ip_protocol": "tcp", "port_range": "3306/3306", **fields}
 
 
-def authorize(ecs: Client, group: str, *permissions: dict[str, Any], **more: Any) -> None:
-    ask(ecs, "AuthorizeSecurityGroup", security_group_id=group, permissions=list(permissions), **more)
+def authorize(ecs: Client, group: str, *permissions: dict[str, Any], **options: Any) -> None:
+    ask(ecs, "AuthorizeSecurityGroup", security_group_id=group, permissions=list(permissions), **options)
 
 
 def rules(ecs: Client, group: str) -> list[Any]:
@@ -51,19 +51,25 @@ class RuleWorld:
         self.app, self.db = new_group(self.ecs, self.shared), new_group(self.ecs, self.shared)
         self.peer = new_group(self.peer_ecs, self.shared)
 
-    def authorize(self, group: str, *permissions: Any, **more: Any) -> None:
-        authorize(self.ecs, group, *permissions, **more)
+    def authorize(self, group: str, *permissions: Any, **options: Any) -> None:
+        authorize(self.ecs, group, *permissions, **options)
 
     def egress(self, group: str, to: str) -> None:
         """Add an egress rule to another group."""
-        given = permission(port_range="1/1", dest_group_id=to)
-        ask(self.ecs, "AuthorizeSecurityGroupEgress", security_group_id=group, permissions=[given])
+        permission_out = permission(port_range="1/1", dest_group_id=to)
+        ask(self.ecs, "AuthorizeSecurityGroupEgress", security_group_id=group, permissions=[permission_out])
 
     def rules(self, group: str) -> list[Any]:
         return rules(self.ecs, group)
 
-    def revoke(self, group: str, *ids: str, **more: Any) -> None:
-        ask(self.ecs, "RevokeSecurityGroup", security_group_id=group, security_group_rule_id=list(ids) or None, **more)
+    def revoke(self, group: str, *ids: str, **options: Any) -> None:
+        ask(
+            self.ecs,
+            "RevokeSecurityGroup",
+            security_group_id=group,
+            security_group_rule_id=list(ids) or None,
+            **options,
+        )
 
     def modify(self, group: str, rule: str, **fields: Any) -> None:
         ask(self.ecs, "ModifySecurityGroupRule", security_group_id=group, security_group_rule_id=rule, **fields)

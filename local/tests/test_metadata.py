@@ -15,8 +15,8 @@ from packaging.utils import canonicalize_name
 
 def declared(extra: str = "") -> dict[str, Requirement]:
     """The dependencies in the installed metadata, or what an extra adds to them, by their canonical names."""
-    found = map(Requirement, requires("aliyun-local") or [])
-    chosen = [read for read in found if (read.marker.evaluate({"extra": extra}) if read.marker else not extra)]
+    requirements = map(Requirement, requires("aliyun-local") or [])
+    chosen = [read for read in requirements if (read.marker.evaluate({"extra": extra}) if read.marker else not extra)]
     return {canonicalize_name(read.name): read for read in chosen}
 
 
@@ -42,8 +42,8 @@ def foreign(paths: list[Path]) -> set[str]:
     """The names that modules import of other projects."""
     names = {name for path in paths for name in imported(ast.parse(path.read_text("utf-8")))}
     beside = {path.stem for path in Path(__file__).parent.rglob("*.py")}
-    own = {"aliyun_local", "aliyun_conformance", *beside, *sys.stdlib_module_names}
-    return names - own
+    own_modules = {"aliyun_local", "aliyun_conformance", *beside, *sys.stdlib_module_names}
+    return names - own_modules
 
 
 def modules(package: str) -> list[Path]:

@@ -51,8 +51,8 @@ def link(source: Party, target: Party, ports: str = "tcp/443", **changed: Any) -
 
 def document(links: Sequence[dict[str, Any]], problems: Sequence[str] = ()) -> dict[str, Any]:
     """A map of these links."""
-    made = {"made": MADE, "region": "cn-hangzhou", "accounts": ACCOUNTS}
-    return {**made, "links": list(links), "problems": list(problems)}
+    snapshot = {"made": MADE, "region": "cn-hangzhou", "accounts": ACCOUNTS}
+    return {**snapshot, "links": list(links), "problems": list(problems)}
 
 
 def groups(number: int, accounts: int) -> list[Party]:
@@ -74,13 +74,13 @@ def five() -> dict[str, Any]:
     web, app = ("sg-bp1web0000000000001", home, "web"), ("sg-bp1app0000000000002", home, "orders")
     db, cache = ("sg-bp1db00000000000003", home, "orders-db"), ("sg-bp1cache00000000004", home, "cache")
     ledger = ("sg-bp1ledger0000000005", peer, "ledger")
-    asked = {"claims": ["chg-1042"], "asked_by": ["chg-1042: team-orders through link-peer-requests"]}
+    request = {"claims": ["chg-1042"], "asked_by": ["chg-1042: team-orders through link-peer-requests"]}
     drop = "drop of tcp/3306 by sgr-bp1drop at priority 1"
     return document(
         [
             link(web, app),
             link(app, db, "tcp/3306", state="blocked", state_detail=drop),
-            link(app, ledger, "mutual", **asked, reasons=["audits"], until="2026-11-29T00:00:00Z"),
+            link(app, ledger, "mutual", **request, reasons=["audits"], until="2026-11-29T00:00:00Z"),
             link(app, cache, "tcp/6379+tcp/6380+tcp/6381", state="unknown"),
             link(ledger, db, "tcp/3306", until="2027-03-01T00:00:00Z", written="by address"),
         ]

@@ -109,8 +109,8 @@ def test_clicking_an_arrow_tells_its_story(show: Show) -> None:
     """Claims, who asked, since, until, consent and who gave it, and the state with what decides."""
     page = show(maps.five())
     click(page, "edge", "mutual")
-    told = story(page)
-    assert "orders ↔ ledger" in told
+    words_shown = story(page)
+    assert "orders ↔ ledger" in words_shown
     for words in (
         "request chg-1042",
         "chg-1042: team-orders through link-peer-requests",
@@ -119,7 +119,7 @@ def test_clicking_an_arrow_tells_its_story(show: Show) -> None:
         "2026-11-29 00:00 UTC\nends in 3 d",
         "link-accept=sg-bp1app0000000000002, by ops@example.com, as ActionTrail says",
     ):
-        assert words in told
+        assert words in words_shown
     click(page, "edge.blocked", "tcp/3306")
     assert "drop of tcp/3306 by sgr-bp1drop at priority 1" in story(page)
     page.click("text=All links")
@@ -283,8 +283,8 @@ def test_arrow_keys_move_in_the_matrix(show: Show) -> None:
     def at(*keys: str) -> str:
         for key in keys:
             page.keyboard.press(key)
-        one = page.locator(":focus")
-        return str(one.get_attribute("aria-label") or one.inner_text())
+        focused = page.locator(":focus")
+        return str(focused.get_attribute("aria-label") or focused.inner_text())
 
     assert at() == "ledger"
     assert at("ArrowDown", "ArrowDown") == "orders"

@@ -32,7 +32,9 @@ typer.main.get_command = functools.cache(typer.main.get_command)
 def answer_schema(name: str) -> Draft202012Validator:
     """Of an answer: its fields, and no others, so that each is in the schema and on the page."""
     closed = {"additionalProperties": False}
-    types = {name: {**one, **closed} if "properties" in one else one for name, one in SCHEMA["$defs"].items()}
+    types = {
+        name: {**schema, **closed} if "properties" in schema else schema for name, schema in SCHEMA["$defs"].items()
+    }
     return Draft202012Validator({"$ref": f"#/$defs/{name}", "$defs": types})
 
 
@@ -140,8 +142,8 @@ def write_profiles(lab: Lab, monkeypatch: pytest.MonkeyPatch, home: Path, accoun
     profiles = []
     for name, uid in accounts.items():
         keys = lab.cloud.identity.accounts[uid]
-        given = {"access_key_id": keys.access_key_id, "access_key_secret": keys.access_key_secret}
-        profiles.append({"name": name, "mode": "AK", "region_id": REGION, **given})
+        key_fields = {"access_key_id": keys.access_key_id, "access_key_secret": keys.access_key_secret}
+        profiles.append({"name": name, "mode": "AK", "region_id": REGION, **key_fields})
     (folder / "config.json").write_text(json.dumps({"current": next(iter(accounts)), "profiles": profiles}))
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setattr(auth_constant, "HOME", str(home))
@@ -170,14 +172,14 @@ class Linked:
         self.lab = lab
         self.app, self.db = lab.pair()
         lab.instance(self.app, tags={"link-peer": f"{self.db.id}@{PEER}"})
-        self.other, self.cache = lab.group(f"*@{PEER}"), lab.group("*")
+        self.peer_target, self.cache = lab.group(f"*@{PEER}"), lab.group("*")
         caller = lab.group(account=PEER)
         lab.instance(caller)
         lab.instance(lab.group(), tags={"link-peer": f"{self.cache.id}:tcp/6379"})
-        lab.cross_account(lab.request(caller, self.other, "tcp/443"))
+        lab.cross_account(lab.request(caller, self.peer_target, "tcp/443"))
         lab.sweep()
         lab.drain()
-        self.groups = (self.app, self.db, self.other, self.cache)
+        self.groups = (self.app, self.db, self.peer_target, self.cache)
         assert self.counts() == [1, 1, 1, 1]
 
     def counts(self) -> list[int]:
@@ -194,13 +196,13 @@ ALL = {"IpProtocol": "ALL", "PortRange": "-1/-1"}
 
 def person(lab: Lab, target: Group, source: Group | None = None, **fields: str) -> str:
     """A rule that a person makes, on TCP 3306 unless said otherwise; returns its id."""
-    given = {"IpProtocol": "TCP", "PortRange": "3306/3306", "Policy": "accept", "NicType": "intranet"}
-    given |= {"Priority": "1", "Description": "orders", **fields}
+    permission = {"IpProtocol": "TCP", "PortRange": "3306/3306", "Policy": "accept", "NicType": "intranet"}
+    permission |= {"Priority": "1", "Description": "orders", **fields}
     if source is not None:
-        given["SourceGroupId"] = source.id
+        permission["SourceGroupId"] = source.id
         if source.account != target.account:
-            given["SourceGroupOwnerId"] = source.account
-    return lab.authorize(target, **{name: value for name, value in given.items() if value})
+            permission["SourceGroupOwnerId"] = source.account
+    return lab.authorize(target, **{name: value for name, value in permission.items() if value})
 
 
 def between(lab: Lab, source: Instance, target: Instance, group: Group, **fields: str) -> str:
@@ -210,8 +212,8 @@ def between(lab: Lab, source: Instance, target: Instance, group: Group, **fields
 
 def egress(lab: Lab, group: Group, **permission: str) -> None:
     """Adds an egress rule as a person."""
-    given = {f"Permissions.1.{name}": value for name, value in permission.items()}
-    lab.call(group.account, "AuthorizeSecurityGroupEgress", {"SecurityGroupId": group.id, **given})
+    params = {f"Permissions.1.{name}": value for name, value in permission.items()}
+    lab.call(group.account, "AuthorizeSecurityGroupEgress", {"SecurityGroupId": group.id, **params})
 
 
 def by_hand(lab: Lab) -> tuple[Group, Group, str]:

@@ -90,12 +90,18 @@ THREE_ACCOUNTS: dict[str, Any] = {
 def world_of_three() -> dict[str, Any]:
     """The world file's content for THREE_ACCOUNTS: the VPCs of the default world, the shared one also with the second peer."""
     names = {uid: account["name"] for uid, account in THREE_ACCOUNTS["accounts"].items()}
-    own = [
+    own_vpcs = [
         {"name": name, "owner": uid, "cidr": f"10.{n}.0.0/16"}
         for n, (name, uid) in enumerate({"a": HOME, "b": PEER}.items())
     ]
     shared = {"name": "shared", "owner": HOME, "cidr": "10.2.0.0/16", "shared_with": [PEER, OTHER]}
-    return {"home": HOME, "deployment": "prod", "accounts": names, "vpcs": [*own, shared], "policy": THREE_ACCOUNTS}
+    return {
+        "home": HOME,
+        "deployment": "prod",
+        "accounts": names,
+        "vpcs": [*own_vpcs, shared],
+        "policy": THREE_ACCOUNTS,
+    }
 
 
 def trust_without_external_id(cloud: LocalCloud) -> None:
@@ -157,16 +163,16 @@ class Lab:
         before = dict(vars(self))
         role = f"acs:ram::{PEER}:role/{name}"
         accounts = {**POLICY["accounts"], PEER: {**POLICY["accounts"][PEER], "role": role}}
-        own = {"queue": f"{name}-requests", "dead_letter_queue": f"{name}-dead-letters", "queues": []}
+        queues = {"queue": f"{name}-requests", "dead_letter_queue": f"{name}-dead-letters", "queues": []}
         names = {"audit_project": f"{name}-{HOME}-{REGION}", "function_role": f"{name}-fc", "deployment": name}
-        shared, made = self.cloud.world, msgspec.structs.replace(self.cloud.world, **own, **names)
-        self.cloud.world, self.prefix = made, name
+        shared, deployed_world = self.cloud.world, msgspec.structs.replace(self.cloud.world, **queues, **names)
+        self.cloud.world, self.prefix = deployed_world, name
         self.policy_path = self.policy_path.with_name(f"{name}.yaml")
         self._written = {**POLICY, "deployment": name, "accounts": accounts}
         if not self.policy_path.exists():
             self.policy()
-            worlds.shipped_roles(self.cloud, made, accounts, name)
-            worlds.queues_and_log(self.cloud, made)
+            worlds.shipped_roles(self.cloud, deployed_world, accounts, name)
+            worlds.queues_and_log(self.cloud, deployed_world)
         self._function_keys = self._issue()
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(compose, "_memory", Memory())
@@ -174,8 +180,8 @@ class Lab:
                 "LINK_PEER_POLICY": str(self.policy_path),
                 "LINK_PEER_PREFIX": name,
                 "LINK_PEER_TAG_PREFIX": name,
-                "LINK_PEER_AUDIT_PROJECT": made.audit_project,
-                "LINK_PEER_QUEUE": made.queue,
+                "LINK_PEER_AUDIT_PROJECT": deployed_world.audit_project,
+                "LINK_PEER_QUEUE": deployed_world.queue,
             }.items():
                 patch.setenv(key, value)
             yield
@@ -213,31 +219,31 @@ class Lab:
             deploy(self.cloud, in_process=True)
         fc = self.cloud.fc
         for deployed in fc.functions(HOME):
-            with fc.locked(HOME, deployed.function.name) as held:
-                same = {"triggers": tuple(placed.trigger for placed in held.triggers.values())}
-            fc.deploy(HOME, replace(deployed.function, code=code, async_qualifier="live", **same))
-        with fc.locked(HOME, "link-peer-sweep") as held:
-            return held.published.aliases["live"].version
+            with fc.locked(HOME, deployed.function.name) as locked:
+                settings = {"triggers": tuple(placed.trigger for placed in locked.triggers.values())}
+            fc.deploy(HOME, replace(deployed.function, code=code, async_qualifier="live", **settings))
+        with fc.locked(HOME, "link-peer-sweep") as locked:
+            return locked.published.aliases["live"].version
 
     def roll_back(self, version: str) -> None:
         """Moves the alias of each function to a version, as `s alias publish` does."""
         for deployed in self.cloud.fc.functions(HOME):
-            with self.cloud.fc.locked(HOME, deployed.function.name) as held:
-                held.published.update_alias("live", version, None, {}, self.cloud.fc.now())
+            with self.cloud.fc.locked(HOME, deployed.function.name) as locked:
+                locked.published.update_alias("live", version, None, {}, self.cloud.fc.now())
 
     def group(self, *accepts: str, account: str = HOME, vpc: str = "", **fields: Any) -> Group:
         """Creates a group in the shared VPC, with these `link-accept` entries."""
         tags = {"link-accept": " ".join(accepts)} if accepts else {}
         tags |= fields.pop("tags", {})
-        return self.cloud.ecs.create_group(account, vpc or self.shared, tags=self._own(tags), **fields)
+        return self.cloud.ecs.create_group(account, vpc or self.shared, tags=self._own_keys(tags), **fields)
 
     def pair(self) -> tuple[Group, Group]:
         """Creates a group in each account, in the shared VPC; each accepts all traffic from the other account."""
         return self.group(f"*@{PEER}"), self.group(f"*@{HOME}", account=PEER)
 
     def instance(self, *groups: Group, tags: dict[str, str] | None = None, **fields: Any) -> Instance:
-        given = self._own(tags or {})
-        return self.cloud.ecs.create_instance(groups[0].account, [g.id for g in groups], tags=given, **fields)
+        own_tags = self._own_keys(tags or {})
+        return self.cloud.ecs.create_instance(groups[0].account, [g.id for g in groups], tags=own_tags, **fields)
 
     def started(self, *groups: Group, **fields: Any) -> Instance:
         """Creates an instance, and delivers the event of its start."""
@@ -250,7 +256,7 @@ class Lab:
         self.tag(instance, **tags)
         return self.auto_link(self.tag_event(instance))
 
-    def _own(self, tags: Mapping[str, str]) -> dict[str, str]:
+    def _own_keys(self, tags: Mapping[str, str]) -> dict[str, str]:
         """Tags with this deployment's keys in place of the default ones."""
         return {key.replace("link-", f"{self.prefix}-", 1): value for key, value in tags.items()}
 
@@ -277,7 +283,7 @@ class Lab:
         kind = "securitygroup" if isinstance(thing, Group) else "instance"
         for name, value in tags.items():
             base = {"ResourceType": kind, "ResourceId.1": thing.id}
-            (key,) = self._own({name.replace("_", "-"): ""})
+            (key,) = self._own_keys({name.replace("_", "-"): ""})
             if value is None:
                 self.call(thing.account, "UntagResources", {**base, "TagKey.1": key})
             else:
@@ -288,16 +294,16 @@ class Lab:
         caller = Caller(account, f"acs:ram::{account}:root")
         return self.cloud.ecs.call(caller, action, {"RegionId": REGION, **params})
 
-    def done(self, instance: Instance, action: str, **params: str) -> dict[str, int]:
+    def call_and_deliver(self, instance: Instance, action: str, **params: str) -> dict[str, int]:
         """Makes a call about an instance, or the interface that `params` name, as a person, and delivers the events of it that
         the shipped rules of EventBridge match: the outcomes of all."""
-        seen: list[dict[str, Any]] = []
-        published, self.cloud.ecs.on_event = self.cloud.ecs.on_event, lambda _account, event: seen.append(event)
+        event_list: list[dict[str, Any]] = []
+        published, self.cloud.ecs.on_event = self.cloud.ecs.on_event, lambda _account, event: event_list.append(event)
         about = {} if "NetworkInterfaceId" in params else {"InstanceId": instance.id}
         self.call(instance.account, action, {**about, **params})
         self.cloud.ecs.on_event = published
         patterns = [Pattern(json.dumps(pattern)) for pattern in EVENT_RULES.values()]
-        events = [on_bus(event, self.cloud.knobs.trail_resources) for event in seen]
+        events = [on_bus(event, self.cloud.knobs.trail_resources) for event in event_list]
         outcomes: Counter[str] = Counter()
         for event in events:
             if any(pattern.matches(event) for pattern in patterns):
@@ -307,8 +313,8 @@ class Lab:
     def authorize(self, group: Group, **permission: str) -> str:
         """Adds a rule as a person; returns its id."""
         before = {rule["SecurityGroupRuleId"] for rule in self.raw_rules(group)}
-        given = {f"Permissions.1.{name}": value for name, value in permission.items()}
-        self.call(group.account, "AuthorizeSecurityGroup", {"SecurityGroupId": group.id, **given})
+        params = {f"Permissions.1.{name}": value for name, value in permission.items()}
+        self.call(group.account, "AuthorizeSecurityGroup", {"SecurityGroupId": group.id, **params})
         return next(r["SecurityGroupRuleId"] for r in self.raw_rules(group) if r["SecurityGroupRuleId"] not in before)
 
     def fill(self, group: Group, rules: int, sources: int = 20) -> None:
@@ -323,8 +329,8 @@ class Lab:
         for start in range(0, rules, 100):
             params = {"SecurityGroupId": group.id}
             for n in range(start, min(start + 100, rules)):
-                one = {"IpProtocol": "TCP", "PortRange": "1/1", "SourceCidrIp": f"10.9.{n // 250}.{n % 250}"}
-                params |= {f"Permissions.{n - start + 1}.{name}": value for name, value in one.items()}
+                permission = {"IpProtocol": "TCP", "PortRange": "1/1", "SourceCidrIp": f"10.9.{n // 250}.{n % 250}"}
+                params |= {f"Permissions.{n - start + 1}.{name}": value for name, value in permission.items()}
             self.call(group.account, "AuthorizeSecurityGroup", params)
 
     def modify(self, group: Group, rule: dict[str, Any], **changes: str) -> None:
@@ -334,10 +340,10 @@ class Lab:
 
     def raw_rules(self, group: Group, direction: str = "ingress") -> list[dict[str, Any]]:
         params = {"SecurityGroupId": group.id, "Direction": direction}
-        found: list[dict[str, Any]] = self.call(group.account, "DescribeSecurityGroupAttribute", params)["Permissions"][
-            "Permission"
-        ]
-        return found
+        permissions: list[dict[str, Any]] = self.call(group.account, "DescribeSecurityGroupAttribute", params)[
+            "Permissions"
+        ]["Permission"]
+        return permissions
 
     def rules(self, group: Group) -> list[str]:
         """The rules of a group as `sg-… tcp/3306` or `10.2.0.1/32>10.2.0.2/32 all`, sorted; masks by the knob are added."""
@@ -345,14 +351,14 @@ class Lab:
 
     def rules_of(self, group: Group) -> list[tuple[str, dict[str, Any]]]:
         """Each rule as `rules` shows it, with all of its fields."""
-        found = []
+        rules = []
         for rule in self.raw_rules(group):
             source = rule["SourceGroupId"] or f"{block(rule['SourceCidrIp'])}>{block(rule['DestCidrIp'])}"
             low, high = rule["PortRange"].split("/")
             protocol = rule["IpProtocol"].lower()
             ports = "" if low == "-1" else f"/{low}" if low == high else f"/{low}-{high}"
-            found.append((f"{source} {protocol}{ports}", rule))
-        return found
+            rules.append((f"{source} {protocol}{ports}", rule))
+        return rules
 
     def reasons(self, group: Group) -> list[str]:
         """The claims (`by=`) of every rule of ours on a group."""
@@ -375,13 +381,13 @@ class Lab:
         """Runs `happens` once, right before (or `after`) the next such ECS call is carried out; `skip` calls pass first."""
         carry_out, passed = self.cloud.ecs.call, itertools.count()
 
-        def call(caller: Caller, asked: str, *args: Any, **more: Any) -> dict[str, Any]:
-            if asked != action or next(passed) < skip:
-                return carry_out(caller, asked, *args, **more)
+        def call(caller: Caller, called: str, *args: Any, **options: Any) -> dict[str, Any]:
+            if called != action or next(passed) < skip:
+                return carry_out(caller, called, *args, **options)
             self.cloud.ecs.call = carry_out  # type: ignore[method-assign]
             if not after:
                 happens()
-            answer = carry_out(caller, asked, *args, **more)
+            answer = carry_out(caller, called, *args, **options)
             if after:
                 happens()
             return answer
@@ -392,12 +398,14 @@ class Lab:
         """The next DescribeInstances that would show this instance omits it, once."""
         carry_out = self.cloud.ecs.call
 
-        def call(caller: Caller, asked: str, *args: Any, **more: Any) -> dict[str, Any]:
-            answer = carry_out(caller, asked, *args, **more)
-            shown = answer["Instances"]["Instance"] if asked == "DescribeInstances" else []
-            if any(one["InstanceId"] == instance.id for one in shown):
+        def call(caller: Caller, called: str, *args: Any, **options: Any) -> dict[str, Any]:
+            answer = carry_out(caller, called, *args, **options)
+            instances = answer["Instances"]["Instance"] if called == "DescribeInstances" else []
+            if any(listed_instance["InstanceId"] == instance.id for listed_instance in instances):
                 self.cloud.ecs.call = carry_out  # type: ignore[method-assign]
-                answer["Instances"]["Instance"] = [one for one in shown if one["InstanceId"] != instance.id]
+                answer["Instances"]["Instance"] = [
+                    listed_instance for listed_instance in instances if listed_instance["InstanceId"] != instance.id
+                ]
             return answer
 
         self.cloud.ecs.call = call  # type: ignore[method-assign]
@@ -565,10 +573,10 @@ class Lab:
             self.cloud.clock.advance(after)
         queue = queue or self.cloud.world.queue
         bodies: list[dict[str, Any]] = []
-        while found := self.cloud.mns.receive(HOME, queue, max_n=16):
-            for message in found:
+        while messages := self.cloud.mns.receive(HOME, queue, max_n=16):
+            for message in messages:
                 self.cloud.mns.delete(HOME, queue, message.receipt_handle)
-            bodies += [json.loads(base64.b64decode(message.body)) for message in found]
+            bodies += [json.loads(base64.b64decode(message.body)) for message in messages]
         return bodies
 
     def look(self, thing: Group | Instance | str, expires_at: str) -> dict[str, Any]:
@@ -605,12 +613,12 @@ class Lab:
                 logs += page
                 if len(page) < 100:
                     break
-        found = []
+        records = []
         for log in sorted(logs, key=lambda log: log["time"]):
             record = {k: v for k, v in log.items() if not k.startswith("__")}
             if record.get("record") in (kinds or ("outcome",)) and all(record.get(k) == v for k, v in fields.items()):
-                found.append(record)
-        return found
+                records.append(record)
+        return records
 
     def outcome(self) -> dict[str, str]:
         """The latest outcome."""
@@ -631,8 +639,8 @@ class Lab:
         """The number of calls the functions have made so far, to any service."""
         return len(self.cloud.faults.calls)
 
-    def interrupt(self, call: int, other: Callable[[], object]) -> Callable[[], bool]:
-        """Runs all of `other` right before call number `call` from now on; the result says if that call was reached."""
+    def interrupt(self, call: int, interruption: Callable[[], object]) -> Callable[[], bool]:
+        """Calls `interruption` right before call number `call` from now on; the result says if that call was reached."""
         handle = self.cloud.handle
         counted = 0
 
@@ -641,7 +649,7 @@ class Lab:
             counted += 1
             if counted == call + 1:
                 self.cloud.handle = handle  # type: ignore[method-assign]
-                other()
+                interruption()
             return handle(request)
 
         self.cloud.handle = between  # type: ignore[method-assign]

@@ -34,18 +34,18 @@ class Watch:
         put, add_account, issue = SlsBackend.put, Identity.add_account, Identity.issue
 
         def watched_put(
-            backend: SlsBackend, account: str, project: str, name: str, group: LogGroup, *rest: Any
+            backend: SlsBackend, account: str, project: str, name: str, group: LogGroup, *arguments: Any
         ) -> None:
             self.texts += [text for record in group.records for pair in record.contents.items() for text in pair]
-            put(backend, account, project, name, group, *rest)
+            put(backend, account, project, name, group, *arguments)
 
-        def watched_account(identity: Identity, *given: Any) -> Any:
-            if not any(identity is known for known in self.identities):
+        def watched_account(identity: Identity, *arguments: Any) -> Any:
+            if not any(identity is identity_seen for identity_seen in self.identities):
                 self.identities.append(identity)
-            return add_account(identity, *given)
+            return add_account(identity, *arguments)
 
-        def watched_issue(identity: Identity, role: Role, *given: Any, **named: Any) -> Key:
-            self.sessions.append(issue(identity, role, *given, **named))
+        def watched_issue(identity: Identity, role: Role, *arguments: Any, **options: Any) -> Key:
+            self.sessions.append(issue(identity, role, *arguments, **options))
             return self.sessions[-1]
 
         monkeypatch.setattr(SlsBackend, "put", watched_put)
@@ -61,11 +61,11 @@ class Watch:
         """Raises AssertionError for the first text that breaks the promise; `log` is what was passed to Python's
         logging."""
         for text in self.texts:
-            found = RAW.search(text)
-            assert found is None, f"a record holds {found[0]!a}: {text!a}"
+            secret_match = RAW.search(text)
+            assert secret_match is None, f"a record holds {secret_match[0]!a}: {text!a}"
             assert not UNFILLED.search(text), f"advice that names no link: {text!a}"
-        everything = "\n".join([*self.texts, log])
-        assert not any(secret in everything for secret in self.secrets()), "a secret is in a record or in the log"
+        texts = "\n".join([*self.texts, log])
+        assert not any(secret in texts for secret in self.secrets()), "a secret is in a record or in the log"
 
 
 def said(caplog: pytest.LogCaptureFixture) -> str:

@@ -28,8 +28,8 @@ def posted(lab: Lab) -> Again:
     """Delivers what was posted, each message through its queue."""
 
     def deliver() -> None:
-        own = own_name(lab)
-        for queue in [lab.cloud.world.queue, *([own] if own in lab.policy_path.read_text("utf-8") else [])]:
+        own_queue = own_name(lab)
+        for queue in [lab.cloud.world.queue, *([own_queue] if own_queue in lab.policy_path.read_text("utf-8") else [])]:
             if messages := lab.queued(queue):
                 lab.cross_account(*messages, queue=queue)
 
@@ -81,9 +81,9 @@ def link_that_has_ended(lab: Lab) -> Again:
     return posted(lab)
 
 
-def tag(lab: Lab, **more: str) -> Again:
+def tag(lab: Lab, **tags: str) -> Again:
     """A tag asks for a link to a group that accepts everybody."""
-    instance = lab.started(lab.group(), tags={"link-peer": f"{lab.group('*').id}:tcp/1", **more})
+    instance = lab.started(lab.group(), tags={"link-peer": f"{lab.group('*').id}:tcp/1", **tags})
     return lambda: lab.auto_link(lab.tag_event(instance))
 
 
@@ -172,7 +172,7 @@ def test_following_the_advice_resolves_the_denial(lab: Lab, owners: Owners, case
         before = len(lab.records())
         assert owners.paste(command) == [0] * len(command.split("; ")), owners.cli.err
         again()
-        assert [one["outcome"] for one in lab.records()[before:]] == ["applied"]
+        assert [record["outcome"] for record in lab.records()[before:]] == ["applied"]
         texts = [text for record in lab.records("intent", "attempt", "outcome") for text in record.values()]
     assert prefix == "link" or not [text for text in texts if OTHERS.search(text)]
 
@@ -246,12 +246,12 @@ def test_advice_shows_where_to_look(lab: Lab, owners: Owners, reason: str) -> No
 @pytest.mark.parametrize("kind", ["instance", "group"])
 def test_the_classic_network_is_said_to_be_retired(lab: Lab, kind: str) -> None:
     """ClassicLink, which the manual procedure used, is too."""
-    other = lab.group("*")
+    other_group = lab.group("*")
     classic = lab.cloud.ecs.create_group(HOME, "", tags={"link-accept": "*"})
     if kind == "group":
-        lab.cross_account(lab.request(classic, other, "tcp/1"))
+        lab.cross_account(lab.request(classic, other_group, "tcp/1"))
     else:
-        lab.auto_link(lab.event(lab.instance(classic, classic=True, tags={"link-peer": f"{other.id}:tcp/1"})))
+        lab.auto_link(lab.event(lab.instance(classic, classic=True, tags={"link-peer": f"{other_group.id}:tcp/1"})))
     assert lab.outcome()["reason"] == "classic-network"
     assert re.search(r"VPC.*retired.*ClassicLink", lab.outcome()["advice"])
 

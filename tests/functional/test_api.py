@@ -113,7 +113,7 @@ def test_a_policy_alone_denies_without_keys(lab: Lab, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "given"),
+    ("field", "arguments"),
     [
         ("source", {"source": "sg-app"}),
         ("source", {"source": "app@1000000000000001"}),
@@ -128,9 +128,9 @@ def test_a_policy_alone_denies_without_keys(lab: Lab, tmp_path: Path) -> None:
         ("reason", {"reason": "r" * 257}),
     ],
 )
-def test_a_wrong_argument_is_named(lab: Lab, field: str, given: dict[str, Any]) -> None:
+def test_a_wrong_argument_is_named(lab: Lab, field: str, arguments: dict[str, Any]) -> None:
     """By the error's `field`, before anything is read."""
-    fields = {"source": f"sg-app@{HOME}", "target": f"sg-db@{PEER}", "region": REGION, **given}
+    fields = {"source": f"sg-app@{HOME}", "target": f"sg-db@{PEER}", "region": REGION, **arguments}
     with pytest.raises(api.BadInput) as error:
         api.request("link", **fields)
     assert error.value.field == field

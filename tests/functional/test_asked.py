@@ -18,20 +18,20 @@ class Ask:
 
     def __init__(self, lab: Lab, way: str) -> None:
         self.lab, self.way = lab, way
-        self.here = PEER if way == "sweep" else HOME
-        self.there = HOME if way == "event" else PEER
+        self.source_account = PEER if way == "sweep" else HOME
+        self.target_account = HOME if way == "event" else PEER
 
     def source(self, *accepts: str, **fields: Any) -> Group:
         """A group of the account that asks."""
-        return self.lab.group(*accepts, account=self.here, **fields)
+        return self.lab.group(*accepts, account=self.source_account, **fields)
 
     def target(self, *accepts: str, **fields: Any) -> Group:
         """A group of the account that is asked."""
-        return self.lab.group(*accepts, account=self.there, **fields)
+        return self.lab.group(*accepts, account=self.target_account, **fields)
 
     def pair(self) -> tuple[Group, Group]:
         """A group of each, which accepts everything from the other's account."""
-        return self.source(f"*@{self.there}"), self.target(f"*@{self.here}")
+        return self.source(f"*@{self.target_account}"), self.target(f"*@{self.source_account}")
 
     def deliver(self, source: Group | Instance, target: Group | Instance, *ports: str) -> dict[str, int]:
         """Asks, and returns the outcomes of the delivery."""
@@ -99,11 +99,11 @@ def test_a_link_of_instances_admits_one_address_to_another(ask: Ask, ports: list
     app, db = ask.pair()
     instance, two = ask.lab.instance(app), ask.lab.instance(db)
     assert ask(instance, two, *ports) == APPLIED
-    there, back = (f"{a.private_ip}/32>{b.private_ip}/32" for a, b in ((instance, two), (two, instance)))
-    assert ask.lab.rules(db) == [f"{there} {port}" for port in ports or ["all"]]
+    rule_text, back = (f"{a.private_ip}/32>{b.private_ip}/32" for a, b in ((instance, two), (two, instance)))
+    assert ask.lab.rules(db) == [f"{rule_text} {port}" for port in ports or ["all"]]
     assert ask.lab.rules(app) == ([] if ports else [f"{back} all"])
-    far = "" if ask.here == ask.there == HOME else f"@{ask.there}"
-    near = "" if ask.here == HOME else f"@{ask.here}"
+    far = "" if ask.source_account == ask.target_account == HOME else f"@{ask.target_account}"
+    near = "" if ask.source_account == HOME else f"@{ask.source_account}"
     assert all(
         rule["Description"].endswith(f" from={instance.id}{near} to={two.id}{far}") for rule in ask.lab.raw_rules(db)
     )
@@ -125,8 +125,8 @@ def test_a_mutual_link_needs_both_consents(ask: Ask, accepting: str) -> None:
     advice = ask.refused("no-consent", app, db)
     assert ask.lab.rules(db) == ask.lab.rules(app) == []
     if ask.way != "sweep":
-        assert (f"tag {db.id}@{ask.there} link-accept={app.id}" in advice) == (accepting != "db")
-        assert (f"tag {app.id}@{ask.here} link-accept={db.id}" in advice) == (accepting != "app")
+        assert (f"tag {db.id}@{ask.target_account} link-accept={app.id}" in advice) == (accepting != "db")
+        assert (f"tag {app.id}@{ask.source_account} link-accept={db.id}" in advice) == (accepting != "app")
 
 
 # what the policy forbids
@@ -151,10 +151,10 @@ def test_ports_that_the_policy_forbids_are_never_opened(ask: Ask, policy: dict[s
 def test_what_never_forbids_is_not_opened_whoever_consents(ask: Ask, ends: str, ports: list[str]) -> None:
     """A pair by its groups, its accounts or the tags of groups. Another port, and a group that is not in the set, may be
     opened."""
-    app, db, dev = *ask.pair(), ask.target(f"*@{ask.here}", tags={"env": "dev"})
-    source, target = ends.format(app=app.id, db=db.id, here=ask.here, there=ask.there).split()
-    sets = {"prod": {"account": ask.there, "tags": {"env": "prod"}}}
-    sets["not-read"] = {"account": ask.here, "tags": {"team": "x"}}
+    app, db, dev = *ask.pair(), ask.target(f"*@{ask.source_account}", tags={"env": "dev"})
+    source, target = ends.format(app=app.id, db=db.id, here=ask.source_account, there=ask.target_account).split()
+    sets = {"prod": {"account": ask.target_account, "tags": {"env": "prod"}}}
+    sets["not-read"] = {"account": ask.source_account, "tags": {"team": "x"}}
     ask.lab.policy(sets=sets, never=[{"from": source, "to": target, "ports": ["tcp/22"]}])
     ask.refused("not-allowed", app, db, *ports)
     ask.deliver(app, db, "tcp/31")
@@ -218,8 +218,13 @@ def test_twenty_rules_of_fewer_source_groups_are_for_the_api_to_judge(ask: Ask, 
 
 def by_hand(ask: Ask, source: Group, target: Group, **fields: str) -> dict[str, Any]:
     """A person's rule on TCP 1, as read back."""
-    given = {"IpProtocol": "TCP", "PortRange": "1/1", "SourceGroupId": source.id, "SourceGroupOwnerId": source.account}
-    rule_id = ask.lab.authorize(target, **{**given, **fields})
+    permission = {
+        "IpProtocol": "TCP",
+        "PortRange": "1/1",
+        "SourceGroupId": source.id,
+        "SourceGroupOwnerId": source.account,
+    }
+    rule_id = ask.lab.authorize(target, **{**permission, **fields})
     return next(rule for rule in ask.lab.raw_rules(target) if rule["SecurityGroupRuleId"] == rule_id)
 
 
@@ -243,7 +248,7 @@ def test_an_operators_drop_rule_stays_and_wins(ask: Ask) -> None:
     assert ask(app, db, "tcp/1") == APPLIED
     assert (drop in ask.lab.raw_rules(db), len(ask.lab.rules(db))) == (True, 2)
     instance, two = ask.lab.instance(app), ask.lab.instance(db)
-    assert not may_reach(ask.lab.cloud.ecs, ask.here, instance.id, ask.there, two.id, "tcp", 1).ok
+    assert not may_reach(ask.lab.cloud.ecs, ask.source_account, instance.id, ask.target_account, two.id, "tcp", 1).ok
 
 
 # refusals of the platform

@@ -72,7 +72,7 @@ class Ends:
         """What the source's group lets out to, and whom the target's admits."""
         return egress(self.lab, self.app), self.lab.rules(self.db)
 
-    def both(self) -> bool:
+    def are_open(self) -> bool:
         return (len(self.rules[0]), len(self.rules[1])) == (2, 2)
 
 
@@ -185,8 +185,8 @@ def test_what_a_person_lets_out_needs_no_egress_rule_and_no_consent(lab: Lab, de
 
 
 @SWEPT
-@pytest.mark.parametrize("asked", ["request", "tag"])
-def test_a_person_may_let_out_by_another_group_of_the_instance(lab: Lab, asked: str) -> None:
+@pytest.mark.parametrize("claim", ["request", "tag"])
+def test_a_person_may_let_out_by_another_group_of_the_instance(lab: Lab, claim: str) -> None:
     """All of its groups decide about packets. Once that rule is removed, a request's link is half-open."""
     ends = Ends(lab)
     ends.consent(egress=False)
@@ -196,7 +196,7 @@ def test_a_person_may_let_out_by_another_group_of_the_instance(lab: Lab, asked: 
     ends.app = bastion
     lets_out(ends, DestCidrIp="10.2.0.0/16")
     ends.app = group
-    ends.link() if asked == "request" else ends.tag()
+    ends.link() if claim == "request" else ends.tag()
     assert (ends.passing(), egress(lab, ends.app)) == (ALL, [])
     lab.sweep()
     assert (ends.passing(), egress(lab, ends.app)) == (ALL, [])
@@ -208,8 +208,8 @@ def test_a_person_may_let_out_by_another_group_of_the_instance(lab: Lab, asked: 
 
 def lets_out(ends: Ends, **fields: str) -> None:
     """A person's egress rule."""
-    given = {"IpProtocol": "TCP", "PortRange": "1/1", "NicType": "intranet", **fields}
-    permission = {f"Permissions.1.{name}": value for name, value in given.items()}
+    rule_fields = {"IpProtocol": "TCP", "PortRange": "1/1", "NicType": "intranet", **fields}
+    permission = {f"Permissions.1.{name}": value for name, value in rule_fields.items()}
     ends.lab.call(HOME, "AuthorizeSecurityGroupEgress", {"SecurityGroupId": ends.app.id, **permission})
 
 
@@ -228,20 +228,20 @@ def test_a_rule_of_ours_stays_beside_that_of_a_person(lab: Lab) -> None:
 @SWEPT
 @pytest.mark.knobs(request_tags=True)
 @pytest.mark.parametrize("by", ["event", "sweep"])
-@pytest.mark.parametrize("asked", ["request", "tag"])
+@pytest.mark.parametrize("asking", ["request", "tag"])
 @pytest.mark.parametrize("change", ["joins", "leaves", "address", "released"])
-def test_egress_follows_the_instances_of_the_target(lab: Lab, change: str, asked: str, by: str) -> None:
+def test_egress_follows_the_instances_of_the_target(lab: Lab, change: str, asking: str, by: str) -> None:
     """At their events, and at the sweep."""
     ends = Ends(lab)
-    other = lab.group(**ADVANCED)
-    moves = lab.instance(other if change == "joins" else ends.db)
-    ends.link() if asked == "request" else ends.tag()
+    other_group = lab.group(**ADVANCED)
+    moves = lab.instance(other_group if change == "joins" else ends.db)
+    ends.link() if asking == "request" else ends.tag()
     before = f"{moves.private_ip}/32 tcp 1/1"
     assert any(rule.startswith(before) for rule in ends.rules[0]) is (change != "joins")
-    group, fields = {"joins": ends.db, "leaves": other}.get(change), {}
+    group, fields = {"joins": ends.db, "leaves": other_group}.get(change), {}
     if group:
         fields = {"SecurityGroupIds.1": group.id}
-        outcomes = lab.done(moves, "ModifyInstanceAttribute", **fields) if by == "event" else None
+        outcomes = lab.call_and_deliver(moves, "ModifyInstanceAttribute", **fields) if by == "event" else None
         if by == "sweep":
             lab.call(HOME, "ModifyInstanceAttribute", {"InstanceId": moves.id, **fields})
         assert outcomes is None or outcomes
@@ -260,13 +260,13 @@ def test_egress_follows_the_instances_of_the_target(lab: Lab, change: str, asked
 
 @SWEPT
 @pytest.mark.knobs(request_tags=True)
-@pytest.mark.parametrize("asked", ["request", "tag"])
+@pytest.mark.parametrize("asking", ["request", "tag"])
 @pytest.mark.parametrize("cause", ["accept", "egress", "lock target", "lock source"])
 @pytest.mark.parametrize("by", ["event", "sweep"])
-def test_what_one_end_no_longer_allows_closes_both(lab: Lab, asked: str, cause: str, by: str) -> None:
+def test_what_one_end_no_longer_allows_closes_both(lab: Lab, asking: str, cause: str, by: str) -> None:
     ends = Ends(lab)
-    ends.link() if asked == "request" else ends.tag()
-    assert ends.both()
+    ends.link() if asking == "request" else ends.tag()
+    assert ends.are_open()
     group = ends.db if cause in ("accept", "lock target") else ends.app
     key = {"accept": "link_accept", "egress": "link_egress"}.get(cause, "link_lock")
     lab.tag(group, **{key: "" if "lock" in cause else None})
@@ -279,28 +279,28 @@ def test_what_one_end_no_longer_allows_closes_both(lab: Lab, asked: str, cause: 
 
 
 @SWEPT
-@pytest.mark.parametrize("asked", ["request", "tag"])
-def test_a_half_is_completed_for_a_tag_and_removed_for_a_request(lab: Lab, asked: str) -> None:
+@pytest.mark.parametrize("asking", ["request", "tag"])
+def test_a_half_is_completed_for_a_tag_and_removed_for_a_request(lab: Lab, asking: str) -> None:
     """Once a delivery cannot be writing it any more. Where one egress rule is left, a request's are written again too."""
     ends = Ends(lab)
-    ends.link() if asked == "request" else ends.tag()
+    ends.link() if asking == "request" else ends.tag()
     revoke_egress(lab, ends.app, 1)
     lab.sweep()
-    assert ends.both()
+    assert ends.are_open()
     revoke_egress(lab, ends.app, 2)
     lab.sweep()
-    assert ends.both() == (asked == "tag")
+    assert ends.are_open() == (asking == "tag")
     lab.cloud.clock.advance(1801)
     lab.sweep()
-    assert (ends.rules == ([], [])) == (asked == "request")
+    assert (ends.rules == ([], [])) == (asking == "request")
 
 
 def revoke_egress(lab: Lab, group: Group, count: int) -> None:
     """A person removes some egress rules."""
     rules = lab.raw_rules(group, "egress")
     for rule in rules[:count]:
-        given = {"SecurityGroupId": group.id, "SecurityGroupRuleId.1": rule["SecurityGroupRuleId"]}
-        lab.call(group.account, "RevokeSecurityGroupEgress", given)
+        rule_ids = {"SecurityGroupId": group.id, "SecurityGroupRuleId.1": rule["SecurityGroupRuleId"]}
+        lab.call(group.account, "RevokeSecurityGroupEgress", rule_ids)
 
 
 @SWEPT
@@ -316,13 +316,13 @@ def test_egress_ends_with_the_ingress_rules_of_its_request(lab: Lab) -> None:
     assert ends.rules == ([], [])
 
 
-@pytest.mark.parametrize("asked", ["request", "tag"])
-def test_a_target_without_instances_has_no_link(lab: Lab, asked: str) -> None:
+@pytest.mark.parametrize("asking", ["request", "tag"])
+def test_a_target_without_instances_has_no_link(lab: Lab, asking: str) -> None:
     """A request is denied; a tag waits, and its link opens once there are some."""
     ends = Ends(lab)
     for target in ends.targets:
         lab.release(target)
-    if asked == "request":
+    if asking == "request":
         assert ends.link() == {"denied": 1}
         assert lab.outcome()["reason"] == "no-members"
     else:
@@ -330,19 +330,19 @@ def test_a_target_without_instances_has_no_link(lab: Lab, asked: str) -> None:
     assert ends.rules == ([], [])
     ends.targets = [lab.instance(ends.db)]
     lab.sweep()
-    assert (ends.passing() == [(0, 0), (1, 0)]) == (asked == "tag")
+    assert (ends.passing() == [(0, 0), (1, 0)]) == (asking == "tag")
 
 
 @SWEPT
-@pytest.mark.parametrize("asked", ["request", "tag"])
-def test_the_last_instance_of_the_target_ends_a_request_and_no_tag(lab: Lab, asked: str) -> None:
+@pytest.mark.parametrize("asking", ["request", "tag"])
+def test_the_last_instance_of_the_target_ends_a_request_and_no_tag(lab: Lab, asking: str) -> None:
     ends = Ends(lab)
     lab.instance(lab.group())
-    ends.link() if asked == "request" else ends.tag()
+    ends.link() if asking == "request" else ends.tag()
     for target in ends.targets:
         lab.release(target)
     lab.sweep()
-    assert (len(ends.rules[0]), len(ends.rules[1])) == (0, 0 if asked == "request" else 2)
+    assert (len(ends.rules[0]), len(ends.rules[1])) == (0, 0 if asking == "request" else 2)
 
 
 def test_two_instances_may_share_an_egress_rule(lab: Lab) -> None:
@@ -413,8 +413,8 @@ def test_a_persons_drop_with_our_description_stays(lab: Lab, end: str) -> None:
     lab.call(HOME, change, fields)
     ends.link()
     policies = [
-        shown["Policy"]
-        for shown in lab.call(HOME, "DescribeSecurityGroupAttribute", params)["Permissions"]["Permission"]
+        permission["Policy"]
+        for permission in lab.call(HOME, "DescribeSecurityGroupAttribute", params)["Permissions"]["Permission"]
     ]
     assert sorted(policies) == ["Accept", "Accept", "Drop"]
 

@@ -31,7 +31,7 @@ def advanced(lab: Lab) -> tuple[Group, Group]:
 
 
 def admitted(*instances: Instance, port: str = "tcp/1") -> list[str]:
-    return sorted(f"{one.private_ip}/32> {port}" for one in instances)
+    return sorted(f"{instance.private_ip}/32> {port}" for instance in instances)
 
 
 def tagged(lab: Lab, app: Group, db: Group, ports: str = ":tcp/1", **fields: str) -> Instance:
@@ -47,7 +47,7 @@ def tagged(lab: Lab, app: Group, db: Group, ports: str = ":tcp/1", **fields: str
 def test_a_tag_admits_the_instances_that_carry_it(lab: Lab, make: Make, by: str) -> None:
     """Each by its own address; another instance of the group is not admitted. When a tag goes, its rule goes."""
     app, db = make(lab)
-    one, two, _other = tagged(lab, app, db), tagged(lab, app, db), lab.instance(app)
+    first, two, _plain = tagged(lab, app, db), tagged(lab, app, db), lab.instance(app)
 
     def settle(*instances: Instance) -> None:
         if by == "sweep":
@@ -57,16 +57,17 @@ def test_a_tag_admits_the_instances_that_carry_it(lab: Lab, make: Make, by: str)
                 lab.auto_link(lab.tag_event(instance))
             lab.drain()
 
-    settle(one, two)
-    assert sorted(lab.rules(db)) == admitted(one, two)
+    settle(first, two)
+    assert sorted(lab.rules(db)) == admitted(first, two)
     assert lab.reasons(db) == ["tag", "tag"]
     assert {MANAGED, f"{MANAGED}.instances"} <= lab.tags(db).keys()
     assert all(
-        f"from={one.id}" in rule["Description"] or f"from={two.id}" in rule["Description"] for rule in lab.raw_rules(db)
+        f"from={first.id}" in rule["Description"] or f"from={two.id}" in rule["Description"]
+        for rule in lab.raw_rules(db)
     )
     assert f" of={app.id}" in lab.raw_rules(db)[0]["Description"]
-    lab.tag(one, link_peer=None)
-    settle(one)
+    lab.tag(first, link_peer=None)
+    settle(first)
     if db.account == PEER and by == "events":
         lab.sweep()  # nothing at home shows where the rule is
     assert sorted(lab.rules(db)) == admitted(two)
@@ -76,15 +77,15 @@ def test_a_tag_admits_the_instances_that_carry_it(lab: Lab, make: Make, by: str)
 def test_a_request_admits_the_instances_of_its_source_and_follows_them(lab: Lab) -> None:
     """One that joins gets its rule with the sweep, one that leaves loses it, and one whose address changed gets the new one."""
     app, db = two_vpcs(lab)
-    one, two = lab.instance(app), lab.instance(app)
+    first, two = lab.instance(app), lab.instance(app)
     assert lab.cross_account(lab.request(app, db, "tcp/1", until="2026-12-20T00:00:00Z")) == {"applied": 1}
-    assert sorted(lab.rules(db)) == admitted(one, two)
+    assert sorted(lab.rules(db)) == admitted(first, two)
     assert lab.outcome()["instances"] == "2"
     three = lab.instance(app)
     lab.sweep()
-    assert sorted(lab.rules(db)) == admitted(one, two, three)
+    assert sorted(lab.rules(db)) == admitted(first, two, three)
     assert set(lab.reasons(db)) == {"req:chg-1~20261220T000000Z"}
-    lab.release(one)
+    lab.release(first)
     lab.sweep()
     assert sorted(lab.rules(db)) == admitted(two, three)
     assert lab.cross_account(lab.request(app, db, action="unlink", request_id="chg-2")) == {"removed": 1}
@@ -96,13 +97,13 @@ def test_a_request_admits_the_instances_of_its_source_and_follows_them(lab: Lab)
 @pytest.mark.knobs(request_tags=True)
 def test_an_instance_that_starts_joins_a_link_that_stands_at_home(lab: Lab) -> None:
     app, db = advanced(lab)
-    one = lab.instance(app)
+    instance = lab.instance(app)
     assert lab.cross_account(lab.request(app, db, "tcp/1")) == {"applied": 1}
     two = lab.started(app)
-    assert sorted(lab.rules(db)) == admitted(one, two)
+    assert sorted(lab.rules(db)) == admitted(instance, two)
     lab.release(two)
     lab.auto_link(lab.event(two, "Deleted"))
-    assert sorted(lab.rules(db)) == admitted(one)
+    assert sorted(lab.rules(db)) == admitted(instance)
 
 
 @pytest.mark.knobs(request_tags=True)
@@ -122,7 +123,7 @@ def test_an_instance_that_a_deleted_event_names_loses_its_rule_at_once(lab: Lab,
     assert sorted(lab.rules(db)) == admitted(*members)
     for member in members:
         lab.release(member)
-        members = [other for other in members if other is not member]
+        members = [running for running in members if running is not member]
         lab.auto_link(lab.event(member, "Deleted"))
         assert sorted(lab.rules(db)) == admitted(*members)
 
@@ -145,10 +146,10 @@ def test_nothing_is_opened_for_an_ended_request(lab: Lab) -> None:
 def test_consent_is_that_of_the_group_or_of_the_very_instance(lab: Lab, accept: str, admits: int) -> None:
     """An instance without consent is left out alone, and the record names it."""
     app, db = two_vpcs(lab)
-    one, two = lab.instance(app), lab.instance(app)
-    lab.tag(db, link_accept=f"{accept.format(app=app.id, one=one.id)}@{HOME}")
+    first, two = lab.instance(app), lab.instance(app)
+    lab.tag(db, link_accept=f"{accept.format(app=app.id, one=first.id)}@{HOME}")
     assert lab.cross_account(lab.request(app, db, "tcp/1")) == ({"applied": 1} if admits else {"denied": 1})
-    assert sorted(lab.rules(db)) == admitted(*(one, two)[:admits])
+    assert sorted(lab.rules(db)) == admitted(*(first, two)[:admits])
     assert (two.id in lab.outcome()["detail"]) == (admits == 1)
     if not admits:
         assert lab.outcome()["reason"] == "no-consent"
@@ -159,31 +160,31 @@ def test_consent_is_that_of_the_group_or_of_the_very_instance(lab: Lab, accept: 
 def test_requests_of_two_groups_of_an_instance_do_not_share_its_rule(lab: Lab) -> None:
     """The second is left out for it, and the record says so, until the first has ended; nobody follows the wrong one."""
     app, db = advanced(lab)
-    other = lab.group(type="enterprise")
-    lab.tag(db, link_accept=f"{app.id} {other.id}")
-    lab.tag(other, link_egress=db.id)
-    both, alone = lab.instance(app, other), lab.instance(other)
+    other_group = lab.group(type="enterprise")
+    lab.tag(db, link_accept=f"{app.id} {other_group.id}")
+    lab.tag(other_group, link_egress=db.id)
+    shared_instance, alone = lab.instance(app, other_group), lab.instance(other_group)
     lab.cross_account(lab.request(app, db, "tcp/1"))
-    second = lab.request(other, db, "tcp/1", request_id="chg-2")
+    second = lab.request(other_group, db, "tcp/1", request_id="chg-2")
     assert lab.cross_account(second) == {"applied": 1}
-    assert both.id in lab.outcome()["detail"]
+    assert shared_instance.id in lab.outcome()["detail"]
     lab.instance(app)
     lab.sweep()
     assert sorted(lab.reasons(db)) == ["req:chg-1", "req:chg-1", "req:chg-2"]
     lab.cross_account(lab.request(app, db, action="unlink", request_id="chg-3"))
     lab.sweep()
-    assert sorted(lab.rules(db)) == admitted(both, alone)
+    assert sorted(lab.rules(db)) == admitted(shared_instance, alone)
     assert lab.reasons(db) == ["req:chg-2", "req:chg-2"]
 
 
 def test_a_lock_and_a_withdrawal_close_at_the_event(lab: Lab) -> None:
     app, db = advanced(lab)
     lab.instance(app)
-    for taken in ({"link_lock": "x"}, {"link_accept": None}):
+    for tags in ({"link_lock": "x"}, {"link_accept": None}):
         lab.tag(db, link_lock=None, link_accept=app.id)
         lab.cross_account(lab.request(app, db, "tcp/1"))
         assert len(lab.rules(db)) == 1
-        lab.tag(db, **taken)
+        lab.tag(db, **tags)
         lab.auto_link(lab.group_event(db))
         assert lab.rules(db) == []
 
@@ -193,17 +194,17 @@ def test_an_instance_that_never_bars_is_left_out_alone(lab: Lab) -> None:
     app, db = advanced(lab)
     dev = lab.group(type="enterprise", tags={"env": "dev"})
     lab.tag(app, env="prod")
-    one, two = lab.instance(app), lab.instance(app, dev)
+    first, two = lab.instance(app), lab.instance(app, dev)
     link = lab.request(app, db, "tcp/1")
     assert lab.cross_account(link) == {"applied": 1}
-    assert sorted(lab.rules(db)) == admitted(one, two)
+    assert sorted(lab.rules(db)) == admitted(first, two)
     sets = {"dev": {"account": HOME, "tags": {"env": "dev"}}}
     lab.policy(sets=sets, never=[{"from": "set:dev", "to": f"{db.id}@{HOME}"}], limits={"removals_per_run": 0})
     lab.sweep()
-    assert lab.rules(db) == admitted(one)
+    assert lab.rules(db) == admitted(first)
     assert lab.records(outcome="removed")[0]["reason"] == "not-allowed"
     lab.cross_account(link)
-    assert (lab.rules(db), two.id in lab.outcome()["detail"]) == (admitted(one), True)
+    assert (lab.rules(db), two.id in lab.outcome()["detail"]) == (admitted(first), True)
 
 
 @SWEPT
@@ -213,17 +214,20 @@ def test_an_instance_that_never_bars_is_left_out_alone(lab: Lab) -> None:
 def test_a_request_follows_moves_and_addresses(lab: Lab, change: str, by: str) -> None:
     """What joins gets its rule, what leaves loses it, and a new address takes the place of the old one."""
     app, db = advanced(lab)
-    other = lab.group(type="enterprise")
-    stays, moves = lab.instance(app), lab.instance(app if change != "joins" else other)
+    other_group = lab.group(type="enterprise")
+    stays, moves = lab.instance(app), lab.instance(app if change != "joins" else other_group)
     assert lab.cross_account(lab.request(app, db, "tcp/1")) == {"applied": 1}
     if change == "address":
         lab.call(HOME, "StopInstance", {"InstanceId": moves.id})
         params = {"VSwitchId": moves.vswitch_id, "PrivateIpAddress": "10.2.0.200"}
         action = "ModifyInstanceVpcAttribute"
     else:
-        action, params = "ModifyInstanceAttribute", {"SecurityGroupIds.1": (app if change == "joins" else other).id}
+        action, params = (
+            "ModifyInstanceAttribute",
+            {"SecurityGroupIds.1": (app if change == "joins" else other_group).id},
+        )
     if by == "event":
-        lab.done(moves, action, **params)
+        lab.call_and_deliver(moves, action, **params)
     else:
         lab.call(HOME, action, {"InstanceId": moves.id, **params})
         lab.sweep()
@@ -235,13 +239,13 @@ def test_a_request_follows_moves_and_addresses(lab: Lab, change: str, by: str) -
 def test_the_only_instance_of_a_link_may_change(lab: Lab) -> None:
     """Its link goes on: the rule that stood is the one that the delivery itself took away."""
     app, db = two_vpcs(lab)
-    one = lab.instance(app)
+    instance = lab.instance(app)
     lab.cross_account(lab.request(app, db, "tcp/1"))
-    one.private_ip = "10.0.0.99"
+    instance.private_ip = "10.0.0.99"
     lab.sweep()
     assert lab.rules(db) == ["10.0.0.99/32> tcp/1"]
-    other = lab.group(vpc=lab.a)
-    lab.call(HOME, "ModifyInstanceAttribute", {"InstanceId": one.id, "SecurityGroupIds.1": other.id})
+    other_group = lab.group(vpc=lab.a)
+    lab.call(HOME, "ModifyInstanceAttribute", {"InstanceId": instance.id, "SecurityGroupIds.1": other_group.id})
     two = lab.instance(app)
     lab.sweep()
     assert lab.rules(db) == admitted(two)

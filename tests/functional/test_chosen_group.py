@@ -16,8 +16,8 @@ class Chooser:
 
     def __init__(self, lab: Lab, way: str) -> None:
         self.lab, self.way = lab, way
-        self.there = HOME if way == "event" else PEER
-        self.db = lab.group(account=self.there)
+        self.target_account = HOME if way == "event" else PEER
+        self.db = lab.group(account=self.target_account)
         lab.instance(self.db)
 
     def group(self, *accepts: str, members: int = 0) -> Group:
@@ -35,7 +35,7 @@ class Chooser:
 
     def asks(self, *groups: Group, ports: str = "tcp/1") -> Instance:
         """The instance in these groups, in the API's order."""
-        peer = f"{self.db.id}@{self.there}" + (f":{ports}" if ports else "")
+        peer = f"{self.db.id}@{self.target_account}" + (f":{ports}" if ports else "")
         return self.lab.instance(*groups, tags={"link-peer": peer})
 
     def look(self, instance: Instance) -> None:
@@ -64,8 +64,8 @@ def test_one_denial_names_each_group_with_its_instances_and_advises_the_smallest
     numbers = ((small, "1 instance"), (middle, "6 instances"), (big, "42 instances"))
     assert record["detail"].endswith(", ".join(f"{group.id}@{HOME} ({number})" for group, number in numbers))
     tags, _, command = record["advice"].partition(": ")
-    source = small.id if chooser.there == HOME else f"{small.id}@{HOME}"
-    assert command == f"link-peer accept {chooser.db.id}@{chooser.there} {source}:tcp/1"
+    source = small.id if chooser.target_account == HOME else f"{small.id}@{HOME}"
+    assert command == f"link-peer accept {chooser.db.id}@{chooser.target_account} {source}:tcp/1"
     assert chooser.lab.changes() == 0
     key, _, value = tags.split(" ")[-1].partition("=")
     chooser.lab.tag(chooser.db, **{key: value})
@@ -79,27 +79,27 @@ def test_in_random_worlds_rules_stand_for_exactly_the_first_accepted_groups(choo
     instance's groups, not of the entries; a mutual link with both rules; and what a neighbour asks for stays where another's link moves.
     Where none of an instance's groups is accepted on all ports, the rules that stand stay on the ports that are."""
     rng, lab = random.Random(seed), chooser.lab
-    groups = [chooser.group(f"{chooser.db.id}@{chooser.there}") for _ in range(4)]
-    asked = {}
+    groups = [chooser.group(f"{chooser.db.id}@{chooser.target_account}") for _ in range(4)]
+    wishes = {}
     for ports in rng.choices(["tcp/1", "tcp/1+tcp/2", ""], k=4):
-        own = rng.sample(groups, rng.randint(1, 4))
-        asked[chooser.asks(*own, ports=ports).id] = (own, ports)
+        own_groups = rng.sample(groups, rng.randint(1, 4))
+        wishes[chooser.asks(*own_groups, ports=ports).id] = (own_groups, ports)
     for _ in range(3):
         consent = {group.id: rng.choice(["tcp/1", "tcp/1-2", "tcp/2", "", None]) for group in groups}
         accepted = {key: ports for key, ports in consent.items() if ports is not None}
         chooser.accept([f"{name}@{HOME}" + (f":{ports}" if ports else "") for name, ports in accepted.items()])
         before = set(lab.rules(chooser.db))
-        for name in asked:
+        for name in wishes:
             chooser.look(lab.cloud.ecs.account(HOME).instances[name])
         expected = set()
-        for own, ports in asked.values():
+        for own_groups, ports in wishes.values():
             covering = {"tcp/1": ("tcp/1", "tcp/1-2", ""), "tcp/1+tcp/2": ("tcp/1-2", ""), "": ("",)}[ports]
-            if chosen := next((group for group in own if accepted.get(group.id) in covering), None):
+            if chosen := next((group for group in own_groups if accepted.get(group.id) in covering), None):
                 expected |= {f"{chosen.id} {port}" for port in (ports or "all").split("+")}
             else:
                 accepted_ports = {
                     f"{group.id} {port}"
-                    for group in own
+                    for group in own_groups
                     for port in (ports or "tcp/1+tcp/2").split("+")
                     if accepted.get(group.id) in (port, "tcp/1-2", "")
                 }
@@ -120,8 +120,8 @@ def test_an_instance_link_is_written_on_the_first_group_of_each_instance_that_ac
     tags = {"link-lock": ""} if first == "locked" else {}
     accepts = ["*"] if first == "locked" else []
     (near, far), (near_second, far_second), (near_third, far_third) = (
-        [lab.group(*entries, **more) for _ in range(2)]
-        for entries, more in ((accepts, {"tags": tags}), (["*"], {}), (["*"], {}))
+        [lab.group(*entries, **options) for _ in range(2)]
+        for entries, options in ((accepts, {"tags": tags}), (["*"], {}), (["*"], {}))
     )
     store = lab.instance(far, far_second, far_third)
     suffix = f":{ports}" if ports else ""
@@ -157,10 +157,10 @@ def test_an_instance_link_is_written_on_the_first_group_of_each_instance_that_ac
 # which groups of the instances hold the rules of a link between instances
 
 
-@pytest.mark.parametrize("asked", ["request", "tag"])
+@pytest.mark.parametrize("claim", ["request", "tag"])
 @pytest.mark.parametrize("locked", [False, True])
 def test_the_denial_of_a_link_between_instances_names_each_group_of_the_target(
-    lab: Lab, asked: str, locked: bool
+    lab: Lab, claim: str, locked: bool
 ) -> None:
     """With its instances, the smallest first; its advice opens that one. A locked one is passed over."""
     big, small, middle = (lab.group() for _ in range(3))
@@ -172,7 +172,7 @@ def test_the_denial_of_a_link_between_instances_names_each_group_of_the_target(
     target, source = lab.instance(big, small, middle), lab.instance(lab.group())
 
     def ask() -> None:
-        if asked == "request":
+        if claim == "request":
             lab.cross_account(lab.request(source, target, "tcp/1"))
         else:
             lab.tag(source, link_peer=f"{target.id}:tcp/1")

@@ -87,9 +87,9 @@ def test_a_sweep_closes_what_has_no_tag(lab: Lab) -> None:
     """A withdrawn consent and an instance that was released, in either account."""
     _, _, db = lab.linked(PEER)
     a, b = lab.pair()
-    one, two = lab.instance(a), lab.instance(b)
+    first, two = lab.instance(a), lab.instance(b)
     lab.instance(lab.group(account=PEER))
-    lab.cross_account(lab.request(one, two))
+    lab.cross_account(lab.request(first, two))
     lab.tag(db, link_accept=None)
     lab.release(two)
 

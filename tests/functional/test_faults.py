@@ -154,14 +154,14 @@ class Case:
         app, db, old = lab.group(), lab.group("*"), lab.group("*")
         self.groups = {"a": a, "b": b, "c": c, "d": d, "app": app, "db": db, "old": old}
         wanting = lab.instance(c, tags={"link-peer": f"{d.id}@{PEER}"})
-        one, two = lab.instance(a), lab.instance(b)
+        first, two = lab.instance(a), lab.instance(b)
         instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1 {old.id}:tcp/2"})
         lab.auto_link(lab.event(instance), lab.event(wanting))
         lab.cross_account(*lab.queued())
         lab.cross_account(
             lab.request(a, b),
             lab.request(a, b, "tcp/7", request_id="chg-2", until=lab.iso(60)),
-            lab.request(one, two, "tcp/8", request_id="chg-3"),
+            lab.request(first, two, "tcp/8", request_id="chg-3"),
         )
         lab.cloud.clock.advance(1800)
         lab.tag(instance, link_peer=f"{db.id}:tcp/1")
@@ -169,7 +169,7 @@ class Case:
             rule = next(r for r in lab.raw_rules(group) if r["IpProtocol"] in ("ALL", "TCP"))
             params = {"SecurityGroupId": group.id, "SecurityGroupRuleId.1": rule["SecurityGroupRuleId"]}
             lab.call(HOME, "RevokeSecurityGroup", params)
-        lab.release(one)
+        lab.release(first)
         return lab.sweep
 
     def state(self) -> State:
@@ -182,8 +182,8 @@ class Case:
                 rules.append(f"{rule} {claims}" + ("" if raw["Priority"] in ("100", 100) else f" at {raw['Priority']}"))
             managed = ["managed"] if MANAGED in self.lab.tags(group) else []
             state[name] = [*sorted(rules), *managed]
-            for other, one in self.groups.items():
-                state[name] = [rule.replace(one.id, other) for rule in state[name]]
+            for name_after, own_group in self.groups.items():
+                state[name] = [rule.replace(own_group.id, name_after) for rule in state[name]]
         return state
 
     def finish(self) -> None:
@@ -220,7 +220,7 @@ class Case:
 
 def rules_of(state: State) -> State:
     """A state without managed tags."""
-    return {name: [one for one in found if one != "managed"] for name, found in state.items()}
+    return {name: [rule for rule in rules if rule != "managed"] for name, rules in state.items()}
 
 
 def clean(lab: Lab, name: str) -> list[Call]:
@@ -249,8 +249,8 @@ def test_a_delivery_killed_at_any_call_is_completed_by_the_next(make_lab: MakeLa
         with pytest.raises(Killed):
             case.deliver()
         now = case.state()
-        same = rules_of(now) == rules_of(case.before)  # a managed tag may be written beside the intent
-        assert same or len(case.lab.records("intent")) > intents, f"a change without an intent, {death}"
+        is_same = rules_of(now) == rules_of(case.before)  # a managed tag may be written beside the intent
+        assert is_same or len(case.lab.records("intent")) > intents, f"a change without an intent, {death}"
         for group, rules in WANTED[name].items():
             assert {*rules} & {*case.before[group]} <= {*now[group]}, death
         case.lab.forget()
@@ -288,9 +288,9 @@ def test_a_change_whose_response_is_lost_is_not_repeated(make_lab: MakeLab, name
         if action:
             case.lab.fault(service="ecs", action=action, kind=AFTER[turn % len(AFTER)])
         case.deliver()
-        made = case.state(), case.lab.changes() - before
-        usual = usual or made
-        assert made == usual, action
+        change = case.state(), case.lab.changes() - before
+        usual = usual or change
+        assert change == usual, action
 
 
 CALLS = ("DescribeSecurityGroups", "DescribeSecurityGroupAttribute", "AuthorizeSecurityGroup", "TagResources")

@@ -143,9 +143,9 @@ def test_a_peer_that_hides_keeps_nothing_standing_at_home(lab: Lab, hiding: str,
     if not asks:
         removed = [(record["detail"], groups_of(record)) for record in lab.records(outcome="removed")]
         (detail,) = (detail for detail, groups in removed if world.home.id in groups)
-        gone = any(world.far.id in groups for _, groups in removed)
-        assert gone == (lab.rules(world.far) == [])
-        assert gone or world.far.id in detail or f"account {PEER}" in detail
+        is_withdrawn = any(world.far.id in groups for _, groups in removed)
+        assert is_withdrawn == (lab.rules(world.far) == [])
+        assert is_withdrawn or world.far.id in detail or f"account {PEER}" in detail
     lab.cloud.faults.clear()
     if hiding in ("no role", "DescribeInstances denied"):
         return  # nothing can be said of the peer's own group

@@ -143,16 +143,16 @@ def test_a_peer_that_is_linked_counts_before_new_ones(lab: Lab, look: Look) -> N
 
 
 @pytest.mark.parametrize("account", [HOME, PEER])
-@pytest.mark.parametrize("more", ["tcp/2", "tcp/1-5"])
+@pytest.mark.parametrize("port", ["tcp/2", "tcp/1-5"])
 def test_a_request_for_more_than_is_accepted_keeps_what_an_earlier_one_opened(
-    lab: Lab, account: str, more: str
+    lab: Lab, account: str, port: str
 ) -> None:
     """With the same id, or with another."""
     app = lab.group()
     db = lab.group(f"{app.id}@{HOME}:tcp/1", account=account)
     lab.cross_account(lab.request(app, db, "tcp/1", request_id="chg-1"))
     for request_id in ("chg-1", "chg-2"):
-        lab.cross_account(lab.request(app, db, *(["tcp/1", more]), request_id=request_id))
+        lab.cross_account(lab.request(app, db, *(["tcp/1", port]), request_id=request_id))
         assert lab.outcome()["outcome"] == "denied"
         assert (ports(lab, db), lab.reasons(db)) == (["tcp/1"], ["req:chg-1"])
     lab.sweep()

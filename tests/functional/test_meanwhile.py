@@ -14,26 +14,26 @@ from tests.functional.lab import HOME, MANAGED, PEER, Lab
 
 
 class World(msgspec.Struct):
-    """A link from `app` to `db` is to come; a mutual link of `db` and `other`, and claims of others, stand. `db` and `other`
+    """A link from `app` to `db` is to come; a mutual link of `db` and `other_group`, and claims of others, stand. They
     are of one account."""
 
     lab: Lab
     app: Group
     db: Group
-    other: Group
+    other_group: Group
     instance: Instance
     mutual: bool = False
 
-    def left(self, victim: Group) -> list[str]:
+    def standing_rules(self, victim: Group) -> list[str]:
         """The rules of ours that stand on a group, and the other halves of its mutual links."""
-        halves = [rule for one in (self.app, self.db, self.other) for rule in self.lab.rules(one)]
+        halves = [rule for group in (self.app, self.db, self.other_group) for rule in self.lab.rules(group)]
         return self.lab.rules(victim) + [rule for rule in halves if rule.startswith(victim.id) and rule.endswith("all")]
 
     def clear(self) -> None:
         """Takes everything away that a later sweep would read."""
         self.lab.policy()
         self.lab.tag(self.instance, link_peer=None)
-        for group in (self.app, self.db, self.other):
+        for group in (self.app, self.db, self.other_group):
             for rule in self.lab.raw_rules(group):
                 params = {"SecurityGroupId": group.id, "SecurityGroupRuleId.1": rule["SecurityGroupRuleId"]}
                 self.lab.call(group.account, "RevokeSecurityGroup", params)
@@ -44,14 +44,14 @@ class World(msgspec.Struct):
 def _world(lab: Lab, account: str, *ports: str, tag: bool = False, standing: bool = True) -> World:
     managed = {MANAGED: "true"}
     app = lab.group("*", f"*@{PEER}", tags=managed)
-    db, other = (lab.group("*", f"*@{HOME}", account=account, tags=managed) for _ in range(2))
+    db, other_group = (lab.group("*", f"*@{HOME}", account=account, tags=managed) for _ in range(2))
     peer = f"{db.id}@{account}" + (f":{'+'.join(ports)}" if ports else "")
     instance = lab.instance(app, tags={"link-peer": peer} if tag else {})
-    mutual = [(db, other, "all"), (other, db, "all")]
+    mutual = [(db, other_group, "all"), (other_group, db, "all")]
     earlier = [(db, app, port) for port in ports] if ports else [(db, app, "all"), (app, db, "all")]
     for group, source, port in mutual + (earlier if standing else []):
         lab.forge(group, source, "req:earlier", port)
-    return World(lab, app, db, other, instance, mutual=not ports)
+    return World(lab, app, db, other_group, instance, mutual=not ports)
 
 
 Kind = Callable[[Lab], tuple[World, Callable[[], object]]]
@@ -121,12 +121,14 @@ def _reads_of(lab: Lab, group: Group, happened: list[bool]) -> list[bool]:
     """Whether the tags of a group were read since, once for each read of them."""
     carry_out, reads = lab.cloud.ecs.call, list[bool]()
 
-    def call(caller: Any, action: str, *args: Any, **more: Any) -> dict[str, Any]:
+    def call(caller: Any, action: str, *args: Any, **options: Any) -> dict[str, Any]:
         since = bool(happened)
-        answer = carry_out(caller, action, *args, **more)
+        answer = carry_out(caller, action, *args, **options)
         if action == "DescribeSecurityGroups":
             reads.extend(
-                since for one in answer["SecurityGroups"]["SecurityGroup"] if one["SecurityGroupId"] == group.id
+                since
+                for group_entry in answer["SecurityGroups"]["SecurityGroup"]
+                if group_entry["SecurityGroupId"] == group.id
             )
         return answer
 
@@ -155,10 +157,10 @@ def _at_each_call(
         lab.cloud.ecs.call, lab.cloud.handle = carry_out, handle  # type: ignore[method-assign]
         if not happened:
             return call
-        check(world, lab.records()[records:], seen=any(reads))
+        check(world, lab.records()[records:], is_visible=any(reads))
         if not any(reads):
             lab.sweep()
-            check(world, [], seen=True)
+            check(world, [], is_visible=True)
         world.clear()
         call += 1
 
@@ -170,10 +172,10 @@ def test_what_a_group_forbids_by_its_last_read_is_gone_at_the_end(
 ) -> None:
     """Whatever claims it carries, and with half of a mutual link the other half. No outcome says that it was applied."""
 
-    def check(world: World, records: list[dict[str, str]], *, seen: bool) -> None:
+    def check(world: World, records: list[dict[str, str]], *, is_visible: bool) -> None:
         group = getattr(world, victim)
         applied = [record for record in records if record["outcome"] == "applied" and group.id in record["rules"]]
-        assert not seen or (world.left(group), applied) == ([], [])
+        assert not is_visible or (world.standing_rules(group), applied) == ([], [])
 
     def happens(world: World) -> None:
         lab.tag(getattr(world, victim), **CHANGES[change])
@@ -186,11 +188,11 @@ def test_what_a_group_forbids_by_its_last_read_is_gone_at_the_end(
 def test_a_link_that_the_policy_forbids_by_its_last_read_is_taken_back(lab: Lab, kind: str) -> None:
     """What stood before is left to the sweep, which reads the policy at its start."""
 
-    def check(world: World, records: list[dict[str, str]], *, seen: bool) -> None:
+    def check(world: World, records: list[dict[str, str]], *, is_visible: bool) -> None:
         own_claims = {"tag", "req:chg-1"} & {claim for text in lab.reasons(world.db) for claim in text.split(",")}
         applied = [record for record in records if record["outcome"] == "applied" and world.db.id in record["rules"]]
         assert bool(own_claims) == bool(applied)
-        assert not (seen and own_claims)
+        assert not (is_visible and own_claims)
 
     all_ports = [f"{protocol}/1-65535" for protocol in ("tcp", "udp")]
     assert _at_each_call(lab, kind, lambda _world: lab.policy(deny={"ports": all_ports}), "db", check) >= 6
@@ -225,8 +227,8 @@ def test_a_link_that_its_source_forbids_by_its_last_read_is_taken_back(lab: Lab,
         lab.tag(world.app, env="test", team="orders")
         return world, deliver
 
-    def check(world: World, _records: list[dict[str, str]], *, seen: bool) -> None:
+    def check(world: World, _records: list[dict[str, str]], *, is_visible: bool) -> None:
         own_claims = {"tag", "req:chg-1"} & {claim for text in lab.reasons(world.db) for claim in text.split(",")}
-        assert not (seen and own_claims)
+        assert not (is_visible and own_claims)
 
     assert _at_each_call(lab, kind, SOURCE_CHANGES[change], "app", check, make=made) >= 6

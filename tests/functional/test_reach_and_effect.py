@@ -32,7 +32,7 @@ PACKETS = [Port("tcp", port, port) for port in (1, 22, 80, 443, 65535)] + [Port(
 
 def as_read(rule: Rule, group: Party) -> dict[str, Any]:
     """A rule as DescribeSecurityGroupAttribute shows it; a group of the same account comes without its owner."""
-    peer, own = ("Source", "Dest") if rule.direction == "ingress" else ("Dest", "Source")
+    peer, own_end = ("Source", "Dest") if rule.direction == "ingress" else ("Dest", "Source")
     return {
         "SecurityGroupRuleId": rule.id,
         "Direction": rule.direction,
@@ -45,7 +45,7 @@ def as_read(rule: Rule, group: Party) -> dict[str, Any]:
         f"{peer}GroupOwnerAccount": "" if rule.peer_owner == group.account else rule.peer_owner,
         f"{peer}CidrIp": rule.peer_cidr,
         f"Ipv6{peer}CidrIp": rule.peer_ipv6,
-        f"{own}CidrIp": rule.own_cidr,
+        f"{own_end}CidrIp": rule.own_cidr,
     }
 
 
@@ -80,8 +80,8 @@ class World:
             for instance in self.instances
             if self.party.id in (instance.id, *(each.id for each in self.of(instance)))
         ]
-        self.near = {each.id: each for one in self.to for each in self.of(one)}
-        self.asked = [self.chance.choice(PACKETS)] if self.chance.random() < 0.3 else []
+        self.near = {each.id: each for group_id in self.to for each in self.of(group_id)}
+        self.queries = [self.chance.choice(PACKETS)] if self.chance.random() < 0.3 else []
 
     def _instance(self, account: str, vpc: str) -> Instance:
         """In groups of one type, of which the other instance may be in some."""
@@ -105,8 +105,8 @@ class World:
         peer, owner, cidr, ipv6 = "", "", "", ""
         kind = chance.random()
         if kind < 0.4:
-            named = chance.choice(self.groups)
-            peer, owner = named.id, named.account
+            peer_group = chance.choice(self.groups)
+            peer, owner = peer_group.id, peer_group.account
         elif kind < 0.95:
             cidr = self._cidr()
         else:
@@ -137,7 +137,7 @@ class World:
         bits = self.chance.choice((32, 32, 31, 24, 16, 8, 0))
         return str(Range(f"{address}/{bits}", strict=False))
 
-    def shown(self, instance: Instance) -> model.Instance:
+    def instance_now(self, instance: Instance) -> model.Instance:
         state = instance.states.at(self.store.clock.now())
         assert state is not None
         return model.Instance(Party(instance.account, instance.id), instance.vpc_id, state.groups, instance.private_ip)
@@ -147,8 +147,8 @@ class World:
         for group in self.groups:
             party = Party(group.account, group.id)
             groups[party] = model.Group(party, group.vpc_id, advanced=group.type == "enterprise")
-            shown = group.rules.at(self.store.clock.now())
-            rules[party] = tuple(shapes.rule(party, SAMPLE().from_map(as_read(rule, party))) for rule in shown)
+            rules_now = group.rules.at(self.store.clock.now())
+            rules[party] = tuple(shapes.rule(party, SAMPLE().from_map(as_read(rule, party))) for rule in rules_now)
         access = {Party(g.account, g.id): g.inner_access == "Accept" for g in self.groups}
         return Snapshot(groups=groups, rules=rules, inner_access=access)
 
@@ -156,9 +156,9 @@ class World:
         return "\n".join(f"{g.id} {g.type} {g.inner_access} {g.rules.at(self.store.clock.now())}" for g in self.groups)
 
     def answer(self) -> list[Reaching]:
-        instances = {Party(instance.account, instance.id): self.shown(instance) for instance in self.instances}
+        instances = {Party(instance.account, instance.id): self.instance_now(instance) for instance in self.instances}
         read = {"instances": instances, "whole_accounts": {HOME, PEER}}
-        return who(Scene(msgspec.structs.replace(self.snapshot(), **read)), self.party, self.asked)
+        return who(Scene(msgspec.structs.replace(self.snapshot(), **read)), self.party, self.queries)
 
     def sources(self) -> Iterator[tuple[tuple[str, str], Sent]]:
         """By group and rule; members of a group have no rule."""
@@ -172,8 +172,8 @@ class World:
 
     def outcomes(self, sent: Sent) -> tuple[set[bool], bool]:
         """What becomes of the packets, and whether the documentation leaves that open of any pair of instances."""
-        pairs = [(one, other) for one in sent[0] for other in sent[1] if one is not other]
-        common = [group for one, other in pairs for group in self.of(one) if group in self.of(other)]
+        pairs = [(source, target) for source in sent[0] for target in sent[1] if source is not target]
+        common = [group for sender, receiver in pairs for group in self.of(sender) if group in self.of(receiver)]
         doubted = any(a.vpc_id != b.vpc_id for a, b in pairs) or any(group.inner_access == "Accept" for group in common)
         return {self.arrives(*pair, packet) for pair in pairs for packet in sent[2]}, doubted
 
@@ -181,32 +181,34 @@ class World:
         return may_reach(self.store, source.account, source.id, to.account, to.id, packet.protocol, packet.low).ok
 
     def of(self, instance: Instance) -> list[Group]:
-        return [self.store.account(instance.account).groups[group] for group in self.shown(instance).groups]
+        return [self.store.account(instance.account).groups[group] for group in self.instance_now(instance).groups]
 
     def _with(self, group: str) -> list[Instance]:
-        return [instance for instance in self.instances if group in self.shown(instance).groups]
+        return [instance for instance in self.instances if group in self.instance_now(instance).groups]
 
     def _ingress(self, group: Group) -> list[Rule]:
         return [rule for rule in group.rules.at(self.store.clock.now()) if rule.direction == "ingress"]
 
-    def _to(self, group: Group, own: str) -> list[Instance]:
-        found = [one for one in self.to if group in self.of(one) and (not own or Address(one.private_ip) in Range(own))]
-        return found or ([self._stranger(group, Range(own)[0])] if group.id == self.party.id else [])
+    def _to(self, group: Group, cidr: str) -> list[Instance]:
+        hosts = [
+            host for host in self.to if group in self.of(host) and (not cidr or Address(host.private_ip) in Range(cidr))
+        ]
+        return hosts or ([self._stranger(group, Range(cidr)[0])] if group.id == self.party.id else [])
 
     def _from(self, group: Group, rule: Rule) -> list[Instance]:
         if rule.peer_group or rule.peer_ipv6:
             return self._with(rule.peer_group)
-        whole, rules = Range(rule.peer_cidr), [one for each in self.near.values() for one in self._ingress(each)]
+        whole, rules = Range(rule.peer_cidr), [entry for each in self.near.values() for entry in self._ingress(each)]
         having = [instance for instance in self.instances if Address(instance.private_ip) in whole]
-        near = [one for one in having if one.vpc_id == group.vpc_id]
+        near = [instance for instance in having if instance.vpc_id == group.vpc_id]
         if whole.prefixlen == 32 and having:
             return having
         ends = [Range(rule.peer_cidr) for rule in rules if rule.peer_cidr]
         edges = {whole[0], *(end[0] for end in ends), *(end[-1] + 1 for end in ends if end.prefixlen)}
         lets_out = self.store.create_group(HOME, group.vpc_id, inner_access="Drop")
         dropped = {rule.peer_group for rule in rules if rule.policy == "Drop"}
-        known = [one for one in near if dropped.intersection(self.shown(one).groups)]
-        return known + [self._stranger(lets_out, edge) for edge in sorted(edges) if edge in whole]
+        dropping_peers = [peer for peer in near if dropped.intersection(self.instance_now(peer).groups)]
+        return dropping_peers + [self._stranger(lets_out, edge) for edge in sorted(edges) if edge in whole]
 
     def _parts(self, protocol: str, ports: str) -> list[Port]:
         """One packet of each part of these ports that rules tell apart."""
@@ -214,14 +216,18 @@ class World:
         every = [rule.port_range for group in self.groups for rule in group.rules.at(self.store.clock.now())]
         cuts = {
             low,
-            *(cut for one in every for a, b in [map(int, one.split("/"))] for cut in (a, b + 1) if low < cut <= high),
+            *(cut for span in every for a, b in [map(int, span.split("/"))] for cut in (a, b + 1) if low < cut <= high),
         }
         boundary_ports = [Port(name, cut, cut) for name in ("tcp", "udp") for cut in sorted(cuts)] + [
             Port("icmp"),
             Port("gre"),
         ]
-        asked = [one for one in self.asked if one.low == -1 or low <= one.low <= high] if self.asked else boundary_ports
-        return [one for one in asked if protocol in ("ALL", one.protocol.upper())]
+        probes = (
+            [probe for probe in self.queries if probe.low == -1 or low <= probe.low <= high]
+            if self.queries
+            else boundary_ports
+        )
+        return [probe for probe in probes if protocol in ("ALL", probe.protocol.upper())]
 
     def _stranger(self, group: Group, address: Address) -> Instance:
         new_instance = self.store.create_instance(group.account, [group.id])
@@ -241,15 +247,21 @@ def test_who_reaches_a_party_is_what_becomes_of_packets_in_random_worlds() -> No
     for seed in range(WORLDS):
         world = World(seed)
         answer, sources = world.answer(), dict(world.sources())
-        told = f"world {seed}, {world.party} {world.asked}: {answer}\n{world.described()}"
-        assert {(one.group.id, one.rule.id if one.rule else "") for one in answer} == sources.keys(), told
-        for one in answer:
-            arrives, doubted = world.outcomes(sources[one.group.id, one.rule.id if one.rule else ""])
+        text = f"world {seed}, {world.party} {world.queries}: {answer}\n{world.described()}"
+        assert {(source.group.id, source.rule.id if source.rule else "") for source in answer} == sources.keys(), text
+        for reacher in answer:
+            arrives, doubted = world.outcomes(sources[reacher.group.id, reacher.rule.id if reacher.rule else ""])
             word = "partly" if len(arrives) == 2 else "open" if True in arrives else "blocked"
-            assert not arrives or one.state == word or (doubted and one.state == "unknown"), (one, word, told)
-            counts[one.state] += 1
-        for source, packet in ((instance, packet) for instance in world.instances for packet in world.asked or PACKETS):
-            if any(one is not source and world.arrives(source, one, packet) for one in world.to):
-                admitting = [one for one in answer if _admits(one, source, world.of(source))]
-                assert any(one.state != "blocked" for one in admitting), (source.id, packet, told)
+            assert not arrives or reacher.state == word or (doubted and reacher.state == "unknown"), (
+                reacher,
+                word,
+                text,
+            )
+            counts[reacher.state] += 1
+        for source, packet in (
+            (instance, packet) for instance in world.instances for packet in world.queries or PACKETS
+        ):
+            if any(target is not source and world.arrives(source, target, packet) for target in world.to):
+                admitting = [entry for entry in answer if _admits(entry, source, world.of(source))]
+                assert any(entry.state != "blocked" for entry in admitting), (source.id, packet, text)
     assert min(counts[word] for word in ("open", "partly", "blocked", "unknown")) > WORLDS / 20, counts

@@ -18,15 +18,15 @@ from tests.functional.lab import HOME, PEER, REGION, Lab, party
 
 def seen_requests(lab: Lab) -> dict[str, str]:
     """RequestId → action of every changing ECS call from now on, as ActionTrail reports it."""
-    found: dict[str, str] = {}
+    event_names: dict[str, str] = {}
 
     def listen(_account: str, event: dict[str, Any]) -> None:
         data = event["data"]
         if "requestId" in data:
-            found[data["requestId"]] = data["eventName"]
+            event_names[data["requestId"]] = data["eventName"]
 
     lab.cloud.ecs.on_event = listen
-    return found
+    return event_names
 
 
 def test_an_applied_link_has_a_complete_record(lab: Lab) -> None:
@@ -45,10 +45,16 @@ def test_an_applied_link_has_a_complete_record(lab: Lab) -> None:
     expected |= {"consent": f"{db.id}@{HOME} link-accept=*:tcp/3306", "queue": ""}
     assert {name: record.get(name) for name in expected} == expected
     assert re.fullmatch(r"[0-9a-f]{16}", record["key"])
-    (shown,) = json.loads(record["rules"])
-    wanted = {"group": db.id, "source": f"{app.id}@{HOME}", "dest": "", "protocol": "tcp", "ports": "3306/3306"}
-    assert {name: shown[name] for name in wanted} == wanted
-    assert shown["rule_id"] == rule["SecurityGroupRuleId"]
+    (rule_fields,) = json.loads(record["rules"])
+    expected_fields = {
+        "group": db.id,
+        "source": f"{app.id}@{HOME}",
+        "dest": "",
+        "protocol": "tcp",
+        "ports": "3306/3306",
+    }
+    assert {name: rule_fields[name] for name in expected_fields} == expected_fields
+    assert rule_fields["rule_id"] == rule["SecurityGroupRuleId"]
     answered = record["api_requests"].split(",")
     assert [requests[request] for request in answered] == ["TagResources", "AuthorizeSecurityGroup"]
 
@@ -138,10 +144,10 @@ class Pair:
     def run(self) -> tuple[str, str]:
         """Handles an event of the instance. The effect must be what becomes of a packet."""
         self.lab.auto_link(self.lab.event(self.a))
-        found = effect(self.lab)
+        state = effect(self.lab)
         arrives = may_reach(self.lab.cloud.ecs, HOME, self.a.id, HOME, self.b.id, "tcp", 3306)
-        assert found[0] == ("passes" if arrives.ok else "blocked")
-        return found
+        assert state[0] == ("passes" if arrives.ok else "blocked")
+        return state
 
 
 @pytest.fixture(name="pair")

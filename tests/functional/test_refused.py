@@ -99,9 +99,9 @@ def advanced(lab: Lab) -> tuple[Group, Group]:
 def test_by_address_a_refused_instance_is_left_out_alone(lab: Lab) -> None:
     """Through another of its groups, which the target refuses, or which refuses the target."""
     app, db = advanced(lab)
-    dev, own = lab.group(type="enterprise"), lab.group(type="enterprise", tags={"link-refuse": f"{db.id}:tcp/1"})
+    dev, own_group = lab.group(type="enterprise"), lab.group(type="enterprise", tags={"link-refuse": f"{db.id}:tcp/1"})
     lab.tag(db, link_refuse=dev.id)
-    admitted, *left_out = lab.instance(app), lab.instance(app, dev), lab.instance(app, own)
+    admitted, *left_out = lab.instance(app), lab.instance(app, dev), lab.instance(app, own_group)
     assert lab.cross_account(lab.request(app, db, "tcp/1")) == {"applied": 1}
     assert lab.rules(db) == [f"{admitted.private_ip}/32> tcp/1"]
     assert all(instance.id in lab.outcome()["detail"] for instance in left_out)

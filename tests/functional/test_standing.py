@@ -84,11 +84,11 @@ def test_a_link_whose_tag_was_removed_is_removed(stand: Stand, links: tuple[str,
 def test_a_changed_tag_replaces_what_changed(stand: Stand) -> None:
     """A port that stays keeps its rule, so that connections are not interrupted."""
     standing = stand("tcp/1", "tcp/2")
-    (kept,) = (rule for rule in standing.lab.raw_rules(standing.db) if rule["PortRange"] == "2/2")
+    (standing_rule,) = (rule for rule in standing.lab.raw_rules(standing.db) if rule["PortRange"] == "2/2")
     standing.wish(standing.instance, "tcp/2", "tcp/3")
     standing.again()
     assert standing.rules() == ["tcp/2", "tcp/3"]
-    assert kept in standing.lab.raw_rules(standing.db)
+    assert standing_rule in standing.lab.raw_rules(standing.db)
 
 
 @pytest.mark.parametrize("released", [False, True])
@@ -203,7 +203,7 @@ def test_an_account_that_shows_no_instances_keeps_its_rules(stand: Stand) -> Non
     standing = stand("tcp/1")
     ecs = standing.lab.cloud.ecs
     permitted = ecs.permitted
-    ecs.permitted = lambda caller, asked: asked.action != "ecs:DescribeInstances" and permitted(caller, asked)
+    ecs.permitted = lambda caller, access: access.action != "ecs:DescribeInstances" and permitted(caller, access)
     standing.again()
     assert standing.rules() == ["tcp/1"]
 

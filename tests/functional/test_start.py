@@ -50,8 +50,8 @@ def test_a_function_runs_with_the_keys_of_its_context(lab: Lab, monkeypatch: pyt
     role = lab.cloud.identity.add_role(Role(HOME, "link-peer-function", ""))
     lab.cloud.identity.allow_only(role.arn, ["*"])
     key = lab.cloud.identity.issue(role, "fc", lab.cloud.clock.now() + 3600)
-    given = {"access_key_id": key.access_key_id, "access_key_secret": key.secret, "security_token": key.token}
-    lab.context.credentials = given if form == "mapping" else SimpleNamespace(**given)
+    keys_fields = {"access_key_id": key.access_key_id, "access_key_secret": key.secret, "security_token": key.token}
+    lab.context.credentials = keys_fields if form == "mapping" else SimpleNamespace(**keys_fields)
     app, db = lab.group(), lab.group("*")
     assert lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"}))) == {"applied": 1}
     lab.context.credentials = None
@@ -59,16 +59,16 @@ def test_a_function_runs_with_the_keys_of_its_context(lab: Lab, monkeypatch: pyt
         lab.sweep()
 
 
-@pytest.mark.parametrize(("said", "setting"), [("acme", ""), ("acme", "other"), ("link", "acme")])
+@pytest.mark.parametrize(("prefix", "setting"), [("acme", ""), ("acme", "other"), ("link", "acme")])
 def test_a_policy_for_other_tags_stops_the_function_and_names_both_prefixes(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch, said: str, setting: str
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, prefix: str, setting: str
 ) -> None:
     """It would read the tags of another deployment. The setting is `link` where it is not set."""
-    lab.policy(tag_prefix=said)
+    lab.policy(tag_prefix=prefix)
     monkeypatch.setenv("LINK_PEER_TAG_PREFIX", setting)
-    with pytest.raises(PolicyError, match=f"tag_prefix is {said}, but LINK_PEER_TAG_PREFIX is {setting or 'link'}"):
+    with pytest.raises(PolicyError, match=f"tag_prefix is {prefix}, but LINK_PEER_TAG_PREFIX is {setting or 'link'}"):
         lab.sweep()
-    monkeypatch.setenv("LINK_PEER_TAG_PREFIX", said)
+    monkeypatch.setenv("LINK_PEER_TAG_PREFIX", prefix)
     assert lab.sweep() == {}
 
 

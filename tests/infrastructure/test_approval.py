@@ -69,12 +69,12 @@ def message(values: dict[str, str]) -> Request:
 
 def test_the_request_is_what_was_approved() -> None:
     """cross_account decodes it, with every parameter in its place."""
-    asked = message(VALUES)
-    link = asked.link
-    assert (asked.request_id, asked.action, asked.requested_by) == ("chg-1042", "link", "exec-1")
+    request = message(VALUES)
+    link = request.link
+    assert (request.request_id, request.action, request.requested_by) == ("chg-1042", "link", "exec-1")
     assert (str(link.source), str(link.target)) == ("sg-orders@1000000000000001", "sg-ledger@1000000000000002")
     assert link.ports == (Port("tcp", 8000, 8010),)
-    assert (asked.expires_at, asked.until) == (parse_instant(VALUES["expiresAt"]), parse_instant(VALUES["until"]))
+    assert (request.expires_at, request.until) == (parse_instant(VALUES["expiresAt"]), parse_instant(VALUES["until"]))
 
 
 def test_it_is_sent_after_the_approval() -> None:
@@ -83,10 +83,10 @@ def test_it_is_sent_after_the_approval() -> None:
     sent = REQUEST["Properties"]
     assert (sent["Service"], sent["API"], sent["Method"]) == ("MNS", "SendMessage", "POST")
     assert evaluate(sent["URI"], VALUES) == "/queues/link-peer-requests/messages"
-    shown = evaluate(APPROVE["Properties"]["WebHook"]["Content"]["text"]["content"], VALUES)
+    condition = evaluate(APPROVE["Properties"]["WebHook"]["Content"]["text"]["content"], VALUES)
     unseen = {"approvers", "webhook", "queue", "OOSAssumeRole"}
-    assert [name for name, value in VALUES.items() if name not in unseen and value not in shown] == []
-    assert "link-peer" in shown  # the keyword that the robot requires
+    assert [name for name, value in VALUES.items() if name not in unseen and value not in condition] == []
+    assert "link-peer" in condition  # the keyword that the robot requires
 
 
 def test_every_parameter_is_used_and_declared() -> None:

@@ -69,9 +69,9 @@ def test_the_model_of_a_day_is_what_the_local_cloud_counts(accounts: int, tmp_pa
 
 def test_a_missed_link_opens_in_the_run_that_lists_its_instance() -> None:
     """On a virtual clock, and the run says how far it is."""
-    runs, said = scale.missed_link(250, 2)
+    runs, measured = scale.missed_link(250, 2)
     assert (runs.ours, runs.met) == ([1.0], True)
-    assert said.ours == "251 instances on 3 pages: all listed; rules of 3 of 3 groups read"
+    assert measured.ours == "251 instances on 3 pages: all listed; rules of 3 of 3 groups read"
 
 
 def test_the_page_of_costs_has_the_days_that_the_model_works_out() -> None:

@@ -131,7 +131,7 @@ def test_two_deployments_share_nothing_but_what_has_no_name(name: str) -> None:
     linked_roles = f"acs:ram:*:{HOME}:role/AliyunServiceRoleFor*"
     assert shared <= {f"acs:fc:*:{HOME}:functions/*", f"acs:mns:*:{HOME}:/queues", linked_roles}  # to list names
     for pattern in resources["link-peer"] - shared:
-        assert not [other for other in resources["link-peer-dev"] if like(pattern, other)], pattern
+        assert not [resource for resource in resources["link-peer-dev"] if like(pattern, resource)], pattern
 
 
 @pytest.mark.parametrize("name", POLICIES)
@@ -169,13 +169,13 @@ def test_no_role_may_open_to_the_world_or_consent_for_itself(name: str) -> None:
         assert denied[action, "ecs:SecurityGroupSourceCidrIps"] == ["0.0.0.0/0", "::/0"]
     acme = tag_keys("acme", "prod", HOME)
     closes = name == "ram-operator.json"
-    own = ["acme-lock", *acme.closing] if closes else []
+    lock_tags = ["acme-lock", *acme.closing] if closes else []
     keys = set(acme.consenting) if closes else {*acme.of_people, "link-lock", "link-refuse"}
     tagging = {key: of for key, of in denied.items() if key[1].startswith("acs:RequestTag/")}
     assert tagging == {(action, f"acs:RequestTag/{key}"): ["*"] for action in TAGGING for key in keys}
     allowed = {key for s in statements(policy, "Allow") for key in s.get("Condition", {}).get("StringLike", {})}
     assert allowed == {
-        f"acs:RequestTag/{key}" for key in (*tag_keys("acme", "prod", HOME).of_group(instances=True), *own)
+        f"acs:RequestTag/{key}" for key in (*tag_keys("acme", "prod", HOME).of_group(instances=True), *lock_tags)
     }
 
 
@@ -183,9 +183,9 @@ def test_the_tags_of_sets_are_denied_where_consent_is() -> None:
     """To every role that may tag at all: they decide what `never` forbids."""
     for name in POLICIES:
         tags = {key for _, key in denials(document(name)) if key.startswith("acs:RequestTag/")}
-        more = {key for _, key in denials(render(name, VALUES, [PEER_ROLE], sets=["env", "tier"]))} - tags
-        found = {key for key in more if key.startswith("acs:RequestTag/")}
-        assert found == ({"acs:RequestTag/env", "acs:RequestTag/tier"} if tags else set()), name
+        set_keys = {key for _, key in denials(render(name, VALUES, [PEER_ROLE], sets=["env", "tier"]))} - tags
+        request_keys = {key for key in set_keys if key.startswith("acs:RequestTag/")}
+        assert request_keys == ({"acs:RequestTag/env", "acs:RequestTag/tier"} if tags else set()), name
 
 
 def denials(policy: dict[str, Any]) -> dict[tuple[str, str], list[str]]:
@@ -202,8 +202,8 @@ def denials(policy: dict[str, Any]) -> dict[tuple[str, str], list[str]]:
 def test_the_deny_policy_covers_all_tagging_of_groups_and_none_of_instances() -> None:
     """It protects the lock too, in all its spellings, and the keys of policies' sets. Everyone may still ask for links."""
     policy = document("ram-deny-accept-tags.json")["Statement"]
-    assert {(one["Effect"], "Condition" in one) for one in policy} == {("Deny", False)}
-    denied = {action: one["Resource"] for one in policy for action in one["Action"]}
+    assert {(statement["Effect"], "Condition" in statement) for statement in policy} == {("Deny", False)}
+    denied = {action: statement["Resource"] for statement in policy for action in statement["Action"]}
     assert {denied[action][0] for action in TAGGING} == {"acs:ecs:*:*:securitygroup/*"}
     everywhere = {
         "ecs:AddTags",
@@ -255,7 +255,9 @@ def test_the_ros_template_creates_the_same_roles_as_the_json_files(sets: list[st
     """peer-account.yaml has the same trust policies and policies, for people who use ROS, also with the tags of sets and with a
     flow log to read."""
     template = yaml.safe_load((DEPLOY / "peer-account.yaml").read_text(encoding="utf-8"))
-    defaults = {name: one["Default"] for name, one in template["Parameters"].items() if "Default" in one}
+    defaults = {
+        name: parameter["Default"] for name, parameter in template["Parameters"].items() if "Default" in parameter
+    }
     assert {name: value for name, value in ROS_PARAMETERS.items() if name in defaults} == {
         **defaults,
         "Closers": ROS_PARAMETERS["Closers"],  # its owner names them, else there is no such role
@@ -267,10 +269,10 @@ def test_the_ros_template_creates_the_same_roles_as_the_json_files(sets: list[st
         role = rendered(template["Resources"][resource]["Properties"], parameters)
         assert role["RoleName"] == files.name
         assert role["AssumeRolePolicyDocument"] == document(files.trust)
-        wanted = {name: render(file, VALUES, [PEER_ROLE], sets=sets) for name, file in files.policies.items()}
-        for policy in wanted.values():
+        policies = {name: render(file, VALUES, [PEER_ROLE], sets=sets) for name, file in files.policies.items()}
+        for policy in policies.values():
             policy["Statement"] += log if resource == "Reader" else []
-        assert {policy["PolicyName"]: policy["PolicyDocument"] for policy in role["Policies"]} == wanted
+        assert {policy["PolicyName"]: policy["PolicyDocument"] for policy in role["Policies"]} == policies
     assert set(template["Parameters"]) == {name for name in ROS_PARAMETERS if "::" not in name}
 
 

@@ -93,17 +93,17 @@ def test_the_example_queries_are_valid() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "heading", "there"),
+    ("name", "heading", "expected_names"),
     [
         ("operations.md", "| alert | fires when", {rule["name"] for rule in ALERTS}),
         ("local.md", "| | |\n|---|---|\n| `two-accounts`", {path.stem for path in world.WORLDS.glob("*.yaml")}),
     ],
     ids=["alerts", "worlds"],
 )
-def test_a_page_lists_each_that_there_is(name: str, heading: str, there: set[str]) -> None:
+def test_a_page_lists_each_that_there_is(name: str, heading: str, expected_names: set[str]) -> None:
     """The deployed alerts, and the world files of `link-peer local`; and no other."""
     listed = [re.sub(r"[` ]|\(default\)", "", row[0]) for row in column(page(name), heading)]
-    assert sorted(listed) == sorted(there)
+    assert sorted(listed) == sorted(expected_names)
 
 
 @pytest.mark.parametrize(
@@ -128,8 +128,8 @@ def test_the_settings_page_has_the_defaults_of_s_yaml() -> None:
 def test_the_readme_of_terraform_has_each_variable() -> None:
     folder = ROOT / "deploy" / "terraform"
     text = "".join(path.read_text(encoding="utf-8") for path in folder.rglob("*.tf"))
-    named = re.findall(r"`(\w+)`", (folder / "README.md").read_text(encoding="utf-8"))
-    assert set(re.findall(r'^variable "(\w+)"', text, re.MULTILINE)) - {*named} == set()
+    variable_names = re.findall(r"`(\w+)`", (folder / "README.md").read_text(encoding="utf-8"))
+    assert set(re.findall(r'^variable "(\w+)"', text, re.MULTILINE)) - {*variable_names} == set()
 
 
 def test_envsubst_leaves_no_placeholder_empty() -> None:
@@ -158,11 +158,13 @@ def test_tests_named_by_a_page_exist(name: str) -> None:
     """A function, or a module."""
     files = [*(ROOT / "tests").rglob("test_*.py"), *(ROOT / "local/tests").rglob("test_*.py")]
     defined = {
-        found for path in files for found in re.findall(r"^def (test_\w+)", path.read_text("utf-8"), re.MULTILINE)
+        test_name
+        for path in files
+        for test_name in re.findall(r"^def (test_\w+)", path.read_text("utf-8"), re.MULTILINE)
     }
-    named = set(re.findall(r"\b(test_\w+)", page(name)))
-    assert named
-    assert named - defined - {path.stem for path in files} == set()
+    test_names = set(re.findall(r"\b(test_\w+)", page(name)))
+    assert test_names
+    assert test_names - defined - {path.stem for path in files} == set()
 
 
 def test_the_in_process_snippet_runs(mocker: MockerFixture) -> None:
@@ -208,8 +210,8 @@ def test_what_is_generated_is_current(generator: dict[str, Any]) -> None:
     generated = generator["generated"]()
     assert {path: path.read_text("utf-8") for path in generated} == generated, "run: python docs/generate_reference.py"
     pages = sorted((DOCS / "commands").glob("*.md"))
-    named = re.findall(r"^## link-peer (.+)$", "".join(generated[page] for page in pages), re.MULTILINE)
-    assert sorted(named) == sorted(name for name, _ in all_commands())
+    command_names = re.findall(r"^## link-peer (.+)$", "".join(generated[page] for page in pages), re.MULTILINE)
+    assert sorted(command_names) == sorted(name for name, _ in all_commands())
 
 
 def test_every_setting_has_a_meaning(generator: dict[str, Any]) -> None:
@@ -246,10 +248,10 @@ def anchors(page: Path) -> set[str]:
 def test_actions_are_named_by_their_commits() -> None:
     """Who can move a tag of an action's repository cannot change what runs here, nor what `link-peer init` lets others run."""
     files = [ROOT / "action.yml", ROOT / "deploy" / "init" / "workflow.yml", *(ROOT / ".github").rglob("*.yml")]
-    used = [one for path in files for one in re.findall(r"\buses: *(.+)", path.read_text(encoding="utf-8"))]
+    used = [action for path in files for action in re.findall(r"\buses: *(.+)", path.read_text(encoding="utf-8"))]
     assert used
     used = [action for action in used if not action.startswith("./.github/")]  # of the same commit
-    assert [one for one in used if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", one)] == []
+    assert [action for action in used if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action)] == []
 
 
 each_page = pytest.mark.parametrize("path", EVERY_PAGE, ids=lambda path: path.relative_to(ROOT).as_posix())
@@ -262,18 +264,18 @@ def test_links_lead_to_a_page_and_a_heading(path: Path) -> None:
         if target.startswith("https://"):
             continue
         name, _, anchor = target.partition("#")
-        other = path.parent / name if name else path
-        assert other.exists(), target
-        assert not anchor or anchor in anchors(other.resolve()), target
+        linked_page = path.parent / name if name else path
+        assert linked_page.exists(), target
+        assert not anchor or anchor in anchors(linked_page.resolve()), target
 
 
 @each_page
 def test_named_files_exist(path: Path) -> None:
     """Every path in code marks that starts with a folder of the project, and every file of one anywhere."""
     text = path.read_text(encoding="utf-8")
-    named = re.findall(rf"`((?:{FOLDERS})/(?!test_)[\w./-]*)`", text)
-    named += re.findall(r"(?<![\w/])(?:deploy|local|functions|shared)/[\w./-]+\.(?:json|yaml|py)\b", text)
-    assert [name for name in named if not (ROOT / name).exists()] == []
+    paths = re.findall(rf"`((?:{FOLDERS})/(?!test_)[\w./-]*)`", text)
+    paths += re.findall(r"(?<![\w/])(?:deploy|local|functions|shared)/[\w./-]+\.(?:json|yaml|py)\b", text)
+    assert [name for name in paths if not (ROOT / name).exists()] == []
 
 
 @each_page
@@ -288,7 +290,7 @@ def test_named_make_targets_exist(path: Path) -> None:
 def test_what_must_be_executed_whole_is_there() -> None:
     """A module that is renamed would no longer be measured, and nothing would say so."""
     [patterns] = re.findall(r"^WHOLE := (.+)$", read("Makefile"), re.MULTILINE)
-    assert [one for one in patterns.split(",") if len(list((ROOT / "shared").glob(one))) != 1] == []
+    assert [pattern for pattern in patterns.split(",") if len(list((ROOT / "shared").glob(pattern))) != 1] == []
 
 
 def test_ci_runs_everything_on_every_supported_python() -> None:

@@ -136,8 +136,8 @@ def test_the_action_installs_what_the_check_imports_alone() -> None:
         "print(*{d for name in list(sys.modules) for d in owners.get(name.partition('.')[0], [])}, file=sys.stderr)"
     )
     env = {"PATH": os.environ["PATH"], "HOME": "/nowhere", "LANG": "C.UTF-8"}
-    done = subprocess.run([sys.executable, "-c", run], cwd=ROOT, env=env, check=True, capture_output=True, text=True)  # noqa: S603
-    assert {canonicalize_name(name) for name in done.stderr.split()} - {"link-peer", "aliyun-local"} <= pins
+    result = subprocess.run([sys.executable, "-c", run], cwd=ROOT, env=env, check=True, capture_output=True, text=True)  # noqa: S603
+    assert {canonicalize_name(name) for name in result.stderr.split()} - {"link-peer", "aliyun-local"} <= pins
 
 
 def test_a_pin_is_the_same_in_every_file() -> None:

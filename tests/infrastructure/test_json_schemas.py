@@ -195,13 +195,13 @@ PORTS = st.from_regex(r"icmp|(tcp|udp|gre)/[0-9]{0,6}(-[0-9]{1,6})?", fullmatch=
 IDS = st.from_regex(r"(tag-|look-|chg-|sg-|i-)?[A-Za-z0-9._-]{0,49}", fullmatch=True)
 
 
-def beyond(said: str) -> bool:
+def beyond(message: str) -> bool:
     """Whether a schema cannot say why the decoder refuses a message."""
-    if port := re.search(r'"(?:tcp|udp)/(\d+)-(\d+)" is not a port', said):
+    if port := re.search(r'"(?:tcp|udp)/(\d+)-(\d+)" is not a port', message):
         return int(port[1]) > int(port[2])
-    if "is not an RFC 3339 instant" in said:
-        return "-02-29T" in said.upper() or '"0001-01-01' in said or '"9999-12-31' in said
-    return bool(BEYOND_A_SCHEMA.search(said))
+    if "is not an RFC 3339 instant" in message:
+        return "-02-29T" in message.upper() or '"0001-01-01' in message or '"9999-12-31' in message
+    return bool(BEYOND_A_SCHEMA.search(message))
 
 
 FORMS: dict[str, tuple[dict[str, Any], str]] = {
@@ -237,9 +237,9 @@ def test_what_the_schema_refuses_the_reader_refuses(name: str) -> None:
                 for key in path[:-1]:
                     parent = parent[key]
                 parent[path[-1]] = copy.deepcopy(value)
-        said, valid = problem(schema, mutant), check.is_valid(mutant)
-        assert valid or said, mutant
-        assert not said or not valid or beyond(said), (mutant, said)
+        message, valid = problem(schema, mutant), check.is_valid(mutant)
+        assert valid or message, mutant
+        assert not message or not valid or beyond(message), (mutant, message)
 
     agree()
 
@@ -294,6 +294,6 @@ def test_the_world_schema_knows_every_key_that_the_loader_reads() -> None:
 def test_the_world_schema_knows_every_knob_and_its_readings() -> None:
     """As msgspec derives them from the class."""
     derived = msgspec.json.schema(Knobs)["$defs"]["Knobs"]
-    shown = SCHEMAS["world.schema.json"]["$defs"]["knobs"]
-    assert shown == {name: value for name, value in derived.items() if name not in {"title", "description"}}
-    assert shown["additionalProperties"] is False
+    knobs = SCHEMAS["world.schema.json"]["$defs"]["knobs"]
+    assert knobs == {name: value for name, value in derived.items() if name not in {"title", "description"}}
+    assert knobs["additionalProperties"] is False

@@ -20,8 +20,8 @@ DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 
 
 def described(name: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = yaml.safe_load((DEPLOY / name).read_text(encoding="utf-8"))
-    return found
+    document: list[dict[str, Any]] = yaml.safe_load((DEPLOY / name).read_text(encoding="utf-8"))
+    return document
 
 
 COUNTS = [chart for chart in described("dashboard.yaml") if "question" not in chart]

@@ -101,18 +101,18 @@ def test_modules_of_the_one_file_look_as_if_they_had_been_found_in_their_folder(
     """A traceback has the file as it is named in Function Compute, the line and its text; `inspect` and data files work."""
     folder = bundled(tmp_path / "code")
     assert [path.parent for path in folder.glob("link_peer/**/*.pyc")] == [folder / "link_peer" / "__pycache__"]
-    found = ran(folder)
+    report = ran(folder)
     source = (ROOT / "shared/link_peer/app/dispatch.py").read_text(encoding="utf-8").splitlines()
-    frames = re.findall(r'File "/code/link_peer/app/dispatch\.py", line (\d+), in \w+\n    (.+)\n', found["traceback"])
+    frames = re.findall(r'File "/code/link_peer/app/dispatch\.py", line (\d+), in \w+\n    (.+)\n', report["traceback"])
     assert frames
     assert all(source[int(line) - 1].strip() == text for line, text in frames)
     path = str(folder / "link_peer/app/dispatch.py")
-    assert found["names"] == [
+    assert report["names"] == [
         "link_peer.app.dispatch", "link_peer.app", path, path, [str(folder / "link_peer/engine/write")],
     ]  # fmt: skip
-    assert found["source"].startswith("def answer(")
-    assert found["data"]
-    assert found["loaders"] == ["_Loader"]
+    assert report["source"].startswith("def answer(")
+    assert report["data"]
+    assert report["loaders"] == ["_Loader"]
 
 
 def test_the_package_has_what_a_function_imports_and_no_other_module(tmp_path: Path) -> None:
@@ -174,25 +174,25 @@ def test_every_version_is_pinned_with_the_hashes_of_its_archives(name: str) -> N
 @pytest.mark.skipif(not shutil.which("openssl"), reason="there is no openssl here")
 def test_authorities_have_the_names_by_which_openssl_looks_for_them(tmp_path: Path) -> None:
     """Those of certifi, and two of one subject with everything that its hash leaves out."""
-    one, part, oid = x509.NameAttribute, x509.RelativeDistinguishedName, NameOID
+    attribute, part, oid = x509.NameAttribute, x509.RelativeDistinguishedName, NameOID
     odd = [
-        part([one(oid.COUNTRY_NAME, "CN")]),
-        part([one(oid.ORGANIZATION_NAME, "  Ärzte   &\tCO "), one(oid.EMAIL_ADDRESS, "CA@Example.com")]),
-        part([one(oid.COMMON_NAME, "中文 Root", _type=_ASN1Type.BMPString)]),
-        part([one(oid.X500_UNIQUE_IDENTIFIER, b"\0A B", _type=_ASN1Type.BitString)]),
-        part([one(oid.ORGANIZATIONAL_UNIT_NAME, "Long " * 12)]),
+        part([attribute(oid.COUNTRY_NAME, "CN")]),
+        part([attribute(oid.ORGANIZATION_NAME, "  Ärzte   &\tCO "), attribute(oid.EMAIL_ADDRESS, "CA@Example.com")]),
+        part([attribute(oid.COMMON_NAME, "中文 Root", _type=_ASN1Type.BMPString)]),
+        part([attribute(oid.X500_UNIQUE_IDENTIFIER, b"\0A B", _type=_ASN1Type.BitString)]),
+        part([attribute(oid.ORGANIZATIONAL_UNIT_NAME, "Long " * 12)]),
     ]
     key, begins = ec.generate_private_key(ec.SECP256R1()), datetime.datetime(2026, 1, 1)
-    made = x509.CertificateBuilder(x509.Name(odd), x509.Name(odd), key.public_key(), 1, begins, begins)
-    pem = made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
+    builder = x509.CertificateBuilder(x509.Name(odd), x509.Name(odd), key.public_key(), 1, begins, begins)
+    pem = builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
     (tmp_path / "file").write_text(f"# some\n{pem}\n# others\n{pem}{certifi.contents()}", encoding="utf-8")
     authorities.write(tmp_path / "file", tmp_path / "folder")
     written = list((tmp_path / "folder").iterdir())
     assert len(written) == certifi.contents().count("BEGIN CERT") + 2
     for path in written:
         command = ["openssl", "x509", "-noout", "-hash", "-in", str(path)]
-        done = subprocess.run(command, capture_output=True, check=True, text=True)  # noqa: S603
-        assert done.stdout.strip() == path.stem
+        result = subprocess.run(command, capture_output=True, check=True, text=True)  # noqa: S603
+        assert result.stdout.strip() == path.stem
 
 
 def test_a_module_that_has_changed_is_not_cut(tmp_path: Path) -> None:
@@ -208,11 +208,11 @@ def test_an_archive_with_another_hash_is_not_installed(tmp_path: Path, monkeypat
     """A mirror, or a cache on the way, that gives another file under the same name and version stops the build."""
     info = "made_up-1.0.dist-info"
     wheel = tmp_path / "made_up-1.0-py3-none-any.whl"
-    with zipfile.ZipFile(wheel, "w") as made:
-        made.writestr("made_up.py", "x = 1\n")
-        made.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: made-up\nVersion: 1.0\n")
-        made.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        made.writestr(f"{info}/RECORD", "")
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("made_up.py", "x = 1\n")
+        archive.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: made-up\nVersion: 1.0\n")
+        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{info}/RECORD", "")
     digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
     monkeypatch.setattr(archives, "ROOT", tmp_path)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
@@ -300,9 +300,9 @@ def python_of(version: str, path: Path) -> Path:
 
 def test_another_version_of_python_does_not_compile(policy: Path, tmp_path: Path) -> None:
     """The runtime would not load its byte code, and compile at each cold start."""
-    other = python_of("3.9.1", tmp_path / "python")
-    text = refused(policy, RUNTIME_PYTHON=str(other))
-    assert f"{other} is Python 3.9.1 (main), and the functions run on python3.12" in text
+    other_python = python_of("3.9.1", tmp_path / "python")
+    text = refused(policy, RUNTIME_PYTHON=str(other_python))
+    assert f"{other_python} is Python 3.9.1 (main), and the functions run on python3.12" in text
 
 
 def test_the_runtimes_python_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -324,9 +324,9 @@ def test_the_runtimes_python_is_found(tmp_path: Path, monkeypatch: pytest.Monkey
     assert runtime_python.find("python3.99") == str(newest)
     python_of("3.99.1", shim)
     assert runtime_python.find("python3.99") == str(shim)  # its path: an instance of the package has no PATH
-    for given in (str(newest), "python3.99"):
-        monkeypatch.setenv("RUNTIME_PYTHON", given)
-        assert runtime_python.find("python3.99") == (str(newest) if given == str(newest) else str(shim))
+    for requested in (str(newest), "python3.99"):
+        monkeypatch.setenv("RUNTIME_PYTHON", requested)
+        assert runtime_python.find("python3.99") == (str(newest) if requested == str(newest) else str(shim))
 
 
 def test_a_python_whose_path_is_not_ascii_is_found_in_an_ascii_locale(tmp_path: Path) -> None:
@@ -337,8 +337,8 @@ def test_a_python_whose_path_is_not_ascii_is_found_in_an_ascii_locale(tmp_path: 
     (bin_folder / "uv").chmod(0o755)
     find = "from link_peer_deploy import runtime_python; import os, sys; print(ascii(os.fsencode(runtime_python.find('python3.99'))))"
     env = {"PATH": f"{bin_folder}:/usr/bin:/bin", "PYENV_ROOT": str(tmp_path), "LC_ALL": "C", "PYTHONUTF8": "0"}
-    done = subprocess.run([sys.executable, "-c", find], env=env, capture_output=True, text=True, check=False)  # noqa: S603
-    assert (done.stdout.strip(), done.stderr) == (ascii(os.fsencode(python)), "")
+    result = subprocess.run([sys.executable, "-c", find], env=env, capture_output=True, text=True, check=False)  # noqa: S603
+    assert (result.stdout.strip(), result.stderr) == (ascii(os.fsencode(python)), "")
 
 
 def test_an_unknown_runtime_has_no_package(policy: Path) -> None:

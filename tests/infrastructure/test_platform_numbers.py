@@ -89,21 +89,23 @@ def unsourced(folder: str) -> set[tuple[str, str, str]]:
 @pytest.mark.parametrize("room", ROOMS)
 def test_a_number_where_services_are_spoken_to_has_its_source(room: str) -> None:
     """Or is a choice of ours, of which none is listed that is not there."""
-    found = {("/".join(path.split("/")[-2:]), name) for path, name, _ in unsourced(room)}
+    unsourced_names = {("/".join(path.split("/")[-2:]), name) for path, name, _ in unsourced(room)}
     folder = room.rpartition("/")[2]
-    own = {(path, name) for path, names in OWN.items() if path.startswith(f"{folder}/") for name in names.split()}
-    assert found == own
+    expected_names = {
+        (path, name) for path, names in OWN.items() if path.startswith(f"{folder}/") for name in names.split()
+    }
+    assert unsourced_names == expected_names
 
 
 def test_a_comment_that_names_the_bound_of_a_service_names_its_source() -> None:
     """In every room."""
-    found = {
+    unsourced_comments = {
         (path, name)
         for room in ("shared", "cli", "deploy")
         for path, name, text in unsourced(room)
         if BOUND.search(text)
     }
-    assert found == set()
+    assert unsourced_comments == set()
 
 
 LIMITS = {name: value for name, value in vars(platform_limits).items() if isinstance(value, PlatformLimit)}

@@ -43,8 +43,10 @@ def reads_a_code(condition: ast.AST) -> bool:
     for node in ast.walk(condition):
         if isinstance(node, ast.Attribute) and node.attr == "reason" and id(node) not in kinds:
             return True
-        asked = node.args[:1] if isinstance(node, ast.Call) else [node.slice] if isinstance(node, ast.Subscript) else []
-        if any(_text(arg) == "reason" for arg in asked):
+        values = (
+            node.args[:1] if isinstance(node, ast.Call) else [node.slice] if isinstance(node, ast.Subscript) else []
+        )
+        if any(_text(arg) == "reason" for arg in values):
             return True
     return False
 

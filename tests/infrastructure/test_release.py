@@ -102,8 +102,8 @@ def test_a_release_is_the_same_bytes_wherever_it_is_built(release: Path) -> None
 def test_everything_that_a_release_installs_has_a_hash(release: Path) -> None:
     """Its own wheels by address, and each pin of the command line and the local cloud once."""
     text = (release / "requirements.txt").read_text(encoding="utf-8")
-    own, pins = re.findall(r"^(\S+) @ file://(\S+) --hash=sha256:([0-9a-f]{64})$", text, re.MULTILINE), text
-    assert {(name, Path(path)) for name, path, _ in own} == {
+    own_pins, pins = re.findall(r"^(\S+) @ file://(\S+) --hash=sha256:([0-9a-f]{64})$", text, re.MULTILINE), text
+    assert {(name, Path(path)) for name, path, _ in own_pins} == {
         (name.partition("-")[0], release / name) for name in WHEELS
     }
     pins = re.sub(r"^\S+ @ .*\n", "", text, flags=re.MULTILINE)
@@ -120,10 +120,10 @@ def test_everything_that_a_release_installs_has_a_hash(release: Path) -> None:
 
 def test_a_release_runs_from_its_files(release: Path, tmp_path: Path) -> None:
     """pip installs both wheels from the addresses in requirements.txt by their hashes, and refuses one that was exchanged."""
-    own = [line for line in (release / "requirements.txt").read_text("utf-8").splitlines() if " @ " in line]
+    own_lines = [line for line in (release / "requirements.txt").read_text("utf-8").splitlines() if " @ " in line]
     listed = tmp_path / "own.txt"
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--require-hashes"]
-    listed.write_text("\n".join(own), encoding="utf-8")
+    listed.write_text("\n".join(own_lines), encoding="utf-8")
     target = tmp_path / "installed"
     subprocess.run([*pip, "--target", str(target), "--requirement", str(listed)], check=True, capture_output=True)  # noqa: S603
     env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(target), "LANG": "C.UTF-8"}
@@ -131,7 +131,7 @@ def test_a_release_runs_from_its_files(release: Path, tmp_path: Path) -> None:
         command = [sys.executable, "-m", module, "--version"]
         printed = subprocess.run(command, cwd=tmp_path, env=env, check=True, capture_output=True, text=True).stdout  # noqa: S603
         assert printed.splitlines()[0] == f"{name} {VERSION}"
-    listed.write_text(re.sub(r"[0-9a-f]{64}$", "0" * 64, own[0]), encoding="utf-8")
+    listed.write_text(re.sub(r"[0-9a-f]{64}$", "0" * 64, own_lines[0]), encoding="utf-8")
     command = [*pip, "--target", str(tmp_path / "no"), "--requirement", str(listed)]
     finished = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     assert finished.returncode

@@ -30,8 +30,8 @@ def document(*queues: str, **env: str) -> dict[str, Any]:
     return resolved(S_YAML, env=env, account=HOME, queues=queues)
 
 
-def props_of(found: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    return {name: item["props"] for name, item in found["resources"].items()}
+def props_of(description: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {name: item["props"] for name, item in description["resources"].items()}
 
 
 DOCUMENT = document()
@@ -66,8 +66,8 @@ def test_the_props_match_the_closed_types(
     name: str, props: dict[str, Any], runtime: str, queues: tuple[str, ...]
 ) -> None:
     """For both runtimes, and with queues of single accounts."""
-    found = props_of(document(*queues, LINK_PEER_RUNTIME=runtime))[name]
-    assert fc3_props.props(found).runtime == runtime
+    function_props = props_of(document(*queues, LINK_PEER_RUNTIME=runtime))[name]
+    assert fc3_props.props(function_props).runtime == runtime
     assert props["runtime"] == "python3.12"
 
 
@@ -102,7 +102,7 @@ def test_failed_events_are_dead_lettered(name: str, trigger: dict[str, Any]) -> 
 
 def test_the_triggers_of_auto_link_are_the_rules_of_the_description() -> None:
     """By name, with the pattern that each matches."""
-    triggers = {one["triggerName"]: one["triggerConfig"] for one in FUNCTIONS["auto_link"]["triggers"]}
+    triggers = {trigger["triggerName"]: trigger["triggerConfig"] for trigger in FUNCTIONS["auto_link"]["triggers"]}
     assert {name: json.loads(config["eventRuleFilterPattern"]) for name, config in triggers.items()} == EVENT_RULES
 
 
@@ -172,15 +172,15 @@ def test_each_queue_of_the_policy_has_a_trigger() -> None:
 def test_more_queues_than_a_function_has_triggers_for_are_read_by_the_function() -> None:
     """Once a minute, all of them. The timer comes first: fc3 stops at a trigger of EventBridge that has not changed. What an
     earlier deploy made stays, and still fits."""
-    most, more = (
+    most, many_triggers = (
         props_of(document(*MANY[:count]))["cross_account"]["triggers"] for count in (OWN_TRIGGERS, OWN_TRIGGERS + 1)
     )
     assert len(most) + 1 == 10
-    assert [(one["triggerName"], one["triggerType"]) for one in more] == [
+    assert [(trigger["triggerName"], trigger["triggerType"]) for trigger in many_triggers] == [
         ("own-queues", "timer"),
         ("requests", "eventbridge"),
     ]
-    assert more == props_of(document(*MANY))["cross_account"]["triggers"]
+    assert many_triggers == props_of(document(*MANY))["cross_account"]["triggers"]
 
 
 # names
@@ -196,22 +196,22 @@ def strings(node: Any) -> Iterator[str]:
 
 def test_two_deployments_share_no_name() -> None:
     """Each name begins with the prefix. Nothing else has it in it."""
-    ours, other = (
+    ours, other_texts = (
         list(strings(props_of(document(LINK_PEER_PREFIX=prefix)))) for prefix in ("link-peer", "other-prefix")
     )
-    assert not [text for text in other if "link-peer" in text]
-    named = [text for text in ours if "link-peer" in text]
-    renamed = [text.replace("link-peer", "other-prefix") for text in named]
-    assert renamed == [text for text in other if "other-prefix" in text]
-    assert not {*named} & {*other}
+    assert not [text for text in other_texts if "link-peer" in text]
+    named_texts = [text for text in ours if "link-peer" in text]
+    renamed = [text.replace("link-peer", "other-prefix") for text in named_texts]
+    assert renamed == [text for text in other_texts if "other-prefix" in text]
+    assert not {*named_texts} & {*other_texts}
 
 
 @pytest.mark.parametrize("prefix", ["link-peer", "a1"])
 def test_the_names_are_those_of_the_commands(prefix: str) -> None:
     """`link-peer setup` makes what s.yaml names, and the commands look for it."""
     names = Names(HOME, prefix)
-    found = props_of(document(LINK_PEER_PREFIX=prefix, LINK_PEER_REGION="cn-hangzhou"))
-    assert {name: props["functionName"] for name, props in found.items()} == names.functions
+    props_by_function = props_of(document(LINK_PEER_PREFIX=prefix, LINK_PEER_REGION="cn-hangzhou"))
+    assert {name: props["functionName"] for name, props in props_by_function.items()} == names.functions
     manifest = load(S_YAML, env={"LINK_PEER_PREFIX": prefix, "LINK_PEER_REGION": "cn-hangzhou"}, account=HOME)
     assert manifest.region == "cn-hangzhou"
     for function in manifest.functions:
@@ -272,29 +272,31 @@ def test_the_same_functions_are_deployed() -> None:
     assert FC2["services"].keys() == SHIPPED.keys()
 
 
-def as_written_for_fc2(one: Function) -> dict[str, Any]:
+def as_written_for_fc2(fc3_function: Function) -> dict[str, Any]:
     """A function of s.yaml in the keys of FC 2.0 [src devsapp/fc docs/zh/yaml: service, function, triggers]. The component ignores
     others, so a wrong one would go unnoticed."""
     asynchronous = {
         "statefulInvocation": True,
-        "maxAsyncRetryAttempts": one.max_retries,
-        "maxAsyncEventAgeInSeconds": one.max_age,
-        "destination": {"onFailure": one.on_failure},
+        "maxAsyncRetryAttempts": fc3_function.max_retries,
+        "maxAsyncEventAgeInSeconds": fc3_function.max_age,
+        "destination": {"onFailure": fc3_function.on_failure},
     }
     function = {
-        "name": one.name,
-        "description": one.description,
-        "handler": one.handler,
-        "timeout": one.timeout,
-        "cpu": one.cpu,
-        "memorySize": one.memory,
-        "diskSize": one.disk,
+        "name": fc3_function.name,
+        "description": fc3_function.description,
+        "handler": fc3_function.handler,
+        "timeout": fc3_function.timeout,
+        "cpu": fc3_function.cpu,
+        "memorySize": fc3_function.memory,
+        "diskSize": fc3_function.disk,
         "runtime": "python3.10",
         "codeUri": "../../build/package",
-        "environmentVariables": {key: text for key, text in one.env.items() if key != "LINK_PEER_CALLS_PER_MINUTE"},
-        **({"asyncConfiguration": asynchronous} if one.async_task else {}),
+        "environmentVariables": {
+            key: text for key, text in fc3_function.env.items() if key != "LINK_PEER_CALLS_PER_MINUTE"
+        },
+        **({"asyncConfiguration": asynchronous} if fc3_function.async_task else {}),
     }
-    triggers = [{"name": each.name, "type": each.kind, "config": _config(each)} for each in one.triggers]
+    triggers = [{"name": each.name, "type": each.kind, "config": _config(each)} for each in fc3_function.triggers]
     return {"region": REGION, "function": function, "triggers": triggers}
 
 

@@ -28,8 +28,10 @@ LAST = ("Nothing depends on it, or public sources answer it", "What the local cl
 ASKED = {question.number: question for question in questions()}
 
 
-def report(date: str, number: int, verdict: str, seen: str = "s", cloud: str = "Alibaba Cloud") -> dict[str, Any]:
-    row = {"number": number, "verdict": verdict, "seen": seen}
+def report(
+    date: str, number: int, verdict: str, observation: str = "s", cloud: str = "Alibaba Cloud"
+) -> dict[str, Any]:
+    row = {"number": number, "verdict": verdict, "seen": observation}
     return {"date": date, "cloud": cloud, "region": "cn-qingdao", "rows": [row]}
 
 

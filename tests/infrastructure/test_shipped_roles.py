@@ -42,8 +42,8 @@ class As:
         self._call("RevokeSecurityGroup", permissions=[permission(source_cidr_ip="10.0.0.1")])
 
     def authorize(self, *sources: str) -> None:
-        given = [permission(source_cidr_ip=source) for source in sources or ["10.0.0.1"]]
-        self._call("AuthorizeSecurityGroup", permissions=given)
+        permissions = [permission(source_cidr_ip=source) for source in sources or ["10.0.0.1"]]
+        self._call("AuthorizeSecurityGroup", permissions=permissions)
 
     def revoke_egress(self) -> None:
         self._call("RevokeSecurityGroupEgress", permissions=[permission(dest_cidr_ip="10.0.0.1")])
@@ -55,12 +55,12 @@ class As:
         ask(self.ecs, action, security_group_id=self.group.id, **fields)
 
     def tag(self, *keys: str, kind: str = "securitygroup") -> None:
-        given = [{"key": key, "value": "true"} for key in keys]
-        ask(self.ecs, "TagResources", resource_type=kind, resource_id=[self.group.id], tag=given)
+        tags = [{"key": key, "value": "true"} for key in keys]
+        ask(self.ecs, "TagResources", resource_type=kind, resource_id=[self.group.id], tag=tags)
 
-    def untag(self, *keys: str, **more: Any) -> None:
-        which = {"resource_type": "securitygroup", "resource_id": [self.group.id]}
-        ask(self.ecs, "UntagResources", tag_key=list(keys) or None, **which, **more)
+    def untag(self, *keys: str, **options: Any) -> None:
+        resources = {"resource_type": "securitygroup", "resource_id": [self.group.id]}
+        ask(self.ecs, "UntagResources", tag_key=list(keys) or None, **resources, **options)
 
     def delete_group(self) -> None:
         self._call("DeleteSecurityGroup")
@@ -84,13 +84,13 @@ CHANGES: dict[str, Callable[[As], None]] = {
     "authorize": As.authorize,
     "revoke egress": As.revoke_egress,
     "authorize egress": As.egress,
-    "open to the world": lambda who: who.authorize("0.0.0.0/0"),
-    "open to the world beside another": lambda who: who.authorize("10.0.0.1", "0.0.0.0/0"),
-    "lock": lambda who: who.tag("link-lock"),
-    "lock and consent": lambda who: who.tag("link-lock", "link-accept"),
-    "unlock": lambda who: who.untag("link-lock"),
-    "tag an instance": lambda who: who.tag(MANAGED, kind="instance"),
-    "untag all": lambda who: who.untag(all=True),
+    "open to the world": lambda caller: caller.authorize("0.0.0.0/0"),
+    "open to the world beside another": lambda caller: caller.authorize("10.0.0.1", "0.0.0.0/0"),
+    "lock": lambda caller: caller.tag("link-lock"),
+    "lock and consent": lambda caller: caller.tag("link-lock", "link-accept"),
+    "unlock": lambda caller: caller.untag("link-lock"),
+    "tag an instance": lambda caller: caller.tag(MANAGED, kind="instance"),
+    "untag all": lambda caller: caller.untag(all=True),
     "delete": As.delete_group,
 }
 OWN_TAGS = [(MANAGED,), (f"{MANAGED}.instances",), (MANAGED, f"{MANAGED}.instances")]
@@ -105,8 +105,8 @@ OTHER_TAGS = [
     ("owner",),
 ]
 """Consent, also beside a tag that may be written, and what is of another home or deployment."""
-CHANGES |= {f"tag {' '.join(keys)}": lambda who, keys=keys: who.tag(*keys) for keys in OWN_TAGS + OTHER_TAGS}
-CHANGES |= {f"untag {' '.join(keys)}": lambda who, keys=keys: who.untag(*keys) for keys in OWN_TAGS + OTHER_TAGS}
+CHANGES |= {f"tag {' '.join(keys)}": lambda caller, keys=keys: caller.tag(*keys) for keys in OWN_TAGS + OTHER_TAGS}
+CHANGES |= {f"untag {' '.join(keys)}": lambda caller, keys=keys: caller.untag(*keys) for keys in OWN_TAGS + OTHER_TAGS}
 WRITES = {
     "revoke",
     "authorize",
@@ -132,12 +132,12 @@ def test_who_may_change_groups(local_cloud: LocalCloud, role: str) -> None:
     """Readers nothing; nobody consents, deletes groups, opens them to the world, or tags instances: a wish is a
     person's."""
     for name, change in CHANGES.items():
-        who = As(local_cloud, role)
-        who.show()
-        before = who.contents()
+        caller = As(local_cloud, role)
+        caller.show()
+        before = caller.contents()
         with nullcontext() if name in MAY[role] else refused("Forbidden.RAM", 403):
-            change(who)
-        assert name in MAY[role] or who.contents() == before, name
+            change(caller)
+        assert name in MAY[role] or caller.contents() == before, name
 
 
 ENTERS = {(FUNCTION, PEER_ROLE), (OPERATOR, PEER_ROLE), (READER, PEER_READER), (OPERATOR, PEER_CLOSER)}
@@ -146,10 +146,10 @@ ENTERS = {(FUNCTION, PEER_ROLE), (OPERATOR, PEER_ROLE), (READER, PEER_READER), (
 @each_role
 def test_who_may_take_on_which_role(local_cloud: LocalCloud, role: str) -> None:
     """Readers become readers, and nobody else anything that would allow more; not even their own role again."""
-    who = As(local_cloud, role)
+    caller = As(local_cloud, role)
     for target in ROLES:
         with nullcontext() if (role, target) in ENTERS else refused("NoPermission", 403):
-            who.assume(target)
+            caller.assume(target)
 
 
 def test_closing_needs_a_second_factor(local_cloud: LocalCloud) -> None:
@@ -158,8 +158,8 @@ def test_closing_needs_a_second_factor(local_cloud: LocalCloud) -> None:
     assert refusal(lambda: As(local_cloud, OPERATOR, mfa=False).assume(PEER_CLOSER)) == ("NoPermission", 403)
     for passed_on in (True, False):
         local_cloud.knobs.mfa_in_sessions = passed_on
-        made = ask(Sts(config(key_of(local_cloud))), "AssumeRole", role_arn=OPERATOR, role_session_name="test")
-        assert local_cloud.identity.keys[made.credentials.access_key_id].caller.mfa is passed_on
+        answer = ask(Sts(config(key_of(local_cloud))), "AssumeRole", role_arn=OPERATOR, role_session_name="test")
+        assert local_cloud.identity.keys[answer.credentials.access_key_id].caller.mfa is passed_on
 
 
 LOG, QUEUES = f"acs:log:cn-qingdao:{HOME}:project/link-peer-{HOME}-cn-qingdao", f"acs:mns:cn-qingdao:{HOME}:/queues"
@@ -170,11 +170,11 @@ OF_HOME = {FUNCTION, READER, OPERATOR}
 @pytest.mark.parametrize(
     ("action", "resource", "roles"),
     [
-        *(("log:GetLogStoreLogs", f"{LOG}/logstore/{one}", {READER, OPERATOR}) for one in ("decisions", "decisions-operators")),
+        *(("log:GetLogStoreLogs", f"{LOG}/logstore/{logstore}", {READER, OPERATOR}) for logstore in ("decisions", "decisions-operators")),
         ("log:GetLogStoreLogs", f"acs:log:cn-qingdao:{HOME}:project/link-peer-other/logstore/decisions", set()),
         ("log:PostLogStoreLogs", f"{LOG}/logstore/decisions", {FUNCTION}),
         ("log:PostLogStoreLogs", f"{LOG}/logstore/decisions-operators", {OPERATOR}),
-        *((f"log:{what}", f"{LOG}/logstore/decisions", set()) for what in ("DeleteLogStore", "UpdateLogStore", "DeleteIndex")),
+        *((f"log:{operation}", f"{LOG}/logstore/decisions", set()) for operation in ("DeleteLogStore", "UpdateLogStore", "DeleteIndex")),
         ("log:DeleteProject", LOG, set()),
         ("mns:SendMessage", f"{QUEUES}/link-peer-requests/messages", {FUNCTION, OPERATOR}),
         ("mns:SendMessage", f"{QUEUES}/link-peer-requests-{PEER}/messages", {FUNCTION}),
@@ -183,9 +183,9 @@ OF_HOME = {FUNCTION, READER, OPERATOR}
         ("mns:PeekMessage", f"{QUEUES}/link-peer-sweeps/messages", {READER, OPERATOR}),
         ("mns:PeekMessage", f"{QUEUES}/link-peer-requests/messages", set()),
         ("mns:ReceiveMessage", f"{QUEUES}/link-peer-requests-{PEER}/messages", {FUNCTION}),
-        *(("mns:ReceiveMessage", f"{QUEUES}/link-peer-{one}/messages", set()) for one in ("requests", "dead-letters", "sweeps")),
+        *(("mns:ReceiveMessage", f"{QUEUES}/link-peer-{queue}/messages", set()) for queue in ("requests", "dead-letters", "sweeps")),
         ("fc:InvokeFunction", f"{CALLS}/link-peer-sweep", {OPERATOR}),
-        *(("fc:InvokeFunction", f"{CALLS}/{one}", set()) for one in ("payroll", "link-peer-sweep-other", "link-peer-cross-account")),
+        *(("fc:InvokeFunction", f"{CALLS}/{function}", set()) for function in ("payroll", "link-peer-sweep-other", "link-peer-cross-account")),
     ],
 )  # fmt: skip
 def test_who_may_use_logs_queues_and_functions(
@@ -208,7 +208,7 @@ def test_only_the_functions_send_to_the_queue_of_sweeps(local_cloud: LocalCloud)
 
 
 CODES = {"sls": "log"}
-KNOWN = sorted({f"{CODES.get(service, service)}:{one}" for service, names in OFFERED.items() for one in names})
+KNOWN = sorted({f"{CODES.get(service, service)}:{action}" for service, names in OFFERED.items() for action in names})
 """Every action of the local cloud, as RAM names it or as the API does."""
 TABLE = [
     (f"acs:ram::{HOME if where == 'home' else PEER}:role/{name}", *(re.findall(r"`([^`]+)`", cell) for cell in cells))
@@ -229,14 +229,22 @@ def test_a_role_may_do_what_the_table_says_and_nothing_else(local_cloud: LocalCl
     rows = [row for row in TABLE if row[0] == role]
     context = {key: ["true"] for *_, keys in rows for key in keys}
     ours = {pattern.replace("*", "x") for _, _, patterns, _ in TABLE for pattern in patterns} - {"x"}
-    touched = sorted(ours | {one.replace(HOME, "9" * 16).replace(PEER, "9" * 16) for one in ours})
+    touched = sorted(ours | {resource.replace(HOME, "9" * 16).replace(PEER, "9" * 16) for resource in ours})
     for action in {*KNOWN, *(action for _, actions, *_ in TABLE for action in actions)}:
         code = action.partition(":")[0]
-        for resource in (None, *(one for one in touched if one.split(":")[1] in (code, "ram"))):
-            patterns = {pattern for _, actions, found, _ in rows if action in actions for pattern in found}
+        for resource in (
+            None,
+            *(resource_name for resource_name in touched if resource_name.split(":")[1] in (code, "ram")),
+        ):
+            patterns = {
+                pattern
+                for _, actions, resource_patterns, _ in rows
+                if action in actions
+                for pattern in resource_patterns
+            }
             allowed = any(pattern == "*" or like(pattern, resource or "") for pattern in patterns)
-            asked = Access(action, resource and [resource], context)
-            assert local_cloud.identity.permitted(caller, asked) is allowed, (action, resource)
+            access = Access(action, resource and [resource], context)
+            assert local_cloud.identity.permitted(caller, access) is allowed, (action, resource)
 
 
 @each_role

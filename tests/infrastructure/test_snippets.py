@@ -33,8 +33,8 @@ def test_every_block_is_run_or_listed() -> None:
 
 def test_every_entry_is_about_one_block() -> None:
     """No exception is left of a block that has changed, and none covers two."""
-    found = [key for block in BLOCKS for table in (LISTED, ELSEWHERE) if (key := entry(block, dict(table)))]
-    assert sorted(found) == sorted([*LISTED, *ELSEWHERE])
+    keys = [key for block in BLOCKS for table in (LISTED, ELSEWHERE) if (key := entry(block, dict(table)))]
+    assert sorted(keys) == sorted([*LISTED, *ELSEWHERE])
     assert {block.page for block in BLOCKS if how(block) == "session"} == set(SESSIONS)
 
 
@@ -71,9 +71,9 @@ def test_no_sample_ends_soon() -> None:
         *(ROOT / "cli").rglob("*.py"),
     ]
     end = re.compile(r"""(?:~|until[\\="'` :]+|ends: |end +=|such as )(20\d\d)-?\d\d-?\d\dT""")
-    found = {str(path.relative_to(ROOT)): end.findall(path.read_text("utf-8")) for path in files}
-    assert len([year for years in found.values() for year in years]) > 15
-    assert {name: years for name, years in found.items() if any(year < "2090" for year in years)} == {}
+    years_by_file = {str(path.relative_to(ROOT)): end.findall(path.read_text("utf-8")) for path in files}
+    assert len([year for years in years_by_file.values() for year in years]) > 15
+    assert {name: years for name, years in years_by_file.items() if any(year < "2090" for year in years)} == {}
 
 
 def commands() -> Iterator[tuple[str, str]]:
@@ -83,12 +83,12 @@ def commands() -> Iterator[tuple[str, str]]:
         if name == "CHANGELOG.md":
             continue  # what was
         prose = re.sub(r"^( *)```.*?^ *```$", "", text, flags=re.DOTALL | re.MULTILINE)
-        yield from ((name, found) for found in re.findall(r"`(link-peer [^`]+)`", prose))
+        yield from ((name, command) for command in re.findall(r"`(link-peer [^`]+)`", prose))
     for block in BLOCKS:
         if block.language == "sh":
             for line in re.sub(r" \\\n\s*", " ", block.text).splitlines():
                 yield from (
-                    (block.page, found) for found in re.findall(r"^link-peer .*$", re.split(r" && | \| ", line)[0])
+                    (block.page, command) for command in re.findall(r"^link-peer .*$", re.split(r" && | \| ", line)[0])
                 )
 
 

@@ -65,9 +65,9 @@ def attributes(key: ClassKey) -> set[str]:
     return declared.union(assigned, *map(attributes, base_classes(key)))
 
 
-def is_frozen(made: ast.ClassDef) -> bool:
+def is_frozen(class_def: ast.ClassDef) -> bool:
     """Whether it is a value: its fields are those of a record, a message or an answer, and never change."""
-    return any(keyword.arg == "frozen" and ast.unparse(keyword.value) == "True" for keyword in made.keywords)
+    return any(keyword.arg == "frozen" and ast.unparse(keyword.value) == "True" for keyword in class_def.keywords)
 
 
 def test_a_class_has_few_attributes() -> None:
@@ -158,10 +158,12 @@ def texts(tree: ast.Module) -> Iterator[str]:
 @pytest.mark.parametrize("folder", ["shared/link_peer", "cli/link_peer_cli", "functions"])
 def test_texts_name_no_key_of_the_default_prefix(folder: str) -> None:
     """A deployment may have another one: they take the key from the policy's keys."""
-    named = {name: [text for text in texts(tree) if KEY.search(text)] for name, tree in modules(folder).items()}
-    found = {name: keys for name, keys in named.items() if keys}
-    assert {name: keys for name, keys in found.items() if not name.startswith((*LOCAL_CLOUD, *PAGES, *BOTH))} == {}
-    assert {key for name in BOTH for key in found.get(name, []) if "link-lock" not in key} == set()
+    texts_by_module = {
+        name: [text for text in texts(tree) if KEY.search(text)] for name, tree in modules(folder).items()
+    }
+    bad_texts = {name: keys for name, keys in texts_by_module.items() if keys}
+    assert {name: keys for name, keys in bad_texts.items() if not name.startswith((*LOCAL_CLOUD, *PAGES, *BOTH))} == {}
+    assert {key for name in BOTH for key in bad_texts.get(name, []) if "link-lock" not in key} == set()
 
 
 def calls_of(name: str, folder: str) -> set[str]:

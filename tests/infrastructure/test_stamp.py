@@ -82,8 +82,8 @@ class Deploy:
             "triggers": [],
         }
         inputs = {"yaml": {"path": str(self._folder / "s.yaml")}, "props": props}
-        given = json.dumps({"inputs": inputs, "args": args, "keys": KEYS})
-        command = [str(shutil.which("node")), "-e", DEPLOY, str(ROOT / "deploy" / "stamp.js"), given]
+        stdin = json.dumps({"inputs": inputs, "args": args, "keys": KEYS})
+        command = [str(shutil.which("node")), "-e", DEPLOY, str(ROOT / "deploy" / "stamp.js"), stdin]
         return subprocess.run(command, capture_output=True, text=True, check=True, env=env, timeout=60).stdout  # noqa: S603
 
 
@@ -93,7 +93,7 @@ def _deploy(tmp_path: Path) -> Deploy:
 
 
 @pytest.mark.parametrize(
-    ("answer", "said"),
+    ("answer", "message"),
     [
         (NONE, "deployed"),
         (ANOTHER, "link-peer-sweep runs the deployment other, and the package is for shop"),
@@ -104,7 +104,7 @@ def _deploy(tmp_path: Path) -> Deploy:
     ],
 )
 def test_only_function_computes_own_answer_means_that_there_is_no_function(
-    deploy: Deploy, answer: tuple[int, object], said: str
+    deploy: Deploy, answer: tuple[int, object], message: str
 ) -> None:
     """Another 404, say of a proxy or of a wrong host, stops the deploy."""
 
@@ -113,7 +113,7 @@ def test_only_function_computes_own_answer_means_that_there_is_no_function(
         connection.sendall(answer_of(*answer))
 
     with listening(serve) as port:
-        assert deploy(LINK_PEER_CLOUD=f"http://127.0.0.1:{port}").startswith(said.replace("PORT", str(port)))
+        assert deploy(LINK_PEER_CLOUD=f"http://127.0.0.1:{port}").startswith(message.replace("PORT", str(port)))
 
 
 @pytest.mark.parametrize(
@@ -129,9 +129,9 @@ def test_only_function_computes_own_answer_means_that_there_is_no_function(
 )
 def test_keys_go_to_no_other_host(deploy: Deploy, endpoint: str) -> None:
     """Only the region's, over TLS, loopback, or the one that the option of s.yaml names."""
-    said = deploy(LINK_PEER_FC_ENDPOINT=endpoint, HTTPS_PROXY="http://127.0.0.1:1", HTTP_PROXY="http://127.0.0.1:1")
-    assert said.startswith("LINK_PEER_FC_ENDPOINT names ")
-    assert "to which no keys are sent" in said
+    output = deploy(LINK_PEER_FC_ENDPOINT=endpoint, HTTPS_PROXY="http://127.0.0.1:1", HTTP_PROXY="http://127.0.0.1:1")
+    assert output.startswith("LINK_PEER_FC_ENDPOINT names ")
+    assert "to which no keys are sent" in output
 
 
 def test_the_host_of_the_option_is_asked_through_the_proxy(deploy: Deploy) -> None:
@@ -148,11 +148,13 @@ def test_the_host_of_the_option_is_asked_through_the_proxy(deploy: Deploy) -> No
         assert deploy({"fc_host": "fc.example.com"}, **proxied) == "deployed\n"
     assert heads[0].startswith("GET http://fc.example.com/2023-03-30/functions/link-peer-sweep HTTP/1.1\r\n")
     assert "bWU6cGFzc0B3b3Jk" in heads[0]  # me:pass@word
-    said = deploy({"fc_host": "fc.example.com"}, **env, HTTP_PROXY="http://me:pass@127.0.0.1:1")
-    assert said.startswith("fc.example.com cannot be reached through the proxy 127.0.0.1:1: connect ECONNREFUSED")
-    assert "pass" not in said
-    said = deploy({"fc_host": "fc.example.com"}, **env, HTTP_PROXY="socks5://127.0.0.1:1080")
-    assert said.startswith("fc.example.com cannot be reached through the proxy 127.0.0.1:1080: its protocol is socks5")
+    output = deploy({"fc_host": "fc.example.com"}, **env, HTTP_PROXY="http://me:pass@127.0.0.1:1")
+    assert output.startswith("fc.example.com cannot be reached through the proxy 127.0.0.1:1: connect ECONNREFUSED")
+    assert "pass" not in output
+    output = deploy({"fc_host": "fc.example.com"}, **env, HTTP_PROXY="socks5://127.0.0.1:1080")
+    assert output.startswith(
+        "fc.example.com cannot be reached through the proxy 127.0.0.1:1080: its protocol is socks5"
+    )
 
 
 def test_function_compute_is_asked_in_a_tunnel_of_the_proxy(deploy: Deploy, tmp_path: Path) -> None:
@@ -185,8 +187,8 @@ def test_a_proxy_that_refuses_is_named_with_the_host(deploy: Deploy) -> None:
         connection.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")
 
     with listening(serve) as port:
-        said = deploy(HTTPS_PROXY=f"http://127.0.0.1:{port}")
-    assert said.startswith(f"{OWN} cannot be reached through the proxy 127.0.0.1:{port}: the proxy answers 407")
+        output = deploy(HTTPS_PROXY=f"http://127.0.0.1:{port}")
+    assert output.startswith(f"{OWN} cannot be reached through the proxy 127.0.0.1:{port}: the proxy answers 407")
 
 
 @pytest.mark.parametrize(
@@ -203,8 +205,8 @@ def test_a_proxy_that_refuses_is_named_with_the_host(deploy: Deploy) -> None:
 def test_no_proxy_is_asked_for_an_exception(deploy: Deploy, exception: str, *, is_direct: bool) -> None:
     """By name, by the end of one, or with the port."""
     env = {"LINK_PEER_FC_ENDPOINT": "http://fc.example.com:1", "HTTP_PROXY": "http://127.0.0.1:1"}
-    said = deploy({"fc_host": "fc.example.com"}, **env, NO_PROXY=exception)
-    assert ("without a proxy" in said, "through the proxy 127.0.0.1:1" in said) == (is_direct, not is_direct)
+    output = deploy({"fc_host": "fc.example.com"}, **env, NO_PROXY=exception)
+    assert ("without a proxy" in output, "through the proxy 127.0.0.1:1" in output) == (is_direct, not is_direct)
 
 
 def test_loopback_is_asked_directly(deploy: Deploy) -> None:

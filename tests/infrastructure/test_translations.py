@@ -17,7 +17,7 @@ FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 FIGURE = "mermaid"  # its labels are prose
 HAN = re.compile(r"[\u4e00-\u9fff]")
 
-both = pytest.mark.parametrize(("english", "chinese"), PAIRS, ids=[english.stem for english, _ in PAIRS])
+each_pair = pytest.mark.parametrize(("english", "chinese"), PAIRS, ids=[english.stem for english, _ in PAIRS])
 
 
 def snippets(text: str) -> list[tuple[str, str]]:
@@ -40,8 +40,8 @@ def prose(text: str) -> list[str]:
 
 def tables(text: str) -> list[tuple[int, int]]:
     """The rows and columns of each table."""
-    found = re.findall(r"(?:^\|.*\n)+", FENCED.sub("", text), re.MULTILINE)
-    return [(table.count("\n"), table.splitlines()[1].count("|")) for table in found]
+    matches = re.findall(r"(?:^\|.*\n)+", FENCED.sub("", text), re.MULTILINE)
+    return [(table.count("\n"), table.splitlines()[1].count("|")) for table in matches]
 
 
 def code_in_tables(text: str) -> list[str]:
@@ -52,18 +52,18 @@ def code_in_tables(text: str) -> list[str]:
 def links(page: Path) -> list[Path]:
     """The files that a page leads to, a Chinese page counted as its English one."""
     english = {chinese: of for of, chinese in PAIRS}
-    found = [
+    paths = [
         (page.parent / target).resolve()
         for target in re.findall(r"\]\((?!https:)([^)#\s:]+)[^)]*\)", page.read_text("utf-8"))
     ]
-    return sorted(english.get(path, path) for path in found if path not in {*PAIRS[0]})
+    return sorted(english.get(path, path) for path in paths if path not in {*PAIRS[0]})
 
 
 def test_every_chinese_page_has_an_english_one() -> None:
     assert {chinese for _, chinese in PAIRS} == {ROOT / "README.zh-CN.md", *(ROOT / "docs/zh").rglob("*.md")}
 
 
-@both
+@each_pair
 def test_a_page_has_the_same_parts(english: Path, chinese: Path) -> None:
     """Levels of headings, snippets except their comments, rows, columns and names of tables, as many paragraphs and list items."""
     texts = [page.read_text("utf-8") for page in (english, chinese)]
@@ -72,16 +72,18 @@ def test_a_page_has_the_same_parts(english: Path, chinese: Path) -> None:
     assert 2 * len(snippets(texts[0])) == texts[0].count("\n```")
 
 
-@both
+@each_pair
 def test_links_lead_to_the_same_pages(english: Path, chinese: Path) -> None:
     """In Chinese where there is a Chinese page."""
     assert links(chinese) == links(english)
     translated = {of for of, _ in PAIRS[1:]}
-    own = {(chinese.parent / target).resolve() for target in re.findall(r"\]\(([^)#\s:]+)", chinese.read_text("utf-8"))}
-    assert not own & translated
+    targets = {
+        (chinese.parent / target).resolve() for target in re.findall(r"\]\(([^)#\s:]+)", chinese.read_text("utf-8"))
+    }
+    assert not targets & translated
 
 
-@both
+@each_pair
 def test_links_say_where_a_page_is_in_english(english: Path, chinese: Path) -> None:
     """Behind each link of a Chinese page to one that has no translation."""
     translated = {*PAIRS[0], *(page for _, page in PAIRS)}
@@ -89,7 +91,7 @@ def test_links_say_where_a_page_is_in_english(english: Path, chinese: Path) -> N
         assert ((chinese.parent / target).resolve() in translated) is not bool(after), target
 
 
-@both
+@each_pair
 def test_paragraphs_are_translated(english: Path, chinese: Path) -> None:
     """None of more than a few words was left in English."""
     assert [line for line in prose(chinese.read_text("utf-8")) if not HAN.search(line) and len(line.split()) > 3] == []

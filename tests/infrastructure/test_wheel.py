@@ -86,9 +86,9 @@ def test_it_holds_the_three_packages_and_the_files_of_a_deployment(wheel: zipfil
 def test_a_module_that_was_renamed_is_not_packed_under_its_old_name(tmp_path: Path) -> None:
     """`pip wheel .` builds in the checkout, where an earlier build left its modules."""
     project = copy_of_the_project(tmp_path)
-    left = project / "build" / "lib" / "link_peer" / "renamed.py"
-    left.parent.mkdir(parents=True)
-    left.touch()
+    stale_module = project / "build" / "lib" / "link_peer" / "renamed.py"
+    stale_module.parent.mkdir(parents=True)
+    stale_module.touch()
     build(project, "--wheel")
     assert "link_peer/renamed.py" not in wheel_of(project).namelist()
 
@@ -122,8 +122,8 @@ def needed(*packages: str) -> set[str]:
         for name in imported(ast.parse(path.read_text("utf-8")))
     }
     distributions = packages_distributions()
-    own = {*SOURCES, *sys.stdlib_module_names, "aliyun_local"}
-    return {canonicalize_name(distributions[name][0]) for name in names - own}
+    own_modules = {*SOURCES, *sys.stdlib_module_names, "aliyun_local"}
+    return {canonicalize_name(distributions[name][0]) for name in names - own_modules}
 
 
 def test_the_metadata_names_what_the_packages_import() -> None:
@@ -159,8 +159,8 @@ def test_what_needs_the_local_cloud_says_so(command: str, says: str) -> None:
     """In one line it says how to install it; another command gets as far as its settings."""
     run = f"import sys; sys.modules.update(aliyun_local=None); from link_peer_cli.main import main; main([{command!r}])"
     env = {"PATH": os.environ["PATH"], "HOME": "/nowhere", "LANG": "C.UTF-8"}
-    done = subprocess.run([sys.executable, "-I", "-c", run], check=False, env=env, capture_output=True, text=True)  # noqa: S603
-    assert done.returncode
-    assert says in done.stderr
-    assert "Traceback" not in done.stderr
-    assert done.stdout == ""
+    result = subprocess.run([sys.executable, "-I", "-c", run], check=False, env=env, capture_output=True, text=True)  # noqa: S603
+    assert result.returncode
+    assert says in result.stderr
+    assert "Traceback" not in result.stderr
+    assert result.stdout == ""

@@ -29,11 +29,11 @@ FLOOR = 95
 
 def main() -> int:
     """Prints the survivors and the score, and returns the exit code."""
-    wanted, only = os.environ.get("MUTANTS") or "300", os.environ.get("ONLY") or ""
-    mutants = [one for path in targets() for one in mutants_of(path) if only in f"{one.place} {one.unit}"]
+    count_text, only = os.environ.get("MUTANTS") or "300", os.environ.get("ONLY") or ""
+    mutants = [mutant for path in targets() for mutant in mutants_of(path) if only in f"{mutant.place} {mutant.unit}"]
     remaining_mutants = [mutant for mutant in mutants if key(mutant) not in listed()]
-    if wanted != "all" and int(wanted) < len(remaining_mutants):
-        remaining_mutants = random.Random(int(os.environ.get("SEED") or 1)).sample(remaining_mutants, int(wanted))
+    if count_text != "all" and int(count_text) < len(remaining_mutants):
+        remaining_mutants = random.Random(int(os.environ.get("SEED") or 1)).sample(remaining_mutants, int(count_text))
     print(f"{len(remaining_mutants)} of {len(mutants)} mutants", flush=True)
     plugin = Plugin(remaining_mutants, targets(), float(os.environ.get("LIMIT") or 30))
     started, tests = time.monotonic(), (os.environ.get("TESTS") or "").split() or TESTS

@@ -40,9 +40,9 @@ class Child:
     def _run(self, work: Callable[[Path], int]) -> None:
         code = BROKEN
         try:
-            nothing = os.open(os.devnull, os.O_RDWR)
+            devnull = os.open(os.devnull, os.O_RDWR)
             for stream in (0, 1, 2):
-                os.dup2(nothing, stream)
+                os.dup2(devnull, stream)
             os.environ["TMPDIR"] = os.environ["PYTEST_DEBUG_TEMPROOT"] = tempfile.tempdir = str(self.folder)
             code = work(self.folder)
         except BaseException:

@@ -27,9 +27,9 @@ def functions(paths: list[Path]) -> Functions:
         importlib.import_module(".".join(package).removesuffix(".__init__"))
     functions: Functions = {}
     gc.unfreeze()  # a handler froze what was imported before it: those objects are not listed
-    for one in gc.get_objects():
-        if isinstance(one, FunctionType) and one.__code__.co_filename in names:
-            functions.setdefault(_key(one.__code__), []).append(one)
+    for live_object in gc.get_objects():
+        if isinstance(live_object, FunctionType) and live_object.__code__.co_filename in names:
+            functions.setdefault(_key(live_object.__code__), []).append(live_object)
     _caches()
     return functions
 
@@ -56,20 +56,20 @@ def put(mutant: Mutant, functions: Functions) -> None:
 @functools.cache
 def _caches() -> list[functools._lru_cache_wrapper[Any]]:
     """What remembers answers of the code. Found before the processes of the mutants begin: each would copy what it looks at."""
-    caches = (one for one in gc.get_objects() if isinstance(one, functools._lru_cache_wrapper))
-    return [one for one in caches if str(one.__module__).startswith("link_peer")]
+    caches = (live_object for live_object in gc.get_objects() if isinstance(live_object, functools._lru_cache_wrapper))
+    return [cache for cache in caches if str(cache.__module__).startswith("link_peer")]
 
 
 def _replace(code: CodeType, functions: Functions, first: int | None = None) -> int:
     """Replaces the functions that a code object defines: that which begins in a line, or all."""
     replaced = 0
     for inner in (nested for nested in code.co_consts if isinstance(nested, CodeType)):
-        wanted = functions.get(_key(inner), []) if first in (None, inner.co_firstlineno) else []
-        for function in wanted:
+        live_functions = functions.get(_key(inner), []) if first in (None, inner.co_firstlineno) else []
+        for function in live_functions:
             if len(function.__code__.co_freevars) == len(inner.co_freevars):
                 function.__code__ = inner
                 replaced += 1
-        if not wanted:
+        if not live_functions:
             replaced += _replace(inner, functions, first)
     return replaced
 
@@ -79,7 +79,7 @@ def _set_constant(mutant: Mutant, tree: ast.Module) -> None:
     (home,) = (module for module in _modules() if module.__file__ == str(mutant.path))
     changed: set[str] = set()
     for name, node in units(tree):
-        if name == mutant.unit or (constant(node) and changed & {getattr(one, "id", "") for one in ast.walk(node)}):
+        if name == mutant.unit or (constant(node) and changed & {getattr(node, "id", "") for node in ast.walk(node)}):
             changed.add(name)
             old = vars(home)[name]
             exec(compile(ast.Module([node], []), str(mutant.path), "exec"), vars(home))  # noqa: S102
@@ -117,15 +117,15 @@ class Probes:
         for number, path in enumerate(paths):
             tree = ast.parse(path.read_text(encoding="utf-8"))
             for _, unit in units(tree):
-                for node in [one for _, one in parts(unit)]:
+                for node in [inner for _, inner in parts(unit)]:
                     _add_probes(node, number)
             _replace(compile(ast.fix_missing_locations(tree), str(path), "exec"), functions)
 
     def take(self) -> array[int]:
         """The places that ran since this was last asked."""
-        taken = array("I", sorted(self._reached))
+        places = array("I", sorted(self._reached))
         self._reached.clear()
-        return taken
+        return places
 
 
 def _add_probes(node: ast.AST, number: int) -> None:

@@ -146,10 +146,12 @@ def _removals(node: ast.AST) -> Iterator[tuple[ast.stmt, Replacement]]:
     for field in ("body", "orelse", "finalbody"):
         statements = getattr(node, field, None)
         for index, statement in enumerate(statements if isinstance(statements, list) else []):
-            if other := _instead(statement, last=statement is statements[-1] and isinstance(node, ast.FunctionDef)):
+            if replacement := _instead(
+                statement, last=statement is statements[-1] and isinstance(node, ast.FunctionDef)
+            ):
                 yield (
                     statement,
-                    {field: [*statements[:index], ast.copy_location(other, statement), *statements[index + 1 :]]},
+                    {field: [*statements[:index], ast.copy_location(replacement, statement), *statements[index + 1 :]]},
                 )
 
 
@@ -160,12 +162,12 @@ def _changes(node: ast.AST) -> Iterator[tuple[ast.AST, Replacement]]:
             for new in _COMPARE[type(operator)]:
                 yield node, {"ops": [*node.ops[:index], new(), *node.ops[index + 1 :]]}
     elif isinstance(node, ast.BoolOp):
-        both = isinstance(node.op, ast.And)
-        yield node, {"op": ast.Or() if both else ast.And()}
+        is_and = isinstance(node.op, ast.And)
+        yield node, {"op": ast.Or() if is_and else ast.And()}
         for index in range(len(node.values)):
             if _empty(node.values[index]):
                 continue  # `… or ()`: what stands for nothing may be any nothing
-            yield node, {"values": [*node.values[:index], ast.Constant(both), *node.values[index + 1 :]]}
+            yield node, {"values": [*node.values[:index], ast.Constant(is_and), *node.values[index + 1 :]]}
     elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
         yield node, {"operand": ast.UnaryOp(ast.Not(), node.operand)}
     elif isinstance(node, ast.If | ast.While | ast.IfExp) and not _covered(node.test):
@@ -224,7 +226,7 @@ def _arithmetic(node: ast.BinOp) -> Iterator[tuple[ast.AST, Replacement]]:
         yield node, {"left": node.right, "right": node.left}
     elif isinstance(node.op, ast.Add):
         ends = (node.left, node.right)
-        if not any(isinstance(one, _TEXT) or isinstance(getattr(one, "value", None), str) for one in ends):
+        if not any(isinstance(end, _TEXT) or isinstance(getattr(end, "value", None), str) for end in ends):
             yield node, {"op": ast.Sub()}
 
 
@@ -235,13 +237,13 @@ def _calls(node: ast.Call) -> Iterator[tuple[ast.AST, Replacement]]:
     elif isinstance(function, ast.Attribute) and function.attr in _METHODS:
         yield function, {"attr": _METHODS[function.attr]}
     if len(node.args) > 1 and getattr(function, "id", "") not in ("isinstance", *_NAMES):
-        first, second, *more = node.args
+        first, second, *later_args = node.args
         if (
             type(first) is type(second)
             and isinstance(first, ast.Name | ast.Attribute)
             and ast.dump(first) != ast.dump(second)
         ):
-            yield node, {"args": [second, first, *more]}
+            yield node, {"args": [second, first, *later_args]}
     for index, keyword in enumerate(node.keywords):
         if keyword.arg:
             yield node, {"keywords": [*node.keywords[:index], *node.keywords[index + 1 :]]}

@@ -48,46 +48,50 @@ def known(items: Items, paths: list[Path], functions: live.Functions) -> dict[st
     digests = {file: _digest([ROOT / file]) for file in files}
     other_paths = [path for folder in SOURCES for path in sorted((ROOT / folder).rglob("*.py"))]
     state = _digest([path for path in other_paths if str(path.relative_to(ROOT)) not in files]) + repr(paths)
-    found: dict[str, dict[str, Reach]] = {}
+    reach_by_digest: dict[str, dict[str, Reach]] = {}
     if RECORD.exists():
         recorded = pickle.loads(RECORD.read_bytes())  # noqa: S301
-        found = recorded[1] if recorded[0] == state else {}
-    if missing := sorted(file for file in files if digests[file] not in found):
+        reach_by_digest = recorded[1] if recorded[0] == state else {}
+    if missing := sorted(file for file in files if digests[file] not in reach_by_digest):
         reached = _measured(items, missing, lambda: live.Probes(paths, functions))
         for file in missing:
-            found[digests[file]] = {test: one for test, one in reached.items() if test.startswith(f"{file}::")}
+            reach_by_digest[digests[file]] = {
+                test: reach for test, reach in reached.items() if test.startswith(f"{file}::")
+            }
         RECORD.parent.mkdir(exist_ok=True)
-        RECORD.write_bytes(pickle.dumps((state, found)))
-    return {test: one for digest in digests.values() for test, one in found[digest].items() if test in items}
+        RECORD.write_bytes(pickle.dumps((state, reach_by_digest)))
+    return {
+        test: reach for digest in digests.values() for test, reach in reach_by_digest[digest].items() if test in items
+    }
 
 
 def _measured(items: Items, files: list[str], probes: Callable[[], live.Probes]) -> dict[str, Reach]:
-    running, found = [], dict[str, Reach]()
+    running, reach_by_test = [], dict[str, Reach]()
     for index in range(child.WORKERS):
         mine = set(files[index :: child.WORKERS])
         tests = [test for test in items if test.partition("::")[0] in mine]
         running.append(child.Child(lambda folder, tests=tests: _measure(items, tests, probes(), folder)))
-    for one in running:
-        code, _ = one.wait()
+    for process in running:
+        code, _ = process.wait()
         if code != 0:
-            raise RuntimeError(f"the tests without a mutant ended with {code}\n{one.error()}")
-        found.update(pickle.loads((one.folder / "reach").read_bytes()))  # noqa: S301
-        one.remove()
-    return found
+            raise RuntimeError(f"the tests without a mutant ended with {code}\n{process.error()}")
+        reach_by_test.update(pickle.loads((process.folder / "reach").read_bytes()))  # noqa: S301
+        process.remove()
+    return reach_by_test
 
 
 def _measure(items: Items, tests: list[str], probes: live.Probes, folder: Path) -> int:
     """Runs tests with probes; writes what each reaches. AssertionError where one fails: it would catch every mutant."""
-    found = {}
+    reach_by_test = {}
     for test, after in zip(tests, [*tests[1:], None], strict=False):
         started = time.process_time()
         passed = passes(items, test, after)
         places = probes.take()
         if places:
-            found[test] = Reach(time.process_time() - started, places)
+            reach_by_test[test] = Reach(time.process_time() - started, places)
         if places and not passed:
             raise AssertionError(f"{test} fails without a mutant")
-    (folder / "reach").write_bytes(pickle.dumps(found))
+    (folder / "reach").write_bytes(pickle.dumps(reach_by_test))
     return 0
 
 

@@ -58,8 +58,8 @@ class Plugin:
         for mutant in self._mutants:
             if len(running) == WORKERS:
                 self._note(running)
-            one = Child(lambda folder, mutant=mutant: self._try(mutant, self._order(mutant), folder))
-            running[one.pid] = mutant, one
+            child = Child(lambda folder, mutant=mutant: self._try(mutant, self._order(mutant), folder))
+            running[child.pid] = mutant, child
         while running:
             self._note(running)
         return True
@@ -68,8 +68,8 @@ class Plugin:
         """Waits for the next mutant that ends, and keeps its result."""
         ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
         assert ended is not None
-        mutant, one = running.pop(ended.si_pid)
-        (code, cpu), error, test = one.wait(), one.error(), self._last_test(one)
+        mutant, child = running.pop(ended.si_pid)
+        (code, cpu), error, test = child.wait(), child.error(), self._last_test(child)
         if code == CAUGHT or code in STOPPED:
             self._killers.setdefault(mutant.unit, []).insert(0, test)
         elif code not in SURVIVAL:
@@ -89,13 +89,13 @@ class Plugin:
 
     def _tests_by_place(self) -> dict[int, list[str]]:
         """The tests that reach the statement of a mutant, cheap ones first. Those of a constant are all of its file."""
-        wanted: dict[int, list[str]] = {self._place(mutant): [] for mutant in self._mutants}
+        tests_by_place: dict[int, list[str]] = {self._place(mutant): [] for mutant in self._mutants}
         for test in sorted(self._reach, key=lambda test: self._reach[test].cpu):
             places = self._reach[test].places
             for place in {*places, *(live.place(file, 0) for file in {live.file(place) for place in places})}:
-                if place in wanted:
-                    wanted[place].append(test)
-        return wanted
+                if place in tests_by_place:
+                    tests_by_place[place].append(test)
+        return tests_by_place
 
     def _place(self, mutant: Mutant) -> int:
         return live.place(self._paths.index(mutant.path), 0 if mutant.constant else mutant.line)
@@ -112,10 +112,10 @@ class Plugin:
             way = self._reach[test].way(file)
             turns[way] = turns.get(way, 0) + 1
             path = Path(test.partition("::")[0])
-            named = path.stem == f"test_{mutant.path.stem}"
+            is_namesake = path.stem == f"test_{mutant.path.stem}"
             near = not rooms.isdisjoint(path.parts)
-            known = test in self._killers.get(mutant.unit, ())
-            order.append((not named, not known, not near, turns[way], index))
+            is_killer = test in self._killers.get(mutant.unit, ())
+            order.append((not is_namesake, not is_killer, not near, turns[way], index))
         return [tests[index] for *_, index in sorted(order)]
 
     def _try(self, mutant: Mutant | None, tests: list[str], folder: Path) -> int:

@@ -45,7 +45,7 @@ def test_a_statement_has_these_mutants(tmp_path: Path, line: str, changed: list[
 def runs(path: str, unit: str, now: str, shows: Callable[[], bool]) -> bool:
     """Whether a mutant changes what a process of its own shows."""
     [target] = [target for target in targets() if str(target).endswith(path)]
-    [mutant] = [one for one in mutants_of(target) if (one.unit, one.change()[1]) == (unit, now)]
+    [mutant] = [candidate for candidate in mutants_of(target) if (candidate.unit, candidate.change()[1]) == (unit, now)]
 
     def work(_: Path) -> int:
         live.put(mutant, live.functions(targets()))

@@ -96,12 +96,12 @@ def explore(scenario: Scenario, *, merge: bool = True, most: int = 0, seed: int 
     finals: set[object] = set()
     for _ in range(sum(map(len, scenario.lanes))):
         following: dict[object, tuple[int, World, Facts, tuple[int, ...], tuple[str, ...]]] = {}
-        for count, world, facts, done, trace in level.values():
+        for count, world, facts, steps_done, trace in level.values():
             for lane, steps in enumerate(scenario.lanes):
-                if done[lane] == len(steps):
+                if steps_done[lane] == len(steps):
                     continue
-                now_done = (*done[:lane], done[lane] + 1, *done[lane + 1 :])
-                for plan, after, new_facts, calls in _outcomes(scenario, steps[done[lane]], world, trace):
+                now_done = (*steps_done[:lane], steps_done[lane] + 1, *steps_done[lane + 1 :])
+                for plan, after, new_facts, calls in _outcomes(scenario, steps[steps_done[lane]], world, trace):
                     result.deliveries += 1
                     result.calls = max(result.calls, calls)
                     all_facts = facts | new_facts
@@ -110,10 +110,10 @@ def explore(scenario: Scenario, *, merge: bool = True, most: int = 0, seed: int 
                         old = following[key]
                         following[key] = (old[0] + count, *old[1:])
                     else:
-                        entry = f"{steps[done[lane]].name}{_plan_text(plan)}"
+                        entry = f"{steps[steps_done[lane]].name}{_plan_text(plan)}"
                         following[key] = (count, after, all_facts, now_done, (*trace, entry))
-        some = chosen.sample(list(following), most) if 0 < most < len(following) else following
-        level = {key: following[key] for key in some}
+        sample = chosen.sample(list(following), most) if 0 < most < len(following) else following
+        level = {key: following[key] for key in sample}
     for count, world, facts, _, trace in level.values():
         result.histories += count
         final = (fingerprint(world), facts)
@@ -139,7 +139,7 @@ def _outcomes(
         step.do(after)
         yield (), after, frozenset(), 0
         return
-    queued = min(world.queue, key=lambda one: one.due) if world.queue and isinstance(step, NextQueued) else None
+    queued = min(world.queue, key=lambda message: message.due) if world.queue and isinstance(step, NextQueued) else None
     if isinstance(step, NextQueued):
         if queued is None:
             yield (), world.copy(), frozenset(), 0
@@ -202,7 +202,7 @@ def fingerprint(world: World) -> object:
     )
     tags = frozenset((party, key, value) for party, group in world.groups.items() for key, value in group.tags.items())
     instances = frozenset((i.party, i.ip, i.groups, tuple(sorted(i.tags.items()))) for i in world.instances.values())
-    queue = tuple(sorted((one.body, one.queue, (one.due - START) // PERIOD) for one in world.queue))
+    queue = tuple(sorted((message.body, message.queue, (message.due - START) // PERIOD) for message in world.queue))
     barred = frozenset(world.barred.items())
     hidden = (frozenset(world.hidden), frozenset(world.revoked), barred, frozenset(world.interfaces))
     return rules, previous, tags, instances, queue, *hidden

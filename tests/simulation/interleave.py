@@ -37,7 +37,7 @@ class Outcome(msgspec.Struct):
 
     schedules: int = 0
     ends: int = 0  # different final states
-    lost: int = 0  # schedules in which a claim was lost
+    lost_claims: int = 0  # schedules in which a claim was lost
 
 
 def race(race: Race, switches: int) -> Outcome:
@@ -50,16 +50,16 @@ def race(race: Race, switches: int) -> Outcome:
         outcome.schedules += 1
         try:
             runs = _run(world, race, first, turns)
-            found = any(run.end != "acked" for run in runs) or not stripped(world, race.policy)
-            hold("I9", found, "both were acknowledged, and a group with a rule of ours has no managed tag")
+            has_tag = any(run.end != "acked" for run in runs) or not stripped(world, race.policy)
+            hold("I9", has_tag, "both were acknowledged, and a group with a rule of ours has no managed tag")
             key = (fingerprint(world), tuple(run.end for run in runs), tuple(str(_outcomes(run)) for run in runs))
             if key not in ends:
                 ends[key] = race.end(world, runs)
                 hold("I6", bool(race.max_lost) or not ends[key], "both were applied, but a claim was lost")
         except Broken as broken:
             raise Broken(broken.invariant, f"{broken}\n  {race.name}: {first} first, turns {turns}") from None
-        outcome.lost += ends[key]
-    hold("I6", outcome.lost <= race.max_lost, f"{outcome.lost} schedules of {race.name} lose a claim")
+        outcome.lost_claims += ends[key]
+    hold("I6", outcome.lost_claims <= race.max_lost, f"{outcome.lost_claims} schedules of {race.name} lose a claim")
     outcome.ends = len(ends)
     return outcome
 
@@ -67,8 +67,8 @@ def race(race: Race, switches: int) -> Outcome:
 def at_once(world: World, messages: Sequence[Message], policy: Policy, took: Callable[[], float]) -> list[Run]:
     """Runs deliveries that begin at one moment, each call of which takes the seconds that `took` says. One that waits is overtaken
     by the others."""
-    begun, lanes = world.now, [_DeliveryThread(world, message, policy) for message in messages]
-    due = dict.fromkeys(lanes, begun)
+    start, lanes = world.now, [_DeliveryThread(world, message, policy) for message in messages]
+    due = dict.fromkeys(lanes, start)
     for lane in lanes:
         lane.start()
     while due:

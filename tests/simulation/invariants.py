@@ -42,74 +42,80 @@ def at_rest(world: World, policy: Policy) -> None:
     Whether a request's claim must exist is not checked here: only the scenario knows. Groups of an account that refuses
     access can be neither read nor changed, so nothing is checked there.
     """
-    ours = [one for one in oracle.owned_rules(world, policy) if one.key.group.account not in world.revoked]
-    tags, kept = oracle.wanted_by_tags(world, policy), oracle.kept_by_tags(world, policy)
+    ours = [
+        owned_rule
+        for owned_rule in oracle.owned_rules(world, policy)
+        if owned_rule.key.group.account not in world.revoked
+    ]
+    tags, kept_pairs = oracle.wanted_by_tags(world, policy), oracle.kept_by_tags(world, policy)
     opening = policy.paused is Pause.NONE
-    for one in ours:
-        may = oracle.allowed(world, policy, one.key, one.pair) or (
+    for our_rule in ours:
+        may = oracle.allowed(world, policy, our_rule.key, our_rule.pair) or (
             # its marker is not rewritten for another of its instance's groups until openings go on
-            not opening and oracle.is_part(one.pair) and _same_instance(one, kept.get(one.key, ()))
+            not opening and oracle.is_part(our_rule.pair) and _same_instance(our_rule, kept_pairs.get(our_rule.key, ()))
         )
-        hold("I1", may, f"{one.rule} exists without consent, locked, or against the policy")
-        if not _accounts(one) & world.revoked:
-            has_tag = "tag" in one.claims
-            pairs = (kept if has_tag else tags).get(one.key, set())
-            asked = one.pair in pairs
-            if oracle.is_part(one.pair):  # the marker names one of the groups that the instance may stand for
-                asked = _same_instance(one, pairs)
-            right = has_tag == asked or (asked and not opening)
-            hold("I9", right, f"{one.rule} is {'' if asked else 'not '}what tags ask for")
-        ends = [end for _, _, end in (claim.partition("~") for claim in one.claims) if end]
+        hold("I1", may, f"{our_rule.rule} exists without consent, locked, or against the policy")
+        if not _accounts(our_rule) & world.revoked:
+            has_tag = "tag" in our_rule.claims
+            pairs = (kept_pairs if has_tag else tags).get(our_rule.key, set())
+            is_tagged = our_rule.pair in pairs
+            if oracle.is_part(our_rule.pair):  # the marker names one of the groups that the instance may stand for
+                is_tagged = _same_instance(our_rule, pairs)
+            right = has_tag == is_tagged or (is_tagged and not opening)
+            hold("I9", right, f"{our_rule.rule} is {'' if is_tagged else 'not '}what tags ask for")
+        ends = [end for _, _, end in (claim.partition("~") for claim in our_rule.claims) if end]
         expired = [end for end in ends if claim_end(end) <= world.now]
-        hold("I9", not expired, f"{one.rule} has a claim that expired at {expired}")
-        hold("I3'", one.rule.priority == 100, f"{one.rule} is ours and overrides an operator's drop rule")
-        tagged = world.groups[one.key.group].tags.get(oracle.managed_tag(policy)) == "true"
-        hold("I9", tagged, f"{one.key.group} has a rule of ours, but no managed tag")
-        found = one.pair is None or oracle.instances_tag(policy) in world.groups[one.key.group].tags
-        hold("I9", found, f"{one.key.group} has a rule between instances, but no tag that says so")
+        hold("I9", not expired, f"{our_rule.rule} has a claim that expired at {expired}")
+        hold("I3'", our_rule.rule.priority == 100, f"{our_rule.rule} is ours and overrides an operator's drop rule")
+        tagged = world.groups[our_rule.key.group].tags.get(oracle.managed_tag(policy)) == "true"
+        hold("I9", tagged, f"{our_rule.key.group} has a rule of ours, but no managed tag")
+        has_instances_tag = (
+            our_rule.pair is None or oracle.instances_tag(policy) in world.groups[our_rule.key.group].tags
+        )
+        hold("I9", has_instances_tag, f"{our_rule.key.group} has a rule between instances, but no tag that says so")
     for link, instances in oracle.parts(ours).items():
         few = len(instances) <= policy.limits.max_members
         hold("I1", few, f"{link} has more instances than the policy allows: {instances.keys()}")
     for key, claim in oracle.waiting_to_join(world, policy) if opening and not world.revoked else ():
-        refused = key.group in world.full or key in oracle.present(world) - {one.key for one in ours}
+        refused = key.group in world.full or key in oracle.present(world) - {owned_rule.key for owned_rule in ours}
         hold("I9", refused, f"an instance has joined a link by address, but {key} lacks {claim}")
-    for one in half_open(world, policy):
-        young = not opening or ("tag" not in one.claims and world.now - created(one.rule) < HALF_OPEN_SECONDS)
-        hold("I3", young, f"{one.rule} is half of a link, and its other side does not exist")
+    for our_rule in half_open(world, policy):
+        young = not opening or ("tag" not in our_rule.claims and world.now - created(our_rule.rule) < HALF_OPEN_SECONDS)
+        hold("I3", young, f"{our_rule.rule} is half of a link, and its other side does not exist")
     present = oracle.present(world)
     for key in tags if opening else ():
         hold("I9", key in present, f"tags ask for {key}, but it does not exist")
     waiting = set() if opening else {key.group for key in tags}
-    _managed_tags(world, policy, {one.key.group for one in ours} | waiting)
+    _managed_tags(world, policy, {owned_rule.key.group for owned_rule in ours} | waiting)
     for rule_id, rule in world.manual_rules.items():
         hold("I2", world.rules[rule.group].get(rule_id) == rule, f"manual rule was changed: {rule}")
 
 
-def _same_instance(one: Owned, pairs: Collection[Pair]) -> bool:
+def _same_instance(owned_rule: Owned, pairs: Collection[Pair]) -> bool:
     """Whether a rule by address is for the instance of one of these pairs."""
-    return one.pair is not None and one.pair[0] in {pair[0] for pair in pairs if pair}
+    return owned_rule.pair is not None and owned_rule.pair[0] in {pair[0] for pair in pairs if pair}
 
 
 def half_open(world: World, policy: Policy) -> list[Owned]:
     """The rules of ours whose link lacks the other side, as far as both accounts can be read: of a mutual link, and of one from
     an advanced group."""
-    readable = [one for one in oracle.owned_rules(world, policy) if not _accounts(one) & world.revoked]
-    halves = [one for one in readable if not _other_side_exists(world, policy, one)]
-    outlets = [one for one in readable if one.key.is_egress and one not in halves]
-    uncarried = [msgspec.structs.replace(one, claims=_uncarried(one, readable)) for one in outlets]
-    return [*halves, *(one for one in uncarried if one.claims)]
+    readable = [rule for rule in oracle.owned_rules(world, policy) if not _accounts(rule) & world.revoked]
+    halves = [rule for rule in readable if not _other_side_exists(world, policy, rule)]
+    outlets = [rule for rule in readable if rule.key.is_egress and rule not in halves]
+    uncarried = [msgspec.structs.replace(rule, claims=_uncarried(rule, readable)) for rule in outlets]
+    return [*halves, *(rule for rule in uncarried if rule.claims)]
 
 
 def stripped(world: World, policy: Policy) -> set[Party]:
     """The groups with a rule of ours that lack the managed tag."""
     managed, instances = oracle.managed_tag(policy), oracle.instances_tag(policy)
-    found = set()
-    for one in oracle.owned_rules(world, policy):
-        group = one.key.group
-        wanted = {managed, instances} if one.pair else {managed}
-        if group.account not in world.revoked and not wanted <= world.groups[group].tags.keys():
-            found.add(group)
-    return found
+    groups = set()
+    for owned_rule in oracle.owned_rules(world, policy):
+        group = owned_rule.key.group
+        managed_tags = {managed, instances} if owned_rule.pair else {managed}
+        if group.account not in world.revoked and not managed_tags <= world.groups[group].tags.keys():
+            groups.add(group)
+    return groups
 
 
 def created(rule: Rule) -> int:
@@ -150,7 +156,7 @@ def _admits(world: World, policy: Policy, outlet: RuleKey, pair: Pair) -> bool:
         if oracle.is_part(pair)
         else {Party(pair[0].account, name) for name in (target.groups if target else ())}
     )
-    sources = {f"{one.ip}/32" for one in oracle.members(world, outlet.group)}
+    sources = {f"{member.ip}/32" for member in oracle.members(world, outlet.group)}
     dest = "" if oracle.is_part(pair) else outlet.dest
     return any(
         key.group in groups and (key.source, key.dest, key.port) in {(source, dest, outlet.port) for source in sources}
@@ -164,10 +170,10 @@ def _uncarried(outlet: Owned, rules: Collection[Owned]) -> frozenset[str]:
     group = (outlet.pair[1], outlet.key.group) if oracle.is_part(outlet.pair) else None
     carried = {
         claim
-        for one in rules
-        if one.pair and one.key.port == outlet.key.port and not one.key.is_egress
-        if ((one.key.group, one.pair[1]) == group if group else one.pair[1] == outlet.pair[0])
-        for claim in one.claims
+        for owned_rule in rules
+        if owned_rule.pair and owned_rule.key.port == outlet.key.port and not owned_rule.key.is_egress
+        if ((owned_rule.key.group, owned_rule.pair[1]) == group if group else owned_rule.pair[1] == outlet.pair[0])
+        for claim in owned_rule.claims
     }
     return outlet.claims - carried - {"tag"}
 
@@ -185,15 +191,15 @@ def _is_shut_in(world: World, policy: Policy, key: RuleKey, pair: Pair) -> bool:
     return oracle.needs_outlet(world, policy, groups, target, [key.port]) and not outlets & oracle.present(world)
 
 
-def _accounts(one: Owned) -> set[str]:
-    source = one.pair[0].account if one.pair else one.key.source.partition("@")[2]
-    return {source, one.key.group.account}
+def _accounts(owned_rule: Owned) -> set[str]:
+    source = owned_rule.pair[0].account if owned_rule.pair else owned_rule.key.source.partition("@")[2]
+    return {source, owned_rule.key.group.account}
 
 
-def _other_side_exists(world: World, policy: Policy, one: Owned) -> bool:
+def _other_side_exists(world: World, policy: Policy, owned_rule: Owned) -> bool:
     """Whether the rule of the opposite direction exists, ours or a person's; where the source's group lets nothing out by default,
     one that lets it out; of such a one, a rule of ours that admits who is let out."""
-    key, pair = one.key, one.pair
+    key, pair = owned_rule.key, owned_rule.pair
     if key.is_egress:
         return pair is None or _admits(world, policy, key, pair)
     if key.port != ALL:
@@ -202,4 +208,6 @@ def _other_side_exists(world: World, policy: Policy, one: Owned) -> bool:
         name, _, account = key.source.partition("@")
         return RuleKey(Party(account, name), str(key.group), "", ALL) in oracle.present(world)
     turned = (key.dest, key.source, ALL)
-    return any((other.source, other.dest, other.port) == turned for other in oracle.present(world))
+    return any(
+        (standing_key.source, standing_key.dest, standing_key.port) == turned for standing_key in oracle.present(world)
+    )

@@ -28,7 +28,10 @@ def stream(*bodies: bytes, queue: str = SHARED_QUEUE) -> bytes:
     ]
     if queue:
         subject = f"acs:mns:{REGION}:{HOME}:queues/{queue}"
-        elements = [{"id": one["messageId"], "specversion": "1.0", "subject": subject, "data": one} for one in elements]
+        elements = [
+            {"id": element["messageId"], "specversion": "1.0", "subject": subject, "data": element}
+            for element in elements
+        ]
     return json.dumps(elements).encode()
 
 

@@ -93,8 +93,8 @@ def ours(rule: Rule, policy: Policy) -> Owned | None:
 
 def claims(rule: Rule, policy: Policy) -> frozenset[str]:
     """The claims in a rule's marker; empty if the rule is not ours."""
-    found = ours(rule, policy)
-    return found.claims if found else frozenset()
+    owned_rule = ours(rule, policy)
+    return owned_rule.claims if owned_rule else frozenset()
 
 
 def damaged(rule: Rule, policy: Policy) -> bool:
@@ -107,12 +107,12 @@ def damaged(rule: Rule, policy: Policy) -> bool:
 def owned_rules(world: World, policy: Policy) -> list[Owned]:
     """Every rule of ours, copies of one rule each."""
     rules = [rule for by_id in world.rules.values() for rule in by_id.values()]
-    return [found for rule in rules if (found := ours(rule, policy))]
+    return [owned_rule for rule in rules if (owned_rule := ours(rule, policy))]
 
 
 def owned(world: World, policy: Policy) -> dict[RuleKey, frozenset[str]]:
     """Every rule of ours, with its claims."""
-    return {found.key: found.claims for found in owned_rules(world, policy)}
+    return {owned_rule.key: owned_rule.claims for owned_rule in owned_rules(world, policy)}
 
 
 def present(world: World) -> frozenset[RuleKey]:
@@ -176,13 +176,16 @@ def _other_end_allows(
         return True
     if key.is_egress:
         senders = members(world, key.group)
-        return any(_admitted(world, policy, one, pair, ports) for one in senders)
+        return any(_admitted(world, policy, sender, pair, ports) for sender in senders)
     if is_part(pair):
         source, targets = world.groups.get(pair[1]), members(world, key.group)
         if source is None or not source.advanced or not targets:
             return True
-        needed = [one for one in targets if needs_outlet(world, policy, [pair[1]], one, ports)]
-        outlets = [[(RuleKey(pair[1], "", f"{one.ip}/32", p), (one.party, key.group)) for p in ports] for one in needed]
+        needed = [target for target in targets if needs_outlet(world, policy, [pair[1]], target, ports)]
+        outlets = [
+            [(RuleKey(pair[1], "", f"{target.ip}/32", p), (target.party, key.group)) for p in ports]
+            for target in needed
+        ]
         return not needed or any(all(_allowed_alone(world, policy, *rule) for rule in rules) for rules in outlets)
     sender, target = world.instances.get(pair[0]), world.instances.get(pair[1])
     if sender is None or target is None or not needs_outlet(world, policy, _groups_of(sender), target, ports):
@@ -204,11 +207,11 @@ def _admitted(
         groups, dest = _groups_of(target), f"{target.ip}/32"
     return any(
         all(
-            _allowed_alone(world, policy, RuleKey(group, f"{sender.ip}/32", dest, port), (sender.party, other))
+            _allowed_alone(world, policy, RuleKey(group, f"{sender.ip}/32", dest, port), (sender.party, sender_group))
             for port in ports
         )
         for group in groups
-        for other in ([reached[0]] if dest else [Party(sender.party.account, name) for name in sender.groups])
+        for sender_group in ([reached[0]] if dest else [Party(sender.party.account, name) for name in sender.groups])
     )
 
 
@@ -222,31 +225,31 @@ def needs_outlet(
     """Whether an instance of all of these groups reaches another one, or whichever, only by egress rules of ours: people's do not
     let it out on some port, or one of ours stands."""
     address = f"{target.ip}/32" if target else ""
-    shown = [world.groups[group] for group in groups if group in world.groups]
-    keys = {RuleKey(group.party, "", address, port) for group in shown for port in ports}
-    rules = [rule for group in shown for rule in world.rules[group.party].values() if rule.is_egress]
+    shown_groups = [world.groups[group] for group in groups if group in world.groups]
+    keys = {RuleKey(group.party, "", address, port) for group in shown_groups for port in ports}
+    rules = [rule for group in shown_groups for rule in world.rules[group.party].values() if rule.is_egress]
     ours_stands = any(rule.key in keys and _names_us(rule, policy) for rule in rules)
-    if not any(group.advanced for group in shown):
+    if not any(group.advanced for group in shown_groups):
         return False
-    if not all(group.advanced for group in shown) and not ours_stands:
+    if not all(group.advanced for group in shown_groups) and not ours_stands:
         return False
     manual = [rule.traffic for rule in rules if rule.policy == "accept" and not _names_us(rule, policy)]
     let_out = [traffic for traffic in manual if traffic and traffic.peer in (address, "0.0.0.0/0")]
-    return ours_stands or not all(any(carries(one.port, port) for one in let_out) for port in ports)
+    return ours_stands or not all(any(carries(rule_key.port, port) for rule_key in let_out) for port in ports)
 
 
 def passes(world: World, sender: Instance, target: Instance, port: Port) -> bool:
     """Whether packets pass from one instance to another, where security groups decide it: one of the sender's groups lets them
     out, and one of the target's admits them. What a person drops somewhere there is not held against a link."""
-    own, others = (
-        [(world.groups[group], world.rules[group].values()) for group in _groups_of(one) if group in world.groups]
-        for one in (sender, target)
+    own_rules, far_rules = (
+        [(world.groups[group], world.rules[group].values()) for group in _groups_of(instance) if group in world.groups]
+        for instance in (sender, target)
     )
-    rules = [rule for _, by_id in (*own, *others) for rule in by_id]
+    rules = [rule for _, by_id in (*own_rules, *far_rules) for rule in by_id]
     if any(rule.policy == "drop" for rule in rules) or {*sender.groups} & {*target.groups}:
         return True
     traffic = [(rule.group, rule.traffic) for rule in rules if rule.traffic]
-    let_out = not all(group.advanced for group, _ in own) or any(
+    let_out = not all(group.advanced for group, _ in own_rules) or any(
         each.direction == "egress" and each.peer in (f"{target.ip}/32", "0.0.0.0/0") and carries(each.port, port)
         for group, each in traffic
         if group in _groups_of(sender)
@@ -270,7 +273,7 @@ def carries(wide: Port | None, port: Port) -> bool:
 def missing_outlets(world: World, policy: Policy, source: Party, target: Party, port: Port) -> bool:
     """Whether no egress rule lets a group's instances out to any of the target's, though it has some."""
     targets = members(world, target)
-    keys = {RuleKey(source, "", f"{one.ip}/32", port) for one in targets}
+    keys = {RuleKey(source, "", f"{target.ip}/32", port) for target in targets}
     standing = any(rule.key in keys and rule.policy == "accept" for rule in world.rules.get(source, {}).values())
     return bool(targets) and not standing and all(needs_outlet(world, policy, [source], t, [port]) for t in targets)
 
@@ -299,7 +302,7 @@ def _consented_to(world: World, policy: Policy, key: RuleKey, pair: Pair, names:
     peer = pair[0] if pair else Party(*reversed(key.source.split("@")))
     ends = {key.group.id, "*"}
     if key.is_egress:
-        ends |= {one.party.id for one in members(world, key.group)}
+        ends |= {member.party.id for member in members(world, key.group)}
     elif pair and key.dest:
         ends.add(pair[1].id)
     return _consented(world, policy, key, peer.account, names, ends)
@@ -313,16 +316,18 @@ def _named(world: World, pair: tuple[Party, Party]) -> set[str]:
 def by_address(world: World, source: Party, target: Party) -> bool:
     """Whether no rule can name the group that is the source of a link."""
     groups = [world.groups.get(party) for party in (source, target)]
-    return None not in groups and (len({one.vpc for one in groups if one}) > 1 or any(g.advanced for g in groups if g))
+    return None not in groups and (
+        len({group.vpc for group in groups if group}) > 1 or any(g.advanced for g in groups if g)
+    )
 
 
 def members(world: World, group: Party) -> list[Instance]:
     """The instances of a group, in order."""
     return [
-        one
-        for party, one in sorted(world.instances.items())
-        if one.party.account == group.account
-        if group.id in one.groups
+        instance
+        for party, instance in sorted(world.instances.items())
+        if instance.party.account == group.account
+        if group.id in instance.groups
     ]
 
 
@@ -333,11 +338,13 @@ they are egress rules."""
 
 def parts(owned: Iterable[Owned]) -> dict[Part, dict[Party, frozenset[str]]]:
     """The ends of links by address for which rules stand: their instances, each with the claims on its rule."""
-    found: dict[Part, dict[Party, frozenset[str]]] = {}
-    for one in owned:
-        if one.pair and is_part(one.pair):
-            found.setdefault(_part(one.key, one.pair), {})[one.pair[0]] = one.claims
-    return found
+    claims_by_part: dict[Part, dict[Party, frozenset[str]]] = {}
+    for owned_rule in owned:
+        if owned_rule.pair and is_part(owned_rule.pair):
+            claims_by_part.setdefault(_part(owned_rule.key, owned_rule.pair), {})[owned_rule.pair[0]] = (
+                owned_rule.claims
+            )
+    return claims_by_part
 
 
 def _part(key: RuleKey, pair: tuple[Party, Party]) -> Part:
@@ -357,20 +364,20 @@ def waiting_to_join(world: World, policy: Policy) -> list[tuple[RuleKey, str]]:
     present = owned(world, policy)
     standing_parts = parts(owned_rules(world, policy))
     carried = {
-        (part, claim) for part, standing in standing_parts.items() for found in standing.values() for claim in found
+        (part, claim) for part, standing in standing_parts.items() for claims in standing.values() for claim in claims
     }
     for part, standing in standing_parts.items():
         followed, holder, port, is_egress = part
         if not is_egress and missing_outlets(world, policy, followed, holder, port):
             continue  # half of a link
-        claims = {claim for found in standing.values() for claim in found if claim != "tag"}
+        claims = {claim for rule_claims in standing.values() for claim in rule_claims if claim != "tag"}
         if is_egress:
             claims = {claim for claim in claims if ((holder, followed, port, False), claim) in carried}
-        for one in members(world, followed):
-            key = part_rule(part, one)
-            room = one.party in standing or len(standing) < policy.limits.max_members
-            needed = not is_egress or needs_outlet(world, policy, [holder], one, [port])
-            if one.ip and room and needed and allowed(world, policy, key, (one.party, followed)):
+        for member in members(world, followed):
+            key = part_rule(part, member)
+            room = member.party in standing or len(standing) < policy.limits.max_members
+            needed = not is_egress or needs_outlet(world, policy, [holder], member, [port])
+            if member.ip and room and needed and allowed(world, policy, key, (member.party, followed)):
                 lacking += [(key, claim) for claim in claims if claim not in present.get(key, ())]
     return lacking
 
@@ -382,32 +389,36 @@ Rules = list[tuple[RuleKey, Pair]]
 def wanted_by_tags(world: World, policy: Policy, only: Party | None = None) -> dict[RuleKey, set[Pair]]:
     """Every allowed rule that tags of instances, or of `only` one, ask to open, with the instances for which it is (None
     between groups)."""
-    found: dict[RuleKey, set[Pair]] = {}
+    pairs_by_key: dict[RuleKey, set[Pair]] = {}
     for _, _, ports, is_late, granted in _wishes(world, policy, only):
         if granted and not is_late and _within_limits(policy, ports):
             for key, pair in granted:
-                found.setdefault(key, set()).add(pair)
-    return _within_limit(world, policy, found) if only is None else found
+                pairs_by_key.setdefault(key, set()).add(pair)
+    return _within_limit(world, policy, pairs_by_key) if only is None else pairs_by_key
 
 
 def kept_by_tags(world: World, policy: Policy) -> dict[RuleKey, set[Pair]]:
     """Every rule that may go on to stand for tags: those of a wish that is granted; of one that is not, each rule of ours that stands
     for it, on a port that it asks for, and that is allowed by itself."""
-    found: dict[RuleKey, set[Pair]] = {}
-    standing = [one for one in owned_rules(world, policy) if "tag" in one.claims and one.key.port != ALL]
+    pairs_by_key: dict[RuleKey, set[Pair]] = {}
+    standing = [
+        owned_rule
+        for owned_rule in owned_rules(world, policy)
+        if "tag" in owned_rule.claims and owned_rule.key.port != ALL
+    ]
     for instance, party, ports, _, granted in _wishes(world, policy):
         rules = granted or [
-            (one.key, one.pair)
-            for one in standing
-            if _is_of_wish(one, instance, party)
-            and (one.pair or not by_address(world, _ends(one.key, None)[0], party))
-            and (not ports or any(_within(one.key.port, port) for port in ports))
-            and not _barred(world, policy, instance.party, party, [one.key.port])
-            and allowed(world, policy, one.key, one.pair)
+            (owned_rule.key, owned_rule.pair)
+            for owned_rule in standing
+            if _is_of_wish(owned_rule, instance, party)
+            and (owned_rule.pair or not by_address(world, _ends(owned_rule.key, None)[0], party))
+            and (not ports or any(_within(owned_rule.key.port, port) for port in ports))
+            and not _barred(world, policy, instance.party, party, [owned_rule.key.port])
+            and allowed(world, policy, owned_rule.key, owned_rule.pair)
         ]
         for key, pair in rules:
-            found.setdefault(key, set()).add(pair)
-    return found
+            pairs_by_key.setdefault(key, set()).add(pair)
+    return pairs_by_key
 
 
 def _wishes(
@@ -416,13 +427,16 @@ def _wishes(
     """What the tags of instances ask for: the instance, the peer, the ports, whether the instance has too many peers before it, and
     the rules of the link, if it is granted."""
     owned_here = owned_rules(world, policy)
-    holders = {one.key: one.pair for one in owned_here if one.pair}
-    standing = [one for one in owned_here if "tag" in one.claims]
+    holders = {owned_rule.key: owned_rule.pair for owned_rule in owned_here if owned_rule.pair}
+    standing = [owned_rule for owned_rule in owned_here if "tag" in owned_rule.claims]
     for instance in world.instances.values() if only is None else [world.instances[only]]:
         if instance.party.account not in policy.accounts or _expired(instance, world.now):
             continue
         peers = list(_peers(instance))
-        linked = [any(_is_of_wish(one, instance, p) and not one.key.is_egress for one in standing) for p, _ in peers]
+        linked = [
+            any(_is_of_wish(owned_rule, instance, p) and not owned_rule.key.is_egress for owned_rule in standing)
+            for p, _ in peers
+        ]
         order = sorted(range(len(peers)), key=lambda number: not linked[number])
         for number, (party, ports) in enumerate(peers):
             if not {party.account, instance.party.account} & world.revoked:
@@ -446,47 +460,55 @@ def _granted(
         if not granted or _waits(world, policy, rules):
             continue
         outlets = _outlets(world, policy, rules, ports)
-        let_out = [rule for rule in outlets if all(_may_be(world, policy, *one, holders, ports) for one in rule)]
+        let_out = [
+            rule
+            for rule in outlets
+            if all(_may_be(world, policy, *key_and_pair, holders, ports) for key_and_pair in rule)
+        ]
         stands = any(key in holders for rule in outlets for key, _ in rule)
         return [] if outlets and not let_out and not stands else [*rules, *itertools.chain(*let_out)]
     return []
 
 
-def _is_of_wish(one: Owned, instance: Instance, party: Party) -> bool:
+def _is_of_wish(owned_rule: Owned, instance: Instance, party: Party) -> bool:
     """Whether a rule of ours is one by which a wish of an instance for a peer may have been opened."""
-    own = _groups_of(instance)
-    if one.pair is None:
-        return one.key.group == party and one.key.source in map(str, own)
+    own_groups = _groups_of(instance)
+    if owned_rule.pair is None:
+        return owned_rule.key.group == party and owned_rule.key.source in map(str, own_groups)
     if not party.is_group:
-        return one.pair == (instance.party, party) or (one.pair == (party, party) and one.key.group in own)
-    if one.key.is_egress:
-        return one.pair[1] == party and one.key.group in own
-    return one.key.group == party and one.pair[0] == instance.party and one.pair[1] in own
+        return owned_rule.pair == (instance.party, party) or (
+            owned_rule.pair == (party, party) and owned_rule.key.group in own_groups
+        )
+    if owned_rule.key.is_egress:
+        return owned_rule.pair[1] == party and owned_rule.key.group in own_groups
+    return owned_rule.key.group == party and owned_rule.pair[0] == instance.party and owned_rule.pair[1] in own_groups
 
 
 def _within_limits(policy: Policy, ports: list[Port]) -> bool:
     limits = policy.limits
-    return len(ports) <= limits.max_ports and all(one.high - one.low < limits.max_port_span for one in ports)
+    return len(ports) <= limits.max_ports and all(port.high - port.low < limits.max_port_span for port in ports)
 
 
-def _within_limit(world: World, policy: Policy, found: dict[RuleKey, set[Pair]]) -> dict[RuleKey, set[Pair]]:
+def _within_limit(world: World, policy: Policy, pairs_asked_for: dict[RuleKey, set[Pair]]) -> dict[RuleKey, set[Pair]]:
     """The same without instances that would be too many for a link by address: those that stand stay, others join in order;
     of a link of which none stands, all may or none."""
-    asked: dict[Part, set[Party]] = {}
-    for key, pairs in found.items():
+    instances_by_part: dict[Part, set[Party]] = {}
+    for key, pairs in pairs_asked_for.items():
         for pair in pairs:
             if pair and is_part(pair):
-                asked.setdefault(_part(key, pair), set()).add(pair[0])
+                instances_by_part.setdefault(_part(key, pair), set()).add(pair[0])
     standing, late = parts(owned_rules(world, policy)), set()
-    for part, instances in asked.items():
-        there = standing.get(part, {}).keys()
-        new, room = sorted(instances - there), policy.limits.max_members - len(there)
-        late |= {(one, part) for one in (new[max(room, 0) :] if there or len(new) <= room else new)}
-    kept = {
+    for part, instances in instances_by_part.items():
+        standing_instances = standing.get(part, {}).keys()
+        new, room = sorted(instances - standing_instances), policy.limits.max_members - len(standing_instances)
+        late |= {
+            (instance, part) for instance in (new[max(room, 0) :] if standing_instances or len(new) <= room else new)
+        }
+    kept_pairs = {
         key: {pair for pair in pairs if not pair or (pair[0], _part(key, pair)) not in late}
-        for key, pairs in found.items()
+        for key, pairs in pairs_asked_for.items()
     }
-    return {key: pairs for key, pairs in kept.items() if pairs}
+    return {key: pairs for key, pairs in kept_pairs.items() if pairs}
 
 
 def _waits(world: World, policy: Policy, rules: list[tuple[RuleKey, Pair]]) -> bool:
@@ -506,11 +528,13 @@ def _outlets(world: World, policy: Policy, rules: list[tuple[RuleKey, Pair]], po
     source = world.groups.get(pair[1]) if pair and is_part(pair) else None
     if source is None or not source.advanced:
         return []
-    targets = [one for one in members(world, key.group) if needs_outlet(world, policy, [source.party], one, ports)]
+    targets = [
+        target for target in members(world, key.group) if needs_outlet(world, policy, [source.party], target, ports)
+    ]
     return [
-        [(RuleKey(source.party, "", f"{one.ip}/32", port), (one.party, key.group)) for port in ports]
-        for one in targets
-        if one.ip
+        [(RuleKey(source.party, "", f"{target.ip}/32", port), (target.party, key.group)) for port in ports]
+        for target in targets
+        if target.ip
     ]
 
 
@@ -521,56 +545,56 @@ def _may_be(
     if not allowed(world, policy, key, pair, ports):
         return False
     holder = holders.get(key, pair)
-    same = holder == pair or (key.is_egress and holder and pair and holder[0] == pair[0])
-    return bool(same) or not _is_rule_of(world, policy, key, holder)
+    is_same_holder = holder == pair or (key.is_egress and holder and pair and holder[0] == pair[0])
+    return bool(is_same_holder) or not _is_rule_of(world, policy, key, holder)
 
 
 def _barred(world: World, policy: Policy, source: Party, target: Party, ports: list[Port]) -> bool:
     """Whether a group of either end refuses the other, or `never` has an entry for the pair, or without ports for either direction
     of it."""
-    if any(_refuses(world, policy, one, other, ports) for one, other in ((source, target), (target, source))):
+    if any(_refuses(world, policy, holder, peer, ports) for holder, peer in ((source, target), (target, source))):
         return True
     ways = [(source, target)] if ports else [(source, target), (target, source)]
     return any(
-        _is_end(world, policy, entry.source, one) and _is_end(world, policy, entry.target, other)
+        _is_end(world, policy, entry.source, holder) and _is_end(world, policy, entry.target, peer)
         for entry in policy.never
         if not (ports and entry.ports) or any(_overlap(a, b) for a in ports for b in entry.ports)
-        for one, other in ways
+        for holder, peer in ways
     )
 
 
 def _refuses(world: World, policy: Policy, holder: Party, peer: Party, ports: list[Port]) -> bool:
     """Whether a group of an end refuses the other one. What cannot be read refuses everybody."""
-    shown = world.instances.get(holder)
-    groups = [holder.id] if holder.id.startswith("sg-") else shown.groups if shown else ()
+    instance = world.instances.get(holder)
+    groups = [holder.id] if holder.id.startswith("sg-") else instance.groups if instance else ()
     for group in (Party(holder.account, name) for name in groups):
         tags = world.groups[group].tags if group in world.groups else {}
         for value in (value for key, value in tags.items() if _REFUSE.match(key)):
             for entry in re.split("[ ,]+", value.strip(" ,")):
                 if (match := _REFUSAL.fullmatch(entry)) is None:
                     return True
-                named = [parse_port(text) for text in match[3].split("+")] if match[3] else []
-                meets = not (ports and named) or any(_overlap(a, b) for a in ports for b in named)
+                refused_ports = [parse_port(text) for text in match[3].split("+")] if match[3] else []
+                meets = not (ports and refused_ports) or any(_overlap(a, b) for a in ports for b in refused_ports)
                 if meets and _is_end(world, policy, Who(match[2] or group.account, match[1]), peer):
                     return True
     return False
 
 
-def _is_end(world: World, policy: Policy, who: Who, party: Party) -> bool:
+def _is_end(world: World, policy: Policy, pattern: Who, party: Party) -> bool:
     """Whether an end of `never` is the party or a group of it, or may be one that its account hides."""
-    if who.account != party.account or who.id in ("*", party.id):
-        return who.account == party.account
+    if pattern.account != party.account or pattern.id in ("*", party.id):
+        return pattern.account == party.account
     hidden = party.account in world.revoked
     if hidden and not party.id.startswith("sg-"):
-        return not who.id.startswith("i-")
-    shown = world.instances.get(party)
-    groups = [party.id] if party.id.startswith("sg-") else shown.groups if shown else ()
+        return not pattern.id.startswith("i-")
+    instance = world.instances.get(party)
+    groups = [party.id] if party.id.startswith("sg-") else instance.groups if instance else ()
     tags = [
         world.groups[Party(party.account, name)].tags for name in groups if Party(party.account, name) in world.groups
     ]
-    wanted = policy.sets[who.id[4:]].tags if who.id.startswith("set:") else {}
-    in_set = hidden or any(all(one.get(key, value) == value for key, value in wanted.items()) for one in tags)
-    return who.id in groups or (bool(wanted) and in_set)
+    set_tags = policy.sets[pattern.id[4:]].tags if pattern.id.startswith("set:") else {}
+    in_set = hidden or any(all(tags.get(key, value) == value for key, value in set_tags.items()) for tags in tags)
+    return pattern.id in groups or (bool(set_tags) and in_set)
 
 
 def _permitted(policy: Policy, port: Port) -> bool:
@@ -586,8 +610,8 @@ def _consented(world: World, policy: Policy, key: RuleKey, account: str, names: 
             continue
         for entry in filter(None, re.split("[ ,]", value)):
             text, _, end = entry.partition("~")
-            who, _, ports = text.partition(":")
-            source, _, uid = who.partition("@")
+            asker, _, ports = text.partition(":")
+            source, _, uid = asker.partition("@")
             if (uid or group.party.account) != account or source not in {"*", *names} or _ended(entry, end, world.now):
                 continue
             if not ports or (port != ALL and any(_within(port, parse_port(p)) for p in ports.split("+"))):
@@ -600,7 +624,7 @@ def _consented(world: World, policy: Policy, key: RuleKey, account: str, names: 
             continue
         if allow.until is not None and allow.until <= world.now:
             continue
-        if not allow.ports or (port != ALL and any(_within(port, one) for one in allow.ports)):
+        if not allow.ports or (port != ALL and any(_within(port, allowed_port) for allowed_port in allow.ports)):
             return True
     return False
 
@@ -629,7 +653,7 @@ def _is_rule_of(world: World, policy: Policy, key: RuleKey, pair: Pair) -> bool:
         if dest is None or not dest.ip or f"{dest.ip}/32" != key.dest or key.group not in _usable(world, dest):
             return False
         vpc = dest.vpc
-        between = [world.groups[group].advanced for one in (peer, dest) for group in _usable(world, one)]
+        between = [world.groups[group].advanced for end in (peer, dest) for group in _usable(world, end)]
         if key.port == ALL and any(between):
             return False
     ranges = policy.accounts[peer.party.account].ranges
@@ -654,16 +678,16 @@ def _number(ip: str) -> int:
 
 def _usable(world: World, instance: Instance) -> list[Party]:
     """The groups of an instance that may have rules: those that are not managed."""
-    own = (world.groups.get(group) for group in _groups_of(instance))
-    return [group.party for group in own if group and not group.managed]
+    own_groups = (world.groups.get(group) for group in _groups_of(instance))
+    return [group.party for group in own_groups if group and not group.managed]
 
 
 def _rule_group(
-    world: World, policy: Policy, own: Instance, keys: Sequence[RuleKey], pair: tuple[Party, Party]
+    world: World, policy: Policy, own_groups: Instance, keys: Sequence[RuleKey], pair: tuple[Party, Party]
 ) -> Party | None:
     """The group of an instance on which these rules are: of those that consent to all of them, one on which such a rule stands, else
     the first; else the first of all."""
-    groups = _usable(world, own)
+    groups = _usable(world, own_groups)
     on_group = ((group, [msgspec.structs.replace(key, group=group) for key in keys]) for group in groups)
     consenting = [
         group
@@ -675,39 +699,45 @@ def _rule_group(
         )
     ]
     ports = {key.port for key in keys}
-    held = {one.key.group for one in owned_rules(world, policy) if one.pair == pair and one.key.port in ports}
-    return next(iter([*(group for group in consenting if group in held), *consenting, *groups]), None)
+    holders = {
+        owned_rule.key.group
+        for owned_rule in owned_rules(world, policy)
+        if owned_rule.pair == pair and owned_rule.key.port in ports
+    }
+    return next(iter([*(group for group in consenting if group in holders), *consenting, *groups]), None)
 
 
 def _rules_of(world: World, policy: Policy, instance: Instance, peer: Party, ports: list[Port]) -> list[Rules]:
     """The rules of one link of an instance, by each group that could stand for it; none if the link is impossible. Of a link by
     address, without those of the other end."""
     if peer.id.startswith("sg-"):
-        named = [[(key, None) for key in keys] for keys in _group_rules(world, instance, peer, ports)]
-        return named or _address_rules(world, instance, peer, ports)
-    other = world.instances.get(peer)
-    if other is None or other.party == instance.party or not other.ip or not instance.ip:
+        group_rules = [[(key, None) for key in keys] for keys in _group_rules(world, instance, peer, ports)]
+        return group_rules or _address_rules(world, instance, peer, ports)
+    peer_instance = world.instances.get(peer)
+    if peer_instance is None or peer_instance.party == instance.party or not peer_instance.ip or not instance.ip:
         return []
-    ways = [(instance, other)] if ports else [(instance, other), (other, instance)]
-    wanted = [(dest, (one.party, dest.party), (f"{one.ip}/32", f"{dest.ip}/32")) for one, dest in ways]
-    if ports and needs_outlet(world, policy, _groups_of(instance), other, ports):
-        wanted.append((instance, (other.party, other.party), ("", f"{other.ip}/32")))
-    found: list[tuple[RuleKey, Pair]] = []
-    for own, pair, traffic in wanted:
-        keys = [RuleKey(own.party, *traffic, port) for port in ports or [ALL]]
-        group = _rule_group(world, policy, own, keys, pair)
+    ways = [(instance, peer_instance)] if ports else [(instance, peer_instance), (peer_instance, instance)]
+    ways_and_pairs = [
+        (dest, (source_end.party, dest.party), (f"{source_end.ip}/32", f"{dest.ip}/32")) for source_end, dest in ways
+    ]
+    if ports and needs_outlet(world, policy, _groups_of(instance), peer_instance, ports):
+        ways_and_pairs.append((instance, (peer_instance.party, peer_instance.party), ("", f"{peer_instance.ip}/32")))
+    keys_and_pairs: list[tuple[RuleKey, Pair]] = []
+    for rule_holder, pair, traffic in ways_and_pairs:
+        keys = [RuleKey(rule_holder.party, *traffic, port) for port in ports or [ALL]]
+        group = _rule_group(world, policy, rule_holder, keys, pair)
         if group is None:
             return []
-        found += [(msgspec.structs.replace(key, group=group), pair) for key in keys]
-    return [found]
+        keys_and_pairs += [(msgspec.structs.replace(key, group=group), pair) for key in keys]
+    return [keys_and_pairs]
 
 
 def _group_rules(world: World, instance: Instance, peer: Party, ports: list[Port]) -> list[list[RuleKey]]:
     target = world.groups.get(peer)
     if target is None or not _basic(target) or (peer.account == instance.party.account and peer.id in instance.groups):
         return []
-    own = (world.groups.get(Party(instance.party.account, name)) for name in instance.groups)
-    able = [group.party for group in own if group and _basic(group) and group.vpc == target.vpc]
+    own_groups = (world.groups.get(Party(instance.party.account, name)) for name in instance.groups)
+    able = [group.party for group in own_groups if group and _basic(group) and group.vpc == target.vpc]
     if ports:
         return [[RuleKey(peer, str(source), "", port) for port in ports] for source in able]
     return [[RuleKey(peer, str(source), "", ALL), RuleKey(source, str(peer), "", ALL)] for source in able]
@@ -720,8 +750,8 @@ def _address_rules(world: World, instance: Instance, peer: Party, ports: list[Po
         return []
     if peer.account == instance.party.account and peer.id in instance.groups:
         return []
-    own = (world.groups.get(Party(instance.party.account, name)) for name in instance.groups)
-    able = [group.party for group in own if group and group.vpc and not group.managed]
+    own_groups = (world.groups.get(Party(instance.party.account, name)) for name in instance.groups)
+    able = [group.party for group in own_groups if group and group.vpc and not group.managed]
     if not all(by_address(world, source, peer) for source in able):
         return []
     keys = [RuleKey(peer, f"{instance.ip}/32", "", port) for port in ports]
@@ -734,7 +764,7 @@ def _basic(group: Group) -> bool:
 
 def _peers(instance: Instance) -> Iterator[tuple[Party, list[Port]]]:
     """The peers of an instance's tags, by tag key and position, each once."""
-    seen = set()
+    yielded = set()
     for name, value in sorted(instance.tags.items()):
         if name != "link-peer" and not name.startswith("link-peer."):
             continue
@@ -743,8 +773,8 @@ def _peers(instance: Instance) -> Iterator[tuple[Party, list[Port]]]:
             if match:
                 ports = sorted({parse_port(text) for text in match[3].split("+")}) if match[3] else []
                 peer = Party(match[2] or instance.party.account, match[1])
-                if (peer, *ports) not in seen:
-                    seen.add((peer, *ports))
+                if (peer, *ports) not in yielded:
+                    yielded.add((peer, *ports))
                     yield peer, ports
 
 
@@ -776,5 +806,5 @@ def _within(port: Port, outer: Port) -> bool:
     return port.protocol == outer.protocol and outer.low <= port.low and port.high <= outer.high
 
 
-def _overlap(one: Port, other: Port) -> bool:
-    return one.protocol == other.protocol and one.low <= other.high and other.low <= one.high
+def _overlap(first: Port, second: Port) -> bool:
+    return first.protocol == second.protocol and first.low <= second.high and second.low <= first.high

@@ -122,7 +122,7 @@ class Tried(msgspec.Struct):
     tried: int = 0
     deliveries: int = 0
     ends: int = 0
-    lost: int = 0
+    lost_claims: int = 0
     checked: dict[str, int] = {}
     seconds: float = 0.0
     broken: str = ""
@@ -159,7 +159,7 @@ def _histories(job: Job, tried: Tried) -> None:
 def _races(job: Job, tried: Tried) -> None:
     outcome = race(RACES[job.name], SWITCHES)
     tried.tried, tried.deliveries = outcome.schedules, 2 * outcome.schedules
-    tried.ends, tried.lost = outcome.ends, outcome.lost
+    tried.ends, tried.lost_claims = outcome.ends, outcome.lost_claims
 
 
 def _random(job: Job, tried: Tried) -> None:
@@ -210,27 +210,27 @@ def main(arguments: Sequence[str]) -> int:
     failures = []
     print(f"{'kind':10} {'name':42} {'tried':>16} {'steps':>10} {'ends':>6} {'s':>6}")
     with multiprocessing.Pool() as pool:
-        for done in pool.imap_unordered(work, jobs):
-            job = done.job
-            lost_text = f"  {done.lost} of them lose a claim (a known limit)" if done.lost else ""
+        for tried in pool.imap_unordered(work, jobs):
+            job = tried.job
+            lost_text = f"  {tried.lost_claims} of them lose a claim (a known limit)" if tried.lost_claims else ""
             print(
-                f"{job.kind:10} {job.name:42} {done.tried:16,} {done.deliveries:10,} {done.ends:6,} "
-                f"{done.seconds:6.1f}{lost_text}{'  BROKEN' if done.broken else ''}",
+                f"{job.kind:10} {job.name:42} {tried.tried:16,} {tried.deliveries:10,} {tried.ends:6,} "
+                f"{tried.seconds:6.1f}{lost_text}{'  BROKEN' if tried.broken else ''}",
                 flush=True,
             )
             total = totals.setdefault(job.kind, Tried(job))
-            total.tried += done.tried
-            total.deliveries += done.deliveries
-            total.lost += done.lost
-            total.checked = dict(Counter(total.checked) + Counter(done.checked))
-            if done.broken:
-                failures.append(f"{job.kind}, {job.name}: {done.broken}")
+            total.tried += tried.tried
+            total.deliveries += tried.deliveries
+            total.lost_claims += tried.lost_claims
+            total.checked = dict(Counter(total.checked) + Counter(tried.checked))
+            if tried.broken:
+                failures.append(f"{job.kind}, {job.name}: {tried.broken}")
     checked: Counter[str] = Counter()
     for total in totals.values():
         checked.update(total.checked)
     print()
     for kind, total in totals.items():
-        lost_text = f", {total.lost:,} lose a claim (a known limit)" if total.lost else ""
+        lost_text = f", {total.lost_claims:,} lose a claim (a known limit)" if total.lost_claims else ""
         print(f"{kind}: {total.tried:,} tried in {total.deliveries:,} steps{lost_text}")
     print("checks by invariant: " + ", ".join(f"{name} {count:,}" for name, count in sorted(checked.items())))
     print(f"{time.perf_counter() - start:.0f} s on {multiprocessing.cpu_count()} cores; {len(failures)} broken")

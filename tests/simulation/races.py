@@ -100,9 +100,9 @@ def all_applied(messages: tuple[Message, Message], rules: Collection[RuleKey], *
 
     def end(world: World, runs: Sequence[Run]) -> bool:
         redeliver(world, runs, *messages)
-        found = oracle.owned(world, POLICY)
-        hold("I3", set(found) == set(rules), f"all requests were applied, but the rules are {found}")
-        return any(found_claims != frozenset(claims) for found_claims in found.values())
+        owned_claims = oracle.owned(world, POLICY)
+        hold("I3", set(owned_claims) == set(rules), f"all requests were applied, but the rules are {owned_claims}")
+        return any(found_claims != frozenset(claims) for found_claims in owned_claims.values())
 
     return end
 
@@ -122,9 +122,13 @@ def link_and_unlink(world: World, runs: Sequence[Run]) -> bool:
     """Either order is correct: both sides or neither. What the second request writes while the unlink removes the other side
     is half open, and removed later."""
     redeliver(world, runs, R2, UNLINK)
-    found = oracle.owned(half_an_hour_later(world), POLICY)
-    hold("I3", set(found) in (set(), set(mutual_rules())), f"only one side exists: {found}")
-    hold("I9", set(found.values()) <= {frozenset({"req:r-2"})}, f"r-1 was unlinked, but the rules are {found}")
+    owned_claims = oracle.owned(half_an_hour_later(world), POLICY)
+    hold("I3", set(owned_claims) in (set(), set(mutual_rules())), f"only one side exists: {owned_claims}")
+    hold(
+        "I9",
+        set(owned_claims.values()) <= {frozenset({"req:r-2"})},
+        f"r-1 was unlinked, but the rules are {owned_claims}",
+    )
     return False
 
 
@@ -133,10 +137,10 @@ def request_and_tag_removal(removal: Message, max_lost: int) -> Race:
 
     def end(world: World, runs: Sequence[Run]) -> bool:
         redeliver(world, runs, ONE_PORT, removal)
-        found = oracle.owned(world, POLICY)
+        owned_claims = oracle.owned(world, POLICY)
         expected = {TCP_RULE: frozenset({"req:r-1"})}
-        hold("I9", found in ({}, expected), f"only r-1's claim may exist, but the rules are {found}")
-        return found == {}
+        hold("I9", owned_claims in ({}, expected), f"only r-1's claim may exist, but the rules are {owned_claims}")
+        return owned_claims == {}
 
     name = f"a request, and {removal.name} removes a tag's claim"
     return Race(name, tag_removed, POLICY, (ONE_PORT, removal), end, max_lost)
@@ -163,7 +167,7 @@ def instance_events(first: Message, second: Message) -> Race:
 
     def end(world: World, runs: Sequence[Run]) -> bool:
         redeliver(world, runs, first, second)
-        hold_wanted("I9", world, some=True)
+        hold_wanted("I9", world, needs_rules=True)
         return False
 
     name = f"instances: {first.name} and {second.name}"

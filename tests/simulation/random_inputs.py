@@ -102,7 +102,9 @@ def random_world(advanced: Collection[Party] = (ADVANCED,)) -> World:
     for party, in_groups in zip(INSTANCES, ((ADVANCED, A), (B, A), (B,), (X,), (X, Y)), strict=True):
         ids = tuple(group.id for group in in_groups if (group in advanced) == (in_groups[-1] in advanced))
         world.instances[party] = msgspec.structs.replace(world.instances[party], groups=ids)
-    other = RuleKey(B, str(A), "", Port("tcp", 3306, 3306))
+    manual_key = RuleKey(B, str(A), "", Port("tcp", 3306, 3306))
     for policy in () if {A, B} & {*advanced} else (msgspec.structs.replace(POLICY, deployment="other"), SECOND_HOME):
-        world.add_manual_rule(other, oracle.marker(other, policy, "tag"), priority=50 + len(world.manual_rules))
+        world.add_manual_rule(
+            manual_key, oracle.marker(manual_key, policy, "tag"), priority=50 + len(world.manual_rules)
+        )
     return world

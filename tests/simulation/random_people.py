@@ -72,13 +72,16 @@ class People(RuleBasedStateMachine):
             self.world.set_tag(party, key, value if key == "link-until" and value else None)
 
     @rule(
-        group=groups, who=st.one_of(groups, instances), limits=ports, kind=st.sampled_from(["*", "who", "typo", "", ""])
+        group=groups,
+        holder=st.one_of(groups, instances),
+        limits=ports,
+        kind=st.sampled_from(["*", "who", "typo", "", ""]),
     )
-    def refuse(self, group: Party, who: Party, limits: list[str], kind: str) -> None:
+    def refuse(self, group: Party, holder: Party, limits: list[str], kind: str) -> None:
         """A group refuses everybody of an account, one party, or, since nobody can read it, everybody; or it takes its refusal off."""
         self._changed("refusal")
         suffix = ":" + "+".join(limits) if limits else ""
-        texts = {"*": f"*@{who.account}{suffix}", "who": f"{who}{suffix}", "typo": "sg_a"}
+        texts = {"*": f"*@{holder.account}{suffix}", "who": f"{holder}{suffix}", "typo": "sg_a"}
         self.world.set_tag(group, "link-refuse", texts.get(kind))
 
     @rule(group=groups, port=st.sampled_from([*PORTS, "all"]))
@@ -115,19 +118,19 @@ class People(RuleBasedStateMachine):
 
     @rule(
         group=groups,
-        who=st.one_of(groups, instances),
+        party=st.one_of(groups, instances),
         limits=ports,
         kind=st.sampled_from(["*", "*", "who", "until", "nobody"]),
         key=st.sampled_from(["link-accept", "link-egress"]),
     )
-    def set_consent(self, group: Party, who: Party, limits: list[str], kind: str, key: str) -> None:
+    def set_consent(self, group: Party, holder: Party, limits: list[str], kind: str, key: str) -> None:
         """Sets a group's consent at one end: to everyone, to one party, to everyone for a time, or to nobody."""
         self._changed("consent")
         end = f"~{compact(self.world.now + 500)}" if kind == "until" else ""
         name = (
             f"*@{HOME}{end} *@{PEER}{end}"
             if kind in ("*", "until")
-            else f"{who.id}@{who.account}" + (":" + "+".join(limits) if limits else "")
+            else f"{holder.id}@{holder.account}" + (":" + "+".join(limits) if limits else "")
         )
         self.world.set_tag(group, key, None if kind == "nobody" else name)
 

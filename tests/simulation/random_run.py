@@ -95,8 +95,8 @@ class RandomRun(People):
             self.applied.clear()  # a claim may be lost (docs/guarantees.md, limits), or be withdrawn
         return run
 
-    def _old_message(self, wanted: bool) -> Message | None:
-        return self.sent[self.number * 7 % len(self.sent)] if wanted and self.sent else None
+    def _old_message(self, is_resent: bool) -> Message | None:
+        return self.sent[self.number * 7 % len(self.sent)] if is_resent and self.sent else None
 
     @rule(
         party=st.one_of(instances, groups),

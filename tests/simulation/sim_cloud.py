@@ -58,8 +58,8 @@ class SimEcs:
         self._retry = retry
 
     def instances(self, ids: Sequence[str]) -> list[Instance]:
-        wanted = set(ids)
-        return self._read("instances", lambda: [i for i in self._visible() if i.party.id in wanted]) if wanted else []
+        id_set = set(ids)
+        return self._read("instances", lambda: [i for i in self._visible() if i.party.id in id_set]) if id_set else []
 
     def members(self, group: str) -> list[Instance]:
         return self._read("members", lambda: [i for i in self._visible() if group in i.groups])
@@ -74,15 +74,17 @@ class SimEcs:
             self._world.now += self._world.page_seconds
             return [i for i in self._visible() if i.party.id > last and (not group or group in i.groups)]
 
-        found, size = self._read("instance_page", do), self._world.page
-        return (found[:size], f"{self.account}/{found[size - 1].party.id}") if 0 < size < len(found) else (found, "")
+        listed, size = self._read("instance_page", do), self._world.page
+        return (
+            (listed[:size], f"{self.account}/{listed[size - 1].party.id}") if 0 < size < len(listed) else (listed, "")
+        )
 
     def shows_instances(self) -> bool:
         return self._read("shows_instances", lambda: bool(self._visible()))
 
     def groups(self, ids: Sequence[str]) -> list[Group]:
-        wanted = set(ids)
-        return self._read_groups("groups", lambda group: group.party.id in wanted) if wanted else []
+        id_set = set(ids)
+        return self._read_groups("groups", lambda group: group.party.id in id_set) if id_set else []
 
     def all_groups(self) -> list[Group]:
         return self._read_groups("all_groups", lambda _group: True)
@@ -90,23 +92,23 @@ class SimEcs:
     def tagged_groups(self, tag: str) -> list[Group]:
         return self._read_groups("tagged_groups", lambda group: group.tags.get(tag) == "true")
 
-    def _read_groups(self, name: str, shown: Callable[[Group], bool]) -> list[Group]:
-        found = self._read(name, lambda: [group for group in self._groups() if shown(group)])
-        self._run.watch.groups_read(found)
-        return found
+    def _read_groups(self, name: str, is_shown: Callable[[Group], bool]) -> list[Group]:
+        groups = self._read(name, lambda: [group for group in self._groups() if is_shown(group)])
+        self._run.watch.groups_read(groups)
+        return groups
 
     def references(self, groups: Sequence[str]) -> list[Party]:
-        named = {str(Party(self.account, group)) for group in groups}
+        sources = {str(Party(self.account, group)) for group in groups}
 
         def do() -> list[Party]:
             stale = self._run.current_fault_is("stale")
-            return [g for g in sorted(self._world.groups) if self._names(g, named, stale)]
+            return [g for g in sorted(self._world.groups) if self._names(g, sources, stale)]
 
         return self._read("references", do)
 
-    def _names(self, group: Party, named: set[str], stale: bool) -> bool:
+    def _names(self, group: Party, sources: set[str], stale: bool) -> bool:
         """Whether a rule of the group names one of these groups."""
-        return any(rule.key and rule.key.source in named for rule in self._world.rule_list(group, stale=stale))
+        return any(rule.key and rule.key.source in sources for rule in self._world.rule_list(group, stale=stale))
 
     def inner_access(self, group: str) -> bool:
         return self._read("inner_access", lambda: Party(self.account, group) not in self._world.isolated)
@@ -126,10 +128,10 @@ class SimEcs:
         def do() -> list[Rule]:
             stale = self._run.current_fault_is("stale")
             self._run.watch.stale_read |= stale
-            found = self._world.rule_list(party, stale=stale)
-            self._run.watch.rules_read(party, found)
+            rules = self._world.rule_list(party, stale=stale)
+            self._run.watch.rules_read(party, rules)
             self._run.last_read = party
-            return found
+            return rules
 
         return self._read("rules", do)
 
@@ -183,12 +185,12 @@ class SimEcs:
 
     def _groups(self) -> list[Group]:
         world = self._world
-        found = [world.group(party) for party in sorted(world.groups) if party.account == self.account]
+        groups = [world.group(party) for party in sorted(world.groups) if party.account == self.account]
         if self._run.current_fault_is("omit-group"):  # one that a rule names, if any does
-            named = {r.key.source for by_id in world.rules.values() for r in by_id.values() if r.key}
-            omitted = next((group for group in found if str(group.party) in named), found[0] if found else None)
-            found = [group for group in found if group is not omitted]
-        return found
+            sources = {r.key.source for by_id in world.rules.values() for r in by_id.values() if r.key}
+            omitted = next((group for group in groups if str(group.party) in sources), groups[0] if groups else None)
+            groups = [group for group in groups if group is not omitted]
+        return groups
 
     def _visible(self) -> list[Instance]:
         visible = [] if self._run.empty else self._world.visible_instances(self.account)

@@ -38,8 +38,8 @@ class States:
         now = (world.groups, world.instances, world.revoked, policy)
         last = self._states[-1] if self._states else None
         if last is None or now != (last.groups, last.instances, last.revoked, last.policy):
-            kept = (world.groups.copy(), world.instances.copy(), frozenset(world.revoked), policy)
-            self._states.append(State(world.now, *kept))
+            state = (world.groups.copy(), world.instances.copy(), frozenset(world.revoked), policy)
+            self._states.append(State(world.now, *state))
 
     def pasts(self) -> Iterator[tuple[World, State]]:
         """The world as it was in each state of this delivery, oldest first."""
@@ -62,8 +62,8 @@ class States:
 
     def once_groups(self, instance: Party) -> set[Party]:
         """The groups that an instance was in at some moment of this delivery."""
-        shown = (then.instances[instance] for then, _ in self.pasts() if instance in then.instances)
-        return {Party(instance.account, name) for one in shown for name in one.groups}
+        instances = (then.instances[instance] for then, _ in self.pasts() if instance in then.instances)
+        return {Party(instance.account, name) for past_instance in instances for name in past_instance.groups}
 
     def recently_allowed(self, written: Owned) -> bool:
         """Whether a rule may be opened now, or could be within the last FRESH_SECONDS of this delivery.

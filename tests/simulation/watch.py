@@ -77,9 +77,9 @@ class Watch:
         self._first_policy = policy
         self._attempt_recorded = False
         self.states = States(world)
-        self._seen: set[RuleKey] = set()  # rules that existed, or were read, at some moment
+        self._past_keys: set[RuleKey] = set()  # rules that existed, or were read, at some moment
         self._owned: set[RuleKey] = set()  # those of ours among them
-        self._named: set[tuple[str, RuleName]] = set()  # the same, with their ids
+        self._past_names: set[tuple[str, RuleName]] = set()  # the same, with their ids
         self._pairs: dict[
             str, set[Pair]
         ] = {}  # by id of a rule of ours with an address: the parties that its marker named
@@ -123,8 +123,8 @@ class Watch:
     def _note_rules(self, rules: Iterable[Rule]) -> None:
         for rule in rules:
             if rule.key and rule.policy == "accept":
-                self._seen.add(rule.key)
-                self._named.add((rule.id, _rule_name(rule.key)))
+                self._past_keys.add(rule.key)
+                self._past_names.add((rule.id, _rule_name(rule.key)))
                 owned = oracle.ours(rule, self.policy)
                 if owned:
                     self._owned.add(rule.key)
@@ -140,9 +140,11 @@ class Watch:
     def before_authorize(self, group: Party, rules: Sequence[tuple[RuleKey, str]], *, advanced: bool) -> None:
         """I1, I3', I5, I9 of rules that are about to be added, to what production code takes for an `advanced` group."""
         self._hold_tags_intended()
-        shown = self.world.groups.get(group)
+        group_now = self.world.groups.get(group)
         hold(
-            "I3'", shown is None or shown.advanced == advanced, f"{group} is written to as if advanced were {advanced}"
+            "I3'",
+            group_now is None or group_now.advanced == advanced,
+            f"{group} is written to as if advanced were {advanced}",
         )
         for key, description in rules:
             written = oracle.ours(Rule(group, "", key, "accept", 100, description), self.policy)
@@ -162,9 +164,11 @@ class Watch:
         new = [oracle.ours(Rule(group, "", key, "accept", 100, text), self.policy) for key, text in rules]
         standing = oracle.parts(oracle.owned_rules(self.world, self.policy))
         for part, added in oracle.parts(filter(None, new)).items():
-            both = added.keys() | standing.get(part, {}).keys()
-            few = len(both) <= self.policy.limits.max_members or added.keys() <= standing.get(part, {}).keys()
-            hold("I1", few or self.stale_read, f"{part} gets too many instances: {both}")
+            instances_after = added.keys() | standing.get(part, {}).keys()
+            few = (
+                len(instances_after) <= self.policy.limits.max_members or added.keys() <= standing.get(part, {}).keys()
+            )
+            hold("I1", few or self.stale_read, f"{part} gets too many instances: {instances_after}")
 
     def before_rule_change(self, group: Party, rule_ids: Sequence[str], description: str | None = None) -> None:
         """I1, I2, I3', I5, I9, I14 of rules that are about to get this description, or to be revoked if it is None."""
@@ -187,38 +191,50 @@ class Watch:
                 assert written is not None
                 after = written.claims
                 if written.pair != before.pair:
-                    left = not self.states.always_allowed(before)
-                    taken = self.states.once_wanted(rule.key, written.pair) or (left and oracle.is_part(before.pair))
-                    hold("I9", taken, f"{rule} is taken for {written.pair}, while it is still that of {before.pair}")
+                    may_be_taken = not self.states.always_allowed(before)
+                    is_allowed = self.states.once_wanted(rule.key, written.pair) or (
+                        may_be_taken and oracle.is_part(before.pair)
+                    )
+                    hold(
+                        "I9", is_allowed, f"{rule} is taken for {written.pair}, while it is still that of {before.pair}"
+                    )
                 gained = after - before.claims - self._of_copies(rule)
                 if gained:
                     self._check_gain(written, gained)
-            lost = before.claims - after
+            lost_claims = before.claims - after
             replaced = any(_takes_place(opened, rule.key) for opened in self._opened)
-            if lost and after <= before.claims and self._opened and rule_id in self._first_rules and not replaced:
-                self._closed_late.append(f"{rule} loses {lost} after {self._opened} was opened")
-            if "tag" in lost and not self.refused and not self.stale_read:
-                kept = self.states.always_kept(rule.key, before.pair) and not self._displaced(rule)
-                hold("I16", not kept, f"{rule} loses its tag's claim, though the tag asked for it throughout")
-            if lost - {"tag"} and rule_id in self._first_rules and not self.refused and not self.stale_read:
-                self._hold_requests_kept(rule, before, lost - {"tag"})
+            if (
+                lost_claims
+                and after <= before.claims
+                and self._opened
+                and rule_id in self._first_rules
+                and not replaced
+            ):
+                self._closed_late.append(f"{rule} loses {lost_claims} after {self._opened} was opened")
+            if "tag" in lost_claims and not self.refused and not self.stale_read:
+                must_stand = self.states.always_kept(rule.key, before.pair) and not self._displaced(rule)
+                hold("I16", not must_stand, f"{rule} loses its tag's claim, though the tag asked for it throughout")
+            if lost_claims - {"tag"} and rule_id in self._first_rules and not self.refused and not self.stale_read:
+                self._hold_requests_kept(rule, before, lost_claims - {"tag"})
 
-    def _hold_requests_kept(self, rule: Rule, before: Owned, lost: frozenset[str]) -> None:
+    def _hold_requests_kept(self, rule: Rule, before: Owned, lost_claims: frozenset[str]) -> None:
         """I16 of requests: a rule loses no claim of one, while it is allowed, unless the claim ended, an unlink takes it, the other end
         of its link does not exist, or it is one of two copies."""
         if any(message.get("action") == "unlink" for message in self.messages):
             return
-        ended = {claim for claim in lost if (end := claim.partition("~")[2]) and claim_end(end) <= self.world.now}
+        ended = {
+            claim for claim in lost_claims if (end := claim.partition("~")[2]) and claim_end(end) <= self.world.now
+        }
         doubled = len({claim.partition("~")[0] for claim in before.claims}) < len(before.claims)
         waits = before.pair and oracle.waits_for_target(self.world, self.policy, rule.key, before.pair)
         sides = [
             msgspec.structs.replace(before, key=key) for key, _ in _sides(before)
         ]  # of a mutual link, both or none
-        if lost <= ended or doubled or waits or self._displaced(rule) or self._is_misplaced(rule):
+        if lost_claims <= ended or doubled or waits or self._displaced(rule) or self._is_misplaced(rule):
             return
         whole = all(map(self.states.always_allowed, sides)) and not (before.pair and rule.key.port == ALL)
-        kept = whole and rule.id not in {one.rule.id for one in half_open(self.world, self.policy)}
-        hold("I16", not kept, f"{rule} loses {lost}, though it was allowed throughout, and nobody took it")
+        was_whole = whole and rule.id not in {half.rule.id for half in half_open(self.world, self.policy)}
+        hold("I16", not was_whole, f"{rule} loses {lost_claims}, though it was allowed throughout, and nobody took it")
 
     def _is_misplaced(self, rule: Rule) -> bool:
         """Whether a rule names a group that no rule there can name: their links are written by address, or a product manages it."""
@@ -229,15 +245,17 @@ class Watch:
 
     def _of_copies(self, rule: Rule) -> frozenset[str]:
         """The claims of other rules of ours like this one, which it takes over before they go."""
-        others = [one for one in self.world.rules[rule.group].values() if one.key == rule.key and one.id != rule.id]
-        return frozenset().union(*(owned.claims for one in others if (owned := oracle.ours(one, self.policy))))
+        copies = [copy for copy in self.world.rules[rule.group].values() if copy.key == rule.key and copy.id != rule.id]
+        return frozenset().union(*(owned.claims for copy in copies if (owned := oracle.ours(copy, self.policy))))
 
     def _displaced(self, rule: Rule) -> bool:
         """Whether an equal rule, a person's or one of ours with the tag's claim, has the priority that a raised rule of ours
         should have."""
-        others = [o for o in self.world.rules[rule.group].values() if o.key == rule.key and o.policy == "accept"]
-        owned = [oracle.ours(other, self.policy) for other in others if other.priority == 100]
-        return rule.priority != 100 and any(one is None or "tag" in one.claims for one in owned)
+        same_key_rules = [
+            o for o in self.world.rules[rule.group].values() if o.key == rule.key and o.policy == "accept"
+        ]
+        owned = [oracle.ours(sibling, self.policy) for sibling in same_key_rules if sibling.priority == 100]
+        return rule.priority != 100 and any(owned_rule is None or "tag" in owned_rule.claims for owned_rule in owned)
 
     def before_tag(self, group: Party, keys: Sequence[str], *, on: bool) -> None:
         """I1, I5 of managed tags that are about to be added or removed. One may be added beside the intent, which then is in
@@ -270,24 +288,28 @@ class Watch:
         past = [end for end in ends if end and claim_end(end) <= self.world.now]
         # a stale read shows what is gone, and keeps it until the next sweep: docs/guarantees.md, limits
         hold("I9", not past or self.stale_read, f"{key} gains a claim that expired at {past}")
-        wanted = "tag" not in gained or self.states.once_wanted(key, written.pair)
+        is_tagged = "tag" not in gained or self.states.once_wanted(key, written.pair)
         # neither read shows all who stand, so that there seems to be room: docs/guarantees.md, limits
         if (self.omitted or self.stale_read) and written.pair and oracle.is_part(written.pair) and not key.is_egress:
-            wanted |= written.pair in oracle.wanted_by_tags(self.world, self.policy, written.pair[0]).get(key, ())
-        hold("I9", wanted, f"{key} gains a tag's claim, but no tag asks for it")
+            is_tagged |= written.pair in oracle.wanted_by_tags(self.world, self.policy, written.pair[0]).get(key, ())
+        hold("I9", is_tagged, f"{key} gains a tag's claim, but no tag asks for it")
         for claim in gained - {"tag"}:
             name, _, until = claim.removeprefix("req:").partition("~")
-            asked = [r for r in self.requests if r["request_id"] == name and r["action"] == "link"]
-            asked = [r for r in asked if compact(r.get("until", "")) == until]
-            if not asked and self.stale_read:
+            link_requests = [r for r in self.requests if r["request_id"] == name and r["action"] == "link"]
+            link_requests = [r for r in link_requests if compact(r.get("until", "")) == until]
+            if not link_requests and self.stale_read:
                 continue  # it was there when the rules were as they were read: docs/guarantees.md, limits
             joins = oracle.is_part(written.pair) and (key.group, key.port, claim, key.is_egress) in self._joinable
-            if not asked and joins:
+            if not link_requests and joins:
                 continue
-            hold("I9", bool(asked), f"{self.function} adds {claim} to {key}, which no message of the delivery asks for")
-            for one in asked:
-                self._check_queue(one)
-            in_time = any(epoch(r["expires_at"]) + 300 >= self.world.now for r in asked)
+            hold(
+                "I9",
+                bool(link_requests),
+                f"{self.function} adds {claim} to {key}, which no message of the delivery asks for",
+            )
+            for link_request in link_requests:
+                self._check_queue(link_request)
+            in_time = any(epoch(r["expires_at"]) + 300 >= self.world.now for r in link_requests)
             hold("I1", in_time, f"{key} gains {claim}, whose message is past its expires_at")
 
     def _check_queue(self, request: Mapping[str, Any]) -> None:
@@ -367,9 +389,9 @@ class Watch:
             self._sweep_posted(message, body, queue, delay)
             return
         name = message["request_id"]
-        before = [one for one in self.messages if one.get("request_id") == name]
+        before = [message for message in self.messages if message.get("request_id") == name]
         if before:
-            again = [_plain({**one, "attempt": one.get("attempt", 0) + 1}) for one in before]
+            again = [_plain({**body, "attempt": body.get("attempt", 0) + 1}) for body in before]
             hold("I10", _plain(message) in again, f"{name} is put back, but not as it was: {message}")
             hold("I10", 10 <= delay <= 600, f"{name} is put back with a delay of {delay} s")
             hold("I10", queue == self.queue, f"{name} came through {self.queue!r} and is put back on {queue!r}")
@@ -387,19 +409,19 @@ class Watch:
         account = message["account"]
         right = self.function == "sweep" and queue == SWEEPS and account in self.policy.accounts and delay <= 600
         hold("I13", right, f"{self.function} posts {message} on {queue!r} in {delay} s")
-        same = self._swept.setdefault(account, body) == body
-        hold("I13", same, f"{account} has two messages of one delivery")
+        is_same = self._swept.setdefault(account, body) == body
+        hold("I13", is_same, f"{account} has two messages of one delivery")
 
     def _check_outcome(self, record: Mapping[str, str]) -> None:
         """I4: what an outcome says was true at some moment of the delivery."""
         outcome, action = record["outcome"], record["action"]
         rules = json.loads(record.get("rules", "[]"))
         self._check_action(record)
-        unknown = [rule for rule in rules if (rule["rule_id"], _recorded_name(rule)) not in self._named]
+        unknown = [rule for rule in rules if (rule["rule_id"], _recorded_name(rule)) not in self._past_names]
         hold("I4", not unknown, f"{outcome}, but {unknown} never existed: {dict(record)}")
         if outcome == "applied" and record.get("to") and action != "repair":
-            seen = {_rule_name(key) for key in self._seen}
-            existed = [rule for rule in rules if _recorded_name(rule) in seen]
+            past_names = {_rule_name(key) for key in self._past_keys}
+            existed = [rule for rule in rules if _recorded_name(rule) in past_names]
             needed = 2 if record["ports"] == "mutual" else len(record["ports"].split("+"))
             # so many for each instance, at each end
             let_out = len({rule["dest"] for rule in rules if not rule["source"]})
@@ -410,11 +432,11 @@ class Watch:
         if outcome == "removed":
             # another delivery may have taken the rule, or its claim, meanwhile
             now = {rule.id: rule.description for by_id in self.world.rules.values() for rule in by_id.values()}
-            same = {rule_id for rule_id, text in now.items() if self._first_rules.get(rule_id, text) == text}
-            kept = [r for r in rules if r["rule_id"] in same and _recorded_name(r) not in self._changed_rules]
+            same_ids = {rule_id for rule_id, text in now.items() if self._first_rules.get(rule_id, text) == text}
+            kept_rules = [r for r in rules if r["rule_id"] in same_ids and _recorded_name(r) not in self._changed_rules]
             # in a stale read they may be absent already: docs/guarantees.md, limits
-            true = bool(rules) and (not kept or self.stale_read)
-            hold("I4", true, f"removed, but {kept} were not changed: {dict(record)}")
+            true = bool(rules) and (not kept_rules or self.stale_read)
+            hold("I4", true, f"removed, but {kept_rules} were not changed: {dict(record)}")
             foreign = [rule["rule_id"] for rule in rules if rule["rule_id"] in self._foreign_rules]
             hold("I4", not foreign, f"removed, but the record names rules that are not ours: {dict(record)}")
         if record.get("to") and record.get("ports"):
@@ -430,9 +452,9 @@ class Watch:
     def _check_action(self, record: Mapping[str, str]) -> None:
         """I4: the action agrees with what was delivered and what came of it."""
         outcome, action = record["outcome"], record["action"]
-        asked = {r.get("action", "link") for r in self.requests if r.get("request_id") == record.get("request_id")}
-        delivered = asked or {"sweep" if self.function == "sweep" else "event"}
-        agrees = any(outcome in ACTIONS[one].get(action, ()) for one in delivered)
+        actions = {r.get("action", "link") for r in self.requests if r.get("request_id") == record.get("request_id")}
+        delivered = actions or {"sweep" if self.function == "sweep" else "event"}
+        agrees = any(outcome in ACTIONS[action_name].get(action, ()) for action_name in delivered)
         hold("I4", agrees, f"{self.function} records {outcome} of the action {action}: {dict(record)}")
         ended = outcome != "removed" or (action == "expire") == (record.get("reason") == "expired")
         hold("I4", ended, f"removed by {action}, but the reason is {record.get('reason')}: {dict(record)}")
@@ -443,30 +465,35 @@ class Watch:
         target = Party(record["to_account"], record["to"])
         mutual = record["ports"] == "mutual"
         ports = {ALL} if mutual else {oracle.parse_port(text) for text in record["ports"].split("+")}
-        named = {(rule["protocol"], rule["ports"]) for rule in rules}
+        rule_ports = {(rule["protocol"], rule["ports"]) for rule in rules}
         of_link = {(port.protocol, port.range) for port in ports}
-        hold("I4", named <= of_link, f"the record names rules of other ports: {dict(record)}")
-        complete = named == of_link or record["outcome"] not in ("applied", "removed") or record["action"] == "repair"
+        hold("I4", rule_ports <= of_link, f"the record names rules of other ports: {dict(record)}")
+        complete = (
+            rule_ports == of_link or record["outcome"] not in ("applied", "removed") or record["action"] == "repair"
+        )
         hold("I4", complete, f"{record['outcome']}, but the record does not name every port: {dict(record)}")
         ends = {(source, target), (target, source)} if mutual else {(source, target)}
         outlets = [rule for rule in rules if not rule["source"]]
         rules = [rule for rule in rules if rule["source"]]
         if self._by_address(record):  # one rule may stand for several groups of its instance
-            known = {rule["rule_id"]: self._pairs.get(rule["rule_id"], {(source, source)}) for rule in rules}
+            pairs_by_rule = {rule["rule_id"]: self._pairs.get(rule["rule_id"], {(source, source)}) for rule in rules}
             groups = {
-                name: self.states.once_groups(pair[0]) | {pair[1]} for name in known for pair in known[name] if pair
+                name: self.states.once_groups(pair[0]) | {pair[1]}
+                for name in pairs_by_rule
+                for pair in pairs_by_rule[name]
+                if pair
             }
-            others = [rule for rule in rules if rule["dest"] or source not in groups[rule["rule_id"]]]
+            bad_rules = [rule for rule in rules if rule["dest"] or source not in groups[rule["rule_id"]]]
         elif source.is_group:
             sides = {(target.account, target.id, str(source)) for source, target in ends}
-            others = [rule for rule in rules if _recorded_name(rule)[:3] not in sides or rule["dest"]]
+            bad_rules = [rule for rule in rules if _recorded_name(rule)[:3] not in sides or rule["dest"]]
         else:  # a person's equal rule names no instances
-            known = {rule["rule_id"]: self._pairs.get(rule["rule_id"], ends) for rule in rules}
-            others = [rule for rule in rules if not (known[rule["rule_id"]] & ends and rule["dest"])]
-        hold("I4", not others, f"the record names rules of another link, {others}: {dict(record)}")
+            pairs_by_rule = {rule["rule_id"]: self._pairs.get(rule["rule_id"], ends) for rule in rules}
+            bad_rules = [rule for rule in rules if not (pairs_by_rule[rule["rule_id"]] & ends and rule["dest"])]
+        hold("I4", not bad_rules, f"the record names rules of another link, {bad_rules}: {dict(record)}")
         holders = {source} if source.is_group else self.states.once_groups(source)
         reached = {rule["rule_id"]: self._pairs.get(rule["rule_id"], {(target, target)}) for rule in outlets}
-        others = [
+        bad_rules = [
             rule
             for rule in outlets
             if Party(rule["account"], rule["group"]) not in holders
@@ -474,28 +501,28 @@ class Watch:
                 pair and target in {*pair, *self.states.once_groups(pair[0])} for pair in reached[rule["rule_id"]]
             )
         ]
-        hold("I4", not others, f"the record names egress rules of another link, {others}: {dict(record)}")
+        hold("I4", not bad_rules, f"the record names egress rules of another link, {bad_rules}: {dict(record)}")
 
     def _check_group_outcome(self, record: Mapping[str, str], rules: Sequence[Mapping[str, str]]) -> None:
         source = Party(record["from_account"], record["from"])
         target = Party(record["to_account"], record["to"])
-        named = {_recorded_name(rule) for rule in rules}
+        recorded_names = {_recorded_name(rule) for rule in rules}
         if self._by_address(record):
             self._check_address_outcome(record, source, target)
             return
         if record["outcome"] == "applied":
             keys = group_rules(source, target, record["ports"])
             if record["action"] == "repair":  # may name one rule only, of a link whose other side was not read
-                keys = [key for key in keys if _rule_name(key) in named]
-            missing = [key for key in keys if key not in self._seen]
+                keys = [key for key in keys if _rule_name(key) in recorded_names]
+            missing = [key for key in keys if key not in self._past_keys]
             hold("I4", not missing, f"applied, but {missing} never existed: {dict(record)}")
-            exact = named == {_rule_name(key) for key in keys}
+            exact = recorded_names == {_rule_name(key) for key in keys}
             hold("I4", exact, f"applied, but the record names other rules: {dict(record)}")
         if record["outcome"] == "unchanged" and record["action"] == "link" and record.get("reason") != "same-group":
-            exact = named == {_rule_name(key) for key in group_rules(source, target, record["ports"])}
+            exact = recorded_names == {_rule_name(key) for key in group_rules(source, target, record["ports"])}
             hold("I4", exact, f"unchanged, but the record does not name the link's rules: {dict(record)}")
         if record["outcome"] == "unchanged" and record["action"] == "repair":  # the link may lack its other side
-            hold("I4", bool(named), f"unchanged, but the record names no rule: {dict(record)}")
+            hold("I4", bool(recorded_names), f"unchanged, but the record names no rule: {dict(record)}")
         if record["outcome"] == "denied" and record.get("reason", "") in ("no-consent", "locked"):
             keys = group_rules(source, target, record["ports"])
             lacking = not all(
@@ -505,14 +532,14 @@ class Watch:
 
     def _check_address_outcome(self, record: Mapping[str, str], source: Party, target: Party) -> None:
         if record["outcome"] in ("applied", "unchanged") and record["action"] == "link":
-            named = record.get("rules", "[]") != "[]"
-            hold("I4", named, f"{record['outcome']}, but the record names no rule: {dict(record)}")
+            has_rules = record.get("rules", "[]") != "[]"
+            hold("I4", has_rules, f"{record['outcome']}, but the record names no rule: {dict(record)}")
         if record["outcome"] == "denied" and record.get("reason", "") in ("no-consent", "locked"):
             ports = [oracle.parse_port(text) for text in record["ports"].split("+")]
             lacking = not all(
-                oracle.allowed(then, state.policy, RuleKey(target, f"{one.ip}/32", "", port), (one.party, source))
+                oracle.allowed(then, state.policy, RuleKey(target, f"{member.ip}/32", "", port), (member.party, source))
                 for then, state in self.states.pasts()
-                for one in oracle.members(then, source)
+                for member in oracle.members(then, source)
                 for port in ports
             )
             hold("I4", lacking, f"{record['reason']}, but consent existed throughout: {dict(record)}")
@@ -553,9 +580,10 @@ class Watch:
             if record["outcome"] != "applied" or record["ports"] == "mutual" or not record["to"]:
                 continue
             parties = [Party(record[f"{end}_account"], record[end]) for end in ("from", "to")]
-            shown = self.world.instances
+            instances = self.world.instances
             sources, targets = (
-                oracle.members(self.world, p) if p.is_group else [shown[p]] if p in shown else [] for p in parties
+                oracle.members(self.world, p) if p.is_group else [instances[p]] if p in instances else []
+                for p in parties
             )
             rules = json.loads(record["rules"])
             admitted = {rule["source"] for rule in rules if rule["source"].endswith("/32")}
@@ -584,13 +612,17 @@ class Watch:
                     groups.add(Party(record["from_account"], record["from"]))
         then = self.world.copy()
         then.groups = {**then.groups, **self._groups}
-        for one in oracle.owned_rules(self.world, self.policy):
-            for key, pair in _sides(one) if one.key.group.account not in self.world.revoked else ():
+        for owned_rule in oracle.owned_rules(self.world, self.policy):
+            for key, pair in _sides(owned_rule) if owned_rule.key.group.account not in self.world.revoked else ():
                 # where the policy allows no mutual link, it closes each half by itself, as the sweep finds it
-                by_policy = key != one.key and bool(self.policy.deny or self.policy.denies_mutual)
+                by_policy = key != owned_rule.key and bool(self.policy.deny or self.policy.denies_mutual)
                 if key.group in groups & self._groups.keys() and key in self._owned and not by_policy:
                     may = any(oracle.accepted(world, self.policy, key, pair) for world in (self.world, then))
-                    hold("I15", may, f"{one.rule} stands, though {key.group} was read: {then.groups[key.group].tags}")
+                    hold(
+                        "I15",
+                        may,
+                        f"{owned_rule.rule} stands, though {key.group} was read: {then.groups[key.group].tags}",
+                    )
 
 
 @lru_cache(maxsize=16_384)
@@ -599,12 +631,12 @@ def _clean(text: str) -> bool:
     return not any(unicodedata.category(c) in ("Cc", "Cf", "Zl", "Zp") for c in text)
 
 
-def _sides(one: Owned) -> list[tuple[RuleKey, Pair]]:
+def _sides(owned_rule: Owned) -> list[tuple[RuleKey, Pair]]:
     """A rule, and of a mutual link between groups the other half."""
-    sides = [(one.key, one.pair)]
-    if one.key.port == ALL and one.pair is None:
-        name, _, account = one.key.source.partition("@")
-        sides.append((RuleKey(Party(account, name), str(one.key.group), "", ALL), None))
+    sides = [(owned_rule.key, owned_rule.pair)]
+    if owned_rule.key.port == ALL and owned_rule.pair is None:
+        name, _, account = owned_rule.key.source.partition("@")
+        sides.append((RuleKey(Party(account, name), str(owned_rule.key.group), "", ALL), None))
     return sides
 
 

@@ -62,13 +62,13 @@ class World:
 
     def copy(self) -> World:
         """An independent copy. The frozen values are shared."""
-        other = World.__new__(World)
-        other.__dict__ = {
+        clone = World.__new__(World)
+        clone.__dict__ = {
             name: value.copy() if isinstance(value, dict | list | set) else value
             for name, value in self.__dict__.items()
         }
-        other.rules = {group: rules.copy() for group, rules in self.rules.items()}
-        return other
+        clone.rules = {group: rules.copy() for group, rules in self.rules.items()}
+        return clone
 
     # reads
 
@@ -84,8 +84,8 @@ class World:
     def group(self, party: Party) -> Group:
         """A group with the number of its rules that name a group."""
         rules = self.rules[party].values()
-        named = sum(bool(r.key and r.key.source.startswith("sg-")) for r in rules)
-        return msgspec.structs.replace(self.groups[party], group_rules=named, rule_count=len(rules))
+        group_rules = sum(bool(r.key and r.key.source.startswith("sg-")) for r in rules)
+        return msgspec.structs.replace(self.groups[party], group_rules=group_rules, rule_count=len(rules))
 
     def visible_instances(self, account: str) -> list[Instance]:
         """The instances that a read of the account returns now."""
@@ -108,7 +108,7 @@ class World:
         If a permission is refused, none is made, or with `partial_authorize` only those before it.
         """
         if self.partial_authorize and len(rules) > 1:
-            return [rule for one in rules for rule in self.authorize(group, [one], priority)]
+            return [rule for rule_key in rules for rule in self.authorize(group, [rule_key], priority)]
         holder = self._writable(group)
         if len({key for key, _ in rules}) < len(rules):
             raise CloudError("InvalidParam.DuplicatePermissions", "There are duplicate permissions.")
@@ -145,7 +145,9 @@ class World:
         if not 1 <= len(description) <= 512:
             raise CloudError("InvalidSecurityGroupDiscription.Malformed", "The description is not valid.")
         new = msgspec.structs.replace(old, description=description, priority=priority)
-        if any((r.key, r.policy, r.priority) == (new.key, new.policy, priority) for r in self._others(group, rule_id)):
+        if any(
+            (r.key, r.policy, r.priority) == (new.key, new.policy, priority) for r in self._rules_beside(group, rule_id)
+        ):
             raise CloudError("InvalidOperation.RuleDuplicate", "The rule will be duplicated with an existing rule.")
         self._put(group, {**self.rules[group], rule_id: new})
         return old
@@ -175,7 +177,7 @@ class World:
         self.previous_rules[group] = self.rules[group]
         self.rules[group] = by_id
 
-    def _others(self, group: Party, rule_id: str) -> list[Rule]:
+    def _rules_beside(self, group: Party, rule_id: str) -> list[Rule]:
         return [rule for rule in self.rules[group].values() if rule.id != rule_id]
 
     def _writable(self, group: Party) -> Group:
@@ -259,10 +261,10 @@ class World:
 
     def strip_tags(self, group: Party) -> None:
         """Removes every tag but consent, as Terraform does with tags that its configuration does not name."""
-        kept = {
+        accept_tags = {
             key: text for key, text in self.groups[group].tags.items() if key.startswith(("link-accept", "link-egress"))
         }
-        self.groups[group] = msgspec.structs.replace(self.groups[group], tags=kept)
+        self.groups[group] = msgspec.structs.replace(self.groups[group], tags=accept_tags)
 
     def send(self, body: bytes, queue: str = SHARED_QUEUE, delay: float = 0) -> None:
         """Puts a message on a queue."""
@@ -281,7 +283,8 @@ class World:
         else:
             new = msgspec.structs.replace(old, description=description)
         if any(
-            (r.key, r.policy, r.priority) == (new.key, new.policy, new.priority) for r in self._others(group, rule_id)
+            (r.key, r.policy, r.priority) == (new.key, new.policy, new.priority)
+            for r in self._rules_beside(group, rule_id)
         ):
             return  # the platform refuses a duplicate
         self._put(group, {**self.rules[group], rule_id: new})

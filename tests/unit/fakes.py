@@ -54,7 +54,7 @@ class FakeEcs:
         calls: list[str] | None = None,
     ) -> None:
         self.account = account
-        self.known = {group.party.id: group for group in groups}
+        self.group_by_id = {group.party.id: group for group in groups}
         self.running = {instance.party.id: instance for instance in instances}
         self.existing = list(rules)
         self.page = 100  # instances on a page
@@ -74,10 +74,10 @@ class FakeEcs:
 
     def instance_page(self, token: str = "", group: str = "") -> tuple[list[Instance], str]:
         self._called("instance_page", *filter(None, [token, group]))
-        shown = [one for one in self.running.values() if not group or group in one.groups]
+        instances = [instance for instance in self.running.values() if not group or group in instance.groups]
         start = int(token or 0)
         end = start + self.page
-        return shown[start:end], str(end) if end < len(shown) else ""
+        return instances[start:end], str(end) if end < len(instances) else ""
 
     def shows_instances(self) -> bool:
         self._called("shows_instances")
@@ -85,20 +85,20 @@ class FakeEcs:
 
     def groups(self, ids: Sequence[str]) -> list[Group]:
         self._called("groups", *ids)
-        return [self.known[name] for name in ids if name in self.known]
+        return [self.group_by_id[name] for name in ids if name in self.group_by_id]
 
     def all_groups(self) -> list[Group]:
         self._called("all_groups")
-        return list(self.known.values())
+        return list(self.group_by_id.values())
 
     def tagged_groups(self, tag: str) -> list[Group]:
         self._called("tagged_groups", tag)
-        return [group for group in self.known.values() if group.tags.get(tag) == "true"]
+        return [group for group in self.group_by_id.values() if group.tags.get(tag) == "true"]
 
     def references(self, groups: Sequence[str]) -> list[Party]:
         self._called("references", *groups)
-        named = {str(Party(self.account, group)) for group in groups}
-        return sorted({rule.group for rule in self.existing if rule.key and rule.key.source in named})
+        sources = {str(Party(self.account, group)) for group in groups}
+        return sorted({rule.group for rule in self.existing if rule.key and rule.key.source in sources})
 
     def inner_access(self, group: str) -> bool:
         self._called("inner_access", group)
@@ -166,9 +166,9 @@ class FakeEcs:
         return [call for call in self.calls if call.split()[0] in _CHANGES]
 
     def _tag(self, group: str, tags: Mapping[str, str]) -> None:
-        shown = self.known[group]
-        merged = {name: value for name, value in {**shown.tags, **tags}.items() if value}
-        self.known[group] = msgspec.structs.replace(shown, tags=merged)
+        old_group = self.group_by_id[group]
+        merged = {name: value for name, value in {**old_group.tags, **tags}.items() if value}
+        self.group_by_id[group] = msgspec.structs.replace(old_group, tags=merged)
 
     def _called(self, method: str, *args: str) -> None:
         self.calls.append(" ".join((method, *args)))

@@ -33,8 +33,8 @@ def managed(party: Party, accept: str = "", **fields: Any) -> Group:
 
 def instance(party: Party, *groups: Party, ip: str = "", vpc: str = "vpc-1", **tags: str) -> Instance:
     """`link_peer="sg-db"`: `_` stands for `-`."""
-    named = {name.replace("_", "-"): value for name, value in tags.items()}
-    return Instance(party, vpc, tuple(g.id for g in groups), ip, named)
+    tags_by_key = {name.replace("_", "-"): value for name, value in tags.items()}
+    return Instance(party, vpc, tuple(g.id for g in groups), ip, tags_by_key)
 
 
 def ours(

@@ -18,8 +18,8 @@ TCP = Port("tcp", 1, 1)
 POLICY = Policy("prod", {uid: AccountPolicy(uid, ranges=("10.0.0.0/24",)) for uid in (HOME, PEER)})
 
 
-def rule(key: RuleKey | None = None, other: Traffic | None = None) -> Rule:
-    return Rule(DB, "sgr-1", key, "accept", 1, unmanaged_traffic=other)
+def rule(key: RuleKey | None = None, plain_traffic: Traffic | None = None) -> Rule:
+    return Rule(DB, "sgr-1", key, "accept", 1, unmanaged_traffic=plain_traffic)
 
 
 def instance(name: str, vpc: str, ip: str, *groups: str, account: str = HOME) -> Instance:
@@ -35,15 +35,15 @@ def linked(snapshot: Snapshot, rule: Rule) -> Link:
 
 
 @pytest.mark.parametrize(
-    ("traffic", "said"),
+    ("traffic", "message"),
     [
         (Traffic("ingress", "", "", TCP), "a prefix list"),
         (Traffic("ingress", "10.0.0.1/32", "", None), "a port list"),
     ],
 )
-def test_what_names_no_party_or_no_ports_is_no_link(traffic: Traffic, said: str) -> None:
-    with pytest.raises(NotAdoptable, match=said):
-        linked(snapshot(), rule(other=traffic))
+def test_what_names_no_party_or_no_ports_is_no_link(traffic: Traffic, message: str) -> None:
+    with pytest.raises(NotAdoptable, match=message):
+        linked(snapshot(), rule(plain_traffic=traffic))
 
 
 def test_an_address_means_the_instance_in_the_groups_own_vpc() -> None:
@@ -92,8 +92,8 @@ def test_of_two_equal_rules_the_one_that_is_adopted_or_ours_remains(
     rules: list[Rule], deleted: Rule, remaining: Rule, order: int
 ) -> None:
     """In whichever order they are shown. The first of `rules` is the one that is to be adopted."""
-    seen = view([group(APP), group(DB, "*")], rules=rules[::order])
+    snapshot = view([group(APP), group(DB, "*")], rules=rules[::order])
     with pytest.raises(NotAdoptable) as refused:
-        judge(seen, POLICY, REGION, rules[0], Link(APP, DB, (TCP,)), Claim("adopt-1"), NOW)
+        judge(snapshot, POLICY, REGION, rules[0], Link(APP, DB, (TCP,)), Claim("adopt-1"), NOW)
     assert str(refused.value).startswith(f"{deleted.id} and {remaining.id} on {DB} are the same rule")
     assert str(refused.value).endswith(f" --SecurityGroupRuleId.1 {deleted.id}")

@@ -32,12 +32,12 @@ PORT = Port("tcp", 1, 1)
 def test_a_dry_run_keeps_the_messages_that_would_be_delivered_at_once() -> None:
     """One with a delay waits for something outside, and the sweep of an account would go on with the account's other links."""
     request = Request("chg-1", "link", REGION, Link(APP, DB, (PORT,)), NOW + 600)
-    kept = Kept()
-    kept.post(request)
-    kept.post(request, delay=1)
-    kept.post(SweepAccount(REGION, HOME, NOW))
-    kept.post(SweepAccount(REGION, HOME, NOW), delay=1)
-    assert kept.posted == [request]
+    kept_messages = Kept()
+    kept_messages.post(request)
+    kept_messages.post(request, delay=1)
+    kept_messages.post(SweepAccount(REGION, HOME, NOW))
+    kept_messages.post(SweepAccount(REGION, HOME, NOW), delay=1)
+    assert kept_messages.posted == [request]
 
 
 @pytest.mark.parametrize("dry_run", [False, True])

@@ -37,8 +37,8 @@ DIGITS, LOWER = "0123456789", "abcdefghijklmnopqrstuvwxyz"
 
 
 def is_id(text: str, kind: str) -> bool:
-    rest = text[len(kind) :]
-    return text.startswith(kind) and 1 <= len(rest) <= 60 and all(c in DIGITS + LOWER for c in rest)
+    suffix = text[len(kind) :]
+    return text.startswith(kind) and 1 <= len(suffix) <= 60 and all(c in DIGITS + LOWER for c in suffix)
 
 
 def is_uid(text: str) -> bool:
@@ -59,16 +59,16 @@ def is_port(text: str) -> bool:
     return not dash or (is_number(high) and int(low) <= int(high))
 
 
-def is_peer(text: str, *, who: bool) -> bool:
+def is_peer(text: str, *, may_be_anyone: bool) -> bool:
     """`party[:ports]` of a `link-peer` tag, or `who[:ports][~<end>]` of a `link-accept` tag."""
-    if who and "~" in text:
+    if may_be_anyone and "~" in text:
         text, _, end = text.partition("~")
         if not is_end(end):
             return False
     party, colon, ports = text.partition(":")
     name, at, account = party.partition("@")
-    known = is_id(name, "sg-") or is_id(name, "i-") or (who and name == "*")
-    return known and (not at or is_uid(account)) and (not colon or all(map(is_port, ports.split("+"))))
+    is_known = is_id(name, "sg-") or is_id(name, "i-") or (may_be_anyone and name == "*")
+    return is_known and (not at or is_uid(account)) and (not colon or all(map(is_port, ports.split("+"))))
 
 
 def is_end(text: str) -> bool:
@@ -108,11 +108,11 @@ def test_a_peer_is_accepted_if_and_only_if_its_syntax_is_valid(value: str) -> No
     """Each entry by itself; an accepted peer has the value that was written."""
     for text, read in peers({"link-peer": value}, A, KEYS):
         written = text.removeprefix("link-peer=")
-        assert isinstance(read, Peer) is is_peer(written, who=False), ascii(written)
+        assert isinstance(read, Peer) is is_peer(written, may_be_anyone=False), ascii(written)
         if isinstance(read, Peer):
-            assert is_peer(str(read.party).removesuffix(f"@{A}"), who=False)
-            shown = f"{read.party}:{'+'.join(map(str, read.ports))}".rstrip(":")
-            assert peers({"link-peer": shown}, A, KEYS)[0][1] == read if read.party.is_group else True
+            assert is_peer(str(read.party).removesuffix(f"@{A}"), may_be_anyone=False)
+            peer_text = f"{read.party}:{'+'.join(map(str, read.ports))}".rstrip(":")
+            assert peers({"link-peer": peer_text}, A, KEYS)[0][1] == read if read.party.is_group else True
 
 
 @quick
@@ -122,8 +122,8 @@ def test_a_consent_is_read_if_and_only_if_its_syntax_is_valid(value: str) -> Non
     """An entry with invalid syntax consents to nothing, and does not affect the others."""
     good = [accept.text.removeprefix("link-accept=") for accept in accepts({"link-accept": value}, A, KEYS)]
     bad = [text.removeprefix("link-accept=") for text, _ in bad_accepts({"link-accept": value}, A, KEYS)]
-    assert good == [piece for piece in pieces(value) if is_peer(piece, who=True)]
-    assert bad == [piece for piece in pieces(value) if not is_peer(piece, who=True)]
+    assert good == [piece for piece in pieces(value) if is_peer(piece, may_be_anyone=True)]
+    assert bad == [piece for piece in pieces(value) if not is_peer(piece, may_be_anyone=True)]
 
 
 instants = st.lists(
@@ -152,13 +152,13 @@ def test_link_until_is_an_instant_of_the_calendar_or_bad_input(text: str) -> Non
     if isinstance(read, BadInput):
         return
     assert isinstance(read, int)
-    day, _, rest = text.replace("t", "T").partition("T")
+    day, _, time_text = text.replace("t", "T").partition("T")
     year, month, number = (int(part) for part in day.split("-"))
     assert 1 <= number <= calendar.monthrange(year, month)[1]
-    assert (len(day), rest[2], rest[5]) == (10, ":", ":")
-    assert rest[-1] in "Zz" or (rest[-6] in "+-" and rest[-3] == ":")
-    assert int(rest[:2]) <= 23
-    assert int(rest[6:8]) <= 59
+    assert (len(day), time_text[2], time_text[5]) == (10, ":", ":")
+    assert time_text[-1] in "Zz" or (time_text[-6] in "+-" and time_text[-3] == ":")
+    assert int(time_text[:2]) <= 23
+    assert int(time_text[6:8]) <= 59
 
 
 # messages
@@ -188,7 +188,7 @@ FIELDS = sorted({*message({}), *look({}), "ports", "until", "reason", "extra"})
 @quick
 @given(
     st.tuples(st.sampled_from([message, look]), st.dictionaries(st.sampled_from(FIELDS), json_values, max_size=2)).map(
-        lambda made: json.dumps(made[0](made[1]))
+        lambda drawn: json.dumps(drawn[0](drawn[1]))
     )
     | json_values.map(json.dumps)
     | near,
@@ -233,10 +233,10 @@ def samples(draw: st.DrawFn) -> bytes:
 def test_a_delivery_of_any_bytes_is_elements_or_bad_input(event: bytes) -> None:
     """Each element gives hints of home's parties, a message's body, or bad input: never another exception."""
     try:
-        found = elements(event)
+        event_elements = elements(event)
     except BadInput:
         return
-    for element in found:
+    for element in event_elements:
         with contextlib.suppress(BadInput):
             hints = decode_event(element, home=A, region=REGION, keys=KEYS)
             parties = [hint.party for hint in hints if isinstance(hint, Hint)]
@@ -289,9 +289,9 @@ def test_a_description_is_a_marker_only_if_we_could_have_written_it(text: str) -
 
 def test_the_independent_parser_tells_valid_from_invalid() -> None:
     """Otherwise the comparisons above would mean nothing."""
-    assert is_peer(f"sg-a@{B}:tcp/1+icmp", who=False)
-    assert is_peer(f"*@{B}", who=True)
-    assert not is_peer("i-a@", who=False)
-    assert not is_peer("sg-a:", who=True)
-    assert not is_peer("sg-a:tcp/0", who=True)
+    assert is_peer(f"sg-a@{B}:tcp/1+icmp", may_be_anyone=False)
+    assert is_peer(f"*@{B}", may_be_anyone=True)
+    assert not is_peer("i-a@", may_be_anyone=False)
+    assert not is_peer("sg-a:", may_be_anyone=True)
+    assert not is_peer("sg-a:tcp/0", may_be_anyone=True)
     assert str(Port("tcp", 8, 9)) == "tcp/8-9"

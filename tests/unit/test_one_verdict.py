@@ -61,9 +61,11 @@ def far(**fields: Any) -> Snapshot:
     return view(OPEN, [instance(A, APP, ip="10.0.0.1", vpc="vpc-2"), SHOWN[1]], **fields)
 
 
-def unread(seen: Snapshot) -> Snapshot:
-    shown = {party: msgspec.structs.replace(one, rule_count=1) for party, one in seen.groups.items()}
-    return msgspec.structs.replace(seen, groups=shown, rules={})
+def unread(snapshot: Snapshot) -> Snapshot:
+    groups_by_party = {
+        party: msgspec.structs.replace(group_shown, rule_count=1) for party, group_shown in snapshot.groups.items()
+    }
+    return msgspec.structs.replace(snapshot, groups=groups_by_party, rules={})
 
 
 WITHOUT_MUTUAL = msgspec.structs.replace(POLICY, denies_mutual=True)
@@ -137,41 +139,41 @@ STRICT = {
 }
 ASKED_OF_WHO_ASKS = {"no_group_accepted", "PAUSED", "not_its_queue", "wrong_queue", "until_not_allowed"}
 OF_LINKS_TOGETHER = {"rule_of_another_group", "too_many_members", "isolated_group"}
-each_denial = pytest.mark.parametrize(("name", "reason", "link", "seen", "rules"), CASES, ids=[c[0] for c in CASES])
+each_denial = pytest.mark.parametrize(("name", "reason", "link", "snapshot", "rules"), CASES, ids=[c[0] for c in CASES])
 
 
 def context(name: str, rules: Policy) -> Context:
     return Context(msgspec.structs.replace(rules, **STRICT.get(name, {})), REGION, NOW)
 
 
-def plan(context: Context, link: Link, seen: Snapshot) -> tuple[Decision, ...]:
-    wanted = [DesiredLink(link, REQUEST)]
-    return make_plan(seen, context, wanted, may_lose=lambda *_: May.KEEP).decisions
+def plan(context: Context, link: Link, snapshot: Snapshot) -> tuple[Decision, ...]:
+    desired_links = [DesiredLink(link, REQUEST)]
+    return make_plan(snapshot, context, desired_links, may_lose=lambda *_: May.KEEP).decisions
 
 
 @each_denial
-def test_a_plan_denies_it(name: str, reason: Reason, link: Link, seen: Snapshot, rules: Policy) -> None:
+def test_a_plan_denies_it(name: str, reason: Reason, link: Link, snapshot: Snapshot, rules: Policy) -> None:
     """For the same reason. What was not read is decided later, but for room, which the cloud then decides."""
-    verdict = evaluate.evaluate(seen, context(name, rules), link, frozenset({REQUEST}))
+    verdict = evaluate.evaluate(snapshot, context(name, rules), link, frozenset({REQUEST}))
     assert verdict.denial is not None
     assert verdict.denial.reason is reason
-    answers = [d for d in plan(context(name, rules), link, seen) if d.link == link]
+    answers = [d for d in plan(context(name, rules), link, snapshot) if d.link == link]
     if verdict.denial.waits is Waits.FOR_A_READ:
-        assert answers == [] or not seen.rules
+        assert answers == [] or not snapshot.rules
     else:
         assert [answer.denial for answer in answers] == [verdict.denial]
 
 
 @each_denial
-def test_it_fails_an_accept_test(name: str, reason: Reason, link: Link, seen: Snapshot, rules: Policy) -> None:
+def test_it_fails_an_accept_test(name: str, reason: Reason, link: Link, snapshot: Snapshot, rules: Policy) -> None:
     """Where nothing can be said, the test does not pass either."""
     under = context(name, rules)
     source, target = (Who(party.account, party.id) for party in (link.source, link.target))
     tests = (PolicyTest(source, accept=((target, link.ports),)),)
     under = msgspec.structs.replace(under, policy=msgspec.structs.replace(under.policy, tests=tests))
-    (found,) = live_tests.judge(SavedView(seen), under)
+    (result,) = live_tests.judge(SavedView(snapshot), under)
     undecided = reason.kind is reasons.Kind.UNDECIDED
-    assert found.verdict is (policy_tests.PolicyVerdict.OPEN if undecided else policy_tests.PolicyVerdict.DENIED)
+    assert result.verdict is (policy_tests.PolicyVerdict.OPEN if undecided else policy_tests.PolicyVerdict.DENIED)
 
 
 class Read(SavedView):
@@ -182,34 +184,36 @@ class Read(SavedView):
         self.policy = policy
 
 
-def advice(name: str, link: Link, seen: Snapshot, rules: Policy) -> list[Advice]:
+def advice(name: str, link: Link, snapshot: Snapshot, rules: Policy) -> list[Advice]:
     """What is advised about packets that no ingress rule admits."""
     closed = view([group(APP), group(DB), group(CACHE)])
     start, end = (end_of_party(closed, party) for party in (APP, DB))
     assert start is not None
     assert end is not None
     reach = Reach(between(closed, start, end, PORTS), 1, 0, (link.source, link.target))
-    read: Any = Read(seen, context(name, rules).policy)
+    read: Any = Read(snapshot, context(name, rules).policy)
     return Adviser(read, REGION, NOW).advise(link.source, link.target, link.ports or (ALL,), reach)
 
 
 @each_denial
-def test_explain_does_not_recommend_it(name: str, reason: Reason, link: Link, seen: Snapshot, rules: Policy) -> None:
+def test_explain_does_not_recommend_it(
+    name: str, reason: Reason, link: Link, snapshot: Snapshot, rules: Policy
+) -> None:
     """It says what denies the link; where its owners can resolve that, first what they do."""
-    found = advice(name, link, seen, rules)
-    asks = [one.command.startswith("link-peer request link") for one in found]
+    advice_lines = advice(name, link, snapshot, rules)
+    asks = [line.command.startswith("link-peer request link") for line in advice_lines]
     assert asks == ([False, True] if name in ("locked", "no_consent") else [False])
 
 
 def test_explain_recommends_what_would_be_granted() -> None:
-    found = advice("", GROUPS, view(OPEN), POLICY)
-    assert [one.command.partition(" --")[0] for one in found] == ["link-peer request link"]
+    advice_lines = advice("", GROUPS, view(OPEN), POLICY)
+    assert [line.command.partition(" --")[0] for line in advice_lines] == ["link-peer request link"]
 
 
 def test_explain_recommends_no_consent_to_what_is_then_denied() -> None:
     """Consent would not help: the group is full."""
-    found = advice("", GROUPS, view([group(APP), group(DB)], rules=FULL), POLICY)
-    assert [one.reason.partition(":")[0] for one in found] == ["no link can open it"]
+    advice_lines = advice("", GROUPS, view([group(APP), group(DB)], rules=FULL), POLICY)
+    assert [line.reason.partition(":")[0] for line in advice_lines] == ["no link can open it"]
 
 
 def test_every_denial_of_a_link_is_tried() -> None:

@@ -141,7 +141,7 @@ def test_what_is_done_is_read_from_the_cloud(ecs: Ecs, real: FakeEcs) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rule_id", "before", "done"),
+    ("rule_id", "before", "is_done"),
     [
         ("sgr-4", "four", False),
         ("sgr-4", "changed meanwhile", False),  # it is still there
@@ -150,18 +150,18 @@ def test_what_is_done_is_read_from_the_cloud(ecs: Ecs, real: FakeEcs) -> None:
         ("", "changed meanwhile", True),  # a rule that the plan was to add, and to remove again, has no id
     ],
 )
-def test_a_removal_is_done_once_its_rule_is_not_shown(real: FakeEcs, rule_id: str, before: str, done: bool) -> None:
+def test_a_removal_is_done_once_its_rule_is_not_shown(real: FakeEcs, rule_id: str, before: str, is_done: bool) -> None:
     """It is known by its id; without one, by its description."""
     removal = Write("revoke", HOME, DB.id, rule_id, place_of(key(4)), before)
-    assert (undone(FakeCloud(real), [removal]) == []) is done
+    assert (undone(FakeCloud(real), [removal]) == []) is is_done
 
 
 def test_differences_do_not_depend_on_the_order() -> None:
     """A change of the same rule into something else is one difference; copies are counted."""
     assert differences(PLAN, reversed(PLAN)) == []
     other_write = Write("modify", HOME, DB.id, "sgr-2", place_of(key(2)), "two", "two++")
-    found = differences(PLAN[2:], [PLAN[3], PLAN[3], other_write])
-    assert sorted((one.sign, str(one.write)) for one in found) == [
+    changes = differences(PLAN[2:], [PLAN[3], PLAN[3], other_write])
+    assert sorted((change.sign, str(change.write)) for change in changes) == [
         ("+", f"tcp/3 from sg-app@{HOME}"),
         ("-", f"tag {TAG}"),
         ("~", f"tcp/2 from sg-app@{HOME}"),

@@ -50,23 +50,23 @@ def record(kind: str, at: float, port: int = 1, **fields: Any) -> Record:
     return {**common, "record": kind, "time": iso_millis(NOW - at), "rules": json.dumps([rule]), **fields}
 
 
-def call(at: float, name: str = "AuthorizeSecurityGroup", who: str = "link-peer-fc:s", **more: Any) -> Event:
+def call(at: float, name: str = "AuthorizeSecurityGroup", caller_name: str = "link-peer-fc:s", **options: Any) -> Event:
     """A call on sg-b that so many seconds ago; by default the functions open sg-a → sg-b on TCP 1."""
     opened = {"IpProtocol": "TCP", "PortRange": "1/1", "SourceGroupId": "sg-a", "Priority": 100, "Policy": "accept"}
-    opened |= {} if "kind" in more else {"Description": MARKER}
-    given = {"Permissions": [opened]} if name in ("AuthorizeSecurityGroup",) else {}
-    params = {"SecurityGroupId": "sg-b", **(given if "params" not in more else more.pop("params"))}
+    opened |= {} if "kind" in options else {"Description": MARKER}
+    permissions = {"Permissions": [opened]} if name in ("AuthorizeSecurityGroup",) else {}
+    params = {"SecurityGroupId": "sg-b", **(permissions if "params" not in options else options.pop("params"))}
     raw = {
         "eventName": name,
         "eventTime": iso_millis(NOW - at)[:19] + "Z",
-        "requestId": more.pop("request", "r-1"),
-        "userIdentity": {"type": more.pop("kind", "assumed-role"), "userName": who},
+        "requestId": options.pop("request", "r-1"),
+        "userIdentity": {"type": options.pop("kind", "assumed-role"), "userName": caller_name},
         "requestParameters": params,
-        **more,
+        **options,
     }
-    found = event_of(HOME, raw, REGION)
-    assert found
-    return found
+    event = event_of(HOME, raw, REGION)
+    assert event
+    return event
 
 
 def words(records: list[Record], events: list[Event], older: list[Record] | None = None) -> list[str]:
@@ -74,7 +74,7 @@ def words(records: list[Record], events: list[Event], older: list[Record] | None
 
 
 REVOKED = {"name": "RevokeSecurityGroup", "params": {"SecurityGroupRuleId": ["sgr-1"]}}
-PERSON = {"who": "ann", "kind": "ram-user"}
+PERSON = {"caller_name": "ann", "kind": "ram-user"}
 INTENT = record("intent", 2000)
 APPLIED = record("outcome", 1990, outcome="applied", rule_id="sgr-1", api_requests="r-1")
 REMOVING = [record("intent", 2000, rule_id="sgr-1"), record("outcome", 1990, outcome="removed", rule_id="sgr-1")]
@@ -87,7 +87,7 @@ BOTH = ("intent", "outcome")
 CASES: dict[str, tuple[list[Record], list[Event], list[str]]] = {
     "both sides agree": ([INTENT, APPLIED], [call(1995)], []),
     "no record at all": ([], [call(1995)], ["no-intent"]),
-    "a role in capitals": ([], [call(1995, who="Link-Peer-FC:s")], ["no-intent"]),
+    "a role in capitals": ([], [call(1995, caller_name="Link-Peer-FC:s")], ["no-intent"]),
     "an outcome, and no intent": ([APPLIED], [call(1995)], ["no-intent"]),
     "an intent that came too late": ([record("intent", 1980), APPLIED], [call(1995)], ["no-intent"]),
     "an intent of another link": ([record("intent", 2000, link="2" * 16), APPLIED], [call(1995)], ["no-intent"]),
@@ -177,14 +177,14 @@ CASES: dict[str, tuple[list[Record], list[Event], list[str]]] = {
     ),
     "a person's consent": ([], [call(1995, "TagResources", **PERSON, params=TAGGED)], []),
     "a person's keys in a command": (
-        [OPENED, *({**one, "api_requests": "r-1", "logstore": OPERATORS} for one in REMOVING)],
+        [OPENED, *({**removing_record, "api_requests": "r-1", "logstore": OPERATORS} for removing_record in REMOVING)],
         [call(1995, **REVOKED, **PERSON)],
         [],
     ),
 }
 
 
-OPERATOR = {"who": "link-peer-operator:s"}
+OPERATOR = {"caller_name": "link-peer-operator:s"}
 ADOPTED = [
     record(kind, at, function="adopt", outcome="applied", rule_id="sgr-1", api_requests="r-1", logstore=OPERATORS)
     for kind, at in (("intent", 2000), ("outcome", 1990))
@@ -268,7 +268,7 @@ def test_a_case(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "form", [dict, json.dumps, lambda given: {**given, "ResourceId": json.dumps(given["ResourceId"])}]
+    "form", [dict, json.dumps, lambda params: {**params, "ResourceId": json.dumps(params["ResourceId"])}]
 )
 def test_groups_that_are_tagged_in_one_call_have_an_intent_each(form: Callable[[dict[str, Any]], Any]) -> None:
     """Of links that are opened in one run, in each form of a call's parameters. One group without an intent is enough to ask."""
@@ -339,10 +339,10 @@ def test_what_is_not_about_a_group_of_the_region_is_left_out(raw: dict[str, Any]
 
 
 def deep() -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    nested: dict[str, Any] = {}
     for _ in range(5_000):
-        found = {"x": found}
-    return found
+        nested = {"x": nested}
+    return nested
 
 
 @pytest.mark.parametrize(
@@ -361,8 +361,8 @@ def test_a_strange_event_has_what_can_be_read() -> None:
     """No identity, numbers for texts, ranges that are none."""
     permission = {"IpProtocol": 6, "PortRange": "a/b", "SourceCidrIp": "10.0.0.0/8", "Priority": 100}
     raw = {"eventTime": "2026-11-25T11:00:00Z", "userIdentity": "x", "eventName": "AuthorizeSecurityGroup"}
-    found = event_of(
+    event = event_of(
         HOME, {**raw, "requestParameters": {"SecurityGroupId": "sg-b", "Permissions": [permission, 7]}}, REGION
     )
-    assert found
-    assert (found.keys, found.role, found.caller) == ((), "", "unknown")
+    assert event
+    assert (event.keys, event.role, event.caller) == ((), "", "unknown")

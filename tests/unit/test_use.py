@@ -24,8 +24,8 @@ PROTOCOLS = {"tcp": 6, "udp": 17, "icmp": 1}
 
 
 def interface(number: int, *groups: Party, **fields: Any) -> Interface:
-    given = {"addresses": (f"10.0.0.{number}",), "vpc": "vpc-1", **fields}
-    return Interface(HOME, f"eni-{number}", frozenset(groups), Party(HOME, f"i-{number}"), True, True, **given)
+    values = {"addresses": (f"10.0.0.{number}",), "vpc": "vpc-1", **fields}
+    return Interface(HOME, f"eni-{number}", frozenset(groups), Party(HOME, f"i-{number}"), True, True, **values)
 
 
 def link(source: Party, target: Party, ports: str, since: float = SINCE - 1) -> Standing:
@@ -74,45 +74,51 @@ def damaged(records: list[LogRecord], hurt: Interface, chance: random.Random) ->
 def test_no_used_link_is_called_unused_and_idle_ones_are_found() -> None:
     """In random weeks, with refused packets, answers of other sources, instances that are gone, days without lines and windows
     that were skipped."""
-    idle = found = 0
+    idle = idle_found = 0
     for seed in range(200):
         chance = random.Random(seed)
         enis = [interface(n, *chance.sample(GROUPS, chance.randint(1, 2))) for n in range(chance.randint(4, 8))]
-        gone = interface(99, *chance.sample(GROUPS, 2))
+        gone_interface = interface(99, *chance.sample(GROUPS, 2))
         links = [link(*chance.sample(GROUPS, 2), chance.choice(PORTS)) for _ in range(6)]
-        sources = [*enis, *([gone] if chance.random() < 0.2 else [])]
+        sources = [*enis, *([gone_interface] if chance.random() < 0.2 else [])]
         flows = []
         for _ in range(chance.randint(0, 12)):
             source, target = chance.choice(sources), chance.choice(enis)
             protocol, at = chance.choice(list(PROTOCOLS.values())), SINCE + chance.randrange(DAYS * DAY)
-            more = {
+            noise = {
                 "action": chance.choice(["ACCEPT", "ACCEPT", "REJECT"]),
                 "direction": chance.choice(["in", "in", "out"]),
             }
             port = 0 if protocol == 1 else chance.randint(1, 4)
-            flows.append(Flow(at, target.id, source.addresses[0], target.addresses[0], port, protocol, **more))
+            flows.append(Flow(at, target.id, source.addresses[0], target.addresses[0], port, protocol, **noise))
         records = lines(shown(enis), flows, (SINCE, SINCE + DAYS * DAY), WINDOW)
         hurt = chance.choice([*enis, *[None] * 4])
         records = [*damaged(records, hurt, chance)] if hurt else records
         period = Period(SINCE, DAYS, {HOME: asked(links, records)}, {HOME: enis})
         sides = {key: source.groups for source in sources for key in (source.addresses[0], source.id)}
-        for one in links:
-            ends = {(one.source, one.target)} | ({(one.target, one.source)} if one.mutual else set())
+        for standing in links:
+            ends = {(standing.source, standing.target)} | (
+                {(standing.target, standing.source)} if standing.mutual else set()
+            )
             packets = [
                 flow
                 for flow in flows
                 if (flow.action, flow.direction) == ("ACCEPT", "in")
                 and any(a in sides[flow.source] and b in sides[flow.interface] for a, b in ends)
-                and (one.mutual or any(admits(port, flow) for port in one.ports))
+                and (standing.mutual or any(admits(port, flow) for port in standing.ports))
             ]
-            use = use_of(one, period)
-            assert not (packets and use.word == "unused"), (seed, one, use)
-            assert use.word != "used" or packets, (seed, one, use)
-            whole = gone not in sources and not hurt and all(period.of(end) for end in (one.source, one.target))
+            use = use_of(standing, period)
+            assert not (packets and use.word == "unused"), (seed, standing, use)
+            assert use.word != "used" or packets, (seed, standing, use)
+            whole = (
+                gone_interface not in sources
+                and not hurt
+                and all(period.of(end) for end in (standing.source, standing.target))
+            )
             if whole and not packets:
-                idle, found = idle + 1, found + (use.word == "unused")
+                idle, idle_found = idle + 1, idle_found + (use.word == "unused")
     assert idle > 200, idle
-    assert found >= 0.95 * idle, (found, idle)
+    assert idle_found >= 0.95 * idle, (idle_found, idle)
 
 
 A, B, C = GROUPS[:3]
@@ -129,7 +135,7 @@ def test_what_is_missing_makes_an_idle_link_unknown() -> None:
     assert (judged(QUIET).word, judged(QUIET).detail) == ("unused", "no packet was let in for 7 days")
     flows = Flows({"eni-2": {("10.0.0.3", 2): SINCE}}, QUIET.days)  # of another group
     assert judged(flows).word == "unused"
-    for use, why in (
+    for use, cause in (
         (judged(Flows(problem="refused")), "refused"),
         (judged(Flows({}, {"eni-2": frozenset({0, 1, 2, 3, 5, 6})})), "no line of eni-2 on 1 of 7 days"),
         (judged(Flows({}, QUIET.days, frozenset({"eni-2"}))), "lines of eni-2 were skipped"),
@@ -140,11 +146,11 @@ def test_what_is_missing_makes_an_idle_link_unknown() -> None:
         (use_of(link(A, B, "icmp"), Period(SINCE, DAYS, {}, {HOME: "no access"})), "were not read: no access"),
         (use_of(link(A, B, "icmp"), Period(SINCE, DAYS, {}, {HOME: [interface(2, B)]})), "has no accounts"),
     ):
-        assert (use.word, use.last, why in use.detail) == ("unknown", None, True), use
-    seen = {("10.0.0.1", 1): SINCE + 5, ("10.0.0.1", 3): SINCE + 9, ("10.0.0.9", 7): SINCE}
-    use = judged(Flows({"eni-2": seen}, QUIET.days))
+        assert (use.word, use.last, cause in use.detail) == ("unknown", None, True), use
+    times_seen = {("10.0.0.1", 1): SINCE + 5, ("10.0.0.1", 3): SINCE + 9, ("10.0.0.9", 7): SINCE}
+    use = judged(Flows({"eni-2": times_seen}, QUIET.days))
     assert (use.word, use.last, use.narrow) == ("used", SINCE + 9, "tcp/1+tcp/3")
-    assert judged(Flows({"eni-2": seen}, {})).narrow == ""
+    assert judged(Flows({"eni-2": times_seen}, {})).narrow == ""
     assert judged(Flows({"eni-2": {("10.0.0.1", -1): SINCE}}, QUIET.days), "").word == "used"
     many = {("10.0.0.1", base + port): SINCE for port in range(2, 50, 2) for base in (0, 100_000)}
     assert judged(Flows({"eni-2": many}, QUIET.days), "tcp/1-60+udp/1-60").narrow == "tcp/2-48+udp/2-48"

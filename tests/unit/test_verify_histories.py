@@ -207,15 +207,15 @@ def test_no_later_act_removes_a_finding(stolen: str) -> None:
             history.draw.choice(acts)()
             judged = kinds(history.findings())
             openings = {opening.request_id: opening for opening in history.openings}
-            own = {name: kind for name, kind in judged.items() if openings[name].log == stolen}
+            own_kinds = {name: kind for name, kind in judged.items() if openings[name].log == stolen}
             expected = {name: history.expected(opening) for name, opening in openings.items() if opening.log == stolen}
-            assert own == {name: kind for name, kind in expected.items() if kind}, (seed, stolen)
+            assert own_kinds == {name: kind for name, kind in expected.items() if kind}, (seed, stolen)
             wrong = {name for name in expected if not openings[name].is_recorded or not openings[name].is_consented}
-            assert wrong <= own.keys(), (seed, stolen)
+            assert wrong <= own_kinds.keys(), (seed, stolen)
             for name, kind in before.items():
-                assert name in own or expected[name] == "", (seed, stolen)
-                assert kind == UNPROVEN or own[name] == "finding" or expected[name] == UNPROVEN, (seed, stolen)
-            before = own
+                assert name in own_kinds or expected[name] == "", (seed, stolen)
+                assert kind == UNPROVEN or own_kinds[name] == "finding" or expected[name] == UNPROVEN, (seed, stolen)
+            before = own_kinds
             counts.update(acts=1)
         counts.update(histories=1, **Counter(before.values()))
     print(f"with the key of {KEYS[stolen]} stolen: {dict(counts)}")

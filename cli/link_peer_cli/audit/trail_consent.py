@@ -114,8 +114,8 @@ class Consents:
             and entry.time >= start
             and (entry.record.get("event_request", ""), entry.observed_group) in known_calls
         ]
-        shown = [(group, _Observation(moment, "", "", tags, {})) for group, tags in now.items()]
-        self._observations = grouped([*records, *shown])
+        current_tags = [(group, _Observation(moment, "", "", tags, {})) for group, tags in now.items()]
+        self._observations = grouped([*records, *current_tags])
 
     def problem(self, key: RuleKey, marker: Marker, at: float, suspects: Set[str]) -> tuple[str, str] | None:
         """Why a group did not consent to a rule that was opened then, or why that is unproven; None if it did. `suspects` are the

@@ -83,8 +83,8 @@ def _elsewhere(
         task = bar.add_task("other regions", total=len(regions) * len(accounts) * len(NAMES))
 
         def read(settings: Settings) -> tuple[list[Event], dict[str, str]]:
-            there = trail.elsewhere(settings)
-            return _events(there, accounts, NAMES, (since, env.now), lambda: bar.advance(task))
+            regional_trail = trail.elsewhere(settings)
+            return _events(regional_trail, accounts, NAMES, (since, env.now), lambda: bar.advance(task))
 
         return list(other_region_findings(env, regions, read, has_functions, since, _roles(env)))
 

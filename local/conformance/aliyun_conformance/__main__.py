@@ -137,7 +137,7 @@ def _selftest(arguments: argparse.Namespace) -> int:
         return _clean_up(sdks, options, book, account, arguments.yes, arguments.json)
     bench = Bench(sdks, options, book, account, _run_id())
     _require_mark(bench)
-    if book.left():
+    if book.remaining():
         raise SelftestError(f"{arguments.journal} names what an earlier run left: aliyun-selftest --clean-up")
     if not arguments.yes:
         _show_plan(bench, chosen, arn, _cost() if arguments.first_evening else "", arguments.json)
@@ -228,7 +228,7 @@ def _close(bench: Bench, interrupted: bool) -> tuple[list[str], bool]:
     try:
         return bench.close(), interrupted
     except KeyboardInterrupt:
-        return [f"{each.kind} {each.name}" for each in bench.journal.left()], True
+        return [f"{each.kind} {each.name}" for each in bench.journal.remaining()], True
 
 
 def _finish(
@@ -248,7 +248,7 @@ def _finish(
     else:
         for result in results:
             print(
-                f"{result.number:>4}  {result.verdict.value}\t{result.seen or result.why}\t(expected: {result.expected})"
+                f"{result.number:>4}  {result.verdict.value}\t{result.observation or result.reason}\t(expected: {result.expected})"
             )
         print("   ".join(f"{name} {count}" for name, count in document["counts"].items()))
         if interrupted:
@@ -261,7 +261,7 @@ def _finish(
 
 def _clean_up(sdks: Sdks, options: Options, book: Journal, account: str, yes: bool, as_json: bool) -> int:
     """Remove what the journal names in this account and region, and what has the name and the tag of a run."""
-    noted = [each for each in book.left() if (each.account, each.region) == (account, sdks.settings.region)]
+    noted = [each for each in book.remaining() if (each.account, each.region) == (account, sdks.settings.region)]
     names = {each.name for each in noted}
     tagged = [each for each in leftovers.search(sdks, options.prefix, account) if each.name not in names]
     resources = [*noted, *tagged]

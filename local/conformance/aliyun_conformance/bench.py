@@ -95,8 +95,8 @@ class Bench:
         self.region = sdks.settings.region
         self.vpcs = marked_vpcs(sdks)
         self.vpc = options.vpc or next(iter(sorted(self.vpcs)), "")
-        self.seen = Seen()
-        self._kept: set[str] = set()
+        self.observation = Seen()
+        self._kept_ids: set[str] = set()
         self._shared: dict[str, Any] = {}
         self._count = 0
 
@@ -113,7 +113,7 @@ class Bench:
 
     def saw(self, text: str, facts: Mapping[str, Any] | None = None) -> None:
         """Note for the report what the cloud did."""
-        self.seen = Seen(text, facts or {})
+        self.observation = Seen(text, facts or {})
 
     # throw-away resources
 
@@ -188,9 +188,9 @@ class Bench:
         try:
             resource_id = str(create(name, {leftovers.RUN_TAG: self.run}))
         except (CloudError, MNSServerException):  # refused for good: it does not exist
-            self.journal.gone(planned)
+            self.journal.note_deleted(planned)
             raise
-        self.journal.made(planned, resource_id)
+        self.journal.note_created(planned, resource_id)
         return resource_id
 
     def _launch(self, name: str, tags: Mapping[str, str], groups: Sequence[str]) -> str:
@@ -399,17 +399,17 @@ class Bench:
 
     def keep(self, resource_id: str) -> str:
         """Keep a resource until the end of the run, for later rows."""
-        self._kept.add(resource_id)
+        self._kept_ids.add(resource_id)
         return resource_id
 
     def release(self) -> list[str]:
         """Remove what a row created, except what is kept. Returns what could not be removed, in words."""
-        removable_resources = [resource for resource in self.journal.left() if resource.id not in self._kept]
+        removable_resources = [resource for resource in self.journal.remaining() if resource.id not in self._kept_ids]
         return leftovers.remove(self.sdks, self.journal, removable_resources)
 
     def close(self) -> list[str]:
         """Remove everything that this run created. Returns what could not be removed, in words."""
-        return leftovers.remove(self.sdks, self.journal, self.journal.left())
+        return leftovers.remove(self.sdks, self.journal, self.journal.remaining())
 
 
 def address_of(instance: Any) -> str:

@@ -38,24 +38,24 @@ class Journal:
         self._open[resource.name] = resource
         return resource
 
-    def made(self, resource: Resource, resource_id: str) -> None:
+    def note_created(self, resource: Resource, resource_id: str) -> None:
         """Note the id of a resource that was created."""
         resource.id = resource_id
         self._write("made", {"name": resource.name, "id": resource_id})
 
-    def gone(self, resource: Resource) -> None:
+    def note_deleted(self, resource: Resource) -> None:
         """Note that a resource no longer exists. With the last one, the file is deleted."""
         self._write("gone", {"name": resource.name})
         self._open.pop(resource.name, None)
         if not self._open:
             self.path.unlink(missing_ok=True)
 
-    def left(self) -> list[Resource]:
+    def remaining(self) -> list[Resource]:
         """What may still exist, newest first: later resources use earlier ones."""
         return list(reversed(self._open.values()))
 
     def __iter__(self) -> Iterator[Resource]:
-        return iter(self.left())
+        return iter(self.remaining())
 
     def _write(self, event: str, about: dict[str, Any]) -> None:
         with self.path.open("a", encoding="utf-8") as file:

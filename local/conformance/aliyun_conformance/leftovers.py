@@ -58,11 +58,11 @@ def remove(sdks: Sdks, journal: Journal, resources: Sequence[Resource]) -> list[
         _attempt(lambda group=group: revoke_all(sdks, group), sdks, problems, f"rules of {group}")  # type: ignore[misc]
     for resource in resources:
         if not resource.id and resource.name not in unidentified_names:  # it was never created
-            journal.gone(resource)
+            journal.note_deleted(resource)
     for resource in identified_resources:
         label = f"{resource.kind} {resource.name} ({resource.id})"
         if _attempt(lambda resource=resource: _delete(sdks, resource), sdks, problems, label):  # type: ignore[misc]
-            journal.gone(resource)
+            journal.note_deleted(resource)
     return problems
 
 

@@ -39,14 +39,14 @@ PERSONAL = frozenset({"accessKeyId", "principalId", "sourceIpAddress", "userAgen
 
 
 class Result(msgspec.Struct, frozen=True):
-    """How one question ended. `why` says why it was not answered, and what of it could not be removed."""
+    """How one question ended. `reason` says why it was not answered, and what of it could not be removed."""
 
     number: int
     assumed: str
     expected: str
     verdict: Verdict
-    seen: str = ""
-    why: str = ""
+    observation: str = msgspec.field(default="", name="seen")
+    reason: str = msgspec.field(default="", name="why")
     facts: dict[str, Any] = {}
     seconds: float = 0.0
 
@@ -55,8 +55,8 @@ class _Case(msgspec.Struct, frozen=True):
     """How one test of a question ended."""
 
     verdict: Verdict
-    seen: Seen
-    why: str = ""
+    observation: Seen
+    reason: str = ""
 
 
 def question_of(items: Sequence[pytest.Item]) -> Question:
@@ -76,13 +76,13 @@ class _Collector:
     """A pytest plugin that keeps the tests that were found."""
 
     def __init__(self) -> None:
-        self.found: dict[str, list[pytest.Item]] = {}
+        self.items_by_test: dict[str, list[pytest.Item]] = {}
         self.interrupted = False
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """The tests of each function."""
         for item in items:
-            self.found.setdefault(item.nodeid.partition("[")[0], []).append(item)
+            self.items_by_test.setdefault(item.nodeid.partition("[")[0], []).append(item)
 
 
 @functools.cache
@@ -90,8 +90,8 @@ def questions() -> tuple[Question, ...]:
     """All of them: those that decide the first day, then the others by number. ValueError if two have one number."""
     collector = _Collector()
     _pytest("--collect-only", str(FOLDER), plugin=collector)
-    by_number = {question.number: question for question in map(question_of, collector.found.values())}
-    if len(by_number) != len(collector.found):
+    by_number = {question.number: question for question in map(question_of, collector.items_by_test.values())}
+    if len(by_number) != len(collector.items_by_test):
         raise ValueError("two questions have one number")
     early = {number: place for place, number in enumerate(FIRST_DAY)}
     return tuple(
@@ -143,10 +143,10 @@ class _Asker:
     def __init__(self, bench: Bench, chosen: Sequence[Question], progress: Callable[[Result], object]) -> None:
         self.bench = bench
         self.progress = progress
-        self.asked = {case: question for question in chosen for case in question.cases}
+        self.question_by_case = {case: question for question in chosen for case in question.cases}
         self.began = 0.0
         self.cases: list[_Case] = []
-        self.left: list[str] = []
+        self.leftovers: list[str] = []
         self.interrupted = False
 
     def pytest_keyboard_interrupt(self) -> None:
@@ -156,35 +156,35 @@ class _Asker:
     @pytest.fixture(name="bench")
     def _bench(self) -> Iterator[Bench]:
         yield self.bench
-        self.left += self.bench.release()
+        self.leftovers += self.bench.release()
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Leave the chosen ones, in their order."""
         by_case = {item.nodeid: item for item in items}
-        items[:] = [by_case[case] for case in self.asked]
+        items[:] = [by_case[case] for case in self.question_by_case]
 
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Raise NotAnswered unless there is what the question needs."""
-        self.bench.seen = Seen()
+        self.bench.observation = Seen()
         if not self.cases:
             self.began = self.bench.clock.now()
-        if reason := self.bench.lacking(self.asked[item.nodeid].needs):
+        if reason := self.bench.lacking(self.question_by_case[item.nodeid].needs):
             raise NotAnswered(reason)
 
     def pytest_runtest_makereport(self, call: pytest.CallInfo[None]) -> None:
         """Note how a test ended: with its body, or with an error of any part."""
         if call.excinfo is not None or call.when == "call":
             error = call.excinfo.value if call.excinfo else None
-            self.cases.append(_ended(error, self.bench.seen))
+            self.cases.append(_ended(error, self.bench.observation))
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
         """After the last test of a question, its result."""
-        question = self.asked[nodeid]
+        question = self.question_by_case[nodeid]
         if nodeid != question.cases[-1]:
             return
         seconds = round(self.bench.clock.now() - self.began, 1)
-        self.progress(_result(question, self.cases, self.left, seconds))
-        self.cases, self.left = [], []
+        self.progress(_result(question, self.cases, self.leftovers, seconds))
+        self.cases, self.leftovers = [], []
 
 
 def _ended(error: BaseException | None, observation: Seen) -> _Case:
@@ -202,10 +202,10 @@ def _result(question: Question, cases: Sequence[_Case], problems: Sequence[str],
     verdicts = {case.verdict for case in cases}
     verdict = next(each for each in (Verdict.DIFFERENT, Verdict.UNANSWERED, Verdict.EXPECTED) if each in verdicts)
     decisive_cases = [case for case in cases if case.verdict is verdict]
-    observations = "; ".join(dict.fromkeys(case.seen.text for case in decisive_cases if case.seen.text))
-    whys = dict.fromkeys(case.why for case in decisive_cases if case.why)
+    observations = "; ".join(dict.fromkeys(case.observation.text for case in decisive_cases if case.observation.text))
+    whys = dict.fromkeys(case.reason for case in decisive_cases if case.reason)
     reason = "; ".join([*whys, *([f"left behind: {', '.join(problems)}"] if problems else [])])
-    facts = {key: value for case in decisive_cases for key, value in case.seen.facts.items()}
+    facts = {key: value for case in decisive_cases for key, value in case.observation.facts.items()}
     return Result(question.number, question.assumed, question.expected, verdict, observations, reason, facts, seconds)
 
 

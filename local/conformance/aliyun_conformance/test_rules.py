@@ -86,9 +86,9 @@ def test_five_parts_of_all(bench: Bench) -> None:
 def test_addresses_on_an_advanced_group(bench: Bench) -> None:
     """Advanced groups accept /32 rules, with both addresses and with the source's alone."""
     b = bench.group("enterprise")
-    both = {**FIVE_PARTS, "policy": None}  # whether it may be sent is a question of its own
-    alone = {name: value for name, value in both.items() if not name.startswith("dest")}
-    assert code_of(lambda: bench.authorize(b, both, alone)) == ""
+    entry = {**FIVE_PARTS, "policy": None}  # whether it may be sent is a question of its own
+    alone = {name: value for name, value in entry.items() if not name.startswith("dest")}
+    assert code_of(lambda: bench.authorize(b, entry, alone)) == ""
     assert len(bench.rules(b, 2)) == 2
 
 

@@ -19,9 +19,9 @@ class World(RuleWorld):
         super().__init__(cloud)
         self.trail = Client(config(key_of(cloud), f"actiontrail.{REGION}.aliyuncs.com"))
 
-    def found(self, key: str = "", value: str = "", **more: Any) -> list[dict[str, Any]]:
+    def events(self, key: str = "", value: str = "", **options: Any) -> list[dict[str, Any]]:
         condition = [{"key": key, "value": value}] if key else None
-        events: list[dict[str, Any]] = ask(self.trail, "LookupEvents", lookup_attribute=condition, **more).events
+        events: list[dict[str, Any]] = ask(self.trail, "LookupEvents", lookup_attribute=condition, **options).events
         return events
 
 
@@ -32,18 +32,18 @@ def _world(local_cloud: LocalCloud) -> World:
 
 def test_a_change_is_found_with_its_request_id_and_caller(w: World) -> None:
     """Reads are not recorded here, and another account's calls are in its own trail."""
-    given = permission(source_group_id=w.app)
-    request_id = ask(w.ecs, "AuthorizeSecurityGroup", security_group_id=w.db, permissions=[given]).request_id
+    permitted_source = permission(source_group_id=w.app)
+    request_id = ask(w.ecs, "AuthorizeSecurityGroup", security_group_id=w.db, permissions=[permitted_source]).request_id
     w.rules(w.db)
-    (event,) = w.found("EventName", "AuthorizeSecurityGroup")
+    (event,) = w.events("EventName", "AuthorizeSecurityGroup")
     assert (event["requestId"], event["eventRW"], event["serviceName"]) == (request_id, "Write", "Ecs")
     assert (event["userIdentity"]["accountId"], event["userIdentity"]["type"]) == (HOME, "root-account")
     assert event["requestParameters"]["SecurityGroupId"] == w.db
-    assert [one["eventName"] for one in w.found("ResourceName", w.db)] == [
+    assert [event["eventName"] for event in w.events("ResourceName", w.db)] == [
         "AuthorizeSecurityGroup",
         "CreateSecurityGroup",
     ]
-    assert w.found("ResourceName", w.peer) == []
+    assert w.events("ResourceName", w.peer) == []
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_a_change_is_found_with_its_request_id_and_caller(w: World) -> None:
     ],
 )
 def test_events_are_found_by_one_condition(w: World, key: str, value: str, count: int) -> None:
-    assert len(w.found(key, value)) == count
+    assert len(w.events(key, value)) == count
 
 
 def test_events_come_newest_first_in_pages(w: World) -> None:
@@ -68,18 +68,18 @@ def test_events_come_newest_first_in_pages(w: World) -> None:
         [w.app],
     ]
     assert second.next_token is None
-    assert w.found(direction="FORWARD") == list(reversed(w.found()))
+    assert w.events(direction="FORWARD") == list(reversed(w.events()))
 
 
 def test_events_have_a_range_of_time_and_may_appear_late(w: World) -> None:
     """Seven days by default."""
     w.cloud.trail.visible_after = 600
-    assert w.found() == []
+    assert w.events() == []
     w.cloud.clock.sleep(600)
-    assert len(w.found()) == 2
-    assert w.found(start_time="2026-11-25T00:00:01Z") == w.found(end_time="2026-11-24T23:59:59Z") == []
+    assert len(w.events()) == 2
+    assert w.events(start_time="2026-11-25T00:00:01Z") == w.events(end_time="2026-11-24T23:59:59Z") == []
     w.cloud.clock.sleep(7 * 86_400)
-    assert w.found() == []
+    assert w.events() == []
 
 
 @pytest.mark.parametrize(

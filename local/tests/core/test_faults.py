@@ -77,14 +77,16 @@ def test_an_error_can_be_specified(local_cloud: LocalCloud, ecs: Ecs) -> None:
     assert refusal(create, ecs) == ("ServiceUnavailable", 503)
 
 
-@pytest.mark.parametrize(("kind", "made"), [("empty", 0), ("empty-after", 1)])
-def test_an_empty_object_is_a_success_without_fields(local_cloud: LocalCloud, ecs: Ecs, kind: str, made: int) -> None:
+@pytest.mark.parametrize(("kind", "group_count"), [("empty", 0), ("empty-after", 1)])
+def test_an_empty_object_is_a_success_without_fields(
+    local_cloud: LocalCloud, ecs: Ecs, kind: str, group_count: int
+) -> None:
     """The client raises nothing, and its model has no field, whether the change was made or not."""
     local_cloud.faults.add(Fault(kind=kind))
     request = CreateSecurityGroupRequest(region_id="cn-qingdao", security_group_name="sg-app")
     answer = ecs.create_security_group(request)
     assert (answer.status_code, answer.body.to_map()) == (200, {})
-    assert groups(local_cloud) == made
+    assert groups(local_cloud) == group_count
 
 
 def test_an_empty_object_is_no_answer_of_a_rest_service(local_cloud: LocalCloud) -> None:
@@ -212,7 +214,7 @@ def test_what_the_sls_client_raises(local_cloud: LocalCloud, fault: Fault, code:
 
 
 @pytest.mark.parametrize(
-    ("kind", "error", "what", "text"),
+    ("kind", "error", "error_type", "text"),
     [
         ("throttle", MNSServerException, "QpsLimitExceeded", None),
         ("error", MNSServerException, "InternalServerError", None),
@@ -222,14 +224,14 @@ def test_what_the_sls_client_raises(local_cloud: LocalCloud, fault: Fault, code:
     ],
 )
 def test_what_the_mns_client_raises(
-    local_cloud: LocalCloud, kind: str, error: type[Exception], what: str, text: str | None
+    local_cloud: LocalCloud, kind: str, error: type[Exception], error_type: str, text: str | None
 ) -> None:
     """Refusals of the server and network problems have different classes [run on the wire]."""
     account = queues_of(key_of(local_cloud))
     local_cloud.faults.add(Fault("mns", "SendMessage", kind))
     with pytest.raises(error, match=text) as raised:
         account.get_queue("requests").send_message(Message("hello"))
-    assert getattr(raised.value, "type", None) == what
+    assert getattr(raised.value, "type", None) == error_type
 
 
 # in process as over sockets

@@ -13,8 +13,8 @@ GROUP = "acs:ecs:cn-qingdao:1000000000000001:securitygroup/sg-1"
 UID = "1000000000000001"
 
 
-def statement(action: Any = "ecs:*", resource: Any = "*", effect: str = "Allow", **more: Any) -> dict[str, Any]:
-    return {"Effect": effect, "Action": action, "Resource": resource, **more}
+def statement(action: Any = "ecs:*", resource: Any = "*", effect: str = "Allow", **fields: Any) -> dict[str, Any]:
+    return {"Effect": effect, "Action": action, "Resource": resource, **fields}
 
 
 def allows(access: Access, *statements: dict[str, Any]) -> bool:
@@ -102,7 +102,7 @@ def test_without_a_resource_level_only_a_star_counts(effect: str) -> None:
 
 def test_a_deny_wins_whichever_policy_has_it() -> None:
     policies = [
-        parse(json.dumps({"Version": "1", "Statement": [one]})) for one in (statement(), statement(effect="Deny"))
+        parse(json.dumps({"Version": "1", "Statement": [entry]})) for entry in (statement(), statement(effect="Deny"))
     ]
     access = Access("ecs:RevokeSecurityGroup", [GROUP])
     assert allowed(policies[:1], access)
@@ -112,9 +112,9 @@ def test_a_deny_wins_whichever_policy_has_it() -> None:
 
 
 def test_not_action_is_every_other_action() -> None:
-    others = {"Effect": "Allow", "NotAction": ["ecs:Delete*"], "Resource": "*"}
-    assert allows(Access("ecs:RevokeSecurityGroup", [GROUP]), others)
-    assert not allows(Access("ecs:DeleteSecurityGroup", [GROUP]), others)
+    other_actions = {"Effect": "Allow", "NotAction": ["ecs:Delete*"], "Resource": "*"}
+    assert allows(Access("ecs:RevokeSecurityGroup", [GROUP]), other_actions)
+    assert not allows(Access("ecs:DeleteSecurityGroup", [GROUP]), other_actions)
 
 
 @pytest.mark.parametrize(
@@ -209,9 +209,9 @@ def test_an_invalid_document_is_no_policy(document: str) -> None:
 
 
 def trust(principal: Any, **condition: Any) -> str:
-    more = {"Condition": condition} if condition else {}
-    one = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": principal, **more}
-    return json.dumps({"Version": "1", "Statement": [one]})
+    condition_field = {"Condition": condition} if condition else {}
+    trust_statement = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": principal, **condition_field}
+    return json.dumps({"Version": "1", "Statement": [trust_statement]})
 
 
 @pytest.mark.parametrize(

@@ -69,8 +69,8 @@ def _cloud(mocker: MockerFixture, file: Path) -> LocalCloud:
 
 
 def groups(ecs: Client, region: str) -> list[str]:
-    found = ask(ecs, "DescribeSecurityGroups", region_id=region)
-    return [group.security_group_id for group in found.security_groups.security_group]
+    answer = ask(ecs, "DescribeSecurityGroups", region_id=region)
+    return [group.security_group_id for group in answer.security_groups.security_group]
 
 
 def group_in(cloud: LocalCloud, **fields: Any) -> str:
@@ -80,11 +80,11 @@ def group_in(cloud: LocalCloud, **fields: Any) -> str:
 
 def test_a_group_is_of_one_region(cloud: LocalCloud) -> None:
     """RegionId says which; the other region has never heard of it, and the VPCs are apart, too."""
-    here, there = group_in(cloud), group_in(cloud.region_at(THERE))
+    group_here, group_there = group_in(cloud), group_in(cloud.region_at(THERE))
     ecs = Client(config(key_of(cloud), "ecs.aliyuncs.com"))
-    assert (groups(ecs, HERE), groups(ecs, THERE), groups(ecs, "cn-beijing")) == ([here], [there], [])
+    assert (groups(ecs, HERE), groups(ecs, THERE), groups(ecs, "cn-beijing")) == ([group_here], [group_there], [])
     with refused("InvalidSecurityGroupId.NotFound", 404):
-        ask(ecs, "DescribeSecurityGroupAttribute", region_id=THERE, security_group_id=here)
+        ask(ecs, "DescribeSecurityGroupAttribute", region_id=THERE, security_group_id=group_here)
     vpcs = ask(Vpc(config(key_of(cloud), "vpc.aliyuncs.com")), "DescribeVpcs", region_id=THERE).vpcs.vpc
     assert [vpc.vpc_name for vpc in vpcs] == ["there"]
 
@@ -153,21 +153,21 @@ def _served(file: Path) -> Iterator[LocalCloud]:
 @pytest.mark.http
 def test_each_region_has_an_entrance_of_its_own(served: LocalCloud) -> None:
     """For what names no region: a queue at a loopback address. A host name counts more than the entrance."""
-    there = served.region_at(THERE)
-    for place in (served, there):
+    cloud_there = served.region_at(THERE)
+    for place in (served, cloud_there):
         queues_of(key_of(served), place.endpoint).get_queue(f"at-{place.region}").create(QueueMeta())
         assert f"at-{place.region}" in [queue.name for queue in place.mns.queues(HOME)]
-    assert "at-cn-qingdao" not in [queue.name for queue in there.mns.queues(HOME)]
-    assert world.describe(served)["regions"] == {HERE: served.endpoint, THERE: there.endpoint}
+    assert "at-cn-qingdao" not in [queue.name for queue in cloud_there.mns.queues(HOME)]
+    assert world.describe(served)["regions"] == {HERE: served.endpoint, THERE: cloud_there.endpoint}
     later = served.region_at("cn-beijing")
-    for place in (there, later):
+    for place in (cloud_there, later):
         ecs = Client(config(key_of(served), place.endpoint.removeprefix("http://")))
         assert groups(ecs, HERE) == []
-        shown = {row.region_id: row.region_endpoint for row in ask(ecs, "DescribeRegions").regions.region}
+        endpoint_by_region = {row.region_id: row.region_endpoint for row in ask(ecs, "DescribeRegions").regions.region}
         in_use = {region: each.endpoint.removeprefix("http://") for region, each in served.regions.items()}
-        assert shown == {region: in_use.get(region, f"ecs.{region}.aliyuncs.com") for region in REGIONS}
+        assert endpoint_by_region == {region: in_use.get(region, f"ecs.{region}.aliyuncs.com") for region in REGIONS}
     name = {"Host": f"{PROJECT}.{HERE}.log.aliyuncs.com", "x-log-apiversion": "0.6.0"}
-    assert requests.get(there.endpoint, headers=name, timeout=60).status_code == 401  # SLS answered, unsigned
+    assert requests.get(cloud_there.endpoint, headers=name, timeout=60).status_code == 401  # SLS answered, unsigned
 
 
 WATCHER = """
@@ -208,11 +208,11 @@ def test_functions_react_to_the_events_of_their_own_region(served: LocalCloud, t
     try:
         for triggers in deployed:
             triggers.start()
-        there = served.region_at(THERE)
-        instance = there.ecs.create_instance(HOME, [group_in(there)])
+        cloud_there = served.region_at(THERE)
+        instance = cloud_there.ecs.create_instance(HOME, [group_in(cloud_there)])
         ecs = Client(config(key_of(served), served.endpoint.removeprefix("http://")))
-        which: dict[str, Any] = {"resource_type": "instance", "resource_id": [instance.id]}
-        ask(ecs, "TagResources", region_id=THERE, tag=[{"key": "tier", "value": "app"}], **which)
+        resources: dict[str, Any] = {"resource_type": "instance", "resource_id": [instance.id]}
+        ask(ecs, "TagResources", region_id=THERE, tag=[{"key": "tier", "value": "app"}], **resources)
         for triggers in deployed:
             triggers.drain(300)
         later = served.region_at("cn-chengdu")
@@ -288,5 +288,5 @@ def test_a_signature_of_sls_names_a_region(scope: str, region: str) -> None:
 @pytest.mark.parametrize("client", [Fc, EventBridge])
 def test_the_regions_of_the_sdks_are_known(client: type) -> None:
     """Those with Function Compute and EventBridge, which a deployment needs, but for two that were closed."""
-    known = client(Config(access_key_id="a", access_key_secret="b", region_id="cn-qingdao"))._endpoint_map
-    assert set(known) - REGIONS <= {"ap-south-1", "ap-southeast-2"}
+    endpoint_map = client(Config(access_key_id="a", access_key_secret="b", region_id="cn-qingdao"))._endpoint_map
+    assert set(endpoint_map) - REGIONS <= {"ap-south-1", "ap-southeast-2"}

@@ -69,8 +69,8 @@ def test_state_shows_no_secret(local_cloud: LocalCloud) -> None:
         ("POST", "faults", [], 400),
         ("POST", "faults", b"{", 400),
         *(
-            ("POST", "faults", b'{"code": ' + one, 400)
-            for one in (b"[" * 100_000, b"[" * 200 + b"]" * 200 + b"}", b'"\\ud800"}', b"NaN}")
+            ("POST", "faults", b'{"code": ' + tail, 400)
+            for tail in (b"[" * 100_000, b"[" * 200 + b"]" * 200 + b"}", b'"\\ud800"}', b"NaN}")
         ),
         ("POST", "faults", {"service": 1}, 400),
         ("POST", "faults", {"times": "2"}, 400),
@@ -82,8 +82,8 @@ def test_state_shows_no_secret(local_cloud: LocalCloud) -> None:
 )
 def test_invalid_requests_are_refused(cloud: LocalCloud, method: str, path: str, body: Any, status: int) -> None:
     """Unknown paths, unknown faults and invalid bodies are refused, and the error names the problem."""
-    seen, answer = ask(cloud, method, path, body)
-    assert seen == status
+    code, answer = ask(cloud, method, path, body)
+    assert code == status
     assert answer["error"]
 
 
@@ -123,7 +123,7 @@ def test_mixtures_have_every_reading_of_every_knob() -> None:
     assert mixed(12345) == mixed(12345)
     step = 1  # each knob is a digit of the number
     for name, choices in readings().items():
-        assert {getattr(mixed(step * which), name) for which in range(len(choices))} == set(choices)
+        assert {getattr(mixed(step * choice), name) for choice in range(len(choices))} == set(choices)
         step *= len(choices)
 
 

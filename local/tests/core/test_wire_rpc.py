@@ -94,12 +94,12 @@ def test_without_format_the_older_style_answers_xml() -> None:
 def test_xml_of_an_answer() -> None:
     """The root is `<Action>Response`; a list is one element per entry; text is escaped; booleans are lower case."""
     query = "Action=DescribeInstances&Version=2014-05-26"
-    seen = rpc.answer(
+    answer = rpc.answer(
         rpc.parse(Request("GET", "/", query, {"host": "h"})),
         {"Instances": {"Instance": [{"Name": "<&>"}, {"Name": ""}]}, "TotalCount": 2, "More": False, "None": None},
     )
-    assert seen.headers["Content-Type"] == "text/xml;charset=utf-8"
-    root = ElementTree.fromstring(seen.body)  # noqa: S314
+    assert answer.headers["Content-Type"] == "text/xml;charset=utf-8"
+    root = ElementTree.fromstring(answer.body)  # noqa: S314
     assert root.tag == "DescribeInstancesResponse"
     assert [name.text for name in root.findall("Instances/Instance/Name")] == ["<&>", None]
     assert [root.findtext(name) for name in ("TotalCount", "More", "None")] == ["2", "false", ""]

@@ -111,8 +111,8 @@ class Echo(LocalCloud):
     """A cloud that answers with the request it received."""
 
     def handle(self, request: Request) -> Response:
-        seen = {"path": request.path, "query": request.query, "host": request.host, "length": len(request.body)}
-        return Response(200, {"X-Seen": request.headers.get("x-odd", "")}, json.dumps(seen).encode())
+        received = {"path": request.path, "query": request.query, "host": request.host, "length": len(request.body)}
+        return Response(200, {"X-Seen": request.headers.get("x-odd", "")}, json.dumps(received).encode())
 
 
 @pytest.fixture(name="echo")
@@ -139,8 +139,8 @@ def send(server: Server, target: str, body: bytes = b"", headers: dict[str, str]
 )
 def test_targets_stay_raw(echo: Server, target: str, path: str, query: str) -> None:
     """Signatures are computed over the raw target, so nothing is decoded or normalised on the way."""
-    seen = send(echo, target)
-    assert (seen["path"], seen["query"]) == (path, query)
+    received = send(echo, target)
+    assert (received["path"], received["query"]) == (path, query)
 
 
 def test_bodies_arrive_as_sent(echo: Server) -> None:
@@ -201,12 +201,12 @@ def test_expect_100_continue_is_answered(echo: Server) -> None:
 
 def test_a_hundred_blocked_calls_do_not_block_others(echo: Server) -> None:
     """A long poll or a waiting invocation has its own worker, so the function it waits for can still call in."""
-    release, held = threading.Event(), threading.Semaphore(0)
+    release, entered = threading.Event(), threading.Semaphore(0)
     blocked = echo.cloud.handle
 
     def handle(request: Request) -> Response:
         if request.path == "/wait":
-            held.release()
+            entered.release()
             release.wait(GENEROUS)
         return blocked(request)
 
@@ -215,7 +215,7 @@ def test_a_hundred_blocked_calls_do_not_block_others(echo: Server) -> None:
     for thread in waiting:
         thread.start()
     try:
-        assert all(held.acquire(timeout=GENEROUS) for _ in waiting)
+        assert all(entered.acquire(timeout=GENEROUS) for _ in waiting)
         assert send(echo, "/quick")["path"] == "/quick"
     finally:
         release.set()

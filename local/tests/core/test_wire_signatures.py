@@ -173,12 +173,12 @@ def test_each_wrong_signature_has_its_own_answer(captured: Captured, each: str, 
     """A request that is 16 minutes old is refused although its signature is valid, and temporary keys expire."""
     request, temporary = captured.by(each), captured.by(each, captured.temporary())
     signed = request.headers["authorization"]
-    asked = {
+    authorizations = {
         "unknown key": signed.replace(captured.key.access_key_id, "LTAI5tnobody"),
         "unsigned": None,
         "malformed": f"{signed.partition(' ')[0]} nonsense",
     }
-    for case, authorization in asked.items():
+    for case, authorization in authorizations.items():
         assert captured.again(request, authorization=authorization) == refused(each, case), case
     keys, key = captured.cloud.identity.keys, captured.key
     keys[key.access_key_id] = replace(key, secret="another")
@@ -234,8 +234,8 @@ def test_a_nonce_is_accepted_once(captured: Captured, scheme: str) -> None:
 def test_a_changed_header_is_refused(captured: Captured, scheme: str, header: str) -> None:
     """Headers that a scheme signs cannot be changed on the way."""
     request = captured.by(scheme)
-    other = {"date": "Wed, 25 Nov 2026 00:00:00 GMT", "x_acs_date": "2026-11-25T00:00:00Z"}.get(header, "x.y")
-    assert captured.again(request, **{header: other})[0] >= 400
+    changed_header = {"date": "Wed, 25 Nov 2026 00:00:00 GMT", "x_acs_date": "2026-11-25T00:00:00Z"}.get(header, "x.y")
+    assert captured.again(request, **{header: changed_header})[0] >= 400
 
 
 def test_a_header_added_after_signing_is_refused(captured: Captured) -> None:
@@ -247,9 +247,9 @@ def test_a_header_added_after_signing_is_refused(captured: Captured) -> None:
 @pytest.mark.parametrize(
     ("scheme", "authorization"),
     [
-        *(("ecs", other) for other in ("LOG a:b", "MNS a:b", "FC a:b", "acs:a:b", "Bearer a:b")),
-        *(("mns", other) for other in ("LOG a:b", "FC a:b", "ACS3-HMAC-SHA256 a:b")),
-        *(("fc", other) for other in ("LOG a:b", "SLS4-HMAC-SHA256 a:b")),
+        *(("ecs", scheme) for scheme in ("LOG a:b", "MNS a:b", "FC a:b", "acs:a:b", "Bearer a:b")),
+        *(("mns", scheme) for scheme in ("LOG a:b", "FC a:b", "ACS3-HMAC-SHA256 a:b")),
+        *(("fc", scheme) for scheme in ("LOG a:b", "SLS4-HMAC-SHA256 a:b")),
         ("sls v1", "ACS3-HMAC-SHA256 a:b"),
     ],
 )
@@ -260,11 +260,11 @@ def test_another_services_scheme_is_refused(captured: Captured, scheme: str, aut
 
 def test_temporary_keys_need_their_token(captured: Captured) -> None:
     """A temporary key is refused without a token, with a made-up one, or with that of another key."""
-    key, other = captured.temporary(), captured.temporary()
+    key, second_key = captured.temporary(), captured.temporary()
     expected = {
         None: "MissingSecurityToken",
         "made-up": "InvalidSecurityToken.Malformed",
-        other.token: "InvalidSecurityToken.MismatchWithAccessKey",
+        second_key.token: "InvalidSecurityToken.MismatchWithAccessKey",
     }
     for token, code in expected.items():
         with pytest.raises(Exception, match=code):

@@ -113,8 +113,8 @@ def test_a_nonce_is_accepted_once(local_cloud: LocalCloud, key: Key) -> None:
     request = legacy(key, SignatureNonce="n")
     assert local_cloud.handle(request).status == 200
     assert code_of(local_cloud.handle(request)) == (400, "SignatureNonceUsed")
-    other = key_of(local_cloud, PEER)
-    assert local_cloud.handle(legacy(other, SignatureNonce="n")).status == 200
+    peer_key = key_of(local_cloud, PEER)
+    assert local_cloud.handle(legacy(peer_key, SignatureNonce="n")).status == 200
 
 
 def test_a_refused_request_has_not_used_its_nonce(local_cloud: LocalCloud, key: Key) -> None:
@@ -215,12 +215,12 @@ def put(cloud: LocalCloud, key: Key, events: Any, secret: str = "") -> Response:
 
 def test_a_batch_reaches_the_rules_of_its_bus(local_cloud: LocalCloud, key: Key) -> None:
     """Extension attributes are kept, and the result is at the top level of the answer."""
-    taken: list[dict[str, Any]] = []
-    local_cloud.events.add_rule(HOME, "mine", '{"source":["my.app"]}', taken.append)
+    events: list[dict[str, Any]] = []
+    local_cloud.events.add_rule(HOME, "mine", '{"source":["my.app"]}', events.append)
     answer = put(local_cloud, key, [EVENT, {**EVENT, "id": "e-2", "type": "x" * 65}])
     body = json.loads(answer.body)
     assert (answer.status, body["FailedEntryCount"], body["EntryList"][0]["EventId"]) == (200, 1, "e-1")
-    assert [(event["id"], event["data"], event["colour"]) for event in taken] == [("e-1", {"a": 1}, "x")]
+    assert [(event["id"], event["data"], event["colour"]) for event in events] == [("e-1", {"a": 1}, "x")]
 
 
 def test_a_batch_without_a_valid_bus_is_refused(local_cloud: LocalCloud, key: Key) -> None:

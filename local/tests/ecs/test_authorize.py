@@ -31,9 +31,9 @@ def test_at_most_a_hundred_permissions_a_call(w: RuleWorld) -> None:
     w.revoke(w.db, *ids[1:])
     assert [rule.security_group_rule_id for rule in w.rules(w.db)] == ids[:1]
     assert refusal(w.authorize, w.db) == ("MissingParameter", 400)
-    one = {"IpProtocol": "tcp", "PortRange": "1/1", "SourceCidrIp": "10.0.0.2/32"}
+    params_of_one = {"IpProtocol": "tcp", "PortRange": "1/1", "SourceCidrIp": "10.0.0.2/32"}
     for number in (101, 100_000):
-        params = {f"Permissions.{number}.{name}": value for name, value in one.items()}
+        params = {f"Permissions.{number}.{name}": value for name, value in params_of_one.items()}
         with pytest.raises(Exception, match=r"400 InvalidParam\.Permissions"):
             w.cloud.ecs.call(
                 Caller(HOME, "root"),
@@ -44,19 +44,21 @@ def test_at_most_a_hundred_permissions_a_call(w: RuleWorld) -> None:
 
 def test_the_classic_network_defaults_to_internet(w: RuleWorld) -> None:
     """So a group rule there must say intranet, and Describe shows one NIC type per call."""
-    one, two = (w.cloud.ecs.create_group(HOME, "").id for _ in range(2))
-    assert refusal(w.authorize, one, permission(source_group_id=two)) == ("InvalidSourceGroupId.Mismatch", 403)
-    w.authorize(one, permission(source_group_id=two, nic_type="intranet"))
-    assert w.rules(one) == []
-    shown = ask(w.ecs, "DescribeSecurityGroupAttribute", security_group_id=one, nic_type="intranet").permissions
-    assert len(shown.permission) == 1
-    w.authorize(one, permission(source_cidr_ip="10.0.0.1"))
+    first_group, two = (w.cloud.ecs.create_group(HOME, "").id for _ in range(2))
+    assert refusal(w.authorize, first_group, permission(source_group_id=two)) == ("InvalidSourceGroupId.Mismatch", 403)
+    w.authorize(first_group, permission(source_group_id=two, nic_type="intranet"))
+    assert w.rules(first_group) == []
+    permissions_shown = ask(
+        w.ecs, "DescribeSecurityGroupAttribute", security_group_id=first_group, nic_type="intranet"
+    ).permissions
+    assert len(permissions_shown.permission) == 1
+    w.authorize(first_group, permission(source_cidr_ip="10.0.0.1"))
     for _ in range(2):
-        ((nic_type, rule),) = ((rule.nic_type, rule.security_group_rule_id) for rule in w.rules(one))
+        ((nic_type, rule),) = ((rule.nic_type, rule.security_group_rule_id) for rule in w.rules(first_group))
         assert nic_type == "internet"
-        w.modify(one, rule, description="new")
+        w.modify(first_group, rule, description="new")
     with refused("InvalidNetworkType.Mismatch", 403):
-        w.authorize(one, permission(source_group_id=w.app, nic_type="intranet"))
+        w.authorize(first_group, permission(source_group_id=w.app, nic_type="intranet"))
 
 
 def test_another_accounts_group_does_not_exist(w: RuleWorld) -> None:
@@ -145,8 +147,8 @@ def test_the_rules_of_an_instance_are_limited(w: RuleWorld) -> None:
     w.authorize(empty, *(permission(source_cidr_ip=f"10.0.0.{n}") for n in range(3)))
     w.authorize(w.db, *(permission(source_cidr_ip=f"10.0.0.{n}") for n in range(2)))
     w.authorize(w.app, permission(source_cidr_ip="10.0.0.1"))
-    instance, gone, _ = (w.cloud.ecs.create_instance(HOME, [w.app]).id for _ in range(3))
-    ask(w.ecs, "DeleteInstance", instance_id=gone, force=True)
+    instance, released, _ = (w.cloud.ecs.create_instance(HOME, [w.app]).id for _ in range(3))
+    ask(w.ecs, "DeleteInstance", instance_id=released, force=True)
     joining = {"security_group_id": w.db, "instance_id": instance}
     ask(w.ecs, "JoinSecurityGroup", **joining)
     assert refusal(w.authorize, w.app, permission(source_cidr_ip="10.0.0.2")) == ("AuthorizationLimitExceed", 403)
@@ -225,7 +227,7 @@ def test_a_group_with_more_than_a_page_of_rules_needs_next_token(w: RuleWorld) -
     """500 per page by default, at least 10, at most 1,000; both directions are listed by default."""
     w.authorize(w.db, permission(source_cidr_ip="10.0.0.1"))
     stored = w.cloud.ecs.accounts[HOME].groups[w.db].rules
-    stored.change(w.cloud.clock.now(), lambda one: tuple(replace(one[0], sequence=n) for n in range(1001)))
+    stored.change(w.cloud.clock.now(), lambda versions: tuple(replace(versions[0], sequence=n) for n in range(1001)))
 
     def read(**fields: Any) -> tuple[int, str]:
         body = ask(w.ecs, "DescribeSecurityGroupAttribute", security_group_id=w.db, **fields)

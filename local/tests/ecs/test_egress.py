@@ -238,8 +238,8 @@ def test_egress_rules_are_revoked_by_id_or_by_their_content(w: World) -> None:
     assert len(w.rules(w.out)) == 4
     w.take(w.out, second)
     w.take(w.out, permissions=[to("10.2.0.1/32"), to("10.2.0.3")])
-    shown = [(rule.direction, rule.source_cidr_ip or rule.dest_cidr_ip) for rule in w.rules(w.out)]
-    assert shown == [("egress", "10.2.0.3"), ("ingress", "10.2.0.1")]
+    sources = [(rule.direction, rule.source_cidr_ip or rule.dest_cidr_ip) for rule in w.rules(w.out)]
+    assert sources == [("egress", "10.2.0.3"), ("ingress", "10.2.0.1")]
     w.cloud.knobs.missing_permission = "RuleNotExist"
     with refused("InvalidSecurityGroupRule.RuleNotExist", 400):
         w.take(w.out, permissions=[to("10.2.0.3")])
@@ -296,13 +296,13 @@ def test_an_egress_rule_reads_back_in_the_captured_order_of_keys(w: World) -> No
     assert [element.tag for element in tree.findall("./Permissions/Permission")[0]] == list(egress)
 
 
-@pytest.mark.parametrize(("reading", "shown"), [("both", 3), ("ingress", 1), ("absent", None), ("zero", 0)])
-def test_what_the_number_of_rules_counts_is_a_knob(w: World, reading: str, shown: int | None) -> None:
+@pytest.mark.parametrize(("reading", "rule_count"), [("both", 3), ("ingress", 1), ("absent", None), ("zero", 0)])
+def test_what_the_number_of_rules_counts_is_a_knob(w: World, reading: str, rule_count: int | None) -> None:
     w.cloud.knobs.change({"rule_count": reading})
     w.write(w.db, to("10.2.0.1"), permission(dest_group_id=w.app))
     w.authorize(w.db, permission(source_group_id=w.app))
     (group,) = ask(w.ecs, "DescribeSecurityGroups", security_group_id=w.db).security_groups.security_group
-    assert (group.rule_count, group.group_to_group_rule_count) == (shown, 2)
+    assert (group.rule_count, group.group_to_group_rule_count) == (rule_count, 2)
 
 
 # around them

@@ -37,10 +37,10 @@ def calls(published: Published, name: str) -> list[dict[str, Any]]:
 
 def test_an_instances_life_is_published_in_order(local_cloud: LocalCloud, published: Published) -> None:
     """Created comes once; a restart publishes Running again, so Running does not imply creation."""
-    made, ecs = run(local_cloud), client(local_cloud)
-    ask(ecs, "StopInstance", instance_id=made)
-    ask(ecs, "StartInstance", instance_id=made)
-    ask(ecs, "DeleteInstance", instance_id=made, force=True)
+    instance_id, ecs = run(local_cloud), client(local_cloud)
+    ask(ecs, "StopInstance", instance_id=instance_id)
+    ask(ecs, "StartInstance", instance_id=instance_id)
+    ask(ecs, "DeleteInstance", instance_id=instance_id, force=True)
     assert states(published) == [
         "Created",
         "Starting",
@@ -55,7 +55,7 @@ def test_an_instances_life_is_published_in_order(local_cloud: LocalCloud, publis
 
 def test_a_state_change_has_the_documented_envelope(local_cloud: LocalCloud, published: Published) -> None:
     """The time is in China's time zone, the account is a string, and there are no tags."""
-    made = run(local_cloud, tag=[{"key": "wants", "value": "sg-secret"}])
+    instance_id = run(local_cloud, tag=[{"key": "wants", "value": "sg-secret"}])
     account, event = next(entry for entry in published if entry[1]["type"] == "ecs:Instance:StateChange")
     assert account == HOME
     assert event.pop("id")
@@ -64,25 +64,25 @@ def test_a_state_change_has_the_documented_envelope(local_cloud: LocalCloud, pub
         "specversion": "1.0",
         "type": "ecs:Instance:StateChange",
         "datacontenttype": "application/json;charset=utf-8",
-        "subject": f"acs.ecs:{REGION}:{HOME}:{made}",
+        "subject": f"acs.ecs:{REGION}:{HOME}:{instance_id}",
         "time": "2026-11-25T08:00:00+08:00",
         "aliyunaccountid": HOME,
         "aliyunpublishtime": "2026-11-25T00:00:00Z",
         "aliyuneventbusname": "default",
         "aliyunregionid": REGION,
         "aliyunpublishaddr": "172.25.0.1",
-        "data": {"resourceId": made, "resourceType": "ALIYUN::ECS::Instance", "state": "Created"},
+        "data": {"resourceId": instance_id, "resourceType": "ALIYUN::ECS::Instance", "state": "Created"},
     }
 
 
 def test_a_tag_change_is_published_through_actiontrail(local_cloud: LocalCloud, published: Published) -> None:
     """Tag changes have no event of their own; this one names the instances and the parameters as sent."""
-    made, ecs = run(local_cloud), client(local_cloud)
+    instance_id, ecs = run(local_cloud), client(local_cloud)
     tag = {"key": "wants", "value": "sg-db"}
-    ask(ecs, "TagResources", resource_type="instance", resource_id=[made], tag=[tag])
-    ask(ecs, "UntagResources", resource_type="instance", resource_id=[made], tag_key=["wants"])
+    ask(ecs, "TagResources", resource_type="instance", resource_id=[instance_id], tag=[tag])
+    ask(ecs, "UntagResources", resource_type="instance", resource_id=[instance_id], tag_key=["wants"])
     (data,) = calls(published, "TagResources")
-    assert data["referencedResources"] == {"ACS::ECS::Instance": [made]}
+    assert data["referencedResources"] == {"ACS::ECS::Instance": [instance_id]}
     assert data["requestParameters"]["Tag.1.Value"] == "sg-db"
     assert data["userIdentity"]["accountId"] == HOME
     assert (data["serviceName"], data["eventRW"], data["acsRegion"], data["eventType"]) == (
@@ -93,9 +93,9 @@ def test_a_tag_change_is_published_through_actiontrail(local_cloud: LocalCloud, 
     )
     assert "errorCode" not in data
     assert [data["referencedResources"] for data in calls(published, "UntagResources")] == [
-        {"ACS::ECS::Instance": [made]}
+        {"ACS::ECS::Instance": [instance_id]}
     ]
-    assert calls(published, "RunInstances")[0]["referencedResources"]["ACS::ECS::Instance"] == [made]
+    assert calls(published, "RunInstances")[0]["referencedResources"]["ACS::ECS::Instance"] == [instance_id]
 
 
 def test_refused_writes_are_published_with_their_error(local_cloud: LocalCloud, published: Published) -> None:
@@ -113,13 +113,13 @@ def test_refused_writes_are_published_with_their_error(local_cloud: LocalCloud, 
 def test_a_slow_boot_publishes_each_state_in_time(local_cloud: LocalCloud, published: Published) -> None:
     """Pending until half of the delay, Running after all of it; a booting instance cannot be released, not even by force."""
     local_cloud.ecs.boot_delay = 60
-    made, ecs = run(local_cloud), client(local_cloud)
+    instance_id, ecs = run(local_cloud), client(local_cloud)
 
     def status() -> str:
         return ask(ecs, "DescribeInstances").instances.instance[0].status
 
     assert (status(), states(published)) == ("Pending", ["Created"])
-    assert refusal(ask, ecs, "DeleteInstance", instance_id=made, force=True) == ("IncorrectInstanceStatus", 403)
+    assert refusal(ask, ecs, "DeleteInstance", instance_id=instance_id, force=True) == ("IncorrectInstanceStatus", 403)
     local_cloud.clock.sleep(30)
     assert (status(), states(published)) == ("Starting", ["Created", "Starting"])
     local_cloud.clock.sleep(30)

@@ -38,11 +38,11 @@ def test_a_rule_without_ports_shows_minus_one_for_its_source_ports(
     w: RuleWorld, protocol: str, ports: str, source_ports: str
 ) -> None:
     """Whether it was written with them or without; both are the same rule."""
-    given = permission(ip_protocol=protocol, port_range=ports, source_group_id=w.app)
-    w.authorize(w.db, given)
+    fields = permission(ip_protocol=protocol, port_range=ports, source_group_id=w.app)
+    w.authorize(w.db, fields)
     if source_ports:
-        given["source_port_range"] = source_ports
-        w.authorize(w.db, given)
+        fields["source_port_range"] = source_ports
+        w.authorize(w.db, fields)
     (rule,) = w.rules(w.db)
     assert rule.source_port_range == source_ports
     w.modify(w.db, rule.security_group_rule_id, ip_protocol="tcp", port_range="22/22")
@@ -51,11 +51,11 @@ def test_a_rule_without_ports_shows_minus_one_for_its_source_ports(
 
 def test_only_own_source_groups_show_their_names(w: RuleWorld) -> None:
     """Another account's group shows its owner's uid and no name. Whether one's own shows its owner is a knob."""
-    named = new_group(w.ecs, w.shared, security_group_name="app")
-    w.authorize(w.db, permission(source_group_id=named))
+    named_group = new_group(w.ecs, w.shared, security_group_name="app")
+    w.authorize(w.db, permission(source_group_id=named_group))
     w.authorize(w.db, permission(source_group_id=w.peer, source_group_owner_id=int(PEER)))
-    own, foreign = raw_rules(w, w.db)
-    assert (own["SourceGroupName"], own["SourceGroupOwnerAccount"]) == ("app", "")
+    own_rule, foreign = raw_rules(w, w.db)
+    assert (own_rule["SourceGroupName"], own_rule["SourceGroupOwnerAccount"]) == ("app", "")
     assert (foreign["SourceGroupName"], foreign["SourceGroupOwnerAccount"]) == ("", PEER)
     w.cloud.knobs.own_source_owner = "uid"
     assert [rule["SourceGroupOwnerAccount"] for rule in raw_rules(w, w.db)] == [HOME, PEER]
@@ -73,8 +73,8 @@ def test_whether_a_mask_of_32_is_read_back_is_a_knob(w: RuleWorld) -> None:
     w.authorize(w.db, permission(source_cidr_ip="10.0.0.7/32", dest_cidr_ip="10.0.0.8/32"))
     w.authorize(w.db, permission(source_cidr_ip="10.0.0.0/8"))
     w.cloud.knobs.host_mask = "dropped"
-    shown = [(rule.source_cidr_ip, rule.dest_cidr_ip) for rule in w.rules(w.db)]
-    assert shown == [("10.0.0.7", "10.0.0.8"), ("10.0.0.0/8", "")]
+    cidrs = [(rule.source_cidr_ip, rule.dest_cidr_ip) for rule in w.rules(w.db)]
+    assert cidrs == [("10.0.0.7", "10.0.0.8"), ("10.0.0.0/8", "")]
 
 
 @pytest.mark.parametrize(
@@ -106,8 +106,8 @@ def test_whether_groups_have_page_numbers_is_a_knob(w: RuleWorld) -> None:
 
     assert listed(page_number=1, page_size=10) == 2
     w.cloud.knobs.page_numbers = False
-    for given in ({"page_number": 1}, {"page_size": 10}):
-        assert refusal(listed, **given) == ("NotSupported.PageNumberAndPageSize", 400)
+    for page_params in ({"page_number": 1}, {"page_size": 10}):
+        assert refusal(listed, **page_params) == ("NotSupported.PageNumberAndPageSize", 400)
     assert listed() == listed(max_results=10) == 2
 
 
@@ -122,16 +122,16 @@ def test_an_empty_optional_parameter_counts_as_absent(w: RuleWorld) -> None:
     assert [rule.description for rule in w.rules(w.db)] == ["kept"]
     w.revoke(w.db, ip_protocol="tcp", port_range="3306/3306", source_cidr_ip="10.0.0.7", description="", policy="")
     assert w.rules(w.db) == []
-    given = {"SecurityGroupIds": "", "VpcId": "", "MaxResults": "", "NextToken": "", "Tag.1.Key": ""}
-    assert raw(w, "DescribeSecurityGroups", **given)["TotalCount"] == 2
+    empty_fields = {"SecurityGroupIds": "", "VpcId": "", "MaxResults": "", "NextToken": "", "Tag.1.Key": ""}
+    assert raw(w, "DescribeSecurityGroups", **empty_fields)["TotalCount"] == 2
 
 
 def test_a_tag_may_have_an_empty_value(w: RuleWorld) -> None:
     """So an empty value is no absent one: it is found by it, and not by another."""
-    made = w.cloud.ecs.create_instance(HOME, [w.app], tags={"a": "1"}).id
-    tag = {"ResourceType": "instance", "ResourceId.1": made, "Tag.1.Key": "a", "Tag.1.Value": ""}
+    instance_id = w.cloud.ecs.create_instance(HOME, [w.app], tags={"a": "1"}).id
+    tag = {"ResourceType": "instance", "ResourceId.1": instance_id, "Tag.1.Key": "a", "Tag.1.Value": ""}
     filtered = {"Tag.1.Key": "a", "Tag.1.Value": ""}
     assert raw(w, "DescribeInstances", **filtered)["TotalCount"] == 0
     raw(w, "TagResources", **tag)
-    for named in (filtered, {"Tag.1.key": "a", "Tag.1.value": ""}):
-        assert raw(w, "DescribeInstances", **named)["TotalCount"] == 1
+    for tag_filter in (filtered, {"Tag.1.key": "a", "Tag.1.value": ""}):
+        assert raw(w, "DescribeInstances", **tag_filter)["TotalCount"] == 1

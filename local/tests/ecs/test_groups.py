@@ -54,18 +54,18 @@ def test_a_name_and_a_description_have_bounds(local_cloud: LocalCloud, field: st
     for text in ("x", "x" * (longest + 1), "http://x", "https://x"):
         assert refusal(new_group, ecs, **{field: text}) == (code, 400)
     for text in ("xx", "x" * longest):
-        made = new_group(ecs, **{field: text})
-        [group] = listed(ecs, security_group_id=made).security_groups.security_group
+        group_id = new_group(ecs, **{field: text})
+        [group] = listed(ecs, security_group_id=group_id).security_groups.security_group
         assert getattr(group, field) == text
 
 
 def test_a_shared_vpc_holds_groups_of_both_accounts(local_cloud: LocalCloud) -> None:
     """The owner's other VPCs do not exist for the second account, any more than one of nobody."""
-    own, _, shared = local_cloud.ecs.vpcs
+    own_vpc, _, shared = local_cloud.ecs.vpcs
     peer = client(local_cloud, PEER)
     assert new_group(peer, shared).startswith("sg-bp1")
-    for other in (own, "vpc-nobody"):
-        assert refusal(new_group, peer, other) == ("InvalidVpcId.NotFound", 404)
+    for vpc_id in (own_vpc, "vpc-nobody"):
+        assert refusal(new_group, peer, vpc_id) == ("InvalidVpcId.NotFound", 404)
 
 
 def test_an_account_without_a_vpc_must_name_one(local_cloud: LocalCloud) -> None:
@@ -77,12 +77,12 @@ def test_an_account_without_a_vpc_must_name_one(local_cloud: LocalCloud) -> None
 def test_groups_come_ten_a_page_in_descending_order_of_ids(local_cloud: LocalCloud) -> None:
     """TotalCount comes with page numbers only; PageSize is at most 50."""
     ecs = client(local_cloud)
-    made = sorted((new_group(ecs) for _ in range(55)), reverse=True)
+    group_ids = sorted((new_group(ecs) for _ in range(55)), reverse=True)
     first = listed(ecs)
-    assert [group.security_group_id for group in first.security_groups.security_group] == made[:10]
+    assert [group.security_group_id for group in first.security_groups.security_group] == group_ids[:10]
     assert (first.total_count, first.page_number, first.page_size) == (55, 1, 10)
-    assert ids(ecs, page_number=6) == made[50:]
-    assert ids(ecs, page_size=100) == made[:50]
+    assert ids(ecs, page_number=6) == group_ids[50:]
+    assert ids(ecs, page_size=100) == group_ids[:50]
     assert ids(ecs, page_number=7) == []
     assert refusal(ids, ecs, page_number=0) == ("InvalidParameter", 400)
 
@@ -90,13 +90,13 @@ def test_groups_come_ten_a_page_in_descending_order_of_ids(local_cloud: LocalClo
 def test_next_token_skips_no_group_when_one_is_deleted(local_cloud: LocalCloud) -> None:
     """Deleting a group that was already returned does not shift the next page."""
     ecs = client(local_cloud)
-    made = sorted((new_group(ecs) for _ in range(7)), reverse=True)
+    group_ids = sorted((new_group(ecs) for _ in range(7)), reverse=True)
     page = listed(ecs, max_results=3)
     assert page.total_count is None
-    delete(ecs, made[0])
-    rest = listed(ecs, max_results=100, next_token=page.next_token)
-    assert [group.security_group_id for group in rest.security_groups.security_group] == made[3:]
-    assert rest.next_token == ""
+    delete(ecs, group_ids[0])
+    last_page = listed(ecs, max_results=100, next_token=page.next_token)
+    assert [group.security_group_id for group in last_page.security_groups.security_group] == group_ids[3:]
+    assert last_page.next_token == ""
     with refused("InValidParameter.NextToken", 400):  # their spelling
         listed(ecs, max_results=3, next_token=page.next_token, vpc_id="vpc-other")
 
@@ -112,20 +112,20 @@ def test_a_token_works_only_for_its_query_and_account(local_cloud: LocalCloud) -
     for asking, made_up in ((peer, token), (ecs, deep), (ecs, f"{deep}."), (ecs, f"eyJ9{token}"), (ecs, "é.é")):
         assert refusal(listed, asking, max_results=1, next_token=made_up) == ("InValidParameter.NextToken", 400)
     assert len(ids(ecs, max_results=1, next_token=token)) == 1
-    for nothing in (0, -1):
-        assert refusal(ids, ecs, max_results=nothing) == ("InvalidParameter", 400)
+    for page_size in (0, -1):
+        assert refusal(ids, ecs, max_results=page_size) == ("InvalidParameter", 400)
 
 
 def test_filters_are_combined(local_cloud: LocalCloud) -> None:
     """By id, name, type, VPC, network, managed flag and tags; unknown ids are left out."""
-    ecs, (own, _, shared) = client(local_cloud), local_cloud.ecs.vpcs
+    ecs, (own_vpc, _, shared) = client(local_cloud), local_cloud.ecs.vpcs
     app = new_group(ecs, security_group_name="app", tag=[{"key": "allows", "value": "*"}])
     advanced = new_group(ecs, shared, security_group_type="enterprise")
-    managed = local_cloud.ecs.create_group(HOME, own, managed=True).id
+    managed = local_cloud.ecs.create_group(HOME, own_vpc, managed=True).id
     classic = local_cloud.ecs.create_group(HOME, "").id
     assert ids(ecs, security_group_ids=f'["{app}", "sg-none"]') == [app]
     assert ids(ecs, security_group_id="sg-none") == []
-    assert ids(ecs, security_group_name="app", vpc_id=own) == [app]
+    assert ids(ecs, security_group_name="app", vpc_id=own_vpc) == [app]
     assert ids(ecs, security_group_name="app", vpc_id=shared) == []
     assert ids(ecs, security_group_type="enterprise") == [advanced]
     assert ids(ecs, service_managed=True) == [managed]
@@ -141,28 +141,32 @@ def test_filters_are_combined(local_cloud: LocalCloud) -> None:
         ({"dry_run": True}, "DryRunOperation"),
     ):
         assert refusal(ids, ecs, **wrong) == (code, 400)
-    (shown,) = listed(ecs, security_group_ids=f'["{managed}", "{managed}"]').security_groups.security_group
-    assert (shown.service_managed, shown.service_id, shown.creation_time) == (True, 1, "2026-11-25T00:00:00Z")
+    (group_shown,) = listed(ecs, security_group_ids=f'["{managed}", "{managed}"]').security_groups.security_group
+    assert (group_shown.service_managed, group_shown.service_id, group_shown.creation_time) == (
+        True,
+        1,
+        "2026-11-25T00:00:00Z",
+    )
 
 
 def test_a_group_with_an_instance_or_a_reference_cannot_be_deleted(local_cloud: LocalCloud) -> None:
     """A rule in another account's group is such a reference; the group's own rules are not, nor an instance that has left."""
     ecs, peer, shared = client(local_cloud), client(local_cloud, PEER), list(local_cloud.ecs.vpcs)[2]
     app, db = new_group(ecs, shared), new_group(peer, shared)
-    named = permission(source_group_id=app, source_group_owner_id=int(HOME))
-    authorize(peer, db, named)
+    reference = permission(source_group_id=app, source_group_owner_id=int(HOME))
+    authorize(peer, db, reference)
     local_cloud.ecs.create_instance(PEER, [db])
     assert refusal(delete, ecs, app) == ("DependencyViolation", 403)
     assert refusal(delete, peer, db) == ("DependencyViolation", 403)
-    ask(peer, "RevokeSecurityGroup", security_group_id=db, permissions=[named])
+    ask(peer, "RevokeSecurityGroup", security_group_id=db, permissions=[reference])
     delete(ecs, app)
     assert refusal(delete, ecs, app) == ("InvalidSecurityGroupId.NotFound", 404)
-    both = [new_group(ecs), new_group(ecs)]
-    instance = local_cloud.ecs.create_instance(HOME, both).id
-    ask(ecs, "LeaveSecurityGroup", security_group_id=both[0], instance_id=instance)
-    delete(ecs, both[0])
+    group_ids = [new_group(ecs), new_group(ecs)]
+    instance = local_cloud.ecs.create_instance(HOME, group_ids).id
+    ask(ecs, "LeaveSecurityGroup", security_group_id=group_ids[0], instance_id=instance)
+    delete(ecs, group_ids[0])
     ask(ecs, "DeleteInstance", instance_id=instance, force=True)
-    delete(ecs, both[1])
+    delete(ecs, group_ids[1])
 
 
 def test_references_include_other_accounts(local_cloud: LocalCloud) -> None:
@@ -183,14 +187,14 @@ def test_references_include_other_accounts(local_cloud: LocalCloud) -> None:
 
 def references(ecs: Any, *groups: str) -> dict[str, list[tuple[str, str]]]:
     """The groups whose rules name each of these, with their owners."""
-    found = ask(
+    reference_rows = ask(
         ecs, "DescribeSecurityGroupReferences", security_group_id=list(groups)
     ).security_group_references.security_group_reference
     return {
-        one.security_group_id: [
-            (by.ali_uid, by.security_group_id) for by in one.referencing_security_groups.referencing_security_group
+        row.security_group_id: [
+            (by.ali_uid, by.security_group_id) for by in row.referencing_security_groups.referencing_security_group
         ]
-        for one in found
+        for row in reference_rows
     }
 
 
@@ -202,9 +206,9 @@ def test_an_answer_has_at_most_a_hundred_references(local_cloud: LocalCloud) -> 
     app, web, lonely = new_group(ecs), new_group(ecs), new_group(ecs)
     for _ in range(2):
         authorize(ecs, new_group(ecs), permission(source_group_id=app), permission(source_group_id=web))
-    found = references(ecs, app, web, lonely)
-    assert [len(found[app]), len(found[web])] == [2, 1]
-    assert lonely not in found
+    referencing = references(ecs, app, web, lonely)
+    assert [len(referencing[app]), len(referencing[web])] == [2, 1]
+    assert lonely not in referencing
 
 
 def test_the_region_is_required_and_must_exist(local_cloud: LocalCloud) -> None:
@@ -220,7 +224,7 @@ def test_the_region_is_required_and_must_exist(local_cloud: LocalCloud) -> None:
     with refused("InvalidRegionId.NotFound", 404):
         ecs.describe_security_groups(models.DescribeSecurityGroupsRequest(region_id="cn-atlantis"))
     regions = ecs.describe_regions(models.DescribeRegionsRequest()).body.regions.region
-    assert (REGION, "ecs.cn-qingdao.aliyuncs.com") in [(one.region_id, one.region_endpoint) for one in regions]
+    assert (REGION, "ecs.cn-qingdao.aliyuncs.com") in [(region.region_id, region.region_endpoint) for region in regions]
 
 
 def test_the_number_of_groups_is_limited(local_cloud: LocalCloud) -> None:
@@ -236,10 +240,10 @@ def test_a_malformed_instance_id_is_left_out_or_refuses_the_call(local_cloud: Lo
     ecs = client(local_cloud)
     machine = local_cloud.ecs.create_instance(HOME, [new_group(ecs)]).id
 
-    def found(*wanted: str) -> list[str]:
+    def found(*instance_ids: str) -> list[str]:
         return [
             each.instance_id
-            for each in ask(ecs, "DescribeInstances", instance_ids=json.dumps(wanted)).instances.instance
+            for each in ask(ecs, "DescribeInstances", instance_ids=json.dumps(instance_ids)).instances.instance
         ]
 
     assert found(machine, "i-x") == [machine]

@@ -21,9 +21,9 @@ def test_reads_of_rules_lag_behind_writes(local_cloud: LocalCloud) -> None:
 
     def counted() -> tuple[int, int]:
         """The rules of the group as the list of groups shows them, and the groups whose rules name the other."""
-        (shown,) = ask(ecs, "DescribeSecurityGroups", security_group_id=db).security_groups.security_group
+        (group_shown,) = ask(ecs, "DescribeSecurityGroups", security_group_id=db).security_groups.security_group
         naming = ask(ecs, "DescribeSecurityGroupReferences", security_group_id=[app]).security_group_references
-        return shown.rule_count, len(naming.security_group_reference)
+        return group_shown.rule_count, len(naming.security_group_reference)
 
     authorize(ecs, db, permission(source_group_id=app))
     assert (rules(ecs, db), counted()) == ([], (0, 0))
@@ -42,14 +42,14 @@ def test_instances_and_tags_lag_independently(local_cloud: LocalCloud) -> None:
     ecs = client(local_cloud)
     group = new_group(ecs)
     local_cloud.ecs.read_lag.instances, local_cloud.ecs.read_lag.tags = 3, 6
-    made = local_cloud.ecs.create_instance(HOME, [group], tags={"wants": "sg-db"}).id
+    instance_id = local_cloud.ecs.create_instance(HOME, [group], tags={"wants": "sg-db"}).id
     assert instances(ecs) == []
     local_cloud.clock.sleep(3)
     assert [instance.tags for instance in instances(ecs)] == [None]
     local_cloud.clock.sleep(3)
     assert [instance.tags.tag[0].tag_key for instance in instances(ecs)] == ["wants"]
-    ask(ecs, "DeleteInstance", instance_id=made, force=True)
-    assert [instance.instance_id for instance in instances(ecs)] == [made]
+    ask(ecs, "DeleteInstance", instance_id=instance_id, force=True)
+    assert [instance.instance_id for instance in instances(ecs)] == [instance_id]
     local_cloud.clock.sleep(3)
     assert instances(ecs) == []
 
@@ -59,8 +59,8 @@ def test_tags_and_addresses_may_appear_after_the_instance(local_cloud: LocalClou
     ecs, backend = client(local_cloud), local_cloud.ecs
     backend.tag_delay, backend.ip_delay = 4, 8
     tags = [{"key": "a", "value": "1"}], [{"key": "b", "value": "2"}]
-    (made,) = run_instances(ecs, new_group(ecs), backend.default_vpc(HOME).vswitch_id, tag=tags[0])
-    ask(ecs, "TagResources", resource_type="instance", resource_id=[made], tag=tags[1])
+    (instance_id,) = run_instances(ecs, new_group(ecs), backend.default_vpc(HOME).vswitch_id, tag=tags[0])
+    ask(ecs, "TagResources", resource_type="instance", resource_id=[instance_id], tag=tags[1])
 
     def seen() -> tuple[set[str], list[str]]:
         (instance,) = instances(ecs)

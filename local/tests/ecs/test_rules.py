@@ -18,8 +18,8 @@ OUT = {"SourceCidrIp": "10.0.0.9", "DestGroupId": "sg-1", "DestGroupOwnerId": PE
 
 
 def parse(fields: dict[str, str], *, direction: str = "ingress", classic: bool = False) -> Any:
-    given = {name: value for name, value in {**USUAL, **fields}.items() if value}
-    return rules.parse(given, direction=direction, home=HOME, classic=classic, names={"b@aliyun.com": PEER})
+    fields_set = {name: value for name, value in {**USUAL, **fields}.items() if value}
+    return rules.parse(fields_set, direction=direction, home=HOME, classic=classic, names={"b@aliyun.com": PEER})
 
 
 @pytest.mark.parametrize(

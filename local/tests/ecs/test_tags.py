@@ -27,8 +27,8 @@ class World:
         ask(self.ecs, "TagResources", resource_type=kind, resource_id=resources, tag=pairs)
 
     def untag(self, *keys: str, every: bool | None = None) -> None:
-        which: dict[str, Any] = {"resource_type": "instance", "resource_id": [self.instance]}
-        ask(self.ecs, "UntagResources", tag_key=list(keys) or None, all=every, **which)
+        resources: dict[str, Any] = {"resource_type": "instance", "resource_id": [self.instance]}
+        ask(self.ecs, "UntagResources", tag_key=list(keys) or None, all=every, **resources)
 
     def tags(self) -> dict[str, str]:
         (instance,) = instances(self.ecs, instance_ids=f'["{self.instance}"]')
@@ -97,9 +97,9 @@ def test_the_limits_of_one_call(w: World) -> None:
     assert refusal(w.tag, *[f"i-{n}" for n in range(51)], a="1") == ("NumberExceed.ResourceIds", 400)
     assert refusal(w.tag, *[f"i-{n}" for n in range(50)], a="1") == ("InvalidResourceId.NotFound", 404)
     assert refusal(w.tag, **{f"k{n}": "v" for n in range(21)}) == ("NumberExceed.Tags", 400)
-    wanted = [{"key": f"k{n}"} for n in range(21)]
-    assert instances(w.ecs, tag=wanted[:20]) == []
-    assert refusal(instances, w.ecs, tag=wanted) == ("InvalidTagCount", 400)
+    filters = [{"key": f"k{n}"} for n in range(21)]
+    assert instances(w.ecs, tag=filters[:20]) == []
+    assert refusal(instances, w.ecs, tag=filters) == ("InvalidTagCount", 400)
     assert refusal(instances, w.ecs, tag=[{"value": "v"}]) == ("InvalidTag.Mismatch", 400)
     w.untag(*(f"k{n}" for n in range(20)))
     assert refusal(w.untag, *(f"k{n}" for n in range(21))) == ("NumberExceed.Tags", 400)
@@ -121,8 +121,8 @@ def test_tagging_is_all_or_nothing(w: World) -> None:
 def test_a_resource_has_at_most_twenty_tags(w: World) -> None:
     """Overwriting one of them is allowed."""
     w.tag(**{f"k{n}": "v" for n in range(20)})
-    other = w.cloud.ecs.create_instance(HOME, [w.group]).id
-    assert refusal(w.tag, w.instance, other, one="more") == ("OperationDenied.QuotaExceed", 400)
+    second_instance = w.cloud.ecs.create_instance(HOME, [w.group]).id
+    assert refusal(w.tag, w.instance, second_instance, one="more") == ("OperationDenied.QuotaExceed", 400)
     w.tag(k0="new")
     assert w.tags()["k0"] == "new"
 
@@ -135,9 +135,9 @@ def test_listing_requires_ids_or_tags_and_is_paged(w: World) -> None:
     for name in ("i-c", "i-b", "i-a"):
         w.cloud.ecs.create_instance(HOME, [w.group], tags=tags, instance_id=name)
     by_tag = {"tag": [{"key": "k00"}]}
-    for asked in ({"resource_id": ["i-a", "i-b", "i-c"]}, by_tag):
-        first = w.listed(**asked)
-        second = w.listed(**asked, next_token=first.next_token)
+    for query in ({"resource_id": ["i-a", "i-b", "i-c"]}, by_tag):
+        first = w.listed(**query)
+        second = w.listed(**query, next_token=first.next_token)
         rows = [*first.tag_resources.tag_resource, *second.tag_resources.tag_resource]
         assert (len(first.tag_resources.tag_resource), second.next_token) == (50, "")
         assert [(row.resource_id, row.tag_key) for row in rows] == [(f"i-{n}", key) for n in "cba" for key in tags]
@@ -146,36 +146,36 @@ def test_listing_requires_ids_or_tags_and_is_paged(w: World) -> None:
 def test_list_tag_resources_reads_beyond_the_limit_of_tag_filters(w: World) -> None:
     """Describe calls fail beyond 1,000 matches of a tag filter; this one pages through all of them."""
     tags, vpc = {"managed": "true"}, next(iter(w.cloud.ecs.vpcs))
-    made = {w.cloud.ecs.create_group(HOME, vpc, tags=tags).id for _ in range(1001)}
-    wanted = [{"key": "managed", "value": "true"}]
-    assert refusal(ask, w.ecs, "DescribeSecurityGroups", tag=wanted) == ("InvalidTagCount", 400)
-    found: list[str] = []
+    group_ids = {w.cloud.ecs.create_group(HOME, vpc, tags=tags).id for _ in range(1001)}
+    filters = [{"key": "managed", "value": "true"}]
+    assert refusal(ask, w.ecs, "DescribeSecurityGroups", tag=filters) == ("InvalidTagCount", 400)
+    resource_ids: list[str] = []
     token: str | None = None
     while token != "":
-        page = w.listed(resource_type="securitygroup", tag=wanted, next_token=token)
-        found += [row.resource_id for row in page.tag_resources.tag_resource]
+        page = w.listed(resource_type="securitygroup", tag=filters, next_token=token)
+        resource_ids += [row.resource_id for row in page.tag_resources.tag_resource]
         token = page.next_token
-    assert sorted(found) == sorted(made)
+    assert sorted(resource_ids) == sorted(group_ids)
 
 
 def test_list_tag_resources_shows_every_tag_of_what_matches(w: World) -> None:
     """A key alone matches any value; several tags must all match. Other types and other accounts are not shown."""
     vpc = next(iter(w.cloud.ecs.vpcs))
-    both = w.cloud.ecs.create_group(HOME, vpc, tags={"team": "a", "env": "prod"}).id
+    group_id = w.cloud.ecs.create_group(HOME, vpc, tags={"team": "a", "env": "prod"}).id
     w.cloud.ecs.create_group(HOME, vpc, tags={"team": "b"})
     w.tag(team="a")
 
     def found(*tags: tuple[str, str | None]) -> list[tuple[str, str, str]]:
-        wanted = [{"key": key, "value": value} for key, value in tags]
-        rows = w.listed(resource_type="securitygroup", tag=wanted).tag_resources.tag_resource
+        filters = [{"key": key, "value": value} for key, value in tags]
+        rows = w.listed(resource_type="securitygroup", tag=filters).tag_resources.tag_resource
         assert all(row.resource_type == "securitygroup" for row in rows)
         return [(row.resource_id, row.tag_key, row.tag_value) for row in rows]
 
-    assert found(("team", "a")) == [(both, "env", "prod"), (both, "team", "a")]
+    assert found(("team", "a")) == [(group_id, "env", "prod"), (group_id, "team", "a")]
     assert len(found(("team", None))) == 3
     assert found(("team", "b"), ("env", "prod")) == []
-    other = w.listed(resource_type="securitygroup", resource_id=[both], tag=[{"key": "team", "value": "b"}])
-    assert other.tag_resources.tag_resource == []
+    second_page = w.listed(resource_type="securitygroup", resource_id=[group_id], tag=[{"key": "team", "value": "b"}])
+    assert second_page.tag_resources.tag_resource == []
 
 
 def test_a_released_instance_has_no_tags_to_list(w: World) -> None:
@@ -225,7 +225,7 @@ def test_invalid_calls_change_nothing(w: World) -> None:
 
 def test_distinct_tags_are_described_with_their_counts(w: World) -> None:
     """By type, by resource or by tag, 50 per page."""
-    other = w.cloud.ecs.create_instance(HOME, [w.group], tags={"a": "1"}).id
+    second_instance = w.cloud.ecs.create_instance(HOME, [w.group], tags={"a": "1"}).id
     w.add(w.instance, a="1", b="2")
     w.add(w.group, "securitygroup", a="1")
 
@@ -236,7 +236,7 @@ def test_distinct_tags_are_described_with_their_counts(w: World) -> None:
         }
 
     assert counts() == {("a", "1"): (2, 1), ("b", "2"): (1, None)}
-    assert counts(resource_type="instance", resource_id=other) == {("a", "1"): (1, None)}
+    assert counts(resource_type="instance", resource_id=second_instance) == {("a", "1"): (1, None)}
     assert counts(tag=[{"key": "b", "value": "2"}]) == {
         ("a", "1"): (1, None),
         ("b", "2"): (1, None),

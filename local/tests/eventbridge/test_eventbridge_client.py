@@ -24,13 +24,13 @@ class Setup:
     def __init__(self, cloud: LocalCloud) -> None:
         self.cloud = cloud
         self.events = cloud.events
-        self.taken: list[dict[str, Any]] = []
+        self.delivered_events: list[dict[str, Any]] = []
         self.client = Client(config(key_of(cloud), "eventbridge.cn-qingdao.aliyuncs.com"))
-        self.events.add_rule(HOME, "all", "{}", self.taken.append)
+        self.events.add_rule(HOME, "all", "{}", self.delivered_events.append)
 
     def put(self, *entries: dict[str, Any], bus: str | None = "default") -> Any:
-        wanted = [models.PutEventsRequestEventList().from_map(entry) for entry in entries]
-        return ask(self.client, "PutEvents", event_bus_name=bus, event_list=wanted)
+        event_list = [models.PutEventsRequestEventList().from_map(entry) for entry in entries]
+        return ask(self.client, "PutEvents", event_bus_name=bus, event_list=event_list)
 
 
 @pytest.fixture(name="setup")
@@ -41,7 +41,7 @@ def _setup(local_cloud: LocalCloud) -> Setup:
 def test_an_event_gets_the_buss_own_attributes(setup: Setup) -> None:
     """The bus adds account, bus, region and time of publication."""
     setup.put({**ENTRY, "Subject": "s", "Time": "2026-11-25T00:00:00Z"})
-    [event] = setup.taken
+    [event] = setup.delivered_events
     assert event == {
         "id": "e-1",
         "source": "acs.ecs",
@@ -65,13 +65,16 @@ def test_the_result_is_at_the_top_level_too(setup: Setup) -> None:
     params = {"EventBusName": "default", "EventList": '[{"Id":"1","Source":"s","Type":"t","Data":"{\\"a\\":1}"}]'}
     answer = setup.events.call(caller, "PutEvents", params)
     assert (answer["FailedEntryCount"], answer["EntryList"][0]["EventId"]) == (0, "1")
-    assert setup.taken[0]["data"] == {"a": 1}
+    assert setup.delivered_events[0]["data"] == {"a": 1}
 
 
 def test_a_sender_cannot_claim_another_account(setup: Setup) -> None:
     """The attributes of the bus replace the sender's."""
     setup.events.publish(HOME, {"source": "x", "type": "y", "aliyunaccountid": OTHER, "aliyunregionid": "mars"})
-    assert (setup.taken[0]["aliyunaccountid"], setup.taken[0]["aliyunregionid"]) == (HOME, "cn-qingdao")
+    assert (setup.delivered_events[0]["aliyunaccountid"], setup.delivered_events[0]["aliyunregionid"]) == (
+        HOME,
+        "cn-qingdao",
+    )
 
 
 def test_an_invalid_entry_fails_alone(setup: Setup) -> None:
@@ -80,7 +83,7 @@ def test_an_invalid_entry_fails_alone(setup: Setup) -> None:
     assert (answer.code, answer.success, answer.data.failed_entry_count) == ("200", True, 2)
     assert answer.data.entry_list[0].event_id == "e-1"
     assert [entry.error_code for entry in answer.data.entry_list] == [None, "InvalidCloudEvents", "InvalidCloudEvents"]
-    assert [event["id"] for event in setup.taken] == ["e-1"]
+    assert [event["id"] for event in setup.delivered_events] == ["e-1"]
 
 
 def test_an_event_has_at_most_256_kilobytes(setup: Setup) -> None:
@@ -115,22 +118,22 @@ def test_a_bus_must_be_a_string(setup: Setup, bus: Any) -> None:
 def test_events_stay_in_their_account(setup: Setup) -> None:
     """Another account's event reaches none of our rules."""
     setup.events.publish(OTHER, {"source": "acs.ecs", "type": "t"})
-    assert setup.taken == []
+    assert setup.delivered_events == []
 
 
 def test_a_rule_receives_what_its_pattern_matches(setup: Setup) -> None:
     """A rule of the same name replaces the earlier one."""
-    taken: list[dict[str, Any]] = []
-    setup.events.add_rule(HOME, "all", '{"source":["acs.oss"]}', taken.append)
+    events: list[dict[str, Any]] = []
+    setup.events.add_rule(HOME, "all", '{"source":["acs.oss"]}', events.append)
     setup.put(ENTRY, {**ENTRY, "Id": "e-2", "Source": "acs.oss"})
-    assert ([event["id"] for event in taken], setup.taken) == (["e-2"], [])
+    assert ([event["id"] for event in events], setup.delivered_events) == (["e-2"], [])
 
 
 def test_delivery_is_at_least_once(setup: Setup) -> None:
     """The same event, with the same id, may be delivered twice."""
     setup.events.copies = 2
     setup.put(ENTRY)
-    assert [event["id"] for event in setup.taken] == ["e-1", "e-1"]
+    assert [event["id"] for event in setup.delivered_events] == ["e-1", "e-1"]
 
 
 @pytest.mark.parametrize("most", [10, 50])
@@ -138,18 +141,18 @@ def test_the_default_bus_has_so_many_rules(setup: Setup, most: int) -> None:
     """By either document; the next is refused."""
     setup.cloud.knobs.change({"rules_per_bus": most})
     for number in range(most - 1):
-        setup.events.add_rule(HOME, f"r{number}", "{}", setup.taken.append)
+        setup.events.add_rule(HOME, f"r{number}", "{}", setup.delivered_events.append)
     with pytest.raises(ValueError, match=str(most)):
-        setup.events.add_rule(HOME, "one more", "{}", setup.taken.append)
+        setup.events.add_rule(HOME, "one more", "{}", setup.delivered_events.append)
 
 
 def test_rules_and_their_targets_are_listed(setup: Setup) -> None:
     """With pattern, status, and the ARN of the target; the dead-letter queue only where one rule is read."""
     arn, letters = f"acs:fc:cn-qingdao:{HOME}:functions/f/live", f"acs:mns:cn-qingdao:{HOME}:/queues/dead"
     setup.events.add_rule(
-        HOME, "f-one", '{"source":["acs.ecs"]}', setup.taken.append, endpoint=arn, dead_letters=letters
+        HOME, "f-one", '{"source":["acs.ecs"]}', setup.delivered_events.append, endpoint=arn, dead_letters=letters
     )
-    setup.events.add_rule(HOME, "f-two", "{}", setup.taken.append, enabled=False)
+    setup.events.add_rule(HOME, "f-two", "{}", setup.delivered_events.append, enabled=False)
     listed = ask(setup.client, "ListRules", event_bus_name="default", rule_name_prefix="f-")
     assert (listed.success, listed.data.total) == (True, 2)
     assert [(rule.rule_name, rule.status) for rule in listed.data.rules] == [("f-one", "ENABLE"), ("f-two", "DISABLE")]
@@ -163,15 +166,15 @@ def test_rules_and_their_targets_are_listed(setup: Setup) -> None:
 def test_rules_come_in_pages(setup: Setup) -> None:
     """The token of a page is the start of the next; the last has none."""
     for number in range(4):
-        setup.events.add_rule(HOME, f"r{number}", "{}", setup.taken.append)
-    found: list[str] = []
+        setup.events.add_rule(HOME, f"r{number}", "{}", setup.delivered_events.append)
+    rule_names: list[str] = []
     token = None
     for size in (2, 2, 1):
         page = ask(setup.client, "ListRules", event_bus_name="default", limit=2, next_token=token).data
         assert len(page.rules) == size
-        found += [rule.rule_name for rule in page.rules]
+        rule_names += [rule.rule_name for rule in page.rules]
         token = page.next_token
-    assert (found, token) == (["all", "r0", "r1", "r2", "r3"], None)
+    assert (rule_names, token) == (["all", "r0", "r1", "r2", "r3"], None)
 
 
 @pytest.mark.parametrize(
@@ -185,17 +188,17 @@ def test_an_unknown_rule_or_bus_is_refused(setup: Setup, bus: str, rule: str, co
 
 def test_a_rule_that_is_disabled_delivers_nothing(setup: Setup) -> None:
     """Its events are not kept for later."""
-    setup.events.add_rule(HOME, "all", "{}", setup.taken.append, enabled=False)
+    setup.events.add_rule(HOME, "all", "{}", setup.delivered_events.append, enabled=False)
     setup.put(ENTRY)
-    assert setup.taken == []
+    assert setup.delivered_events == []
 
 
 # Traces
 
 
-def _traced(setup: Setup, **asked: Any) -> models.QueryTracedEventsResponseBodyData:
+def _traced(setup: Setup, **query: Any) -> models.QueryTracedEventsResponseBodyData:
     window = {"start_time": 0, "end_time": int(setup.events._clock.now() * 1000), "event_bus_name": "default"}
-    return ask(setup.client, "QueryTracedEvents", **{**window, **asked}).data
+    return ask(setup.client, "QueryTracedEvents", **{**window, **query}).data
 
 
 def test_received_events_are_listed_newest_first_and_shown_whole(setup: Setup) -> None:
@@ -205,15 +208,15 @@ def test_received_events_are_listed_newest_first_and_shown_whole(setup: Setup) -
     setup.events.publish(OTHER, {"id": "e-9", "source": "acs.ecs", "type": "t"})
     first = _traced(setup, limit=2)
     assert ([event.event_id for event in first.events], first.total) == (["e-2", "e-1"], 3)
-    rest = _traced(setup, limit=2, next_token=first.next_token)
-    assert ([event.event_id for event in rest.events], rest.next_token) == (["e-0"], None)
+    last_page = _traced(setup, limit=2, next_token=first.next_token)
+    assert ([event.event_id for event in last_page.events], last_page.next_token) == (["e-0"], None)
     assert ask(setup.client, "QueryEvent", event_bus_name="default", event_id="e-1", event_source="acs.ecs").data[
         "data"
     ] == {"n": 1}
 
 
 @pytest.mark.parametrize(
-    ("asked", "found"),
+    ("query", "event_ids"),
     [
         ({"event_source": "acs.oss"}, ["b"]),
         ({"event_type": "t"}, ["a"]),
@@ -222,14 +225,14 @@ def test_received_events_are_listed_newest_first_and_shown_whole(setup: Setup) -
         ({"event_source": "acs.x"}, []),
     ],
 )
-def test_traces_are_filtered(setup: Setup, asked: dict[str, Any], found: list[str]) -> None:
+def test_traces_are_filtered(setup: Setup, query: dict[str, Any], event_ids: list[str]) -> None:
     setup.events.publish(HOME, {"id": "a", "source": "acs.ecs", "type": "t"})
     setup.events.publish(HOME, {"id": "b", "source": "acs.oss", "type": "u", "subject": "s"})
-    assert [event.event_id for event in _traced(setup, **asked).events] == found
+    assert [event.event_id for event in _traced(setup, **query).events] == event_ids
 
 
 @pytest.mark.parametrize(
-    ("asked", "code"),
+    ("query", "code"),
     [
         ({"event_bus_name": "other"}, "EventBusNotExist"),
         ({"limit": 0}, "InvalidParameter"),
@@ -238,9 +241,9 @@ def test_traces_are_filtered(setup: Setup, asked: dict[str, Any], found: list[st
         ({"start_time": None}, "MissingParameter"),
     ],
 )
-def test_unusable_queries_of_traces_are_refused(setup: Setup, asked: dict[str, Any], code: str) -> None:
+def test_unusable_queries_of_traces_are_refused(setup: Setup, query: dict[str, Any], code: str) -> None:
     with refused(code):
-        _traced(setup, **asked)
+        _traced(setup, **query)
 
 
 def test_an_unknown_event_is_not_shown(setup: Setup) -> None:

@@ -60,9 +60,9 @@ def test_a_role_is_made_once(cloud: LocalCloud, name: str) -> None:
     assert check(key, name)
     assert refusal(create, key, name)[0] == "EntityAlreadyExists.Role"
     ram = Ram(config(key, EVENTS))
-    shown = ask(ram, "GetRole", role_name=name).role
-    assert shown.is_service_linked_role
-    assert json.loads(shown.assume_role_policy_document)["Statement"][0]["Principal"] == {"Service": [SERVICES[name]]}
+    role = ask(ram, "GetRole", role_name=name).role
+    assert role.is_service_linked_role
+    assert json.loads(role.assume_role_policy_document)["Statement"][0]["Principal"] == {"Service": [SERVICES[name]]}
     assert refusal(ask, ram, "DeleteRole", role_name=name)[0] == "InvalidOperation.ServiceLinkedRole"
 
 
@@ -102,14 +102,14 @@ def test_creating_one_needs_the_right_for_its_service(cloud: LocalCloud) -> None
 
 def test_without_the_role_of_its_source_no_event_arrives(cloud: LocalCloud) -> None:
     """State changes come by way of CloudMonitor, calls by ActionTrail; and nothing is delivered without the target's."""
-    key, taken = key_of(cloud), []
-    cloud.events.add_rule(HOME, "all", "{}", taken.append)
+    key, events = key_of(cloud), []
+    cloud.events.add_rule(HOME, "all", "{}", events.append)
 
     def publish() -> list[str]:
-        before = len(taken)
+        before = len(events)
         for kind in (STATE, CALL):
             cloud.events.publish(HOME, {"source": "acs.ecs", "type": kind, "data": {}})
-        return [event["type"] for event in taken[before:]]
+        return [event["type"] for event in events[before:]]
 
     create(key, SOURCE_CMS)
     assert publish() == []

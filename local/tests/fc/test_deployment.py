@@ -65,7 +65,7 @@ class Setup:
     def signed_by(key: Key) -> Client:
         return Client(config(key, f"{HOME}.cn-qingdao.fc.aliyuncs.com"))
 
-    def wanted(self, **changes: Any) -> dict[str, Any]:
+    def function_fields(self, **changes: Any) -> dict[str, Any]:
         fields = {
             "function_name": "f",
             "runtime": "python3.12",
@@ -81,7 +81,7 @@ class Setup:
         return {name: value for name, value in fields.items() if value is not None}
 
     def create(self, client: Client | None = None, **changes: Any) -> Any:
-        return ask(client or self.client, "CreateFunction", body=self.wanted(**changes))
+        return ask(client or self.client, "CreateFunction", body=self.function_fields(**changes))
 
     def update(self, **changes: Any) -> Any:
         return ask(self.client, "UpdateFunction", "f", body=changes)
@@ -96,16 +96,16 @@ class Setup:
         ask(self.client, "UpdateAlias", "f", "live", body={"version_id": version})
 
     def trigger(self, name: str, kind: str, config: dict[str, Any], qualifier: str = "LATEST") -> Any:
-        given = {
+        body = {
             "trigger_name": name,
             "trigger_type": kind,
             "trigger_config": json.dumps(config),
             "qualifier": qualifier,
         }
-        return ask(self.client, "CreateTrigger", "f", body=given)
+        return ask(self.client, "CreateTrigger", "f", body=body)
 
-    def change(self, trigger: str, config: dict[str, Any], **more: Any) -> Any:
-        return ask(self.client, "UpdateTrigger", "f", trigger, body={"trigger_config": json.dumps(config), **more})
+    def change(self, trigger: str, config: dict[str, Any], **options: Any) -> Any:
+        return ask(self.client, "UpdateTrigger", "f", trigger, body={"trigger_config": json.dumps(config), **options})
 
     def invoke(self, qualifier: str | None = None) -> str:
         request = models.InvokeFunctionRequest(qualifier=qualifier)
@@ -127,9 +127,9 @@ def _setup(local_cloud: LocalCloud) -> Iterator[Setup]:
 def test_an_uploaded_package_runs_with_nothing_else_on_its_path(setup: Setup) -> None:
     """Its folder comes first; no installed package is there."""
     setup.create(handler="where.handler")
-    first, *others = json.loads(setup.invoke())
+    first, *later_paths = json.loads(setup.invoke())
     assert "aliyun-local-fc-" in first
-    assert not [path for path in others if "site-packages" in path or "aliyun_local" in path]
+    assert not [path for path in later_paths if "site-packages" in path or "aliyun_local" in path]
 
 
 def test_the_package_of_a_version_can_be_downloaded(setup: Setup) -> None:
@@ -244,8 +244,8 @@ def test_a_trigger_on_events_is_a_rule_on_the_default_bus(setup: Setup) -> None:
     setup.trigger("events", "eventbridge", RULE)
     [rule] = setup.cloud.events._rules[HOME]
     assert (rule.text, rule.endpoint) == ('{"source":["acs.ecs"]}', f"acs:fc:cn-qingdao:{HOME}:functions/f/LATEST")
-    other = {**RULE, "eventRuleFilterPattern": '{"source":["acs.oss"]}'}
-    assert setup.change("events", other, description="new").description == "new"
+    second_rule = {**RULE, "eventRuleFilterPattern": '{"source":["acs.oss"]}'}
+    assert setup.change("events", second_rule, description="new").description == "new"
     assert [rule.text for rule in setup.cloud.events._rules[HOME]] == ['{"source":["acs.oss"]}']
     setup.client.delete_trigger("f", "events")
     assert setup.cloud.events._rules[HOME] == []
@@ -272,8 +272,8 @@ def test_the_type_of_a_triggers_source_stays(setup: Setup) -> None:
     """An update with another one changes the rest."""
     setup.create()
     setup.trigger("events", "eventbridge", RULE)
-    other = {**RULE, "eventSourceConfig": {"eventSourceType": "MNS"}, "eventRuleFilterPattern": "{}"}
-    assert json.loads(setup.change("events", other).trigger_config) == {**RULE, "eventRuleFilterPattern": "{}"}
+    queue_rule = {**RULE, "eventSourceConfig": {"eventSourceType": "MNS"}, "eventRuleFilterPattern": "{}"}
+    assert json.loads(setup.change("events", queue_rule).trigger_config) == {**RULE, "eventRuleFilterPattern": "{}"}
 
 
 @pytest.mark.parametrize(
@@ -323,10 +323,10 @@ def test_a_function_has_at_most_ten_triggers(setup: Setup) -> None:
 def test_asynchronous_settings_belong_to_a_qualifier(setup: Setup) -> None:
     """They are put, read and deleted; the alias must exist."""
     setup.create()
-    given = {"async_task": True, "max_async_retry_attempts": 8}
+    settings = {"async_task": True, "max_async_retry_attempts": 8}
 
     def put() -> None:
-        ask(setup.client, "PutAsyncInvokeConfig", "f", qualifier="live", body=given)
+        ask(setup.client, "PutAsyncInvokeConfig", "f", qualifier="live", body=settings)
 
     def read() -> Any:
         return ask(setup.client, "GetAsyncInvokeConfig", "f", qualifier="live")
@@ -339,7 +339,7 @@ def test_asynchronous_settings_belong_to_a_qualifier(setup: Setup) -> None:
     assert refusal(ask, setup.client, "GetAsyncInvokeConfig", "f")[0] == "AsyncConfigNotExists"
     ask(setup.client, "DeleteAsyncInvokeConfig", "f", qualifier="live")
     assert refusal(read)[0] == "AsyncConfigNotExists"
-    given["max_async_retry_attempts"] = 9
+    settings["max_async_retry_attempts"] = 9
     assert refusal(put)[0] == "InvalidArgument"
 
 

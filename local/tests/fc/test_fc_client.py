@@ -94,15 +94,15 @@ class Setup:
         return Fc3(self._config(PEER))
 
     def invoke(self, name: str, body: bytes = b"", **headers: str) -> Any:
-        wanted = fc3.InvokeFunctionHeaders(**headers)
+        header_values = fc3.InvokeFunctionHeaders(**headers)
         return self.fc3.invoke_function_with_options(
-            name, fc3.InvokeFunctionRequest(body=body), wanted, DaraRuntimeOptions()
+            name, fc3.InvokeFunctionRequest(body=body), header_values, DaraRuntimeOptions()
         )
 
     def invoke2(self, name: str, body: bytes = b"", service: str = "default", **headers: str) -> Any:
-        wanted = fc2.InvokeFunctionHeaders(**headers)
+        header_values = fc2.InvokeFunctionHeaders(**headers)
         return self.fc2.invoke_function_with_options(
-            service, name, fc2.InvokeFunctionRequest(body=body), wanted, RuntimeOptions()
+            service, name, fc2.InvokeFunctionRequest(body=body), header_values, RuntimeOptions()
         )
 
     def task(self, name: str, task_id: str) -> Any:
@@ -220,9 +220,9 @@ def test_functions_are_listed_and_described(setup: Setup) -> None:
         names += [item.function_name for item in page.functions]
         token = page.next_token
     assert names == ["echo", "fail", "half", "leave", "tell", "text"]
-    one = ask(setup.fc3, "GetFunction", "echo")
-    assert (one.handler, one.timeout, one.role) == ("fc_sample.echo", 10, ROLE)
-    assert one.function_arn == f"acs:fc:{REGION}:{HOME}:functions/echo"
+    function = ask(setup.fc3, "GetFunction", "echo")
+    assert (function.handler, function.timeout, function.role) == ("fc_sample.echo", 10, ROLE)
+    assert function.function_arn == f"acs:fc:{REGION}:{HOME}:functions/echo"
     assert [item.function_name for item in ask(setup.fc2, "ListFunctions", "default", prefix="te").functions] == [
         "tell",
         "text",
@@ -388,7 +388,7 @@ def test_content_md5_must_match_the_body(setup: Setup) -> None:
     """Where a client sends it: in hex, or base64 of either form."""
     digest, caller = hashlib.md5(b"x", usedforsecurity=False), Caller(HOME, f"acs:ram::{HOME}:root")
     forms = (digest.hexdigest().encode(), digest.digest())
-    right = [digest.hexdigest(), *(base64.b64encode(one).decode() for one in forms)]
+    right = [digest.hexdigest(), *(base64.b64encode(digest_form).decode() for digest_form in forms)]
     for sent in (*right, "9DD4", ""):
         headers = {"host": "x", "content-md5": sent}
         request = Request("POST", "/2023-03-30/functions/echo/invocations", "", headers, b"x")

@@ -99,9 +99,9 @@ def test_a_record_that_is_refused_is_lost(cloud: LocalCloud) -> None:
     """By RAM, or because there is no such logstore; the request itself succeeds."""
     cloud.fc.deploy(HOME, function(cloud, "done", log_store="other"))
     cloud.identity.allow_only(f"acs:ram::{HOME}:role/{FUNCTION_ROLE}", ["log:PostLogStoreLogs"])
-    lost = cloud.fc.invoke(HOME, "done", b"").result
+    unrecorded = cloud.fc.invoke(HOME, "done", b"").result
     cloud.fc.deploy(HOME, function(cloud, "done"))
     cloud.identity.allow_only(f"acs:ram::{HOME}:role/{FUNCTION_ROLE}", ["ecs:*"])
     refused = cloud.fc.invoke(HOME, "done", b"").result
-    assert [result.body if result else b"" for result in (lost, refused)] == [b"done", b"done"]
+    assert [result.body if result else b"" for result in (unrecorded, refused)] == [b"done", b"done"]
     assert records(cloud) == []

@@ -92,11 +92,11 @@ class Recording(Runtime):
 
     def __init__(self) -> None:
         self.env = {}
-        self.seen: list[tuple[str, Any]] = []
+        self.calls: list[tuple[str, Any]] = []
         self.failures = 0
 
     def run(self, function: Function, event: bytes, context: Context) -> Result:
-        self.seen.append((function.name, json.loads(event)))
+        self.calls.append((function.name, json.loads(event)))
         self.failures -= 1
         return Result(b"done") if self.failures < 0 else Result(b"throttled", UNHANDLED)
 
@@ -131,9 +131,9 @@ class Setup:
         """Make the next calls raise."""
         self.runtime.failures = times
 
-    def seen(self) -> list[tuple[str, Any]]:
+    def delivered_calls(self) -> list[tuple[str, Any]]:
         self.triggers.drain(86400)
-        return list(self.runtime.seen)
+        return list(self.runtime.calls)
 
     def dead(self) -> list[Any]:
         return [json.loads(base64.b64decode(item.body)) for item in self.mns.receive(HOME, DEAD_LETTERS, 16)]
@@ -155,7 +155,7 @@ def _setup() -> Setup:
 def test_an_instance_event_reaches_its_function(setup: Setup) -> None:
     """As one CloudEvents object, not an array, through an asynchronous call."""
     setup.state_event("Running")
-    [(name, event)] = setup.seen()
+    [(name, event)] = setup.delivered_calls()
     assert name == "watcher"
     assert (event["data"]["state"], event["aliyunaccountid"]) == ("Running", HOME)
 
@@ -164,7 +164,7 @@ def test_an_event_that_always_fails_ends_on_the_dead_letter_queue(setup: Setup) 
     """Once, with the payload and the error."""
     setup.fail(100)
     setup.state_event("Created")
-    assert len(setup.seen()) == 9
+    assert len(setup.delivered_calls()) == 9
     [message] = setup.dead()
     assert json.loads(message["requestPayload"])["data"]["state"] == "Created"
     assert message["requestContext"]["approximateInvokeCount"] == 9
@@ -173,7 +173,7 @@ def test_an_event_that_always_fails_ends_on_the_dead_letter_queue(setup: Setup) 
 def test_a_timer_sends_its_payload(setup: Setup) -> None:
     """With triggerTime and triggerName."""
     setup.triggers.fire_timer("every-10m")
-    assert setup.seen() == [
+    assert setup.delivered_calls() == [
         (
             "sweeper",
             {"triggerTime": "2026-11-25T00:00:00Z", "triggerName": "every-10m", "payload": "sweep"},
@@ -186,7 +186,7 @@ def test_a_message_arrives_as_an_array_of_one_cloudevent(setup: Setup) -> None:
     """In event-streaming mode even one message is an array; it has no DequeueCount, receipt handle or sender. Once the function
     has succeeded, the message is deleted."""
     message_id = setup.mns.send(HOME, QUEUE, base64.b64encode(b'{"version": 1}').decode())
-    [(name, [event])] = setup.seen()
+    [(name, [event])] = setup.delivered_calls()
     assert name == "worker"
     assert (event["type"], event["source"]) == ("mns:Queue:SendMessage", "MNS-Function-requests")
     assert event["subject"] == f"acs:mns:cn-qingdao:{HOME}:queues/{QUEUE}"
@@ -200,7 +200,7 @@ def test_a_message_arrives_as_an_array_of_one_cloudevent(setup: Setup) -> None:
 def test_a_body_that_is_not_base64_text_arrives_as_it_was_sent(setup: Setup, body: str) -> None:
     """IsBase64Decode leaves other bodies unchanged."""
     setup.mns.send(HOME, QUEUE, body)
-    [(_, [event])] = setup.seen()
+    [(_, [event])] = setup.delivered_calls()
     assert event["data"]["messageBody"] == body
 
 
@@ -211,7 +211,7 @@ def test_a_failed_message_is_retried_and_invisible_meanwhile(setup: Setup) -> No
     assert setup.stream.step()
     assert (setup.mns.depth(HOME, QUEUE).active, setup.stream.step()) == (0, False)
     started = setup.clock.now()
-    events = [event for _, [event] in setup.seen()]
+    events = [event for _, [event] in setup.delivered_calls()]
     assert len(events) == 3
     assert events[0] == events[1] == events[2]
     assert setup.clock.now() - started == pytest.approx(3)
@@ -222,7 +222,7 @@ def test_a_message_that_always_fails_is_dead_lettered_once(setup: Setup) -> None
     """After its last retry, as the whole event, so that the body can be replayed."""
     setup.fail(100)
     setup.mns.send(HOME, QUEUE, "poison")
-    assert len(setup.seen()) == 6
+    assert len(setup.delivered_calls()) == 6
     [event] = setup.dead()
     assert (event["type"], event["data"]["messageBody"]) == ("mns:Queue:SendMessage", "poison")
     assert setup.mns.depth(HOME, QUEUE).inactive == 0
@@ -234,7 +234,7 @@ def test_the_strategy_retries_for_a_day(setup: Setup) -> None:
     setup.fail(1000)
     setup.mns.send(HOME, QUEUE, "poison")
     started = setup.clock.now()
-    assert len(setup.seen()) == 177
+    assert len(setup.delivered_calls()) == 177
     assert 86_000 < setup.clock.now() - started < 87_000
 
 
@@ -245,7 +245,7 @@ def test_a_poison_message_does_not_block_the_others() -> None:
     for body in ("a", "b", "c"):
         setup.mns.send(HOME, QUEUE, body)
     setup.stream.step()
-    assert [event["data"]["messageBody"] for _, [event] in setup.runtime.seen] == ["a", "b", "c"]
+    assert [event["data"]["messageBody"] for _, [event] in setup.runtime.calls] == ["a", "b", "c"]
     assert setup.mns.depth(HOME, QUEUE).inactive == 1
 
 
@@ -265,7 +265,7 @@ def test_without_tolerance_the_stream_blocks() -> None:
     setup.fail(100)
     setup.mns.send(HOME, QUEUE, "poison")
     setup.mns.send(HOME, QUEUE, "good")
-    bodies = [event["data"]["messageBody"] for _, [event] in setup.seen()]
+    bodies = [event["data"]["messageBody"] for _, [event] in setup.delivered_calls()]
     assert (set(bodies), setup.stream.blocked, setup.dead()) == ({"poison"}, True, [])
 
 
@@ -279,7 +279,7 @@ def test_a_batch_waits_for_its_window() -> None:
         setup.mns.send(HOME, QUEUE, body)
     assert setup.stream.step()
     started = setup.clock.now()
-    batches = [[event["data"]["messageBody"] for event in batch] for _, batch in setup.seen()]
+    batches = [[event["data"]["messageBody"] for event in batch] for _, batch in setup.delivered_calls()]
     assert (batches, setup.clock.now() - started) == ([["a", "b"], ["c"]], 10)
 
 
@@ -289,7 +289,7 @@ def test_a_batch_fails_as_a_whole() -> None:
     setup.fail(1)
     for body in ("a", "b"):
         setup.mns.send(HOME, QUEUE, body)
-    batches = [[event["data"]["messageBody"] for event in batch] for _, batch in setup.seen()]
+    batches = [[event["data"]["messageBody"] for event in batch] for _, batch in setup.delivered_calls()]
     assert batches == [["a", "b"], ["a", "b"]]
 
 
@@ -312,7 +312,7 @@ def test_a_function_may_consume_several_queues() -> None:
     setup = Setup(more_queues=("requests-b", "requests-c"))
     for queue in (QUEUE, "requests-b", "requests-c"):
         setup.mns.send(HOME, queue, f"to {queue}")
-    delivered = {event["subject"]: event["data"]["messageBody"] for _, [event] in setup.seen()}
+    delivered = {event["subject"]: event["data"]["messageBody"] for _, [event] in setup.delivered_calls()}
     assert delivered == {
         f"acs:mns:cn-qingdao:{HOME}:queues/{queue}": f"to {queue}" for queue in (QUEUE, "requests-b", "requests-c")
     }
@@ -327,9 +327,9 @@ def test_queues_are_delivered_independently() -> None:
     setup.triggers.streams[0].max_retries = 0
     assert setup.triggers.streams[0].step()
     setup.mns.send(HOME, "requests-b", "good")
-    setup.seen()
+    setup.delivered_calls()
     assert [stream.blocked for stream in setup.triggers.streams[:2]] == [True, False]
-    assert [event["data"]["messageBody"] for _, [event] in setup.runtime.seen] == ["poison", "good"]
+    assert [event["data"]["messageBody"] for _, [event] in setup.runtime.calls] == ["poison", "good"]
 
 
 def test_a_delayed_message_is_delivered_after_its_delay(setup: Setup) -> None:
@@ -341,7 +341,7 @@ def test_a_delayed_message_is_delivered_after_its_delay(setup: Setup) -> None:
         setup.clock.sleep(seconds)
         assert setup.stream.step() is delivered
     assert not setup.stream.idle()
-    assert [event["data"]["messageBody"] for _, [event] in setup.seen()] == ["after 10", "after 600"]
+    assert [event["data"]["messageBody"] for _, [event] in setup.delivered_calls()] == ["after 10", "after 600"]
     assert setup.clock.now() == started + 600
 
 
@@ -349,11 +349,11 @@ def test_a_delayed_message_is_delivered_after_its_delay(setup: Setup) -> None:
 def test_a_stream_waits_for_its_queue_and_its_service_linked_role(setup: Setup, role: str) -> None:
     """It delivers once they have been created; either of the roles is enough."""
     setup.mns.delete_queue(HOME, QUEUE)
-    assert setup.seen() == []
+    assert setup.delivered_calls() == []
     for name in (linked_roles.SEND_TO_MNS, linked_roles.SOURCE_MNS):
         del setup.cloud.identity.roles[f"acs:ram::{HOME}:role/{name}"]
     setup.mns.create_queue(HOME, QUEUE)
     setup.mns.send(HOME, QUEUE, "a")
-    assert setup.seen() == []
+    assert setup.delivered_calls() == []
     linked_roles.create(setup.cloud.identity, HOME, 0, role)
-    assert len(setup.seen()) == 1
+    assert len(setup.delivered_calls()) == 1

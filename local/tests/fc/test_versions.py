@@ -45,10 +45,10 @@ class Setup:
 
     def deploy(self, memory: int) -> None:
         timer = Trigger("tick", "timer", {"cronExpression": "@every 10m", "enable": True})
-        asked: dict[str, Any] = {"role": f"acs:ram::{HOME}:role/fn", "async_task": True, "async_qualifier": "live"}
-        self.fc.deploy(HOME, Function("f", "sample.which", memory=memory, triggers=(timer,), timeout=9, **asked))
+        settings: dict[str, Any] = {"role": f"acs:ram::{HOME}:role/fn", "async_task": True, "async_qualifier": "live"}
+        self.fc.deploy(HOME, Function("f", "sample.which", memory=memory, triggers=(timer,), timeout=9, **settings))
 
-    def which(self, qualifier: str | None = None) -> Any:
+    def invoked_version(self, qualifier: str | None = None) -> Any:
         """[memory, qualifier] as the function that was called sees them."""
         request = models.InvokeFunctionRequest(qualifier=qualifier)
         answer = self.client.invoke_function_with_options(
@@ -56,8 +56,8 @@ class Setup:
         )
         return json.loads(answer.body.read())
 
-    def alias(self, **given: Any) -> Any:
-        return ask(self.client, "UpdateAlias", "f", "live", body=given)
+    def alias(self, **body: Any) -> Any:
+        return ask(self.client, "UpdateAlias", "f", "live", body=body)
 
 
 @pytest.fixture(name="setup")
@@ -68,40 +68,44 @@ def _setup(local_cloud: LocalCloud) -> Setup:
 def test_each_deployment_publishes_a_version_and_moves_live(setup: Setup) -> None:
     """The newest version comes first; what is deployed again unchanged publishes none."""
     setup.deploy(256)
-    found = ask(setup.client, "ListFunctionVersions", "f")
-    assert [version.version_id for version in found.versions] == ["2", "1"]
+    versions = ask(setup.client, "ListFunctionVersions", "f")
+    assert [version.version_id for version in versions.versions] == ["2", "1"]
     assert setup.client.get_alias("f", "live").body.version_id == "2"
     assert [alias.alias_name for alias in ask(setup.client, "ListAliases", "f").aliases] == ["live"]
 
 
 def test_a_qualifier_chooses_the_version(setup: Setup) -> None:
     """A number means a version, anything else an alias; without one, it is LATEST."""
-    assert setup.which() == [256, "LATEST"]
-    assert [setup.which("1"), setup.which("2"), setup.which("live")] == [[128, "1"], [256, "2"], [256, "live"]]
+    assert setup.invoked_version() == [256, "LATEST"]
+    assert [setup.invoked_version("1"), setup.invoked_version("2"), setup.invoked_version("live")] == [
+        [128, "1"],
+        [256, "2"],
+        [256, "live"],
+    ]
     for unknown, code in (("7", "VersionNotFound"), ("prod", "AliasNotFound")):
-        assert refusal(setup.which, unknown) == (code, 404)
+        assert refusal(setup.invoked_version, unknown) == (code, 404)
 
 
 def test_a_qualifier_given_twice_is_the_last_for_rights_too() -> None:
     """Otherwise, the right to call one version would be that to call any."""
     path = "/2023-03-30/functions/f/invocations"
-    asked = routes.access(Request("POST", path, "qualifier=1&qualifier=2", {}), "r", HOME)
-    assert asked is not None
-    assert asked.resources == [f"acs:fc:r:{HOME}:functions/f/2"]
+    access = routes.access(Request("POST", path, "qualifier=1&qualifier=2", {}), "r", HOME)
+    assert access is not None
+    assert access.resources == [f"acs:fc:r:{HOME}:functions/f/2"]
 
 
 def test_a_canary_release_shares_the_calls(setup: Setup) -> None:
     """A weight sends that share of the calls to another version."""
     setup.alias(version_id="1", additional_version_weight={"2": 0.5})
-    assert {setup.which("live")[0] for _ in range(20)} == {128, 256}
+    assert {setup.invoked_version("live")[0] for _ in range(20)} == {128, 256}
 
 
 def test_an_alias_is_created_once(setup: Setup) -> None:
     """409 the second time; its version must exist."""
-    given = {"alias_name": "canary", "version_id": "1", "description": "d"}
-    made = ask(setup.client, "CreateAlias", "f", body=given)
-    assert (made.alias_name, made.version_id, made.description) == ("canary", "1", "d")
-    assert refusal(ask, setup.client, "CreateAlias", "f", body=given) == ("AliasAlreadyExists", 409)
+    body = {"alias_name": "canary", "version_id": "1", "description": "d"}
+    alias = ask(setup.client, "CreateAlias", "f", body=body)
+    assert (alias.alias_name, alias.version_id, alias.description) == ("canary", "1", "d")
+    assert refusal(ask, setup.client, "CreateAlias", "f", body=body) == ("AliasAlreadyExists", 409)
     with refused("VersionNotFound"):
         setup.alias(version_id="7")
 

@@ -59,8 +59,8 @@ def counts_of(account: Account, name: str) -> tuple[int, int, int]:
 
 def test_an_account_has_at_most_a_thousand_queues(local_cloud: LocalCloud, account: Account) -> None:
     """In a region, unless the quota is raised."""
-    there = len(local_cloud.mns.queues(HOME))
-    for number in range(1000 - there):
+    queue_count = len(local_cloud.mns.queues(HOME))
+    for number in range(1000 - queue_count):
         local_cloud.mns.create_queue(HOME, f"q{number}")
     assert refusal(lambda: account.get_queue("one-more").create(QueueMeta())) == "QueueNumExceededLimit"
 
@@ -71,14 +71,19 @@ def test_queue_lifecycle(local_cloud: LocalCloud, account: Account) -> None:
     url = queue.create(QueueMeta(vis_timeout=60, max_msg_size=2048, msg_ttl=120, delay_sec=0, polling_wait_sec=5))
     assert url == f"http://{HOME}.mns.cn-qingdao.aliyuncs.com/queues/jobs"
     queue.set_attributes(QueueMeta(vis_timeout=90, max_msg_size=2048, msg_ttl=120, logging_enabled=True))
-    got = attributes_of(account, "jobs")
-    assert (got.queue_name, got.visibility_timeout, got.maximum_message_size, got.message_retention_period) == (
+    attributes = attributes_of(account, "jobs")
+    assert (
+        attributes.queue_name,
+        attributes.visibility_timeout,
+        attributes.maximum_message_size,
+        attributes.message_retention_period,
+    ) == (
         "jobs",
         90,
         2048,
         120,
     )
-    assert (got.logging_enabled, got.create_time) == (True, int(local_cloud.clock.now()))
+    assert (attributes.logging_enabled, attributes.create_time) == (True, int(local_cloud.clock.now()))
     assert refusal(lambda: attributes_of(account_of(local_cloud, PEER), "jobs")) == "QueueNotExist"
     queue.delete()
     assert refusal(lambda: attributes_of(account, "jobs")) == "QueueNotExist"
@@ -91,8 +96,8 @@ def test_queues_are_listed_by_prefix_and_page(account: Account) -> None:
     for name in ("list-a", "list-b", "list-c", "other"):
         account.get_queue(name).create(QueueMeta())
     first, marker = account.list_queue("list-", 2)
-    rest, end = account.list_queue("list-", 2, marker)
-    assert [url.rpartition("/")[2] for url in [*first, *rest]] == ["list-a", "list-b", "list-c"]
+    second_urls, end = account.list_queue("list-", 2, marker)
+    assert [url.rpartition("/")[2] for url in [*first, *second_urls]] == ["list-a", "list-b", "list-c"]
     assert (len(first), marker, end) == (2, "list-b", "")
 
 
@@ -171,10 +176,10 @@ def test_message_is_deleted_after_its_retention_period(local_cloud: LocalCloud, 
 def test_batches_have_up_to_sixteen_messages(local_cloud: LocalCloud, queue: Queue) -> None:
     """For sending, receiving and deleting."""
     sent = queue.batch_send_message([Message(str(n)) for n in range(16)])
-    got = queue.batch_receive_message(16)
-    assert [m.message_id for m in got] == [m.message_id for m in sent]
-    assert [m.message_body for m in got] == [str(n).encode() for n in range(16)]
-    queue.batch_delete_message([m.receipt_handle for m in got])
+    messages = queue.batch_receive_message(16)
+    assert [m.message_id for m in messages] == [m.message_id for m in sent]
+    assert [m.message_body for m in messages] == [str(n).encode() for n in range(16)]
+    queue.batch_delete_message([m.receipt_handle for m in messages])
     local_cloud.clock.sleep(31)
     assert refusal(lambda: queue.batch_receive_message(16)) == "MessageNotExist"
 
@@ -193,9 +198,9 @@ def test_message_received_too_often_goes_to_the_dead_letter_queue(local_cloud: L
         assert work.receive_message().dequeue_count == count
         assert refusal(dead.receive_message) == "MessageNotExist"
         local_cloud.clock.sleep(30)
-    got = dead.receive_message()
+    message = dead.receive_message()
     assert refusal(work.receive_message) == "MessageNotExist"
-    assert (got.message_id, got.message_body) == (sent.message_id, b"poison")
+    assert (message.message_id, message.message_body) == (sent.message_id, b"poison")
     assert mns.depth(HOME, "work").active == 0
 
 

@@ -67,16 +67,16 @@ MESSAGE = "<Message xmlns='http://mns.aliyuncs.com/doc/v1/'><MessageBody>x</Mess
 def test_both_spellings_of_parameters(backend: MnsBackend, handle: str, timeout: str) -> None:
     """The Node client writes its parameter names in lower camel case."""
     assert call(backend, "POST", "/queues/jobs/messages", MESSAGE).status == 201
-    taken = fields(call(backend, "GET", "/queues/jobs/messages"))["ReceiptHandle"]
-    changed = call(backend, "PUT", f"/queues/jobs/messages?{handle}={taken}&{timeout}=60")
+    receipt = fields(call(backend, "GET", "/queues/jobs/messages"))["ReceiptHandle"]
+    changed = call(backend, "PUT", f"/queues/jobs/messages?{handle}={receipt}&{timeout}=60")
     assert changed.status == 200
     assert call(backend, "DELETE", f"/queues/jobs/messages?{handle}={fields(changed)['ReceiptHandle']}").status == 204
 
 
 def test_queues_can_be_listed_with_their_attributes(backend: MnsBackend) -> None:
     """x-mns-with-meta adds every attribute; a page size outside 1-1000 is refused."""
-    shown = fields(call(backend, "GET", "/queues", x_mns_with_meta="true"))
-    assert (shown["QueueURL"], shown["VisibilityTimeout"]) == ("http://127.0.0.1:8101/queues/jobs", "30")
+    queue_fields = fields(call(backend, "GET", "/queues", x_mns_with_meta="true"))
+    assert (queue_fields["QueueURL"], queue_fields["VisibilityTimeout"]) == ("http://127.0.0.1:8101/queues/jobs", "30")
     assert "VisibilityTimeout" not in fields(call(backend, "GET", "/queues"))
     assert refused(call(backend, "GET", "/queues", x_mns_ret_number="1001")) == (400, "InvalidArgument")
 
@@ -89,8 +89,8 @@ def test_dead_letter_policy_over_the_wire(backend: MnsBackend) -> None:
         "<DeadLetterTargetQueue>dead</DeadLetterTargetQueue><MaxReceiveCount>3</MaxReceiveCount></DlqPolicy></Queue>"
     )
     assert call(backend, "PUT", "/queues/jobs?metaoverride=true", policy.format("true")).status == 204
-    shown = fields(call(backend, "GET", "/queues/jobs"))
-    assert (shown["DeadLetterTargetQueue"], shown["MaxReceiveCount"]) == ("dead", "3")
+    queue_fields = fields(call(backend, "GET", "/queues/jobs"))
+    assert (queue_fields["DeadLetterTargetQueue"], queue_fields["MaxReceiveCount"]) == ("dead", "3")
     assert backend.queue(HOME, "jobs").attributes.dead_letter_queue == "dead"
     call(backend, "PUT", "/queues/jobs?metaoverride=true", policy.format("false"))
     assert "DlqPolicy" not in fields(call(backend, "GET", "/queues/jobs"))
@@ -278,14 +278,14 @@ def test_a_waiting_receive_ends_with_a_dead_letter(running: MnsBackend) -> None:
 
 def test_hook_is_called_outside_the_lock(backend: MnsBackend) -> None:
     """`on_send` can read the queue from any thread, and is not called for a delayed message."""
-    seen: list[tuple[str, str, int]] = []
+    depths: list[tuple[str, str, int]] = []
 
     def on_send(account: str, queue: str) -> None:
-        reader = threading.Thread(target=lambda: seen.append((account, queue, backend.depth(account, queue).active)))
+        reader = threading.Thread(target=lambda: depths.append((account, queue, backend.depth(account, queue).active)))
         reader.start()
         reader.join(60)
 
     backend.on_send = on_send
     backend.send(HOME, "jobs", "x")
     backend.send(HOME, "jobs", "later", delay=10)
-    assert seen == [(HOME, "jobs", 1)]
+    assert depths == [(HOME, "jobs", 1)]

@@ -19,13 +19,13 @@ from clients import HOME, PEER, ask, config, key_of, refusal, refused
 Call = Callable[..., Any]
 
 
-def document(action: str = "ecs:Describe*", **more: Any) -> str:
-    return json.dumps({"Version": "1", "Statement": [{"Effect": "Allow", "Action": action, "Resource": "*", **more}]})
+def document(action: str = "ecs:Describe*", **fields: Any) -> str:
+    return json.dumps({"Version": "1", "Statement": [{"Effect": "Allow", "Action": action, "Resource": "*", **fields}]})
 
 
 def trust(*principals: str) -> str:
-    one = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"RAM": list(principals)}}
-    return json.dumps({"Version": "1", "Statement": [one]})
+    trust_statement = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"RAM": list(principals)}}
+    return json.dumps({"Version": "1", "Statement": [trust_statement]})
 
 
 TRUST = trust(f"acs:ram::{HOME}:root")
@@ -65,12 +65,12 @@ def _attached(ram: Call) -> dict[str, str]:
 
 def test_a_role_is_shown_as_it_was_made(ram: Call) -> None:
     """CreateRole and GetRole answer with its ARN, trust policy and times. Another account's roles do not exist."""
-    made, shown = make_role(ram), ram("GetRole", role_name="auditor").role
-    assert made.arn == shown.arn == f"acs:ram::{HOME}:role/auditor"
-    assert (shown.role_name, shown.description, shown.max_session_duration) == ("auditor", "looks", 3600)
-    assert made.assume_role_policy_document == shown.assume_role_policy_document == TRUST
-    assert made.create_date == shown.create_date == shown.update_date == "2026-11-25T00:00:00Z"
-    assert made.role_id == shown.role_id
+    role, role_shown = make_role(ram), ram("GetRole", role_name="auditor").role
+    assert role.arn == role_shown.arn == f"acs:ram::{HOME}:role/auditor"
+    assert (role_shown.role_name, role_shown.description, role_shown.max_session_duration) == ("auditor", "looks", 3600)
+    assert role.assume_role_policy_document == role_shown.assume_role_policy_document == TRUST
+    assert role.create_date == role_shown.create_date == role_shown.update_date == "2026-11-25T00:00:00Z"
+    assert role.role_id == role_shown.role_id
     assert refusal(ram, "GetRole", role_name="wants") == ("EntityNotExist.Role", 404)
 
 
@@ -78,9 +78,9 @@ def test_a_role_is_changed(local_cloud: LocalCloud, ram: Call) -> None:
     """UpdateRole changes what it names and leaves the rest."""
     make_role(ram)
     local_cloud.clock.sleep(60)
-    other = trust(f"acs:ram::{PEER}:root")
-    changed = ram("UpdateRole", role_name="auditor", new_assume_role_policy_document=other).role
-    assert (changed.assume_role_policy_document, changed.description) == (other, "looks")
+    peer_trust = trust(f"acs:ram::{PEER}:root")
+    changed = ram("UpdateRole", role_name="auditor", new_assume_role_policy_document=peer_trust).role
+    assert (changed.assume_role_policy_document, changed.description) == (peer_trust, "looks")
     changed = ram("UpdateRole", role_name="auditor", new_description="audits", new_max_session_duration=7200).role
     assert (changed.description, changed.max_session_duration) == ("audits", 7200)
     assert ram("GetRole", role_name="auditor").role.update_date == "2026-11-25T00:01:00Z"
@@ -137,12 +137,15 @@ def test_an_invalid_role_is_refused(ram: Call, fields: dict[str, Any], code: str
 
 def test_a_policy_is_shown_with_its_default_version(ram: Call) -> None:
     """GetPolicy has the document, and how many have it."""
-    made = make_policy(ram)
-    assert (made.policy_name, made.policy_type, made.default_version) == ("look", "Custom", "v1")
-    shown = ram("GetPolicy", policy_type="Custom", policy_name="look")
-    assert shown.default_policy_version.policy_document == document()
-    assert (shown.default_policy_version.version_id, shown.default_policy_version.is_default_version) == ("v1", True)
-    assert (shown.policy.attachment_count, shown.policy.description) == (0, "to look")
+    policy = make_policy(ram)
+    assert (policy.policy_name, policy.policy_type, policy.default_version) == ("look", "Custom", "v1")
+    policy_shown = ram("GetPolicy", policy_type="Custom", policy_name="look")
+    assert policy_shown.default_policy_version.policy_document == document()
+    assert (policy_shown.default_policy_version.version_id, policy_shown.default_policy_version.is_default_version) == (
+        "v1",
+        True,
+    )
+    assert (policy_shown.policy.attachment_count, policy_shown.policy.description) == (0, "to look")
     reader = ram("GetPolicy", policy_type="Custom", policy_name="reader-only").policy
     assert reader.attachment_count == 1
 
@@ -150,12 +153,14 @@ def test_a_policy_is_shown_with_its_default_version(ram: Call) -> None:
 def test_a_version_takes_effect_when_it_is_the_default(ram: Call) -> None:
     """Another one can be put back."""
     make_policy(ram)
-    made = ram("CreatePolicyVersion", policy_name="look", policy_document=document("ecs:List*"), set_as_default=False)
-    assert (made.policy_version.version_id, made.policy_version.is_default_version) == ("v2", False)
+    created = ram(
+        "CreatePolicyVersion", policy_name="look", policy_document=document("ecs:List*"), set_as_default=False
+    )
+    assert (created.policy_version.version_id, created.policy_version.is_default_version) == ("v2", False)
     assert ram("GetPolicy", policy_type="Custom", policy_name="look").policy.default_version == "v1"
     ram("SetDefaultPolicyVersion", policy_name="look", version_id="v2")
-    shown = ram("GetPolicyVersion", policy_type="Custom", policy_name="look", version_id="v2").policy_version
-    assert (shown.is_default_version, shown.policy_document) == (True, document("ecs:List*"))
+    policy_version = ram("GetPolicyVersion", policy_type="Custom", policy_name="look", version_id="v2").policy_version
+    assert (policy_version.is_default_version, policy_version.policy_document) == (True, document("ecs:List*"))
     with refused("DeleteConflict.Policy.Version.Default", 409):
         ram("DeletePolicyVersion", policy_name="look", version_id="v2")
     ram("DeletePolicyVersion", policy_name="look", version_id="v1")

@@ -49,12 +49,12 @@ def _store(local_cloud: LocalCloud) -> LogClient:
 
 
 def rows(client: LogClient, cloud: LocalCloud, query: str) -> list[dict[str, str]]:
-    found = search(client, cloud.clock.now(), query)
-    return [{name: text for name, text in row.items() if name not in ("time", "source")} for row in found]
+    result = search(client, cloud.clock.now(), query)
+    return [{name: text for name, text in row.items() if name not in ("time", "source")} for row in result]
 
 
 @pytest.mark.parametrize(
-    ("query", "wanted"),
+    ("query", "expected_rows"),
     [
         ("* | select count(*) as c", [{"c": "3"}]),
         ("* | SELECT count(*) AS c FROM log", [{"c": "3"}]),
@@ -86,10 +86,10 @@ def rows(client: LogClient, cloud: LocalCloud, query: str) -> list[dict[str, str
     ],
 )  # fmt: skip
 def test_sql_runs_over_the_matching_logs(
-    store: LogClient, local_cloud: LocalCloud, query: str, wanted: list[dict[str, str]]
+    store: LogClient, local_cloud: LocalCloud, query: str, expected_rows: list[dict[str, str]]
 ) -> None:
     """Every value of a row is a string."""
-    assert rows(store, local_cloud, query) == wanted
+    assert rows(store, local_cloud, query) == expected_rows
 
 
 @pytest.mark.parametrize(
@@ -151,8 +151,8 @@ def test_a_time_series_has_every_window_of_the_searched_time(store: LogClient, l
     query = "outcome: {} | select time_series(__time__, '30m', '%H:%i', '{}') as t, count(*) as c group by t order by t"
     counted = {row["t"]: row["c"] for row in rows(store, local_cloud, query.format("denied", "0"))}
     assert counted == {"07:00": "0", "07:30": "0", "08:00": "2", "08:30": "0"}
-    nothing = [row["t"] for row in rows(store, local_cloud, query.format("other", "null"))]
-    assert nothing == ["07:00", "07:30", "08:00", "08:30"]
+    windows = [row["t"] for row in rows(store, local_cloud, query.format("other", "null"))]
+    assert windows == ["07:00", "07:30", "08:00", "08:30"]
 
 
 def test_a_field_may_have_any_name(store: LogClient, local_cloud: LocalCloud) -> None:

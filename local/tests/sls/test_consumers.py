@@ -38,17 +38,17 @@ def _group(client: LogClient) -> LogClient:
 
 def listed(client: LogClient) -> list[tuple[str, int, bool]]:
     groups = client.list_consumer_group(*WHERE).get_consumer_groups()
-    return [(one.get_consumer_group_name(), one.get_timeout(), one.is_in_order()) for one in groups]
+    return [(group.get_consumer_group_name(), group.get_timeout(), group.is_in_order()) for group in groups]
 
 
 def beat(client: LogClient, consumer: str, *shards: int) -> list[int]:
-    found: list[int] = client.heart_beat(*GROUP, consumer, list(shards)).get_shards()
-    return found
+    shards_held: list[int] = client.heart_beat(*GROUP, consumer, list(shards)).get_shards()
+    return shards_held
 
 
 def checkpoints(client: LogClient, shard: int = -1) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = client.get_check_point(*GROUP, shard).get_consumer_group_check_points()
-    return found
+    checkpoints: list[dict[str, Any]] = client.get_check_point(*GROUP, shard).get_consumer_group_check_points()
+    return checkpoints
 
 
 # groups
@@ -114,11 +114,11 @@ def test_the_shards_of_a_silent_consumer_go_to_the_others(group: LogClient, loca
 def test_more_consumers_than_shards_leave_some_idle(group: LogClient) -> None:
     names = [f"c{number}" for number in range(6)]
     for _ in range(2):
-        held = {name: beat(group, name) for name in names}
+        shards_by_name = {name: beat(group, name) for name in names}
     for _ in range(3):
-        held = {name: beat(group, name, *held[name]) for name in names}
-    assert sorted(shard for shards in held.values() for shard in shards) == [0, 1, 2, 3]
-    assert max(map(len, held.values())) == 1
+        shards_by_name = {name: beat(group, name, *shards_by_name[name]) for name in names}
+    assert sorted(shard for shards in shards_by_name.values() for shard in shards) == [0, 1, 2, 3]
+    assert max(map(len, shards_by_name.values())) == 1
 
 
 # checkpoints
@@ -126,7 +126,9 @@ def test_more_consumers_than_shards_leave_some_idle(group: LogClient) -> None:
 
 def test_a_checkpoint_says_how_far_a_shard_was_read(group: LogClient, local_cloud: LocalCloud) -> None:
     """A shard that nobody has read has an empty one. The time is in microseconds."""
-    assert [(one["shard"], one["checkpoint"]) for one in checkpoints(group)] == [(n, "") for n in range(4)]
+    assert [(checkpoint["shard"], checkpoint["checkpoint"]) for checkpoint in checkpoints(group)] == [
+        (n, "") for n in range(4)
+    ]
     group.update_check_point(*GROUP, 2, CURSOR, "one")
     now = int(local_cloud.clock.now() * 1_000_000)
     assert checkpoints(group, 2) == [{"shard": 2, "checkpoint": CURSOR, "updateTime": now, "consumer": "one"}]
@@ -145,7 +147,7 @@ def test_without_force_only_the_shards_reader_may_save(group: LogClient) -> None
     save("one")
     assert refusal(save, "two") == ("ConsumerNotMatch", 400)
     group.update_check_point(*GROUP, 1, CURSOR, "two")
-    assert [one["consumer"] for one in checkpoints(group)] == ["one", "two", "", ""]
+    assert [checkpoint["consumer"] for checkpoint in checkpoints(group)] == ["one", "two", "", ""]
 
 
 def test_an_invalid_checkpoint_is_refused(group: LogClient) -> None:
@@ -157,13 +159,13 @@ def test_an_invalid_checkpoint_is_refused(group: LogClient) -> None:
 def test_a_consumer_group_is_a_resource_of_its_own() -> None:
     """RAM sees the group's name, and `*` where none is in the path; the checkpoint's action has another name."""
     where = f"acs:log:cn-qingdao:{HOME}:project/proj/logstore/store/consumergroup"
-    asked = {}
-    for method, rest in (("GET", ""), ("GET", "/siem"), ("POST", "/siem?type=heartbeat")):
-        path, _, query = f"/logstores/store/consumergroups{rest}".partition("?")
+    resources_by_action = {}
+    for method, suffix in (("GET", ""), ("GET", "/siem"), ("POST", "/siem?type=heartbeat")):
+        path, _, query = f"/logstores/store/consumergroups{suffix}".partition("?")
         request = Request(method, path, query, {"host": f"proj.{ENDPOINT}"})
-        found = routes.access(request, "cn-qingdao", HOME)
-        asked[found.action] = found.resources
-    assert asked == {
+        access = routes.access(request, "cn-qingdao", HOME)
+        resources_by_action[access.action] = access.resources
+    assert resources_by_action == {
         "log:ListConsumerGroup": [f"{where}/*"],
         "log:GetConsumerGroupCheckPoint": [f"{where}/siem"],
         "log:ConsumerGroupHeartBeat": [f"{where}/siem"],

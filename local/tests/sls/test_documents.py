@@ -25,9 +25,9 @@ TABLE = "sls.common.user"
 
 @pytest.fixture(name="client")
 def _client(local_cloud: LocalCloud) -> LogClient:
-    made = client_of(local_cloud, HOME)
-    made.create_project("proj", "a project")
-    return made
+    client = client_of(local_cloud, HOME)
+    client.create_project("proj", "a project")
+    return client
 
 
 def test_a_saved_search_is_created_replaced_and_deleted(client: LogClient) -> None:
@@ -57,13 +57,13 @@ def test_a_record_is_kept_for_the_account(local_cloud: LocalCloud) -> None:
     main = client_of(local_cloud, HOME, "cn-heyuan.log.aliyuncs.com")
     user = {"user_id": "ann", "user_name": "Ann", "email": ["ann@example.com"], "enabled": True}
     main.create_resource_record(TABLE, ResourceRecord("ann", "Ann", user))
-    found = main.get_resource_record(TABLE, "ann").get_record()
-    value = found.get_value()
-    assert (found.get_record_id(), json.loads(value) if isinstance(value, str) else value) == ("ann", user)
+    record = main.get_resource_record(TABLE, "ann").get_record()
+    value = record.get_value()
+    assert (record.get_record_id(), json.loads(value) if isinstance(value, str) else value) == ("ann", user)
     main.update_resource_record(TABLE, ResourceRecord("ann", "Ann", {**user, "enabled": False}))
     assert local_cloud.sls.records(HOME, TABLE)["ann"]["value"] == json.dumps({**user, "enabled": False})
-    other = client_of(local_cloud, PEER, "cn-heyuan.log.aliyuncs.com")
-    assert refusal(other.get_resource_record, TABLE, "ann") == ("ResourceRecordNotExist", 404)
+    peer_client = client_of(local_cloud, PEER, "cn-heyuan.log.aliyuncs.com")
+    assert refusal(peer_client.get_resource_record, TABLE, "ann") == ("ResourceRecordNotExist", 404)
     main.delete_resource_record(TABLE, ["ann"])
     assert refusal(main.get_resource_record, TABLE, "ann") == ("ResourceRecordNotExist", 404)
 
@@ -81,9 +81,9 @@ def test_records_are_not_in_other_regions_nor_in_unknown_tables(local_cloud: Loc
 def test_a_new_project_may_be_invisible_for_a_while(local_cloud: LocalCloud) -> None:
     """Its name is taken at once."""
     local_cloud.sls.project_visible_after = 10
-    made = client_of(local_cloud, HOME)
-    made.create_project("fresh", "")
-    assert refusal(made.create_logstore, "fresh", "store") == ("ProjectNotExist", 404)
-    assert refusal(made.create_project, "fresh", "") == ("ProjectAlreadyExist", 400)
+    client = client_of(local_cloud, HOME)
+    client.create_project("fresh", "")
+    assert refusal(client.create_logstore, "fresh", "store") == ("ProjectNotExist", 404)
+    assert refusal(client.create_project, "fresh", "") == ("ProjectAlreadyExist", 400)
     local_cloud.clock.sleep(10)
-    made.create_logstore("fresh", "store")
+    client.create_logstore("fresh", "store")

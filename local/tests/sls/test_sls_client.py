@@ -55,11 +55,11 @@ def search(client: LogClient, now: float, query: str = "", **options: object) ->
 def test_project_names_are_global(local_cloud: LocalCloud, client: LogClient) -> None:
     """Another account cannot use a project's name, nor see the project."""
     client.create_project("proj", "mine")
-    other = client_of(local_cloud, PEER)
-    assert refusal(other.create_project, "proj", "theirs") == ("ProjectAlreadyExist", 400)
-    assert refusal(other.get_project, "proj") == ("ProjectNotExist", 404)
-    assert refusal(other.list_logstore, "proj") == ("ProjectNotExist", 404)
-    assert "proj" not in [p["projectName"] for p in other.list_project().get_projects()]
+    peer_client = client_of(local_cloud, PEER)
+    assert refusal(peer_client.create_project, "proj", "theirs") == ("ProjectAlreadyExist", 400)
+    assert refusal(peer_client.get_project, "proj") == ("ProjectNotExist", 404)
+    assert refusal(peer_client.list_logstore, "proj") == ("ProjectNotExist", 404)
+    assert "proj" not in [p["projectName"] for p in peer_client.list_project().get_projects()]
     assert refusal(client.create_project, "proj", "again") == ("ProjectAlreadyExist", 400)
 
 
@@ -129,8 +129,8 @@ def test_search_range_is_half_open(local_cloud: LocalCloud, store: LogClient) ->
     """The start is included, the end is not; an empty range is refused."""
     now = int(local_cloud.clock.now())
     put(store, now, {"count": "0"}, {"count": "1"}, {"count": "2"})
-    found = store.get_log("proj", "store", now, now + 2).get_logs()
-    assert [log.get_contents()["count"] for log in found] == ["0", "1"]
+    logs = store.get_log("proj", "store", now, now + 2).get_logs()
+    assert [log.get_contents()["count"] for log in logs] == ["0", "1"]
     assert refusal(store.get_log, "proj", "store", now, now) == ("InvalidTimeRange", 400)
 
 
@@ -156,11 +156,11 @@ def test_logs_expire_after_their_ttl(local_cloud: LocalCloud, store: LogClient) 
     """For example after 7 days."""
     now = local_cloud.clock.now()
     put(store, now, {"outcome": "applied"})
-    found = []
+    log_counts = []
     for seconds in (7 * 86400, 1):
         local_cloud.clock.sleep(seconds)
-        found.append(len(local_cloud.sls.search(HOME, "proj", "store", now - 60, now + 60).logs))
-    assert found == [1, 0]
+        log_counts.append(len(local_cloud.sls.search(HOME, "proj", "store", now - 60, now + 60).logs))
+    assert log_counts == [1, 0]
 
 
 @pytest.mark.parametrize(
@@ -226,9 +226,9 @@ def test_invalid_shard_or_cursor_is_refused(store: LogClient) -> None:
     assert refusal(store.get_cursor, "proj", "store", 0, -5) == ("ParameterInvalid", 400)
 
 
-@pytest.mark.parametrize(("reading", "shown"), [("server", "now"), ("writer", "1")])
+@pytest.mark.parametrize(("reading", "received"), [("server", "now"), ("writer", "1")])
 def test_the_time_of_receipt_is_that_of_the_server_or_the_writers(
-    local_cloud: LocalCloud, store: LogClient, reading: str, shown: str
+    local_cloud: LocalCloud, store: LogClient, reading: str, received: str
 ) -> None:
     """By the knob `receive_time`, where the writer sends a field of that name. A cursor's time is the server's in either case."""
     local_cloud.knobs.change({"receive_time": reading})
@@ -236,7 +236,7 @@ def test_the_time_of_receipt_is_that_of_the_server_or_the_writers(
     now, field = local_cloud.clock.now(), "__tag__:__receive_time__"
     put(store, now, {"outcome": "honest"}, {"outcome": "forged", field: "1"})
     times = {log["outcome"]: log[field] for log in search(store, now)}
-    assert times == {"honest": str(int(now)), "forged": str(int(now)) if shown == "now" else shown}
+    assert times == {"honest": str(int(now)), "forged": str(int(now)) if received == "now" else received}
     (shard,) = [number for number in (0, 1) if store.get_cursor("proj", "store", number, "end").get_cursor() != "MA=="]
     begin = store.get_cursor("proj", "store", shard, "begin").get_cursor()
     assert int(store.get_cursor_time("proj", "store", shard, begin).get_cursor_time()) == int(now)

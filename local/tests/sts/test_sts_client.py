@@ -36,21 +36,21 @@ def policy(*statements: dict[str, Any]) -> str:
     return json.dumps({"Version": "1", "Statement": statements})
 
 
-def allow(*actions: str, **more: Any) -> dict[str, Any]:
-    return {"Effect": "Allow", "Action": list(actions), "Resource": "*", **more}
+def allow(*actions: str, **fields: Any) -> dict[str, Any]:
+    return {"Effect": "Allow", "Action": list(actions), "Resource": "*", **fields}
 
 
 def test_the_functions_role_enters_the_peer_account(local_cloud: LocalCloud) -> None:
     """A trusted role gets keys of the peer's role, and they act as that role. AssumedRoleUser has the session's ARN and id."""
-    made = assume(function_client(local_cloud))
-    key = local_cloud.identity.keys[made.credentials.access_key_id]
-    assert (key.secret, key.token) == (made.credentials.access_key_secret, made.credentials.security_token)
+    session = assume(function_client(local_cloud))
+    key = local_cloud.identity.keys[session.credentials.access_key_id]
+    assert (key.secret, key.token) == (session.credentials.access_key_secret, session.credentials.security_token)
     body = Client(config(key)).get_caller_identity().body
     assert (body.identity_type, body.account_id) == ("AssumedRoleUser", PEER)
-    assert made.assumed_role_user.arn == body.arn == f"acs:ram::{PEER}:assumed-role/partner/link-1"
-    assert made.assumed_role_user.assumed_role_id == body.principal_id == f"{body.role_id}:link-1"
-    own = account_client(local_cloud, PEER).get_caller_identity().body
-    assert (own.identity_type, own.arn) == ("Account", f"acs:ram::{PEER}:root")
+    assert session.assumed_role_user.arn == body.arn == f"acs:ram::{PEER}:assumed-role/partner/link-1"
+    assert session.assumed_role_user.assumed_role_id == body.principal_id == f"{body.role_id}:link-1"
+    own_identity = account_client(local_cloud, PEER).get_caller_identity().body
+    assert (own_identity.identity_type, own_identity.arn) == ("Account", f"acs:ram::{PEER}:root")
 
 
 @pytest.mark.parametrize(("seconds", "expiration"), [(None, "2026-11-25T01:00:00Z"), (900, "2026-11-25T00:15:00Z")])
@@ -80,8 +80,8 @@ def test_the_callers_own_policy_must_allow_it_too(local_cloud: LocalCloud) -> No
 
 def test_a_session_is_no_longer_than_the_role_allows(local_cloud: LocalCloud) -> None:
     """One hour, unless the role says otherwise."""
-    asked = refusal(assume, function_client(local_cloud), duration_seconds=3601)
-    assert asked == ("InvalidParameter.DurationSeconds", 400)
+    answer = refusal(assume, function_client(local_cloud), duration_seconds=3601)
+    assert answer == ("InvalidParameter.DurationSeconds", 400)
 
 
 def test_the_largest_parameters_are_accepted(local_cloud: LocalCloud) -> None:

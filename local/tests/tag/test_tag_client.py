@@ -28,12 +28,12 @@ class World:
 
     def tag(self, *arns: str, **tags: str) -> list[tuple[str, str]]:
         answer = ask(self.client, "TagResources", resource_arn=list(arns), tags=json.dumps(tags))
-        return [(one.resource_arn, one.result.code) for one in answer.failed_resources.failed_resource]
+        return [(failure.resource_arn, failure.result.code) for failure in answer.failed_resources.failed_resource]
 
     def tags(self, key: str) -> list[str | None]:
         """The value of a tag of the instance and of the group."""
         now = self.cloud.clock.now()
-        return [one.tags.at(now).get(key) for one in (self.instance, self.group)]
+        return [resource.tags.at(now).get(key) for resource in (self.instance, self.group)]
 
 
 @pytest.fixture(name="w")
@@ -46,8 +46,8 @@ def test_resources_are_tagged_by_their_arns(w: World) -> None:
     foreign = f"arn:acs:ecs:{REGION}:{PEER}:instance/{w.instance.id}"
     elsewhere = w.arns[0].replace(REGION, "cn-hangzhou")
     missing, wrong = w.arn("instance", "i-none"), "arn:acs:vpc:cn-qingdao:1:vpc/vpc-1"
-    named = (w.arns[0], f"arn:acs:ecs:*:*:securitygroup/{w.group.id}", foreign, elsewhere, missing, wrong)
-    failed = w.tag(*named, team="red")
+    arns = (w.arns[0], f"arn:acs:ecs:*:*:securitygroup/{w.group.id}", foreign, elsewhere, missing, wrong)
+    failed = w.tag(*arns, team="red")
     assert dict(failed) == {
         foreign: "InvalidResourceId.NotFound",
         elsewhere: "InvalidResourceId.NotFound",
@@ -81,6 +81,6 @@ def test_a_call_that_changes_tags_names_up_to_fifty_resources(w: World) -> None:
 )
 def test_an_invalid_call_is_refused(w: World, changes: dict[str, Any], code: str) -> None:
     """And tags nothing."""
-    given = {"resource_arn": w.arns, "tags": '{"team": "red"}', **changes}
-    assert refusal(ask, w.client, "TagResources", **given) == (code, 404 if "region_id" in changes else 400)
+    fields = {"resource_arn": w.arns, "tags": '{"team": "red"}', **changes}
+    assert refusal(ask, w.client, "TagResources", **fields) == (code, 404 if "region_id" in changes else 400)
     assert w.tags("team") == [None, None]

@@ -408,8 +408,10 @@ def any_member(snapshot: Snapshot, group: Party, unseen: Sequence[Party] = ()) -
 
 def unseen_senders(snapshot: Snapshot, policy: Policy, group: Party) -> list[Party]:
     """The instances that the policy names and that are not shown: they may be in the group."""
-    named = {Party(allow.source.account, allow.source.id) for allow in policy.allow if allow.source.id.startswith("i-")}
-    return sorted(party for party in named - snapshot.instances.keys() if party.account == group.account)
+    instances = {
+        Party(allow.source.account, allow.source.id) for allow in policy.allow if allow.source.id.startswith("i-")
+    }
+    return sorted(party for party in instances - snapshot.instances.keys() if party.account == group.account)
 
 
 def _evaluate_groups(snapshot: Snapshot, policy: Policy, link: Link, needs: tuple[Need, ...], now: float) -> Verdict:

@@ -20,9 +20,9 @@ from tests.functional.lab import HOME, MANAGED, PEER, Lab
 def _crowd(lab: Lab) -> None:
     """Sixty other groups that hold rules of ours: exact numbers of calls show that none depends on them."""
     groups = [lab.group("*", tags={MANAGED: "true"}) for _ in range(60)]
-    for one, other in itertools.pairwise(groups):
-        lab.instance(one, tags={"link-peer": f"{other.id}:tcp/1"})
-        lab.forge(other, one, "tag", "tcp/1")
+    for source, target in itertools.pairwise(groups):
+        lab.instance(source, tags={"link-peer": f"{target.id}:tcp/1"})
+        lab.forge(target, source, "tag", "tcp/1")
 
 
 # which of the calls that wait for each other opens, and which closes
@@ -31,14 +31,14 @@ def _crowd(lab: Lab) -> None:
 def steps(lab: Lab, deliver: Callable[[], object]) -> list[list[str]]:
     """The actions that a delivery calls, those together that wait for equally many calls before them, whatever the machine is
     doing: what runs side by side starts at the same step, as far as there are threads for it."""
-    made: list[tuple[int, str]] = []
+    calls: list[tuple[int, str]] = []
     step, handle = 0, lab.cloud.handle
 
     def counted(request: Request) -> Response:
         nonlocal step
         step += 1
         answer = handle(request)
-        made.append((step, lab.cloud.faults.calls[-1].action))
+        calls.append((step, lab.cloud.faults.calls[-1].action))
         return answer
 
     def side_by_side(access: Access, reads: Sequence[Callable[[], object]], threads: int | None = None) -> None:
@@ -55,11 +55,11 @@ def steps(lab: Lab, deliver: Callable[[], object]) -> list[list[str]]:
         patch.setattr(Access, "side_by_side", side_by_side)
         patch.setattr(compose, "READERS", READERS)
         deliver()
-    return [sorted(action for at, action in made if at == one) for one in sorted({at for at, _ in made})]
+    return [sorted(action for at, action in calls if at == number) for number in sorted({at for at, _ in calls})]
 
 
-def step_of(found: Sequence[Sequence[str]], action: str) -> int:
-    return next(number for number, actions in enumerate(found, 1) if action in actions)
+def step_of(step_actions: Sequence[Sequence[str]], action: str) -> int:
+    return next(number for number, actions in enumerate(step_actions, 1) if action in actions)
 
 
 @pytest.mark.knobs(request_tags=True)
@@ -76,14 +76,18 @@ def test_the_fourth_call_in_a_row_opens_a_link_and_the_sixth_closes_it(
     app, db = lab.group("*"), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": db.id if kind == "mutual" else f"{db.id}:tcp/3306"})
     event = lab.event(instance) if kind == "started" else lab.tag_event(instance)
-    found = steps(lab, lambda: lab.auto_link(event))
-    assert (step_of(found, "AuthorizeSecurityGroup"), len(found), sum(map(len, found))) == (at, of, calls), found
-    assert found[at - 2] == ["PutLogs", "TagResources"]
+    per_step = steps(lab, lambda: lab.auto_link(event))
+    assert (step_of(per_step, "AuthorizeSecurityGroup"), len(per_step), sum(map(len, per_step))) == (at, of, calls), (
+        per_step
+    )
+    assert per_step[at - 2] == ["PutLogs", "TagResources"]
     if kind != "mutual":
         assert sum(map(len, steps(lab, lambda: lab.auto_link(lab.event(instance))))) == 5
         lab.tag(instance, link_peer=None)
-        found = steps(lab, lambda: lab.auto_link(lab.tag_event(instance)))
-        assert (step_of(found, "RevokeSecurityGroup"), len(found), sum(map(len, found))) == (6, 8, 11), found
+        per_step = steps(lab, lambda: lab.auto_link(lab.tag_event(instance)))
+        assert (step_of(per_step, "RevokeSecurityGroup"), len(per_step), sum(map(len, per_step))) == (6, 8, 11), (
+            per_step
+        )
         assert lab.rules(db) == []
 
 
@@ -95,11 +99,11 @@ def test_the_fourth_call_in_a_row_opens_a_link_of_two_accounts_and_the_third_clo
     """The other account is entered; both groups, and beside them their rules; the intent, and beside it the managed tags; the rule.
     The unlink finds the account open."""
     app, db = lab.pair()
-    found = steps(lab, lambda: lab.cross_account(lab.request(app, db, *ports)))
-    assert step_of(found, "AuthorizeSecurityGroup") == 4, found
+    per_step = steps(lab, lambda: lab.cross_account(lab.request(app, db, *ports)))
+    assert step_of(per_step, "AuthorizeSecurityGroup") == 4, per_step
     unlink = lab.request(app, db, action="unlink", request_id="chg-2")
-    found = steps(lab, lambda: lab.cross_account(unlink))
-    assert step_of(found, "RevokeSecurityGroup") == 3, found
+    per_step = steps(lab, lambda: lab.cross_account(unlink))
+    assert step_of(per_step, "RevokeSecurityGroup") == 3, per_step
     assert (lab.rules(app), lab.rules(db)) == ([], [])
 
 
@@ -117,7 +121,7 @@ def test_a_move_costs_at_most_fifty_calls_while_nothing_changes(lab: Lab, mutual
     lab.sweep()
     rules, before = lab.rules(db), lab.calls()
     assert len(rules) == 20
-    lab.done(moving, "JoinSecurityGroup", SecurityGroupId=lab.group().id)
+    lab.call_and_deliver(moving, "JoinSecurityGroup", SecurityGroupId=lab.group().id)
     assert lab.calls() - before <= LIMIT
     assert lab.rules(db) == rules
 
@@ -133,10 +137,10 @@ def tags(key: str, entries: Sequence[str], per_value: int) -> dict[str, str]:
     return {key if n == 1 else f"{key}.{n}": " ".join(part) for n, part in enumerate(parts, 1)}
 
 
-def cost(lab: Lab, deliver: Callable[..., object], *what: Any) -> tuple[int, int]:
+def cost(lab: Lab, deliver: Callable[..., object], *items: Any) -> tuple[int, int]:
     """(messages, calls) of one delivery, and of the deliveries of all that it posts, in batches."""
-    start, messages = lab.calls(), len(what)
-    deliver(*what)
+    start, messages = lab.calls(), len(items)
+    deliver(*items)
     while bodies := lab.queued(after=600):
         messages += len(bodies)
         for first in range(0, len(bodies), 16):
@@ -149,33 +153,37 @@ def _four(lab: Lab) -> list[Instance]:
     """Four instances of home, each with 36 peers in the other account, which accept them."""
     peers = [lab.group(f"*@{HOME}", account=PEER) for _ in range(36)]
     lab.instance(peers[0])
-    asked = tags("link-peer", [f"{peer.id}@{PEER}:tcp/1" for peer in peers], 2)
-    return [lab.instance(lab.group(), tags=asked) for _ in range(4)]
+    wishes = tags("link-peer", [f"{peer.id}@{PEER}:tcp/1" for peer in peers], 2)
+    return [lab.instance(lab.group(), tags=wishes) for _ in range(4)]
 
 
 def test_looks_at_four_instances_post_fifty_messages_and_none_once_nothing_differs(
     lab: Lab, four: list[Instance]
 ) -> None:
     """A record of each look says how many are left to the sweep, which opens them."""
-    looks = [lab.look(one, lab.iso(3600)) for one in four]
+    looks = [lab.look(instance, lab.iso(3600)) for instance in four]
     messages, _ = cost(lab, lab.cross_account, *looks)
     assert messages == len(looks) + LIMIT
-    said = [one["detail"] for one in lab.records("intent", action="sync") if "are left to the sweep" in one["detail"]]
-    assert sum(int(text.partition(" ")[0]) for text in said) == 4 * 36 - LIMIT
+    details = [
+        record["detail"]
+        for record in lab.records("intent", action="sync")
+        if "are left to the sweep" in record["detail"]
+    ]
+    assert sum(int(text.partition(" ")[0]) for text in details) == 4 * 36 - LIMIT
     assert len(lab.records(outcome="applied")) == LIMIT
     lab.sweep()
     assert len(lab.records(outcome="applied")) == 4 * 36
     recorded = len(lab.records("intent", "outcome", "attempt"))
 
-    hub = lab.group(tags=tags("link-accept", [one.id for one in four], 4))
-    for deliver, what in (
+    hub = lab.group(tags=tags("link-accept", [instance.id for instance in four], 4))
+    for deliver, messages_sent in (
         (lab.cross_account, looks[0]),
         (lab.auto_link, lab.tag_event(four[0])),
         (lab.auto_link, lab.group_event(hub)),
         (lab.cross_account, lab.look(hub, lab.iso(3600))),
     ):
-        messages, calls = cost(lab, deliver, what)
-        assert (messages <= 2, calls <= LIMIT) == (True, True), (what, messages, calls)
+        messages, calls = cost(lab, deliver, messages_sent)
+        assert (messages <= 2, calls <= LIMIT) == (True, True), (messages_sent, messages, calls)
     assert len(lab.records("outcome", "attempt")) + len(lab.records("intent")) == recorded + 1  # the event's look
     messages, calls = cost(lab, lab.cross_account, *looks)
     assert (messages, calls <= len(looks) * LIMIT) == (len(looks), True)
@@ -192,6 +200,6 @@ def test_a_group_with_many_rules_and_entries_costs_few_calls(lab: Lab, account: 
         lab.instance(app, tags={"link-peer": f"{db.id}@{HOME}{ports}"})
     lab.sweep()
     assert len(lab.rules(db)) == len(apps)
-    for deliver, what in ((lab.auto_link, lab.group_event(db)), (lab.cross_account, lab.look(db, lab.iso(3600)))):
-        messages, calls = cost(lab, deliver, what)
+    for deliver, event in ((lab.auto_link, lab.group_event(db)), (lab.cross_account, lab.look(db, lab.iso(3600)))):
+        messages, calls = cost(lab, deliver, event)
         assert (messages <= 2, calls <= LIMIT + 8 * (messages - 1)) == (True, True), (messages, calls)

@@ -85,8 +85,8 @@ def test_instances_of_two_accounts_and_vpcs_are_linked_until_the_tag_goes(lab: L
     requests = lab.queued()
     assert without_claims(requests) == [sync_of(lab, near, far)]
     assert lab.cross_account(*requests) == {"applied": 1}
-    there = f"{near.private_ip}/32>{far.private_ip}/32 all"
-    assert there in lab.rules(ledger)
+    rule_text = f"{near.private_ip}/32>{far.private_ip}/32 all"
+    assert rule_text in lab.rules(ledger)
     assert (len(lab.rules(ledger)), len(lab.rules(app)), lab.outcome()["reachability"]) == (2, 2, "different-vpc")
 
     if ends == "untagged":
@@ -97,7 +97,7 @@ def test_instances_of_two_accounts_and_vpcs_are_linked_until_the_tag_goes(lab: L
     requests = lab.queued()
     assert without_claims(requests) == [sync_of(lab, near, far)]
     assert lab.cross_account(*requests) == {"removed": 1}
-    assert there not in lab.rules(ledger)
+    assert rule_text not in lab.rules(ledger)
     assert (len(lab.rules(ledger)), len(lab.rules(app))) == (1, 1)
 
 
@@ -109,7 +109,7 @@ def test_a_move_opens_for_the_new_group_and_closes_what_nobody_of_the_old_one_as
     app, web, db = lab.group("*"), lab.group("*"), lab.group("*")
     instance = lab.started(app, tags={"link-peer": f"{db.id}{ports}"})
     lab.forget()  # another process, which remembers nothing
-    moved = lab.done(instance, "ModifyInstanceAttribute", **{"SecurityGroupIds.1": web.id})
+    moved = lab.call_and_deliver(instance, "ModifyInstanceAttribute", **{"SecurityGroupIds.1": web.id})
     assert moved == {"applied": 1, "removed": 1}
     assert lab.rules(db) == [f"{web.id} {ports[1:] or 'all'}"]
     assert (lab.rules(app), lab.rules(web)) == ([], [] if ports else [f"{db.id} all"])
@@ -119,16 +119,18 @@ def test_the_addresses_of_secondary_interfaces_cost_one_call(lab: Lab) -> None:
     """They come and go with containers, and no rule of ours has one. The event names only the interface."""
     instance = lab.instance(lab.group("*"), tags={"link-peer": "sg-none:tcp/1"})
     switch = {"VSwitchId": instance.vswitch_id, "SecurityGroupId": instance.states.at(lab.cloud.clock.now()).groups[0]}
-    made = lab.call(HOME, "CreateNetworkInterface", switch)["NetworkInterfaceId"]
+    interface_id = lab.call(HOME, "CreateNetworkInterface", switch)["NetworkInterfaceId"]
     before = lab.calls()
     assert (
-        lab.done(instance, "AssignPrivateIpAddresses", NetworkInterfaceId=made, SecondaryPrivateIpAddressCount="1")
+        lab.call_and_deliver(
+            instance, "AssignPrivateIpAddresses", NetworkInterfaceId=interface_id, SecondaryPrivateIpAddressCount="1"
+        )
         == {}
     )
     assert lab.calls() == before + 1
     for action in ("AssignPrivateIpAddresses", "UnassignPrivateIpAddresses"):
-        given = {"NetworkInterfaceId": instance.interface_id, "PrivateIpAddress.1": "10.2.0.77"}
-        assert lab.done(instance, action, **given) == {"denied": 1}  # the instance was looked at
+        addition = {"NetworkInterfaceId": instance.interface_id, "PrivateIpAddress.1": "10.2.0.77"}
+        assert lab.call_and_deliver(instance, action, **addition) == {"denied": 1}  # the instance was looked at
 
 
 def test_an_interface_that_may_not_be_read_is_recorded_and_one_that_is_not_there_ends_quietly(lab: Lab) -> None:
@@ -142,6 +144,6 @@ def test_an_interface_that_may_not_be_read_is_recorded_and_one_that_is_not_there
     lab.fault(**refused, code="OperationDenied")
     with pytest.raises(CloudError):
         lab.auto_link(event)
-    lab.cloud.ecs.permitted = lambda _caller, asked: asked.action != "ecs:DescribeNetworkInterfaces"
+    lab.cloud.ecs.permitted = lambda _caller, access: access.action != "ecs:DescribeNetworkInterfaces"
     assert lab.auto_link(event) == {"denied": 1}
     assert lab.outcome()["reason"] == "no-access"

@@ -112,9 +112,9 @@ def test_no_actor_changes_what_is_done(lab: Lab, identity: object) -> None:
 def test_messages_are_caused_by_their_queue_and_sweeps_by_the_timer(lab: Lab) -> None:
     """An account's own queue stands for the account, the shared queue for itself; without an envelope nobody is known."""
     lab.policy_account(PEER, queue="requests-b")
-    (app, db), own = lab.pair(), {"queue": "requests-b"}
+    (app, db), queue_field = lab.pair(), {"queue": "requests-b"}
     lab.cross_account(lab.request(app, db, "tcp/1"))
-    lab.cross_account(lab.request(db, app, "tcp/1", request_id="chg-2"), "not a request", **own)
+    lab.cross_account(lab.request(db, app, "tcp/1", request_id="chg-2"), "not a request", **queue_field)
     lab.cross_account(lab.look(app, lab.iso(60)))
     lab.run(cross_account.handler, json.dumps(lab.request(app, db, "tcp/1", type=PEER)).encode())
     lab.sweep()

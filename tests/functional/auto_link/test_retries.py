@@ -36,8 +36,8 @@ def launch(lab: Lab, group: str, tag: str) -> str:
     """RunInstances as a person; its events reach auto_link long before the instance is shown."""
     params = {"ImageId": "m-1", "InstanceType": "ecs.g7.large", "SecurityGroupId": group, "RegionId": REGION}
     vswitch = {"VSwitchId": lab.cloud.ecs.vpcs[lab.shared].vswitch_id, "Tag.1.Key": "link-peer", "Tag.1.Value": tag}
-    made: list[str] = lab.call(HOME, "RunInstances", {**params, **vswitch})["InstanceIdSets"]["InstanceIdSet"]
-    return made[0]
+    instance_ids: list[str] = lab.call(HOME, "RunInstances", {**params, **vswitch})["InstanceIdSets"]["InstanceIdSet"]
+    return instance_ids[0]
 
 
 def retried(lab: Lab) -> int:

@@ -70,18 +70,18 @@ def _written(tmp_path: Path) -> Written:
     return write
 
 
-@pytest.fixture(name="asked")
+@pytest.fixture(name="accesses")
 def _asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
     """Who asked for which action, of the local cloud that the test makes after this."""
-    found: Asked = []
+    accesses: Asked = []
     permitted = Identity.permitted
 
     def watched(self: Identity, caller: Caller, access: Access) -> bool:
-        found.append((caller, access.action))
+        accesses.append((caller, access.action))
         return permitted(self, caller, access)
 
     monkeypatch.setattr(Identity, "permitted", watched)
-    return found
+    return accesses
 
 
 @pytest.fixture(name="terminal")

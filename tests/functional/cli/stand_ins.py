@@ -29,15 +29,15 @@ def aliyun(words: Sequence[str]) -> None:
     """`aliyun ecs|ram ACTION --Name value …` on the local cloud; an action that it does not offer exists at least."""
     if words == ["configure"]:
         return
-    service, action, *rest = words
-    given = dict(zip(rest[::2], rest[1::2], strict=True))
-    assert all(name.startswith("--") for name in given), rest
-    params = {name.removeprefix("--"): value for name, value in given.items()}
+    service, action, *arguments = words
+    options = dict(zip(arguments[::2], arguments[1::2], strict=True))
+    assert all(name.startswith("--") for name in options), arguments
+    params = {name.removeprefix("--"): value for name, value in options.items()}
     if (service, action) == ("ros", "CreateStackInstances"):
         assert json.loads(params["DeploymentTargets"]).keys() <= {"AccountIds", "RdFolderIds"}
     elif service == "ros":
-        known = yaml.safe_load(params["TemplateBody"])["Parameters"]
-        assert {value for name, value in params.items() if name.endswith("ParameterKey")} <= set(known)
+        parameters = yaml.safe_load(params["TemplateBody"])["Parameters"]
+        assert {value for name, value in params.items() if name.endswith("ParameterKey")} <= set(parameters)
     elif (service, action) == ("oos", "CreateTemplate"):
         assert yaml.safe_load(params["Content"])["FormatVersion"].startswith("OOS-")
     else:
@@ -48,10 +48,10 @@ def _call(service: str, action: str, params: dict[str, str]) -> None:
     from aliyun_conformance.errors import SelftestError  # slow to import, and few programs call a service
     from aliyun_conformance.sdks import Sdks, Settings, SystemClock, personal_credentials
 
-    named = {name.replace(".", "_"): value for name, value in params.items()}
+    fields = {name.replace(".", "_"): value for name, value in params.items()}
     try:
         settings = Settings(os.environ["LINK_PEER_REGION"], personal_credentials(), os.environ["LINK_PEER_CLOUD"])
-        print(json.dumps(Sdks(settings, SystemClock()).raw(service, action, **named)))
+        print(json.dumps(Sdks(settings, SystemClock()).raw(service, action, **fields)))
     except SelftestError as error:
         if "NotOfferedByLocalCloud" not in str(error):
             raise

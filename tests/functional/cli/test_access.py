@@ -38,9 +38,9 @@ def _configured(lab: Lab, home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return home
 
 
-def read_as(found: list[dict[str, str]]) -> dict[str, str]:
+def read_as(findings: list[dict[str, str]]) -> dict[str, str]:
     """The ARN that read each account, from the lines of the doctor."""
-    return {f["where"]: f["detail"].split("read here as ")[1] for f in found if f["what"] == "access"}
+    return {f["where"]: f["detail"].split("read here as ")[1] for f in findings if f["what"] == "access"}
 
 
 @pytest.mark.parametrize("refusal", ["NoPermission", "EntityNotExist.Role", "ServiceUnavailable"])

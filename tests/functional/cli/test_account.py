@@ -44,9 +44,9 @@ def roles(lab: Lab, account: str) -> dict[str, Role]:
 
 def reached(cli: Cli) -> dict[str, bool]:
     """Whether the functions entered each account of the policy file at the last run."""
-    code, found = cli.json("account", "list")
-    assert code == (0 if all(row["reached"] for row in found) else 1)
-    return {row["uid"]: row["reached"] for row in found}
+    code, accounts = cli.json("account", "list")
+    assert code == (0 if all(row["reached"] for row in accounts) else 1)
+    return {row["uid"]: row["reached"] for row in accounts}
 
 
 def may_enter(lab: Lab, role: str) -> set[str]:
@@ -65,11 +65,11 @@ def test_an_account_joins_with_one_command(lab: Lab, cli: Cli, trusts_anyone: bo
     trust policy name a role that does not exist does not matter: home's are there first."""
     lab.cloud.knobs.change({"trusts_anyone": trusts_anyone})
     assert cli("account", "add", NEW, "--name", "c@aliyun.com", "--role", "third", "--profile", "new", "--write") == 0
-    made = roles(lab, NEW)
-    assert set(made) == {"third", "third-reader", "third-closer"}
+    role_texts = roles(lab, NEW)
+    assert set(role_texts) == {"third", "third-reader", "third-closer"}
     entry = policy_file.load(lab.policy_path).accounts[NEW]
     assert (entry.name, entry.role) == ("c@aliyun.com", f"acs:ram::{NEW}:role/third")
-    assert entry.external_id == made["third"].external_id == made["third-reader"].external_id
+    assert entry.external_id == role_texts["third"].external_id == role_texts["third-reader"].external_id
     assert may_enter(lab, "link-peer-fc") == {"link-peer", "third"}
     assert may_enter(lab, "link-peer-operator") == {"link-peer", "third", "link-peer-closer", "third-closer"}
     assert lab.sweep() == {}
@@ -86,25 +86,25 @@ def test_an_account_joins_with_one_command(lab: Lab, cli: Cli, trusts_anyone: bo
 )
 def test_the_owner_says_who_closes_there(lab: Lab, cli: Cli, options: tuple[str, ...], trusted: list[str]) -> None:
     """Home's operators, those who are named, or nobody; with MFA. The printed commands say the same."""
-    _, [shown] = cli.json("account", "add", NEW, *options)
-    assert ("link-peer-closer" in " ".join(shown["commands"])) is bool(trusted)
-    words = shlex.split(shown["ros"])
+    _, [addition] = cli.json("account", "add", NEW, *options)
+    assert ("link-peer-closer" in " ".join(addition["commands"])) is bool(trusted)
+    words = shlex.split(addition["ros"])
     assert words[words.index("Closers") + 2] == ",".join(trusted)
     assert cli("account", "add", NEW, "--profile", "new", "--write", *options) == 0, cli.err
-    made = [json.loads(role.trust) for name, role in roles(lab, NEW).items() if name == "link-peer-closer"]
-    assert len(made) == bool(trusted)
-    for [statement] in (trust["Statement"] for trust in made):
+    trusts = [json.loads(role.trust) for name, role in roles(lab, NEW).items() if name == "link-peer-closer"]
+    assert len(trusts) == bool(trusted)
+    for [statement] in (trust["Statement"] for trust in trusts):
         assert (statement["Principal"]["RAM"], statement["Condition"]["Bool"]) == (trusted, {"acs:MFAPresent": "true"})
 
 
 def test_each_account_has_an_external_id_of_its_own(cli: Cli) -> None:
     """A random one of 128 bits."""
-    found = []
+    external_ids = []
     for _ in range(2):
-        _, [shown] = cli.json("account", "add", NEW)
-        found.append(yaml.safe_load(shown["policy"])[NEW]["external_id"])
-    assert len({*found}) == 2
-    assert all(len(value) == 32 for value in found)
+        _, [addition] = cli.json("account", "add", NEW)
+        external_ids.append(yaml.safe_load(addition["policy"])[NEW]["external_id"])
+    assert len({*external_ids}) == 2
+    assert all(len(value) == 32 for value in external_ids)
 
 
 def test_adding_an_account_again_changes_nothing(lab: Lab, cli: Cli) -> None:
@@ -121,17 +121,17 @@ def test_adding_an_account_again_changes_nothing(lab: Lab, cli: Cli) -> None:
 
 def test_without_keys_of_the_account_its_owner_is_told_what_to_run(lab: Lab, cli: Cli) -> None:
     """The commands make exactly the roles that `--profile` makes."""
-    _, [shown] = cli.json("account", "add", NEW, "--external-id", "0123456789abcdef")
+    _, [addition] = cli.json("account", "add", NEW, "--external-id", "0123456789abcdef")
     assert roles(lab, NEW) == {}
     documents = {}
-    for command in shown["commands"]:
+    for command in addition["commands"]:
         words = shlex.split(command)
         if words[2] == "CreateRole":
             documents[words[4]] = json.loads(words[6])
     assert cli("account", "add", NEW, "--external-id", "0123456789abcdef", "--profile", "new") == 0
     assert documents == {name: json.loads(role.trust) for name, role in roles(lab, NEW).items()}
-    assert "ParameterKey ExternalId --Parameters.2.ParameterValue 0123456789abcdef" in shown["ros"]
-    assert template_read(shown["ros"]) == TEMPLATE.read_text(encoding="utf-8")
+    assert "ParameterKey ExternalId --Parameters.2.ParameterValue 0123456789abcdef" in addition["ros"]
+    assert template_read(addition["ros"]) == TEMPLATE.read_text(encoding="utf-8")
 
 
 def template_read(command: str) -> str:
@@ -149,8 +149,8 @@ def test_a_printed_command_reads_the_template_wherever_it_is_pasted(
     monkeypatch.chdir(folder)
     for add in ((NEW,), ("--from", str(path)), ("--from", str(path), "--stack-group", "fd-a1B2c3")):
         for copy in ("", "its copy.yaml"):
-            _, [shown] = cli.json("account", "add", *add, *(("--template", copy) if copy else ()))
-            command = shown["ros"] or shown["commands"][0]
+            _, [addition] = cli.json("account", "add", *add, *(("--template", copy) if copy else ()))
+            command = addition["ros"] or addition["commands"][0]
             assert template_read(command) == TEMPLATE.read_text(encoding="utf-8")
             assert command.endswith(f"\"$(cat '{copy}')\"" if copy else f'"$(cat {TEMPLATE})"')
             assert [entry.name for entry in folder.iterdir()] == ([copy] if copy else [])
@@ -188,9 +188,9 @@ def test_a_policy_file_that_cannot_be_written_stops_it_before_anything_is_made(
 ) -> None:
     """It is read-only, or the disk is full. The file is whole, and nothing lies beside it."""
     text, folder = lab.policy_path.read_text(), lab.policy_path.parent
-    before, given = sorted(folder.iterdir()), ("account", "add", NEW, "--profile", "new", "--write")
+    before, command = sorted(folder.iterdir()), ("account", "add", NEW, "--profile", "new", "--write")
     lab.policy_path.chmod(0o444)
-    assert cli(*given) == 1
+    assert cli(*command) == 1
     assert cli.err == f"{lab.policy_path} cannot be written: it is read-only\n"
     lab.policy_path.chmod(0o640)
 
@@ -199,10 +199,10 @@ def test_a_policy_file_that_cannot_be_written_stops_it_before_anything_is_made(
 
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", full)
-        assert cli(*given) == 1
+        assert cli(*command) == 1
     assert cli.err == f"{lab.policy_path} cannot be written: No space left on device\n"
     assert (lab.policy_path.read_text(), sorted(folder.iterdir()), roles(lab, NEW)) == (text, before, {})
-    assert cli(*given) == 0
+    assert cli(*command) == 0
     assert stat.S_IMODE(lab.policy_path.stat().st_mode) == 0o640
 
 
@@ -213,10 +213,10 @@ def test_roles_that_cannot_be_made_leave_the_policy_file_as_it_was(lab: Lab, cli
     lab.policy_path.symlink_to(target)
     lab.fault(service="ram", action="CreateRole", code="NoPermission", status=403, times=1)
     assert cli("account", "add", NEW, "--profile", "new", "--write") == 1
-    said = cli.err.splitlines()
-    assert said[0].startswith("role link-peer: NoPermission")
-    assert f"done: account {NEW}: create policy link-peer" in said
-    assert f"not done: account {NEW}: create role link-peer" in said
+    lines = cli.err.splitlines()
+    assert lines[0].startswith("role link-peer: NoPermission")
+    assert f"done: account {NEW}: create policy link-peer" in lines
+    assert f"not done: account {NEW}: create role link-peer" in lines
     assert target.read_bytes() == text
     assert not [path for path in target.parent.iterdir() if path.name.startswith(".link-peer")]
     assert cli("account", "add", NEW, "--profile", "new", "--write") == 0
@@ -239,17 +239,21 @@ def test_many_accounts_join_by_a_list(lab: Lab, cli: Cli, tmp_path: Path) -> Non
     path, group = tmp_path / "members.txt", ("--stack-group", "fd-a1B2c3", "--write")
     path.write_text(MEMBERS)
     before = policy_file.load(lab.policy_path).accounts
-    _, [shown] = cli.json("account", "add", "--from", str(path), *group)
+    _, [addition] = cli.json("account", "add", "--from", str(path), *group)
     accounts = policy_file.load(lab.policy_path).accounts
     added = {uid: accounts[uid] for uid in accounts.keys() - before.keys()}
     names = ["c@aliyun.com", "Team Orders", "1000000000000005"]
-    assert [(uid, one.name) for uid, one in sorted(added.items())] == list(zip(NEW_ONES, names, strict=True))
+    assert [(uid, account.name) for uid, account in sorted(added.items())] == list(zip(NEW_ONES, names, strict=True))
     assert {account.role for account in added.values()} == {f"acs:ram::{uid}:role/link-peer" for uid in added}
     [external_id] = {account.external_id for account in added.values()}
     assert {uid: accounts[uid] for uid in before} == before
-    assert [command.split()[2] for command in shown["commands"]] == ["CreateStackGroup", "CreateStackInstances"]
-    assert external_id in shown["commands"][0]
-    assert (shown["ros"], shown["home"], shown["changes"]) == ("", "", [])  # home's policies name the role already
+    assert [command.split()[2] for command in addition["commands"]] == ["CreateStackGroup", "CreateStackInstances"]
+    assert external_id in addition["commands"][0]
+    assert (addition["ros"], addition["home"], addition["changes"]) == (
+        "",
+        "",
+        [],
+    )  # home's policies name the role already
     path.write_text(f"{MEMBERS}1000000000000006 f\n")
     assert cli("account", "add", "--from", str(path), *group) == 0
     assert policy_file.load(lab.policy_path).accounts["1000000000000006"].external_id == external_id
@@ -261,17 +265,19 @@ def test_many_accounts_join_by_a_list(lab: Lab, cli: Cli, tmp_path: Path) -> Non
 def test_a_list_without_a_stack_group_has_one_command_for_all(cli: Cli, tmp_path: Path) -> None:
     """Every owner runs the same, and the lines are printed."""
     (path := tmp_path / "members.txt").write_text(MEMBERS)
-    _, [shown] = cli.json("account", "add", "--from", str(path), "--role", "third", "--external-id", "0123456789abcdef")
-    assert "CreateStack " in shown["ros"]
-    assert "0123456789abcdef" in shown["ros"]
-    assert [*yaml.safe_load(shown["policy"])] == NEW_ONES
-    assert [change.split()[0] for change in shown["changes"]] == ["policy"] * 3
+    _, [addition] = cli.json(
+        "account", "add", "--from", str(path), "--role", "third", "--external-id", "0123456789abcdef"
+    )
+    assert "CreateStack " in addition["ros"]
+    assert "0123456789abcdef" in addition["ros"]
+    assert [*yaml.safe_load(addition["policy"])] == NEW_ONES
+    assert [change.split()[0] for change in addition["changes"]] == ["policy"] * 3
     assert cli("account", "add", "--from", str(path)) == 0
     assert "The owner of each account runs this" in cli.out
 
 
 @pytest.mark.parametrize(
-    ("text", "options", "said"),
+    ("text", "options", "message"),
     [
         (f"{NEW}\nb\n", (), "line 2: 'b' is not the uid"),
         (f"{NEW}\n{NEW}\n", (), "line 2: 1000000000000003 is listed twice"),
@@ -282,13 +288,13 @@ def test_a_list_without_a_stack_group_has_one_command_for_all(cli: Cli, tmp_path
     ],
 )
 def test_a_bad_list_is_a_usage_error(
-    lab: Lab, cli: Cli, tmp_path: Path, text: str, options: tuple[str, ...], said: str
+    lab: Lab, cli: Cli, tmp_path: Path, text: str, options: tuple[str, ...], message: str
 ) -> None:
     """With the number of the line; nothing is written."""
     (path := tmp_path / "members.txt").write_text(text)
     before = lab.policy_path.read_text()
     assert cli("account", "add", "--from", str(path), "--write", *options) == 2
-    assert said in cli.err
+    assert message in cli.err
     assert lab.policy_path.read_text() == before
 
 
@@ -322,9 +328,9 @@ def test_an_account_leaves_with_one_command(lab: Lab, links: Linked, cli: Cli) -
 def test_a_dry_run_closes_nothing(lab: Lab, links: Linked, cli: Cli) -> None:
     """It prints the commands that the closing is worth."""
     before = lab.records()
-    code, [shown] = cli.json("account", "remove", PEER, "--dry-run")
+    code, [removal] = cli.json("account", "remove", PEER, "--dry-run")
     assert (code, len(lab.rules(links.db)), lab.records()) == (0, 1, before)
-    assert sum("RevokeSecurityGroup" in change["command"] for change in shown["commands"]) == 3
+    assert sum("RevokeSecurityGroup" in change["command"] for change in removal["commands"]) == 3
 
 
 def test_no_role_goes_before_the_rules(lab: Lab, links: Linked, cli: Cli) -> None:
@@ -360,10 +366,10 @@ def test_what_a_function_opens_meanwhile_is_closed_too(
 
     remove_roles = account_remove._remove_roles
 
-    def later(*given: Any, **named: Any) -> Any:
+    def later(*arguments: Any, **options: Any) -> Any:
         lab.sweep()
         assert len(lab.rules(links.db)) == 1
-        return remove_roles(*given, **named)
+        return remove_roles(*arguments, **options)
 
     monkeypatch.setattr(account_remove, "_remove_roles", later)
     assert cli("account", "remove", PEER, "--profile", "peer", "--yes") == 0
@@ -373,7 +379,7 @@ def test_what_a_function_opens_meanwhile_is_closed_too(
 @pytest.mark.usefixtures("links")
 def test_without_keys_of_the_account_its_owner_is_told_what_to_delete(lab: Lab, cli: Cli) -> None:
     """The roles stay until then; home may not enter the account any more."""
-    _, [shown] = cli.json("account", "remove", PEER, "--yes")
+    _, [removal] = cli.json("account", "remove", PEER, "--yes")
     of_each = ["DetachPolicyFromRole", "DeletePolicy", "DeleteRole"]
-    assert [shlex.split(command)[2] for command in shown["commands"]] == of_each * 3
+    assert [shlex.split(command)[2] for command in removal["commands"]] == of_each * 3
     assert (set(roles(lab, PEER)), may_enter(lab, "link-peer-fc")) == (ALL_ROLES, set())

@@ -9,7 +9,7 @@ import pytest
 from tests.functional.command import ALL, Asked, Cli, Typed, between, by_hand, egress, ids, person
 from tests.functional.lab import HOME, MANAGED, PEER, Lab
 
-pytestmark = pytest.mark.usefixtures("asked", "peer_profile")
+pytestmark = pytest.mark.usefixtures("accesses", "peer_profile")
 
 FOREVER = "2099-01-01T00:00:00Z"
 
@@ -22,8 +22,8 @@ def test_a_rule_becomes_a_link_by_request(lab: Lab, cli: Cli) -> None:
     app, db, rule = by_hand(lab)
     lab.instance(app)
     assert cli("adopt", "--anyone-may-close", rule, "--yes") == 0, cli.err
-    [found] = lab.raw_rules(db)
-    assert (found["SecurityGroupRuleId"], str(found["Priority"])) == (rule, "100")
+    [raw_rule] = lab.raw_rules(db)
+    assert (raw_rule["SecurityGroupRuleId"], str(raw_rule["Priority"])) == (rule, "100")
     assert lab.reasons(db) == [f"req:adopt-{rule}"]
     assert lab.tags(db) == {"link-accept": f"{app.id}:tcp/3306", MANAGED: "true"}
     assert "link-peer request unlink" in cli.out
@@ -62,13 +62,13 @@ def test_the_rule_of_an_adopted_tag_stands_after_a_sweep(lab: Lab, cli: Cli, pee
     asking, options = lab.instance(common, app), ["--anyone-may-close", "--yes", "--as", "tag", "--instance"]
     if "accepts" in peer:
         db = lab.group()
-        rule, named = person(lab, db, app), db.id
+        rule, wish = person(lab, db, app), db.id
     else:
         db = lab.group(account=PEER)
         far = lab.instance(db)
-        rule, named = between(lab, asking, far, db), f"{far.id}@{PEER}"
+        rule, wish = between(lab, asking, far, db), f"{far.id}@{PEER}"
     assert cli("adopt", rule, *options, asking.id, "--profile", "peer") == 0, cli.err
-    assert lab.tags(asking) == {"link-peer": f"{named}:tcp/3306"}
+    assert lab.tags(asking) == {"link-peer": f"{wish}:tcp/3306"}
     lab.sweep()
     assert (ids(lab, db), lab.reasons(db)) == ([rule], ["tag"])
 
@@ -88,12 +88,12 @@ def test_a_mutual_pair_is_adopted_together(lab: Lab, cli: Cli) -> None:
     """Across two accounts, each with keys of its own; both groups consent."""
     app, db = lab.group(), lab.group(account=PEER)
     lab.instance(app)
-    there, back = person(lab, db, app, **ALL), person(lab, app, db, **ALL)
-    assert cli("adopt", "--anyone-may-close", there, "--group", f"{db.id}@{PEER}", "--yes", "--profile", "peer") == 0, (
-        cli.err
-    )
-    assert (ids(lab, app), ids(lab, db)) == ([back], [there])
-    assert lab.reasons(app) == lab.reasons(db) == [f"req:adopt-{there}"]
+    rule_there, back = person(lab, db, app, **ALL), person(lab, app, db, **ALL)
+    assert (
+        cli("adopt", "--anyone-may-close", rule_there, "--group", f"{db.id}@{PEER}", "--yes", "--profile", "peer") == 0
+    ), cli.err
+    assert (ids(lab, app), ids(lab, db)) == ([back], [rule_there])
+    assert lab.reasons(app) == lab.reasons(db) == [f"req:adopt-{rule_there}"]
     assert lab.tags(app) == {"link-accept": f"{db.id}@{PEER}", MANAGED: "true"}
     assert lab.tags(db) == {"link-accept": f"{app.id}@{HOME}", MANAGED: "true"}
     assert lab.drain(60) == {"applied": 1}
@@ -189,8 +189,8 @@ def test_a_drop_that_does_not_come_between_changes_nothing(lab: Lab, cli: Cli) -
     egress(lab, db, IpProtocol="TCP", PortRange="3306/3306", DestCidrIp="10.0.0.0/8", Policy="drop", Priority="50")
     rule = person(lab, db, app, Priority="2")
     assert cli("adopt", "--anyone-may-close", rule, "--yes") == 0, cli.err
-    other = person(lab, db, app, Priority="100", PortRange="22/22")
-    assert cli("adopt", "--anyone-may-close", other, "--yes") == 0, cli.err
+    drop_rule = person(lab, db, app, Priority="100", PortRange="22/22")
+    assert cli("adopt", "--anyone-may-close", drop_rule, "--yes") == 0, cli.err
 
 
 def test_a_damaged_marker_is_repaired(lab: Lab, cli: Cli) -> None:
@@ -222,26 +222,26 @@ def test_it_goes_through_the_queue_of_the_account_that_asks(lab: Lab, cli: Cli) 
 def test_the_log_has_an_intent_before_the_first_change(lab: Lab, cli: Cli) -> None:
     """And an outcome with the rule's id, the consent, the RequestId of the change, and the caller."""
     app, db, rule = by_hand(lab)
-    lab.meanwhile("TagResources", lambda: seen.extend(lab.records("intent")))
-    seen: list[dict[str, str]] = []
+    lab.meanwhile("TagResources", lambda: intents.extend(lab.records("intent")))
+    intents: list[dict[str, str]] = []
     assert cli("adopt", "--anyone-may-close", rule, "--yes") == 0, cli.err
-    [intent], [outcome] = seen, lab.records("outcome")
+    [intent], [outcome] = intents, lab.records("outcome")
     assert intent["tagged"] == f"{db.id}@{HOME}"
     for record in (intent, outcome):
         assert (record["function"], record["action"], record["request_id"]) == ("adopt", "link", f"adopt-{rule}")
         assert record["claimed_by"] == f"acs:ram::{HOME}:root"
-        assert [one["rule_id"] for one in json.loads(record["rules"])] == [rule]
+        assert [rule["rule_id"] for rule in json.loads(record["rules"])] == [rule]
     assert (outcome["outcome"], outcome["consent"]) == ("applied", f"{db.id}@{HOME} link-accept={app.id}:tcp/3306")
     assert outcome["api_requests"]
 
 
-def test_people_s_resources_are_changed_with_their_own_keys(asked: Asked, lab: Lab, cli: Cli) -> None:
+def test_people_s_resources_are_changed_with_their_own_keys(accesses: Asked, lab: Lab, cli: Cli) -> None:
     """A role of link-peer reads, records and posts."""
     app, db = lab.group(), lab.group(account=PEER)
     rule = person(lab, db, app)
-    asked.clear()
+    accesses.clear()
     assert cli("adopt", "--anyone-may-close", rule, "--yes", "--profile", "peer") == 0, cli.err
-    writes = {(caller.account, caller.role, action) for caller, action in asked if ":Describe" not in action}
+    writes = {(caller.account, caller.role, action) for caller, action in accesses if ":Describe" not in action}
     assert {write for write in writes if write[2].startswith("ecs:")} == {
         (PEER, None, "ecs:TagResources"),
         (PEER, None, "ecs:ModifySecurityGroupRule"),
@@ -305,9 +305,9 @@ def test_it_asks_first(lab: Lab, cli: Cli, typed: Typed, answer: str) -> None:
     assert lab.reasons(db) == ([f"req:adopt-{rule}"] if answer == "y" else [])
 
 
-@pytest.mark.parametrize("what", ["ports", "tags"])
+@pytest.mark.parametrize("change", ["ports", "tags"])
 def test_what_changed_while_it_asked_is_shown_again(
-    lab: Lab, cli: Cli, typed: Typed, monkeypatch: pytest.MonkeyPatch, what: str
+    lab: Lab, cli: Cli, typed: Typed, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
     """What is done is what was shown."""
     _, db, rule = by_hand(lab)
@@ -316,7 +316,7 @@ def test_what_changed_while_it_asked_is_shown_again(
         "ports": lambda: lab.modify(db, lab.raw_rules(db)[0], PortRange="22/22"),
         "tags": lambda: lab.tag(db, link_accept="sg-other"),
     }
-    monkeypatch.setattr("typer.confirm", lambda *_args, **_more: changes[what]())
+    monkeypatch.setattr("typer.confirm", lambda *_args, **_options: changes[change]())
     assert cli("adopt", "--anyone-may-close", rule) == 1
     assert "changed or deleted since" in cli.err
     assert (len(lab.rules(db)), lab.reasons(db), lab.records("intent")) == (1, [], [])

@@ -19,13 +19,13 @@ DEATHS = 3
 
 
 @pytest.mark.parametrize("skip", [0, 1])
-@pytest.mark.parametrize("what", ["ports", "deleted"])
-def test_a_rule_that_changes_meanwhile_is_left_alone(lab: Lab, cli: Cli, what: str, skip: int) -> None:
+@pytest.mark.parametrize("change", ["ports", "deleted"])
+def test_a_rule_that_changes_meanwhile_is_left_alone(lab: Lab, cli: Cli, change: str, skip: int) -> None:
     """Between showing and writing: no rule is adopted that was not shown. The log says so."""
     app, db, rule = by_hand(lab)
 
     def happens() -> None:
-        if what == "ports":
+        if change == "ports":
             lab.modify(db, lab.raw_rules(db)[0], PortRange="22/22")
         else:
             lab.revoke(db)
@@ -38,7 +38,7 @@ def test_a_rule_that_changes_meanwhile_is_left_alone(lab: Lab, cli: Cli, what: s
     assert lab.records("outcome") == []
     [attempt] = lab.records("attempt")
     assert "was changed or deleted since" in attempt["detail"]
-    assert (lab.rules(db), lab.reasons(db)) == ([f"{app.id} tcp/22"] if what == "ports" else [], [])
+    assert (lab.rules(db), lab.reasons(db)) == ([f"{app.id} tcp/22"] if change == "ports" else [], [])
 
 
 def test_a_rule_that_changes_during_the_call_is_no_rule_of_ours(lab: Lab, cli: Cli) -> None:
@@ -89,9 +89,9 @@ def test_a_lock_that_comes_meanwhile_wins(lab: Lab, cli: Cli) -> None:
 def test_a_mutual_rule_that_changes_meanwhile_stops_both(lab: Lab, cli: Cli) -> None:
     """The other half is not what was shown."""
     app, db = lab.group(), lab.group()
-    there, _ = person(lab, db, app, **ALL), person(lab, app, db, **ALL)
+    rule_there, _ = person(lab, db, app, **ALL), person(lab, app, db, **ALL)
     lab.meanwhile("TagResources", lambda: lab.modify(app, lab.raw_rules(app)[0], Description="other"))
-    assert cli("adopt", "--anyone-may-close", there, "--yes") == 1
+    assert cli("adopt", "--anyone-may-close", rule_there, "--yes") == 1
     assert "was changed or deleted since" in lab.records("attempt")[0]["detail"]
     assert lab.reasons(app) == lab.reasons(db) == []
 
@@ -105,17 +105,17 @@ def test_a_managed_tag_that_a_sweep_takes_meanwhile_is_written_again(lab: Lab, c
     assert lab.tags(db)[MANAGED] == "true"
 
 
-@pytest.mark.parametrize("what", ["tags", "rules"])
-def test_a_change_that_does_not_show_yet_is_reported(lab: Lab, cli: Cli, what: str) -> None:
+@pytest.mark.parametrize("read", ["tags", "rules"])
+def test_a_change_that_does_not_show_yet_is_reported(lab: Lab, cli: Cli, read: str) -> None:
     """Reads lag behind changes. The next run goes on: it finds what was written, posts the request and records the outcome."""
     _, db, rule = by_hand(lab)
     lab.cloud.clock.sleep(100)
-    setattr(lab.cloud.ecs.read_lag, what, 30.0)
+    setattr(lab.cloud.ecs.read_lag, read, 30.0)
     assert cli("adopt", "--anyone-may-close", rule, "--yes") == 1
     assert "does not show the change yet" in lab.records("attempt")[0]["detail"]
     assert lab.queued() == []
     lab.cloud.clock.sleep(100)
-    setattr(lab.cloud.ecs.read_lag, what, 0.0)
+    setattr(lab.cloud.ecs.read_lag, read, 0.0)
     assert cli("adopt", "--anyone-may-close", rule, "--yes") == 0, cli.err
     assert lab.reasons(db) == [f"req:adopt-{rule}"]
     assert (lab.outcome()["outcome"], len(lab.queued())) == ("applied", 1)
@@ -170,7 +170,7 @@ def test_running_it_again_finishes_whatever_stopped_it(
         options += ["--as", "tag", "--instance", asking.id] if form == "tag" else []
 
         def standing() -> set[tuple[str, str]]:
-            return {(group.id, one) for group in (app, db) for one in ids(lab, group)}
+            return {(group.id, rule_id) for group in (app, db) for rule_id in ids(lab, group)}
 
         before = lab.calls()
         if death:

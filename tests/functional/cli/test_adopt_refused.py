@@ -95,12 +95,12 @@ REFUSED: dict[str, tuple[Make, str]] = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_is_no_link_is_refused_before_a_change(lab: Lab, cli: Cli, case: str) -> None:
     """Each with the fact and what to do."""
-    make, said = REFUSED[case]
+    make, message = REFUSED[case]
     app, db = lab.group(), lab.group()
     rule = make(lab, app, db)
     tags, changes = lab.tags(db), lab.changes()
     assert cli("adopt", "--anyone-may-close", rule, "--group", db.id, "--yes") == 1, cli.out
-    assert said in cli.err
+    assert message in cli.err
     assert "Traceback" not in cli.err
     assert (lab.tags(db), lab.changes(), lab.records("intent")) == (tags, changes, [])
 
@@ -118,8 +118,8 @@ def test_a_locked_group_and_an_unknown_account_are_refused(lab: Lab, cli: Cli) -
     source = lab.group(account=PEER)
     foreign = [person(lab, lab.group(), source), person(lab, lab.group(), source, **ALL)]
     lab.policy(accounts={HOME: POLICY["accounts"][HOME]})
-    for one in foreign:
-        assert cli("adopt", "--anyone-may-close", one, "--yes") == 1
+    for rule_id in foreign:
+        assert cli("adopt", "--anyone-may-close", rule_id, "--yes") == 1
         assert "unknown-account" in cli.err
     assert lab.changes() == 0
 
@@ -154,11 +154,11 @@ NOT_ASKING: dict[str, tuple[Make, str]] = {
 @pytest.mark.parametrize("case", NOT_ASKING)
 def test_an_instance_whose_tag_would_not_ask_is_refused(lab: Lab, cli: Cli, case: str) -> None:
     """Before a change."""
-    make, said = NOT_ASKING[case]
+    make, message = NOT_ASKING[case]
     app, db = lab.group(), lab.group()
     instance, rule = make(lab, app, db), person(lab, db, app)
     assert cli("adopt", "--anyone-may-close", rule, "--as", "tag", "--instance", instance, "--yes") == 1
-    assert said in cli.err
+    assert message in cli.err
     assert (lab.tags(db), lab.changes()) == ({}, 0)
 
 

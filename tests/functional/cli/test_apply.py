@@ -155,15 +155,15 @@ def test_a_run_that_died_is_finished_by_the_next(
     instance, app, db = asking(lab, "")
     lab.tag(app, link_accept="*")
     cli("plan", instance.id, "--out", file)
-    carry_out, left = lab.cloud.ecs.call, call
+    carry_out, calls_to_go = lab.cloud.ecs.call, call
 
-    def dies(caller: Any, action: str, *args: Any, **more: Any) -> Any:
-        nonlocal left
+    def dies(caller: Any, action: str, *args: Any, **options: Any) -> Any:
+        nonlocal calls_to_go
         if action in ("TagResources", "AuthorizeSecurityGroup"):
-            left -= 1
-            if left < 0:
+            calls_to_go -= 1
+            if calls_to_go < 0:
                 raise KeyboardInterrupt
-        return carry_out(caller, action, *args, **more)
+        return carry_out(caller, action, *args, **options)
 
     with monkeypatch.context() as patch:
         patch.setattr(lab.cloud.ecs, "call", dies)
@@ -212,15 +212,15 @@ def test_a_plan_is_a_file_of_its_owner(lab: Lab, cli: Cli, file: str) -> None:
         assert stat.S_IMODE(os.stat(file).st_mode) == 0o600
     assert os.listdir(Path(file).parent).count("plan.json") == 1
     assert not [name for name in os.listdir(Path(file).parent) if name.startswith(".")]
-    other = Path(file).with_name("notes.txt")
-    other.write_text("mine", encoding="utf-8")
+    notes = Path(file).with_name("notes.txt")
+    notes.write_text("mine", encoding="utf-8")
     link = Path(file).with_name("link.json")
     link.symlink_to(file)
-    for name in (str(other), str(link), str(other.parent), str(other.parent / "none" / "plan.json"), "a\0b"):
+    for name in (str(notes), str(link), str(notes.parent), str(notes.parent / "none" / "plan.json"), "a\0b"):
         for command in (("plan", instance.id), ("sweep", "--dry-run")):
             assert cli(*command, "--out", name) == 2
             assert "--out" in cli.err
-    assert (other.read_text("utf-8"), link.is_symlink()) == ("mine", True)
+    assert (notes.read_text("utf-8"), link.is_symlink()) == ("mine", True)
 
 
 def test_a_file_that_appears_meanwhile_is_not_replaced(lab: Lab, cli: Cli, file: str) -> None:
@@ -270,7 +270,7 @@ def test_a_plan_that_someone_edited_is_refused(lab: Lab, cli: Cli, file: str, wr
 
 
 @pytest.mark.parametrize(
-    ("change", "why"),
+    ("change", "reason"),
     [
         ({"action": "authorize"}, "a change to authorize needs a place"),
         ({"action": "revoke", "rule": "sgr-1", "tags": ["link-lock"]}, "a change to revoke needs a place"),
@@ -282,7 +282,7 @@ def test_a_plan_that_someone_edited_is_refused(lab: Lab, cli: Cli, file: str, wr
     ],
 )
 def test_a_change_that_no_plan_has_is_refused(
-    lab: Lab, cli: Cli, file: str, written: Written, change: dict[str, object], why: str
+    lab: Lab, cli: Cli, file: str, written: Written, change: dict[str, object], reason: str
 ) -> None:
     """Who may replace the file makes no command crash."""
     db = lab.group()
@@ -290,7 +290,7 @@ def test_a_change_that_no_plan_has_is_refused(
     plan = json.loads(Path(file).read_text())
     changes = [{"account": HOME, "group": db.id, **change}]
     assert cli("apply", written({**plan, "changes": changes}), "--yes") == 1
-    assert why in cli.err
+    assert reason in cli.err
 
 
 def test_a_plan_is_for_one_deployment(lab: Lab, cli: Cli, file: str, monkeypatch: pytest.MonkeyPatch) -> None:

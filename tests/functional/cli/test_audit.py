@@ -38,7 +38,7 @@ def test_a_record_is_one_line(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatc
     assert cli("audit", "-o", "wide") == 0
     wide = re.split("  +", cli.out.splitlines()[-1])
     assert wide[1:8] == [*start[1:], "link-peer-requests", "orders", "chg-1 (ann)"]
-    assert [one["ports"] for one in cli.json("audit", "--sort-by", "ports")[1]] == ["tcp/2", "tcp/10"]
+    assert [record["ports"] for record in cli.json("audit", "--sort-by", "ports")[1]] == ["tcp/2", "tcp/10"]
     assert cli("audit", "--sort-by", "none") == 2
 
 
@@ -71,8 +71,8 @@ def test_a_closing_is_one_line_with_the_person_who_closed(lab: Lab, cli: Cli) ->
     assert cli("audit", "--from", "30s", "-o", "wide") == 0
     [line] = [line for line in cli.out.splitlines() if "  removed  " in line]
     assert f"  close by acs:ram::{HOME}:root  " in line
-    found = [(one["function"], one["outcome"]) for one in cli.json("audit", "--actor", "root")[1]]
-    assert found == [("close", "removed")]
+    outcomes = [(record["function"], record["outcome"]) for record in cli.json("audit", "--actor", "root")[1]]
+    assert outcomes == [("close", "removed")]
     first = lab.records()[0]["time"]
     spans = [(("--to", lab.iso(-30)), 1), (("--to", first), 1), (("--to", first[:-4] + "000Z"), 0)]
     for span, count in (*spans, (("--from", "90s", "--to", "30s"), 1), (("--from", "30s"), 2)):
@@ -138,19 +138,17 @@ def test_records_are_filtered_and_printed_with_advice(lab: Lab, cli: Cli) -> Non
         assert code == 0
         return sorted((record["to"], record["ports"]) for record in records)
 
-    everything = [(db.id, "tcp/3306"), (cache.id, "tcp/6379"), (db.id, "tcp/443")]
-    assert found() == sorted(everything)
-    assert found("--all") == sorted(
-        [*everything, (db.id, "tcp/3306"), (db.id, "tcp/443")]
-    )  # an intent before each change
+    links = [(db.id, "tcp/3306"), (cache.id, "tcp/6379"), (db.id, "tcp/443")]
+    assert found() == sorted(links)
+    assert found("--all") == sorted([*links, (db.id, "tcp/3306"), (db.id, "tcp/443")])  # an intent before each change
     assert found("--outcome", "denied") == [(cache.id, "tcp/6379")]
     assert found("--reason", "no-consent") == [(cache.id, "tcp/6379")]
     assert found("--party", cache.id) == [(cache.id, "tcp/6379")]
-    assert found("--party", f"*@{HOME}") == found("--party", f"{app.id}@{HOME}") == sorted(everything)
+    assert found("--party", f"*@{HOME}") == found("--party", f"{app.id}@{HOME}") == sorted(links)
     assert found("--party", f"*@{PEER}") == found("--party", f"{app.id}@{PEER}") == []
     assert found("--party", app.id, "--outcome", "applied") == sorted([(db.id, "tcp/3306"), (db.id, "tcp/443")])
     assert found("--request", "chg-1") == [(db.id, "tcp/443")]
-    assert found("--event", "event-1") == sorted(everything[:2])
+    assert found("--event", "event-1") == sorted(links[:2])
     assert found("--link", lab.outcome()["link"]) == [(db.id, "tcp/443")]
     assert found("--since", lab.iso(3600)) == []
     assert cli("audit", "--reason", "no-consent") == 0
@@ -248,7 +246,7 @@ def test_each_of_ten_questions_is_one_query(lab: Lab, cli: Cli) -> None:
     )
     words = {app.id: "app", db.id: "db", cache.id: "cache", other_group.id: "other", "link-peer-requests": "queue"}
     words |= {f"{instance.id}@{HOME}": "instance", f"acs:ram::{HOME}:root": "me"}
-    world, found = lab.cloud.world, {}
+    world, answers = lab.cloud.world, {}
     for chart in describe(Names(HOME), "prod", "link").charts:
         if question := chart.get("question"):
             if question == "Which changes had no intent?":
@@ -259,11 +257,11 @@ def test_each_of_ten_questions_is_one_query(lab: Lab, cli: Cli) -> None:
                 " ".join(filter(None, map(row.get, columns)))
                 for row in lab.cloud.sls.search(*place, chart["query"]).logs
             ]
-            found[question] = [
+            answers[question] = [
                 " ".join(columns),
                 *(re.sub("|".join(words), lambda name: words[name[0]], row) for row in rows),
             ]
-    assert found == questions
+    assert answers == questions
 
 
 @pytest.mark.knobs(request_tags=True)
@@ -291,12 +289,12 @@ def test_the_evidence_of_a_period_has_everything_with_the_key_of_its_record(lab:
     lab.cloud.clock.advance(1200)
     lab.cross_account(lab.request(app, db, "tcp/5", request_id="chg-5"))
     lab.cloud.clock.advance(1200)
-    code, [said] = cli.json("audit", "--from", start, "--to", end, "--evidence", str(tmp_path / "out"))
-    assert (code, said["moments"]) == (1, ["2026-12-01T00:00:00Z", end])
-    whole = Path(said["files"][0]).read_bytes()
-    page, rows = Path(said["files"][1]).read_text("utf-8"), list(csv.DictReader(whole.decode().splitlines()))
+    code, [summary] = cli.json("audit", "--from", start, "--to", end, "--evidence", str(tmp_path / "out"))
+    assert (code, summary["moments"]) == (1, ["2026-12-01T00:00:00Z", end])
+    whole = Path(summary["files"][0]).read_bytes()
+    page, rows = Path(summary["files"][1]).read_text("utf-8"), list(csv.DictReader(whole.decode().splitlines()))
     port = {"tcp/1": db, "tcp/2": db, "tcp/3": cache, "tcp/4": barred}
-    stood = [("stood", one) for one in ("tcp/1", "tcp/2", "tcp/3", "tcp/1", "tcp/2")]
+    stood = [("stood", ports) for ports in ("tcp/1", "tcp/2", "tcp/3", "tcp/1", "tcp/2")]
     decided = [
         ("opened", "tcp/2"),
         ("opened", "tcp/3"),
@@ -311,15 +309,15 @@ def test_the_evidence_of_a_period_has_everything_with_the_key_of_its_record(lab:
     ]
     assert all(row["to"] == port[row["ports"]].id for row in rows if row["ports"])
     assert (rows[0]["claimed_reason"], rows[-1]["reason"]) == ("'=1+1<script>", "no-intent")
-    assert (said["counts"]["opened"], sum(said["counts"].values())) == (2, len(rows))
+    assert (summary["counts"]["opened"], sum(summary["counts"].values())) == (2, len(rows))
     for row in rows[:-1]:  # an auditor's sample
         _, [record] = cli.json("audit", "--from", "7d", "--key", row["key"])
         assert (record["to"], record["logstore"]) == (row["to"], row["logstore"])
     assert (page.count("<tr><td>20"), "<script" in page) == (len(rows), False)
     assert hashlib.sha256(whole).hexdigest() in page
     alone = tmp_path / "one.csv"
-    for since, done in ((start, 1), (lab.iso(-60), 0)):
-        assert cli("audit", "--from", since, "--evidence", str(alone)) == done, cli.err
+    for since, exit_code in ((start, 1), (lab.iso(-60), 0)):
+        assert cli("audit", "--from", since, "--evidence", str(alone)) == exit_code, cli.err
     assert f"exception 0\nwritten: {alone}\n" in cli.out
     assert cli("audit", "--from", "200d", "--to", "100d", "--evidence", str(alone)) == 3
     assert "ActionTrail keeps events for 90 days" in alone.read_text("utf-8")

@@ -54,21 +54,21 @@ class Thief:
         fields["Description"] = description or render(marker)
         return self.call("AuthorizeSecurityGroupEgress", **{f"Permissions.1.{name}": v for name, v in fields.items()})
 
-    def open(self, description: str, **more: str) -> str:
-        return self.call("AuthorizeSecurityGroup", **rule(self.app, Description=description), **more)
+    def open(self, description: str, **params: str) -> str:
+        return self.call("AuthorizeSecurityGroup", **rule(self.app, Description=description), **params)
 
     def remove(self, rule_id: str) -> str:
         return self.call("RevokeSecurityGroup", **{"SecurityGroupRuleId.1": rule_id})
 
     def record(
-        self, kind: str, calls: str = "", said: float = 0, rule_id: str = "", log: str = "", **fields: str
+        self, kind: str, calls: str = "", delay: float = 0, rule_id: str = "", log: str = "", **fields: str
     ) -> None:
         """Writes a record, as of so many seconds ago, by default where the role does."""
         later(self.lab, 2)
         decision = {"record": kind, "api_requests": calls, "rules": rules_text([(self.key, rule_id)])}
         decision |= link_fields(Link(Party(HOME, self.app.id), self.key.group, (self.key.port,)), REGION)
         common = {"deployment": "prod", "region": REGION, "function": "cross_account", "request_id": "chg-9"}
-        common |= {"consent": f"{self.db.id} *", "time": iso_millis(self.lab.cloud.clock.now() - said)}
+        common |= {"consent": f"{self.db.id} *", "time": iso_millis(self.lab.cloud.clock.now() - delay)}
         write(self.lab, {**common, **decision, **fields}, log or LOGSTORES[self.role])
 
     def recorded(
@@ -93,8 +93,8 @@ class Thief:
 def backdated(thief: Thief) -> None:
     thief.lab.tag(thief.db, link_accept=None)
     call = thief.open("")
-    thief.record("intent", said=500)
-    thief.record("outcome", call, said=500, outcome="applied")
+    thief.record("intent", delay=500)
+    thief.record("outcome", call, delay=500, outcome="applied")
 
 
 def without_consent(thief: Thief) -> None:
@@ -147,15 +147,15 @@ def an_old_outcome(thief: Thief) -> None:
     thief.opened()
     thief.lab.cross_account(thief.lab.request(thief.app, thief.db, action="unlink", request_id="chg-2"))
     later(thief.lab, 50)
-    for one in thief.lab.records("intent", "outcome", request_id="chg-1"):
-        write(thief.lab, one, LOGSTORES[thief.role])
+    for record in thief.lab.records("intent", "outcome", request_id="chg-1"):
+        write(thief.lab, record, LOGSTORES[thief.role])
     thief.open(thief.marker())
 
 
 def a_persons_rule_removed(thief: Thief) -> None:
     thief.opened()
-    own = thief.persons()
-    thief.recorded(lambda: thief.remove(own), "removed", own)
+    persons_rule = thief.persons()
+    thief.recorded(lambda: thief.remove(persons_rule), "removed", persons_rule)
 
 
 def changed(thief: Thief, rule_id: str, **fields: str) -> None:
@@ -166,8 +166,8 @@ def changed(thief: Thief, rule_id: str, **fields: str) -> None:
 
 def an_egress_rule(thief: Thief) -> None:
     egress = {"IpProtocol": "ALL", "PortRange": "-1/-1", "DestCidrIp": "10.0.0.0/8"}
-    named = {f"Permissions.1.{name}": value for name, value in egress.items()}
-    thief.recorded(lambda: thief.call("AuthorizeSecurityGroupEgress", **named))
+    params = {f"Permissions.1.{name}": value for name, value in egress.items()}
+    thief.recorded(lambda: thief.call("AuthorizeSecurityGroupEgress", **params))
 
 
 def egress_against(**tags: str | None) -> Callable[[Thief], None]:
@@ -188,13 +188,13 @@ def an_egress_rule_marked_as_ingress(thief: Thief) -> None:
 
 
 def one_more_rule(thief: Thief) -> None:
-    more = {name.replace("1", "2", 1): value for name, value in rule(thief.app, PortRange="23/23").items()}
-    thief.recorded(lambda: thief.open(thief.marker(), **more))
+    second_rule = {name.replace("1", "2", 1): value for name, value in rule(thief.app, PortRange="23/23").items()}
+    thief.recorded(lambda: thief.open(thief.marker(), **second_rule))
 
 
 def the_other_log(thief: Thief) -> None:
-    [other] = LOGSTORES.keys() - {thief.role}
-    thief.recorded(log=LOGSTORES[other])
+    [other_log] = LOGSTORES.keys() - {thief.role}
+    thief.recorded(log=LOGSTORES[other_log])
 
 
 ATTACKS: dict[str, tuple[Callable[[Thief], None], str]] = {
@@ -234,8 +234,8 @@ def test_an_attack_is_found(lab: Lab, cli: Cli, role: str, name: str) -> None:
     attack, expected = ATTACKS[name]
     attack(Thief(lab, role))
     later(lab)
-    code, found = findings(cli)
-    assert (code, expected in [one["finding"] for one in found if not one["pending"]]) == (1, True), found
+    code, rows = findings(cli)
+    assert (code, expected in [finding["finding"] for finding in rows if not finding["pending"]]) == (1, True), rows
 
 
 @pytest.mark.parametrize("role", LOGSTORES)
@@ -257,8 +257,8 @@ def test_a_receive_time_that_the_writer_sends_proves_nothing(lab: Lab, cli: Cli,
     request = thief.open(thief.marker())
     later(lab, 5)
     stated_time = {"__tag__:__receive_time__": str(int(lab.cloud.clock.now() - 800))}
-    thief.record("intent", said=800, **stated_time)
-    thief.record("outcome", request, said=800, outcome="applied", **stated_time)
+    thief.record("intent", delay=800, **stated_time)
+    thief.record("outcome", request, delay=800, outcome="applied", **stated_time)
     later(lab)
     code, differences = findings(cli)
     assert (code, [each["finding"] for each in differences]) == (1, ["no-intent", "no-change"])
@@ -274,7 +274,7 @@ def test_an_older_record_is_one_that_was_received_before(lab: Lab, cli: Cli) -> 
     thief.recorded(lambda: thief.remove(persons_rule), "removed", persons_rule)
     week = 6 * 86_400
     stated_time = {"__tag__:__receive_time__": str(int(lab.cloud.clock.now() - week))}
-    thief.record("outcome", "old", said=week, rule_id=persons_rule, outcome="applied", **stated_time)
+    thief.record("outcome", "old", delay=week, rule_id=persons_rule, outcome="applied", **stated_time)
     later(lab)
     code, differences = findings(cli, "--since", "90m")
     assert (code, [each["finding"] for each in differences]) == (1, ["no-marker", "backdated", "no-change"])

@@ -43,8 +43,8 @@ def as_role(lab: Lab, account: str, role: str, action: str, params: dict[str, st
 
 
 def rule(source: Group, **fields: str) -> dict[str, str]:
-    given = {"IpProtocol": "TCP", "PortRange": "22/22", "SourceGroupId": source.id, "Priority": "100", **fields}
-    return {f"Permissions.1.{name}": value for name, value in given.items()}
+    permission = {"IpProtocol": "TCP", "PortRange": "22/22", "SourceGroupId": source.id, "Priority": "100", **fields}
+    return {f"Permissions.1.{name}": value for name, value in permission.items()}
 
 
 def findings(cli: Cli, *args: str) -> tuple[int, list[dict[str, Any]]]:
@@ -136,12 +136,12 @@ def test_a_rule_that_a_role_of_ours_opened_by_itself_is_found(lab: Lab, cli: Cli
     app, db = lab.group(account=account), lab.group("*", account=account)
     request = as_role(lab, account, role, "AuthorizeSecurityGroup", {"SecurityGroupId": db.id, **rule(app)})
     later(lab)
-    code, [found] = findings(cli)
+    code, [finding] = findings(cli)
     assert code == 1
-    assert (found["finding"], found["pending"]) == ("no-intent", False)
-    assert (found["account"], found["what"]) == (account, f"AuthorizeSecurityGroup {db.id}")
-    assert (found["request_id"], found["rule"]) == (request, f"{app.id}@{account} tcp/22")
-    assert found["who"] == f"{role}:thief from 127.0.0.1"
+    assert (finding["finding"], finding["pending"]) == ("no-intent", False)
+    assert (finding["account"], finding["what"]) == (account, f"AuthorizeSecurityGroup {db.id}")
+    assert (finding["request_id"], finding["rule"]) == (request, f"{app.id}@{account} tcp/22")
+    assert finding["who"] == f"{role}:thief from 127.0.0.1"
     assert cli("audit", "--verify") == 1
     assert "1 finding" in cli.out
     assert f"find out who used the role {role} and from where" in cli.out
@@ -187,26 +187,26 @@ def test_a_rule_of_ours_that_a_person_changed_is_found(lab: Lab, cli: Cli, days:
     app, db = lab.group(), lab.group("*")
     for port in (1, 2, 3):
         lab.cross_account(lab.request(app, db, f"tcp/{port}", request_id=f"chg-{port}"))
-    own = lab.authorize(db, IpProtocol="TCP", PortRange="22/22", SourceCidrIp="10.0.0.0/8")
+    persons_rule = lab.authorize(db, IpProtocol="TCP", PortRange="22/22", SourceCidrIp="10.0.0.0/8")
     lab.cloud.clock.advance(days * DAY + 7200)
-    first, second = (one for text, one in lab.rules_of(db) if text.endswith(("tcp/1", "tcp/2")))
+    first, second = (rule_id for text, rule_id in lab.rules_of(db) if text.endswith(("tcp/1", "tcp/2")))
     group = {"SecurityGroupId": db.id}
     lab.call(HOME, "RevokeSecurityGroup", {**group, "SecurityGroupRuleId.1": first["SecurityGroupRuleId"]})
     lab.modify(db, second, Description="mine now")
     lab.call(HOME, "RevokeSecurityGroup", {**group, **rule(app, PortRange="3/3")})
-    lab.call(HOME, "RevokeSecurityGroup", {**group, "SecurityGroupRuleId.1": own})
+    lab.call(HOME, "RevokeSecurityGroup", {**group, "SecurityGroupRuleId.1": persons_rule})
     with contextlib.suppress(ApiError):  # by one reading of a knob
         lab.call(HOME, "RevokeSecurityGroup", {**group, **rule(app, PortRange="4/4")})
     later(lab)
-    code, found = findings(cli, "--since", "1h")
+    code, rows = findings(cli, "--since", "1h")
     assert code == 1
-    assert {(one["finding"], one["rule"]) for one in found} == {
+    assert {(finding["finding"], finding["rule"]) for finding in rows} == {
         ("by-another", first["SecurityGroupRuleId"]),
         ("by-another", second["SecurityGroupRuleId"]),
         ("by-another", f"{app.id}@{HOME} tcp/3"),
     }
-    assert len(found) == 3
-    assert {one["who"] for one in found} == {"root-account root from 127.0.0.1"}
+    assert len(rows) == 3
+    assert {finding["who"] for finding in rows} == {"root-account root from 127.0.0.1"}
 
 
 # after trouble: whatever call failed or died, what link-peer did leaves nothing to find

@@ -21,15 +21,15 @@ def test_what_is_not_visible_yet_is_no_failure(lab: Lab, cli: Cli) -> None:
     app, db = lab.group(), lab.group("*")
     lab.cross_account(lab.request(app, db, "tcp/1"))
     later(lab, 5)
-    code, [found] = findings(cli)
-    assert (code, found["finding"], found["pending"]) == (0, "no-change", True)
+    code, [finding] = findings(cli)
+    assert (code, finding["finding"], finding["pending"]) == (0, "no-change", True)
     assert cli("audit", "--verify") == 0
     assert "0 findings" in cli.out
     assert "not yet visible: 1" in cli.out
     later(lab, 11)
     assert findings(cli) == (0, [])
     lab.cloud.trail.visible_after = 86_400
-    assert [(one["finding"], one["pending"]) for one in findings(cli)[1]] == [("no-change", False)]
+    assert [(row["finding"], row["pending"]) for row in findings(cli)[1]] == [("no-change", False)]
 
 
 def test_a_trail_of_many_pages_is_read_whole(lab: Lab, cli: Cli) -> None:
@@ -45,10 +45,10 @@ def test_a_trail_of_many_pages_is_read_whole(lab: Lab, cli: Cli) -> None:
     later(lab)
     lab.fault(service="actiontrail", action="LookupEvents", kind="throttle", skip=2, times=3)
     before = lab.cloud.faults.count("actiontrail")
-    code, found = findings(cli)
+    code, rows = findings(cli)
     assert code == 1
-    assert request in [one["request_id"] for one in found]
-    assert len(found) == 2
+    assert request in [finding["request_id"] for finding in rows]
+    assert len(rows) == 2
     assert lab.cloud.faults.count("actiontrail") - before == 24 + 2 + 3
 
 
@@ -61,7 +61,7 @@ def test_a_long_time_is_read_in_parts_of_thirty_days(lab: Lab, cli: Cli) -> None
     as_role(lab, HOME, "link-peer-fc", "RevokeSecurityGroup", {"SecurityGroupId": db.id, **rule(app)})
     later(lab)
     mismatches = findings(cli, "--since", lab.iso(-90 * DAY - 5))[1]
-    assert [one["what"].split()[0] for one in mismatches] == ["AuthorizeSecurityGroup", "RevokeSecurityGroup"]
+    assert [mismatch["what"].split()[0] for mismatch in mismatches] == ["AuthorizeSecurityGroup", "RevokeSecurityGroup"]
 
 
 def test_an_account_whose_trail_is_refused_is_a_failure(lab: Lab, cli: Cli) -> None:
@@ -70,11 +70,13 @@ def test_an_account_whose_trail_is_refused_is_a_failure(lab: Lab, cli: Cli) -> N
     lab.cross_account(lab.request(app, db))
     later(lab)
     lab.cloud.identity.allow_only(f"acs:ram::{PEER}:role/link-peer-reader", ["ecs:Describe*"])
-    code, [found] = findings(cli)
-    assert (code, found["finding"], found["account"]) == (3, "unproven", PEER)
-    assert found["advice"].startswith(f"allow actiontrail:LookupEvents to the role link-peer-reader of account {PEER}")
+    code, [finding] = findings(cli)
+    assert (code, finding["finding"], finding["account"]) == (3, "unproven", PEER)
+    assert finding["advice"].startswith(
+        f"allow actiontrail:LookupEvents to the role link-peer-reader of account {PEER}"
+    )
     lab.policy_account(PEER, external_id="wrong")
-    assert [one["finding"] for one in findings(cli)[1]] == ["unproven"]
+    assert [row["finding"] for row in findings(cli)[1]] == ["unproven"]
 
 
 def test_what_began_before_the_time_in_question_is_read_too(lab: Lab, cli: Cli) -> None:
@@ -93,22 +95,22 @@ def test_a_trail_without_an_end_is_a_failure(lab: Lab, cli: Cli, monkeypatch: py
     tokens = itertools.count(1)
     real = lab.cloud.trail.call
 
-    def call(caller: Caller, *rest: Any) -> Any:
+    def call(caller: Caller, *arguments: Any) -> Any:
         if caller.account != PEER:
-            return real(caller, *rest)
+            return real(caller, *arguments)
         return {"Events": [], "StartTime": lab.iso(), "EndTime": lab.iso(), "NextToken": str(next(tokens))}
 
     lab.cloud.trail.call = call  # type: ignore[method-assign]
-    code, found = findings(cli)
-    assert (code, [(one["finding"], one["account"]) for one in found]) == (3, [("unproven", PEER)])
-    assert "give a shorter --since" in found[0]["detail"]
+    code, rows = findings(cli)
+    assert (code, [(finding["finding"], finding["account"]) for finding in rows]) == (3, [("unproven", PEER)])
+    assert "give a shorter --since" in rows[0]["detail"]
 
 
 CHANGE = {"eventTime": "2026-11-25T00:00:00Z", "eventName": "RevokeSecurityGroup"}
 
 
 @pytest.mark.parametrize(
-    ("answer", "said"),
+    ("answer", "message"),
     [
         ({"StartTime": None}, "has no StartTime"),
         ({"NextToken": "1"}, "repeats a page"),
@@ -117,11 +119,11 @@ CHANGE = {"eventTime": "2026-11-25T00:00:00Z", "eventName": "RevokeSecurityGroup
         ({"Events": [CHANGE]}, "names no group"),
     ],
 )
-def test_an_answer_of_another_shape_is_a_failure(lab: Lab, cli: Cli, answer: dict[str, Any], said: str) -> None:
+def test_an_answer_of_another_shape_is_a_failure(lab: Lab, cli: Cli, answer: dict[str, Any], message: str) -> None:
     """It does not count as an empty trail, nor is a page read forever. A change that cannot be read does not pass for none."""
     page = {"Events": [], "StartTime": lab.iso(), "EndTime": lab.iso(), **answer}
     page = {name: value for name, value in page.items() if value is not None}
     lab.cloud.trail.call = lambda *_: page  # type: ignore[method-assign]
-    code, found = findings(cli)
-    assert (code, {one["finding"] for one in found}) == (3, {"unproven"})
-    assert said in found[0]["detail"]
+    code, rows = findings(cli)
+    assert (code, {finding["finding"] for finding in rows}) == (3, {"unproven"})
+    assert message in rows[0]["detail"]

@@ -12,7 +12,7 @@ from aliyun_local.api import Group
 from tests.functional.command import Asked, Cli
 from tests.functional.lab import HOME, PEER, Lab
 
-pytestmark = [pytest.mark.usefixtures("asked", "peer_profile"), pytest.mark.knobs(request_tags=True)]
+pytestmark = [pytest.mark.usefixtures("accesses", "peer_profile"), pytest.mark.knobs(request_tags=True)]
 
 KEY = "link-refuse.close"
 
@@ -31,14 +31,18 @@ def linked(lab: Lab, *ports: str, peer: str = HOME) -> tuple[Group, Group]:
 def test_a_pair_is_closed_at_once_and_stays_closed(lab: Lab, cli: Cli, ports: tuple[str, ...]) -> None:
     """And nothing else of the two groups. Whoever consents, a request is refused from then on."""
     app, db = linked(lab, *ports)
-    other = lab.group("*")
-    for number, (source, target) in enumerate(((app, other), (other, db))):
+    other_group = lab.group("*")
+    for number, (source, target) in enumerate(((app, other_group), (other_group, db))):
         lab.cross_account(lab.request(source, target, "tcp/9", request_id=f"chg-{number + 7}"))
     lab.policy(allow=[{"from": f"*@{HOME}", "to": f"*@{HOME}"}])
     assert cli("close", "--between", app.id, db.id, "--yes") == 0, cli.err
-    assert (lab.rules(app), lab.rules(db), lab.rules(other)) == ([], [f"{other.id} tcp/9"], [f"{app.id} tcp/9"])
-    assert refusals(lab, app, db, other) == [{KEY: db.id}, {KEY: app.id}, {}]
-    record = next(one for one in lab.records(outcome="removed"))
+    assert (lab.rules(app), lab.rules(db), lab.rules(other_group)) == (
+        [],
+        [f"{other_group.id} tcp/9"],
+        [f"{app.id} tcp/9"],
+    )
+    assert refusals(lab, app, db, other_group) == [{KEY: db.id}, {KEY: app.id}, {}]
+    record = next(record for record in lab.records(outcome="removed"))
     assert (record["function"], record["reason"]) == ("close", "refused")
     assert f"Open again with: link-peer reopen --between {app.id}@{HOME} {db.id}@{HOME}\n" in cli.out
     lab.sweep()
@@ -84,20 +88,20 @@ def test_the_evidence_has_what_was_refused_and_reopened(lab: Lab, cli: Cli, tmp_
         [
             ("forbidden", db.id, "link-lock="),
             *(
-                (section, one.id, f"{KEY}={other.id}")
+                (section, source.id, f"{KEY}={target.id}")
                 for section in ("forbidden", "released")
-                for one, other in ((app, db), (db, app))
+                for source, target in ((app, db), (db, app))
             ),
         ]
     )
 
 
-def test_no_call_sets_two_keys_and_home_is_tagged_as_the_operator(asked: Asked, lab: Lab, cli: Cli) -> None:
+def test_no_call_sets_two_keys_and_home_is_tagged_as_the_operator(accesses: Asked, lab: Lab, cli: Cli) -> None:
     app, db = linked(lab, "tcp/1")
-    asked.clear()
+    accesses.clear()
     assert cli("close", "--between", app.id, db.id, "--yes") == 0
     assert cli("reopen", "--between", app.id, db.id) == 0
-    callers = [caller.role for caller, action in asked if action in ("ecs:TagResources", "ecs:UntagResources")]
+    callers = [caller.role for caller, action in accesses if action in ("ecs:TagResources", "ecs:UntagResources")]
     assert set(callers) == {"link-peer-operator"}
     changes = [json.loads(record["event_tags"]) for record in lab.records("observed")]
     assert all(len(tags) == 1 for tags in changes)

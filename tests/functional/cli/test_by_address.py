@@ -23,51 +23,51 @@ def _linked(lab: Lab) -> Linked:
     """Two instances whose tags admit them, and one without a tag."""
     app, db = two_vpcs(lab)
     lab.instance(db)
-    found = [tagged(lab, app, db), tagged(lab, app, db), lab.instance(app)]
+    instances = [tagged(lab, app, db), tagged(lab, app, db), lab.instance(app)]
     lab.sweep()
-    return app, db, found
+    return app, db, instances
 
 
 def test_links_shows_it_as_one_link_with_its_instances(cli: Cli, linked: Linked) -> None:
     """Its state is that of those whom it admits."""
-    _, (found,) = cli.json("links")
-    assert (found["written"], found["written_detail"], found["instances"]) == ("by address", WRITTEN, 2)
-    admitted = sorted(f"{one.id}@{one.account}" for one in linked[2][:2])
-    assert (found["by_address"], found["state"]) == (admitted, "open")
+    _, (link,) = cli.json("links")
+    assert (link["written"], link["written_detail"], link["instances"]) == ("by address", WRITTEN, 2)
+    admitted = sorted(f"{instance.id}@{instance.account}" for instance in linked[2][:2])
+    assert (link["by_address"], link["state"]) == (admitted, "open")
     cli("links")
     assert (len(cli.out.splitlines()), cli.out.count("by address")) == (2, 1)
-    assert all(one.id in cli.out for one in linked[2][:2])
+    assert all(instance.id in cli.out for instance in linked[2][:2])
 
 
 def test_links_of_an_instance_are_those_that_admit_it(lab: Lab, cli: Cli, linked: Linked) -> None:
     """Or lead to it. Another member of the source's group has none."""
-    app, db, (one, _, other) = linked
-    for party, shown in ((app, 1), (db, 1), (one, 1), (other, 0), (lab.instance(db), 1)):
-        assert len(cli.json("links", "--party", party.id)[1]) == shown
+    app, db, (tagged_instance, _, plain_instance) = linked
+    for party, link_count in ((app, 1), (db, 1), (tagged_instance, 1), (plain_instance, 0), (lab.instance(db), 1)):
+        assert len(cli.json("links", "--party", party.id)[1]) == link_count
 
 
 def test_explain_advises_for_the_instance_that_is_stopped(lab: Lab, cli: Cli, linked: Linked) -> None:
     """It needs a tag; one that has it, or whose group a request is for, needs the sweep only."""
-    app, db, (one, two, other) = linked
+    app, db, (tagged_instance, two, plain_instance) = linked
 
     def advice(source: Group | Instance, port: str = "tcp/1") -> tuple[str, dict[str, str], dict[str, Any]]:
-        _, (found,) = cli.json("explain", source.id, db.id, port)
-        return found["state"], found["do"][0], found
+        _, (explanation,) = cli.json("explain", source.id, db.id, port)
+        return explanation["state"], explanation["do"][0], explanation
 
-    verdict, first, found = advice(one)
-    assert (verdict, found["links"][0]["written_detail"]) == ("open", WRITTEN)
-    for source in (other, app):
-        verdict, first, found = advice(source)
-        assert (verdict, WRITTEN in first["why"], other.id in first["why"]) == (
-            "blocked" if source is other else "partly",
+    verdict, first, explained = advice(tagged_instance)
+    assert (verdict, explained["links"][0]["written_detail"]) == ("open", WRITTEN)
+    for source in (plain_instance, app):
+        verdict, first, explained = advice(source)
+        assert (verdict, WRITTEN in first["why"], plain_instance.id in first["why"]) == (
+            "blocked" if source is plain_instance else "partly",
             True,
             True,
         )
-        assert f"--ResourceId.1 {other.id}" in first["command"]
+        assert f"--ResourceId.1 {plain_instance.id}" in first["command"]
         assert f"link-peer --Tag.1.Value {db.id}@{PEER}:tcp/1" in first["command"]
-    assert found["passing"] == 2
-    lab.tag(other, link_peer=f"{db.id}@{PEER}:tcp/1")
-    for source in (other, app):
+    assert explained["passing"] == 2
+    lab.tag(plain_instance, link_peer=f"{db.id}@{PEER}:tcp/1")
+    for source in (plain_instance, app):
         assert advice(source)[1]["command"] == "link-peer sweep"
     assert advice(two, "tcp/2")[1]["command"].startswith("link-peer request link")
     lab.cross_account(lab.request(app, db, "tcp/2"))
@@ -80,10 +80,10 @@ def test_explain_advises_for_the_instance_that_is_stopped(lab: Lab, cli: Cli, li
 
 def test_a_plan_names_the_instance_of_each_rule_and_how_the_link_is_written(lab: Lab, cli: Cli) -> None:
     app, db = two_vpcs(lab)
-    found = [tagged(lab, app, db), tagged(lab, app, db)]
-    cli("plan", found[0].id)
-    for one in found:
-        assert f"from {one.private_ip}/32 ({one.id})  its tag  {WRITTEN}  consent: {db.id}" in cli.out
+    instances = [tagged(lab, app, db), tagged(lab, app, db)]
+    cli("plan", instances[0].id)
+    for instance in instances:
+        assert f"from {instance.private_ip}/32 ({instance.id})  its tag  {WRITTEN}  consent: {db.id}" in cli.out
 
 
 @pytest.mark.parametrize(
@@ -111,15 +111,15 @@ def test_a_dry_run_answers_as_the_request_does(
     if ranges:
         lab.policy_account(HOME, ranges=[ranges])
     words = [word for port in ports for word in ("--port", port)]
-    _, (said,) = cli.json(
+    _, (dry_run,) = cli.json(
         "request", "link", "--from", app.id, "--to", f"{db.id}@{PEER}", *words, "--request-id", "chg-1", "--dry-run"
     )
     lab.cross_account(lab.request(app, db, *ports))
     record = lab.outcome()
-    (planned,) = said["decisions"]
-    same = ("outcome", "reason", "detail", "advice", "reachability")
-    assert {name: planned[name] for name in same} == {name: record[name] for name in same}
-    assert len(lab.rules(db)) == said["counts"]["add"]
+    (planned,) = dry_run["decisions"]
+    fields = ("outcome", "reason", "detail", "advice", "reachability")
+    assert {name: planned[name] for name in fields} == {name: record[name] for name in fields}
+    assert len(lab.rules(db)) == dry_run["counts"]["add"]
 
 
 @pytest.mark.parametrize("make", [two_vpcs, advanced])
@@ -131,10 +131,10 @@ def test_one_instance_too_many_is_told_so(lab: Lab, cli: Cli, make: Callable[[La
     tagged(lab, app, db)
     lab.sweep()
     late = tagged(lab, app, db)
-    why = "a link by address has at most 1 instances here, and this one would have 2"
+    reason = "a link by address has at most 1 instances here, and this one would have 2"
     cli("plan", late.id)
-    assert why in cli.out
+    assert reason in cli.out
     if make is two_vpcs:  # an advanced group needs an egress rule first
-        _, (found,) = cli.json("explain", late.id, db.id, "tcp/1")
-        assert why in found["do"][0]["why"]
-        assert "link-peer sweep" not in [one["command"] for one in found["do"]]
+        _, (explanation,) = cli.json("explain", late.id, db.id, "tcp/1")
+        assert reason in explanation["do"][0]["why"]
+        assert "link-peer sweep" not in [advice_line["command"] for advice_line in explanation["do"]]

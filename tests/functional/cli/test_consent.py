@@ -9,7 +9,7 @@ import pytest
 from tests.functional.command import Asked, Cli, Typed
 from tests.functional.lab import HOME, PEER, REGION, Lab
 
-pytestmark = pytest.mark.usefixtures("asked", "peer_profile")
+pytestmark = pytest.mark.usefixtures("accesses", "peer_profile")
 
 ACCEPT = "link-accept"
 FULL = f"sg-{'a' * 60},sg-{'b' * 59}"
@@ -43,8 +43,8 @@ def test_an_entry_is_a_tag_of_its_own_as_long_as_a_key_is_free(lab: Lab, cli: Cl
     entries = [tags.pop(f"{ACCEPT}.3"), tags.pop(f"{ACCEPT}.4")]
     assert set(tags) == {ACCEPT, f"{ACCEPT}.2", f"{ACCEPT}.x"}
     assert all(len(value) <= 128 for value in entries)
-    told = [port for entry in entries for port in entry.removeprefix("sg-two:").split("+")]
-    assert sorted(told) == sorted(ports.split("+"))
+    entry_ports = [port for entry in entries for port in entry.removeprefix("sg-two:").split("+")]
+    assert sorted(entry_ports) == sorted(ports.split("+"))
     lab.tag(db, **{f"{ACCEPT}.{number}": FULL for number in range(3, 10)})
     assert cli("accept", db.id, "sg-two:icmp") == 0
     assert lab.tags(db)[ACCEPT] == "sg-one,what?,sg-two:icmp"
@@ -63,14 +63,20 @@ def test_who_gave_and_withdrew_consent_is_in_the_operators_log(lab: Lab, cli: Cl
     for command in (("accept", db.id, "sg-two"), ("withdraw", db.id, "sg-two", "--yes")):
         assert cli(*command) == 0, cli.err
         calls.append(lab.cloud.trail.newest(HOME))
-    given, taken = lab.records("observed")
-    second, who = f"{ACCEPT}.2", f"acs:ram::{HOME}:root"
-    for record, call, command in zip((given, taken), calls, ("accept", "withdraw"), strict=True):
-        assert (record["function"], record["claimed_by"], record["actor"]) == (command, who, who)
+    consent_record, withdrawal_record = lab.records("observed")
+    second, principal = f"{ACCEPT}.2", f"acs:ram::{HOME}:root"
+    for record, call, command in zip((consent_record, withdrawal_record), calls, ("accept", "withdraw"), strict=True):
+        assert (record["function"], record["claimed_by"], record["actor"]) == (command, principal, principal)
         assert (record["event_call"], record["event_request"]) == (call["eventName"], call["requestId"])
-    assert [json.loads(given[name]) for name in ("event_tags", "old_tags")] == [{second: "sg-two"}, {second: None}]
-    assert [json.loads(taken[name]) for name in ("event_tags", "old_tags")] == [{second: None}, {second: "sg-two"}]
-    assert [json.loads(one["tags"]) for one in (given, taken)] == [
+    assert [json.loads(consent_record[name]) for name in ("event_tags", "old_tags")] == [
+        {second: "sg-two"},
+        {second: None},
+    ]
+    assert [json.loads(withdrawal_record[name]) for name in ("event_tags", "old_tags")] == [
+        {second: None},
+        {second: "sg-two"},
+    ]
+    assert [json.loads(record["tags"]) for record in (consent_record, withdrawal_record)] == [
         {ACCEPT: "sg-one", second: "sg-two"},
         {ACCEPT: "sg-one"},
     ]
@@ -124,13 +130,13 @@ def test_it_takes_keys_of_the_groups_account(lab: Lab, cli: Cli) -> None:
     assert lab.tags(db) == {ACCEPT: f"sg-app@{HOME}"}
 
 
-def test_it_writes_with_the_persons_own_keys(asked: Asked, lab: Lab, cli: Cli) -> None:
+def test_it_writes_with_the_persons_own_keys(accesses: Asked, lab: Lab, cli: Cli) -> None:
     """In the account of the functions, too."""
     db = lab.group()
-    asked.clear()
+    accesses.clear()
     assert cli("accept", db.id, "sg-app") == 0
     assert cli("withdraw", db.id, "sg-app", "--yes") == 0
-    assert {(caller.role, action) for caller, action in asked if action.startswith("ecs:")} == {
+    assert {(caller.role, action) for caller, action in accesses if action.startswith("ecs:")} == {
         (None, "ecs:DescribeSecurityGroups"),
         (None, "ecs:DescribeSecurityGroupAttribute"),
         (None, "ecs:TagResources"),
@@ -144,9 +150,11 @@ def test_a_denied_request_is_accepted_by_its_id(lab: Lab, cli: Cli) -> None:
     for group in (app, db):
         lab.instance(group)
     assert lab.cross_account(lab.request(app, db, requested_by="team-orders")) == {"denied": 1}
-    code, [shown] = cli.json("accept", "chg-1", "--dry-run")
-    assert (code, shown["denial"]["claimed_by"]) == (0, "team-orders")
-    assert [(one["written"], "TagResources" in one["commands"][0]) for one in shown["groups"]] == [(False, True)] * 2
+    code, [change] = cli.json("accept", "chg-1", "--dry-run")
+    assert (code, change["denial"]["claimed_by"]) == (0, "team-orders")
+    assert [(group["written"], "TagResources" in group["commands"][0]) for group in change["groups"]] == [
+        (False, True)
+    ] * 2
     assert cli("accept", "chg-1") == 2  # it asks, and there is no terminal
     assert (lab.tags(app), lab.tags(db)) == ({}, {})
     assert cli("accept", "chg-1", "--yes", "--profile", "peer", "--until", "30d") == 0, cli.err
@@ -161,17 +169,17 @@ def test_a_denied_request_is_accepted_by_its_id(lab: Lab, cli: Cli) -> None:
 def test_another_tenants_request_with_the_same_id_is_not_accepted(lab: Lab, cli: Cli) -> None:
     """An id of a request is its sender's choice: where two links were denied under one, nothing is written until the link
     itself is named, whose id no sender chooses."""
-    app, other, db = lab.group(), lab.group(account=PEER), lab.group()
-    for group in (app, other, db):
+    app, other_group, db = lab.group(), lab.group(account=PEER), lab.group()
+    for group in (app, other_group, db):
         lab.instance(group)
     lab.cross_account(lab.request(app, db, "icmp"))
-    meant = lab.outcome()["link"]
-    lab.cross_account(lab.request(other, db, "icmp"))
+    denied_link = lab.outcome()["link"]
+    lab.cross_account(lab.request(other_group, db, "icmp"))
     assert cli("accept", "chg-1", "--yes") == 1
-    assert f"{meant} ({app.id} -> {db.id}, through link-peer-requests)" in cli.err
+    assert f"{denied_link} ({app.id} -> {db.id}, through link-peer-requests)" in cli.err
     assert lab.tags(db) == {}
-    lab.cross_account(lab.request(other, db, "icmp", request_id=meant))
-    assert cli("accept", meant, "--yes") == 0, cli.err
+    lab.cross_account(lab.request(other_group, db, "icmp", request_id=denied_link))
+    assert cli("accept", denied_link, "--yes") == 0, cli.err
     assert lab.tags(db) == {ACCEPT: f"{app.id}:icmp"}
 
 
@@ -198,7 +206,7 @@ def test_tags_that_changed_meanwhile_are_shown_again(
         lab.instance(group)
     lab.cross_account(lab.request(app, db, "icmp"))
     typed("y\n")
-    monkeypatch.setattr("typer.confirm", lambda *_args, **_more: lab.tag(db, link_accept="sg-other"))
+    monkeypatch.setattr("typer.confirm", lambda *_args, **_options: lab.tag(db, link_accept="sg-other"))
     assert cli("accept", "chg-1") == 1
     assert "changed meanwhile" in cli.err
     assert lab.tags(db) == {ACCEPT: "sg-other"}
@@ -261,27 +269,27 @@ def test_withdrawing_takes_the_exact_entry(lab: Lab, cli: Cli) -> None:
 @pytest.mark.parametrize("answer", ["y", "n"])
 def test_withdrawing_says_what_it_closes_and_asks(lab: Lab, cli: Cli, typed: Typed, answer: str) -> None:
     """The links that stand by that entry alone, each with its rule and who wants it. Without a terminal it is refused."""
-    app, other, db = lab.group(), lab.group(), lab.group()
-    lab.tag(db, link_accept=f"{app.id},{app.id}:tcp/1,{other.id}")
-    one = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1 {db.id}:tcp/2"})
-    lab.auto_link(lab.event(one))
+    app, other_group, db = lab.group(), lab.group(), lab.group()
+    lab.tag(db, link_accept=f"{app.id},{app.id}:tcp/1,{other_group.id}")
+    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1 {db.id}:tcp/2"})
+    lab.auto_link(lab.event(instance))
     target = lab.instance(db)
-    lab.cross_account(lab.request(one, target, "tcp/3"))
-    lab.cross_account(lab.request(other, db, "tcp/4", request_id="chg-2"))
+    lab.cross_account(lab.request(instance, target, "tcp/3"))
+    lab.cross_account(lab.request(other_group, db, "tcp/4", request_id="chg-2"))
     rules = {rule["PortRange"].split("/")[0]: rule["SecurityGroupRuleId"] for rule in lab.raw_rules(db)}
     assert cli("withdraw", db.id, app.id) == 2
     assert "--yes" in cli.err
-    code, [shown] = cli.json("withdraw", db.id, app.id, "--dry-run")
-    assert (code, lab.tags(db)[ACCEPT]) == (0, f"{app.id},{app.id}:tcp/1,{other.id}")
-    assert shown["groups"][0]["closes"] == [
+    code, [change] = cli.json("withdraw", db.id, app.id, "--dry-run")
+    assert (code, lab.tags(db)[ACCEPT]) == (0, f"{app.id},{app.id}:tcp/1,{other_group.id}")
+    assert change["groups"][0]["closes"] == [
         f"tcp/2 from {app.id}@{HOME} to {db.id}@{HOME}: rule {rules['2']} (tag)",
-        f"tcp/3 from {one.id}@{HOME} to {target.id}@{HOME}: rule {rules['3']} (req:chg-1)",
+        f"tcp/3 from {instance.id}@{HOME} to {target.id}@{HOME}: rule {rules['3']} (req:chg-1)",
     ]
     typed(f"{answer}\n")
     assert cli("withdraw", db.id, app.id) == (0 if answer == "y" else 1)
     assert cli.out.count("closes tcp/") == 2
-    kept = "" if answer == "y" else f"{app.id},"
-    assert lab.tags(db)[ACCEPT] == f"{kept}{app.id}:tcp/1,{other.id}"
+    entry_prefix = "" if answer == "y" else f"{app.id},"
+    assert lab.tags(db)[ACCEPT] == f"{entry_prefix}{app.id}:tcp/1,{other_group.id}"
     lab.sweep()
     assert len(lab.rules(db)) == (2 if answer == "y" else 4)
 

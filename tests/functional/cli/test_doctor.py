@@ -38,26 +38,28 @@ def sweep(triggers: Triggers) -> None:
 
 def failing(cli: Cli, *options: str) -> list[tuple[str, str, str]]:
     """Run the doctor; return (state, what, detail) of each check of the platform that ends the command with 1."""
-    code, found = cli.json("doctor", "--platform", *options)
-    assert {one["part"] for one in found} == {"platform"}
-    lacking = [(f["state"], f["what"], f["detail"]) for f in found if f["state"] in ("missing", "differs", "unknown")]
+    code, findings = cli.json("doctor", "--platform", *options)
+    assert {finding["part"] for finding in findings} == {"platform"}
+    lacking = [
+        (f["state"], f["what"], f["detail"]) for f in findings if f["state"] in ("missing", "differs", "unknown")
+    ]
     assert code == (1 if lacking else 0)
     return lacking
 
 
 def missing(cli: Cli, *options: str) -> list[tuple[str, str, str]]:
     """Run the doctor; return (account, what, detail) of each check with the state `missing`."""
-    _, found = cli.json("doctor", *options)
-    return [(f["where"], f["what"], f["detail"]) for f in found if f["state"] == "missing"]
+    _, findings = cli.json("doctor", *options)
+    return [(f["where"], f["what"], f["detail"]) for f in findings if f["state"] == "missing"]
 
 
 def test_a_healthy_deployment_has_nothing_missing(lab: Lab, cli: Cli) -> None:
     """All that setup and s.yaml make, and both accounts, are ok. The doctor changes nothing and records nothing. With an account,
     what is deployed in home is left out."""
     before = lab.records()
-    code, found = cli.json("doctor")
-    assert [f for f in found if f["state"] != "ok"] == []
-    assert (code, {f["where"] for f in found}) == (0, {"", HOME, PEER})
+    code, findings = cli.json("doctor")
+    assert [f for f in findings if f["state"] != "ok"] == []
+    assert (code, {f["where"] for f in findings}) == (0, {"", HOME, PEER})
     _, [access] = cli.json("doctor", PEER)
     assert (access["where"], access["what"], access["account_name"]) == (PEER, "access", "b@aliyun.com")
     assert (lab.changes(), lab.records()) == (0, before)
@@ -80,7 +82,7 @@ def test_denied_links_are_listed_with_advice(lab: Lab, cli: Cli) -> None:
     advanced, elsewhere = lab.group("*", type="enterprise"), lab.group("*", vpc=lab.a)
     peers = [f"{db.id}:tcp/1", advanced.id, elsewhere.id]
     lab.instance(app, tags={f"link-peer.{n}": peer for n, peer in enumerate(peers)})
-    reasons = {what.split()[-1].partition("@")[0]: detail.split(":")[0] for _, what, detail in missing(cli)}
+    reasons = {subject.split()[-1].partition("@")[0]: detail.split(":")[0] for _, subject, detail in missing(cli)}
     assert reasons == {db.id: "no-consent", advanced.id: "advanced-group", elsewhere.id: "different-vpc"}
     assert [cli("doctor"), cli("doctor", "--platform"), cli("doctor", "--tenants")] == [0, 0, 3]
     assert f"link-accept={app.id}:tcp/1: link-peer accept {db.id}@{HOME} {app.id}:tcp/1" in cli.out
@@ -92,8 +94,8 @@ def test_an_account_with_links_that_shows_no_instances_is_a_warning(lab: Lab, cl
     lab.cross_account(lab.request(*lab.pair(), "tcp/1"))
     for instance in list(lab.cloud.ecs.accounts[PEER].instances):
         lab.call(PEER, "DeleteInstance", {"InstanceId": instance, "Force": "true"})
-    code, found = cli.json("doctor", PEER)
-    [warning] = [f for f in found if (f["where"], f["what"]) == (PEER, "access")]
+    code, findings = cli.json("doctor", PEER)
+    [warning] = [f for f in findings if (f["where"], f["what"]) == (PEER, "access")]
     assert (code, warning["state"]) == (0, "warning")
     assert f"no removals are made in account {PEER} because it shows no instances" in warning["advice"]
 
@@ -113,22 +115,26 @@ FULL = (
 def test_a_group_that_is_full_or_nearly_full_is_reported(lab: Lab, cli: Cli) -> None:
     """What every document refuses is missing. What one of two refuses, and shortly before it, is a warning with both numbers."""
     groups = [lab.group("*") for _ in FULL]
-    for db, (named, rules, _, _) in zip(groups, FULL, strict=True):
+    for db, (full_id, rules, _, _) in zip(groups, FULL, strict=True):
         lab.instance(db)
-        if named:
-            lab.fill(db, rules, named)
+        if full_id:
+            lab.fill(db, rules, full_id)
         else:
             lab.crowded(db, rules)
-    _, found = cli.json("doctor")
+    _, findings = cli.json("doctor")
     for db, (_, _, state, detail) in zip(groups, FULL, strict=True):
-        quota = [(one["state"], one["detail"]) for one in found if one["what"] == f"quota of {db.id}@{HOME}"]
-        assert [said for said, _ in quota] == ([state] if state else [])
+        quota = [
+            (finding["state"], finding["detail"])
+            for finding in findings
+            if finding["what"] == f"quota of {db.id}@{HOME}"
+        ]
+        assert [state_word for state_word, _ in quota] == ([state] if state else [])
         assert all(detail in text for _, text in quota)
 
 
 def test_a_missing_queue_or_log_is_reported(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a setting, the name is made of the prefix. Another name is one that the reader's role may not read."""
-    for name, value, what in (
+    for name, value, subject in (
         ("LINK_PEER_QUEUE", "nowhere", "queue nowhere"),
         ("LINK_PEER_PREFIX", "staging", "queue staging-requests"),
         ("LINK_PEER_AUDIT_LOGSTORE", "nowhere", f"log link-peer-{HOME}-{REGION}/nowhere"),
@@ -138,7 +144,7 @@ def test_a_missing_queue_or_log_is_reported(cli: Cli, monkeypatch: pytest.Monkey
             if name == "LINK_PEER_PREFIX":
                 patch.delenv("LINK_PEER_QUEUE")
             patch.setenv(name, value)
-            assert what in [found for _, found, _ in failing(cli)]
+            assert subject in [subject_now for _, subject_now, _ in failing(cli)]
 
 
 # what is deployed
@@ -146,24 +152,24 @@ def test_a_missing_queue_or_log_is_reported(cli: Cli, monkeypatch: pytest.Monkey
 
 def redeploy(lab: Lab, name: str, **changes: Any) -> None:
     """Deploy a function of the home account again, with some of its fields changed."""
-    with lab.cloud.fc.locked(HOME, name) as held:
-        same = {"triggers": tuple(placed.trigger for placed in held.triggers.values()), "async_qualifier": "live"}
-    lab.cloud.fc.deploy(HOME, replace(lab.cloud.fc.function(HOME, name).function, **{**same, **changes}))
+    with lab.cloud.fc.locked(HOME, name) as locked:
+        settings = {"triggers": tuple(placed.trigger for placed in locked.triggers.values()), "async_qualifier": "live"}
+    lab.cloud.fc.deploy(HOME, replace(lab.cloud.fc.function(HOME, name).function, **{**settings, **changes}))
 
 
 def test_functions_that_are_not_as_deployed_are_reported(lab: Lab, cli: Cli) -> None:
     """One without the alias, so that its triggers could invoke nothing; one that is missing, with its triggers, of which
     nothing more is said; one whose variables name another deployment."""
-    with lab.cloud.fc.locked(HOME, "link-peer-auto-link") as held:
-        held.published.aliases.clear()
+    with lab.cloud.fc.locked(HOME, "link-peer-auto-link") as locked:
+        locked.published.aliases.clear()
     lab.cloud.fc._functions.pop((HOME, "link-peer-cross-account"))
     env = lab.cloud.fc.function(HOME, "link-peer-sweep").function.env
     redeploy(lab, "link-peer-sweep", env={**env, "LINK_PEER_AUDIT_PROJECT": f"link-peer-{PEER}-{REGION}"})
-    said = "was deployed with other settings than those here: LINK_PEER_AUDIT_PROJECT"
+    message = "was deployed with other settings than those here: LINK_PEER_AUDIT_PROJECT"
     assert failing(cli) == [
         ("missing", "function link-peer-auto-link", "python3.12, but there is no alias live"),
         ("missing", "function link-peer-cross-account", "is not deployed"),
-        ("differs", "function link-peer-sweep", said),
+        ("differs", "function link-peer-sweep", message),
     ]
 
 
@@ -181,12 +187,12 @@ def test_the_version_and_the_package_behind_live_are_shown(lab: Lab, cli: Cli) -
     for name, package in (("auto-link", "abc123"), ("cross-account", "abc123"), ("sweep", "def456")):
         text = f"Does its work (deployed 2026-11-26T10:00:00Z, package {package})"
         redeploy(lab, f"link-peer-{name}", description=text)
-    _, found = cli.json("doctor")
-    details = {f["what"]: f["detail"] for f in found}
+    _, findings = cli.json("doctor")
+    details = {f["what"]: f["detail"] for f in findings}
     assert details["function link-peer-sweep"] == (
         "version 2 is live, python3.12, deployed 2026-11-26T10:00:00Z, package def456"
     )
-    assert [what for state, what, _ in failing(cli)] == ["package"]
+    assert [subject for state, subject, _ in failing(cli)] == ["package"]
 
 
 def test_a_compiled_policy_that_is_not_what_its_text_gives_is_reported(lab: Lab, cli: Cli) -> None:
@@ -200,20 +206,20 @@ def test_a_compiled_policy_that_is_not_what_its_text_gives_is_reported(lab: Lab,
             package.writestr(policy_file.COMPILED, json.dumps(form))
         zipped = base64.b64encode(packed.getvalue()).decode()
         redeploy(lab, f"link-peer-{name}", code=unpack({"zipFile": zipped}))
-    said = "link-peer-sweep cannot be trusted: policy.compiled.json, which the function acts on, is not what"
+    message = "link-peer-sweep cannot be trusted: policy.compiled.json, which the function acts on, is not what"
     assert failing(cli) == [
-        ("differs", "deployed policy", f"the deployed policy of {said} policy.yaml gives"),
+        ("differs", "deployed policy", f"the deployed policy of {message} policy.yaml gives"),
     ]
 
 
 def test_a_canary_release_and_requests_that_are_not_recorded_are_warnings(lab: Lab, cli: Cli) -> None:
     """It says which share of the calls goes where. The alert on function errors reads the records of requests."""
     redeploy(lab, "link-peer-sweep", memory=512)
-    with lab.cloud.fc.locked(HOME, "link-peer-sweep") as held:
-        held.published.update_alias("live", "1", None, {"2": 0.1}, lab.cloud.fc.now())
+    with lab.cloud.fc.locked(HOME, "link-peer-sweep") as locked:
+        locked.published.update_alias("live", "1", None, {"2": 0.1}, lab.cloud.fc.now())
     redeploy(lab, "link-peer-auto-link", request_metrics=False)
-    code, found = cli.json("doctor")
-    warned = {f["what"]: f["detail"] for f in found if f["state"] == "warning"}
+    code, findings = cli.json("doctor")
+    warned = {f["what"]: f["detail"] for f in findings if f["state"] == "warning"}
     assert (code, set(warned)) == (0, {"function link-peer-sweep", "function link-peer-auto-link"})
     assert warned["function link-peer-sweep"] == "version 1 is live, python3.12; 10% of the calls go to version 2"
     unseen = "; no record of its requests is kept: the alert link-peer-function-errors does not see it"
@@ -222,8 +228,8 @@ def test_a_canary_release_and_requests_that_are_not_recorded_are_warnings(lab: L
 
 def test_a_trigger_that_is_missing_or_another_is_reported(lab: Lab, cli: Cli) -> None:
     """A deploy that died halfway creates no more triggers. The rule on the bus is not as it should be, either."""
-    with lab.cloud.fc.locked(HOME, "link-peer-auto-link") as held:
-        first, *others = (placed.trigger for placed in held.triggers.values())
+    with lab.cloud.fc.locked(HOME, "link-peer-auto-link") as locked:
+        first, *other_triggers = (placed.trigger for placed in locked.triggers.values())
     changes: tuple[tuple[dict[str, Any], str, str], ...] = (
         ({"qualifier": "LATEST"}, "differs", "differs from s.yaml in: qualifier"),
         ({"config": {"triggerEnable": False}}, "missing", "is disabled"),
@@ -233,7 +239,7 @@ def test_a_trigger_that_is_missing_or_another_is_reported(lab: Lab, cli: Cli) ->
     for change, state, detail in changes:
         config = {**first.config, **change.get("config", {})}
         changed = [replace(first, **{**change, "config": config})] if change else []
-        redeploy(lab, "link-peer-auto-link", triggers=(*changed, *others))
+        redeploy(lab, "link-peer-auto-link", triggers=(*changed, *other_triggers))
         assert failing(cli)[0] == (state, "trigger instance-state of link-peer-auto-link", detail)
 
 
@@ -251,9 +257,9 @@ def test_a_rule_that_is_missing_or_disabled_is_reported(
     rules = lab.cloud.events._rules[HOME]
     [rule] = [rule for rule in rules if rule.name.endswith("instance-tags")]
     rules[rules.index(rule)] = replace(rule, text=pattern or rule.text, enabled=enabled)
-    [(state, what, said)] = failing(cli)
-    assert (state, what) == ("missing", "rule for instance-tags on the bus default")
-    assert said.startswith(detail)
+    [(state, subject, message)] = failing(cli)
+    assert (state, subject) == ("missing", "rule for instance-tags on the bus default")
+    assert message.startswith(detail)
 
 
 def test_what_setup_makes_is_checked(lab: Lab, cli: Cli) -> None:
@@ -279,7 +285,7 @@ def test_a_role_that_setup_did_not_make_is_named(lab: Lab, cli: Cli) -> None:
     role = lab.cloud.identity.roles[f"acs:ram::{HOME}:role/link-peer-operator"]
     role.attached.clear()
     role.trust = role.trust.replace("user/", "user/mallory-")
-    details = [detail for _, what, detail in failing(cli) if what == "role link-peer-operator"]
+    details = [detail for _, resource, detail in failing(cli) if resource == "role link-peer-operator"]
     assert details[0] == "differs from what is shipped in: policies"
     assert details[1].startswith("exists, and setup did not make it: it trusts")
     assert details[1].endswith("holds no policy")
@@ -291,12 +297,12 @@ def test_what_a_person_changed_is_a_warning(lab: Lab, cli: Cli) -> None:
     project.alerts["link-peer-quota"]["schedule"] = {"type": "Daily"}
     lab.cloud.sls.update_logstore(HOME, project.name, "decisions", ttl=2555)
     lab.cloud.sls.update_logstore(HOME, project.name, "functions", ttl=7)
-    code, found = cli.json("doctor")
-    said = {one["what"]: (one["state"], one["detail"]) for one in found}
+    code, findings = cli.json("doctor")
+    states = {finding["what"]: (finding["state"], finding["detail"]) for finding in findings}
     assert code == 0
-    assert said["alert link-peer-quota"] == ("warning", "differs from what is shipped in: rule")
-    assert said["logstore decisions"] == ("ok", "kept at 2555 days, not shortened to 365")
-    assert said["logstore functions"] == ("warning", "differs from what is shipped in: days")
+    assert states["alert link-peer-quota"] == ("warning", "differs from what is shipped in: rule")
+    assert states["logstore decisions"] == ("ok", "kept at 2555 days, not shortened to 365")
+    assert states["logstore functions"] == ("warning", "differs from what is shipped in: days")
 
 
 @pytest.mark.parametrize(
@@ -311,12 +317,12 @@ def test_what_deploying_lacks_is_reported(
     rules[:] = [replace(rules[0], name=f"theirs-{n}", endpoint="") for n in range(count)]
     monkeypatch.setattr(regions, "PYTHON_312", frozenset())
     _, findings = cli.json("doctor")
-    found = {one["what"]: (one["state"], one["detail"]) for one in findings}
+    states = {finding["what"]: (finding["state"], finding["detail"]) for finding in findings}
     without = "without it, no event of an instance arrives: its links wait for the next full sweep"
-    assert found[f"service-linked role {linked_roles.SOURCE_CMS}"] == ("missing", f"does not exist: {without}")
-    said = f"it has {count} rules, the functions need 2 more, and EventBridge allows {allowed}"
-    assert found["default event bus"] == (state, said)
-    assert found[f"region {REGION}"] == ("missing", "Function Compute does not offer python3.12 there")
+    assert states[f"service-linked role {linked_roles.SOURCE_CMS}"] == ("missing", f"does not exist: {without}")
+    message = f"it has {count} rules, the functions need 2 more, and EventBridge allows {allowed}"
+    assert states["default event bus"] == (state, message)
+    assert states[f"region {REGION}"] == ("missing", "Function Compute does not offer python3.12 there")
 
 
 INTERNAL = f"https://{HOME}.mns.{REGION}-internal.aliyuncs.com"
@@ -340,44 +346,47 @@ def test_a_public_endpoint_of_the_queues_that_is_closed_is_reported(
     redeploy(lab, function.name, env={**function.env, "LINK_PEER_MNS_ENDPOINT": endpoint})
     public.is_enabled, public.networks = is_enabled, networks
     _, findings = cli.json("doctor")
-    [found] = [one for one in findings if one["what"] == "public endpoint of the queues"]
-    assert (found["state"], found["detail"]) == (state, detail)
+    [finding] = [row for row in findings if row["what"] == "public endpoint of the queues"]
+    assert (finding["state"], finding["detail"]) == (state, detail)
     if state == "missing":
-        assert found["advice"].startswith(f"export LINK_PEER_MNS_ENDPOINT={INTERNAL}; s deploy -y; or: ")
+        assert finding["advice"].startswith(f"export LINK_PEER_MNS_ENDPOINT={INTERNAL}; s deploy -y; or: ")
 
 
 def test_a_public_endpoint_that_may_not_be_asked_is_a_warning(lab: Lab, cli: Cli) -> None:
     """The right that it takes is not documented: the rest of the check stands."""
     lab.fault(service="mns_open", action="GetEndpointAttribute", code="NoPermission", status=403, times=None)
     code, findings = cli.json("doctor")
-    [found] = [one for one in findings if one["what"] == "public endpoint of the queues"]
-    assert (code, found["state"]) == (0, "warning")
-    assert found["detail"].startswith("cannot be read: NoPermission")
+    [finding] = [row for row in findings if row["what"] == "public endpoint of the queues"]
+    assert (code, finding["state"]) == (0, "warning")
+    assert finding["detail"].startswith("cannot be read: NoPermission")
 
 
 def test_any_of_a_roles_names_is_enough(lab: Lab, cli: Cli) -> None:
     """One of two, whichever; without the one that no source asks for, there is a warning."""
     roles, arn = lab.cloud.identity.roles, f"acs:ram::{HOME}:role/"
-    both, only = (linked_roles.SEND_TO_MNS, linked_roles.SOURCE_MNS), f"service-linked role {linked_roles.FC_TRIGGER}"
+    either_role, only = (
+        (linked_roles.SEND_TO_MNS, linked_roles.SOURCE_MNS),
+        f"service-linked role {linked_roles.FC_TRIGGER}",
+    )
     del roles[arn + linked_roles.FC_TRIGGER]
-    for name in both:
+    for name in either_role:
         role = roles.pop(arn + name)
         _, findings = cli.json("doctor")
-        found = {one["what"]: one["state"] for one in findings}
-        assert (found[f"service-linked role {' or '.join(both)}"], found[only]) == ("ok", "warning")
+        states = {finding["what"]: finding["state"] for finding in findings}
+        assert (states[f"service-linked role {' or '.join(either_role)}"], states[only]) == ("ok", "warning")
         roles[arn + name] = role
-    for name in both:
+    for name in either_role:
         del roles[arn + name]
-    assert f"service-linked role {' or '.join(both)}" in {what for _, what, _ in missing(cli)}
+    assert f"service-linked role {' or '.join(either_role)}" in {subject for _, subject, _ in missing(cli)}
 
 
 def test_what_may_not_be_read_is_unknown(lab: Lab, cli: Cli) -> None:
     """Not missing: the keys lack a right, not the deployment a piece."""
     for service, action in (("fc", "GetAlias"), ("eventbridge", "ListRules"), ("ram", "GetPolicy")):
         lab.fault(service=service, action=action, code="NoPermission", status=403, times=None)
-    found = failing(cli)
-    assert {state for state, _, _ in found} == {"unknown"}
-    assert {what.split()[0] for _, what, _ in found} == {"function", "rules", "policy", "deployed"}
+    findings = failing(cli)
+    assert {state for state, _, _ in findings} == {"unknown"}
+    assert {subject.split()[0] for _, subject, _ in findings} == {"function", "rules", "policy", "deployed"}
 
 
 def test_a_service_that_gives_no_answer_is_not_asked_for_each_resource(lab: Lab, cli: Cli) -> None:
@@ -385,17 +394,17 @@ def test_a_service_that_gives_no_answer_is_not_asked_for_each_resource(lab: Lab,
     are read."""
     for action in ("GetPolicy", "GetRole"):
         lab.cloud.faults.add(Fault("ram", action, times=None))
-    _, found = cli.json("doctor")
-    ours = [one for one in found if one["what"].startswith(("policy link", "role link"))]
+    _, findings = cli.json("doctor")
+    ours = [finding for finding in findings if finding["what"].startswith(("policy link", "role link"))]
     assert len(ours) > 4
-    assert {one["state"] for one in ours} == {"unknown"}
-    assert all("InternalError" in one["detail"] for one in ours)
+    assert {finding["state"] for finding in ours} == {"unknown"}
+    assert all("InternalError" in finding["detail"] for finding in ours)
     assert sum(call.action in ("GetPolicy", "GetRole") for call in lab.cloud.faults.calls) == 5
-    assert all(one["state"] == "ok" for one in found if one["what"].startswith("queue "))
+    assert all(finding["state"] == "ok" for finding in findings if finding["what"].startswith("queue "))
 
 
 @pytest.mark.parametrize(
-    ("queue", "messages", "what", "advice"),
+    ("queue", "messages", "subject", "advice"),
     [
         ("link-peer-dead-letters", 1, "dead letters", "link-peer failed"),
         ("link-peer-sweeps", 3, "accounts to sweep", "look at the errors of the function in the logstore functions"),
@@ -403,15 +412,15 @@ def test_a_service_that_gives_no_answer_is_not_asked_for_each_resource(lab: Lab,
 )
 @pytest.mark.parametrize("counts", readings()["queue_counts"])
 def test_messages_that_wait_are_counted(
-    lab: Lab, cli: Cli, queue: str, messages: int, what: str, advice: str, counts: str
+    lab: Lab, cli: Cli, queue: str, messages: int, subject: str, advice: str, counts: str
 ) -> None:
     """Dead letters, which `link-peer failed` shows; and more accounts to sweep than there are. Whatever the platform counts."""
     lab.cloud.knobs.change({"queue_counts": counts})
     for _ in range(messages):
         lab.cloud.mns.send(HOME, queue, "{}")
-    code, found = cli.json("doctor")
-    [warning] = [f for f in found if f["state"] == "warning"]
-    assert (code, warning["what"], warning["detail"]) == (0, what, str(messages))
+    code, findings = cli.json("doctor")
+    [warning] = [f for f in findings if f["state"] == "warning"]
+    assert (code, warning["what"], warning["detail"]) == (0, subject, str(messages))
     assert warning["advice"].startswith(advice)
 
 
@@ -435,7 +444,9 @@ def test_an_account_that_waits_long_to_be_swept_is_a_warning(lab: Lab, cli: Cli,
     for seconds in (0, 1700, 160):
         lab.cloud.clock.sleep(seconds)
         _, findings = cli.json("doctor")
-        states += [(one["state"], one["detail"]) for one in findings if one["what"] == "accounts to sweep"]
+        states += [
+            (finding["state"], finding["detail"]) for finding in findings if finding["what"] == "accounts to sweep"
+        ]
     assert states == [("ok", "1"), ("ok", "1"), ("warning", "1, the oldest of 31 minutes ago")]
 
 
@@ -444,8 +455,8 @@ def test_the_deployed_policy_is_that_of_the_package_that_runs(lab: Lab, cli: Cli
     use may have been edited since."""
     former = lab.publish()
     lab.policy(deny={"ports": ["tcp/22"]})
-    [(state, what, edited)] = failing(cli)
-    assert (state, what) == ("differs", "deployed policy")
+    [(state, subject, edited)] = failing(cli)
+    assert (state, subject) == ("differs", "deployed policy")
     lab.publish()
     assert failing(cli) == []
     lab.roll_back(former)
@@ -461,18 +472,18 @@ def test_a_sweep_that_did_not_count_the_dead_letters_is_a_warning(lab: Lab, cli:
     lab.fault(service="mns", action="BatchPeekMessage", code="AccessDenied", status=403)
     lab.cloud.clock.sleep(600)
     sweep(triggers)
-    _, found = cli.json("doctor")
-    [detail] = [f["detail"] for f in found if (f["state"], f["what"]) == ("warning", "last sweep")]
+    _, findings = cli.json("doctor")
+    [detail] = [f["detail"] for f in findings if (f["state"], f["what"]) == ("warning", "last sweep")]
     assert detail.endswith("dead letters were not counted: AccessDenied")
 
 
 def test_a_sweep_that_is_overdue_is_reported(lab: Lab, cli: Cli) -> None:
     """After half an hour a warning, for each account too; after a day it is missing, and how accounts are entered is unknown."""
     lab.cloud.clock.sleep(2400)
-    code, found = cli.json("doctor")
-    warned = [f["what"] for f in found if f["state"] == "warning"]
+    code, findings = cli.json("doctor")
+    warned = [f["what"] for f in findings if f["state"] == "warning"]
     assert (code, warned) == (0, ["last sweep", "access", "access"])
     lab.cloud.clock.sleep(86_400)
     missing, *unknown = failing(cli)
     assert missing == ("missing", "last sweep", "no sweep was recorded within a day")
-    assert [(state, what) for state, what, _ in unknown] == [("unknown", "access")] * 2
+    assert [(state, subject) for state, subject, _ in unknown] == [("unknown", "access")] * 2

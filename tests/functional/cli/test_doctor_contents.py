@@ -19,7 +19,7 @@ from tests.functional.command import Asked, Cli
 from tests.functional.command import linked_by_request as linked
 from tests.functional.lab import HOME, PEER, Lab
 
-pytestmark = pytest.mark.usefixtures("asked", "living_lab")
+pytestmark = pytest.mark.usefixtures("accesses", "living_lab")
 
 DROP = {"IpProtocol": "TCP", "PortRange": "3306/3306", "SourceCidrIp": "10.0.0.0/8", "Policy": "drop", "Priority": "1"}
 
@@ -28,7 +28,7 @@ def found(cli: Cli, begins: str, account: str = HOME) -> list[dict[str, Any]]:
     """The findings whose subject begins with this, of a doctor for an account."""
     code, findings = cli.json("doctor", account)
     assert code in (0, 1)
-    return [one for one in findings if one["what"].startswith(begins)]
+    return [finding for finding in findings if finding["what"].startswith(begins)]
 
 
 # drops and other things that stop packets
@@ -62,16 +62,19 @@ def test_members_that_never_bars_are_named(lab: Lab, cli: Cli) -> None:
     group is in consents to nothing."""
     app, db, _, _ = linked(lab)
     dev = lab.group(tags={"env": "dev"})
-    one, other = lab.instance(app, dev), lab.instance(db)
+    instance, other_instance = lab.instance(app, dev), lab.instance(db)
     sets = {"dev": {"account": HOME, "tags": {"env": "dev"}}, "qa": {"account": HOME, "tags": {"env": "qa"}}}
     assert found(cli, "members") == []
-    never = [{"from": "set:dev", "to": f"{db.id}@{HOME}"}, {"from": f"*@{HOME}", "to": f"{other.id}@{HOME}"}]
+    never = [{"from": "set:dev", "to": f"{db.id}@{HOME}"}, {"from": f"*@{HOME}", "to": f"{other_instance.id}@{HOME}"}]
     lab.tag(app, env="prod")
     lab.policy(sets=sets, never=never, allow=[{"from": "set:qa", "to": "set:dev"}])
     (barred,) = found(cli, "members")
     assert (barred["state"], barred["where"]) == ("warning", HOME)
     assert f"members of {app.id}" in barred["what"]
-    assert f"{', '.join(sorted([f'{one.id}@{HOME}', f'{other.id}@{HOME}']))} are in a linked group" in barred["detail"]
+    assert (
+        f"{', '.join(sorted([f'{instance.id}@{HOME}', f'{other_instance.id}@{HOME}']))} are in a linked group"
+        in barred["detail"]
+    )
     assert "never=set:dev->" in barred["detail"]
     (dead,) = found(cli, "consent of set:")
     assert dead["detail"].endswith("no group is in set:qa")
@@ -115,11 +118,13 @@ def test_every_link_is_judged_by_the_rules_of_all_groups(lab: Lab, cli: Cli) -> 
     """A sweep reads those of managed groups and of a share of the others; the doctor reads the rest, too."""
     app, _, _, _ = linked(lab)
     for group in (app, *(lab.group() for _ in range(5))):
-        given = {"IpProtocol": "TCP", "PortRange": "1/1", "DestCidrIp": "10.0.0.0/8", "Policy": "drop"}
-        fields = {f"Permissions.1.{name}": value for name, value in given.items()}
+        permission = {"IpProtocol": "TCP", "PortRange": "1/1", "DestCidrIp": "10.0.0.0/8", "Policy": "drop"}
+        fields = {f"Permissions.1.{name}": value for name, value in permission.items()}
         lab.call(HOME, "AuthorizeSecurityGroupEgress", {"SecurityGroupId": group.id, **fields})
     for _ in range(3):  # six groups in three shares
-        assert [one["detail"] for one in found(cli, "state of links")] == ["1 open, as far as security groups decide"]
+        assert [finding["detail"] for finding in found(cli, "state of links")] == [
+            "1 open, as far as security groups decide"
+        ]
         lab.cloud.clock.sleep(600)
 
 
@@ -145,23 +150,23 @@ def test_consent_that_is_certain_to_match_nothing_is_a_warning(lab: Lab, cli: Cl
     """Invalid syntax, an end that has passed, an account that is not in the policy, a party that does not exist. `sweep --dry-run`
     lists the same."""
     good = lab.instance(lab.group()).id
-    gone, other = "sg-gone", "sg-x@1000000000000009"
-    entries = ["sg-a:", "*:tcp/1~20200101T000000Z", other, gone, "i-gone", f"sg-gone@{PEER}", good, "*"]
+    gone_group, foreign_group = "sg-gone", "sg-x@1000000000000009"
+    entries = ["sg-a:", "*:tcp/1~20200101T000000Z", foreign_group, gone_group, "i-gone", f"sg-gone@{PEER}", good, "*"]
     db = lab.group(*entries[:4], name="ledger", tags={"link-accept.2": " ".join(entries[4:])})
-    dead = {one["detail"].partition(": ")[0]: one for one in found(cli, f"consent of {db.id}")}
+    dead = {finding["detail"].partition(": ")[0]: finding for finding in found(cli, f"consent of {db.id}")}
     keys = ["link-accept"] * 4 + ["link-accept.2"] * 2
     assert set(dead) == {f"{key}={entry}" for key, entry in zip(keys, entries[:6], strict=True)}
-    assert {one["state"] for one in dead.values()} == {"warning"}
-    why = {text: one["detail"].partition(": ")[2] for text, one in dead.items()}
-    assert why[f"link-accept={entries[1]}"] == "ended at 2020-01-01T00:00:00Z"
-    assert why[f"link-accept={other}"] == "account 1000000000000009 is not in the policy"
-    assert why[f"link-accept={gone}"] == f"sg-gone@{HOME} does not exist"
-    assert why["link-accept.2=i-gone"] == f"i-gone@{HOME} does not exist"
-    assert why["link-accept=sg-a:"].startswith("invalid syntax: ")
+    assert {finding["state"] for finding in dead.values()} == {"warning"}
+    reason_by_entry = {text: finding["detail"].partition(": ")[2] for text, finding in dead.items()}
+    assert reason_by_entry[f"link-accept={entries[1]}"] == "ended at 2020-01-01T00:00:00Z"
+    assert reason_by_entry[f"link-accept={foreign_group}"] == "account 1000000000000009 is not in the policy"
+    assert reason_by_entry[f"link-accept={gone_group}"] == f"sg-gone@{HOME} does not exist"
+    assert reason_by_entry["link-accept.2=i-gone"] == f"i-gone@{HOME} does not exist"
+    assert reason_by_entry["link-accept=sg-a:"].startswith("invalid syntax: ")
     _, [dry] = cli.json("sweep", "--dry-run")
-    assert {entry["what"]: entry["why"] for entry in dry["obsolete"] if entry["group"] == db.id} == why
+    assert {entry["what"]: entry["why"] for entry in dry["obsolete"] if entry["group"] == db.id} == reason_by_entry
     assert dead["link-accept=sg-a:"]["advice"].startswith("correct the entry sg-a: of the tag link-accept on ")
-    for entry in (entries[1], gone):
+    for entry in (entries[1], gone_group):
         words = dead[f"link-accept={entry}"]["advice"].replace("'", "").split()
         assert words[:3] == ["link-peer", "withdraw", f"{db.id}@{HOME}"]
         assert cli(*words[1:], "--yes") == 0, cli.err
@@ -184,33 +189,35 @@ def test_a_refusal_that_cannot_be_read_is_a_warning(lab: Lab, cli: Cli) -> None:
     lab.group(tags={"link-refuse": "sg-app:tcp/1", "link-refuse.2": "*"})
     db = lab.group(tags={"link-refuse.x": "ledger", "link-refuse.y": ""})
     warnings = found(cli, "refusal of")
-    assert [one["what"] for one in warnings] == [f"refusal of {db.id}@{HOME}"] * 2
-    assert [one["advice"].split()[-1] for one in warnings] == ["link-refuse.x", "link-refuse.y"]
-    assert all("refuses everybody" in one["detail"] for one in warnings)
+    assert [warning["what"] for warning in warnings] == [f"refusal of {db.id}@{HOME}"] * 2
+    assert [warning["advice"].split()[-1] for warning in warnings] == ["link-refuse.x", "link-refuse.y"]
+    assert all("refuses everybody" in warning["detail"] for warning in warnings)
 
 
 def test_other_groups_of_a_locked_groups_instances_are_named(lab: Lab, cli: Cli) -> None:
     """They may admit what the lock keeps off; those that are locked, too, cannot."""
-    locked, other, sealed = lab.group(tags={"link-lock": ""}), lab.group(), lab.group(tags={"link-lock": ""})
-    lab.instance(locked, other, sealed)
+    locked, other_group, sealed = lab.group(tags={"link-lock": ""}), lab.group(), lab.group(tags={"link-lock": ""})
+    lab.instance(locked, other_group, sealed)
     lab.instance(lab.group(tags={"link-lock": ""}))
     warnings = found(cli, "lock of")
-    assert sorted(one["what"] for one in warnings) == sorted(f"lock of {group.id}@{HOME}" for group in (locked, sealed))
-    assert all(other.id in one["detail"] and sealed.id not in one["detail"] for one in warnings)
-    assert warnings[0]["advice"].endswith(f"link-peer close {other.id}@{HOME}")
+    assert sorted(warning["what"] for warning in warnings) == sorted(
+        f"lock of {group.id}@{HOME}" for group in (locked, sealed)
+    )
+    assert all(other_group.id in warning["detail"] and sealed.id not in warning["detail"] for warning in warnings)
+    assert warnings[0]["advice"].endswith(f"link-peer close {other_group.id}@{HOME}")
 
 
 def test_a_key_that_only_looks_like_one_of_link_peer_is_a_warning(lab: Lab, cli: Cli) -> None:
     """Another case, a letter too many, the key of the other kind of thing: with the key that was probably meant. Other
     deployments' managed tags, and what begins otherwise, are not meant for this one."""
-    others = {"link-managed.test.1": "true", "linked": "yes"}
+    plain_tags = {"link-managed.test.1": "true", "linked": "yes"}
     looks = {"link_lock": "", "link-peer": "sg-a", "link-accept.x": "*", "Link-Accept": "*"}
-    db = lab.group("*", tags={**looks, **others})
+    db = lab.group("*", tags={**looks, **plain_tags})
     app = lab.instance(lab.group(), tags={"link-untill": "2099-01-01T00:00:00Z", "link-peer.2": db.id, "link-lock": ""})
     warned = {
-        (what, one["detail"].split("'")[1]): one["advice"].split()[3].rstrip(",")
-        for what in (db.id, app.id)
-        for one in found(cli, f"tag of {what}")
+        (party_id, finding["detail"].split("'")[1]): finding["advice"].split()[3].rstrip(",")
+        for party_id in (db.id, app.id)
+        for finding in found(cli, f"tag of {party_id}")
     }
     assert warned == {
         (db.id, "link_lock"): "link-lock",
@@ -246,16 +253,16 @@ def test_dead_entries_of_the_policy_are_warnings(lab: Lab, cli: Cli) -> None:
     """Each once; the advice is the policy file. `sweep --dry-run` lists the same."""
     app, db = lab.group(), lab.group()
     ended = {"from": f"{app.id}@{HOME}", "to": f"{db.id}@{HOME}", "until": "2020-01-01T00:00:00Z"}
-    gone = {"from": f"sg-gone@{HOME}", "to": f"{db.id}@{HOME}"}
+    gone_entry = {"from": f"sg-gone@{HOME}", "to": f"{db.id}@{HOME}"}
     good = {"from": f"{app.id}@{HOME}", "to": f"{db.id}@{HOME}"}
-    lab.policy(allow=[ended, gone, good])
+    lab.policy(allow=[ended, gone_entry, good])
     dead = found(cli, f"consent of {db.id}")
-    why = [one["detail"].rpartition(": ")[2] for one in dead]
-    assert why == ["ended at 2020-01-01T00:00:00Z", f"sg-gone@{HOME} does not exist"]
-    assert all(one["advice"].startswith("remove the entry from the policy file: ") for one in dead)
+    reasons = [finding["detail"].rpartition(": ")[2] for finding in dead]
+    assert reasons == ["ended at 2020-01-01T00:00:00Z", f"sg-gone@{HOME} does not exist"]
+    assert all(finding["advice"].startswith("remove the entry from the policy file: ") for finding in dead)
     _, [dry] = cli.json("sweep", "--dry-run")
     rows = [(entry["kind"], entry["group"], entry["why"]) for entry in dry["obsolete"]]
-    assert rows == [("consent", db.id, reason) for reason in why]
+    assert rows == [("consent", db.id, reason) for reason in reasons]
 
 
 def test_tags_that_the_policy_ignores_are_one_warning(lab: Lab, cli: Cli) -> None:
@@ -302,8 +309,8 @@ def test_an_instance_whose_groups_hold_nearly_all_rules_that_may_be_is_reported(
         group = {"SecurityGroupId": groups[number % 2].id}
         lab.call(HOME, f"AuthorizeSecurityGroup{direction}", {**group, **permission})
     reported = found(cli, f"quota of {instance.id}@{HOME}")
-    assert [one["state"] for one in reported] == ([state] if state else [])
-    assert all(one["detail"].startswith(f"{count} of 10 rules in its groups: ") for one in reported)
+    assert [finding["state"] for finding in reported] == ([state] if state else [])
+    assert all(finding["detail"].startswith(f"{count} of 10 rules in its groups: ") for finding in reported)
 
 
 # what is not covered
@@ -325,21 +332,21 @@ def test_ipv6_of_linked_groups_is_named_as_not_covered(lab: Lab, cli: Cli) -> No
 def attach(lab: Lab, group: Group, instance: Instance | None = None) -> Any:
     """A secondary interface in a group, attached to an instance."""
     params = {"VSwitchId": lab.cloud.world.vpcs[2]["vswitch_id"], "SecurityGroupId": group.id}
-    made = lab.call(group.account, "CreateNetworkInterface", params)["NetworkInterfaceId"]
+    interface_id = lab.call(group.account, "CreateNetworkInterface", params)["NetworkInterfaceId"]
     if instance:
-        params = {"NetworkInterfaceId": made, "InstanceId": instance.id}
+        params = {"NetworkInterfaceId": interface_id, "InstanceId": instance.id}
         lab.call(group.account, "AttachNetworkInterface", params)
-    return lab.cloud.ecs.accounts[group.account].interfaces[made]
+    return lab.cloud.ecs.accounts[group.account].interfaces[interface_id]
 
 
 def test_a_secondary_interface_in_other_groups_is_named_as_not_covered(lab: Lab, cli: Cli) -> None:
     """Not one in the same groups, nor one of an instance without links."""
     _, db, _, b = linked(lab)
-    other = lab.group()
+    other_group = lab.group()
     attach(lab, db, b)
-    attach(lab, other, lab.instance(lab.group()))
+    attach(lab, other_group, lab.instance(lab.group()))
     assert found(cli, "not covered") == []
-    interface = attach(lab, other, b)
+    interface = attach(lab, other_group, b)
     (secondary,) = found(cli, "not covered")
     assert secondary["what"] == "not covered: secondary interfaces"
     assert secondary["detail"] == (
@@ -379,28 +386,31 @@ def test_an_account_that_cannot_be_entered_is_not_asked_for_interfaces(lab: Lab,
     lab.sweep()
     assert (len(found(cli, "access", PEER)), found(cli, "network interfaces", PEER)) == (1, [])
     code, findings = cli.json("doctor", "--tenants")  # which is no whole answer
-    assert (code, [one["what"] for one in findings if one["part"] == "platform"]) == (1, ["access", "contents"])
+    assert (code, [finding["what"] for finding in findings if finding["part"] == "platform"]) == (
+        1,
+        ["access", "contents"],
+    )
 
 
 # how it is read
 
 
-def calls(asked: Asked, cli: Cli, *command: str) -> Counter[str]:
+def calls(accesses: Asked, cli: Cli, *command: str) -> Counter[str]:
     """The ECS calls of a command."""
-    asked.clear()
+    accesses.clear()
     cli(*command)
-    return Counter(action for _, action in asked if action.startswith("ecs:"))
+    return Counter(action for _, action in accesses if action.startswith("ecs:"))
 
 
-def test_the_doctor_reads_what_a_sweep_reads_and_the_interfaces(asked: Asked, lab: Lab, cli: Cli) -> None:
+def test_the_doctor_reads_what_a_sweep_reads_and_the_interfaces(accesses: Asked, lab: Lab, cli: Cli) -> None:
     """One call of DescribeNetworkInterfaces for each account with links, however many groups there are."""
     for number in range(6):
         app, db = lab.group("*"), lab.group("*")
         lab.instance(app)
         lab.cross_account(lab.request(app, db, "tcp/3306", request_id=f"chg-{number}"))
         lab.authorize(db, **DROP)
-    swept = calls(asked, cli, "sweep", "--dry-run")
-    doctor = calls(asked, cli, "doctor")
+    swept = calls(accesses, cli, "sweep", "--dry-run")
+    doctor = calls(accesses, cli, "doctor")
     assert doctor - swept == Counter({"ecs:DescribeNetworkInterfaces": 1})
     assert swept - doctor == Counter()
 
@@ -454,13 +464,13 @@ def test_findings_that_are_ok_are_summarised_by_kind() -> None:
     fine = [CheckFinding(OK, "", f"trigger {n}", "as shipped") for n in range(4)]
     fine += [CheckFinding(OK, HOME, "access", "read"), CheckFinding(OK, "", "quota: groups", "3")]
     wrong = [CheckFinding(state, "", state, "") for state in (MISSING, WARNING, UNKNOWN, DIFFERS, WARNING)]
-    shown = report([*wrong, *fine])
-    assert [line.state for line in shown] == [OK, OK, OK, WARNING, WARNING, UNKNOWN, DIFFERS, MISSING]
-    assert [line.subject for line in shown[:3]] == ["trigger × 4", "access", "quota: groups"]
+    lines = report([*wrong, *fine])
+    assert [line.state for line in lines] == [OK, OK, OK, WARNING, WARNING, UNKNOWN, DIFFERS, MISSING]
+    assert [line.subject for line in lines[:3]] == ["trigger × 4", "access", "quota: groups"]
     assert counts([*wrong, *fine]) == "1 missing, 1 differs, 1 unknown, 2 warnings, 6 ok"
     assert counts([*fine, wrong[1]]) == "1 warning, 6 ok"
     refused = [CheckFinding(MISSING, str(uid), "access", "no-access", "ask its owner") for uid in range(1000)]
-    assert [(one.where, one.detail, one.advice) for one in report(refused)] == [
+    assert [(line.where, line.detail, line.advice) for line in report(refused)] == [
         *((str(uid), "no-access", "") for uid in range(3)),
         ("", "997 more accounts: `--json` has all", "ask its owner"),
     ]

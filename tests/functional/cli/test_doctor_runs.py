@@ -103,8 +103,8 @@ def test_what_the_role_may_not_do_there_is_missing_too(lab: Lab, cli: Cli, trigg
     """It was entered, and refused a call."""
     lab.cloud.identity.allow_only(ROLE, ["ecs:DescribeInstances"])
     run(lab, triggers)
-    [(state, account, what, detail)] = wrong(cli)
-    assert (state, account, what) == ("missing", PEER, "access")
+    [(state, account, subject, detail)] = wrong(cli)
+    assert (state, account, subject) == ("missing", PEER, "access")
     assert detail.startswith(f"entered as {ROLE}, and refused 0 minutes ago: ")
 
 
@@ -113,8 +113,8 @@ def test_an_account_that_met_a_transient_error_is_unknown(lab: Lab, cli: Cli, tr
     lab.fault(service="sts", action="AssumeRole", kind="error", status=503, code="ServiceUnavailable", times=40)
     run(lab, triggers)
     lab.cloud.faults.clear()
-    [(state, account, what, detail)] = wrong(cli)
-    assert (state, account, what) == ("unknown", PEER, "access")
+    [(state, account, subject, detail)] = wrong(cli)
+    assert (state, account, subject) == ("unknown", PEER, "access")
     assert detail.startswith("could not be read 0 minutes ago: ")
     assert "ServiceUnavailable" in detail
     run(lab, triggers)
@@ -127,8 +127,8 @@ def test_what_only_the_reader_may_not_read_is_no_finding_of_the_functions(lab: L
         role = lab.cloud.identity.roles[f"acs:ram::{PEER}:role/{name}"]
         role.trust = role.trust.replace("link-peer-reader", "somebody-else").replace("link-peer-operator", "nobody")
     CACHE.clear()
-    [(state, account, what, detail)] = wrong(cli)
-    assert (state, account, what) == ("unknown", PEER, "contents")
+    [(state, account, subject, detail)] = wrong(cli)
+    assert (state, account, subject) == ("unknown", PEER, "contents")
     assert "NoPermission" in detail
     assert reached(cli)[PEER][0]
 
@@ -170,12 +170,14 @@ def test_the_version_of_the_package_is_compared_with_that_of_the_command(
     lab: Lab, cli: Cli, running: str, advice: str
 ) -> None:
     """It says which of the two is newer, and what to type."""
-    own = metadata.version("link-peer")
+    installed = metadata.version("link-peer")
     lab.publish(version=running)
     code, findings = cli.json("doctor", "--platform")
     [finding] = [f for f in findings if f["what"] == "version"]
     assert (code, finding["state"], finding["advice"]) == (0, "warning", advice)
-    newer = f"{own}, which is here, is newer" if running < own else f"is newer than {own}, which is here"
+    newer = (
+        f"{installed}, which is here, is newer" if running < installed else f"is newer than {installed}, which is here"
+    )
     assert newer in finding["detail"]
     lab.publish()
     assert wrong(cli) == []
@@ -185,8 +187,8 @@ def test_the_version_of_the_package_is_compared_with_that_of_the_command(
 def test_a_package_may_not_say_just_anything_of_its_version(lab: Lab, cli: Cli, version: str) -> None:
     """What is no version counts as none."""
     lab.publish(version=version or " ")
-    [(state, _, what, detail)] = wrong(cli)
-    assert (state, what) == ("warning", "version")
+    [(state, _, subject, detail)] = wrong(cli)
+    assert (state, subject) == ("warning", "version")
     assert "does not say its version" in detail
 
 

@@ -40,8 +40,8 @@ class Asking:
     def follow(self, document: dict[str, Any]) -> None:
         """Carries out the commands that `explain` gives, each in the account that it names."""
         for advice in document["do"]:
-            there = PEER in advice["why"].split(":")[0]
-            assert set(self.owners.paste(advice["command"], PEER if there else HOME)) <= {0}
+            in_peer = PEER in advice["why"].split(":")[0]
+            assert set(self.owners.paste(advice["command"], PEER if in_peer else HOME)) <= {0}
             for message in self.lab.queued():
                 self.lab.cross_account(message)
 
@@ -70,8 +70,8 @@ def test_a_link_that_passes_is_explained(lab: Lab, ask: Asking) -> None:
         f"{rule['SecurityGroupRuleId']} of {db.id}@{HOME} accepts tcp/3306 (ingress, priority 100)"
     )
     assert document["links"] == ask.cli.json("links")[1]
-    shown = {"account": HOME, "group": db.id, "direction": "ingress", "rule_id": rule["SecurityGroupRuleId"]}
-    assert document["links"][0]["rules"] == [shown]
+    rule_answer = {"account": HOME, "group": db.id, "direction": "ingress", "rule_id": rule["SecurityGroupRuleId"]}
+    assert document["links"][0]["rules"] == [rule_answer]
     assert (document["reachability"], document["rules"], document["not_read"]) == ("same-vpc", [], [])
 
 
@@ -150,10 +150,12 @@ def test_all_views_repeat_what_a_denial_advises(living_lab: Lab, cli: Cli, monke
     """Whatever the reason: the record of a denied link, `explain` and `doctor` have the same words and the same command."""
     lab, app, db = living_lab, living_lab.group(), living_lab.group()
     lab.instance(db)
-    given: list[Denial] = []
-    monkeypatch.setattr(denials, "no_consent", lambda *_, **__: given[-1])
+    advised_denials: list[Denial] = []
+    monkeypatch.setattr(denials, "no_consent", lambda *_, **__: advised_denials[-1])
     for row in REASONS.values():
-        given.append(Denial(row, f"the fact of {row.code}", f"do it for {row.code}: link-peer links --party {db.id}"))
+        advised_denials.append(
+            Denial(row, f"the fact of {row.code}", f"do it for {row.code}: link-peer links --party {db.id}")
+        )
         lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})))
         record = lab.records(outcome="denied")[-1]
         words, command = parts(record["advice"])
@@ -164,7 +166,7 @@ def test_all_views_repeat_what_a_denial_advises(living_lab: Lab, cli: Cli, monke
         _, findings = cli.json("doctor", app.account)
         advised = [finding["advice"] for finding in findings if finding.get("advice") and db.id in str(finding)]
         assert advised
-        assert {parts(one) for one in advised} == {(words, command)}
+        assert {parts(denial) for denial in advised} == {(words, command)}
 
 
 def test_consent_of_both_groups_is_given_for_everything(lab: Lab, ask: Asking) -> None:
@@ -248,7 +250,7 @@ def test_a_tag_that_asks_needs_no_request(lab: Lab, ask: Asking) -> None:
     app, db = lab.group(), lab.group("*")
     a, b = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"}), lab.instance(db)
     document = ask.checked(a, b)
-    assert [one["command"] for one in document["do"]] == ["link-peer sweep"]
+    assert [step["command"] for step in document["do"]] == ["link-peer sweep"]
     assert a.id in document["do"][0]["why"]
 
 

@@ -56,14 +56,14 @@ def test_a_failed_invocation_is_listed_and_replayed(lab: Lab, fc: Served, trigge
     lab.cloud.faults.clear()
     lab.fault(service="sls", action="PutLogs", kind="html", times=None)
     lab.fault(service="mns", action="SendMessage", kind="error", times=None)  # else it would look again later
-    asked = lab.iso()
+    start = lab.iso()
     functions = deployed_functions(load_environment(reading=False).settings, HOME, *fc.options[1:])
     functions.invoke(AUTO_LINK, json.dumps(lab.event(instance)).encode())
     triggers.drain()
     lab.cloud.faults.clear()
     assert lab.rules(db) == []
     code, [task, letter] = fc.json("failed")
-    assert (code, task["function"], task["status"], task["time"]) == (0, AUTO_LINK, "Failed", asked)
+    assert (code, task["function"], task["status"], task["time"]) == (0, AUTO_LINK, "Failed", start)
     assert (letter["function"], letter["status"]) == (AUTO_LINK, "dead-letter")
     assert json.loads(letter["body"])["requestContext"]["requestId"] == task["id"]
     assert fc("failed") == 0
@@ -91,8 +91,8 @@ def test_dead_letters_are_listed_and_stay(lab: Lab, cli: Cli, body: str, counts:
     for _ in range(18):
         lab.cloud.mns.send(HOME, queue, body)
     for _ in range(2):
-        code, found = cli.json("failed")
-        assert (code, [letter["body"] for letter in found]) == (0, ['{"a": 1}'] * 16)
+        code, failures = cli.json("failed")
+        assert (code, [letter["body"] for letter in failures]) == (0, ['{"a": 1}'] * 16)
     assert cli("failed") == 0
     assert cli.out.splitlines()[1].split("\t")[1:] == ["", "2026-11-25T00:00:00Z", "dead-letter", '{"a": 1}']
     assert further in cli.err

@@ -43,19 +43,19 @@ def names(path: Path) -> str:
 @pytest.fixture(name="cloud")
 def _cloud(request: pytest.FixtureRequest) -> Iterator[LocalCloud]:
     """The world that the page names."""
-    found = re.match(r"<!-- world: ([\w-]+) -->\n", request.getfixturevalue("page").read_text("utf-8"))
-    assert found is not None
-    with running(found[1]) as cloud:
+    world_line = re.match(r"<!-- world: ([\w-]+) -->\n", request.getfixturevalue("page").read_text("utf-8"))
+    assert world_line is not None
+    with running(world_line[1]) as cloud:
         yield cloud
 
 
 def steps(text: str) -> list[tuple[str, str]]:
     """The commands (`sh`) and the tag tables (`tag`) of a page, in order; a command line may be continued."""
-    found = [(match.start(), "sh", match[1]) for match in COMMANDS.finditer(text)]
-    found += [(match.start(), "tag", match[1]) for match in TAGS.finditer(text)]
+    blocks = [(match.start(), "sh", match[1]) for match in COMMANDS.finditer(text)]
+    blocks += [(match.start(), "tag", match[1]) for match in TAGS.finditer(text)]
     return [
         (kind, line)
-        for _, kind, block in sorted(found)
+        for _, kind, block in sorted(blocks)
         for line in re.sub(r" \\\n\s*", " ", block).splitlines()
         if line.strip()
     ]
@@ -147,8 +147,8 @@ def test_a_page_for_two_terminals_works_word_for_word(page: str, tmp_path: Path)
                 (tmp_path / "team.yaml").write_text(block, encoding="utf-8")
             elif language == "text":
                 for line in block.splitlines():
-                    shown = r"\s+".join(re.escape(word).replace("…", ".*") for word in line.split())
-                    assert re.search(rf"^\s*{shown}", printed, re.MULTILINE), f"{line}\n{printed}"
+                    line_pattern = r"\s+".join(re.escape(word).replace("…", ".*") for word in line.split())
+                    assert re.search(rf"^\s*{line_pattern}", printed, re.MULTILINE), f"{line}\n{printed}"
             elif block.startswith("link-peer local"):
                 words = shlex.split(block)
                 cloud = ending.enter_context(subprocess.Popen(words, stdout=-1, cwd=tmp_path, env=settings, text=True))  # noqa: S603

@@ -122,7 +122,7 @@ def _typed_in(living_lab: Lab, links: Linked, tmp_path: Path, cli: Cli) -> Calla
     values = {
         "app": links.app.id,
         "db": f"{links.db.id}@{PEER}",
-        "other": f"{links.other.id}@{HOME}",
+        "other": f"{links.peer_target.id}@{HOME}",
         "rule": person(lab, depot, links.cache),
         "instance": instance.id,
         "home": HOME,
@@ -134,8 +134,8 @@ def _typed_in(living_lab: Lab, links: Linked, tmp_path: Path, cli: Cli) -> Calla
     }
 
     def words(row: str, kind: str) -> list[str]:
-        own, account = (links.db.id, HOME) if kind == "peer" else (links.other.id, PEER)
-        return [word.format(**values, mine=own, other_account=account) for word in row.split()]
+        own_id, account = (links.db.id, HOME) if kind == "peer" else (links.peer_target.id, PEER)
+        return [word.format(**values, mine=own_id, other_account=account) for word in row.split()]
 
     return words
 
@@ -189,7 +189,7 @@ def test_an_owners_keys_show_what_link_peer_wrote_as_that(lab: Lab, links: Linke
     assert "half of a mutual link may still stand there, and could not be read" in cli.err
     assert cli("withdraw", links.db.id, f"*@{HOME}", "--dry-run") == 0, cli.err
     assert f"rule {rule} (tag)" in cli.out
-    code, [answer] = cli.json("close", f"{links.other.id}@{HOME}", "--dry-run")
+    code, [answer] = cli.json("close", f"{links.peer_target.id}@{HOME}", "--dry-run")
     assert (code, answer["accounts"][0]["problem"]) == (1, "you have no keys of this account")
 
 

@@ -185,8 +185,8 @@ def test_check_names_each_fault_with_its_line(folder: Path, offline: Cli) -> Non
     assert offline.out.splitlines()[0] == "good.yaml: valid, 2 accounts, 0 tests hold"
     assert offline.out.splitlines()[1].startswith("bad.yaml:2:11: accounts")
     assert offline.out.splitlines()[2] == "gone.yaml: cannot be read (No such file or directory)"
-    code, found = offline.json("check", "good.yaml", "bad.yaml")
-    assert (code, [len(one["problems"]) for one in found]) == (1, [0, 1])
+    code, checked_files = offline.json("check", "good.yaml", "bad.yaml")
+    assert (code, [len(checked_file["problems"]) for checked_file in checked_files]) == (1, [0, 1])
 
 
 @pytest.mark.parametrize("ending", ["requests", "sweeps", "dead-letters"])
@@ -222,12 +222,12 @@ def test_what_one_document_of_the_platform_refuses_is_said_and_passes(folder: Pa
     """RAM's error code has five policies of a role, its page of limits ten."""
     (folder / "policy.yaml").write_text(many_accounts(0, names=True, count=200), encoding="utf-8")
     assert offline("check") == 0
-    said = "role link-peer-operator: it would have 7 custom policies, and RAM attaches 5 by one document, 10 by another: if it"
-    assert said in offline.err
+    message = "role link-peer-operator: it would have 7 custom policies, and RAM attaches 5 by one document, 10 by another: if it"
+    assert message in offline.err
 
 
 @pytest.mark.parametrize(
-    ("text", "said", "quota"),
+    ("text", "message", "quota"),
     [
         (many_accounts(0), "", ""),
         (many_accounts(997), "", ""),
@@ -245,16 +245,16 @@ def test_what_one_document_of_the_platform_refuses_is_said_and_passes(folder: Pa
     ids=["one role name", "queues", "more queues", "many role names"],
 )
 def test_a_limit_of_the_platform_is_named_before_anything_is_made(
-    folder: Path, offline: Cli, monkeypatch: pytest.MonkeyPatch, text: str, said: str, quota: str
+    folder: Path, offline: Cli, monkeypatch: pytest.MonkeyPatch, text: str, message: str, quota: str
 ) -> None:
     """A thousand accounts are no problem, but for more queues than SMQ allows by default, and a role name of each account's
     own: by `check` and `package`, until the quota is raised."""
     (folder / "policy.yaml").write_text(text, encoding="utf-8")
-    assert offline("check") == bool(said)
-    assert said in offline.out
+    assert offline("check") == bool(message)
+    assert message in offline.out
     if quota:
         assert offline("package", "--first") == 1
-        assert said in offline.err
+        assert message in offline.err
         monkeypatch.setenv(f"LINK_PEER_QUOTA_{quota}", "2000")
         assert offline("check") == 0
         monkeypatch.setenv(f"LINK_PEER_QUOTA_{quota}", "many")
@@ -311,10 +311,10 @@ def test_package_builds_with_the_policy_in_use(
     offline: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
 ) -> None:
     """`--policy`, else LINK_PEER_POLICY, else policy.yaml of the current folder; into `--out`, for the region and prefix in use."""
-    asked: list[object] = []
+    builds: list[object] = []
 
     def build(policy: Path, out: Path, target: packaging.Target, *, compiled: bool, **_: object) -> packaging.Built:
-        asked.extend((policy.resolve(), out, target, compiled))
+        builds.extend((policy.resolve(), out, target, compiled))
         archive = tmp_path / "package.zip"
         archive.write_bytes(b"zip")
         return packaging.Built(out / "package", archive, "d1", 3)
@@ -327,11 +327,11 @@ def test_package_builds_with_the_policy_in_use(
     monkeypatch.setenv("LINK_PEER_REGION", "cn-hangzhou")
     monkeypatch.setenv("LINK_PEER_PREFIX", "acme")
     monkeypatch.delenv("LINK_PEER_RUNTIME", raising=False)
-    given = ("package", "--first", "--out", "made", *(["--policy", str(policy)] if source == "option" else []))
-    assert offline(*given) == 0
-    assert asked == [policy, Path("made"), packaging.Target("python3.12", "cn-hangzhou", "acme"), True]
+    command = ("package", "--first", "--out", "made", *(["--policy", str(policy)] if source == "option" else []))
+    assert offline(*command) == 0
+    assert builds == [policy, Path("made"), packaging.Target("python3.12", "cn-hangzhou", "acme"), True]
     assert "SHA-256 d1" in offline.out
-    code, [built] = offline.json(*given)
+    code, [built] = offline.json(*command)
     assert (code, built["sha256"], built["bytes"], built["unpacked_bytes"]) == (0, "d1", 3, 3)
 
 
@@ -365,5 +365,5 @@ def test_version_names_what_is_installed(offline: Cli) -> None:
     """link-peer, Python and the SDKs."""
     assert offline("--version") == 0
     assert f"link-peer {version('link-peer')}" in offline.out.splitlines()
-    code, [found] = offline.json("--version")
-    assert (code, found["alibabacloud-ecs20140526"]) == (0, version("alibabacloud-ecs20140526"))
+    code, [installed] = offline.json("--version")
+    assert (code, installed["alibabacloud-ecs20140526"]) == (0, version("alibabacloud-ecs20140526"))

@@ -40,9 +40,9 @@ def test_every_link_is_listed_with_all_that_explains_it(lab: Lab, cli: Cli) -> N
     """People's rules are no links."""
     app, db, ledger = linked(lab)
     lab.authorize(lab.group(), IpProtocol="TCP", PortRange="22/22", SourceCidrIp="10.0.0.0/8")
-    listed = {one["to"]: one for one in found(cli)}
+    listed = {link["to"]: link for link in found(cli)}
     assert listed.keys() == {db.id, ledger.id}
-    tagged, asked = listed[db.id], listed[ledger.id]
+    tagged, requested = listed[db.id], listed[ledger.id]
     (instance,) = tagged["asked_by"]
     assert (tagged["from"], tagged["from_name"], tagged["to_name"]) == (app.id, "app", "db")
     assert instance.endswith(" (orders-1)")
@@ -51,9 +51,13 @@ def test_every_link_is_listed_with_all_that_explains_it(lab: Lab, cli: Cli) -> N
     assert tagged["consent"] == [f"{db.id}@{HOME} link-accept=*~20270301T000000Z"]
     assert tagged["state"] == "open"
     assert len(tagged["rules"]) == 2
-    assert (asked["from_account"], asked["to_account"], asked["ports"]) == (HOME, PEER, "tcp/443")
-    assert (asked["claims"], asked["until"], asked["reasons"]) == (["chg-1"], "2027-01-01T00:00:00Z", ["audits"])
-    assert asked["asked_by"] == ["chg-1: team-orders through link-peer-requests"]
+    assert (requested["from_account"], requested["to_account"], requested["ports"]) == (HOME, PEER, "tcp/443")
+    assert (requested["claims"], requested["until"], requested["reasons"]) == (
+        ["chg-1"],
+        "2027-01-01T00:00:00Z",
+        ["audits"],
+    )
+    assert requested["asked_by"] == ["chg-1: team-orders through link-peer-requests"]
 
 
 def test_a_mutual_link_is_one_link(lab: Lab, cli: Cli) -> None:
@@ -114,10 +118,10 @@ def test_open_ended_lists_links_that_need_not_end(lab: Lab, cli: Cli) -> None:
     app, *_ = linked(lab)
     cache = lab.group("*")
     lab.cross_account(lab.request(app, cache, "tcp/1", request_id="chg-2"))
-    assert [one["to"] for one in found(cli, "--open-ended")] == [cache.id]
+    assert [link["to"] for link in found(cli, "--open-ended")] == [cache.id]
     lab.tag(cache, link_accept=None)
     assert found(cli, "--open-ended") == []
-    assert [(one["to"], one["consent"]) for one in found(cli, "--expiring", "1h")] == [(cache.id, [])]
+    assert [(link["to"], link["consent"]) for link in found(cli, "--expiring", "1h")] == [(cache.id, [])]
 
 
 # forms
@@ -193,19 +197,25 @@ def test_who_consented_is_told_by_the_record_of_the_tags_event(lab: Lab, cli: Cl
         lab.auto_link(event)
     lab.cross_account(lab.request(app, db, "tcp/3306"))
     root = f"acs:ram::{HOME}:root"
-    for command, said in ((("links",), "said by the event"), (("explain", app.id, db.id), "proven by ActionTrail")):
+    for command, parameters in (
+        (("links",), "said by the event"),
+        (("explain", app.id, db.id), "proven by ActionTrail"),
+    ):
         answer = cli.json(*command)[1][0]
         link = answer["links"][0] if "links" in answer else answer
-        assert (link["consent"], link["consented_by"]) == ([f"{db.id}@{HOME} link-accept=*"], [f"{root} ({said})"])
-    named = {"ResourceType": "securitygroup", "ResourceId.1": db.id, "Tag.1.Key": "link-accept", "Tag.1.Value": "*"}
+        assert (link["consent"], link["consented_by"]) == (
+            [f"{db.id}@{HOME} link-accept=*"],
+            [f"{root} ({parameters})"],
+        )
+    origin = {"ResourceType": "securitygroup", "ResourceId.1": db.id, "Tag.1.Key": "link-accept", "Tag.1.Value": "*"}
     for group, value in ((db, "sg-y"), (lab.group(), "*")):  # another value, and another group, in calls that were made
         lab.tag(group, link_accept=value)
-        call = {**lab.cloud.trail.newest(HOME), "requestParameters": named}
+        call = {**lab.cloud.trail.newest(HOME), "requestParameters": origin}
         lab.tag(db, link_accept="*")
         lab.cloud.clock.advance(1)
         lab.auto_link({**event, "data": {**event["data"], **call}})
         assert "said by the event" in str(cli.json("explain", app.id, db.id)[1])
-    event["data"] |= {"requestParameters": {**named, "Tag.1.Value": "sg-y"}}
+    event["data"] |= {"requestParameters": {**origin, "Tag.1.Value": "sg-y"}}
     lab.auto_link(event)
     assert cli.json("links")[1][0]["consented_by"] == ["unknown"]
 
@@ -228,12 +238,12 @@ def test_what_stood_at_an_instant_is_told_by_the_log(lab: Lab, cli: Cli) -> None
         yield cli("close", cache.id, "--yes")
         yield lab.sweep()
 
-    said = []
+    past_links = []
     for _ in steps():
         lab.cloud.clock.sleep(60)
-        said.append((lab.iso(-30), _links(cli)))
-    assert len({str(links) for _, links in said}) >= 7
-    assert [(at, _links(cli, "--at", at)) for at, _ in said] == said
+        past_links.append((lab.iso(-30), _links(cli)))
+    assert len({str(links) for _, links in past_links}) >= 7
+    assert [(at, _links(cli, "--at", at)) for at, _ in past_links] == past_links
     assert _links(cli, "--at", "300d") == []
     assert "the log begins at 2026-" in cli.err
 
@@ -267,8 +277,8 @@ def test_flow_logs_say_which_links_were_used(lab: Lab, cli: Cli, monkeypatch: py
     now = int(lab.cloud.clock.now())
     for uid in (HOME, PEER):
         lab.policy_account(uid, flowlog=f"logs-{uid}/flows")
-        shown = lab.call(uid, "DescribeNetworkInterfaces", {"MaxResults": "500"})["NetworkInterfaceSets"]
-        interfaces = {each["PrivateIpAddress"]: each for each in shown["NetworkInterfaceSet"]}
+        interface_sets = lab.call(uid, "DescribeNetworkInterfaces", {"MaxResults": "500"})["NetworkInterfaceSets"]
+        interfaces = {each["PrivateIpAddress"]: each for each in interface_sets["NetworkInterfaceSet"]}
         packets = [(ips[group], port, protocol) for group, port, protocol in ((db.id, 1, 6), (audit.id, 5, 17))]
         flows = [
             Flow(now - 90_000, interfaces[ip]["NetworkInterfaceId"], ips[app.id], ip, port, protocol)
@@ -286,7 +296,7 @@ def test_flow_logs_say_which_links_were_used(lab: Lab, cli: Cli, monkeypatch: py
     assert sum(call.action == "GetLogs" for call in list(lab.cloud.faults.calls)[before:]) == 4 + 2
     [used] = [link for link in found(cli) if link["to"] == db.id]
     assert (used["use"], used["last_used"], used["narrow"]) == ("used", lab.iso(-89_401), "")
-    [reacher] = [one for one in cli.json("who", db.id)[1] if one["by"] == "link-peer"]
+    [reacher] = [source for source in cli.json("who", db.id)[1] if source["by"] == "link-peer"]
     assert (reacher["use"], reacher["last_used"]) == ("used", used["last_used"])
     monkeypatch.setattr(flow_log, "LIMIT", 1)  # the service answers with no more rows, and calls that complete
     assert found(cli, "--unused", "7d") == []

@@ -14,7 +14,7 @@ from link_peer.domain.tags import parse_port
 from tests.functional.command import Asked, Cli, Linked
 from tests.functional.lab import HOME, MANAGED, PEER, REGION, Lab, party
 
-pytestmark = pytest.mark.usefixtures("asked", "peer_profile")
+pytestmark = pytest.mark.usefixtures("accesses", "peer_profile")
 
 LOCK = "link-lock"
 
@@ -41,16 +41,16 @@ def test_a_group_is_closed_at_once(lab: Lab, links: Linked, cli: Cli) -> None:
 
 def test_the_other_groups_of_a_locked_groups_instances_are_named(lab: Lab, cli: Cli) -> None:
     """A link may stand there. Those that are locked, too, are left out."""
-    db, other, sealed = lab.group("*"), lab.group("*"), lab.group(tags={LOCK: ""})
-    lab.instance(db, other, sealed)
+    db, other_group, sealed = lab.group("*"), lab.group("*"), lab.group(tags={LOCK: ""})
+    lab.instance(db, other_group, sealed)
     assert cli("close", db.id, "--yes", "--json") == 0, cli.err
-    assert json.loads(cli.out)["other_groups"] == {f"{db.id}@{HOME}": [f"{other.id}@{HOME}"]}
+    assert json.loads(cli.out)["other_groups"] == {f"{db.id}@{HOME}": [f"{other_group.id}@{HOME}"]}
     assert cli("close", db.id, "--yes") == 0, cli.err
     assert (
-        f"The instances of {db.id}@{HOME} are also in {other.id}@{HOME}, which may admit what the lock keeps off."
+        f"The instances of {db.id}@{HOME} are also in {other_group.id}@{HOME}, which may admit what the lock keeps off."
         in cli.out
     )
-    assert cli("close", db.id, other.id, "--yes", "--json") == 0, cli.err
+    assert cli("close", db.id, other_group.id, "--yes", "--json") == 0, cli.err
     assert json.loads(cli.out)["other_groups"] == {}
 
 
@@ -81,12 +81,12 @@ def test_a_log_that_does_not_take_what_was_reopened_is_said(lab: Lab, links: Lin
 
 
 @pytest.mark.knobs(request_tags=True)
-def test_home_is_locked_as_the_operator(asked: Asked, lab: Lab, links: Linked, cli: Cli) -> None:
+def test_home_is_locked_as_the_operator(accesses: Asked, lab: Lab, links: Linked, cli: Cli) -> None:
     """Whose role may write link-lock there: a person needs no more rights of their own."""
-    asked.clear()
+    accesses.clear()
     assert cli("close", links.cache.id) == 0
     assert cli("reopen", links.cache.id) == 0
-    roles = {caller.role for caller, action in asked if action in ("ecs:TagResources", "ecs:UntagResources")}
+    roles = {caller.role for caller, action in accesses if action in ("ecs:TagResources", "ecs:UntagResources")}
     assert roles == {"link-peer-operator"}
 
 
@@ -125,20 +125,20 @@ def test_a_group_that_lost_its_managed_tag_is_closed_too(
     lab: Lab, links: Linked, cli: Cli, scope: tuple[str, ...]
 ) -> None:
     """Terraform removes tags that it does not know. A dry run changes nothing; a group without rules of link-peer is not locked."""
-    other = lab.group()
+    other_group = lab.group()
     lab.tag(links.cache, **{MANAGED: None})
     records = len(lab.records())
-    code, [shown] = cli.json("close", *scope, "--dry-run", "--profile", "peer")
-    assert (code, shown["locked"]) == (0, [])
-    calls = [change["command"] for change in shown["commands"] if links.cache.id in change["command"]]
+    code, [closing] = cli.json("close", *scope, "--dry-run", "--profile", "peer")
+    assert (code, closing["locked"]) == (0, [])
+    calls = [change["command"] for change in closing["commands"] if links.cache.id in change["command"]]
     assert [call.split()[2] for call in calls] == ["TagResources", "RevokeSecurityGroup"]
     assert "link-peer close by" in calls[0]
     assert (links.counts(), len(lab.records()), LOCK in lab.tags(links.cache)) == ([1, 1, 1, 1], records, False)
-    code, [shown] = cli.json("close", *scope, "--yes", "--profile", "peer")
-    assert (code, shown["left"], links.counts()) == (0, [], [0, 0, 0, 0])
-    assert f"{links.cache.id}@{HOME}" in shown["locked"]
+    code, [closing] = cli.json("close", *scope, "--yes", "--profile", "peer")
+    assert (code, closing["left"], links.counts()) == (0, [], [0, 0, 0, 0])
+    assert f"{links.cache.id}@{HOME}" in closing["locked"]
     assert LOCK in lab.tags(links.cache)
-    assert LOCK not in lab.tags(other)
+    assert LOCK not in lab.tags(other_group)
 
 
 @pytest.fixture(name="theirs")
@@ -151,27 +151,27 @@ def _theirs(lab: Lab) -> tuple[Linked, list[Group]]:
 
 
 @pytest.mark.knobs(request_tags=True, mfa_in_sessions=True)
-@pytest.mark.parametrize("named", [("--all",), ("--account", PEER), (PEER,), (HOME, PEER)])
+@pytest.mark.parametrize("scope", [("--all",), ("--account", PEER), (PEER,), (HOME, PEER)])
 def test_another_account_is_closed_by_its_closer_role(
-    lab: Lab, cli: Cli, asked: Asked, theirs: tuple[Linked, list[Group]], named: tuple[str, ...]
+    lab: Lab, cli: Cli, accesses: Asked, theirs: tuple[Linked, list[Group]], scope: tuple[str, ...]
 ) -> None:
     """Without keys of it: locked and emptied at once, for good, and reopened. Home's own role changes nothing there."""
-    links, (_, other) = theirs
-    asked.clear()
-    code, [shown] = cli.json("close", *named, "--yes")
-    assert (code, shown["left"], shown["unlocked"]) == (0, [], {}), cli.err
-    there = next(one for one in shown["accounts"] if one["account"] == PEER)
-    assert there == {"account": PEER, "entered": "closer", "locked": 2, "left": 0, "problem": "", "advice": []}
-    for group in (links.db, other):
+    links, (_, other_group) = theirs
+    accesses.clear()
+    code, [closing] = cli.json("close", *scope, "--yes")
+    assert (code, closing["left"], closing["unlocked"]) == (0, [], {}), cli.err
+    account = next(account_row for account_row in closing["accounts"] if account_row["account"] == PEER)
+    assert account == {"account": PEER, "entered": "closer", "locked": 2, "left": 0, "problem": "", "advice": []}
+    for group in (links.db, other_group):
         assert (lab.rules(group), lab.tags(group)[LOCK].startswith("link-peer close by ")) == ([], True)
     writes = {"ecs:RevokeSecurityGroup", "ecs:TagResources", "ecs:UntagResources", "ecs:AuthorizeSecurityGroup"}
-    assert {c.role for c, action in asked if c.account == PEER and action in writes} == {"link-peer-closer"}
+    assert {c.role for c, action in accesses if c.account == PEER and action in writes} == {"link-peer-closer"}
     for _ in range(2):
         lab.sweep()
         lab.drain()
-    assert (lab.rules(links.db), lab.rules(other)) == ([], [])
-    assert cli("reopen", *named) == 0, cli.err
-    assert LOCK not in lab.tags(links.db) | lab.tags(other)
+    assert (lab.rules(links.db), lab.rules(other_group)) == ([], [])
+    assert cli("reopen", *scope) == 0, cli.err
+    assert LOCK not in lab.tags(links.db) | lab.tags(other_group)
 
 
 @pytest.mark.knobs(request_tags=False, mfa_in_sessions=True)
@@ -179,13 +179,13 @@ def test_where_ram_does_not_know_the_tag_the_rules_go_and_that_is_said(
     lab: Lab, cli: Cli, theirs: tuple[Linked, list[Group]]
 ) -> None:
     """The closer's condition never holds then: its owner locks, with one command, else the sweep may open again."""
-    links, (_, other) = theirs
+    links, (_, other_group) = theirs
     assert cli("close", PEER, "--yes") == 1
-    assert (lab.rules(links.db), lab.rules(other)) == ([], [])
+    assert (lab.rules(links.db), lab.rules(other_group)) == ([], [])
     assert "may open them again" in cli.out
     [command] = [line for line in cli.out.splitlines() if line.startswith("aliyun ")]
-    assert all(group.id in command for group in (links.db, other))
-    assert f"{other.id}@{PEER}: Forbidden.RAM" in cli.err
+    assert all(group.id in command for group in (links.db, other_group))
+    assert f"{other_group.id}@{PEER}: Forbidden.RAM" in cli.err
     assert "groups locked: 0; links closed: 2; rules left: 0" in cli.out
 
 
@@ -196,23 +196,23 @@ WITHOUT: dict[str, Callable[[Lab], object]] = {
 
 
 @pytest.mark.knobs(mfa_in_sessions=True)
-@pytest.mark.parametrize("why", WITHOUT)
+@pytest.mark.parametrize("cause", WITHOUT)
 def test_an_account_without_a_closer_is_its_owners_and_its_rules_are_counted(
-    lab: Lab, cli: Cli, theirs: tuple[Linked, list[Group]], why: str
+    lab: Lab, cli: Cli, theirs: tuple[Linked, list[Group]], cause: str
 ) -> None:
     """Nothing is done there but to the halves of home's links. One command for the account; its rules are left, and exit code
     1 says so."""
-    WITHOUT[why](lab)
-    links, (_, other) = theirs
-    code, [shown] = cli.json("close", "--all", "--yes")
-    assert (code, links.counts(), len(lab.rules(other))) == (1, [0, 0, 0, 0], 1)
-    there = shown["accounts"][1]
-    assert (there["entered"], there["locked"], there["left"]) == ("", 0, 1)
-    assert ("EntityNotExist.Role" if why == "left out" else "NoPermission") in there["problem"]
-    [command] = there["advice"]
-    assert f"--ResourceId.1 {other.id} --Tag.1.Key {LOCK}" in command
-    assert LOCK not in lab.tags(other)
-    assert [rule.endswith(f"on {other.id}@{PEER}") for rule in shown["left"]] == [True]
+    WITHOUT[cause](lab)
+    links, (_, other_group) = theirs
+    code, [closing] = cli.json("close", "--all", "--yes")
+    assert (code, links.counts(), len(lab.rules(other_group))) == (1, [0, 0, 0, 0], 1)
+    account = closing["accounts"][1]
+    assert (account["entered"], account["locked"], account["left"]) == ("", 0, 1)
+    assert ("EntityNotExist.Role" if cause == "left out" else "NoPermission") in account["problem"]
+    [command] = account["advice"]
+    assert f"--ResourceId.1 {other_group.id} --Tag.1.Key {LOCK}" in command
+    assert LOCK not in lab.tags(other_group)
+    assert [rule.endswith(f"on {other_group.id}@{PEER}") for rule in closing["left"]] == [True]
     assert cli("close", PEER, "--yes") == 1
     lines = cli.out.splitlines()
     assert lines[0].startswith(f"account {PEER}: not closed, because it could not be entered (")
@@ -222,26 +222,26 @@ def test_an_account_without_a_closer_is_its_owners_and_its_rules_are_counted(
 
 @pytest.mark.parametrize("passed_on", readings()["mfa_in_sessions"])
 def test_a_person_who_is_named_enters_without_the_operators_role(
-    lab: Lab, links: Linked, cli: Cli, asked: Asked, passed_on: bool
+    lab: Lab, links: Linked, cli: Cli, accesses: Asked, passed_on: bool
 ) -> None:
     """Their own session has MFA, whether or not one that they assumed has."""
     lab.cloud.knobs.change({"mfa_in_sessions": passed_on})
     role = lab.cloud.identity.roles[f"acs:ram::{PEER}:role/link-peer-closer"]
     role.trust = role.trust.replace("role/link-peer-operator", "root")
-    asked.clear()
+    accesses.clear()
     cli("close", PEER, "--yes")
     assert lab.rules(links.db) == []
-    assert "link-peer-closer" in {caller.role for caller, _ in asked}
+    assert "link-peer-closer" in {caller.role for caller, _ in accesses}
 
 
 @pytest.mark.knobs(mfa_in_sessions=True)
 def test_what_cannot_be_read_is_unknown_and_never_none(lab: Lab, links: Linked, cli: Cli) -> None:
     """Its rules stand, or do not: nobody can tell. What could be closed is closed; the command to run again is given."""
     lab.fault(service="ecs", account=PEER, action="DescribeSecurityGroups", kind="error", times=None)
-    code, [shown] = cli.json("close", "--all", "--yes")
+    code, [closing] = cli.json("close", "--all", "--yes")
     assert (code, links.counts()[0], links.counts()[2:]) == (1, 0, [0, 0])
-    there = shown["accounts"][1]
-    assert (there["left"], there["advice"]) == (None, [f"link-peer close {PEER} --yes"])
+    account = closing["accounts"][1]
+    assert (account["left"], account["advice"]) == (None, [f"link-peer close {PEER} --yes"])
     assert cli("close", PEER, "--yes") == 1
     assert f"rules left: at least 0, unknown in {PEER}" in cli.out
 
@@ -253,8 +253,8 @@ def test_a_rule_that_lands_after_the_lock_goes_too(lab: Lab, links: Linked, cli:
 
     def lands() -> None:
         marker = Marker(HOME, "prod", key.id(HOME, "prod", REGION), (TAG,))
-        given = {"IpProtocol": "TCP", "PortRange": "1/1", "SourceGroupId": links.app.id, "Priority": "100"}
-        lab.authorize(links.cache, **given, Description=markers.render(marker))
+        permission = {"IpProtocol": "TCP", "PortRange": "1/1", "SourceGroupId": links.app.id, "Priority": "100"}
+        lab.authorize(links.cache, **permission, Description=markers.render(marker))
 
     lab.meanwhile("RevokeSecurityGroup", lands, after=True)
     assert cli("close", links.cache.id) == 0, cli.err
@@ -286,13 +286,13 @@ def test_a_lock_that_meets_a_transient_error_is_tried_again(lab: Lab, links: Lin
 def test_one_group_that_cannot_be_locked_keeps_no_other_open(lab: Lab, links: Linked, cli: Cli) -> None:
     """Its tags are full, which its owner can do, or it is deleted meanwhile: TagResources then refuses all of its call."""
     full = lab.group(tags={MANAGED: "true"} | {f"team-{number}": "x" for number in range(19)})
-    gone = lab.group(tags={MANAGED: "true"})
-    lab.meanwhile("TagResources", lambda: lab.call(HOME, "DeleteSecurityGroup", {"SecurityGroupId": gone.id}))
+    deleted_group = lab.group(tags={MANAGED: "true"})
+    lab.meanwhile("TagResources", lambda: lab.call(HOME, "DeleteSecurityGroup", {"SecurityGroupId": deleted_group.id}))
     assert cli("close", "--account", HOME, "--yes") == 1
     assert links.counts()[0] == links.counts()[3] == 0
     assert LOCK in lab.tags(links.app)
     assert f"{full.id}@{HOME}: OperationDenied.QuotaExceed" in cli.err
-    assert f"{gone.id}@{HOME}: InvalidResourceId" in cli.err
+    assert f"{deleted_group.id}@{HOME}: InvalidResourceId" in cli.err
 
 
 @pytest.mark.knobs(request_tags=True)
@@ -329,9 +329,9 @@ def test_the_lock_of_another_stays(lab: Lab, links: Linked, cli: Cli) -> None:
     assert "stays locked (audit 2026)" in cli.out
     assert cli("reopen", "--all") == 0
     assert LOCK in lab.tags(links.cache)
-    code, [shown] = cli.json("reopen", links.cache.id, "--force", "--dry-run")
-    assert (code, shown["reopened"], LOCK in lab.tags(links.cache)) == (0, [], True)
-    assert "UntagResources" in shown["commands"][0]["command"]
+    code, [reopening] = cli.json("reopen", links.cache.id, "--force", "--dry-run")
+    assert (code, reopening["reopened"], LOCK in lab.tags(links.cache)) == (0, [], True)
+    assert "UntagResources" in reopening["commands"][0]["command"]
     assert cli("reopen", links.cache.id, "--force") == 0
     assert LOCK not in lab.tags(links.cache)
 
@@ -369,5 +369,5 @@ def test_an_owner_locks_with_keys_of_another_account(
     assert "groups locked: 1. The keys are not those of home: the next sweep removes the rules." in cli.out
     assert "rules left" not in cli.out  # they are: nobody looked
     assert LOCK in lab.tags(links.db)
-    code, [shown] = cli.json("close", links.db.id)
-    assert (code, shown["left"]) == (0, None)
+    code, [closing] = cli.json("close", links.db.id)
+    assert (code, closing["left"]) == (0, None)

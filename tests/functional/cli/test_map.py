@@ -34,9 +34,11 @@ def test_every_open_link_is_an_arrow(lab: Lab, cli: Cli) -> None:
     code, arrows = cli.json("map")
     assert code == 0
     _, links = cli.json("links")
-    found = sorted((a["from"], a["from_account"], a["to"], a["to_account"], a["ports"], a["claims"]) for a in arrows)
+    arrow_fields = sorted(
+        (a["from"], a["from_account"], a["to"], a["to_account"], a["ports"], a["claims"]) for a in arrows
+    )
     mutual = (app, HOME, ledger, PEER, "mutual", ["chg-1"])
-    assert found == sorted([(app, HOME, db, HOME, "icmp+tcp/3306", ["tag"]), mutual])
+    assert arrow_fields == sorted([(app, HOME, db, HOME, "icmp+tcp/3306", ["tag"]), mutual])
     assert [a["state"] for a in arrows] == [link["state"] for link in links] == ["open", "open"]
 
 
@@ -94,8 +96,8 @@ def test_svg_is_well_formed_and_nothing_in_it_overlaps(lab: Lab, cli: Cli, tmp_p
     assert len(labels) == 30
     for number, (x, y, text) in enumerate(labels):
         assert y < height
-        for other_x, other_y, other in labels[:number]:
-            assert abs(y - other_y) >= 12 or abs(x - other_x) >= 3 * (len(text) + len(other))
+        for other_x, other_y, other_text in labels[:number]:
+            assert abs(y - other_y) >= 12 or abs(x - other_x) >= 3 * (len(text) + len(other_text))
     background = next(root.iter(f"{SVG}rect")).attrib
     assert (background["width"], background["height"]) == (root.attrib["width"], root.attrib["height"])
 
@@ -129,9 +131,9 @@ def test_the_page_loads_nothing_and_runs_only_its_own_scripts(lab: Lab, cli: Cli
     [policy] = re.findall(r'Content-Security-Policy" content="(.*?)"', cli.out)
     scripts = re.findall(r"<script>(.*?)</script>", cli.out, re.DOTALL)
     hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in scripts]
-    wanted = " ".join(f"'sha256-{value}'" for value in hashes)
+    sources = " ".join(f"'sha256-{value}'" for value in hashes)
     assert len(hashes) == 2
-    assert policy == f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src {wanted}"
+    assert policy == f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src {sources}"
     assert " src=" not in cli.out.partition("<script")[0]
 
 

@@ -44,17 +44,19 @@ def test_every_command_takes_ids_and_names(lab: Lab, cli: Cli) -> None:
     in_cloud = {"app": "c-app", "db": f"c-db@{NAME}", "node": "c-node@a@aliyun.com", "b": NAME}
     for shape in CLOSED + OPENED:
         answers = []
-        for given in (ids, in_policy, in_cloud if shape in CLOSED else in_policy):
-            code = cli(*shape.format(**given).split())
-            told = re.sub("request id: [0-9A-F-]+", "", cli.out + cli.err)
-            answers.append((code, told.replace(NAME, PEER)))
+        for words in (ids, in_policy, in_cloud if shape in CLOSED else in_policy):
+            code = cli(*shape.format(**words).split())
+            output = re.sub("request id: [0-9A-F-]+", "", cli.out + cli.err)
+            answers.append((code, output.replace(NAME, PEER)))
         assert answers[0] == answers[1] == answers[2], shape
-        assert not any(said in answers[0][1] for said in ("no account", "name of the policy", "does not exist")), shape
+        assert not any(phrase in answers[0][1] for phrase in ("no account", "name of the policy", "does not exist")), (
+            shape
+        )
     lab.group(name="c-app"), lab.group(name="c-db"), lab.instance(app, name="c-node")
     for shape in CLOSED + OPENED:
         code = cli(*shape.format(app="c-app", db="c-db", node="c-node", b=PEER).split())
         of_party = re.search("{(app|db|node)}", shape) is not None
-        refused = "is the name of " in cli.err and any(one.id in cli.err for one in (app, db, node))
+        refused = "is the name of " in cli.err and any(party.id in cli.err for party in (app, db, node))
         assert refused == (of_party and shape in CLOSED), shape
         assert code or not of_party, shape
 
@@ -78,11 +80,11 @@ def test_an_unknown_name_is_a_usage_error_that_lists_the_known_ones(lab: Lab, cl
     assert cli(*command.format("nobody@aliyun.com").split()) == 2
     assert "'nobody@aliyun.com' is neither the uid nor the name of an account of the policy" in cli.err
     assert f"which lists {HOME} (a@aliyun.com), {PEER} (b@aliyun.com)" in cli.err
-    others = {
+    extra_accounts = {
         str(10**15 + 100 + n): {"name": f"n{n}", "role": f"acs:ram::{10**15 + 100 + n}:role/x", "external_id": "xyz"}
         for n in range(30)
     }
-    lab.policy(accounts={**POLICY["accounts"], **others})
+    lab.policy(accounts={**POLICY["accounts"], **extra_accounts})
     assert cli(*command.format("nobody@aliyun.com").split()) == 2
     assert cli.err.rstrip().endswith("(n17) and 12 more")
 

@@ -31,7 +31,7 @@ class Senders:
         fields = {"requested_by": "team-orders", "reason": "audits"}
         return self.lab.cross_account(self.lab.request(self.app, self.db, "tcp/3306", **fields), queue=OWN)
 
-    def other(self, source: Group, *ports: str, action: str = "link") -> dict[str, int]:
+    def shared_request(self, source: Group, *ports: str, action: str = "link") -> dict[str, int]:
         fields = {"requested_by": "mallory", "reason": "evil", "action": action}
         return self.lab.cross_account(self.lab.request(source, self.db, *ports, **fields), queue=SHARED)
 
@@ -50,14 +50,14 @@ class Senders:
 def test_who_asked_is_told_by_the_records_of_the_rules_themselves(lab: Lab, cli: Cli) -> None:
     """Whichever came first, and also where the other sender's link, to the same group, stands, too."""
     senders = Senders(lab, "*", f"*@{PEER}")
-    assert senders.other(senders.caller, "tcp/3306") == {"applied": 1}
-    assert senders.other(senders.app, "tcp/3306") == {"denied": 1}
+    assert senders.shared_request(senders.caller, "tcp/3306") == {"applied": 1}
+    assert senders.shared_request(senders.app, "tcp/3306") == {"denied": 1}
     assert senders.team() == {"applied": 1}
-    senders.other(senders.caller, "tcp/3306")
+    senders.shared_request(senders.caller, "tcp/3306")
     for command in (("links",), ("explain", senders.app.id, senders.db.id), ("map", "--format", "json")):
         link = senders.link(cli, *command)
         assert (link["asked_by"], link["reasons"]) == ([f"chg-1: team-orders through {OWN}"], ["audits"])
-    theirs = next(one for one in cli.json("links")[1] if one["from"] == senders.caller.id)
+    theirs = next(link for link in cli.json("links")[1] if link["from"] == senders.caller.id)
     assert (theirs["asked_by"], theirs["reasons"]) == ([f"chg-1: mallory through {SHARED}"], ["evil"])
 
 
@@ -75,18 +75,18 @@ def test_where_it_cannot_be_told_the_queue_of_each_is_shown(lab: Lab, cli: Cli, 
     if again:
         lab.revoke(db)
         lab.forge(db, app, "req:chg-1", "tcp/1")
-    both = [f"chg-1: one through {SHARED}, or two through {OWN}"]
+    queue_texts = [f"chg-1: one through {SHARED}, or two through {OWN}"]
     [link] = cli.json("links")[1]
-    assert link["asked_by"] == (both if again else [f"chg-1: two through {OWN}"])
+    assert link["asked_by"] == (queue_texts if again else [f"chg-1: two through {OWN}"])
 
 
 @pytest.mark.usefixtures("terminal")
 def test_each_request_has_a_story_of_its_own(lab: Lab, cli: Cli) -> None:
     """With the later life of its link, but not what a namesake asked of that link. Programs get the records in order."""
     senders = Senders(lab, "*", f"*@{PEER}")
-    senders.other(senders.caller, "tcp/3306")
+    senders.shared_request(senders.caller, "tcp/3306")
     senders.team()
-    senders.other(senders.app, "tcp/3306")
+    senders.shared_request(senders.app, "tcp/3306")
     lab.tag(senders.db, link_accept=None)
     lab.sweep()
     assert cli("audit", "--story", "chg-1") == 0
@@ -97,7 +97,7 @@ def test_each_request_has_a_story_of_its_own(lab: Lab, cli: Cli) -> None:
     assert [word for word in own_story.split() if word in ("applied", "removed", "denied")] == ["applied", "removed"]
     assert len([story for story in stories if story.startswith(f"chg-1 through {SHARED}: ")]) == 2
     _, records = cli.json("audit", "--story", "chg-1")
-    assert records == sorted(records, key=lambda one: one["time"])
+    assert records == sorted(records, key=lambda record: record["time"])
     assert {(record.get("request_id", ""), record.get("queue", "")) for record in records} == {
         ("chg-1", OWN),
         ("chg-1", SHARED),
@@ -105,12 +105,12 @@ def test_each_request_has_a_story_of_its_own(lab: Lab, cli: Cli) -> None:
     }
     link = lab.records(queue=OWN)[0]["link"]
     senders.lab.cross_account(lab.request(senders.caller, senders.db, "tcp/1", request_id=link))
-    assert {one["link"] for one in cli.json("audit", "--story", link)[1]} == {link}
+    assert {record["link"] for record in cli.json("audit", "--story", link)[1]} == {link}
 
 
 OUTCOMES: dict[str, Callable[[Senders], object]] = {
-    "another link": lambda senders: senders.other(senders.caller, "tcp/3306"),
-    "the same link": lambda senders: senders.other(senders.app, "tcp/3306"),
+    "another link": lambda senders: senders.shared_request(senders.caller, "tcp/3306"),
+    "the same link": lambda senders: senders.shared_request(senders.app, "tcp/3306"),
 }
 
 

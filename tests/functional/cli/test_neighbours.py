@@ -57,7 +57,7 @@ def test_setup_refuses_a_name_that_another_deployment_has(lab: Lab, cli: Cli, mo
 
 
 @pytest.mark.parametrize(
-    ("name", "env", "found"),
+    ("name", "env", "conflicts"),
     [
         (ACME, {"LINK_PEER_TAG_PREFIX": ACME}, []),
         (ACME, {"LINK_PEER_TAG_PREFIX": "link"}, ["other deployment"]),
@@ -67,22 +67,22 @@ def test_setup_refuses_a_name_that_another_deployment_has(lab: Lab, cli: Cli, mo
     ],
 )
 def test_doctor_finds_deployments_that_act_on_the_same_tags(
-    lab: Lab, cli: Cli, name: str, env: dict[str, str], found: list[str]
+    lab: Lab, cli: Cli, name: str, env: dict[str, str], conflicts: list[str]
 ) -> None:
     """And functions of its own that act on others than the commands do. A version before the setting has the default."""
     if "handler" in env:
         function = lab.cloud.fc.function(HOME, "link-peer-auto-link").function
-        other = replace(function, name=f"{name}-auto-link", triggers=(), handler="index.handler")
-        lab.cloud.fc.deploy(HOME, other)
+        other_function = replace(function, name=f"{name}-auto-link", triggers=(), handler="index.handler")
+        lab.cloud.fc.deploy(HOME, other_function)
     else:
         another(lab, name, **env)
     _, findings = cli.json("doctor")
-    said = [
+    details = [
         finding["what"]
         for finding in findings
         if finding["what"] in ("other deployment", "tag prefix", "other deployments")
     ]
-    assert said == found
+    assert details == conflicts
 
 
 def test_doctor_says_that_deployments_could_not_be_read(lab: Lab, cli: Cli) -> None:

@@ -44,36 +44,36 @@ class Truth:
 
     def group(self, *accepts: str, account: str = HOME, **fields: Any) -> Group:
         """A group with an instance that runs."""
-        made = self.lab.group(*accepts, account=account, **fields)
-        self.groups.append(made)
-        self.instances.append(self.lab.instance(made))
-        return made
+        group = self.lab.group(*accepts, account=account, **fields)
+        self.groups.append(group)
+        self.instances.append(self.lab.instance(group))
+        return group
 
     def standing(self) -> set[str]:
         """The ids of the rules of ours that stand."""
-        rules = [rule for one in self.groups if one.account != self.hidden for rule in self.lab.raw_rules(one)]
+        rules = [rule for group in self.groups if group.account != self.hidden for rule in self.lab.raw_rules(group)]
         return {rule["SecurityGroupRuleId"] for rule in rules if MARKER.fullmatch(rule["Description"])}
 
     # what the views say
 
     def lines(self, *args: str) -> list[Any]:
         """What a command prints. Of these it fails only where an account cannot be read."""
-        code, found = self.cli.json(*args)
+        code, documents = self.cli.json(*args)
         assert code == bool(self.hidden) or args[0] in ("doctor", "explain"), self.cli.err
-        return found
+        return documents
 
     def near(self, links: Iterable[Any]) -> list[Any]:
         """Those of which both ends can be read, and exist: of others `explain` says nothing."""
-        exist = {one.id for one in (*self.groups, *self.instances)}
+        exist = {party.id for party in (*self.groups, *self.instances)}
         return [
-            one
-            for one in links
-            if {one["from"], one["to"]} <= exist and self.hidden not in (one["from_account"], one["to_account"])
+            link
+            for link in links
+            if {link["from"], link["to"]} <= exist and self.hidden not in (link["from_account"], link["to_account"])
         ]
 
     def explained(self, links: Iterable[Any]) -> Told:
         """What `explain` says of these."""
-        pairs = {(f"{one['from']}@{one['from_account']}", f"{one['to']}@{one['to_account']}") for one in links}
+        pairs = {(f"{link['from']}@{link['from_account']}", f"{link['to']}@{link['to_account']}") for link in links}
         return told(
             link for pair in sorted(pairs) for answer in self.lines("explain", *pair) for link in answer["links"]
         )
@@ -81,35 +81,37 @@ class Truth:
     def agree(self) -> list[Any]:
         """All views say the same of the links, of which they omit none; those are returned."""
         links = self.lines("links")
-        shown = told(links)
-        assert shown.keys() == self.standing()
-        assert sum(len(one["rules"]) for one in links) == len(shown)
+        states = told(links)
+        assert states.keys() == self.standing()
+        assert sum(len(link["rules"]) for link in links) == len(states)
         self.cli("map", "--format", "json")
-        assert told(json.loads(self.cli.out)["links"]) == shown
+        assert told(json.loads(self.cli.out)["links"]) == states
         near = self.near(links)
         assert self.explained(near) == told(near)
         [swept] = self.lines("sweep", "--dry-run")
         half_open = {entry["rule_id"] for entry in swept["obsolete"] if entry["kind"] == "half-open"}
-        assert half_open <= {rule for rule, (word, _) in shown.items() if word == "half-open"}
-        closing = {rule for rule, (word, _) in shown.items() if word == "closing"}
+        assert half_open <= {rule for rule, (word, _) in states.items() if word == "half-open"}
+        closing = {rule for rule, (word, _) in states.items() if word == "closing"}
         listed = {entry["rule_id"] for entry in swept["obsolete"] if entry["kind"] == "held"}
         assert listed <= closing
         removed = [rule for group in swept["groups"] for rule in group["remove"]]
         assert len(removed) >= len(closing - listed)
-        counted = ", ".join(f"{n} {word}" for word, n in sorted(Counter(one["state"] for one in links).items()))
-        found = [one["detail"] for one in self.lines("doctor", "--tenants") if one["what"] == "state of links"]
-        assert [text.partition(", as far")[0] for text in found] == ([counted] if links else [])
+        counted = ", ".join(f"{n} {word}" for word, n in sorted(Counter(link["state"] for link in links).items()))
+        details = [
+            finding["detail"] for finding in self.lines("doctor", "--tenants") if finding["what"] == "state of links"
+        ]
+        assert [text.partition(", as far")[0] for text in details] == ([counted] if links else [])
         return links
 
     def who_agrees(self, links: Iterable[Any]) -> None:
         """`who` says of each rule of a link that it is closing, or half-open, and when it ends, as `links` does."""
-        shown, parties = told(links), sorted({f"{one['to']}@{one['to_account']}" for one in self.near(links)})
+        states, parties = told(links), sorted({f"{link['to']}@{link['to_account']}" for link in self.near(links)})
         for party in parties:
-            for one in self.lines("who", party):
-                if one["rule_id"] in shown:
-                    state, until = shown[one["rule_id"]]
-                    assert one["until"] == until
-                    assert (one["state"] == state) >= (state in ("closing", "half-open"))
+            for source in self.lines("who", party):
+                if source["rule_id"] in states:
+                    state, until = states[source["rule_id"]]
+                    assert source["until"] == until
+                    assert (source["state"] == state) >= (state in ("closing", "half-open"))
 
     # what is so
 
@@ -123,28 +125,28 @@ class Truth:
             for a, b in itertools.product(*sides):
                 if a.id != b.id:
                     reach = functools.partial(may_reach, self.lab.cloud.ecs, a.account, a.id, b.account, b.id)
-                    yield from (reach(*one).ok for one in packets)
+                    yield from (reach(*packet).ok for packet in packets)
 
     def members(self, party: str, account: str) -> list[Instance]:
         """The instances of a group, or the instance."""
         now = self.lab.cloud.clock.now()
-        states = [(one, one.states.at(now)) for one in self.instances if one.account == account]
-        return [one for one, state in states if state and party in (one.id, *state.groups)]
+        states = [(instance, instance.states.at(now)) for instance in self.instances if instance.account == account]
+        return [instance for instance, state in states if state and party in (instance.id, *state.groups)]
 
     def holds(self, links: Iterable[Any]) -> None:
         """What is said of packets is so; and the next sweep removes what is closing, and nothing else, as its dry run says."""
-        shown = told(links)
+        states = told(links)
         for link in links:
-            if link["state"] in ("open", "partly", "blocked") and (found := set(self.passing(link))):
-                assert link["state"] == {(True,): "open", (False,): "blocked"}.get(tuple(found), "partly"), link
-        closing = {rule for rule, (word, _) in shown.items() if word == "closing"}
+            if link["state"] in ("open", "partly", "blocked") and (results := set(self.passing(link))):
+                assert link["state"] == {(True,): "open", (False,): "blocked"}.get(tuple(results), "partly"), link
+        closing = {rule for rule, (word, _) in states.items() if word == "closing"}
         self.cli("sweep", "--dry-run", "--json")
         commands = " ".join(
-            one["command"] for one in json.loads(self.cli.out)["commands"] if "RevokeSec" in one["command"]
+            command["command"] for command in json.loads(self.cli.out)["commands"] if "RevokeSec" in command["command"]
         )
-        assert {rule for rule in shown if re.search(rf"\b{rule}\b", commands)} == closing
+        assert {rule for rule in states if re.search(rf"\b{rule}\b", commands)} == closing
         self.lab.sweep()
-        assert shown.keys() - self.standing() == closing
+        assert states.keys() - self.standing() == closing
 
     def strip(self) -> None:
         """A tool that rewrites tags takes off what it does not know."""
@@ -228,7 +230,9 @@ def test_thirteen_states_are_the_same_in_every_view(truth: Truth, stripped: bool
         truth.lab.fault(service="ecs", action="DescribeInstances", account=PEER, kind="error", times=None)
         states[next(reversed(states))] = "unknown", ""
     links = truth.agree()
-    assert {one["to"] if one["to"] in states else one["from"]: (one["state"], one["until"]) for one in links} == states
+    assert {
+        link["to"] if link["to"] in states else link["from"]: (link["state"], link["until"]) for link in links
+    } == states
     truth.who_agrees(links)
     truth.holds(links)
 
@@ -238,8 +242,8 @@ def test_what_ends_by_itself_is_closing_at_that_second(truth: Truth) -> None:
     clock = truth.lab.cloud.clock
     for end in sorted({until for _, until in _thirteen(truth).values() if until}):
         clock.sleep(datetime.fromisoformat(f"{end[:-1]}+00:00").timestamp() - clock.now() - 1)
-        before = [one for one in truth.agree() if one["until"] == end]
-        assert {one["state"] for one in before} == {"open"}
+        before = [link for link in truth.agree() if link["until"] == end]
+        assert {link["state"] for link in before} == {"open"}
         clock.sleep(1)
         links = truth.agree()
         assert {told(links)[rule] for rule in told(before)} == {("closing", end)}
@@ -266,14 +270,14 @@ def _acts(truth: Truth, of: random.Random) -> list[Callable[[], object]]:
 
     def request() -> None:
         ends: list[Any] = of.sample(truth.groups, 2)
-        members = [truth.members(one.id, one.account)[:1] for one in ends]
-        ends = [one[0] for one in members] if all(members) and of.random() < 0.2 else ends
+        members = [truth.members(end.id, end.account)[:1] for end in ends]
+        ends = [member[0] for member in members] if all(members) and of.random() < 0.2 else ends
         until = {"until": end()} if of.random() < 0.3 else {}
         lab.cross_account(lab.request(*ends, *ports(), request_id=f"chg-{of.randrange(999)}", **until))
 
     def ask() -> None:
-        group, peer, other = of.sample(truth.groups, 3)
-        groups = [group, other] if other.account == group.account and of.random() < 0.5 else [group]
+        group, peer, other_group = of.sample(truth.groups, 3)
+        groups = [group, other_group] if other_group.account == group.account and of.random() < 0.5 else [group]
         tags = {"link-peer": ":".join(filter(None, (f"{peer.id}@{peer.account}", "+".join(ports()))))}
         truth.instances.append(lab.started(*groups, tags=tags | pick(({}, {}, {"link-until": end()}))))
 
@@ -321,7 +325,7 @@ CASES = {"leaves": {"open": 1, "closing": 1}, "joins": {"partly": 1}, "moves": {
 def test_views_agree_on_what_the_ends_of_a_link_do_not_tell(truth: Truth, case: str) -> None:
     """An instance leaves the source of a link by address, or joins it, or goes to another that is granted the same, and no event tells."""
     lab, db = truth.lab, truth.group("*")
-    app, other = truth.group(vpc=lab.a), truth.group(vpc=lab.a)
+    app, other_group = truth.group(vpc=lab.a), truth.group(vpc=lab.a)
     lab.cloud.ecs.peerings.add(frozenset({lab.a, lab.shared}))
     if case == "moves":
         moving = lab.started(app, tags={"link-peer": f"{db.id}@{db.account}:tcp/1"})
@@ -330,10 +334,10 @@ def test_views_agree_on_what_the_ends_of_a_link_do_not_tell(truth: Truth, case: 
         truth.instances.append(lab.instance(app))
         lab.cross_account(lab.request(app, db, "tcp/1"))
         moving = truth.instances[-2 if case == "joins" else -1]
-    group = app if case == "joins" else other
+    group = app if case == "joins" else other_group
     lab.call(HOME, "ModifyInstanceAttribute", {"InstanceId": moving.id, "SecurityGroupIds.1": group.id})
     links = truth.agree()
-    assert Counter(one["state"] for one in links) == CASES[case]
+    assert Counter(link["state"] for link in links) == CASES[case]
     truth.who_agrees(links)
     if case != "moves":  # its rule is written anew for the other group, in one sweep
         truth.holds(links)

@@ -49,8 +49,8 @@ def _checkout(tmp_path: Path, cloud: LocalCloud) -> Path:
     (tmp_path / ".aliyun").mkdir()
     if PEER in cloud.identity.accounts:
         keys = cloud.identity.accounts[PEER]
-        given = {"access_key_id": keys.access_key_id, "access_key_secret": keys.access_key_secret}
-        profile = {"name": "b", "mode": "AK", "region_id": cloud.region, **given}
+        keys_fields = {"access_key_id": keys.access_key_id, "access_key_secret": keys.access_key_secret}
+        profile = {"name": "b", "mode": "AK", "region_id": cloud.region, **keys_fields}
         (tmp_path / ".aliyun/config.json").write_text(json.dumps({"current": "b", "profiles": [profile]}))
     return tmp_path
 
@@ -59,16 +59,16 @@ def _checkout(tmp_path: Path, cloud: LocalCloud) -> Path:
 def test_the_shell_blocks_of_a_page_work(page: str, cloud: LocalCloud, checkout: Path) -> None:
     """Each command exits with 0, or with 1 where its comment says so."""
     described = describe(cloud)
-    given = environment(described)
+    environment_fields = environment(described)
     lines = [block.text for block in blocks() if block.page == page and how(block) == "session"]
     script = re.sub(r"(?m)^(.*?\S)( +# .*exits 1.*)$", r"! \1\2", "\n".join(lines))
     for written, placeholder in PLACEHOLDERS.items():
         script = script.replace(written, placeholder.format(endpoint=described.endpoint.removeprefix("http://")))
     script = re.sub(r"LINK_PEER_REGION=\S+", f"LINK_PEER_REGION={cloud.region}", script)  # it has one region
     if "link-peer init" in script:
-        given["DEPLOYED_POLICY"] = given.pop("LINK_PEER_POLICY")
+        environment_fields["DEPLOYED_POLICY"] = environment_fields.pop("LINK_PEER_POLICY")
     settings = {
-        **given,
+        **environment_fields,
         "HOME": str(checkout),
         "PATH": f"{checkout / 'programs'}:{os.environ['PATH']}",
         "PYTHONPATH": ":".join(

@@ -91,7 +91,7 @@ def test_every_command_is_there() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_needs_no_more(
-    asked: Asked, lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: str
+    accesses: Asked, lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: str
 ) -> None:
     """In each account it acts as the table says, and asks for what the table names."""
     app_group, db = lab.pair()
@@ -109,12 +109,12 @@ def test_a_command_needs_no_more(
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(json.dumps(lab.event(instance)).encode())))
     plan = str(tmp_path / "plan.json")
     cli("sweep", "--dry-run", "--out", plan)
-    asked.clear()
-    given = {"instance": instance.id, "group": db.id, "plan": plan, "rule": rule}
-    cli(*(part.format(**given) for part in COMMANDS[command]))
+    accesses.clear()
+    values = {"instance": instance.id, "group": db.id, "plan": plan, "rule": rule}
+    cli(*(part.format(**values) for part in COMMANDS[command]))
     role, home, peer = rows()[command]
     used: dict[tuple[str, str], set[str]] = {}
-    for caller, action in asked:
+    for caller, action in accesses:
         if caller.role != "link-peer-fc":
             used.setdefault((caller.account, caller.role or "own keys"), set()).add(action)
     reader, inside = ROLES[role]
@@ -129,13 +129,13 @@ def test_a_command_needs_no_more(
     assert (HOME, reader) in used
 
 
-def test_setup_needs_no_more(asked: Asked, lab: Lab, cli: Cli) -> None:
+def test_setup_needs_no_more(accesses: Asked, lab: Lab, cli: Cli) -> None:
     """It creates and removes with the person's own keys, and asks for what its table names."""
-    asked.clear()
+    accesses.clear()
     assert cli("setup", "--prefix", "other", "--notify", "operations@example.com") == 0, cli.err
     assert cli("setup", "--prefix", "other", "--remove", "--with-logs", "--yes", "--force") == 0, cli.err
-    used = {action for caller, action in asked if caller.account == HOME}
-    assert {caller.role for caller, _ in asked if caller.account == HOME} == {None}
+    used = {action for caller, action in accesses if caller.account == HOME}
+    assert {caller.role for caller, _ in accesses if caller.account == HOME} == {None}
     assert {"ram:CreateRole", "log:DeleteProject"} <= used <= rights(PAGE.split("## setup")[1])
 
 

@@ -100,14 +100,14 @@ def test_a_terminal_shows_ages_and_names(lab: Lab, cli: Cli) -> None:
 @pytest.mark.usefixtures("terminal")
 def test_a_terminal_shows_local_times_with_their_zone(lab: Lab, cli: Cli, zone: str) -> None:
     """To the minute, in the audit log to the second. For programs an instant is the same in every zone."""
-    here = {"UTC": "00:00 +00:00", "Asia/Shanghai": "08:00 +08:00", "America/St_Johns": "20:30 -03:30"}[zone]
+    instant = {"UTC": "00:00 +00:00", "Asia/Shanghai": "08:00 +08:00", "America/St_Johns": "20:30 -03:30"}[zone]
     app, db = lab.group(), lab.group("*")
     lab.cross_account(lab.request(app, db, "tcp/1", until="9999-12-31T23:59:59Z"))
     lab.cross_account(lab.request(app, db, "tcp/2", until="2027-01-01T00:00:00Z", request_id="chg-2"))
     lab.group("*~20200101T000000Z")
     for command in ("links -o wide", f"explain {app.id} {db.id} tcp/2", "audit", f"doctor {HOME}"):
         cli(*command.split())
-        assert re.search(rf"\d {here[:5]}(:\d\d)? {re.escape(here[6:])}", cli.out), command
+        assert re.search(rf"\d {instant[:5]}(:\d\d)? {re.escape(instant[6:])}", cli.out), command
     for command in ("links", "audit"):
         cli(command, "--json")
         assert "-25T00:00:0" in cli.out, command
@@ -123,11 +123,11 @@ def test_a_terminal_calls_a_party_by_a_name_of_its_own(
     lab.policy(names={"named": f"sg-elsewhere@{HOME}"})
     app, db, _ = lab.group(name=name), lab.group("*", name="db"), lab.group(name="twice")
     lab.cross_account(lab.request(app, db, "tcp/1", request_id=CHANGE))
-    shown = {"app": name, "team-of-orders-" * 6: "team-o…"}.get(name, app.id)
+    shown_name = {"app": name, "team-of-orders-" * 6: "team-o…"}.get(name, app.id)
     assert cli("links") == 0
-    assert cli.out.splitlines()[1].split()[:2] == [f"{shown}@a@aliyun.com", "db@a@aliyun.com"]
+    assert cli.out.splitlines()[1].split()[:2] == [f"{shown_name}@a@aliyun.com", "db@a@aliyun.com"]
     assert cli("who", db.id) == 0
-    assert f"\n{shown[:-1]}" in cli.out
+    assert f"\n{shown_name[:-1]}" in cli.out
 
 
 def test_a_table_is_sorted_by_a_column_and_printed_in_a_form(lab: Lab, cli: Cli) -> None:
@@ -154,15 +154,15 @@ def test_a_table_is_sorted_by_a_column_and_printed_in_a_form(lab: Lab, cli: Cli)
 @pytest.mark.parametrize("columns", ["40", "60", "80", "120", "400"])
 def test_no_table_breaks_an_id(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch, columns: str) -> None:
     """Of any command, however long the names beside the ids are."""
-    known = life(lab)
+    ids = life(lab)
     monkeypatch.setenv("COLUMNS", columns)
-    app, db, *_ = sorted(one for one in known if one.startswith("sg-"))
+    app, db, *_ = sorted(party_id for party_id in ids if party_id.startswith("sg-"))
     asking = lab.instance(lab.group(), tags={"link-peer": f"{db}:tcp/3306"})
-    known |= {asking.id, *(group.id for group in lab.cloud.ecs.accounts[HOME].groups.values())}
+    ids |= {asking.id, *(group.id for group in lab.cloud.ecs.accounts[HOME].groups.values())}
     for command in (*TABLES, "links -o wide", f"explain {app} {db}", f"plan {asking.id}"):
         cli(*command.split())
         assert cli.out != "", command
-        assert set(re.findall(r"(?<![a-z-])(?:sgr|sg|i)-[0-9a-z]*", cli.out)) <= known | {"sg-", "i-"}, command
+        assert set(re.findall(r"(?<![a-z-])(?:sgr|sg|i)-[0-9a-z]*", cli.out)) <= ids | {"sg-", "i-"}, command
     cli("links")
     assert CHANGE in cli.out
 
@@ -202,67 +202,67 @@ def test_tabs_ends_of_lines_and_control_characters_are_escaped(capsys: pytest.Ca
 # the pager
 
 
-@pytest.fixture(name="shown")
+@pytest.fixture(name="pager_output")
 def _shown(capsys: object, terminal: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The file into which the pager writes, of a terminal with two lines."""
-    program, shown = tmp_path / "pager", tmp_path / "shown"
-    program.write_text(f'#!/bin/sh\n{{ echo "$LESS $*"; cat; }} > {shown}\n')
+    program, pager_output = tmp_path / "pager", tmp_path / "shown"
+    program.write_text(f'#!/bin/sh\n{{ echo "$LESS $*"; cat; }} > {pager_output}\n')
     program.chmod(0o755)
     monkeypatch.setenv("LINK_PEER_PAGER", f"{program} -x")
     monkeypatch.setenv("LINES", "2")
     monkeypatch.delenv("LESS", raising=False)
-    return shown
+    return pager_output
 
 
-def test_what_is_longer_than_the_terminal_goes_through_the_pager(lab: Lab, cli: Cli, shown: Path) -> None:
+def test_what_is_longer_than_the_terminal_goes_through_the_pager(lab: Lab, cli: Cli, pager_output: Path) -> None:
     """With the same exit code; never with --json or --csv, nor while it follows."""
     life(lab)
     instance = lab.instance(lab.group(), tags={"link-peer": f"{lab.group().id}:tcp/1 i-x"})
     for command in ("links", "audit", "doctor", "sweep --dry-run", f"plan {instance.id}"):
         code = cli(*command.split())
         assert cli.out == "", command
-        options, *text = shown.read_text(encoding="utf-8").splitlines()
+        options, *text = pager_output.read_text(encoding="utf-8").splitlines()
         assert (options, len(text) > 1) == ("FRX -x", True), command
-        shown.unlink()
+        pager_output.unlink()
         assert cli(*command.split(), "--json") == code
-        assert not shown.exists()
+        assert not pager_output.exists()
     assert cli("links", "--csv") == 0
-    assert not shown.exists()
+    assert not pager_output.exists()
 
 
-def test_what_fits_is_printed(lab: Lab, cli: Cli, shown: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_fits_is_printed(lab: Lab, cli: Cli, pager_output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A line that is wider than the terminal counts as several."""
     life(lab)
     monkeypatch.setenv("LINES", "60")
     assert cli("links") == 0
     assert cli.out.startswith("from ")
-    assert not shown.exists()
+    assert not pager_output.exists()
     monkeypatch.setenv("COLUMNS", "2")
     assert cli("links") == 0
-    assert shown.exists()
+    assert pager_output.exists()
 
 
 @pytest.mark.parametrize("program", ["", "no-such-pager", "less 'x"])
 def test_without_a_pager_everything_is_printed(
-    lab: Lab, cli: Cli, shown: Path, monkeypatch: pytest.MonkeyPatch, program: str
+    lab: Lab, cli: Cli, pager_output: Path, monkeypatch: pytest.MonkeyPatch, program: str
 ) -> None:
     """Turned off, not installed, or no command."""
     life(lab)
     monkeypatch.setenv("LINK_PEER_PAGER", program)
     assert cli("links") == 0
     assert cli.out.startswith("from ")
-    assert not shown.exists()
+    assert not pager_output.exists()
 
 
-def test_a_pager_that_is_quit_early_is_no_error(shown: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pager_that_is_quit_early_is_no_error(pager_output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It has not read everything."""
     monkeypatch.setenv("LINK_PEER_PAGER", "true")
     with pager.paged():
         print("line\n" * 100_000)
-    assert not shown.exists()
+    assert not pager_output.exists()
 
 
-def test_an_error_while_it_prints_is_raised_after_the_pager(shown: Path) -> None:
+def test_an_error_while_it_prints_is_raised_after_the_pager(pager_output: Path) -> None:
     """What was printed before is shown."""
 
     @pager.paged()
@@ -272,7 +272,7 @@ def test_an_error_while_it_prints_is_raised_after_the_pager(shown: Path) -> None
 
     with pytest.raises(ValueError, match="half"):
         fail()
-    assert shown.read_text().splitlines()[1:] == ["1", "2", "3", "4"]
+    assert pager_output.read_text().splitlines()[1:] == ["1", "2", "3", "4"]
 
 
 @pytest.mark.parametrize("json", [False, True])

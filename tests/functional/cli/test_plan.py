@@ -18,9 +18,9 @@ from tests.functional.command import Cli, Written
 from tests.functional.lab import HOME, PEER, POLICY, Lab
 
 
-def planned(cli: Cli, what: str) -> tuple[int, list[dict[str, str]], list[dict[str, str]]]:
+def planned(cli: Cli, subject: str) -> tuple[int, list[dict[str, str]], list[dict[str, str]]]:
     """Run `plan`; return the exit code, the decisions and the commands."""
-    code, [document] = cli.json("plan", what)
+    code, [document] = cli.json("plan", subject)
     return code, document["decisions"], document["commands"]
 
 
@@ -154,8 +154,8 @@ def test_removals_of_several_messages_are_counted_together(lab: Lab, cli: Cli, w
     code, decisions, commands = planned(cli, written(syncs))
     assert (code, commands) == (1, [])
     records = sorted((record["record"], record["outcome"], record["reason"]) for record in decisions)
-    held = ("failed", "removals-held")
-    assert records == [("outcome", *held), ("outcome", *held), ("summary", *held)]
+    held_fields = ("failed", "removals-held")
+    assert records == [("outcome", *held_fields), ("outcome", *held_fields), ("summary", *held_fields)]
 
 
 def test_a_plan_is_printed_by_group(lab: Lab, cli: Cli) -> None:
@@ -175,8 +175,8 @@ def test_a_plan_is_printed_by_group(lab: Lab, cli: Cli) -> None:
     assert "aliyun ecs AuthorizeSecurityGroup" in cli.out
     assert cli.out.splitlines()[-1] == total
     _, [document] = cli.json("plan", instance.id)
-    [shown] = document["groups"]
-    assert (shown["add"], shown["instances"]) == ([f"tcp/3306 from {app.id}@{HOME}"], [member.id])
+    [group_changes] = document["groups"]
+    assert (group_changes["add"], group_changes["instances"]) == ([f"tcp/3306 from {app.id}@{HOME}"], [member.id])
     assert {name: count for name, count in document["counts"].items() if count} == {
         "add": 1,
         "tagged": 1,
@@ -274,7 +274,7 @@ def test_another_policy_is_planned_before_it_is_deployed(living_lab: Lab, cli: C
         cache.id: (1, 0),
         db.id: (0, 1),
     }
-    assert [(one["text"], one["pairs"]) for one in document["reach"]] == [(reach, 1)]
+    assert [(reach_line["text"], reach_line["pairs"]) for reach_line in document["reach"]] == [(reach, 1)]
     lab.authorize(cache, IpProtocol="tcp", PortRange="6379/6379", SourceCidrIp="10.0.0.0/8", Policy="accept")
     assert cli("plan", "--policy", path, "--markdown") == 0
     assert " gains " not in cli.out  # a person's rule lets it pass already
@@ -373,11 +373,11 @@ def test_keys_that_only_look_like_ours_are_named_with_those_that_were_meant(lab:
     """On what was read: by `plan` in each of its forms, and by `explain`."""
     app, db = lab.group(), lab.group("sg-one", tags={"link-accept.x": "*"})
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1", "Link-Untill": "2099-01-01T00:00:00Z"})
-    nothing = "means nothing to link-peer on this"
+    no_meaning = "means nothing to link-peer on this"
     notes = [
-        f"{instance.id}@{HOME}: the key 'Link-Untill' {nothing} instance: if you meant link-until, set that on an instance, "
+        f"{instance.id}@{HOME}: the key 'Link-Untill' {no_meaning} instance: if you meant link-until, set that on an instance, "
         "and remove this tag",
-        f"{db.id}@{HOME}: the key 'link-accept.x' {nothing} security group: if you meant link-accept.2, set that on a "
+        f"{db.id}@{HOME}: the key 'link-accept.x' {no_meaning} security group: if you meant link-accept.2, set that on a "
         "security group, and remove this tag",
     ]
     code, [document] = cli.json("plan", instance.id)
@@ -386,7 +386,7 @@ def test_keys_that_only_look_like_ours_are_named_with_those_that_were_meant(lab:
         assert cli("plan", instance.id, *form) == 1
         assert [cli.out.count(note) for note in notes] == [1, 1]
     _, [document] = cli.json("explain", instance.id, db.id, "tcp/1")
-    assert [one["why"] for one in document["do"] if not one["command"]] == notes
+    assert [step["why"] for step in document["do"] if not step["command"]] == notes
 
 
 def test_a_policy_is_compared_with_what_is_deployed(
@@ -428,19 +428,19 @@ def test_package_is_compared_with_what_is_deployed(
     built = tmp_path / "package.zip"
     built.touch()
     monkeypatch.setattr(packaging, "build", lambda *_, **__: packaging.Built(tmp_path, built, "d1", 3))
-    wider, same = proposed(tmp_path, limits={"max_ports": 20}), str(lab.policy_path)
+    wider, same_policy = proposed(tmp_path, limits={"max_ports": 20}), str(lab.policy_path)
     assert cli("package", "--policy", wider) == 1
     assert "is deployed in cn-qingdao: give --first" in cli.err
     assert cli("package", "--policy", wider, "--first") == 0
-    lab.cloud.world.policy = same
+    lab.cloud.world.policy = same_policy
     deploy(lab.cloud, in_process=True, connected=False)
-    assert cli("package", "--policy", same) == 0
-    assert cli("package", "--policy", same, "--first") == 2
+    assert cli("package", "--policy", same_policy) == 0
+    assert cli("package", "--policy", same_policy, "--first") == 2
     assert cli("package", "--policy", wider) == 1
     assert "limits.max_ports: 20 ports may be in a link" in cli.err
     assert cli("package", "--policy", wider, "--allow-wider") == 0
     lab.fault(service="fc", action="GetFunctionCode", code="AccessDenied", status=403, times=None)
-    assert cli("package", "--policy", same) == 1
+    assert cli("package", "--policy", same_policy) == 1
     assert "--first" not in cli.err
 
 

@@ -26,12 +26,12 @@ def test_consent_is_read_from_the_cloud(lab: Lab, cli: Cli) -> None:
     app, db = lab.group(), lab.group(account=PEER)
     link = f"{db.id}@{PEER}:tcp/3306"
     policy(lab, app, accept=(link,))
-    code, [(passed, why)] = outcome(cli)
-    assert (code, passed, why.partition(":")[0]) == (1, False, "no-consent")
+    code, [(passed, reason)] = outcome(cli)
+    assert (code, passed, reason.partition(":")[0]) == (1, False, "no-consent")
     lab.tag(db, link_accept=f"{app.id}@{HOME}:tcp/3306")
-    code, [(passed, why)] = outcome(cli)
+    code, [(passed, reason)] = outcome(cli)
     assert (code, passed) == (0, True)
-    assert f"link-accept={app.id}@{HOME}:tcp/3306" in why
+    assert f"link-accept={app.id}@{HOME}:tcp/3306" in reason
     policy(lab, app, deny=(link,))
     assert outcome(cli)[0] == 1
     assert lab.changes() == 0
@@ -45,9 +45,9 @@ def test_a_deny_test_counts_the_rules_of_people(lab: Lab, cli: Cli) -> None:
     policy(lab, app, deny=(f"{db.id}@{HOME}:tcp/22",))
     assert outcome(cli)[0] == 0
     lab.authorize(db, IpProtocol="TCP", PortRange="20/30", SourceCidrIp="0.0.0.0/0", Priority="10")
-    code, [(passed, why)] = outcome(cli)
+    code, [(passed, reason)] = outcome(cli)
     assert (code, passed) == (1, False)
-    assert why.startswith("packets pass already: ")
+    assert reason.startswith("packets pass already: ")
     lab.authorize(db, IpProtocol="TCP", PortRange="22/22", SourceCidrIp="0.0.0.0/0", Priority="5", Policy="drop")
     assert outcome(cli)[0] == 0
 
@@ -60,9 +60,9 @@ def test_one_instance_that_gets_in_fails_a_deny_test(lab: Lab, cli: Cli) -> None
     lab.instance(db)
     lab.authorize(db, IpProtocol="TCP", PortRange="22/22", SourceGroupId=ops.id)
     policy(lab, app, deny=(f"{db.id}@{HOME}:tcp/20-30",))
-    code, [(passed, why)] = outcome(cli)
+    code, [(passed, reason)] = outcome(cli)
     assert (code, passed) == (1, False)
-    assert "tcp/22" in why
+    assert "tcp/22" in reason
 
 
 def test_a_mutual_deny_is_about_everything(lab: Lab, cli: Cli) -> None:
@@ -71,8 +71,8 @@ def test_a_mutual_deny_is_about_everything(lab: Lab, cli: Cli) -> None:
     policy(lab, app, deny=(f"{db.id}@{HOME}",))
     lab.authorize(db, IpProtocol="TCP", PortRange="443/443", SourceGroupId=app.id)
     assert outcome(cli)[0] == 0
-    for one, other in ((app, db), (db, app)):
-        lab.authorize(one, IpProtocol="ALL", PortRange="-1/-1", SourceGroupId=other.id)
+    for target, source in ((app, db), (db, app)):
+        lab.authorize(target, IpProtocol="ALL", PortRange="-1/-1", SourceGroupId=source.id)
     assert outcome(cli)[0] == 1
 
 
@@ -82,8 +82,8 @@ def test_what_cannot_be_read_passes_no_test(lab: Lab, cli: Cli) -> None:
     link = f"{db.id}@{PEER}:tcp/1"
     policy(lab, app, accept=(link,), deny=(f"{db.id}@{PEER}:tcp/2",))
     lab.fault(service="sts", action="AssumeRole", code="NoPermission", status=403, times=None)
-    code, found = outcome(cli)
-    assert (code, [passed for passed, _ in found]) == (1, [None, None])
+    code, outcomes = outcome(cli)
+    assert (code, [passed for passed, _ in outcomes]) == (1, [None, None])
     assert cli("check", "--live") == 1
     assert cli.out.count("and is unknown: ") == 2
 

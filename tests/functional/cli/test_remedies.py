@@ -92,8 +92,8 @@ def _env(name: str, value: str) -> Make:
 
 
 def _fault(service: str, action: str, code: str = "", status: int = 400, kind: str = "error") -> Make:
-    named = {"code": code, "status": status} if code else {}
-    return lambda lab, _: lab.fault(service=service, action=action, kind=kind, times=None, **named)
+    response = {"code": code, "status": status} if code else {}
+    return lambda lab, _: lab.fault(service=service, action=action, kind=kind, times=None, **response)
 
 
 def _inactive(service: str) -> Make:

@@ -32,8 +32,8 @@ def _links(lab: Lab) -> Linked:
 def others(lab: Lab, links: Linked) -> list[str]:
     """Adds rules that only look like those of the former name, to a group with one: under another home, and with the marker of
     another rule. Returns all rules of that group."""
-    own = f"link-peer/2 dep=prod home={HOME} id={'0' * 16} by=req:chg-1"
-    for port, marker in (("1/1", own), ("2/2", own.replace(HOME, PEER))):
+    marker_text = f"link-peer/2 dep=prod home={HOME} id={'0' * 16} by=req:chg-1"
+    for port, marker in (("1/1", marker_text), ("2/2", marker_text.replace(HOME, PEER))):
         rule = {"IpProtocol": "TCP", "PortRange": port, "SourceGroupId": links.app.id, "Priority": "100"}
         lab.authorize(links.cache, **rule, Policy="accept", NicType="intranet", Description=marker)
     return lab.rules(links.cache)
@@ -45,7 +45,10 @@ def test_every_view_shows_what_the_former_name_left(lab: Lab, links: Linked, cli
     cache, caller = links.cache, lab.raw_rules(links.cache)
     lab.call(HOME, "UntagResources", {"ResourceType": "securitygroup", "ResourceId.1": cache.id, "TagKey.1": MANAGED})
     code, listed = cli.json("links")
-    assert (code, [(one["deployment"], one["state"]) for one in listed]) == (0, [("prod", "open")] * 3)
+    assert (code, [(deployment["deployment"], deployment["state"]) for deployment in listed]) == (
+        0,
+        [("prod", "open")] * 3,
+    )
     assert cli("links") == 0
     assert cli.out.count("(of deployment prod)") == 3
     source = next(rule["SourceGroupId"] for rule in caller if rule["PortRange"] == "6379/6379")
@@ -244,14 +247,14 @@ def test_a_deployment_that_may_be_alive_is_closed_only_if_a_person_insists(
     lab: Lab, links: Linked, cli: Cli, case: str
 ) -> None:
     """Else its functions would open again what was closed."""
-    happens, said = ALIVE[case]
+    happens, message = ALIVE[case]
     happens(lab)
     assert cli("close", "--deployment", "prod", "--yes", "--profile", "peer") == 1
-    assert said in cli.err
+    assert message in cli.err
     assert "--even-if-alive" in cli.err
     assert links.counts() == [1, 1, 1, 1]
     code, [answer] = cli.json("close", links.cache.id)
-    assert (code, said in answer["problems"]["deployment prod"]) == (1, True)
+    assert (code, message in answer["problems"]["deployment prod"]) == (1, True)
     assert [line.split()[:3] for line in answer["accounts"][0]["advice"]] == [["aliyun", "ecs", "RevokeSecurityGroup"]]
     assert cli("close", "--deployment", "prod", "--yes", "--profile", "peer", "--even-if-alive") == 0, cli.err
     assert links.counts() == [0, 0, 0, 0]

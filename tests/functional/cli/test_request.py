@@ -18,10 +18,10 @@ LINK = ("request", "link", "--from", "sg-a", "--to", "sg-b")
 
 def test_a_request_is_posted_as_the_function_expects_it(lab: Lab, cli: Cli) -> None:
     """Every option sets its field. Parties are in the home account unless they name another."""
-    more = ["--port", "tcp/3306", "--port", "icmp", "--until", "2027-01-01T00:00:00Z", "--expires-in", "30m"]
+    options = ["--port", "tcp/3306", "--port", "icmp", "--until", "2027-01-01T00:00:00Z", "--expires-in", "30m"]
     claims = ["--request-id", "chg-9", "--reason", "reads the ledger", "--requested-by", "team-orders"]
     ends = ["--from", "sg-app", "--to", f"sg-db@{PEER}"]
-    code, [printed] = cli.json("request", "link", *ends, *more, *claims)
+    code, [printed] = cli.json("request", "link", *ends, *options, *claims)
     [message] = lab.queued()
     assert (code, printed["posted"]) == (0, message)
     posted = decode(json.dumps(message), region=REGION, now=lab.cloud.clock.now())
@@ -68,11 +68,11 @@ def test_waiting_continues_after_an_outage_of_the_log(lab: Lab, cli: Cli, monkey
     app, db = lab.group(), lab.group("*")
     lab.fault(service="sls", action="GetLogs", kind="error", skip=2, times=3)
     take_turns(lab, monkeypatch, [lambda: lab.cross_account(*lab.queued()), lambda: None, lambda: None])
-    given = ["--from", app.id, "--to", db.id, "--port", "tcp/3306", "--request-id", "chg-1", "--wait"]
-    code, [record] = cli.json("request", "link", *given)
+    command = ["--from", app.id, "--to", db.id, "--port", "tcp/3306", "--request-id", "chg-1", "--wait"]
+    code, [record] = cli.json("request", "link", *command)
     assert (code, record["outcome"]) == (0, "applied")
     take_turns(lab, monkeypatch, [lambda: lab.cross_account(lab.queued()[-1])])
-    code, [record] = cli.json("request", "unlink", *given)
+    code, [record] = cli.json("request", "unlink", *command)
     assert (code, record["outcome"]) == (0, "removed")
 
 

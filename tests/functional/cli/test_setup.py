@@ -80,8 +80,10 @@ def writes(cloud: LocalCloud) -> list[str]:
 
 def results(cli: Cli, *options: str) -> tuple[int, dict[str, tuple[str, str]]]:
     """Run setup with `--json`: its exit code, and (action, result) by `<kind> <name>`."""
-    code, found = cli.json("setup", *options)
-    return code, {f"{one['kind']} {one['name']}": (one["action"], one["result"]) for one in found}
+    code, resources = cli.json("setup", *options)
+    return code, {
+        f"{resource['kind']} {resource['name']}": (resource["action"], resource["result"]) for resource in resources
+    }
 
 
 # Creating
@@ -89,8 +91,8 @@ def results(cli: Cli, *options: str) -> tuple[int, dict[str, tuple[str, str]]]:
 
 def test_one_run_creates_everything(cloud: LocalCloud, cli: Cli) -> None:
     """Roles, queues, logs, searches, dashboard and alerts; with the shipped documents and the address to notify."""
-    code, found = results(cli, *MAIL)
-    assert (code, set(found.values())) == (0, {("create", "done")})
+    code, results_by_name = results(cli, *MAIL)
+    assert (code, set(results_by_name.values())) == (0, {("create", "done")})
     identity, project = cloud.identity, cloud.sls.project(HOME, PROJECT)
     assert set(home_roles(cloud)) == {"link-peer-fc", "link-peer-reader", "link-peer-operator"}
     for name in home_roles(cloud):
@@ -158,8 +160,11 @@ def test_a_second_run_changes_nothing_and_says_so(cloud: LocalCloud, cli: Cli) -
     before = writes(cloud)
     for options in (MAIL, ()):
         assert cli("setup", *options) == 0
-        kept = 0 if options else 1  # whom the operator role trusts
-        assert f"Nothing to change; as wanted: {44 - kept}, kept as they are: {kept}, left out: 0.\n" in cli.out
+        kept_count = 0 if options else 1  # whom the operator role trusts
+        assert (
+            f"Nothing to change; as wanted: {44 - kept_count}, kept as they are: {kept_count}, left out: 0.\n"
+            in cli.out
+        )
     assert writes(cloud) == before
 
 
@@ -170,11 +175,11 @@ def test_queues_of_many_accounts_are_read_with_one_call(
     path = tmp_path / "policy.yaml"
     policy = yaml.safe_load(path.read_text(encoding="utf-8"))
     names = [f"link-peer-requests-{uid}" for uid in range(1000000000000100, 1000000000000160)]
-    more = {
+    added_accounts = {
         name[-16:]: {"role": f"acs:ram::{name[-16:]}:role/link-peer", "external_id": "x1", "queue": name}
         for name in names
     }
-    path.write_text(yaml.safe_dump({**policy, "accounts": {**policy["accounts"], **more}}), encoding="utf-8")
+    path.write_text(yaml.safe_dump({**policy, "accounts": {**policy["accounts"], **added_accounts}}), encoding="utf-8")
     assert cli("setup", *MAIL) == 0
     cloud.mns.set_attributes(HOME, names[7], QueueAttributes())
     for states, calls in ((None, 3), ({name: {} for name in names}, 63)):
@@ -229,12 +234,12 @@ def test_setup_in_a_second_region_changes_no_right_of_the_first(cloud: LocalClou
     cloud.knobs.change({"project_names": scope})
     assert cli("setup", *MAIL) == 0
     before = rights(cloud)
-    code, found = results(cli, "--region", THERE, *MAIL)
+    code, results_by_name = results(cli, "--region", THERE, *MAIL)
     assert (code, rights(cloud)) == (0, before)
     of_one = ("queue ", "log project ", "logstore ", "index ", "saved search ", "dashboard ", "alert ")
-    assert {what for name, what in found.items() if name.startswith(of_one)} == {("create", "done")}
+    assert {result for name, result in results_by_name.items() if name.startswith(of_one)} == {("create", "done")}
     of_all = ("role ", "policy ", "service-linked role ", "user ", "action policy ")
-    assert {what for name, what in found.items() if name.startswith(of_all)} == {("keep", "done")}
+    assert {result for name, result in results_by_name.items() if name.startswith(of_all)} == {("keep", "done")}
 
 
 @pytest.mark.parametrize("endpoints", [{}, {"FC": "fc", "MNS": "mns"}])
@@ -335,8 +340,8 @@ def test_whom_the_alerts_notify_is_changed_alone(cloud: LocalCloud, cli: Cli) ->
     """Another address replaces the first; an action policy that exists takes its place, also for an alert that a person
     changed and that stays so. Without the options they keep whom they notify, even if they are replaced."""
     cli("setup", *MAIL)
-    found = results(cli, "--notify", "new@example.com")[1]
-    assert {name for name, what in found.items() if what == ("update", "done")} == {"user link-peer"}
+    results_by_name = results(cli, "--notify", "new@example.com")[1]
+    assert {name for name, result in results_by_name.items() if result == ("update", "done")} == {"user link-peer"}
     CHOICES["alert link-peer-quota: rule"](cloud)
     assert cli("setup", "--action-policy", "sls-ops") == 0
     assert notified(cloud) == {"sls-ops"}
@@ -367,13 +372,13 @@ def operates(cloud: LocalCloud, arn: str, *, mfa: bool = False) -> bool:
 def test_only_who_is_named_becomes_operator(cloud: LocalCloud, cli: Cli) -> None:
     """Users with a second factor, roles without; nobody by the stock policy AliyunSTSAssumeRoleAccess alone. Whom setup is not
     told again, it keeps; others replace them. Where nobody is named, there is no such role."""
-    alice, bob, sso = (f"acs:ram::{HOME}:{one}" for one in ("user/alice", "user/bob", "role/sso-admins"))
+    alice, bob, sso = (f"acs:ram::{HOME}:{principal}" for principal in ("user/alice", "user/bob", "role/sso-admins"))
     assert cli("setup") == 0
     assert "! role link-peer-operator: name who may operate: --operators" in cli.out
     assert "link-peer-operator" not in home_roles(cloud)
-    for named in (("--operators", f"{alice},{sso}"), ()):
-        assert cli("setup", *named) == 0
-        assert [operates(cloud, one, mfa=mfa) for one in (alice, bob, sso) for mfa in (True, False)] == [
+    for options in (("--operators", f"{alice},{sso}"), ()):
+        assert cli("setup", *options) == 0
+        assert [operates(cloud, principal, mfa=mfa) for principal in (alice, bob, sso) for mfa in (True, False)] == [
             *(True, False),
             *(False, False),
             *(True, True),
@@ -486,7 +491,7 @@ def test_what_differs_is_named_and_mended(cloud: LocalCloud, cli: Cli) -> None:
         drift(cloud)
     assert cli("setup", *MAIL) == 0
     lines = [f"{sign} {line}" for line, (sign, _) in DRIFTS.items()]
-    assert sorted(one for one in cli.out.splitlines() if one[0] in "~+-") == sorted(lines)
+    assert sorted(line for line in cli.out.splitlines() if line[0] in "~+-") == sorted(lines)
     assert cli("setup") == 0
     assert "Nothing to change" in cli.out
 
@@ -509,11 +514,11 @@ def test_what_a_person_changed_is_kept_until_told_otherwise(cloud: LocalCloud, c
         change(cloud)
     before = writes(cloud)
     assert cli("setup", *MAIL) == 0
-    kept = [f"= {line}: kept as it is; `link-peer setup --replace` would replace it" for line in CHOICES]
-    assert (sorted(cli.out.splitlines()[: len(kept)]), writes(cloud)) == (sorted(kept), before)
-    assert f"kept as they are: {len(kept)}" in cli.out
+    kept_lines = [f"= {line}: kept as it is; `link-peer setup --replace` would replace it" for line in CHOICES]
+    assert (sorted(cli.out.splitlines()[: len(kept_lines)]), writes(cloud)) == (sorted(kept_lines), before)
+    assert f"kept as they are: {len(kept_lines)}" in cli.out
     assert cli("setup", "--replace", *MAIL) == 0
-    assert sorted(one for one in cli.out.splitlines() if one[0] in "~+-=") == sorted(f"~ {line}" for line in CHOICES)
+    assert sorted(line for line in cli.out.splitlines() if line[0] in "~+-=") == sorted(f"~ {line}" for line in CHOICES)
     assert cli("setup", *MAIL) == 0
     assert "Nothing to change" in cli.out
 
@@ -544,7 +549,7 @@ def test_what_a_person_added_is_kept(cloud: LocalCloud, cli: Cli) -> None:
     document["keys"] = {**document["keys"], "extra": {"type": "long"}}
     cloud.sls.update_index(HOME, PROJECT, "decisions", document)
     assert cli("setup") == 0
-    assert not [one for one in cli.out.splitlines() if one[0] in "~+-"]
+    assert not [line for line in cli.out.splitlines() if line[0] in "~+-"]
     assert ("System", "AdministratorAccess") in role.attached
     del document["keys"]["outcome"]
     cloud.sls.update_index(HOME, PROJECT, "decisions", document)
@@ -564,13 +569,17 @@ def test_a_run_that_fails_says_what_is_missing_and_the_next_continues(cloud: Loc
     assert "+ logstore functions" in cli.out
     assert "create failed: index decisions: ParameterInvalid" in cli.err
     assert "not done: create alert link-peer-dead-letters" in cli.err
-    code, shown = cli.json("setup", *MAIL)
-    by_result = {one["result"]: one for one in reversed(shown)}
+    code, resources = cli.json("setup", *MAIL)
+    by_result = {resource["result"]: resource for resource in reversed(resources)}
     assert (code, by_result["failed"]["name"]) == (1, "decisions")
     assert "ParameterInvalid" in by_result["failed"]["problem"]
     assert by_result["missing"]["kind"] == "index"
-    code, found = results(cli, *MAIL)
-    assert (code, found["logstore functions"], found["index decisions"]) == (0, ("keep", "done"), ("create", "done"))
+    code, results_by_name = results(cli, *MAIL)
+    assert (code, results_by_name["logstore functions"], results_by_name["index decisions"]) == (
+        0,
+        ("keep", "done"),
+        ("create", "done"),
+    )
 
 
 CREATED = {
@@ -592,8 +601,8 @@ def test_an_answer_that_is_lost_does_no_harm(cloud: LocalCloud, cli: Cli) -> Non
     for service, actions in CREATED.items():
         for action in actions:
             cloud.faults.add(Fault(service, action, kind="reset-after"))
-    code, found = results(cli, *MAIL)
-    assert (code, set(found.values()), cloud.faults.waiting()) == (0, {("create", "done")}, [])
+    code, results_by_name = results(cli, *MAIL)
+    assert (code, set(results_by_name.values()), cloud.faults.waiting()) == (0, {("create", "done")}, [])
     assert cli("setup") == 0
     assert "Nothing to change" in cli.out
 
@@ -623,8 +632,8 @@ def test_a_first_call_without_an_answer_is_not_repeated(cloud: LocalCloud, cli: 
 def test_a_new_log_project_may_take_a_while_to_appear(cloud: LocalCloud, cli: Cli) -> None:
     """Its logstores are created as soon as it does."""
     cloud.sls.project_visible_after = 40
-    code, found = results(cli, *MAIL)
-    assert (code, set(found.values())) == (0, {("create", "done")})
+    code, results_by_name = results(cli, *MAIL)
+    assert (code, set(results_by_name.values())) == (0, {("create", "done")})
 
 
 def test_keys_of_another_account_are_refused(cloud: LocalCloud, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -637,7 +646,7 @@ def test_keys_of_another_account_are_refused(cloud: LocalCloud, cli: Cli, monkey
 
 
 @pytest.mark.parametrize(
-    ("service", "said"),
+    ("service", "message"),
     [
         ("fc", "Function Compute: not activated: activate it at https://fcnext.console.aliyun.com"),
         ("eventbridge", "EventBridge: not activated: activate it at https://eventbridge.console.aliyun.com"),
@@ -645,11 +654,11 @@ def test_keys_of_another_account_are_refused(cloud: LocalCloud, cli: Cli, monkey
         ("mns", "activate it at https://mns.console.aliyun.com"),  # its refusal does not tell
     ],
 )
-def test_a_service_that_is_not_activated_is_named(cloud: LocalCloud, cli: Cli, service: str, said: str) -> None:
+def test_a_service_that_is_not_activated_is_named(cloud: LocalCloud, cli: Cli, service: str, message: str) -> None:
     """With the page that activates it; nothing is created."""
     cloud.inactive.add(service)
     assert cli("setup", *MAIL) == 1
-    assert said in cli.err
+    assert message in cli.err
     assert writes(cloud) == []
 
 
@@ -700,10 +709,10 @@ def test_a_bus_that_one_document_calls_full_is_named_and_setup_goes_on(cloud: Lo
         cloud.events.add_rule(HOME, f"theirs-{number}", '{"source":["acs.oss"]}', lambda _: None)
     cloud.knobs.change({"rules_per_bus": most})
     assert cli("setup", *MAIL) == 0
-    said = "default event bus: it has 9 rules, the functions need 2 more, and EventBridge allows 10 by one document, 50 by "
-    assert f"{said}another: if it is refused: raise the quota in Quota Center" in cli.err
-    code, found = cli.json("setup", *MAIL)
-    assert (code, [one["kind"] for one in found][:1]) == (0, ["caution"])
+    message = "default event bus: it has 9 rules, the functions need 2 more, and EventBridge allows 10 by one document, 50 by "
+    assert f"{message}another: if it is refused: raise the quota in Quota Center" in cli.err
+    code, resources = cli.json("setup", *MAIL)
+    assert (code, [resource["kind"] for resource in resources][:1]) == (0, ["caution"])
 
 
 @pytest.mark.parametrize("most", readings()["policies_per_role"])
@@ -719,30 +728,30 @@ def test_policies_that_one_document_refuses_are_named_and_tried(cloud: LocalClou
     assert ("LimitExceeded.Role.Policy" in cli.err) is (most == 5)
 
 
-@pytest.mark.parametrize("said", FAULTS)
-def test_a_fault_is_named_before_anything_is_created(cloud: LocalCloud, cli: Cli, said: str) -> None:
+@pytest.mark.parametrize("message", FAULTS)
+def test_a_fault_is_named_before_anything_is_created(cloud: LocalCloud, cli: Cli, message: str) -> None:
     """With its remedy, also by a dry run. The name of a log project is known to be taken only when it is created, so it is the
     first that is."""
-    FAULTS[said](cloud)
-    if "ProjectAlreadyExist" not in said:
+    FAULTS[message](cloud)
+    if "ProjectAlreadyExist" not in message:
         assert cli("setup", "--dry-run", *MAIL) == 1
-        assert said in cli.err
+        assert message in cli.err
     assert cli("setup", *MAIL) == 1
-    assert said in cli.err
+    assert message in cli.err
     assert {*writes(cloud)} <= {"CreateProject"}
 
 
 @pytest.mark.parametrize(
-    ("region", "said"),
+    ("region", "message"),
     [
         ("cn-nanjing", "Function Compute 3.0 is not offered there: set another LINK_PEER_REGION"),
         ("ap-southeast-1", "Function Compute does not offer python3.12 there: set LINK_PEER_RUNTIME=python3.10"),
     ],
 )
-def test_so_is_a_region_where_the_functions_cannot_be(cloud: LocalCloud, cli: Cli, region: str, said: str) -> None:
+def test_so_is_a_region_where_the_functions_cannot_be(cloud: LocalCloud, cli: Cli, region: str, message: str) -> None:
     """With the setting that changes it."""
     assert cli("setup", "--region", region, *MAIL) == 1
-    assert f"region {region}: {said}" in cli.err
+    assert f"region {region}: {message}" in cli.err
     assert writes(cloud) == []
 
 
@@ -752,10 +761,10 @@ def test_every_fault_is_named_at_once(cloud: LocalCloud, cli: Cli, monkeypatch: 
     _rules_of_others(cloud, 50)
     cloud.inactive.update(("fc", "sls"))
     monkeypatch.setattr(regions, "PYTHON_312", frozenset())
-    code, found = cli.json("setup", *MAIL)
-    assert (code, [one["kind"] for one in found]) == (1, ["fault"] * 6)
+    code, resources = cli.json("setup", *MAIL)
+    assert (code, [resource["kind"] for resource in resources]) == (1, ["fault"] * 6)
     whats = [f"region {REGION}", *["role link-peer-operator"] * 2, "Function Compute", "default event bus", "SLS"]
-    assert [one["what"] for one in found] == whats
+    assert [resource["what"] for resource in resources] == whats
 
 
 def test_rules_of_the_deployment_count_as_there(cloud: LocalCloud, cli: Cli) -> None:

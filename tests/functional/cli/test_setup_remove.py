@@ -102,8 +102,8 @@ def test_roles_stay_where_the_regions_in_use_are_not_known_unless_forced(
     """Another region may use them."""
     lab.fault(service="ecs", action="DescribeRegions", times=None, **fault)
     assert cli("setup", "--remove", "--yes", *options) == 0, cli.err
-    said = "= role link-peer-fc: kept: which other regions have it is not known ("
-    assert (said in cli.out, home_roles(lab) == set()) == (not options, bool(options))
+    message = "= role link-peer-fc: kept: which other regions have it is not known ("
+    assert (message in cli.out, home_roles(lab) == set()) == (not options, bool(options))
 
 
 def test_a_tag_that_may_not_be_taken_off_does_not_stop_the_removal(lab: Lab, cli: Cli) -> None:

@@ -25,7 +25,7 @@ from tests.functional.lab import HOME, PEER, Lab
 NOTHING = "stopped by Ctrl-C: nothing was changed"
 
 
-def on_call(lab: Lab, number: int, after: bool, what: type[BaseException]) -> Callable[[], bool]:
+def on_call(lab: Lab, number: int, after: bool, error: type[BaseException]) -> Callable[[], bool]:
     """Raise from the call with this number to the cloud, before or after it was carried out.
 
     Returns a function that ends it, and tells whether the call was reached.
@@ -38,7 +38,7 @@ def on_call(lab: Lab, number: int, after: bool, what: type[BaseException]) -> Ca
             reached.set()
             if after:
                 handle(request)
-            raise what
+            raise error
         return handle(request)
 
     lab.cloud.handle = interrupted  # type: ignore[method-assign]
@@ -194,8 +194,8 @@ def test_what_is_left_is_named(began: Any) -> None:
         cli(*args)
         ended()
         number += 1
-    named = [*(f"perhaps done: {lock}" for lock in locks), *(f"not done: {rule}" for rule in rules)]
-    assert cli.err.splitlines() == ["stopped by Ctrl-C", *named, AGAIN]
+    expected_lines = [*(f"perhaps done: {lock}" for lock in locks), *(f"not done: {rule}" for rule in rules)]
+    assert cli.err.splitlines() == ["stopped by Ctrl-C", *expected_lines, AGAIN]
     ended = on_call(lab, number - 1, False, KeyboardInterrupt)
     assert cli(*args, "--json") == 130
     ended()
@@ -211,9 +211,9 @@ def test_what_is_left_is_named(began: Any) -> None:
 def test_of_many_changes_the_rest_is_counted_by_account() -> None:
     """As a closing makes them in several accounts side by side."""
     whats = [f"remove tcp/1 from sg-a@{HOME} on sg-{n}@{(HOME, PEER)[n % 2]}" for n in range(SHOWN + 5)]
-    *named, rest = lines({"done": whats})
-    assert named == [f"done: {what}" for what in whats[:SHOWN]]
-    assert rest == f"done: 5 more, 3 in account {HOME}, 2 in account {PEER}"
+    *named_lines, last_line = lines({"done": whats})
+    assert named_lines == [f"done: {change}" for change in whats[:SHOWN]]
+    assert last_line == f"done: 5 more, 3 in account {HOME}, 2 in account {PEER}"
 
 
 def test_an_account_that_joins_half_is_told_apart(began: Any) -> None:
@@ -241,10 +241,10 @@ def test_a_request_is_not_posted_again(began: Any) -> None:
     """While it waits for the outcome, the request is on the queue."""
     lab, cli, _ = began(accept)
     app, db, _ = linked(lab)
-    number, given = 1, ("request", "link", "--from", app, "--to", db, "--request-id", "chg-1", "--wait")
+    number, command = 1, ("request", "link", "--from", app, "--to", db, "--request-id", "chg-1", "--wait")
     while not cli.err.startswith("posted"):
         ended = on_call(lab, number, False, KeyboardInterrupt)
-        assert cli(*given) == 130
+        assert cli(*command) == 130
         ended()
         number += 1
     assert cli.err.splitlines()[1:] == [
@@ -283,10 +283,10 @@ def test_ctrl_c_at_a_question_is_told_from_no(began: Any, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(
-    ("module", "said"),
+    ("module", "message"),
     [("typer", ""), ("link_peer_cli.commands.check", f"{NOTHING}\n")],
 )
-def test_ctrl_c_at_the_start_is_no_stack_trace(module: str, said: str) -> None:
+def test_ctrl_c_at_the_start_is_no_stack_trace(module: str, message: str) -> None:
     """While the modules of the command line are imported, or those of one command."""
     program = f"""
 import sys
@@ -299,7 +299,7 @@ from link_peer_cli.__main__ import main
 main()
 """
     ended = subprocess.run([sys.executable, "-c", program, "check"], stderr=subprocess.PIPE, text=True, check=False)  # noqa: S603  # our own
-    assert (ended.returncode, ended.stderr) == (130, said)
+    assert (ended.returncode, ended.stderr) == (130, message)
 
 
 def test_threads_that_wait_for_a_throttled_api_stop_too() -> None:

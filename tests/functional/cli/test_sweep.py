@@ -107,8 +107,10 @@ def test_held_removals_fail_the_command(lab: Lab, cli: Cli) -> None:
     lab.policy(limits={"removals_per_run": 1})
     for options in (["--dry-run"], []):
         code, [report] = cli.json("sweep", *options)
-        held = {summary["account"]: (summary.get("reason"), summary["held"]) for summary in report["summaries"]}
-        assert (code, held) == (1, {HOME: ("removals-held", "2"), PEER: (None, "0")})
+        held_by_account = {
+            summary["account"]: (summary.get("reason"), summary["held"]) for summary in report["summaries"]
+        }
+        assert (code, held_by_account) == (1, {HOME: ("removals-held", "2"), PEER: (None, "0")})
     assert len(lab.rules(db)) == 2
 
 
@@ -165,8 +167,8 @@ def test_a_dry_run_lists_the_rules_whose_removal_is_held(lab: Lab, cli: Cli) -> 
     lab.policy(limits={"removals_per_run": 1})
     lab.cloud.clock.sleep(7200)
     _, [dry] = cli.json("sweep", "--dry-run")
-    held = [(entry["kind"], entry["group"], entry["what"]) for entry in dry["obsolete"]]
-    assert held == [("held", db.id, "claimed by tag")] * 2
+    held_rules = [(entry["kind"], entry["group"], entry["what"]) for entry in dry["obsolete"]]
+    assert held_rules == [("held", db.id, "claimed by tag")] * 2
     assert {entry["rule_id"] for entry in dry["obsolete"]} == {
         rule["SecurityGroupRuleId"] for rule in lab.raw_rules(db)
     }

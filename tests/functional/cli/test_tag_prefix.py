@@ -31,14 +31,14 @@ def of(group: Group) -> dict[str, str]:
 def test_consent_is_written_read_and_withdrawn_by_the_deployments_own_key(lab: Lab, cli: Cli) -> None:
     """A consent to the other deployment is neither seen nor changed."""
     db = lab.group()
-    others = {"link-accept": "sg-other:tcp/1"}
-    lab.call(HOME, "TagResources", {**of(db), "Tag.1.Key": "link-accept", "Tag.1.Value": others["link-accept"]})
+    plain_tags = {"link-accept": "sg-other:tcp/1"}
+    lab.call(HOME, "TagResources", {**of(db), "Tag.1.Key": "link-accept", "Tag.1.Value": plain_tags["link-accept"]})
     assert cli("accept", f"{db.id}@{HOME}", "sg-app:tcp/3306", "--yes") == 0
-    assert lab.tags(db) == {**others, "acme-accept": "sg-app:tcp/3306"}
+    assert lab.tags(db) == {**plain_tags, "acme-accept": "sg-app:tcp/3306"}
     assert cli("withdraw", f"{db.id}@{HOME}", "sg-other:tcp/1", "--yes") == 2
     assert "link-accept" not in cli.err
     assert cli("withdraw", f"{db.id}@{HOME}", "sg-app:tcp/3306", "--yes") == 0
-    assert lab.tags(db) == others
+    assert lab.tags(db) == plain_tags
 
 
 @pytest.mark.parametrize("way", [("--as", "tag"), ("--as", "request")])
@@ -62,7 +62,7 @@ def test_no_command_shows_a_key_of_the_other_deployment(lab: Lab, cli: Cli) -> N
     lab.tag(db, link_accept=f"{app.id}:tcp/1 ? sg-none")
     lab.tag(refused, link_lock="by hand")
     lab.sweep()
-    shown = ""
+    output = ""
     for command in (
         ["links"],
         ["explain", f"{app.id}@{HOME}", f"{db.id}@{HOME}", "tcp/1"],
@@ -79,9 +79,9 @@ def test_no_command_shows_a_key_of_the_other_deployment(lab: Lab, cli: Cli) -> N
         # which RAM denies under every prefix
         text = re.sub("acs:RequestTag/link-(lock|refuse)\\b", "", cli.out + cli.err)
         assert not OTHERS.search(text), (command, OTHERS.search(text))
-        shown += text
+        output += text
     for key in ("acme-accept", "acme-peer", "acme-lock", "acme-until", f"acme-managed.acme.{HOME}"):
-        assert key in shown, key
+        assert key in output, key
 
 
 def test_a_denial_is_accepted_by_its_id(lab: Lab, cli: Cli) -> None:

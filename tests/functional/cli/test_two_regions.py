@@ -41,16 +41,16 @@ def _enter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Enter]:
 def test_a_region_is_not_set_up_at_the_entrance_of_another(enter: Enter, capsys: pytest.CaptureFixture[str]) -> None:
     """Its queues would be those of the other. The message names the entrance, if there is one."""
     cli = Cli(capsys)
-    there, here = enter(THERE), enter(HERE)
+    cloud_there, cloud_here = enter(THERE), enter(HERE)
     for options in ((), ("--remove", "--yes")):
         assert cli("setup", "--region", THERE, *options) == 2
         assert (
-            f"LINK_PEER_CLOUD: {here.endpoint} is the entrance of {HERE}; that of {THERE} is {there.endpoint}"
+            f"LINK_PEER_CLOUD: {cloud_here.endpoint} is the entrance of {HERE}; that of {THERE} is {cloud_there.endpoint}"
             in cli.err
         )
     assert cli("setup", "--region", "cn-chengdu") == 2
     assert "that of cn-chengdu is not there: name the region in `regions` of the world's file" in cli.err
-    assert (here.mns.queues(HOME), there.mns.queues(HOME), roles(here)) == ([], [], [])
+    assert (cloud_here.mns.queues(HOME), cloud_there.mns.queues(HOME), roles(cloud_here)) == ([], [], [])
 
 
 def roles(cloud: LocalCloud) -> list[str]:
@@ -67,15 +67,15 @@ def test_removing_in_one_region_keeps_the_roles_that_the_other_uses(
         enter(region)
         assert cli("setup") == 0, cli.err
     enter("cn-beijing")
-    here = enter(HERE)
-    before = roles(here)
+    cloud_here = enter(HERE)
+    before = roles(cloud_here)
     assert before
     assert cli("setup", "--remove", "--yes", "--force") == 0, cli.err
     assert f"= role link-peer-fc: kept: {THERE} has the queue link-peer-requests" in cli.out
-    there = enter(THERE)
-    assert (roles(here), here.mns.queues(HOME), bool(there.mns.queues(HOME))) == (before, [], True)
+    cloud_there = enter(THERE)
+    assert (roles(cloud_here), cloud_here.mns.queues(HOME), bool(cloud_there.mns.queues(HOME))) == (before, [], True)
     assert cli("setup", "--remove", "--yes") == 0, cli.err
-    assert (roles(here), there.mns.queues(HOME)) == ([], [])
+    assert (roles(cloud_here), cloud_there.mns.queues(HOME)) == ([], [])
 
 
 def test_removing_in_one_region_keeps_whom_the_alerts_of_the_other_notify(

@@ -157,10 +157,10 @@ def test_what_cannot_be_meant_is_a_usage_error(lab: Lab, cli: Cli, monkeypatch: 
     keys, and before anything is read, changed or posted: a value with query syntax changes no query."""
     for variable in ("LINK_PEER_REGION", "ALIBABA_CLOUD_ACCESS_KEY_ID", "FC_REGION"):
         monkeypatch.delenv(variable, raising=False)
-    for command, said in UNMEANT:
+    for command, message in UNMEANT:
         if command.split()[0] == name:
             assert cli(*shlex.split(command.format(policy=lab.policy_path))) == 2, command
-            assert said in cli.err, command
+            assert message in cli.err, command
             assert "LINK_PEER_REGION" not in cli.err, command
     assert [lab.cloud.faults.count(service) for service in ("ecs", "mns", "sls")] == [0, 0, 0]
 
@@ -202,9 +202,9 @@ def test_the_shell_completes_commands_options_and_values(
 ) -> None:
     """Asked as each shell asks, by variables. What more words would be to it is left out."""
     words = f"link-peer {typed}"
-    asked = {"COMP_WORDS": words, "COMP_CWORD": str(words.count(" ")), "_TYPER_COMPLETE_ARGS": words}
-    asked |= {"_LINK_PEER_COMPLETE": f"complete_{shell}", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
-    for name, value in asked.items():
+    variables = {"COMP_WORDS": words, "COMP_CWORD": str(words.count(" ")), "_TYPER_COMPLETE_ARGS": words}
+    variables |= {"_LINK_PEER_COMPLETE": f"complete_{shell}", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
+    for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert cli() == 0
     matches = re.findall(r'[(\n]"([^"]+)"', cli.out) if shell == "zsh" else re.findall(r"(?m)^[^\t\n]+", cli.out)

@@ -69,17 +69,19 @@ def test_a_packet_that_arrives_although_a_rule_stops_it_is_a_contradiction(lab: 
         "Priority": "1",
         "Description": "frozen for the audit",
     }
-    made: list[str] = []
-    lab.meanwhile("DescribeInvocationResults", lambda: made.append(lab.authorize(db, **drop)))
+    rule_ids: list[str] = []
+    lab.meanwhile("DescribeInvocationResults", lambda: rule_ids.append(lab.authorize(db, **drop)))
     command = ["verify", "--from", a.id, "--to", b.id, "--port", "tcp/3306"]
     code, [tcp] = cli.json(*command)
     assert (code, tcp["reached"], tcp["state"], tcp["contradiction"]) == (0, True, "blocked", True)
-    blocked = f"blocked by rule {made[0]} on {db.id}@{HOME} (drop all priority 1, by a person, 'frozen for the audit')"
+    blocked = (
+        f"blocked by rule {rule_ids[0]} on {db.id}@{HOME} (drop all priority 1, by a person, 'frozen for the audit')"
+    )
     assert tcp["why"].startswith(f"CONTRADICTION: the packet arrived, and the rules say that it is {blocked}")
     code, [tcp] = cli.json(*command)
     assert (code, tcp["reached"], tcp["result"], tcp["why"]) == (1, False, "no answer", blocked)
     assert [(rule["rule_id"], rule["by"], rule["policy"], rule["priority"]) for rule in tcp["rules"]] == [
-        (made[0], "a person", "drop", 1)
+        (rule_ids[0], "a person", "drop", 1)
     ]
 
 
@@ -100,7 +102,7 @@ UNTESTED = "sh: line 1: nc: command not found"
 
 
 @pytest.mark.parametrize(
-    ("port", "code", "output", "result", "reached", "why"),
+    ("port", "code", "output", "result", "reached", "explanation"),
     [
         ("tcp/22", 1, "nc: connect to 10.0.0.2 port 22 (tcp) failed: Connection refused\n", "refused", True, REFUSED),
         ("tcp/22", 1, "nc: connect to 10.0.0.2 port 22 (tcp) failed: No route to host\n", "unreachable", False, NO_WAY),
@@ -118,14 +120,14 @@ UNTESTED = "sh: line 1: nc: command not found"
     ],
 )
 def test_the_output_of_each_ping_and_nc_is_understood(
-    port: str, code: int, output: str, result: str, reached: bool | None, why: str
+    port: str, code: int, output: str, result: str, reached: bool | None, explanation: str
 ) -> None:
     """Of iputils, Ncat and OpenBSD's nc. A packet that is refused has arrived, one for which there is no route is no time-out, and
     without the tool nothing is tested."""
-    found = result_of(parse_port(port), code, output)
-    assert (found.value, found.reached) == (result, reached)
-    tested = ProbeVerdict(parse_port(port), found, output, Effect(True), "it is accepted")
-    assert (tested.explanation.startswith(why), tested.contradiction) == (True, False)
+    outcome = result_of(parse_port(port), code, output)
+    assert (outcome.value, outcome.reached) == (result, reached)
+    tested = ProbeVerdict(parse_port(port), outcome, output, Effect(True), "it is accepted")
+    assert (tested.explanation.startswith(explanation), tested.contradiction) == (True, False)
 
 
 # from where to where
@@ -156,26 +158,26 @@ def test_a_group_is_tested_with_one_of_its_instances(lab: Lab, cli: Cli) -> None
 # with which keys
 
 
-@pytest.mark.usefixtures("asked", "peer_profile")
-def test_from_another_account_keys_of_that_account_run_the_test(asked: Asked, lab: Lab, cli: Cli) -> None:
+@pytest.mark.usefixtures("accesses", "peer_profile")
+def test_from_another_account_keys_of_that_account_run_the_test(accesses: Asked, lab: Lab, cli: Cli) -> None:
     """Those of --profile alone: neither a role of link-peer nor the person's own keys run a command there."""
     ours, theirs = lab.pair()
     instance, peer = lab.instance(ours), lab.instance(theirs)
     lab.cross_account(lab.request(ours, theirs))
     command = ["verify", "--from", f"{peer.id}@{PEER}", "--to", instance.id]
-    asked.clear()
+    accesses.clear()
     assert cli(*command) == 1
     assert f"the keys of acs:ram::{HOME}:root belong to account {HOME}" in cli.err
     assert "--profile with keys of that account, or --role with a role there" in cli.err
     assert "ecs:RunCommand and ecs:DescribeInvocationResults" in cli.err
-    assert "ecs:RunCommand" not in {action for _, action in asked}
+    assert "ecs:RunCommand" not in {action for _, action in accesses}
     code, [ping] = cli.json(*command, "--profile", "peer")
     assert (code, ping["reached"], ping["from_account"], ping["state"]) == (0, True, PEER, "open")
-    ran = {(caller.account, caller.role) for caller, action in asked if action == "ecs:RunCommand"}
+    ran = {(caller.account, caller.role) for caller, action in accesses if action == "ecs:RunCommand"}
     assert ran == {(PEER, None)}
 
 
-def test_a_role_in_that_account_may_run_the_test(asked: Asked, lab: Lab, cli: Cli) -> None:
+def test_a_role_in_that_account_may_run_the_test(accesses: Asked, lab: Lab, cli: Cli) -> None:
     """The person's own keys assume it. What it lacks is named, with the account and the action."""
     ours, theirs = lab.pair()
     instance, peer = lab.instance(ours), lab.instance(theirs)
@@ -192,9 +194,9 @@ def test_a_role_in_that_account_may_run_the_test(asked: Asked, lab: Lab, cli: Cl
     role(lab, "tester", "ecs:DescribeInvocationResults")
     assert (cli(*command), f"ecs:RunCommand on {peer.id} was refused" in cli.err) == (1, True)
     role(lab, "tester", "ecs:RunCommand", "ecs:DescribeInvocationResults")
-    asked.clear()
+    accesses.clear()
     assert cli(*command) == 0, cli.err
-    assert {caller.role for caller, action in asked if action == "ecs:RunCommand"} == {"tester"}
+    assert {caller.role for caller, action in accesses if action == "ecs:RunCommand"} == {"tester"}
 
 
 def test_a_role_is_assumed_with_the_external_id_of_its_account_and_tried_again(lab: Lab, cli: Cli) -> None:

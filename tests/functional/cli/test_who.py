@@ -20,12 +20,12 @@ def test_rules_of_link_peer_and_of_people_are_listed_with_ranges_and_members(lab
     app, db, _, b = linked_by_request(lab)
     other_group = lab.group(name="other")
     lab.instance(db), lab.instance(other_group)
-    made = person(lab, db, PortRange="22/22", SourceCidrIp="10.0.0.0/8", Description="ops")
-    named = person(lab, db, other_group, IpProtocol="ALL", PortRange="-1/-1")
+    persons_rule = person(lab, db, PortRange="22/22", SourceCidrIp="10.0.0.0/8", Description="ops")
+    group_rule = person(lab, db, other_group, IpProtocol="ALL", PortRange="-1/-1")
     lab.tag(db, **{MANAGED.replace("-", "_"): None})
     sources = rows(cli, "ledger-1")
     assert sources == {**rows(cli, db.id), **sources}
-    assert {one: (row["ports"], row["state"], row["by"]) for one, row in sources.items()} == {
+    assert {source: (row["ports"], row["state"], row["by"]) for source, row in sources.items()} == {
         app.id: ("tcp/3306", "open", "link-peer"),
         "10.0.0.0/8": ("tcp/22", "open", "a person"),
         other_group.id: ("all", "open", "a person"),
@@ -33,12 +33,12 @@ def test_rules_of_link_peer_and_of_people_are_listed_with_ranges_and_members(lab
     }
     ours, people = sources[app.id], sources["10.0.0.0/8"]
     (link,) = cli.json("links")[1]
-    same = ("state", "since", "until", "claims", "asked_by", "consent", "consented_by")
-    assert [ours[name] for name in same] == [link[name] for name in same]
+    fields = ("state", "since", "until", "claims", "asked_by", "consent", "consented_by")
+    assert [ours[name] for name in fields] == [link[name] for name in fields]
     assert (ours["from_name"], ours["to"], ours["to_name"], ours["instances"]) == ("app", b.id, "ledger-1", 1)
-    assert (people["rule_id"], people["description"], people["instances"]) == (made, "ops", None)
+    assert (people["rule_id"], people["description"], people["instances"]) == (persons_rule, "ops", None)
     assert (sources[other_group.id]["rule_id"], sources[db.id]["rule_id"], sources[db.id]["instances"]) == (
-        named,
+        group_rule,
         "",
         1,
     )

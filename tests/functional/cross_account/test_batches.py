@@ -77,9 +77,9 @@ def test_requests_for_one_link_never_run_side_by_side(lab: Lab) -> None:
 def test_requests_that_share_a_group_are_carried_out_in_their_order(lab: Lab) -> None:
     """Among others that share none."""
     a, b = lab.pair()
-    _, others = disjoint(lab)
+    _, other_requests = disjoint(lab)
     link, unlink = lab.request(a, b, "tcp/1", request_id="chg-x"), lab.request(a, b, action="unlink", request_id="end")
-    outcomes = lab.cross_account(link, *others[:4], unlink, *others[4:])
+    outcomes = lab.cross_account(link, *other_requests[:4], unlink, *other_requests[4:])
     assert outcomes == {"applied": SIZE + 1, "removed": 1}
     assert lab.rules(b) == []
     assert lab.cross_account(unlink, link) == {"unchanged": 1, "applied": 1}

@@ -67,14 +67,14 @@ def test_the_sweep_removes_a_link_that_an_expired_request_left_half_open(lab: La
 @pytest.mark.parametrize("on", ["a", "b"])
 def test_a_persons_half_of_a_mutual_link_stays_when_ours_is_removed(lab: Lab, on: str) -> None:
     a, b = lab.pair()
-    group, other = (a, b) if on == "a" else (b, a)
-    by_hand(lab, group, other)
+    group, other_group = (a, b) if on == "a" else (b, a)
+    by_hand(lab, group, other_group)
     before = lab.raw_rules(group)
     assert lab.cross_account(lab.request(a, b)) == {"applied": 1}
-    assert len(lab.raw_rules(other)) == 1
+    assert len(lab.raw_rules(other_group)) == 1
     assert lab.cross_account(lab.request(a, b, action="unlink")) == {"removed": 1}
     assert lab.raw_rules(group) == before
-    assert lab.raw_rules(other) == []
+    assert lab.raw_rules(other_group) == []
 
 
 def test_an_unlink_needs_no_consent(lab: Lab) -> None:

@@ -29,10 +29,10 @@ def test_a_bug_in_one_message_does_not_affect_the_others(lab: Lab, monkeypatch: 
     a, b = lab.pair()
     carry_out = dispatch.reconcile_pair
 
-    def faulty(delivery: Any, request: Any, *more: Any) -> None:
+    def faulty(delivery: Any, request: Any, *arguments: Any) -> None:
         if request.request_id == "chg-bug":
             raise KeyError("a bug")
-        carry_out(delivery, request, *more)
+        carry_out(delivery, request, *arguments)
 
     monkeypatch.setattr(dispatch, "reconcile_pair", faulty)
     with pytest.raises(KeyError):

@@ -32,9 +32,13 @@ def _own_queues(lab: Lab) -> Lab:
         account: {"role": f"acs:ram::{account}:role/link-peer", "external_id": "x1"}
         for account in map(uid, range(MANY))
     }
-    known = lab._written["accounts"]
-    given = {**accounts, **known, PEER: {**known[PEER], "queue": own(PEER)}}
-    lab.policy(accounts={a: {"name": a, **({"queue": own(a)} if a != HOME else {}), **of} for a, of in given.items()})
+    known_accounts = lab._written["accounts"]
+    accounts_with_queue = {**accounts, **known_accounts, PEER: {**known_accounts[PEER], "queue": own(PEER)}}
+    lab.policy(
+        accounts={
+            a: {"name": a, **({"queue": own(a)} if a != HOME else {}), **of} for a, of in accounts_with_queue.items()
+        }
+    )
     for account in (PEER, *accounts):
         lab.cloud.mns.create_queue(HOME, own(account), QueueAttributes(visibility_timeout=180))
     return lab
@@ -64,9 +68,9 @@ def test_a_queue_proves_who_asks_as_it_does_behind_a_trigger(lab: Lab) -> None:
         send(lab, own(uid(2)), body)
     assert read_them(lab) == {"applied": 1, "denied": 4}
     assert lab.rules(a) == [f"{b.id} tcp/1"]
-    told = {r.get("request_id"): (r["queue"], r["actor"], r.get("reason", "")) for r in lab.records()}
-    assert told["mine"] == (own(PEER), PEER, "")
-    assert told["forged"] == (own(uid(1)), uid(1), "not-allowed")
+    story_by_request = {r.get("request_id"): (r["queue"], r["actor"], r.get("reason", "")) for r in lab.records()}
+    assert story_by_request["mine"] == (own(PEER), PEER, "")
+    assert story_by_request["forged"] == (own(uid(1)), uid(1), "not-allowed")
     assert left(lab) == 0
 
 
@@ -89,10 +93,10 @@ def test_a_message_that_always_fails_holds_up_no_other(lab: Lab, monkeypatch: py
     handle = collect.handle_elements
 
     def failing(elements: list[Any], delivery: Any) -> Any:
-        done = handle([element for element in elements if element["data"]["messageBody"] != "bug"], delivery)
+        result = handle([element for element in elements if element["data"]["messageBody"] != "bug"], delivery)
         if any(element["data"]["messageBody"] == "bug" for element in elements):
             raise ZeroDivisionError
-        return done
+        return result
 
     monkeypatch.setattr(collect, "handle_elements", failing)
     for messages in (2, 1):
@@ -131,10 +135,10 @@ def test_only_an_object_of_the_timer_is_the_timers(event: bytes) -> None:
 
 def test_what_one_batch_has_posted_limits_no_other(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """A delivery posts few messages, and none twice; so would all batches of the timer together."""
-    said: list[Any] = []
-    monkeypatch.setattr(collect, "handle_elements", lambda _elements, delivery: said.append(delivery.output) or {})
+    bodies: list[Any] = []
+    monkeypatch.setattr(collect, "handle_elements", lambda _elements, delivery: bodies.append(delivery.output) or {})
     for number in range(collect.MOST + 1):
         for _ in range(collect.MOST):
             send(lab, own(uid(number)), "{}")
     read_them(lab)
-    assert len(said) == len({id(output) for output in said}) == 2
+    assert len(bodies) == len({id(output) for output in bodies}) == 2

@@ -67,8 +67,10 @@ def test_link_lock_stops_every_deployment_and_a_lock_of_one_that_one(
     """Standing rules go, at the event and in other accounts at the sweep; and none is opened."""
     app, db, far = lab.group(), lab.group(tags=BOTH), lab.group(tags=dict.fromkeys(BOTH, f"*@{HOME}"), account=PEER)
     wishes = [f"{db.id}:tcp/{{}}", f"{far.id}@{PEER}:tcp/{{}}"]
-    asked = {f"{key}-peer": ",".join(wish.format(port) for wish in wishes) for key, port in (("link", 1), (ACME, 2))}
-    lab.instance(app, tags=asked)
+    wishes_by_key = {
+        f"{key}-peer": ",".join(wish.format(port) for wish in wishes) for key, port in (("link", 1), (ACME, 2))
+    }
+    lab.instance(app, tags=wishes_by_key)
     lab.sweep()
     with lab.deployment(ACME):
         lab.sweep()
@@ -98,13 +100,13 @@ def test_functions_of_another_prefix_cannot_lock_or_consent(lab: Lab) -> None:
     with lab.deployment(ACME):
         keys = lab.function_keys()
     role = lab.cloud.identity.keys[keys["ALIBABA_CLOUD_ACCESS_KEY_ID"]].caller
-    own = {"ResourceType": "securitygroup", "ResourceId.1": db.id, "Tag.1.Key": ACME_MANAGED, "Tag.1.Value": "true"}
+    params = {"ResourceType": "securitygroup", "ResourceId.1": db.id, "Tag.1.Key": ACME_MANAGED, "Tag.1.Value": "true"}
     for key in ("link-lock", "acme-lock", "acme-accept"):
         with pytest.raises(ApiError, match="not authorized"):
             lab.cloud.ecs.call(
-                role, "TagResources", {"RegionId": REGION, **own, "Tag.2.Key": key, "Tag.2.Value": "true"}
+                role, "TagResources", {"RegionId": REGION, **params, "Tag.2.Key": key, "Tag.2.Value": "true"}
             )
-    lab.cloud.ecs.call(role, "TagResources", {"RegionId": REGION, **own})
+    lab.cloud.ecs.call(role, "TagResources", {"RegionId": REGION, **params})
     assert list(lab.tags(db)) == [ACME_MANAGED]
 
 

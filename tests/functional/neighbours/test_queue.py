@@ -10,14 +10,14 @@ OWN = "link-peer-requests-b"
 def test_a_throttled_account_does_not_hold_up_the_queue(lab: Lab) -> None:
     """Attack 5: requests that meet throttling are put back with a delay and acknowledged; the others go on at once."""
     a, b = lab.pair()
-    other_group, another = lab.group("*"), lab.group("*")
+    other_group, last_group = lab.group("*"), lab.group("*")
     lab.fault(service="ecs", kind="throttle", account=PEER, times=None)
     started = lab.cloud.clock.now()
     throttled = [lab.request(a, b, "tcp/1", request_id=f"chg-{n}") for n in range(3)]
-    good = lab.request(other_group, another, "tcp/1", request_id="chg-good")
+    good = lab.request(other_group, last_group, "tcp/1", request_id="chg-good")
     assert lab.cross_account(*throttled, good) == {"applied": 1}
     assert lab.cloud.clock.now() - started < 20
-    assert lab.rules(another) == [f"{other_group.id} tcp/1"]
+    assert lab.rules(last_group) == [f"{other_group.id} tcp/1"]
     assert {record["request_id"] for record in lab.records("attempt")} == {"chg-0", "chg-1", "chg-2"}
     assert lab.queued() == []
     back = lab.queued(after=10)

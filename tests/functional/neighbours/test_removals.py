@@ -13,14 +13,14 @@ from tests.functional.lab import HOME, MANAGED, PEER, Lab
 MANY = 56  # more removals than limits.removals_per_run
 
 
-@pytest.mark.parametrize("named", [PEER, HOME])
-def test_forged_markers_of_one_account_do_not_hold_removals_of_another(lab: Lab, named: str) -> None:
+@pytest.mark.parametrize("account", [PEER, HOME])
+def test_forged_markers_of_one_account_do_not_hold_removals_of_another(lab: Lab, account: str) -> None:
     """Attack 1: an account fills its own groups with rules that look unwanted; the other accounts' removals go on. The sources
     of these rules are its own groups, or the victim's empty ones."""
     instance, app, db = lab.linked()
     lab.instance(app)
-    sources = [lab.group(account=named) for _ in range(MANY // 4)]
-    targets = [lab.group(f"*@{named}", account=PEER, tags={MANAGED: "true"}) for _ in range(4)]
+    sources = [lab.group(account=account) for _ in range(MANY // 4)]
+    targets = [lab.group(f"*@{account}", account=PEER, tags={MANAGED: "true"}) for _ in range(4)]
     for target in targets:
         for source in sources:
             lab.forge(target, source, "tag", "tcp/1")
@@ -29,7 +29,7 @@ def test_forged_markers_of_one_account_do_not_hold_removals_of_another(lab: Lab,
     lab.sweep()
     assert lab.rules(db) == []
     assert lab.summary()["reason"] == "removals-held"
-    assert named in lab.summary()["detail"]
+    assert account in lab.summary()["detail"]
     assert all(len(lab.rules(target)) == MANY // 4 for target in targets)
 
 
@@ -68,7 +68,7 @@ def test_removals_over_the_cap_are_held_across_messages(lab: Lab) -> None:
     c = lab.group(f"*@{PEER}")
     first, second = (lab.instance(group, tags={"link-peer": f"{b.id}@{PEER}:tcp/1"}) for group in (a, c))
     lab.instance(b)
-    syncs = [lab.request(one, b, action="sync", request_id=f"tag-{one.id}") for one in (a, c)]
+    syncs = [lab.request(source, b, action="sync", request_id=f"tag-{source.id}") for source in (a, c)]
     lab.cross_account(*syncs)
     lab.policy(limits={"removals_per_run": 1})
     lab.tag(first, link_peer=None)

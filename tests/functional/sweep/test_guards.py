@@ -26,9 +26,9 @@ def test_an_account_that_may_not_be_read_is_told_from_an_empty_one(lab: Lab) -> 
 @pytest.mark.parametrize("cause", ["no role", "sts down"])
 def test_an_account_that_cannot_be_entered_is_recorded_and_the_others_are_swept(lab: Lab, cause: str) -> None:
     instance, _, db = lab.linked(PEER)
-    own, _, home_db = lab.linked()
+    home_instance, _, home_db = lab.linked()
     lab.tag(instance, link_peer=None)
-    lab.tag(own, link_peer=None)
+    lab.tag(home_instance, link_peer=None)
     lab.cloud.clock.advance(3600)
     if cause == "no role":
         del lab.cloud.identity.roles[ROLE]
@@ -54,13 +54,13 @@ def test_an_account_that_cannot_be_entered_is_recorded_and_the_others_are_swept(
 def test_removals_over_the_cap_are_held_and_reported(lab: Lab) -> None:
     """None of them is made: the account does not show the instances that asked. Explicit removals, those of another
     account, and additions are made."""
-    one, _, first = lab.linked()
+    first_instance, _, first = lab.linked()
     two, _, second = lab.linked()
-    other, _, elsewhere = lab.linked(PEER)
+    peer_instance, _, elsewhere = lab.linked(PEER)
     a, b = lab.pair()
     lab.cross_account(lab.request(a, b, "tcp/9", until=lab.iso(60)))
     lab.cloud.clock.advance(60)
-    for instance in (one, two, other):
+    for instance in (first_instance, two, peer_instance):
         lab.release(instance)
     app, db = lab.group(), lab.group("*")
     lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
@@ -87,9 +87,9 @@ def test_the_cap_never_holds_one_side_of_a_mutual_link_alone(lab: Lab) -> None:
     a, b = lab.pair()
     asking = lab.instance(a, tags={"link-peer": f"{b.id}@{PEER}"})
     lab.instance(b, tags={"team": "ledger"})
-    another, _, db = lab.linked()
+    second_instance, _, db = lab.linked()
     assert len(lab.rules(a)) == len(lab.rules(b)) == 1
-    for instance in (asking, another):
+    for instance in (asking, second_instance):
         lab.release(instance)
     lab.policy(limits={"removals_per_run": 1})
     lab.sweep()

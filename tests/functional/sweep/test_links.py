@@ -59,19 +59,19 @@ def test_a_requests_link_expires_at_its_end(lab: Lab) -> None:
 # half-open
 
 
-@pytest.mark.parametrize("gone", ["a", "b"])
+@pytest.mark.parametrize("removed_side", ["a", "b"])
 @pytest.mark.parametrize("kind", ["groups", "instances"])
-def test_a_requests_mutual_link_with_one_side_missing_is_removed(lab: Lab, gone: str, kind: str) -> None:
+def test_a_requests_mutual_link_with_one_side_missing_is_removed(lab: Lab, removed_side: str, kind: str) -> None:
     """Half an hour after it was made, however many sweeps run meanwhile: the sweep opens nothing for a request, since a
     marker is no request. The removal is `half-open`."""
     a, b = lab.pair()
     ends: list[Group | Instance] = [a, b] if kind == "groups" else [lab.instance(a), lab.instance(b)]
     lab.cross_account(lab.request(*ends))
-    lab.revoke(a if gone == "a" else b)
-    left = b if gone == "a" else a
+    lab.revoke(a if removed_side == "a" else b)
+    standing_group = b if removed_side == "a" else a
     for _ in range(2):
         lab.sweep()
-        assert len(lab.rules(a)) + len(lab.rules(b)) == len(lab.rules(left)) == 1
+        assert len(lab.rules(a)) + len(lab.rules(b)) == len(lab.rules(standing_group)) == 1
         lab.cloud.clock.advance(890)
     lab.cloud.clock.advance(30)
     lab.sweep()

@@ -51,11 +51,11 @@ def test_a_second_sweep_changes_nothing(lab: Lab) -> None:
     lab.linked()
     lab.linked(PEER, "")
     a, b = lab.pair()
-    one, two = lab.instance(a), lab.instance(b)
+    instance, two = lab.instance(a), lab.instance(b)
     lab.cross_account(
         lab.request(a, b),
         lab.request(a, b, "tcp/1", "udp/2", request_id="chg-2", until=lab.iso(86400)),
-        lab.request(one, two, request_id="chg-3"),
+        lab.request(instance, two, request_id="chg-3"),
     )
     lab.instance(a, tags={"link-peer": f"{lab.group().id}:tcp/1"})
     lab.sweep()
@@ -146,12 +146,12 @@ def test_the_summary_reports_work_and_cost(lab: Lab) -> None:
     [run] = lab.records("summary", scope="timer")[-1:]
     assert [run[name] for name in ("accounts", "waiting", "dead_letters")] == ["2", "0", "0"]
     assert float(record["seconds"]) >= 0
-    made: dict[str, int] = {}
+    call_counts: dict[str, int] = {}
     for call in list(lab.cloud.faults.calls)[start:]:
         if call.service in ("ecs", "sts"):
-            made[call.action] = made.get(call.action, 0) + 1
+            call_counts[call.action] = call_counts.get(call.action, 0) + 1
     summaries = lab.records("summary", scope="account")[-2:]
-    assert sum((Counter(json.loads(summary["api_calls"])) for summary in summaries), Counter()) == made
+    assert sum((Counter(json.loads(summary["api_calls"])) for summary in summaries), Counter()) == call_counts
 
 
 @pytest.mark.parametrize("counts", readings()["queue_counts"])
@@ -189,9 +189,9 @@ def test_a_summary_is_of_a_run_or_of_an_account(lab: Lab, monkeypatch: pytest.Mo
     runs, accounts = (lab.records("summary", scope=scope) for scope in ("timer", "account"))
     assert len(runs) + len(accounts) == len(lab.records("summary"))
     assert {account["account"] for account in accounts} == {HOME, PEER}
-    own = {"accounts", "waiting", "dead_letters"}
-    assert all(own <= run.keys() for run in runs)
-    assert all(own.isdisjoint(account) for account in accounts)
+    run_fields = {"accounts", "waiting", "dead_letters"}
+    assert all(run_fields <= run.keys() for run in runs)
+    assert all(run_fields.isdisjoint(account) for account in accounts)
     [fields] = {frozenset(account.keys() - NONE) for account in accounts}
     assert {"entered_as", "instances", "groups", "changed", "removed", "held", "denied", "counts"} <= fields
     assert all({"account", "entered_as", "changed", "counts"}.isdisjoint(run) for run in runs)

@@ -43,8 +43,8 @@ class Crowd:
         self.instances = [lab.instance(app, tags={"link-peer": self.peers()}) for app in self.apps]
         self.raised = 0
         self.put_back = 0  # messages that deliveries posted because of trouble
-        self.done: list[Delivery] = []
-        self.made: list[dict[str, Any]] = []  # changes of rules, as ActionTrail reports them
+        self.settled: list[Delivery] = []
+        self.rule_changes: list[dict[str, Any]] = []  # changes of rules, as ActionTrail reports them
         self.answered: set[str] = set()  # RequestIds of the successful responses that the function received
         self._watch()
 
@@ -54,7 +54,7 @@ class Crowd:
         def listen(account: str, event: dict[str, Any]) -> None:
             data = event["data"]
             if data.get("eventName") in CHANGES and not data.get("errorCode"):
-                self.made.append(data)
+                self.rule_changes.append(data)
             if published:
                 published(account, event)
 
@@ -86,17 +86,17 @@ class Crowd:
     def settle(self, *deliveries: Iterable[Delivery]) -> None:
         """Runs all of them concurrently, each until its function answers, and then what they put on the queue, until it is
         empty."""
-        todo = [one for several in deliveries for one in several]
+        todo = [delivery for several in deliveries for delivery in several]
         self.random.shuffle(todo)
         self._run(todo)
-        self.done += todo
+        self.settled += todo
         while bodies := self.lab.due():
             self.put_back += len(bodies)
             self._run([(cross_account, [self.lab.message(body)]) for body in bodies])
 
     def _run(self, todo: list[Delivery]) -> None:
         with ThreadPoolExecutor(THREADS) as threads:
-            counts = list(threads.map(lambda one: self.lab.settle(*one), todo))
+            counts = list(threads.map(lambda delivery: self.lab.settle(*delivery), todo))
         self.raised += sum(counts) - len(todo)
 
     def events(self, make: Callable[[Instance], dict[str, Any]]) -> list[Delivery]:
@@ -118,19 +118,19 @@ class Crowd:
         groups = [*self.dbs, *self.apps, *(group for pair in self.pairs for group in pair)]
         return {group.id: self.lab.rules(group) for group in groups}
 
-    def wanted(self, apps: dict[str, list[str]], linked: Iterable[tuple[Group, Group]]) -> dict[str, list[str]]:
+    def desired_rules(self, apps: dict[str, list[str]], linked: Iterable[tuple[Group, Group]]) -> dict[str, list[str]]:
         """The desired rules: each application's ports of the first database (none: the default tag), and these pairs."""
         first, second = self.dbs
-        found: dict[str, list[str]] = {group: [] for group in self.rules()}
+        expected_rules: dict[str, list[str]] = {group: [] for group in self.rules()}
         for app, ports in apps.items():
-            found[first.id] += [f"{app} {port}" for port in ports or ["tcp/3306"]]
+            expected_rules[first.id] += [f"{app} {port}" for port in ports or ["tcp/3306"]]
             if not ports:
-                found[second.id].append(f"{app} all")
-                found[app].append(f"{second.id} all")
+                expected_rules[second.id].append(f"{app} all")
+                expected_rules[app].append(f"{second.id} all")
         for a, b in linked:
-            found[a.id].append(f"{b.id} all")
-            found[b.id].append(f"{a.id} all")
-        return {group: sorted(rules) for group, rules in found.items()}
+            expected_rules[a.id].append(f"{b.id} all")
+            expected_rules[b.id].append(f"{a.id} all")
+        return {group: sorted(rules) for group, rules in expected_rules.items()}
 
     # records
 
@@ -139,8 +139,8 @@ class Crowd:
         rules = [rule for record in self.lab.records("intent") for rule in json.loads(record["rules"])]
         ids = {rule["rule_id"] for rule in rules}
         keys = {(rule["group"], rule["source"].split("@")[0], rule["protocol"], rule["ports"]) for rule in rules}
-        assert self.made
-        for change in self.made:
+        assert self.rule_changes
+        for change in self.rule_changes:
             parameters = change["requestParameters"]
             for name, value in parameters.items():
                 if ".SourceGroupId" in name:
@@ -154,7 +154,7 @@ class Crowd:
         """Every completed delivery has recorded an outcome: itself, or the message that it put on the queue."""
         records = self.lab.records("outcome", "summary")
         recorded = {record.get(name) for record in records for name in ("event_id", "request_id")}
-        for function, body in self.done:
+        for function, body in self.settled:
             if function is cross_account:
                 expected = {json.loads(body[0]["data"]["messageBody"])["request_id"]}
             elif function is auto_link:
@@ -168,8 +168,8 @@ class Crowd:
         queue, left an attempt."""
         records = self.lab.records("outcome", "attempt")
         recorded = {request for record in records for request in record["api_requests"].split(",")}
-        answered = [change for change in self.made if change["requestId"] in self.answered]
-        assert len(answered) > len(self.made) / 2
+        answered = [change for change in self.rule_changes if change["requestId"] in self.answered]
+        assert len(answered) > len(self.rule_changes) / 2
         missing = [change["requestParameters"] for change in answered if change["requestId"] not in recorded]
         assert missing == [], missing
         assert len(self.lab.records("attempt")) >= self.raised + self.put_back
@@ -190,7 +190,7 @@ def test_concurrent_deliveries_reach_the_desired_state(wire_lab: WireLab, faulty
     """Duplicates, requests and sweeps together; then changes and unlinks. After each, a sweep without faults finds
     the desired state."""
     crowd = Crowd(wire_lab)
-    everything = {app.id: [] for app in crowd.apps}
+    ports_by_app = {app.id: [] for app in crowd.apps}
 
     crowd.faults(faulty)
     crowd.settle(
@@ -198,7 +198,7 @@ def test_concurrent_deliveries_reach_the_desired_state(wire_lab: WireLab, faulty
     )
     wire_lab.cloud.faults.clear()
     crowd.settle(crowd.sweeps("2026-11-25T00:01", 1))
-    assert crowd.rules() == crowd.wanted(everything, crowd.pairs)
+    assert crowd.rules() == crowd.desired_rules(ports_by_app, crowd.pairs)
 
     for instance in crowd.instances[:5]:
         wire_lab.tag(instance, link_peer=crowd.peers("tcp/3306", "tcp/5432"))
@@ -210,8 +210,8 @@ def test_concurrent_deliveries_reach_the_desired_state(wire_lab: WireLab, faulty
     )
     wire_lab.cloud.faults.clear()
     crowd.settle(crowd.sweeps("2026-11-25T00:03", 1))
-    fewer = everything | {app.id: ["tcp/3306", "tcp/5432"] for app in crowd.apps[:5]}
-    assert crowd.rules() == crowd.wanted(fewer, crowd.pairs[2:])
+    fewer = ports_by_app | {app.id: ["tcp/3306", "tcp/5432"] for app in crowd.apps[:5]}
+    assert crowd.rules() == crowd.desired_rules(fewer, crowd.pairs[2:])
 
     crowd.check_intents()
     crowd.check_outcomes()

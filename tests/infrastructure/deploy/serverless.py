@@ -43,8 +43,8 @@ class Serverless:
         home.mkdir(parents=True)
         for name, (account, key, secret) in keys.items():
             # It asks STS whether the keys are valid, and keeps them if there is no answer.
-            given = f"--AccountID {account} --AccessKeyID {key} --AccessKeySecret {secret}"
-            code, text = self._run(f"config add -a {name} {given} -f", {})
+            options = f"--AccountID {account} --AccessKeyID {key} --AccessKeySecret {secret}"
+            code, text = self._run(f"config add -a {name} {options} -f", {})
             assert code == 0, text
         (home / "network").unlink(missing_ok=True)
         component = home / ".s" / "components" / "devsapp.cn" / "v3" / "fc3@0.1.22"
@@ -59,7 +59,7 @@ class Serverless:
         assert not network.exists(), network.read_text(encoding="utf-8")
         return code, text
 
-    def done(self, line: str, **env: str) -> list[Call]:
+    def calls_of(self, line: str, **env: str) -> list[Call]:
         """What the component was given by a command that succeeds."""
         code, text = self.run(line, **env)
         assert code == 0, text
@@ -75,7 +75,7 @@ class Serverless:
         return calls
 
     def _run(self, line: str, env: Mapping[str, str]) -> tuple[int, str]:
-        given = {
+        variables = {
             "PATH": os.environ["PATH"],
             "HOME": str(self._home),
             "NODE_ENV": "test",  # without its background processes, for reports and updates
@@ -87,7 +87,7 @@ class Serverless:
         result = subprocess.run(  # noqa: S603
             [CLI, *line.split()],
             cwd=self.folder,
-            env={**given, **env},
+            env={**variables, **env},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

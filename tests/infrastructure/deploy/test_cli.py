@@ -62,11 +62,11 @@ class Project(Serverless):
 
     def functions(self) -> dict[str, Held]:
         """What is deployed in the home account, by name."""
-        return {name: held for (account, name), held in self._cloud.fc._functions.items() if account == HOME}
+        return {name: function for (account, name), function in self._cloud.fc._functions.items() if account == HOME}
 
     def live(self) -> list[tuple[str, dict[str, float]]]:
         """The version and the weights of the alias of each function."""
-        aliases = [held.published.aliases["live"] for held in self.functions().values()]
+        aliases = [function.published.aliases["live"] for function in self.functions().values()]
         return [(alias.version, dict(alias.weights)) for alias in aliases]
 
     def triggers(self, name: str) -> list[str]:
@@ -143,7 +143,7 @@ def test_a_variable_as_the_credentials_alias_fails(project: Project, command: st
 
 def test_a_first_deploy_makes_the_alias_before_the_triggers(project: Project) -> None:
     """For each function in turn: update it, publish, move the alias, then everything."""
-    calls = project.done("deploy -y")
+    calls = project.calls_of("deploy -y")
     steps = [
         ("deploy", ["--function", "-y"]),
         ("version", ["publish"]),
@@ -174,7 +174,7 @@ def test_the_component_is_given_what_the_local_cloud_reads(
     project: Project, options: str, account: str, env: dict[str, str]
 ) -> None:
     """The props, with the account of the keys; they match the closed types, and each name has the prefix."""
-    calls = project.done("deploy -y" + options, **env)
+    calls = project.calls_of("deploy -y" + options, **env)
     read = resolved(ROOT / "s.yaml", env=env, account=account, queues=[QUEUE])["resources"]
     for call in calls:
         assert call.account == account
@@ -184,9 +184,9 @@ def test_the_component_is_given_what_the_local_cloud_reads(
 
 def test_every_description_names_the_package(project: Project) -> None:
     """Of the function and of each trigger, so that the versions of a function can be told apart."""
-    before = {call.resource: call.props for call in project.done("deploy -y")}
+    before = {call.resource: call.props for call in project.calls_of("deploy -y")}
     project.package("another")
-    after = {call.resource: call.props for call in project.done("deploy -y")}
+    after = {call.resource: call.props for call in project.calls_of("deploy -y")}
     for name in FUNCTIONS:
         for old, new in zip(
             [before[name], *before[name]["triggers"]], [after[name], *after[name]["triggers"]], strict=True
@@ -200,7 +200,7 @@ def test_a_deploy_that_died_between_two_triggers_is_completed_by_the_next(projec
     code, text = project.run("deploy -y", STUB_DIES_AT="instance-tags")
     assert (code, "died" in text) == (101, True), text
     assert project.triggers("link-peer-auto-link") == ["instance-state"]
-    project.done("deploy -y")
+    project.calls_of("deploy -y")
     assert project.triggers("link-peer-auto-link") == ["instance-state", "instance-tags"]
 
 
@@ -213,7 +213,7 @@ def test_without_a_package_nothing_is_deployed(project: Project) -> None:
 
 
 @pytest.mark.parametrize(
-    ("built", "said"),
+    ("built", "message"),
     [
         ({"home": OTHER}, f"the package is for the home account {OTHER}, and would be deployed to {HOME}"),
         ({"region": "cn-hangzhou"}, "the package is for the region cn-hangzhou, and would be deployed to cn-qingdao"),
@@ -224,11 +224,11 @@ def test_without_a_package_nothing_is_deployed(project: Project) -> None:
         ({"sha256": "0" * 64}, "is not the package that package.json describes"),
     ],
 )
-def test_a_package_for_something_else_is_not_deployed(project: Project, built: dict[str, str], said: str) -> None:
+def test_a_package_for_something_else_is_not_deployed(project: Project, built: dict[str, str], message: str) -> None:
     """It names both, before anything is changed."""
     project.package("first", **built)
     code, text = project.run("deploy -y")
-    assert (code, said in text) == (101, True), text
+    assert (code, message in text) == (101, True), text
     assert project.functions() == {}
 
 
@@ -239,13 +239,13 @@ def test_the_deployed_function_is_asked_for_where_s_yaml_says(project: Project, 
     assert (code, "names http://fc.example.com, to which no keys are sent" in text) == (101, True), text
     assert project.functions() == {}
     project.edit("- plugin: ./build/stamp.js", "- plugin: ./build/stamp.js\n          args: {fc_host: fc.example.com}")
-    project.done("deploy -y", **env)
+    project.calls_of("deploy -y", **env)
     assert len(project.functions()) == 3
 
 
 def test_another_deployment_is_not_replaced(project: Project) -> None:
     """Of the same prefix: nobody would recognize its rules any more."""
-    project.done("deploy -y")
+    project.calls_of("deploy -y")
     project.package("first", deployment="lab")
     code, text = project.run("deploy -y")
     assert (code, "runs the deployment shop, and the package is for lab" in text) == (101, True), text
@@ -253,10 +253,10 @@ def test_another_deployment_is_not_replaced(project: Project) -> None:
 
 def test_two_deployments_stand_side_by_side(project: Project, cloud: LocalCloud) -> None:
     """And one is removed without the other."""
-    project.done("deploy -y")
-    project.done("deploy -y", LINK_PEER_PREFIX="second")
+    project.calls_of("deploy -y")
+    project.calls_of("deploy -y", LINK_PEER_PREFIX="second")
     assert len(project.functions()) == 6
-    project.done("remove -y")
+    project.calls_of("remove -y")
     assert list(project.functions()) == ["second-auto-link", "second-cross-account", "second-sweep"]
     assert [timer.function for timer in cloud.triggers.timers] == ["second-sweep"]
 
@@ -267,17 +267,17 @@ def test_two_deployments_stand_side_by_side(project: Project, cloud: LocalCloud)
 def test_a_canary_gets_a_share_of_the_calls_until_it_is_finished(project: Project) -> None:
     """Publish without moving the alias, then give the new version a weight, then all calls. A deploy ends it, too, also of the
     same package; and a rollback of all functions is one command."""
-    project.done("deploy -y")
+    project.calls_of("deploy -y")
     project.package("another")
-    project.done("deploy --function -y --skip-actions")
-    project.done("version publish")
-    project.done('alias publish --alias-name live --version-id 1 --vw {"2":0.1}')
+    project.calls_of("deploy --function -y --skip-actions")
+    project.calls_of("version publish")
+    project.calls_of('alias publish --alias-name live --version-id 1 --vw {"2":0.1}')
     assert project.live() == [("1", {"2": 0.1})] * 3
-    project.done("alias publish --alias-name live --version-id 2 --vw {}")
+    project.calls_of("alias publish --alias-name live --version-id 2 --vw {}")
     assert project.live() == [("2", {})] * 3
-    project.done("deploy -y")
+    project.calls_of("deploy -y")
     assert project.live() == [("3", {})] * 3
-    project.done("alias publish --alias-name live --version-id 1 --vw {}")
+    project.calls_of("alias publish --alias-name live --version-id 1 --vw {}")
     assert project.live() == [("1", {})] * 3
 
 
@@ -301,5 +301,5 @@ def test_the_program_posts_a_request(tmp_path: Path) -> None:
         }
         subprocess.run(["node", "-e", program], env=env, cwd=tmp_path, check=True, timeout=120)  # noqa: S603, S607
     [message] = cloud.mns.receive(cloud.world.home, cloud.world.queue)
-    asked = decode(base64.b64decode(message.body), region="cn-hangzhou", now=cloud.clock.now())
-    assert asked.request_id == "chg-1044"
+    request = decode(base64.b64decode(message.body), region="cn-hangzhou", now=cloud.clock.now())
+    assert request.request_id == "chg-1044"

@@ -33,12 +33,12 @@ pytestmark = pytest.mark.skipif("LINK_PEER_TEST_DEPLOY" not in os.environ, reaso
 
 
 class Journey:
-    """Two accounts, `home` and `other`, whose groups sg-app and sg-db (home) and sg-far (other) share a VPC; and a person."""
+    """Two accounts, `home` and `peer`, whose groups sg-app and sg-db (home) and sg-far (peer) share a VPC; and a person."""
 
     def __init__(self, cloud: LocalCloud, folder: Path) -> None:
         self.cloud = cloud
         self.home = cloud.world.home
-        [self.other] = cloud.identity.accounts.keys() - {self.home}
+        [self.peer] = cloud.identity.accounts.keys() - {self.home}
         self.folder = folder / "links"
         keys = {uid: (uid, of.access_key_id, of.access_key_secret) for uid, of in cloud.identity.accounts.items()}
         self._env = {
@@ -52,8 +52,8 @@ class Journey:
             **{name: value for name, value in os.environ.items() if name.startswith(("PIP_", "PYENV_", "RUNTIME_"))},
         }
         (folder / ".aliyun").mkdir()
-        profile = {"name": "b", "mode": "AK", "access_key_id": keys[self.other][1], "region_id": REGION}
-        profiles = {"current": "b", "profiles": [{**profile, "access_key_secret": keys[self.other][2]}]}
+        profile = {"name": "b", "mode": "AK", "access_key_id": keys[self.peer][1], "region_id": REGION}
+        profiles = {"current": "b", "profiles": [{**profile, "access_key_secret": keys[self.peer][2]}]}
         (folder / ".aliyun" / "config.json").write_text(json.dumps(profiles), encoding="utf-8")
         self.serverless = Serverless(folder / "links", folder / "s", cloud.endpoint, {"default": keys[self.home]})
         self._ecs = {uid: self._client(uid) for uid in keys}
@@ -66,7 +66,7 @@ class Journey:
 
     def link_peer(self, line: str, code: int = 0) -> str:
         """Run a command in the folder; its output."""
-        done = subprocess.run(  # noqa: S603
+        result = subprocess.run(  # noqa: S603
             [LINK_PEER, *line.split()],
             cwd=self.folder,
             env=self._env,
@@ -75,12 +75,12 @@ class Journey:
             text=True,
             check=False,
         )
-        assert done.returncode == code, f"link-peer {line}: {done.returncode}\n{done.stdout}"
-        return done.stdout
+        assert result.returncode == code, f"link-peer {line}: {result.returncode}\n{result.stdout}"
+        return result.stdout
 
     def s(self, line: str) -> None:
         """Run the CLI of Serverless Devs in the folder."""
-        self.serverless.done(line)
+        self.serverless.calls_of(line)
 
     def tag(self, account: str, resource: str, **tags: str) -> None:
         """Tag an instance or a group, and let the functions do what follows."""
@@ -110,8 +110,8 @@ class Journey:
         request = ecs_models.DescribeSecurityGroupAttributeRequest(
             region_id=REGION, security_group_id=group, direction="ingress"
         )
-        found = self._ecs[account].describe_security_group_attribute(request).body.permissions.permission
-        return [f"{rule.source_group_id} {rule.ip_protocol.lower()}/{rule.port_range}" for rule in found]
+        permissions = self._ecs[account].describe_security_group_attribute(request).body.permissions.permission
+        return [f"{rule.source_group_id} {rule.ip_protocol.lower()}/{rule.port_range}" for rule in permissions]
 
     def outcomes(self) -> list[str]:
         """The outcomes in the audit log, the newest last."""
@@ -134,31 +134,33 @@ class Journey:
 def holdings(cloud: LocalCloud) -> dict[str, str]:
     """All that the accounts hold: `<kind> <account or place> <name>` -> its contents as far as they are a person's choice."""
     identity, sls = cloud.identity, cloud.sls
-    held: dict[str, str] = {}
+    contents: dict[str, str] = {}
     for arn, role in identity.roles.items():
-        held[f"role {arn}"] = f"{role.trust} {sorted(role.attached)}"
-    held |= {f"user {arn}": "" for arn in identity.users}
-    held |= {f"policy {account} {name}": policy.document for (account, name), policy in identity.policies.items()}
-    held |= {f"queue {account} {name}": "" for account, name in cloud.mns._queues}
+        contents[f"role {arn}"] = f"{role.trust} {sorted(role.attached)}"
+    contents |= {f"user {arn}": "" for arn in identity.users}
+    contents |= {f"policy {account} {name}": policy.document for (account, name), policy in identity.policies.items()}
+    contents |= {f"queue {account} {name}": "" for account, name in cloud.mns._queues}
     for project in sls._projects.values():
-        held[f"project {project.name}"] = ""
+        contents[f"project {project.name}"] = ""
         for kind in ("logstores", "dashboards", "alerts", "searches"):
-            held |= {f"{kind} {project.name} {name}": "" for name in getattr(project, kind)}
-    held |= {f"record {place} {name}": "" for place, records in sls._records.items() for name in records}
+            contents |= {f"{kind} {project.name} {name}": "" for name in getattr(project, kind)}
+    contents |= {f"record {place} {name}": "" for place, records in sls._records.items() for name in records}
     for (account, name), function in cloud.fc._functions.items():
-        held[f"function {account} {name}"] = ""
-        held |= {f"trigger {name} {trigger}": "" for trigger in function.triggers}
-        held |= {f"alias {name} {alias}": "" for alias in function.published.aliases}
-        held |= {f"version {name} {number}": "" for number in function.published.versions}
-    held |= {f"event-rule {place} {rule.name}": "" for place, rules in cloud.events._rules.items() for rule in rules}
-    held |= {f"stream {stream.settings.name}": "" for stream in cloud.triggers.streams}
-    held |= {f"timer {timer.function}": "" for timer in cloud.triggers.timers}
+        contents[f"function {account} {name}"] = ""
+        contents |= {f"trigger {name} {trigger}": "" for trigger in function.triggers}
+        contents |= {f"alias {name} {alias}": "" for alias in function.published.aliases}
+        contents |= {f"version {name} {number}": "" for number in function.published.versions}
+    contents |= {
+        f"event-rule {place} {rule.name}": "" for place, rules in cloud.events._rules.items() for rule in rules
+    }
+    contents |= {f"stream {stream.settings.name}": "" for stream in cloud.triggers.streams}
+    contents |= {f"timer {timer.function}": "" for timer in cloud.triggers.timers}
     now = cloud.clock.now()
     for owned in cloud.ecs.accounts.values():
         for group in owned.groups.values():
-            held[f"group {group.id}"] = f"{group.tags.at(now)} {[rule.description for rule in group.rules.at(now)]}"
-        held |= {f"instance {instance.id}": f"{instance.tags.at(now)}" for instance in owned.instances.values()}
-    return held
+            contents[f"group {group.id}"] = f"{group.tags.at(now)} {[rule.description for rule in group.rules.at(now)]}"
+        contents |= {f"instance {instance.id}": f"{instance.tags.at(now)}" for instance in owned.instances.values()}
+    return contents
 
 
 def changed(before: Mapping[str, str], cloud: LocalCloud) -> set[str]:
@@ -173,21 +175,21 @@ def kinds(names: set[str]) -> dict[str, int]:
 
 @pytest.fixture(name="journey")
 def _journey(tmp_path: Path) -> Iterator[Journey]:
-    home, other = (str(number) for number in random.sample(range(10**15, 10**16), 2))
-    given = {
+    home, peer = (str(number) for number in random.sample(range(10**15, 10**16), 2))
+    policy = {
         "home": home,
         "deployment": "shop",
         "bare": True,
-        "accounts": {home: "home@example.com", other: "other@example.com"},
-        "vpcs": [{"name": "shared", "owner": home, "cidr": "10.0.0.0/16", "shared_with": [other]}],
+        "accounts": {home: "home@example.com", peer: "other@example.com"},
+        "vpcs": [{"name": "shared", "owner": home, "cidr": "10.0.0.0/16", "shared_with": [peer]}],
         "groups": [
             {"account": account, "vpc": "shared", "name": name, "id": f"sg-{name}"}
-            for account, name in ((home, "app"), (home, "db"), (other, "far"))
+            for account, name in ((home, "app"), (home, "db"), (peer, "far"))
         ],
         "instances": [{"account": home, "id": "i-app", "groups": ["sg-app"]}],
     }
     path = tmp_path / "world.yaml"
-    path.write_text(yaml.safe_dump(given), encoding="utf-8")
+    path.write_text(yaml.safe_dump(policy), encoding="utf-8")
     cloud = LocalCloud(region=REGION)
     world.load(cloud, path)
     with serve(cloud):
@@ -228,13 +230,13 @@ def link(journey: Journey) -> None:
 
 def widen(journey: Journey) -> None:
     """A second account, and a link to its group."""
-    journey.link_peer(f"account add {journey.other} --name b --profile b --write")
+    journey.link_peer(f"account add {journey.peer} --name b --profile b --write")
     journey.link_peer("package", code=1)
     journey.link_peer("package --allow-wider")
     journey.s("deploy -y")
-    journey.tag(journey.other, "sg-far", link_accept=f"sg-app@{journey.home}:tcp/9090")
-    journey.tag(journey.home, "i-app", link_peer=f"sg-db:tcp/3306 sg-far@{journey.other}:tcp/9090")
-    assert journey.rules(journey.other, "sg-far") == ["sg-app tcp/9090/9090"]
+    journey.tag(journey.peer, "sg-far", link_accept=f"sg-app@{journey.home}:tcp/9090")
+    journey.tag(journey.home, "i-app", link_peer=f"sg-db:tcp/3306 sg-far@{journey.peer}:tcp/9090")
+    assert journey.rules(journey.peer, "sg-far") == ["sg-app tcp/9090/9090"]
     assert journey.rules(journey.home, "sg-db") == ["sg-app tcp/3306/3306"]
 
 
@@ -242,17 +244,17 @@ def roll_back(journey: Journey) -> None:
     """To the version that does not know the second account, and forth again. Each answers."""
     for version, denied in (("1", True), ("2", False)):
         journey.s(f"alias publish --alias-name live --version-id {version} --vw {{}}")
-        journey.tag(journey.home, "i-app", link_peer=f"sg-db:tcp/3306 sg-far@{journey.other}:tcp/9090")
+        journey.tag(journey.home, "i-app", link_peer=f"sg-db:tcp/3306 sg-far@{journey.peer}:tcp/9090")
         assert ("denied" in journey.outcomes()[-2:]) == denied
 
 
 def take_away(journey: Journey) -> None:
     """Links, the second account, functions, and what setup made."""
     journey.untag(journey.home, "i-app", "sg-db")
-    journey.untag(journey.other, "sg-far")
+    journey.untag(journey.peer, "sg-far")
     journey.sweep()
-    journey.link_peer(f"account remove {journey.other} --profile b --yes")
-    journey.forget(journey.other)
+    journey.link_peer(f"account remove {journey.peer} --profile b --yes")
+    journey.forget(journey.peer)
     journey.s("remove -y")
     journey.link_peer("setup --remove --yes")
 
@@ -269,8 +271,8 @@ def test_from_an_empty_account_and_back(journey: Journey) -> None:
     logs = {name for name in changed(before, cloud) if not name.startswith("role ")}
     assert kinds(logs) == {"logstores": 3, "project": 1}
     journey.link_peer("setup --remove --with-logs --yes")
-    left = changed(before, cloud)
-    assert {name.rpartition("EventBridge")[2] for name in left} == {
+    leftovers = changed(before, cloud)
+    assert {name.rpartition("EventBridge")[2] for name in leftovers} == {
         "SendToFC",
         "SendToMNS",
         "SourceActionTrail",

@@ -102,8 +102,8 @@ def make(folder: Path) -> None:
 @pytest.fixture(name="built", scope="session")
 def _built() -> Path:
     """The package's folder as it was built."""
-    given = os.environ.get("LINK_PEER_PACKAGE")
-    return Path(given).resolve() if given else made_once("package", INPUTS, make)
+    archive = os.environ.get("LINK_PEER_PACKAGE")
+    return Path(archive).resolve() if archive else made_once("package", INPUTS, make)
 
 
 @pytest.fixture(name="bill", scope="session")

@@ -88,7 +88,7 @@ def deliver(
 
 def excess(instance: FunctionInstance, *functions: str) -> list[str]:
     """What has been imported beyond the budgets of these functions, in words."""
-    budget: Mapping[str, int] = {name: count for one in functions for name, count in BUDGET[one].items()}
+    budget: Mapping[str, int] = {name: count for function in functions for name, count in BUDGET[function].items()}
     result: dict[str, bool] = instance.run(MODULES)
     packages = Counter(STANDARD if standard else _package(name) for name, standard in result.items())
     del packages[""]

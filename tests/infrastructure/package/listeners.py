@@ -65,12 +65,12 @@ def refusing(connection: socket.socket) -> None:
     connection.sendall(b"HTTP/1.1 403 Forbidden\r\n\r\n")
 
 
-def tunnel(asked: list[str]) -> Answer:
+def tunnel(request_lines: list[str]) -> Answer:
     """A proxy that lets everything through, and notes what it was asked."""
 
     def proxy(client: socket.socket) -> None:
         request = client.recv(65536).decode()
-        asked.append(request.partition("\r\n")[0])
+        request_lines.append(request.partition("\r\n")[0])
         host, _, port = request.split()[1].partition(":")
         with socket.create_connection((host, int(port))) as server:
             client.sendall(b"HTTP/1.1 200 OK\r\n\r\n")

@@ -102,11 +102,11 @@ def test_what_is_kept_of_a_client_is_the_code_of_the_sdk(package: Path, warm: Fu
     """On the same lines, with every name that it uses; a method that is gone is an AttributeError."""
     module, (client, _) = name.removesuffix(".py").replace("/", "."), CLIENTS[name]
     paths = (package / name, Path(str(find_spec(module).origin)))  # type: ignore[union-attr]
-    kept, sdk = (path.read_text(encoding="utf-8").splitlines() for path in paths)
+    cut_lines, sdk = (path.read_text(encoding="utf-8").splitlines() for path in paths)
     methods = _methods(paths[0], client)
     for node in methods:
         place = slice(node.lineno - 1, node.end_lineno)
-        assert kept[place] == sdk[place], node.name
+        assert cut_lines[place] == sdk[place], node.name
     assert 0 < len(methods) < sum(bool(re.match(r" {4}(async )?def ", line)) for line in sdk)
     assert warm.run(f"name, client = {module!r}, {client!r}\n{MISSING}") == []
 
@@ -117,8 +117,10 @@ def test_the_operations_that_are_kept_are_those_that_ram_allows(package: Path) -
     )
     allowed = set(re.findall(r'"ecs:(\w+)"', re.sub("ecs:SecurityGroupSourceCidrIps", "", roles)))
     method_names = {node.name for node in _methods(package / "alibabacloud_ecs20140526" / "client.py", "Client")}
-    named = {re.sub("(?<!^)(?=[A-Z])", "_", action).lower() for action in allowed}
-    assert {name.removesuffix("_with_options") for name in method_names if name.endswith("_with_options")} == named
+    method_stems = {re.sub("(?<!^)(?=[A-Z])", "_", action).lower() for action in allowed}
+    assert {
+        name.removesuffix("_with_options") for name in method_names if name.endswith("_with_options")
+    } == method_stems
 
 
 def _methods(file: Path, client: str) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:

@@ -30,12 +30,12 @@ pytestmark = pytest.mark.http
 ACROSS = ("sts", "mns")  # asked for links of two accounts alone
 CASES: dict[str, tuple[Callable[[Authority, Path], Answer], str]] = {
     "signed by a stranger": (lambda _, folder: listeners.secured(Authority(folder).context()), "its TLS certificate"),
-    "of another host": (lambda own, _: listeners.secured(own.context("ecs.example.com")), "its TLS certificate"),
-    "expired": (lambda own, _: listeners.secured(own.context(lasts=-datetime.timedelta(1))), "its TLS certificate"),
-    "silent in the handshake": (lambda _own, _folder: listeners.silent, "no answer in time"),
-    "closed in the handshake": (lambda _own, _folder: lambda _: None, "TLS fails"),
+    "of another host": (lambda host, _: listeners.secured(host.context("ecs.example.com")), "its TLS certificate"),
+    "expired": (lambda host, _: listeners.secured(host.context(lasts=-datetime.timedelta(1))), "its TLS certificate"),
+    "silent in the handshake": (lambda _host, _folder: listeners.silent, "no answer in time"),
+    "closed in the handshake": (lambda _host, _folder: lambda _: None, "TLS fails"),
     "closed in an answer": (
-        lambda own, _: listeners.secured(own.context(), listeners.half),
+        lambda host, _: listeners.secured(host.context(), listeners.half),
         "the connection was closed",
     ),
 }
@@ -76,7 +76,7 @@ def test_a_service_whose_connection_is_wrong(
     wire_lab: PackageLab, authority: Authority, tmp_path: Path, service: str, wrong: str
 ) -> None:
     """No rule is opened, and the attempt is on record with the cause, if the log can be written. Once the service is well, a redelivery or the message on the queue opens the link."""
-    server, said = CASES[wrong]
+    server, message = CASES[wrong]
     (a, b), db = wire_lab.pair(), wire_lab.group("*")
     to = f"{b.id}@{PEER}" if service in ACROSS else f"{db.id}:tcp/1"
     event = wire_lab.event(wire_lab.instance(a, tags={"link-peer": to}))
@@ -92,7 +92,7 @@ def test_a_service_whose_connection_is_wrong(
     assert [wire_lab.rules(group) for group in (a, b, db)] == [[], [], []]
     assert bool(raised) == (service == "mns")
     attempts = [record["detail"] for record in wire_lab.records("attempt")]
-    assert all(said in text for text in attempts)
+    assert all(message in text for text in attempts)
     assert bool(attempts) == (service != "sls")
     if raised:
         assert attempt(lambda: wire_lab.deliver(function, work)) == ""
@@ -114,12 +114,15 @@ def test_a_proxy_that_refuses_opens_nothing(wire_lab: PackageLab) -> None:
 
 def test_a_proxy_that_lets_everything_through_is_used(wire_lab: PackageLab) -> None:
     """The certificate that counts is that of the service behind it."""
-    asked: list[str] = []
+    request_lines: list[str] = []
     app, db = wire_lab.group("*"), wire_lab.group("*")
     event = wire_lab.event(wire_lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"}))
-    with listeners.listening(listeners.tunnel(asked)) as place, surrounded(wire_lab, HTTPS_PROXY=f"http://{place}"):
+    with (
+        listeners.listening(listeners.tunnel(request_lines)) as place,
+        surrounded(wire_lab, HTTPS_PROXY=f"http://{place}"),
+    ):
         assert wire_lab.deliver(auto_link, event) == {"applied": 1}
-    assert {line.split()[1] for line in asked} == {wire_lab.cloud.endpoint.removeprefix("https://")}
+    assert {line.split()[1] for line in request_lines} == {wire_lab.cloud.endpoint.removeprefix("https://")}
 
 
 def test_a_connection_that_was_closed_between_events_is_opened_again(wire_lab: PackageLab) -> None:

@@ -64,19 +64,19 @@ def faults(text: str) -> Iterator[str]:
             yield f"{name}: {resource} has no attribute {attribute}"
 
 
-def unknown(given: Any, made: Any, where: str) -> Iterator[str]:
+def unknown(properties: Any, schema: Any, where: str) -> Iterator[str]:
     """What is in a value and not in what the library made of it; or the library's error."""
-    if isinstance(made, Mapping) and "error" in made:
-        yield f"{where}: {made['error']}"
-    elif isinstance(given, Mapping):
-        yield from (f"{where}: {name} does not exist" for name in given if name not in made)
-        for name in given.keys() & made.keys():
-            yield from unknown(given[name], made[name], f"{where}.{name}")
-    elif isinstance(given, list):
-        for number, part in enumerate(given):
-            yield from unknown(part, made[number], f"{where}.{number}")
-    elif given != made:
-        yield f"{where}: {given} became {made}"
+    if isinstance(schema, Mapping) and "error" in schema:
+        yield f"{where}: {schema['error']}"
+    elif isinstance(properties, Mapping):
+        yield from (f"{where}: {name} does not exist" for name in properties if name not in schema)
+        for name in properties.keys() & schema.keys():
+            yield from unknown(properties[name], schema[name], f"{where}.{name}")
+    elif isinstance(properties, list):
+        for number, part in enumerate(properties):
+            yield from unknown(part, schema[number], f"{where}.{number}")
+    elif properties != schema:
+        yield f"{where}: {properties} became {schema}"
 
 
 MEMBERS = ["1000000000000003", "1000000000000004", "1000000000000005"]
@@ -103,10 +103,10 @@ def _printed(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request:
 def test_the_page_shows_the_commands(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As they are printed for the command there."""
     page = (ROOT / "docs" / "onboarding.md").read_text(encoding="utf-8")
-    [asked] = re.findall(r"^link-peer account add (--from .*)$", page, re.MULTILINE)
+    [list_options] = re.findall(r"^link-peer account add (--from .*)$", page, re.MULTILINE)
     (tmp_path / "members.txt").write_text("\n".join(MEMBERS))
     monkeypatch.chdir(tmp_path)
-    _, [account] = cli.json("account", "add", *asked.split())
+    _, [account] = cli.json("account", "add", *list_options.split())
     [block] = re.findall(r"^aliyun ros CreateStackGroup .*?(?=^```)", page, re.MULTILINE | re.DOTALL)
     assert shlex.split(block.replace("\\\n", "")) == [word for c in account["commands"] for word in shlex.split(c)]
 
@@ -115,14 +115,14 @@ def test_the_page_shows_the_commands(cli: Cli, tmp_path: Path, monkeypatch: pyte
 def test_the_requests_are_those_of_the_sdk(printed: list[dict[str, Any]]) -> None:
     """Every parameter exists, also inside those that are JSON on the wire: the SDK leaves out what it does not know."""
     models = importlib.import_module("alibabacloud_ros20190910.models")
-    for action, given in zip(("CreateStackGroup", "CreateStackInstances"), printed, strict=True):
+    for action, printed_params in zip(("CreateStackGroup", "CreateStackInstances"), printed, strict=True):
         on_the_wire = vars(getattr(models, f"{action}ShrinkRequest")())
         nested = {
             name: json.loads(value) if f"{snake(name)}_shrink" in on_the_wire else value
-            for name, value in given.items()
+            for name, value in printed_params.items()
         }
-        known = getattr(models, f"{action}Request")().from_map(nested).to_map()
-        assert {name: known.get(name) for name in nested} == nested
+        request_fields = getattr(models, f"{action}Request")().from_map(nested).to_map()
+        assert {name: request_fields.get(name) for name in nested} == nested
 
 
 def test_each_member_gets_the_roles_of_account_add(cli: Cli, printed: list[dict[str, Any]]) -> None:
@@ -137,15 +137,21 @@ def test_each_member_gets_the_roles_of_account_add(cli: Cli, printed: list[dict[
         for name, value in values_by_key.items()
     }
     for uid in MEMBERS:
-        made = rendered(template["Resources"], {**values, "ALIYUN::TenantId": uid})
+        rendered_roles = rendered(template["Resources"], {**values, "ALIYUN::TenantId": uid})
         _, [account] = cli.json("account", "add", uid)
-        asked = [parameters(command) for command in account["commands"]]
-        for resource, role in zip(made.values(), peer_roles("link-peer"), strict=True):
+        parameters_printed = [parameters(command) for command in account["commands"]]
+        for resource, role in zip(rendered_roles.values(), peer_roles("link-peer"), strict=True):
             properties = resource["Properties"]
             assert properties["RoleName"] == role.name
-            [trust] = [p["AssumeRolePolicyDocument"] for p in asked if p.get("RoleName") == role.name and len(p) == 2]
+            [trust] = [
+                p["AssumeRolePolicyDocument"]
+                for p in parameters_printed
+                if p.get("RoleName") == role.name and len(p) == 2
+            ]
             assert properties["AssumeRolePolicyDocument"] == json.loads(trust)
-            documents = {p["PolicyName"]: json.loads(p["PolicyDocument"]) for p in asked if "PolicyDocument" in p}
+            documents = {
+                p["PolicyName"]: json.loads(p["PolicyDocument"]) for p in parameters_printed if "PolicyDocument" in p
+            }
             for policy in properties["Policies"]:
                 assert policy["PolicyDocument"] == documents[policy["PolicyName"]]
 
@@ -153,17 +159,17 @@ def test_each_member_gets_the_roles_of_account_add(cli: Cli, printed: list[dict[
 def parameters(command: str) -> dict[str, Any]:
     """The parameters of an `aliyun` command; `Parameters.1.ParameterKey` and the like as a list of objects."""
     words = shlex.split(command)[3:]
-    found: dict[str, Any] = {}
+    nested: dict[str, Any] = {}
     for name, value in zip(words[::2], words[1::2], strict=True):
         outer, *inner = name.removeprefix("--").split(".")
         if inner:
-            items = found.setdefault(outer, [])
+            items = nested.setdefault(outer, [])
             if int(inner[0]) > len(items):
                 items.append({})
             items[int(inner[0]) - 1][inner[1]] = value
         else:
-            found[outer] = value
-    return found
+            nested[outer] = value
+    return nested
 
 
 def snake(name: str) -> str:

@@ -43,13 +43,13 @@ def varint(value: int) -> bytes:
 
 def parts(message: bytes) -> dict[int, bytes]:
     """The fields of a message whose fields are all strings or messages; of each the last."""
-    found, at = {}, 0
+    fields, at = {}, 0
     while at < len(message):
         tag, at = _read(message, at)
         size, at = _read(message, at)
-        found[tag >> 3] = message[at : at + size] if tag & 7 == 2 else b""
+        fields[tag >> 3] = message[at : at + size] if tag & 7 == 2 else b""
         at += size if tag & 7 == 2 else 0
-    return found
+    return fields
 
 
 def _read(message: bytes, at: int) -> tuple[int, int]:

@@ -33,8 +33,10 @@ def resource(kind: str) -> dict[str, Any]:
     [name] = [name for name in classes if name.startswith("_") and name.endswith("State")]
     arguments = _arguments(classes[f"{name[1:-5]}Args"], _inputs(path.parent))
     attributes = _arguments(classes[name], _inputs(path.parent))
-    found = {name: {"type": argument.get("type", "string"), "computed": True} for name, argument in attributes.items()}
-    return {"id": {"type": "string", "computed": True}, **found, **arguments}
+    attribute_fields = {
+        name: {"type": argument.get("type", "string"), "computed": True} for name, argument in attributes.items()
+    }
+    return {"id": {"type": "string", "computed": True}, **attribute_fields, **arguments}
 
 
 @functools.cache
@@ -58,13 +60,13 @@ def _arguments(class_def: ast.ClassDef, inputs: dict[str, ast.ClassDef]) -> dict
     functions = [node for node in class_def.body if isinstance(node, ast.FunctionDef)]
     texts = {node.name: node for node in reversed(functions)}  # so that of a property the getter stays
     init = texts["__init__"].args
-    found: dict[str, Any] = {}
+    arguments: dict[str, Any] = {}
     for argument, default in zip(init.kwonlyargs, init.kw_defaults, strict=True):
         if argument.annotation is None or "deprecated" in ast.unparse(ast.Tuple(texts[argument.arg].decorator_list)):
             continue
         text = ast.get_docstring(texts[argument.arg]) or ""
-        found |= _argument(argument.arg, ast.unparse(argument.annotation), default is None, text, inputs)
-    return found
+        arguments |= _argument(argument.arg, ast.unparse(argument.annotation), default is None, text, inputs)
+    return arguments
 
 
 def _argument(name: str, annotation: str, required: bool, text: str, inputs: dict[str, ast.ClassDef]) -> dict[str, Any]:
@@ -75,8 +77,8 @@ def _argument(name: str, annotation: str, required: bool, text: str, inputs: dic
         block: dict[str, Any] = {"block": "list", "arguments": _arguments(inputs[inner], inputs), "required": required}
         if inner == kind:
             return {name: {**block, "max": 1}}
-        named = re.search(r"See `(\w+)` below", text)
-        return {named[1] if named else name: block}
+        block_match = re.search(r"See `(\w+)` below", text)
+        return {block_match[1] if block_match else name: block}
     if kind.startswith("Mapping"):
         return {name: {"type": "map", "required": required}}
     if inner != kind:
@@ -86,20 +88,20 @@ def _argument(name: str, annotation: str, required: bool, text: str, inputs: dic
 
 def _allowed(text: str) -> dict[str, Any]:
     """`range`, the least and the largest number, or `values`, as far as a text says so in one of its usual forms."""
-    said = re.search(r"Valid values?:(.*)", text, re.DOTALL)
-    if not said:
+    values_match = re.search(r"Valid values?:(.*)", text, re.DOTALL)
+    if not values_match:
         return {}
-    if between := re.match(r" [`\[]?(\d+)`?(?: to |-)`?(\d+)", said[1]):
+    if between := re.match(r" [`\[]?(\d+)`?(?: to |-)`?(\d+)", values_match[1]):
         return {"range": [int(between[1]), int(between[2])]}
-    if said[1].startswith("\n"):
-        return {"values": re.findall(r"^(?:- `)?(\w+)`?:", said[1], re.MULTILINE)}
-    sentence = re.split(r"\.(?:\s|$)|\n", said[1], maxsplit=1)[0]
+    if values_match[1].startswith("\n"):
+        return {"values": re.findall(r"^(?:- `)?(\w+)`?:", values_match[1], re.MULTILINE)}
+    sentence = re.split(r"\.(?:\s|$)|\n", values_match[1], maxsplit=1)[0]
     return {"values": re.findall(r"`([^`]+)`", sentence)}
 
 
-def not_allowed(given: dict[str, Any], arguments: dict[str, Any]) -> Iterator[str]:
+def not_allowed(values: dict[str, Any], arguments: dict[str, Any]) -> Iterator[str]:
     """The values that the texts do not allow, of a resource's or a block's arguments."""
-    for name, value in given.items():
+    for name, value in values.items():
         rule = arguments[name]
         if isinstance(value, list) and "arguments" in rule:
             for block in value:

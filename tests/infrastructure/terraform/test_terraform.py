@@ -67,30 +67,30 @@ Planned = list[tuple[str, dict[str, Any]]]
 pytestmark = pytest.mark.skipif(not PYTHON, reason="make test-terraform")
 
 
-PEOPLE = [f"acs:ram::{HOME}:{one}" for one in ("user/bob", "role/sso-admins", "user/alice")]
+PEOPLE = [f"acs:ram::{HOME}:{principal}" for principal in ("user/bob", "role/sso-admins", "user/alice")]
 
 
 @pytest.mark.parametrize(
-    ("policy", "named"), [(TOGETHER, {"action_policy": ACTION_POLICY, "operators": PEOPLE}), (ALONE, {})]
+    ("policy", "options"), [(TOGETHER, {"action_policy": ACTION_POLICY, "operators": PEOPLE}), (ALONE, {})]
 )
-def test_creates_what_setup_creates(tmp_path: Path, policy: str, named: dict[str, Any]) -> None:
+def test_creates_what_setup_creates(tmp_path: Path, policy: str, options: dict[str, Any]) -> None:
     """With other accounts, somebody to notify and operators, and without; except saved searches, for which the provider has no
     resource."""
-    planned = plan(MODULE, tmp_path, **home(tmp_path, policy, **named))
-    assert terraform_states(planned) == wanted(policy, **named)
+    planned = plan(MODULE, tmp_path, **home(tmp_path, policy, **options))
+    assert terraform_states(planned) == wanted(policy, **options)
 
 
 def test_operators_are_single_users_and_roles(tmp_path: Path) -> None:
     """Not the whole account."""
-    said = terraform(MODULE, **home(tmp_path, ALONE, operators=[f"acs:ram::{HOME}:root"]))
-    assert "principal, not a whole account" in said["plan"]["err"]
+    output = terraform(MODULE, **home(tmp_path, ALONE, operators=[f"acs:ram::{HOME}:root"]))
+    assert "principal, not a whole account" in output["plan"]["err"]
 
 
 def test_a_second_region_leaves_the_roles_to_the_first(tmp_path: Path) -> None:
     """The rest is there in each."""
     planned = plan(MODULE, tmp_path, **home(tmp_path, TOGETHER, roles=False))
-    everything = wanted(TOGETHER)
-    assert terraform_states(planned) == {key: everything[key] for key in everything if key[0] not in ("role", "policy")}
+    states = wanted(TOGETHER)
+    assert terraform_states(planned) == {key: states[key] for key in states if key[0] not in ("role", "policy")}
 
 
 def test_events_equal_the_triggers(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_peer_account(tmp_path: Path, closer: bool) -> None:
         "set_keys": ["env", "tier"],
         **({"closers": [f"acs:ram::{HOME}:role/{PREFIX}-operator"]} if closer else {}),
     }
-    found = terraform_states(plan(MODULE / "peer-account", tmp_path, **variables))
+    states = terraform_states(plan(MODULE / "peer-account", tmp_path, **variables))
     expected: States = {}
     for role in peer_roles("other", closer=closer):
         expected["role", role.name] = {"trust": render(role.trust, values), "policies": sorted(role.policies)}
@@ -140,25 +140,25 @@ def test_peer_account(tmp_path: Path, closer: bool) -> None:
             ("policy", name): {"document": [render(file, values, sets=["env", "tier"])]}
             for name, file in role.policies.items()
         }
-    assert found == expected
+    assert states == expected
 
 
 def test_a_policy_longer_than_ram_allows_fails_the_plan(tmp_path: Path) -> None:
     """With a hundred names of roles; a hundred accounts with one name need no more room than one."""
     uids = [str(uid) for uid in range(10**15 + 2, 10**15 + 102)]
     roles = {uid: f"acs:ram::{uid}:role/link-peer" for uid in uids}
-    one = ALONE + "".join(f'  "{uid}": {{name: b, role: "{role}"}}\n' for uid, role in roles.items())
+    policy_text = ALONE + "".join(f'  "{uid}": {{name: b, role: "{role}"}}\n' for uid, role in roles.items())
     names = ALONE + "".join(f'  "{uid}": {{name: b, role: "{role}-{uid}"}}\n' for uid, role in roles.items())
     assert "Longer than RAM allows" in terraform(MODULE, **home(tmp_path, names))["plan"]["err"]
-    assert terraform(MODULE, **home(tmp_path, one))["plan"]["code"] == 0
+    assert terraform(MODULE, **home(tmp_path, policy_text))["plan"]["code"] == 0
 
 
 @pytest.mark.parametrize("prefix", ["x", "Upper", "ends-", "a" * 21])
 def test_refuses_a_bad_prefix(tmp_path: Path, prefix: str) -> None:
     """A prefix with which no function, role, queue or log project could begin."""
-    said = terraform(MODULE, **home(tmp_path, ALONE, prefix=prefix))
-    assert said["plan"]["code"] == 1
-    assert "2 to 20 of a-z" in said["plan"]["err"]
+    output = terraform(MODULE, **home(tmp_path, ALONE, prefix=prefix))
+    assert output["plan"]["code"] == 1
+    assert "2 to 20 of a-z" in output["plan"]["err"]
 
 
 TARGET = {
@@ -188,23 +188,23 @@ def stream(queue: str) -> Any:
     return config
 
 
-def home(folder: Path, policy: str, **more: Any) -> dict[str, Any]:
+def home(folder: Path, policy: str, **options: Any) -> dict[str, Any]:
     """Variables of the module for the account of the functions."""
     path = folder / "policy.yaml"
     path.write_text(policy, encoding="utf-8")
-    return {"region": REGION, "policy_file": str(path), "prefix": PREFIX, **more}
+    return {"region": REGION, "policy_file": str(path), "prefix": PREFIX, **options}
 
 
 def plan(module: Path, folder: Path, **variables: Any) -> Planned:
     """What Terraform would create. The module is formatted and valid, nothing in it is deprecated, and every value allowed."""
-    said = terraform(module, **variables)
-    assert said["fmt"] == {"code": 0, "out": "", "err": ""}
-    validated = json.loads(said["validate"]["out"])
+    output = terraform(module, **variables)
+    assert output["fmt"] == {"code": 0, "out": "", "err": ""}
+    validated = json.loads(output["validate"]["out"])
     summaries = [diagnostic["summary"] for diagnostic in validated["diagnostics"]]
     assert summaries == ["Provider development overrides are in effect"]
-    assert said["plan"]["code"] == 0, said["plan"]["err"]
-    shown = json.loads(said["show"]["out"])
-    planned = [(r["type"], r["values"]) for r in shown["planned_values"]["root_module"]["resources"]]
+    assert output["plan"]["code"] == 0, output["plan"]["err"]
+    shown_plan = json.loads(output["show"]["out"])
+    planned = [(r["type"], r["values"]) for r in shown_plan["planned_values"]["root_module"]["resources"]]
     refused = [fault for kind, values in planned for fault in not_allowed(values, resource(kind))]
     assert refused == [], "; ".join(refused)
     return planned
@@ -212,10 +212,10 @@ def plan(module: Path, folder: Path, **variables: Any) -> Planned:
 
 def terraform(module: Path, **variables: Any) -> Any:
     """What each command of Terraform answered."""
-    done = subprocess.run(  # noqa: S603 (our own file)
+    result = subprocess.run(  # noqa: S603 (our own file)
         [PYTHON, RUN, module, json.dumps(variables)], check=True, capture_output=True, text=True, timeout=300
     )
-    return json.loads(done.stdout)
+    return json.loads(result.stdout)
 
 
 def wanted(policy: str, action_policy: str = "", operators: Sequence[str] = ()) -> States:
@@ -235,16 +235,16 @@ def wanted(policy: str, action_policy: str = "", operators: Sequence[str] = ()) 
         action_policy=action_policy,
         operators=tuple(operators),
     )
-    found = {
+    states = {
         (resource.kind, resource.name): resource.target_state
         for resource in setup.resources(deployment)
         if not resource.lacks and resource.kind not in NOT_IN_TEMPLATES
     }
-    for (kind, _), state in found.items():
+    for (kind, _), state in states.items():
         if kind == "alert":
             for name in ("name", "type", "state", "status"):
                 del state["rule"][name]
-    return bare(found)
+    return bare(states)
 
 
 def bare(value: Any) -> Any:

@@ -67,7 +67,7 @@ MUTANTS = [
     Mutant("a guardrail of one direction", designs.guardrail_one_way, "a guardrail"),
     Mutant(
         "a group without the key is not in the set",
-        swap(guardrails, "_none_differs", lambda tags, wanted: wanted.items() <= tags.items()),
+        swap(guardrails, "_none_differs", lambda tags, expected: expected.items() <= tags.items()),
         "a guardrail",
     ),
     Mutant(
@@ -258,7 +258,9 @@ MUTANTS = [
     Mutant("a cursor skips", attacks.a_cursor_skips, "a listing, lock"),
     Mutant(
         "groups that a cursor knew are never read again",
-        swap(cursors, "due", lambda cursor, shown, *_now: set(shown) - {one.number for one in cursor.buckets}),
+        swap(
+            cursors, "due", lambda cursor, numbers, *_now: set(numbers) - {bucket.number for bucket in cursor.buckets}
+        ),
         "a look, withdraw",
     ),
     Mutant(
@@ -292,7 +294,7 @@ MUTANTS = [
     ),
     Mutant(
         "expires_at is checked once, on arrival",
-        swap(Applier, "_in_time", lambda *_args, **_begun: None),
+        swap(Applier, "_in_time", lambda *_args, **_times: None),
         "expiry during a delivery",
         ("slow",),
     ),

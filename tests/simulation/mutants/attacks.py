@@ -76,8 +76,8 @@ def id_without_home(patch: Patch) -> None:
     owned = marker.owned
 
     def any_home(rule: Rule, deployment: str, region: str, home: str) -> Marker | None:
-        found = marker.parse(rule.description)
-        return owned(rule, deployment, region, found.home if found else home)
+        parsed_marker = marker.parse(rule.description)
+        return owned(rule, deployment, region, parsed_marker.home if parsed_marker else home)
 
     patch.setattr(marker, "owned", any_home)
 
@@ -86,8 +86,8 @@ def any_group_of_a_hidden_account(patch: Patch) -> None:
     """Where the source's account hides, its instance may be in any group that has consent."""
     closed = removals.closed_by_group
 
-    def lenient(snapshot: Snapshot, *more: Any) -> Any:
-        return closed(msgspec.structs.replace(snapshot, refused_accounts={}), *more)
+    def lenient(snapshot: Snapshot, *options: Any) -> Any:
+        return closed(msgspec.structs.replace(snapshot, refused_accounts={}), *options)
 
     patch.setattr(removals, "closed_by_group", lenient)
 
@@ -114,7 +114,7 @@ def throttled_is_refused(patch: Patch) -> None:
 
 def openings_first(patch: Patch) -> None:
     order = apply._order
-    patch.setattr(apply, "_order", lambda decision: tuple(not one for one in order(decision)))
+    patch.setattr(apply, "_order", lambda decision: tuple(not edit for edit in order(decision)))
     patch.setattr(apply, "only_closes", lambda _decision: False)
 
 
@@ -201,7 +201,7 @@ def unreadable_refusal(patch: Patch) -> None:
 def consent_without_end(patch: Patch) -> None:
     """The end of a consent entry is read and ignored."""
     consents = consent.consents
-    patch.setattr(consent, "consents", lambda *given: consents(*given[:-1], 0.0))
+    patch.setattr(consent, "consents", lambda *arguments: consents(*arguments[:-1], 0.0))
 
 
 def other_rules_in_the_record(patch: Patch) -> None:
@@ -209,12 +209,14 @@ def other_rules_in_the_record(patch: Patch) -> None:
     record = apply.decision_record
 
     def wide(decision: Decision, region: str, kind: str, *, rules: Any = (), api_requests: Any = ()) -> Any:
-        named = list(rules)
-        if kind == "outcome" and named and named[0].key is not None:
-            key: RuleKey = named[0].key
-            other = msgspec.structs.replace(key, port=msgspec.structs.replace(key.port, protocol="udp", low=1, high=1))
-            named.append(msgspec.structs.replace(named[0], key=other))
-        return record(decision, region, kind, rules=named, api_requests=api_requests)
+        rule_list = list(rules)
+        if kind == "outcome" and rule_list and rule_list[0].key is not None:
+            key: RuleKey = rule_list[0].key
+            udp_key = msgspec.structs.replace(
+                key, port=msgspec.structs.replace(key.port, protocol="udp", low=1, high=1)
+            )
+            rule_list.append(msgspec.structs.replace(rule_list[0], key=udp_key))
+        return record(decision, region, kind, rules=rule_list, api_requests=api_requests)
 
     patch.setattr(apply, "decision_record", wide)
 
@@ -236,9 +238,9 @@ def ids_mixed_up_in_the_record(patch: Patch) -> None:
     record = apply.decision_record
 
     def mixed(decision: Decision, region: str, kind: str, *, rules: Any = (), api_requests: Any = ()) -> Any:
-        named = list(rules)
-        ids = [rule.id for rule in named]
-        mixed_up = [msgspec.structs.replace(r, id=i) for r, i in zip(named, ids[1:] + ids[:1], strict=True)]
+        rule_list = list(rules)
+        ids = [rule.id for rule in rule_list]
+        mixed_up = [msgspec.structs.replace(r, id=i) for r, i in zip(rule_list, ids[1:] + ids[:1], strict=True)]
         return record(decision, region, kind, rules=mixed_up, api_requests=api_requests)
 
     patch.setattr(apply, "decision_record", mixed)
@@ -248,10 +250,10 @@ def an_end_is_a_repair(patch: Patch) -> None:
     """The record of a claim that ended says that something was repaired."""
     record = apply.decision_record
 
-    def repaired(decision: Decision, *rest: Any, **more: Any) -> Any:
+    def repaired(decision: Decision, *arguments: Any, **options: Any) -> Any:
         if decision.action == "expire":
             decision = msgspec.structs.replace(decision, action="repair")
-        return record(decision, *rest, **more)
+        return record(decision, *arguments, **options)
 
     patch.setattr(apply, "decision_record", repaired)
 
@@ -262,12 +264,12 @@ def an_end_is_a_repair(patch: Patch) -> None:
 def ended_links_are_joined(patch: Patch) -> None:
     """A link that stood once is joined, whatever has become of it."""
     followed = claims.followed
-    known: dict[tuple[Link, Claim], None] = {}
+    remembered: dict[tuple[Link, Claim], None] = {}
 
-    def with_memory(snapshot: Snapshot, policy: Policy, region: str, *_taken: object) -> list[DesiredLink]:
-        found = followed(snapshot, policy, region)
-        known.update({(one.link, one.claim): None for one in found})
-        return [*found, *(DesiredLink(link, claim) for link, claim in known)]
+    def with_memory(snapshot: Snapshot, policy: Policy, region: str, *_cursor: object) -> list[DesiredLink]:
+        links = followed(snapshot, policy, region)
+        remembered.update({(desired.link, desired.claim): None for desired in links})
+        return [*links, *(DesiredLink(link, claim) for link, claim in remembered)]
 
     patch.setattr(claims, "followed", with_memory)
     patch.setattr(instances, "followed", with_memory)
@@ -278,9 +280,9 @@ def once_a_member(patch: Patch) -> None:
     judge = evaluate._evaluate_part
 
     def part(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> Verdict:
-        shown = snapshot.instances.get(link.asker)
-        if shown:
-            stays = msgspec.structs.replace(shown, groups=(*shown.groups, link.source.id))
+        instance = snapshot.instances.get(link.asker)
+        if instance:
+            stays = msgspec.structs.replace(instance, groups=(*instance.groups, link.source.id))
             snapshot = msgspec.structs.replace(snapshot, instances={**snapshot.instances, link.asker: stays})
         return judge(snapshot, policy, link, now)
 
@@ -292,12 +294,12 @@ def any_group_of_the_instance(patch: Patch) -> None:
     judge = evaluate._evaluate_part
 
     def part(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> Verdict:
-        shown = snapshot.instances.get(link.asker)
-        for name in shown.groups if shown else ():
+        instance = snapshot.instances.get(link.asker)
+        for name in instance.groups if instance else ():
             source = Party(link.source.account, name)
             groups = {**snapshot.groups, source: snapshot.groups[link.source]}
-            seen = msgspec.structs.replace(snapshot, groups=groups)
-            verdict = judge(seen, policy, msgspec.structs.replace(link, source=source), now)
+            changed = msgspec.structs.replace(snapshot, groups=groups)
+            verdict = judge(changed, policy, msgspec.structs.replace(link, source=source), now)
             if verdict.denial is None or verdict.open_questions:
                 needs = tuple(msgspec.structs.replace(need, ends=(link.asker, link.source)) for need in verdict.needs)
                 return msgspec.structs.replace(verdict, link=link, needs=needs)

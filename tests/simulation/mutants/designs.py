@@ -51,8 +51,8 @@ def compensate_by_tuple(patch: Patch) -> None:
     """A saga takes back what it sent, by its parameters, no matter who owns that rule."""
 
     class Saga(Applier):
-        def apply(self, decisions: Sequence[Decision], *more: Any) -> Report:
-            report = super().apply(decisions, *more)
+        def apply(self, decisions: Sequence[Decision], *options: Any) -> Report:
+            report = super().apply(decisions, *options)
             for decision in decisions:
                 needs = decision.verdict.needs if decision.verdict and decision.link in report.refused else ()
                 for need in needs:
@@ -88,7 +88,7 @@ def no_read_back(patch: Patch) -> None:
     class Trusting(Settler):
         def settle(self, group: Any, edits: Any, before_write: Any, requests: Any, **_beside: Any) -> Any:
             self.send(group, edits, self.fetch.store.rules.get(group, ()), before_write, requests)
-            return {key: found.rule for key, found in self.existing(self.read(group), edits).items()}
+            return {key: existing_rule.rule for key, existing_rule in self.existing(self.read(group), edits).items()}
 
     patch.setattr(apply, "Settler", Trusting)
 
@@ -110,10 +110,10 @@ def errors_swallowed(patch: Patch) -> None:
 
 def empty_read_means_gone(patch: Patch) -> None:
     """What an account shows nothing of is gone."""
-    everything = Fetch._read_everything
+    read_everything = Fetch._read_everything
 
     def live(self: Fetch, ecs: Any, account: str) -> None:
-        everything(self, ecs, account)
+        read_everything(self, ecs, account)
         self.store.live_accounts.add(account)
 
     patch.setattr(Fetch, "_read_everything", live)
@@ -133,11 +133,11 @@ def outcome_before_the_change(patch: Patch) -> None:
             super().__init__(msgspec.structs.replace(work, audit=Silent()), guard)
             self.early, self.region = work.audit, work.delivery.region
 
-        def apply(self, decisions: Sequence[Decision], *more: Any) -> Report:
+        def apply(self, decisions: Sequence[Decision], *options: Any) -> Report:
             changing = [d for d in decisions if d.edits or d.missing_managed_tag]
             self.early.write([decision_record(d, self.region, "intent") for d in changing])
             self.early.write([decision_record(d, self.region, "outcome") for d in decisions])
-            return super().apply(decisions, *more)
+            return super().apply(decisions, *options)
 
     patch.setattr(converge, "Applier", Early)
 
@@ -165,8 +165,8 @@ def own_every_equal_rule(patch: Patch) -> None:
     def equal(rule: Rule, deployment: str, region: str, home: str) -> Marker | None:
         if rule.key is None or rule.policy != "accept":
             return None
-        made = Marker(home, deployment, rule.key.id(home, deployment, region), (Claim("r-1"),))
-        return owned(rule, deployment, region, home) or made
+        marker = Marker(home, deployment, rule.key.id(home, deployment, region), (Claim("r-1"),))
+        return owned(rule, deployment, region, home) or marker
 
     patch.setattr(marker, "owned", equal)
 
@@ -182,9 +182,11 @@ def event_is_a_fact(patch: Patch) -> None:
         snapshot = self.store.snapshot
 
         def without() -> Snapshot:
-            seen = snapshot()
-            kept = {party: instance for party, instance in seen.instances.items() if party not in deleted}
-            return msgspec.structs.replace(seen, instances=kept)
+            snapshot_now = snapshot()
+            instances_by_party = {
+                party: instance for party, instance in snapshot_now.instances.items() if party not in deleted
+            }
+            return msgspec.structs.replace(snapshot_now, instances=instances_by_party)
 
         self.store.snapshot = without  # type: ignore[method-assign]
 
@@ -207,8 +209,8 @@ def one_side_is_enough(patch: Patch) -> None:
             super().__init__(work, guard)
             self.audit, self.region = work.audit, work.delivery.region
 
-        def apply(self, decisions: Sequence[Decision], *more: Any) -> Report:
-            report = super().apply(decisions, *more)
+        def apply(self, decisions: Sequence[Decision], *options: Any) -> Report:
+            report = super().apply(decisions, *options)
             refused = [decision for decision in decisions if decision.link in report.refused]
             self.audit.write([decision_record(decision, self.region, "outcome") for decision in refused])
             return msgspec.structs.replace(report, refused={})
@@ -223,8 +225,8 @@ def unlink_takes_everything(patch: Patch) -> None:
     """An unlink removes the rules, although others want them."""
     may_lose = PairScope.may_lose
 
-    def everything(self: PairScope, *seen: Any) -> May:
-        return May.TAKE if self.action == "unlink" else may_lose(self, *seen)
+    def everything(self: PairScope, *arguments: Any) -> May:
+        return May.TAKE if self.action == "unlink" else may_lose(self, *arguments)
 
     patch.setattr(PairScope, "may_lose", everything)
 
@@ -233,15 +235,15 @@ def one_requests_end_is_everybodys(patch: Patch) -> None:
     """When one claim of a rule has expired, the whole rule goes."""
     losses = plan.losses
 
-    def merged(seen: Seen, *more: Any) -> Losses:
-        found = losses(seen, *more)
-        lost = {
-            key: msgspec.structs.replace(loss, claims=frozenset(seen.actual.claims(key)))
+    def merged(snapshot_seen: Seen, *options: Any) -> Losses:
+        found_losses = losses(snapshot_seen, *options)
+        losses_by_key = {
+            key: msgspec.structs.replace(loss, claims=frozenset(snapshot_seen.actual.claims(key)))
             if loss.denial == CLAIM_EXPIRED
             else loss
-            for key, loss in found.by_rule.items()
+            for key, loss in found_losses.by_rule.items()
         }
-        return msgspec.structs.replace(found, by_rule=lost)
+        return msgspec.structs.replace(found_losses, by_rule=losses_by_key)
 
     patch.setattr(plan, "losses", merged)
 
@@ -250,10 +252,10 @@ def old_claims_written_back(patch: Patch) -> None:
     """Found by the races: a rule that an unlink removed meanwhile came back with the claims that had been taken."""
     send = Settler.send
 
-    def with_all(self: Settler, group: Any, batch: Any, rules: Any, *more: Any) -> None:
+    def with_all(self: Settler, group: Any, batch: Any, rules: Any, *options: Any) -> None:
         existing = self.existing(rules, batch)
         batch = [e if e.key in existing else msgspec.structs.replace(e, gain=frozenset(e.claims)) for e in batch]
-        send(self, group, batch, rules, *more)
+        send(self, group, batch, rules, *options)
 
     patch.setattr(Settler, "send", with_all)
 
@@ -268,8 +270,8 @@ def every_deployment_is_ours(patch: Patch) -> None:
     owned = marker.owned
 
     def any_deployment(rule: Rule, deployment: str, region: str, home: str) -> Marker | None:
-        found = marker.parse(rule.description) if rule.key else None
-        return owned(rule, found.deployment if found else deployment, region, home)
+        parsed_marker = marker.parse(rule.description) if rule.key else None
+        return owned(rule, parsed_marker.deployment if parsed_marker else deployment, region, home)
 
     patch.setattr(marker, "owned", any_deployment)
 

@@ -48,8 +48,8 @@ def _egress_keeps(patch: Patch, keeps: Any) -> None:
     losses = removals._cause
 
     def cause(standing: Any, claim: Claim, may: Any) -> Any:
-        found = losses(standing, claim, may)
-        return removals._KEPT if standing.key.is_egress and keeps(standing, found) else found
+        loss = losses(standing, claim, may)
+        return removals._KEPT if standing.key.is_egress and keeps(standing, loss) else loss
 
     patch.setattr(removals, "_cause", cause)
 
@@ -57,7 +57,7 @@ def _egress_keeps(patch: Patch, keeps: Any) -> None:
 def egress_of_an_old_address(patch: Patch) -> None:
     """An egress rule stands as long as its instance is in the target's group, whatever its address."""
 
-    def is_member(standing: Any, _found: Any) -> bool:
+    def is_member(standing: Any, _carriers: Any) -> bool:
         link, instances = standing.link, standing.view.snapshot.instances
         return link.represented in instances and link.target.id in instances[link.represented].groups
 
@@ -72,13 +72,13 @@ def egress_of_an_old_address(patch: Patch) -> None:
 
 def egress_after_its_consent(patch: Patch) -> None:
     """Consent to reach is asked when a link is opened, and never again."""
-    _egress_keeps(patch, lambda _standing, found: found.denial is not None and found.denial.lacks_consent)
+    _egress_keeps(patch, lambda _standing, loss: loss.denial is not None and loss.denial.lacks_consent)
 
 
 def egress_of_who_left(patch: Patch) -> None:
     """Nobody looks whether an instance is still in the target's group."""
 
-    def is_shown(standing: Any, _found: Any) -> bool:
+    def is_shown(standing: Any, _loss: Any) -> bool:
         link, instances = standing.link, standing.view.snapshot.instances
         return link.represented in instances and link.target.id not in instances[link.represented].groups
 
@@ -135,12 +135,12 @@ def refusal_is_consent(patch: Patch) -> None:
     def with_refusals(policy: Policy, gate: Gate) -> list[tuple[str, Accept]]:
         tags, account = gate.group.tags, gate.group.party.account
         refused = [entry for entry in refusals(tags, account, policy.keys) if entry.party]
-        named = [
+        refusal_entries = [
             ("a refusal", Accept(entry.party, entry.ports, "a refusal"))
             for entry in refused
             if consent.names(entry.party, gate.peer)
         ]
-        return [*entries(policy, gate), *named]
+        return [*entries(policy, gate), *refusal_entries]
 
     patch.setattr(consent, "entries_at", with_refusals)
     patch.setattr(guardrails, "refused", lambda *_args: None)
@@ -184,17 +184,17 @@ def half_of_both_ends_stays(patch: Patch) -> None:
 def _keeps_despite(patch: Patch, ignored: Any) -> None:
     """A rule of a wish that is denied as a whole is kept, whatever `ignored` denials say of it."""
     standing_for, judge = evaluate._standing_for, evaluate.judge_link
-    kept: set[Link] = set()
+    standing_links: set[Link] = set()
 
     def noted(*args: Any) -> list[DesiredLink]:
         wishes = standing_for(*args)
-        kept.update(wish.link for wish in wishes)
+        standing_links.update(wish.link for wish in wishes)
         return wishes
 
     def lenient(view: Any, link: Link) -> Any:
         judgment = judge(view, link)
         verdict = judgment.verdict
-        if link not in kept or verdict.denial is None or not ignored(verdict.denial):
+        if link not in standing_links or verdict.denial is None or not ignored(verdict.denial):
             return judgment
         return msgspec.structs.replace(judgment, verdict=msgspec.structs.replace(verdict, denial=None))
 

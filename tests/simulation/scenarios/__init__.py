@@ -17,7 +17,7 @@ from tests.simulation.scenarios.queues import QUEUES
 from tests.simulation.scenarios.sweeps import SWEPT
 
 SCENARIOS: dict[str, Scenario] = {
-    one.name: one
-    for one in chain(CLAIMS, PEOPLE, CONSENTS, INSTANCES, QUEUES, NEIGHBOURS, ADDRESSES, BOTH_ENDS, KEPT, SWEPT)
+    scenario.name: scenario
+    for scenario in chain(CLAIMS, PEOPLE, CONSENTS, INSTANCES, QUEUES, NEIGHBOURS, ADDRESSES, BOTH_ENDS, KEPT, SWEPT)
 }
 """Each scenario by its name."""

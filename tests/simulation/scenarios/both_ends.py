@@ -145,7 +145,7 @@ def one_end_refuses(side: Party) -> Scenario:
 
 def between_instances() -> Scenario:
     """Of a link between instances; another request shares its egress rule."""
-    other = request("r-2", "r-2", "tcp/3306", between=(CACHE, STORE))
+    second_request = request("r-2", "r-2", "tcp/3306", between=(CACHE, STORE))
 
     def start() -> World:
         world = advanced()
@@ -155,7 +155,7 @@ def between_instances() -> Scenario:
         return world
 
     def end(world: World, facts: Facts) -> None:
-        redeliver_and_check(world, facts, (PAIR_LINK, other, PAIR_UNLINK), BY_ADDRESS)
+        redeliver_and_check(world, facts, (PAIR_LINK, second_request, PAIR_UNLINK), BY_ADDRESS)
         deliver_without_faults(world, PAIR_UNLINK, BY_ADDRESS)
         deliver_queue(world, BY_ADDRESS)
         sweep_and_check(world, BY_ADDRESS)
@@ -164,7 +164,7 @@ def between_instances() -> Scenario:
         keys = RuleKey(HOME_DB, "10.0.0.3/32", "10.0.0.2/32", TCP), RuleKey(APP, "", "10.0.0.2/32", TCP)
         hold_rules("I6", world, dict.fromkeys(keys, r2), "the rules of r-2 alone should stand", BY_ADDRESS)
 
-    lanes = ((PAIR_LINK, PAIR_UNLINK), (other,), (sweep_message(),))
+    lanes = ((PAIR_LINK, PAIR_UNLINK), (second_request,), (sweep_message(),))
     return Scenario("both ends of instances", start, BY_ADDRESS, lanes, end)
 
 

@@ -54,8 +54,8 @@ def _both_applied(*messages: Message, expect: dict[RuleKey, str]) -> Callable[[W
             if (message.name, "applied", "") in facts and not rolled_back_unseen:
                 claim = f"req:{message.name}"
                 keys = [key for key, claims in expect.items() if claim in claims]
-                kept = all(claim in ours.get(key, ()) for key in keys)
-                hold("I6", kept, f"{message.name} was applied, but the rules are {ours}")
+                is_standing = all(claim in ours.get(key, ()) for key in keys)
+                hold("I6", is_standing, f"{message.name} was applied, but the rules are {ours}")
         all_facts = redeliver_and_check(world, facts, messages)
         if had_fault(facts, "forbidden"):
             return
@@ -63,9 +63,9 @@ def _both_applied(*messages: Message, expect: dict[RuleKey, str]) -> Callable[[W
             outcomes = outcomes_of(all_facts, message.name)
             hold("I4", len(outcomes) == 1, f"{message.name} has several outcomes: {outcomes}")
             hold("I13", outcomes == {("applied", "")}, f"{message.name} was not applied: {outcomes}")
-        found = oracle.owned(world, POLICY)
+        owned_claims = oracle.owned(world, POLICY)
         expected = {key: frozenset(claims.split(",")) for key, claims in expect.items()}
-        hold("I6", found == expected, f"expected rules {expected}, found {found}")
+        hold("I6", owned_claims == expected, f"expected rules {expected}, found {owned_claims}")
 
     return end
 
@@ -148,7 +148,9 @@ def batch() -> Scenario:
     """One delivery with two requests and an invalid one between them: each is answered, despite a manual drop rule."""
     r1, r2 = request("r-1", "r-1", "tcp/1"), request("r-2", "r-2", "tcp/2")
     bodies = [json.dumps(body).encode() for message in (r1, r2) for body in requests_in(message)]
-    both = Message("both", "cross_account", stream(bodies[0], b'{"request_id": "r-3", "version": 2}', bodies[1]))
+    batch_message = Message(
+        "both", "cross_account", stream(bodies[0], b'{"request_id": "r-3", "version": 2}', bodies[1])
+    )
 
     def start() -> World:
         world = two_accounts()
@@ -156,19 +158,19 @@ def batch() -> Scenario:
         return world
 
     def end(world: World, facts: Facts) -> None:
-        redeliver_and_check(world, facts, (both,))
-        found = sorted(key.port.low for key in oracle.owned(world, POLICY))
-        complete = found == [1, 2] or had_fault(facts, "forbidden")
-        hold("I13", complete, f"ports 1 and 2 were requested, but rules exist for {found}")
+        redeliver_and_check(world, facts, (batch_message,))
+        low_ports = sorted(key.port.low for key in oracle.owned(world, POLICY))
+        complete = low_ports == [1, 2] or had_fault(facts, "forbidden")
+        hold("I13", complete, f"ports 1 and 2 were requested, but rules exist for {low_ports}")
 
-    return Scenario("a batch", start, POLICY, ((both, both), (sweep_message(),)), end)
+    return Scenario("a batch", start, POLICY, ((batch_message, batch_message), (sweep_message(),)), end)
 
 
 def equal_messages() -> Scenario:
     """One delivery with a sync of a pair and a look at its group, each twice, and a link and an unlink between them: the equal ones
     are carried out once, and each is answered."""
     unlink = request("u-1", "u-1", "tcp/3306", action="unlink")
-    (sync,), (asked,), (taken,) = requests_in(SYNC), requests_in(PORT_LINK), requests_in(unlink)
+    (sync,), (link_request,), (unlink_request,) = requests_in(SYNC), requests_in(PORT_LINK), requests_in(unlink)
     look = {name: sync[name] for name in ("version", "region", "expires_at")} | {
         "action": "look",
         "party": sync["from"],
@@ -176,9 +178,9 @@ def equal_messages() -> Scenario:
     bodies = [
         {**sync, "request_id": "s-2"},
         {**look, "request_id": "look-1"},
-        asked,
+        link_request,
         {**sync, "attempt": 2},
-        taken,
+        unlink_request,
         {**look, "request_id": "look-2"},
     ]
     together = Message("together", "cross_account", stream(*(json.dumps(body).encode() for body in bodies)))
@@ -229,10 +231,10 @@ def request_expires_beside_a_tag() -> Scenario:
     temporary = request("r-1", "r-1", "tcp/3306", until=iso(START + 1800))
 
     def end(world: World, facts: Facts) -> None:
-        found = oracle.owned(world, POLICY)
-        done = ("acked", "s-1") in facts and not world.queue  # it may have been put back
-        if done and not had_fault(facts, "empty", "forbidden", "stale", "omit-one"):
-            hold("I9", "tag" in found.get(TCP_RULE, ()), f"the tag's claim should exist: {found}")
+        owned_claims = oracle.owned(world, POLICY)
+        is_acked = ("acked", "s-1") in facts and not world.queue  # it may have been put back
+        if is_acked and not had_fault(facts, "empty", "forbidden", "stale", "omit-one"):
+            hold("I9", "tag" in owned_claims.get(TCP_RULE, ()), f"the tag's claim should exist: {owned_claims}")
         sweep_and_check(world)
 
     lanes = ((SYNC, temporary, LATE_SWEEP), (temporary,))

@@ -108,8 +108,8 @@ def sweep_and_check(world: World, policy: Policy = POLICY) -> None:
 def half_an_hour_later(world: World, policy: Policy = POLICY) -> World:
     """The world after a sweep at a time when half of a request's link is old enough to be removed."""
     later = world.copy()
-    made = [invariants.created(owned_rule.rule) for owned_rule in oracle.owned_rules(world, policy)]
-    later.now = max([world.now, *made]) + invariants.HALF_OPEN_SECONDS
+    creation_times = [invariants.created(owned_rule.rule) for owned_rule in oracle.owned_rules(world, policy)]
+    later.now = max([world.now, *creation_times]) + invariants.HALF_OPEN_SECONDS
     sweep_to_rest(later, policy)
     return later
 
@@ -134,16 +134,16 @@ def sweep_all(world: World, policy: Policy = POLICY) -> list[Run]:
 def redeliver_and_check(world: World, facts: Facts, messages: Sequence[Message], policy: Policy = POLICY) -> Facts:
     """Redelivers what was not acknowledged, without faults (I10), and what was put on the queues, then sweeps and checks.
     Returns all facts; what a message came to on the queue is a fact of its request id."""
-    known = set(facts)
+    facts_before = set(facts)
     for message in messages:
         if ("acked", message.name) not in facts:
             reset(world, message.after)
             run = deliver_without_faults(world, message, policy)
-            known |= {(message.name, r["outcome"], r.get("reason", "")) for r in run.watch.outcomes}
+            facts_before |= {(message.name, r["outcome"], r.get("reason", "")) for r in run.watch.outcomes}
     for run in deliver_queue(world, policy):
-        known |= {(r.get("request_id", ""), r["outcome"], r.get("reason", "")) for r in run.watch.outcomes}
+        facts_before |= {(r.get("request_id", ""), r["outcome"], r.get("reason", "")) for r in run.watch.outcomes}
     sweep_and_check(world, policy)
-    return frozenset(known)
+    return frozenset(facts_before)
 
 
 def rests(*messages: Message) -> Callable[[World, Facts], None]:
@@ -155,13 +155,13 @@ def rests(*messages: Message) -> Callable[[World, Facts], None]:
     return end
 
 
-def rests_without_rules(why: str, *messages: Message, policy: Policy = POLICY) -> Callable[[World, Facts], None]:
-    """An end with and without redelivery of these messages, after which no rule of ours stands: `why` says what forbids it."""
+def rests_without_rules(reason: str, *messages: Message, policy: Policy = POLICY) -> Callable[[World, Facts], None]:
+    """An end with and without redelivery of these messages, after which no rule of ours stands: `reason` says what forbids it."""
 
     def end(world: World, facts: Facts) -> None:
         sweep_and_check(world.copy(), policy)
         redeliver_and_check(world, facts, messages, policy)
-        hold_rules("I1", world, {}, f"rules exist though {why}", policy)
+        hold_rules("I1", world, {}, f"rules exist though {reason}", policy)
 
     return end
 
@@ -170,15 +170,15 @@ def hold_rules(
     invariant: str, world: World, expected: Mapping[RuleKey, Collection[str]], text: str, policy: Policy = POLICY
 ) -> None:
     """Holds if exactly these rules of ours exist, with these claims."""
-    found = oracle.owned(world, policy)
-    hold(invariant, found == expected, f"{text}: {found}")
+    owned_claims = oracle.owned(world, policy)
+    hold(invariant, owned_claims == expected, f"{text}: {owned_claims}")
 
 
-def hold_wanted(invariant: str, world: World, *, some: bool = False) -> None:
-    """Holds if exactly the rules of ours exist that tags ask for; and if they ask for `some`."""
-    found, wanted = oracle.owned(world, POLICY), oracle.wanted_by_tags(world, POLICY)
-    equal = found.keys() == wanted.keys() and (bool(wanted) or not some)
-    hold(invariant, equal, f"tags ask for {wanted.keys()}, but the rules are {found.keys()}")
+def hold_wanted(invariant: str, world: World, *, needs_rules: bool = False) -> None:
+    """Holds if exactly the rules of ours exist that tags ask for; with `needs_rules`, only if they ask for any."""
+    owned_claims, tagged = oracle.owned(world, POLICY), oracle.wanted_by_tags(world, POLICY)
+    equal = owned_claims.keys() == tagged.keys() and (bool(tagged) or not needs_rules)
+    hold(invariant, equal, f"tags ask for {tagged.keys()}, but the rules are {owned_claims.keys()}")
 
 
 def outcomes_of(facts: Facts, message: str) -> set[tuple[str, ...]]:

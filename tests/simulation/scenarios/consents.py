@@ -150,8 +150,8 @@ def group_events() -> Scenario:
         deliver(world, event("started", "Running"), POLICY)
         return world
 
-    def check(what: str) -> Act:
-        return Act(f"check {what}", lambda world: right(world.copy(), what))
+    def check(case: str) -> Act:
+        return Act(f"check {case}", lambda world: right(world.copy(), case))
 
     acts = (
         Act("consent", lambda world: world.set_tag(HOME_DB, "link-accept", "sg-web i-one")),
@@ -165,16 +165,18 @@ def group_events() -> Scenario:
         check("after the lock"),
     )
 
-    def right(world: World, what: str) -> None:
+    def right(world: World, case: str) -> None:
         reset(world, 400)
-        deliver_without_faults(world, msgspec.structs.replace(consented, name=what), POLICY)
+        deliver_without_faults(world, msgspec.structs.replace(consented, name=case), POLICY)
         deliver_queue(world, POLICY)
-        found, wanted = oracle.owned(world, POLICY), oracle.wanted_by_tags(world, POLICY)
+        owned_claims, tagged_pairs = oracle.owned(world, POLICY), oracle.wanted_by_tags(world, POLICY)
         hold(
-            "I13", found.keys() == wanted.keys(), f"{what}: tags ask for {wanted.keys()}, the rules are {found.keys()}"
+            "I13",
+            owned_claims.keys() == tagged_pairs.keys(),
+            f"{case}: tags ask for {tagged_pairs.keys()}, the rules are {owned_claims.keys()}",
         )
         tagged = oracle.managed_tag(POLICY) in world.groups[HOME_DB].tags
-        hold("I9", tagged or not found, f"{what}: sg-db has rules and no managed tag")
+        hold("I9", tagged or not owned_claims, f"{case}: sg-db has rules and no managed tag")
 
     def end(world: World, facts: Facts) -> None:
         right(world, "at the end")

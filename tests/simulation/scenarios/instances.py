@@ -46,7 +46,7 @@ def event(name: str, state: str, instance: Party = ONE, now: float = START) -> M
     return Message(name, "auto_link", json.dumps(body).encode())
 
 
-def home_world(accept_web: str, accept_db: str = "", one: str | None = None) -> World:
+def home_world(accept_web: str, accept_db: str = "", instance_name: str | None = None) -> World:
     """sg-web with i-other and sg-db with i-store in one account, sg-far with i-far in the other; i-one, where its tag is given.
 
     sg-extra is only ever an instance's second group, so that no link may use it.
@@ -59,8 +59,8 @@ def home_world(accept_web: str, accept_db: str = "", one: str | None = None) -> 
     world.add_instance(HOME, "other", WEB)
     world.add_instance(HOME, "store", DB, EXTRA)
     world.add_instance(PEER, "far", Party(PEER, "sg-far"))
-    if one is not None:
-        start_one(world, one)
+    if instance_name is not None:
+        start_one(world, instance_name)
     return world
 
 
@@ -122,7 +122,7 @@ def two_instances(name: str, world: Callable[[], World], peer: str) -> Scenario:
             deliver_without_faults(world, message, POLICY)
         deliver_queue(world, POLICY)
         if not had_fault(facts, "forbidden"):
-            hold_wanted("I13", world, some=True)
+            hold_wanted("I13", world, needs_rules=True)
         sweep_and_check(world)
 
     return Scenario(name, world, POLICY, lanes, end)
@@ -132,7 +132,7 @@ def moved(name: str, peer: str, party: Party, changes: dict[str, Any]) -> Scenar
     """An instance of a standing link gets other groups or another address, which one event tells: it closes what is of the old
     ones, and of the instance that asks also opens what is of the new ones. Of its target, a delivery that is killed between
     the two leaves no rule that would tell who asks: the next event of that instance opens it."""
-    running, told = event("running", "Running", party), event("moved", "moved", party)
+    running, move = event("running", "Running", party), event("moved", "moved", party)
 
     def start() -> World:
         world = home_world("*", "*", peer)
@@ -145,9 +145,9 @@ def moved(name: str, peer: str, party: Party, changes: dict[str, Any]) -> Scenar
     def end(world: World, facts: Facts) -> None:
         sweep_and_check(world.copy())
         reset(world, 400)
-        deliver_without_faults(world, told, POLICY)
-        wanted = oracle.wanted_by_tags(world, POLICY).keys()
-        stale = oracle.owned(world, POLICY).keys() - wanted
+        deliver_without_faults(world, move, POLICY)
+        tagged_keys = oracle.wanted_by_tags(world, POLICY).keys()
+        stale = oracle.owned(world, POLICY).keys() - tagged_keys
         hold("I9", not stale, f"{stale} are left of the old groups or address")
         if party != ONE:
             deliver_without_faults(world, event("asks", "Running"), POLICY)
@@ -155,7 +155,7 @@ def moved(name: str, peer: str, party: Party, changes: dict[str, Any]) -> Scenar
             hold_wanted("I13", world)
         sweep_and_check(world)
 
-    lanes = ((Act("change", change),), (told, told), (running,), (sweep_message(),))
+    lanes = ((Act("change", change),), (move, move), (running,), (sweep_message(),))
     return Scenario(f"moved, {name}", start, POLICY, lanes, end)
 
 
@@ -193,9 +193,13 @@ def empty_reads(peer: str) -> Scenario:
         return world
 
     def end(world: World, _facts: Facts) -> None:
-        wanted = list(oracle.wanted_by_tags(world, POLICY, ONE))
+        tagged_pairs = list(oracle.wanted_by_tags(world, POLICY, ONE))
         ours = oracle.owned(world, POLICY)
-        hold("I9", bool(wanted) and set(wanted) <= ours.keys(), f"{wanted} should still exist, the rules are {ours}")
+        hold(
+            "I9",
+            bool(tagged_pairs) and set(tagged_pairs) <= ours.keys(),
+            f"{tagged_pairs} should still exist, the rules are {ours}",
+        )
         sweep_and_check(world)
 
     lanes = ((tagged, sweep_message()), (false, false), (other_event,))
@@ -213,8 +217,8 @@ def omitted_once(peer: str) -> Scenario:
         return world
 
     def end(world: World, _facts: Facts) -> None:
-        wanted, ours = oracle.wanted_by_tags(world, POLICY).keys(), oracle.owned(world, POLICY).keys()
-        hold("I9", bool(wanted) and wanted <= ours, f"{wanted} should still exist, the rules are {ours}")
+        tagged_keys, ours = oracle.wanted_by_tags(world, POLICY).keys(), oracle.owned(world, POLICY).keys()
+        hold("I9", bool(tagged_keys) and tagged_keys <= ours, f"{tagged_keys} should still exist, the rules are {ours}")
         sweep_and_check(world)
 
     lanes = ((running, sweep_message()), (other_event, other_event))
@@ -238,8 +242,8 @@ def too_many_removals() -> Scenario:
     def end(world: World, facts: Facts) -> None:
         ours = oracle.owned(world, POLICY)
         # removals of rules that a stale read does not show are not counted
-        kept = len(ours) == 3 or had_fault(facts, "stale")
-        hold("I9", kept, f"three removals exceed the limit, but the rules are {ours}")
+        is_held = len(ours) == 3 or had_fault(facts, "stale")
+        hold("I9", is_held, f"three removals exceed the limit, but the rules are {ours}")
         sweep_and_check(world)
         hold_rules("I9", world, {}, "rules exist after the limit was raised")
 

@@ -84,8 +84,8 @@ def second_home() -> Scenario:
         deliver_without_faults(theirs, sweep_message(), SECOND_HOME)
         hold("I2", oracle.owned(theirs, POLICY) == before, "the second home's sweep changed our rules")
         redeliver_and_check(world, facts, (PORT_LINK, UNLINK))
-        kept = oracle.managed_tag(SECOND_HOME) in world.groups[DB].tags
-        hold("I2", kept, "the second home's managed tag was removed")
+        has_tag = oracle.managed_tag(SECOND_HOME) in world.groups[DB].tags
+        hold("I2", has_tag, "the second home's managed tag was removed")
 
     lanes = ((PORT_LINK, PORT_LINK), (UNLINK,), (sweep_message(),))
     return Scenario("a second home", start, POLICY, lanes, end)
@@ -142,8 +142,8 @@ def read_only_side() -> Scenario:
     return _one_sided("a read-only side", act, DB, "", frozenset({"tag", "req:r-1"}))
 
 
-def _one_sided(name: str, act: Act, reached: Party, peer: str, gone: frozenset[str]) -> Scenario:
-    """What `act` does to one account keeps no claim of `gone` on the group that can be `reached`, once the deliveries that
+def _one_sided(name: str, act: Act, reached: Party, peer: str, ended_claims: frozenset[str]) -> Scenario:
+    """What `act` does to one account keeps no claim of `ended_claims` on the group that can be `reached`, once the deliveries that
     take them are acknowledged. `peer` is what the peer's own instance asks for."""
 
     def start() -> World:
@@ -156,14 +156,20 @@ def _one_sided(name: str, act: Act, reached: Party, peer: str, gone: frozenset[s
 
     def end(world: World, facts: Facts) -> None:
         takers = {"req:r-1": "u-1", "tag": "s-1"}
-        due = {claim for claim in gone if ("acked", takers[claim]) in facts}
-        left = due & {c for key, claims in oracle.owned(world, POLICY).items() if key.group == reached for c in claims}
-        hold("I9", not left, f"{left} stands on {reached}, since the other side cannot be reached")
+        due = {claim for claim in ended_claims if ("acked", takers[claim]) in facts}
+        left_claims = due & {
+            c for key, claims in oracle.owned(world, POLICY).items() if key.group == reached for c in claims
+        }
+        hold("I9", not left_claims, f"{left_claims} stands on {reached}, since the other side cannot be reached")
         world.revoked.clear()
         world.barred.clear()
         redeliver_and_check(world, facts, (UNLINK, SYNC))
         ours = oracle.owned(half_an_hour_later(world), POLICY)
-        hold("I9", not gone & {claim for claims in ours.values() for claim in claims}, f"in the end stands {ours}")
+        hold(
+            "I9",
+            not ended_claims & {claim for claims in ours.values() for claim in claims},
+            f"in the end stands {ours}",
+        )
 
     return Scenario(name, start, POLICY, ((act,), (UNTAG, SYNC), (UNLINK,), (sweep_message(),)), end)
 
@@ -236,8 +242,8 @@ def removals_of_two_accounts(*, by_account: bool = False) -> Scenario:
         ours = oracle.owned(world, POLICY)
         of_home = [key for key in ours if key.group.account == HOME]
         hold("I15", not of_home, f"{of_home} stay, since another account's removals are held")
-        held = len(ours) == 3 or had_fault(facts, "stale")
-        hold("I15", held, f"three removals exceed the limit, but the rules are {ours}")
+        is_held = len(ours) == 3 or had_fault(facts, "stale")
+        hold("I15", is_held, f"three removals exceed the limit, but the rules are {ours}")
         sweep_and_check(world)
 
     lanes: tuple[tuple[Step, ...], ...] = ((Act("release", release),), (sweep_message(), sweep_message()))

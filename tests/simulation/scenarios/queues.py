@@ -40,15 +40,17 @@ def put_back() -> Scenario:
     """A batch of two requests meets transient errors: each is applied, at once or from the queue, and holds up no other."""
     r1, r2 = request("r-1", "r-1"), request("r-2", "r-2", "tcp/3306")
     bodies = [json.dumps(body).encode() for message in (r1, r2) for body in requests_in(message)]
-    both = Message("both", "cross_account", stream(*bodies))
+    batch_message = Message("both", "cross_account", stream(*bodies))
 
     def end(world: World, facts: Facts) -> None:
-        all_facts = redeliver_and_check(world, facts, (both,))
+        all_facts = redeliver_and_check(world, facts, (batch_message,))
         if not had_fault(facts, "forbidden"):  # a request that finds no access is denied, and has to be posted again
             expected = {**dict.fromkeys(mutual_rules(), R1), TCP_RULE: frozenset({"req:r-2"})}
             hold_rules("I13", world, expected, f"both requests should be applied: {all_facts}")
 
-    return Scenario("put back", two_accounts, POLICY, ((both,), (NextQueued(), NextQueued())), end, kinds=TROUBLE)
+    return Scenario(
+        "put back", two_accounts, POLICY, ((batch_message,), (NextQueued(), NextQueued())), end, kinds=TROUBLE
+    )
 
 
 def trouble_during_events() -> Scenario:

@@ -100,8 +100,10 @@ def looked(name: str, do: Callable[[World], None]) -> Scenario:
 def _swept_once() -> tuple[World, Message, Policy]:
     """The world after one whole sweep of home, its next look, and the policy: home is one of so many accounts that not each run is
     its turn."""
-    others = {str(10**17 + number): AccountPolicy("c", f"acs:ram::{10**17 + number}:role/x") for number in range(60)}
-    many = msgspec.structs.replace(POLICY, accounts={**POLICY.accounts, **others})
+    added_accounts = {
+        str(10**17 + number): AccountPolicy("c", f"acs:ram::{10**17 + number}:role/x") for number in range(60)
+    }
+    many = msgspec.structs.replace(POLICY, accounts={**POLICY.accounts, **added_accounts})
     world, message, delay = paged(), swept("begin"), 0.0
     while delay < LOOK_SECONDS:  # what goes on with the listing comes sooner
         deliver(world, message, many)
@@ -119,16 +121,16 @@ def turns() -> Scenario:
 def forged() -> Scenario:
     """Cursors that nobody's sweep has written: they grant nothing, and what they hide the next sweep finds."""
     now = int(START)
-    everything = {"began": now, "token": None, "buckets": [[number, "0" * 12, 0] for number in range(256)]}
+    cursor_fields = {"began": now, "token": None, "buckets": [[number, "0" * 12, 0] for number in range(256)]}
     cursors: list[object] = [
         "all read",
         {"began": now + 10**6, "token": None},
         {"began": now, "token": f"{PEER}/i-db"},
         {"began": now, "token": None, "suspects": ["sg-store", "sg-app", "sg-none"]},
-        {**everything, "instances": 10**9},
+        {**cursor_fields, "instances": 10**9},
     ]
-    first, *others = (swept(f"forged {number}", cursor) for number, cursor in enumerate(cursors))
-    lanes = ((first, *others), (NextQueued("1"), NextQueued("2")), (Act("withdraw", withdraw),))
+    first, *later_cursors = (swept(f"forged {number}", cursor) for number, cursor in enumerate(cursors))
+    lanes = ((first, *later_cursors), (NextQueued("1"), NextQueued("2")), (Act("withdraw", withdraw),))
     return Scenario("forged cursors", paged, POLICY, lanes, _end, calls=2)
 
 

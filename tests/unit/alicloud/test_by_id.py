@@ -16,22 +16,22 @@ class Directory:
     """Groups that exist. A call that names another one is refused with `code`; `calls` has the size of each call, and `all`
     for a read of everything."""
 
-    def __init__(self, *known: str, code: str = NOT_FOUND) -> None:
-        self.known = known
+    def __init__(self, *ids: str, code: str = NOT_FOUND) -> None:
+        self.ids = ids
         self.code = code
         self.calls: list[int | str] = []
 
     def read(self, ids: Sequence[str]) -> list[Group]:
         self.calls.append(len(ids))
-        if not set(ids) <= set(self.known):
+        if not set(ids) <= set(self.ids):
             raise CloudError(self.code, "refused")
-        return [_group(one) for one in ids]
+        return [_group(group_id) for group_id in ids]
 
     def read_all(self) -> list[Group]:
         self.calls.append("all")
-        return [_group(one) for one in self.known]
+        return [_group(group_id) for group_id in self.ids]
 
-    def found(self, *ids: str) -> list[str]:
+    def read_ids(self, *ids: str) -> list[str]:
         return sorted(group.party.id for group in read_by_id(ids, self.read, self.read_all))
 
 
@@ -46,9 +46,9 @@ def names(count: int, prefix: str = "sg-a") -> list[str]:
 def test_ids_are_read_100_at_a_time_and_once() -> None:
     """Repeated ids are asked for once; without ids there is no call."""
     directory = Directory(*names(250))
-    assert directory.found(*names(250), *names(250)) == names(250)
+    assert directory.read_ids(*names(250), *names(250)) == names(250)
     assert sorted(map(int, directory.calls)) == [50, 100, 100]
-    assert Directory().found() == []
+    assert Directory().read_ids() == []
 
 
 @pytest.mark.parametrize("code", [NOT_FOUND, "InvalidSecurityGroupId.Malformed", "InvalidInstanceIds.Malformed"])
@@ -56,7 +56,7 @@ def test_ids_are_read_100_at_a_time_and_once() -> None:
 def test_one_wrong_id_is_found_by_splitting(code: str, wrong: str) -> None:
     """Wherever it stands among the others, all of which are read; the account is not read as a whole."""
     directory = Directory(*names(IDS_PER_CALL - 1), code=code)
-    assert directory.found(*names(IDS_PER_CALL - 1), wrong) == names(IDS_PER_CALL - 1)
+    assert directory.read_ids(*names(IDS_PER_CALL - 1), wrong) == names(IDS_PER_CALL - 1)
     assert len(directory.calls) <= 15
     assert "all" not in directory.calls
 
@@ -64,22 +64,22 @@ def test_one_wrong_id_is_found_by_splitting(code: str, wrong: str) -> None:
 def test_many_wrong_ids_cost_a_few_calls_and_one_read_of_everything() -> None:
     """5,950 names that someone made up, around 50 groups that exist. Nothing is returned twice, or that was not asked for."""
     directory = Directory(*names(50, "sg-m"), "sg-other")
-    assert directory.found(*names(3000), *names(50, "sg-m"), *names(2950, "sg-z")) == names(50, "sg-m")
+    assert directory.read_ids(*names(3000), *names(50, "sg-m"), *names(2950, "sg-z")) == names(50, "sg-m")
     assert directory.calls.count("all") == 1
     assert len(directory.calls) <= 3 * MAX_SPLITS
-    begun = Directory(*names(300))
-    assert begun.found(*names(300), *names(200, "sg-0")) == names(300)
-    assert "all" in begun.calls
+    lookup = Directory(*names(300))
+    assert lookup.read_ids(*names(300), *names(200, "sg-0")) == names(300)
+    assert "all" in lookup.calls
 
 
 def test_a_code_that_does_not_speak_of_ids_reads_everything_instead() -> None:
     """`InvalidParameter` may mean an id or not, so it proves nobody's absence. One wrong id with a code that does costs one
     call."""
     directory = Directory("sg-b", code="InvalidParameter")
-    assert directory.found("sg-b", "sg-z") == ["sg-b"]
-    assert directory.found("sg-z") == []
+    assert directory.read_ids("sg-b", "sg-z") == ["sg-b"]
+    assert directory.read_ids("sg-z") == []
     directory.code = NOT_FOUND
-    assert directory.found("sg-z") == []
+    assert directory.read_ids("sg-z") == []
     assert directory.calls == [2, "all", 1, "all", 1]
 
 

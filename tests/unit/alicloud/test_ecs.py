@@ -43,17 +43,17 @@ def test_an_address_is_taken_by_an_instance_or_a_secondary_interface(adapter: Ad
 
     assert taken(adapter.vpc, machine.private_ip)
     assert taken(adapter.vpc, interface["PrivateIpAddress"])
-    other = {s["PrivateIpAddress"] for s in interface["PrivateIpSets"]["PrivateIpSet"]} - {
+    secondary_addresses = {s["PrivateIpAddress"] for s in interface["PrivateIpSets"]["PrivateIpSet"]} - {
         interface["PrivateIpAddress"]
     }
-    assert taken(adapter.vpc, other.pop())
+    assert taken(adapter.vpc, secondary_addresses.pop())
     before = adapter.calls["DescribeNetworkInterfaces"]
     assert not taken(adapter.vpc, "10.0.99.99")
     assert adapter.calls["DescribeNetworkInterfaces"] == before + 2
     assert not taken(adapter.cloud.world.vpcs[2]["id"], machine.private_ip)
-    some = [machine.private_ip, interface["PrivateIpAddress"], "10.0.99.99"]
+    addresses = [machine.private_ip, interface["PrivateIpAddress"], "10.0.99.99"]
     before = adapter.calls["DescribeNetworkInterfaces"]
-    assert adapter.ecs.addresses_taken(adapter.vpc, some) == set(some[:2])
+    assert adapter.ecs.addresses_taken(adapter.vpc, addresses) == set(addresses[:2])
     assert adapter.calls["DescribeNetworkInterfaces"] == before + 1
 
 
@@ -64,18 +64,18 @@ def test_addresses_are_asked_for_one_by_one_in_a_vpc_that_takes_more_calls_to_li
     monkeypatch.setattr(ecs, "INTERFACES", 10)
     [group] = adapter.groups(1)
     machines = [adapter.cloud.ecs.create_instance(HOME, [group.id]) for _ in range(45)]
-    wanted = [machines[0].private_ip, machines[44].private_ip, "10.0.99.99"]
-    assert adapter.ecs.addresses_taken(adapter.vpc, wanted[1:]) == {wanted[1]}
+    addresses = [machines[0].private_ip, machines[44].private_ip, "10.0.99.99"]
+    assert adapter.ecs.addresses_taken(adapter.vpc, addresses[1:]) == {addresses[1]}
     assert adapter.calls["DescribeNetworkInterfaces"] > 4
-    assert adapter.ecs.addresses_taken(adapter.vpc, wanted) == set(wanted[:2])
+    assert adapter.ecs.addresses_taken(adapter.vpc, addresses) == set(addresses[:2])
 
 
 @pytest.mark.parametrize("count", [100, 101, 201])
 def test_every_instance_of_a_group_is_read(adapter: Adapter, count: int) -> None:
     """A page has 100."""
-    [group, other] = adapter.groups(2)
+    [group, second_group] = adapter.groups(2)
     machines = {adapter.cloud.ecs.create_instance(HOME, [group.id]).id for _ in range(count)}
-    adapter.cloud.ecs.create_instance(HOME, [other.id])
+    adapter.cloud.ecs.create_instance(HOME, [second_group.id])
     assert {each.party.id for each in adapter.ecs.members(group.id)} == machines
 
 
@@ -127,12 +127,12 @@ def _key(group: str) -> RuleKey:
     return RuleKey(Party(HOME, group), f"sg-b@{HOME}", "", ALL)
 
 
-@pytest.mark.parametrize("what", [*READS, *CHANGES])
-def test_a_200_without_its_fields_is_ambiguous(adapter: Adapter, what: str) -> None:
+@pytest.mark.parametrize("operation", [*READS, *CHANGES])
+def test_a_200_without_its_fields_is_ambiguous(adapter: Adapter, operation: str) -> None:
     """Never an empty page, and never a change that was made."""
-    adapter.cloud.faults.add(Fault("ecs", what.split()[0], "empty", times=None))
+    adapter.cloud.faults.add(Fault("ecs", operation.split()[0], "empty", times=None))
     with pytest.raises(Ambiguous, match="the response has no"):
-        {**READS, **CHANGES}[what](adapter)
+        {**READS, **CHANGES}[operation](adapter)
 
 
 def test_the_second_page_must_have_its_list_too(adapter: Adapter) -> None:
@@ -177,7 +177,7 @@ def test_keys_that_are_refused_after_their_renewal_are_not_renewed_again(adapter
     """Three calls: with the first keys, with the new ones, and once more with these."""
     code = "InvalidSecurityToken.Expired"
     adapter.cloud.faults.add(Fault("ecs", "DescribeInstances", code=code, status=403, times=None))
-    for made in (2, 3):
+    for call_count in (2, 3):
         with pytest.raises(NoAccess, match=code):
             adapter.ecs.members(UNKNOWN)
-        assert sum(call.action == "DescribeInstances" for call in adapter.cloud.faults.calls) == made
+        assert sum(call.action == "DescribeInstances" for call in adapter.cloud.faults.calls) == call_count

@@ -39,11 +39,11 @@ def tags(*pairs: tuple[str | None, str | None]) -> Any:
 def test_a_rule_is_read_with_every_field() -> None:
     """Those that it does not have are empty; its priority is then 1, the platform's default."""
     fields = {"security_group_rule_id": "sgr-1", "priority": "100", "description": "d", "create_time": "2027-01-01"}
-    found = shapes.rule(DB, permission(**fields, policy="Accept"))
-    assert (found.group, found.id, found.key, found.policy) == (DB, "sgr-1", KEY, "accept")
-    assert (found.priority, found.description, found.created) == (100, "d", "2027-01-01")
-    found = shapes.rule(DB, permission())
-    assert (found.id, found.policy, found.priority, found.description, found.created) == ("", "", 1, "", "")
+    rule = shapes.rule(DB, permission(**fields, policy="Accept"))
+    assert (rule.group, rule.id, rule.key, rule.policy) == (DB, "sgr-1", KEY, "accept")
+    assert (rule.priority, rule.description, rule.created) == (100, "d", "2027-01-01")
+    rule = shapes.rule(DB, permission())
+    assert (rule.id, rule.policy, rule.priority, rule.description, rule.created) == ("", "", 1, "", "")
 
 
 APP, TCP22 = f"sg-app@{HOME}", KEY.port
@@ -97,23 +97,23 @@ def test_what_a_rule_applies_to_is_read_for_both_directions(
     """Without an owner a group is of the same account; an address may come without its mask; rules on ALL and ICMP show a range
     of source ports that means none. Of prefix lists the id is read, not the entries; port lists are not read. A rule of a kind
     that we never write is nobody's equal: it has no key."""
-    found = shapes.rule(DB, permission(security_group_rule_id="sgr-1", **changes))
-    assert (found.id, found.traffic) == ("sgr-1", applies)
+    rule = shapes.rule(DB, permission(security_group_rule_id="sgr-1", **changes))
+    assert (rule.id, rule.traffic) == ("sgr-1", applies)
     assert applies.port or not ours
     ends = ("", applies.peer) if applies.direction == "egress" else (applies.peer, applies.own_range)
-    assert found.key == (RuleKey(DB, *ends, applies.port or ALL) if ours else None)
+    assert rule.key == (RuleKey(DB, *ends, applies.port or ALL) if ours else None)
 
 
 @pytest.mark.parametrize(
-    ("changes", "peer", "own"),
+    ("changes", "peer", "own_side"),
     [
         ({"ipv_6source_cidr_ip": "fd00::/8", **NO_GROUP}, "fd00::/8", ""),
         ({"ipv_6dest_cidr_ip": "fd00::1/128"}, APP, "fd00::1/128"),
     ],
 )
-def test_what_a_rule_for_ipv6_applies_to_is_kept_apart(changes: dict[str, Any], peer: str, own: str) -> None:
-    found = shapes.rule(DB, permission(**changes))
-    assert (found.key, found.traffic, found.ipv6) == (None, None, Traffic("ingress", peer, own, TCP22))
+def test_what_a_rule_for_ipv6_applies_to_is_kept_apart(changes: dict[str, Any], peer: str, own_side: str) -> None:
+    rule = shapes.rule(DB, permission(**changes))
+    assert (rule.key, rule.traffic, rule.ipv6) == (None, None, Traffic("ingress", peer, own_side, TCP22))
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_any_other_rule_is_refused_with_what_is_wrong(key: RuleKey, problem: str
 
 
 def test_an_instance_is_read_with_every_field() -> None:
-    shown = model(
+    answer = model(
         instance_id="i-a",
         vpc_attributes=model(vpc_id="vpc-1", private_ip_address=model(ip_address=["10.0.0.1", "10.0.0.2"])),
         security_group_ids=model(security_group_id=["sg-b", "sg-a"]),
@@ -164,7 +164,7 @@ def test_an_instance_is_read_with_every_field() -> None:
         tags=tags(("link-peer", "sg-db"), ("empty", None), (None, "x"), ("", "y")),
     )
     expected = {"link-peer": "sg-db", "empty": ""}  # a tag without a key is none
-    assert shapes.instance(HOME, shown) == Instance(
+    assert shapes.instance(HOME, answer) == Instance(
         Party(HOME, "i-a"), "vpc-1", ("sg-b", "sg-a"), "10.0.0.1", expected, name="orders-1"
     )
 

@@ -108,13 +108,13 @@ def test_a_pattern_of_a_listed_module_is_compiled_by_its_use(monkeypatch: pytest
     compiled at once: that of a function, and that of another module."""
     monkeypatch.setattr(re, "compile", re.compile)  # restored afterwards
     late_patterns.install()
-    exec(BODY, made := {"__name__": "urllib3.util", "re": re})  # noqa: S102
-    late: re.Pattern[str] = made["A"]  # type: ignore[assignment]
-    assert (type(late), type(made["C"])) == (late_patterns._Late, re.Pattern)
+    exec(BODY, namespace := {"__name__": "urllib3.util", "re": re})  # noqa: S102
+    late: re.Pattern[str] = namespace["A"]  # type: ignore[assignment]
+    assert (type(late), type(namespace["C"])) == (late_patterns._Late, re.Pattern)
     assert isinstance(late, re.Pattern)
     assert (re.sub(late, "-", "xABB"), re.compile(late), copy.deepcopy(late)) == ("x-", late, re.compile("a(b+)", re.I))
     assert (late.pattern, late.sub(r"\1", "ab"), late.groups) == ("a(b+)", "b", 1)
     with pytest.raises(re.error):
-        made["B"].match("x")  # type: ignore[attr-defined]
+        namespace["B"].match("x")  # type: ignore[attr-defined]
     with pytest.raises(re.error):
         exec(BODY, {"__name__": "theirs.http", "re": re})  # noqa: S102

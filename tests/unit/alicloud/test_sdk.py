@@ -57,13 +57,13 @@ class Refusal(Exception):
 )
 def test_the_code_decides_what_an_error_means(code: str, status: int, kind: type[Exception]) -> None:
     """With the platform's words and its RequestId, by which a person finds the call in ActionTrail."""
-    meant = meaning(Refusal(code, status))
-    assert type(meant) is kind
-    assert str(meant) == f"{code}: words"
-    assert isinstance(meant, (Transient, CloudError))
-    assert meant.request_id == "request-1"
-    if isinstance(meant, CloudError):
-        assert (meant.code, meant.message) == (code, "words")
+    error_read = meaning(Refusal(code, status))
+    assert type(error_read) is kind
+    assert str(error_read) == f"{code}: words"
+    assert isinstance(error_read, (Transient, CloudError))
+    assert error_read.request_id == "request-1"
+    if isinstance(error_read, CloudError):
+        assert (error_read.code, error_read.message) == (code, "words")
 
 
 def test_a_status_in_camel_case_is_read() -> None:
@@ -74,7 +74,7 @@ def test_a_status_in_camel_case_is_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("message", "shown"),
+    ("message", "text"),
     [
         ("no. server string to sign is:GET&%2F&AccessKeyId", "no. "),
         ("see https://ecs.example.com/?Signature=abc", "see https://ecs.example.com/"),
@@ -82,12 +82,12 @@ def test_a_status_in_camel_case_is_read() -> None:
         ("", "E"),
     ],
 )
-def test_a_message_is_cut_before_it_may_repeat_a_signature(message: str, shown: str) -> None:
+def test_a_message_is_cut_before_it_may_repeat_a_signature(message: str, text: str) -> None:
     """And after 300 characters: some answers are whole pages. Without a message the error's own text is used."""
     error = Refusal("Strange.Code", message=message)
     if not message:
         error.args = ("E",)
-    assert str(meaning(error)) == f"Strange.Code: {shown}"
+    assert str(meaning(error)) == f"Strange.Code: {text}"
 
 
 def test_an_error_without_a_code_is_ambiguous_and_tells_its_kind() -> None:
@@ -98,9 +98,9 @@ def test_an_error_without_a_code_is_ambiguous_and_tells_its_kind() -> None:
         except TimeoutError as cause:
             raise ConnectionError("secret") from cause
     except ConnectionError as error:
-        meant = meaning(error)
-    assert type(meant) is Ambiguous
-    assert str(meant) == "no readable answer (ConnectionError < TimeoutError)"
+        error_read = meaning(error)
+    assert type(error_read) is Ambiguous
+    assert str(error_read) == "no readable answer (ConnectionError < TimeoutError)"
 
 
 @pytest.mark.parametrize(

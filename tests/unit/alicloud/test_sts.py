@@ -93,22 +93,24 @@ def test_a_role_that_is_refused_for_any_reason_is_no_access(local_cloud: LocalCl
 def test_each_account_has_a_session_of_its_own(local_cloud: LocalCloud, external_id: str | None) -> None:
     """Also where the roles of two accounts ask for one external id, or for none. A later delivery uses the sessions again,
     as long as role, external id and keys stay the same."""
-    other, cache = "1000000000000003", {}
-    local_cloud.identity.add_account(other, "c@aliyun.com")
+    third_account, cache = "1000000000000003", {}
+    local_cloud.identity.add_account(third_account, "c@aliyun.com")
     trust = trust_text([f"acs:ram::{HOME}:root"], external_id)
-    for account in (PEER, other):
+    for account in (PEER, third_account):
         for name in ("shared", "renamed"):
             role = local_cloud.identity.add_role(Role(account, name, trust))
             local_cloud.identity.allow_only(role.arn, ["*"])
 
-    def enter(given: Settings, name: str = "shared") -> tuple[list[str], int]:
-        roles = {uid: AccountPolicy(uid, f"acs:ram::{uid}:role/{name}", external_id) for uid in (PEER, other)}
+    def enter(settings: Settings, name: str = "shared") -> tuple[list[str], int]:
+        roles = {uid: AccountPolicy(uid, f"acs:ram::{uid}:role/{name}", external_id) for uid in (PEER, third_account)}
         policy = Policy(deployment="prod", accounts={HOME: AccountPolicy("a"), **roles})
-        entered = Accounts(given, policy, local_cloud.clock, retry(local_cloud), "test", cache)
-        return [entered.identity(uid)[1].rpartition("/")[0] for uid in (PEER, other)], entered.calls["AssumeRole"]
+        entered = Accounts(settings, policy, local_cloud.clock, retry(local_cloud), "test", cache)
+        return [entered.identity(uid)[1].rpartition("/")[0] for uid in (PEER, third_account)], entered.calls[
+            "AssumeRole"
+        ]
 
     def roles(name: str) -> list[str]:
-        return [f"acs:ram::{uid}:assumed-role/{name}" for uid in (PEER, other)]
+        return [f"acs:ram::{uid}:assumed-role/{name}" for uid in (PEER, third_account)]
 
     home = local_cloud.identity.roles[f"acs:ram::{HOME}:role/link-peer-fc"]
     local_cloud.identity.allow_only(home.arn, ["*"])

@@ -76,9 +76,9 @@ def _loads(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     loads: list[Any] = []
     load: Any = ssl.SSLContext.load_verify_locations
 
-    def noted(context: ssl.SSLContext, *given: Any, **named: Any) -> None:
-        loads.append((given, named))
-        load(context, *given, **named)
+    def noted(context: ssl.SSLContext, *arguments: Any, **options: Any) -> None:
+        loads.append((arguments, options))
+        load(context, *arguments, **options)
 
     monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", noted)
     return loads

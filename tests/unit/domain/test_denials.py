@@ -73,7 +73,7 @@ FIVE = [f"i-{n}" for n in range(1, 6)]
 
 
 @pytest.mark.parametrize(
-    ("given", "detail"),
+    ("fields", "detail"),
     [
         ({}, ""),
         ({"requests": ["chg-2", "chg-1"]}, " (of chg-1, chg-2)"),
@@ -87,12 +87,12 @@ FIVE = [f"i-{n}" for n in range(1, 6)]
     ],
 )
 def test_a_removal_names_its_requests_and_instances_and_whether_the_rule_is_kept(
-    given: dict[str, Any], detail: str
+    fields: dict[str, Any], detail: str
 ) -> None:
     """Of many instances, the first few. Code and advice stay those of the cause."""
-    found = denials.in_detail(denials.CLAIM_EXPIRED, **{"requests": [], "is_kept": False, **given})
-    assert found.detail == f"the link has ended{detail}"
-    assert (found.reason.code, found.advice) == ("expired", denials.CLAIM_EXPIRED.advice)
+    denial = denials.in_detail(denials.CLAIM_EXPIRED, **{"requests": [], "is_kept": False, **fields})
+    assert denial.detail == f"the link has ended{detail}"
+    assert (denial.reason.code, denial.advice) == ("expired", denials.CLAIM_EXPIRED.advice)
 
 
 def unaccepted(*tags: str) -> Unaccepted:
@@ -159,16 +159,16 @@ def said() -> list[tuple[object, str]]:
 
 def test_what_a_denial_says() -> None:
     """Each of its forms, whole. `tests/functional/test_advice.py` follows the advice."""
-    for found, text in said():
-        assert str(found) == text
+    for denial, text in said():
+        assert str(denial) == text
 
 
 def test_advice_names_the_link_that_it_is_about() -> None:
     """The action and the region too, once it is known; advice without a link is as it is."""
     link = Link(GROUP, INSTANCE, parse_ports("tcp/1+udp/2"))
-    told = denials.about(denials.CLAIM_EXPIRED, "unlink", link, "cn-x")
+    denial = denials.about(denials.CLAIM_EXPIRED, "unlink", link, "cn-x")
     options = f"--from {GROUP} --to {INSTANCE} --port tcp/1 --port udp/2"
-    assert told.advice.endswith(f": link-peer request link {options}")
+    assert denial.advice.endswith(f": link-peer request link {options}")
     assert filled("{action} in {region}", "sync", link, "cn-x") == "sync in cn-x"
     assert filled("nothing", "sync", link, "cn-x") == "nothing"
 

@@ -77,7 +77,7 @@ def test_a_marker_is_rendered_as_the_contract_says(marker: Marker, text: str) ->
                 "from=sg-a of=sg-b",
             )
         ),
-        *(f"{HEAD} by=tag from=i-a to=i-b{more}" for more in (f"@{A}", "@", "@12", " more")),
+        *(f"{HEAD} by=tag from=i-a to=i-b{tail}" for tail in (f"@{A}", "@", "@12", " more")),
         f"{HEAD} by=tag reviewed by Li",
         *(f"link-peer/{version} dep=prod id={ID} by=tag" for version in (1, 2)),
         *(f"link-peer/{version} dep=prod home={A} id={ID} by=tag" for version in (1, 3)),
@@ -153,18 +153,20 @@ def test_every_other_rule_belongs_to_a_person(theirs: Rule, reported: bool) -> N
 
 
 @pytest.mark.parametrize(
-    ("claims", "copied", "both"),
+    ("claims", "copied", "claims_after"),
     [
         ([TAG], [Claim("a")], "tag,req:a"),
         ([Claim("b", 0)], [TAG, Claim("b"), Claim("a")], "tag,req:a,req:b~19700101T000000Z"),
         ([Claim("a")], [Claim("a", 9)], "req:a"),
     ],
 )
-def test_a_marker_takes_the_claims_of_a_copy_of_its_rule(claims: list[Claim], copied: list[Claim], both: str) -> None:
+def test_a_marker_takes_the_claims_of_a_copy_of_its_rule(
+    claims: list[Claim], copied: list[Claim], claims_after: str
+) -> None:
     """One for each request: its own wins. A copy for other instances has nothing to do with it."""
     ends = Party(A, "i-a"), Party(A, "i-b")
-    marker, copy = (Marker(A, "prod", ID, tuple(some), ends) for some in (claims, copied))
-    assert claims_text(joined(marker, copy).claims) == both
+    marker, copy = (Marker(A, "prod", ID, tuple(claim_list), ends) for claim_list in (claims, copied))
+    assert claims_text(joined(marker, copy).claims) == claims_after
     assert joined(marker, msgspec.structs.replace(copy, ends=ends[::-1])) is marker
     assert joined(marker, marker) is marker
 
@@ -172,9 +174,9 @@ def test_a_marker_takes_the_claims_of_a_copy_of_its_rule(claims: list[Claim], co
 def long(length: int, *claims: Claim) -> Marker:
     """A marker whose Description has this length."""
     marker = Marker(A, "prod", ID, (*claims, *(Claim(f"{number:048d}") for number in range(8))))
-    rest = length - len(render(marker))
-    assert 5 < rest <= 54
-    filled = msgspec.structs.replace(marker, claims=(*marker.claims, Claim("x" * (rest - 5))))
+    room = length - len(render(marker))
+    assert 5 < room <= 54
+    filled = msgspec.structs.replace(marker, claims=(*marker.claims, Claim("x" * (room - 5))))
     assert len(render(filled)) == length
     return filled
 

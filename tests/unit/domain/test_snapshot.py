@@ -68,12 +68,12 @@ SEEN = Snapshot(
 
 def test_what_was_read_of_an_account() -> None:
     """Instances that a listing showed count, and so do those that it did not."""
-    more = msgspec.structs.replace(SEEN, listings={HOME: Listing({B.id}), PEER: Listing({"i-x", "i-y"})})
+    snapshot = msgspec.structs.replace(SEEN, listings={HOME: Listing({B.id}), PEER: Listing({"i-x", "i-y"})})
     assert [SEEN.readable(account) for account in (HOME, PEER, "3")] == [True, False, False]
     assert [SEEN.instances_in(account) for account in (HOME, PEER, "3")] == [3, 1, 0]
-    assert [more.instances_in(account) for account in (HOME, PEER)] == [2, 2]
+    assert [snapshot.instances_in(account) for account in (HOME, PEER)] == [2, 2]
     assert [SEEN.shows_tags(account) for account in (HOME, PEER, "3")] == [True, True, False]
-    assert [more.shows_tags(account) for account in (HOME, PEER)] == [False, True]
+    assert [snapshot.shows_tags(account) for account in (HOME, PEER)] == [False, True]
 
 
 def test_what_was_read_of_a_party() -> None:

@@ -185,8 +185,8 @@ def test_equal_peers_count_once_and_peers_with_other_ports_count_too() -> None:
         "link-peer": f"sg-db:tcp/1+tcp/2 sg-db:tcp/2+tcp/1 sg-db@{A}:tcp/1+tcp/2 sg-db",
         "link-peer.2": "sg-db no no",
     }
-    found = peers(tags, A, KEYS)
-    assert [text for text, _ in found] == ["link-peer=sg-db:tcp/1+tcp/2", "link-peer=sg-db", "link-peer.2=no"]
+    listed_peers = peers(tags, A, KEYS)
+    assert [text for text, _ in listed_peers] == ["link-peer=sg-db:tcp/1+tcp/2", "link-peer=sg-db", "link-peer.2=no"]
 
 
 def test_a_consent_keeps_its_text_and_an_invalid_entry_consents_to_nothing() -> None:
@@ -197,7 +197,7 @@ def test_a_consent_keeps_its_text_and_an_invalid_entry_consents_to_nothing() -> 
         "link-accept": "sg-app:tcp/3306+tcp/33060 sg-bad: 0.0.0.0/0",
         "link-acceptor": "*",
     }
-    assert [(found.party, ports_text(found.ports), found.text) for found in accepts(tags, A, KEYS)] == [
+    assert [(consent.party, ports_text(consent.ports), consent.text) for consent in accepts(tags, A, KEYS)] == [
         (Who(A, "sg-app"), "tcp/3306+tcp/33060", "link-accept=sg-app:tcp/3306+tcp/33060"),
         (Who(B, "*"), "icmp", f"link-accept.9=*@{B}:icmp"),
     ]
@@ -220,8 +220,8 @@ def test_a_name_of_the_policy_stands_for_its_party() -> None:
         "link-peer: 'ledgers'",
         f"link-peer: 'app@{A}'",
     ]
-    found = accepts(tags, A, keys)
-    assert [(one.party, one.text) for one in found] == [
+    consents = accepts(tags, A, keys)
+    assert [(consent.party, consent.text) for consent in consents] == [
         (Who(B, "sg-ledger"), "link-accept=ledger:tcp/1"),
         (Who(A, "i-app"), "link-accept.2=app~20270101T000000Z"),
     ]
@@ -247,7 +247,7 @@ def test_a_name_of_the_policy_stands_for_its_party() -> None:
 def test_an_entry_with_an_unreadable_end_or_in_capitals_consents_to_nothing(entry: str) -> None:
     """It never falls back to a consent without an end. The other entries of the tag count, and it can be listed."""
     tags = {"link-accept": f"{entry},sg-ok:tcp/2"}
-    assert [found.party for found in accepts(tags, A, KEYS)] == [Who(A, "sg-ok")]
+    assert [consent.party for consent in accepts(tags, A, KEYS)] == [Who(A, "sg-ok")]
     ((text, error),) = bad_accepts(tags, A, KEYS)
     assert text == f"link-accept={entry}"
     assert error.field == "link-accept"
@@ -257,13 +257,13 @@ def test_a_deployment_reads_only_tags_of_its_own_prefix() -> None:
     """Peers, consent and the end of links with another prefix are another deployment's."""
     acme = tag_keys("acme", "prod", A)
     tags = {"link-peer": "sg-db", "link-accept": "*", "link-until": "2026-11-25T08:00:00Z"}
-    own = {key.replace("link-", "acme-"): value for key, value in tags.items()}
-    for keys, mine, other in ((KEYS, tags, own), (acme, own, tags)):
-        assert (asks_for_links(mine, keys), asks_for_links(other, keys)) == (True, False)
-        assert (len(peers(mine, A, keys)), peers(other, A, keys)) == (1, [])
-        assert (len(accepts(mine, A, keys)), accepts(other, A, keys)) == (1, [])
+    own_tags = {key.replace("link-", "acme-"): value for key, value in tags.items()}
+    for keys, mine, foreign_tags in ((KEYS, tags, own_tags), (acme, own_tags, tags)):
+        assert (asks_for_links(mine, keys), asks_for_links(foreign_tags, keys)) == (True, False)
+        assert (len(peers(mine, A, keys)), peers(foreign_tags, A, keys)) == (1, [])
+        assert (len(accepts(mine, A, keys)), accepts(foreign_tags, A, keys)) == (1, [])
         assert link_until(mine, keys) == 1795593600
-        assert link_until(other, keys) is None
+        assert link_until(foreign_tags, keys) is None
 
 
 @pytest.mark.parametrize(
@@ -313,9 +313,9 @@ def test_each_key_means_something_on_groups_or_on_instances_or_looks_as_if_it_di
     """Links depend on those that people write, and on those of link-peer once somebody took them off. The managed tags of others
     are no mistake. `link-lock` locks under every prefix; keys of a set consent."""
     keys = msgspec.structs.replace(KEYS, sets=("env",))
-    for removed, own in ((False, []), (True, WRITTEN)):
-        found = [key for key in EVERY if keys.links_depend_on(key, removed=removed)]
-        assert found == [*ON_GROUPS, *ON_INSTANCES, *own]
+    for removed, written_keys in ((False, []), (True, WRITTEN)):
+        keys_that_count = [key for key in EVERY if keys.links_depend_on(key, removed=removed)]
+        assert keys_that_count == [*ON_GROUPS, *ON_INSTANCES, *written_keys]
     assert [key for key in EVERY if keys.decides(key)] == [*ON_GROUPS, "env"]
     assert [tag.name for tag in TAGS if tag.denied] == ["accept", "egress", "refuse", "lock"]  # to the functions' roles
     tags = dict.fromkeys(EVERY, "")
@@ -339,12 +339,12 @@ def test_egress_consent_has_the_grammar_of_accept_and_keys_of_its_own() -> None:
     """An entry of one key consents to nothing at the other end."""
     tags = {"link-egress": f"sg-db:tcp/1~20270101T000000Z no *@{B}", "link-accept": "sg-app", "link-egress.3": "i-db"}
     entries = egress_accepts(tags, A, KEYS)
-    assert [(str(one.party), ports_text(one.ports), one.until is None) for one in entries] == [
+    assert [(str(entry.party), ports_text(entry.ports), entry.until is None) for entry in entries] == [
         (f"sg-db@{A}", "tcp/1", False),
         (f"*@{B}", "mutual", True),
         (f"i-db@{A}", "mutual", True),
     ]
-    assert [one.text for one in accepts(tags, A, KEYS)] == ["link-accept=sg-app"]
+    assert [consent.text for consent in accepts(tags, A, KEYS)] == ["link-accept=sg-app"]
     assert [text for text, _ in bad_accepts(tags, A, KEYS)] == ["link-egress=no"]
 
 
@@ -368,10 +368,10 @@ def test_a_refusal_that_cannot_be_read_refuses_everybody(value: str, refused: li
     keys = msgspec.structs.replace(KEYS, names={"ledger": Party(B, "sg-ledger")})
     entries = refusals({"link-refuse.x": value, "link-accept": "*"}, A, keys)
     assert [
-        (str(one.party).replace(A, "A").replace(B, "B"), ports_text(one.ports)) if one.party else None
-        for one in entries
+        (str(entry.party).replace(A, "A").replace(B, "B"), ports_text(entry.ports)) if entry.party else None
+        for entry in entries
     ] == refused
-    assert all(one.text.startswith("link-refuse.x=") for one in entries)
+    assert all(entry.text.startswith("link-refuse.x=") for entry in entries)
 
 
 @pytest.mark.parametrize(
@@ -456,8 +456,8 @@ def test_a_text_from_outside_is_escaped_and_clipped_in_messages() -> None:
 @example(list(parse_ports("tcp/1-9+tcp/2-3+tcp/10-20")), parse_port("tcp/5-15"))
 @example(list(parse_ports("tcp/1-100")), parse_port("tcp/100-101"))
 @example(list(parse_ports("tcp/2-100")), parse_port("tcp/1-100"))
-def test_coverage_equals_counting_every_port(own: list[Port], asked: Port) -> None:
+def test_coverage_equals_counting_every_port(ports: list[Port], port: Port) -> None:
     """The union of the consent's ranges, port by port."""
-    union = {(p.protocol, n) for p in own for n in range(p.low, p.high + 1)}
-    wanted = {(asked.protocol, n) for n in range(asked.low, asked.high + 1)}
-    assert covers(tuple(own), asked) is (wanted <= union)
+    union = {(p.protocol, n) for p in ports for n in range(p.low, p.high + 1)}
+    expected_ports = {(port.protocol, n) for n in range(port.low, port.high + 1)}
+    assert covers(tuple(ports), port) is (expected_ports <= union)

@@ -48,10 +48,12 @@ class Swept:
     def __init__(
         self, *rules: Rule, groups: Sequence[Group] = (), instances: Sequence[Instance] = (LINKED,), **fields: Any
     ) -> None:
-        counts = [msgspec.structs.replace(one, rule_count=sum(r.group == one.party for r in rules)) for one in groups]
+        counts = [
+            msgspec.structs.replace(group, rule_count=sum(r.group == group.party for r in rules)) for group in groups
+        ]
         self.ecs = FakeEcs(counts or [group(APP), managed(DB, "*")], instances, rules)
         self.peer = FakeEcs(account=PEER, calls=self.ecs.calls)
-        self.other = FakeEcs(account=OTHER, calls=self.ecs.calls)
+        self.third = FakeEcs(account=OTHER, calls=self.ecs.calls)
         self.clock, self.fields = FakeClock(), {"policy": MANY, "seconds": 300, **fields}
         self.queue, self.log = FakeQueue(), FakeLog()
 
@@ -59,11 +61,11 @@ class Swept:
         """The message that is due, or another one."""
         message, delay = self.queue.swept.pop() if self.queue.swept and not body else (FIRST, 0)
         self.began = self.clock.time = self.clock.time + delay
-        accounts, world = (self.ecs, self.peer, self.other), {"log": self.log, "clock": self.clock, "queue": self.queue}
-        given = delivery(*accounts, sweep_queue="sweeps", **world, **self.fields)
-        self.deadline = given.retry.deadline
+        accounts, world = (self.ecs, self.peer, self.third), {"log": self.log, "clock": self.clock, "queue": self.queue}
+        delivered = delivery(*accounts, sweep_queue="sweeps", **world, **self.fields)
+        self.deadline = delivered.retry.deadline
         self.ecs.calls.clear()
-        handle_sweep(msgspec.json.encode([body or encode(message).decode()]), given)
+        handle_sweep(msgspec.json.encode([body or encode(message).decode()]), delivered)
 
     def read(self) -> list[str]:
         """The groups whose rules the last delivery read."""
@@ -82,7 +84,7 @@ def test_a_look_reads_only_groups_that_changed_or_on_which_something_ends() -> N
     assert set(swept.read()) == {APP.id, DB.id}
     swept.deliver()
     assert (swept.ecs.calls, len(swept.summaries)) == (["all_groups"], 1)
-    swept.ecs.known[APP.id] = managed(APP, "*", lock=True)
+    swept.ecs.group_by_id[APP.id] = managed(APP, "*", lock=True)
     swept.deliver()
     assert set(swept.read()) == {APP.id}
     for _ in range(8):
@@ -95,18 +97,18 @@ def _linked() -> Swept:
     """Links within home, by group and by address, and with groups and an instance of its peer; some stand, of some a half. One
     group of home lost the managed tag. The peer's groups hold rules for others, too."""
     p, q, x, d = Party(PEER, "sg-p"), Party(PEER, "sg-q"), Party(PEER, "i-x"), Party(HOME, "i-d")
-    both = (DB, "10.0.0.1/32", "10.0.0.2/32", (A, B)), (APP, "10.0.0.2/32", "10.0.0.1/32", (B, A))
-    between = [ours(RuleKey(*one, ALL), Claim("chg-1"), ends=ends, age=60) for *one, ends in both]
+    halves = (DB, "10.0.0.1/32", "10.0.0.2/32", (A, B)), (APP, "10.0.0.2/32", "10.0.0.1/32", (B, A))
+    between = [ours(RuleKey(*half, ALL), Claim("chg-1"), ends=ends, age=60) for *half, ends in halves]
     pairs = [(DB, CACHE), (CACHE, DB), (APP, p)]
     foreign = [ours(key(p, q)), ours(key(p, DB, "tcp/9"))]
-    shown = [
+    instances = [
         instance(A, APP, ip="10.0.0.1", link_peer=f"sg-db:tcp/1 {p} {q}:tcp/5 i-d:tcp/3 {x}:tcp/7"),
         instance(B, DB, ip="10.0.0.2", link_peer=CACHE.id),
         instance(d, DB, ip="10.0.0.4"),
     ]
     groups = [managed(APP, f"* *@{PEER}"), managed(DB, "*"), group(CACHE, "*")]
-    swept = Swept(RULE, *between, *(ours(key(*pair)) for pair in pairs), groups=groups, instances=shown)
-    swept.peer.known = {one.id: managed(one, f"*@{HOME} *@{PEER}") for one in (p, q)}
+    swept = Swept(RULE, *between, *(ours(key(*pair)) for pair in pairs), groups=groups, instances=instances)
+    swept.peer.group_by_id = {peer_group.id: managed(peer_group, f"*@{HOME} *@{PEER}") for peer_group in (p, q)}
     swept.peer.running = {x.id: instance(x, q, ip="10.0.1.1", link_peer=f"{p.id}:tcp/8")}
     swept.peer.existing = foreign
     return swept
@@ -117,8 +119,8 @@ def test_links_are_opened_once_all_that_is_needed_of_other_accounts_was_read(lin
     look reads what changed, and with it the other halves."""
     foreign = linked.peer.existing[:]
     linked.deliver()
-    rules = [f"rules {one.id}" for one in (APP, CACHE, DB)]
-    own = ["all_groups", *rules, "instances i-a i-b", "instance_page", "instances i-d"]
+    rules = [f"rules {party.id}" for party in (APP, CACHE, DB)]
+    own_calls = ["all_groups", *rules, "instances i-a i-b", "instance_page", "instances i-d"]
     opened = [
         [f"authorize {name}", f"rules {name}", *tag_reads]
         for name, *tag_reads in (
@@ -127,14 +129,14 @@ def test_links_are_opened_once_all_that_is_needed_of_other_accounts_was_read(lin
         )
     ]
     entered = ["instances i-x", "groups sg-p sg-q", "rules sg-p", "rules sg-q"]
-    assert linked.ecs.calls == [*own, *entered, *itertools.chain(*opened), "tag sg-cache"]
+    assert linked.ecs.calls == [*own_calls, *entered, *itertools.chain(*opened), "tag sg-cache"]
     assert linked.peer.existing[: len(foreign)] == foreign
     assert linked.summaries[0]["changed"] == "4"
-    linked.ecs.known |= {DB.id: managed(DB, "* sg-x"), CACHE.id: group(CACHE, "*")}
+    linked.ecs.group_by_id |= {DB.id: managed(DB, "* sg-x"), CACHE.id: group(CACHE, "*")}
     linked.deliver()
-    own = ["all_groups", "rules sg-db", "instances i-a i-b i-d", "rules sg-app", "rules sg-cache"]
-    assert linked.ecs.calls == [*own, *entered, "tag sg-cache"]
-    assert [one["denied"] for one in linked.summaries] == ["0", "0"]
+    own_calls = ["all_groups", "rules sg-db", "instances i-a i-b i-d", "rules sg-app", "rules sg-cache"]
+    assert linked.ecs.calls == [*own_calls, *entered, "tag sg-cache"]
+    assert [summary["denied"] for summary in linked.summaries] == ["0", "0"]
     linked.deliver()
     linked.deliver()
     assert linked.ecs.calls == ["all_groups"]
@@ -158,11 +160,11 @@ def test_other_accounts_take_turns() -> None:
     for run in range(2):
         ends = [(Party(account, f"i-{account}"), B) for account in (PEER, OTHER)]
         keys = [RuleKey(DB, f"10.0.1.{n}/32", "10.0.0.2/32", ALL) for n in range(2)]
-        rules = [ours(one, ends=end) for one, end in zip(keys, ends, strict=True)]
+        rules = [ours(rule_key, ends=end) for rule_key, end in zip(keys, ends, strict=True)]
         groups = [group(APP), managed(DB, f"*@{PEER} *@{OTHER}")]
         swept = Swept(*rules, groups=groups, instances=[LINKED, instance(B, DB, ip="10.0.0.2")])
         swept.clock.time = NOW + run * runs_between(len(MANY.accounts)) * RUN_SECONDS
-        for ecs in (swept.peer, swept.other):
+        for ecs in (swept.peer, swept.third):
             ecs.instances = functools.partial(_late, swept, READING_SHARE, ecs.instances)  # type: ignore[method-assign]
         swept.deliver()
         read.append([call for call in swept.ecs.calls if call.startswith(("instances i-0", "instances i-1"))])
@@ -176,7 +178,7 @@ def test_a_look_sees_a_group_leave_the_set_that_is_consented_to() -> None:
     swept = Swept(RULE, groups=[group(APP, tags={"env": "prod"}), managed(DB)], policy=policy)
     swept.deliver()
     assert swept.ecs.existing == [RULE]
-    swept.ecs.known[APP.id] = group(APP)
+    swept.ecs.group_by_id[APP.id] = group(APP)
     swept.deliver()
     assert swept.ecs.existing == []
 
@@ -184,14 +186,14 @@ def test_a_look_sees_a_group_leave_the_set_that_is_consented_to() -> None:
 def test_a_listing_goes_on_where_it_stopped_and_opens_what_it_finds() -> None:
     """At 20 calls a minute, half of which a sweep makes. Nothing that is not shown is judged before all is listed."""
     last = instance(Party(HOME, "i-zz"), APP, link_peer="sg-db:tcp/1")
-    gone = ours(key(DB, Party(HOME, "sg-gone"), "tcp/2"))
-    swept = Swept(gone, instances=[*FILLER, last], calls_per_minute=20)
+    gone_rule = ours(key(DB, Party(HOME, "sg-gone"), "tcp/2"))
+    swept = Swept(gone_rule, instances=[*FILLER, last], calls_per_minute=20)
     swept.ecs.page = 10
     for read in (["sg-db"], [], ["sg-db", "sg-db", "sg-app"]):  # the last for what the record says of packets
         swept.deliver()
         assert swept.read() == read
-    assert {rule.key for rule in swept.ecs.existing} == {key(DB, APP, "tcp/1"), gone.key}
-    assert [one["progress"].split(":")[0] for one in swept.summaries] == [
+    assert {rule.key for rule in swept.ecs.existing} == {key(DB, APP, "tcp/1"), gone_rule.key}
+    assert [summary["progress"].split(":")[0] for summary in swept.summaries] == [
         "400 instances on 40 pages",
         "800 instances on 80 pages",
         "900 instances on 90 pages",
@@ -206,12 +208,12 @@ def test_a_listing_goes_on_where_it_stopped_and_opens_what_it_finds() -> None:
 def test_the_guard_holds_for_the_account_however_many_deliveries_it_takes() -> None:
     """Each delivery reads rules of some groups; one counts what all of them suspect, once none is left to read."""
     groups = [managed(Party(HOME, f"sg-{n:03}"), "*") for n in range(100)]
-    rules = [ours(key(one.party, Party(HOME, "sg-gone"), "tcp/2")) for one in groups[:45]]
+    rules = [ours(key(target_group.party, Party(HOME, "sg-gone"), "tcp/2")) for target_group in groups[:45]]
     policy = msgspec.structs.replace(MANY, limits=Limits(removals_per_run=40))
     swept = Swept(*rules, groups=groups, calls_per_minute=60, seconds=150, policy=policy)
     for _ in range(3):
         swept.deliver()
-    assert [one["held"] for one in swept.summaries] == ["0", "0", "45"]
+    assert [summary["held"] for summary in swept.summaries] == ["0", "0", "45"]
     assert len(swept.ecs.existing) == 45
 
 
@@ -219,7 +221,7 @@ OTHERS = [f"sg-{n:03}" for n in range(MOST_SUSPECTS)]
 
 
 @pytest.mark.parametrize(
-    ("suspects", "changed", "unread", "left", "held"),
+    ("suspects", "changed", "unread", "left_count", "held_count"),
     [
         pytest.param([CACHE.id], False, "", 1, "0", id="one"),
         pytest.param([CACHE.id, *OTHERS[1:]], False, "", 1, "0", id="as many as may be"),
@@ -233,36 +235,40 @@ OTHERS = [f"sg-{n:03}" for n in range(MOST_SUSPECTS)]
     ],
 )
 def test_what_is_not_shown_is_judged_once_all_that_is_suspected_or_changed_was_read(
-    suspects: list[str] | None, changed: bool, unread: str, left: int, held: str
+    suspects: list[str] | None, changed: bool, unread: str, left_count: int, held_count: str
 ) -> None:
     """So that the limit, one removal here, counts for all of it, whatever a cursor says. What a look alone finds is left to the next
     full sweep."""
-    gone, limits = Party(HOME, "sg-gone"), Limits(removals_per_run=1)
-    rules = [ours(key(one, gone, "tcp/2"), Claim("chg-1")) for one in (DB, CACHE)]
-    groups = [group(APP), group(gone), managed(DB, "*"), managed(CACHE, "*")]
+    gone_group, limits = Party(HOME, "sg-gone"), Limits(removals_per_run=1)
+    rules = [ours(key(target, gone_group, "tcp/2"), Claim("chg-1")) for target in (DB, CACHE)]
+    groups = [group(APP), group(gone_group), managed(DB, "*"), managed(CACHE, "*")]
     swept = Swept(*rules, groups=groups, policy=msgspec.structs.replace(MANY, limits=limits))
     swept.deliver()
     ((message, _),) = swept.queue.swept
     assert len(swept.ecs.existing) == 3
-    del swept.ecs.known[gone.id]
-    swept.ecs.known[DB.id] = managed(DB, "* x" if changed else "*", rule_count=1)
+    del swept.ecs.group_by_id[gone_group.id]
+    swept.ecs.group_by_id[DB.id] = managed(DB, "* x" if changed else "*", rule_count=1)
     swept.ecs.rules = lambda name: _throttled() if name == unread else FakeEcs.rules(swept.ecs, name)  # type: ignore[method-assign]
-    known = {**msgspec.to_builtins(message.cursor), "suspects": suspects, "judged": False}
-    cursor = None if suspects is None else known
-    for more in ({}, {}, {"judged": True, "waiting": ["i-zz"], "buckets": []}):  # what was judged is not judged again
-        swept.deliver(json.dumps({**GOOD, "cursor": cursor and {**cursor, **more}}))
+    cursor_fields = {**msgspec.to_builtins(message.cursor), "suspects": suspects, "judged": False}
+    cursor = None if suspects is None else cursor_fields
+    for cursor_changes in (
+        {},
+        {},
+        {"judged": True, "waiting": ["i-zz"], "buckets": []},
+    ):  # what was judged is not judged again
+        swept.deliver(json.dumps({**GOOD, "cursor": cursor and {**cursor, **cursor_changes}}))
         cursor = msgspec.to_builtins(swept.queue.swept[-1][0].cursor)
-        assert (len(swept.ecs.existing) - 1, cursor["suspects"]) == (left, ())
-        assert cursor["judged"] is (suspects != [] or "judged" in more)
-    assert swept.summaries[1]["held"] == held
+        assert (len(swept.ecs.existing) - 1, cursor["suspects"]) == (left_count, ())
+        assert cursor["judged"] is (suspects != [] or "judged" in cursor_changes)
+    assert swept.summaries[1]["held"] == held_count
 
 
 def test_a_link_whose_rules_there_was_no_time_to_read_is_opened_by_the_next_delivery() -> None:
     """The listing has passed its instance by then; the cursor names it. Rules of other groups are due before; instances are
     listed in the minutes that these take."""
     groups = [managed(Party(HOME, f"sg-{n:03}"), "*") for n in range(100)]
-    shown = {"groups": [group(APP), group(DB, "*"), *groups], "instances": [LINKED, *FILLER]}
-    swept = Swept(RULE, **shown, calls_per_minute=60, seconds=150)
+    world = {"groups": [group(APP), group(DB, "*"), *groups], "instances": [LINKED, *FILLER]}
+    swept = Swept(RULE, **world, calls_per_minute=60, seconds=150)
     swept.ecs.existing.clear()
     swept.ecs.page = 10
     swept.deliver()
@@ -278,7 +284,9 @@ def test_a_link_whose_rules_there_was_no_time_to_read_is_opened_by_the_next_deli
 def test_what_is_locked_is_closed_first_however_many_groups_wait() -> None:
     """So is what has changed since it was read; the rest is read in turns."""
     groups = [managed(Party(HOME, f"sg-{n:03}"), "*", lock=n % 10 == 7) for n in range(100)]
-    swept = Swept(*(ours(key(one.party, APP, "tcp/2")) for one in groups), groups=groups, calls_per_minute=4)
+    swept = Swept(
+        *(ours(key(target_group.party, APP, "tcp/2")) for target_group in groups), groups=groups, calls_per_minute=4
+    )
     swept.deliver()
     assert len(swept.ecs.existing) == 94
     assert f"94 groups of {HOME}: no time was left" in swept.summaries[0]["detail"]
@@ -287,16 +295,16 @@ def test_what_is_locked_is_closed_first_however_many_groups_wait() -> None:
 def test_what_ended_is_closed_before_instances_are_listed() -> None:
     """Though the other halves of its group's links, on groups that lost the managed tag, take too long to read."""
     ended = ours(key(DB, APP, "tcp/2"), Claim("chg-1", int(NOW)))
-    others = [group(Party(HOME, f"sg-{n:03}"), "*") for n in range(60)]
-    rules = [ours(key(DB, one.party)) for one in others]
-    swept = Swept(ended, *rules, groups=[managed(DB, "*"), *others], calls_per_minute=4)
+    other_groups = [group(Party(HOME, f"sg-{n:03}"), "*") for n in range(60)]
+    rules = [ours(key(DB, source_group.party)) for source_group in other_groups]
+    swept = Swept(ended, *rules, groups=[managed(DB, "*"), *other_groups], calls_per_minute=4)
     swept.deliver()
     assert swept.ecs.calls.index("revoke sg-db") < swept.ecs.calls.index("instance_page")
 
 
 def test_what_another_account_forbids_is_closed_before_what_it_is_asked_for_is_read(linked: Swept) -> None:
     """Though most of the time is over by then."""
-    linked.peer.known["sg-p"] = managed(Party(PEER, "sg-p"))
+    linked.peer.group_by_id["sg-p"] = managed(Party(PEER, "sg-p"))
     linked.ecs.instance_page = functools.partial(_late, linked, 0.7, linked.ecs.instance_page)  # type: ignore[method-assign]
     linked.deliver()
     assert linked.ecs.calls.index("revoke sg-app") < linked.ecs.calls.index("rules sg-q")
@@ -402,8 +410,8 @@ def test_a_slow_peer_leaves_time_for_the_links_of_the_account() -> None:
     """Its reads end when most of the time is over."""
     x = Party(PEER, "i-x")
     rule = ours(RuleKey(DB, "10.0.1.1/32", "10.0.0.2/32", ALL), ends=(x, B))
-    shown = [LINKED, instance(B, DB, ip="10.0.0.2")]
-    swept = Swept(rule, groups=[group(APP), managed(DB, f"* *@{PEER}")], instances=shown)
+    instances = [LINKED, instance(B, DB, ip="10.0.0.2")]
+    swept = Swept(rule, groups=[group(APP), managed(DB, f"* *@{PEER}")], instances=instances)
     swept.peer.instances = functools.partial(_late, swept, 0.95, swept.peer.instances)  # type: ignore[method-assign]
     swept.deliver()
     assert "instances i-x" in swept.ecs.calls
@@ -415,7 +423,7 @@ def test_links_of_the_account_leave_time_to_close_what_a_peer_no_longer_allows()
     p, ports = Party(PEER, "sg-p"), [f"sg-db:tcp/{n}" for n in range(1, 101)]
     wishes = [instance(Party(HOME, f"i-{n:03}"), APP, link_peer=" ".join(ports[n * 5 : n * 5 + 5])) for n in range(20)]
     swept = Swept(ours(key(APP, p)), groups=[managed(APP, f"* *@{PEER}"), managed(DB, "*")], instances=wishes)
-    swept.peer.known[p.id] = managed(p)
+    swept.peer.group_by_id[p.id] = managed(p)
     authorize = swept.ecs.authorize
 
     def slow(*args: Any, **fields: Any) -> Any:
@@ -434,7 +442,7 @@ def test_a_group_that_a_link_by_address_follows_costs_the_account_nothing_else(
     owner: str, errors: int, joined: bool
 ) -> None:
     """Where its instances cannot be read at this moment, those that join wait for a later sweep."""
-    on, there = (RuleKey(DB, f"10.0.0.{n}/32", "", RULE.key.port) for n in (1, 2))  # type: ignore[union-attr]
+    on, on_there = (RuleKey(DB, f"10.0.0.{n}/32", "", RULE.key.port) for n in (1, 2))  # type: ignore[union-attr]
     a, b, source = (Party(owner, name) for name in ("i-x", "i-y", "sg-x"))
     accounts = {**MANY.accounts, PEER: AccountPolicy("b", "r", ranges=("10.0.0.0/24",))}
     rule = ours(on, Claim("chg-1"), ends=(a, source), age=60)
@@ -442,11 +450,14 @@ def test_a_group_that_a_link_by_address_follows_costs_the_account_nothing_else(
         rule, groups=[managed(DB, f"* *@{PEER}"), group(APP)], policy=msgspec.structs.replace(MANY, accounts=accounts)
     )
     ecs = swept.ecs if owner == HOME else swept.peer
-    ecs.known[source.id] = group(source, vpc="vpc-2")
-    ecs.running |= {one.id: instance(one, source, ip=f"10.0.0.{n}", vpc="vpc-2") for n, one in ((1, a), (2, b))}
+    ecs.group_by_id[source.id] = group(source, vpc="vpc-2")
+    ecs.running |= {
+        instance_party.id: instance(instance_party, source, ip=f"10.0.0.{n}", vpc="vpc-2")
+        for n, instance_party in ((1, a), (2, b))
+    }
     ecs.errors["members"] = [Throttled("Throttling")] * errors
     swept.deliver()
-    assert {rule.key for rule in swept.ecs.existing} == {on, RULE.key, *([there] if joined else [])}
+    assert {rule.key for rule in swept.ecs.existing} == {on, RULE.key, *([on_there] if joined else [])}
     assert "attempt" not in swept.log.kinds()
 
 
@@ -461,18 +472,20 @@ GOOD = {
 
 
 @pytest.mark.parametrize(
-    ("changed", "reason", "said"),
+    ("changed", "reason", "message_text"),
     [
         ({"account": "1000000000009999"}, "unknown-account", "1000000000009999"),
         ({"region": "CN\ud800"}, "bad-request", "region"),
     ],
 )
-def test_a_message_that_is_none_is_denied_and_recorded(changed: dict[str, object], reason: str, said: str) -> None:
+def test_a_message_that_is_none_is_denied_and_recorded(
+    changed: dict[str, object], reason: str, message_text: str
+) -> None:
     swept = Swept(RULE)
     swept.deliver(json.dumps({**GOOD, **changed}))
     (record,) = swept.log.records
     assert (record["outcome"], record["reason"]) == ("denied", reason)
-    assert said in record["detail"]
+    assert message_text in record["detail"]
     assert (swept.ecs.calls, swept.queue.swept) == ([], [])
 
 
@@ -529,17 +542,23 @@ def test_a_sweep_whose_next_message_is_not_posted_says_so_and_comes_again() -> N
 
 def test_a_peer_whose_rules_cannot_be_read_keeps_nothing_standing_in_the_account() -> None:
     """What is not shown is judged, once, though links with the peer wait for ever."""
-    gone, peer = ours(key(DB, Party(HOME, "sg-gone"), "tcp/2")), Party(PEER, "sg-p")
-    there = instance(Party(PEER, "i-p"), Party(PEER, "sg-q"), link_peer=f"{peer}:tcp/1")  # waits in its own sweep
-    wish = instance(Party(HOME, "i-zz"), APP, link_peer=f"{peer}:tcp/1 {there.party}:tcp/1")
-    swept = Swept(gone, groups=[group(APP), managed(DB, "*")], instances=[wish, *FILLER], calls_per_minute=20)
-    swept.ecs.page, swept.peer.known[peer.id], swept.peer.running["i-p"] = 10, managed(peer, f"* *@{HOME}"), there
-    swept.peer.known["sg-q"] = group(Party(PEER, "sg-q"))
+    gone_rule, peer = ours(key(DB, Party(HOME, "sg-gone"), "tcp/2")), Party(PEER, "sg-p")
+    peer_instance = instance(
+        Party(PEER, "i-p"), Party(PEER, "sg-q"), link_peer=f"{peer}:tcp/1"
+    )  # waits in its own sweep
+    wish = instance(Party(HOME, "i-zz"), APP, link_peer=f"{peer}:tcp/1 {peer_instance.party}:tcp/1")
+    swept = Swept(gone_rule, groups=[group(APP), managed(DB, "*")], instances=[wish, *FILLER], calls_per_minute=20)
+    swept.ecs.page, swept.peer.group_by_id[peer.id], swept.peer.running["i-p"] = (
+        10,
+        managed(peer, f"* *@{HOME}"),
+        peer_instance,
+    )
+    swept.peer.group_by_id["sg-q"] = group(Party(PEER, "sg-q"))
     swept.peer.errors["rules"] = [Throttled("Throttling")] * 99
     for _ in range(6):
         swept.deliver()
     assert swept.queue.swept[-1][0].cursor["waiting"] == ("i-zz",)  # type: ignore[index]
-    assert gone not in swept.ecs.existing
+    assert gone_rule not in swept.ecs.existing
 
 
 def test_a_message_that_the_timer_could_not_post_is_on_record() -> None:

@@ -82,7 +82,7 @@ class Applying:
         """Something happens before each of these calls."""
 
         def meanwhile(call: Callable[..., Any]) -> Callable[..., Any]:
-            return lambda *given, **fields: (happens(), call(*given, **fields))[1]
+            return lambda *arguments, **fields: (happens(), call(*arguments, **fields))[1]
 
         for ecs in (self.ecs, self.peer):
             for name in names:
@@ -124,7 +124,7 @@ BY_ADDRESS = Edit(K32, frozenset({TAG}), ends=(A, APP), claims=(TAG,))
 
 
 @pytest.mark.parametrize(
-    ("what", "tags"),
+    ("decision", "tags"),
     [
         (link(missing_managed_tag=(DB,)), {MANAGED}),
         (Decision(LINK, "link", "applied", edits=(BY_ADDRESS,), missing_managed_tag=(DB,)), {MANAGED, INSTANCES}),
@@ -134,10 +134,10 @@ BY_ADDRESS = Edit(K32, frozenset({TAG}), ends=(A, APP), claims=(TAG,))
         ),
     ],
 )
-def test_a_group_with_rules_by_address_that_stand_or_come_gets_both_tags(what: Decision, tags: set[str]) -> None:
+def test_a_group_with_rules_by_address_that_stand_or_come_gets_both_tags(decision: Decision, tags: set[str]) -> None:
     applying = Applying(tagged=False)
-    applying(what)
-    assert applying.ecs.known["sg-db"].tags.keys() - {"link-accept"} == tags
+    applying(decision)
+    assert applying.ecs.group_by_id["sg-db"].tags.keys() - {"link-accept"} == tags
 
 
 def test_intents_are_written_ahead_a_number_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,8 +192,10 @@ def test_tags_alone_are_tried_on_one_group_of_each_account_first(
     applying.ecs.errors["tag"] = [error] if error else []
     applying(untagged(DB), untagged(CACHE), untagged(PEER_GROUP), untagged(APP, action="link"))
     assert applying.ecs.changes() == calls
-    said = [f"{one['record']} {one['action']}" for one in applying.log.records if one["record"] != "intent"]
-    assert said == [*records, "outcome link"]
+    texts = [
+        f"{record['record']} {record['action']}" for record in applying.log.records if record["record"] != "intent"
+    ]
+    assert texts == [*records, "outcome link"]
 
 
 def test_a_repair_of_tags_of_which_one_is_refused_is_recorded_as_made() -> None:
@@ -267,7 +269,7 @@ def test_what_stood_before_a_repair_that_is_refused_stays() -> None:
     applying = Applying(ours(K2, priority=1))
     applying.ecs.errors["modify"] = [CloudError("InvalidParam.Unheard", "refused")]
     report = applying(REPAIRED)
-    assert [one.partial for one in report.refused.values()] == [frozenset()]
+    assert [link_refusal.partial for link_refusal in report.refused.values()] == [frozenset()]
 
 
 def test_what_goes_back_is_not_judged_by_the_policy_of_that_moment() -> None:
@@ -280,12 +282,12 @@ def test_what_goes_back_is_not_judged_by_the_policy_of_that_moment() -> None:
     assert applying.ecs.descriptions() == [ours(K1, Claim("chg-1")).description]
 
 
-@pytest.mark.parametrize("another", [False, True])
-def test_a_link_that_is_refused_in_the_last_pass_is_recorded_at_the_end(another: bool) -> None:
+@pytest.mark.parametrize("with_another", [False, True])
+def test_a_link_that_is_refused_in_the_last_pass_is_recorded_at_the_end(with_another: bool) -> None:
     """`finish` leaves no refused link without an outcome, and records none twice; a pass without the link records it, too."""
     applying = Applying(kind=Full)
     applying(refused_link())
-    if another:
+    if with_another:
         applying()
     for _ in range(2):
         applying.applier.finish()
@@ -375,21 +377,21 @@ def test_a_removal_is_not_reported_where_the_shared_edit_failed() -> None:
     assert applying.log.outcomes()[2:] == [("removed", "")]
 
 
-@pytest.mark.parametrize("left", [0, 1])
-def test_a_claim_that_ended_meanwhile_is_not_written(left: int) -> None:
+@pytest.mark.parametrize("seconds_left", [0, 1])
+def test_a_claim_that_ended_meanwhile_is_not_written(seconds_left: int) -> None:
     """The link is refused as expired. One that ends later is made."""
-    applying, claim = Applying(), Claim("chg-1", int(NOW) + left)
+    applying, claim = Applying(), Claim("chg-1", int(NOW) + seconds_left)
     report = applying(Decision(LINK, "link", "applied", edits=(Edit(K1, frozenset({claim}), claims=(claim,)),)))
-    assert len(applying.ecs.changes()) == left
-    assert [refusal.denial for refusal in report.refused.values()] == [denials.EXPIRED_MEANWHILE] * (not left)
+    assert len(applying.ecs.changes()) == seconds_left
+    assert [refusal.denial for refusal in report.refused.values()] == [denials.EXPIRED_MEANWHILE] * (not seconds_left)
 
 
 @pytest.mark.parametrize(("late", "written"), [(2, True), (3, False)])
 def test_consent_that_has_ended_since_it_was_read_opens_nothing(late: float, written: bool) -> None:
     """It is judged by the time of the write, not of the read."""
     applying = Applying()
-    applying.ecs.known["sg-db"] = group(DB, f"*~{compact(NOW + 3)}", managed_tag=True)
-    applying.fetch.store.groups[DB] = applying.ecs.known["sg-db"]
+    applying.ecs.group_by_id["sg-db"] = group(DB, f"*~{compact(NOW + 3)}", managed_tag=True)
+    applying.fetch.store.groups[DB] = applying.ecs.group_by_id["sg-db"]
     applying.clock.time += late
     applying(link())
     assert bool(applying.ecs.existing) is written
@@ -400,7 +402,7 @@ def test_consent_that_has_ended_since_it_was_read_opens_nothing(late: float, wri
 def test_consent_that_was_read_a_while_ago_is_read_again(late: float, written: bool) -> None:
     """It was withdrawn right after the plan was made. What was written all the same is read back with it, and refused."""
     applying = Applying()
-    applying.ecs.known["sg-db"] = group(DB)
+    applying.ecs.group_by_id["sg-db"] = group(DB)
     applying.clock.time += late
     (refusal,) = applying(link()).refused.values()
     assert bool(applying.ecs.existing) == written
@@ -411,10 +413,10 @@ def test_what_cannot_be_read_right_before_a_write_is_a_transient_error(monkeypat
     """Something else that decides came up since the plan was made, and the question to the cloud brings no answer: nothing is
     written, and nothing is denied."""
     unread = Verdict(LINK, (Need(K1),), denials.unreadable(HOME, "throttled"), open_questions=(RulesOf(PEER_GROUP),))
-    monkeypatch.setattr(apply, "evaluate", lambda *_, **_more: unread)
+    monkeypatch.setattr(apply, "evaluate", lambda *_, **_options: unread)
     applying = Applying()
     report = applying(link())
-    assert [str(one) for one in report.pending] == [f"account {HOME} could not be read: throttled"]
+    assert [str(error) for error in report.pending] == [f"account {HOME} could not be read: throttled"]
     assert (report.refused, applying.ecs.existing) == ({}, [])
 
 
@@ -423,12 +425,12 @@ def test_what_came_up_since_the_plan_is_read_and_judged_before_a_write(
     monkeypatch: pytest.MonkeyPatch, denial: Denial | None
 ) -> None:
     """A question that decides nothing keeps no rule from being written. The rules that the plan found stand for this link."""
-    asked = Verdict(LINK, (Need(K1),), denial, open_questions=(RulesOf(Party(HOME, "sg-new")),))
+    verdict = Verdict(LINK, (Need(K1),), denial, open_questions=(RulesOf(Party(HOME, "sg-new")),))
     judged: list[Any] = []
 
-    def evaluate(*_given: Any, taken_over: Any) -> Verdict:
+    def evaluate(*_snapshot: Any, taken_over: Any) -> Verdict:
         judged.append(taken_over)
-        return asked if len(judged) == 1 or denial is None else Verdict(LINK, (Need(K1),))
+        return verdict if len(judged) == 1 or denial is None else Verdict(LINK, (Need(K1),))
 
     monkeypatch.setattr(apply, "evaluate", evaluate)
     applying = Applying(ours(K2, priority=1))
@@ -441,7 +443,7 @@ FINAL = denials.locked(DB, "link-lock", "", is_own=True)
 
 
 @pytest.mark.parametrize(
-    ("what", "denial", "refused"),
+    ("decision", "denial", "refused"),
     [
         (link(), FINAL, True),
         (msgspec.structs.replace(link(), edits=(*REPAIRED.edits, *link().edits)), FINAL, True),
@@ -454,13 +456,13 @@ FINAL = denials.locked(DB, "link-lock", "", is_own=True)
     ],
 )
 def test_a_link_is_taken_back_if_what_is_read_after_its_write_forbids_it(
-    monkeypatch: pytest.MonkeyPatch, what: Decision, denial: Denial | None, refused: bool
+    monkeypatch: pytest.MonkeyPatch, decision: Decision, denial: Denial | None, refused: bool
 ) -> None:
     """Not if that decides nothing, or nothing was opened for a link."""
-    monkeypatch.setattr(apply, "evaluate", lambda *_, **_more: Verdict(LINK, (Need(K1),)))
+    monkeypatch.setattr(apply, "evaluate", lambda *_, **_options: Verdict(LINK, (Need(K1),)))
     monkeypatch.setattr(apply, "permitted", lambda *_: Verdict(LINK, (Need(K1),), denial))
     applying = Applying(ours(K2, priority=1))
-    report = applying(what)
+    report = applying(decision)
     assert (report.refused.keys(), bool(applying.ecs.changes())) == ({LINK} if refused else set(), True)
 
 
@@ -475,9 +477,9 @@ def test_no_call_begins_once_the_time_is_over() -> None:
     """Another rule, and another claim on one that stands, are two calls on one group."""
     applying = Applying(ours(K2, Claim("chg-1")))
     applying.slow(600, "authorize", "modify")
-    more = Edit(K2, frozenset({TAG}), claims=(TAG, Claim("chg-1")), rule=ours(K2, Claim("chg-1")))
-    both = link()
-    report = applying(msgspec.structs.replace(both, edits=(*both.edits, more)))
+    second_edit = Edit(K2, frozenset({TAG}), claims=(TAG, Claim("chg-1")), rule=ours(K2, Claim("chg-1")))
+    link_decision = link()
+    report = applying(msgspec.structs.replace(link_decision, edits=(*link_decision.edits, second_edit)))
     assert len(report.pending) == 1
     assert len(applying.ecs.changes()) == 1
 
@@ -486,7 +488,7 @@ def test_no_call_begins_once_the_time_is_over() -> None:
 
 
 @pytest.mark.parametrize(
-    ("closes", "edits", "late", "done"),
+    ("closes", "edits", "late", "is_done"),
     [
         (False, link().edits, LATE_SECONDS, True),
         (False, link().edits, LATE_SECONDS + 1, False),
@@ -499,25 +501,25 @@ def test_no_call_begins_once_the_time_is_over() -> None:
     ],
 )
 def test_an_expired_request_opens_nothing_and_an_expired_unlink_closes_nothing(
-    closes: bool, edits: Sequence[Edit], late: float, done: bool
+    closes: bool, edits: Sequence[Edit], late: float, is_done: bool
 ) -> None:
     """What a request has written is taken back all the same."""
     applying = Applying(ours(K2, priority=1), ours(K3), expires_at=NOW - late, closes=closes)
     report = applying(Decision(LINK, "link", "removed" if TAKEN in edits else "applied", edits=tuple(edits)))
-    assert bool(applying.ecs.changes()) == done
-    assert report.refused_keys == (set() if done else {edit.key for edit in edits})
+    assert bool(applying.ecs.changes()) == is_done
+    assert report.refused_keys == (set() if is_done else {edit.key for edit in edits})
 
 
 def test_a_read_or_a_repair_alone_begins_no_unlink() -> None:
     """Half of one that has begun would help nobody, so that is finished."""
     rules, repair = (ours(K1), ours(KX), ours(KX_2, priority=1)), Edit(KX_2, rule=ours(KX_2, priority=1), claims=(TAG,))
     of = msgspec.structs.replace(unlink(K1, KX), edits=(*unlink(K1, KX).edits, repair))
-    for slow, left in (("revoke", []), ("rules", list(rules[:1]))):
+    for slow, standing_rules in (("revoke", []), ("rules", list(rules[:1]))):
         applying = Applying(*rules, expires_at=NOW - LATE_SECONDS, closes=True)
         applying.fetch.changed()
         applying.slow(1, slow)
         applying(of)
-        assert applying.ecs.existing == left
+        assert applying.ecs.existing == standing_rules
 
 
 # closings: each group by itself
@@ -555,19 +557,24 @@ def test_a_closing_is_made_on_each_group_by_itself(
     """What was made is recorded, with what still stands and why; where nothing was, so is that. A removal that rests on an edit
     which was not made is not recorded."""
     applying = Applying(*RULES)
-    applying.ecs.errors["revoke"], applying.peer.errors["revoke"] = ([one] * 4 if one else [] for one in (home, peer))
+    applying.ecs.errors["revoke"], applying.peer.errors["revoke"] = (
+        [error] * 4 if error else [] for error in (home, peer)
+    )
     report = applying(unlink(K1, KX), closed(KX))
     assert applying.log.kinds() == kinds
     assert (len(report.pending), report.refused_keys) == (pending, refused)
-    made = [k for k, error in ((K1, home), (KX, peer)) if not error]
+    closed_keys = [k for k, error in ((K1, home), (KX, peer)) if not error]
     record = applying.log.records[1]
     assert says in record["detail"]
     if record["record"] == "outcome":
-        assert record["outcome"] == ("removed" if made else "failed")
-    assert (report.changed, report.removed) == (len(made) + (not peer and 0), len(made))
-    assert [k.group.id in record["rules"] for k in (K1, KX)] == [not home or not made, not peer or not made]
-    assert [one["detail"] for one in applying.log.records[2:] if one["record"] == "attempt"] == ["503"] * (
-        pending if made else 0
+        assert record["outcome"] == ("removed" if closed_keys else "failed")
+    assert (report.changed, report.removed) == (len(closed_keys) + (not peer and 0), len(closed_keys))
+    assert [k.group.id in record["rules"] for k in (K1, KX)] == [
+        not home or not closed_keys,
+        not peer or not closed_keys,
+    ]
+    assert [record["detail"] for record in applying.log.records[2:] if record["record"] == "attempt"] == ["503"] * (
+        pending if closed_keys else 0
     )
 
 
@@ -591,11 +598,14 @@ def test_of_one_call_that_fails_half_way_only_what_was_not_made_stands(
     applying = Applying(*RULES)
     applying.before(lambda: applying.ecs.errors.update(revoke=[error] * (len(applying.ecs.existing) < 3)), "revoke")
     report = applying(unlink(K1, of=LINK), unlink(K2, of=FAR))
-    assert [one.get("outcome", "attempt") for one in applying.log.records[2:]] == [
+    assert [record.get("outcome", "attempt") for record in applying.log.records[2:]] == [
         "removed",
         "failed" if refused else "attempt",
     ]
-    assert [one["api_requests"] for one in applying.log.records[2:]] == ["request-3,request-refused", "request-refused"]
+    assert [record["api_requests"] for record in applying.log.records[2:]] == [
+        "request-3,request-refused",
+        "request-refused",
+    ]
     assert (len(report.pending), report.refused_keys) == (pending, refused)
 
 
@@ -658,7 +668,7 @@ def test_what_a_sweep_has_no_time_to_close_is_left_to_the_next_one(
     for ecs in (applying.ecs, applying.peer):
         name, error = errors.get(ecs.account, ("", None))
         ecs.errors[name] = [error]
-    unmade = [closed(edit.key) for one in decisions for edit in one.edits if edit.key.group.id not in changes]
+    unmade = [closed(edit.key) for decision in decisions for edit in decision.edits if edit.key.group.id not in changes]
     report = applying(*decisions, *unmade, until=until)
     assert [call.split()[1] for call in applying.calls if call.startswith(("revoke", "modify"))] == changes.split()
     assert (sum(applying.clock.waits) > 30) == (until is UNLIMITED and bool(errors))
@@ -683,7 +693,7 @@ LATE, THROTTLED = {"seconds": 510}, {"error": RATE}
 
 
 @pytest.mark.parametrize(
-    ("given", "changes", "kinds", "undone", "pending"),
+    ("settings", "changes", "kinds", "undone", "pending"),
     [
         ({}, ["sg-x", "sg-db", "sg-x", "sg-db"], ["outcome"] * 4, 0, 0),
         (LATE, [], [], 4, 0),
@@ -695,22 +705,22 @@ LATE, THROTTLED = {"seconds": 510}, {"error": RATE}
     ],
 )
 def test_a_sweep_leaves_what_it_has_no_time_to_open_to_the_next_one(
-    given: dict[str, Any], changes: list[str], kinds: list[str], undone: int, pending: int
+    settings: dict[str, Any], changes: list[str], kinds: list[str], undone: int, pending: int
 ) -> None:
     """Accounts that ask take turns. Nothing is opened on a group that was not closed, nor in an account that is throttled before
     the next minute; what was begun there is tried again, and is pending where no time is left for that."""
-    applying = Applying(ours(KX), paced=given.get("paced", True))
-    applying.clock.time += given.get("seconds", 0)
+    applying = Applying(ours(KX), paced=settings.get("paced", True))
+    applying.clock.time += settings.get("seconds", 0)
     RATE.account = PEER
-    applying.peer.errors["authorize"] = [given["error"]] if "error" in given else []
-    closing = [unlink(KX)] if "closing" in given else []
+    applying.peer.errors["authorize"] = [settings["error"]] if "error" in settings else []
+    closing = [unlink(KX)] if "closing" in settings else []
     opening = [link(key(PEER_GROUP, APP, "tcp/3"), Link(APP, PEER_GROUP, (K3.port,))), ACROSS_2, FROM_PEER, link()]
     report = applying(*opening, *closing, until=Until(end=NOW))
     assert [call.split()[1] for call in applying.calls if call.startswith("authorize")] == changes
     assert [kind for kind in applying.log.kinds() if kind != "intent"] == kinds
     assert (report.undone, len(report.pending)) == (undone, pending)
-    assert bool(applying.clock.waits) == (given == THROTTLED)
-    if given == THROTTLED:
+    assert bool(applying.clock.waits) == (settings == THROTTLED)
+    if settings == THROTTLED:
         assert "request-rate," in next(
             r["api_requests"] for r in applying.log.records if "tcp/3" in r["ports"] and r["record"] == "outcome"
         )
@@ -735,26 +745,27 @@ def test_an_outcome_counts_the_members_that_a_new_rule_admits(read: bool) -> Non
 
 
 @pytest.mark.parametrize(
-    ("what", "slow", "read"), [(link(), 0, True), (link(), 600, False), (Decision(FAR, "link", "unchanged"), 0, False)]
+    ("decision", "slow", "read"),
+    [(link(), 0, True), (link(), 600, False), (Decision(FAR, "link", "unchanged"), 0, False)],
 )
 def test_what_decides_about_packets_is_read_where_something_changed_and_time_is_left(
-    what: Decision, slow: float, read: bool
+    decision: Decision, slow: float, read: bool
 ) -> None:
     applying = Applying(ours(KC))
-    applying.ecs.known["sg-app"] = group(APP, "*", rule_count=2)
+    applying.ecs.group_by_id["sg-app"] = group(APP, "*", rule_count=2)
     applying.fetch.refresh_groups(HOME, [APP])
     del applying.fetch.store.rules[APP]
     applying.slow(slow, "authorize")
     applying.calls.clear()
-    applying(what)
+    applying(decision)
     assert ("rules sg-app" in applying.calls) == read
 
 
 def test_reports_of_passes_add_up() -> None:
     """What is held is planned again in every pass, so it counts once."""
-    held, reasons = {Unseen(HOME, HOME): 3}, Counter({("denied", "locked"): 1})
-    one = Report(2, 1, held, {}, (BUSY,), frozenset({K1}), reasons, 1, frozenset({DB}))
-    other = msgspec.structs.replace(one, refused_keys=frozenset({K2}), written=frozenset({APP}))
-    assert one + other == Report(
-        4, 2, held, {}, (BUSY, BUSY), frozenset({K1, K2}), reasons + reasons, 2, frozenset({DB, APP})
+    held_counts, reasons = {Unseen(HOME, HOME): 3}, Counter({("denied", "locked"): 1})
+    report = Report(2, 1, held_counts, {}, (BUSY,), frozenset({K1}), reasons, 1, frozenset({DB}))
+    second_report = msgspec.structs.replace(report, refused_keys=frozenset({K2}), written=frozenset({APP}))
+    assert report + second_report == Report(
+        4, 2, held_counts, {}, (BUSY, BUSY), frozenset({K1, K2}), reasons + reasons, 2, frozenset({DB, APP})
     )

@@ -32,9 +32,9 @@ def accounts() -> tuple[FakeEcs, FakeEcs]:
 
 
 def touched(
-    message: Message, *ecs: FakeEcs, others: tuple[Message | None, ...] = (request(APP, DB),), lanes: int = 4
+    message: Message, *ecs: FakeEcs, other_messages: tuple[Message | None, ...] = (request(APP, DB),), lanes: int = 4
 ) -> Set[Party] | None:
-    return Batch(delivery(*(ecs or accounts()), lanes=lanes), [message, *others]).touches(message)
+    return Batch(delivery(*(ecs or accounts()), lanes=lanes), [message, *other_messages]).touches(message)
 
 
 @pytest.mark.parametrize("action", ["link", "unlink", "sync"])
@@ -88,15 +88,15 @@ def test_messages_share_what_they_read_where_some_may_run_side_by_side(
     """Under the name of the first. Otherwise nothing is read in advance."""
     names: list[str] = []
     home, far = accounts()
-    given = delivery(home, far, lanes=lanes)
-    cloud = given.cloud("")
+    batch_delivery = delivery(home, far, lanes=lanes)
+    cloud = batch_delivery.cloud("")
     connections = msgspec.structs.replace(
-        given.connections, open_cloud=lambda name, _retry: names.append(name) or cloud
+        batch_delivery.connections, open_cloud=lambda name, _retry: names.append(name) or cloud
     )
-    given = msgspec.structs.replace(given, connections=connections)
+    batch_delivery = msgspec.structs.replace(batch_delivery, connections=connections)
     first = msgspec.structs.replace(messages[0], request_id="first")
-    batch = Batch(given, [first, *messages[1:]])
-    assert (batch.delivery is given, names) == (not shared, ["first"] if shared else [])
+    batch = Batch(batch_delivery, [first, *messages[1:]])
+    assert (batch.delivery is batch_delivery, names) == (not shared, ["first"] if shared else [])
     assert home.calls == (["instances i-a i-b"] if shared else [])
 
 
@@ -105,7 +105,7 @@ SYNCS = (request(CACHE, DB), request(APP, DB))
 
 
 @pytest.mark.parametrize(
-    ("messages", "count", "held"),
+    ("messages", "count", "is_held"),
     [
         (SYNCS, 26, True),
         (SYNCS, 25, False),
@@ -114,7 +114,7 @@ SYNCS = (request(CACHE, DB), request(APP, DB))
     ],
 )
 def test_what_syncs_are_due_to_remove_together_is_held_and_said_in_advance(
-    monkeypatch: pytest.MonkeyPatch, messages: tuple[Message | None, ...], count: int, held: bool
+    monkeypatch: pytest.MonkeyPatch, messages: tuple[Message | None, ...], count: int, is_held: bool
 ) -> None:
     """More than fifty rules, each counted once. Only syncs are asked, and one summary names who sent them."""
     unseen, log = Unseen(HOME, HOME), FakeLog()
@@ -127,11 +127,11 @@ def test_what_syncs_are_due_to_remove_together_is_held_and_said_in_advance(
     guard = guard_of(
         [*messages, *messages[:1]] if len(messages) == 2 else messages, delivery(*accounts(), log=log), "x"
     )
-    assert bool(guard.excess({unseen: 1})) == held
+    assert bool(guard.excess({unseen: 1})) == is_held
     assert [(record["record"], record["action"], record["actor"]) for record in log.records] == [
         ("summary", "sync", "x")
-    ] * held
-    assert guard.reported == ({unseen} if held else set())
+    ] * is_held
+    assert guard.reported == ({unseen} if is_held else set())
 
 
 def test_a_bug_of_one_message_costs_the_guard_of_a_batch_no_other(monkeypatch: pytest.MonkeyPatch) -> None:

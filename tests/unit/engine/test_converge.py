@@ -64,14 +64,14 @@ def test_links_that_were_refused_or_waited_for_a_rule_that_was_removed_are_answe
     monkeypatch: pytest.MonkeyPatch, report: Report, again: set[Link] | None
 ) -> None:
     """Those alone, in three passes at most. `report` is that of every pass."""
-    asked: list[Any] = []
+    focuses: list[Any] = []
 
     def plan(_planner: object, _refused: object, focus: object) -> Plan:
-        asked.append(focus)
+        focuses.append(focus)
         return PLAN
 
     monkeypatch.setattr(Planner, "plan", plan)
     monkeypatch.setattr(Applier, "apply", lambda *_: report)
-    found = converge(reading(), GUARD)
-    assert asked == ([None, again, again] if again else [None])
-    assert found.removed == len(asked) * report.removed
+    outcome = converge(reading(), GUARD)
+    assert focuses == ([None, again, again] if again else [None])
+    assert outcome.removed == len(focuses) * report.removed

@@ -62,10 +62,10 @@ def test_what_the_group_still_allows_is_left_alone(rules: list[Rule]) -> None:
 
 def test_rules_between_other_groups_are_left_alone() -> None:
     """They are another delivery's business, also where they have lost their consent."""
-    other = ours(key(APP, CACHE, "tcp/1"))
-    look = Looking(accepting(lock=True), other, app=group(APP, "", managed_tag=True))
+    foreign_rule = ours(key(APP, CACHE, "tcp/1"))
+    look = Looking(accepting(lock=True), foreign_rule, app=group(APP, "", managed_tag=True))
     look()
-    assert look.ecs.existing == [other]
+    assert look.ecs.existing == [foreign_rule]
 
 
 def test_a_claim_that_ends_on_a_rule_that_is_repaired_is_recorded_too() -> None:
@@ -137,7 +137,10 @@ def test_what_the_group_newly_allows_is_synced_or_looked_at(accept: str, posted:
     look = Looking(accepting(accept), instances=ASKING, with_policy=policy(limits=Limits(max_peers=3)))
     look()
     assert look.queue.posted == posted
-    intents = [("look", one.party.id) if isinstance(one, Look) else ("sync", one.link.source.id) for one in posted]
+    intents = [
+        ("look", message.party.id) if isinstance(message, Look) else ("sync", message.link.source.id)
+        for message in posted
+    ]
     records = [record for record in look.log.records if record["record"] == "intent"]
     assert [(r["action"], r["from"]) for r in records if r["from"]] == intents
     actions = [(r["action"], r["detail"].partition(" ")[0]) for r in records if not r["from"]]

@@ -28,7 +28,7 @@ class Handing:
         self.delivery = delivery(FakeEcs(), log=self.log, queue=self.queue, clock=self.clock, policy=with_policy)
         self.scope = FakeScope(self.delivery)
 
-    def said(self, *names: str) -> list[tuple[Any, ...]]:
+    def record_rows(self, *names: str) -> list[tuple[Any, ...]]:
         return [tuple(record.get(name, "") for name in names) for record in self.log.records]
 
 
@@ -38,7 +38,7 @@ def test_each_pair_is_posted_once_with_its_record_before_it() -> None:
     post_syncs(handing.scope, PAIRS, "why")
     requests = [sync_request(pair, REGION, NOW) for pair in PAIRS]
     assert handing.queue.posted == requests
-    assert handing.said("record", "action", "request_id", "from", "to", "instance", "detail") == [
+    assert handing.record_rows("record", "action", "request_id", "from", "to", "instance", "detail") == [
         ("intent", "sync", requests[0].request_id, DB.id, LEDGER.id, "", "why"),
         ("intent", "sync", requests[1].request_id, APP.id, LEDGER.id, str(A), "why"),
     ]

@@ -57,12 +57,12 @@ class World:
 
     def __init__(
         self,
-        *shown: Instance,
+        *instances: Instance,
         rules: Sequence[Rule] = (),
         groups: Sequence[Group] = GROUPS,
         with_policy: Policy = POLICY,
     ) -> None:
-        self.ecs = FakeEcs(groups, shown, rules)
+        self.ecs = FakeEcs(groups, instances, rules)
         self.peer = FakeEcs([managed(FOREIGN, f"*@{HOME}")], account=PEER)
         self.log, self.queue = FakeLog(), FakeQueue()
         self.clock = Clock(self.log)
@@ -83,7 +83,7 @@ class World:
         return list(itertools.takewhile(lambda call: call not in self.ecs.changes(), self.ecs.calls))
 
     @property
-    def left(self) -> list[RuleKey]:
+    def rule_keys(self) -> list[RuleKey]:
         """The rules that stand."""
         return [rule.key for rule in self.ecs.existing if rule.key]
 
@@ -108,12 +108,12 @@ def test_an_instance_that_is_not_shown_is_awaited_for_five_minutes_or_until_its_
 ) -> None:
     """With an attempt on record; later, it is denied. An event without a time, or dated tomorrow, is not awaited."""
     world = World()
-    why = f"{A} is not shown yet"
-    assert world(event) == ([Later(A, why, until)] if until else [])
+    text_of_wait = f"{A} is not shown yet"
+    assert world(event) == ([Later(A, text_of_wait, until)] if until else [])
     if until:
         (record,) = world.log.records
         assert record["record"] == "attempt"
-        assert (record["action"], record["instance"], record["detail"]) == ("link", str(A), why)
+        assert (record["action"], record["instance"], record["detail"]) == ("link", str(A), text_of_wait)
     else:
         (record,) = world.log.records
         assert (record["outcome"], record["reason"], record["action"]) == ("denied", "instance-gone", "link")
@@ -160,7 +160,7 @@ def test_a_rule_stays_while_the_address_of_its_target_may_still_be_shown(age: fl
     world = World(one(A, APP, peer="i-b:tcp/1"), one(B, DB, ip=""), rules=[standing])
     waiting = world(state("Running", B, NOW - age))
     assert [(later.party, "no private address" in later.reason) for later in waiting] == ([(B, True)] if stays else [])
-    assert world.left == ([standing.key] if stays else [])
+    assert world.rule_keys == ([standing.key] if stays else [])
     assert world.log.outcomes() == ([] if stays else [("removed", "no-private-ip")])
 
 
@@ -176,7 +176,7 @@ CHANGED = ["instances i-a", "members sg-app", "references sg-app", HOLDERS, "rul
 
 def named(count: int) -> str:
     """So many peers that do not exist."""
-    return " ".join(f"{other.id}:tcp/1" for other in OTHERS[:count])
+    return " ".join(f"{group.id}:tcp/1" for group in OTHERS[:count])
 
 
 @pytest.mark.parametrize(
@@ -226,23 +226,23 @@ def test_the_rules_of_few_groups_are_read_before_it_is_known_whether_they_exist(
 
 
 @pytest.mark.parametrize(
-    ("event", "made", "read"),
+    ("event", "call_count", "read"),
     [(hint(), 0, 30), (state("Running"), 0, 30), (hint(), 20, 20), (hint(), 44, 0), (hint(), 60, 0)],
 )
 def test_of_many_groups_with_rules_between_addresses_as_many_are_read_as_calls_are_left_for(
-    event: Hint, made: int, read: int
+    event: Hint, call_count: int, read: int
 ) -> None:
-    """Of the fifty calls of a message, so many were `made` before."""
+    """Of the fifty calls of a message, `call_count` were made before."""
     world = World(one(A, APP), groups=[group(APP, "*"), *map(managed, OTHERS)])
-    world.delivery.cloud("").calls["before"] = made
+    world.delivery.cloud("").calls["before"] = call_count
     world(event)
     assert sum(call.startswith("rules sg-") for call in world.ecs.calls) == read
 
 
 def test_the_groups_with_rules_between_addresses_are_read_first_and_take_calls_from_the_others() -> None:
     """Ten of them. Of the fifty calls six are kept, and nineteen were made before."""
-    rules = [ours(key(other, APP, "tcp/1")) for other in OTHERS[10:]]
-    groups = [group(APP, "*"), *map(managed, OTHERS[:10]), *(group(other, "*") for other in OTHERS[10:])]
+    rules = [ours(key(neighbour, APP, "tcp/1")) for neighbour in OTHERS[10:]]
+    groups = [group(APP, "*"), *map(managed, OTHERS[:10]), *(group(neighbour, "*") for neighbour in OTHERS[10:])]
     world = World(one(A, APP), rules=rules, groups=groups)
     world.delivery.cloud("").calls["before"] = 15
     world()
@@ -250,24 +250,24 @@ def test_the_groups_with_rules_between_addresses_are_read_first_and_take_calls_f
 
 
 @pytest.mark.parametrize(
-    ("peer", "count", "made", "left"),
+    ("peer", "count", "call_count", "rules_left"),
     [
         *((peer, *row) for peer in ("", "sg-db:tcp/1") for row in ((20, 60, 0), (21, 0, 0), (21, 60, 9))),
         *(("", 40, 14, 14), ("sg-db:tcp/1", 40, 13, 14)),
     ],
 )
 def test_of_many_groups_whose_rules_name_its_own_those_are_read_first_that_no_neighbour_names(
-    peer: str, count: int, made: int, left: int
+    peer: str, count: int, call_count: int, rules_left: int
 ) -> None:
     """All of twenty; of more, ten, or as many as calls are left for. The rules of those that are not read stand."""
-    rules = [ours(key(other, APP, "tcp/1")) for other in OTHERS[:count]]
+    rules = [ours(key(neighbour, APP, "tcp/1")) for neighbour in OTHERS[:count]]
     neighbour = one(C, APP, peer=named(2))
-    groups = [*BARE.values(), *(group(other, "*") for other in OTHERS)]
+    groups = [*BARE.values(), *(group(neighbour, "*") for neighbour in OTHERS)]
     world = World(one(A, APP, peer=peer), neighbour, rules=rules, groups=groups)
-    world.delivery.cloud("").calls["before"] = made
+    world.delivery.cloud("").calls["before"] = call_count
     world()
-    assert [rule for rule in world.left if rule.group in OTHERS[:2]] == [rule.key for rule in rules[:2]]
-    assert sum(rule.group in OTHERS for rule in world.left) == 2 + left
+    assert [rule for rule in world.rule_keys if rule.group in OTHERS[:2]] == [rule.key for rule in rules[:2]]
+    assert sum(rule.group in OTHERS for rule in world.rule_keys) == 2 + rules_left
 
 
 # who goes first
@@ -278,7 +278,7 @@ ASKS = one(A, APP, peer="sg-db:tcp/1")
 
 
 @pytest.mark.parametrize(
-    ("events", "other", "groups", "rules", "waits"),
+    ("events", "neighbour", "groups", "rules", "waits"),
     [
         ([state("Running", C)], ASKS, BARE, [], [TURN]),
         ([state("Created", C)], ASKS, MANAGED_DB, [], [TURN]),  # what has the tag already is not being written
@@ -291,18 +291,18 @@ ASKS = one(A, APP, peer="sg-db:tcp/1")
     ],
 )
 def test_others_go_first_where_they_ask_for_what_a_start_would_open(
-    events: list[Hint], other: Instance, groups: dict[Party, Group], rules: list[Rule], waits: list[float]
+    events: list[Hint], neighbour: Instance, groups: dict[Party, Group], rules: list[Rule], waits: list[float]
 ) -> None:
     """Not where the rule stands, nor for a tag that changes, nor among the instances of one delivery. What writes records
     is loaded before the wait."""
-    shown = {one.party: one for one in (ASKS, other, one(C, APP, peer="sg-db:tcp/1"))}
-    if other.party == A:
-        shown[A] = other
-    world = World(*shown.values(), rules=rules, groups=list(groups.values()))
+    instances = {asker.party: asker for asker in (ASKS, neighbour, one(C, APP, peer="sg-db:tcp/1"))}
+    if neighbour.party == A:
+        instances[A] = neighbour
+    world = World(*instances.values(), rules=rules, groups=list(groups.values()))
     world(*events)
     assert world.clock.waits == waits
     assert world.clock.written == [1] * len(waits)
-    assert K1 in world.left
+    assert K1 in world.rule_keys
 
 
 @pytest.mark.parametrize(
@@ -322,7 +322,7 @@ def test_one_whose_turn_it_is_leaves_time_to_a_delivery_that_has_begun_to_write(
 
     def other() -> None:
         if tagged:
-            world.ecs.known[DB.id] = managed(DB, "*")
+            world.ecs.group_by_id[DB.id] = managed(DB, "*")
         if written:
             world.ecs.existing.append(ours(K1))
 
@@ -335,20 +335,20 @@ def test_nobody_waits_within_five_seconds_of_other_work_nor_opens_what_may_be_re
     world = World(ASKS, one(C, APP, peer="sg-db:tcp/1"), groups=list(BARE.values()))
     world.ecs.errors["instance_page"] = [Transient("timeout")]
     world(state("Running", C))  # who else asks is not known
-    assert (world.clock.waits, world.left) == ([], [K1])
+    assert (world.clock.waits, world.rule_keys) == ([], [K1])
     world = World(ASKS, one(C, APP, peer="sg-db:tcp/1"), groups=list(BARE.values()))
     world(state("Running", B))
     world.clock.time += 5
     world(state("Running", C))
-    assert (world.clock.waits, world.left) == ([], [K1])
+    assert (world.clock.waits, world.rule_keys) == ([], [K1])
     world = World(ASKS, one(C, APP, peer="sg-db:tcp/1"), groups=list(BARE.values()))
     world.clock.happens.append(lambda: world.ecs.errors.update(rules=[NoAccess("Forbidden.RAM", "no")]))
     world(state("Running", C))
-    assert (world.left, world.log.outcomes()) == ([], [("denied", "no-access")])
+    assert (world.rule_keys, world.log.outcomes()) == ([], [("denied", "no-access")])
 
 
 @pytest.mark.parametrize(
-    ("place", "others", "seconds"),
+    ("place", "crowd_size", "seconds"),
     [
         (0, 1, 0.0),
         (1, 1, TURN_SECONDS * (1 - math.log(2 / 1.5) / math.log(4))),
@@ -356,19 +356,19 @@ def test_nobody_waits_within_five_seconds_of_other_work_nor_opens_what_may_be_re
         (99, 99, 0.5 * (1 - math.log(100 / 99.5) / 4)),
     ],
 )
-def test_turns_are_spread_towards_the_end(place: int, others: int, seconds: float) -> None:
+def test_turns_are_spread_towards_the_end(place: int, crowd_size: int, seconds: float) -> None:
     """The first of all does not wait. Whichever of a crowd are handled at a moment, the first is well before the others."""
-    crowd = sorted((Party(HOME, f"i-{n}") for n in range(others + 1)), key=lambda one: short_hash(str(one)))
+    crowd = sorted((Party(HOME, f"i-{n}") for n in range(crowd_size + 1)), key=lambda party: short_hash(str(party)))
     assert turn(crowd[place], {*crowd} - {crowd[place]}) == pytest.approx(seconds)
 
 
 def test_of_several_events_of_an_instance_the_latest_counts_and_a_deletion_before_all() -> None:
     early, late, undated = hint(time=1.0), hint(time=2.0), hint(time=None)
-    gone = state("Deleted", time=0.5)
+    deletion = state("Deleted", time=0.5)
     for events, counts in (
         ([late, early], late),
         ([early, late], late),
-        ([gone, late], gone),
+        ([deletion, late], deletion),
         ([early, undated], early),
     ):
         assert one_per_party(events) == {A: counts}
@@ -383,7 +383,7 @@ MOVED = "10.0.0.8"
 
 
 @pytest.mark.parametrize(
-    ("events", "shown", "rules", "left"),
+    ("events", "instances", "rules", "rules_left"),
     [
         # of its groups, what no other instance of theirs asks for
         ([hint()], [one(A, APP)], [ours(K1), ours(CACHES)], ["sg-cache>sg-db tcp/1"]),
@@ -415,13 +415,13 @@ MOVED = "10.0.0.8"
     ],
 )  # fmt: skip
 def test_an_event_closes_what_its_instance_may_have_asked_for_and_nobody_asks_for_now(
-    events: list[Hint], shown: list[Instance], rules: list[Rule], left: list[str]
+    events: list[Hint], instances: list[Instance], rules: list[Rule], rules_left: list[str]
 ) -> None:
     """And nothing that it read beside that. What else a neighbour asks for is neither opened nor recorded."""
     by_address = any(rule.key and rule.key.by_address and not rule.key.dest for rule in rules)
-    world = World(*shown, rules=rules, groups=APART if by_address else GROUPS)
+    world = World(*instances, rules=rules, groups=APART if by_address else GROUPS)
     assert world(*events) == []
-    assert sorted(map(text, world.left)) == left
+    assert sorted(map(text, world.rule_keys)) == rules_left
     assert {outcome for outcome, _ in world.log.outcomes()} <= {"removed", "applied", "unchanged"} | (
         {"denied"} if by_address else set()
     )
@@ -432,26 +432,28 @@ def test_half_of_a_mutual_link_is_closed_on_groups_without_the_managed_tag(rule:
     """Where the tag was refused, the other half leads to it."""
     world = World(one(A, APP, peer="sg-cache:tcp/1"), rules=[ours(HERE), ours(THERE)], groups=list(BARE.values()))
     world()
-    assert rule not in world.left
+    assert rule not in world.rule_keys
     world = World(one(A, APP), rules=[ours(rule)], groups=list(FULL_APP.values()))
     world()
-    assert world.left == []
+    assert world.rule_keys == []
 
 
-@pytest.mark.parametrize(("event", "left"), [(state("Deleted"), 0), (state("Pending", time=NOW - 300), 1)])
-def test_the_platforms_word_that_an_instance_was_released_is_not_a_removal_to_count(event: Hint, left: int) -> None:
+@pytest.mark.parametrize(("event", "rules_left"), [(state("Deleted"), 0), (state("Pending", time=NOW - 300), 1)])
+def test_the_platforms_word_that_an_instance_was_released_is_not_a_removal_to_count(
+    event: Hint, rules_left: int
+) -> None:
     """Without it, the instance is only not shown: too many such removals are held, and one summary says so."""
     world = World(one(C, APP), rules=[between(A, C, APP)], with_policy=policy(limits=Limits(removals_per_run=0)))
     world(event)
-    assert len(world.left) == left
-    assert world.log.kinds().count("summary") == left
+    assert len(world.rule_keys) == rules_left
+    assert world.log.kinds().count("summary") == rules_left
 
 
 REMEMBERED = one(A, APP)
 
 
 @pytest.mark.parametrize(
-    ("event", "now", "rules", "left"),
+    ("event", "now", "rules", "rules_left"),
     [
         (state("Deleted"), None, [ours(K1), ours(K2)], ["sg-app>sg-db tcp/2"]),
         (hint(kind="moved"), one(A, CACHE), [ours(K1), ours(K2)], ["sg-app>sg-db tcp/2"]),
@@ -459,7 +461,7 @@ REMEMBERED = one(A, APP)
     ],
 )
 def test_where_this_process_saw_an_instance_before_its_rules_are_looked_at(
-    event: Hint, now: Instance | None, rules: list[Rule], left: list[str]
+    event: Hint, now: Instance | None, rules: list[Rule], rules_left: list[str]
 ) -> None:
     """A released one is in no group, and one that has moved in others. Of others' links nothing is taken."""
     neighbour = one(C, APP, peer="sg-db:tcp/2")
@@ -467,14 +469,14 @@ def test_where_this_process_saw_an_instance_before_its_rules_are_looked_at(
     world(state("Pending"))
     world.ecs.running = {i.party.id: i for i in (now, neighbour) if i}
     world(event)
-    assert sorted(map(text, world.left)) == left
+    assert sorted(map(text, world.rule_keys)) == rules_left
 
 
 def test_a_group_that_is_no_longer_shown_is_not_looked_at_for_an_instance_that_was_in_it() -> None:
     world = World(REMEMBERED, groups=list(BARE.values()))
     world(state("Pending"))
     world.ecs.running.clear()
-    del world.ecs.known[APP.id]
+    del world.ecs.group_by_id[APP.id]
     world(state("Deleted"))
     assert world.ecs.calls == ["instances i-a", "groups sg-app", HOLDERS, "rules sg-cache"]
 
@@ -504,20 +506,22 @@ def test_the_rules_of_peers_lead_to_the_groups_that_an_instance_has_left(
     assert changed == (closed if kind != "tags" else [])
 
 
-@pytest.mark.parametrize(("mutual", "made", "closed"), [(True, 0, 9), (True, 60, 0), (False, 18, 10), (False, 60, 0)])
+@pytest.mark.parametrize(
+    ("mutual", "call_count", "closed"), [(True, 0, 9), (True, 60, 0), (False, 18, 10), (False, 60, 0)]
+)
 def test_of_many_groups_that_an_instance_may_have_left_half_the_calls_are_spent_on(
-    mutual: bool, made: int, closed: int
+    mutual: bool, call_count: int, closed: int
 ) -> None:
     """None on those that only requests name. Halves of mutual links take half, too."""
-    others = sorted(OTHERS)
-    rules = [ours(key(other, DB)) if mutual else ours(key(DB, other, "tcp/1")) for other in others[20:]]
-    rules += [ours(key(DB, other, "tcp/1"), REQ) for other in others[:20]]
-    groups = [*BARE.values(), *(group(other, "*") for other in OTHERS)]
+    neighbours = sorted(OTHERS)
+    rules = [ours(key(neighbour, DB)) if mutual else ours(key(DB, neighbour, "tcp/1")) for neighbour in neighbours[20:]]
+    rules += [ours(key(DB, neighbour, "tcp/1"), REQ) for neighbour in neighbours[:20]]
+    groups = [*BARE.values(), *(group(neighbour, "*") for neighbour in OTHERS)]
     world = World(one(A, CACHE, peer="sg-db" if mutual else "sg-db:tcp/1"), rules=rules, groups=groups)
-    world.delivery.cloud("").calls["before"] = made
+    world.delivery.cloud("").calls["before"] = call_count
     world(hint(kind="moved"))
     assert sum(rule not in world.ecs.existing for rule in rules) == closed
-    assert closed or not {f"rules {other.id}" for other in others} & set(world.ecs.calls)
+    assert closed or not {f"rules {neighbour.id}" for neighbour in neighbours} & set(world.ecs.calls)
 
 
 @pytest.mark.parametrize("peer", ["sg-db", "sg-db:tcp/1"])
@@ -574,14 +578,18 @@ def test_a_pair_with_another_account_is_put_on_the_queue(peer: str, rules: list[
     closed; then what may be new; last what stands. Nothing is changed or decided here."""
     world = World(one(A, APP, peer=peer), rules=rules)
     world()
-    syncs = [(one.link.source.id, one.link.target.id) for one in world.queue.posted if not isinstance(one, Look)]
+    syncs = [
+        (message.link.source.id, message.link.target.id)
+        for message in world.queue.posted
+        if not isinstance(message, Look)
+    ]
     records = [record for record in world.log.records if record["record"] == "intent"]
     assert {record["detail"] for record in records} <= {FOREIGN_PAIR}
-    found = [
+    texts = [
         f"{source}>{target} {r.get('instance', '').partition('@')[0]}"
         for (source, target), r in zip(syncs, records, strict=True)
     ]
-    assert (found, world.ecs.changes(), world.peer.calls) == (posted, [], [])
+    assert (texts, world.ecs.changes(), world.peer.calls) == (posted, [], [])
 
 
 def test_one_sync_looks_at_all_groups_of_those_who_ask() -> None:
@@ -592,26 +600,26 @@ def test_one_sync_looks_at_all_groups_of_those_who_ask() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shown", "rules", "events", "posted"),
+    ("instances", "rules", "events", "posted"),
     [
-        ([one(A, APP, peer=wishes(*FOUR[:3]))], [], [hint()], [sync_request(Link(APP, far(one)), REGION, NOW) for one in FOUR[:3]]),
+        ([one(A, APP, peer=wishes(*FOUR[:3]))], [], [hint()], [sync_request(Link(APP, far(party)), REGION, NOW) for party in FOUR[:3]]),
         ([one(A, APP, peer=wishes(*FOUR))], [], [hint()], [look_request(A, REGION, NOW + 300)]),
         ([one(A, APP, peer=wishes(*FOUR)), one(B, DB)], [], [hint(time=None), hint(B, time=NOW + 50)], [look_request(A, REGION, NOW + 300)]),
         ([one(A, APP, peer=wishes(*FOUR)), one(B, APP)], [], [hint(time=NOW - 60), hint(B, time=NOW - 50)], [look_request(A, REGION, NOW + 250), look_request(B, REGION, NOW + 250)]),
-        ([one(A, APP, peer=wishes(*FOUR[:3])), one(B, DB)], [], [LOOK, hint(B)], [sync_request(Link(APP, far(one)), REGION, NOW) for one in FOUR[:3]]),
-        ([one(A, APP)], [admits(one) for one in FOUR], [hint()], [look_request(A, REGION, NOW + 300)]),
+        ([one(A, APP, peer=wishes(*FOUR[:3])), one(B, DB)], [], [LOOK, hint(B)], [sync_request(Link(APP, far(party)), REGION, NOW) for party in FOUR[:3]]),
+        ([one(A, APP)], [admits(party) for party in FOUR], [hint()], [look_request(A, REGION, NOW + 300)]),
         ([one(A, APP, peer=f"i-none:tcp/1 {wishes(*FOUR)}")], [], [hint()], []),
         ([one(A, APP, peer=wishes("i-p", "i-q", "i-r", "i-s"))], [], [hint()], [look_request(A, REGION, NOW + 300)]),
     ],
 )  # fmt: skip
 def test_of_many_pairs_with_other_accounts_a_look_finds_out_which_differ(
-    shown: list[Instance], rules: list[Rule], events: list[Hint], posted: list[Message]
+    instances: list[Instance], rules: list[Rule], events: list[Hint], posted: list[Message]
 ) -> None:
     """For five minutes from the last event. What waits for something is looked at anyway, and what has no part in it is not."""
-    world = World(*shown, rules=rules)
+    world = World(*instances, rules=rules)
     later = world(*events)
     assert world.queue.posted == posted
-    assert [one.party for one in later] == ([] if posted else [A])
+    assert [look.party for look in later] == ([] if posted else [A])
 
 
 def test_peers_after_the_most_that_may_be_named_are_denied_and_not_put_on_the_queue() -> None:
@@ -653,7 +661,7 @@ def test_a_look_whose_peers_cannot_be_read_now_is_repeated_until_it_expires(
 def test_home_that_refuses_reads_is_denied_once() -> None:
     world = World(one(A, APP), rules=[ours(K1)])
     world.ecs.errors["instances"] = [NoAccess("Forbidden.RAM", "no")]
-    assert (world(state("Pending", time=NOW - 300)), world.left) == ([], [K1])
+    assert (world(state("Pending", time=NOW - 300)), world.rule_keys) == ([], [K1])
     [record] = world.log.records
     assert (record["outcome"], record["reason"], record["action"]) == ("denied", "no-access", "link")
     assert record["detail"] == f"account {HOME}: Forbidden.RAM"
@@ -671,7 +679,7 @@ class Refusing(FakeEcs):
 def test_home_that_begins_to_refuse_reads_loses_nothing() -> None:
     world = World(one(A, APP), rules=[ours(K1)])
     world.ecs = world.delivery.cloud("").accounts[HOME] = Refusing(GROUPS, [one(A, APP)], [ours(K1)])  # type: ignore[attr-defined]
-    assert (world(), world.left) == ([], [K1])
+    assert (world(), world.rule_keys) == ([], [K1])
 
 
 def test_after_a_transient_error_of_a_change_all_of_the_delivery_is_looked_at_again() -> None:
@@ -679,14 +687,18 @@ def test_after_a_transient_error_of_a_change_all_of_the_delivery_is_looked_at_ag
     world = World(one(A, APP, peer=f"sg-db:tcp/1 {wishes('sg-x')}"), one(B, DB))
     world.ecs.errors["authorize"] = [Transient("503")] * 4
     assert world(hint(), hint(B)) == [Later(party, "503", NOW + LOOK_AGAIN_SECONDS) for party in (A, B)]
-    assert (world.left, len(world.queue.posted)) == ([], 1)
+    assert (world.rule_keys, len(world.queue.posted)) == ([], 1)
 
 
-@pytest.mark.parametrize(("made", "asked"), [(0, "10.0.0.3 10.0.0.8"), (38, "10.0.0.8")])
-def test_addresses_that_its_own_links_depend_on_are_asked_for_whatever_calls_are_left(made: int, asked: str) -> None:
+@pytest.mark.parametrize(("call_count", "addresses"), [(0, "10.0.0.3 10.0.0.8"), (38, "10.0.0.8")])
+def test_addresses_that_its_own_links_depend_on_are_asked_for_whatever_calls_are_left(
+    call_count: int, addresses: str
+) -> None:
     """Of those that others' rules depend on, as many as may be."""
     rules = [member(A, REQ), member(C, REQ)]
     world = World(one(A, APP, ip=MOVED), one(C, APP), groups=[BARE[APP], APART[1]], rules=rules)
-    world.delivery.cloud("").calls["before"] = made
+    world.delivery.cloud("").calls["before"] = call_count
     world()
-    assert next(call for call in world.reads if call.startswith("addresses_taken")) == f"addresses_taken vpc-2 {asked}"
+    assert (
+        next(call for call in world.reads if call.startswith("addresses_taken")) == f"addresses_taken vpc-2 {addresses}"
+    )

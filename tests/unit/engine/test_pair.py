@@ -51,8 +51,8 @@ class Asking:
         self, action: Any, source: Party = APP, target: Party = DB, ports: Ports = (), **fields: Any
     ) -> list[tuple[str, str]]:
         """The outcomes. `ports` are none for a mutual link."""
-        given: dict[str, Any] = {"request_id": "chg-1", "expires_at": NOW + 600, **fields}
-        request = Request(action=action, region=REGION, link=Link(source, target, ports), **given)
+        settings: dict[str, Any] = {"request_id": "chg-1", "expires_at": NOW + 600, **fields}
+        request = Request(action=action, region=REGION, link=Link(source, target, ports), **settings)
         reconcile_pair(self.delivery, request, "", self.delivery.audit({}), self.guard)
         return self.log.outcomes()
 
@@ -174,7 +174,7 @@ CACHES = "sg-cache>sg-db tcp/1"
 
 
 @pytest.mark.parametrize(
-    ("ports", "source", "target", "left"),
+    ("ports", "source", "target", "claims_left"),
     [
         ((), APP, DB, {"sg-app>sg-db tcp/1": "tag", CACHES: "req:chg-1"}),
         ((), DB, APP, {"sg-app>sg-db tcp/1": "tag", CACHES: "req:chg-1"}),
@@ -184,7 +184,7 @@ CACHES = "sg-cache>sg-db tcp/1"
     ],
 )
 def test_an_unlink_takes_the_claims_of_all_requests(
-    ports: Ports, source: Party, target: Party, left: dict[str, str]
+    ports: Ports, source: Party, target: Party, claims_left: dict[str, str]
 ) -> None:
     """Without ports everything between the two; with ports those in that direction, and not the mutual link. Tags' claims
     stay."""
@@ -192,8 +192,8 @@ def test_an_unlink_takes_the_claims_of_all_requests(
     before = asking.claims
     assert {outcome for outcome, _ in asking("unlink", source, target, ports)} == {"removed"}
     if ports:
-        left = {name: left.get(name, claims) for name, claims in before.items()}
-    assert asking.claims == {name: claims for name, claims in left.items() if claims}
+        claims_left = {name: claims_left.get(name, claims) for name, claims in before.items()}
+    assert asking.claims == {name: claims for name, claims in claims_left.items() if claims}
 
 
 def test_an_unlink_of_two_instances_takes_their_rule_alone() -> None:
@@ -203,7 +203,7 @@ def test_an_unlink_of_two_instances_takes_their_rule_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("peer", "back", "rules", "left", "outcomes"),
+    ("peer", "back", "rules", "claims_left", "outcomes"),
     [
         ("sg-db:tcp/1 sg-cache:tcp/2", "sg-app:tcp/2", [], ["sg-app>sg-db tcp/1"], {"applied"}),
         ("sg-db", "", [], ["sg-app>sg-db all", "sg-db>sg-app all"], {"applied"}),
@@ -215,34 +215,41 @@ def test_an_unlink_of_two_instances_takes_their_rule_alone() -> None:
     ],
 )  # fmt: skip
 def test_a_sync_makes_a_pair_what_the_tags_of_its_from_side_say(
-    peer: str, back: str, rules: list[Rule], left: list[str], outcomes: set[str]
+    peer: str, back: str, rules: list[Rule], claims_left: list[str], outcomes: set[str]
 ) -> None:
     """The other side's wishes are another sync's; they keep a mutual link. Requests' claims stay."""
     asking = Asking(*rules, instances=[one(A, APP, peer=peer), one(B, DB, peer=back)])
     assert {outcome for outcome, _ in asking("sync")} == outcomes
-    assert sorted(asking.claims) == left
+    assert sorted(asking.claims) == claims_left
 
 
 def test_a_sync_takes_the_rule_of_a_group_that_stands_for_its_instances_no_more() -> None:
     """Once all of that group's instances are read. Those of a mutual link are found by the half on that group."""
-    here, there = key(DB, CACHE), key(CACHE, DB)
-    for peer, rules in (("sg-db:tcp/1", [ours(key(DB, CACHE, "tcp/1"))]), ("sg-db", [ours(here), ours(there)])):
+    rule_here, rule_there = key(DB, CACHE), key(CACHE, DB)
+    for peer, rules in (
+        ("sg-db:tcp/1", [ours(key(DB, CACHE, "tcp/1"))]),
+        ("sg-db", [ours(rule_here), ours(rule_there)]),
+    ):
         asking = Asking(*rules, instances=[one(A, APP, CACHE, peer=peer)])
         asking("sync")
         assert not asking.claims.keys() & {text(rule.key) for rule in rules if rule.key}
         assert asking.claims
 
 
-@pytest.mark.parametrize(("more", "left"), [(0, 0), (1, 1)])
-def test_of_many_groups_that_may_stand_for_its_instances_a_sync_looks_at_some(more: int, left: int) -> None:
-    others = [Party(HOME, f"sg-o{n:02}") for n in range(20 + more)]
-    rules = [ours(key(DB, other, "tcp/1")) for other in others]
-    groups = [*GROUPS, *(managed(other, "*") for other in others)]
-    asking = Asking(*rules, instances=[one(A, APP, *others, peer="sg-db:tcp/1")], groups=groups)
+@pytest.mark.parametrize(("extra_groups", "rules_left"), [(0, 0), (1, 1)])
+def test_of_many_groups_that_may_stand_for_its_instances_a_sync_looks_at_some(
+    extra_groups: int, rules_left: int
+) -> None:
+    other_groups = [Party(HOME, f"sg-o{n:02}") for n in range(20 + extra_groups)]
+    rules = [ours(key(DB, other_group, "tcp/1")) for other_group in other_groups]
+    groups = [*GROUPS, *(managed(other_group, "*") for other_group in other_groups)]
+    asking = Asking(*rules, instances=[one(A, APP, *other_groups, peer="sg-db:tcp/1")], groups=groups)
     asking("sync")
     decided = asking.ecs.calls[: asking.ecs.calls.index("authorize sg-db")]  # what is read later, only the record says
     assert not any(call.startswith("rules sg-o") for call in decided)
-    assert sorted(asking.claims) == sorted(["sg-app>sg-db tcp/1", *(text(r.key) for r in rules[-1:] if r.key and left)])
+    assert sorted(asking.claims) == sorted(
+        ["sg-app>sg-db tcp/1", *(text(r.key) for r in rules[-1:] if r.key and rules_left)]
+    )
 
 
 def test_a_sync_takes_the_rule_of_an_instance_that_has_left_its_from_group() -> None:
@@ -261,7 +268,7 @@ def test_a_sync_reads_the_halves_of_its_own_mutual_links_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("action", "rules", "said"),
+    ("action", "rules", "message"),
     [
         ("unlink", [], "no rule between the two carries a request's claim"),
         (
@@ -272,11 +279,11 @@ def test_a_sync_reads_the_halves_of_its_own_mutual_links_alone() -> None:
         ("sync", [ours(K1, REQ)], f"no tag of this side asks for the pair; the other side's does ({B})"),
     ],
 )
-def test_a_request_that_finds_nothing_to_do_says_what_there_is(action: Any, rules: list[Rule], said: str) -> None:
+def test_a_request_that_finds_nothing_to_do_says_what_there_is(action: Any, rules: list[Rule], message: str) -> None:
     """Once, and beside what is repaired."""
     asking = Asking(*rules, instances=[one(A, APP), one(B, DB, peer="sg-app:tcp/3")])
     assert asking(action) == [("unchanged", "")]
-    assert asking.log.records[-1]["detail"] == said
+    assert asking.log.records[-1]["detail"] == message
     repaired = Asking(
         *rules, ours(key(DB, CACHE, "tcp/9"), OTHER, priority=1), instances=[one(B, DB, peer="sg-app:tcp/3")]
     )
@@ -318,7 +325,7 @@ def test_a_link_opens_on_both_sides_or_neither_and_what_closes_does_so_on_each()
 @pytest.mark.parametrize("fields", [{"expires_at": NOW - 301}, {"until": int(NOW) + 99}])
 def test_a_request_that_is_denied_closes_what_its_groups_forbid(fields: dict[str, Any]) -> None:
     locked = [group(DB, "*", lock=True, managed_tag=True), *GROUPS]
-    asking = Asking(ours(K1, REQ), groups=[*{one.party: one for one in reversed(locked)}.values()])
+    asking = Asking(ours(K1, REQ), groups=[*{group.party: group for group in reversed(locked)}.values()])
     assert "denied" in dict(asking("link", ports=P1, **fields))
     assert asking.claims == {}
 
@@ -349,7 +356,7 @@ BOTH = ["rules sg-app", "rules sg-db", "groups sg-app sg-db"]
 
 
 @pytest.mark.parametrize(
-    ("action", "ends", "groups", "shown", "reads"),
+    ("action", "ends", "groups", "instances", "reads"),
     [
         ("link", (APP, DB), GROUPS, [], BOTH),
         ("link", (APP, DB), APART, [one(A, APP)], [*BOTH, "members sg-app", "addresses_taken vpc-2 10.0.0.1"]),
@@ -364,10 +371,10 @@ BOTH = ["rules sg-app", "rules sg-db", "groups sg-app sg-db"]
     ],
 )  # fmt: skip
 def test_a_request_reads_both_sides(
-    action: Any, ends: tuple[Party, Party], groups: list[Group], shown: list[Instance], reads: list[str]
+    action: Any, ends: tuple[Party, Party], groups: list[Group], instances: list[Instance], reads: list[str]
 ) -> None:
     """Rules of instances are wherever they were written: an unlink looks also where the managed tag was refused."""
-    asking = Asking(instances=shown, groups=groups)
+    asking = Asking(instances=instances, groups=groups)
     asking(action, *ends, P1 if action == "link" else ())
     changes = asking.ecs.changes()
     assert asking.ecs.calls[: asking.ecs.calls.index(changes[0]) if changes else None] == reads

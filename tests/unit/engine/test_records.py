@@ -52,41 +52,41 @@ FOREIGN_KIND = Rule(DB, "sgr-6", None, "accept", 1)
 
 def test_an_intent_names_what_will_change_and_the_others_what_there_is() -> None:
     edits = (Edit(K1, gain=frozenset({TAG}), claims=(TAG,)), removing(BOTH))
-    made = decision(edits=edits, missing_managed_tag=(DB, APP))
-    shown = {
-        kind: decision_record(made, REGION, kind, rules=[OURS, FOREIGN_KIND], api_requests=["r-1", "", "r-2"])
+    change = decision(edits=edits, missing_managed_tag=(DB, APP))
+    records_by_kind = {
+        kind: decision_record(change, REGION, kind, rules=[OURS, FOREIGN_KIND], api_requests=["r-1", "", "r-2"])
         for kind in ("intent", "attempt", "outcome")
     }
     ids = {
         kind: [(rule["ports"], rule["rule_id"]) for rule in json.loads(decision_record["rules"])]
-        for kind, decision_record in shown.items()
+        for kind, decision_record in records_by_kind.items()
     }
     assert ids == {
         "intent": [("1/1", ""), ("2/2", BOTH.id)],
         "attempt": [("1/1", OURS.id)],
         "outcome": [("1/1", OURS.id)],
     }
-    assert [decision_record["tagged"] for decision_record in shown.values()] == [f"{DB},{APP}", "", ""]
-    assert {decision_record["api_requests"] for decision_record in shown.values()} == {"r-1,r-2"}
-    assert [decision_record.get("outcome") for decision_record in shown.values()] == [None, None, "applied"]
+    assert [decision_record["tagged"] for decision_record in records_by_kind.values()] == [f"{DB},{APP}", "", ""]
+    assert {decision_record["api_requests"] for decision_record in records_by_kind.values()} == {"r-1,r-2"}
+    assert [decision_record.get("outcome") for decision_record in records_by_kind.values()] == [None, None, "applied"]
     assert {
         (decision_record["record"], decision_record["action"], decision_record["link"], decision_record["ports"])
-        for decision_record in shown.values()
-    } == {(kind, "link", LINK.id(REGION), "tcp/1") for kind in shown}
+        for decision_record in records_by_kind.values()
+    } == {(kind, "link", LINK.id(REGION), "tcp/1") for kind in records_by_kind}
 
 
 @pytest.mark.parametrize(
-    ("verdict", "asks", "said"),
+    ("verdict", "asks", "fields"),
     [
         (None, None, ("unknown", "", "")),
         (Verdict(LINK, reachability="same-vpc", consent=("x", "y")), A, ("same-vpc", "x; y", str(A))),
     ],
 )
 def test_a_record_says_what_the_verdict_rests_on_and_who_asks(
-    verdict: Verdict | None, asks: Party | None, said: tuple[str, str, str]
+    verdict: Verdict | None, asks: Party | None, fields: tuple[str, str, str]
 ) -> None:
-    shown = decision_record(decision(verdict=verdict, instance=asks), REGION, "attempt")
-    assert (shown["reachability"], shown["consent"], shown["instance"]) == said
+    record = decision_record(decision(verdict=verdict, instance=asks), REGION, "attempt")
+    assert (record["reachability"], record["consent"], record["instance"]) == fields
 
 
 CHANGED = ours(K2, REQ)
@@ -109,8 +109,8 @@ def test_an_outcome_names_the_claims_that_each_rule_is_left_with(
     outcome: str, edits: tuple[Edit, ...], rules: list[Rule], claims: dict[str, str | None]
 ) -> None:
     """As they were read back; null for those that are gone. One that was changed instead, or not at all, is not gone."""
-    shown = decision_record(decision(outcome=outcome, edits=edits), REGION, "outcome", rules=rules)
-    assert json.loads(shown["claims"]) == claims
+    record = decision_record(decision(outcome=outcome, edits=edits), REGION, "outcome", rules=rules)
+    assert json.loads(record["claims"]) == claims
 
 
 ENDS = {"link_until": "2026-12-01T00:00:00Z"}
@@ -131,24 +131,24 @@ def test_a_record_says_when_the_first_rule_of_its_link_ends(
     asker: Instance | None, accept: str, rules: list[Rule], outcome: str, until: str
 ) -> None:
     """By the tag of the instance that asks, by a request's end or by consent."""
-    known = view([managed(APP), managed(DB, accept)], [asker] if asker else [], rules)
+    snapshot = view([managed(APP), managed(DB, accept)], [asker] if asker else [], rules)
     for instance in (A, None):
-        shown = until_field(decision(outcome=outcome, instance=instance), rules, known, POLICY, NOW)
-        assert shown == {"until": until if instance or "11-2" in until or "11-30" in until else ""}
+        end_field = until_field(decision(outcome=outcome, instance=instance), rules, snapshot, POLICY, NOW)
+        assert end_field == {"until": until if instance or "11-2" in until or "11-30" in until else ""}
 
 
 def test_a_rule_that_was_removed_ends_no_link() -> None:
     """Also where it was still shown when the rules were read back."""
     rule = ours(K1, Claim("chg-1", int(NOW) + 60))
-    made = decision(outcome="removed", edits=(removing(rule),))
-    assert until_field(made, [rule], view([managed(APP), managed(DB, "*")]), POLICY, NOW) == {"until": ""}
+    removal = decision(outcome="removed", edits=(removing(rule),))
+    assert until_field(removal, [rule], view([managed(APP), managed(DB, "*")]), POLICY, NOW) == {"until": ""}
 
 
 def test_a_link_is_named_by_its_parties_and_an_unreadable_peer_as_it_was_written() -> None:
     parties = {"from_account": HOME, "from": APP.id, "to_account": HOME}
     assert link_fields(LINK, REGION) == {**parties, "to": DB.id, "ports": "tcp/1", "link": LINK.id(REGION)}
     raw = [link_fields(Link(APP, Party(HOME, ""), P1), REGION, text) for text in ("SG-X", "SG-Y")]
-    assert [{**one, "link": len(one["link"])} for one in raw] == [
+    assert [{**record, "link": len(record["link"])} for record in raw] == [
         {**parties, "to": text, "ports": "", "link": 16} for text in ("SG-X", "SG-Y")
     ]
     assert raw[0]["link"] != raw[1]["link"]
@@ -181,8 +181,10 @@ def test_of_tags_as_many_are_named_as_a_field_holds() -> None:
 # whom rules admit
 
 
-def circumstances(*shown: Instance, read: Sequence[Party] = (), **fields: Any) -> tuple[Circumstances, FakeEcs, Fetch]:
-    ecs = FakeEcs(fields.pop("groups", [managed(p, "*") for p in (APP, DB, CACHE)]), shown, fields.pop("rules", ()))
+def circumstances(
+    *instances: Instance, read: Sequence[Party] = (), **fields: Any
+) -> tuple[Circumstances, FakeEcs, Fetch]:
+    ecs = FakeEcs(fields.pop("groups", [managed(p, "*") for p in (APP, DB, CACHE)]), instances, fields.pop("rules", ()))
     fetch = open_fetch(delivery(ecs), "test")
     fetch.members(read)
     ecs.calls.clear()
@@ -204,73 +206,75 @@ def admitted(*parties: Party, count: int | None = None) -> dict[str, str]:
 @pytest.mark.parametrize("read", [(), (APP,), (APP, CACHE)])
 def test_a_record_names_the_instances_of_the_groups_that_rules_admit_once_all_are_read(read: tuple[Party, ...]) -> None:
     """Each group's members are read once, for the record alone, unless they are known."""
-    found, ecs, fetch = circumstances(one(A, APP), one(C, APP), one(B, CACHE), read=read)
-    assert found.admitted(ADMITS, decision()) == (NOBODY if len(read) < 2 else admitted(A, B, C))
-    assert found.admitted([], decision()) == NOBODY  # no rule stands
+    situation, ecs, fetch = circumstances(one(A, APP), one(C, APP), one(B, CACHE), read=read)
+    assert situation.admitted(ADMITS, decision()) == (NOBODY if len(read) < 2 else admitted(A, B, C))
+    assert situation.admitted([], decision()) == NOBODY  # no rule stands
     for _ in range(2):
-        found.read_members(ADMITS)
-    assert found.admitted(ADMITS, decision()) == admitted(A, B, C)
+        situation.read_members(ADMITS)
+    assert situation.admitted(ADMITS, decision()) == admitted(A, B, C)
     assert ecs.calls == [f"members {group.id}" for group in (APP, CACHE) if group not in read]
     assert fetch.store.complete_groups == set(read)
 
 
 def test_where_members_cannot_be_read_nobody_is_named() -> None:
-    found, ecs, _ = circumstances(one(A, APP), one(B, CACHE))
+    situation, ecs, _ = circumstances(one(A, APP), one(B, CACHE))
     ecs.errors["members"] = [Transient("timeout")]
-    found.read_members(ADMITS)
-    assert found.admitted(ADMITS, decision()) == NOBODY
+    situation.read_members(ADMITS)
+    assert situation.admitted(ADMITS, decision()) == NOBODY
 
 
 def test_a_group_whose_number_alone_is_known_is_counted() -> None:
     """As after a read of the whole account, which keeps no instance that asks for nothing."""
-    found, _, fetch = circumstances(one(A, APP), one(C, APP))
+    situation, _, fetch = circumstances(one(A, APP), one(C, APP))
     fetch.all_instances([HOME])
-    assert found.admitted(ADMITS[:1], decision())["instances"] == "2"
+    assert situation.admitted(ADMITS[:1], decision())["instances"] == "2"
 
 
 def test_twenty_instances_are_named_and_all_are_counted() -> None:
     many = [one(Party(HOME, f"i-{n:02}"), APP) for n in range(21)]
-    found, *_ = circumstances(*many, read=[APP])
-    assert found.admitted(ADMITS[:1], decision()) == admitted(*(i.party for i in many[:20]), count=21)
+    situation, *_ = circumstances(*many, read=[APP])
+    assert situation.admitted(ADMITS[:1], decision()) == admitted(*(i.party for i in many[:20]), count=21)
 
 
 def test_rules_between_addresses_admit_the_instances_that_they_are_for() -> None:
     """Of a link by address those whose rules these are; of two instances the source, or both where it is mutual."""
-    found, *_ = circumstances()
+    situation, *_ = circumstances()
     edits = tuple(Edit(member, ends=(A, APP)) for member in MEMBERS[:1] if member)
     keys = [member for member in MEMBERS if member]
-    assert found.admitted(keys, decision(verdict=NEEDS)) == admitted(A, C)
-    assert found.admitted(keys[:1], decision(verdict=NEEDS)) == admitted(A)
-    assert found.admitted(keys[:1], decision(edits=edits)) == admitted(A)
-    here, there = between(A, B, DB).key, between(B, A, APP).key
-    assert here
-    assert there
-    assert found.admitted([here], decision(PAIR, verdict=Verdict(PAIR, needs=(Need(here, (A, B)),)))) == admitted(A)
-    assert found.admitted([here, there], decision(Link(A, B))) == admitted(A, B)
+    assert situation.admitted(keys, decision(verdict=NEEDS)) == admitted(A, C)
+    assert situation.admitted(keys[:1], decision(verdict=NEEDS)) == admitted(A)
+    assert situation.admitted(keys[:1], decision(edits=edits)) == admitted(A)
+    key_here, key_there = between(A, B, DB).key, between(B, A, APP).key
+    assert key_here
+    assert key_there
+    assert situation.admitted(
+        [key_here], decision(PAIR, verdict=Verdict(PAIR, needs=(Need(key_here, (A, B)),)))
+    ) == admitted(A)
+    assert situation.admitted([key_here, key_there], decision(Link(A, B))) == admitted(A, B)
 
 
 def test_what_becomes_of_packets_is_read_where_something_has_changed() -> None:
     """Each group's rules once, for records alone; one that cannot be read is not asked again. The order of rules in different
     groups does not matter."""
     groups = [managed(party, "*", rule_count=1) for party in (APP, DB)]
-    found, ecs, fetch = circumstances(one(A, APP), one(B, DB), groups=groups, rules=[between(A, B, DB)])
+    situation, ecs, fetch = circumstances(one(A, APP), one(B, DB), groups=groups, rules=[between(A, B, DB)])
     fetch.parties([A, B])
     ecs.calls.clear()
-    made = decision(PAIR, rules=(between(A, B, DB),))
-    assert (found.effect(made)["effect"], ecs.calls) == ("unknown", [])
+    applied = decision(PAIR, rules=(between(A, B, DB),))
+    assert (situation.effect(applied)["effect"], ecs.calls) == ("unknown", [])
     ecs.errors["rules"] = [Transient("timeout")]
-    assert found.effect(made, changed=True)["effect"] == "unknown"
-    assert "sg-app" in found.effect(made, changed=True)["effect_detail"]
+    assert situation.effect(applied, changed=True)["effect"] == "unknown"
+    assert "sg-app" in situation.effect(applied, changed=True)["effect_detail"]
     assert ecs.calls == ["rules sg-app", "rules sg-db"]
     assert DB not in fetch.store.rules
     fetch.rules([APP])
-    assert found.effect(made)["effect"] == "passes"
+    assert situation.effect(applied)["effect"] == "passes"
 
 
 def test_of_a_link_by_address_the_packets_of_the_instance_that_asks_are_looked_at_else_of_the_first() -> None:
-    shown = (one(A, APP), one(C, APP), one(B, DB))
-    found, *_, fetch = circumstances(*shown, groups=APART, rules=[member(A)], read=[APP, DB])
+    instances = (one(A, APP), one(C, APP), one(B, DB))
+    situation, *_, fetch = circumstances(*instances, groups=APART, rules=[member(A)], read=[APP, DB])
     fetch.rules([APP, DB])
-    made = decision(verdict=NEEDS, rules=(member(C), member(A)))
-    assert found.effect(made)["effect"] == "passes"
-    assert found.effect(msgspec.structs.replace(made, instance=C))["effect"] == "blocked"
+    applied = decision(verdict=NEEDS, rules=(member(C), member(A)))
+    assert situation.effect(applied)["effect"] == "passes"
+    assert situation.effect(msgspec.structs.replace(applied, instance=C))["effect"] == "blocked"

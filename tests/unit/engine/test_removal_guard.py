@@ -29,23 +29,23 @@ def removal(*ports: int, unseen: tuple[Unseen, ...] = (AT_HOME,)) -> Decision:
     return Decision(link, "unlink", "removed", UNWANTED, edits, unseen=frozenset(unseen))
 
 
-@pytest.mark.parametrize(("count", "held"), [(0, False), (1, False), (2, False), (3, True)])
-def test_beyond_the_limit_all_are_held(count: int, held: bool) -> None:
+@pytest.mark.parametrize(("count", "is_held"), [(0, False), (1, False), (2, False), (3, True)])
+def test_beyond_the_limit_all_are_held(count: int, is_held: bool) -> None:
     """The limit is 2. What a batch is due to remove counts too, also where each message by itself stays under the limit; other
     accounts are not affected."""
-    assert RemovalGuard(2).excess({AT_HOME: count}) == ({AT_HOME} if held else set())
+    assert RemovalGuard(2).excess({AT_HOME: count}) == ({AT_HOME} if is_held else set())
     batch = RemovalGuard(2)
     batch.expect({AT_HOME: count, AT_PEER: 1})
-    assert batch.excess({AT_HOME: 1, AT_PEER: 1}) == ({AT_HOME} if held else set())
+    assert batch.excess({AT_HOME: 1, AT_PEER: 1}) == ({AT_HOME} if is_held else set())
 
 
-@pytest.mark.parametrize("other", [AT_PEER, Unseen(HOME, PEER), Unseen(PEER, PEER)])
-def test_each_pair_of_accounts_is_counted_by_itself(other: Unseen) -> None:
+@pytest.mark.parametrize("second_unseen", [AT_PEER, Unseen(HOME, PEER), Unseen(PEER, PEER)])
+def test_each_pair_of_accounts_is_counted_by_itself(second_unseen: Unseen) -> None:
     """Whose resources are not shown, and on whose groups: no account holds up another's removals."""
     guard = RemovalGuard(2)
-    assert guard.excess({AT_HOME: 50, other: 2}) == {AT_HOME}
+    assert guard.excess({AT_HOME: 50, second_unseen: 2}) == {AT_HOME}
     guard.count(removal(1, 2))
-    assert guard.excess({AT_HOME: 1, other: 2}) == {AT_HOME}
+    assert guard.excess({AT_HOME: 1, second_unseen: 2}) == {AT_HOME}
 
 
 def test_a_removal_counts_for_every_account_that_does_not_show_it() -> None:
@@ -74,28 +74,28 @@ def test_who_reads_a_part_of_an_account_holds_what_is_not_shown() -> None:
 # shared by messages side by side
 
 
-@pytest.fixture(name="other")
+@pytest.fixture(name="second_thread")
 def _other() -> Iterator[ThreadPoolExecutor]:
     """Another thread."""
     with ThreadPoolExecutor(1) as pool:
         yield pool
 
 
-def test_what_another_thread_plans_counts_and_what_it_made_counts_once(other: ThreadPoolExecutor) -> None:
+def test_what_another_thread_plans_counts_and_what_it_made_counts_once(second_thread: ThreadPoolExecutor) -> None:
     """For the accounts that it concerns. Two of three were made: one is left."""
     guard = SharedGuard(3)
-    assert other.submit(guard.excess, {AT_HOME: 2}).result() == set()
+    assert second_thread.submit(guard.excess, {AT_HOME: 2}).result() == set()
     for _ in range(2):
         assert guard.excess({AT_HOME: 1, AT_PEER: 3}) == set()
         assert guard.excess({AT_HOME: 2, AT_PEER: 3}) == {AT_HOME}
-        other.submit(guard.count, removal(1, 2)).result()
+        second_thread.submit(guard.count, removal(1, 2)).result()
 
 
-def test_what_is_made_in_part_counts_in_full_until_the_message_is_done(other: ThreadPoolExecutor) -> None:
+def test_what_is_made_in_part_counts_in_full_until_the_message_is_done(second_thread: ThreadPoolExecutor) -> None:
     guard = SharedGuard(3)
-    other.submit(guard.excess, {AT_HOME: 2}).result()
-    other.submit(guard.count, removal(1)).result()
+    second_thread.submit(guard.excess, {AT_HOME: 2}).result()
+    second_thread.submit(guard.count, removal(1)).result()
     assert guard.excess({AT_HOME: 2}) == {AT_HOME}
-    other.submit(guard.finish).result()
+    second_thread.submit(guard.finish).result()
     assert guard.excess({AT_HOME: 2}) == set()
     assert guard.excess({AT_HOME: 3}) == {AT_HOME}

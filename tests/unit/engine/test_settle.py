@@ -106,12 +106,12 @@ def test_a_copy_of_a_rule_goes_and_its_claims_stay(claims: Sequence[Claim], chan
     """None is taken."""
     keys = K_ADDRESS, K32
     rules = [ours(k, ends=(A, B if k.dest else APP)) for k in keys]
-    both = [ours(k, *claims, ends=(A, B if k.dest else APP)) for k in keys]
-    copies = [msgspec.structs.replace(rule, id=f"sgr-{rule.id}", priority=1) for rule in both]
+    copied_rules = [ours(k, *claims, ends=(A, B if k.dest else APP)) for k in keys]
+    copies = [msgspec.structs.replace(rule, id=f"sgr-{rule.id}", priority=1) for rule in copied_rules]
     settle = settling(*copies, *rules)
     edits = [msgspec.structs.replace(mark(rule, claims=[TAG]), ends=(A, B if rule.key.dest else APP)) for rule in rules]
     assert settle(*edits).keys() == set(keys)
-    assert (settle.ecs.existing, settle.writes.taken_claims) == (both, set())
+    assert (settle.ecs.existing, settle.writes.taken_claims) == (copied_rules, set())
     assert settle.ecs.changes() == [f"{change} sg-db" for change in changes]
 
 
@@ -126,10 +126,10 @@ def test_of_two_equal_rules_only_ours_is_changed(ours_at: int, theirs_at: int) -
 
 def test_what_is_taken_from_rules_by_address_is_noted_by_their_links() -> None:
     """Not what this delivery has put there, or what it did not take."""
-    other = msgspec.structs.replace(K_ADDRESS, source="10.0.0.8/32")
-    rules = [ours(k, TAG, REQ, Claim("chg-2"), ends=(A, APP)) for k in (K_ADDRESS, other)] + [ours(K1)]
+    other_key = msgspec.structs.replace(K_ADDRESS, source="10.0.0.8/32")
+    rules = [ours(k, TAG, REQ, Claim("chg-2"), ends=(A, APP)) for k in (K_ADDRESS, other_key)] + [ours(K1)]
     settle = settling(*rules)
-    settle.writes.put.add((other, Claim("chg-2")))
+    settle.writes.put.add((other_key, Claim("chg-2")))
     for edit in (mark(rules[0], lose=[REQ], claims=[TAG]), mark(rules[1], lose=[TAG, REQ, Claim("chg-2")])):
         settle(msgspec.structs.replace(edit, ends=(A, APP)))
     settle(mark(rules[2], lose=[TAG]))
@@ -159,8 +159,8 @@ class Late(FakeEcs):
     """Shows a change two reads later."""
 
     def rules(self, group: str) -> list[Rule]:
-        found = super().rules(group)
-        return found if self.calls.count(f"rules {group}") > 3 else []
+        rules = super().rules(group)
+        return rules if self.calls.count(f"rules {group}") > 3 else []
 
 
 def test_a_change_that_is_shown_late_is_made_once() -> None:
@@ -274,26 +274,26 @@ def test_a_rule_that_another_instance_got_meanwhile_is_not_taken(edit: Edit) -> 
 
 
 @pytest.mark.parametrize(
-    ("claims", "left"),
+    ("claims", "claims_left"),
     [([TAG], [TAG]), ([TAG, REQ], [TAG, REQ]), ([REQ], [REQ]), ([TAG, REQ, Claim("chg-2")], None)],
 )
 def test_a_rule_that_is_stated_anew_for_another_group_takes_no_request_along(
-    claims: Sequence[Claim], left: Sequence[Claim] | None
+    claims: Sequence[Claim], claims_left: Sequence[Claim] | None
 ) -> None:
     """The plan knows of one request, or of none by now. Another one that came meanwhile is for the former group: it is made anew."""
     settle = settling(ours(K_ADDRESS, *claims, ends=(A, APP)))
     planned = ours(K_ADDRESS, REQ, ends=(A, APP))
     edit = msgspec.structs.replace(mark(planned, claims=[REQ]), ends=(A, CACHE))
-    if left is None:
+    if claims_left is None:
         with pytest.raises(Ambiguous, match="that of a request of another group"):
             settle(edit)
     else:
         settle(edit)
-        assert settle.ecs.existing == [ours(K_ADDRESS, *left, ends=(A, CACHE))]
+        assert settle.ecs.existing == [ours(K_ADDRESS, *claims_left, ends=(A, CACHE))]
 
 
 @pytest.mark.parametrize(
-    ("planned", "found", "gain", "ends"),
+    ("planned", "ends_found", "gain", "ends"),
     [
         (None, (A, APP), [TAG], (A, APP)),
         (None, (A, APP), [REQ], (A, CACHE)),
@@ -306,16 +306,16 @@ def test_a_rule_that_is_stated_anew_for_another_group_takes_no_request_along(
     ],
 )
 def test_whom_a_rule_by_address_stands_for(
-    planned: Ends | None, found: Ends, gain: list[Claim], ends: Ends | None
+    planned: Ends | None, ends_found: Ends, gain: list[Claim], ends: Ends | None
 ) -> None:
     """An edit for an instance as a member of sg-cache. The rule may stand for another of its groups, unless the plan changes
     that, or a request gains it; and for another instance only if the plan knows that this one has another address."""
-    settle = settling(ours(K_ADDRESS, Claim("chg-2") if gain == [TAG] and planned is None else TAG, ends=found))
+    settle = settling(ours(K_ADDRESS, Claim("chg-2") if gain == [TAG] and planned is None else TAG, ends=ends_found))
     claims = sorted({TAG, *gain, *([Claim("chg-2")] if gain == [TAG] and planned is None else [])})
     rule = ours(K_ADDRESS, ends=planned) if planned else None
     edit = Edit(K_ADDRESS, frozenset(gain), ends=(A, CACHE), rule=rule, claims=tuple(claims))
     if ends is None:
-        with pytest.raises(Ambiguous, match=f"has become that of {found[0]}"):
+        with pytest.raises(Ambiguous, match=f"has become that of {ends_found[0]}"):
             settle(edit)
     else:
         settle(edit)
@@ -386,8 +386,8 @@ def test_the_managed_tag_is_tried_again_and_its_refusal_told_once(refusal: Cloud
     """A group holds at most 20 tags; an account may not let them be written. It is no reason to refuse a link."""
     settle = settling()
     settle.ecs.errors["tag"] = [Ambiguous("reset", request_id="r-1"), refusal]
-    told = settle.tags.write(DB, settle.requests)
-    assert told.startswith(f"managed tags of {where} are refused ({refusal.code})")
+    refusal_text = settle.tags.write(DB, settle.requests)
+    assert refusal_text.startswith(f"managed tags of {where} are refused ({refusal.code})")
     assert settle.tags.write(DB, settle.requests) == ""
     assert settle.ecs.changes() == ["tag sg-db"] * 2
     assert settle.requests == ["r-1", "r-2"]
@@ -399,7 +399,7 @@ def test_a_group_with_rules_between_instances_gets_both_tags() -> None:
     settle.tags.between_instances = {DB, APP}
     for party in (DB, APP):
         settle.tags.write(party, settle.requests)
-    assert settle.ecs.known["sg-db"].tags == {MANAGED: "true", INSTANCES: "true"}
+    assert settle.ecs.group_by_id["sg-db"].tags == {MANAGED: "true", INSTANCES: "true"}
     assert settle.ecs.changes() == ["tag sg-db"]
 
 
@@ -408,7 +408,7 @@ def test_tags_are_written_ahead_as_many_as_a_call_takes() -> None:
     settle = settling()
     settle.tags.refused[str(APP)] = "refused"
     several = [Party(HOME, f"sg-{n}") for n in range(GROUPS_PER_CALL + 1)]
-    settle.ecs.known |= {party.id: group(party) for party in [APP, *several]}
+    settle.ecs.group_by_id |= {party.id: group(party) for party in [APP, *several]}
     settle.fetch.parties([APP, *several])
     settle.fetch.store.groups[PARTY_X] = group(PARTY_X)
     calls = settle.tags.ahead([APP, CACHE, *several, PARTY_X])
@@ -422,19 +422,19 @@ def test_tags_are_written_ahead_as_many_as_a_call_takes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "calls", "said"),
+    ("error", "calls", "message"),
     [(Ambiguous("reset"), 2, ""), (CloudError("Quota", "", "r-1"), 1, f"managed tags of {DB} are refused (Quota)")],
 )
 def test_a_tag_that_was_not_written_ahead_is_written_by_itself_unless_it_was_refused(
-    error: Exception, calls: int, said: str
+    error: Exception, calls: int, message: str
 ) -> None:
     settle = settling()
     settle.ecs.errors["tag"] = [error]
     (call,) = settle.tags.ahead([DB])
     call()
-    assert settle.tags.write(DB, settle.requests).startswith(said)
+    assert settle.tags.write(DB, settle.requests).startswith(message)
     assert settle.ecs.changes() == ["tag sg-db"] * calls
-    assert settle.requests == (["r-1"] if said else [f"request-{len(settle.ecs.calls)}"])
+    assert settle.requests == (["r-1"] if message else [f"request-{len(settle.ecs.calls)}"])
 
 
 @pytest.mark.parametrize("tags", [True, False])
@@ -448,12 +448,12 @@ def test_an_account_that_refuses_access_meanwhile_denies_the_link(tags: bool) ->
     assert "Forbidden.RAM" in refused.value.denial.detail
 
 
-@pytest.mark.parametrize(("account", "why"), [(PEER, ": NoPermission"), ("1000000000000009", "")])
-def test_a_group_of_an_account_that_cannot_be_entered_denies_the_link(account: str, why: str) -> None:
+@pytest.mark.parametrize(("account", "cause"), [(PEER, ": NoPermission"), ("1000000000000009", "")])
+def test_a_group_of_an_account_that_cannot_be_entered_denies_the_link(account: str, cause: str) -> None:
     """With the code of the refusal, unless the policy does not list the account."""
     with pytest.raises(LinkDenied) as refused:
         ecs_of(settling().fetch, Party(account, "sg-x"))
-    assert refused.value.denial.detail == f"sg-x@{account} cannot be read or changed{why}"
+    assert refused.value.denial.detail == f"sg-x@{account} cannot be read or changed{cause}"
 
 
 @pytest.mark.parametrize(("count", "calls"), [(1, 1), (100, 1), (101, 2)])

@@ -67,8 +67,10 @@ class Sweeping:
         **fields: Any,
     ) -> None:
         self.calls: list[str] = []
-        shown = groups or [group(party, "*", managed_tag=True) for party in (APP, DB, CACHE)]
-        self.ecs = ecs([_counted(one, rules) for one in shown], instances, rules, calls=self.calls)
+        groups_shown = groups or [group(party, "*", managed_tag=True) for party in (APP, DB, CACHE)]
+        self.ecs = ecs(
+            [_counted(group_shown, rules) for group_shown in groups_shown], instances, rules, calls=self.calls
+        )
         self.peer = FakeEcs(account=PEER)
         self.log = FakeLog(self.calls)
         self.clock = FakeClock(NOW + run * RUN_SECONDS)
@@ -94,9 +96,9 @@ def reads_of(delivery: Delivery, account: str = HOME) -> AccountReads:
     return begin(Run(delivery, "sweep-1"), account).reads
 
 
-def _counted(shown: Group, rules: Sequence[Rule]) -> Group:
-    count = sum(rule.group == shown.party for rule in rules)
-    return Group(shown.party, shown.vpc, tags=shown.tags, rule_count=count)
+def _counted(group_shown: Group, rules: Sequence[Rule]) -> Group:
+    count = sum(rule.group == group_shown.party for rule in rules)
+    return Group(group_shown.party, group_shown.vpc, tags=group_shown.tags, rule_count=count)
 
 
 # groups without the managed tag
@@ -113,16 +115,16 @@ def test_every_group_with_rules_is_looked_at_within_a_day(account: str, count: i
     """At most 200 in one sweep, and little more than has to be; groups without rules cost nothing. Where no group of an account has
     the tag, perhaps it may not be written there: as many as one run may, whatever other accounts hold."""
     groups = [group(Party(account, f"sg-{n:05}"), rule_count=1) for n in range(count)]
-    others = [group(Party(HOME, "sg-idle")), managed(DB, rule_count=1)]
-    seen: set[Party] = set()
+    quiet_groups = [group(Party(HOME, "sg-idle")), managed(DB, rule_count=1)]
+    groups_read: set[Party] = set()
     for run in range(runs):
         world = delivery(FakeEcs(), clock=FakeClock(NOW + run * RUN_SECONDS))
         share = reads_of(world, account).untagged_share(
-            [one for one in (*groups, *others) if one.party.account == account]
+            [candidate for candidate in (*groups, *quiet_groups) if candidate.party.account == account]
         )
         assert len(share) == len(set(share)) <= most
-        seen |= set(share)
-    assert seen == {shown.party for shown in groups}
+        groups_read |= set(share)
+    assert groups_read == {group_shown.party for group_shown in groups}
 
 
 def test_a_run_reads_no_more_groups_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,15 +149,15 @@ def test_rules_of_a_group_read_late_are_kept_for_instances_set_aside(kind: Kind)
     c, d = Party(HOME, "i-c"), Party(HOME, "i-d")
     rule = ours(key(DB, APP, "tcp/1"))
     late = RuleKey(CACHE, "10.0.0.3/32", "10.0.0.4/32", ALL)
-    there = RuleKey(APP, "10.0.0.4/32", "10.0.0.3/32", ALL)
-    rules = [rule, ours(late, REQ, ends=(c, d), age=60), ours(there, REQ, ends=(d, c), age=60)]
-    shown = [
+    address_rule = RuleKey(APP, "10.0.0.4/32", "10.0.0.3/32", ALL)
+    rules = [rule, ours(late, REQ, ends=(c, d), age=60), ours(address_rule, REQ, ends=(d, c), age=60)]
+    instances = [
         instance(c, APP, ip="10.0.0.3"),
         instance(d, CACHE, ip="10.0.0.4"),
         instance(A, APP, link_peer="sg-db:tcp/1 sg-cache:tcp/2"),
     ]
     groups = [group(APP, "*"), group(DB, "*", managed_tag=True), group(CACHE, "*")]
-    sweep = Sweeping(*rules, groups=groups, instances=shown)
+    sweep = Sweeping(*rules, groups=groups, instances=instances)
     sweep(kind)
     assert {rule.key for rule in rules} < set(sweep.claims())
 
@@ -166,9 +168,9 @@ def test_rules_of_a_group_read_late_are_kept_for_instances_set_aside(kind: Kind)
 def test_so_many_instances_that_one_account_names_are_read_in_a_run() -> None:
     """Of each other account 2,000, by their ids."""
     links = [Link(Party(account, f"i-{n}"), DB) for n in range(2_001) for account in (HOME, PEER)]
-    named, postponed = reads_of(delivery(FakeEcs())).parties_of(links)
-    assert [sum(one.account == account for one in postponed) for account in (HOME, PEER)] == [1, 1]
-    assert len(named) == 2 * 2_000 + 1
+    parties, postponed = reads_of(delivery(FakeEcs())).parties_of(links)
+    assert [sum(party.account == account for party in postponed) for account in (HOME, PEER)] == [1, 1]
+    assert len(parties) == 2 * 2_000 + 1
 
 
 @KINDS
@@ -179,7 +181,7 @@ def test_instances_that_rules_name_are_looked_at_in_turns(
     """Until both ends of a rule are read in one run, it stands: any two of them have their turn together soon."""
     monkeypatch.setattr(account_reads, "NAMED", limit)
     keys = [RuleKey(DB, f"10.0.1.{n}/32", "10.0.0.2/32", ALL) for n in range(3)]
-    rules = [ours(one, REQ, ends=(Party(HOME, f"i-gone{n}"), B), age=60) for n, one in enumerate(keys)]
+    rules = [ours(rule_key, REQ, ends=(Party(HOME, f"i-gone{n}"), B), age=60) for n, rule_key in enumerate(keys)]
     assert _in_runs(kind, rules, [BYSTANDER], len(removed)) == removed
 
 
@@ -189,9 +191,9 @@ def test_instances_that_tags_name_are_looked_at_in_turns(
     monkeypatch: pytest.MonkeyPatch, kind: Kind, limit: int, opened: list[int]
 ) -> None:
     monkeypatch.setattr(account_reads, "NAMED", limit)
-    named = [instance(Party(HOME, f"i-{n}"), DB, ip=f"10.0.1.{n}") for n in range(3)]
-    asker = instance(A, APP, ip="10.0.0.1", link_peer=" ".join(f"{one.party.id}:tcp/1" for one in named))
-    assert _in_runs(kind, [], [asker, *named], len(opened)) == [-count for count in opened]
+    peers = [instance(Party(HOME, f"i-{n}"), DB, ip=f"10.0.1.{n}") for n in range(3)]
+    asker = instance(A, APP, ip="10.0.0.1", link_peer=" ".join(f"{peer.party.id}:tcp/1" for peer in peers))
+    assert _in_runs(kind, [], [asker, *peers], len(opened)) == [-count for count in opened]
 
 
 @KINDS
@@ -207,20 +209,22 @@ def test_groups_whose_links_nobody_asks_for_are_looked_at_in_turns(
         sources = [Party(HOME, f"sg-{n}") for n in range(101)]
     between = [RuleKey(DB, f"10.0.1.{n}/32", "10.0.0.2/32", ALL) for n in range(2)]
     ends = [Party(HOME, f"i-{n}") for n in range(2)]
-    rules = [ours(one, ends=(end, B), age=60) for one, end in zip(between, ends, strict=True)]
+    rules = [ours(rule_key, ends=(end, B), age=60) for rule_key, end in zip(between, ends, strict=True)]
     asking = Party(HOME, "sg-1st")
-    rules += [ours(key(DB, one, "tcp/1")) for one in [asking, *sources]]
-    shown = [instance(one, *sources, ip=f"10.0.1.{n}", name="x") for n, one in enumerate(ends)]
-    shown += [instance(B, DB, ip="10.0.0.2"), BYSTANDER, instance(A, asking, link_peer="sg-db:tcp/1")]
-    groups = [managed(one, "*") for one in {*sources, DB, APP, CACHE, asking}]
-    assert _in_runs(kind, rules, shown, len(removed), groups=groups) == removed
+    rules += [ours(key(DB, source, "tcp/1")) for source in [asking, *sources]]
+    instances = [instance(end, *sources, ip=f"10.0.1.{n}", name="x") for n, end in enumerate(ends)]
+    instances += [instance(B, DB, ip="10.0.0.2"), BYSTANDER, instance(A, asking, link_peer="sg-db:tcp/1")]
+    groups = [managed(party, "*") for party in {*sources, DB, APP, CACHE, asking}]
+    assert _in_runs(kind, rules, instances, len(removed), groups=groups) == removed
 
 
-def _in_runs(kind: Kind, rules: Sequence[Rule], shown: Sequence[Instance], runs: int, **fields: Any) -> list[int]:
+def _in_runs(kind: Kind, rules: Sequence[Rule], instances: Sequence[Instance], runs: int, **fields: Any) -> list[int]:
     """How many rules each run removes."""
     removed = []
     for run in range(runs):
-        sweep = Sweeping(*rules, instances=shown, run=run, policy=policy(limits=Limits(removals_per_run=200)), **fields)
+        sweep = Sweeping(
+            *rules, instances=instances, run=run, policy=policy(limits=Limits(removals_per_run=200)), **fields
+        )
         sweep(kind)
         removed.append(len(rules) - len(sweep.ecs.existing))
         rules = sweep.ecs.existing
@@ -238,39 +242,42 @@ class Meanwhile(FakeEcs):
 
     def instance_page(self, token: str = "", group: str = "") -> tuple[list[Instance], str]:
         self.clock.time += 10
-        self.known[self.locked.id] = managed(self.locked, "*", lock=True)
+        self.group_by_id[self.locked.id] = managed(self.locked, "*", lock=True)
         return super().instance_page(token, group)
 
 
 @KINDS
 @pytest.mark.parametrize(
-    ("locked", "half", "left"),
+    ("locked", "half", "rules_left"),
     [(APP, ours(key(APP, DB)), 0), (DB, ours(key(APP, DB)), 1), (APP, theirs(key(APP, DB)), 1)],
 )
 def test_a_lock_that_comes_before_half_of_a_link_is_written_closes_all_of_its_group(
-    kind: Kind, locked: Party, half: Rule, left: int
+    kind: Kind, locked: Party, half: Rule, rules_left: int
 ) -> None:
     """Whichever half it is, and in the same run: the tags are read again then."""
     rules = [half, ours(key(APP, CACHE, "tcp/9"), REQ)]
     sweep = Sweeping(*rules, instances=[instance(A, APP, link_peer="sg-db"), BYSTANDER], ecs=Meanwhile)
     sweep.ecs.clock, sweep.ecs.locked = sweep.clock, locked  # type: ignore[attr-defined]
-    done = sweep(kind)
-    assert (len(sweep.ecs.existing), done.report.removed) == (left, 2 - left)
+    run = sweep(kind)
+    assert (len(sweep.ecs.existing), run.report.removed) == (rules_left, 2 - rules_left)
 
 
 @KINDS
 @pytest.mark.parametrize("lock", [True, False])
 def test_the_other_half_goes_too_though_its_group_lost_the_managed_tag(kind: Kind, lock: bool) -> None:
     """Whether the first one is forbidden or nobody asks for the link."""
-    others = [Party(HOME, f"sg-{n:03}") for n in range(20)]
-    last = others[7]
-    rules = [*(ours(key(DB, last)), ours(key(last, DB))), *(theirs(key(one, APP)) for one in others)]
-    groups = [group(APP), managed(DB, "*", lock=lock), *(group(one, "*") for one in others)]
-    shown = [instance(A, APP, name="x"), instance(B, DB), instance(Party(HOME, "i-c"), last)]
-    sweep = Sweeping(*rules, groups=groups, instances=shown)
+    other_parties = [Party(HOME, f"sg-{n:03}") for n in range(20)]
+    last = other_parties[7]
+    rules = [
+        *(ours(key(DB, last)), ours(key(last, DB))),
+        *(theirs(key(other_party, APP)) for other_party in other_parties),
+    ]
+    groups = [group(APP), managed(DB, "*", lock=lock), *(group(other_party, "*") for other_party in other_parties)]
+    instances = [instance(A, APP, name="x"), instance(B, DB), instance(Party(HOME, "i-c"), last)]
+    sweep = Sweeping(*rules, groups=groups, instances=instances)
     sweep(kind)
     assert sweep.ecs.existing == rules[2:]
-    assert [one for one in sweep.calls if one.startswith("rules")].count("rules sg-001") == 0
+    assert [call for call in sweep.calls if call.startswith("rules")].count("rules sg-001") == 0
 
 
 # what is recorded and counted once
@@ -300,8 +307,8 @@ def test_a_link_that_is_refused_is_counted_once(kind: Kind) -> None:
 def test_a_link_that_waits_for_a_rule_of_the_same_run_is_not_counted_as_denied(kind: Kind) -> None:
     """There is room for one instance, and another one had it, which asks no more."""
     limited = policy(limits=Limits(max_members=1))
-    shown = [one(A, APP, peer="sg-db:tcp/1"), one(C, APP)]
-    sweep = Sweeping(member(C), groups=APART, instances=shown, policy=limited)
+    instances = [one(A, APP, peer="sg-db:tcp/1"), one(C, APP)]
+    sweep = Sweeping(member(C), groups=APART, instances=instances, policy=limited)
     sweep(kind)
     assert [text(rule) for rule in sweep.claims()] == ["10.0.0.1/32>sg-db tcp/1"]
     assert sweep.summary["denied"] == "0"
@@ -327,7 +334,7 @@ class Counting(FakeEcs):
 def crowded(**fields: Any) -> Sweeping:
     """A sweep over 30 groups with rules that nobody wants, and 30 pages of instances."""
     groups = [group(Party(HOME, f"sg-{number:02}"), "*", managed_tag=True) for number in range(30)]
-    rules = [ours(key(one.party, APP, "tcp/1"), Claim("chg-9", int(NOW))) for one in groups]
+    rules = [ours(key(group_shown.party, APP, "tcp/1"), Claim("chg-9", int(NOW))) for group_shown in groups]
     sweep = Sweeping(*rules, groups=[group(APP, "*"), *groups], ecs=Counting, **fields)
     sweep.ecs.clock = sweep.clock  # type: ignore[attr-defined]
     sweep.ecs.running |= {f"i-{n}": instance(Party(HOME, f"i-{n}"), APP) for n in range(59)}
@@ -345,18 +352,18 @@ def most(sweep: Sweeping, method: str) -> int:
 def test_a_sweep_leaves_half_of_each_apis_calls_to_others(kind: Kind) -> None:
     """What it reads takes some minutes then, in waits that are short."""
     sweep = crowded(calls_per_minute=20)
-    done = sweep(kind)
+    run = sweep(kind)
     assert (most(sweep, "instance_page"), len([c for c in sweep.calls if c.startswith("instance_page")])) == (10, 30)
-    assert (sweep.ecs.existing, done.report.removed) == ([], 30)
+    assert (sweep.ecs.existing, run.report.removed) == ([], 30)
     assert max(sweep.clock.waits) <= 5
 
 
 def test_a_quiet_sweep_reads_no_group_twice() -> None:
     """Neither its rules nor its tags, and each instance without wishes once."""
     rules = [ours(K1), ours(HERE_I, REQ, ends=(A, B), age=60), ours(THERE_I, REQ, ends=(B, A), age=60)]
-    shown = [instance(A, APP, ip="10.0.0.1", link_peer="sg-db:tcp/1"), instance(B, DB, ip="10.0.0.2")]
+    instances = [instance(A, APP, ip="10.0.0.1", link_peer="sg-db:tcp/1"), instance(B, DB, ip="10.0.0.2")]
     groups = [group(party, "*", managed_tag=True) for party in (APP, DB)]
-    sweep = Sweeping(*rules, groups=groups, instances=[*shown, instance(Party(HOME, "i-c"), APP)])
+    sweep = Sweeping(*rules, groups=groups, instances=[*instances, instance(Party(HOME, "i-c"), APP)])
     sweep()
     assert sweep.calls == [
         "all_groups",
@@ -374,10 +381,10 @@ def test_an_account_whose_calls_are_used_up_holds_no_other_up() -> None:
     sweep = crowded(calls_per_minute=2, seconds=60)
     foreign = group(FOREIGN, f"*@{HOME}", managed_tag=True)
     rule = ours(key(FOREIGN, APP, "tcp/1"), Claim("chg-9", int(NOW)))
-    sweep.peer.known["sg-x"], sweep.peer.existing = foreign, [rule]
-    done = sweep()
+    sweep.peer.group_by_id["sg-x"], sweep.peer.existing = foreign, [rule]
+    run = sweep()
     assert sweep.peer.existing == []
-    assert Counter(unread.account for unread in done.unread) == {HOME: 29}
+    assert Counter(unread.account for unread in run.unread) == {HOME: 29}
     assert f"29 groups of {HOME}: no time was left" in sweep.summary["detail"]
 
 
@@ -386,11 +393,11 @@ def test_rules_that_are_throttled_minute_after_minute_cost_one_minute() -> None:
     sweep = crowded()
     sweep.ecs.errors["rules"] = [Throttled("no")] * 99
     foreign = group(FOREIGN, "*")
-    sweep.peer.known["sg-x"] = foreign
-    sweep.peer.known["sg-y"] = group(Party(PEER, "sg-y"))
+    sweep.peer.group_by_id["sg-x"] = foreign
+    sweep.peer.group_by_id["sg-y"] = group(Party(PEER, "sg-y"))
     sweep.peer.running["i-x"] = instance(Party(PEER, "i-x"), Party(PEER, "sg-y"), link_peer="sg-x:tcp/1")
-    done = sweep()
-    assert Counter(unread.account for unread in done.unread) == {HOME: 30}
+    run = sweep()
+    assert Counter(unread.account for unread in run.unread) == {HOME: 30}
     assert [rule.key.source for rule in sweep.peer.existing if rule.key] == [f"sg-y@{PEER}"]
     assert 60 <= sum(sweep.clock.waits) < 125
 
@@ -402,9 +409,9 @@ def test_what_a_throttled_account_asks_for_is_opened_in_the_next_minute(kind: Ki
     throttled = Throttled("no")
     throttled.account = HOME
     sweep.ecs.errors["authorize"] = [throttled]
-    done = sweep(kind)
+    run = sweep(kind)
     assert {rule.group for rule in sweep.ecs.existing} == {DB, CACHE}
-    assert (done.report.pending, done.report.undone) == ((), 0)
+    assert (run.report.pending, run.report.undone) == ((), 0)
     assert sum(sweep.clock.waits) >= 60 - NOW % 60
 
 
@@ -417,8 +424,8 @@ def test_what_fails_when_the_time_is_over_is_left_undone(monkeypatch: pytest.Mon
         raise Transient("503")
 
     monkeypatch.setattr(sweep.ecs, "authorize", late)
-    done = sweep()
-    assert (sweep.ecs.existing, done.report.pending, done.report.undone) == ([], (), 1)
+    run = sweep()
+    assert (sweep.ecs.existing, run.report.pending, run.report.undone) == ([], (), 1)
 
 
 @KINDS
@@ -435,16 +442,16 @@ def test_closing_waits_for_no_throttled_account_until_wishes_are_read(
 
     monkeypatch.setattr(AccountScope, "closing_until", noted)
     sweeping = Sweeping()
-    left = sweeping.delivery.retry.deadline - NOW
+    seconds_left = sweeping.delivery.retry.deadline - NOW
     sweeping(kind)
 
     def at(share: float) -> Any:
-        return pytest.approx(NOW + share * left)
+        return pytest.approx(NOW + share * seconds_left)
 
     closing = [(at(0.65), at(0.65), math.inf)]
     opening = [(at(0.5), at(0.5), math.inf)]
     if kind is of_all:  # two accounts share the time, and what the first does not use, the second has
-        closing = [(at(share), 0.0, pytest.approx(0.15 * left)) for share in (0.65 / 2, 0.65)]
+        closing = [(at(share), 0.0, pytest.approx(0.15 * seconds_left)) for share in (0.65 / 2, 0.65)]
         turns = [(at(share), at(share), math.inf) for share in (0.5 / 2, 0.5)]
         opening = turns * 3  # with what peers show, and what nobody asks for
     assert [(until.end, until.patience, until.each) for until in untils] == [*closing, *opening]
@@ -466,7 +473,7 @@ class Several(Sweeping):
         )
         p, q, r = (Party(PEER, f"sg-{name}") for name in "pqr")
         rules = [ours(key(q, r, "tcp/9"), ended), ours(key(q, r, "tcp/8"), TAG)]
-        self.peer.known = {party.id: _counted(group(party, "*", managed_tag=True), rules) for party in (p, q, r)}
+        self.peer.group_by_id = {party.id: _counted(group(party, "*", managed_tag=True), rules) for party in (p, q, r)}
         self.peer.existing, self.peer.calls = rules, self.calls
         instances = [instance(Party(PEER, "i-p"), p, link_peer="sg-q:tcp/1"), instance(Party(PEER, "i-r"), r, name="x")]
         self.peer.running = {instance.party.id: instance for instance in instances}
@@ -651,18 +658,18 @@ def test_accounts_are_read_side_by_side_and_share_the_readers(throughput: Throug
 def test_an_account_learns_what_others_found_out_about_what_it_has_read() -> None:
     """Tags and rules that changed, and rules that cannot be read any more; nothing that it did not ask for, and nothing that the
     others had read before it."""
-    latest, before, now, other = _Latest(), Store(), Store(), Store()
-    for store in (before, now, other):
+    latest, before, now, other_store = _Latest(), Store(), Store(), Store()
+    for store in (before, now, other_store):
         store.groups = {party: group(party) for party in (APP, DB)}
         store.rules = {party: (ours(key(party, CACHE)),) for party in (APP, DB, CACHE)}
     now.groups[DB], now.rules[DB] = before.groups[DB], before.rules[DB]
     now.groups[APP], now.rules[APP] = managed(APP), ()
     now.groups[FOREIGN], now.rules[FOREIGN] = group(FOREIGN), ()
     del now.rules[CACHE]
-    untouched = other.groups[DB], other.rules[DB]
+    untouched = other_store.groups[DB], other_store.rules[DB]
     latest.note(before, now)
-    latest.tell(other)
-    assert other.groups == {APP: managed(APP), DB: group(DB)}
-    assert other.rules == {APP: (), DB: untouched[1]}
-    assert other.groups[DB] is untouched[0]
-    assert other.rules[DB] is untouched[1]
+    latest.tell(other_store)
+    assert other_store.groups == {APP: managed(APP), DB: group(DB)}
+    assert other_store.rules == {APP: (), DB: untouched[1]}
+    assert other_store.groups[DB] is untouched[0]
+    assert other_store.rules[DB] is untouched[1]

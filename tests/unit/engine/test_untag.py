@@ -60,7 +60,7 @@ class Untagging:
 
     @property
     def has_tag(self) -> bool:
-        return self.ecs.known["sg-db"].tags.get(MANAGED) == "true"
+        return self.ecs.group_by_id["sg-db"].tags.get(MANAGED) == "true"
 
 
 def test_the_tag_of_an_empty_group_is_removed_between_two_reads() -> None:
@@ -68,7 +68,7 @@ def test_the_tag_of_an_empty_group_is_removed_between_two_reads() -> None:
     untag = Untagging(theirs(K1))
     (request,) = untag.run()
     assert request.startswith("request-")
-    assert untag.ecs.known[DB.id].tags.keys().isdisjoint([MANAGED, INSTANCES])
+    assert untag.ecs.group_by_id[DB.id].tags.keys().isdisjoint([MANAGED, INSTANCES])
     assert untag.calls == ["rules sg-db", "intent", "untag sg-db", "rules sg-db"]
     assert (untag.log.records[0]["from"], untag.log.records[0]["action"]) == ("sg-db", "repair")
 
@@ -78,7 +78,7 @@ def test_ten_groups_of_an_account_lose_the_tag_in_a_run() -> None:
     untag = Untagging(extra_parties=[Party(account, f"sg-{n:02}") for account in (HOME, PEER) for n in range(11)])
     assert len(untag.run()) == 10
     assert untag.ecs.changes() == [f"untag sg-{n:02}" for n in range(10)]
-    assert all(group.tags[MANAGED] == "true" for group in untag.peer.known.values())
+    assert all(group.tags[MANAGED] == "true" for group in untag.peer.group_by_id.values())
     assert len(untag.run(PEER)) == 10
 
 
@@ -143,7 +143,7 @@ NOTED = theirs(K1, ours(K1).description + " a note")
 
 
 @pytest.mark.parametrize(
-    ("rules", "wanted", "fields", "kept"),
+    ("rules", "desired_links", "fields", "is_kept"),
     [
         ([], [WANTED], {}, True),
         ([theirs(K1)], [WANTED], {}, False),
@@ -168,12 +168,12 @@ NOTED = theirs(K1, ours(K1).description + " a note")
     ],
 )
 def test_a_tag_is_kept_for_what_may_come_or_must_be_reported(
-    rules: list[Rule], wanted: list[DesiredLink], fields: dict[str, Any], kept: bool
+    rules: list[Rule], desired_links: list[DesiredLink], fields: dict[str, Any], is_kept: bool
 ) -> None:
     """A rule that is refused each time would make the tag come and go; every sweep reports a damaged marker."""
-    untag = Untagging(*rules, desired=wanted, **fields)
-    assert (len(untag.run()), untag.has_tag) == (0 if kept else 1, kept)
-    assert not kept or not untag.ecs.changes()
+    untag = Untagging(*rules, desired=desired_links, **fields)
+    assert (len(untag.run()), untag.has_tag) == (0 if is_kept else 1, is_kept)
+    assert not is_kept or not untag.ecs.changes()
 
 
 def test_nothing_is_changed_after_the_deadline() -> None:

@@ -133,8 +133,8 @@ def test_a_message_is_put_back_on_its_own_queue(name: str, back: str) -> None:
     dispatch.handle_elements([arrived(message(DB), name)], delivered)
     assert posted(delivered) == [(request(DB, attempt=1), back, 10)]
     (record,) = log.records
-    said = [record[field] for field in ("record", "queue", "event_id", "action", "from", "to", "ports", "detail")]
-    assert said == ["attempt", name, "m-1", "link", "sg-app", "sg-db", "tcp/1", "timeout"]
+    fields = [record[field] for field in ("record", "queue", "event_id", "action", "from", "to", "ports", "detail")]
+    assert fields == ["attempt", name, "m-1", "link", "sg-app", "sg-db", "tcp/1", "timeout"]
 
 
 @pytest.mark.parametrize("handle", [dispatch.handle_elements, dispatch.handle_event_elements])
@@ -143,7 +143,7 @@ def test_what_has_no_id_is_identified_by_its_content(handle: Callable[..., objec
     assert handle(["nonsense", "other nonsense", "nonsense"], delivered) == {"denied": 3}
     ids = [record["event_id"] for record in log.records]
     assert sorted(Counter(ids).values()) == [1, 2]
-    assert all(one.startswith("unreadable-") for one in ids)
+    assert all(unreadable_id.startswith("unreadable-") for unreadable_id in ids)
 
 
 # equal messages of one batch
@@ -165,20 +165,22 @@ STANDING = [key(DB, APP, "tcp/1"), key(DB, APP), key(APP, DB), key(CACHE, APP, "
     st.booleans(),
 )
 def test_a_batch_leads_to_the_same_rules_as_its_messages_one_by_one(
-    sent: list[tuple[Message, int]], asked: set[str], standing: set[RuleKey], lock: bool
+    sent: list[tuple[Message, int]], wishes: set[str], standing: set[RuleKey], lock: bool
 ) -> None:
     """Whatever their ids and attempts. Each has an outcome of its own, but for a look that finds nothing to decide."""
     elements = [
         {
-            **arrived(encode(msgspec.structs.replace(one, request_id=f"{one.request_id}{n}", attempt=n)).decode(), ""),
+            **arrived(
+                encode(msgspec.structs.replace(message, request_id=f"{message.request_id}{n}", attempt=n)).decode(), ""
+            ),
             "id": f"m-{at}",
         }
-        for at, (one, n) in enumerate(sent)
+        for at, (message, n) in enumerate(sent)
     ]
 
     def carried_out(*batches: list[dict[str, Any]]) -> tuple[set[tuple[RuleKey | None, str]], FakeLog]:
         groups = [managed(APP, "*"), managed(DB, "*", lock=lock), managed(CACHE, "*")]
-        asking = instance(A, APP, link_peer=" ".join(sorted(asked)))
+        asking = instance(A, APP, link_peer=" ".join(sorted(wishes)))
         ecs, log, delivered = world(FakeEcs(groups, [asking], [ours(key) for key in standing]))
         for batch in batches:
             dispatch.handle_elements(batch, delivered)
@@ -187,7 +189,7 @@ def test_a_batch_leads_to_the_same_rules_as_its_messages_one_by_one(
     together, log = carried_out(elements)
     assert together == carried_out(*([element] for element in elements))[0]
     recorded = {record["event_id"] for record in log.records if record["record"] == "outcome"}
-    assert recorded >= {f"m-{at}" for at, (one, _) in enumerate(sent) if isinstance(one, Request)}
+    assert recorded >= {f"m-{at}" for at, (message, _) in enumerate(sent) if isinstance(message, Request)}
 
 
 def test_equal_looks_and_syncs_are_carried_out_once_and_recorded_each() -> None:
@@ -247,18 +249,18 @@ def handle_look(delivered: Delivery, *looks: Look) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("asked", "reason"),
+    ("look", "reason"),
     [
         (look(Party(PEER, "i-x")), "not-allowed"),
         (msgspec.structs.replace(look(), region="cn-beijing"), "different-region"),
     ],
 )
-def test_a_look_at_another_accounts_party_or_of_another_region_is_denied(asked: Look, reason: str) -> None:
+def test_a_look_at_another_accounts_party_or_of_another_region_is_denied(look: Look, reason: str) -> None:
     """auto_link decides about home. Nothing is read; the record names the party."""
     ecs, log, delivered = world()
-    assert handle_look(delivered, asked) == {"denied": 1}
+    assert handle_look(delivered, look) == {"denied": 1}
     (record,) = log.records
-    assert (ecs.calls, record["reason"], record["instance"]) == ([], reason, str(asked.party))
+    assert (ecs.calls, record["reason"], record["instance"]) == ([], reason, str(look.party))
 
 
 # events
@@ -268,8 +270,8 @@ def test_a_bad_id_in_a_tag_event_is_recorded_and_costs_no_other() -> None:
     """Denied for that id alone."""
     ecs, log, delivered = world()
     data = {"eventName": "TagResources", "referencedResources": {"ACS::ECS::Instance": ["i-a", "i-BAD"]}}
-    found = event("trail-1", type="ecs:ActionTrail:ApiCall", data=data, id="trail-1")
-    assert dispatch.handle_event_elements([found], delivered) == {"denied": 1, "applied": 1}
+    element = event("trail-1", type="ecs:ActionTrail:ApiCall", data=data, id="trail-1")
+    assert dispatch.handle_event_elements([element], delivered) == {"denied": 1, "applied": 1}
     assert len(ecs.existing) == 1
     (denied,) = [record for record in log.records if record.get("reason") == "bad-event"]
     assert (denied["event_id"], "i-BAD" in denied["detail"]) == ("trail-1", True)
@@ -279,8 +281,8 @@ def test_trouble_with_events_is_on_record_for_each_instance_which_is_looked_at_a
     ecs, log, delivered = world()
     ecs.errors["groups"] = [Transient("timeout")] * 4
     assert dispatch.handle_event_elements([event("i-a"), event("i-b")], delivered) == {}
-    said = [tuple(record[field] for field in ("record", "action", "instance", "detail")) for record in log.records]
-    assert said == [("attempt", "look", f"{name}@{HOME}", "timeout") for name in ("i-a", "i-b")]
+    records = [tuple(record[field] for field in ("record", "action", "instance", "detail")) for record in log.records]
+    assert records == [("attempt", "look", f"{name}@{HOME}", "timeout") for name in ("i-a", "i-b")]
     assert [(message.party, delay) for message, _, delay in posted(delivered)] == [(A, 10), (B, 10)]  # type: ignore[union-attr]
 
 

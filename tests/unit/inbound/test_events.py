@@ -47,8 +47,8 @@ def ids(hints: list[Hint]) -> list[str]:
 
 def read(element: object) -> list[Hint]:
     hints = decode(element, home=A, region=REGION, keys=KEYS)
-    assert not [one for one in hints if isinstance(one, BadInput)]
-    return [one for one in hints if isinstance(one, Hint)]
+    assert not [hint for hint in hints if isinstance(hint, BadInput)]
+    return [hint for hint in hints if isinstance(hint, Hint)]
 
 
 def hints(element: object) -> list[Hint]:
@@ -60,10 +60,10 @@ def sample(name: str) -> list[Hint]:
     return [hint for element in elements((EVENTS / f"{name}.json").read_bytes()) for hint in hints(element)]
 
 
-def changed(name: str, /, **more: object) -> dict[str, Any]:
+def changed(name: str, /, **changes: object) -> dict[str, Any]:
     """A sample with other fields; those that start with `data_` go into its data; None removes a field."""
     event = copy.deepcopy(load(name))
-    for key, value in more.items():
+    for key, value in changes.items():
         where = event["data"] if key.startswith("data_") else event
         where[key.removeprefix("data_")] = value
         if value is None:
@@ -119,7 +119,7 @@ def test_the_older_sample_is_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("call", "more", "parties"),
+    ("call", "extra_fields", "parties"),
     [
         ("ModifyInstanceAttribute", {"InstanceName": "web"}, []),
         ("ModifyInstanceAttribute", {"SecurityGroupIds": '["sg-a"]'}, [MOVED]),
@@ -131,10 +131,10 @@ def test_the_older_sample_is_read() -> None:
     ],
 )
 def test_a_call_that_changes_neither_groups_nor_addresses_gives_no_hint(
-    call: str, more: dict[str, str] | None, parties: list[str]
+    call: str, extra_fields: dict[str, str] | None, parties: list[str]
 ) -> None:
     """Such as a new name. One whose parameters are not shown may change any."""
-    parameters = None if more is None else {"InstanceId": MOVED, **more}
+    parameters = None if extra_fields is None else {"InstanceId": MOVED, **extra_fields}
     event = changed("moved-modify", data_eventName=call, data_requestParameters=parameters)
     assert ids(read(event)) == parties
     assert read(changed("moved-modify", data_eventName=call, data_errorCode="Forbidden.RAM")) == []
@@ -205,7 +205,7 @@ def test_ids_are_read_from_the_resource_name_and_of_each_kind(fields: dict[str, 
 
 
 @pytest.mark.parametrize(
-    ("kind", "bad", "said"),
+    ("kind", "bad", "message"),
     [
         ("SecurityGroup", "i-a", "'i-a' is not a security group id (sg-…)"),
         ("SecurityGroup", "sg-A", "'sg-A' is not a security group id (sg-…)"),
@@ -217,16 +217,16 @@ def test_ids_are_read_from_the_resource_name_and_of_each_kind(fields: dict[str, 
         ("Instance", ["i-a"], "the value is not an instance id (i-…)"),
     ],
 )
-def test_one_bad_id_in_a_tag_change_does_not_affect_the_others(kind: str, bad: object, said: str) -> None:
+def test_one_bad_id_in_a_tag_change_does_not_affect_the_others(kind: str, bad: object, message: str) -> None:
     """The others are still looked at, and the bad id is returned with what was expected, so that it can be recorded."""
     first, last = ("i-a", "i-b") if kind == "Instance" else ("sg-a", "sg-b")
     event = changed(
         "tags-added", data_referencedResources={f"ACS::ECS::{kind}": [first, bad, last]}, data_requestParameters={}
     )
     hints = decode(event, home=A, region=REGION, keys=KEYS)
-    assert [one.party for one in hints if isinstance(one, Hint)] == [Party(A, first), Party(A, last)]
+    assert [hint.party for hint in hints if isinstance(hint, Hint)] == [Party(A, first), Party(A, last)]
     assert isinstance(hints[1], BadInput)
-    assert (hints[1].field, hints[1].problem) == ("data", said)
+    assert (hints[1].field, hints[1].problem) == ("data", message)
 
 
 def test_irrelevant_events_give_no_hint() -> None:
@@ -313,16 +313,16 @@ def test_an_event_that_is_not_for_us_is_bad_input_that_names_the_field(element: 
 
 
 @pytest.mark.parametrize(
-    ("name", "fields", "said"),
+    ("name", "fields", "message"),
     [
         ("ecs-created", {"aliyunaccountid": "a\nb"}, "aliyunaccountid: not an account uid"),
         ("ecs-created", {"aliyunaccountid": 5}, "aliyunaccountid: not an account uid"),
         ("ecs-legacy-running", {"regionId": ["x"]}, "regionId: the value is not this function's region"),
     ],
 )
-def test_an_account_or_region_that_is_none_is_not_repeated(name: str, fields: dict[str, object], said: str) -> None:
+def test_an_account_or_region_that_is_none_is_not_repeated(name: str, fields: dict[str, object], message: str) -> None:
     """The error may be logged."""
-    with pytest.raises(BadInput, match=f"^{said}$"):
+    with pytest.raises(BadInput, match=f"^{message}$"):
         read(changed(name, **fields))
 
 
@@ -461,8 +461,8 @@ def test_anything_else_is_not_an_element_of_the_queue(element: object, field: st
 def test_every_sample_is_used() -> None:
     """Each file of events/ is named in the tests of events, of messages, or of whole samples."""
     folder = Path(__file__).parent
-    others = (folder / "test_requests.py", folder.parents[1] / "functional/test_samples.py")
-    text = "".join(path.read_text() for path in (Path(__file__), *others))
+    other_files = (folder / "test_requests.py", folder.parents[1] / "functional/test_samples.py")
+    text = "".join(path.read_text() for path in (Path(__file__), *other_files))
     samples = [path.stem for path in EVENTS.glob("*.json")]
     assert samples
     assert [name for name in samples if f'"{name}"' not in text and f'"{name}.json"' not in text] == []
@@ -508,8 +508,10 @@ def test_a_key_of_a_set_counts_on_groups(resource: str, party: str) -> None:
     event = changed("tags-group-lock", data_eventName="TagResources", data_requestParameters=parameters)
     event["data"]["referencedResources"] = {f"ACS::ECS::{'SecurityGroup' if party[0] == 's' else 'Instance'}": [party]}
     sets = msgspec.structs.replace(KEYS, sets=("env",))
-    hints = [one for one in decode(event, home=A, region=REGION, keys=sets) if isinstance(one, Hint)]
-    assert [(one.party.id, one.cause.tags) for one in hints] == ([(party, (("env", ""),))] if party == "sg-db" else [])
+    hints = [hint for hint in decode(event, home=A, region=REGION, keys=sets) if isinstance(hint, Hint)]
+    assert [(hint.party.id, hint.cause.tags) for hint in hints] == (
+        [(party, (("env", ""),))] if party == "sg-db" else []
+    )
     assert decode(event, home=A, region=REGION, keys=KEYS) == []
 
 
@@ -545,7 +547,10 @@ def test_a_hint_says_who_caused_the_event(name: str, cause: Cause) -> None:
         ({"type": "system", "userName": "ecs.aliyuncs.com"}, "system:ecs.aliyuncs.com"),
         ({"type": "ram-user", "accountId": f"{A}:root", "userName": "bob"}, "ram-user:bob"),
         ({"type": "ram-user", "accountId": A, "userName": "b" * 999}, f"acs:ram::{A}:user/{'b' * 256}"),
-        *[(one, "") for one in (None, [], "bob", {"accountId": A}, {"type": ["ram-user"], "userName": {"a": 1}})],
+        *[
+            (identity, "")
+            for identity in (None, [], "bob", {"accountId": A}, {"type": ["ram-user"], "userName": {"a": 1}})
+        ],
     ],
 )
 def test_the_principal_of_an_event_reads_like_an_arn(identity: object, expected: str) -> None:
@@ -582,13 +587,16 @@ def test_what_an_event_says_of_a_call_is_bounded(
     parameters: dict[str, Any], request_id: object, tags: dict[str, str]
 ) -> None:
     """At most as many tags as a call may set, each cut to what a tag may hold; wrong types are nothing."""
-    named = {"ResourceType": "securitygroup", "ResourceId.1": "sg-db", **parameters}
-    event = changed("tags-group-accept", data_requestParameters=named, data_referencedResources=None)
+    parameters_sent = {"ResourceType": "securitygroup", "ResourceId.1": "sg-db", **parameters}
+    event = changed("tags-group-accept", data_requestParameters=parameters_sent, data_referencedResources=None)
     event["data"]["requestId"] = request_id
     (cause,) = {hint.cause for hint in read(event)}
     assert (cause.request_id, cause.tags) == (request_id if isinstance(request_id, str) else "", tuple(tags.items()))
-    event["data"]["requestParameters"] = {**named, "ResourceId": (some := [f"sg-{n}" for n in range(MAX_NAMED - 1)])}
+    event["data"]["requestParameters"] = {
+        **parameters_sent,
+        "ResourceId": (ids := [f"sg-{n}" for n in range(MAX_NAMED - 1)]),
+    }
     assert len(read(event)) == MAX_NAMED
-    some.append("sg-a")
+    ids.append("sg-a")
     with pytest.raises(BadInput, match="more than 100 resources"):
         read(event)

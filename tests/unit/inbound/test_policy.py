@@ -77,10 +77,10 @@ def guarded(old: str, new: str) -> str:
 def test_guardrails_sets_and_names_are_read() -> None:
     """A set is of one account, and stands for a group of it; the keys of sets are tags that count."""
     policy = parse(guarded(f'to: "sg-db@{B}"', 'to: "set:b"'))
-    ssh, rest = policy.never
+    ssh, second_rule = policy.never
     assert (ssh.source, ssh.target, ssh.ports) == (Who(B, "*"), Who(A, "set:prod"), (Port("tcp", 22, 22),))
-    assert (rest.source, rest.target, rest.ports) == (Who(B, "set:b"), Who(A, "i-db"), ())
-    assert (ssh.text, rest.text) == (f"never=*@{B}->set:prod:tcp/22", f"never=set:b->i-db@{A}")
+    assert (second_rule.source, second_rule.target, second_rule.ports) == (Who(B, "set:b"), Who(A, "i-db"), ())
+    assert (ssh.text, second_rule.text) == (f"never=*@{B}->set:prod:tcp/22", f"never=set:b->i-db@{A}")
     assert policy.allow[0].target == Who(B, "set:b")
     assert policy.sets == {"prod": GroupSet(A, {"env": "prod", "tier": "db"}), "b": GroupSet(B, {"env": "prod"})}
     assert policy.names == {"ledger": Party(B, "sg-db"), "app-1": Party(A, "i-app")}
@@ -104,13 +104,13 @@ def test_every_part_of_the_file_is_read() -> None:
     assert (policy.accounts[A].ranges, policy.accounts[A].queue) == ((), "")
     assert policy.bound_queues == {"link-peer-requests-b": B}
     assert parse(changed("    queue: link-peer-requests-b\n", "")).bound_queues == {}
-    app, anything = policy.allow
+    app, wide = policy.allow
     assert (app.source, app.target) == (Who(A, "sg-app"), Who(B, "sg-db"))
     assert app.ports == (Port("tcp", 1, 9), Port("tcp", 443, 443))
     assert app.text == f"allow=sg-app@{A}->sg-db@{B}:tcp/1-9+tcp/443"
-    assert (anything.source, anything.target, anything.ports) == (Who(B, "*"), Who(A, "i-db"), ())
-    assert anything.text == f"allow=*@{B}->i-db@{A}~20270101T000000Z"
-    assert (app.until, anything.until) == (None, 1798761600)
+    assert (wide.source, wide.target, wide.ports) == (Who(B, "*"), Who(A, "i-db"), ())
+    assert wide.text == f"allow=*@{B}->i-db@{A}~20270101T000000Z"
+    assert (app.until, wide.until) == (None, 1798761600)
     database, ports = Who(B, "sg-db"), (Port("icmp"), Port("tcp", 3306, 3306))
     assert policy.tests == (
         PolicyTest(
@@ -349,8 +349,8 @@ HIDDEN = {
 ALL = f'allow: [{{from: "*@{B}", to: "*@{A}"}}]'
 
 
-@pytest.mark.parametrize(("char", "named"), HIDDEN.items(), ids=[f"U+{ord(char):04X}" for char in HIDDEN])
-def test_a_character_that_can_hide_something_is_refused_wherever_it_stands(char: str, named: str) -> None:
+@pytest.mark.parametrize(("char", "char_name"), HIDDEN.items(), ids=[f"U+{ord(char):04X}" for char in HIDDEN])
+def test_a_character_that_can_hide_something_is_refused_wherever_it_stands(char: str, char_name: str) -> None:
     """In a comment, where some of them end the line for YAML alone; at the start of the file; and in quotes."""
     comment = f"paused: false  # see NET-221{char}{ALL}"
     for text, place in (
@@ -358,7 +358,7 @@ def test_a_character_that_can_hide_something_is_refused_wherever_it_stands(char:
         (char + GOOD, "1:1"),
         (changed("a@aliyun.com", f'"a{char}"'), "3:32"),
     ):
-        with pytest.raises(PolicyError, match=rf"^p:{place}: U\+{ord(char):04X} {named}.*: not allowed"):
+        with pytest.raises(PolicyError, match=rf"^p:{place}: U\+{ord(char):04X} {char_name}.*: not allowed"):
             parse(text, "p")
 
 
@@ -479,12 +479,12 @@ def test_a_policy_that_was_edited_after_packaging_is_read_itself(packaged: Path)
 
 def test_a_compiled_policy_stands_for_no_other_file(packaged: Path, tmp_path: Path) -> None:
     """Of the same text under another name, as LINK_PEER_POLICY may give; nor does one that lies beside that file."""
-    other = tmp_path / "other" / policy_file.NAME
-    other.parent.mkdir()
-    other.write_bytes(packaged.read_bytes())
-    for folder in (packaged.parent, other.parent):
+    other_file = tmp_path / "other" / policy_file.NAME
+    other_file.parent.mkdir()
+    other_file.write_bytes(packaged.read_bytes())
+    for folder in (packaged.parent, other_file.parent):
         (folder / policy_file.COMPILED).write_bytes(wider(packaged))
-    assert load(other).allow == parse(GUARDED).allow
+    assert load(other_file).allow == parse(GUARDED).allow
 
 
 def wider(path: Path) -> bytes:

@@ -84,18 +84,18 @@ def read_sweep(body: str | bytes) -> SweepAccount:
     return decode_sweep(body, region=REGION, accounts=[A, B])
 
 
-def less(*names: str, **more: object) -> dict[str, Any]:
-    return {key: value for key, value in GOOD.items() if key not in names} | more
+def less(*names: str, **fields: object) -> dict[str, Any]:
+    return {key: value for key, value in GOOD.items() if key not in names} | fields
 
 
-def look(*names: str, **more: object) -> dict[str, Any]:
-    return {key: value for key, value in LOOK.items() if key not in names} | more
+def look(*names: str, **fields: object) -> dict[str, Any]:
+    return {key: value for key, value in LOOK.items() if key not in names} | fields
 
 
 def sample(name: str) -> list[str]:
     """The bodies in a sample of the queue's stream."""
-    found = elements((EVENTS / f"{name}.json").read_bytes())
-    return [queue_message(element, home=A, region=REGION).body for element in found]
+    samples = elements((EVENTS / f"{name}.json").read_bytes())
+    return [queue_message(element, home=A, region=REGION).body for element in samples]
 
 
 @pytest.mark.parametrize(
@@ -313,10 +313,10 @@ def test_a_bad_request_has_the_fields_that_could_be_read() -> None:
     assert (long.problem, long.fields.claimed["claimed_reason"]) == ("longer than 256 characters", "x" * 256)
 
 
-@pytest.mark.parametrize("more", ['"action": "unlink"', '"ports": 1.5', '"ports": NaN', f'"ports": {"9" * 5000}'])
-def test_the_sender_of_a_message_that_is_not_strict_json_is_recorded(more: str) -> None:
+@pytest.mark.parametrize("members", ['"action": "unlink"', '"ports": 1.5', '"ports": NaN', f'"ports": {"9" * 5000}'])
+def test_the_sender_of_a_message_that_is_not_strict_json_is_recorded(members: str) -> None:
     """A duplicate key, or a number where none is allowed: the message is refused, and its record still has its id and parties."""
-    fields = refused(f"{json.dumps(GOOD)[:-1]}, {more}}}").fields
+    fields = refused(f"{json.dumps(GOOD)[:-1]}, {members}}}").fields
     assert (fields.request_id, fields.source, fields.target) == ("chg-1042", APP, LEDGER)
 
 
@@ -355,7 +355,7 @@ def test_a_sweep_of_an_account_is_read_as_it_was_written() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "message"),
     [
         ({"cursor": 10**11}, ""),
         ({"cursor": 10**12}, "body: the number '1000000000000' is not allowed"),
@@ -367,18 +367,18 @@ def test_a_sweep_of_an_account_is_read_as_it_was_written() -> None:
         ({"account": "1000000000000003"}, "1000000000000003"),
     ],
 )
-def test_a_sweep_names_this_region_and_a_known_account(fields: dict[str, Any], said: str) -> None:
+def test_a_sweep_names_this_region_and_a_known_account(fields: dict[str, Any], message: str) -> None:
     """And matches the schema. What it says of itself is not kept; whoever posts one is not told to post it elsewhere."""
     (body,) = sample("sweep-account")
     text = json.dumps(json.loads(body) | fields)
-    if not said:
+    if not message:
         assert read_sweep(text).cursor == 10**11
         return
     with pytest.raises((BadRequest, LinkDenied)) as caught:
         read_sweep(text)
     if isinstance(caught.value, BadRequest):
-        assert str(caught.value).startswith(said)
+        assert str(caught.value).startswith(message)
         assert caught.value.fields == Known()
     else:
-        assert said in caught.value.denial.detail
+        assert message in caught.value.denial.detail
         assert "post it there" not in caught.value.denial.advice

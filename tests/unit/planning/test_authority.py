@@ -72,7 +72,7 @@ def test_a_queue_speaks_for_its_account(action: Any, source: str, target: str, q
     denial = request_denial(bound(), request(action, source, target), queue, NOW)
     assert (denial is None) == allowed
     if denial is not None:
-        owner = next((uid for uid, own in QUEUES.items() if own and own == queue), None)
+        owner = next((uid for uid, queue_of_uid in QUEUES.items() if queue_of_uid and queue_of_uid == queue), None)
         detail = f"the queue {queue} takes only requests of account {owner}" if owner else f"account {PEER} has a queue"
         assert (denial.reason, denial.detail.startswith(detail)) == (reasons.NOT_ALLOWED, True)
         assert owner or f"the queue {QUEUES[PEER]}" in denial.advice
@@ -143,7 +143,7 @@ def test_what_the_policy_alone_denies_is_known_without_the_cloud(
 def test_an_allow_list_alone_consents_to_the_sides_that_hold_rules() -> None:
     """With ports, the target's. It may name a group of an instance, which only the cloud shows."""
     one_way = policy(accept_tags=False, allow=(Allow(Who(HOME, "*"), Who(PEER, "*"), (), "allow=one"),))
-    asked, home, far = request("link", HOME, PEER), PARTIES[HOME], PARTIES[PEER]
+    wish, home, far = request("link", HOME, PEER), PARTIES[HOME], PARTIES[PEER]
     links = [Link(home, far, P22), Link(home, far), Link(far, home, P22), Link(Party(HOME, "i-a"), Party(PEER, "i-b"))]
-    found = [hopeless(one_way, msgspec.structs.replace(asked, link=link), "", NOW) for link in links]
-    assert [bool(denial) for denial in found] == [False, True, True, False]
+    denials = [hopeless(one_way, msgspec.structs.replace(wish, link=link), "", NOW) for link in links]
+    assert [bool(denial) for denial in denials] == [False, True, True, False]

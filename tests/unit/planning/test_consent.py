@@ -20,7 +20,7 @@ def ports(text: str) -> Ports:
 
 
 @pytest.mark.parametrize(
-    ("accept", "asked", "uncovered"),
+    ("accept", "requested_ports", "uncovered"),
     [
         ("", "tcp/1", "tcp/1"),
         ("sg-app", "tcp/1", ""),
@@ -40,9 +40,9 @@ def ports(text: str) -> Ports:
         ("sg-apps", "tcp/1", "tcp/1"),
     ],
 )
-def test_tags_on_the_accepting_group(accept: str, asked: str, uncovered: str) -> None:
+def test_tags_on_the_accepting_group(accept: str, requested_ports: str, uncovered: str) -> None:
     """sg-app of home asks; sg-db of home has these entries."""
-    _, missing = consent.consents(POLICY, consent.Gate(group(DB, accept), APP, DB), ports(asked), NOW)
+    _, missing = consent.consents(POLICY, consent.Gate(group(DB, accept), APP, DB), ports(requested_ports), NOW)
     assert missing == ([] if not uncovered else list(ports(uncovered)))
 
 
@@ -81,7 +81,7 @@ def test_reviewed_pairs_of_the_policy(source: str, target: str, entry_ports: str
 
 
 @pytest.mark.parametrize(
-    ("deny", "limits", "asked", "refused"),
+    ("deny", "limits", "requested_ports", "refused"),
     [
         ("", Limits(), "", False),
         ("tcp/22", Limits(), "", True),
@@ -100,16 +100,16 @@ def test_reviewed_pairs_of_the_policy(source: str, target: str, entry_ports: str
         ("", Limits(max_port_span=1), "icmp", False),
     ],
 )
-def test_what_the_policy_never_opens(deny: str, limits: Limits, asked: str, refused: bool) -> None:
+def test_what_the_policy_never_opens(deny: str, limits: Limits, requested_ports: str, refused: bool) -> None:
     """No ports: a mutual link, which opens everything. The denial begins with the port that is not opened."""
     strict = policy(deny=parse_ports(deny) if deny else (), limits=limits)
-    denial = consent.denied_by_policy(strict, parse_ports(asked) if asked else ())
+    denial = consent.denied_by_policy(strict, parse_ports(requested_ports) if requested_ports else ())
     assert bool(denial) == refused
-    assert denial is None or denial.detail.startswith((asked, "3 ports in one link"))
+    assert denial is None or denial.detail.startswith((requested_ports, "3 ports in one link"))
 
 
 @pytest.mark.parametrize(
-    ("source", "asked", "entry"),
+    ("source", "requested_ports", "entry"),
     [
         (APP, (ALL,), "sg-app"),
         (APP, (Port("udp", 53, 53), Port("tcp", 1, 1)), "sg-app:tcp/1+udp/53"),
@@ -117,31 +117,31 @@ def test_what_the_policy_never_opens(deny: str, limits: Limits, asked: str, refu
         (A, (Port("tcp", 1, 9),), "i-a:tcp/1-9"),
     ],
 )
-def test_the_advised_tag_consents_once_it_is_set(source: Party, asked: Ports, entry: str) -> None:
+def test_the_advised_tag_consents_once_it_is_set(source: Party, requested_ports: Ports, entry: str) -> None:
     """The tags that a denial advises cover every port that was asked for."""
-    assert consent.tags_for(group(DB), source, asked, POLICY.keys) == [f"link-accept={entry}"]
-    who = instance(source, APP) if not source.is_group else source
-    assert consent.consents(POLICY, consent.Gate(group(DB, entry), who, DB), asked, NOW)[1] == []
+    assert consent.tags_for(group(DB), source, requested_ports, POLICY.keys) == [f"link-accept={entry}"]
+    asker = instance(source, APP) if not source.is_group else source
+    assert consent.consents(POLICY, consent.Gate(group(DB, entry), asker, DB), requested_ports, NOW)[1] == []
 
 
 def test_the_advised_tags_replace_no_tag_and_fit_into_128_characters() -> None:
     """If one replaced another tag, following the advice would close someone else's link."""
-    asked = parse_ports("+".join(f"tcp/{port}" for port in range(10_001, 10_041)))
-    there = msgspec.structs.replace(group(DB), tags={"link-accept": "sg-other", "link-accept.3": "sg-more"})
-    tags = dict(tag.split("=") for tag in consent.tags_for(there, APP, asked, POLICY.keys))
+    requested_ports = parse_ports("+".join(f"tcp/{port}" for port in range(10_001, 10_041)))
+    tagged_group = msgspec.structs.replace(group(DB), tags={"link-accept": "sg-other", "link-accept.3": "sg-more"})
+    tags = dict(tag.split("=") for tag in consent.tags_for(tagged_group, APP, requested_ports, POLICY.keys))
     assert list(tags)[:3] == ["link-accept.2", "link-accept.4", "link-accept.5"]
     assert all(len(value) <= 128 for value in tags.values())
-    accepting = msgspec.structs.replace(there, tags={**there.tags, **tags})
-    assert consent.consents(POLICY, consent.Gate(accepting, APP, DB), asked, NOW)[1] == []
-    full = msgspec.structs.replace(there, tags=dict.fromkeys(POLICY.keys.accepting[2:], "sg-other"))
-    assert consent.tags_for(full, APP, asked, POLICY.keys) == []  # of four tags, there is room for two
-    room = msgspec.structs.replace(there, tags=dict.fromkeys(POLICY.keys.accepting[len(tags) :], "sg-other"))
-    assert len(consent.tags_for(room, APP, asked, POLICY.keys)) == len(tags)
+    accepting = msgspec.structs.replace(tagged_group, tags={**tagged_group.tags, **tags})
+    assert consent.consents(POLICY, consent.Gate(accepting, APP, DB), requested_ports, NOW)[1] == []
+    full = msgspec.structs.replace(tagged_group, tags=dict.fromkeys(POLICY.keys.accepting[2:], "sg-other"))
+    assert consent.tags_for(full, APP, requested_ports, POLICY.keys) == []  # of four tags, there is room for two
+    room = msgspec.structs.replace(tagged_group, tags=dict.fromkeys(POLICY.keys.accepting[len(tags) :], "sg-other"))
+    assert len(consent.tags_for(room, APP, requested_ports, POLICY.keys)) == len(tags)
 
 
-@pytest.mark.parametrize(("others", "free"), [(10, 9), (12, 8), (19, 1), (20, 0), (21, 0)])
-def test_a_group_holds_twenty_tags(others: int, free: int) -> None:
-    tags = {f"team-{number}": "" for number in range(others)}
+@pytest.mark.parametrize(("tag_count", "free"), [(10, 9), (12, 8), (19, 1), (20, 0), (21, 0)])
+def test_a_group_holds_twenty_tags(tag_count: int, free: int) -> None:
+    tags = {f"team-{number}": "" for number in range(tag_count)}
     assert len(consent.free_keys(tags, POLICY.keys)) == free
 
 
@@ -175,6 +175,6 @@ def test_an_allow_entry_that_names_the_target_instance_or_its_group_covers_an_in
 @pytest.mark.parametrize(("last", "lengths"), [("udp/2", [128]), ("udp/22", [122, 13])])
 def test_an_advised_tag_holds_up_to_128_characters(last: str, lengths: list[int]) -> None:
     """What does not fit is advised as another tag."""
-    asked = parse_ports("+".join([*(f"tcp/{port}" for port in range(10_001, 10_012)), "udp/1", last]))
-    values = [tag.partition("=")[2] for tag in consent.tags_for(group(DB), APP, asked, POLICY.keys)]
+    requested_ports = parse_ports("+".join([*(f"tcp/{port}" for port in range(10_001, 10_012)), "udp/1", last]))
+    values = [tag.partition("=")[2] for tag in consent.tags_for(group(DB), APP, requested_ports, POLICY.keys)]
     assert [len(value) for value in values] == lengths

@@ -33,8 +33,8 @@ def test_digests_change_with_the_tags_of_a_set_and_with_refusals_on_any_group() 
     """Rules of the listed group may depend on them; other tags of another group tell nothing of it."""
 
     def shown(**tags: str) -> dict[int, str]:
-        other: Group = msgspec.structs.replace(managed(APP), tags=tags)
-        return digests([managed(DB)], [other], SETS)
+        changed_group: Group = msgspec.structs.replace(managed(APP), tags=tags)
+        return digests([managed(DB)], [changed_group], SETS)
 
     shown_tags: list[dict[str, str]] = [
         {"env": "prod"},
@@ -51,19 +51,24 @@ def test_digests_change_with_the_tags_of_a_set_and_with_refusals_on_any_group() 
 def test_digests_change_with_what_a_listing_shows_of_a_group() -> None:
     """In whatever order it shows them. Only the group's own bucket changes."""
     changed: list[dict[str, Any]] = [{}, {"tags": {"k": "v"}}, {"vpc": "vpc-2"}, {"rule_count": 2}]
-    found = [digests([msgspec.structs.replace(group(DB), **fields), group(APP)], [], POLICY.keys) for fields in changed]
-    assert len({one[bucket_of(DB)] for one in found}) == 4
-    assert len({one[bucket_of(APP)] for one in found}) == 1
+    digests_of_changes = [
+        digests([msgspec.structs.replace(group(DB), **fields), group(APP)], [], POLICY.keys) for fields in changed
+    ]
+    assert len({digest[bucket_of(DB)] for digest in digests_of_changes}) == 4
+    assert len({digest[bucket_of(APP)] for digest in digests_of_changes}) == 1
     names = [Party(HOME, f"sg-{n}") for n in range(3_000)]
-    assert {bucket_of(one) for one in names} == set(range(256))
-    groups = [msgspec.structs.replace(group(one), tags={"b": "1", "a": "2"}) for one in names]
-    turned = [msgspec.structs.replace(one, tags=dict(reversed(one.tags.items()))) for one in groups[::-1]]
+    assert {bucket_of(name) for name in names} == set(range(256))
+    groups = [msgspec.structs.replace(group(name), tags={"b": "1", "a": "2"}) for name in names]
+    turned = [
+        msgspec.structs.replace(group_shown, tags=dict(reversed(group_shown.tags.items())))
+        for group_shown in groups[::-1]
+    ]
     assert digests(groups, groups, SETS) == digests(turned, turned, SETS)
     assert len(digests(groups[:1], [], SETS)[bucket_of(names[0])]) == 12
 
 
 @pytest.mark.parametrize(
-    ("bucket", "policy", "found"),
+    ("bucket", "policy", "due_buckets"),
     [
         ((), "p", {1}),
         ((Bucket(1, OLD),), "p", set()),
@@ -74,9 +79,11 @@ def test_digests_change_with_what_a_listing_shows_of_a_group() -> None:
         ((Bucket(1, OLD),), "q", {1}),
     ],
 )
-def test_a_bucket_is_due_unless_it_was_read_as_it_is(bucket: tuple[Bucket, ...], policy: str, found: set[int]) -> None:
+def test_a_bucket_is_due_unless_it_was_read_as_it_is(
+    bucket: tuple[Bucket, ...], policy: str, due_buckets: set[int]
+) -> None:
     """Under this policy, and nothing on it has ended since."""
-    assert due(Cursor(AT, policy, bucket), {1: OLD}, "p", NOW) == found
+    assert due(Cursor(AT, policy, bucket), {1: OLD}, "p", NOW) == due_buckets
 
 
 def test_the_cursor_notes_what_was_read() -> None:
@@ -122,8 +129,8 @@ def test_all_is_listed_once_nothing_is_left(fields: dict[str, Any], listed: bool
 )
 def test_a_cursor_that_link_peer_would_not_write_is_none(field: str, good: list[object], bad: list[object]) -> None:
     """Each field has its bounds."""
-    found = [read_cursor({"began": AT, field: value}, NOW) is not None for value in (*good, *bad)]
-    assert found == [True] * len(good) + [False] * len(bad)
+    readable = [read_cursor({"began": AT, field: value}, NOW) is not None for value in (*good, *bad)]
+    assert readable == [True] * len(good) + [False] * len(bad)
 
 
 SQL, BACK = key(DB, APP, "tcp/1"), key(APP, DB)
@@ -166,9 +173,9 @@ def test_a_bucket_ends_with_the_first_of_what_is_to_come(
     rules: list[Rule], instances: list[Instance], accept: str, coming: int | None
 ) -> None:
     """Consent, claims, and what instances ask for."""
-    seen = view([managed(APP), managed(DB, accept)], instances, rules)
-    found = ends(seen, POLICY, REGION, {DB}, NOW)
-    assert found == ({} if coming is None else {bucket_of(DB): AT + coming})
+    snapshot = view([managed(APP), managed(DB, accept)], instances, rules)
+    end_by_bucket = ends(snapshot, POLICY, REGION, {DB}, NOW)
+    assert end_by_bucket == ({} if coming is None else {bucket_of(DB): AT + coming})
 
 
 def test_an_entry_of_the_policy_ends_something_on_every_group() -> None:

@@ -37,11 +37,11 @@ def rule(
     act: str = "accept",
     priority: int = 1,
     port: Port | None = SQL[0],
-    own: str = "",
+    own_cidr: str = "",
     source_ports: tuple[int, int] | None = None,
 ) -> Rule:
     """A rule of a person, of any kind."""
-    traffic = Traffic(direction, peer, own, port, source_ports)
+    traffic = Traffic(direction, peer, own_cidr, port, source_ports)
     return Rule(on, f"sgr-{act}", None, act, priority, unmanaged_traffic=traffic)
 
 
@@ -63,7 +63,7 @@ def neighbours(*rules: Rule, access: bool | None) -> Snapshot:
 def unread(app: Group) -> Snapshot:
     """The rules of sg-app were not read."""
     return Snapshot(
-        groups={APP: app, DB: group(DB)}, instances={one.party: one for one in PAIR}, rules={DB: (ours(OURS),)}
+        groups={APP: app, DB: group(DB)}, instances={member.party: member for member in PAIR}, rules={DB: (ours(OURS),)}
     )
 
 
@@ -79,7 +79,7 @@ RANGE = Link(APP, DB, parse_ports("tcp/80-90"))
 
 
 @pytest.mark.parametrize(
-    ("seen", "link", "text"),
+    ("snapshot", "link", "text"),
     [
         # between instances
         (
@@ -122,7 +122,7 @@ RANGE = Link(APP, DB, parse_ports("tcp/80-90"))
         (world(drop(""), ours(OURS)), A_TO_B, f"{DOUBTFUL}its prefix list is not read"),
         (world(drop("0.0.0.0/0", port=None), ours(OURS)), A_TO_B, f"{DOUBTFUL}its port list is not read"),
         (world(drop("nonsense"), ours(OURS)), A_TO_B, f"{DOUBTFUL}nonsense cannot be read"),
-        (world(drop("10.0.0.1/32", own="odd"), ours(OURS)), A_TO_B, f"{DOUBTFUL}odd cannot be read"),
+        (world(drop("10.0.0.1/32", own_cidr="odd"), ours(OURS)), A_TO_B, f"{DOUBTFUL}odd cannot be read"),
         (
             view(
                 [group(APP, vpc="vpc-2"), group(DB)],
@@ -173,10 +173,10 @@ RANGE = Link(APP, DB, parse_ports("tcp/80-90"))
                     drop("", priority=50, port=RANGE.ports[0]),
                 ),
                 RANGE,
-                f"unknown: it is not known whether sgr-drop of {DB} drops tcp/{rest} (ingress): its prefix list is not read; "
+                f"unknown: it is not known whether sgr-drop of {DB} drops tcp/{undecided_ports} (ingress): its prefix list is not read; "
                 f"sgr-drop of {DB} drops tcp/{at} (ingress, priority 1)",
             )
-            for at, rest in ((80, "81-90"), (90, "80-89"))
+            for at, undecided_ports in ((80, "81-90"), (90, "80-89"))
         ),
         (
             world(
@@ -202,9 +202,9 @@ RANGE = Link(APP, DB, parse_ports("tcp/80-90"))
         ),
     ],
 )
-def test_what_becomes_of_the_packets_of_a_link(seen: Snapshot, link: Link, text: str) -> None:
+def test_what_becomes_of_the_packets_of_a_link(snapshot: Snapshot, link: Link, text: str) -> None:
     """One word, and what decides."""
-    effect = of_link(seen, link)
+    effect = of_link(snapshot, link)
     assert f"{effect.word}: {effect_text.detail(effect)}" == text
 
 
@@ -228,8 +228,8 @@ def test_what_becomes_of_the_packets_of_a_link(seen: Snapshot, link: Link, text:
         # its peer and its own end, by address; a range may be written with any address in it
         ([ours(OURS), drop("10.0.0.3/30")], "blocked"),
         ([ours(OURS), drop("10.0.0.4/30")], "open"),
-        ([ours(OURS), drop("0.0.0.0/0", own="10.0.0.2/32")], "blocked"),
-        ([ours(OURS), drop("0.0.0.0/0", own="10.0.0.1/32")], "open"),
+        ([ours(OURS), drop("0.0.0.0/0", own_cidr="10.0.0.2/32")], "blocked"),
+        ([ours(OURS), drop("0.0.0.0/0", own_cidr="10.0.0.1/32")], "open"),
         ([ours(OURS), drop(str(CACHE))], "open"),
         # its protocol, also by number, and its ports
         ([ours(OURS), drop("0.0.0.0/0", port=Port("6"))], "blocked"),
@@ -260,9 +260,9 @@ def test_the_first_rule_that_applies_decides(rules: list[Rule], word: str) -> No
 def test_rules_that_were_not_read_override_all_but_a_drop_of_the_first_priority(rules: list[Rule], word: str) -> None:
     """Those of another group of the target."""
     instances = [PAIR[0], instance(B, DB, CACHE, ip="10.0.0.2")]
-    seen = view([group(APP), group(DB), group(CACHE, rule_count=1)], instances, rules)
-    read = {party: found for party, found in seen.rules.items() if party != CACHE}
-    assert of_link(msgspec.structs.replace(seen, rules=read), A_TO_B).word == word
+    snapshot = view([group(APP), group(DB), group(CACHE, rule_count=1)], instances, rules)
+    read = {party: rules_of_party for party, rules_of_party in snapshot.rules.items() if party != CACHE}
+    assert of_link(msgspec.structs.replace(snapshot, rules=read), A_TO_B).word == word
 
 
 @pytest.mark.parametrize(
@@ -278,16 +278,16 @@ def test_the_instance_that_asked_stands_for_its_group(
     groups: list[Party], rules: list[Rule], asker: Party, word: str
 ) -> None:
     """With its address, and all of its groups."""
-    seen = view([group(APP), group(DB), group(CACHE)], [instance(A, *groups, ip="10.0.0.1")], rules)
-    assert of_link(seen, APP_TO_DB, asker).word == word
+    snapshot = view([group(APP), group(DB), group(CACHE)], [instance(A, *groups, ip="10.0.0.1")], rules)
+    assert of_link(snapshot, APP_TO_DB, asker).word == word
 
 
 @pytest.mark.parametrize(("inside", "word"), [(True, "open"), (False, "blocked")])
 def test_the_instance_that_asked_is_one_end_of_a_link_of_its_own_group(inside: bool, word: str) -> None:
     """The other is any other member, which is in none of its other groups."""
     access = {DB: inside, CACHE: not inside}
-    seen = view([group(DB), group(CACHE)], [instance(A, DB, CACHE, ip="10.0.0.1")], inner_access=access)
-    assert of_link(seen, Link(DB, DB, SQL), A).word == word
+    snapshot = view([group(DB), group(CACHE)], [instance(A, DB, CACHE, ip="10.0.0.1")], inner_access=access)
+    assert of_link(snapshot, Link(DB, DB, SQL), A).word == word
 
 
 @pytest.mark.parametrize(
@@ -303,9 +303,11 @@ def test_packets_of_which_less_is_barred_may_pass_though_it_is_not_known(
     old: tuple[Rule, ...], new: tuple[Rule, ...], opens: list[bool]
 ) -> None:
     """Whether members of their group reach each other was not read."""
-    seen = (neighbours(*old, access=None), neighbours(*new, access=None))
-    ends = (end_of(seen[0].instances[A]), end_of(seen[0].instances[B]))
-    assert [(may_pass, known) for _, may_pass, known in compared(seen, ends, SQL)] == [(each, False) for each in opens]
+    snapshots = (neighbours(*old, access=None), neighbours(*new, access=None))
+    ends = (end_of(snapshots[0].instances[A]), end_of(snapshots[0].instances[B]))
+    assert [(may_pass, is_known) for _, may_pass, is_known in compared(snapshots, ends, SQL)] == [
+        (each, False) for each in opens
+    ]
 
 
 def test_an_effect_names_the_rules_that_decide_the_ports_and_what_was_not_read() -> None:
@@ -314,13 +316,13 @@ def test_an_effect_names_the_rules_that_decide_the_ports_and_what_was_not_read()
         "tcp/85-90",
         "tcp/80-84",
     ]
-    left = neighbours(LEFT, rule(DB, "0.0.0.0/0"), access=True)
-    assert of_link(left, A_TO_B).rules == (LEFT,)
-    assert of_link(left, A_TO_B).causes == {EffectCause.ORDER_UNKNOWN}
+    snapshot_left = neighbours(LEFT, rule(DB, "0.0.0.0/0"), access=True)
+    assert of_link(snapshot_left, A_TO_B).rules == (LEFT,)
+    assert of_link(snapshot_left, A_TO_B).causes == {EffectCause.ORDER_UNKNOWN}
     assert of_link(world(), A_TO_B).rules == ()
     assert effect_text.detail(absent([Party(HOME, "")])) == ""
     numbers = of_link(world(*BOTH, *(drop("0.0.0.0/0", port=Port(n)) for n in ("17", "50", "58"))), MUTUAL)
-    assert [{str(port) for port in some} for some in (numbers.blocked, numbers.passed)] == [
+    assert [{str(port) for port in ports} for ports in (numbers.blocked, numbers.passed)] == [
         {"udp/1-65535", "50"},
         {"tcp/1-65535", "udp/1-65535", "icmp", "gre"},
     ]
@@ -334,8 +336,8 @@ def test_the_rules_that_apply_are_listed_as_they_count() -> None:
         rule(DB, str(APP), priority=5),
         drop("0.0.0.0/0", priority=1),
     ]
-    others = [drop("0.0.0.0/0", port=Port("udp", 3306, 3306)), egress(DB, "0.0.0.0/0"), rule(APP, "0.0.0.0/0")]
-    found = applying(world(*rules[::-1], *others), end_of(PAIR[0]), end_of(PAIR[1]), SQL)
-    assert found == [rules[0], rules[3], rules[1], rules[2]]
+    extra_rules = [drop("0.0.0.0/0", port=Port("udp", 3306, 3306)), egress(DB, "0.0.0.0/0"), rule(APP, "0.0.0.0/0")]
+    rules_in_order = applying(world(*rules[::-1], *extra_rules), end_of(PAIR[0]), end_of(PAIR[1]), SQL)
+    assert rules_in_order == [rules[0], rules[3], rules[1], rules[2]]
     assert of_link(neighbours(ALL_DROPPED, access=None), A_TO_B).unread == {DB}
     assert of_link(unread(group(APP, rule_count=3)), A_TO_B).unread == {APP}

@@ -97,8 +97,8 @@ def test_links_of_groups(groups: list[Group], link: Link, changes: dict[str, Any
 
 
 def test_a_link_by_address_is_undecided_until_its_instances_are_read() -> None:
-    seen = view([group(APP), group(DB, "*", vpc="vpc-2")], whole_accounts=frozenset())
-    verdict = evaluate(seen, POLICY, Link(APP, DB, PORTS))
+    snapshot = view([group(APP), group(DB, "*", vpc="vpc-2")], whole_accounts=frozenset())
+    verdict = evaluate(snapshot, POLICY, Link(APP, DB, PORTS))
     assert verdict.denial is not None
     assert (verdict.denial.undecided, verdict.open_questions) == (True, (InstancesOf(APP),))
 
@@ -116,33 +116,33 @@ def test_links_of_instances_are_rules_between_two_addresses() -> None:
 def test_without_both_addresses_there_is_no_rule(lacking: str) -> None:
     """Never a rule with an empty source."""
     ips = {"a": "10.0.0.1", "b": "10.0.0.2", lacking: ""}
-    seen = view(OPEN, [instance(A, APP, ip=ips["a"]), instance(B, DB, ip=ips["b"])])
-    verdict = evaluate(seen, POLICY, Link(A, B, PORTS))
+    snapshot = view(OPEN, [instance(A, APP, ip=ips["a"]), instance(B, DB, ip=ips["b"])])
+    verdict = evaluate(snapshot, POLICY, Link(A, B, PORTS))
     assert (code(verdict), verdict.needs) == ("no-private-ip", ())
     assert detail(verdict).startswith(f"i-{lacking}@")
 
 
 def test_of_two_instances_without_an_address_the_source_is_named() -> None:
     """In either direction, and once for both rules of a mutual link."""
-    seen = view(OPEN, [instance(A, APP), instance(B, DB)])
+    snapshot = view(OPEN, [instance(A, APP), instance(B, DB)])
     for link in (Link(A, B, PORTS), Link(B, A, PORTS), Link(A, B), Link(B, A)):
-        assert detail(evaluate(seen, POLICY, link)).startswith(f"{link.source.id}@")
+        assert detail(evaluate(snapshot, POLICY, link)).startswith(f"{link.source.id}@")
 
 
 def test_an_instance_of_the_classic_network_is_on_no_side() -> None:
     """Whatever VPC it shows."""
     for fields in ({"classic": True}, {"vpc": ""}):
-        for shown in (
+        for instances in (
             [msgspec.structs.replace(PAIR[0], **fields), PAIR[1]],
             [PAIR[0], msgspec.structs.replace(PAIR[1], **fields)],
         ):
-            assert code(evaluate(view(OPEN, shown), POLICY, Link(A, B, PORTS))) == "classic-network"
+            assert code(evaluate(view(OPEN, instances), POLICY, Link(A, B, PORTS))) == "classic-network"
 
 
 def test_missing_consent_is_reported_before_a_missing_address() -> None:
     """A link without consent is not retried until the instance has an address."""
-    seen = view([group(APP), group(DB)], [instance(A, APP), instance(B, DB)])
-    verdict = evaluate(seen, POLICY, Link(A, B, PORTS))
+    snapshot = view([group(APP), group(DB)], [instance(A, APP), instance(B, DB)])
+    verdict = evaluate(snapshot, POLICY, Link(A, B, PORTS))
     assert code(verdict) == "no-consent"
 
 
@@ -172,8 +172,8 @@ def test_the_address_of_a_source_must_be_private_and_in_its_accounts_ranges(
     ips: tuple[str, str], link: Link, with_policy: Policy, denied: Party | None
 ) -> None:
     """Its owner picks the address. Both are sources of a mutual link. The denied link's rules are still listed."""
-    seen = view(OPEN, [instance(A, APP, ip=ips[0]), instance(B, DB, ip=ips[1])])
-    verdict = evaluate(seen, with_policy, link)
+    snapshot = view(OPEN, [instance(A, APP, ip=ips[0]), instance(B, DB, ip=ips[1])])
+    verdict = evaluate(snapshot, with_policy, link)
     assert verdict.needs
     assert code(verdict) == ("address-conflict" if denied else None)
     assert denied is None or detail(verdict).startswith(f"the address of {denied}, ")
@@ -203,10 +203,10 @@ def test_any_other_address_is_denied(ip: str) -> None:
     """A VPC may have custom ranges, so the owner of an instance could choose anyone's public address; no range of the policy
     makes it private. What is not one IPv4 address is denied too."""
     for ranges in ((), ("0.0.0.0/0",)):
-        found = address_denial(A, ip, ranges)
-        assert found is not None
-        assert found.reason is reasons.ADDRESS_CONFLICT
-        assert f"the address of {A}, {ip}, is not private" in found.detail
+        denial = address_denial(A, ip, ranges)
+        assert denial is not None
+        assert denial.reason is reasons.ADDRESS_CONFLICT
+        assert f"the address of {A}, {ip}, is not private" in denial.detail
 
 
 @pytest.mark.parametrize(
@@ -223,30 +223,30 @@ def test_any_other_address_is_denied(ip: str) -> None:
 )
 def test_the_ranges_of_the_account_bound_its_addresses(ip: str, ranges: tuple[str, ...], allowed: bool) -> None:
     """Any of them may hold the address; the denial names them."""
-    found = address_denial(A, ip, ranges)
-    assert (found is None) == allowed
-    if found is not None:
-        assert (found.reason, ", ".join(ranges) in found.detail) == (reasons.ADDRESS_CONFLICT, True)
+    denial = address_denial(A, ip, ranges)
+    assert (denial is None) == allowed
+    if denial is not None:
+        assert (denial.reason, ", ".join(ranges) in denial.detail) == (reasons.ADDRESS_CONFLICT, True)
 
 
 def test_ranges_are_those_of_the_sources_own_account() -> None:
     """The other account's say nothing."""
     party = Party(PEER, "i-p")
     accounts = {HOME: AccountPolicy("a", ranges=("10.9.0.0/16",)), PEER: AccountPolicy("b", "role")}
-    seen = view([*OPEN, group(Party(PEER, "sg-p"))], [instance(party, Party(PEER, "sg-p"), ip="10.0.0.1"), PAIR[1]])
-    accepting = msgspec.structs.replace(seen, groups={**seen.groups, DB: group(DB, f"*@{PEER}")})
+    snapshot = view([*OPEN, group(Party(PEER, "sg-p"))], [instance(party, Party(PEER, "sg-p"), ip="10.0.0.1"), PAIR[1]])
+    accepting = msgspec.structs.replace(snapshot, groups={**snapshot.groups, DB: group(DB, f"*@{PEER}")})
     assert evaluate(accepting, policy(accounts=accounts), Link(party, B, PORTS)).denial is None
 
 
-@pytest.mark.parametrize(("taken", "reason"), [(False, None), (True, "address-conflict"), (None, "")])
-def test_across_vpcs_the_targets_vpc_must_not_use_the_sources_address(taken: bool | None, reason: str | None) -> None:
+@pytest.mark.parametrize(("in_use", "reason"), [(False, None), (True, "address-conflict"), (None, "")])
+def test_across_vpcs_the_targets_vpc_must_not_use_the_sources_address(in_use: bool | None, reason: str | None) -> None:
     """Where that was not read yet, it is a question, and the link is neither granted nor denied for a reason."""
-    seen = view(OPEN, FAR, taken_addresses={} if taken is None else {A_IN_1: taken})
-    verdict = evaluate(seen, POLICY, Link(A, B, PORTS))
+    snapshot = view(OPEN, FAR, taken_addresses={} if in_use is None else {A_IN_1: in_use})
+    verdict = evaluate(snapshot, POLICY, Link(A, B, PORTS))
     assert code(verdict) == reason
-    assert verdict.open_questions == ((A_IN_1,) if taken is None else ())
+    assert verdict.open_questions == ((A_IN_1,) if in_use is None else ())
     assert (verdict.reachability, bool(verdict.needs), "CEN" in verdict.advice) == ("different-vpc", True, True)
-    assert not taken or ("vpc-1" in detail(verdict) and str(A) in detail(verdict).partition(", 10.0.0.1")[0])
+    assert not in_use or ("vpc-1" in detail(verdict) and str(A) in detail(verdict).partition(", 10.0.0.1")[0])
 
 
 WITH_RANGES = policy(accounts={**POLICY.accounts, PEER: AccountPolicy("b", ranges=("10.0.0.0/8",))})
@@ -255,8 +255,8 @@ WITH_RANGES = policy(accounts={**POLICY.accounts, PEER: AccountPolicy("b", range
 def test_the_target_account_is_asked_about_its_own_vpc() -> None:
     """Its view of the VPC counts: the source's account may not see it."""
     party, app = Party(PEER, "i-p"), Party(PEER, "sg-p")
-    seen = view([group(app), group(DB, f"*@{PEER}")], [instance(party, app, ip="10.0.0.1", vpc="vpc-2"), PAIR[1]])
-    assert evaluate(seen, WITH_RANGES, Link(party, B, PORTS)).open_questions == (A_IN_1,)
+    snapshot = view([group(app), group(DB, f"*@{PEER}")], [instance(party, app, ip="10.0.0.1", vpc="vpc-2"), PAIR[1]])
+    assert evaluate(snapshot, WITH_RANGES, Link(party, B, PORTS)).open_questions == (A_IN_1,)
 
 
 @pytest.mark.parametrize(("with_policy", "reason"), [(POLICY, "address-conflict"), (WITH_RANGES, None)])
@@ -265,14 +265,14 @@ def test_across_accounts_and_vpcs_the_sources_account_needs_ranges(with_policy: 
     party, app = Party(PEER, "i-p"), Party(PEER, "sg-p")
     for vpc, expected in (("vpc-2", reason), ("vpc-1", None)):
         instances = [instance(party, app, ip="10.0.0.1", vpc=vpc), PAIR[1]]
-        seen = view([group(app), group(DB, f"*@{PEER}")], instances, taken_addresses={A_IN_1: False})
-        verdict = evaluate(seen, with_policy, Link(party, B, PORTS))
+        snapshot = view([group(app), group(DB, f"*@{PEER}")], instances, taken_addresses={A_IN_1: False})
+        verdict = evaluate(snapshot, with_policy, Link(party, B, PORTS))
         assert code(verdict) == expected
         assert expected is None or f"accounts.{PEER}.ranges" in str(verdict.denial and verdict.denial.advice)
 
 
 @pytest.mark.parametrize(
-    ("seen", "with_policy", "denial"),
+    ("snapshot", "with_policy", "denial"),
     [
         (view(OPEN, PAIR), POLICY, None),
         (view([group(APP), group(DB)], FAR), POLICY, "no-consent"),
@@ -281,10 +281,10 @@ def test_across_accounts_and_vpcs_the_sources_account_needs_ranges(with_policy: 
     ids=["within a VPC", "no consent", "outside the ranges"],
 )
 def test_no_address_is_asked_about_where_that_decides_nothing(
-    seen: Snapshot, with_policy: Policy, denial: str | None
+    snapshot: Snapshot, with_policy: Policy, denial: str | None
 ) -> None:
     """Within a VPC the VPC itself has it, of the source. No wish of a stranger costs a call."""
-    verdict = evaluate(seen, with_policy, Link(A, B))
+    verdict = evaluate(snapshot, with_policy, Link(A, B))
     assert (code(verdict), verdict.open_questions) == (denial, ())
 
 
@@ -294,8 +294,8 @@ def test_no_address_is_asked_about_where_that_decides_nothing(
 @pytest.mark.parametrize("groups", [[], [group(DB, "*", managed=True)], [group(APP)]])
 def test_an_instance_whose_groups_are_not_all_shown_is_not_denied_for_good(groups: list[Group]) -> None:
     """A Describe call may omit a group: this is something unseen, which is confirmed before anything is removed for it."""
-    seen = view(groups, [PAIR[0], instance(B, DB, APP, ip="10.0.0.2")])
-    verdict = evaluate(seen, POLICY, Link(A, B, PORTS))
+    snapshot = view(groups, [PAIR[0], instance(B, DB, APP, ip="10.0.0.2")])
+    verdict = evaluate(snapshot, POLICY, Link(A, B, PORTS))
     assert (code(verdict), verdict.denial and verdict.denial.unseen) == ("peer-not-found", True)
 
 
@@ -310,8 +310,8 @@ def test_an_instance_whose_groups_are_not_all_shown_is_not_denied_for_good(group
 )
 def test_an_instance_rule_is_on_the_first_group_that_no_product_manages(groups: list[Group], on: Party | None) -> None:
     """Advanced ones too. Where there is none, the link is denied."""
-    seen = view(groups, [PAIR[0], instance(B, DB, APP, ip="10.0.0.2")])
-    verdict = evaluate(seen, POLICY, Link(A, B, PORTS))
+    snapshot = view(groups, [PAIR[0], instance(B, DB, APP, ip="10.0.0.2")])
+    verdict = evaluate(snapshot, POLICY, Link(A, B, PORTS))
     rules_on = [need.key.group for need in verdict.needs]
     assert (code(verdict), rules_on) == ((None, [on]) if on else ("managed-group", []))
 
@@ -322,24 +322,24 @@ FOREIGN, FAR_I = Party(PEER, "sg-x"), Party(PEER, "i-x")
 REFUSED = {PEER: NoAccess("NoPermission", "no")}
 
 
-def closed(accept: str, link: Link, lock: bool = False, allow: tuple[Allow, ...] = (), **seen: Any) -> str | None:
+def closed(accept: str, link: Link, lock: bool = False, allow: tuple[Allow, ...] = (), **fields: Any) -> str | None:
     """Why sg-db closes its rule of a link with the other account, which is not shown."""
     between = RuleKey(DB, "10.0.0.1/32", "10.0.0.2/32", PORTS[0])
     rule = key(DB, link.source, "tcp/1") if link.source.is_group else between
-    found = view([group(DB, accept, lock=lock)], **seen)
-    denial = closed_by_group(found, policy(allow=allow), rule, link, NOW)
+    snapshot = view([group(DB, accept, lock=lock)], **fields)
+    denial = closed_by_group(snapshot, policy(allow=allow), rule, link, NOW)
     return denial.reason.code if denial else None
 
 
 def test_a_missing_consent_is_named_with_its_group_source_and_ports() -> None:
-    seen = view([group(APP), group(DB, "sg-app:tcp/1")])
-    some = evaluate(seen, POLICY, Link(APP, DB, parse_ports("tcp/2+tcp/1+icmp")))
-    assert detail(some) == f"{DB} has not accepted {APP} on icmp+tcp/2"
-    both = f"{DB} has not accepted {APP} on all ports; {APP} has not accepted {DB} on all ports"
-    assert detail(evaluate(seen, POLICY, Link(APP, DB))) == both
+    snapshot = view([group(APP), group(DB, "sg-app:tcp/1")])
+    verdict = evaluate(snapshot, POLICY, Link(APP, DB, parse_ports("tcp/2+tcp/1+icmp")))
+    assert detail(verdict) == f"{DB} has not accepted {APP} on icmp+tcp/2"
+    mutual_text = f"{DB} has not accepted {APP} on all ports; {APP} has not accepted {DB} on all ports"
+    assert detail(evaluate(snapshot, POLICY, Link(APP, DB))) == mutual_text
 
 
-@pytest.mark.parametrize("seen", [{"refused_accounts": REFUSED}, {"failed_accounts": {PEER: "timeout"}}, {}])
+@pytest.mark.parametrize("view_fields", [{"refused_accounts": REFUSED}, {"failed_accounts": {PEER: "timeout"}}, {}])
 @pytest.mark.parametrize(
     ("accept", "reason"),
     [
@@ -355,10 +355,10 @@ def test_a_missing_consent_is_named_with_its_group_source_and_ports() -> None:
     ],
 )
 def test_a_group_closes_what_it_does_not_accept_although_the_peer_cannot_be_read(
-    accept: str, reason: str | None, seen: dict[str, Any]
+    accept: str, reason: str | None, view_fields: dict[str, Any]
 ) -> None:
     """Fail closed: its own tags decide."""
-    assert closed(accept, Link(FOREIGN, DB, PORTS), **seen) == reason
+    assert closed(accept, Link(FOREIGN, DB, PORTS), **view_fields) == reason
 
 
 @pytest.mark.parametrize(
@@ -396,9 +396,9 @@ def test_the_policys_groups_count_for_an_instance_that_is_not_shown() -> None:
 
 def test_an_instance_that_is_shown_is_in_its_own_groups_only() -> None:
     link = Link(FAR_I, B, PORTS)
-    shown = [instance(FAR_I, FOREIGN, ip="10.0.0.1")]
-    assert closed(f"sg-any@{PEER}", link, instances=shown) == "no-consent"
-    assert closed(f"sg-x@{PEER}", link, instances=shown) is None
+    instances = [instance(FAR_I, FOREIGN, ip="10.0.0.1")]
+    assert closed(f"sg-any@{PEER}", link, instances=instances) == "no-consent"
+    assert closed(f"sg-x@{PEER}", link, instances=instances) is None
 
 
 def test_a_group_that_was_not_read_closes_nothing() -> None:
@@ -407,23 +407,23 @@ def test_a_group_that_was_not_read_closes_nothing() -> None:
 
 def test_the_source_side_of_a_mutual_link_is_closed_by_its_own_group() -> None:
     """The rule on sg-app, for what sg-db accepts, is sg-app's to accept."""
-    seen = view([group(APP, f"sg-x@{PEER}"), group(DB, "")], refused_accounts=REFUSED)
+    snapshot = view([group(APP, f"sg-x@{PEER}"), group(DB, "")], refused_accounts=REFUSED)
     rule = key(APP, FOREIGN)
-    assert closed_by_group(seen, POLICY, rule, Link(FOREIGN, APP), NOW) is None
-    bare = msgspec.structs.replace(seen, groups={APP: group(APP, "")})
+    assert closed_by_group(snapshot, POLICY, rule, Link(FOREIGN, APP), NOW) is None
+    bare = msgspec.structs.replace(snapshot, groups={APP: group(APP, "")})
     assert closed_by_group(bare, POLICY, rule, Link(FOREIGN, APP), NOW) is not None
 
 
 @pytest.mark.parametrize("aside", [A, B])
 def test_nothing_is_decided_about_an_instance_that_was_set_aside(aside: Party) -> None:
     """It exists, so it is not gone; it must be read by its id first."""
-    seen = view(OPEN, [one for one in PAIR if one.party != aside], listings={HOME: Listing({"i-a", "i-b"})})
-    verdict = evaluate(seen, POLICY, Link(A, B))
+    snapshot = view(OPEN, [host for host in PAIR if host.party != aside], listings={HOME: Listing({"i-a", "i-b"})})
+    verdict = evaluate(snapshot, POLICY, Link(A, B))
     assert verdict.denial is not None
     assert (verdict.denial.reason, verdict.denial.unseen, verdict.open_questions) == (reasons.UNREAD, False, (aside,))
-    read = msgspec.structs.replace(seen, requested=seen.requested | {aside})
-    gone = evaluate(read, POLICY, Link(A, B))
-    assert (code(gone), gone.open_questions) == ("instance-gone", ())
+    read = msgspec.structs.replace(snapshot, requested=snapshot.requested | {aside})
+    verdict_read = evaluate(read, POLICY, Link(A, B))
+    assert (code(verdict_read), verdict_read.open_questions) == ("instance-gone", ())
 
 
 # what several links come to
@@ -441,26 +441,26 @@ def world(snapshot: Snapshot = SEEN, **refused: Refusal) -> Seen:
     return Seen(snapshot, Context(POLICY, REGION, NOW), actual, {LINK: refused["link"]} if refused else {})
 
 
-def judged(*links: DesiredLink | Link, seen: Snapshot = SEEN, **refused: Refusal) -> Judged:
-    wanted = [one if isinstance(one, DesiredLink) else DesiredLink(one, TAG) for one in links]
-    return judge(world(seen, **refused), wanted)
+def judged(*links: DesiredLink | Link, snapshot: Snapshot = SEEN, **refused: Refusal) -> Judged:
+    desired_links = [link if isinstance(link, DesiredLink) else DesiredLink(link, TAG) for link in links]
+    return judge(world(snapshot, **refused), desired_links)
 
 
-def denial_of(found: Judged, link: Link) -> Denial | None:
+def denial_of(judgment: Judged, link: Link) -> Denial | None:
     """Why the link is denied: one answer for all who want it."""
-    (denial,) = {answer.denial for answer in found.answers if answer.desired_link.link == link}
+    (denial,) = {answer.denial for answer in judgment.answers if answer.desired_link.link == link}
     return denial
 
 
-def why(found: Judged, link: Link) -> tuple[reasons.Reason, str]:
+def why(judgment: Judged, link: Link) -> tuple[reasons.Reason, str]:
     """Reason and detail of a link that is denied."""
-    denial = denial_of(found, link)
+    denial = denial_of(judgment, link)
     assert denial is not None
     return denial.reason, denial.detail
 
 
-def wanted(*links: DesiredLink, seen: Snapshot = SEEN) -> Wanted:
-    return wanted_claims(judged(*links, seen=seen).answers, actual_state(seen, POLICY, REGION))
+def wanted(*links: DesiredLink, snapshot: Snapshot = SEEN) -> Wanted:
+    return wanted_claims(judged(*links, snapshot=snapshot).answers, actual_state(snapshot, POLICY, REGION))
 
 
 def test_a_link_that_was_refused_is_judged_though_nobody_asks_for_it_now() -> None:
@@ -471,8 +471,8 @@ def test_a_link_that_was_refused_is_judged_though_nobody_asks_for_it_now() -> No
 
 def test_a_denial_by_the_snapshot_comes_before_a_refusal_by_the_cloud() -> None:
     """A group that has withdrawn its consent meanwhile answers `no-consent`, not `quota`."""
-    found = judged(LINK, seen=view([group(APP), group(DB)]), link=Refusal(FULL))
-    assert why(found, LINK)[0] is reasons.NO_CONSENT
+    judgment = judged(LINK, snapshot=view([group(APP), group(DB)]), link=Refusal(FULL))
+    assert why(judgment, LINK)[0] is reasons.NO_CONSENT
 
 
 def test_a_denied_claim_is_kept_by_link_and_request() -> None:
@@ -486,7 +486,7 @@ def test_a_denied_claim_is_kept_by_link_and_request() -> None:
 
 
 @pytest.mark.parametrize(
-    ("own", "access", "denial", "asks"),
+    ("own_group", "access", "denial", "asks"),
     [
         (group(APP), True, None, False),
         (group(APP), False, isolated_group(APP, advanced=False), False),
@@ -497,15 +497,15 @@ def test_a_denied_claim_is_kept_by_link_and_request() -> None:
     ids=["accepts", "isolated", "not read", "advanced", "advanced and read"],
 )
 def test_the_own_group_is_denied_where_its_members_do_not_reach_each_other(
-    own: Any, access: bool | None, denial: Denial | None, asks: bool
+    own_group: Any, access: bool | None, denial: Denial | None, asks: bool
 ) -> None:
     """A basic group whose inner access was not read is a question; it is not denied until that is read."""
-    seen = view([own], inner_access={} if access is None else {APP: access})
-    wanted = DesiredLink(Link(APP, APP), TAG, same_group=True)
-    found = judged(wanted, seen=seen)
-    assert denial_of(found, wanted.link) == denial
-    assert found.missing.questions == ({APP} if asks else set())
-    assert judged(msgspec.structs.replace(wanted, in_scope=False), seen=seen).missing == NOTHING_MISSING
+    snapshot = view([own_group], inner_access={} if access is None else {APP: access})
+    own_link = DesiredLink(Link(APP, APP), TAG, same_group=True)
+    judgment = judged(own_link, snapshot=snapshot)
+    assert denial_of(judgment, own_link.link) == denial
+    assert judgment.missing.questions == ({APP} if asks else set())
+    assert judged(msgspec.structs.replace(own_link, in_scope=False), snapshot=snapshot).missing == NOTHING_MISSING
 
 
 # one address, two instances
@@ -518,10 +518,10 @@ A_TO_B, C_TO_B = Link(A, B, P9), Link(C, B, P9)
 
 def alike(*rules: Rule, a: str = "10.0.0.1", without: tuple[Party, ...] = ()) -> Snapshot:
     """i-a and i-c have one address; `without` are instances that the cloud does not show, though they were asked for."""
-    shown: list[Instance] = [instance(A, APP, ip=a), instance(C, CACHE, ip="10.0.0.1"), instance(B, DB, ip="10.0.0.2")]
+    hosts: list[Instance] = [instance(A, APP, ip=a), instance(C, CACHE, ip="10.0.0.1"), instance(B, DB, ip="10.0.0.2")]
     groups = [group(APP, "*"), group(DB, "*"), group(CACHE, "*")]
-    seen = view(groups, [one for one in shown if one.party not in without], rules)
-    return msgspec.structs.replace(seen, requested={*seen.requested, A, B, C})
+    snapshot = view(groups, [host for host in hosts if host.party not in without], rules)
+    return msgspec.structs.replace(snapshot, requested={*snapshot.requested, A, B, C})
 
 
 @pytest.mark.parametrize("order", [(A_TO_B, C_TO_B), (C_TO_B, A_TO_B)])
@@ -529,21 +529,21 @@ def alike(*rules: Rule, a: str = "10.0.0.1", without: tuple[Party, ...] = ()) ->
 def test_of_two_instances_with_one_address_one_is_linked(rules: list[Rule], order: tuple[Link, Link]) -> None:
     """A /32 cannot tell them apart: the instance whose rule exists keeps it, else the first in the order of links has it,
     whichever is asked for first. The denial of the other names it."""
-    found = judged(*order, seen=alike(*rules))
-    assert denial_of(found, A_TO_B) is None
-    reason, detail = why(found, C_TO_B)
+    judgment = judged(*order, snapshot=alike(*rules))
+    assert denial_of(judgment, A_TO_B) is None
+    reason, detail = why(judgment, C_TO_B)
     assert (reason, str(A) in detail) == (reasons.ADDRESS_CONFLICT, True)
 
 
 def test_the_verdict_on_one_link_asks_for_the_holder_of_its_rule() -> None:
     """By the parties that were not read; what it then depends on is nothing that stands for others."""
-    held = alike(ours(K9, *(Claim(f"chg-{number:044}") for number in range(8)), ends=(A, B)), a="10.0.0.9")
-    unread = msgspec.structs.replace(held, requested={B, C})
+    snapshot = alike(ours(K9, *(Claim(f"chg-{number:044}") for number in range(8)), ends=(A, B)), a="10.0.0.9")
+    unread = msgspec.structs.replace(snapshot, requested={B, C})
     verdict = evaluate_in(unread, Context(POLICY, REGION, NOW), C_TO_B)
     assert verdict.open_questions == (A, B)
     assert verdict.denial is not None
     assert verdict.denial.detail == f"account {HOME} could not be read: instance i-a, whose rule stands"
-    assert evaluate_in(held, Context(POLICY, REGION, NOW), C_TO_B, {Claim("c" * 48)}).denial is None
+    assert evaluate_in(snapshot, Context(POLICY, REGION, NOW), C_TO_B, {Claim("c" * 48)}).denial is None
     far = msgspec.structs.replace(alike(ours(K9, ends=(Party(PEER, "i-far"), B))), requested={C})
     denial = evaluate_in(far, Context(POLICY, REGION, NOW), C_TO_B).denial
     assert denial is not None
@@ -554,28 +554,28 @@ def test_a_link_of_which_a_rule_stands_has_the_address_on_other_ports_too() -> N
     """i-c holds the address on tcp/9, so that i-a, which comes first in the order of links, does not get it on tcp/8."""
     long = Link(C, B, parse_ports("tcp/8+tcp/9"))
     short = Link(A, B, parse_ports("tcp/8"))
-    found = judged(short, long, seen=alike(ours(K9, ends=(C, B))))
-    assert denial_of(found, long) is None
-    assert str(C) in why(found, short)[1]
-    assert denial_of(judged(short, long, seen=alike()), short) is None
+    judgment = judged(short, long, snapshot=alike(ours(K9, ends=(C, B))))
+    assert denial_of(judgment, long) is None
+    assert str(C) in why(judgment, short)[1]
+    assert denial_of(judged(short, long, snapshot=alike()), short) is None
 
 
 def test_a_link_that_is_denied_itself_holds_no_address() -> None:
     """The tag of i-a has ended, so no rule is written for it: i-c is linked, though it comes later in the order of links."""
     ended = DesiredLink(A_TO_B, TAG, denial=tag_expired(A, "link-until"))
-    assert wanted(ended, DesiredLink(C_TO_B, REQ), seen=alike()) == {K9: {REQ}}
+    assert wanted(ended, DesiredLink(C_TO_B, REQ), snapshot=alike()) == {K9: {REQ}}
 
 
 def test_the_address_of_an_instance_that_is_gone_belongs_to_its_new_instance() -> None:
     """Another read has to confirm it, unless the platform says so. An account that shows nothing proves nothing."""
     live = alike(ours(K9, ends=(A, B)), without=(A,))
     silent = msgspec.structs.replace(live, live_accounts=set())
-    found = judged(C_TO_B, seen=live)
-    assert denial_of(found, C_TO_B) is None
-    assert found.missing == Missing(unconfirmed=frozenset({A}))
-    found = judged(C_TO_B, seen=silent)
-    assert why(found, C_TO_B)[0] is reasons.ADDRESS_CONFLICT
-    assert found.missing == Missing(unconfirmed=frozenset({A}), doubted_accounts=frozenset({HOME}))
+    judgment = judged(C_TO_B, snapshot=live)
+    assert denial_of(judgment, C_TO_B) is None
+    assert judgment.missing == Missing(unconfirmed=frozenset({A}))
+    judgment = judged(C_TO_B, snapshot=silent)
+    assert why(judgment, C_TO_B)[0] is reasons.ADDRESS_CONFLICT
+    assert judgment.missing == Missing(unconfirmed=frozenset({A}), doubted_accounts=frozenset({HOME}))
     released = world(msgspec.structs.replace(live, requested={A, B}))
     released = msgspec.structs.replace(released, context=Context(POLICY, REGION, NOW, deleted=frozenset({A})))
     assert judge(released, [DesiredLink(C_TO_B, TAG)]).missing == NOTHING_MISSING
@@ -583,34 +583,36 @@ def test_the_address_of_an_instance_that_is_gone_belongs_to_its_new_instance() -
 
 def test_the_holder_of_a_rule_that_was_not_read_is_read_first() -> None:
     """Until then the rule is its own."""
-    seen = alike(ours(K9, ends=(A, B)), without=(A,))
-    seen = msgspec.structs.replace(seen, requested=seen.requested - {A})
-    found = judged(C_TO_B, seen=seen)
-    assert (why(found, C_TO_B)[0], found.missing.unread) == (reasons.ADDRESS_CONFLICT, {Link(A, B, P9)})
+    snapshot = alike(ours(K9, ends=(A, B)), without=(A,))
+    snapshot = msgspec.structs.replace(snapshot, requested=snapshot.requested - {A})
+    judgment = judged(C_TO_B, snapshot=snapshot)
+    assert (why(judgment, C_TO_B)[0], judgment.missing.unread) == (reasons.ADDRESS_CONFLICT, {Link(A, B, P9)})
 
 
 def test_an_instance_without_an_address_keeps_its_rule() -> None:
     """It was shown, and may have its address again in a moment."""
-    found = judged(C_TO_B, seen=alike(ours(K9, ends=(A, B)), a=""))
-    assert denial_of(found, C_TO_B) is not None
-    assert found.missing == NOTHING_MISSING
+    judgment = judged(C_TO_B, snapshot=alike(ours(K9, ends=(A, B)), a=""))
+    assert denial_of(judgment, C_TO_B) is not None
+    assert judgment.missing == NOTHING_MISSING
 
 
 def test_an_instance_whose_account_cannot_be_read_keeps_its_rule() -> None:
     """Nothing is known of it."""
     far = Party(PEER, "i-far")
-    seen = alike(ours(K9, ends=(far, B)))
-    seen = msgspec.structs.replace(seen, requested={*seen.requested, far}, failed_accounts={PEER: "timeout"})
-    found = judged(C_TO_B, seen=seen)
-    assert denial_of(found, C_TO_B) is not None
-    assert found.missing == NOTHING_MISSING
+    snapshot = alike(ours(K9, ends=(far, B)))
+    snapshot = msgspec.structs.replace(
+        snapshot, requested={*snapshot.requested, far}, failed_accounts={PEER: "timeout"}
+    )
+    judgment = judged(C_TO_B, snapshot=snapshot)
+    assert denial_of(judgment, C_TO_B) is not None
+    assert judgment.missing == NOTHING_MISSING
 
 
 # links by address
 
 FAR_DB = group(DB, "*", vpc="vpc-2")
 MEMBERS = [instance(Party(HOME, f"i-{n}"), APP, ip=f"10.0.0.{n}") for n in range(1, 6)]
-FREE = {Address(HOME, "vpc-2", one.ip): False for one in MEMBERS}
+FREE = {Address(HOME, "vpc-2", member.ip): False for member in MEMBERS}
 
 
 def by_ip(number: int, *claims: Claim, of: Party = APP) -> Rule:
@@ -622,8 +624,8 @@ def members(*numbers: int, of: Party = APP, claim: Claim = TAG) -> list[DesiredL
     return [DesiredLink(Link(of, DB, PORTS, f"i-{number}"), claim) for number in numbers]
 
 
-def by_address(*rules: Rule, shown: list[Instance] = MEMBERS, **fields: Any) -> Snapshot:
-    return view([group(APP), group(CACHE), FAR_DB], shown, rules, **{"taken_addresses": FREE, **fields})
+def by_address(*rules: Rule, instances: list[Instance] = MEMBERS, **fields: Any) -> Snapshot:
+    return view([group(APP), group(CACHE), FAR_DB], instances, rules, **{"taken_addresses": FREE, **fields})
 
 
 @pytest.mark.parametrize(
@@ -642,30 +644,31 @@ def test_a_link_by_address_has_so_many_instances(
     standing: list[int], asking: list[int], limit: int, denied: list[str]
 ) -> None:
     """Each counts once, whichever ports it has. A link of another group, or to another, has room of its own."""
-    shown, limits = by_address(*map(by_ip, standing)), policy(limits=Limits(max_members=limit))
-    seen = Seen(shown, Context(limits, REGION, NOW), actual_state(shown, limits, REGION))
-    found = judge(seen, members(*asking))
-    refused = {one.desired_link.link.member: one.denial for one in found.answers if one.denial}
+    snapshot, limits = by_address(*map(by_ip, standing)), policy(limits=Limits(max_members=limit))
+    reading = Seen(snapshot, Context(limits, REGION, NOW), actual_state(snapshot, limits, REGION))
+    judgment = judge(reading, members(*asking))
+    refused = {answer.desired_link.link.member: answer.denial for answer in judgment.answers if answer.denial}
     assert list(refused) == denied
     count = len({*standing, *asking})
     assert all(
-        f"at most {limit} instances here, and this one would have {count}" in one.detail for one in refused.values()
+        f"at most {limit} instances here, and this one would have {count}" in denial.detail
+        for denial in refused.values()
     )
-    other = judge(seen, [DesiredLink(Link(APP, DB, P9, "i-1"), TAG)])
-    assert [one.denial for one in other.answers] == [None]
+    on_other_ports = judge(reading, [DesiredLink(Link(APP, DB, P9, "i-1"), TAG)])
+    assert [answer.denial for answer in on_other_ports.answers] == [None]
 
 
 def test_a_link_by_address_has_at_most_a_hundred_rules() -> None:
     """As many as one call writes: its instances by its ports."""
     wide = policy(limits=Limits(max_members=200))
     ports = [parse_ports("+".join(f"tcp/{port}" for port in range(1, count + 1))) for count in (1, 2, 30)]
-    assert [most_members(wide, Link(APP, DB, one)) for one in (*ports, ())] == [100, 50, 3, 100]
+    assert [most_members(wide, Link(APP, DB, link_ports)) for link_ports in (*ports, ())] == [100, 50, 3, 100]
     assert most_members(policy(limits=Limits(max_members=7)), LINK) == 7
 
 
 def test_two_requests_share_the_rules_of_a_mutual_link_whichever_way_round() -> None:
-    both = DesiredLink(Link(APP, DB), REQ), DesiredLink(Link(DB, APP), REQ2)
-    assert wanted(*both) == {key(DB, APP): {REQ, REQ2}, key(APP, DB): {REQ, REQ2}}
+    desired_links = DesiredLink(Link(APP, DB), REQ), DesiredLink(Link(DB, APP), REQ2)
+    assert wanted(*desired_links) == {key(DB, APP): {REQ, REQ2}, key(APP, DB): {REQ, REQ2}}
 
 
 def test_of_two_ends_of_one_request_the_earlier_holds() -> None:
@@ -675,7 +678,7 @@ def test_of_two_ends_of_one_request_the_earlier_holds() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rules", "wanted", "denied"),
+    ("rules", "desired_links", "denied"),
     [
         ([], [*members(1, claim=REQ), *members(1, of=CACHE, claim=REQ2)], [(CACHE, APP)]),
         ([], [*members(1), *members(1, of=CACHE, claim=REQ2)], []),  # a tag's claim is followed by nobody
@@ -692,20 +695,21 @@ def test_of_two_ends_of_one_request_the_earlier_holds() -> None:
     ],
 )
 def test_a_rule_by_address_is_followed_by_the_members_of_one_group(
-    rules: list[Rule], wanted: list[DesiredLink], denied: list[tuple[Party, Party]]
+    rules: list[Rule], desired_links: list[DesiredLink], denied: list[tuple[Party, Party]]
 ) -> None:
     """So requests of two groups of one instance cannot share it: the one whose rule stands has it, else the first. The denial
     names the group that has it."""
-    shown = [msgspec.structs.replace(one, groups=(APP.id, CACHE.id)) for one in MEMBERS]
-    seen = by_address(*rules, shown=shown)
-    for asked in (wanted, wanted[::-1]):
-        found = judged(*asked, seen=seen)
-        left = {rule.key for rule in rules if " of=sg-other" in rule.description}
-        assert all(one.restated == left & one.needs for one in found.judgments.values())
-        refused = [(one.desired_link.link.source, one.denial) for one in found.answers if one.denial]
+    instances = [msgspec.structs.replace(member, groups=(APP.id, CACHE.id)) for member in MEMBERS]
+    snapshot = by_address(*rules, instances=instances)
+    for ordered_links in (desired_links, desired_links[::-1]):
+        judgment = judged(*ordered_links, snapshot=snapshot)
+        keys = {rule.key for rule in rules if " of=sg-other" in rule.description}
+        assert all(verdict.restated == keys & verdict.needs for verdict in judgment.judgments.values())
+        refused = [(answer.desired_link.link.source, answer.denial) for answer in judgment.answers if answer.denial]
         assert [source for source, _ in refused] == [source for source, _ in denied]
         assert all(
-            f"for a request of {other}, " in why.detail for (_, why), (_, other) in zip(refused, denied, strict=True)
+            f"for a request of {party}, " in denial.detail
+            for (_, denial), (_, party) in zip(refused, denied, strict=True)
         )
 
 
@@ -713,15 +717,15 @@ def test_a_rule_by_address_is_followed_by_the_members_of_one_group(
 def test_a_rule_is_not_restated_where_its_account_could_not_be_read(failed: dict[str, str]) -> None:
     """The instance has left the group of the rule; a read that fails says nothing of that."""
     rule, link = by_ip(1, REQ2, of=OTHER), Link(APP, DB, PORTS, "i-1")
-    seen = by_address(rule)
-    verdict = permitted(seen, POLICY, link, NOW)
-    seen = msgspec.structs.replace(seen, failed_accounts=failed)
-    context, actual = Context(POLICY, REGION, NOW), actual_state(seen, POLICY, REGION)
-    assert with_holders(seen, context, actual, verdict).restated == (frozenset() if failed else {rule.key})
+    snapshot = by_address(rule)
+    verdict = permitted(snapshot, POLICY, link, NOW)
+    snapshot = msgspec.structs.replace(snapshot, failed_accounts=failed)
+    context, actual = Context(POLICY, REGION, NOW), actual_state(snapshot, POLICY, REGION)
+    assert with_holders(snapshot, context, actual, verdict).restated == (frozenset() if failed else {rule.key})
 
 
 @pytest.mark.parametrize(
-    ("shown", "code_of"),
+    ("instances", "code_of"),
     [
         (MEMBERS[:1], None),
         ([msgspec.structs.replace(MEMBERS[0], groups=(CACHE.id,))], "no-members"),
@@ -731,39 +735,39 @@ def test_a_rule_is_not_restated_where_its_account_could_not_be_read(failed: dict
     ],
 )
 def test_a_part_of_a_link_by_address_is_for_a_member_with_a_private_address(
-    shown: list[Instance], code_of: str | None
+    instances: list[Instance], code_of: str | None
 ) -> None:
     """The whole link is granted where some part is, and is for these parts alone."""
-    seen = by_address(shown=shown)
-    part = evaluate(seen, POLICY, Link(APP, DB, PORTS, "i-1"))
+    snapshot = by_address(instances=instances)
+    part = evaluate(snapshot, POLICY, Link(APP, DB, PORTS, "i-1"))
     assert (code(part), part.reachability) == (code_of, "different-vpc")
     assert part.denial is None or str(MEMBERS[0].party) in part.denial.detail.partition(" is ")[0]
-    assert evaluate(seen, policy(deny=PORTS), Link(APP, DB, PORTS, "i-1")).needs == ()
+    assert evaluate(snapshot, policy(deny=PORTS), Link(APP, DB, PORTS, "i-1")).needs == ()
     assert ("CEN" in part.advice) == (code_of not in ("no-members", "instance-gone"))
-    rest = by_address(shown=[*shown, MEMBERS[1]])
-    whole = evaluate(rest, POLICY, Link(APP, DB, PORTS))
-    named = [need.ends for need in whole.needs]
-    ends = [(one.party, APP) for one in (*(MEMBERS[:1] if code_of is None else ()), MEMBERS[1])]
-    assert (whole.link, whole.denial, named) == (Link(APP, DB, PORTS), None, ends)
+    with_second = by_address(instances=[*instances, MEMBERS[1]])
+    whole = evaluate(with_second, POLICY, Link(APP, DB, PORTS))
+    ends_of_needs = [need.ends for need in whole.needs]
+    ends = [(member.party, APP) for member in (*(MEMBERS[:1] if code_of is None else ()), MEMBERS[1])]
+    assert (whole.link, whole.denial, ends_of_needs) == (Link(APP, DB, PORTS), None, ends)
     assert whole.consent == (f"{DB} link-accept=*",)
 
 
 def test_a_link_by_address_of_which_no_part_is_granted_has_the_denial_of_the_first() -> None:
-    seen = by_address(shown=[msgspec.structs.replace(one, ip="8.8.8.8") for one in MEMBERS])
-    found = evaluate(seen, POLICY, Link(APP, DB, PORTS))
-    assert (code(found), found.link, str(MEMBERS[0].party) in detail(found)) == (
+    snapshot = by_address(instances=[msgspec.structs.replace(member, ip="8.8.8.8") for member in MEMBERS])
+    verdict = evaluate(snapshot, POLICY, Link(APP, DB, PORTS))
+    assert (code(verdict), verdict.link, str(MEMBERS[0].party) in detail(verdict)) == (
         "address-conflict",
         Link(APP, DB, PORTS),
         True,
     )
     unread = evaluate(by_address(taken_addresses={}), POLICY, Link(APP, DB, PORTS))
     assert (code(unread), len(unread.open_questions)) == ("", len(MEMBERS))
-    whole, none = Link(APP, DB, PORTS), frozenset[str]()
-    assert code(evaluate(by_address(shown=[]), POLICY, whole)) == "no-members"
-    read = by_address(shown=[], whole_accounts=none, complete_groups=frozenset({APP}))
+    whole, no_accounts = Link(APP, DB, PORTS), frozenset[str]()
+    assert code(evaluate(by_address(instances=[]), POLICY, whole)) == "no-members"
+    read = by_address(instances=[], whole_accounts=no_accounts, complete_groups=frozenset({APP}))
     assert code(evaluate(read, POLICY, whole)) == "no-members"
-    assert evaluate(by_address(whole_accounts=none), POLICY, whole).denial is None
-    aside = by_address(shown=[], listings={HOME: Listing({"i-1"})})
+    assert evaluate(by_address(whole_accounts=no_accounts), POLICY, whole).denial is None
+    aside = by_address(instances=[], listings={HOME: Listing({"i-1"})})
     assert evaluate(aside, POLICY, Link(APP, DB, PORTS, "i-1")).open_questions == (MEMBERS[0].party,)
 
 
@@ -774,9 +778,12 @@ def test_a_link_by_address_across_accounts_and_vpcs_needs_the_ranges_of_its_sour
     """The denial says where to put them. In one VPC it needs none."""
     far, source = Party(PEER, "i-far"), Party(PEER, "sg-far")
     accounts = {**POLICY.accounts, PEER: AccountPolicy("b", "role", ranges=ranges)}
-    shown = [instance(far, source, ip="10.0.0.1")]
-    seen = view([group(source), group(DB, f"*@{PEER}", vpc="vpc-2")], shown, taken_addresses=FREE)
-    found = evaluate(seen, policy(accounts=accounts), Link(source, DB, PORTS, "i-far"))
-    assert (code(found), "accounts" in (found.denial.advice if found.denial else "")) == (reason, reason is not None)
-    same = msgspec.structs.replace(seen, groups={source: group(source), DB: group(DB, f"*@{PEER}", advanced=True)})
-    assert evaluate(same, policy(accounts=accounts), Link(source, DB, PORTS, "i-far")).denial is None
+    hosts = [instance(far, source, ip="10.0.0.1")]
+    snapshot = view([group(source), group(DB, f"*@{PEER}", vpc="vpc-2")], hosts, taken_addresses=FREE)
+    verdict = evaluate(snapshot, policy(accounts=accounts), Link(source, DB, PORTS, "i-far"))
+    assert (code(verdict), "accounts" in (verdict.denial.advice if verdict.denial else "")) == (
+        reason,
+        reason is not None,
+    )
+    near = msgspec.structs.replace(snapshot, groups={source: group(source), DB: group(DB, f"*@{PEER}", advanced=True)})
+    assert evaluate(near, policy(accounts=accounts), Link(source, DB, PORTS, "i-far")).denial is None

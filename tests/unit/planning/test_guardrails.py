@@ -45,7 +45,7 @@ def allowing(source: str, target: str) -> Policy:
 
 def seen(**fields: Any) -> Snapshot:
     """i-a in sg-app and sg-cache, i-b in sg-db. All consent to everything."""
-    groups = [group(one, f"* *@{PEER}") for one in (APP, DB, CACHE)]
+    groups = [group(party, f"* *@{PEER}") for party in (APP, DB, CACHE)]
     instances = [instance(A, APP, CACHE, ip="10.0.0.1"), instance(B, DB, ip="10.0.0.2")]
     return view(groups, instances, **fields)
 
@@ -100,9 +100,11 @@ def test_never_beats_consent_in_its_direction_and_on_its_ports(entry: Any, link:
 @pytest.mark.parametrize("link", [Link(APP, DB, PORTS), Link(A, B, PORTS)])
 def test_what_is_in_a_set(tags: dict[str, str], in_never: bool, in_allow: bool, link: Link) -> None:
     """For an instance its groups are looked at."""
-    found = view([group(APP), group(CACHE), group(DB, tags=tags)], seen().instances.values())
-    assert why(permitted(found, guarded("*", "set:prod"), link, NOW).denial) == ("never" if in_never else "no-consent")
-    verdict = permitted(found, allowing("*", "set:prod"), link, NOW)
+    snapshot = view([group(APP), group(CACHE), group(DB, tags=tags)], seen().instances.values())
+    assert why(permitted(snapshot, guarded("*", "set:prod"), link, NOW).denial) == (
+        "never" if in_never else "no-consent"
+    )
+    verdict = permitted(snapshot, allowing("*", "set:prod"), link, NOW)
     assert verdict.consent == (("policy allow allow=two",) if in_allow else ())
     assert why(verdict.denial) == ("" if in_allow else "no-consent")
 
@@ -112,8 +114,8 @@ def test_tags_that_a_refused_account_hides_are_in_the_set_for_never_and_not_for_
     """What stands goes at once. After a transient error it stays, and nothing opens, until the tags are read."""
 
     def closes(with_policy: Policy, accept: str, hidden: dict[str, Any]) -> str:
-        found = view([group(DB, accept)], seen().instances.values(), **hidden)
-        return why(closed_by_group(found, with_policy, key(DB, FAR, "tcp/22"), link, NOW))
+        snapshot = view([group(DB, accept)], seen().instances.values(), **hidden)
+        return why(closed_by_group(snapshot, with_policy, key(DB, FAR, "tcp/22"), link, NOW))
 
     never, hidings = guarded("set:far", "*"), (REFUSED, FAILED, {})
     assert [closes(never, f"*@{PEER}", hidden) for hidden in hidings] == ["never", "", ""]
@@ -139,15 +141,15 @@ def test_what_needs_no_tags_is_denied_whatever_cannot_be_read(source: str, faile
 
 def test_an_instance_whose_groups_were_not_all_read_is_undecided_where_tags_decide() -> None:
     """Its tags may be those of the set; the denial names its account. A group that is not shown is denied for that."""
-    found = view([group(APP, tags={"env": "dev"}), group(DB, "*")], seen().instances.values())
-    denial = never_denial(found, guarded("set:prod", f"*@{PEER}"), A, FAR, PORTS)
-    back = never_denial(found, guarded(f"*@{PEER}", "set:prod"), FAR, A, PORTS)
+    snapshot = view([group(APP, tags={"env": "dev"}), group(DB, "*")], seen().instances.values())
+    denial = never_denial(snapshot, guarded("set:prod", f"*@{PEER}"), A, FAR, PORTS)
+    back = never_denial(snapshot, guarded(f"*@{PEER}", "set:prod"), FAR, A, PORTS)
     assert denial is not None
     assert (why(denial), denial) == ("unread", back)
     assert f"account {HOME} could not be read: " in denial.detail
-    assert never_denial(found, guarded("set:prod", "sg-cache"), A, B, PORTS) is None  # the other end decides
-    assert never_denial(found, guarded("set:prod", "*"), CACHE, B, PORTS) is None
-    assert closed_by_group(found, guarded("set:prod", "*"), key(DB, APP), Link(A, B, PORTS), NOW) is None
+    assert never_denial(snapshot, guarded("set:prod", "sg-cache"), A, B, PORTS) is None  # the other end decides
+    assert never_denial(snapshot, guarded("set:prod", "*"), CACHE, B, PORTS) is None
+    assert closed_by_group(snapshot, guarded("set:prod", "*"), key(DB, APP), Link(A, B, PORTS), NOW) is None
     bare = view([group(APP, tags={"env": "dev"}), group(DB)], seen().instances.values())
     assert why(permitted(bare, allowing("set:prod", "*"), Link(A, B, PORTS), NOW).denial) == "no-consent"
 
@@ -156,11 +158,11 @@ def test_one_group_of_an_instance_is_enough_and_of_its_own_account_alone() -> No
     """In a set, for never and for allow."""
     prod = {"env": "prod", "tier": "db"}
     tagged = [group(APP, tags={"env": "dev"}), group(CACHE, tags=prod), group(DB), group(FAR, tags=prod)]
-    found = view(tagged, [*seen().instances.values(), instance(FAR_I, FAR, ip="10.0.0.3")])
+    snapshot = view(tagged, [*seen().instances.values(), instance(FAR_I, FAR, ip="10.0.0.3")])
     for source, barred, allowed in ((A, "never", ""), (FAR_I, "", "no-consent")):
-        for end_of in (source, found.instances[source]):
-            assert why(never_denial(found, guarded("set:prod", "*"), end_of, B, PORTS)) == barred
-        assert why(permitted(found, allowing("set:prod", "*"), Link(source, B, PORTS), NOW).denial) == allowed
+        for end_of in (source, snapshot.instances[source]):
+            assert why(never_denial(snapshot, guarded("set:prod", "*"), end_of, B, PORTS)) == barred
+        assert why(permitted(snapshot, allowing("set:prod", "*"), Link(source, B, PORTS), NOW).denial) == allowed
 
 
 def test_each_entry_counts_also_after_one_of_other_ports() -> None:
@@ -185,20 +187,22 @@ def test_the_wish_of_an_instance_is_judged_with_all_its_groups(
 ) -> None:
     """Of another instance of the group, the same link may be opened. Where consent is lacking too, no instance is counted."""
     asker, limits = instance(A, APP, CACHE, link_peer=peers), guarded(*entry)
-    found = view([group(one, accept) for one in (APP, DB, CACHE)], [asker])
-    asked = Seen(found, Context(limits, REGION, NOW), Actual({}, frozenset(), {}, {}))
-    judged = judge(asked, links_from_tags(found, asker, NOW, limits))
-    request = judge(asked, [DesiredLink(Link(APP, DB, parse_ports("tcp/22")), Claim("r"))]).answers[0].denial
+    snapshot = view([group(party, accept) for party in (APP, DB, CACHE)], [asker])
+    reading = Seen(snapshot, Context(limits, REGION, NOW), Actual({}, frozenset(), {}, {}))
+    judged = judge(reading, links_from_tags(snapshot, asker, NOW, limits))
+    request = judge(reading, [DesiredLink(Link(APP, DB, parse_ports("tcp/22")), Claim("r"))]).answers[0].denial
     assert (why(request) == "never") == (entry == ("*", "*"))
     assert why(judged.answers[0].denial) == ("never" if denied else "" if accept else "no-consent")
-    assert {type(one) for one in judged.missing.questions} == ({MembersOf} if not (denied or accept) else set())
+    assert {type(question) for question in judged.missing.questions} == (
+        {MembersOf} if not (denied or accept) else set()
+    )
 
 
 def refusing(value: str, holder: Party = DB, key: str = "link-refuse.x", **fields: Any) -> Snapshot:
     """As `seen`, with this refusal on a group."""
     groups = [
-        group(one, f"* *@{PEER}", **({"tags": {key: value, "link-accept": "*"}} if one == holder else {}))
-        for one in (APP, DB, CACHE)
+        group(party, f"* *@{PEER}", **({"tags": {key: value, "link-accept": "*"}} if party == holder else {}))
+        for party in (APP, DB, CACHE)
     ]
     return view(groups, seen().instances.values(), **fields)
 
@@ -236,11 +240,11 @@ def test_a_refusal_beats_consent_in_both_directions_and_on_its_ports(value: str,
 
 def test_a_refusal_by_any_group_of_an_instance_counts() -> None:
     """At the source as at the target; of a link by group reference, the groups themselves alone."""
-    found = refusing("sg-db", CACHE)
-    assert [why(permitted(found, policy(), link, NOW).denial) for link in (Link(A, B, PORTS), Link(B, A, PORTS))] == [
-        "refused"
-    ] * 2
-    assert permitted(found, policy(), Link(APP, DB, PORTS), NOW).denial is None
+    snapshot = refusing("sg-db", CACHE)
+    assert [
+        why(permitted(snapshot, policy(), link, NOW).denial) for link in (Link(A, B, PORTS), Link(B, A, PORTS))
+    ] == ["refused"] * 2
+    assert permitted(snapshot, policy(), Link(APP, DB, PORTS), NOW).denial is None
 
 
 def test_nothing_is_opened_for_an_instance_while_a_group_of_it_is_not_known() -> None:
@@ -253,11 +257,15 @@ def test_nothing_is_opened_for_an_instance_while_a_group_of_it_is_not_known() ->
     assert (omitted.denial.unseen, why(omitted.denial)) == (True, "peer-not-found")
 
 
-@pytest.mark.parametrize(("who", "hidden"), [(f"sg-y@{PEER}", True), (f"i-x@{PEER}", True), (f"i-y@{PEER}", False)])
-def test_an_instance_of_a_refusing_account_may_be_in_any_group_that_is_refused(who: str, hidden: bool) -> None:
+@pytest.mark.parametrize(
+    ("refused_peer", "hidden"), [(f"sg-y@{PEER}", True), (f"i-x@{PEER}", True), (f"i-y@{PEER}", False)]
+)
+def test_an_instance_of_a_refusing_account_may_be_in_any_group_that_is_refused(refused_peer: str, hidden: bool) -> None:
     """So that what stands for it is closed."""
     link = Link(FAR_I, B, PORTS)
-    closed = closed_by_group(refusing(who, **REFUSED), policy(accept_tags=False), key(DB, FAR, "tcp/22"), link, NOW)
+    closed = closed_by_group(
+        refusing(refused_peer, **REFUSED), policy(accept_tags=False), key(DB, FAR, "tcp/22"), link, NOW
+    )
     assert why(closed) == ("refused" if hidden else "no-consent")
 
 

@@ -31,7 +31,7 @@ FULL = Denial(reasons.QUOTA, "no room", outcome="failed")
 
 
 def plan(
-    seen: Snapshot,
+    snapshot: Snapshot,
     *claims: DesiredLink,
     may_lose: May = May.TAKE,
     with_policy: Any = POLICY,
@@ -43,9 +43,9 @@ def plan(
     """A plan in which, by default, every claim may be lost; without the removals that are over the limit."""
     context = Context(with_policy, REGION, NOW, is_request=is_request, withdrawn=withdrawn)
     options["may_lose"] = lambda *_: may_lose
-    due = make_plan(seen, context, claims, **options).due
-    held = {unseen for unseen, keys in due.items() if len(keys) > limit}
-    return make_plan(seen, context, claims, hold=lambda _due: frozenset(held), **options)
+    due = make_plan(snapshot, context, claims, **options).due
+    held_unseens = {unseen for unseen, keys in due.items() if len(keys) > limit}
+    return make_plan(snapshot, context, claims, hold=lambda _due: frozenset(held_unseens), **options)
 
 
 def desired(link: Link, claim: Claim = TAG) -> DesiredLink:
@@ -63,7 +63,7 @@ LINK = Link(APP, DB, P1)
 
 
 @pytest.mark.parametrize(
-    ("existing", "wanted", "may_lose", "change"),
+    ("existing", "claims", "may_lose", "change"),
     [
         # rule exists?                   wanted?   may be lost?  → change
         ([], [TAG], May.TAKE, [("add", "tcp/1", (TAG,))]),
@@ -96,21 +96,21 @@ LINK = Link(APP, DB, P1)
     ],
 )
 def test_the_table(
-    existing: list[Rule], wanted: list[Claim], may_lose: May, change: list[tuple[str, str, tuple[Claim, ...]]]
+    existing: list[Rule], claims: list[Claim], may_lose: May, change: list[tuple[str, str, tuple[Claim, ...]]]
 ) -> None:
     """Each case of the docstring, for the one rule on which sg-db admits sg-app on TCP 1."""
-    found = plan(view(OPEN, rules=existing), *(desired(LINK, claim) for claim in wanted), may_lose=may_lose)
-    assert edits(found.decisions) == change
+    new_plan = plan(view(OPEN, rules=existing), *(desired(LINK, claim) for claim in claims), may_lose=may_lose)
+    assert edits(new_plan.decisions) == change
 
 
 def test_a_request_that_finds_its_link_is_applied_again() -> None:
-    found = plan(view(OPEN, rules=[ours(K1, REQ)]), desired(LINK, REQ), may_lose=May.KEEP, is_request=True)
-    assert [(d.outcome, d.edits) for d in found.decisions] == [("applied", ())]
+    new_plan = plan(view(OPEN, rules=[ours(K1, REQ)]), desired(LINK, REQ), may_lose=May.KEEP, is_request=True)
+    assert [(d.outcome, d.edits) for d in new_plan.decisions] == [("applied", ())]
 
 
 def test_both_rules_of_a_mutual_link_are_removed_in_one_decision() -> None:
-    seen = view(OPEN, rules=[ours(key(DB, APP)), ours(key(APP, DB))])
-    (removed,) = plan(seen).decisions
+    snapshot = view(OPEN, rules=[ours(key(DB, APP)), ours(key(APP, DB))])
+    (removed,) = plan(snapshot).decisions
     assert len(removed.edits) == 2
     assert removed.link.mutual
 
@@ -127,31 +127,35 @@ def naming(count: int) -> list[Rule]:
 
 def test_the_last_room_in_a_group_goes_to_one_source() -> None:
     """And then to all of its links."""
-    seen = view([managed(APP), managed(CACHE), managed(DB, "*")], rules=naming(19))
+    snapshot = view([managed(APP), managed(CACHE), managed(DB, "*")], rules=naming(19))
     links = [Link(APP, DB, P1), Link(CACHE, DB, P1), Link(APP, DB, P2)]
-    found = {d.link: d.outcome for d in plan(seen, *map(desired, links)).decisions}
-    assert found == dict(zip(links, ["applied", "failed", "applied"], strict=True))
+    outcome_by_link = {d.link: d.outcome for d in plan(snapshot, *map(desired, links)).decisions}
+    assert outcome_by_link == dict(zip(links, ["applied", "failed", "applied"], strict=True))
 
 
 def test_the_last_room_goes_to_a_link_of_which_a_rule_stands() -> None:
     """Though another comes first in the order of links."""
     rules = [ours(key(CACHE, DB)), *naming(19)]
-    seen = view([managed(APP), managed(CACHE, "*"), managed(DB, "*")], rules=rules)
-    found = plan(seen, desired(LINK), desired(Link(CACHE, DB))).decisions
-    assert {d.link: d.outcome for d in found} == {LINK: "failed", Link(CACHE, DB): "applied"}
+    snapshot = view([managed(APP), managed(CACHE, "*"), managed(DB, "*")], rules=rules)
+    decisions = plan(snapshot, desired(LINK), desired(Link(CACHE, DB))).decisions
+    assert {d.link: d.outcome for d in decisions} == {LINK: "failed", Link(CACHE, DB): "applied"}
 
 
 def test_a_removed_rule_makes_room() -> None:
     """Closing comes before opening, so the room is there when the new rule is written."""
-    seen = view([managed(APP), managed(CACHE), managed(DB, "*")], rules=[ours(key(DB, CACHE, "tcp/1")), *naming(19)])
-    added, removed = plan(seen, desired(LINK)).decisions
+    snapshot = view(
+        [managed(APP), managed(CACHE), managed(DB, "*")], rules=[ours(key(DB, CACHE, "tcp/1")), *naming(19)]
+    )
+    added, removed = plan(snapshot, desired(LINK)).decisions
     assert (added.outcome, removed.outcome, removed.removals) == ("applied", "removed", 1)
 
 
 def test_a_removal_that_is_held_makes_no_room() -> None:
     """It is not made."""
-    seen = view([managed(APP), managed(CACHE), managed(DB, "*")], rules=[ours(key(DB, CACHE, "tcp/1")), *naming(19)])
-    (failed,) = plan(seen, desired(LINK), limit=0).decisions
+    snapshot = view(
+        [managed(APP), managed(CACHE), managed(DB, "*")], rules=[ours(key(DB, CACHE, "tcp/1")), *naming(19)]
+    )
+    (failed,) = plan(snapshot, desired(LINK), limit=0).decisions
     assert (failed.outcome, failed.denial.reason.code) == ("failed", "quota")
 
 
@@ -159,8 +163,8 @@ def test_a_request_that_exists_in_part_and_has_no_room_for_the_rest_is_rolled_ba
     """Both sides or neither: sg-db is full, and sg-app holds the other half. The room that this frees is used in a new
     round."""
     link = Link(APP, DB)
-    seen = view([managed(APP, "*"), managed(DB, "*")], rules=[ours(key(APP, DB), REQ), *naming(20)])
-    (failed,) = plan(seen, desired(link, REQ), is_request=True).decisions
+    snapshot = view([managed(APP, "*"), managed(DB, "*")], rules=[ours(key(APP, DB), REQ), *naming(20)])
+    (failed,) = plan(snapshot, desired(link, REQ), is_request=True).decisions
     assert (failed.outcome, failed.denial.reason.code) == ("failed", "quota")
     assert edits([failed]) == [("remove", "all", ())]
 
@@ -169,32 +173,32 @@ def test_a_rollback_of_several_claims_is_one_answer() -> None:
     """Whichever claims each rule loses."""
     link, k2 = Link(APP, DB, (*P1, *P2)), key(DB, APP, "tcp/2")
     refusal = Refusal(FULL, frozenset({(K1, TAG), (k2, REQ)}))
-    seen = view(OPEN, rules=[ours(K1), ours(k2, REQ)])
-    (failed,) = plan(seen, desired(link), desired(link, REQ), refused={link: refusal}).decisions
+    snapshot = view(OPEN, rules=[ours(K1), ours(k2, REQ)])
+    (failed,) = plan(snapshot, desired(link), desired(link, REQ), refused={link: refusal}).decisions
     assert edits([failed]) == [("remove", "tcp/1", ()), ("remove", "tcp/2", ())]
 
 
 def test_a_rollback_keeps_what_another_link_wants() -> None:
     long, short = Link(APP, DB, (*P1, *P2)), LINK
-    seen = view(OPEN, rules=[ours(K1)])
+    snapshot = view(OPEN, rules=[ours(K1)])
     refused = {long: Refusal(FULL, frozenset({(K1, TAG)}))}
-    assert edits(plan(seen, desired(long), desired(short), refused=refused).decisions) == []
+    assert edits(plan(snapshot, desired(long), desired(short), refused=refused).decisions) == []
 
 
 @pytest.mark.parametrize("elsewhere", [Denial(reasons.QUOTA, "no room there", outcome="failed"), FULL])
 def test_each_refused_link_takes_back_its_own_rules(elsewhere: Denial) -> None:
     """In its own answer, also where the reason is the same. A rule that goes for another one has a decision of its own."""
-    far, there = Link(APP, CACHE, P1), key(CACHE, APP, "tcp/1")
+    far, far_key = Link(APP, CACHE, P1), key(CACHE, APP, "tcp/1")
     refused = {
         LINK: Refusal(FULL, frozenset({(K1, TAG)})),
-        far: Refusal(elsewhere, frozenset({(there, TAG)})),
+        far: Refusal(elsewhere, frozenset({(far_key, TAG)})),
     }
     ended = ours(key(DB, APP, "tcp/2"), Claim("chg-1", int(NOW)))
-    seen = view(OPEN, rules=[ended, ours(there), ours(K1)])
-    found = plan(seen, desired(LINK), desired(far), refused=refused).decisions
-    assert {(d.link, d.outcome): [edit.key for edit in d.edits] for d in found} == {
+    snapshot = view(OPEN, rules=[ended, ours(far_key), ours(K1)])
+    decisions = plan(snapshot, desired(LINK), desired(far), refused=refused).decisions
+    assert {(d.link, d.outcome): [edit.key for edit in d.edits] for d in decisions} == {
         (LINK, "failed"): [K1],
-        (far, "failed"): [there],
+        (far, "failed"): [far_key],
         (Link(APP, DB, P2), "removed"): [key(DB, APP, "tcp/2")],
     }
 
@@ -204,40 +208,40 @@ def test_a_group_with_a_rule_between_instances_needs_its_second_tag() -> None:
     bare = msgspec.structs.replace(managed(DB, "*"), tags={MANAGED: "true", "link-accept": "*"})
     between = ours(ADDRESSES, ends=(A, B))
     for rules, missing in (([ours(K1)], []), ([between], [(DB,)]), ([between, ours(K1)], [(DB,)])):
-        found = plan(view([managed(APP, "*"), bare], rules=rules), may_lose=May.KEEP).decisions
-        assert [decision.missing_managed_tag for decision in found] == missing
-        assert all(rule.key and rule.key.dest for decision in found for rule in decision.rules)
+        decisions = plan(view([managed(APP, "*"), bare], rules=rules), may_lose=May.KEEP).decisions
+        assert [decision.missing_managed_tag for decision in decisions] == missing
+        assert all(rule.key and rule.key.dest for decision in decisions for rule in decision.rules)
 
 
 def test_the_managed_tag_is_written_again_while_opening_is_paused() -> None:
     """It opens nothing. While everything is paused, nothing is written."""
-    seen = view([managed(APP, "*"), group(DB, "*")], rules=[ours(K1)])
+    snapshot = view([managed(APP, "*"), group(DB, "*")], rules=[ours(K1)])
     for pause, tagged in ((Pause.OPENING, ["repair"]), (Pause.ALL, [])):
-        wanted = desired(Link(APP, DB, P2))
-        found = plan(seen, wanted, may_lose=May.KEEP, with_policy=policy(paused=pause)).decisions
-        assert [d.action for d in found if d.missing_managed_tag and not d.edits] == tagged
+        second_link = desired(Link(APP, DB, P2))
+        decisions = plan(snapshot, second_link, may_lose=May.KEEP, with_policy=policy(paused=pause)).decisions
+        assert [d.action for d in decisions if d.missing_managed_tag and not d.edits] == tagged
 
 
 def test_a_link_that_opens_nothing_writes_its_managed_tag_while_opening_is_paused() -> None:
     """So no repair of its own is due."""
-    seen = view([managed(APP, "*"), group(DB, "*")], rules=[ours(K1)])
-    found = plan(seen, desired(LINK), may_lose=May.KEEP, with_policy=policy(paused=Pause.OPENING)).decisions
-    assert [(d.action, d.missing_managed_tag) for d in found] == [("link", (DB,))]
+    snapshot = view([managed(APP, "*"), group(DB, "*")], rules=[ours(K1)])
+    decisions = plan(snapshot, desired(LINK), may_lose=May.KEEP, with_policy=policy(paused=Pause.OPENING)).decisions
+    assert [(d.action, d.missing_managed_tag) for d in decisions] == [("link", (DB,))]
 
 
 def test_a_group_that_loses_its_last_rule_gets_no_managed_tag() -> None:
     """The sweep would remove it again. Nor does a request's claim that the rule does not carry keep it."""
-    seen = view([managed(APP, "*"), group(DB, "*")], rules=[ours(K1)])
-    for wanted in ([], [DesiredLink(LINK, REQ, opens=False)]):
-        found = plan(seen, *wanted).decisions
-        assert sum(decision.removals for decision in found) == 1
-        assert {decision.missing_managed_tag for decision in found} == {()}
+    snapshot = view([managed(APP, "*"), group(DB, "*")], rules=[ours(K1)])
+    for desired_links in ([], [DesiredLink(LINK, REQ, opens=False)]):
+        decisions = plan(snapshot, *desired_links).decisions
+        assert sum(decision.removals for decision in decisions) == 1
+        assert {decision.missing_managed_tag for decision in decisions} == {()}
 
 
 def test_a_raised_rule_beside_a_persons_equal_rule_is_removed() -> None:
     """ECS refuses ours the priority that the person's rule has. The person's counts as present."""
-    seen = view(OPEN, rules=[ours(K1, TAG, REQ, priority=1), theirs(K1, priority=100)])
-    removed, answer = plan(seen, desired(LINK), may_lose=May.KEEP).decisions
+    snapshot = view(OPEN, rules=[ours(K1, TAG, REQ, priority=1), theirs(K1, priority=100)])
+    removed, answer = plan(snapshot, desired(LINK), may_lose=May.KEEP).decisions
     assert (removed.action, removed.outcome, removed.denial.reason) == ("repair", "removed", reasons.HUMAN_RULE)
     assert edits([removed]) == [("remove", "tcp/1", ())]
     assert removed.edits[0].lose == {TAG, REQ}
@@ -246,9 +250,9 @@ def test_a_raised_rule_beside_a_persons_equal_rule_is_removed() -> None:
 
 def test_a_raised_rule_is_put_back_where_no_rule_is_in_the_way() -> None:
     """A person's drop, or an accept with another priority, is none."""
-    for other in (theirs(K1, priority=50), theirs(K1, act="drop", priority=100)):
-        seen = view(OPEN, rules=[ours(K1, priority=1), other])
-        assert edits(plan(seen, may_lose=May.KEEP).decisions) == [("mark", "tcp/1", (TAG,))]
+    for persons_rule in (theirs(K1, priority=50), theirs(K1, act="drop", priority=100)):
+        snapshot = view(OPEN, rules=[ours(K1, priority=1), persons_rule])
+        assert edits(plan(snapshot, may_lose=May.KEEP).decisions) == [("mark", "tcp/1", (TAG,))]
 
 
 # what is read next
@@ -257,14 +261,14 @@ def test_a_raised_rule_is_put_back_where_no_rule_is_in_the_way() -> None:
 def test_the_askers_of_what_is_not_shown_are_confirmed() -> None:
     """Of a link the source, of a mutual one both, and any that is not shown; not where the cause is explicit. Also where other
     members of the group are shown: a read may have omitted the one that asks."""
-    found = plan(view(OPEN, rules=[ours(K1)]))
-    assert found.missing.unconfirmed == {APP}
+    new_plan = plan(view(OPEN, rules=[ours(K1)]))
+    assert new_plan.missing.unconfirmed == {APP}
     assert plan(view(OPEN, rules=[ours(key(DB, APP)), ours(key(APP, DB))])).missing.unconfirmed == {APP, DB}
     assert plan(view(OPEN, rules=[ours(key(DB, APP))])).missing.unconfirmed == {APP, DB}
     between = [ours(ADDRESSES, ends=(A, B))]
     assert plan(view(OPEN, rules=between)).missing.unconfirmed == {A, B}
-    shown = [instance(A, APP, ip="10.0.0.1"), instance(B, DB, ip="10.0.0.2")]
-    assert plan(view(OPEN, shown, between)).missing.unconfirmed == {A}
+    instances = [instance(A, APP, ip="10.0.0.1"), instance(B, DB, ip="10.0.0.2")]
+    assert plan(view(OPEN, instances, between)).missing.unconfirmed == {A}
     assert plan(view([managed(APP), managed(DB)], rules=[ours(K1)])).missing.unconfirmed == set()
     assert plan(view(OPEN, [instance(A, APP, link_peer="x")], [ours(K1)])).missing.unconfirmed == {APP}
 
@@ -274,12 +278,12 @@ def test_an_address_that_moved_takes_its_rule_along(before: Claim) -> None:
     """The rule is i-c's, and i-a's request is not. It is opened for i-c although its claims may be the same."""
     c = Party(HOME, "i-c")
     addresses = {c: "10.0.0.1", A: "10.0.0.9", B: "10.0.0.2"}
-    shown = [instance(party, DB if party == B else APP, ip=ip) for party, ip in addresses.items()]
-    seen = view(OPEN, shown, [ours(ADDRESSES, before, ends=(A, B))])
-    (taken,) = plan(seen, desired(Link(c, B, P1)), may_lose=May.KEEP).decisions
-    assert [(edit.kind, edit.ends, edit.claims) for edit in taken.edits] == [("mark", (c, B), (TAG,))]
-    assert taken.edits[0].opens
-    assert taken.edits[0].gain == ({TAG} - {before})
+    instances = [instance(party, DB if party == B else APP, ip=ip) for party, ip in addresses.items()]
+    snapshot = view(OPEN, instances, [ours(ADDRESSES, before, ends=(A, B))])
+    (takeover,) = plan(snapshot, desired(Link(c, B, P1)), may_lose=May.KEEP).decisions
+    assert [(edit.kind, edit.ends, edit.claims) for edit in takeover.edits] == [("mark", (c, B), (TAG,))]
+    assert takeover.edits[0].opens
+    assert takeover.edits[0].gain == ({TAG} - {before})
 
 
 def test_a_rule_stays_while_its_addresses_have_not_moved() -> None:
@@ -296,23 +300,23 @@ def test_a_rule_stays_while_its_addresses_have_not_moved() -> None:
 def test_a_rule_that_is_restated_keeps_the_claims_of_tags_alone() -> None:
     """Of requests, those that want it now: the members of the other group would follow the others."""
     actual = actual_state(view(OPEN, rules=[ours(ADDRESSES, TAG, REQ, ends=(A, B))]), POLICY, REGION)
-    for wanted in ({Claim("chg-2")}, {REQ}, set[Claim]()):
-        edit = edit_of(Context(POLICY, REGION, NOW), actual, ADDRESSES, wanted, ends=(A, DB), restated=True)
+    for claims in ({Claim("chg-2")}, {REQ}, set[Claim]()):
+        edit = edit_of(Context(POLICY, REGION, NOW), actual, ADDRESSES, claims, ends=(A, DB), restated=True)
         assert edit is not None
-        assert (set(edit.claims), edit.ends) == ({TAG, *wanted}, (A, DB))
-        assert (edit.gain, edit.lose) == (wanted - {REQ}, {REQ} - wanted)
+        assert (set(edit.claims), edit.ends) == ({TAG, *claims}, (A, DB))
+        assert (edit.gain, edit.lose) == (claims - {REQ}, {REQ} - claims)
 
 
 @pytest.mark.parametrize(
-    ("shown", "waits"), [([], True), ([instance(A, APP)], True), ([instance(A, APP, ip="8.8.8.8")], False)]
+    ("instances", "waits"), [([], True), ([instance(A, APP)], True), ([instance(A, APP, ip="8.8.8.8")], False)]
 )
 def test_a_link_is_unshown_while_it_is_denied_for_what_the_cloud_does_not_show(
-    shown: list[Instance], waits: bool
+    instances: list[Instance], waits: bool
 ) -> None:
     """An instance, or its address; not a rule that is removed for that."""
     target, link = instance(B, DB, ip="10.0.0.2"), Link(A, B, P1)
-    assert plan(view(OPEN, [*shown, target]), desired(link)).unshown == ({link} if waits else set())
-    standing = view(OPEN, [*shown, target], [ours(ADDRESSES, ends=(A, B))])
+    assert plan(view(OPEN, [*instances, target]), desired(link)).unshown == ({link} if waits else set())
+    standing = view(OPEN, [*instances, target], [ours(ADDRESSES, ends=(A, B))])
     assert plan(standing).unshown == set()
 
 
@@ -321,37 +325,37 @@ def test_a_link_is_unshown_while_it_is_denied_for_what_the_cloud_does_not_show(
 
 def test_a_request_on_one_side_does_not_open_the_other() -> None:
     """A marker is no request: anyone who may write rules may write one."""
-    seen = view(OPEN, rules=[ours(key(DB, APP), REQ)])
-    assert edits(plan(seen, DesiredLink(Link(APP, DB), REQ, opens=False)).decisions) == []
+    snapshot = view(OPEN, rules=[ours(key(DB, APP), REQ)])
+    assert edits(plan(snapshot, DesiredLink(Link(APP, DB), REQ, opens=False)).decisions) == []
 
 
 def test_a_tag_completes_its_link_and_adds_no_request() -> None:
     """The new side carries the tag's claim alone."""
-    seen = view(OPEN, rules=[ours(key(DB, APP), TAG, REQ)])
-    found = plan(seen, desired(Link(APP, DB)), DesiredLink(Link(APP, DB), REQ, opens=False))
-    assert edits(found.decisions) == [("add", "all", (TAG,))]
+    snapshot = view(OPEN, rules=[ours(key(DB, APP), TAG, REQ)])
+    new_plan = plan(snapshot, desired(Link(APP, DB)), DesiredLink(Link(APP, DB), REQ, opens=False))
+    assert edits(new_plan.decisions) == [("add", "all", (TAG,))]
 
 
 def test_a_removal_names_the_requests_whose_claims_go() -> None:
     """And says that the rule is kept, where other claims want it."""
-    seen = view(OPEN, rules=[ours(K1, Claim("chg-1", int(NOW)), REQ2)])
-    (removed,) = plan(seen, desired(LINK, REQ2), focus=set()).decisions
+    snapshot = view(OPEN, rules=[ours(K1, Claim("chg-1", int(NOW)), REQ2)])
+    (removed,) = plan(snapshot, desired(LINK, REQ2), focus=set()).decisions
     assert removed.denial.detail == "the link has ended (of chg-1); the rule is kept, since other claims want it"
     assert (removed.outcome, removed.action, removed.removals) == ("removed", "expire", 0)
 
 
 def test_a_mutual_removal_is_named_as_the_link_was_asked_for() -> None:
     """The way round in which someone asks for it now, though it is denied."""
-    seen = view([managed(APP), managed(DB)], rules=[ours(key(DB, APP)), ours(key(APP, DB))])
+    snapshot = view([managed(APP), managed(DB)], rules=[ours(key(DB, APP)), ours(key(APP, DB))])
     for link in (Link(APP, DB), Link(DB, APP)):
-        assert {d.link for d in plan(seen, desired(link)).decisions} == {link}
+        assert {d.link for d in plan(snapshot, desired(link)).decisions} == {link}
 
 
 def test_a_link_out_of_focus_keeps_its_rules_and_has_no_answer() -> None:
     """Another delivery answers for it."""
-    seen = view(OPEN, rules=[ours(K1)])
-    assert plan(seen, desired(LINK), focus=set()).decisions == ()
-    assert [d.link for d in plan(seen, desired(LINK), desired(Link(APP, DB, P2)), focus={LINK}).decisions] == [LINK]
+    snapshot = view(OPEN, rules=[ours(K1)])
+    assert plan(snapshot, desired(LINK), focus=set()).decisions == ()
+    assert [d.link for d in plan(snapshot, desired(LINK), desired(Link(APP, DB, P2)), focus={LINK}).decisions] == [LINK]
     assert plan(view(OPEN), desired(LINK), focus=set()).decisions == ()
     assert plan(view(OPEN), msgspec.structs.replace(desired(LINK), in_scope=False)).decisions == ()
 
@@ -399,11 +403,13 @@ def test_a_rule_that_a_request_wants_is_for_a_member_of_its_group(
     standing: list[Rule], tag: Party, request_: Party, kind: str, ends: Party
 ) -> None:
     """Whichever group stands for the instance by its tag: those who join that group are to follow."""
-    asked = [desired(Link(group, DB, P1, "i-a"), claim) for group, claim in ((tag, TAG), (request_, REQ))]
-    seen = view(ADVANCED, MEMBER, standing)
-    for wanted in (asked, asked[::-1]):
-        found = [edit for one in plan(seen, *wanted, may_lose=May.KEEP).decisions for edit in one.edits]
-        assert [(edit.kind, edit.ends, edit.claims) for edit in found] == (
+    desired_links = [desired(Link(group, DB, P1, "i-a"), claim) for group, claim in ((tag, TAG), (request_, REQ))]
+    snapshot = view(ADVANCED, MEMBER, standing)
+    for ordered_links in (desired_links, desired_links[::-1]):
+        edits_planned = [
+            edit for decision in plan(snapshot, *ordered_links, may_lose=May.KEEP).decisions for edit in decision.edits
+        ]
+        assert [(edit.kind, edit.ends, edit.claims) for edit in edits_planned] == (
             [(kind, (A, ends), (TAG, REQ))] if kind else []
         )
 
@@ -411,23 +417,27 @@ def test_a_rule_that_a_request_wants_is_for_a_member_of_its_group(
 @pytest.mark.parametrize(("limit", "ip", "waits"), [(1, "10.0.0.2", Waits.FOR_A_RULE), (2, "8.8.8.8", Waits.NO)])
 def test_the_answer_on_a_link_by_address_names_who_is_left_out(limit: int, ip: str, waits: Waits) -> None:
     """It waits where a rule that another has may be removed. What stands of the link is named, also a person's rule."""
-    seen = view(ADVANCED, [*MEMBER, instance(B, APP, ip=ip)], [ours(BY, REQ, ends=(A, APP))])
-    wanted = [desired(Link(APP, DB, P1, one), REQ) for one in ("i-a", "i-b")]
-    (answer,) = plan(seen, *wanted, with_policy=policy(limits=Limits(max_members=limit))).decisions
+    snapshot = view(ADVANCED, [*MEMBER, instance(B, APP, ip=ip)], [ours(BY, REQ, ends=(A, APP))])
+    desired_links = [desired(Link(APP, DB, P1, member_id), REQ) for member_id in ("i-a", "i-b")]
+    (answer,) = plan(snapshot, *desired_links, with_policy=policy(limits=Limits(max_members=limit))).decisions
     assert (answer.link, answer.outcome, answer.denial.waits) == (LINK, "unchanged", waits)
     assert ("not admitted: i-b: " in answer.denial.detail, "i-a: " in answer.denial.detail) == (True, False)
     assert [rule.key for rule in answer.rules] == [BY]
     by_hand = view(OPEN, rules=[ours(K1), theirs(key(DB, APP, "tcp/2"))])
-    (both,) = plan(by_hand, desired(Link(APP, DB, (*P1, *P2)))).decisions
-    assert (both.outcome, [rule.key for rule in both.rules]) == ("unchanged", [K1, key(DB, APP, "tcp/2")])
-    assert both.denial.reason is reasons.NONE
+    (decision,) = plan(by_hand, desired(Link(APP, DB, (*P1, *P2)))).decisions
+    assert (decision.outcome, [rule.key for rule in decision.rules]) == ("unchanged", [K1, key(DB, APP, "tcp/2")])
+    assert decision.denial.reason is reasons.NONE
 
 
 def test_a_rule_is_for_the_group_of_the_tag_once_the_request_for_another_has_ended() -> None:
-    seen = view([*ADVANCED[:2], managed(DB, "sg-app", advanced=True)], MEMBER, [ours(BY, TAG, REQ, ends=(A, CACHE))])
-    kept = DesiredLink(Link(CACHE, DB, P1, "i-a"), REQ, opens=False)
-    found = plan(seen, desired(Link(APP, DB, P1, "i-a")), kept).decisions
-    assert [(edit.kind, edit.ends, edit.claims) for one in found for edit in one.edits] == [("mark", (A, APP), (TAG,))]
+    snapshot = view(
+        [*ADVANCED[:2], managed(DB, "sg-app", advanced=True)], MEMBER, [ours(BY, TAG, REQ, ends=(A, CACHE))]
+    )
+    standing_link = DesiredLink(Link(CACHE, DB, P1, "i-a"), REQ, opens=False)
+    decisions = plan(snapshot, desired(Link(APP, DB, P1, "i-a")), standing_link).decisions
+    assert [(edit.kind, edit.ends, edit.claims) for decision in decisions for edit in decision.edits] == [
+        ("mark", (A, APP), (TAG,))
+    ]
 
 
 # an unlink
@@ -438,7 +448,7 @@ GONE = {"refused_accounts": {PEER: NoAccess("NoPermission", "no")}}
 
 
 @pytest.mark.parametrize(
-    ("rule", "groups", "fields", "withdrawn", "left"),
+    ("rule", "groups", "fields", "withdrawn", "unread_text"),
     [
         (
             key(APP, FAR),
@@ -470,19 +480,23 @@ GONE = {"refused_accounts": {PEER: NoAccess("NoPermission", "no")}}
     ],
 )
 def test_a_removal_says_which_other_side_was_not_read(
-    rule: RuleKey, groups: list[Group], fields: dict[str, Any], withdrawn: Denial | None, left: str
+    rule: RuleKey, groups: list[Group], fields: dict[str, Any], withdrawn: Denial | None, unread_text: str
 ) -> None:
     """Of a mutual link, the other group; of an unlink, whatever is in the other account."""
-    seen = view(groups, rules=[ours(rule, PAST)], **fields)
-    unread = {party: found for party, found in seen.rules.items() if party != FAR or groups[-1].rule_count < 0}
-    (removed,) = plan(msgspec.structs.replace(seen, rules=unread), withdrawn=withdrawn).decisions
-    assert removed.denial.detail.partition("; what still stands on ")[2] == left
+    snapshot = view(groups, rules=[ours(rule, PAST)], **fields)
+    unread = {
+        party: rules_of_party
+        for party, rules_of_party in snapshot.rules.items()
+        if party != FAR or groups[-1].rule_count < 0
+    }
+    (removed,) = plan(msgspec.structs.replace(snapshot, rules=unread), withdrawn=withdrawn).decisions
+    assert removed.denial.detail.partition("; what still stands on ")[2] == unread_text
 
 
 def test_an_unlink_is_one_decision_for_a_pair() -> None:
     """Whichever requests each rule carries."""
-    seen = view(OPEN, rules=[ours(K1, REQ), ours(key(DB, APP, "tcp/2"), REQ2)])
-    (removed,) = plan(seen, withdrawn=UNLINKED).decisions
+    snapshot = view(OPEN, rules=[ours(K1, REQ), ours(key(DB, APP, "tcp/2"), REQ2)])
+    (removed,) = plan(snapshot, withdrawn=UNLINKED).decisions
     assert (removed.link, removed.removals) == (Link(APP, DB, (*P1, *P2)), 2)
 
 
@@ -491,28 +505,28 @@ def test_a_link_without_room_gains_no_claim_by_the_edit_of_another_decision() ->
     many = [Claim(f"chg-{n:044}") for n in range(8)]  # the description of tcp/2 has no room for another
     rules = [ours(K1, REQ, Claim("chg-9", int(NOW) - 5)), ours(key(DB, APP, "tcp/2"), *many)]
     new = Claim("c" * 48)
-    both = Link(APP, DB, parse_ports("tcp/1+tcp/2"))
-    found = plan(view(OPEN, rules=rules), desired(both, new), may_lose=May.CLOSE, is_request=True)
-    assert [d.outcome for d in found.decisions] == ["failed", "removed"]
-    assert new not in {claim for d in found.decisions for edit in d.edits for claim in edit.gain}
+    link = Link(APP, DB, parse_ports("tcp/1+tcp/2"))
+    new_plan = plan(view(OPEN, rules=rules), desired(link, new), may_lose=May.CLOSE, is_request=True)
+    assert [d.outcome for d in new_plan.decisions] == ["failed", "removed"]
+    assert new not in {claim for d in new_plan.decisions for edit in d.edits for claim in edit.gain}
 
 
 def test_a_link_without_room_gains_no_claim_on_a_rule_that_it_shares() -> None:
     """The last rule for which sg-db has room is tcp/1, which another link needs as well."""
     numbered = [RuleKey(DB, f"10.9.{n // 250}.{n % 250}/32", "", P1[0]) for n in range(999)]
-    seen = view(OPEN, rules=[Rule(DB, f"sgr-{n}", each, "accept", 1) for n, each in enumerate(numbered)])
-    both = Link(APP, DB, (*P1, *P2))
-    found = plan(seen, desired(LINK), desired(both, REQ)).decisions
-    assert {d.link: d.outcome for d in found} == {LINK: "applied", both: "failed"}
-    assert edits(found) == [("add", "tcp/1", (TAG,))]
+    snapshot = view(OPEN, rules=[Rule(DB, f"sgr-{n}", each, "accept", 1) for n, each in enumerate(numbered)])
+    two_ports = Link(APP, DB, (*P1, *P2))
+    decisions = plan(snapshot, desired(LINK), desired(two_ports, REQ)).decisions
+    assert {d.link: d.outcome for d in decisions} == {LINK: "applied", two_ports: "failed"}
+    assert edits(decisions) == [("add", "tcp/1", (TAG,))]
 
 
 def test_a_request_between_two_instances_takes_no_claim_of_another() -> None:
     """Only rules of links by address are restated for the members of a group."""
-    shown = [instance(A, APP, ip="10.0.0.1"), instance(B, DB, ip="10.0.0.2")]
-    seen = view(OPEN, shown, [ours(ADDRESSES, REQ2, ends=(A, B))])
-    found = plan(seen, desired(Link(A, B, P1), REQ), may_lose=May.KEEP, is_request=True).decisions
-    assert edits(found) == [("mark", "tcp/1", (REQ, REQ2))]
+    instances = [instance(A, APP, ip="10.0.0.1"), instance(B, DB, ip="10.0.0.2")]
+    snapshot = view(OPEN, instances, [ours(ADDRESSES, REQ2, ends=(A, B))])
+    decisions = plan(snapshot, desired(Link(A, B, P1), REQ), may_lose=May.KEEP, is_request=True).decisions
+    assert edits(decisions) == [("mark", "tcp/1", (REQ, REQ2))]
 
 
 def test_the_repair_of_a_tag_names_the_whole_link_of_the_rule() -> None:
@@ -529,36 +543,36 @@ def test_the_repair_of_a_tag_names_the_whole_link_of_the_rule() -> None:
 def test_of_two_copies_the_one_at_our_priority_counts(order: int) -> None:
     """In whichever order they are shown, and with the claims of both; the rule was tampered with."""
     copies = [ours(K1), msgspec.structs.replace(ours(K1, REQ, priority=1), id="sgr-copy")]
-    found = actual_state(view(OPEN, rules=copies[::order]), POLICY, REGION)
-    assert found.owned[K1][0].priority == 100
-    assert (found.claims(K1), found.duplicated, found.tampered(K1)) == ({TAG, REQ}, {K1}, True)
+    actual = actual_state(view(OPEN, rules=copies[::order]), POLICY, REGION)
+    assert actual.owned[K1][0].priority == 100
+    assert (actual.claims(K1), actual.duplicated, actual.tampered(K1)) == ({TAG, REQ}, {K1}, True)
     between = [ours(ADDRESSES, ends=(A, B)), ours(ADDRESSES, REQ, priority=1, ends=(B, A))]
-    found = actual_state(view(OPEN, rules=between[::order]), POLICY, REGION)
-    assert (found.owned[ADDRESSES][1].ends, found.claims(ADDRESSES)) == ((A, B), {TAG})
+    actual = actual_state(view(OPEN, rules=between[::order]), POLICY, REGION)
+    assert (actual.owned[ADDRESSES][1].ends, actual.claims(ADDRESSES)) == ((A, B), {TAG})
 
 
 def test_the_strongest_accept_rule_of_a_person_counts_as_equal() -> None:
     """If none has our priority. Rules of other forms, and drops, are equal to none of ours."""
-    others = [
+    persons_rules = [
         theirs(K1, priority=2),
         theirs(K1, act="drop"),
         theirs(K1, priority=3),
         Rule(DB, "sgr", None, "accept", 1),
     ]
-    for rules in (others, others[::-1]):
-        assert actual_state(view(OPEN, rules=rules), POLICY, REGION).equal == {K1: others[0]}
+    for rules in (persons_rules, persons_rules[::-1]):
+        assert actual_state(view(OPEN, rules=rules), POLICY, REGION).equal == {K1: persons_rules[0]}
     first = theirs(K1, priority=100)
-    assert actual_state(view(OPEN, rules=[*others, first]), POLICY, REGION).equal == {K1: first}
-    assert actual_state(view(OPEN, rules=[*others, ours(K1)]), POLICY, REGION).equal == {}
+    assert actual_state(view(OPEN, rules=[*persons_rules, first]), POLICY, REGION).equal == {K1: first}
+    assert actual_state(view(OPEN, rules=[*persons_rules, ours(K1)]), POLICY, REGION).equal == {}
 
 
 def test_rules_of_a_former_name_are_told_from_copies_of_their_markers() -> None:
     """And from those of another home."""
     k2, text = key(DB, APP, "tcp/2"), ours(K1).description
-    other = ours(k2).description.replace(f"home={HOME}", f"home={PEER}")
-    seen = view(OPEN, rules=[ours(K1), theirs(k2, text), theirs(k2, other)])
-    assert [rule for rule, _ in renamed_rules(seen, policy(deployment="new"), REGION)] == [ours(K1)]
-    assert renamed_rules(seen, POLICY, REGION) == []
+    copied_marker = ours(k2).description.replace(f"home={HOME}", f"home={PEER}")
+    snapshot = view(OPEN, rules=[ours(K1), theirs(k2, text), theirs(k2, copied_marker)])
+    assert [rule for rule, _ in renamed_rules(snapshot, policy(deployment="new"), REGION)] == [ours(K1)]
+    assert renamed_rules(snapshot, POLICY, REGION) == []
 
 
 @pytest.mark.parametrize(

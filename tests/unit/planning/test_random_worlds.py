@@ -46,10 +46,10 @@ def some_world(dice: random.Random) -> Snapshot:
     peers = ["", "sg-db", "sg-db:tcp/1", "sg-cache:tcp/1+tcp/2", "sg-app", "i-b", "i-a:tcp/2", "sg-db:tcp/1 sg-db", "x"]
     refusals = ["sg-app", "sg-db", "sg-cache:tcp/1", "i-a", "*:tcp/2", "ledger"]
     groups = [
-        msgspec.structs.replace(one, tags={**one.tags, "link-refuse.x": dice.choice(refusals)})
+        msgspec.structs.replace(party_group, tags={**party_group.tags, "link-refuse.x": dice.choice(refusals)})
         if dice.random() < 0.3
-        else one
-        for one in (managed(p, dice.choice(accepts), lock=dice.random() < 0.1) for p in parties)
+        else party_group
+        for party_group in (managed(p, dice.choice(accepts), lock=dice.random() < 0.1) for p in parties)
     ]
     instances = [
         instance(i, *dice.sample(parties, dice.choice([1, 2])), ip=f"10.0.0.{n}", link_peer=dice.choice(peers))
@@ -61,11 +61,11 @@ def some_world(dice: random.Random) -> Snapshot:
     return view(groups, instances, rules + naming(dice.choice([0, 0, 18, 19, 20])))
 
 
-def refused_at(seen: Snapshot, holder: Any, peer: Any, rule: RuleKey) -> bool:
+def refused_at(snapshot: Snapshot, holder: Any, peer: Any, rule: RuleKey) -> bool:
     """Whether a group of one end refuses the other on the port of a rule, by the five values that these worlds have."""
     groups = list(holder.groups) if isinstance(holder, Instance) else [holder.id]
     names = {"*", *peer.groups, peer.party.id} if isinstance(peer, Instance) else {"*", peer.id}
-    for value in (seen.groups[Party(HOME, name)].tags.get("link-refuse.x", "") for name in groups):
+    for value in (snapshot.groups[Party(HOME, name)].tags.get("link-refuse.x", "") for name in groups):
         party, _, port = value.partition(":")
         if value == "ledger" or (party in names and (port in ("", str(rule.port)) or str(rule.port) == "all")):
             return True
@@ -80,14 +80,14 @@ def desired_links(snapshot: Snapshot) -> list[DesiredLink]:
 def test_a_plan_carried_out_leaves_nothing_to_plan_and_no_rule_without_consent(seed: int) -> None:
     """In any world: no rule of a person's is edited, no rule is edited twice, and a second plan has no edits. Each rule of
     ours is then on a group that accepts its source, and is not locked, and no group of either end refuses the other."""
-    seen = some_world(random.Random(seed))
-    decisions = plan(seen, *desired_links(seen)).decisions
+    snapshot = some_world(random.Random(seed))
+    decisions = plan(snapshot, *desired_links(snapshot)).decisions
     changed = [edit for decision in decisions for edit in decision.edits]
     assert len({edit.key for edit in changed}) == len(changed)
     ours = f"link-peer/2 dep=prod home={HOME} "
     assert all(edit.rule is None or edit.rule.description.startswith(ours) for edit in changed)
-    after = carried_out(seen, decisions)
-    assert edits(plan(after, *desired_links(seen)).decisions) == []
+    after = carried_out(snapshot, decisions)
+    assert edits(plan(after, *desired_links(snapshot)).decisions) == []
     for rule, marker in owned_rules(after, POLICY, REGION):
         assert rule.key is not None
         assert rule.priority == 100
@@ -110,7 +110,7 @@ def test_a_plan_carried_out_leaves_nothing_to_plan_and_no_rule_without_consent(s
 def disturbed(dice: random.Random) -> Snapshot:
     """A world in which much is denied: things that are not shown or not suitable, ends that are past, accounts that cannot
     be read."""
-    seen = some_world(dice)
+    snapshot = some_world(dice)
     groups: dict[Party, Any] = {
         party: msgspec.structs.replace(
             group,
@@ -118,11 +118,11 @@ def disturbed(dice: random.Random) -> Snapshot:
             managed=dice.random() < 0.1,
             vpc=dice.choice(["vpc-1"] * 5 + ["vpc-2", ""]),
         )
-        for party, group in seen.groups.items()
+        for party, group in snapshot.groups.items()
         if dice.random() < 0.9
     }
     instances = {}
-    for party, member in seen.instances.items():
+    for party, member in snapshot.instances.items():
         tags = {
             **member.tags,
             **dice.choice([{}, {}, {"link-until": "2020-01-01T00:00:00Z"}, {"link-until": "soon"}]),
@@ -133,8 +133,8 @@ def disturbed(dice: random.Random) -> Snapshot:
     instances = {party: member for party, member in instances.items() if dice.random() < 0.9}
     ended = Claim("chg-7", int(NOW) - 60)
     rules = {
-        party: tuple(ours(r.key, ended) if r.key and dice.random() < 0.1 else r for r in found)
-        for party, found in seen.rules.items()
+        party: tuple(ours(r.key, ended) if r.key and dice.random() < 0.1 else r for r in rules_of_party)
+        for party, rules_of_party in snapshot.rules.items()
         if party in groups
     }
     fields: dict[str, Any] = dice.choice(
@@ -146,7 +146,7 @@ def disturbed(dice: random.Random) -> Snapshot:
             {"inner_access": dict.fromkeys((APP, DB, CACHE), False)},
         ]
     )
-    return msgspec.structs.replace(seen, groups=groups, instances=instances, rules=rules, **fields)
+    return msgspec.structs.replace(snapshot, groups=groups, instances=instances, rules=rules, **fields)
 
 
 def done(decisions: Iterable[Decision]) -> list[tuple[Any, ...]]:
@@ -161,14 +161,14 @@ def done(decisions: Iterable[Decision]) -> list[tuple[Any, ...]]:
 def test_any_two_reasons_of_a_kind_may_be_swapped(seed: int) -> None:
     """The plan does the same to rules and tags, comes to the same outcomes, and misses the same."""
     dice = random.Random(seed)
-    seen = disturbed(dice)
+    snapshot = disturbed(dice)
     rules = policy(limits=Limits(max_peers=dice.choice([1, 50]), max_ports=dice.choice([1, 20])))
     may = dice.choice([May.TAKE, May.TAKE, May.CLOSE, May.READ])
     limit = dice.choice([0, 50])
 
     def planned() -> tuple[Any, ...]:
-        found = plan(seen, *desired_links(seen), with_policy=rules, may_lose=may, limit=limit)
-        return done(found.decisions), found.missing, found.due, found.held_removals
+        new_plan = plan(snapshot, *desired_links(snapshot), with_policy=rules, may_lose=may, limit=limit)
+        return done(new_plan.decisions), new_plan.missing, new_plan.due, new_plan.held_removals
 
     expected = planned()
     for shift in SHIFTS:
@@ -214,23 +214,23 @@ class World:
             desired_link.link: Refusal(dice.choice(denials)) for desired_link in self.links if dice.random() < 0.1
         }
         self.may = {link: dice.choice(list(May)) for link in (True, False)}
-        self.held = frozenset({Unseen(HOME, HOME)} if dice.random() < 0.2 else ())
+        self.held_unseens = frozenset({Unseen(HOME, HOME)} if dice.random() < 0.2 else ())
         self.context = Context(POLICY, REGION, NOW, is_request=dice.random() < 0.3, completes_tags_only=True)
 
     def plan(self, *, shuffled: bool) -> Plan:
-        given: Callable[[Iterable[Any]], list[Any]] = self._mixed if shuffled else list
+        order: Callable[[Iterable[Any]], list[Any]] = self._mixed if shuffled else list
         return make_plan(
-            view(given(self.groups), given(self.instances), given(self.rules)),
+            view(order(self.groups), order(self.instances), order(self.rules)),
             self.context,
-            given(self.links),
+            order(self.links),
             may_lose=lambda rule, _link, _claim: self.may[bool(rule.key and rule.key.dest)],
-            hold=lambda _due: frozenset(self.held),
-            refused=dict(given(self.refused.items())),
+            hold=lambda _due: frozenset(self.held_unseens),
+            refused=dict(order(self.refused.items())),
         )
 
     def _mixed(self, values: Iterable[T]) -> list[T]:
-        given = list(values)
-        return self.dice.sample(given, len(given))
+        shuffled_values = list(values)
+        return self.dice.sample(shuffled_values, len(shuffled_values))
 
     def _link(self) -> Link:
         ports = self.dice.choice([(), parse_ports("tcp/1"), parse_ports("tcp/1+tcp/2")])
@@ -240,14 +240,14 @@ class World:
         """A rule of ours or a person's, of groups or of addresses."""
         dice, port = self.dice, self.dice.choice(("all", *PORTS))
         target, source = dice.sample(GROUPS, 2)
-        named, ends = key(target, source, port), None
+        rule_key, ends = key(target, source, port), None
         if dice.random() < 0.5:
             first, second = dice.sample(INSTANCES, 2)
             addresses = (f"{dice.choice(ADDRESSES)}/32", f"{dice.choice(ADDRESSES)}/32")
-            named, ends = RuleKey(target, *addresses, named.port), (first, second)
+            rule_key, ends = RuleKey(target, *addresses, rule_key.port), (first, second)
         if dice.random() < 0.2:
-            return theirs(named, act=dice.choice(["accept", "drop"]), priority=dice.choice([1, 100]))
-        return ours(named, *dice.choice(CLAIMS), priority=dice.choice([1, 100, 100]), ends=ends)
+            return theirs(rule_key, act=dice.choice(["accept", "drop"]), priority=dice.choice([1, 100]))
+        return ours(rule_key, *dice.choice(CLAIMS), priority=dice.choice([1, 100, 100]), ends=ends)
 
 
 @pytest.mark.parametrize("seed", range(100))

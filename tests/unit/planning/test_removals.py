@@ -37,8 +37,8 @@ REFUSED = {PEER: NoAccess("NoPermission", "no")}
 
 
 def removals(
-    seen: Snapshot,
-    *wanted: DesiredLink,
+    snapshot: Snapshot,
+    *desired_links: DesiredLink,
     may_lose: Any = May.TAKE,
     with_policy: Policy = POLICY,
     refused: dict[Link, Refusal] | None = None,
@@ -47,24 +47,24 @@ def removals(
 ) -> Losses:
     """What rules lose, without the removals that are over the limit."""
     context = Context(with_policy, REGION, NOW, **context_fields)
-    start = Seen(seen, context, actual_state(seen, with_policy, REGION), refused or {})
-    judged = judge(start, wanted)
+    start = Seen(snapshot, context, actual_state(snapshot, with_policy, REGION), refused or {})
+    judged = judge(start, desired_links)
     claims = wanted_claims(judged.answers, start.actual)
     may = may_lose if callable(may_lose) else lambda *_: may_lose
     return losses(start, judged, claims, may, hold_above(limit))
 
 
-def world(*rules: Rule, shown: list[Instance] | None = None, **view_options: Any) -> Snapshot:
-    return view(OPEN, shown or [], rules, **view_options)
+def world(*rules: Rule, instances: list[Instance] | None = None, **view_options: Any) -> Snapshot:
+    return view(OPEN, instances or [], rules, **view_options)
 
 
-def causes(found: Losses) -> dict[RuleKey, tuple[str, bool]]:
+def causes(losses: Losses) -> dict[RuleKey, tuple[str, bool]]:
     """(reason, whether it is counted by the guard) of every loss."""
-    return {k: (loss.denial.reason.code, bool(loss.unseen)) for k, loss in found.by_rule.items()}
+    return {k: (loss.denial.reason.code, bool(loss.unseen)) for k, loss in losses.by_rule.items()}
 
 
 @pytest.mark.parametrize(
-    ("rule", "shown", "loss"),
+    ("rule", "instances", "loss"),
     [
         (ours(K1), [], Loss(frozenset({TAG}), UNWANTED, frozenset({AT_HOME}), by_absence=True)),
         (ours(K1), [instance(A, APP)], Loss(frozenset({TAG}), UNWANTED, frozenset({AT_HOME}), by_absence=True)),
@@ -79,11 +79,11 @@ def causes(found: Losses) -> dict[RuleKey, tuple[str, bool]]:
     ids=["nothing is shown", "no tag is shown", "other wishes are shown", "expired", "both"],
 )
 def test_what_nobody_asks_for_is_lost_and_counted_where_its_asker_may_be_hidden(
-    rule: Rule, shown: list[Instance], loss: Loss
+    rule: Rule, instances: list[Instance], loss: Loss
 ) -> None:
     """An account that hides its resources would look like the first, and a read that leaves tags out like the second. An end
     is on the rule itself. Of several causes the explicit one is reported, and the loss counts since one of them does."""
-    assert removals(world(rule, shown=shown)).by_rule == {K1: loss}
+    assert removals(world(rule, instances=instances)).by_rule == {K1: loss}
 
 
 # how far a delivery may go
@@ -105,23 +105,27 @@ def test_an_explicit_cause_needs_no_look_at_who_asks(
     may: May, reason: str, groups: list[Group], rules: list[Rule], options: dict[str, Any]
 ) -> None:
     """No account need be live, and nothing is counted. A claim that is another delivery's business is kept whatever the cause."""
-    lost = causes(removals(view(groups, rules=rules, alive=False), may_lose=may, **options))
-    kept = may is May.KEEP or (may is May.BESIDE and "withdrawn" in options)  # an unlink is about its own pair alone
-    assert lost == ({} if kept else {K1: (reason, False)})
+    lost_causes = causes(removals(view(groups, rules=rules, alive=False), may_lose=may, **options))
+    keeps_all = may is May.KEEP or (
+        may is May.BESIDE and "withdrawn" in options
+    )  # an unlink is about its own pair alone
+    assert lost_causes == ({} if keeps_all else {K1: (reason, False)})
 
 
 @pytest.mark.parametrize("may", [May.KEEP, May.CLOSE, May.READ])
-@pytest.mark.parametrize("seen", [world(ours(K1)), world(ours(K1), shown=[TAGGED]), view([OPEN[1]], rules=[ours(K1)])])
-def test_what_is_unwanted_or_not_shown_is_taken_only_where_all_was_read(may: May, seen: Snapshot) -> None:
+@pytest.mark.parametrize(
+    "snapshot", [world(ours(K1)), world(ours(K1), instances=[TAGGED]), view([OPEN[1]], rules=[ours(K1)])]
+)
+def test_what_is_unwanted_or_not_shown_is_taken_only_where_all_was_read(may: May, snapshot: Snapshot) -> None:
     """`May.TAKE` alone goes that far."""
-    assert removals(seen, may_lose=may).by_rule == {}
-    assert set(removals(seen, may_lose=May.TAKE).by_rule) == {K1}
+    assert removals(snapshot, may_lose=may).by_rule == {}
+    assert set(removals(snapshot, may_lose=May.TAKE).by_rule) == {K1}
 
 
 def test_each_claim_is_asked_about_by_itself() -> None:
     """With its rule and its marker."""
-    found = removals(world(ours(K1, TAG, REQ)), may_lose=lambda *of: May.TAKE if of[2].is_tag else May.KEEP)
-    assert set(found.claims(K1)) == {TAG}
+    losses = removals(world(ours(K1, TAG, REQ)), may_lose=lambda *of: May.TAKE if of[2].is_tag else May.KEEP)
+    assert set(losses.claims(K1)) == {TAG}
 
 
 # accounts that show nothing, or cannot be read
@@ -131,23 +135,23 @@ def test_one_doubted_account_of_two_keeps_the_rule() -> None:
     """Nothing is shown on either side of a mutual link, and only home is live."""
     accepting = [group(APP, f"sg-x@{PEER}"), group(FOREIGN, f"sg-app@{HOME}")]
     rule = ours(key(APP, FOREIGN))
-    found = removals(view(accepting, rules=[rule], live_accounts={HOME}))
-    assert (found.by_rule, found.missing.doubted_accounts) == ({}, {PEER})
+    losses = removals(view(accepting, rules=[rule], live_accounts={HOME}))
+    assert (losses.by_rule, losses.missing.doubted_accounts) == ({}, {PEER})
     (loss,) = removals(view(accepting, rules=[rule])).by_rule.values()
-    both = f"{HOME}+{PEER}"  # its two rules are held or removed together
-    assert loss.unseen == {Unseen(HOME, both), Unseen(PEER, both)}
+    account_pair = f"{HOME}+{PEER}"  # its two rules are held or removed together
+    assert loss.unseen == {Unseen(HOME, account_pair), Unseen(PEER, account_pair)}
 
 
-@pytest.mark.parametrize("shown", [[], [instance(A, APP)]])
-def test_a_missing_group_is_doubted_like_a_missing_tag(shown: list[Instance]) -> None:
+@pytest.mark.parametrize("instances", [[], [instance(A, APP)]])
+def test_a_missing_group_is_doubted_like_a_missing_tag(instances: list[Instance]) -> None:
     """`peer-not-found` says only that the cloud does not show it, whoever is shown. An instance of the group that is shown without
     a tag proves that instances are shown."""
     for alive in (True, False):
-        found = removals(view([group(DB, "*")], shown, [ours(K1)], alive=alive))
-        assert found.missing.doubted_accounts == (set() if alive else {HOME})
-        assert causes(found) == ({K1: ("peer-not-found", True)} if alive else {})
-        unasked = removals(world(ours(K1), shown=shown, alive=alive))
-        assert causes(unasked) == ({K1: ("", True)} if alive or shown else {})
+        losses = removals(view([group(DB, "*")], instances, [ours(K1)], alive=alive))
+        assert losses.missing.doubted_accounts == (set() if alive else {HOME})
+        assert causes(losses) == ({K1: ("peer-not-found", True)} if alive else {})
+        unasked = removals(world(ours(K1), instances=instances, alive=alive))
+        assert causes(unasked) == ({K1: ("", True)} if alive or instances else {})
 
 
 MUTUAL = Link(APP, FOREIGN)
@@ -155,7 +159,7 @@ PAST = DesiredLink(MUTUAL, TAG, A, denial=Denial(reasons.EXPIRED, "link-until is
 
 
 @pytest.mark.parametrize(
-    ("hidden", "wanted", "fields", "reason"),
+    ("hidden", "desired_links", "fields", "reason"),
     [
         ({"refused_accounts": REFUSED}, [], {}, ""),
         ({"refused_accounts": REFUSED, "failed_accounts": {HOME: "timeout"}}, [], {}, None),
@@ -184,13 +188,15 @@ PAST = DesiredLink(MUTUAL, TAG, A, denial=Denial(reasons.EXPIRED, "link-until is
     ],
 )
 def test_a_side_that_refuses_access_does_not_count_as_asking(
-    hidden: dict[str, Any], wanted: list[DesiredLink], fields: dict[str, Any], reason: str | None
+    hidden: dict[str, Any], desired_links: list[DesiredLink], fields: dict[str, Any], reason: str | None
 ) -> None:
     """Of a mutual link by tag. The removal is counted, unless home's own tag has ended; a person's keys may be refused where
     the functions' are not, and a side that met a transient error counts as asking."""
     rule, claim = key(APP, FOREIGN), fields.pop("claim", TAG)
-    seen = view([group(APP, "*@" + PEER)], [TAGGED], [ours(rule, claim)], **hidden)
-    assert causes(removals(seen, *wanted, **fields)) == ({} if reason is None else {rule: (reason, not reason)})
+    snapshot = view([group(APP, "*@" + PEER)], [TAGGED], [ours(rule, claim)], **hidden)
+    assert causes(removals(snapshot, *desired_links, **fields)) == (
+        {} if reason is None else {rule: (reason, not reason)}
+    )
 
 
 def test_an_expired_claim_is_lost_although_its_account_could_not_be_read() -> None:
@@ -201,8 +207,8 @@ def test_an_expired_claim_is_lost_although_its_account_could_not_be_read() -> No
 def test_an_open_question_takes_nothing() -> None:
     """Whether the source's address is used in the target's VPC was not read yet."""
     addresses = RuleKey(DB, "10.0.0.1/32", "10.0.0.2/32", ALL)
-    shown = [instance(A, APP, ip="10.0.0.1", vpc="vpc-2"), instance(B, DB, ip="10.0.0.2")]
-    assert removals(world(ours(addresses, ends=(A, B)), shown=shown), may_lose=May.CLOSE).by_rule == {}
+    instances = [instance(A, APP, ip="10.0.0.1", vpc="vpc-2"), instance(B, DB, ip="10.0.0.2")]
+    assert removals(world(ours(addresses, ends=(A, B)), instances=instances), may_lose=May.CLOSE).by_rule == {}
 
 
 @pytest.mark.parametrize(("deleted", "may", "counted"), [((), May.TAKE, True), ((A,), May.CLOSE, False)])
@@ -210,17 +216,17 @@ def test_a_released_instance_is_an_explicit_cause_only_by_its_event(
     deleted: tuple[Party, ...], may: May, counted: bool
 ) -> None:
     """A `Deleted` event names it; then no account need be live. Else it is merely not shown."""
-    seen = world(ours(ADDRESSES, ends=(A, B)), shown=[instance(B, DB, ip="10.0.0.2")], alive=not deleted)
-    found = removals(seen, may_lose=may, deleted=frozenset(deleted))
-    assert causes(found) == {ADDRESSES: ("instance-gone", counted)}
+    snapshot = world(ours(ADDRESSES, ends=(A, B)), instances=[instance(B, DB, ip="10.0.0.2")], alive=not deleted)
+    losses = removals(snapshot, may_lose=may, deleted=frozenset(deleted))
+    assert causes(losses) == {ADDRESSES: ("instance-gone", counted)}
 
 
 @pytest.mark.parametrize("may", [May.CLOSE, May.READ])
 def test_a_deleted_event_proves_nothing_of_an_instance_that_is_shown(may: May) -> None:
     """Anyone who may put events on the bus can forge one. Nothing asks for the rule, but not all was read."""
-    shown = [instance(A, APP, ip="10.0.0.1"), instance(B, DB, ip="10.0.0.2")]
-    found = removals(world(ours(ADDRESSES, ends=(A, B)), shown=shown), may_lose=may, deleted=frozenset({A, B}))
-    assert found.by_rule == {}
+    instances = [instance(A, APP, ip="10.0.0.1"), instance(B, DB, ip="10.0.0.2")]
+    losses = removals(world(ours(ADDRESSES, ends=(A, B)), instances=instances), may_lose=may, deleted=frozenset({A, B}))
+    assert losses.by_rule == {}
 
 
 # the guard
@@ -228,63 +234,65 @@ def test_a_deleted_event_proves_nothing_of_an_instance_that_is_shown(may: May) -
 
 def test_a_held_claim_keeps_a_rule_whose_other_claim_goes() -> None:
     """The ended claim goes, for its own reason; the held one keeps the rule."""
-    found = removals(world(ours(K1, TAG, ENDED), ours(K2, TAG, ENDED)), limit=1)
-    assert found.held_removals == {AT_HOME: 2}
-    assert found.by_rule == {k: Loss(frozenset({ENDED}), CLAIM_EXPIRED) for k in (K1, K2)}
+    losses = removals(world(ours(K1, TAG, ENDED), ours(K2, TAG, ENDED)), limit=1)
+    assert losses.held_removals == {AT_HOME: 2}
+    assert losses.by_rule == {k: Loss(frozenset({ENDED}), CLAIM_EXPIRED) for k in (K1, K2)}
 
 
 def test_a_claim_that_leaves_its_rule_in_place_is_not_counted() -> None:
     """No rule is removed, so a limit of 0 does not hold it."""
-    found = removals(world(ours(K1, TAG, REQ)), DesiredLink(LINK, REQ), limit=0)
-    assert (found.held_removals, set(found.claims(K1))) == ({}, {TAG})
+    losses = removals(world(ours(K1, TAG, REQ)), DesiredLink(LINK, REQ), limit=0)
+    assert (losses.held_removals, set(losses.claims(K1))) == ({}, {TAG})
 
 
 # what was refused
 
 
 @pytest.mark.parametrize(
-    ("partial", "is_request", "lost"),
+    ("partial", "is_request", "is_lost"),
     [(frozenset(), False, False), (frozenset({(K1, TAG)}), False, True), (frozenset(), True, False)],
     ids=["stood before", "written by this delivery", "of a request, complete"],
 )
-def test_a_refused_link_rolls_back_what_was_written_for_it(partial: Any, is_request: bool, lost: bool) -> None:
+def test_a_refused_link_rolls_back_what_was_written_for_it(partial: Any, is_request: bool, is_lost: bool) -> None:
     """A link keeps the rules that it had before."""
     refused = {LINK: Refusal(FULL, partial)}
     for may in (May.TAKE, May.CLOSE):
-        found = removals(world(ours(K1)), DesiredLink(LINK, TAG), refused=refused, is_request=is_request, may_lose=may)
-        assert found.by_rule == ({K1: Loss(frozenset({TAG}), FULL)} if lost else {})
+        losses = removals(world(ours(K1)), DesiredLink(LINK, TAG), refused=refused, is_request=is_request, may_lose=may)
+        assert losses.by_rule == ({K1: Loss(frozenset({TAG}), FULL)} if is_lost else {})
 
 
 @pytest.mark.parametrize("is_request", [False, True])
 def test_a_refused_request_loses_what_an_earlier_delivery_wrote_in_part(is_request: bool) -> None:
     """A request's rules exist all together or not at all. A tag's link keeps what it had."""
-    wanted, refused = DesiredLink(BOTH, TAG), {BOTH: Refusal(FULL)}
-    found = removals(world(ours(K1)), wanted, refused=refused, is_request=is_request, may_lose=May.CLOSE)
-    assert found.by_rule == ({K1: Loss(frozenset({TAG}), FULL)} if is_request else {})
+    desired_link, refused = DesiredLink(BOTH, TAG), {BOTH: Refusal(FULL)}
+    losses = removals(world(ours(K1)), desired_link, refused=refused, is_request=is_request, may_lose=May.CLOSE)
+    assert losses.by_rule == ({K1: Loss(frozenset({TAG}), FULL)} if is_request else {})
 
 
 def test_a_persons_rule_makes_a_refused_request_complete() -> None:
     """Nothing of it was written in part: only a repair was refused."""
-    seen = world(ours(K1, REQ), theirs(K2))
-    found = removals(seen, DesiredLink(BOTH, REQ), refused={BOTH: Refusal(FULL)}, is_request=True, may_lose=May.CLOSE)
-    assert found.by_rule == {}
+    snapshot = world(ours(K1, REQ), theirs(K2))
+    losses = removals(
+        snapshot, DesiredLink(BOTH, REQ), refused={BOTH: Refusal(FULL)}, is_request=True, may_lose=May.CLOSE
+    )
+    assert losses.by_rule == {}
 
 
 def test_a_refused_link_takes_back_nothing_of_another() -> None:
     """Though both were refused for the same reason: the one is half a mutual link, the other stood before."""
     half = Link(APP, CACHE)
     refused = {half: Refusal(FULL), LINK: Refusal(FULL)}
-    seen = view([*OPEN, group(CACHE, "*")], rules=[ours(key(CACHE, APP)), ours(K1)])
-    found = removals(seen, DesiredLink(half, TAG), DesiredLink(LINK, TAG), refused=refused)
-    assert set(found.by_rule) == {key(CACHE, APP)}
+    snapshot = view([*OPEN, group(CACHE, "*")], rules=[ours(key(CACHE, APP)), ours(K1)])
+    losses = removals(snapshot, DesiredLink(half, TAG), DesiredLink(LINK, TAG), refused=refused)
+    assert set(losses.by_rule) == {key(CACHE, APP)}
 
 
 def test_a_refusal_because_something_does_not_exist_is_not_counted() -> None:
     """The cloud's answer to a write says nothing about what it shows: it is rolled back although home shows nothing."""
-    gone = Denial(reasons.PEER_NOT_FOUND, "the source group does not exist")
-    refused = {LINK: Refusal(gone, frozenset({(K1, TAG)}))}
-    found = removals(world(ours(K1), alive=False), DesiredLink(LINK, TAG), refused=refused)
-    assert found.by_rule == {K1: Loss(frozenset({TAG}), gone)}
+    missing_group = Denial(reasons.PEER_NOT_FOUND, "the source group does not exist")
+    refused = {LINK: Refusal(missing_group, frozenset({(K1, TAG)}))}
+    losses = removals(world(ours(K1), alive=False), DesiredLink(LINK, TAG), refused=refused)
+    assert losses.by_rule == {K1: Loss(frozenset({TAG}), missing_group)}
 
 
 # half-open links of requests
@@ -292,30 +300,30 @@ def test_a_refusal_because_something_does_not_exist_is_not_counted() -> None:
 HERE, THERE = key(DB, APP), key(APP, DB)
 
 
-def half_open(rule: Rule, *others: Rule, sweep: bool = True, may: May = May.CLOSE, **seen: Any) -> Losses:
-    return removals(world(rule, *others, **seen), may_lose=may, completes_tags_only=sweep)
+def half_open(rule: Rule, *other_rules: Rule, sweep: bool = True, may: May = May.CLOSE, **view_options: Any) -> Losses:
+    return removals(world(rule, *other_rules, **view_options), may_lose=may, completes_tags_only=sweep)
 
 
 @pytest.mark.parametrize(
-    ("age", "lost"),
+    ("age", "is_lost"),
     [(0, False), (HALF_OPEN_SECONDS - 1, False), (HALF_OPEN_SECONDS, True), (10**6, True), (None, True)],
 )
-def test_half_of_a_requests_mutual_link_is_removed_once_it_is_old(age: int | None, lost: bool) -> None:
+def test_half_of_a_requests_mutual_link_is_removed_once_it_is_old(age: int | None, is_lost: bool) -> None:
     """After 30 minutes: a delivery may still be writing the other half. A rule of unknown age counts as old. The cause is
     explicit, and the denial names the group that lacks its rule."""
-    found = half_open(ours(HERE, REQ, age=age), alive=False)
+    losses = half_open(ours(HERE, REQ, age=age), alive=False)
     assert HALF_OPEN_SECONDS == 30 * 60
-    assert causes(found) == ({HERE: ("half-open", False)} if lost else {})
-    if lost:
-        assert f"the rule on {APP} is missing" in found.by_rule[HERE].denial.detail
-        assert found.by_rule[HERE].denial.half_open
+    assert causes(losses) == ({HERE: ("half-open", False)} if is_lost else {})
+    if is_lost:
+        assert f"the rule on {APP} is missing" in losses.by_rule[HERE].denial.detail
+        assert losses.by_rule[HERE].denial.half_open
 
 
 OLD = ours(HERE, REQ, age=10**6)
 
 
 @pytest.mark.parametrize(
-    ("rules", "sweep", "lost"),
+    ("rules", "sweep", "lost_claims"),
     [
         ([OLD], True, {REQ}),
         ([OLD], False, set()),  # another delivery cannot know that none is writing the other half
@@ -332,17 +340,19 @@ OLD = ours(HERE, REQ, age=10**6)
         *("half of a tag's, which is completed", "of a tag's and a request's", "with a port"),
     ],
 )
-def test_a_half_is_a_rule_without_another_on_the_other_side(rules: list[Rule], sweep: bool, lost: set[Claim]) -> None:
+def test_a_half_is_a_rule_without_another_on_the_other_side(
+    rules: list[Rule], sweep: bool, lost_claims: set[Claim]
+) -> None:
     """No matter whose the other rule is."""
-    found = half_open(*rules, sweep=sweep)
-    assert {claim for loss in found.by_rule.values() for claim in loss.claims} == lost
+    losses = half_open(*rules, sweep=sweep)
+    assert {claim for loss in losses.by_rule.values() for claim in loss.claims} == lost_claims
 
 
 def test_a_side_whose_rules_were_not_read_is_not_missing() -> None:
     """There was no time to read it."""
-    seen = world(OLD)
-    seen = msgspec.structs.replace(seen, rules={DB: seen.rules[DB]})
-    assert removals(seen, completes_tags_only=True, may_lose=May.CLOSE).by_rule == {}
+    snapshot = world(OLD)
+    snapshot = msgspec.structs.replace(snapshot, rules={DB: snapshot.rules[DB]})
+    assert removals(snapshot, completes_tags_only=True, may_lose=May.CLOSE).by_rule == {}
 
 
 # whose absence is the cause
@@ -351,13 +361,13 @@ UNTAGGED = instance(A, APP)
 PEER_TAGGED = instance(FAR, FOREIGN, link_peer="sg-other")
 
 
-def unseen(seen: Snapshot, link: Link, denial: Denial | None = None, deleted: tuple[Party, ...] = ()) -> set[str]:
+def unseen(snapshot: Snapshot, link: Link, denial: Denial | None = None, deleted: tuple[Party, ...] = ()) -> set[str]:
     context = Context(POLICY, REGION, NOW, deleted=frozenset(deleted))
-    return unseen_accounts(seen, context, link, denial)
+    return unseen_accounts(snapshot, context, link, denial)
 
 
 @pytest.mark.parametrize(
-    ("shown", "link", "accounts"),
+    ("instances", "link", "accounts"),
     [
         ([], Link(APP, DB, P1), {HOME}),
         ([TAGGED], Link(APP, DB, P1), set()),
@@ -378,16 +388,18 @@ def unseen(seen: Snapshot, link: Link, denial: Denial | None = None, deleted: tu
         ([], Link(STRANGER, DB, P1), set()),  # not in the policy: its rules are removed for that
     ],
 )
-def test_an_asker_that_is_not_shown_with_tags_is_missing(shown: list[Instance], link: Link, accounts: set[str]) -> None:
+def test_an_asker_that_is_not_shown_with_tags_is_missing(
+    instances: list[Instance], link: Link, accounts: set[str]
+) -> None:
     """Of a rule that nothing asks for: no instance of the asking group, or not the instance itself."""
-    assert unseen(view([group(APP), group(DB)], shown), link) == accounts
+    assert unseen(view([group(APP), group(DB)], instances), link) == accounts
 
 
 GROUP_LINK, ADDRESSED = Link(APP, FOREIGN, P1), [instance(A, APP, ip="10.0.0.1"), instance(FAR, FOREIGN, ip="10.0.0.2")]
 
 
 @pytest.mark.parametrize(
-    ("groups", "shown", "link", "accounts"),
+    ("groups", "instances", "link", "accounts"),
     [
         ([DB], [TAGGED], LINK, {HOME}),
         ([APP], [TAGGED, PEER_TAGGED], GROUP_LINK, {PEER}),
@@ -406,18 +418,18 @@ GROUP_LINK, ADDRESSED = Link(APP, FOREIGN, P1), [instance(A, APP, ip="10.0.0.1")
     ],
 )
 def test_a_party_or_address_that_is_not_shown_is_missing(
-    groups: list[Party], shown: list[Instance], link: Link, accounts: set[str]
+    groups: list[Party], instances: list[Instance], link: Link, accounts: set[str]
 ) -> None:
     """Whatever else is shown: the verdict is `peer-not-found`, `instance-gone` or `no-private-ip`."""
-    assert unseen(view(map(group, groups), shown), link, Denial(reasons.INSTANCE_GONE, "")) == accounts
+    assert unseen(view(map(group, groups), instances), link, Denial(reasons.INSTANCE_GONE, "")) == accounts
 
 
 def test_an_instance_that_the_platform_says_was_released_is_not_missing() -> None:
     """A `Deleted` event is an explicit cause. It speaks for that instance alone."""
-    gone = Denial(reasons.INSTANCE_GONE, "")
+    released = Denial(reasons.INSTANCE_GONE, "")
     link = Link(A, FAR, P1)
-    assert unseen(view(), link, gone, deleted=(A,)) == {PEER}
-    assert unseen(view(), link, gone, deleted=(A, FAR)) == set()
+    assert unseen(view(), link, released, deleted=(A,)) == {PEER}
+    assert unseen(view(), link, released, deleted=(A, FAR)) == set()
     assert unseen(view(), Link(A, B, P1), None, deleted=(A,)) == set()
     assert unseen(view(), Link(A, B, P1), None, deleted=(B,)) == {HOME}
 
@@ -431,7 +443,7 @@ OF_REQUEST = DesiredLink(PART, REQ, opens=False)
 
 
 @pytest.mark.parametrize(
-    ("groups", "ip", "accept", "claim", "wanted", "may", "reason"),
+    ("groups", "ip", "accept", "claim", "desired_links", "may", "reason"),
     [
         ([APP], "10.0.0.1", "*", TAG, [], May.CLOSE, None),
         ([APP], "10.0.0.1", "*", TAG, [LATE], May.CLOSE, "expired"),
@@ -454,12 +466,14 @@ def test_a_rule_by_address_stays_where_its_instance_may_be_admitted_as_a_member_
     ip: str,
     accept: str,
     claim: Claim,
-    wanted: list[DesiredLink],
+    desired_links: list[DesiredLink],
     may: May,
     reason: str | None,
 ) -> None:
     """Nothing but the wish decides then. A request's claim is followed by its own group alone."""
-    shown = [] if groups is None else [instance(A, *groups, ip=ip)]
-    seen = view([group(APP), group(CACHE), group(DB, accept, advanced=True)], shown, [ours(BY, claim, ends=(A, APP))])
-    lost = removals(seen, *wanted, may_lose=may).by_rule
-    assert [loss.denial.reason.code for loss in lost.values()] == ([] if reason is None else [reason])
+    instances = [] if groups is None else [instance(A, *groups, ip=ip)]
+    snapshot = view(
+        [group(APP), group(CACHE), group(DB, accept, advanced=True)], instances, [ours(BY, claim, ends=(A, APP))]
+    )
+    loss_by_rule = removals(snapshot, *desired_links, may_lose=may).by_rule
+    assert [loss.denial.reason.code for loss in loss_by_rule.values()] == ([] if reason is None else [reason])

@@ -80,11 +80,11 @@ def test_the_rules_of_a_group_name_20_groups(
     rules: list[Rule], edits: list[Edit], freed: list[Rule], has_room: bool
 ) -> None:
     """Where the documents agree. The denial is `quota`, names the group and says how many it has."""
-    found = lacking(rules, edits, freed=[rule.key for rule in freed if rule.key])
-    assert (GROUP_SOURCES.high, found is None) == (20, has_room)
-    if found:
-        assert found.reason is reasons.QUOTA
-        assert "name 20 groups already" in found.detail
+    room_denial = lacking(rules, edits, freed=[rule.key for rule in freed if rule.key])
+    assert (GROUP_SOURCES.high, room_denial is None) == (20, has_room)
+    if room_denial:
+        assert room_denial.reason is reasons.QUOTA
+        assert "name 20 groups already" in room_denial.detail
 
 
 @pytest.mark.parametrize(("rules", "ports", "has_room"), [(999, 1, True), (999, 2, False), (1000, 1, False)])
@@ -92,9 +92,9 @@ def test_a_group_has_1000_rules(rules: int, ports: int, has_room: bool) -> None:
     """Of any kind and both directions. What is removed first makes room."""
     standing = [Rule(DB, f"sgr-{n}", None, "drop", 1) for n in range(rules - 1)] + [theirs(key(DB, CACHE, "tcp/1"))]
     edits = adds(DB, APP, *(f"tcp/{n}" for n in range(1, ports + 1)))
-    found = lacking(standing, edits)
-    assert (found is None) is has_room
-    assert found is None or f"has {rules} rules already (the limit is 1000)" in found.detail
+    room_denial = lacking(standing, edits)
+    assert (room_denial is None) is has_room
+    assert room_denial is None or f"has {rules} rules already (the limit is 1000)" in room_denial.detail
     assert lacking(standing, edits, freed=[key(DB, CACHE, "tcp/1")]) is None
 
 
@@ -160,8 +160,8 @@ def test_the_verdict_on_a_link_tells_whether_it_has_room(
 @pytest.mark.parametrize(("rule_count", "asks"), [(0, False), (3, True), (-1, True)])
 def test_room_in_a_group_whose_rules_were_not_read_is_a_question(rule_count: int, asks: bool) -> None:
     """Until they are, the link is neither granted nor denied for good. A group without rules needs no look."""
-    seen = view([group(APP), group(DB, "*", rule_count=rule_count)])
-    verdict = evaluate(msgspec.structs.replace(seen, rules={}), CONTEXT, LINK)
+    snapshot = view([group(APP), group(DB, "*", rule_count=rule_count)])
+    verdict = evaluate(msgspec.structs.replace(snapshot, rules={}), CONTEXT, LINK)
     assert verdict.open_questions == ((RulesOf(DB),) if asks else ())
     assert (verdict.denial and verdict.denial.waits) == (Waits.FOR_A_READ if asks else None)
     assert (verdict.denial and verdict.denial.detail) == (

@@ -22,10 +22,10 @@ from tests.unit.small_world import HOME, NOW, PEER
 def test_each_account_has_its_turn_and_is_looked_at_between(accounts: int, runs: int) -> None:
     """The timer posts each account once in so many of its runs; what it says of the next look and the last turn agrees."""
     names = [f"{n:016}" for n in range(accounts)]
-    found = [whose_turn(names, NOW + run * RUN_SECONDS) for run in range(runs)]
-    assert sorted(itertools.chain(*found)) == names
-    assert max(map(len, found)) < 2 * max(AT_ONCE, accounts / MOST_RUNS)
-    for run, turn in enumerate(found):
+    turns = [whose_turn(names, NOW + run * RUN_SECONDS) for run in range(runs)]
+    assert sorted(itertools.chain(*turns)) == names
+    assert max(map(len, turns)) < 2 * max(AT_ONCE, accounts / MOST_RUNS)
+    for run, turn in enumerate(turns):
         began = NOW + run * RUN_SECONDS
         for account in turn[:5]:
             looks = [next_look(accounts, began, began + n * RUN_SECONDS) for n in range(runs + 1)]
@@ -47,16 +47,18 @@ def test_a_first_message_that_comes_late_is_of_the_turn_before(accounts: int, be
     turns = [NOW + run * RUN_SECONDS for run in range(300) if _is_turn(run, accounts)]
     long = (between + 1) * RUN_SECONDS
     for late in range(0, between * RUN_SECONDS, RUN_SECONDS):
-        found = [goes_on(HOME, accounts, turn + late, turn + late + long, listed=False) for turn in turns]
-        assert found == [goes_on(HOME, accounts, turn, turn + long, listed=False) for turn in turns]
+        goes_on_by_turn = [goes_on(HOME, accounts, turn + late, turn + late + long, listed=False) for turn in turns]
+        assert goes_on_by_turn == [goes_on(HOME, accounts, turn, turn + long, listed=False) for turn in turns]
 
 
 def test_a_long_listing_goes_on_beside_newer_ones_once_in_four_hours() -> None:
     """The others end with the second run after theirs, so that few share an account's calls."""
     instants = [NOW + run * RUN_SECONDS for run in range(24)]
     for runs, going in ((2, 24), (3, 1), (24, 1), (25, 0)):
-        found = [goes_on(HOME, 2, instant, instant + runs * RUN_SECONDS, listed=False) for instant in instants]
-        assert sum(found) == going
+        goes_on_by_instant = [
+            goes_on(HOME, 2, instant, instant + runs * RUN_SECONDS, listed=False) for instant in instants
+        ]
+        assert sum(goes_on_by_instant) == going
 
 
 @pytest.mark.parametrize("accounts", [43, 200, 400, 600, 950, 1_000])
@@ -66,7 +68,9 @@ def test_an_account_that_is_never_all_listed_is_looked_at_in_every_run(accounts:
     instants = [NOW + run * RUN_SECONDS for run in range(300) if _is_turn(run, accounts)]
     for run in range(100, 300):
         now = NOW + run * RUN_SECONDS + late
-        assert any(goes_on(HOME, accounts, one + late, now, listed=False) for one in instants if one + late <= now)
+        assert any(
+            goes_on(HOME, accounts, instant + late, now, listed=False) for instant in instants if instant + late <= now
+        )
 
 
 def _is_turn(run: int, accounts: int) -> bool:

@@ -29,11 +29,11 @@ def remit(phase: Phase = WHOLE, account: str = HOME, **fields: Any) -> SweepRemi
     return SweepRemit(frozenset({account}), POLICY, REGION, NOW, phase, **fields)
 
 
-def may(rule: RuleKey, phase: Phase, seen: dict[str, Any] | None = None, **fields: Any) -> May:
+def may(rule: RuleKey, phase: Phase, view_fields: dict[str, Any] | None = None, **fields: Any) -> May:
     """How far a sweep of home may take a claim from a rule of a group."""
     source, _, account = rule.source.partition("@")
     link = Link(Party(account, source), rule.group, () if rule.port.protocol == "all" else (rule.port,))
-    whole = {"whole_accounts": frozenset({HOME, PEER}), **(seen or {})}
+    whole = {"whole_accounts": frozenset({HOME, PEER}), **(view_fields or {})}
     return remit(phase, **fields).may_lose(view(GROUPS, **whole), ours(rule), link)
 
 
@@ -97,12 +97,12 @@ def test_which_links_a_sweep_of_home_answers(link: Link, crosses: bool, answers:
 
 def test_a_sweep_answers_no_wish_whose_ends_could_not_be_read() -> None:
     asking = [instance(A, APP, link_peer=f"sg-db {FAR}"), instance(Party(PEER, "i-far"), FAR, link_peer=str(FARTHER))]
-    seen = view(GROUPS, asking)
-    answered = {wish.link.target for wish in remit().desired(seen) if wish.in_scope}
+    snapshot = view(GROUPS, asking)
+    answered = {wish.link.target for wish in remit().desired(snapshot) if wish.in_scope}
     assert answered == {DB, FAR}
-    failed = msgspec.structs.replace(seen, failed_accounts={PEER: "no answer"})
+    failed = msgspec.structs.replace(snapshot, failed_accounts={PEER: "no answer"})
     assert {wish.link.target for wish in remit().desired(failed) if wish.in_scope} == {DB}
-    assert remit(Phase()).desired(seen) == []
+    assert remit(Phase()).desired(snapshot) == []
 
 
 @pytest.mark.parametrize("hidden_asks", [True, False])
@@ -114,56 +114,58 @@ def test_a_side_that_refuses_a_persons_keys_counts_as_asking(hidden_asks: bool) 
 # one plan
 
 
-def in_phases(seen: Snapshot) -> Snapshot:
+def in_phases(snapshot: Snapshot) -> Snapshot:
     """The rules after a sweep, which closes before it reads wishes."""
     for phase in (Phase(), WHOLE):
-        carried = carried_out(seen, planned(seen, phase).decisions)
-        seen = msgspec.structs.replace(seen, rules=carried.rules)
-    return seen
+        carried = carried_out(snapshot, planned(snapshot, phase).decisions)
+        snapshot = msgspec.structs.replace(snapshot, rules=carried.rules)
+    return snapshot
 
 
-def planned(seen: Snapshot, phase: Phase) -> Plan:
+def planned(snapshot: Snapshot, phase: Phase) -> Plan:
     now = SweepRemit(POLICY.accounts.keys(), POLICY, REGION, NOW, phase, hidden_asks=True)
-    links = now.desired(seen)
-    return make_plan(seen, now.context, links, may_lose=lambda rule, link, _claim: now.may_lose(seen, rule, link))
+    links = now.desired(snapshot)
+    return make_plan(
+        snapshot, now.context, links, may_lose=lambda rule, link, _claim: now.may_lose(snapshot, rule, link)
+    )
 
 
-def owned(seen: Snapshot) -> set[tuple[RuleKey | None, str]]:
-    return {(rule.key, rule.description) for rules in seen.rules.values() for rule in rules}
+def owned(snapshot: Snapshot) -> set[tuple[RuleKey | None, str]]:
+    return {(rule.key, rule.description) for rules in snapshot.rules.values() for rule in rules}
 
 
 @pytest.mark.parametrize("seed", range(150))
 def test_one_plan_comes_to_the_rules_that_a_sweep_in_phases_leaves(seed: int) -> None:
     """In any world: what a view shows is what the sweep does."""
-    seen = some_world(random.Random(seed))
+    snapshot = some_world(random.Random(seed))
     at_once = msgspec.structs.replace(
-        seen, rules=carried_out(seen, next_sweep(seen, POLICY, REGION, NOW).decisions).rules
+        snapshot, rules=carried_out(snapshot, next_sweep(snapshot, POLICY, REGION, NOW).decisions).rules
     )
-    assert owned(at_once) == owned(in_phases(seen))
+    assert owned(at_once) == owned(in_phases(snapshot))
 
 
 def test_half_of_a_requests_link_is_closed_by_the_plan_that_reads_wishes() -> None:
     """Its own claim is no wish for it. A claim on a complete link stays, whoever else asks."""
     half = ours(key(DB, APP), Claim("chg-1"), age=3_600)
     whole = [ours(key(DB, CACHE), Claim("chg-2"), age=3_600), ours(key(CACHE, DB), Claim("chg-2"), age=3_600)]
-    seen = view(GROUPS, [instance(A, APP), instance(B, DB)], [half, *whole])
-    removals = [decision for decision in next_sweep(seen, POLICY, REGION, NOW).decisions if decision.removals]
+    snapshot = view(GROUPS, [instance(A, APP), instance(B, DB)], [half, *whole])
+    removals = [decision for decision in next_sweep(snapshot, POLICY, REGION, NOW).decisions if decision.removals]
     assert [(decision.link, decision.rules) for decision in removals] == [(Link(APP, DB), (half,))]
 
 
 def test_a_paused_policy_lets_no_sweep_decide() -> None:
-    seen = view([managed(APP), managed(DB)], rules=[ours(key(DB, APP, "tcp/1"))])
-    assert next_sweep(seen, policy(paused=Pause.ALL), REGION, NOW) == Plan(())
-    assert next_sweep(seen, POLICY, REGION, NOW).decisions
+    snapshot = view([managed(APP), managed(DB)], rules=[ours(key(DB, APP, "tcp/1"))])
+    assert next_sweep(snapshot, policy(paused=Pause.ALL), REGION, NOW) == Plan(())
+    assert next_sweep(snapshot, POLICY, REGION, NOW).decisions
 
 
 @pytest.mark.parametrize(("rule_count", "removed"), [(0, 1), (1, 0)])
 def test_the_rules_of_a_group_without_rules_need_not_be_read(rule_count: int, removed: int) -> None:
     """Half of a request's link goes where its listing says that the other group holds none."""
     half = ours(key(DB, APP), Claim("chg-1"), age=3_600)
-    seen = view(
+    snapshot = view(
         [managed(APP, "*", rule_count=rule_count), managed(DB, "*")], [instance(A, APP), instance(B, DB)], [half]
     )
-    unread = msgspec.structs.replace(seen, rules={DB: seen.rules[DB]})
+    unread = msgspec.structs.replace(snapshot, rules={DB: snapshot.rules[DB]})
     decisions = next_sweep(unread, POLICY, REGION, NOW).decisions
     assert sum(decision.removals for decision in decisions) == removed

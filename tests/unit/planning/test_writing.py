@@ -17,7 +17,7 @@ FAR, ADVANCED = {"vpc": "vpc-2"}, {"advanced": True}
 
 
 @pytest.mark.parametrize(
-    ("source", "target", "mutual_denied", "why"),
+    ("source", "target", "mutual_denied", "cause"),
     [
         ({}, {}, None, ""),
         (FAR, FAR, None, ""),
@@ -30,27 +30,27 @@ FAR, ADVANCED = {"vpc": "vpc-2"}, {"advanced": True}
     ],
 )
 def test_a_link_is_written_by_reference_or_by_address(
-    source: dict[str, Any], target: dict[str, Any], mutual_denied: str | None, why: str
+    source: dict[str, Any], target: dict[str, Any], mutual_denied: str | None, cause: str
 ) -> None:
     """By address only with ports, which the record says; a mutual link is denied then. A rule that names a group is out of
     place there."""
     groups = group(APP, **source), group(DB, **target)
-    seen = view(groups, [instance(B, APP), instance(A, APP), instance(Party(HOME, "i-c"), DB)])
+    snapshot = view(groups, [instance(B, APP), instance(A, APP), instance(Party(HOME, "i-c"), DB)])
     link, mutual = Link(APP, DB, PORTS), Link(APP, DB)
-    assert writing.by_reference(*groups) is not bool(why)
-    assert writing.is_by_address(seen, link) is bool(why)
-    assert writing.is_otherwise(seen, link) is not bool(why)
-    assert writing.note(seen, link) == (f"by address, since {why}" if why else "")
-    assert (writing.note(seen, mutual), writing.is_otherwise(seen, mutual)) == ("", True)
+    assert writing.by_reference(*groups) is not bool(cause)
+    assert writing.is_by_address(snapshot, link) is bool(cause)
+    assert writing.is_otherwise(snapshot, link) is not bool(cause)
+    assert writing.note(snapshot, link) == (f"by address, since {cause}" if cause else "")
+    assert (writing.note(snapshot, mutual), writing.is_otherwise(snapshot, mutual)) == ("", True)
     assert writing.not_written(*groups, link) is None
     denied = writing.not_written(*groups, mutual)
     assert str(denied).startswith(str(mutual_denied))
-    assert writing.misplaced(seen, key(DB, APP, "tcp/1"), link) == denied
-    assert writing.misplaced(seen, RuleKey(DB, "10.0.0.1/32", "", PORTS[0]), link) is None
-    members = [Link(APP, DB, PORTS, one.id) for one in (A, B)]
+    assert writing.misplaced(snapshot, key(DB, APP, "tcp/1"), link) == denied
+    assert writing.misplaced(snapshot, RuleKey(DB, "10.0.0.1/32", "", PORTS[0]), link) is None
+    members = [Link(APP, DB, PORTS, member.id) for member in (A, B)]
     outlets = [Link(APP, DB, PORTS, "i-c", is_egress=True)] if groups[0].advanced else []
-    assert writing.parts(seen, POLICY, link) == ([*members, *outlets] if why else [link])
-    assert writing.parts(seen, POLICY, mutual) == [mutual]
+    assert writing.parts(snapshot, POLICY, link) == ([*members, *outlets] if cause else [link])
+    assert writing.parts(snapshot, POLICY, mutual) == [mutual]
     assert writing.parts(view(groups), POLICY, link) == [link]
 
 
@@ -65,7 +65,7 @@ def test_no_rule_of_a_classic_or_managed_group_is_written(fields: dict[str, Any]
 
 
 def test_how_a_link_is_written_is_not_known_until_both_groups_were_read() -> None:
-    for seen in (view([group(APP)]), view([group(DB, **FAR)])):
+    for snapshot in (view([group(APP)]), view([group(DB, **FAR)])):
         link = Link(APP, DB, PORTS)
-        assert (writing.is_by_address(seen, link), writing.is_otherwise(seen, link)) == (False, False)
+        assert (writing.is_by_address(snapshot, link), writing.is_otherwise(snapshot, link)) == (False, False)
     assert writing.is_otherwise(view([group(APP), group(CACHE)]), Link(APP, CACHE)) is True

@@ -28,9 +28,9 @@ def test_the_instance_noted_first_is_forgotten(monkeypatch: pytest.MonkeyPatch) 
     assert (remembered.groups(A), remembered.groups(B)) == (set(), {DB})
 
 
-@pytest.mark.parametrize(("said", "recorded"), [("", "alice"), ("team-a", "team-a, applied by alice")])
-def test_the_records_of_a_persons_command_name_the_person(said: str, recorded: str) -> None:
+@pytest.mark.parametrize(("claimed_person", "recorded"), [("", "alice"), ("team-a", "team-a, applied by alice")])
+def test_the_records_of_a_persons_command_name_the_person(claimed_person: str, recorded: str) -> None:
     log = fakes.FakeLog()
     run = msgspec.structs.replace(fakes.delivery(fakes.FakeEcs(), log=log), caller="alice")
-    run.audit({"claimed_by": said}).write([{"record": "intent"}])
+    run.audit({"claimed_by": claimed_person}).write([{"record": "intent"}])
     assert log.records[0]["claimed_by"] == recorded

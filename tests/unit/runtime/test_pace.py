@@ -26,11 +26,11 @@ def made_at(pace: Pace, clock: FakeClock, count: int, api: tuple[str, str] = API
 
 def failing(*errors: Exception) -> Callable[[], str]:
     """A call that raises these first."""
-    left = list(errors)
+    errors_left = list(errors)
 
     def call() -> str:
-        if left:
-            raise left.pop(0)
+        if errors_left:
+            raise errors_left.pop(0)
         return "done"
 
     return call
@@ -161,9 +161,9 @@ def test_the_account_that_used_the_least_time_is_next() -> None:
     """One slow job of an account is followed by all of another's that take as long together, now and later."""
     clock = FakeClock()
     turns = Turns(clock)
-    done = ""
+    jobs_run = ""
     for job in turns.each("aabbbb", str):
         clock.sleep(3 if job == "a" else 1)
-        done += job
-    assert done == "abbbab"
+        jobs_run += job
+    assert jobs_run == "abbbab"
     assert "".join(turns.each("ab", str)) == "ba"

@@ -14,14 +14,14 @@ from tests.unit.small_world import NOW  # a full minute
 
 
 class Call:
-    """Raises these errors in turn, then returns `done`; `made` counts the calls."""
+    """Raises these errors in turn, then returns `done`; `call_count` counts the calls."""
 
     def __init__(self, *errors: Exception) -> None:
         self.errors: Iterator[Exception] = iter(errors)
-        self.made = 0
+        self.call_count = 0
 
     def __call__(self) -> str:
-        self.made += 1
+        self.call_count += 1
         for error in self.errors:
             raise error
         return "done"
@@ -37,7 +37,7 @@ def test_a_transient_error_is_tried_again(error: Transient) -> None:
     """The waits double, with jitter of up to a half."""
     again, clock = retry()
     call = Call(*[error] * (ATTEMPTS - 1))
-    assert (again(call), call.made) == ("done", ATTEMPTS)
+    assert (again(call), call.call_count) == ("done", ATTEMPTS)
     for number, wait in enumerate(clock.waits):
         assert FIRST_WAIT * 2**number / 2 <= wait <= FIRST_WAIT * 2**number
 
@@ -49,7 +49,7 @@ def test_the_last_trouble_is_raised_when_attempts_are_used_up() -> None:
     call = Call(*errors)
     with pytest.raises(Transient) as raised:
         again(call)
-    assert (raised.value, call.made, len(clock.waits)) == (errors[-1], ATTEMPTS, ATTEMPTS - 1)
+    assert (raised.value, call.call_count, len(clock.waits)) == (errors[-1], ATTEMPTS, ATTEMPTS - 1)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_an_error_that_waiting_does_not_help_is_raised_at_once(error: Any, at: f
     call = Call(error)
     with pytest.raises(type(error)):
         again(call)
-    assert (call.made, clock.waits) == (1, [])
+    assert (call.call_count, clock.waits) == (1, [])
     assert (again(call), clock.waits) == ("done", [])
 
 
@@ -115,13 +115,13 @@ def test_refused_access_is_tried_again_after_each_of_the_waits(refusals: int) ->
             again.refused(call, [1, 5])
     else:
         assert again.refused(call, [1, 5]) == "done"
-    assert (call.made, clock.waits) == (3, [1, 5])
+    assert (call.call_count, clock.waits) == (3, [1, 5])
 
 
-@pytest.mark.parametrize("shown", [2, POLLS + 1])
-def test_polling_ends_with_the_first_read_that_shows_the_change(shown: int) -> None:
+@pytest.mark.parametrize("read_number", [2, POLLS + 1])
+def test_polling_ends_with_the_first_read_that_shows_the_change(read_number: int) -> None:
     """Each wait comes before a read, and is twice as long as the last. After some reads it gives up."""
     again, clock = retry()
-    reads = iter(number == shown for number in range(1, 99))
-    assert again.poll(lambda: next(reads)) is (shown <= POLLS)
-    assert clock.waits == [FIRST_POLL * 2**number for number in range(min(shown, POLLS))]
+    reads = iter(number == read_number for number in range(1, 99))
+    assert again.poll(lambda: next(reads)) is (read_number <= POLLS)
+    assert clock.waits == [FIRST_POLL * 2**number for number in range(min(read_number, POLLS))]

@@ -29,9 +29,9 @@ OF_CONTEXT, OF_ENV = (
 )
 
 
-@pytest.mark.parametrize("form", [dict, lambda given: SimpleNamespace(**given)], ids=["mapping", "object"])
+@pytest.mark.parametrize("form", [dict, lambda keys: SimpleNamespace(**keys)], ids=["mapping", "object"])
 @pytest.mark.parametrize(
-    ("changed", "env", "found"),
+    ("changed", "env", "credentials"),
     [
         ({}, REGION, OF_CONTEXT),
         ({}, ENV, OF_CONTEXT),
@@ -45,24 +45,24 @@ OF_CONTEXT, OF_ENV = (
     ],
 )
 def test_the_keys_of_the_context_come_first(
-    form: Any, changed: dict[str, str | None], env: dict[str, str], found: Credentials | None
+    form: Any, changed: dict[str, str | None], env: dict[str, str], credentials: Credentials | None
 ) -> None:
     """All three together: python3.10 passes them there and not in the environment, and a warm instance may outlive the keys
     that it started with. Half of a key does not count. An empty token is none: it would be sent and refused. Without keys
     the error says what to set."""
-    given = {name: value for name, value in {**GIVEN, **changed}.items() if value is not None}
-    if found:
-        assert load(context(form(given)), env).credentials == found
+    keys = {name: value for name, value in {**GIVEN, **changed}.items() if value is not None}
+    if credentials:
+        assert load(context(form(keys)), env).credentials == credentials
     else:
         with pytest.raises(LinkPeerError, match="ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET"):
-            load(context(form(given)), env)
+            load(context(form(keys)), env)
 
 
-@pytest.mark.parametrize("nothing", [None, SimpleNamespace(), context()])
-def test_without_a_context_the_keys_are_those_of_the_environment(nothing: Any) -> None:
-    assert load(nothing, ENV).credentials == Credentials("LTAI.env", "secret-env", "token-env")
+@pytest.mark.parametrize("context_value", [None, SimpleNamespace(), context()])
+def test_without_a_context_the_keys_are_those_of_the_environment(context_value: Any) -> None:
+    assert load(context_value, ENV).credentials == Credentials("LTAI.env", "secret-env", "token-env")
     with pytest.raises(LinkPeerError, match="no credentials"):
-        load(nothing, REGION)
+        load(context_value, REGION)
 
 
 def test_credentials_are_shown_without_their_secret() -> None:
@@ -87,24 +87,26 @@ def test_the_region_is_ours_then_the_platforms(env: dict[str, str], region: str)
     assert load(context(GIVEN, region="cn-c"), env).region == region
 
 
-@pytest.mark.parametrize("given", [None, context(GIVEN), context(GIVEN, region=None), context(GIVEN, region="")])
-def test_without_a_region_nothing_starts(given: Any) -> None:
+@pytest.mark.parametrize(
+    "context_value", [None, context(GIVEN), context(GIVEN, region=None), context(GIVEN, region="")]
+)
+def test_without_a_region_nothing_starts(context_value: Any) -> None:
     with pytest.raises(LinkPeerError, match="LINK_PEER_REGION is not set"):
-        load(given, {**ENV, "LINK_PEER_REGION": ""})
+        load(context_value, {**ENV, "LINK_PEER_REGION": ""})
 
 
 def test_settings_come_from_their_variables() -> None:
     """What is not set is empty."""
     audit = {"LINK_PEER_AUDIT_PROJECT": "p", "LINK_PEER_AUDIT_LOGSTORE": "l"}
-    more = {"LINK_PEER_QUEUE": "q", "FC_ACCOUNT_ID": "1", "LINK_PEER_POLICY": "/policy"}
-    found = load(None, {**ENV, **audit, **more})
-    assert (found.audit_project, found.audit_logstore, found.queue) == ("p", "l", "q")
-    assert found.operator_logstore == "l-operators"
+    variables = {"LINK_PEER_QUEUE": "q", "FC_ACCOUNT_ID": "1", "LINK_PEER_POLICY": "/policy"}
+    settings = load(None, {**ENV, **audit, **variables})
+    assert (settings.audit_project, settings.audit_logstore, settings.queue) == ("p", "l", "q")
+    assert settings.operator_logstore == "l-operators"
     assert load(None, {**ENV, **audit, "LINK_PEER_OPERATOR_LOGSTORE": "o"}).operator_logstore == "o"
-    assert (found.account, found.policy_path) == ("1", "/policy")
-    found = load(None, ENV)
-    assert (found.audit_project, found.audit_logstore, found.queue, found.account) == ("", "", "", "")
-    assert found.operator_logstore == ""
+    assert (settings.account, settings.policy_path) == ("1", "/policy")
+    settings = load(None, ENV)
+    assert (settings.audit_project, settings.audit_logstore, settings.queue, settings.account) == ("", "", "", "")
+    assert settings.operator_logstore == ""
 
 
 def test_the_policy_is_beside_the_code_unless_it_is_set() -> None:
@@ -122,7 +124,7 @@ def endpoint(url: str) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("url", "found"),
+    ("url", "address"),
     [
         ("http://127.0.0.1:80", ("http", "127.0.0.1:80")),
         ("https://ecs.example.com/", ("https", "ecs.example.com")),
@@ -130,22 +132,22 @@ def endpoint(url: str) -> tuple[str, str]:
         ("", ("https", "")),
     ],
 )
-def test_the_scheme_of_an_endpoint_decides(url: str, found: tuple[str, str]) -> None:
+def test_the_scheme_of_an_endpoint_decides(url: str, address: tuple[str, str]) -> None:
     """https without one. An empty host means the default endpoint."""
-    assert endpoint(url) == found
+    assert endpoint(url) == address
 
 
 def test_one_setting_points_every_service_at_one_cloud() -> None:
     """A service's own endpoint comes first."""
     assert SERVICES == ("ecs", "sts", "sls", "mns", "fc", "eventbridge", "ram", "actiontrail", "mns_open")
     assert (load(None, ENV).endpoints, load(None, ENV).endpoint("ecs")) == ({}, ("https", ""))
-    everything = {"LINK_PEER_CLOUD": "http://127.0.0.1:1"}
-    assert load(None, {**ENV, **everything}).endpoints == dict.fromkeys(SERVICES, "http://127.0.0.1:1")
+    cloud_variables = {"LINK_PEER_CLOUD": "http://127.0.0.1:1"}
+    assert load(None, {**ENV, **cloud_variables}).endpoints == dict.fromkeys(SERVICES, "http://127.0.0.1:1")
     for service in SERVICES:
-        own = {f"LINK_PEER_{service.upper()}_ENDPOINT": "http://own"}
-        found = load(None, {**ENV, **everything, **own}).endpoints
-        assert found == {**dict.fromkeys(SERVICES, "http://127.0.0.1:1"), service: "http://own"}
-        assert load(None, {**ENV, **own}).endpoints == {service: "http://own"}
+        own_endpoints = {f"LINK_PEER_{service.upper()}_ENDPOINT": "http://own"}
+        endpoints = load(None, {**ENV, **cloud_variables, **own_endpoints}).endpoints
+        assert endpoints == {**dict.fromkeys(SERVICES, "http://127.0.0.1:1"), service: "http://own"}
+        assert load(None, {**ENV, **own_endpoints}).endpoints == {service: "http://own"}
 
 
 # the limit of calls

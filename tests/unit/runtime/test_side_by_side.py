@@ -23,91 +23,91 @@ class Held:
     """A call whose first use waits until `waiting` others have been asked for."""
 
     def __init__(self, waiting: int, fails: Callable[[list[str]], Exception | None] = lambda _items: None) -> None:
-        self.made: list[list[str]] = []
-        self.begun = threading.Event()
+        self.batches: list[list[str]] = []
+        self.first_call = threading.Event()
         self.waiting = waiting
         self.fails = fails
         self.merged: Any = None
 
     def __call__(self, items: list[str]) -> str:
-        self.made.append(items)
-        if len(self.made) == 1:
-            self.begun.set()
+        self.batches.append(items)
+        if len(self.batches) == 1:
+            self.first_call.set()
             while len(self.merged._queue) < self.waiting:
                 time.sleep(0)
         if error := self.fails(items):
             raise error
-        return f"answer {len(self.made)}"
+        return f"answer {len(self.batches)}"
 
 
-def ask(held: Held, first: Sequence[str], *others: Sequence[str], limit: float = 99) -> list[Future[str]]:
+def ask(held_calls: Held, first: Sequence[str], *later_items: Sequence[str], limit: float = 99) -> list[Future[str]]:
     """Asks for `first`, and for the others from threads of their own while that call is under way, in this order."""
-    held.merged = Merged[str, str](held, limit)
-    with ThreadPoolExecutor(1 + len(others)) as pool:
-        futures = [pool.submit(held.merged, first)]
-        held.begun.wait()
-        for number, items in enumerate(others, 1):
-            futures.append(pool.submit(held.merged, items))
-            while len(held.merged._queue) < number and not futures[0].done():
+    held_calls.merged = Merged[str, str](held_calls, limit)
+    with ThreadPoolExecutor(1 + len(later_items)) as pool:
+        futures = [pool.submit(held_calls.merged, first)]
+        held_calls.first_call.wait()
+        for number, items in enumerate(later_items, 1):
+            futures.append(pool.submit(held_calls.merged, items))
+            while len(held_calls.merged._queue) < number and not futures[0].done():
                 time.sleep(0)
     return futures
 
 
 def test_what_is_asked_while_a_call_is_under_way_is_the_next_call() -> None:
     """It begins after they have asked, so its answer is no older than their questions."""
-    held = Held(3)
-    answers = ask(held, ["a"], ["b"], ["c", "d"], ["e"])
-    assert held.made == [["a"], ["b", "c", "d", "e"]]
+    held_calls = Held(3)
+    answers = ask(held_calls, ["a"], ["b"], ["c", "d"], ["e"])
+    assert held_calls.batches == [["a"], ["b", "c", "d", "e"]]
     assert [answer.result() for answer in answers] == ["answer 1", *["answer 2"] * 3]
 
 
 def test_a_call_is_not_joined_beyond_its_limit() -> None:
     """What a single thread asks for is not divided."""
-    held = Held(4)
-    ask(held, ["a"], ["b"], ["c"], ["d"], ["e", "f", "g"], limit=2)
-    assert held.made == [["a"], ["b", "c"], ["d"], ["e", "f", "g"]]
+    held_calls = Held(4)
+    ask(held_calls, ["a"], ["b"], ["c"], ["d"], ["e", "f", "g"], limit=2)
+    assert held_calls.batches == [["a"], ["b", "c"], ["d"], ["e", "f", "g"]]
 
 
 @pytest.mark.parametrize("error", [Transient("timeout"), NoAccess("NoPermission", "no"), KeyboardInterrupt()])
 def test_trouble_of_a_joined_call_is_that_of_all(error: BaseException) -> None:
     """Each alone would meet it too: it is of the moment, or of the account, or stops the command."""
-    held = Held(2, lambda items: error if "b" in items else None)
-    first, *others = ask(held, ["a"], ["b"], ["c"])
+    held_calls = Held(2, lambda items: error if "b" in items else None)
+    first, *joined_answers = ask(held_calls, ["a"], ["b"], ["c"])
     assert first.result() == "answer 1"
-    assert [other.exception() for other in others] == [error, error]
-    assert len(held.made) == 2
+    assert [answer.exception() for answer in joined_answers] == [error, error]
+    assert len(held_calls.batches) == 2
 
 
 @pytest.mark.parametrize("error", [CloudError("Odd", "about b"), ZeroDivisionError("b")])
 def test_an_error_about_one_item_is_no_one_elses(error: Exception) -> None:
     """Each is asked for again by itself."""
-    held = Held(3, lambda items: error if "b" in items else None)
-    first, other, bad, last = ask(held, ["a"], ["c"], ["b"], ["d"])
-    assert held.made == [["a"], ["c", "b", "d"], ["c"], ["b"], ["d"]]
+    held_calls = Held(3, lambda items: error if "b" in items else None)
+    first, joined_answer, bad, last = ask(held_calls, ["a"], ["c"], ["b"], ["d"])
+    assert held_calls.batches == [["a"], ["c", "b", "d"], ["c"], ["b"], ["d"]]
     assert bad.exception() is error
-    assert [one.exception() for one in (first, other, last)] == [None] * 3
+    assert [answer.exception() for answer in (first, joined_answer, last)] == [None] * 3
 
 
 def test_a_reader_gets_what_it_asked_for_alone() -> None:
     """Another one's groups would look as if this one had read them."""
     ecs = FakeEcs([group(APP), group(DB), group(CACHE)], [instance(A, APP), instance(B, DB)])
-    held = Held(2)
+    held_calls = Held(2)
 
     def groups(ids: Sequence[str]) -> Any:
-        held([*ids])
+        held_calls([*ids])
         return FakeEcs.groups(ecs, ids)
 
     ecs.groups = groups  # type: ignore[method-assign]
-    shown = MergedCloud(FakeCloud(ecs)).ecs(HOME)
-    held.merged = shown._groups  # type: ignore[attr-defined]
+    merged_ecs = MergedCloud(FakeCloud(ecs)).ecs(HOME)
+    held_calls.merged = merged_ecs._groups  # type: ignore[attr-defined]
     with ThreadPoolExecutor(3) as pool:
-        asked = [pool.submit(shown.groups, [APP.id])]
-        held.begun.wait()
-        asked += [pool.submit(shown.groups, [name]) for name in (DB.id, "sg-none")]
-    assert [[one.party for one in future.result()] for future in asked] == [[APP], [DB], []]
-    assert len(held.made) == 2
-    assert [instance.party for instance in shown.instances([B.id])] == [B]
-    assert (shown.groups([]), shown.instances([])) == ([], [])  # no call, which would read everything
+        futures = [pool.submit(merged_ecs.groups, [APP.id])]
+        held_calls.first_call.wait()
+        futures += [pool.submit(merged_ecs.groups, [name]) for name in (DB.id, "sg-none")]
+    assert [[group_read.party for group_read in future.result()] for future in futures] == [[APP], [DB], []]
+    assert len(held_calls.batches) == 2
+    assert [instance.party for instance in merged_ecs.instances([B.id])] == [B]
+    assert (merged_ecs.groups([]), merged_ecs.instances([])) == ([], [])  # no call, which would read everything
 
 
 def test_an_account_is_entered_once_and_tried_again_where_it_could_not_be() -> None:
@@ -175,7 +175,7 @@ def test_jobs_that_share_something_run_in_their_order() -> None:
     ]
     assert run_jobs(jobs, 4) == ["first", "second", "other", "third"]
     assert [note for note in course.noted if "other" not in note] == [
-        f"{name} {what}" for name in ("first", "second", "third") for what in ("begins", "ends")
+        f"{name} {step}" for name in ("first", "second", "third") for step in ("begins", "ends")
     ]
 
 
@@ -201,7 +201,7 @@ def test_more_jobs_than_lanes_are_all_done(lanes: int) -> None:
     jobs = [course.job(str(number), str(number % 2)) for number in range(20)]
     assert run_jobs(jobs, lanes) == [str(number) for number in range(20)]
     even = [note for note in course.noted if int(note.split()[0]) % 2 == 0]
-    assert even == [f"{number} {what}" for number in range(0, 20, 2) for what in ("begins", "ends")]
+    assert even == [f"{number} {step}" for number in range(0, 20, 2) for step in ("begins", "ends")]
 
 
 def test_one_lane_is_the_order_given() -> None:

@@ -63,7 +63,7 @@ def account(**fields: Any) -> dict[str, AccountPolicy]:
 
 
 def found(old: Policy, new: Policy, kind: DifferenceKind) -> list[str]:
-    return [one.path for one in difference(old, new, NOW) if one.kind is kind]
+    return [change.path for change in difference(old, new, NOW) if change.kind is kind]
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_what_is_wider_is_found_and_its_reverse_is_not_called_wider(path: str, f
 def test_a_change_is_what_it_does(path: str, kinds: str, fields: Mapping[str, Any]) -> None:
     """A change that is both gives one of each; one that opens and closes nothing is shown, too."""
     every = difference(BASE, changed(**fields), NOW)
-    assert [one.kind.value for one in every if one.path == path] == kinds.split()
+    assert [change.kind.value for change in every if change.path == path] == kinds.split()
     assert "secret" not in str(every)
 
 
@@ -177,16 +177,20 @@ accounts.{B}.external_id: changed, without a change of what may open | not shown
 def test_each_difference_is_said_with_what_the_files_say() -> None:
     """What is wider, the widest first; then what is narrower; then what is neither. All that is lost the other way round is
     said as lost, but for what no policy knows."""
-    found = [f"{one.path}: {one.text} | {one.old} | {one.new}" for one in difference(NARROW, WIDEST, NOW)]
-    assert found == SAID.strip().splitlines()
-    lost = [one for one in difference(WIDEST, NARROW, NOW) if one.kind is DifferenceKind.NARROWER]
-    gained = [one for one in difference(NARROW, WIDEST, NOW) if one.kind is DifferenceKind.WIDER]
-    gained = [one for one in gained if one.path not in ("deployment", f"accounts.{B}.role")]
-    assert [(one.path, one.new, one.old) for one in lost] == [(one.path, one.old, one.new) for one in gained]
-    assert lost[4].text == f"*@{A} -> *@{B}: tcp/3306 may no longer open without a tag"
+    texts = [
+        f"{change.path}: {change.text} | {change.old} | {change.new}" for change in difference(NARROW, WIDEST, NOW)
+    ]
+    assert texts == SAID.strip().splitlines()
+    narrower = [change for change in difference(WIDEST, NARROW, NOW) if change.kind is DifferenceKind.NARROWER]
+    gained = [change for change in difference(NARROW, WIDEST, NOW) if change.kind is DifferenceKind.WIDER]
+    gained = [change for change in gained if change.path not in ("deployment", f"accounts.{B}.role")]
+    assert [(change.path, change.new, change.old) for change in narrower] == [
+        (change.path, change.old, change.new) for change in gained
+    ]
+    assert narrower[4].text == f"*@{A} -> *@{B}: tcp/3306 may no longer open without a tag"
     for tests, text in (((), "fewer tests must hold"), (BASE.tests * 2, "")):
-        found_ = [(one.text, one.new) for one in difference(BASE, changed(tests=tests), NOW)]
-        assert found_ == [(text, "nothing")][: bool(text)]
+        test_changes = [(change.text, change.new) for change in difference(BASE, changed(tests=tests), NOW)]
+        assert test_changes == [(text, "nothing")][: bool(text)]
 
 
 def test_the_ranges_of_an_account_that_is_only_reached_open_egress_to_it() -> None:
@@ -202,7 +206,9 @@ def test_the_ranges_of_an_account_that_is_only_reached_open_egress_to_it() -> No
 
 def test_another_home_is_wider_and_an_account_that_has_no_role_any_more_is_entered_by_none() -> None:
     accounts = {A: AccountPolicy("a", "role", "x"), B: msgspec.structs.replace(BASE.accounts[B], role=None)}
-    (home,) = [one for one in difference(BASE, changed(accounts=accounts), NOW) if one.kind is DifferenceKind.WIDER]
+    (home,) = [
+        change for change in difference(BASE, changed(accounts=accounts), NOW) if change.kind is DifferenceKind.WIDER
+    ]
     assert (home.path, home.old, home.new) == ("accounts", A, B)
 
 
@@ -220,20 +226,22 @@ def test_a_mutual_link_needs_two_sides_that_are_one_pair() -> None:
     every = "tcp/1-65535+udp/1-65535+icmp"
     one_way = [("i-1", f"i-2@{B}"), (f"i-3@{B}", "i-1")]
     old, new = (changed(allow=tuple(allow(*pair, ports) for pair in one_way), deny=()) for ports in (every, ""))
-    assert {one.kind for one in difference(old, new, NOW)} == {DifferenceKind.NEITHER}
+    assert {change.kind for change in difference(old, new, NOW)} == {DifferenceKind.NEITHER}
     pair = [("i-1", f"i-2@{B}"), (f"i-2@{B}", "i-1")]
     old, new = (changed(allow=tuple(allow(*pair_, ports) for pair_ in pair), deny=()) for ports in (every, ""))
     assert found(old, new, DifferenceKind.WIDER) == ["allow[0]", "allow[1]"]
-    tags = [changed(one, allow=one.allow[:1], accept_tags=True) for one in (old, new)]
+    tags = [changed(policy, allow=policy.allow[:1], accept_tags=True) for policy in (old, new)]
     assert found(*tags, DifferenceKind.WIDER) == ["allow[0]"]  # the other side may have a tag
     wide = [changed(new, allow=(*new.allow, allow("*", f"i-2@{B}", ports))) for ports in (every, "")]
     assert found(*wide, DifferenceKind.WIDER) == []  # the one pair that is open both ways was before
-    there, back = pair
-    barred = never(*there, "tcp/1")
-    wide = [changed(deny=(), never=(barred,), allow=(allow("*", there[1], p), allow(*back, p))) for p in (every, "")]
+    ends_there, back = pair
+    barred = never(*ends_there, "tcp/1")
+    wide = [
+        changed(deny=(), never=(barred,), allow=(allow("*", ends_there[1], p), allow(*back, p))) for p in (every, "")
+    ]
     assert found(*wide, DifferenceKind.WIDER) == []  # the one pair with two sides is barred
-    sides = (allow(*there, every), allow(*back, until=SOON))
-    old, new = (changed(allow=(*sides, allow(*there, until=until)), deny=()) for until in (SOON, None))
+    sides = (allow(*ends_there, every), allow(*back, until=SOON))
+    old, new = (changed(allow=(*sides, allow(*ends_there, until=until)), deny=()) for until in (SOON, None))
     assert found(old, new, DifferenceKind.WIDER) == []  # it ends with its other side, as before
 
 
@@ -274,8 +282,8 @@ GROUPS: tuple[tuple[str, dict[str, str]], ...] = (
     ("sg-x", {"env": "-", "team": "x"}),
     ("sg-n", {}),
 )
-INSIDE = [*((one,) for one in GROUPS), *itertools.combinations(GROUPS, 2)]
-PARTIES = [(uid, own, groups) for uid in (A, B) for own in ("i-1", "i-2") for groups in INSIDE]
+INSIDE = [*((group_pair,) for group_pair in GROUPS), *itertools.combinations(GROUPS, 2)]
+PARTIES = [(uid, instance_id, groups) for uid in (A, B) for instance_id in ("i-1", "i-2") for groups in INSIDE]
 PARTIES += [(uid, group[0], (group,)) for uid in (A, B) for group in GROUPS]
 POINTS = ("tcp/1", "tcp/22", "tcp/80", "udp/22")  # one of each part into which the entries cut the ports
 MUTUAL = "mutual"
@@ -287,12 +295,15 @@ FULL, SIZE = (1 << len(PARTIES) ** 2) - 1, len(PARTIES)
 def matching(end: Who, tags: tuple[tuple[str, str], ...], *, maybe: bool) -> tuple[int, ...]:
     """The parties that an end matches, of `never` (`maybe`) or of `allow`."""
 
-    def matches(uid: str, own: str, groups: tuple[tuple[str, dict[str, str]], ...]) -> bool:
+    def matches(uid: str, instance_id: str, groups: tuple[tuple[str, dict[str, str]], ...]) -> bool:
         if uid != end.account:
             return False
         if not end.id.startswith("set:"):
-            return end.id in ("*", own, *(name for name, _ in groups))
-        return any(all(found.get(key, value if maybe else None) == value for key, value in tags) for _, found in groups)
+            return end.id in ("*", instance_id, *(name for name, _ in groups))
+        return any(
+            all(tags_found.get(key, value if maybe else None) == value for key, value in tags)
+            for _, tags_found in groups
+        )
 
     return tuple(number for number, party in enumerate(PARTIES) if matches(*party))
 
@@ -300,8 +311,8 @@ def matching(end: Who, tags: tuple[tuple[str, str], ...], *, maybe: bool) -> tup
 @functools.cache
 def box(sources: tuple[int, ...], targets: tuple[int, ...]) -> int:
     """The pairs of parties, a bit for each."""
-    row = sum(1 << one for one in targets)
-    return sum(row << one * SIZE for one in sources)
+    row = sum(1 << target for target in targets)
+    return sum(row << source * SIZE for source in sources)
 
 
 def opened(policy: Policy) -> dict[tuple[object, ...], int]:
@@ -315,31 +326,31 @@ def opened(policy: Policy) -> dict[tuple[object, ...], int]:
         return box(*ends), box(*ends[::-1])
 
     def overlaps(ports: Ports, point: str) -> bool:
-        return any(one.overlaps(other) for one in ports for other in parse_ports(point))
+        return any(port.overlaps(point_port) for port in ports for point_port in parse_ports(point))
 
     every = tuple(number for number, party in enumerate(PARTIES) if party[0] in policy.accounts)
-    listed, found = box(every, every), {}
+    listed, opened_points = box(every, every), {}
     barred = dict.fromkeys((*POINTS, MUTUAL), 0)
     for entry in policy.never:
-        there, back = both(entry, maybe=True)
-        barred[MUTUAL] |= there | back
+        points_there, back = both(entry, maybe=True)
+        barred[MUTUAL] |= points_there | back
         for point in POINTS:
-            barred[point] |= there if not entry.ports or overlaps(entry.ports, point) else 0
+            barred[point] |= points_there if not entry.ports or overlaps(entry.ports, point) else 0
     for point, now in itertools.product((*POINTS, MUTUAL), (NOW, SOON, LATER)):
-        there = back = 0
-        for one in policy.allow:
-            if one.until is not None and one.until <= now:
+        points_there = back = 0
+        for allowed in policy.allow:
+            if allowed.until is not None and allowed.until <= now:
                 continue
-            if not one.ports or (point != MUTUAL and overlaps(one.ports, point)):
-                forth, reverse = both(one, maybe=False)
-                there, back = there | forth, back | reverse
+            if not allowed.ports or (point != MUTUAL and overlaps(allowed.ports, point)):
+                forth, reverse = both(allowed, maybe=False)
+                points_there, back = points_there | forth, back | reverse
         denied = policy.denies_mutual or bool(policy.deny) if point == MUTUAL else overlaps(policy.deny, point)
         for target, source in itertools.product((False, True), (False, True) if point == MUTUAL else (False,)):
-            consents = there | (FULL if policy.accept_tags and target else 0)
+            consents = points_there | (FULL if policy.accept_tags and target else 0)
             if point == MUTUAL:
                 consents &= back | (FULL if policy.accept_tags and source else 0)
-            found[point, now, target, source] = 0 if denied else consents & listed & ~barred[point]
-    return found
+            opened_points[point, now, target, source] = 0 if denied else consents & listed & ~barred[point]
+    return opened_points
 
 
 def askers(policy: Policy) -> Iterator[int]:
@@ -388,8 +399,8 @@ def random_policy(pick: random.Random) -> Policy:
         return f"{name}@{sets[name[4:]].account if name.startswith('set:') else pick.choice([*accounts])}"
 
     def ports() -> str:
-        some = ("", "", "tcp/22", "tcp/1-22", "tcp/22-65535", "udp/1-65535+icmp", "tcp/1-65535+udp/1-65535+icmp")
-        return pick.choice(some)
+        port_texts = ("", "", "tcp/22", "tcp/1-22", "tcp/22-65535", "udp/1-65535+icmp", "tcp/1-65535+udp/1-65535+icmp")
+        return pick.choice(port_texts)
 
     until = (None, None, SOON, LATER)
     return Policy(
@@ -406,17 +417,17 @@ def random_policy(pick: random.Random) -> Policy:
 
 def similar(pick: random.Random, old: Policy) -> Policy:
     """Another policy, of which some parts are as in this one."""
-    other = random_policy(pick)
-    kept = {"accounts", "sets", "allow", "never"} if pick.random() < 0.8 else set()
-    kept |= {field for field in ("accept_tags", "deny", "denies_mutual") if pick.random() < 0.7}
-    new = msgspec.structs.replace(other, **{field: getattr(old, field) for field in kept})
-    if "allow" not in kept:
+    drawn_policy = random_policy(pick)
+    kept_fields = {"accounts", "sets", "allow", "never"} if pick.random() < 0.8 else set()
+    kept_fields |= {field for field in ("accept_tags", "deny", "denies_mutual") if pick.random() < 0.7}
+    new = msgspec.structs.replace(drawn_policy, **{field: getattr(old, field) for field in kept_fields})
+    if "allow" not in kept_fields:
         return new
     for field in ("allow", "never"):
-        entries = [one for one in getattr(old, field) if pick.random() < 0.8]
+        entries = [entry for entry in getattr(old, field) if pick.random() < 0.8]
         new = msgspec.structs.replace(new, **{field: tuple(entries)})
     if pick.random() < 0.5:
-        sets = {name: GroupSet(one.account, pick.choice(SETS)) for name, one in old.sets.items()}
+        sets = {name: GroupSet(group_set.account, pick.choice(SETS)) for name, group_set in old.sets.items()}
         new = msgspec.structs.replace(new, sets=sets)
     if B in old.accounts and pick.random() < 0.5:
         b = msgspec.structs.replace(
@@ -428,14 +439,14 @@ def similar(pick: random.Random, old: Policy) -> Policy:
 
 def test_it_is_wider_exactly_where_a_point_opens() -> None:
     """In each small world, among all points: no widening is missed, and nothing that opens nothing is called wider."""
-    pick, wrong, both = random.Random(23), [], 0
+    pick, wrong, differing = random.Random(23), [], 0
     for number in range(PAIRS):
         old = random_policy(pick)
         new = similar(pick, old)
-        said = [bool(found(old, new, kind)) for kind in (DifferenceKind.WIDER, DifferenceKind.NARROWER)]
+        verdicts = [bool(found(old, new, kind)) for kind in (DifferenceKind.WIDER, DifferenceKind.NARROWER)]
         true = opens_more(old, new)
-        both += sum(true)
-        if said != true:
-            wrong.append((number, said, true, old, new))
+        differing += sum(true)
+        if verdicts != true:
+            wrong.append((number, verdicts, true, old, new))
     assert not wrong, wrong[0]
-    assert both > PAIRS / 2  # the worlds differ often
+    assert differing > PAIRS / 2  # the worlds differ often

@@ -25,11 +25,11 @@ EVERYTHING = ours(key(DB, APP)), ours(key(APP, DB))
 def test_what_decides_is_said_of_the_pair_that_was_judged() -> None:
     """With how many pairs pass; of one pair, or none, what decides alone."""
     snapshot = view(GROUPS, [*PAIR, UNKNOWN], [OURS])
-    some = reach(Scene(snapshot), APP, DB, SQL)
-    assert some.detail.startswith("from i-c to i-b: the rules of sg-unread")
-    assert some.detail.endswith("; 1 of 2 pairs of instances pass")
-    none = reach(Scene(view(GROUPS, [*PAIR, UNKNOWN])), APP, DB, SQL)
-    assert none.detail.endswith("; none of 2 pairs of instances passes")
+    some_pass = reach(Scene(snapshot), APP, DB, SQL)
+    assert some_pass.detail.startswith("from i-c to i-b: the rules of sg-unread")
+    assert some_pass.detail.endswith("; 1 of 2 pairs of instances pass")
+    none_pass = reach(Scene(view(GROUPS, [*PAIR, UNKNOWN])), APP, DB, SQL)
+    assert none_pass.detail.endswith("; none of 2 pairs of instances passes")
     assert reach(Scene(view(GROUPS, PAIR)), APP, DB, SQL).detail == f"no ingress rule of {DB} admits tcp/3306"
     assert reach(Scene(view()), APP, DB, SQL).detail == f"{APP} and {DB} was not read"
     dropped = drop("10.0.0.4/32")
@@ -42,11 +42,11 @@ def test_what_decides_is_said_of_the_pair_that_was_judged() -> None:
 
 def test_a_party_without_instances_stands_for_one_that_is_in_the_group_only() -> None:
     """The other end is what it is: its groups and address count. No pair is counted then, nor named."""
-    app, db = [instance(one, group_, CACHE, ip="10.0.0.9") for one, group_ in ((A, APP), (B, DB))]
+    app, db = [instance(party, group_, CACHE, ip="10.0.0.9") for party, group_ in ((A, APP), (B, DB))]
     for instances in ([app], [db]):
-        rules = [OURS, LEAVES if instances == [app] else drop("0.0.0.0/0", own="10.0.0.9/32")]
-        found = reach(Scene(view(GROUPS, instances, rules)), APP, DB, SQL)
-        assert (found.word, found.pairs, found.passing, found.ends) == ("blocked", 0, 0, None)
+        rules = [OURS, LEAVES if instances == [app] else drop("0.0.0.0/0", own_cidr="10.0.0.9/32")]
+        reach_found = reach(Scene(view(GROUPS, instances, rules)), APP, DB, SQL)
+        assert (reach_found.word, reach_found.pairs, reach_found.passing, reach_found.ends) == ("blocked", 0, 0, None)
     alone = reach(Scene(view(GROUPS, [app], inner_access={APP: False})), APP, APP, SQL)
     assert (alone.word, alone.pairs) == ("blocked", 0)  # an instance is no pair with itself
     assert reach(Scene(view(GROUPS, [], [OURS])), APP, DB, SQL).word == "open"
@@ -58,10 +58,10 @@ def test_of_very_many_pairs_the_rest_is_judged_without_addresses() -> None:
     """Where these matter. Else each pair counts, and no instance is one with itself."""
     sources = [instance(Party(HOME, f"i-s{n}"), APP, *[CACHE][: n % 2], ip=f"10.0.1.{n}") for n in range(40)]
     targets = [instance(Party(HOME, f"i-t{n}"), DB, ip=f"10.0.2.{n}") for n in range(20)]
-    seen = view(GROUPS, [*sources, *targets], [OURS, drop("10.9.0.0/16")])
-    found = reach(Scene(seen), APP, DB, SQL)
-    assert (found.word, found.pairs, found.passing) == ("unknown", 800, 500)
-    every = reach(Scene(msgspec.structs.replace(seen, rules={DB: (OURS,), APP: (), CACHE: ()})), APP, DB, SQL)
+    snapshot = view(GROUPS, [*sources, *targets], [OURS, drop("10.9.0.0/16")])
+    reach_found = reach(Scene(snapshot), APP, DB, SQL)
+    assert (reach_found.word, reach_found.pairs, reach_found.passing) == ("unknown", 800, 500)
+    every = reach(Scene(msgspec.structs.replace(snapshot, rules={DB: (OURS,), APP: (), CACHE: ()})), APP, DB, SQL)
     assert (every.word, every.pairs, every.passing) == ("open", 800, 800)
     within = reach(Scene(view(GROUPS, targets[:3], inner_access={DB: True})), DB, DB, SQL)
     assert (within.pairs, within.passing) == (6, 6)
@@ -88,14 +88,19 @@ def test_of_very_many_pairs_the_rest_is_judged_without_addresses() -> None:
 def test_a_mutual_link_is_said_of_its_worse_direction(rules: tuple[object, ...], word: str, detail: str) -> None:
     """Unless it is not known, and no packet passes: then of what is not known."""
     scene = Scene(view(GROUPS, PAIR, rules))  # type: ignore[arg-type]
-    found = both_ways(reach(scene, APP, DB, (ALL,)), reach(scene, DB, APP, (ALL,)))
-    assert (found.word, found.detail[: len(detail)]) == (word, detail)
+    reach_both_ways = both_ways(reach(scene, APP, DB, (ALL,)), reach(scene, DB, APP, (ALL,)))
+    assert (reach_both_ways.word, reach_both_ways.detail[: len(detail)]) == (word, detail)
 
 
 def test_what_is_not_known_is_worse_than_what_passes() -> None:
     scene = Scene(view(GROUPS, PAIR, [*EVERYTHING, rule(APP, "", act="drop", port=ALL)]))
     ways = [reach(scene, APP, DB, (ALL,)), reach(scene, DB, APP, (ALL,))]
-    assert [one.effect.passes for one in (*ways, both_ways(*ways), both_ways(*ways[::-1]))] == [True, None, None, None]
+    assert [one_way.effect.passes for one_way in (*ways, both_ways(*ways), both_ways(*ways[::-1]))] == [
+        True,
+        None,
+        None,
+        None,
+    ]
 
 
 def test_what_was_read_of_parties() -> None:

@@ -42,18 +42,18 @@ def some_world(dice: random.Random) -> World:
     """Instances in one or two groups of two VPCs, some with the same address; rules of people of every kind, some not read;
     and rules of ours, some of which are there only before, or only after."""
     advanced, unread = dice.random() < 0.3, dice.choice([*VPCS, None, None])
-    groups = [group(one, vpc=vpc, advanced=advanced, rule_count=9) for one, vpc in VPCS.items()]
+    groups = [group(party, vpc=vpc, advanced=advanced, rule_count=9) for party, vpc in VPCS.items()]
     people = []
     for n in range(dice.choice([0, 3, 6, 9])):
         direction, peer = dice.choice(["ingress"] * 3 + ["egress"]), dice.choice([*map(str, VPCS), *RANGES, ""])
-        own, port = dice.choice(["", "", *RANGES[:2]]), dice.choice([*PORTS, ALL, None, *NUMBERED])
-        traffic = Traffic(direction, peer, own, port, dice.choice([None] * 9 + [*FROM]))
+        own_cidr, port = dice.choice(["", "", *RANGES[:2]]), dice.choice([*PORTS, ALL, None, *NUMBERED])
+        traffic = Traffic(direction, peer, own_cidr, port, dice.choice([None] * 9 + [*FROM]))
         act, priority = dice.choice(["accept", "drop"]), dice.choice([1, 50, 100])
         people.append(Rule(dice.choice([*VPCS]), f"sgr-{n}", None, act, priority, unmanaged_traffic=traffic))
     instances = []
     for n in range(6):
         first, second = dice.sample([*VPCS], 2)
-        mine = {one for one in (first, second) if (one.account, VPCS[one]) == (first.account, VPCS[first])}
+        mine = {party for party in (first, second) if (party.account, VPCS[party]) == (first.account, VPCS[first])}
         ip = f"10.0.0.{dice.randrange(1, 7)}"
         instances.append(instance(Party(first.account, f"i-{n}"), *sorted(mine), ip=ip, vpc=VPCS[first]))
     links: dict[Rule, Link] = {}
@@ -61,7 +61,7 @@ def some_world(dice: random.Random) -> World:
         for port in dice.sample(PORTS, 2) if VPCS[a] == VPCS[b] else ():
             links[ours(RuleKey(b, str(a), "", port))] = a, b
     for a, b in dice.sample([*itertools.permutations(instances, 2)], 5):
-        to, of = (Party(one.party.account, one.groups[0]) for one in (b, a))
+        to, of = (Party(end.party.account, end.groups[0]) for end in (b, a))
         dest, link = dice.choice([(f"{b.ip}/32", (a.party, b.party)), ("", (of, to))])
         ends = (a.party, b.party if dest else of)
         links[ours(RuleKey(to, f"{a.ip}/32", dest, dice.choice(PORTS)), ends=ends)] = link
@@ -71,14 +71,14 @@ def some_world(dice: random.Random) -> World:
     states = []
     for _ in range(2):
         rules = [*people, *(rule for rule in links if dice.random() < 0.5)]
-        seen = view(groups, instances, rules, inner_access=inner, whole_accounts=whole)
-        read = {party: found for party, found in seen.rules.items() if party != unread}
-        states.append(msgspec.structs.replace(seen, rules=read))
+        snapshot = view(groups, instances, rules, inner_access=inner, whole_accounts=whole)
+        read = {party: rules_of_party for party, rules_of_party in snapshot.rules.items() if party != unread}
+        states.append(msgspec.structs.replace(snapshot, rules=read))
     return states[0], states[1], links
 
 
 def applies(rule: Rule, own_instance: Instance, peer: Instance, packet: Port) -> bool | None:
-    """Whether a rule of a group of `own` is about a packet; None where that is not known."""
+    """Whether a rule of a group of `own_instance` is about a packet; None where that is not known."""
     traffic = rule.traffic
     assert traffic is not None
     facts: list[bool | None] = [within(own_instance.ip, traffic.own_range or "0.0.0.0/0")]
@@ -106,18 +106,22 @@ def within(ip: str, cidr: str) -> bool:
 def passes(snapshot: Snapshot, a: Instance, b: Instance, packet: Port, guess: dict[object, bool]) -> bool:
     """Whether a packet passes, where what is not known is as guessed; what is guessed nothing of is added."""
     gates = []
-    for direction, own, peer in (("egress", a, b), ("ingress", b, a)):
-        default = direction == "egress" and not any(snapshot.groups[own_group].advanced for own_group in own.own_groups)
-        found = [(1000, default)]
-        for party in own.own_groups:
-            rules = [one for one in snapshot.rules.get(party, ()) if one.traffic and one.traffic.direction == direction]
+    for direction, own_end, peer in (("egress", a, b), ("ingress", b, a)):
+        default = direction == "egress" and not any(
+            snapshot.groups[own_group].advanced for own_group in own_end.own_groups
+        )
+        decisions = [(1000, default)]
+        for party in own_end.own_groups:
+            rules = [
+                rule for rule in snapshot.rules.get(party, ()) if rule.traffic and rule.traffic.direction == direction
+            ]
             for rule in rules:
-                fits = applies(rule, own, peer, packet)
+                fits = applies(rule, own_end, peer, packet)
                 if guess.setdefault(rule, False) if fits is None else fits:
-                    found.append((rule.priority, rule.policy == "accept"))
+                    decisions.append((rule.priority, rule.policy == "accept"))
             for act in (True, False) if party not in snapshot.rules else ():
-                found += [(1, act)] if guess.setdefault((direction, party, act), False) else []
-        gates.append(min(found)[1])
+                decisions += [(1, act)] if guess.setdefault((direction, party, act), False) else []
+        gates.append(min(decisions)[1])
     for party in {*a.own_groups} & {*b.own_groups}:
         inner = False if snapshot.groups[party].advanced else snapshot.inner_access.get(party)
         inner = guess.setdefault(party, False) if inner is None else inner
@@ -129,13 +133,13 @@ def passes(snapshot: Snapshot, a: Instance, b: Instance, packet: Port, guess: di
 def fates(before: Snapshot, after: Snapshot, a: Instance, b: Instance, packet: Port) -> set[tuple[bool, bool]]:
     """Whether it passes before and after, in all worlds that are possible."""
     guess: dict[object, bool] = {}
-    found, tried = set[tuple[bool, bool]](), -1
+    outcomes, tried = set[tuple[bool, bool]](), -1
     while tried < len(guess):
         tried = len(guess)
         for values in itertools.product([False, True], repeat=tried):
             guess.update(zip([*guess], values, strict=False))
-            found.add((passes(before, a, b, packet, guess), passes(after, a, b, packet, guess)))
-    return found
+            outcomes.add((passes(before, a, b, packet, guess), passes(after, a, b, packet, guess)))
+    return outcomes
 
 
 Counted = dict[tuple[str, bool, Link, Port], tuple[int | None, int | None, int | None]]
@@ -143,37 +147,41 @@ Counted = dict[tuple[str, bool, Link, Port], tuple[int | None, int | None, int |
 
 def by_trying(before: Snapshot, after: Snapshot, links: dict[Rule, Link]) -> Counted:
     """How many instances of each link gain or lose each packet."""
-    taken = {(instance.vpc, instance.ip) for instance in after.instances.values()}
+    taken_addresses = {(instance.vpc, instance.ip) for instance in after.instances.values()}
     pairs = defaultdict(set)
     changed = [rule for rule in links if (rule in before.rules[rule.group]) != (rule in after.rules[rule.group])]
-    hidden = [one for one in changed if not {end.account for end in links[one]} <= after.whole_accounts]
+    hidden = [rule for rule in changed if not {end.account for end in links[rule]} <= after.whole_accounts]
     for (a, b), packet in itertools.product(itertools.permutations(after.instances.values(), 2), PACKETS):
-        here = [
-            one for one in changed if one not in hidden and one.group in b.own_groups and applies(one, b, a, packet)
+        applying_rules = [
+            rule
+            for rule in changed
+            if rule not in hidden and rule.group in b.own_groups and applies(rule, b, a, packet)
         ]
-        if not here or (a.vpc != b.vpc and taken & {(a.vpc, b.ip), (b.vpc, a.ip)}):
+        if not applying_rules or (a.vpc != b.vpc and taken_addresses & {(a.vpc, b.ip), (b.vpc, a.ip)}):
             continue
         fate_of = fates(before, after, a, b, packet)
         for sign in [sign for sign, fate in (("+", (False, True)), ("-", (True, False))) if fate in fate_of]:
-            for link in {links[one] for one in here}:
+            for link in {links[rule] for rule in applying_rules}:
                 pairs[sign, len(fate_of) == 1, link, packet].add((a.party, b.party))
-    found: Counted = {}
-    for one, packet in itertools.product(hidden, PACKETS):
-        if one.key and about(one.key.port, packet):
-            found["+" if one in after.rules[one.group] else "-", False, links[one], packet] = (None, None, None)
-    return found | {
-        what: (len({a for a, _ in pair}), len({b for _, b in pair}), len(pair)) for what, pair in pairs.items()
+    counted: Counted = {}
+    for hidden_rule, packet in itertools.product(hidden, PACKETS):
+        if hidden_rule.key and about(hidden_rule.key.port, packet):
+            counted[
+                "+" if hidden_rule in after.rules[hidden_rule.group] else "-", False, links[hidden_rule], packet
+            ] = (None, None, None)
+    return counted | {
+        key: (len({a for a, _ in pair}), len({b for _, b in pair}), len(pair)) for key, pair in pairs.items()
     }
 
 
-def by_packet(found: list[Reached]) -> Counted:
+def by_packet(reached_ends: list[Reached]) -> Counted:
     return {
         (reached.sign, reached.sure, (reached.source, reached.target), packet): (
             reached.sources,
             reached.targets,
             reached.pairs,
         )
-        for reached in found
+        for reached in reached_ends
         for packet in PACKETS
         if any(about(port, packet) for port in reached.ports)
     }
@@ -183,11 +191,13 @@ def by_packet(found: list[Reached]) -> Counted:
 def test_what_is_gained_and_lost_is_what_trying_each_pair_shows(seed: int) -> None:
     """In any world: which links and ports, how many instances on each side, how many pairs, and whether it is sure."""
     before, after, links = some_world(random.Random(seed))
-    found = reachable(before, after)
-    assert by_packet(found) == by_trying(before, after, links)
-    assert [one.sign for one in found] == sorted(one.sign for one in found)  # what is gained comes first
+    reached = reachable(before, after)
+    assert by_packet(reached) == by_trying(before, after, links)
+    assert [change.sign for change in reached] == sorted(
+        change.sign for change in reached
+    )  # what is gained comes first
     for sign in "+-":
-        pairs = [one.pairs or 1000 for one in found if one.sign == sign]
+        pairs = [change.pairs or 1000 for change in reached if change.sign == sign]
         assert pairs == sorted(pairs, reverse=True)
 
 
@@ -196,21 +206,21 @@ def test_ports_are_named_as_few_and_all_of_them_as_everything() -> None:
     groups, instances = [group(APP), group(DB)], [instance(A, APP, ip="10.0.0.1"), instance(B, DB, ip="10.0.0.2")]
     drop = theirs(key(DB, APP, "tcp/22"), act="drop")
     before, after = view(groups, instances), view(groups, instances, [ours(key(DB, APP))])
-    assert [str(port) for one in reachable(before, after) for port in one.ports] == ["all"]
+    assert [str(port) for change in reachable(before, after) for port in change.ports] == ["all"]
     stopped = [view(groups, instances, [*rules, drop]) for rules in ([], [ours(key(DB, APP))])]
-    rest = ["gre", "icmp", "tcp/1-21", "tcp/23-65535", "udp/1-65535"]
-    assert [str(port) for one in reachable(*stopped) for port in one.ports] == rest
+    ports_left = ["gre", "icmp", "tcp/1-21", "tcp/23-65535", "udp/1-65535"]
+    assert [str(port) for change in reachable(*stopped) for port in change.ports] == ports_left
     people = [theirs(key(DB, APP, "tcp/80-90")), theirs(key(DB, APP, "tcp/75"), act="drop", priority=101)]
     opened = [view(groups, instances, rules) for rules in (people, [*people, ours(key(DB, APP, "tcp/70-95"))])]
-    assert [str(port) for one in reachable(*opened) for port in one.ports] == ["tcp/70-79", "tcp/91-95"]
+    assert [str(port) for change in reachable(*opened) for port in change.ports] == ["tcp/70-79", "tcp/91-95"]
 
 
 def test_a_rule_of_a_person_counts_as_any_other() -> None:
     """Also one between accounts of which one was not read: then nothing is counted. Its ports are named as few."""
     groups, instances = [group(APP), group(DB)], [instance(A, APP, ip="10.0.0.1"), instance(B, DB, ip="10.0.0.2")]
     before, after = view(groups, instances), view(groups, instances, [theirs(key(DB, APP, "tcp/1"))])
-    [found] = reachable(before, after)
-    assert (found.sign, found.source, found.target, found.pairs) == ("+", APP, DB, 1)
+    [change] = reachable(before, after)
+    assert (change.sign, change.source, change.target, change.pairs) == ("+", APP, DB, 1)
     far = [theirs(key(DB, ODD, port)) for port in ("all", "tcp/22")]
     states = [view(groups, instances, rules, whole_accounts={HOME}) for rules in ([], far)]
     assert reachable(*states) == [Reached("+", False, ODD, DB, (ALL,))]
@@ -219,10 +229,10 @@ def test_a_rule_of_a_person_counts_as_any_other() -> None:
 
 def test_an_instance_without_an_address_may_have_any() -> None:
     """Where a rule is about one, it is not known of it; others that have none of these are alike."""
-    instances = [instance(one, APP, ip=ip) for one, ip in ((A, "10.0.0.1"), (Party(HOME, "i-c"), ""))]
+    instances = [instance(party, APP, ip=ip) for party, ip in ((A, "10.0.0.1"), (Party(HOME, "i-c"), ""))]
     groups, people = [group(APP), group(DB)], [drop("10.0.0.5/32")]
     states = [
         view(groups, [*instances, instance(B, DB, ip="10.0.0.2")], [*people, *rules]) for rules in ([], [ours(OURS)])
     ]
-    found = reachable(*states)
-    assert sorted((one.sign, one.sure, one.pairs) for one in found) == [("+", False, 1), ("+", True, 1)]
+    changes = reachable(*states)
+    assert sorted((change.sign, change.sure, change.pairs) for change in changes) == [("+", False, 1), ("+", True, 1)]

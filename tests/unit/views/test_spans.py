@@ -26,18 +26,20 @@ def test_spans_are_added_and_subtracted_as_sets_are() -> None:
     """Each result is in order, and as few spans as possible."""
     pick = random.Random(1)
     for _ in range(300):
-        some, others = (
+        first_spans, second_spans = (
             [(low, low + pick.randrange(4)) for low in pick.choices(range(12), k=pick.randrange(4))] for _ in range(2)
         )
-        one, other = ({n for low, high in spans for n in range(low, high + 1)} for spans in (some, others))
-        for found, wanted in (
-            (joined([*some, *others]), one | other),
-            (common(some, others), one & other),
-            (minus(some, others), one - other),
+        first_numbers, second_numbers = (
+            {n for low, high in spans for n in range(low, high + 1)} for spans in (first_spans, second_spans)
+        )
+        for spans_found, numbers in (
+            (joined([*first_spans, *second_spans]), first_numbers | second_numbers),
+            (common(first_spans, second_spans), first_numbers & second_numbers),
+            (minus(first_spans, second_spans), first_numbers - second_numbers),
         ):
-            lows, highs = ([n for n in sorted(wanted) if n + step not in wanted] for step in (-1, 1))
-            assert found == tuple(zip(lows, highs, strict=True))
-        assert size(some) == len(one)
+            lows, highs = ([n for n in sorted(numbers) if n + step not in numbers] for step in (-1, 1))
+            assert spans_found == tuple(zip(lows, highs, strict=True))
+        assert size(first_spans) == len(first_numbers)
 
 
 def test_networks_are_the_addresses_in_them() -> None:
@@ -57,6 +59,6 @@ def test_networks_are_the_addresses_in_them() -> None:
 )
 def test_ports_are_numbers_and_are_written_as_people_do(ports: str, spans: Spans, text: str) -> None:
     """Without ports, everything: also what only a mutual link has."""
-    found = of_ports(parse_ports(ports) if ports else ())
-    assert (found, ports_text(found)) == (spans, text)
-    assert (MUTUAL in found) is (ports == "")
+    port_spans = of_ports(parse_ports(ports) if ports else ())
+    assert (port_spans, ports_text(port_spans)) == (spans, text)
+    assert (MUTUAL in port_spans) is (ports == "")

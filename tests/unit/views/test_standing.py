@@ -53,8 +53,8 @@ def state(snapshot: Snapshot, **changes: Any) -> tuple[str, str]:
     return state_of(Scene(snapshot), link)
 
 
-def drop(one: Any) -> Rule:
-    return theirs(one, act="drop", priority=1)
+def drop(rule_key: Any) -> Rule:
+    return theirs(rule_key, act="drop", priority=1)
 
 
 # links
@@ -78,25 +78,28 @@ def test_both_rules_of_a_mutual_link_are_one_and_the_party_without_its_rule_is_n
     rules: list[Any], half: Party | None
 ) -> None:
     """Whatever their claims are: what holds one side holds the link."""
-    found = [ours(rule, claim) for rule, claim in zip(rules, (TAG, REQ), strict=False)]
-    [link] = stand(view(OPEN, BOTH, found))
+    rules_found = [ours(rule, claim) for rule, claim in zip(rules, (TAG, REQ), strict=False)]
+    [link] = stand(view(OPEN, BOTH, rules_found))
     assert (link.mutual, link.half, link.ports_text) == (True, half, "mutual")
 
 
 def test_a_link_is_between_two_sets_if_each_has_one_end() -> None:
     """In either direction; one end in both is not enough."""
     [link] = stand(view(OPEN, BOTH, [ours(SQL, REQ)]))
-    other = frozenset({Party(PEER, "sg-x")})
+    foreign_parties = frozenset({Party(PEER, "sg-x")})
     app, db = frozenset({APP}), frozenset({DB})
     assert [link.between(ends) for ends in ((app, db), (db, app))] == [True, True]
-    assert [link.between(ends) for ends in ((app, other), (other, db), (db, other), (other, app))] == [False] * 4
+    assert [
+        link.between(ends)
+        for ends in ((app, foreign_parties), (foreign_parties, db), (db, foreign_parties), (foreign_parties, app))
+    ] == [False] * 4
 
 
 def test_a_link_by_address_names_the_instances_that_it_admits() -> None:
     """Each rule is for one; the link is that of their group."""
     rules = [
-        ours(RuleKey(DB, f"{ip}/32", "", SQL.port), REQ, ends=(one, APP))
-        for ip, one in (("10.0.0.1", A), ("10.0.0.3", C))
+        ours(RuleKey(DB, f"{ip}/32", "", SQL.port), REQ, ends=(member, APP))
+        for ip, member in (("10.0.0.1", A), ("10.0.0.3", C))
     ]
     members = [*BOTH, instance(C, APP, ip="10.0.0.3")]
     [link] = stand(view([managed(APP, "*"), managed(DB, A.id)], members, rules))
@@ -113,14 +116,14 @@ def test_each_instance_of_a_link_by_address_has_an_end_of_its_own() -> None:
         instance(A, APP, ip="10.0.0.1", link_peer=text, link_until=end),
         instance(C, APP, ip="10.0.0.3", link_peer=text),
     ]
-    keys = [RuleKey(DB, f"{one.ip}/32", "", SQL.port) for one in members]
-    rules = [ours(rule, TAG, ends=(one.party, APP)) for rule, one in zip(keys, members, strict=True)]
+    keys = [RuleKey(DB, f"{member.ip}/32", "", SQL.port) for member in members]
+    rules = [ours(rule, TAG, ends=(member.party, APP)) for rule, member in zip(keys, members, strict=True)]
     [link] = stand(view(OPEN, [*members, BOTH[1]], rules))
     assert (link.until, link.askers) == (IN_AN_HOUR, (A, C))
     for claim, word in ((TAG, "open"), (REQ, "partly")):
-        seen = view(OPEN, [*members, BOTH[1]], [ours(keys[0], claim, ends=(A, APP))])
-        [one] = stand(seen)
-        assert (state_of(Scene(seen), one)[0], one.members) == (word, (A,))
+        snapshot = view(OPEN, [*members, BOTH[1]], [ours(keys[0], claim, ends=(A, APP))])
+        [standing_link] = stand(snapshot)
+        assert (state_of(Scene(snapshot), standing_link)[0], standing_link.members) == (word, (A,))
 
 
 @pytest.mark.parametrize(
@@ -167,7 +170,7 @@ def test_only_a_link_with_a_tags_claim_has_instances_that_ask() -> None:
     """Those whose tags ask for it, or for a part of it; for a mutual link, of either side."""
     asking = instance(A, APP, link_peer=f"{DB.id}:tcp/3306+tcp/1")
     back = instance(B, DB, link_peer=APP.id)
-    seen = view(OPEN, [asking, back], [ours(SQL, TAG)])
+    snapshot = view(OPEN, [asking, back], [ours(SQL, TAG)])
     for claims in ((TAG,), (TAG, REQ)):
         assert [link.askers for link in stand(view(OPEN, [asking, back], [ours(SQL, *claims)]))] == [(A,)]
     assert [link.askers for link in stand(view(OPEN, [asking], [ours(SQL, REQ)]))] == [()]
@@ -176,10 +179,10 @@ def test_only_a_link_with_a_tags_claim_has_instances_that_ask() -> None:
     first_only = policy(limits=Limits(max_peers=1))
     assert Wishes(view(OPEN, [denied]), POLICY, NOW).for_link(APP, DB, (SQL.port,)) == [denied]
     assert Wishes(view(OPEN, [denied]), first_only, NOW).for_link(APP, DB, (SQL.port,)) == []
-    wishes = Wishes(seen, POLICY, NOW)
+    wishes = Wishes(snapshot, POLICY, NOW)
     assert wishes.for_link(APP, DB, (WEB.port,)) == []
     for ends in ((DB, APP), (APP, DB)):  # it asks for everything, both ways
-        assert [one.party for one in wishes.for_link(*ends, (THERE.port,))] == [B]
+        assert [instance_asking.party for instance_asking in wishes.for_link(*ends, (THERE.port,))] == [B]
 
 
 def test_the_consent_of_a_link_is_what_covers_it_now_and_its_first_end() -> None:
@@ -225,14 +228,14 @@ def test_what_passes_decides_about_a_link_that_stays(rules: list[Rule], word: st
 def test_what_was_not_read_leaves_it_open_unless_something_passes() -> None:
     """The rules of another group of the source, which may drop what goes out and what comes back."""
     elsewhere = instance(A, APP, Party(HOME, "sg-unread"), ip="10.0.0.1")
-    found = state(view(OPEN, [elsewhere, BOTH[1]], [ours(SQL, REQ)]))
-    assert (found[0], "sg-unread" in found[1]) == ("unknown", True)
+    link_state = state(view(OPEN, [elsewhere, BOTH[1]], [ours(SQL, REQ)]))
+    assert (link_state[0], "sg-unread" in link_state[1]) == ("unknown", True)
     one_side = [ours(THERE, REQ), ours(BACK, REQ), drop(THERE)]
     assert state(view(OPEN, [elsewhere, BOTH[1]], one_side))[0] == "unknown"
     unread = Rule(DB, "sgr-list", None, "drop", 1, unmanaged_traffic=Traffic("ingress", "", "", THERE.port))
     assert state(view(OPEN, BOTH, [ours(THERE, REQ), ours(BACK, REQ), unread]))[0] == "unknown"
-    some = [elsewhere, instance(Party(HOME, "i-c"), APP, ip="10.0.0.3"), BOTH[1]]
-    assert state(view(OPEN, some, [ours(THERE, REQ), ours(BACK, REQ), drop(BACK)]))[0] == "partly"
+    instances = [elsewhere, instance(Party(HOME, "i-c"), APP, ip="10.0.0.3"), BOTH[1]]
+    assert state(view(OPEN, instances, [ours(THERE, REQ), ours(BACK, REQ), drop(BACK)]))[0] == "partly"
     assert state(view(OPEN, [], [ours(THERE, REQ), ours(BACK, REQ), drop(BACK)]))[0] == "partly"
     partly = [ours(SQL, REQ), ours(WEB, REQ), drop(WEB)]
     assert state(view(OPEN, BOTH, partly))[1].endswith("tcp/3306 passes")
@@ -250,18 +253,18 @@ def test_what_was_not_read_leaves_it_open_unless_something_passes() -> None:
     ids=["locked", "no consent", "ended", "nobody asks", "policy"],
 )
 def test_a_link_that_the_next_sweep_removes_is_closing(groups: Any, claim: Claim, changes: dict[str, Any]) -> None:
-    """Whatever becomes of its packets until then; `why` is the cause."""
-    found = state(view(groups, BOTH, [ours(SQL, claim)]), **changes)
-    assert found[0] == "closing"
-    assert found[1]
+    """Whatever becomes of its packets until then; the detail is the cause."""
+    link_state = state(view(groups, BOTH, [ours(SQL, claim)]), **changes)
+    assert link_state[0] == "closing"
+    assert link_state[1]
 
 
-@pytest.mark.parametrize("kept", ["tcp/3306", "tcp/80"])
-def test_a_rule_that_goes_alone_is_a_link_of_its_own(kept: str) -> None:
+@pytest.mark.parametrize("kept_ports", ["tcp/3306", "tcp/80"])
+def test_a_rule_that_goes_alone_is_a_link_of_its_own(kept_ports: str) -> None:
     """One port of a request lost its consent; the other has it."""
-    seen = view([managed(APP), managed(DB, f"{APP.id}:{kept}")], BOTH, [ours(SQL, REQ), ours(WEB, REQ)])
-    found = {link.ports_text: state_of(Scene(seen), link)[0] for link in links(seen)}
-    assert found == {kept: "open", ({"tcp/3306", "tcp/80"} - {kept}).pop(): "closing"}
+    snapshot = view([managed(APP), managed(DB, f"{APP.id}:{kept_ports}")], BOTH, [ours(SQL, REQ), ours(WEB, REQ)])
+    state_by_ports = {link.ports_text: state_of(Scene(snapshot), link)[0] for link in links(snapshot)}
+    assert state_by_ports == {kept_ports: "open", ({"tcp/3306", "tcp/80"} - {kept_ports}).pop(): "closing"}
 
 
 def test_a_link_that_the_next_sweep_takes_one_of_two_claims_from_stays_open() -> None:
@@ -269,16 +272,16 @@ def test_a_link_that_the_next_sweep_takes_one_of_two_claims_from_stays_open() ->
 
 
 @pytest.mark.parametrize("accounts", [AT_ONCE, AT_ONCE + 1])
-@pytest.mark.parametrize("asked", [True, False])
-def test_what_nobody_asks_for_goes_with_a_full_sweep_of_many_accounts(accounts: int, asked: bool) -> None:
+@pytest.mark.parametrize("is_tagged", [True, False])
+def test_what_nobody_asks_for_goes_with_a_full_sweep_of_many_accounts(accounts: int, is_tagged: bool) -> None:
     """What lost its consent goes with any. Up to 42 accounts have a full sweep at each run."""
     many = {**POLICY.accounts, **{str(10**15 + n): POLICY.accounts[PEER] for n in range(3, accounts + 1)}}
-    groups = [managed(APP), managed(DB)] if asked else OPEN
-    asks = [instance(A, APP, ip="10.0.0.1", tags={"link-peer": "sg-db:tcp/3306"})] if asked else BOTH
-    word, why = state(view(groups, asks, [ours(SQL, TAG)]), accounts=many)
-    full = accounts > AT_ONCE and not asked
-    assert (word, sweep_of(why)) == ("closing", "next full sweep" if full else "next sweep")
-    assert ("full sweep" in why) == full
+    groups = [managed(APP), managed(DB)] if is_tagged else OPEN
+    asks = [instance(A, APP, ip="10.0.0.1", tags={"link-peer": "sg-db:tcp/3306"})] if is_tagged else BOTH
+    word, detail = state(view(groups, asks, [ours(SQL, TAG)]), accounts=many)
+    full = accounts > AT_ONCE and not is_tagged
+    assert (word, sweep_of(detail)) == ("closing", "next full sweep" if full else "next sweep")
+    assert ("full sweep" in detail) == full
 
 
 def test_half_of_a_link_between_instances_is_named_by_its_instance() -> None:
@@ -303,12 +306,12 @@ def test_the_instances_that_a_link_admits_are_counted_where_all_were_read() -> N
 def test_a_link_to_an_instance_that_is_gone_counts_among_removals() -> None:
     """Whether they are too many is known once every rule was read."""
     rule = RuleKey(DB, "10.0.0.1/32", "10.0.0.2/32", SQL.port)
-    gone = view(OPEN, BOTH[:1], [ours(rule, TAG, ends=(A, B))], requested={APP, DB, A, B})
-    assert state(gone)[0] == "closing"
-    assert next_sweep(gone, POLICY, REGION, NOW).due
+    snapshot = view(OPEN, BOTH[:1], [ours(rule, TAG, ends=(A, B))], requested={APP, DB, A, B})
+    assert state(snapshot)[0] == "closing"
+    assert next_sweep(snapshot, POLICY, REGION, NOW).due
     assert not next_sweep(view(OPEN, BOTH), POLICY, REGION, NOW).due
-    assert [len(causes(gone, limits=Limits(removals_per_run=n))) for n in (0, 1)] == [0, 1]
-    silent = next_sweep(msgspec.structs.replace(gone, live_accounts=frozenset()), POLICY, REGION, NOW)
+    assert [len(causes(snapshot, limits=Limits(removals_per_run=n))) for n in (0, 1)] == [0, 1]
+    silent = next_sweep(msgspec.structs.replace(snapshot, live_accounts=frozenset()), POLICY, REGION, NOW)
     assert (silent.decisions, silent.due, silent.missing.doubted_accounts) == ((), {}, {HOME})
 
 
@@ -338,15 +341,15 @@ def test_what_was_not_read_completely_is_not_closing() -> None:
 
 def test_half_of_a_link_to_what_was_not_read_is_unknown() -> None:
     """Its other rule may stand there."""
-    shown = [managed(APP, "*", rule_count=-1), managed(DB, "*")]
-    seen = msgspec.structs.replace(view(shown, BOTH), rules={DB: (ours(THERE, REQ),)})
-    assert state(seen)[0] == "unknown"
+    groups = [managed(APP, "*", rule_count=-1), managed(DB, "*")]
+    snapshot = msgspec.structs.replace(view(groups, BOTH), rules={DB: (ours(THERE, REQ),)})
+    assert state(snapshot)[0] == "unknown"
 
 
 def test_nothing_is_closing_while_the_policy_is_paused() -> None:
     """A sweep removes nothing then."""
-    seen = view([managed(APP), managed(DB)], BOTH, [ours(SQL, REQ)])
-    assert [state(seen)[0], state(seen, paused=Pause.ALL)[0], state(seen, paused=Pause.OPENING)[0]] == [
+    snapshot = view([managed(APP), managed(DB)], BOTH, [ours(SQL, REQ)])
+    assert [state(snapshot)[0], state(snapshot, paused=Pause.ALL)[0], state(snapshot, paused=Pause.OPENING)[0]] == [
         "closing",
         "open",
         "closing",

@@ -28,7 +28,7 @@ DROP = rule(DB, "0.0.0.0/0", act="drop", port=Port("tcp", 80, 80))
 
 
 @pytest.mark.parametrize(
-    ("rules", "read", "asked", "expected"),
+    ("rules", "read", "ports", "expected"),
     [
         ([LIST], {}, [], ["- pl-1 unknown None"]),
         ([LIST], {}, [Port("udp", 80, 80)], []),
@@ -98,8 +98,8 @@ DROP = rule(DB, "0.0.0.0/0", act="drop", port=Port("tcp", 80, 80))
         ),
         ([rule(DB, "10.9.0.0/24"), rule(DB, str(APP), act="drop")], {}, [], ["- 10.9.0.0/24 open None"]),
         ([rule(DB, str(APP), direction="egress")], {}, [], []),
-        ([rule(DB, str(APP), own="10.0.0.2/32")], {"instances": {A: AT_APP}}, [], ["sg-app - open 1"]),
-        ([rule(DB, str(APP), own="10.0.0.3/32")], {}, [], ["sg-app - open 1"]),
+        ([rule(DB, str(APP), own_cidr="10.0.0.2/32")], {"instances": {A: AT_APP}}, [], ["sg-app - open 1"]),
+        ([rule(DB, str(APP), own_cidr="10.0.0.3/32")], {}, [], ["sg-app - open 1"]),
         ([rule(DB, "10.0.0.0/24", source_ports=(1, 40_000))], {}, [], ["- 10.0.0.0/24 unknown None"]),
         ([rule(DB, str(APP), port=Port("icmp"))], {}, [Port("icmp")], ["sg-app - open 1"]),
         ([rule(DB, "10.0.0.x/8")], {}, [], ["- 10.0.0.x/8 unknown None"]),
@@ -117,20 +117,21 @@ DROP = rule(DB, "0.0.0.0/0", act="drop", port=Port("tcp", 80, 80))
         ([], {"inner_access": {}}, [], ["sg-db - unknown 1"]),
     ],
 )
-def test_what_is_listed(rules: list[Rule], read: dict[str, Any], asked: list[Port], expected: list[str]) -> None:
+def test_what_is_listed(rules: list[Rule], read: dict[str, Any], ports: list[Port], expected: list[str]) -> None:
     """Source, address, state and number of instances. What was not read is unknown, never nothing."""
-    more: list[Instance] = [one] if (one := read.get("more")) else []
-    instances = [AT_APP, instance(B, DB, ip="10.0.0.2"), *more]
-    given = {"inner_access": {DB: False}, **{name: value for name, value in read.items() if name != "more"}}
-    found = who(Scene(msgspec.structs.replace(view([group(APP), group(DB)], instances, rules), **given)), DB, asked)
-    shown = [
-        f"{one.source.id if one.source else '-'} {one.address or '-'} {one.state} {one.instances}" for one in found
+    extra_instances: list[Instance] = [extra_instance] if (extra_instance := read.get("more")) else []
+    instances = [AT_APP, instance(B, DB, ip="10.0.0.2"), *extra_instances]
+    fields = {"inner_access": {DB: False}, **{name: value for name, value in read.items() if name != "more"}}
+    sources = who(Scene(msgspec.structs.replace(view([group(APP), group(DB)], instances, rules), **fields)), DB, ports)
+    texts = [
+        f"{source.source.id if source.source else '-'} {source.address or '-'} {source.state} {source.instances}"
+        for source in sources
     ]
-    assert shown == expected
+    assert texts == expected
 
 
 @pytest.mark.parametrize(
-    ("cidr", "others", "parts"),
+    ("cidr", "addresses", "parts"),
     [
         ("10.0.0.0/24", [], ["10.0.0.0"]),
         ("10.0.0.0/24", ["10.0.0.128/25"], ["10.0.0.0", "10.0.0.128"]),
@@ -144,20 +145,23 @@ def test_what_is_listed(rules: list[Rule], read: dict[str, Any], asked: list[Por
     ],
 )
 def test_a_range_has_an_address_for_each_part_that_others_tell_apart(
-    cidr: str, others: list[str], parts: list[str]
+    cidr: str, addresses: list[str], parts: list[str]
 ) -> None:
     """The first of each part, and none of outside."""
-    assert _parts(cidr, others) == parts
+    assert _parts(cidr, addresses) == parts
 
 
 def test_an_instance_is_no_source_of_itself() -> None:
     """Of its group, the others are; the rules of all of its groups count, and those for its own address."""
     instances = [instance(party, DB, ip=f"10.0.0.{n}") for n, party in enumerate((A, B, C))]
-    seen = view([group(DB)], instances, [rule(DB, "10.9.0.0/16", own="10.0.0.1/32")], inner_access={DB: True})
-    sources = [[(one.source, one.address, one.state, one.instances) for one in who(Scene(seen), x)] for x in (A, B)]
+    snapshot = view([group(DB)], instances, [rule(DB, "10.9.0.0/16", own_cidr="10.0.0.1/32")], inner_access={DB: True})
+    sources = [
+        [(source.source, source.address, source.state, source.instances) for source in who(Scene(snapshot), x)]
+        for x in (A, B)
+    ]
     dropped = view([group(DB)], instances, [RANGE, rule(DB, "10.0.0.128/25", act="drop")], inner_access={DB: False})
-    (why,) = [one.reason for one in who(Scene(dropped), B) if one.address]
-    assert why.startswith("from 10.0.0.128 to i-b: sgr-drop of ")
+    (reason,) = [source.reason for source in who(Scene(dropped), B) if source.address]
+    assert reason.startswith("from 10.0.0.128 to i-b: sgr-drop of ")
     assert sources == [[(DB, "", "open", 2)], [(None, "10.9.0.0/16", "open", None), (DB, "", "open", 2)]]
 
 
@@ -171,10 +175,12 @@ def test_the_parties_that_rules_name_are_read_before() -> None:
 def test_it_is_said_that_not_every_instance_of_a_source_was_read() -> None:
     """Unless what decides is known whatever the others are."""
     instances = [AT_APP, instance(B, DB, ip="10.0.0.2"), instance(C, APP, ip="10.0.0.3")]
-    for more, said in (
+    for extra_rules, message in (
         ([], f"not every instance of {APP} was read"),
         ([rule(DB, "10.0.0.1/32", act="drop")], "from i-a to i-b"),
     ):
-        seen = view([group(APP), group(DB)], instances, [rule(DB, str(APP)), *more], inner_access={DB: False})
-        (found,) = who(Scene(msgspec.structs.replace(seen, whole_accounts=frozenset(), complete_groups={DB})), DB)
-        assert found.reason.startswith(said)
+        snapshot = view(
+            [group(APP), group(DB)], instances, [rule(DB, str(APP)), *extra_rules], inner_access={DB: False}
+        )
+        (source,) = who(Scene(msgspec.structs.replace(snapshot, whole_accounts=frozenset(), complete_groups={DB})), DB)
+        assert source.reason.startswith(message)
