@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from alibabacloud_ecs20140526.client import Client as Ecs
 from alibabacloud_sts20150401.client import Client as Sts
-from aliyun_local.api import OFFERED, Access, Group, Key, LocalCloud, like, policy_text
+from aliyun_local.api import OFFERED, Access, Group, Key, LocalCloud, Role, like, policy_text
+from link_peer_deploy.documents import compact, owners_denial
 
 from tests.functional.lab import HOME, PEER
 from tests.infrastructure.clients import ask, config, key_of, permission, refusal, refused
@@ -245,3 +246,20 @@ def test_no_role_tags_where_ram_does_not_know_the_key(local_cloud: LocalCloud, r
     local_cloud.knobs.request_tags = False
     for keys, call in itertools.product(OWN_TAGS + OTHER_TAGS, (As.tag, As.untag)):
         assert refusal(call, As(local_cloud, role), *keys) == ("Forbidden.RAM", 403)
+
+
+def test_an_owner_cannot_move_a_group_in_or_out_of_a_set(local_cloud: LocalCloud) -> None:
+    """With the policy that `check --deny-sets` writes: none of the sets' keys, alone or beside others; every other tag."""
+    allowed = [{"Effect": "Allow", "Action": ["ecs:*", "tag:*"], "Resource": ["*"]}]
+    policies = {"tagging": policy_text(allowed), "denial": compact(owners_denial(["env", "tier"]))}
+    role = local_cloud.identity.add_role(Role(HOME, "owner", ""), policies)
+    owner = As(local_cloud, role.arn)
+    owner.tag("team")
+    before = owner.contents()
+    for keys in (("env",), ("tier",), ("team", "env"), ("env", "tier", "link-accept")):
+        for call in (owner.tag, owner.untag):
+            with refused("Forbidden.RAM", 403):
+                call(*keys)
+    assert owner.contents() == before
+    owner.untag("team")
+    assert owner.contents() != before
