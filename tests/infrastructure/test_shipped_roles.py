@@ -248,6 +248,29 @@ def test_no_role_tags_where_ram_does_not_know_the_key(local_cloud: LocalCloud, r
         assert refusal(call, As(local_cloud, role), *keys) == ("Forbidden.RAM", 403)
 
 
+CONSENTING = [*(f"link-accept{end}" for end in ("", *(f".{number}" for number in range(2, 10))))]
+CONSENTING += ["link-egress", "link-egress.2", "link-egress.3"]
+FOREIGN = ["acme-accept", "owner"]
+"""Keys of another deployment's prefix, and of people: no policy of a role can name them all."""
+
+
+@each_role
+def test_what_may_be_tagged_in_pairs(local_cloud: LocalCloud, role: str) -> None:
+    """RAM allows a call if one of its keys is allowed and none is denied. So no key that consents goes along with one that the role
+    may write, in either order; a key that no policy denies does, which the threat model accepts."""
+    who = As(local_cloud, role)
+    keys = [*CONSENTING, *FOREIGN, MANAGED, f"{MANAGED}.instances", "link-lock", "link-refuse", "link-refuse.close"]
+    for call in (As.tag, As.untag):
+        allowed = {key for key in keys if refusal(call, who, key) == ("", 0)}
+        assert allowed.isdisjoint([*CONSENTING, *FOREIGN])
+        for pair in itertools.permutations(keys, 2):
+            is_refused = refusal(call, who, *pair) == ("Forbidden.RAM", 403)
+            if not allowed.isdisjoint(pair) and allowed.union(FOREIGN).issuperset(pair):
+                assert not is_refused, pair
+            elif allowed.isdisjoint(pair) or not set(pair).isdisjoint(CONSENTING):
+                assert is_refused, pair
+
+
 def test_an_owner_cannot_move_a_group_in_or_out_of_a_set(local_cloud: LocalCloud) -> None:
     """With the policy that `check --deny-sets` writes: none of the sets' keys, alone or beside others; every other tag."""
     allowed = [{"Effect": "Allow", "Action": ["ecs:*", "tag:*"], "Resource": ["*"]}]
