@@ -91,6 +91,14 @@ def set_denials(keys: Iterable[str]) -> list[dict[str, Any]]:
     return [{**tagging, "Condition": {"StringLike": {f"acs:RequestTag/{key}": ["*"]}}} for key in keys]
 
 
+def owners_denial(keys: Iterable[str]) -> dict[str, Any]:
+    """The policy for people who may tag their own groups: it denies them the tags with these keys, which decide what is in the
+    policy's sets, and the calls whose keys RAM does not see."""
+    document = json.loads((ROOT / "deploy/ram-deny-accept-tags.json").read_text(encoding="utf-8"))
+    unseen = [statement for statement in document["Statement"] if "tag:TagResources" in statement["Action"]]
+    return {**document, "Statement": [*unseen, *set_denials(keys)]}
+
+
 def flow_log_reading(account: str, place: str) -> list[dict[str, Any]]:
     """The statement that lets a reader role of an account read its flow log, `project/logstore`; none without one."""
     project, _, logstore = place.partition("/")

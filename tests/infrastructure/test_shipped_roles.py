@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from alibabacloud_ecs20140526.client import Client as Ecs
 from alibabacloud_sts20150401.client import Client as Sts
-from aliyun_local.api import OFFERED, Access, Group, Key, LocalCloud, like, policy_text
+from aliyun_local.api import OFFERED, Access, Group, Key, LocalCloud, Role, like, policy_text
+from link_peer_deploy.documents import compact, owners_denial
 
 from tests.functional.lab import HOME, PEER
 from tests.infrastructure.clients import ask, config, key_of, permission, refusal, refused
@@ -253,3 +254,43 @@ def test_no_role_tags_where_ram_does_not_know_the_key(local_cloud: LocalCloud, r
     local_cloud.knobs.request_tags = False
     for keys, call in itertools.product(OWN_TAGS + OTHER_TAGS, (As.tag, As.untag)):
         assert refusal(call, As(local_cloud, role), *keys) == ("Forbidden.RAM", 403)
+
+
+CONSENTING = [*(f"link-accept{end}" for end in ("", *(f".{number}" for number in range(2, 10))))]
+CONSENTING += ["link-egress", "link-egress.2", "link-egress.3"]
+FOREIGN = ["acme-accept", "owner"]
+"""Keys of another deployment's prefix, and of people: no policy of a role can name them all."""
+
+
+@each_role
+def test_what_may_be_tagged_in_pairs(local_cloud: LocalCloud, role: str) -> None:
+    """RAM allows a call if one of its keys is allowed and none is denied. So no key that consents goes along with one that the role
+    may write, in either order; a key that no policy denies does, which the threat model accepts."""
+    who = As(local_cloud, role)
+    keys = [*CONSENTING, *FOREIGN, MANAGED, f"{MANAGED}.instances", "link-lock", "link-refuse", "link-refuse.close"]
+    for call in (As.tag, As.untag):
+        allowed = {key for key in keys if refusal(call, who, key) == ("", 0)}
+        assert allowed.isdisjoint([*CONSENTING, *FOREIGN])
+        for pair in itertools.permutations(keys, 2):
+            is_refused = refusal(call, who, *pair) == ("Forbidden.RAM", 403)
+            if not allowed.isdisjoint(pair) and allowed.union(FOREIGN).issuperset(pair):
+                assert not is_refused, pair
+            elif allowed.isdisjoint(pair) or not set(pair).isdisjoint(CONSENTING):
+                assert is_refused, pair
+
+
+def test_an_owner_cannot_move_a_group_in_or_out_of_a_set(local_cloud: LocalCloud) -> None:
+    """With the policy that `check --deny-sets` writes: none of the sets' keys, alone or beside others; every other tag."""
+    allowed = [{"Effect": "Allow", "Action": ["ecs:*", "tag:*"], "Resource": ["*"]}]
+    policies = {"tagging": policy_text(allowed), "denial": compact(owners_denial(["env", "tier"]))}
+    role = local_cloud.identity.add_role(Role(HOME, "owner", ""), policies)
+    owner = As(local_cloud, role.arn)
+    owner.tag("team")
+    before = owner.contents()
+    for keys in (("env",), ("tier",), ("team", "env"), ("env", "tier", "link-accept")):
+        for call in (owner.tag, owner.untag):
+            with refused("Forbidden.RAM", 403):
+                call(*keys)
+    assert owner.contents() == before
+    owner.untag("team")
+    assert owner.contents() != before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from link_peer.inbound import policy_file
 from link_peer.planning.decision import Context
 from link_peer.views import policy_tests
 from link_peer.views.policy_tests import Finding, PolicyVerdict
+from link_peer_deploy.documents import owners_denial
 from rich.markup import escape
 
 from link_peer_cli.access import instant
@@ -27,6 +29,7 @@ from link_peer_cli.deployed import limits
 from link_peer_cli.inventory.reading import SavedView, view_of
 from link_peer_cli.review import live_tests, snapshots
 from link_peer_cli.review.delivery import suppose
+from link_peer_cli.ui import files as files_ui
 from link_peer_cli.ui.console import console, print_answer, warn
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import JsonLines
@@ -45,6 +48,13 @@ def check(
     out: Annotated[
         str, typer.Option(help="With --live: save what was read in this file, for --snapshot.", metavar="FILE")
     ] = "",
+    deny_sets: Annotated[
+        str,
+        typer.Option(
+            help="Write the RAM policy for owners of groups: it denies them the tags that decide what is in the policy's sets.",
+            metavar="FILE",
+        ),
+    ] = "",
     as_json: JsonLines = False,
 ) -> None:
     """Check policy files: their syntax, their values, their own tests, and limits of the platform. Without --live, it needs no
@@ -54,6 +64,8 @@ def check(
     rules. With neither --live nor --snapshot, tests that depend on the tags of groups are counted and not judged."""
     paths = [Path(file) for file in files] if files else [policy_path()]
     _check_options(paths, snapshot, out, live=live)
+    if deny_sets and len(paths) > 1:
+        raise BadInput("--deny-sets", "only of one file")
     env = load_environment(reading=True) if live else None
     reader = _Reader(env, snapshots.load(snapshot) if snapshot else None, out)
     checked_files = [_checked(path, reader) for path in paths]
@@ -62,8 +74,17 @@ def check(
             print_answer(checked_file)
         else:
             _print(checked_file)
+    if deny_sets and not checked_files[0].problems:
+        _write_denial(reader.load(paths[0]), deny_sets)
     if any(checked_file.problems for checked_file in checked_files):
         raise typer.Exit(Exit.REFUSED)
+
+
+def _write_denial(policy: Policy, path: str) -> None:
+    """Write the policy that keeps owners of groups from moving them in and out of the sets."""
+    if not policy.keys.sets:
+        raise BadInput("--deny-sets", "the policy file has no sets")
+    files_ui.write(path, json.dumps(owners_denial(policy.keys.sets), indent=2).encode() + b"\n")
 
 
 def _check_options(paths: Sequence[Path], snapshot: str, out: str, *, live: bool) -> None:

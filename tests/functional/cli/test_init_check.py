@@ -14,6 +14,7 @@ import yaml
 from link_peer.inbound import policy_file
 from link_peer_cli.commands.init import DENIAL, PINS, WORKFLOW
 from link_peer_deploy import archives, packaging
+from link_peer_deploy.documents import owners_denial
 from link_peer_deploy.manifest import load
 from link_peer_deploy.project import ROOT
 
@@ -204,6 +205,19 @@ def test_a_queue_of_the_deployment_cannot_be_an_account_s(
     )
     monkeypatch.setenv("LINK_PEER_PREFIX", "link-peer")
     assert offline("check") == 0
+
+
+def test_owners_of_groups_are_denied_the_keys_of_the_sets(folder: Path, offline: Cli) -> None:
+    """Rendered from the policy file, for whoever may tag their own groups. Without sets there is nothing to deny."""
+    (folder / "policy.yaml").write_text(POLICY, encoding="utf-8")
+    assert offline("check", "--deny-sets", "deny.json") == 2
+    assert "the policy file has no sets" in offline.err
+    sets = f'sets: {{prod: {{account: "{HOME}", tags: {{env: prod, tier: db}}}}}}\n'
+    (folder / "policy.yaml").write_text(POLICY + sets, encoding="utf-8")
+    assert offline("check", "--deny-sets", "deny.json") == 0
+    denial = json.loads((folder / "deny.json").read_text(encoding="utf-8"))
+    assert denial == owners_denial(["env", "tier"])
+    assert offline("check", "policy.yaml", "policy.yaml", "--deny-sets", "deny.json") == 2
 
 
 def many_accounts(own_queues: int, *, names: bool = False, count: int = 1000) -> str:
