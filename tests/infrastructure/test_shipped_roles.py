@@ -266,13 +266,13 @@ FOREIGN = ["acme-accept", "owner"]
 def test_what_may_be_tagged_in_pairs(local_cloud: LocalCloud, role: str) -> None:
     """RAM allows a call if one of its keys is allowed and none is denied. So no key that consents goes along with one that the role
     may write, in either order; a key that no policy denies does, which the threat model accepts."""
-    who = As(local_cloud, role)
+    principal = As(local_cloud, role)
     keys = [*CONSENTING, *FOREIGN, MANAGED, f"{MANAGED}.instances", "link-lock", "link-refuse", "link-refuse.close"]
     for call in (As.tag, As.untag):
-        allowed = {key for key in keys if refusal(call, who, key) == ("", 0)}
+        allowed = {key for key in keys if refusal(call, principal, key) == ("", 0)}
         assert allowed.isdisjoint([*CONSENTING, *FOREIGN])
         for pair in itertools.permutations(keys, 2):
-            is_refused = refusal(call, who, *pair) == ("Forbidden.RAM", 403)
+            is_refused = refusal(call, principal, *pair) == ("Forbidden.RAM", 403)
             if not allowed.isdisjoint(pair) and allowed.union(FOREIGN).issuperset(pair):
                 assert not is_refused, pair
             elif allowed.isdisjoint(pair) or not set(pair).isdisjoint(CONSENTING):
