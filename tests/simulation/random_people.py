@@ -123,14 +123,14 @@ class People(RuleBasedStateMachine):
         kind=st.sampled_from(["*", "*", "who", "until", "nobody"]),
         key=st.sampled_from(["link-accept", "link-egress"]),
     )
-    def set_consent(self, group: Party, holder: Party, limits: list[str], kind: str, key: str) -> None:
+    def set_consent(self, group: Party, party: Party, limits: list[str], kind: str, key: str) -> None:
         """Sets a group's consent at one end: to everyone, to one party, to everyone for a time, or to nobody."""
         self._changed("consent")
         end = f"~{compact(self.world.now + 500)}" if kind == "until" else ""
         name = (
             f"*@{HOME}{end} *@{PEER}{end}"
             if kind in ("*", "until")
-            else f"{holder.id}@{holder.account}" + (":" + "+".join(limits) if limits else "")
+            else f"{party.id}@{party.account}" + (":" + "+".join(limits) if limits else "")
         )
         self.world.set_tag(group, key, None if kind == "nobody" else name)
 

@@ -214,8 +214,15 @@ class Watch:
             if "tag" in lost_claims and not self.refused and not self.stale_read:
                 must_stand = self.states.always_kept(rule.key, before.pair) and not self._displaced(rule)
                 hold("I16", not must_stand, f"{rule} loses its tag's claim, though the tag asked for it throughout")
-            if lost_claims - {"tag"} and rule_id in self._first_rules and not self.refused and not self.stale_read:
-                self._hold_requests_kept(rule, before, lost_claims - {"tag"})
+            lost_requests = (lost_claims - {"tag"}) & self._first_claims(rule_id)
+            if lost_requests and not self.refused and not self.stale_read:
+                self._hold_requests_kept(rule, before, lost_requests)
+
+    def _first_claims(self, rule_id: str) -> frozenset[str]:
+        """The claims that a rule's marker had when this delivery began: one that another delivery adds later may be lost, until the
+        message of its request is handled again."""
+        _, _, text = self._first_rules.get(rule_id, "").partition(" by=")
+        return frozenset(text.partition(" ")[0].split(","))
 
     def _hold_requests_kept(self, rule: Rule, before: Owned, lost_claims: frozenset[str]) -> None:
         """I16 of requests: a rule loses no claim of one, while it is allowed, unless the claim ended, an unlink takes it, the other end

@@ -470,8 +470,12 @@ def _evaluate_part(snapshot: Snapshot, policy: Policy, link: Link, now: float) -
     for its group, and for that very instance."""
     other_end = _NO_END if link.is_egress else _egress_end(snapshot, policy, link, now)
     verdict = _part_alone(snapshot, policy, link, now, other_end.gates)
-    if link.is_egress and verdict.denial is None:
-        other_end = _ingress_end(snapshot, policy, link.whole, now)
+    if link.is_egress:
+        if verdict.denial is None:
+            other_end = _ingress_end(snapshot, policy, link.whole, now)
+        elif unseen_senders(snapshot, policy, link.source) and not snapshot.shows_all_members(link.source):
+            # the policy may consent to one of them
+            other_end = _unread_end("the instances", [InstancesOf(link.source)])
     if verdict.denial and not (verdict.denial.lacks_consent and other_end.questions):
         return verdict
     if verdict.denial and other_end.gates and _part_alone(snapshot, policy, link, now).denial:

@@ -62,7 +62,7 @@ def s(words: Sequence[str]) -> None:
     shape = re.sub(r"\d+", "N", " ".join(words))
     if shape == "config add --access default":
         return
-    tried = re.findall(r"""\.(?:done|run)\((["'])(.*?)\1""", (DEPLOY / "test_cli.py").read_text("utf-8"))
+    tried = re.findall(r"""\.(?:calls_of|run)\((["'])(.*?)\1""", (DEPLOY / "test_cli.py").read_text("utf-8"))
     assert shape in {re.sub(r"\d+", "N", line) for _, line in tried}, shape
     if shape == "deploy -y":
         if "DEPLOYED_POLICY" in os.environ:  # the one that the functions of the local cloud read
