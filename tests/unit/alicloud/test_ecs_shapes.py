@@ -193,3 +193,15 @@ def test_a_group_is_read_with_its_kind_and_counts(kind: str | None, advanced: bo
     assert (full.group_rules, full.rule_count, full.tags, full.name) == (3, 7, {}, "ledger")
     bare = shapes.group(HOME, model(**fields, vpc_id=None, group_to_group_rule_count=None, rule_count=None))
     assert (bare.vpc, bare.group_rules, bare.rule_count) == ("", 0, -1)
+
+
+@pytest.mark.parametrize("dest", ["", "10.0.0.0/8", "10.0.0.1"])
+def test_an_egress_rule_that_is_not_to_one_address_is_never_written(dest: str) -> None:
+    key = RuleKey(DB, "", dest, Port("tcp", 22, 22))
+    with pytest.raises(ValueError, match=r"refusing to write a rule of .* not one /32"):
+        shapes.permission(DB, key, "", egress=True)
+
+
+def test_a_rule_of_the_other_direction_is_never_written() -> None:
+    with pytest.raises(ValueError, match="refusing to write a rule of ingress"):
+        shapes.permission(DB, KEY, "", egress=True)

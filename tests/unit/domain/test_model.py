@@ -60,3 +60,11 @@ def test_claims_have_one_order() -> None:
 def test_an_expired_token_is_told_by_the_code_of_any_service() -> None:
     codes = "InvalidSecurityToken.Expired SecurityTokenExpired Expired InvalidSecurityToken ExpiredSecurityToken"
     assert [token_expired(code) for code in codes.split()] == [True, True, False, False, False]
+
+
+def test_people_read_what_a_rule_admits_in_its_direction() -> None:
+    group = Party("1000000000000001", "sg-app")
+    assert RuleKey(group, "", "10.0.0.1/32", Port("tcp", 22, 22)).traffic_text == "tcp/22 out to 10.0.0.1/32"
+    assert RuleKey(group, "10.0.0.2/32", "10.0.0.1/32", Port("tcp", 22, 22)).traffic_text == (
+        "tcp/22 from 10.0.0.2/32 to 10.0.0.1/32"
+    )
