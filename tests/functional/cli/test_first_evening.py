@@ -125,7 +125,9 @@ def test_what_an_interruption_leaves_is_removed(
         return answer
 
     monkeypatch.setattr(cloud.ecs, "call", interrupting)
+    former_handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background ignore it
     processes.append(start(cloud, tmp_path, sys.executable, str(SCRIPT), cloud.world.vpcs[0]["id"], "--yes"))
+    signal.signal(signal.SIGINT, former_handler)
     with processes[0] as process:
         out, err = process.communicate()
     assert (process.returncode, "interrupted" in err) == (1, True), err
