@@ -72,11 +72,9 @@ class Adviser:
         advice: list[Advice] = []
         if EffectCause.RULE in causes:
             advice += [self._take_away(rule) for rule in passed.effect.rules]
-        if EffectCause.NO_EGRESS in causes:
-            advice += self._let_out(source, target, ports, passed)
         if EffectCause.ISOLATED in causes:
             advice += self._isolated(source, target)
-        if EffectCause.NO_INGRESS in causes:
+        if causes & {EffectCause.NO_INGRESS, EffectCause.NO_EGRESS}:  # a link opens both ends
             link = wish or Link(*self._linkable(source, target, passed, ports), () if ALL in ports else tuple(ports))
             advice += self._link(link, passed, source)
         return list(dict.fromkeys(advice))
@@ -96,32 +94,6 @@ class Adviser:
                 self._region,
                 [("SecurityGroupId", rule.group.id), ("SecurityGroupRuleId.1", rule.id)],
             ),
-        )
-
-    def _let_out(self, source: Party, target: Party, ports: Sequence[Port], passed: Reach) -> Iterator[Advice]:
-        """An egress rule on the sender's first advanced group."""
-        sender = passed.ends[0] if passed.ends else source
-        by_party = self._scene.snapshot.groups
-        groups = [
-            group for group in sorted(self._scene.groups(sender)) if group in by_party and by_party[group].advanced
-        ]
-        addresses = [member.ip for member in self._scene.members(target) if member.ip][:_FEW]
-        if not groups or not addresses:
-            return
-        rules = [
-            [
-                ("IpProtocol", port.protocol.upper()),
-                ("PortRange", port.range),
-                ("DestCidrIp", f"{address}/32"),
-                ("Policy", "accept"),
-            ]
-            for port in ports
-            for address in addresses
-        ]
-        fields = [(f"Permissions.{n}.{name}", value) for n, rule in enumerate(rules, 1) for name, value in rule]
-        yield Advice(
-            f"in account {groups[0].account}: an advanced group lets nothing out by default; add an egress rule to {groups[0].id}",
-            ecs_call("AuthorizeSecurityGroupEgress", self._region, [("SecurityGroupId", groups[0].id), *fields]),
         )
 
     def _isolated(self, source: Party, target: Party) -> Iterator[Advice]:

@@ -294,7 +294,8 @@ def test_a_drop_of_a_person_is_named_with_the_command_that_removes_it(lab: Lab, 
     assert ask.checked(a, b)["state"] == "open"
 
 
-def test_an_advanced_groups_egress_is_opened_by_the_command(lab: Lab, ask: Asking) -> None:
+def test_an_advanced_groups_egress_is_opened_by_consent_and_a_link(lab: Lab, ask: Asking) -> None:
+    """By a rule of link-peer, and no rule by hand."""
     sender = lab.cloud.ecs.create_group(HOME, lab.shared, type="enterprise")
     db = lab.group("*")
     a, b = lab.instance(sender), lab.instance(db)
@@ -310,10 +311,20 @@ def test_an_advanced_groups_egress_is_opened_by_the_command(lab: Lab, ask: Askin
     assert ask.checked(a, b)["state"] == "open"
     lab.call(HOME, "RevokeSecurityGroupEgress", {"SecurityGroupId": sender.id, **permission})
     document = ask.checked(a, b)
-    (advice,) = document["do"]
-    assert "an advanced group lets nothing out" in advice["why"]
+    commands = [advice["command"] for advice in document["do"]]
+    assert commands[0] == f"link-peer accept {sender.id}@{HOME} {b.id}:tcp/3306 --egress"
+    assert commands[1].startswith("link-peer request link ")
     ask.follow(document)
     assert ask.checked(a, b)["state"] == "open"
+
+
+def test_what_an_advanced_group_refuses_has_no_command_that_opens_it(lab: Lab, ask: Asking) -> None:
+    app = lab.group(type="enterprise", tags={"link-egress": "*"})
+    db = lab.group("*", type="enterprise", tags={"link-refuse": app.id})
+    a, b = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"}), lab.instance(db)
+    document = ask(a.id, b.id, "tcp/3306")
+    assert [advice["why"].startswith("no link can open it: ") for advice in document["do"]] == [True]
+    assert "Authorize" not in document["do"][0]["command"]
 
 
 def test_members_of_an_isolated_group_are_let_in_by_an_instance_link_or_its_policy(lab: Lab, ask: Asking) -> None:
