@@ -6,22 +6,17 @@ from typing import Any
 
 import pytest
 from link_peer.domain.errors import Transient
-from link_peer.domain.model import Instance, Link, Port
+from link_peer.domain.model import Link, Port
 from link_peer.domain.request import Request, SweepAccount
-from link_peer.planning.effect import between, end_of_party
-from link_peer.views.reach import Reach
 from link_peer_cli.audit.log import read_error
 from link_peer_cli.checks import functions
 from link_peer_cli.checks.finding import DIFFERS, OK
 from link_peer_cli.deployed.functions import DeployedTrigger
-from link_peer_cli.inventory.advice import Adviser
-from link_peer_cli.inventory.reading import SavedView
 from link_peer_cli.review.delivery import Kept
 from link_peer_cli.review.plans import print_closed
 from link_peer_deploy.manifest import Function, Trigger
 
-from tests.unit.small_world import APP, DB, HOME, NOW, POLICY, REGION, A, B
-from tests.unit.snapshots import group, instance, view
+from tests.unit.small_world import APP, DB, HOME, NOW, REGION
 
 PORT = Port("tcp", 1, 1)
 
@@ -51,37 +46,6 @@ def test_what_a_command_closed_is_printed_without_the_way_to_open_it_again(
     assert "sg-app" in output
     assert "advice" not in output
     assert "request link" not in output
-
-
-# `explain`
-
-
-@pytest.mark.parametrize(
-    ("advanced", "ips", "proposed"),
-    [
-        (True, ("10.0.0.2",), True),
-        (False, ("10.0.0.2",), False),  # a basic group lets everything out
-        (True, ("",), False),  # an egress rule without a destination
-        (True, (), False),
-    ],
-)
-def test_an_egress_rule_is_proposed_for_an_advanced_group_to_addresses_that_are_known(
-    advanced: bool, ips: tuple[str, ...], proposed: bool
-) -> None:
-    targets: list[Instance] = [instance(B, DB, ip=ip) for ip in ips]
-    closed = view(
-        [group(APP, advanced=True), group(DB)], [instance(A, APP, ip="10.0.0.1"), instance(B, DB, ip="10.0.0.2")]
-    )
-    start, end = (end_of_party(closed, party) for party in (A, B))
-    assert start is not None
-    assert end is not None
-    reach = Reach(between(closed, start, end, (PORT,)), 1, 0, (A, B))
-    read: Any = SavedView(view([group(APP, advanced=advanced), group(DB)], [instance(A, APP, ip="10.0.0.1"), *targets]))
-    read.policy = POLICY
-    commands = [advice.command for advice in Adviser(read, REGION, NOW).advise(A, DB, (PORT,), reach)]
-    egress = [command for command in commands if "AuthorizeSecurityGroupEgress" in command]
-    assert bool(egress) is proposed
-    assert all("--Permissions.1.DestCidrIp 10.0.0.2/32" in command for command in egress)
 
 
 # `doctor`
