@@ -45,5 +45,9 @@ class CommandFailed(CommandAnswer, frozen=True):
 
 
 Records = Annotated[list[Record], means("the records that were written")]
+Undo = Annotated[
+    list[str],
+    means("the commands that take it back, in the order in which they are typed; empty where nothing was changed"),
+]
 PlannedRecords = Annotated[list[Record], means("the records that would be written")]
 PlannedCalls = Annotated[list[CloudCall], means("the calls that would be made")]

@@ -8,7 +8,7 @@ import msgspec
 from link_peer.runtime.ports import Record
 from msgspec import UNSET, UnsetType
 
-from link_peer_cli.answers import CloudCall, CommandAnswer, PlannedCalls, PlannedRecords, Records, means
+from link_peer_cli.answers import CloudCall, CommandAnswer, PlannedCalls, PlannedRecords, Records, Undo, means
 
 
 class GroupPlan(msgspec.Struct, frozen=True):
@@ -115,6 +115,7 @@ class Swept(CommandAnswer, frozen=True):
 
     decisions: Records
     summaries: Annotated[list[Record], means("the record of each account's sweep")]
+    undo: Undo
     commands: Annotated[list[CloudCall] | UnsetType, means("the calls that would be made")] = UNSET
     groups: Annotated[list[GroupPlan] | UnsetType, means("the groups that would change")] = UNSET
     counts: Annotated[PlanCounts | UnsetType, means("how much would change")] = UNSET
@@ -176,6 +177,7 @@ class Applied(CommandAnswer, frozen=True):
     reviewed: Annotated[int, means("how many changes the plan has")]
     already: Annotated[int, means("how many of them were made before")]
     unmade_changes: Annotated[list[LeftChange], means("those that are not made")] = msgspec.field(name="left")
+    undo: Undo
 
 
 class NotApplied(CommandAnswer, frozen=True):
@@ -189,6 +191,7 @@ class Posted(CommandAnswer, frozen=True):
 
     request_id: Annotated[str, means("its id")]
     posted: Annotated[dict[str, Any], means("the message, as schemas/request.schema.json has it")]
+    undo: Undo
 
 
 class NotPosted(CommandAnswer, frozen=True):
@@ -221,6 +224,7 @@ class ConsentChange(CommandAnswer, frozen=True):
 
     groups: Annotated[list[ConsentOfGroup], means("the groups")]
     denial: Annotated[Record | None, means("with the id of a request or link: the record of its denial; else null")]
+    undo: Undo
 
 
 class AdoptedRule(msgspec.Struct, frozen=True):
@@ -254,6 +258,7 @@ class AdoptionAnswer(CommandAnswer, frozen=True):
     tags: Annotated[dict[str, str], means("the other tags that are written")]
     commands: Annotated[list[CloudCall], means("the calls")]
     record: Annotated[Record | None, means("the record of the outcome; null with `--dry-run`")]
+    undo: Undo
 
 
 class AdoptedBefore(CommandAnswer, frozen=True):
@@ -299,6 +304,7 @@ class CloseAnswer(CommandAnswer, frozen=True):
         dict[str, list[str]],
         means("by group that was named and is locked, the further groups of its instances that are not locked"),
     ]
+    undo: Undo
 
 
 class PairClosed(CommandAnswer, frozen=True):
@@ -316,7 +322,7 @@ class PairClosed(CommandAnswer, frozen=True):
     ]
     problems: Annotated[dict[str, str], means("by account or group, what went wrong")]
     never: Annotated[str, means("of accounts, the entries of `never` that cover all their other groups, too")]
-    reopen: Annotated[str, means("the command that takes the tags off again")]
+    undo: Undo
 
 
 class Reopening(CommandAnswer, frozen=True):
@@ -329,3 +335,4 @@ class Reopening(CommandAnswer, frozen=True):
         name="kept"
     )
     problems: Annotated[dict[str, str], means("by account or group, what went wrong")]
+    undo: Undo

@@ -45,13 +45,13 @@ def _author(env: Environment, label: str, records: Sequence[Record], *, prove: b
         if key in tags:
             if text not in split(tags[key] or ""):
                 return UNKNOWN
-            proven = prove and _proven(env, record, key, text)
+            proven = prove and is_proven(env, record, key, text)
             return f"{record.get('actor')} ({'proven by ActionTrail' if proven else 'said by the event'})"
     return UNKNOWN
 
 
-def _proven(env: Environment, record: Record, key: str, text: str) -> bool:
-    """Whether ActionTrail has the call that a record names, on that group, by that principal, with that key and entry."""
+def is_proven(env: Environment, record: Record, key: str = "", text: str = "") -> bool:
+    """Whether ActionTrail has the call that a record names, on that group, by that principal; with a key, with that entry too."""
     account, call = record["to_account"], record.get("event_call", "")
     try:
         event_time = when(record)
@@ -65,7 +65,7 @@ def _proven(env: Environment, record: Record, key: str, text: str) -> bool:
         event
         and (event.succeeded, event.request_id) == (True, record.get("event_request"))
         and record.get("to") in event.groups
-        and text in split(dict(event.tags).get(key) or "")
+        and (not key or text in split(dict(event.tags).get(key) or ""))
         for raw, event in events
         if principal(raw.get("userIdentity")) == record.get("actor")
     )

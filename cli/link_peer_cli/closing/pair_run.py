@@ -18,10 +18,11 @@ from link_peer_cli.access.environment import Environment, load_environment
 from link_peer_cli.access.noted import of_tags
 from link_peer_cli.answers import CloudCall
 from link_peer_cli.answers.changes import PairClosed, Reopening
+from link_peer_cli.audit.undo import undo
 from link_peer_cli.closing.between import Between, Pair, pair_of, passing, read_pair
 from link_peer_cli.closing.locks import enter
 from link_peer_cli.closing.run import Removal
-from link_peer_cli.consent.group_tags import GroupTags, record_tags
+from link_peer_cli.consent.group_tags import GroupTags, record_tags, tag_records
 from link_peer_cli.inventory.reading import view_of
 from link_peer_cli.review.delivery import closing, suppose
 from link_peer_cli.review.plans import print_changes, print_closed
@@ -30,6 +31,7 @@ from link_peer_cli.ui.changes import CHANGES
 from link_peer_cli.ui.console import console, may_ask, print_answer
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.progress import waiting
+from link_peer_cli.ui.records import print_undo
 from link_peer_cli.ui.remedies import message
 
 
@@ -51,13 +53,15 @@ def close_pair(
         groups = ", ".join(map(str, before.entries())) or "no group"
         typer.confirm(f"Have {groups} refuse the other end, and remove {len(before.ended())} rules?", abort=True)
     run.close(before)
-    if tags.calls and (
-        problem := record_tags(env, tags, "close", {p: g.tags for p, g in before.snapshot.groups.items()})
-    ):
+    records = tag_records(env, tags, "close", {p: g.tags for p, g in before.snapshot.groups.items()})
+    if records and (problem := record_tags(env, tags, "close", records)):
         run.problems["the audit log"] = f"it has no record of this: {problem}"
     after = before if dry_run else run.look()
     with waiting("reading what decides"):
         passing_rules = [] if dry_run else passing(view_of(suppose(load_environment(reading=True), "close")[0]), pair)
+    reopening = shlex.join(["link-peer", "reopen", "--between", *map(str, pair)])
+    decisions = undo(run.removal.recorder.outcomes, env.policy.keys, env.now)
+    way_back = [*([reopening] if records else []), *([] if dry_run else decisions)]
     answer = PairClosed(
         {str(group): text for group, text in sorted(run.refusing.items())},
         beside,
@@ -67,7 +71,7 @@ def close_pair(
         passing_rules,
         run.problems | {str(group): trouble for group, trouble in run.removal.troubles.items() if trouble},
         before.never_line(),
-        shlex.join(["link-peer", "reopen", "--between", *map(str, pair)]),
+        way_back,
     )
     if as_json:
         print_answer(answer)
@@ -170,8 +174,7 @@ def _say(answer: PairClosed, *, dry_run: bool, at_home: bool) -> None:
         f"groups that refuse: {len(answer.refusing)}; links closed: {len(closed_links)}; rules left: {len(remaining)}",
         soft_wrap=True,
     )
-    if answer.refusing:
-        out.print(escape(f"Open again with: {answer.reopen}"), soft_wrap=True)
+    print_undo(out, answer.undo)
 
 
 def reopen_pair(
@@ -204,17 +207,16 @@ def reopen_pair(
         except LinkPeerError as error:
             problems[str(group)] = message(error)
     tags_before = {party: group.tags for party, group in between.snapshot.groups.items()}
-    if (
-        tags.calls
-        and (problem := record_tags(env, tags, "reopen", tags_before))
-        and tags.own_account == env.policy.home
-    ):
+    records = tag_records(env, tags, "reopen", tags_before)
+    way_back = undo(records, env.policy.keys, env.now)
+    if records and (problem := record_tags(env, tags, "reopen", records)) and tags.own_account == env.policy.home:
         problems["the audit log"] = f"it has no record of this: {problem}"
     foreign = [call for call in calls if call.account not in tags.accounts]
     if as_json:
-        print_answer(Reopening(reopened_groups, calls, foreign, {}, problems))
+        print_answer(Reopening(reopened_groups, calls, foreign, {}, problems, way_back))
     else:
         _say_reopened(calls if dry_run else foreign, reopened_groups, problems, dry_run=dry_run)
+        print_undo(console(), way_back)
     raise typer.Exit(Exit.REFUSED if problems or (foreign and not dry_run) else Exit.DONE)
 
 

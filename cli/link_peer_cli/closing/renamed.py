@@ -31,9 +31,11 @@ from link_peer.planning.removals import May
 from link_peer.runtime.ports import Record
 from rich.markup import escape
 
+from link_peer_cli.access import instant
 from link_peer_cli.access.environment import Environment, load_environment
 from link_peer_cli.answers import CloudCall
 from link_peer_cli.answers.changes import CloseAnswer, ClosedAccount
+from link_peer_cli.audit.undo import undo
 from link_peer_cli.closing.locks import Wanted, by_account, change_tags
 from link_peer_cli.closing.run import look, look_at_halves, mutual_links, require_there
 from link_peer_cli.consent.group_tags import GroupTags
@@ -43,7 +45,7 @@ from link_peer_cli.review.plans import print_closed
 from link_peer_cli.ui.console import console, may_ask, print_answer
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.progress import counter, progress_bar
-from link_peer_cli.ui.records import print_foreign
+from link_peer_cli.ui.records import print_foreign, print_undo
 
 Sweeps = Callable[[Environment], list[Record]]
 """The summaries of a day's sweeps of all deployments that write into a log."""
@@ -159,15 +161,18 @@ def _report(
     """Print what was or would be removed, and what is left, and exit."""
     records, dry_run = run.recorder.outcomes, run.delivery.supposed
     standing = [f"{rule.id} on {rule.group}" for rule in remaining_rules]
+    way_back = [] if dry_run else undo(records, run.delivery.policy.keys, instant.now())
     if as_json:
         owners = {uid: [foreign[group] for group in groups] for uid, groups in by_account(foreign).items()}
         accounts = [ClosedAccount(uid, "", 0, None, "", advice) for uid, advice in owners.items()]
         known_remaining = None if dry_run else standing
-        print_answer(CloseAnswer([], records, changes, accounts, {}, known_remaining, run.problems, "", {}))
+        answer = CloseAnswer([], records, changes, accounts, {}, known_remaining, run.problems, "", {}, way_back)
+        print_answer(answer)
     else:
         console().print(escape(summary), soft_wrap=True)
         print_closed(records, changes, standing, run.problems, dry_run=dry_run)
         print_foreign(foreign)
+        print_undo(console(), way_back)
     raise typer.Exit(Exit.REFUSED if remaining_rules or run.problems or foreign else Exit.DONE)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Iterator
 from typing import Annotated
 
@@ -26,11 +27,12 @@ from link_peer_cli.consent.group_tags import GroupTags
 from link_peer_cli.inventory.shown import Wording
 from link_peer_cli.review.delivery import recording
 from link_peer_cli.review.plans import print_changes
+from link_peer_cli.ui.aliyun import modify, untag
 from link_peer_cli.ui.console import console, may_ask, print_answer
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import DryRun, Json, Profiles, Until, Yes
 from link_peer_cli.ui.progress import progress_bar
-from link_peer_cli.ui.records import print_records
+from link_peer_cli.ui.records import print_records, print_undo
 
 RULE = re.compile(r"sgr-[0-9a-z]{1,42}")
 """An id of a rule; with `adopt-` before it, it is the id of a request."""
@@ -85,7 +87,7 @@ def adopt(
         _show(env, plan)
     if dry_run:
         if as_json:
-            print_answer(_answer(planner, plan, None))
+            print_answer(_answer(planner, plan, None, []))
         else:
             print_changes(console(), planner.changes(plan))
         raise typer.Exit(Exit.DONE)
@@ -100,10 +102,12 @@ def adopt(
         if (latest_plan.adoption, latest_plan.tags) != (plan.adoption, plan.tags):
             raise LinkPeerError(CHANGED)
     record = Adopting(delivery, planner, cloud, accounts, tags, env.asking).carry_out(plan)
+    way_back = _undo(env, plan) if record.get("outcome") == "applied" else []
     if as_json:
-        print_answer(_answer(planner, plan, record))
+        print_answer(_answer(planner, plan, record, way_back))
     else:
         _report(plan, record)
+        print_undo(console(), way_back)
     raise typer.Exit(Exit.DONE if record.get("outcome") == "applied" else Exit.REFUSED)
 
 
@@ -196,7 +200,27 @@ def _steps(plan: AdoptionPlan) -> Iterator[tuple[str, str]]:
         yield "+", f"the request {plan.request.request_id} is posted to {plan.queue}"
 
 
-def _answer(planner: AdoptionPlanner, plan: AdoptionPlan, record: Record | None) -> AdoptionAnswer:
+def _undo(env: Environment, plan: AdoptionPlan) -> list[str]:
+    """The commands by which the rules are a person's again, as they were, and then what was written for the link goes."""
+    region, tag = env.settings.region, plan.wish.asker
+    rules = (mark.rule for mark in plan.adoption.due)
+    commands = [
+        modify(region, rule.group.id, rule.id, rule.description, priority=rule.priority, egress=rule.is_egress)
+        for rule in rules
+    ]
+    commands += [untag(region, [tag.id], list(plan.tags))] if tag and plan.tags else []
+    return [
+        *commands,
+        *(
+            shlex.join(["link-peer", command, str(group), text, *(["--egress"] if edit.is_egress else [])])
+            for group, edit in plan.adoption.consent
+            for command, texts in (("withdraw", edit.added), ("accept", edit.removed))
+            for text in texts
+        ),
+    ]
+
+
+def _answer(planner: AdoptionPlanner, plan: AdoptionPlan, record: Record | None, way_back: list[str]) -> AdoptionAnswer:
     """The plan and its outcome for programs."""
     link = plan.adoption.link
     return AdoptionAnswer(
@@ -220,6 +244,7 @@ def _answer(planner: AdoptionPlanner, plan: AdoptionPlan, record: Record | None)
         tags=plan.tags,
         commands=planner.changes(plan),
         record=record,
+        undo=way_back,
     )
 
 

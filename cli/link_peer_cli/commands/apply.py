@@ -16,6 +16,7 @@ from rich.markup import escape
 from link_peer_cli.access.environment import Environment, load_environment, require_known
 from link_peer_cli.answers.changes import Applied, LeftChange, NotApplied
 from link_peer_cli.deployed.policy import other_policy
+from link_peer_cli.review.claims import undo_now
 from link_peer_cli.review.delivery import applying, still_undone
 from link_peer_cli.review.input import run
 from link_peer_cli.review.planned import Planned, planned
@@ -27,7 +28,7 @@ from link_peer_cli.ui.console import console, print_answer, warn
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import Json, Yes
 from link_peer_cli.ui.progress import progress_bar
-from link_peer_cli.ui.records import print_records
+from link_peer_cli.ui.records import print_records, print_undo
 
 
 def apply(
@@ -64,7 +65,7 @@ def apply(
             console().print(f"Made already, of the reviewed changes: {already} of {len(plan.changes)}.")
     if not new_plan.writes:
         if as_json:
-            print_answer(_answer([], plan, already, []))
+            print_answer(_answer([], plan, already, [], []))
         raise typer.Exit(Exit.DONE)
     if warning := other_policy(env):
         warn([f"{warning}: they may undo this"])
@@ -74,10 +75,12 @@ def apply(
     if not as_json:
         print_records(console(), "outcomes", records)
     undone_writes = still_undone(env, plan.changes)
+    way_back = undo_now(env, records)
     if as_json:
-        print_answer(_answer(records, plan, already, undone_writes))
+        print_answer(_answer(records, plan, already, undone_writes, way_back))
     else:
         _print_made(new_plan.writes, undone_writes)
+        print_undo(console(), way_back)
     if trouble:
         CHANGES.clear()  # they are printed
         raise trouble
@@ -132,9 +135,11 @@ def _carry_out(
     return [record for record in recorder.records if record["record"] in ("outcome", "attempt")], trouble
 
 
-def _answer(records: list[Record], plan: SavedPlan, already: int, undone_writes: Sequence[Write]) -> Applied:
+def _answer(
+    records: list[Record], plan: SavedPlan, already: int, undone_writes: Sequence[Write], way_back: list[str]
+) -> Applied:
     undone = msgspec.convert(msgspec.to_builtins(undone_writes), list[LeftChange])
-    return Applied(records, reviewed=len(plan.changes), already=already, unmade_changes=undone)
+    return Applied(records, reviewed=len(plan.changes), already=already, unmade_changes=undone, undo=way_back)
 
 
 def _print_made(writes: Sequence[Write], undone_writes: Sequence[Write]) -> None:

@@ -26,20 +26,23 @@ from link_peer_cli.audit.export import export
 from link_peer_cli.audit.log import AuditReader, condition, party_condition
 from link_peer_cli.audit.log import follow as follow_log
 from link_peer_cli.audit.story import Story, stories
+from link_peer_cli.audit.timeline import timeline
 from link_peer_cli.audit.verify import verify as verify_log
 from link_peer_cli.deployed.functions import DeployedFunctions
 from link_peer_cli.inventory.shown import short_names
+from link_peer_cli.review.claims import claims_between
 from link_peer_cli.review.delivery import by_cloud_name
 from link_peer_cli.review.recorded_advice import AdviceJudge
 from link_peer_cli.ui import looked
-from link_peer_cli.ui.console import console, print_answer
+from link_peer_cli.ui.console import console, print_answer, warn, when
 from link_peer_cli.ui.options import Csv, JsonLines, Output, SortBy, form_of
 from link_peer_cli.ui.pager import paged
 from link_peer_cli.ui.progress import waiting
-from link_peer_cli.ui.records import RECORDS, RecordLine, folded, print_advice
+from link_peer_cli.ui.records import RECORDS, RecordLine, folded, print_advice, print_undo
 from link_peer_cli.ui.tables import TableForm, draw, print_csv, print_tsv
 
 LIMIT = 100  # lines, for a person
+ACTS = 3  # the newest acts of a story, for which a person is told what takes them back
 FIELDS = tuple(field.name for field in DECISION)
 """The columns of CSV: the fields of a decision."""
 WHOLE_LOG = ("--verify", "it compares the whole log, and takes --from, --all-regions and --json only")
@@ -150,9 +153,19 @@ def audit(
     if not follow:
         with waiting("reading the audit log"):
             selected_stories = stories(log, story, since) if story else [Story("", log.read(query, since, until))]
+        problems: dict[str, None] = {}
+        if story:
+            with waiting("reading ActionTrail"):
+                timelines = [
+                    timeline(env, log, selected_story, since, functools.partial(claims_between, env))
+                    for selected_story in selected_stories
+                ]
+            selected_stories = [selected_story for selected_story, _ in timelines]
+            problems = {problem: None for _, problem in timelines if problem}
         with paged(unless=not printer.lines):
             for selected_story in selected_stories if printer.lines else [_together(selected_stories)]:
                 printer.print(selected_story.records, f"the story of {selected_story.title}" if story else "audit log")
+        warn(problems)
         return
     with contextlib.suppress(KeyboardInterrupt):
         for records in follow_log(log, compose.clock_for_functions(), query, since, _print_trouble):
@@ -241,6 +254,10 @@ class _Shown:
                 )
             if title and self._form is not TableForm.WIDE:
                 print_advice(out, (line.record.get("advice", "") for line in printed_lines))
+        for record in [record for record in records if record.get("undo")][-ACTS:]:
+            act = f"{record.get('outcome') or record.get('action')} by {record.get('actor')}"
+            console().print(f"[bold]{when(record['time'])}[/bold] {escape(act)}", soft_wrap=True)
+            print_undo(console(), record["undo"].splitlines())
 
     def _print_values(self, records: Sequence[Record]) -> None:
         newest = map(RecordLine, records[-self._limit :] if self._limit else records)

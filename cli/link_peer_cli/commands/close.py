@@ -21,13 +21,14 @@ from rich.markup import escape
 from link_peer_cli.access.environment import Environment, load_environment
 from link_peer_cli.answers import CloudCall
 from link_peer_cli.answers.changes import CloseAnswer, ClosedAccount
+from link_peer_cli.audit.undo import undo
 from link_peer_cli.checks.finding import few
 from link_peer_cli.checks.runs import sweeps_of_a_day
 from link_peer_cli.closing.locks import enter, pages, tags_of, wanted
 from link_peer_cli.closing.pair_run import close_pair
 from link_peer_cli.closing.renamed import close_commands, close_deployment, rule_text, signs_by_name, signs_of_life
 from link_peer_cli.closing.run import ClosingRun, require_there
-from link_peer_cli.consent.group_tags import record_tags
+from link_peer_cli.consent.group_tags import record_tags, tag_records
 from link_peer_cli.deployed.policy import other_policy
 from link_peer_cli.review.plans import print_closed
 from link_peer_cli.ui import aliyun
@@ -35,10 +36,10 @@ from link_peer_cli.ui.console import console, may_ask, print_answer, warn
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import Account, All, Between, Deployment, DryRun, EvenIfAlive, Groups, Json, Profiles, Yes
 from link_peer_cli.ui.progress import counter, progress_bar
+from link_peer_cli.ui.records import print_undo
 from link_peer_cli.ui.tables import draw_table
 
 ALIVE = "it may be alive, and open again what is removed: close what it has with its own policy file"
-LISTED = 5  # groups that the command which opens them again names
 
 
 def close(
@@ -91,12 +92,14 @@ def close(
             run.run()
         else:
             run.lock(run.mine)
-    if tags.calls and (problem := record_tags(env, tags, "close", before, patient=at_home)) and at_home:
+    records = tag_records(env, tags, "close", before)
+    if records and (problem := record_tags(env, tags, "close", records, patient=at_home)) and at_home:
         run.removal.troubles[min(tags.calls[0].groups)] = f"the audit log has no record of the locks: {problem}"
     signs = signs_by_name(env, run.unowned, sweeps_of_a_day) if at_home else {}
     named_groups = [group for chosen in accounts.values() for group in chosen or ()]
     other_groups = _other_groups(run, named_groups) if at_home and not dry_run else {}
-    report = _Report(env, run, value, at_home, dry_run, signs, other_groups)
+    way_back = [] if dry_run else undo([*records, *run.removal.recorder.outcomes], env.policy.keys, env.now)
+    report = _Report(env, run, value, at_home, dry_run, signs, other_groups, way_back)
     elsewhere = {rule.rule.group.account: None for rule in run.halves.rules if rule.rule.group.account not in accounts}
     answers = [
         report.account(uid, chosen or (), accounts_with_keys, refused.get(uid, ""))
@@ -139,7 +142,8 @@ def _question(run: ClosingRun) -> str:
 
 class _Report(msgspec.Struct, frozen=True):
     """What is said of a run. `value` is that of the locks; `at_home`: the person's keys are those of home; `signs` say by name why
-    another deployment may be alive, empty for one that is not; `other_groups` are those of the instances of locked groups."""
+    another deployment may be alive, empty for one that is not; `other_groups` are those of the instances of locked groups; `undo`
+    are the commands that take it back."""
 
     env: Environment
     run: ClosingRun
@@ -148,6 +152,7 @@ class _Report(msgspec.Struct, frozen=True):
     dry_run: bool
     signs: Mapping[str, str]
     other_groups: Mapping[str, list[str]]
+    undo: list[str]
 
     @property
     def remaining_rules(self) -> list[MarkedRule]:
@@ -230,6 +235,7 @@ def _print(report: _Report, accounts: list[ClosedAccount], warning: str, *, as_j
                 problems,
                 warning,
                 dict(report.other_groups),
+                report.undo,
             )
         )
     else:
@@ -241,6 +247,7 @@ def _print(report: _Report, accounts: list[ClosedAccount], warning: str, *, as_j
                 record["link"] for record in records if record["outcome"] == "removed"
             }  # one record for each end
             _say_closed(report, accounts, len(closed_links))
+            print_undo(console(), report.undo)
     bad = remaining or problems or unlocked or any(account.problem or account.advice for account in accounts)
     raise typer.Exit(Exit.REFUSED if bad else Exit.DONE)
 
@@ -293,10 +300,6 @@ def _say_closed(report: _Report, accounts: list[ClosedAccount], removed: int) ->
                 f"The instances of {group} are also in {few(further_groups)}, which may admit what the lock keeps off."
             )
             out.print(text, soft_wrap=True)
-        names = sorted(map(str, report.run.locked))
-        out.print(
-            f"Open again with: link-peer reopen {' '.join(names) if len(names) <= LISTED else '--all'}", soft_wrap=True
-        )
 
 
 def _require_former(env: Environment, name: str, *, insists: bool) -> None:

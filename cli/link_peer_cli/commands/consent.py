@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, NoReturn
 
 import msgspec
@@ -10,6 +10,7 @@ import typer
 from link_peer.domain.errors import BadInput, LinkPeerError
 from link_peer.domain.model import Party
 from link_peer.domain.tags import Accept, accepts, egress_accepts, is_group_id
+from link_peer.planning.actual import OwnedRule, link_of_rule
 from link_peer.planning.consent import names
 from link_peer.runtime.ports import Record
 from rich.markup import escape
@@ -19,8 +20,9 @@ from link_peer_cli.access.inputs import by_id, ending, matching, party, with_uid
 from link_peer_cli.access.noted import of_tags
 from link_peer_cli.answers.changes import ConsentChange, ConsentOfGroup
 from link_peer_cli.audit.log import AuditReader, condition
+from link_peer_cli.audit.undo import Owned, requests_again, undo
 from link_peer_cli.consent.entries import TagEdit, adding, advised, entry, removing
-from link_peer_cli.consent.group_tags import GroupTags, closes, record_tags
+from link_peer_cli.consent.group_tags import GroupTags, closes, ended_text, record_tags, tag_records
 from link_peer_cli.review.delivery import by_cloud_name
 from link_peer_cli.review.recorded_advice import AdviceJudge
 from link_peer_cli.ui.changes import CHANGES
@@ -28,6 +30,7 @@ from link_peer_cli.ui.console import console, may_ask, print_answer, warn
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import DryRun, Json, Until, Yes
 from link_peer_cli.ui.progress import waiting
+from link_peer_cli.ui.records import print_undo
 
 Egress = Annotated[
     bool,
@@ -125,22 +128,42 @@ def withdraw(
     needs_confirmation = not (yes or dry_run)
     if needs_confirmation:
         may_ask("writes", as_json=as_json)
-    ended = _ended_by(edit, party, now, tags, env)
+    ended_rules, standing_rules, problem = _ended_by(edit, party, now, tags, env)
+    ended = [*sorted(ended_text(*ended_rule) for ended_rule in ended_rules), *problem]
     if not as_json:
         _show([(party, edit)], None, ended)
     if needs_confirmation:
         typer.confirm("Withdraw this?", abort=True)
-    flags = {"dry_run": dry_run, "as_json": as_json, "is_asked": True}
-    _carry_out([(party, edit)], tags, env, "withdraw", None, **flags, withdrawn_entry=withdrawn_entry, ended=ended)
+    again = requests_again(_claims(ended_rules), env.now, _claims(standing_rules))
+    _carry_out(
+        [(party, edit)],
+        tags,
+        env,
+        "withdraw",
+        None,
+        dry_run=dry_run,
+        as_json=as_json,
+        is_asked=True,
+        withdrawn_entry=withdrawn_entry,
+        ended=ended,
+        again=again,
+    )
 
 
-def _ended_by(edit: TagEdit, group: Party, now: dict[str, str], tags: GroupTags, env: Environment) -> list[str]:
-    """The links that a change of a group's tags ends. What cannot be read keeps nobody from withdrawing consent."""
+def _ended_by(
+    edit: TagEdit, group: Party, now: dict[str, str], tags: GroupTags, env: Environment
+) -> tuple[list[OwnedRule], list[OwnedRule], list[str]]:
+    """The rules that a change of a group's tags ends, all that stand there, and why they are not known: what cannot be read keeps nobody from
+    withdrawing consent."""
     then = {key: value for key, value in {**now, **edit.put}.items() if key not in edit.drop}
     try:
-        return closes(tags.ecs(group.account), group, then, env.policy, env.settings.region, env.now)
+        return *closes(tags.ecs(group.account), group, then, env.policy, env.settings.region, env.now), []
     except LinkPeerError as error:
-        return [f"what it alone allowed, which cannot be determined now: {error}"]
+        return [], [], [f"what it alone allowed, which cannot be determined now: {error}"]
+
+
+def _claims(rules: Iterable[OwnedRule]) -> list[Owned]:
+    return [(link_of_rule(rule, marker), claim) for rule, marker in rules for claim in marker.claims]
 
 
 def _with_end(accept: Accept, end: int | None, env: Environment) -> Accept:
@@ -205,7 +228,7 @@ def _advice_now(denial: Record, *, as_json: bool, ends: bool) -> str:
         resolved = f": {present.denial.advice}" if present.denial and present.denial.advice else ""
         raise LinkPeerError(f"nothing was written. Denied {denial['time']}: {denial['detail']}. Now: {fact}{resolved}")
     if as_json:
-        print_answer(ConsentChange([], denial))
+        print_answer(ConsentChange([], denial, []))
     else:
         _show([], denial)
         console().print(escape(f"now: {fact}, so there is nothing to do"), soft_wrap=True)
@@ -269,13 +292,17 @@ def _carry_out(
     is_asked: bool = False,
     withdrawn_entry: Accept | None = None,
     ended: Sequence[str] = (),
+    again: Sequence[str] = (),
 ) -> NoReturn:
     """Write the changes of accounts of which there are keys, print the commands for the owners of others, and exit.
-    `asked`: the changes were shown already. A group whose tags differ meanwhile is left as it is."""
+    `is_asked`: the changes were shown already; `again` posts the requests that end with them. A group whose tags differ meanwhile
+    is left as it is."""
     due = [(group, edit) for group, edit in planned if edit]
     foreign = {group for group, _ in due if group.account not in tags.accounts}
     mine = [] if dry_run else [change for change in due if change[0] not in foreign]
     before = _write(mine, tags)
+    records = tag_records(env, tags, command, before)
+    way_back = [*undo(records, env.policy.keys, env.now), *(again if records else ())]
     commands = {group: tags.commands(group, edit.put, edit.drop) for group, edit in due}
     still = [
         text
@@ -297,7 +324,7 @@ def _carry_out(
             )
             for group, edit in planned
         ]
-        print_answer(ConsentChange(rows, denial))
+        print_answer(ConsentChange(rows, denial, way_back))
     else:
         if not is_asked:
             _show(planned, denial)
@@ -307,8 +334,9 @@ def _carry_out(
             console().print(escape(text), soft_wrap=True)
         if mine:
             _say_next(env, mine, denial, still)
+        print_undo(console(), way_back)
     if tags.calls:  # last, and once: nobody's consent waits for the log, which few of those who give it may write
-        problem = record_tags(load_environment(reading=False, anywhere=True), tags, command, before, patient=False)
+        problem = record_tags(load_environment(reading=False, anywhere=True), tags, command, records, patient=False)
         if problem and env.person_keys.account == env.policy.home:  # of other accounts, few may write it
             warn([f"the audit log has no record of this change: {problem}"])
     raise typer.Exit(Exit.REFUSED if foreign and not dry_run else Exit.DONE)

@@ -17,9 +17,10 @@ from link_peer_cli.access.environment import Environment, load_environment
 from link_peer_cli.access.noted import of_tags
 from link_peer_cli.answers import CloudCall
 from link_peer_cli.answers.changes import Reopening
+from link_peer_cli.audit.undo import undo
 from link_peer_cli.closing.locks import Wanted, by_account, change_tags, enter, in_each, pages, tags_of, wanted
 from link_peer_cli.closing.pair_run import reopen_pair
-from link_peer_cli.consent.group_tags import GroupTags, record_tags
+from link_peer_cli.consent.group_tags import GroupTags, record_tags, tag_records
 from link_peer_cli.review.plans import print_changes
 from link_peer_cli.ui import aliyun
 from link_peer_cli.ui.changes import CHANGES
@@ -27,6 +28,7 @@ from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import Account, All, Between, DryRun, Groups, Json, Profiles
 from link_peer_cli.ui.progress import waiting
+from link_peer_cli.ui.records import print_undo
 from link_peer_cli.ui.remedies import message
 
 
@@ -68,11 +70,9 @@ def reopen(
     locked_groups = _find(env, tags, accounts, accounts_with_keys, force=force)
     mine = {uid: due_groups for uid, due_groups in by_account(locked_groups.due).items() if uid in tags.accounts}
     reopened_groups = [] if dry_run else _take_off(tags, mine, locked_groups)
-    if (
-        tags.calls
-        and (problem := record_tags(env, tags, "reopen", locked_groups.tags))
-        and tags.own_account == env.policy.home
-    ):
+    records = tag_records(env, tags, "reopen", locked_groups.tags)
+    way_back = undo(records, env.policy.keys, env.now)
+    if records and (problem := record_tags(env, tags, "reopen", records)) and tags.own_account == env.policy.home:
         locked_groups.problems["the audit log"] = f"it has no record of this: {problem}"
     calls = [
         CloudCall(uid, text)
@@ -92,6 +92,7 @@ def reopen(
                 foreign,
                 {str(group): value for group, value in remaining_locks.items()},
                 locked_groups.problems,
+                way_back,
             )
         )
     else:
@@ -102,6 +103,7 @@ def reopen(
                 console().print(
                     "\n".join(map(escape, (out, *_calls(env, account_groups, locked_groups.due)))), soft_wrap=True
                 )
+        print_undo(console(), way_back)
     failed = (
         locked_groups.problems
         or (foreign and not dry_run)

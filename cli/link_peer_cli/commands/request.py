@@ -24,9 +24,11 @@ from link_peer_cli.access.inputs import duration, ending, is_cloud_name, matchin
 from link_peer_cli.answers.changes import NotPosted, Posted
 from link_peer_cli.audit.log import AuditReader, condition
 from link_peer_cli.audit.story import ends_of
+from link_peer_cli.audit.undo import unlinking
 from link_peer_cli.deployed.policy import other_policy
 from link_peer_cli.deployed.queue import post
 from link_peer_cli.inventory.advice import verify_command
+from link_peer_cli.review.claims import undo_now
 from link_peer_cli.review.delivery import by_cloud_name
 from link_peer_cli.review.planned import planned_file, print_planned
 from link_peer_cli.ui.changes import CHANGES
@@ -34,7 +36,7 @@ from link_peer_cli.ui.console import console, print_answer, warn
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import JsonLines, Ports, Until
 from link_peer_cli.ui.progress import waiting
-from link_peer_cli.ui.records import exit_code, print_advice, print_records
+from link_peer_cli.ui.records import exit_code, print_advice, print_records, print_undo
 
 WAIT_SECONDS = 60
 UNKNOWN = "0" * 16
@@ -125,14 +127,28 @@ def request(
     earlier_count = len(_own(new_request, queue, log.read(_outcomes(new_request)))) if log else 0
     CHANGES.then = f"If it was posted, do not post another: link-peer audit --request {request_id} shows its outcome."
     post(env.asking(queue), env.policy.home, new_request, queue)
-    # Print the id before waiting, and on stderr, so that it is known even if the wait is interrupted.
-    if as_json:
-        print_answer(Posted(request_id, json.loads(encode(new_request))), stderr=wait)
-    else:
-        console(stderr=wait).print(escape(f"posted to {queue} as {request_id}"), soft_wrap=True)
+    _say_posted(new_request, queue, wait=wait, as_json=as_json)
     if log is not None:
         records = _wait_for_outcome(log, new_request, queue, earlier_count, timeout)
-        _finish(request_id, records, "" if as_json else _next(new_request, records), as_json=as_json)
+        then = "" if as_json else _next(new_request, records)
+        _finish(request_id, records, then, [] if as_json else undo_now(env, records), as_json=as_json)
+
+
+def _say_posted(request: Request, queue: str, *, wait: bool, as_json: bool) -> None:
+    """Print the id before waiting, and on stderr, so that it is known even if the wait is interrupted; without waiting, what takes
+    it back."""
+    way_back = [unlinking(request.link)] if request.action == "link" and not wait else []
+    if as_json:
+        print_answer(Posted(request.request_id, json.loads(encode(request)), way_back), stderr=wait)
+        return
+    console(stderr=wait).print(escape(f"posted to {queue} as {request.request_id}"), soft_wrap=True)
+    if not wait:
+        print_undo(console(), way_back)
+        text = "This closes it for every request. " if way_back else ""
+        text += (
+            f"Once it is carried out, link-peer audit --story {request.request_id} prints what takes exactly this back."
+        )
+        console().print(text, soft_wrap=True)
 
 
 def _by_id(action: str, source: str, target: str) -> tuple[str, str]:
@@ -234,7 +250,7 @@ def _next(request: Request, records: list[Record]) -> str:
     return f"test it with a packet: {verify_command(link.source, link.target, link.ports)}"
 
 
-def _finish(request_id: str, records: list[Record], then: str, *, as_json: bool) -> NoReturn:
+def _finish(request_id: str, records: list[Record], then: str, way_back: list[str], *, as_json: bool) -> NoReturn:
     if as_json:
         for record in records:
             print_answer(record)
@@ -242,4 +258,5 @@ def _finish(request_id: str, records: list[Record], then: str, *, as_json: bool)
         print_records(console(), f"outcome of {request_id}", records)
         if then:
             console().print(escape(then), soft_wrap=True)
+        print_undo(console(), way_back)
     raise typer.Exit(exit_code(records))

@@ -20,6 +20,7 @@ from link_peer_cli.access.inputs import account_uid
 from link_peer_cli.answers.changes import Swept
 from link_peer_cli.checks.obsolete import OBSOLETE, obsolete
 from link_peer_cli.inventory.shown import wording
+from link_peer_cli.review.claims import undo_now
 from link_peer_cli.review.cloud import WhatIf
 from link_peer_cli.review.delivery import recording, suppose
 from link_peer_cli.review.edits import denied_records, members_of
@@ -31,7 +32,7 @@ from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import Commands, Detailed, DryRun, Json, Out, Output, plan_form
 from link_peer_cli.ui.pager import paged
 from link_peer_cli.ui.progress import counter, progress_bar
-from link_peer_cli.ui.records import print_records
+from link_peer_cli.ui.records import print_records, print_undo
 from link_peer_cli.ui.tables import TableForm, draw
 
 
@@ -74,11 +75,12 @@ def sweep(
     words = wording(env.policy, env.now, Scene(swept.snapshot) if form is TableForm.TABLE else None)
     plan = ShownPlan(groups, recorder.records, notable(decisions), words)
     code = _exit_code(recorder.records, swept)
+    way_back = [] if dry_run else undo_now(env, recorder.outcomes)
     if save_as and cloud:
         save(save_as, env, Input(sweep=SweepInput(tuple(believed))), cloud.writes)
     if as_json:
         planned = (changes, plan.group_plans, plan.counts, leftovers) if dry_run else ()
-        print_answer(Swept(decisions, summaries, *planned))
+        print_answer(Swept(decisions, summaries, way_back, *planned))
     elif dry_run:
         with paged():
             _print_skipped(summaries)
@@ -90,6 +92,7 @@ def sweep(
         print_records(console(), "decisions", decisions, names=words.called, wide=form is TableForm.WIDE)
         _print_counts(summaries)
         _print_skipped(summaries)
+        print_undo(console(), way_back)
     if save_as and not as_json:
         print_saved(save_as)
     raise typer.Exit(Exit.CHANGES if detailed and code is Exit.DONE and groups else code)

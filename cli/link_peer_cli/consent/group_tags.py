@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 from link_peer.domain.errors import LinkPeerError, NoAccess
-from link_peer.domain.model import Party
+from link_peer.domain.model import Marker, Party, Rule
 from link_peer.domain.policy import Policy
 from link_peer.domain.request import Cause, Hint
 from link_peer.domain.snapshot import Snapshot
 from link_peer.engine.records import observed_record, tags_text
-from link_peer.planning.actual import link_of, owned_rules
+from link_peer.planning.actual import OwnedRule, link_of, link_of_rule, owned_rules
 from link_peer.planning.evaluate import closed_by_group
 from link_peer.runtime.audit import AuditWriter
 from link_peer.runtime.ports import Ecs, Record
@@ -119,11 +119,10 @@ class GroupTags:
         return self._clients[account]
 
 
-def record_tags(
-    env: Environment, tags: GroupTags, command: str, before: Mapping[Party, Mapping[str, str]], *, patient: bool = True
-) -> str:
-    """Record each call that changed tags, after the change, for each group: what it set, and what was there `before`, as it
-    was read. One attempt, unless `patient`. Returns why the log has no record of it; empty if it has."""
+def tag_records(
+    env: Environment, tags: GroupTags, command: str, before: Mapping[Party, Mapping[str, str]]
+) -> list[Record]:
+    """A record of each call that changed tags, for each group: what it set, and what was there `before`, as it was read."""
     event_id, now = f"{command}-cli-{int(env.now)}", dict(before)
     records: list[Record] = []
     for call in tags.calls:
@@ -133,6 +132,14 @@ def record_tags(
             cause = Cause(tags.caller, call.name, call.request_id, tuple(call.tags.items()))
             record = observed_record(Hint(event_id, group, "tags", cause=cause), now[group], env.policy.keys)
             records.append({**record, "old_tags": tags_text((key, was.get(key)) for key in call.tags)})
+    return records
+
+
+def record_tags(
+    env: Environment, tags: GroupTags, command: str, records: Sequence[Record], *, patient: bool = True
+) -> str:
+    """Write these records, after the change. One attempt, unless `patient`. Returns why the log has no record of it; empty if it
+    has."""
     common = {"function": command, "deployment": env.policy.deployment, "region": env.settings.region}
     retry = env.patient_retry() if patient else Retry(env.clock, env.clock.now())
     try:
@@ -142,8 +149,10 @@ def record_tags(
     return ""
 
 
-def closes(ecs: Ecs, party: Party, tags: Mapping[str, str], policy: Policy, region: str, now: float) -> list[str]:
-    """The links, each with its rule, that stand on a group now and end if it has these `tags`. Sorted.
+def closes(
+    ecs: Ecs, party: Party, tags: Mapping[str, str], policy: Policy, region: str, now: float
+) -> tuple[list[OwnedRule], list[OwnedRule]]:
+    """The rules of ours, each with its marker, that stand on a group now and end if it has these `tags`; and all that stand there.
 
     `ecs` is the group's account. An instance of another account may be in any group, as for the functions. Raises
     LinkPeerError if the account cannot be read.
@@ -157,7 +166,7 @@ def closes(ecs: Ecs, party: Party, tags: Mapping[str, str], policy: Policy, regi
     before = Snapshot(instances, groups, rules)
     changed = {group_party: msgspec.structs.replace(group, tags=dict(tags)) for group_party, group in groups.items()}
     after = msgspec.structs.replace(before, groups=changed)
-    ended_links: list[str] = []
+    ended_rules: list[OwnedRule] = []
     for rule, marker in owned:
         if rule.key is None:
             continue
@@ -166,7 +175,13 @@ def closes(ecs: Ecs, party: Party, tags: Mapping[str, str], policy: Policy, regi
             closed_by_group(snapshot, policy, rule.key, link, now) for snapshot in (before, after)
         )
         if then_closed and not now_closed:
-            claims = " ".join(sorted(f"req:{claim.request}" if claim.request else "tag" for claim in marker.claims))
-            half = ", and the other half of this mutual link" if link.mutual else ""
-            ended_links.append(f"{rule.key.port} from {link.source} to {link.target}: rule {rule.id} ({claims}){half}")
-    return sorted(ended_links)
+            ended_rules.append((rule, marker))
+    return ended_rules, owned
+
+
+def ended_text(rule: Rule, marker: Marker) -> str:
+    """A rule that ends, with its link, in words."""
+    link = link_of_rule(rule, marker)
+    claims = " ".join(sorted(f"req:{claim.request}" if claim.request else "tag" for claim in marker.claims))
+    half = ", and the other half of this mutual link" if link.mutual else ""
+    return f"{rule.key and rule.key.port} from {link.source} to {link.target}: rule {rule.id} ({claims}){half}"

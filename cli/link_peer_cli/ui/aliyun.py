@@ -31,11 +31,13 @@ def authorize(
     return ecs_call("AuthorizeSecurityGroupEgress" if egress else "AuthorizeSecurityGroup", region, parameters)
 
 
-def modify(region: str, group: str, rule_id: str, description: str, *, egress: bool = False) -> str:
-    """Return the command that sets a rule's Description, and its priority to ours."""
+def modify(
+    region: str, group: str, rule_id: str, description: str, *, priority: int = PRIORITY, egress: bool = False
+) -> str:
+    """Return the command that sets a rule's Description and its priority, which is ours unless another is given."""
     parameters = [("SecurityGroupId", group), ("SecurityGroupRuleId", rule_id)]
     action = "ModifySecurityGroupEgressRule" if egress else "ModifySecurityGroupRule"
-    return ecs_call(action, region, [*parameters, ("Priority", str(PRIORITY)), ("Description", description)])
+    return ecs_call(action, region, [*parameters, ("Priority", str(priority)), ("Description", description)])
 
 
 def revoke(region: str, group: str, rule_ids: Sequence[str], *, egress: bool = False) -> str:

@@ -21,6 +21,9 @@ Names = Mapping[str, str]
 PLANNED = {"applied": "would be applied", "removed": "would be removed"}
 """What an outcome is called before it has happened."""
 
+UNDO_LINES = 20
+"""Commands that take something back, for a person."""
+
 COLOURS = {"applied": "green", "removed": "magenta", "denied": "yellow", "failed": "red"}
 COLOURS |= {word: COLOURS[outcome] for outcome, word in PLANNED.items()}
 FUNCTIONS = ("auto_link", "cross_account", "sweep")
@@ -193,6 +196,16 @@ def print_advice(out: Console, advice: Iterable[str]) -> None:
         out.print(escape(f"advice: {words or command}"), soft_wrap=True)
         if words and command:
             out.print(escape(command), soft_wrap=True)
+
+
+def print_undo(out: Console, commands: Sequence[str]) -> None:
+    """Print the commands that take back what was done, each on a line of its own."""
+    if commands:
+        out.print("To take it back:")
+    for text in commands[:UNDO_LINES]:
+        out.print(escape(text), soft_wrap=True)
+    if further := len(commands) - UNDO_LINES:
+        out.print(f"… and {further} more: link-peer audit --story prints those of each link") if further > 0 else None
 
 
 def print_foreign(foreign: Mapping[Party, str]) -> None:

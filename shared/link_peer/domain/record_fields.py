@@ -226,6 +226,14 @@ DECISION = (
         empty="{}",
     ),
     RecordField(
+        "old_claims",
+        TEXT,
+        4,
+        "in an outcome: JSON, by the id of each rule that the decision changed or removed, the claims that it carried before: what has to be "
+        "asked for again to take the decision back",
+        empty="{}",
+    ),
+    RecordField(
         "until",
         WHOLE,
         3,
@@ -284,6 +292,14 @@ DECISION = (
         ocsf="metadata.logged_time",
         ocsf_note="`timestamp_t`: when SLS received it",
     ),
+    RecordField(
+        "evidence",
+        NOT_INDEXED,
+        4,
+        "added by `link-peer audit --story`: how it is known: `recorded` by its writer, `as the event says`, which anybody may have sent, or "
+        "`proven` by ActionTrail; and the commands that take the act back, at its last record, one a line",
+    ),
+    RecordField("undo", NOT_INDEXED, 4, ""),
 )
 """A decision: `intent`, `outcome` or `attempt`."""
 

@@ -58,6 +58,7 @@ def decision_record(
     }
     if record == "outcome":
         fields |= {"outcome": decision.outcome, "claims": _claims_text(decision, rules)}
+        fields |= {"old_claims": _old_claims_text(decision)}
     return fields
 
 
@@ -80,6 +81,17 @@ def _claims_text(decision: Decision, rules: Iterable[Rule]) -> str:
     standing_rules, removed_rules = _left(decision, rules) if decision.outcome in DONE else ([], [])
     claims = [(rule.id, markers.claims_text(marker.claims)) for rule, marker in standing_rules]
     return tags_text([*claims, *((rule.id, None) for rule in removed_rules)])
+
+
+def _old_claims_text(decision: Decision) -> str:
+    """By the ids of the rules that the decision changed or removed the claims that they carried before, as JSON."""
+    changed_rules = (edit.rule for edit in decision.edits if edit.rule and decision.outcome in DONE)
+    claims = [
+        (rule.id, markers.claims_text(marker.claims))
+        for rule in changed_rules
+        if (marker := markers.parse(rule.description))
+    ]
+    return tags_text(claims)
 
 
 def until_field(decision: Decision, rules: Iterable[Rule], snapshot: Snapshot, policy: Policy, now: float) -> Record:

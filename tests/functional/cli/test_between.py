@@ -44,7 +44,7 @@ def test_a_pair_is_closed_at_once_and_stays_closed(lab: Lab, cli: Cli, ports: tu
     assert refusals(lab, app, db, other_group) == [{KEY: db.id}, {KEY: app.id}, {}]
     record = next(record for record in lab.records(outcome="removed"))
     assert (record["function"], record["reason"]) == ("close", "refused")
-    assert f"Open again with: link-peer reopen --between {app.id}@{HOME} {db.id}@{HOME}\n" in cli.out
+    assert f"To take it back:\nlink-peer reopen --between {app.id}@{HOME} {db.id}@{HOME}\n" in cli.out
     lab.sweep()
     assert lab.cross_account(lab.request(app, db, *ports, request_id="chg-2")) == {"denied": 1}
     assert lab.outcome()["reason"] == "refused"

@@ -34,7 +34,7 @@ def test_a_group_is_closed_at_once(lab: Lab, links: Linked, cli: Cli) -> None:
     lab.drain()
     assert links.counts() == [0, 0, 1, 1]
     assert "groups locked: 1; links closed: 1; rules left: 0" in cli.out
-    assert f"Open again with: link-peer reopen {links.app.id}@{HOME}\n" in cli.out
+    assert f"To take it back:\nlink-peer reopen {links.app.id}@{HOME}\n" in cli.out
     assert "ask the person" not in cli.out  # who is the reader
     assert (cli("close", "sg-gone", "--yes"), "is named sg-gone@<account>" in cli.err) == (1, True)
 

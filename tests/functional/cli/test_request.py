@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from typing import Any
 
@@ -60,7 +61,7 @@ def test_a_wait_without_outcome_ends_with_a_hint(lab: Lab, cli: Cli) -> None:
     assert len(lab.queued()) == 1
     lab.cloud.faults.clear()
     assert cli(*LINK, "--request-id", "chg-7", "--wait", "--timeout", "1", "--json") == 1
-    assert [list(json.loads(line)) for line in cli.err.splitlines()] == [["request_id", "posted"], ["error"]]
+    assert [list(json.loads(line)) for line in cli.err.splitlines()] == [["request_id", "posted", "undo"], ["error"]]
 
 
 def test_waiting_continues_after_an_outage_of_the_log(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,8 +240,8 @@ def test_an_opened_link_is_followed_by_the_command_that_tests_it(
     take_turns(lab, monkeypatch, [lambda: lab.cross_account(*lab.queued()), lambda: None])
     ends = ["--from", app.id, "--to", db.id]
     assert cli("request", "link", *ends, "--port", "tcp/3306", "--wait") == 0
-    last = cli.out.splitlines()[-1]
-    words = shlex.split(last.partition(": ")[2])
+    [then] = re.findall(r"(?:test it with a packet|see what stops its packets): (.*)", cli.out)
+    words = shlex.split(then)
     if blocked:
         assert words == ["link-peer", "explain", f"{app.id}@{HOME}", f"{db.id}@{HOME}", "tcp/3306"]
         code, [document] = cli.json(*words[1:])

@@ -1,0 +1,72 @@
+"""`audit --story`: the timeline of a link, each line with how it is known."""
+
+from __future__ import annotations
+
+import pytest
+from aliyun_local.api import Group
+
+from tests.functional.command import Cli
+from tests.functional.lab import HOME, Lab
+
+pytestmark = [pytest.mark.usefixtures("accesses"), pytest.mark.knobs(request_tags=True)]
+
+
+def told(cli: Cli, name: str) -> list[tuple[str, str]]:
+    """What the timeline of a request has: what it is, and how it is known; consent as the tag that was set."""
+    code, records = cli.json("audit", "--story", name)
+    assert code == 0, cli.err
+    lines = [(record.get("outcome") or record["record"], record["evidence"]) for record in records]
+    return [line for line in lines if line[0] != "intent"]
+
+
+def linked(lab: Lab, cli: Cli) -> tuple[Group, Group]:
+    """A link by a request, after the consent that a person gave with `accept`."""
+    app, db = lab.group(), lab.group()
+    assert cli("accept", db.id, f"{app.id}:tcp/1") == 0, cli.err
+    assert lab.cross_account(lab.request(app, db, "tcp/1")) == {"applied": 1}
+    return app, db
+
+
+def test_consent_and_who_deleted_a_rule_by_hand_are_on_the_timeline(lab: Lab, cli: Cli) -> None:
+    """ActionTrail proves both, as soon as it has them; and the repair that the same message made is there."""
+    app, db = linked(lab, cli)
+    lab.cloud.clock.advance(60)
+    [rule] = lab.raw_rules(db)
+    lab.call(
+        HOME, "RevokeSecurityGroup", {"SecurityGroupId": db.id, "SecurityGroupRuleId.1": rule["SecurityGroupRuleId"]}
+    )
+    lab.cloud.clock.advance(60)
+    assert lab.cross_account(lab.request(app, db, "tcp/1")) == {"applied": 1}
+    lab.cloud.clock.advance(3600)
+    assert told(cli, "chg-1") == [
+        ("observed", "proven"),
+        ("applied", "recorded"),
+        ("trail", "proven"),
+        ("applied", "recorded"),
+    ]
+    _, records = cli.json("audit", "--story", "chg-1")
+    [deleted] = [record for record in records if record["record"] == "trail"]
+    assert (deleted["link"], rule["SecurityGroupRuleId"] in deleted["detail"]) == (records[-1]["link"], True)
+    assert "was deleted by hand" in deleted["detail"]
+
+
+def test_a_lock_is_on_the_timeline_and_consent_to_others_is_not(lab: Lab, cli: Cli) -> None:
+    app, db = linked(lab, cli)
+    lab.cloud.clock.advance(60)
+    assert cli("accept", db.id, f"{lab.group().id}:tcp/1") == 0
+    assert cli("close", db.id, "--yes") == 0, cli.err
+    assert [outcome for outcome, _ in told(cli, "chg-1")] == ["observed", "applied", "removed", "observed"]
+    _, records = cli.json("audit", "--story", "chg-1")
+    assert records[0]["undo"] == f"link-peer withdraw {db.id}@{HOME} {app.id}:tcp/1"
+    assert records[-1]["undo"].splitlines() == [
+        f"link-peer reopen {db.id}@{HOME}",
+        f"link-peer request link --from {app.id}@{HOME} --to {db.id}@{HOME} --port tcp/1 --request-id chg-1",
+    ]
+
+
+def test_without_actiontrail_the_story_says_what_is_not_known(lab: Lab, cli: Cli) -> None:
+    linked(lab, cli)
+    lab.fault(service="actiontrail", action="LookupEvents", code="NoPermission", status=403, times=None)
+    assert cli("audit", "--story", "chg-1") == 0
+    assert "who changed its rules by hand is not known" in cli.err
+    assert told(cli, "chg-1") == [("observed", "recorded"), ("applied", "recorded")]
