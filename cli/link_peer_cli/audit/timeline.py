@@ -70,8 +70,10 @@ def _concerns(env: Environment, record: Record, parties: Iterable[Party]) -> boo
 
 def _changed(before: str | None, after: str | None) -> str:
     """The entries that one of two values of a tag has, and the other has not."""
-    values = split(before or ""), split(after or "")
-    return ",".join(text for value, other in (values, values[::-1]) for text in value if text not in other)
+    entries_before, entries_after = split(before or ""), split(after or "")
+    return ",".join(
+        text for text in (*entries_before, *entries_after) if (text in entries_before) != (text in entries_after)
+    )
 
 
 def _without_copies(records: Iterable[Record]) -> list[Record]:
@@ -83,8 +85,8 @@ def _without_copies(records: Iterable[Record]) -> list[Record]:
 
 
 def _evident(env: Environment, record: Record) -> Record:
-    known = RECORDED if record.get("old_tags") else SAID
-    return {**record, "evidence": PROVEN if is_proven(env, record) else known}
+    unproven = RECORDED if record.get("old_tags") else SAID
+    return {**record, "evidence": PROVEN if is_proven(env, record) else unproven}
 
 
 def _by_hand(env: Environment, records: Sequence[Record], groups: Iterable[Party], since: float) -> list[Record]:

@@ -28,9 +28,9 @@ def undo(records: Iterable[Record], keys: TagKeys, now: float, standing: Iterabl
     decided = [record for record in records if record.get("record") == "outcome"]
     unlinked = [link for record in decided if (link := _unlinked_by(record))]
     gained = {claim for record in decided for claim in _gained(record)}
-    lost = [owned for record in decided for owned in _lost(record)]
-    lost += [owned for owned in standing if any(_takes(link, owned[0]) for link in unlinked)]
-    again = requests_again([owned for owned in lost if owned[1] not in gained], now, standing)
+    lost_claims = [owned for record in decided for owned in _lost(record)]
+    lost_claims += [owned for owned in standing if any(_takes(link, owned[0]) for link in unlinked)]
+    again = requests_again([owned for owned in lost_claims if owned[1] not in gained], now, standing)
     return list(dict.fromkeys((*_of_tags(observed, keys), *map(unlinking, unlinked), *again)))
 
 
@@ -46,12 +46,12 @@ def _takes(unlinked: Link, link: Link) -> bool:
     return unlinked.pair == link.pair and bool(set(link.ports) & set(unlinked.ports))
 
 
-def requests_again(lost: Sequence[Owned], now: float, standing: Iterable[Owned] = ()) -> list[str]:
+def requests_again(lost_claims: Sequence[Owned], now: float, standing: Iterable[Owned] = ()) -> list[str]:
     """The commands that post the requests again to which these claims belong: one for each link and request, with the ports that
     it lost and those on which it stands."""
-    pairs = {(link.pair, claim) for link, claim in lost}
+    pairs = {(link.pair, claim) for link, claim in lost_claims}
     ports: dict[tuple[tuple[Party, Party], Claim], set[Port]] = {}
-    for link, claim in (*lost, *(owned for owned in standing if (owned[0].pair, owned[1]) in pairs)):
+    for link, claim in (*lost_claims, *(owned for owned in standing if (owned[0].pair, owned[1]) in pairs)):
         if claim.request and (claim.until is None or claim.until > now):
             ports.setdefault((link.pair, claim), set()).update(link.ports)
     return [_request("link", Link(*pair, tuple(claim_ports)), claim) for (pair, claim), claim_ports in ports.items()]

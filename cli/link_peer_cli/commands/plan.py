@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -9,8 +10,9 @@ import msgspec
 import typer
 from link_peer.domain.errors import BadInput, LinkPeerError
 from link_peer.domain.policy import Policy
-from link_peer.domain.tags import is_instance_id
+from link_peer.domain.tags import is_instance_id, quoted
 from link_peer.inbound import events
+from link_peer.planning.consent import TAG_VALUE
 from rich.markup import escape
 
 from link_peer_cli.access.environment import Environment, load_environment, policy_file
@@ -44,6 +46,13 @@ def plan(
             help="An instance (id or name), or a file with an event or a request, or with an array of them; - for stdin."
         ),
     ] = "",
+    tag: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="With an instance: as if it had this tag; without a value, as if it had none with this key. May be repeated.",
+        ),
+    ] = None,
     policy: Annotated[
         str,
         typer.Option(help="Instead: a policy file, to see what it would open and close, and what could open under it."),
@@ -72,12 +81,14 @@ def plan(
     if against and not policy:
         raise BadInput("--against", "only with --policy")
     if policy:
+        if tag:
+            raise BadInput("--tag", "only with an instance")
         if commands:
             raise BadInput("--commands", "a policy is deployed, not carried out by commands")
         if out:
             raise BadInput("--out", f"a policy is deployed, not applied: link-peer package; s deploy -y, with {policy}")
         _plan_policy(policy, against, form, as_markdown=as_markdown, whole_plan_path=rest, detailed=detailed)
-    preview = _plan_what(what, out)
+    preview = _plan_what(what, out, _tags(tag))
     code = print_planned(
         preview,
         commands=commands,
@@ -92,10 +103,25 @@ def plan(
     raise typer.Exit(code)
 
 
-def _plan_what(subject: str, out: str) -> Planned:
-    """Plan an instance or a file, and save the plan if `out` names a file."""
+def _tags(texts: Sequence[str] | None) -> dict[str, str | None]:
+    """The tags that are supposed, None for one that is taken off."""
+    tags: dict[str, str | None] = {}
+    for text in texts or ():
+        key, separator, value = text.partition("=")
+        if not (key and separator) or len(key) > TAG_VALUE or len(value) > TAG_VALUE:
+            raise BadInput("--tag", f"{quoted(text)} is not KEY=VALUE, each of at most {TAG_VALUE} characters")
+        tags[key] = value or None
+    return tags
+
+
+def _plan_what(subject: str, out: str, tags: Mapping[str, str | None]) -> Planned:
+    """Plan an instance, as if it had these tags, or a file, and save the plan if `out` names a file."""
     file = Path(subject).suffix == ".json" or subject == "-" or Path(subject).exists()
     is_instance = is_instance_id(by_id(subject).partition("@")[0]) or (is_cloud_name(subject) and not file)
+    if tags and not is_instance:
+        raise BadInput("--tag", "only with an instance")
+    if tags and out:
+        raise BadInput("--out", "what tags that are not there would change cannot be applied: set the tags")
     raw = None if is_instance else document(subject)
     if raw is not None:
         try:  # report an invalid file before a missing environment
@@ -120,7 +146,7 @@ def _plan_what(subject: str, out: str) -> Planned:
             )
         plan_input = Input((PlannedLook(instance.id, "tags"),))
         with waiting("reading the groups"):
-            preview = planned(env, plan_input)
+            preview = planned(env, plan_input, retagged={instance: tags} if tags else None)
     if out:
         save(out, env, plan_input, preview.writes)
     return preview

@@ -235,29 +235,61 @@ class _WhatIfEcs(Reads):
 
 class TaggedCloud:
     """A `Cloud` that shows further tags on some groups, such as a lock, so that their rules are due for removal however soon these
-    tags are seen."""
+    tags are seen; and other tags on some instances, None for one that is taken off."""
 
-    def __init__(self, cloud: Cloud, tags: Mapping[Party, Mapping[str, str]]) -> None:
+    def __init__(
+        self,
+        cloud: Cloud,
+        tags: Mapping[Party, Mapping[str, str]],
+        instance_tags: Mapping[Party, Mapping[str, str | None]],
+    ) -> None:
         self._cloud = cloud
         self._tags = tags
+        self._instance_tags = instance_tags
         self.calls: Counter[str] = cloud.calls
 
     def ecs(self, account: str) -> Ecs:
         """As `Cloud.ecs`."""
-        return cast(Ecs, _TaggedEcs(self._cloud.ecs(account), self._tags))
+        return cast(Ecs, _TaggedEcs(self._cloud.ecs(account), self._tags, self._instance_tags))
 
 
 class _TaggedEcs:
-    """An account whose groups show further tags. Everything else is a call of its own."""
+    """An account whose groups and instances show these tags. Everything else is a call of its own."""
 
-    def __init__(self, ecs: Ecs, tags: Mapping[Party, Mapping[str, str]]) -> None:
+    def __init__(
+        self,
+        ecs: Ecs,
+        tags: Mapping[Party, Mapping[str, str]],
+        instance_tags: Mapping[Party, Mapping[str, str | None]],
+    ) -> None:
         self._ecs = ecs
         self._tags = tags
+        self._instance_tags = instance_tags
 
     def groups(self, ids: Sequence[str]) -> list[Group]:
         return [
             msgspec.structs.replace(group, tags={**self._tags.get(group.party, {}), **group.tags})
             for group in self._ecs.groups(ids)
+        ]
+
+    def instances(self, ids: Sequence[str]) -> list[Instance]:
+        return self._retagged(self._ecs.instances(ids))
+
+    def members(self, group: str) -> list[Instance]:
+        return self._retagged(self._ecs.members(group))
+
+    def instance_page(self, token: str = "", group: str = "") -> tuple[list[Instance], str]:
+        instances, next_token = self._ecs.instance_page(token, group)
+        return self._retagged(instances), next_token
+
+    def _retagged(self, instances: Sequence[Instance]) -> list[Instance]:
+        return [
+            msgspec.structs.replace(
+                instance, tags={key: value for key, value in {**instance.tags, **tags}.items() if value is not None}
+            )
+            if (tags := self._instance_tags.get(instance.party))
+            else instance
+            for instance in instances
         ]
 
     def __getattr__(self, name: str) -> Any:

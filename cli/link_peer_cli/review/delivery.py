@@ -141,12 +141,17 @@ def closing(
     return delivery, recorder, supposed
 
 
-def as_tagged(delivery: Delivery, tags: Mapping[Party, Mapping[str, str]]) -> Delivery:
-    """The same delivery, to which groups show these tags besides, whether they could be written or not."""
+def as_tagged(
+    delivery: Delivery,
+    tags: Mapping[Party, Mapping[str, str]],
+    instance_tags: Mapping[Party, Mapping[str, str | None]] | None = None,
+) -> Delivery:
+    """The same delivery, to which groups show these tags besides, whether they could be written or not, and instances these tags
+    instead of their own; None for one that is taken off."""
     real = delivery.connections
 
     def open_cloud(name: str, retry: Retry) -> Cloud:
-        return TaggedCloud(real.open_cloud(name, retry), tags)
+        return TaggedCloud(real.open_cloud(name, retry), tags, instance_tags or {})
 
     return msgspec.structs.replace(delivery, connections=msgspec.structs.replace(real, open_cloud=open_cloud))
 

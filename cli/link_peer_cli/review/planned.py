@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 from link_peer.app import dispatch, sweeps
-from link_peer.domain.model import Group, Instance
+from link_peer.domain.model import Group, Instance, Party
 from link_peer.planning.room import in_doubt
 from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.ports import Record
@@ -16,7 +18,7 @@ from link_peer_cli.answers.changes import PlanAnswer
 from link_peer_cli.consent.entries import notes
 from link_peer_cli.inventory.shown import wording
 from link_peer_cli.review.cloud import WhatIf
-from link_peer_cli.review.delivery import Kept, suppose
+from link_peer_cli.review.delivery import Kept, as_tagged, suppose
 from link_peer_cli.review.edits import with_instances
 from link_peer_cli.review.input import Input, elements_of, run, run_messages, unless_recorded
 from link_peer_cli.review.plans import ShownPlan, notable, print_plan, sections, total
@@ -44,13 +46,20 @@ class Planned(msgspec.Struct, frozen=True):
         return PlanAnswer(*fields, warning or msgspec.UNSET)
 
 
-def planned(env: Environment, plan_input: Input, progress: Count = lambda *_: None) -> Planned:
-    """Return the records and the changes that the functions would make.
+def planned(
+    env: Environment,
+    plan_input: Input,
+    progress: Count = lambda *_: None,
+    retagged: Mapping[Party, Mapping[str, str | None]] | None = None,
+) -> Planned:
+    """Return the records and the changes that the functions would make; if instances were `retagged`, those that they would make
+    then.
 
     The records are outcomes, attempts (the delivery would be retried) and failed summaries (removals would be held).
     The functions' own code runs, also for the messages that they would post for delivery at once.
     """
     delivery, cloud, recorder = suppose(env, "plan")
+    delivery = as_tagged(delivery, {}, retagged) if retagged else delivery
     run(plan_input, delivery, recorder, "plan", progress)
     return _made(delivery, cloud, recorder)
 

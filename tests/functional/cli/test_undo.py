@@ -109,8 +109,8 @@ def printed(cli: Cli) -> list[str]:
 def story_undo(cli: Cli, request_id: str) -> list[str]:
     """What the story of a request says takes it back, by its own records."""
     code, records = cli.json("audit", "--story", request_id)
-    own = [record for record in records if record.get("request_id") == request_id and "undo" in record]
-    return own[-1]["undo"].splitlines() if code == 0 and own else []
+    acts = [record for record in records if record.get("request_id") == request_id and "undo" in record]
+    return acts[-1]["undo"].splitlines() if code == 0 and acts else []
 
 
 @pytest.mark.exhaustive
