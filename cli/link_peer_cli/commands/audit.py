@@ -40,6 +40,7 @@ from link_peer_cli.ui.records import RECORDS, RecordLine, folded, print_advice
 from link_peer_cli.ui.tables import TableForm, draw, print_csv, print_tsv
 
 LIMIT = 100  # lines, for a person
+MOST = 500  # records that are read for these lines, though many of them repeat others
 FIELDS = tuple(field.name for field in DECISION)
 """The columns of CSV: the fields of a decision."""
 WHOLE_LOG = ("--verify", "it compares the whole log, and takes --from, --all-regions and --json only")
@@ -147,16 +148,18 @@ def audit(
     names = {**short_names(env.policy), env.policy.home: ""} if sys.stdout.isatty() else {}
     looked.FACTS["period"] = f"{iso(int(since))} to {iso(int(until or now))}"
     printer = _Shown(form, limit, names, actor, sort_by, env)
-    if not follow:
+    if follow:
+        with contextlib.suppress(KeyboardInterrupt):
+            for records in follow_log(log, compose.clock_for_functions(), query, since, _print_trouble):
+                printer.print(records)
+    elif story:
         with waiting("reading the audit log"):
-            selected_stories = stories(log, story, since) if story else [Story("", log.read(query, since, until))]
+            selected_stories = stories(log, story, since)
         with paged(unless=not printer.lines):
             for selected_story in selected_stories if printer.lines else [_together(selected_stories)]:
-                printer.print(selected_story.records, f"the story of {selected_story.title}" if story else "audit log")
-        return
-    with contextlib.suppress(KeyboardInterrupt):
-        for records in follow_log(log, compose.clock_for_functions(), query, since, _print_trouble):
-            printer.print(records)
+                printer.print(selected_story.records, f"the story of {selected_story.title}")
+    else:
+        printer.print_log(log, query, since, until)
 
 
 def _has_functions(env: Environment, settings: Settings) -> bool:
@@ -199,48 +202,98 @@ class _Shown:
         self._actor = actor
         self._sort_by = sort_by
         self._env = env
+        self._judge = AdviceJudge(env)
         self._headed = False
         self.lines = form in (TableForm.TABLE, TableForm.WIDE) and sys.stdout.isatty()
 
-    def print(self, records: Sequence[Record], title: str = "") -> None:
-        """Print the newest, repeats folded. Without a title: what has just come, one line each."""
+    def print_log(self, log: AuditReader, query: str, since: float, until: float | None) -> None:
+        """Print what matches a query in a span of time (epoch seconds): as much of it as was asked for is read, the newest first; all
+        of it is printed as it is read."""
+        count = LIMIT if self._limit is None and self._form not in (TableForm.JSON, TableForm.CSV) else self._limit
+        if not count and not self._sort_by:
+            self._print_all(log, query, since, until)
+            return
+        with waiting("reading the audit log"):
+            if count:
+                records, is_whole = log.newest(query, since, until, count, self._is_enough, self._is_by)
+            else:
+                records, is_whole = log.read(query, since, until), True
+        with paged(unless=not self.lines):
+            self.print(records, "audit log", is_whole=is_whole)
+
+    def _print_all(self, log: AuditReader, query: str, since: float, until: float | None) -> None:
+        """Print as it is read; lines that repeat others are folded where they were read together."""
+        newest_records: list[Record] = []
+        if self._form in (TableForm.TABLE, TableForm.WIDE):  # before the oldest are printed, which are not judged
+            with waiting("reading the audit log"):
+                newest_records, _ = log.newest(query, since, until, MOST, is_asked_for=self._is_by)
+            newest_records = self._judge.judged(newest_records)
+        count = 0
+        for part in log.stream(query, since, until):
+            records = [record for record in part if self._is_by(record)]
+            count += len(records)
+            if self._form in (TableForm.JSON, TableForm.CSV):
+                self._print_values(records)
+            elif records:
+                self._draw(self._judged(folded(records), again=False))
+            self._headed = True
+        if self.lines:
+            console().print(f"[bold]audit log, {count} {'record' if count == 1 else 'records'}[/bold]")
+            if self._form is TableForm.TABLE:
+                print_advice(console(), (record.get("advice", "") for record in newest_records))
+        if not count:
+            looked.say_none(RECORDS.empty_message)
+
+    def _is_enough(self, records: list[Record]) -> bool:
+        """Whether no older records are needed. Many may be about the same: then some lines are enough, unless a number was given, or
+        these are of one actor."""
+        if self._form in (TableForm.JSON, TableForm.CSV) or (
+            self._limit is None and not self._actor and len(records) >= MOST
+        ):
+            return True
+        return len(folded(records)) >= (self._limit or LIMIT)
+
+    def print(self, records: Sequence[Record], title: str = "", *, is_whole: bool = True) -> None:
+        """Print the newest, repeats folded. Without a title: what has just come, one line each. `is_whole`: there are no others."""
         records = [record for record in records if self._is_by(record)]
         if title and not records:
             looked.say_none(RECORDS.empty_message)
         if self._form in (TableForm.JSON, TableForm.CSV):
             self._print_values(records)
         else:
-            self._print_lines(records, title)
+            self._print_lines(records, title, is_whole=is_whole)
         self._headed = True
 
-    def _print_lines(self, records: Sequence[Record], title: str) -> None:
+    def _print_lines(self, records: Sequence[Record], title: str, *, is_whole: bool) -> None:
         lines = folded(records) if title else [RecordLine(record) for record in records]
         limit = LIMIT if self._limit is None and title else self._limit or 0
         printed_lines = RECORDS.ordered(lines[-limit:], self._sort_by)
         if title or not self.lines or self._form is TableForm.WIDE:  # else no advice is printed
-            judged = AdviceJudge(self._env).judged([line.record for line in printed_lines])
-            printed_lines = [replace(line, record=record) for line, record in zip(printed_lines, judged, strict=True)]
+            printed_lines = self._judged(printed_lines)
+        if self.lines and title:
+            out, newest = console(), "" if is_whole else "the newest "
+            out.print(
+                f"[bold]{escape(title)}, {newest}{len(records)} {'record' if len(records) == 1 else 'records'}[/bold]"
+            )
+            older = f"{len(lines) - len(printed_lines)} older lines" if is_whole else "older records were not read"
+            if not is_whole or len(lines) > len(printed_lines):
+                out.print(f"[dim]… {older}: --limit 0 prints all[/dim]")
+        self._draw(printed_lines, heading=bool(title))
+        if self.lines and title and self._form is not TableForm.WIDE:
+            print_advice(console(), (line.record.get("advice", "") for line in printed_lines))
+
+    def _judged(self, lines: Sequence[RecordLine], *, again: bool = True) -> list[RecordLine]:
+        """The lines with the advice that holds now."""
+        records = self._judge.judged([line.record for line in lines], again=again)
+        return [replace(line, record=record) for line, record in zip(lines, records, strict=True)]
+
+    def _draw(self, lines: Sequence[RecordLine], *, heading: bool = False) -> None:
+        """Print lines below those that were printed before."""
         if not self.lines:
-            print_tsv(RECORDS.rows(printed_lines)[self._headed :])
-        else:
-            out = console()
-            if title:
-                out.print(
-                    f"[bold]{escape(title)}, {len(records)} {'record' if len(records) == 1 else 'records'}[/bold]"
-                )
-            if older := len(lines) - len(printed_lines):
-                out.print(f"[dim]… {older} older lines: --limit 0 prints all[/dim]")
-            if printed_lines:
-                draw(
-                    out,
-                    RECORDS,
-                    printed_lines,
-                    self._names,
-                    wide=self._form is TableForm.WIDE,
-                    heading=bool(title) or not self._headed,
-                )
-            if title and self._form is not TableForm.WIDE:
-                print_advice(out, (line.record.get("advice", "") for line in printed_lines))
+            print_tsv(RECORDS.rows(lines)[self._headed :])
+        elif lines:
+            wide = self._form is TableForm.WIDE
+            draw(console(), RECORDS, lines, self._names, wide=wide, heading=heading or not self._headed)
 
     def _print_values(self, records: Sequence[Record]) -> None:
         newest = map(RecordLine, records[-self._limit :] if self._limit else records)
