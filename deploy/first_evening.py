@@ -123,7 +123,7 @@ def of_request(source: str, target: str, request_id: str) -> dict[int, Answer]:
 def of_event(target: str, tagged_at: float) -> Answer:
     """Waits for the record of the event of a group's tag."""
     while (waited := time.time() - tagged_at) < EVENT_SECONDS:
-        for record in lines("audit", "--all", "--since", "30m", "--party", target):
+        for record in lines("audit", "--all", "--since", "30m", f"party={target}"):
             if record["record"] == "observed" and record["function"] == "auto_link":
                 written = datetime.fromisoformat(record["time"].replace("Z", "+00:00")).timestamp()
                 return EXPECTED, f"{max(0, written - tagged_at):.0f} s after the tag was set"

@@ -65,7 +65,7 @@ COMMANDS = {
 }
 """The pages of commands: file, title, and the commands on it."""
 
-COMMON = {"--json", "--output", "--sort-by", "--csv"}
+COMMON = {"--json", "--output", "--sort-by", "-o", "csv"}
 """The options of which reference.md says once what they do."""
 
 SETTINGS = {

@@ -18,7 +18,7 @@ from link_peer.domain.reasons import REASONS
 from link_peer_cli.access import keys
 
 SHOWN = 60  # characters of help; typer breaks longer lines, and fish takes each line for a value
-_PLAIN = re.compile(r"[\w.@+-]+")  # what no shell takes for more than one word
+_PLAIN = re.compile(r"[\w.@+=-]+")  # what no shell takes for more than one word
 
 
 def _of_policy(*, parties: bool = True, accounts: bool = True) -> list[str]:
@@ -42,6 +42,13 @@ def _profiles() -> list[str]:
 _accounts = partial(_of_policy, parties=False)
 _parties = partial(_of_policy, accounts=False)
 
+FILTERS: dict[str, Callable[[], Iterable[str]]] = {
+    "outcome": lambda: ("applied", "unchanged", "removed", "denied", "failed"),
+    "reason": lambda: REASONS,
+    "party": _parties,
+}
+"""The values of filters of `audit`, by field."""
+
 VALUES: dict[str, Callable[[], Iterable[str]]] = {
     **dict.fromkeys(("close", "reopen"), _of_policy),
     **dict.fromkeys(("who", "explain", "accept", "withdraw", "--party"), _parties),
@@ -49,8 +56,8 @@ VALUES: dict[str, Callable[[], Iterable[str]]] = {
     **dict.fromkeys(("--account", "--believe-empty", "--peer", "doctor", "remove"), _accounts),
     **dict.fromkeys(("-o", "--output"), lambda: ("table", "wide", "csv", "json")),
     "--profile": _profiles,
-    "--outcome": lambda: ("applied", "unchanged", "removed", "denied", "failed"),
-    "audit --reason": lambda: REASONS,
+    "audit": lambda: [f"{field}={value}" for field, values in FILTERS.items() for value in values()],
+    **{f"audit {field}": values for field, values in FILTERS.items()},  # after `outcome =`, as bash parts it
     "--state": lambda: ("open", "blocked", "partly", "half-open", "closing", "unknown"),
 }
 """The values of options, of one command's if it comes before the option; and of a command's arguments, by its name."""
@@ -60,7 +67,7 @@ def due(command: str, words: list[str]) -> Callable[[], Iterable[str]] | None:
     """The values that may come after these words of a command, where that can be told without its parameters."""
     words = [word for word in words if word != "="]  # bash parts words at = and @
     last = ["", *(words[:-2] if words[-1:] == ["@"] else words)][-1]
-    return VALUES.get(command) if last[:1] != "-" else VALUES.get(f"{command} {last}") or VALUES.get(last)
+    return VALUES.get(f"{command} {last}") or VALUES.get(last if last[:1] == "-" else command)
 
 
 def completing(context: Any, params: Iterable[Any]) -> list[Any]:

@@ -37,8 +37,16 @@ def duration(text: str, field: str) -> int:
     return int(match[1]) * _UNITS[match[2]]
 
 
-def moment(text: str, field: str, now: float) -> float:
-    """Return epoch seconds of an RFC 3339 instant, which has a zone, or of a duration before `now` (`2h`)."""
+DAY_SECONDS = 86_400
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
+_QUARTER = re.compile(r"([0-9]{4})Q([1-4])", re.ASCII)
+
+
+def moment(text: str, field: str, now: float, *, end_of_day: bool = False) -> float:
+    """Return epoch seconds of an RFC 3339 instant, which has a zone, of a date (its start in UTC; with `end_of_day` its end), or of a
+    duration before `now` (`2h`)."""
+    if _DATE.fullmatch(text):
+        return moment(f"{text}T00:00:00Z", field, now) + (DAY_SECONDS - 1 if end_of_day else 0)
     if _DURATION.fullmatch(text):
         return now - duration(text, field)
     try:
@@ -46,13 +54,24 @@ def moment(text: str, field: str, now: float) -> float:
     except BadInput:
         raise BadInput(
             field,
-            f"{quoted(text)} is neither a duration such as 2h nor an instant with its zone, "
+            f"{quoted(text)} is no duration such as 2h, no date, and no instant with its zone, "
             "such as 2099-12-31T08:00:00+08:00 or 2099-12-31T00:00:00Z",
         ) from None
 
 
+def quarter_of(text: str, field: str) -> tuple[float, float]:
+    """Return the first and the last second of a quarter (`2026Q3`, UTC), in epoch seconds."""
+    match = _QUARTER.fullmatch(text)
+    if not match:
+        raise BadInput(field, f"{quoted(text)} is not a quarter, such as 2026Q3")
+    year, month = int(match[1]), 3 * int(match[2]) - 2
+    starts = (year, month), (year + month // 10, (month + 3) % 12)
+    first, following = (parse_instant(f"{y:04}-{m:02}-01T00:00:00Z") for y, m in starts)
+    return first, following - 1
+
+
 def ending(text: str, field: str, now: float, *, past: bool = False) -> int:
-    """Return when something ends, in epoch seconds: an RFC 3339 instant, or a duration from `now` (`30d`). `past`: it may have."""
+    """Return when something ends, in epoch seconds: an RFC 3339 instant, the start of a date, or a duration from `now` (`30d`). `past`: it may have."""
     end = now + duration(text, field) if text[-1:] in _UNITS else moment(text, field, now)
     if end <= now and not past:
         raise BadInput(field, f"{quoted(text)} is past")

@@ -76,7 +76,7 @@ def _page(env: Environment, period: tuple[float, float], evidence: Evidence, csv
         ("logstores", f"{env.settings.audit_project}: {env.settings.audit_logstore}, {env.settings.operator_logstore}"),
         ("written", f"{iso(env.now)} by link-peer {version('link-peer')}"),
         ("SHA-256 of the CSV", hashlib.sha256(csv).hexdigest()),
-        ("check a sample", "link-peer audit --key KEY --from TIME --json prints the record with this key"),
+        ("check a sample", "link-peer audit key=KEY --from TIME --json prints the record with this key"),
     ]
     moments = [iso(moment) for moment in evidence.moments]
     tables = [

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import heapq
 import itertools
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 from link_peer.alicloud.sdk import unanswered
@@ -15,19 +17,26 @@ from link_peer.domain.errors import BadInput, LinkPeerError, Transient
 from link_peer.domain.tags import iso, iso_millis, parse_instant, parse_who, quoted
 from link_peer.runtime.clock import Clock
 from link_peer.runtime.ports import Record
-from link_peer.runtime.retry import Retry
+from link_peer.runtime.retry import MINUTE, Retry
 from link_peer.runtime.settings import Credentials, Settings
 
 from link_peer_cli.audit.received import received_groups
 
 RECEIVED = "__tag__:__receive_time__"
 """In epoch seconds, where the logstore records them (appendMeta) [doc Reserved fields]."""
+T = TypeVar("T")
 PAGE = 100  # [doc GetLogs: at most 100 lines per response]
 POLL_SECONDS = 0.2
 BATCH = 20  # values in one query; it would grow too long otherwise
 THREADS = 8  # queries at a time [doc Query limits: at most 100 concurrent ones in a project]
 KEPT_SECONDS = 366 * 86_400.0  # how far back it is asked for what has no date of its own
 SKEW_SECONDS = 60  # the time of a record may be a little ahead of our clock
+
+
+class _Retry(Protocol):
+    """Makes a call, again where it fails for the moment and that is asked for."""
+
+    def __call__(self, call: Callable[[], T], /) -> T: ...
 
 
 def sdk() -> Any:
@@ -72,8 +81,39 @@ class AuditReader:
 
         `since` and `until` are in epoch seconds. Raises LinkPeerError if the log cannot be read.
         """
+        return _in_order(itertools.chain(*self.stream(query, since, until)))
+
+    def stream(self, query: str = "*", since: float = 0, until: float | None = None) -> Iterator[list[Record]]:
+        """Yield the records that `read` returns, the oldest first, as they are read: a log of any length takes little memory."""
         retry = Retry(self._clock, math.inf)
-        return retry(lambda: self.read_once(query, since, until))
+        return self._stream(query, since, until, retry)
+
+    def newest(
+        self,
+        query: str,
+        since: float,
+        until: float | None,
+        count: int,
+        is_enough: Callable[[list[Record]], bool] = lambda _records: True,
+        is_asked_for: Callable[[Record], bool] = lambda _record: True,
+    ) -> tuple[list[Record], bool]:
+        """Return the newest of the records that `read` returns and that are asked for, in order, and whether these are all: it reads
+        back in time until there are `count` of them and `is_enough`. Some more may be returned."""
+        span, retry = self._span(since, until), Retry(self._clock, math.inf)
+        pages = {store: self._pages(store, query, span, retry, reverse=True) for store in self._stores}
+        read_down_to = dict.fromkeys(self._stores, math.inf)
+        logs: dict[str, list[tuple[float, Record]]] = {store: [] for store in self._stores}
+        while True:
+            store = max(read_down_to, key=read_down_to.__getitem__)
+            complete_since = read_down_to[store]
+            if sum(map(len, logs.values())) >= count or complete_since == -math.inf:
+                oldest_first = itertools.chain(*(reversed(logs[store]) for store in self._stores))
+                records = _in_order(record for moment, record in oldest_first if moment >= complete_since)
+                if complete_since == -math.inf or (len(records) >= count and is_enough(records)):
+                    return records, complete_since == -math.inf
+            page = next(pages[store])
+            read_down_to[store] = page.bound
+            logs[store] += [log for log in page.logs if _is_until(log[1], until) and is_asked_for(log[1])]
 
     def received_since(self, since: float) -> list[Record]:
         """The records that SLS received from an instant on (epoch seconds), in order of that time, which each has in `received`: the
@@ -99,38 +139,64 @@ class AuditReader:
         sdk()  # nor imports it: see late_parts
         with ThreadPoolExecutor(THREADS) as pool:
             parts = list(pool.map(lambda query: self.read(query, since), queries))
-        return sorted(itertools.chain(*parts), key=lambda record: record.get("time", ""))
+        return _in_order(itertools.chain(*parts))
 
     def read_once(self, query: str, since: float, until: float | None = None) -> list[Record]:
         """Like `read`, without retries, for callers that poll. Raises Transient if a later read may succeed."""
+        return _in_order(itertools.chain(*self._stream(query, since, until, lambda ask: ask())))
+
+    def _span(self, since: float, until: float | None) -> tuple[int, int]:
+        """Whole seconds, as SLS takes them."""
         end = int(max(self._clock.now(), since)) + SKEW_SECONDS if until is None else int(until) + 1
-        records = [record for store in self._stores for record in self._whole(store, query, int(since), end)]
-        if until is not None:  # SLS reads whole seconds
-            records = [record for record in records if record.get("time", "") <= iso_millis(until)]
-        return sorted(records, key=lambda record: record.get("time", ""))
+        return int(since), end
+
+    def _stream(self, query: str, since: float, until: float | None, retry: _Retry) -> Iterator[list[Record]]:
+        span = self._span(since, until)
+        logstores = [self._records(store, query, span, retry) for store in self._stores]
+        records = (record for record in heapq.merge(*logstores, key=_time) if _is_until(record, until))
+        while part := list(itertools.islice(records, PAGE)):
+            yield part
 
     def begins(self) -> str:
         """The time of the first record, as RFC 3339; empty if there is none. Raises LinkPeerError if the log cannot be read."""
         span = (0, int(self._clock.now()) + SKEW_SECONDS)
         return min(
-            (record.get("time", "") for store in self._stores for record in self._page(store, "*", span, 0, 1)),
+            (_time(record) for store in self._stores for _, record in self._page(store, "*", span, 0, 1).logs),
             default="",
         )
 
-    def _whole(self, store: str, query: str, since: int, until: int) -> list[Record]:
-        """The records of one logstore."""
-        records: list[Record] = []
-        while True:
-            page = self._page(store, query, (since, until), len(records))
-            records += page
-            if len(page) < PAGE:
-                return records
+    def _records(self, store: str, query: str, span: tuple[int, int], retry: _Retry) -> Iterator[Record]:
+        """The records of one logstore, the oldest first."""
+        for page in self._pages(store, query, span, retry):
+            yield from (record for _, record in page.logs)
 
-    def _page(self, store: str, query: str, span: tuple[int, int], offset: int, size: int = PAGE) -> list[Record]:
-        """Some records of one logstore, the oldest first."""
+    def _pages(
+        self, store: str, query: str, span: tuple[int, int], retry: _Retry, *, reverse: bool = False
+    ) -> Iterator[_Page]:
+        """All pages of one logstore, the oldest logs first or, in `reverse`, the newest: there a log that arrives meanwhile moves others
+        to the next page, which are not returned twice."""
+        previous: list[tuple[float, Record]] = []
+        for offset in itertools.count(0, PAGE):
+            page = retry(functools.partial(self._page, store, query, span, offset, PAGE, reverse=reverse))
+            repeated = {str(log) for log in previous} if reverse else ()
+            yield msgspec.structs.replace(page, logs=[log for log in page.logs if str(log) not in repeated])
+            if page.bound == -math.inf:
+                return
+            previous = page.logs
+
+    def _page(
+        self, store: str, query: str, span: tuple[int, int], offset: int, size: int = PAGE, *, reverse: bool = False
+    ) -> _Page:
+        """Some records of one logstore. Raises Transient for an answer that SLS calls incomplete; the SDK has asked five times then."""
         place = (self._settings.audit_project, store, *span)
-        body = self.ask(lambda sls: sls.get_log(*place, query=query, size=size, offset=offset, reverse=False))
-        return [_record(log.get_contents(), store) for log in body.get_logs()]
+        body = self.ask(lambda sls: sls.get_log(*place, query=query, size=size, offset=offset, reverse=reverse))
+        if not body.is_completed():
+            raise Transient("the audit log cannot be read now: its answer is incomplete")
+        logs = [(float(log.get_time()), _record(log.get_contents(), store)) for log in body.get_logs()]
+        if len(logs) < size:
+            return _Page(logs, -math.inf)
+        last = logs[-1][0]
+        return _Page(logs, last if body.get_meta().get_is_accurate() else last - last % MINUTE + MINUTE)
 
     def wait(
         self,
@@ -156,6 +222,15 @@ class AuditReader:
             if self._clock.now() > deadline:
                 raise Transient(f"no outcome in the audit log after {seconds:.0f} seconds{trouble}")
             self._clock.sleep(poll)
+
+
+class _Page(msgspec.Struct, frozen=True):
+    """Logs of a page, each with its time (epoch seconds), and the `bound`: newest first, all logs from it on were read; -inf after the
+    last page. Pages are in order of time to the nanosecond where SLS says so, else to the minute [doc GetLogs, reverse; GetLogsV2,
+    isAccurate]."""
+
+    logs: list[tuple[float, Record]]
+    bound: float
 
 
 class _Shard(msgspec.Struct, frozen=True):
@@ -208,6 +283,19 @@ def _record(contents: Mapping[str, object], store: str) -> Record:
     received = str(contents.get(RECEIVED, ""))
     fields = {name: str(value) for name, value in contents.items() if not name.startswith("__") and name != "received"}
     return {**fields, "logstore": store, **({"received": iso(int(received))} if received.isdecimal() else {})}
+
+
+def _time(record: Record) -> str:
+    return record.get("time", "")
+
+
+def _in_order(records: Iterable[Record]) -> list[Record]:
+    return sorted(records, key=_time)
+
+
+def _is_until(record: Record, until: float | None) -> bool:
+    """Whether a record is not of later than `until`: SLS reads whole seconds."""
+    return until is None or _time(record) <= iso_millis(until)
 
 
 def condition(fields: Mapping[str, str]) -> str:

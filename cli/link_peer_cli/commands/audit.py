@@ -11,7 +11,6 @@ from typing import Annotated
 import typer
 from link_peer.app import compose
 from link_peer.domain.errors import BadInput, Transient
-from link_peer.domain.reasons import REASONS
 from link_peer.domain.record_fields import DECISION
 from link_peer.domain.tags import iso
 from link_peer.runtime.ports import Record
@@ -21,9 +20,10 @@ from rich.markup import escape
 
 from link_peer_cli.access import instant
 from link_peer_cli.access.environment import Environment, load_environment
-from link_peer_cli.access.inputs import is_cloud_name, matching, moment, with_uid
+from link_peer_cli.access.inputs import matching, moment, quarter_of
 from link_peer_cli.audit.export import export
-from link_peer_cli.audit.log import AuditReader, condition, party_condition
+from link_peer_cli.audit.filters import FORMS, Filters, filters_in
+from link_peer_cli.audit.log import AuditReader
 from link_peer_cli.audit.log import follow as follow_log
 from link_peer_cli.audit.story import Story, stories
 from link_peer_cli.audit.timeline import timeline
@@ -35,7 +35,7 @@ from link_peer_cli.review.delivery import by_cloud_name
 from link_peer_cli.review.recorded_advice import AdviceJudge
 from link_peer_cli.ui import looked
 from link_peer_cli.ui.console import console, print_answer, warn, when
-from link_peer_cli.ui.options import Csv, JsonLines, Output, SortBy, form_of
+from link_peer_cli.ui.options import JsonLines, Output, SortBy, form_of
 from link_peer_cli.ui.pager import paged
 from link_peer_cli.ui.progress import waiting
 from link_peer_cli.ui.records import RECORDS, RecordLine, folded, print_advice, print_undo
@@ -43,6 +43,7 @@ from link_peer_cli.ui.tables import TableForm, draw, print_csv, print_tsv
 
 LIMIT = 100  # lines, for a person
 ACTS = 3  # the newest acts of a story, for which a person is told what takes them back
+MOST = 500  # records that are read for these lines, though many of them repeat others
 FIELDS = tuple(field.name for field in DECISION)
 """The columns of CSV: the fields of a decision."""
 WHOLE_LOG = ("--verify", "it compares the whole log, and takes --from, --all-regions and --json only")
@@ -50,33 +51,32 @@ WHOLE_PERIOD = ("--evidence", "it is about all of a period, and takes --from, --
 
 
 def audit(
-    outcome: Annotated[str, typer.Option(help="applied, unchanged, removed, denied or failed.")] = "",
-    reason: Annotated[str, typer.Option(help="A reason code: no-consent, expired, quota, …")] = "",
-    link: Annotated[str, typer.Option(help="A link's id.")] = "",
-    request: Annotated[str, typer.Option(help="A request's id.")] = "",
-    event: Annotated[str, typer.Option(help="An event's id.")] = "",
-    key: Annotated[str, typer.Option(help="A record's key, of whatever kind the record is.")] = "",
-    party: Annotated[
-        str,
-        typer.Option(
-            help="A party on either side: an id or a name, optionally with @<account>; *@<account> for all of one."
+    filters: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[FIELD=VALUE]...",
+            help="Only these: outcome=denied, reason=no-consent, party=db or party=*@billing, actor=user/alice, request=chg-1042, or "
+            "any other field of a record. Of one field given twice, either.",
         ),
-    ] = "",
+    ] = None,
     story: Annotated[
         str, typer.Option(help="The id of a request or link: every record of it and of its links, with later removals.")
-    ] = "",
-    actor: Annotated[
-        str, typer.Option(help="Who caused it: an ARN, or the end of one, such as user/alice; a queue; timer.")
     ] = "",
     start: Annotated[
         str,
         typer.Option(
             "--from",
             "--since",
-            help="How long ago: 90s, 30m, 2h, 7d; or an instant with its zone. Default: 24h; of a story, 365d; of evidence, 30d.",
+            help="How long ago: 90s, 30m, 2h, 7d; a date, from its start (UTC); or an instant with its zone. Default: 24h; of a story, "
+            "365d; of evidence, 30d.",
         ),
     ] = "",
-    end: Annotated[str, typer.Option("--to", help="Until when, in the same forms. Default: now.")] = "",
+    end: Annotated[
+        str, typer.Option("--to", help="Until when, in the same forms; a date, to its end (UTC). Default: now.")
+    ] = "",
+    quarter: Annotated[
+        str, typer.Option(metavar="YEARQ1-4", help="Instead of --from and --to: a quarter, as 2026Q3 (UTC).")
+    ] = "",
     limit: Annotated[
         int | None,
         typer.Option(min=0, help="How many of the newest to print; 0: all. Default: 100 lines, all of JSON and CSV."),
@@ -107,34 +107,25 @@ def audit(
     ] = "",
     output: Output = TableForm.TABLE,
     sort_by: SortBy = "",
-    as_csv: Csv = False,
     as_json: JsonLines = False,
 ) -> None:
     """Read the audit log, the newest last: what was decided, who asked, why, and how to resolve denials."""
-    fields = {
-        "outcome": matching(outcome, "--outcome", "applied|unchanged|removed|denied|failed"),
-        "reason": matching(reason, "--reason", "|".join(REASONS)),
-        "link": matching(link, "--link", "[0-9a-f]{16}"),
-        "request_id": matching(request, "--request", r"[A-Za-z0-9._-]{1,48}"),
-        "event_id": matching(event, "--event", r'[^"\\*?\s]{1,128}'),  # excludes what has a meaning in a query
-        "key": matching(key, "--key", "[0-9a-f]{16}"),
-    }
-    query = condition({"record": "" if everything or key else "outcome", **fields})
-    party = with_uid(party, "--party") if party else ""
-    if party and not is_cloud_name(party):
-        party_condition(party, "--party")  # report an invalid option before a missing environment
+    record_filters = filters_in(filters or ())
     RECORDS.column(sort_by or "time")
-    filters = any((follow, everything, party, actor, end and not evidence, *fields.values()))
-    if story and filters:
-        raise BadInput("--story", "it prints every record of one request or link, and takes no other filter")
-    is_filtered = filters or story or sort_by or as_csv or limit is not None
-    _check_whole(verify=verify, evidence=bool(evidence), all_regions=all_regions, is_filtered=bool(is_filtered))
-    if follow and (end or sort_by):
-        raise BadInput("--follow", "it prints new records: give neither --to nor --sort-by")
-    form = form_of(output, as_json=as_json, as_csv=as_csv)
-    matching(story, "--story", r"[A-Za-z0-9._-]{1,48}")
+    if quarter and (start or end):
+        raise BadInput("--quarter", "give it without --from and --to")
+    is_filtered = bool(record_filters) or follow or everything or bool((end or quarter) and not evidence)
+    if story and is_filtered:
+        raise BadInput("--story", "it prints every record of one request or link, and takes no filter")
+    is_filtered = is_filtered or bool(story or sort_by) or output is TableForm.CSV or limit is not None
+    _check_whole(verify=verify, evidence=bool(evidence), all_regions=all_regions, is_filtered=is_filtered)
+    if follow and (end or quarter or sort_by):
+        raise BadInput("--follow", "it prints new records: give neither an end nor --sort-by")
+    form = form_of(output, as_json=as_json)
+    matching(story, "--story", FORMS["request_id"])
     now = instant.now()
-    since, until = _span(start or ("365d" if story else "30d" if evidence else "24h"), end, now)
+    default = "365d" if story else "30d" if evidence else "24h"
+    since, until = quarter_of(quarter, "--quarter") if quarter else _span(start or default, end, now)
     env = load_environment(reading=True)
     if verify or evidence:
         end_of_period = min(now, until or now)
@@ -144,32 +135,32 @@ def audit(
         )
         (write_evidence if evidence else compare)(as_json=as_json)
         return
-    if party:
-        query += f" and {party_condition(by_cloud_name(env, party, '--party'), '--party')}"
+    query = record_filters.query(
+        (by_cloud_name(env, party, "party") for party in record_filters.parties), everything=everything
+    )
     log = AuditReader(env.settings, env.clock, env.keys)
     names = {**short_names(env.policy), env.policy.home: ""} if sys.stdout.isatty() else {}
     looked.FACTS["period"] = f"{iso(int(since))} to {iso(int(until or now))}"
-    printer = _Shown(form, limit, names, actor, sort_by, env)
-    if not follow:
+    printer = _Shown(form, limit, names, record_filters, sort_by, env)
+    if follow:
+        with contextlib.suppress(KeyboardInterrupt):
+            for records in follow_log(log, compose.clock_for_functions(), query, since, _print_trouble):
+                printer.print(records)
+    elif story:
         with waiting("reading the audit log"):
-            selected_stories = stories(log, story, since) if story else [Story("", log.read(query, since, until))]
-        problems: dict[str, None] = {}
-        if story:
-            with waiting("reading ActionTrail"):
-                timelines = [
-                    timeline(env, log, selected_story, since, functools.partial(claims_between, env))
-                    for selected_story in selected_stories
-                ]
-            selected_stories = [selected_story for selected_story, _ in timelines]
-            problems = {problem: None for _, problem in timelines if problem}
+            selected_stories = stories(log, story, since)
+        with waiting("reading ActionTrail"):
+            timelines = [
+                timeline(env, log, selected_story, since, functools.partial(claims_between, env))
+                for selected_story in selected_stories
+            ]
+        selected_stories = [selected_story for selected_story, _ in timelines]
         with paged(unless=not printer.lines):
             for selected_story in selected_stories if printer.lines else [_together(selected_stories)]:
-                printer.print(selected_story.records, f"the story of {selected_story.title}" if story else "audit log")
-        warn(problems)
-        return
-    with contextlib.suppress(KeyboardInterrupt):
-        for records in follow_log(log, compose.clock_for_functions(), query, since, _print_trouble):
-            printer.print(records)
+                printer.print(selected_story.records, f"the story of {selected_story.title}")
+        warn(dict.fromkeys(problem for _, problem in timelines))
+    else:
+        printer.print_log(log, query, since, until)
 
 
 def _has_functions(env: Environment, settings: Settings) -> bool:
@@ -187,7 +178,7 @@ def _check_whole(*, verify: bool, evidence: bool, all_regions: bool, is_filtered
 
 def _span(start: str, end: str, now: float) -> tuple[float, float | None]:
     """Both ends of a time, in epoch seconds."""
-    since, until = moment(start, "--from", now), moment(end, "--to", now) if end else None
+    since, until = moment(start, "--from", now), moment(end, "--to", now, end_of_day=True) if end else None
     if until is not None and until < since:
         raise BadInput("--to", f"{end} is before {start}, where --from begins")
     return since, until
@@ -204,60 +195,117 @@ class _Shown:
     of accounts."""
 
     def __init__(
-        self, form: TableForm, limit: int | None, names: Mapping[str, str], actor: str, sort_by: str, env: Environment
+        self,
+        form: TableForm,
+        limit: int | None,
+        names: Mapping[str, str],
+        record_filters: Filters,
+        sort_by: str,
+        env: Environment,
     ) -> None:
         self._form = form
         self._limit = limit
         self._names = names
-        self._actor = actor
+        self._is_by = record_filters.is_by
+        self._by_actor = bool(record_filters.actors)
         self._sort_by = sort_by
         self._env = env
+        self._judge = AdviceJudge(env)
         self._headed = False
         self.lines = form in (TableForm.TABLE, TableForm.WIDE) and sys.stdout.isatty()
 
-    def print(self, records: Sequence[Record], title: str = "") -> None:
-        """Print the newest, repeats folded. Without a title: what has just come, one line each."""
+    def print_log(self, log: AuditReader, query: str, since: float, until: float | None) -> None:
+        """Print what matches a query in a span of time (epoch seconds): as much of it as was asked for is read, the newest first; all
+        of it is printed as it is read."""
+        count = LIMIT if self._limit is None and self._form not in (TableForm.JSON, TableForm.CSV) else self._limit
+        if not count and not self._sort_by:
+            self._print_all(log, query, since, until)
+            return
+        with waiting("reading the audit log"):
+            if count:
+                records, is_whole = log.newest(query, since, until, count, self._is_enough, self._is_by)
+            else:
+                records, is_whole = log.read(query, since, until), True
+        with paged(unless=not self.lines):
+            self.print(records, "audit log", is_whole=is_whole)
+
+    def _print_all(self, log: AuditReader, query: str, since: float, until: float | None) -> None:
+        """Print as it is read; lines that repeat others are folded where they were read together."""
+        newest_records: list[Record] = []
+        if self._form in (TableForm.TABLE, TableForm.WIDE):  # before the oldest are printed, which are not judged
+            with waiting("reading the audit log"):
+                newest_records, _ = log.newest(query, since, until, MOST, is_asked_for=self._is_by)
+            newest_records = self._judge.judged(newest_records)
+        count = 0
+        for part in log.stream(query, since, until):
+            records = [record for record in part if self._is_by(record)]
+            count += len(records)
+            if self._form in (TableForm.JSON, TableForm.CSV):
+                self._print_values(records)
+            elif records:
+                self._draw(self._judged(folded(records), again=False))
+            self._headed = True
+        if self.lines:
+            console().print(f"[bold]audit log, {count} {'record' if count == 1 else 'records'}[/bold]")
+            if self._form is TableForm.TABLE:
+                print_advice(console(), (record.get("advice", "") for record in newest_records))
+        if not count:
+            looked.say_none(RECORDS.empty_message)
+
+    def _is_enough(self, records: list[Record]) -> bool:
+        """Whether no older records are needed. Many may be about the same: then some lines are enough, unless a number was given, or
+        these are of one actor."""
+        if self._form in (TableForm.JSON, TableForm.CSV) or (
+            self._limit is None and not self._by_actor and len(records) >= MOST
+        ):
+            return True
+        return len(folded(records)) >= (self._limit or LIMIT)
+
+    def print(self, records: Sequence[Record], title: str = "", *, is_whole: bool = True) -> None:
+        """Print the newest, repeats folded. Without a title: what has just come, one line each. `is_whole`: there are no others."""
         records = [record for record in records if self._is_by(record)]
         if title and not records:
             looked.say_none(RECORDS.empty_message)
         if self._form in (TableForm.JSON, TableForm.CSV):
             self._print_values(records)
         else:
-            self._print_lines(records, title)
+            self._print_lines(records, title, is_whole=is_whole)
         self._headed = True
 
-    def _print_lines(self, records: Sequence[Record], title: str) -> None:
+    def _print_lines(self, records: Sequence[Record], title: str, *, is_whole: bool) -> None:
         lines = folded(records) if title else [RecordLine(record) for record in records]
         limit = LIMIT if self._limit is None and title else self._limit or 0
         printed_lines = RECORDS.ordered(lines[-limit:], self._sort_by)
         if title or not self.lines or self._form is TableForm.WIDE:  # else no advice is printed
-            judged = AdviceJudge(self._env).judged([line.record for line in printed_lines])
-            printed_lines = [replace(line, record=record) for line, record in zip(printed_lines, judged, strict=True)]
-        if not self.lines:
-            print_tsv(RECORDS.rows(printed_lines)[self._headed :])
-        else:
-            out = console()
-            if title:
-                out.print(
-                    f"[bold]{escape(title)}, {len(records)} {'record' if len(records) == 1 else 'records'}[/bold]"
-                )
-            if older := len(lines) - len(printed_lines):
-                out.print(f"[dim]… {older} older lines: --limit 0 prints all[/dim]")
-            if printed_lines:
-                draw(
-                    out,
-                    RECORDS,
-                    printed_lines,
-                    self._names,
-                    wide=self._form is TableForm.WIDE,
-                    heading=bool(title) or not self._headed,
-                )
-            if title and self._form is not TableForm.WIDE:
-                print_advice(out, (line.record.get("advice", "") for line in printed_lines))
+            printed_lines = self._judged(printed_lines)
+        if self.lines and title:
+            out, newest = console(), "" if is_whole else "the newest "
+            out.print(
+                f"[bold]{escape(title)}, {newest}{len(records)} {'record' if len(records) == 1 else 'records'}[/bold]"
+            )
+            older = f"{len(lines) - len(printed_lines)} older lines" if is_whole else "older records were not read"
+            if not is_whole or len(lines) > len(printed_lines):
+                out.print(f"[dim]… {older}: --limit 0 prints all[/dim]")
+        self._draw(printed_lines, heading=bool(title))
+        if self.lines and title and self._form is not TableForm.WIDE:
+            print_advice(console(), (line.record.get("advice", "") for line in printed_lines))
         for record in [record for record in records if record.get("undo")][-ACTS:]:
             act = f"{record.get('outcome') or record.get('action')} by {record.get('actor')}"
             console().print(f"[bold]{when(record['time'])}[/bold] {escape(act)}", soft_wrap=True)
             print_undo(console(), record["undo"].splitlines())
+
+    def _judged(self, lines: Sequence[RecordLine], *, again: bool = True) -> list[RecordLine]:
+        """The lines with the advice that holds now."""
+        records = self._judge.judged([line.record for line in lines], again=again)
+        return [replace(line, record=record) for line, record in zip(lines, records, strict=True)]
+
+    def _draw(self, lines: Sequence[RecordLine], *, heading: bool = False) -> None:
+        """Print lines below those that were printed before."""
+        if not self.lines:
+            print_tsv(RECORDS.rows(lines)[self._headed :])
+        elif lines:
+            wide = self._form is TableForm.WIDE
+            draw(console(), RECORDS, lines, self._names, wide=wide, heading=heading or not self._headed)
 
     def _print_values(self, records: Sequence[Record]) -> None:
         newest = map(RecordLine, records[-self._limit :] if self._limit else records)
@@ -268,11 +316,6 @@ class _Shown:
             return
         rows = [[record.get(name, "") for name in FIELDS] for record in records]
         print_csv(rows if self._headed else [FIELDS, *rows])
-
-    def _is_by(self, record: Record) -> bool:
-        """Whether the actor that is asked for, or one whose ARN ends so, caused it."""
-        actor = record.get("actor", "")
-        return not self._actor or actor == self._actor or actor.endswith(f":{self._actor}")
 
 
 def _print_trouble(error: Transient, wait: float) -> None:

@@ -294,7 +294,7 @@ def _say_closed(report: _Report, accounts: list[ClosedAccount], removed: int) ->
     )
     out.print(f"{locked}; links closed: {removed}; rules left: {remaining_count}", soft_wrap=True)
     if report.run.locked:  # a person who sees 0 alone would look for what went wrong
-        out.print("The functions close locked groups, too, and may be first: link-peer audit --reason locked")
+        out.print("The functions close locked groups, too, and may be first: link-peer audit reason=locked")
         for group, further_groups in report.other_groups.items():
             text = (
                 f"The instances of {group} are also in {few(further_groups)}, which may admit what the lock keeps off."

@@ -33,7 +33,7 @@ from link_peer_cli.review.delivery import Kept, suppose
 from link_peer_cli.review.edits import denied_records
 from link_peer_cli.ui.console import console
 from link_peer_cli.ui.exits import Exit
-from link_peer_cli.ui.options import Csv, JsonLines, Output, SortBy, form_of
+from link_peer_cli.ui.options import JsonLines, Output, SortBy, form_of
 from link_peer_cli.ui.pager import paged
 from link_peer_cli.ui.progress import counter, progress_bar
 from link_peer_cli.ui.tables import Column, Table, TableForm, by_words, print_table
@@ -60,7 +60,6 @@ def doctor(
     tenants: Annotated[bool, typer.Option("--tenants", help="Only what teams must do. May exit with 3.")] = False,
     output: Output = TableForm.TABLE,
     sort_by: SortBy = "",
-    as_csv: Csv = False,
     as_json: JsonLines = False,
 ) -> None:
     """Check the platform (every deployed piece, the access to each account) and the tenants (every requested link, consent,
@@ -70,7 +69,7 @@ def doctor(
     States: ok; warning; differs from what is shipped; missing; unknown: it could not be read.
     """
     DOCTOR.column(sort_by or "part")
-    form = form_of(output, as_json=as_json, as_csv=as_csv)
+    form = form_of(output, as_json=as_json)
     account = account_uid(account, "account") if account else ""
     covers_both = platform == tenants
     env = load_environment(reading=True)

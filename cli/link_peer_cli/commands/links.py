@@ -24,7 +24,7 @@ from link_peer_cli.review.delivery import suppose
 from link_peer_cli.ui import looked
 from link_peer_cli.ui.console import warn
 from link_peer_cli.ui.exits import Exit
-from link_peer_cli.ui.options import Csv, JsonLines, Output, Ports, SortBy, form_of
+from link_peer_cli.ui.options import JsonLines, Output, Ports, SortBy, form_of
 from link_peer_cli.ui.progress import waiting
 from link_peer_cli.ui.tables import TableForm, print_table
 
@@ -56,13 +56,12 @@ def links(
     open_ended: Annotated[bool, typer.Option("--open-ended", help="Only links without an end.")] = False,
     output: Output = TableForm.TABLE,
     sort_by: SortBy = "",
-    as_csv: Csv = False,
     as_json: JsonLines = False,
 ) -> None:
     """List all existing links: state, since when, until when, claims, who asked, and which consent."""
 
     LINKS.column(sort_by or "from")
-    form = form_of(output, as_json=as_json, as_csv=as_csv)
+    form = form_of(output, as_json=as_json)
     ports = ports_of(port, "--port")
     if wrong := set(state or ()) - STATES.keys():
         raise BadInput("--state", f"{min(wrong)} is not one of {', '.join(STATES)}")

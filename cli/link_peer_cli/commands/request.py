@@ -125,7 +125,7 @@ def request(
     log = AuditReader(env.settings, env.clock) if wait else None
     # The same id may have outcomes of earlier requests.
     earlier_count = len(_own(new_request, queue, log.read(_outcomes(new_request)))) if log else 0
-    CHANGES.then = f"If it was posted, do not post another: link-peer audit --request {request_id} shows its outcome."
+    CHANGES.then = f"If it was posted, do not post another: link-peer audit request={request_id} shows its outcome."
     post(env.asking(queue), env.policy.home, new_request, queue)
     _say_posted(new_request, queue, wait=wait, as_json=as_json)
     if log is not None:
@@ -233,7 +233,7 @@ def _wait_for_outcome(log: AuditReader, request: Request, queue: str, earlier_co
             )
             return _own(request, queue, outcomes)[earlier_count:]
     except Transient as error:
-        hint = f"it may arrive later: link-peer audit --request {request_id}"
+        hint = f"it may arrive later: link-peer audit request={request_id}"
         CHANGES.clear()  # that it was posted is said
         raise LinkPeerError(f"{request_id}: {error}; {hint}") from error
 

@@ -34,7 +34,7 @@ from link_peer_cli.inventory.use import with_use
 from link_peer_cli.review.delivery import suppose
 from link_peer_cli.ui.console import warn
 from link_peer_cli.ui.exits import Exit
-from link_peer_cli.ui.options import Csv, JsonLines, Output, Ports, SortBy, form_of
+from link_peer_cli.ui.options import JsonLines, Output, Ports, SortBy, form_of
 from link_peer_cli.ui.progress import waiting
 from link_peer_cli.ui.tables import Column, Table, TableForm, by_name, print_table
 
@@ -44,7 +44,6 @@ def who(
     port: Ports = None,
     output: Output = TableForm.TABLE,
     sort_by: SortBy = "",
-    as_csv: Csv = False,
     as_json: JsonLines = False,
 ) -> None:
     """List every source that can reach a group or an instance: by rules of link-peer and of people, for groups, ranges and
@@ -54,7 +53,7 @@ def who(
     network ACLs and firewalls inside instances are not considered.
     """
     SOURCES.column(sort_by or "from")
-    form = form_of(output, as_json=as_json, as_csv=as_csv)
+    form = form_of(output, as_json=as_json)
     ports = ports_of(port, "--port")
     env = load_environment(reading=True)
     view = view_of(suppose(env, "who")[0])

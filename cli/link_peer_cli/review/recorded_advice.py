@@ -34,6 +34,7 @@ from link_peer_cli.ui.console import when
 
 JUDGED = 20
 """Pieces of advice, the newest, that one command judges again: each costs some calls."""
+ONLY_NEWEST = "only the advice of the newest {} is"
 _UNTIL = re.compile(r" --until (\S+)")
 _LINK = ("region", "deployment", "action", "from_account", "from", "to_account", "to", "ports", "instance", "advice")
 
@@ -62,13 +63,17 @@ class AdviceJudge:
         self._view: View | None = None
         self._advice: dict[tuple[str, ...], str] = {}
 
-    def judged(self, records: Sequence[Record]) -> list[Record]:
-        """The records, each with the advice that holds now in place of the one that it was written with."""
+    def judged(self, records: Sequence[Record], *, again: bool = True) -> list[Record]:
+        """The records, each with the advice that holds now in place of the one that it was written with. Not `again`: what was not
+        judged before is not judged now."""
         for record in reversed(records):
-            if record.get("advice") and _key(record) not in self._advice:
+            if again and record.get("advice") and _key(record) not in self._advice:
                 self._advice[_key(record)] = self._judge(record)
         return [
-            {**record, "advice": self._advice[_key(record)]} if record.get("advice") else record for record in records
+            {**record, "advice": self._advice.get(_key(record)) or _of_its_time(record, ONLY_NEWEST.format(JUDGED))}
+            if record.get("advice")
+            else record
+            for record in records
         ]
 
     def present(self, record: Record) -> Present:
@@ -109,16 +114,15 @@ class AdviceJudge:
         return denial or verdict_if_asked(view, context, link).denial
 
     def _judge(self, record: Record) -> str:
-        words, command = parts(record["advice"])
+        command = parts(record["advice"])[1]
         try:
             if len(self._advice) >= JUDGED:
-                raise LinkPeerError(f"only the advice of the newest {JUDGED} is")
+                raise LinkPeerError(ONLY_NEWEST.format(JUDGED))
             if command.startswith("LINK_PEER_REGION="):
                 raise LinkPeerError("it is about another region")
             present = self.present(record)
         except LinkPeerError as error:
-            text = " ".join(filter(None, [words, f"({command})" if command else ""]))
-            return f"of {when(record.get('time', ''))}, and not judged again, since {error}: {text}"
+            return _of_its_time(record, str(error))
         was = f"was: {': '.join(filter(None, [record.get('reason'), record.get('detail')]))}"
         if command.startswith("link-peer request unlink"):
             return record["advice"] if present.stands else f"{was}; now: no rule of it stands"
@@ -133,6 +137,13 @@ class AdviceJudge:
         if again and not (ends and parse_instant(ends[1]) <= self._env.now):
             return record["advice"]
         return f"{was}; now: {present.fact}"
+
+
+def _of_its_time(record: Record, problem: str) -> str:
+    """The advice as it was recorded, without a command to type, and why it was not judged again."""
+    words, command = parts(record["advice"])
+    text = " ".join(filter(None, [words, f"({command})" if command else ""]))
+    return f"of {when(record.get('time', ''))}, and not judged again, since {problem}: {text}"
 
 
 def _key(record: Record) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Annotated, Any
 
 import typer
@@ -14,7 +15,6 @@ from link_peer_cli.ui.tables import TableForm
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 JsonLines = Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")]
-Csv = Annotated[bool, typer.Option("--csv", help="Print CSV with a header line, as -o csv does.")]
 Output = Annotated[
     TableForm,
     typer.Option("--output", "-o", help="The format; wide: all columns. In a pipe, a table is tab-separated values."),
@@ -87,12 +87,11 @@ Out = Annotated[
 ]
 
 
-def form_of(output: TableForm, *, as_json: bool, as_csv: bool = False) -> TableForm:
-    """How to print a table: `--output`, or its short forms `--json` and `--csv`. Raises BadInput if they contradict."""
-    form = TableForm.JSON if as_json else TableForm.CSV if as_csv else output
-    if (as_json and as_csv) or output not in (TableForm.TABLE, form):
-        raise BadInput("--output", "give one of --output, --json and --csv")
-    return form
+def form_of(output: TableForm, *, as_json: bool) -> TableForm:
+    """How to print a table: `--output`, or its short form `--json`. Raises BadInput if they contradict."""
+    if as_json and output not in (TableForm.TABLE, TableForm.JSON):
+        raise BadInput("--output", "give one of --output and --json")
+    return TableForm.JSON if as_json else output
 
 
 def plan_form(output: TableForm, *, as_json: bool) -> TableForm:
@@ -112,6 +111,13 @@ class Converting(RuntimeParam):
         return build_runtime_param(param.type_descriptor)._coerce_value(value, param, ctx)
 
 
+def _hidden(param: Any) -> Any:
+    """A parameter that `link-peer --help` explains once for all commands."""
+    param = copy.copy(param)
+    param.hidden = True
+    return param
+
+
 class Command(TyperCommand):
     """A command that takes `--profile` and `--region` of `link-peer` after its name, too, unless it has one of its own."""
 
@@ -120,7 +126,7 @@ class Command(TyperCommand):
         params = super().get_params(ctx)
         used_names = {name for param in params for name in param.opts}
         shared = [param for param in ctx.find_root().command.params if param.opts[0] in ("--profile", "--region")]
-        return [*params, *(param for param in shared if param.opts[0] not in used_names)]
+        return [*params, *(_hidden(param) for param in shared if param.opts[0] not in used_names)]
 
     def invoke(self, ctx: Any) -> Any:
         """Run it. Raises Ended where a signal stops it, or a file or a stream fails: typer would end the process at some of

@@ -62,12 +62,18 @@ def folded(records: Sequence[Record]) -> list[RecordLine]:
     places: dict[tuple[str, ...], int] = {}
     for place, record in enumerate(records):
         names = ("record", "link", *(() if record.get("link") else ("event_id", "scope", "account")))
+        names = ("record", "to", "event_request") if record.get("event_request") else names
         about = tuple(record.get(name, "") for name in names)
         before = latest.get(about)
         line = RecordLine(record, 1, record.get("time", ""))
         if before is not None and all(before.record.get(name) == record.get(name) for name in _SAME):
             del lines[places[about]]
             line = RecordLine(record, before.times + 1, before.first)
+        elif before and record.get("event_request"):  # of a person's command, and of the event of its call
+            del lines[places[about]]
+            line = RecordLine(
+                max(record, before.record, key=lambda candidate: "old_tags" in candidate), 1, before.first
+            )
         elif before and ":null" in (claims := record.get("claims", "")) and claims == before.record.get("claims"):
             # a person and a function, or two functions, removed the same rules at the same time
             del lines[places[about]]
@@ -77,9 +83,32 @@ def folded(records: Sequence[Record]) -> list[RecordLine]:
     return list(lines.values())
 
 
+KINDS = {"observed": "consent", "trail": "by hand"}
+"""What people call records that are no decisions."""
+
+
 def _outcome(record: Record) -> str:
     """Of what decides nothing, what it is: `(intent)`."""
-    return record.get("outcome") or f"({record.get('record', '')})"
+    kind = record.get("record", "")
+    return record.get("outcome") or f"({KINDS.get(kind, kind)})"
+
+
+def tag_changes(record: Record) -> str:
+    """What an observed record says of a group's tags: `link-accept=sg-app:tcp/3306 (before: *)`, and of one that went, `link-lock is
+    off`."""
+    before, after = (_tags(record.get(name, "")) for name in ("old_tags", "event_tags"))
+    texts = []
+    for key, value in after.items():
+        suffix = f" (before: {before[key]})" if before.get(key) else ""
+        texts.append(f"{key} is off{suffix}" if value is None else f"{key}={value}{suffix}")
+    return "; ".join(texts)
+
+
+def _tags(text: str) -> dict[str, str | None]:
+    try:
+        return msgspec.json.decode(text, type=dict[str, str | None])
+    except msgspec.DecodeError:
+        return {}
 
 
 def _party(record: Record, side: str, names: Names) -> str:
@@ -101,6 +130,8 @@ def asker(record: Record) -> str:
 def why(record: Record) -> str:
     """What decided: the reason and its detail; of what is applied, or has no detail, also what the request says, or the consent."""
     texts = [": ".join(filter(None, [record.get("reason"), record.get("detail")]))]
+    if record.get("record") == "observed":
+        texts.insert(0, tag_changes(record))
     if record.get("record") == "summary":
         texts.insert(0, ", ".join(f"{name} {record[name]}" for name in _COUNTS if record.get(name)))
     elif not texts[0] or record.get("outcome") == "applied":

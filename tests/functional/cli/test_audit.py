@@ -61,7 +61,7 @@ def test_repeats_are_folded_and_changes_are_not(lab: Lab, cli: Cli) -> None:
 
 @pytest.mark.usefixtures("terminal")
 def test_a_closing_is_one_line_with_the_person_who_closed(lab: Lab, cli: Cli) -> None:
-    """Also where the event of the lock removes the rule at the same moment. `--actor` takes the end of an ARN."""
+    """Also where the event of the lock removes the rule at the same moment. `actor=` takes the end of an ARN."""
     app, db = lab.group(), lab.group("*")
     lab.started(app, tags={"link-peer": f"{db.id}:tcp/1"})
     lab.meanwhile("RevokeSecurityGroup", lambda: lab.auto_link(lab.group_event(db)))
@@ -71,12 +71,14 @@ def test_a_closing_is_one_line_with_the_person_who_closed(lab: Lab, cli: Cli) ->
     assert cli("audit", "--from", "30s", "-o", "wide") == 0
     [line] = [line for line in cli.out.splitlines() if "  removed  " in line]
     assert f"  close by acs:ram::{HOME}:root  " in line
-    outcomes = [(record["function"], record["outcome"]) for record in cli.json("audit", "--actor", "root")[1]]
+    outcomes = [
+        (record["function"], record["outcome"]) for record in cli.json("audit", "actor=root", "record=outcome")[1]
+    ]
     assert outcomes == [("close", "removed")]
     first = lab.records()[0]["time"]
     spans = [(("--to", lab.iso(-30)), 1), (("--to", first), 1), (("--to", first[:-4] + "000Z"), 0)]
     for span, count in (*spans, (("--from", "90s", "--to", "30s"), 1), (("--from", "30s"), 2)):
-        assert len(cli.json("audit", *span)[1]) == count
+        assert len(cli.json("audit", "record=outcome", *span)[1]) == count
 
 
 @pytest.mark.usefixtures("terminal")
@@ -120,7 +122,7 @@ def test_csv_has_a_line_of_names_and_no_formula(lab: Lab, cli: Cli) -> None:
     """A justification that begins like a formula gets a quote before it."""
     app, db = lab.group(), lab.group("*")
     lab.cross_account(lab.request(app, db, "tcp/2", reason='=HYPERLINK("x")'))
-    assert cli("audit", "--csv") == 0
+    assert cli("audit", "-o", "csv") == 0
     [row] = csv.DictReader(cli.out.splitlines())
     assert list(row) == [field.name for field in DECISION]
     assert (row["outcome"], row["to"], row["claimed_reason"]) == ("applied", db.id, '\'=HYPERLINK("x")')
@@ -141,24 +143,24 @@ def test_records_are_filtered_and_printed_with_advice(lab: Lab, cli: Cli) -> Non
     links = [(db.id, "tcp/3306"), (cache.id, "tcp/6379"), (db.id, "tcp/443")]
     assert found() == sorted(links)
     assert found("--all") == sorted([*links, (db.id, "tcp/3306"), (db.id, "tcp/443")])  # an intent before each change
-    assert found("--outcome", "denied") == [(cache.id, "tcp/6379")]
-    assert found("--reason", "no-consent") == [(cache.id, "tcp/6379")]
-    assert found("--party", cache.id) == [(cache.id, "tcp/6379")]
-    assert found("--party", f"*@{HOME}") == found("--party", f"{app.id}@{HOME}") == sorted(links)
-    assert found("--party", f"*@{PEER}") == found("--party", f"{app.id}@{PEER}") == []
-    assert found("--party", app.id, "--outcome", "applied") == sorted([(db.id, "tcp/3306"), (db.id, "tcp/443")])
-    assert found("--request", "chg-1") == [(db.id, "tcp/443")]
-    assert found("--event", "event-1") == sorted(links[:2])
-    assert found("--link", lab.outcome()["link"]) == [(db.id, "tcp/443")]
+    assert found("outcome=denied") == [(cache.id, "tcp/6379")]
+    assert found("reason=no-consent") == [(cache.id, "tcp/6379")]
+    assert found(f"party={cache.id}") == [(cache.id, "tcp/6379")]
+    assert found(f"party=*@{HOME}") == found(f"party={app.id}@{HOME}") == sorted(links)
+    assert found(f"party=*@{PEER}") == found(f"party={app.id}@{PEER}") == []
+    assert found(f"party={app.id}", "outcome=applied") == sorted([(db.id, "tcp/3306"), (db.id, "tcp/443")])
+    assert found("request=chg-1") == [(db.id, "tcp/443")]
+    assert found("event=event-1") == sorted(links[:2])
+    assert found(f"link={lab.outcome()['link']}") == [(db.id, "tcp/443")]
     assert found("--since", lab.iso(3600)) == []
-    assert cli("audit", "--reason", "no-consent") == 0
+    assert cli("audit", "reason=no-consent") == 0
     assert f"advice: tag {cache.id}@{HOME} link-accept={app.id}:tcp/6379" in cli.out
 
 
 def test_the_sweeps_of_an_account_are_found_by_it(lab: Lab, cli: Cli) -> None:
     """And each line says of which account it is."""
     lab.sweep()
-    _, records = cli.json("audit", "--all", "--party", f"*@{PEER}")
+    _, records = cli.json("audit", "--all", f"party=*@{PEER}")
     assert [(record["record"], record["account"]) for record in records] == [("summary", PEER)]
     assert cli("audit", "--all") == 0
     assert [f"account {uid}, changed 0" in cli.out for uid in (HOME, PEER)] == [True, True]
@@ -172,7 +174,7 @@ def test_more_than_one_page_of_records_is_read(lab: Lab, cli: Cli) -> None:
     instance = lab.instance(app, tags={f"link-peer.{n}": f"{g}:icmp" for n, g in enumerate(peers)})
     for _ in range(8):
         lab.auto_link(lab.event(instance))
-    _, records = cli.json("audit", "--outcome", "denied")
+    _, records = cli.json("audit", "outcome=denied")
     assert len(records) == 8 * len(peers)
 
 
@@ -311,7 +313,7 @@ def test_the_evidence_of_a_period_has_everything_with_the_key_of_its_record(lab:
     assert (rows[0]["claimed_reason"], rows[-1]["reason"]) == ("'=1+1<script>", "no-intent")
     assert (summary["counts"]["opened"], sum(summary["counts"].values())) == (2, len(rows))
     for row in rows[:-1]:  # an auditor's sample
-        _, [record] = cli.json("audit", "--from", "7d", "--key", row["key"])
+        _, [record] = cli.json("audit", "--from", "7d", f"key={row['key']}")
         assert (record["to"], record["logstore"]) == (row["to"], row["logstore"])
     assert (page.count("<tr><td>20"), "<script" in page) == (len(rows), False)
     assert hashlib.sha256(whole).hexdigest() in page

@@ -64,7 +64,7 @@ def test_keys_are_found_with_parts_of_the_sdks_that_are_imported_late(tmp_path: 
 
 
 @pytest.mark.parametrize(
-    "command", ["doctor --csv", "audit --all --csv", "links --json", "failed", "setup --dry-run", "account list"]
+    "command", ["doctor -o csv", "audit --all -o csv", "links --json", "failed", "setup --dry-run", "account list"]
 )
 def test_commands_print_the_same_with_parts_of_the_sdks_that_are_imported_late(wire_lab: WireLab, command: str) -> None:
     """Whatever services they ask."""

@@ -131,7 +131,7 @@ def test_csv_has_every_field_and_starts_no_formula(lab: Lab, cli: Cli) -> None:
     """A name that somebody chose is text in a spreadsheet."""
     app, db = lab.group(name="=HYPERLINK(1)"), lab.group("*", name="a,b")
     lab.cross_account(lab.request(app, db, "tcp/1", reason="+1"))
-    assert cli("links", "--csv") == 0
+    assert cli("links", "-o", "csv") == 0
     (row,) = csv.DictReader(io.StringIO(cli.out))
     assert (row["from"], row["from_name"], row["to_name"]) == (app.id, "'=HYPERLINK(1)", "a,b")
     assert (row["claims"], row["reasons"]) == ("chg-1", "'+1")

@@ -20,7 +20,7 @@ CLOSED = (
     *("explain {node} {db}", "verify --from {node} --to {db}", "doctor {b}", "sweep --dry-run --believe-empty {b}"),
     *("close {app} --dry-run", "close {db} --dry-run", "close --account {b} --dry-run", "plan {node}"),
     "request unlink --from {app} --to {db} --request-id r-1 --dry-run",
-    *("withdraw {app} *@{b} --dry-run", "audit --party *@{b}", "audit --party {db}"),
+    *("withdraw {app} *@{b} --dry-run", "audit party=*@{b}", "audit party={db}"),
     *("account remove {b} --dry-run", "account add {b}"),
 )
 """What opens nothing: a link of app or node of home, db of the other account, or that account."""
@@ -67,7 +67,7 @@ def test_every_command_takes_ids_and_names(lab: Lab, cli: Cli) -> None:
         "links --account {}",
         "doctor {}",
         "sweep --believe-empty {}",
-        "audit --party sg-1@{}",
+        "audit party=sg-1@{}",
         "accept sg-1 *@{}",
         "close sg-1@{}",
         "request link --from sg-1 --to sg-2@{}",

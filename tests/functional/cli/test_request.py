@@ -57,7 +57,7 @@ def test_a_wait_without_outcome_ends_with_a_hint(lab: Lab, cli: Cli) -> None:
     posted, over = cli.err.splitlines()
     assert posted == "posted to link-peer-requests as chg-7"
     assert over.startswith("chg-7: no outcome in the audit log after 1 seconds: ")
-    assert over.endswith("link-peer audit --request chg-7")
+    assert over.endswith("link-peer audit request=chg-7")
     assert len(lab.queued()) == 1
     lab.cloud.faults.clear()
     assert cli(*LINK, "--request-id", "chg-7", "--wait", "--timeout", "1", "--json") == 1

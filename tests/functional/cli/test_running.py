@@ -48,7 +48,7 @@ def test_without_triggers_only_an_sdk_runs_the_functions(
         client, models = fc3(env.settings, env.policy.home)
         event = models.InvokeFunctionRequest(body=(ROOT / "events/timer.json").read_bytes())
         assert client.invoke_function(env.names.functions["sweep"], event).status_code == 200
-        outcomes = cli.json("audit", "--outcome", "applied")[1]
+        outcomes = cli.json("audit", "outcome=applied")[1]
         assert [(record["function"], record["to"]) for record in outcomes] == [("sweep", DB)]
         assert len(cloud.mns.receive(cloud.world.home, cloud.world.queue, max_n=16)) == 1
 

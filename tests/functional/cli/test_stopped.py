@@ -250,7 +250,7 @@ def test_a_request_is_not_posted_again(began: Any) -> None:
     assert cli.err.splitlines()[1:] == [
         "stopped by Ctrl-C",
         "done: post the request to link-peer-requests",
-        "If it was posted, do not post another: link-peer audit --request chg-1 shows its outcome.",
+        "If it was posted, do not post another: link-peer audit request=chg-1 shows its outcome.",
     ]
 
 

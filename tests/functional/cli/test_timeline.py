@@ -70,3 +70,37 @@ def test_without_actiontrail_the_story_says_what_is_not_known(lab: Lab, cli: Cli
     assert cli("audit", "--story", "chg-1") == 0
     assert "who changed its rules by hand is not known" in cli.err
     assert told(cli, "chg-1") == [("observed", "recorded"), ("applied", "recorded")]
+
+
+# `audit`
+
+
+def test_changes_of_consent_are_among_what_audit_shows(lab: Lab, cli: Cli) -> None:
+    """One line a change, though the command and the event both tell of it; with the value before."""
+    app, db = linked(lab, cli)
+    lab.auto_link(lab.group_event(db))
+    assert cli("withdraw", db.id, f"{app.id}:tcp/1", "--yes") == 0, cli.err
+    kinds = [(record["record"], record["function"]) for record in cli.json("audit")[1]]
+    assert [kind for kind in kinds if kind[0] == "observed"][::2] == [("observed", "accept"), ("observed", "withdraw")]
+    assert cli("audit") == 0
+    assert f"link-accept={app.id}:tcp/1" in cli.out
+    assert f"link-accept is off (before: {app.id}:tcp/1)" in cli.out
+
+
+@pytest.mark.parametrize(
+    ("span", "count"),
+    [
+        (("--quarter", "2026Q4"), 1),
+        (("--quarter", "2026Q3"), 0),
+        (("--quarter", "2027Q1"), 0),
+        (("--from", "2026-11-25"), 1),
+        (("--from", "2026-11-26"), 0),
+        (("--from", "2026-11-01", "--to", "2026-11-25"), 1),
+        (("--from", "2026-11-01", "--to", "2026-11-24"), 0),
+    ],
+)
+def test_a_period_is_given_by_dates_or_as_a_quarter(lab: Lab, cli: Cli, span: tuple[str, ...], count: int) -> None:
+    app, db = lab.group(), lab.group("*")
+    lab.cross_account(lab.request(app, db, "tcp/1"))
+    assert lab.outcome()["time"].startswith("2026-11-25T")
+    assert len(cli.json("audit", *span)[1]) == count
