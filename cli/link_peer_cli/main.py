@@ -41,7 +41,7 @@ TABLE = {
         CommandRow("explain", "Say whether packets from A reach B, what decides, what to do.", "i-web sg-db tcp/3306"),
         CommandRow("links", "List the existing links, each with its state.", "--expiring 7d", "--party sg-db -o csv"),
         CommandRow("map", "Draw who may reach whom.", "--out map.html", place="map:draw_map"),
-        CommandRow("audit", "Read the audit log: what was decided, who asked, why.", "--from 7d --outcome denied"),
+        CommandRow("audit", "Read the audit log: what was decided, who asked, why.", "--from 7d outcome=denied"),
         CommandRow("doctor", "Check what is deployed, the access, and the requested links.", "", "--platform"),
         CommandRow("verify", "Test with packets whether A reaches B.", "--from i-web --to i-db --port tcp/3306"),
     ),

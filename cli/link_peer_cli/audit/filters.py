@@ -43,10 +43,10 @@ class Filters(msgspec.Struct, frozen=True):
         """Whether anything is filtered."""
         return bool(self.values or self.parties or self.actors)
 
-    def query(self, parties: Iterable[str], *, everything: bool) -> str:
+    def query(self, parties: Iterable[str], *, all_kinds: bool) -> str:
         """The query for the records; `parties` are with ids. Without a filter that says which kind, decisions and changes of
-        consent, or with `everything` all kinds."""
-        kinds = [] if everything or {"record", "key"} & self.values.keys() else ["outcome"]
+        consent, or with `all_kinds` all of them."""
+        kinds = [] if all_kinds or {"record", "key"} & self.values.keys() else ["outcome"]
         kinds += ["observed"] if kinds and not {"outcome", "reason", "link", "request_id"} & self.values.keys() else []
         terms = [_any_of([condition({"record": kind}) for kind in kinds])]
         terms += [_any_of([condition({name: value}) for value in values]) for name, values in self.values.items()]

@@ -136,7 +136,7 @@ def audit(
         (write_evidence if evidence else compare)(as_json=as_json)
         return
     query = record_filters.query(
-        (by_cloud_name(env, party, "party") for party in record_filters.parties), everything=everything
+        (by_cloud_name(env, party, "party") for party in record_filters.parties), all_kinds=everything
     )
     log = AuditReader(env.settings, env.clock, env.keys)
     names = {**short_names(env.policy), env.policy.home: ""} if sys.stdout.isatty() else {}
