@@ -3,6 +3,7 @@ own, as its record has it."""
 
 from __future__ import annotations
 
+import functools
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -12,10 +13,10 @@ from link_peer.domain.denials import Denial, about, options, parts
 from link_peer.domain.model import ALL, Instance, Link, Party, Port, Rule, ports_text
 from link_peer.domain.policy import Allow, Policy
 from link_peer.domain.tags import Who
-from link_peer.planning.claims import candidates, choice_note, choose, judge_of, links_from_tags
+from link_peer.planning.claims import candidates, choice_note, choose, links_from_tags
 from link_peer.planning.decision import Context, DesiredLink, Verdict
 from link_peer.planning.effect import EffectCause
-from link_peer.planning.evaluate import by_size, most_members, uncounted, wish_denial
+from link_peer.planning.evaluate import by_size, most_members, permitted, uncounted, wish_denial
 from link_peer.planning.writing import note, part
 from link_peer.views.reach import Reach, reach
 from link_peer.views.standing import Wishes, standing
@@ -112,7 +113,7 @@ class Adviser:
             return passed.ends
         end = self._groups_of(target, source)[0]
         links = [Link(start, end, () if ALL in ports else tuple(ports)) for start in self._groups_of(source, end)]
-        chosen = choose(links, judge_of(self._scene.snapshot, self._policy, self._now))
+        chosen = choose(links, functools.partial(permitted, self._scene.snapshot, self._policy, now=self._now))
         return self._advised(chosen.link, chosen.denied).source, end
 
     def wishes(self, source: Party, target: Party) -> list[Link]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence, Set
 from enum import Enum
 from typing import Annotated, TypeAlias
 
 import msgspec
 
+from link_peer.domain.entry_index import EntryIndex
+from link_peer.domain.grouped import grouped
 from link_peer.domain.model import Party, Ports
-from link_peer.domain.tags import DEFAULT_TAG_PREFIX, TagKeys, Who, tag_keys
+from link_peer.domain.tags import DEFAULT_TAG_PREFIX, SET, TagKeys, Who, tag_keys
 
 
 class AccountPolicy(msgspec.Struct, frozen=True):
@@ -113,6 +115,10 @@ class PolicyTest(msgspec.Struct, frozen=True):
     deny: tuple[tuple[Who, Ports], ...] = ()
 
 
+SetTags = Mapping[str, Mapping[str, Mapping[str, str]]]
+"""The tags of sets, by account and then as entries name them (`set:<name>`)."""
+
+
 class Policy(msgspec.Struct, frozen=True, dict=True):  # a dict, so that a property may be worked out once
     """A valid policy. `accounts` are by uid, and exactly one has no role; `deny` are ports that are never opened, `never` are
     pairs; `denies_mutual`: no link without ports is opened. `sets` are by name, and so are `names`, which tags, requests and commands may give in place of an id. `digest` is
@@ -147,6 +153,53 @@ class Policy(msgspec.Struct, frozen=True, dict=True):  # a dict, so that a prope
         keys = tag_keys(self.tag_prefix or DEFAULT_TAG_PREFIX, self.deployment, self.home)
         sets = tuple(sorted({key for group_set in self.sets.values() for key in group_set.tags}))
         return msgspec.structs.replace(keys, sets=sets, names=self.names)
+
+    @functools.cached_property
+    def allow_index(self) -> EntryIndex[Allow]:
+        """The entries of `allow` by whom they name."""
+        return EntryIndex((entry.source, entry.target, entry) for entry in self.allow)
+
+    @functools.cached_property
+    def never_index(self) -> EntryIndex[Never]:
+        """The entries of `never` by whom they name."""
+        return EntryIndex((entry.source, entry.target, entry) for entry in self.never)
+
+    @functools.cached_property
+    def allowed_instances(self) -> Mapping[str, Set[Party]]:
+        """The instances of each account that are the source of an entry of `allow`."""
+        sources = {
+            Party(entry.source.account, entry.source.id) for entry in self.allow if entry.source.id.startswith("i-")
+        }
+        return {
+            account: set(parties) for account, parties in grouped((party.account, party) for party in sources).items()
+        }
+
+    @functools.cached_property
+    def allow_sets(self) -> SetTags:
+        """The sets that entries of `allow` name."""
+        return self._set_tags(self.allow)
+
+    @functools.cached_property
+    def never_sets(self) -> SetTags:
+        """The sets that entries of `never` name."""
+        return self._set_tags(self.never)
+
+    def _set_tags(self, entries: Sequence[Allow | Never]) -> SetTags:
+        names = {end.id for entry in entries for end in (entry.source, entry.target) if end.id.startswith(SET)}
+        sets = ((name, self.sets[name.removeprefix(SET)]) for name in sorted(names))
+        by_account = grouped((group_set.account, (name, group_set.tags)) for name, group_set in sets)
+        return {account: dict(set_tags) for account, set_tags in by_account.items()}
+
+    @functools.cached_property
+    def members(self) -> Mapping[Party, frozenset[str]]:
+        """The sets of `allow` (`set:<name>`) that the ends of the link under judgment are in: `planning.guardrails.with_sets`."""
+        return {}
+
+    def with_members(self, members: Mapping[Party, frozenset[str]]) -> Policy:
+        """The same policy for a link whose ends are in these sets. What was worked out of its entries is not worked out again."""
+        policy = msgspec.structs.replace(self)
+        policy.__dict__.update(self.__dict__, allow_index=self.allow_index, members=members)
+        return policy
 
     @property
     def bound_queues(self) -> Mapping[str, str]:

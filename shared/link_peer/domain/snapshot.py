@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Set
+from collections.abc import Hashable, Mapping, Set
+from typing import Any
 
 import msgspec
 
@@ -123,6 +124,16 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
         if party.is_group:
             return [party] if party in self.groups else []
         return [group.party for group in self.groups_of(self.instances[party])] if party in self.instances else []
+
+    def memory(self, subject: object) -> dict[Hashable, Any]:
+        """What was worked out of this snapshot and a `subject`, such as a policy, by what it was worked out for."""
+        # the subject, which need not have a hash, is kept: no other one gets its id
+        memory: dict[Hashable, Any] = self._memories.setdefault(id(subject), (subject, {}))[1]
+        return memory
+
+    @functools.cached_property
+    def _memories(self) -> dict[int, tuple[object, dict[Hashable, Any]]]:
+        return {}
 
     def _listing(self, account: str) -> Listing:
         return self.listings.get(account, Listing())

@@ -21,7 +21,7 @@ from link_peer.engine.read.store import Store
 from link_peer.engine.write.apply import Applier, held_records
 from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.engine.write.work import UNLIMITED, PlanTotals, Report, Until, Work
-from link_peer.planning.claims import judge_of, links_from_tags
+from link_peer.planning.claims import links_from_tags
 from link_peer.planning.decision import Context, Decision, DesiredLink, Missing, Plan, Refusal
 from link_peer.planning.evaluate import permitted
 from link_peer.planning.plan import make_plan
@@ -100,8 +100,7 @@ class Scope(ABC):
     def wishes(self, snapshot: Snapshot, instances: Iterable[Instance]) -> list[DesiredLink]:
         """The links that the tags of these instances ask for."""
         policy, now = self.policy, self.started
-        judge = judge_of(snapshot, policy, now)
-        return [desired for i in instances if i.tags for desired in links_from_tags(snapshot, i, now, policy, judge)]
+        return [desired for i in instances if i.tags for desired in links_from_tags(snapshot, i, now, policy)]
 
     def needed_groups(self, snapshot: Snapshot, links: Iterable[Link]) -> set[Party]:
         """The groups that hold the rules of these links, or would; of links between instances, whichever of their groups may."""

@@ -64,12 +64,9 @@ class Choice(msgspec.Struct, frozen=True):
     possible_links: tuple[Link, ...] = ()
 
 
-def links_from_tags(
-    snapshot: Snapshot, instance: Instance, now: float, policy: Policy, judge: Judge | None = None
-) -> list[DesiredLink]:
+def links_from_tags(snapshot: Snapshot, instance: Instance, now: float, policy: Policy) -> list[DesiredLink]:
     """The links that an instance's tags ask for, in the order of tag keys and positions. Those after the first
-    `limits.max_peers` of the policy are denied; peers for which rules stand count first. `judge` is that of the snapshot."""
-    judge = judge or judge_of(snapshot, policy, now)
+    `limits.max_peers` of the policy are denied; peers for which rules stand count first."""
     keys, max_peers = policy.keys, policy.limits.max_peers
     until = link_until(instance.tags, keys)
     ended: Denial | None = None
@@ -86,7 +83,7 @@ def links_from_tags(
         if isinstance(peer, BadInput):
             desired_links.append(_unreadable(snapshot, instance, tag, peer))
             continue
-        chosen, *passed_over = _desired(snapshot, policy, instance, tag, peer, judge)
+        chosen, *passed_over = _desired(snapshot, policy, instance, tag, peer, now)
         if number in beyond and not chosen.same_group:
             chosen = msgspec.structs.replace(chosen, denial=denials.too_many_peers(max_peers), has_pair=False)
         if ended and not chosen.same_group:
@@ -124,11 +121,8 @@ def wanted_by_all(
 ) -> list[DesiredLink]:
     """What the tags of all instances that were read ask for, and who joins what requests asked for. `claimed` is as in
     `followed`."""
-    tagged, judge = (
-        (instance for instance in snapshot.instances.values() if instance.tags),
-        judge_of(snapshot, policy, now),
-    )
-    from_tags = [desired for instance in tagged for desired in links_from_tags(snapshot, instance, now, policy, judge)]
+    tagged = (instance for instance in snapshot.instances.values() if instance.tags)
+    from_tags = [desired for instance in tagged for desired in links_from_tags(snapshot, instance, now, policy)]
     return [*from_tags, *followed(snapshot, policy, region, claimed)]
 
 
@@ -259,7 +253,7 @@ def _with_outlets(snapshot: Snapshot, policy: Policy, desired: DesiredLink, inst
 
 
 def _desired(
-    snapshot: Snapshot, policy: Policy, instance: Instance, tag: str, peer: Peer, judge: Judge
+    snapshot: Snapshot, policy: Policy, instance: Instance, tag: str, peer: Peer, now: float
 ) -> list[DesiredLink]:
     """What one peer asks for, first who is to be admitted; with it, where it cannot be known yet which group stands for the
     instance, what to keep."""
@@ -275,7 +269,7 @@ def _desired(
                 part(candidate, instance.party) if is_by_address(snapshot, candidate) else candidate
                 for candidate in links
             ],
-            judge,
+            functools.partial(permitted, snapshot, policy, now=now),
         )
         desired = DesiredLink(chosen.link, TAG, instance.party, tag, passed=chosen.passed, denied=chosen.denied)
         standing_link = msgspec.structs.replace(desired, has_pair=False, opens=False, in_scope=False)
@@ -318,11 +312,6 @@ def last_end(untils: Collection[int | None]) -> int | None:
 
 
 # which group stands for an instance
-
-
-def judge_of(snapshot: Snapshot, policy: Policy, now: float) -> Judge:
-    """Judges each link once: many instances ask for the same ones."""
-    return functools.cache(lambda link: permitted(snapshot, policy, link, now))
 
 
 def choose(links: Sequence[Link], judge: Judge) -> Choice:

@@ -8,8 +8,9 @@ import msgspec
 
 from link_peer.domain import denials
 from link_peer.domain.denials import Denial
+from link_peer.domain.entry_index import Naming
 from link_peer.domain.model import ALL, Group, Instance, Link, Party, Port
-from link_peer.domain.policy import Policy
+from link_peer.domain.policy import Allow, Policy
 from link_peer.domain.tags import Accept, TagKeys, Who, accepts, covers, egress_accepts
 
 PortsAsked = tuple[Port, ...]
@@ -60,11 +61,37 @@ def entries_at(policy: Policy, gate: Gate) -> list[tuple[str, Accept]]:
         ]
     entries += [
         (f"policy allow {allow.text}", Accept(allow.source, allow.ports, allow.text, allow.until))
-        for allow in policy.allow
-        for peer, end in [(allow.target, allow.source) if gate.is_egress else (allow.source, allow.target)]
-        if names(peer, gate.peer) and (names(end, gate.end) or names(end, group.party))
+        for allow in _allowing(policy, gate, _naming(policy, gate.peer))
     ]
     return entries
+
+
+def groups_named_at(policy: Policy, gate: Gate) -> tuple[str, ...]:
+    """The groups to which entries consent at one end, whichever of them the peer, an instance that is not shown, is in."""
+    group, read = gate.group, egress_accepts if gate.is_egress else accepts
+    ids = [entry.party.id for entry in read(group.tags, group.party.account, policy.keys)]
+    account = _naming(policy, gate.peer).account
+    allowing = _allowing(policy, gate, Naming(account, frozenset(), any_group=True))
+    ids += [allow.target.id if gate.is_egress else allow.source.id for allow in allowing]
+    ids += [member.id for member, sets in policy.members.items() if not sets.isdisjoint(ids)]
+    return tuple(name for name in ids if name.startswith("sg-"))
+
+
+def _allowing(policy: Policy, gate: Gate, peer: Naming) -> list[Allow]:
+    """The entries of `allow` that consent at one end to a peer of such names."""
+    ends = [_naming(policy, end) for end in (gate.end, gate.group.party)]
+    if ends[0].account == ends[1].account:  # an entry that names both counts once
+        ends = [Naming(ends[0].account, ends[0].ids | ends[1].ids)]
+    ways = ((end, peer) if gate.is_egress else (peer, end) for end in ends)
+    return [allow for source, target in ways for allow in policy.allow_index.concerning(source, target)]
+
+
+def _naming(policy: Policy, end: Party | Instance) -> Naming:
+    """How entries of `allow` name a group or instance, or a group that the instance is in."""
+    party = end.party if isinstance(end, Instance) else end
+    ids = frozenset((party.id, *(end.groups if isinstance(end, Instance) else ())))
+    sets = (sets for member, sets in policy.members.items() if member.account == party.account and member.id in ids)
+    return Naming(party.account, ids.union("*", *sets))
 
 
 def consent_to(policy: Policy, link: Link, gates: Sequence[Gate], now: float) -> tuple[tuple[str, ...], Denial | None]:

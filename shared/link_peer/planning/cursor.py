@@ -123,10 +123,10 @@ def ends(snapshot: Snapshot, policy: Policy, region: str, groups: Set[Party], no
         coming = (math.ceil(instant) for instant in instants if instant is not None and instant > now)
         instants_by_bucket.setdefault(bucket_of(group), []).extend(coming)
 
-    allowed = {entry.until for entry in policy.allow}
+    allowed = min((entry.until for entry in policy.allow if entry.until and entry.until > now), default=None)
     for group in groups:
         shown_group = snapshot.groups.get(group)
-        note(group, allowed)
+        note(group, [allowed])
         note(
             group,
             [entry.until for entry in accepts(shown_group.tags, group.account, policy.keys)] if shown_group else (),

@@ -39,10 +39,10 @@ from link_peer.domain.grouped import grouped
 from link_peer.domain.model import ALL, TAG, Claim, Group, Instance, Link, Marker, Party, Port, RuleKey
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Address, Snapshot
-from link_peer.domain.tags import TagKeys, accepts, covers, egress_accepts
+from link_peer.domain.tags import TagKeys, covers
 from link_peer.planning.actual import Actual, actual_state, link_of
 from link_peer.planning.authority import unknown_account
-from link_peer.planning.consent import Gate, beyond_limits, consent_to, consents, forbidden_ports
+from link_peer.planning.consent import Gate, beyond_limits, consent_to, consents, forbidden_ports, groups_named_at
 from link_peer.planning.decision import (
     NOTHING_MISSING,
     Context,
@@ -306,7 +306,16 @@ def permitted(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> Ver
 
 
 def may_stand(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> Verdict:
-    """Whether a link that exists may go on as things are now: as `permitted`, but for the policy's limits, which close nothing."""
+    """Whether a link that exists may go on as things are now: as `permitted`, but for the policy's limits, which close nothing. A
+    snapshot remembers the verdict: all steps of a plan ask for it."""
+    memory = snapshot.memory(policy)
+    if (link, now) not in memory:
+        memory[link, now] = _verdict(snapshot, policy, link, now)
+    verdict: Verdict = memory[link, now]
+    return verdict
+
+
+def _verdict(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> Verdict:
     needs = _group_needs(link) if link.source.is_group and not link.member else ()
     denial = unknown_account(policy, link) or forbidden_ports(policy, link.ports)
     denial = denial or barred(snapshot, policy, link) or no_access(snapshot, link)
@@ -370,22 +379,15 @@ def closed_by_group(snapshot: Snapshot, policy: Policy, key: RuleKey, link: Link
         return denial
     policy = with_sets(snapshot, policy, link, standing=True)
     end, refused = link.reached if key.is_egress else link.asker, snapshot.refused_accounts
-    peer: Party | Instance = end
-    if end.account not in refused and not end.is_group:
-        member = as_member(link) if link.followed.is_group else _unseen(policy, group, key, end)
-        peer = snapshot.instances.get(end, member)
     near: Party | Instance = link.target
     if key.is_egress:
         near = any_member(snapshot, link.source, unseen_senders(snapshot, policy, link.source))
+    peer: Party | Instance = end
+    if end.account not in refused and not end.is_group:
+        gate = Gate(group, end, near, key.is_egress)
+        unseen = Instance(end, "", groups_named_at(policy, gate))
+        peer = snapshot.instances.get(end, as_member(link) if link.followed.is_group else unseen)
     return _accepted(policy, link, [Gate(group, peer, near, key.is_egress)], now)[1]
-
-
-def _unseen(policy: Policy, group: Group, key: RuleKey, party: Party) -> Instance:
-    """An instance that is not shown, as one of every group that consent at a group names for such a rule."""
-    entries = (egress_accepts if key.is_egress else accepts)(group.tags, group.party.account, policy.keys)
-    names = [entry.party.id for entry in entries]
-    names += [allow.target.id if key.is_egress else allow.source.id for allow in policy.allow]
-    return Instance(party, "", tuple(name for name in names if name.startswith("sg-")))
 
 
 def barred(snapshot: Snapshot, policy: Policy, link: Link) -> Denial | None:
@@ -408,10 +410,7 @@ def any_member(snapshot: Snapshot, group: Party, unseen: Sequence[Party] = ()) -
 
 def unseen_senders(snapshot: Snapshot, policy: Policy, group: Party) -> list[Party]:
     """The instances that the policy names and that are not shown: they may be in the group."""
-    instances = {
-        Party(allow.source.account, allow.source.id) for allow in policy.allow if allow.source.id.startswith("i-")
-    }
-    return sorted(party for party in instances - snapshot.instances.keys() if party.account == group.account)
+    return sorted(policy.allowed_instances.get(group.account, frozenset()) - snapshot.instances.keys())
 
 
 def _evaluate_groups(snapshot: Snapshot, policy: Policy, link: Link, needs: tuple[Need, ...], now: float) -> Verdict:
@@ -436,7 +435,7 @@ def _evaluate_parts(snapshot: Snapshot, policy: Policy, link: Link, now: float) 
     """A link by address as a whole: granted where it is for some instance of its source."""
     whole = link.source in snapshot.complete_groups or link.source.account in snapshot.whole_accounts
     verdicts = [
-        may_stand(snapshot, policy, member_link, now)
+        _verdict(snapshot, policy, member_link, now)
         for member_link in parts(snapshot, policy, link)
         if member_link.member
     ]

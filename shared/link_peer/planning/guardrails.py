@@ -15,16 +15,17 @@ the tags of each group of either end.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 
 import msgspec
 
 from link_peer.domain import denials
 from link_peer.domain.denials import Denial
+from link_peer.domain.entry_index import Naming
 from link_peer.domain.model import Instance, Link, Party, Ports
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
-from link_peer.domain.tags import SET, Who, refusals
+from link_peer.domain.tags import Who, refusals
 
 End = Party | Instance
 
@@ -44,7 +45,7 @@ def refused(snapshot: Snapshot, policy: Policy, source: End, target: End, ports:
         for group in _groups(snapshot, holder) or ():
             tags = snapshot.groups[group].tags if group in snapshot.groups else {}
             for entry in refusals(tags, group.account, policy.keys):
-                if _overlap(ports, entry.ports) and (not entry.party or _barred(snapshot, policy, entry.party, peer)):
+                if _overlap(ports, entry.ports) and (not entry.party or _names(snapshot, entry.party, peer)):
                     return denials.refused(group, entry, tags, peer if isinstance(peer, Party) else peer.party)
     return None
 
@@ -55,41 +56,31 @@ def never_denial(snapshot: Snapshot, policy: Policy, source: End, target: End, p
     not read."""
     unread: Denial | None = None
     for start, end in [(source, target)] if ports else [(source, target), (target, source)]:
-        for entry in policy.never:
+        (sources, doubtful_sources), (targets, doubtful_targets) = (
+            _naming(snapshot, policy, link_end) for link_end in (start, end)
+        )
+        for entry in policy.never_index.concerning(sources, targets):
             if not _overlap(ports, entry.ports):
                 continue
-            verdicts = [
-                _barred(snapshot, policy, entry_end, link_end)
-                for entry_end, link_end in ((entry.source, start), (entry.target, end))
-            ]
-            if all(verdicts):
+            if entry.source.id not in doubtful_sources and entry.target.id not in doubtful_targets:
                 return denials.never_allowed(entry.text)
-            if False not in verdicts:
-                account = (entry.source if verdicts[0] is None else entry.target).account
-                unread = denials.unreadable(account, f"the tags of groups, which decide about {entry.text}")
+            account = (entry.source if entry.source.id in doubtful_sources else entry.target).account
+            unread = denials.unreadable(account, f"the tags of groups, which decide about {entry.text}")
     return unread
 
 
 def with_sets(snapshot: Snapshot, policy: Policy, link: Link, *, standing: bool = False) -> Policy:
-    """The policy in which every entry of `allow` names the parties of a link in place of a set that they are in. `standing`:
-    what was not read, in an account that refuses nothing, counts as in every set."""
-    if not any(entry_end.id.startswith(SET) for allow in policy.allow for entry_end in (allow.source, allow.target)):
+    """The policy with the sets of `allow` that the parties of a link are in. `standing`: what was not read, in an account that
+    refuses nothing, counts as in every set."""
+    if not policy.allow_sets:
         return policy
-
-    def parties(entry_end: Who) -> list[Who]:
-        if not entry_end.id.startswith(SET):
-            return [entry_end]
-        ends = (link.source, link.target)
-        return [Who(e.account, e.id) for e in ends if _allowed(snapshot, policy, entry_end, e, standing=standing)]
-
-    expanded = [(entry, parties(entry.source), parties(entry.target)) for entry in policy.allow]
-    allow = [
-        msgspec.structs.replace(entry, source=source, target=target)
-        for entry, sources, targets in expanded
-        for source in sources
-        for target in targets
-    ]
-    return msgspec.structs.replace(policy, allow=tuple(allow))
+    memory = snapshot.memory(policy.allow_sets)
+    members: dict[Party, frozenset[str]] = {}
+    for end in (link.source, link.target):
+        if (end, standing) not in memory:
+            memory[end, standing] = _allowed_sets(snapshot, policy, end, standing=standing)
+        members[end] = memory[end, standing]
+    return policy.with_members(members)
 
 
 def _overlap(ports: Ports, barred_ports: Ports) -> bool:
@@ -99,37 +90,56 @@ def _overlap(ports: Ports, barred_ports: Ports) -> bool:
     return any(port.overlaps(barred_port) for port in ports for barred_port in barred_ports)
 
 
-def _barred(snapshot: Snapshot, policy: Policy, entry_end: Who, end: End) -> bool | None:
-    """Whether an end of an entry of `never` is this party, or may be; None where only unread tags tell."""
+def _names(snapshot: Snapshot, entry_end: Who, end: End) -> bool:
+    """Whether an entry of a refusal names this party, or may name it."""
+    naming = _naming_by_ids(snapshot, end)
+    return entry_end.account == naming.account and any(naming.select({entry_end.id: True}))
+
+
+def _naming_by_ids(snapshot: Snapshot, end: End) -> Naming:
+    """How entries name a party but for sets; where its account refuses access, an instance may be in any group."""
     party = end.party if isinstance(end, Instance) else end
-    if entry_end.account != party.account or entry_end.id in ("*", party.id):
-        return entry_end.account == party.account
-    hidden = party.account in snapshot.refused_accounts
     groups = _groups(snapshot, end)
-    if groups is None:
-        return hidden and not entry_end.id.startswith("i-")
-    if not entry_end.id.startswith(SET):
-        return entry_end.id in {group.id for group in groups}
-    tags = [snapshot.groups[group].tags if group in snapshot.groups else None for group in groups]
-    set_tags = policy.sets[entry_end.id.removeprefix(SET)].tags
-    if any(hidden if group_tags is None else _none_differs(group_tags, set_tags) for group_tags in tags):
-        return True
-    return None if None in tags and not party.is_group else False  # a group that is not shown is denied for that
+    ids = {"*", party.id, *(group.id for group in groups or ())}
+    return Naming(party.account, ids, groups is None and party.account in snapshot.refused_accounts)
 
 
-def _allowed(snapshot: Snapshot, policy: Policy, entry_end: Who, end: Party, *, standing: bool) -> bool:
-    """Whether an end of an entry of `allow`, which is a set, is this party."""
-    if entry_end.account != end.account:
-        return False
-    may_be = standing and end.account not in snapshot.refused_accounts
+def _naming(snapshot: Snapshot, policy: Policy, end: End) -> tuple[Naming, Set[str]]:
+    """(how entries of `never` name a party, or may name it; of these, the sets of which only unread tags tell whether they do)."""
+    naming = _naming_by_ids(snapshot, end)
     groups = _groups(snapshot, end)
-    if groups is None:
-        return may_be
-    set_tags = policy.sets[entry_end.id.removeprefix(SET)].tags
-    return any(
-        set_tags.items() <= snapshot.groups[group].tags.items() if group in snapshot.groups else may_be
-        for group in groups
-    )
+    if groups is None or naming.account not in policy.never_sets:
+        return naming, frozenset()
+    sets = set().union(*(_barring_sets(snapshot, policy, group) for group in groups))
+    # a group that is not shown is denied for that
+    is_read = (isinstance(end, Party) and end.is_group) or all(group in snapshot.groups for group in groups)
+    doubtful = frozenset() if is_read else policy.never_sets[naming.account].keys() - sets
+    return msgspec.structs.replace(naming, ids={*naming.ids, *sets, *doubtful}), doubtful
+
+
+def _barring_sets(snapshot: Snapshot, policy: Policy, group: Party) -> frozenset[str]:
+    """The sets of `never` that a group is in."""
+    memory = snapshot.memory(policy.never_sets)
+    if group not in memory:
+        set_tags = policy.never_sets[group.account]
+        if group in snapshot.groups:
+            tags = snapshot.groups[group].tags
+            memory[group] = frozenset(name for name, values in set_tags.items() if _none_differs(tags, values))
+        else:
+            memory[group] = frozenset(set_tags if group.account in snapshot.refused_accounts else ())
+    sets: frozenset[str] = memory[group]
+    return sets
+
+
+def _allowed_sets(snapshot: Snapshot, policy: Policy, end: Party, *, standing: bool) -> frozenset[str]:
+    """The sets of `allow` that a party is in."""
+    set_tags = policy.allow_sets.get(end.account, {})
+    groups = _groups(snapshot, end)
+    unread = [end] if groups is None else [group for group in groups if group not in snapshot.groups]
+    if unread and standing and end.account not in snapshot.refused_accounts:
+        return frozenset(set_tags)
+    tags = [snapshot.groups[group].tags.items() for group in groups or () if group in snapshot.groups]
+    return frozenset(name for name, values in set_tags.items() if any(values.items() <= items for items in tags))
 
 
 def _groups(snapshot: Snapshot, end: End) -> list[Party] | None:

@@ -25,7 +25,7 @@ from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import parse_instant
 from link_peer.planning.actual import OwnedRule, link_of, link_of_rule, owned_rules
-from link_peer.planning.claims import claims_end, judge_of, links_from_tags
+from link_peer.planning.claims import claims_end, links_from_tags
 from link_peer.planning.covering import consent_end, covering_entries, current_entries
 from link_peer.planning.decision import Plan
 from link_peer.planning.effect import rules_of
@@ -175,7 +175,6 @@ class Wishes:
     """Which instances ask for which links by tag."""
 
     def __init__(self, snapshot: Snapshot, policy: Policy, now: float) -> None:
-        judge = judge_of(snapshot, policy, now)
         wishes = [
             (
                 (desired.link.source, desired.link.target),
@@ -183,7 +182,7 @@ class Wishes:
                 wish_denial(snapshot, policy, desired),
             )
             for instance in snapshot.instances.values()
-            for desired in links_from_tags(snapshot, instance, now, policy, judge)
+            for desired in links_from_tags(snapshot, instance, now, policy)
         ]
         self._wishes = grouped((pair, wish) for pair, wish, denial in wishes if denial is None)
         self._ended = grouped((pair, wish) for pair, wish, denial in wishes if denial and denial.ended)

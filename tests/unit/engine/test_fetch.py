@@ -95,7 +95,7 @@ def test_nothing_is_asked_for_twice(read: Callable[[Fetch], object], calls: list
         *snapshot.groups,
         *snapshot.rules,
         *snapshot.complete_groups,
-        *fetch.store.first_pages,
+        *fetch._access.first_pages,
     }
     assert words <= {party.id for party in known_parties}
     assert LEDGER not in snapshot.groups

@@ -85,7 +85,8 @@ STRICT, TOLERANT, BY_SIDE = Reading(compares=True), Reading(tolerant=True), Read
 
 
 class Access:
-    """The accounts of a policy, as a reading enters them. Those that refuse access, or fail, are noted in the store."""
+    """The accounts of a policy, as a reading enters them. Those that refuse access, or fail, are noted in the store.
+    `first_pages` are of groups' instances, each with the token of the next page, read for no decision."""
 
     def __init__(self, cloud: Cloud, policy: Policy, store: Store, how: Reading, threads: int) -> None:
         """`threads` is how many calls may run side by side where many things are read."""
@@ -94,6 +95,7 @@ class Access:
         self._policy = policy
         self._store = store
         self._how = how
+        self.first_pages: dict[Party, tuple[list[Instance], str]] = {}
 
     def ecs(self, account: str) -> Ecs | None:
         """The account's ECS; None where the policy does not list it, or it refuses access."""

@@ -77,6 +77,7 @@ class Fetch:
         clone = copy.copy(self)
         clone._how = msgspec.structs.replace(self._how, tolerant=True)
         clone._access = Access(self._access.cloud, self._policy, self.store, clone._how, self._access.threads)
+        clone._access.first_pages = self._access.first_pages
         return clone
 
     def take_over(self, fetches: Mapping[str, Fetch]) -> None:
@@ -85,6 +86,7 @@ class Fetch:
         for fetch in fetches.values():
             self._listed_accounts |= fetch._listed_accounts
             self.postponed |= fetch.postponed
+            self._access.first_pages |= fetch._access.first_pages
 
     @property
     def calls(self) -> Counter[str]:
@@ -376,7 +378,7 @@ class Fetch:
     def first_page(self, group: Party) -> Page | None:
         """The instances of a group as one page shows them, read once and for no decision; None where that is not possible at this
         moment."""
-        pages = self.store.first_pages
+        pages = self._access.first_pages
         if group not in pages and (
             page := self._access.aside(group.account, lambda ecs: ecs.instance_page(group=group.id))
         ):
@@ -387,7 +389,7 @@ class Fetch:
         """The instances of a group, read by now and not kept, as `rules_aside` reads rules."""
         if self._how.pace is not None:
             return None
-        first_page, following = self.store.first_pages.get(group, ([], "unread"))
+        first_page, following = self._access.first_pages.get(group, ([], "unread"))
         if not following:
             return [instance.party for instance in first_page]
         return self._access.aside(group.account, lambda ecs: [instance.party for instance in ecs.members(group.id)])
@@ -529,7 +531,7 @@ class MissingReader:
             fetch.parties({party for link in missing.unread for party in link.parties})
             askers = {link.asker for link in missing.unread} | {link.target for link in missing.unread if link.mutual}
             fetch.members(party for party in askers if party.is_group)
-            if fetch.store.snapshot() != snapshot:
+            if fetch.store.snapshot() is not snapshot:
                 return True
         if questions := missing.questions - self._questions:
             self._questions |= questions

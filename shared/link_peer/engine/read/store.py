@@ -15,7 +15,7 @@ from link_peer.planning.decision import MembersOf, Question
 class Store:
     """The newest answer about each thing that was read, by the names that `Snapshot` has for it; `answers` has those to
     questions. `engine.read.fetch` fills it; decisions are made from snapshots of it. `unreadable` has each account that refuses access, with the error, or that
-    failed for the moment, in words. `first_pages` are of groups' instances, each with the token of the next page, read for no decision."""
+    failed for the moment, in words."""
 
     def __init__(self) -> None:
         self.instances: dict[Party, Instance] = {}
@@ -26,12 +26,12 @@ class Store:
         self.listings: dict[str, Listing] = {}
         self.live_accounts: set[str] = set()
         self.answers: dict[Question, int] = {}
-        self.first_pages: dict[Party, tuple[list[Instance], str]] = {}
         self.unreadable: dict[str, Transient | CloudError] = {}
+        self._snapshot = Snapshot()
 
     def snapshot(self) -> Snapshot:
-        """What was read so far, frozen."""
-        return msgspec.structs.replace(
+        """What was read so far, frozen: the same snapshot, with what it remembers, until more is read."""
+        snapshot = msgspec.structs.replace(
             self.now_known(),
             instances=dict(self.instances),
             groups=dict(self.groups),
@@ -42,6 +42,9 @@ class Store:
             listings=dict(self.listings),
             live_accounts=frozenset(self.live_accounts),
         )
+        if snapshot != self._snapshot:
+            self._snapshot = snapshot
+        return self._snapshot
 
     def now_known(self) -> Snapshot:
         """What was read so far, not frozen and not copied: for one decision, right before a write."""
@@ -116,7 +119,6 @@ class Store:
             self.rules |= store.rules
             self.listings |= store.listings
             self.answers |= store.answers
-            self.first_pages |= store.first_pages
             self.requested |= store.requested
             self.complete_groups |= store.complete_groups
         for account, store in stores.items():
