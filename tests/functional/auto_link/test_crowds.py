@@ -1,0 +1,124 @@
+"""Events of groups with many instances: what they read of them, and what they leave to the sweep.
+
+A page has a hundred instances, the newest first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.functional.lab import HOME, Lab
+from tests.functional.test_both_ends import Ends
+
+READS_ALL = "the account's next full sweep reads all of them, and decides"
+PAST_THREE_PAGES = 299  # instances that are newer than an older one, and older than the newest
+
+
+def reads_of(lab: Lab, deliver: Callable[[], object]) -> int:
+    """How often a delivery reads instances."""
+    before = lab.cloud.faults.count("ecs", "DescribeInstances")
+    deliver()
+    return lab.cloud.faults.count("ecs", "DescribeInstances") - before
+
+
+@pytest.mark.knobs(request_tags=True)
+@pytest.mark.parametrize("ports", ["", ":tcp/1"], ids=["mutual", "tcp/1"])
+@pytest.mark.parametrize(("between", "reads"), [(0, 2), (150, 3), (250, 4), (PAST_THREE_PAGES, 4), (None, 4)])
+def test_another_instance_that_asks_ends_the_read_of_a_group(
+    lab: Lab, between: int | None, reads: int, ports: str
+) -> None:
+    """On whichever of three pages it is, so many instances after the one that asks no more. Where none on these asks, the event takes
+    nothing away, whoever else there may be, and its record says so: the sweep reads all of them, and decides."""
+    app, db = lab.group("*"), lab.group("*")
+    wish = {"link-peer": f"{db.id}{ports}"}
+    lab.instance(app, tags=wish if between is not None else {})
+    for _ in range(310 if between is None else between):
+        lab.instance(app)
+    instance = lab.started(app, tags=wish)
+    rules = lab.rules(app), lab.rules(db)
+    lab.tag(instance, link_peer=None)
+    recorded, calls = len(lab.records()), lab.calls()
+    other_side = int(not ports and between != 0)  # whose instances may ask for a mutual link
+    assert reads_of(lab, lambda: lab.auto_link(lab.tag_event(instance))) == reads + other_side
+    assert lab.calls() - calls <= 10 + other_side
+    assert (lab.rules(app), lab.rules(db)) == rules
+    undecided = between in (PAST_THREE_PAGES, None)
+    assert [(record["outcome"], record["detail"]) for record in lab.records()[recorded:]] == [
+        ("unchanged", f"no instance of {app.id}@{HOME} that was read asks for it: {READS_ALL}")
+    ] * undecided
+    lab.sweep()
+    assert (lab.rules(app), lab.rules(db)) == (([], []) if between is None else rules)
+
+
+@pytest.mark.knobs(request_tags=True)
+def test_a_group_of_two_pages_in_which_nobody_asks_is_closed_by_the_event(lab: Lab) -> None:
+    """Once all of it was read, and read again: an instance that one read leaves out keeps what it asks for."""
+    app, db = lab.group(), lab.group("*")
+    omitted = lab.instance(app)
+    for _ in range(110):
+        lab.instance(app)
+    instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/1"})
+    lab.tag(omitted, link_peer=f"{db.id}:tcp/1")
+    lab.tag(instance, link_peer=None)
+    lab.leave_out(omitted)
+    lab.auto_link(lab.tag_event(instance))
+    assert lab.rules(db) == [f"{app.id} tcp/1"]
+    lab.retag(omitted, link_peer=None)
+    assert lab.rules(db) == []
+
+
+@pytest.mark.knobs(request_tags=True)
+def test_each_release_of_a_fleet_that_shrinks_reads_instances_twice(lab: Lab) -> None:
+    """The instance, and the first page of its group: who asks is on it. The last one closes the link: one read shows that the
+    account shows instances, and one confirms that nobody asks."""
+    app, db = lab.group(), lab.group("*")
+    lab.instance(db)
+    fleet = [lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"}) for _ in range(220)]
+    for instance in fleet:
+        lab.auto_link(lab.event(instance))
+    reads = []
+    for instance in fleet:
+        lab.release(instance)
+        reads.append(reads_of(lab, lambda name=instance.id: lab.auto_link(lab.event(name, "Deleted"))))  # type: ignore[misc]
+        assert len(lab.rules(db)) == (instance is not fleet[-1])
+    assert (set(reads[:-1]), reads[-1]) == ({2}, 4)
+
+
+@pytest.mark.knobs(request_tags=True)
+@pytest.mark.parametrize("end", ["senders", "targets"])
+def test_a_released_instance_of_a_large_group_loses_its_address_at_its_event(lab: Lab, end: str) -> None:
+    """Of a link by address, at the end where the rule is for it: nothing else may get that address before. The other instances keep
+    theirs."""
+    ends = Ends(lab)
+    for _ in range(310):
+        lab.instance(ends.app)
+    ends.tag()
+    assert ends.are_open()
+    instance = getattr(ends, end)[0]
+    lab.release(instance)
+    reads = reads_of(lab, lambda: lab.auto_link(lab.event(instance.id, "Deleted")))
+    assert sorted(map(len, ends.rules)) == [1, 2]
+    assert not any(rule.startswith(f"{instance.private_ip}/32") for rules in ends.rules for rule in rules)
+    assert reads <= 6
+
+
+@pytest.mark.knobs(request_tags=True)
+@pytest.mark.parametrize("event", ["event", "tag_event"])
+@pytest.mark.parametrize(
+    ("members", "instances"), [(99, "99"), (100, "100"), (101, "100 or more"), (251, "100 or more")]
+)
+def test_the_record_of_a_link_of_a_large_group_costs_it_one_page(
+    lab: Lab, event: str, members: int, instances: str
+) -> None:
+    """With more instances than that it says how many there are at least, and names none."""
+    app, db = lab.group(), lab.group("*")
+    for _ in range(members - 1):
+        lab.instance(app)
+    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
+    calls = lab.calls()
+    lab.auto_link(getattr(lab, event)(instance))
+    assert lab.calls() - calls <= 13
+    assert lab.rules(db) == [f"{app.id} tcp/1"]
+    assert (lab.outcome()["instances"], bool(lab.outcome()["instance_ids"])) == (instances, members <= 100)
