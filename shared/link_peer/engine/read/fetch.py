@@ -165,8 +165,9 @@ class Fetch:
             self.groups_of_instances()
 
     def is_read_in_part(self, group: Party) -> bool:
-        """Whether instances of a group were read page by page, and not to the last page."""
-        return group in self._pages_of and group not in self.store.complete_groups
+        """Whether pages of a group's instances were read, and the last one was not."""
+        pages = self._pages_of.get(group)
+        return pages is not None and bool(pages.count and pages.following)
 
     def members_in_time(self, groups: Iterable[Party], until: float) -> None:
         """Reads every instance of these groups as `members` does, as far as the pace allows it before `until` (epoch seconds)."""

@@ -285,7 +285,7 @@ class InstanceScope(Scope):
         links = {(link.pair, link.ports): link for link in sorted(plan.missing.unread)}.values()
         groups = {link.whole: next(filter(self.fetch.is_read_in_part, link.askers), None) for link in links}
         return [
-            Decision(link, "unlink", "unchanged", denials.read_in_part(group))
+            Decision(link, "link", "unchanged", denials.read_in_part(group))
             for link, group in groups.items()
             if group
         ]
