@@ -6,6 +6,7 @@ A page has a hundred instances, the newest first.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -122,3 +123,67 @@ def test_the_record_of_a_link_of_a_large_group_costs_it_one_page(
     assert lab.calls() - calls <= 13
     assert lab.rules(db) == [f"{app.id} tcp/1"]
     assert (lab.outcome()["instances"], bool(lab.outcome()["instance_ids"])) == (instances, members <= 100)
+
+
+# releases that meet the rate limit
+
+
+def throttled_releases(lab: Lab, ends: Ends, count: int) -> list[dict[str, Any]]:
+    """Releases so many instances of the source group, whose events are throttled; the messages that these post, in 160 s."""
+    instances = [lab.instance(ends.app, tags={"link-peer": f"{ends.db.id}:tcp/1"}) for _ in range(count)]
+    for instance in instances:
+        lab.auto_link(lab.event(instance))
+    assert len(lab.rules(ends.db)) == count
+    lab.fault(service="ecs", action="DescribeInstances", kind="throttle", times=count)
+    for instance in instances:
+        lab.release(instance)
+        lab.auto_link(lab.event(instance.id, "Deleted"))
+    assert len(lab.rules(ends.db)) == count
+    assert lab.queued(after=150) == []  # who opens goes first
+    return lab.queued(after=10)
+
+
+@pytest.mark.knobs(request_tags=True)
+def test_looks_at_released_instances_are_carried_out_together(lab: Lab) -> None:
+    """What may have been theirs is read once, and their addresses go. A released instance is not awaited."""
+    ends = Ends(lab, source=False, target=False, where="other vpc")
+    looks = throttled_releases(lab, ends, 12)
+    assert len(looks) == 12
+    calls = lab.calls()
+    reads = reads_of(lab, lambda: lab.cross_account(*looks, looks[0]))
+    assert (lab.rules(ends.db), lab.queued(after=600)) == ([], [])
+    assert reads <= 5
+    assert lab.calls() - calls <= 15
+
+
+@pytest.mark.knobs(request_tags=True)
+def test_looks_that_are_throttled_together_are_put_back_each_by_itself(lab: Lab) -> None:
+    """With one record for each, in one call; one that has expired by then is denied."""
+    looks = throttled_releases(lab, Ends(lab, source=False, target=False, where="other vpc"), 3)
+    looks[0]["expires_at"] = lab.iso(-1)
+    lab.fault(service="ecs", action="DescribeInstances", kind="throttle", times=8)
+    attempts, calls = len(lab.records("attempt")), lab.calls()
+    lab.cross_account(*looks)
+    assert len(lab.records("attempt")) - attempts == 3
+    assert [record["from"] for record in lab.records(outcome="denied")] == [looks[0]["party"]["party"]]
+    again = lab.queued(after=160)
+    assert sorted(look["party"]["party"] for look in again) == sorted(look["party"]["party"] for look in looks[1:])
+    assert {look["attempt"] for look in again} == {5}
+    assert lab.calls() - calls <= 10
+
+
+@pytest.mark.knobs(request_tags=True)
+def test_looks_at_what_is_shown_late_are_awaited_together(lab: Lab) -> None:
+    """New instances that are not shown yet are put back, and linked once they are."""
+    app, db = lab.group(), lab.group("*")
+    lab.cloud.ecs.read_lag.instances = 40
+    instances = [lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"}) for _ in range(3)]
+    lab.auto_link(*(lab.event(instance) for instance in instances))
+    looks = lab.queued(after=10)
+    assert len(looks) == 3
+    lab.cross_account(*looks)
+    assert lab.rules(db) == []
+    again = lab.queued(after=30)
+    assert len(again) == 3
+    lab.cross_account(*again)
+    assert lab.rules(db) == [f"{app.id} tcp/1"]

@@ -285,9 +285,7 @@ class InstanceScope(Scope):
         links = {(link.pair, link.ports): link for link in sorted(plan.missing.unread)}.values()
         groups = {link.whole: next(filter(self.fetch.is_read_in_part, link.askers), None) for link in links}
         return [
-            Decision(link, "link", "unchanged", denials.read_in_part(group))
-            for link, group in groups.items()
-            if group
+            Decision(link, "link", "unchanged", denials.read_in_part(group)) for link, group in groups.items() if group
         ]
 
     def hand_over(self) -> None:
@@ -367,11 +365,12 @@ class InstanceScope(Scope):
         self.waiting.setdefault(party, Later(party, problem, self._until(party)))
 
     def _until(self, party: Party) -> float:
-        """Until when the cloud may come to show what it does not show (epoch seconds): five minutes after the event, or when a look
-        expires. Clocks may differ, but an event dated tomorrow, or not at all, is not awaited."""
+        """Until when the cloud may come to show what it does not show (epoch seconds): five minutes after the event or the trouble that
+        it met, or when a look expires. Clocks may differ, but an event dated tomorrow, or not at all, is not awaited."""
         hint = self.hints[party]
         if hint.expires is not None:
-            return hint.expires
+            met_trouble = hint.expires > self.started + YOUNG_SECONDS  # and is repeated for an hour
+            return hint.expires - LOOK_AGAIN_SECONDS + YOUNG_SECONDS if met_trouble else hint.expires
         time = hint.time or 0.0
         return time + YOUNG_SECONDS if time < self.started + YOUNG_SECONDS else 0.0
 
