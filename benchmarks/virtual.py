@@ -8,8 +8,9 @@ time is an upper bound. Computing takes no time: CPU and memory are measured on 
 from __future__ import annotations
 
 import contextlib
+import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
@@ -20,10 +21,13 @@ from link_peer.app import compose
 from link_peer_cli.demo import world
 from link_peer_cli.demo.deployment import deployment_of
 from link_peer_cli.demo.functions import deploy
+from link_peer_cli.demo.world import PREFIX
+from link_peer_deploy.names import Names
 
 from benchmarks import worlds
 
 TIMER = "every-10m"
+AUTO_LINK = Names(worlds.HOME, PREFIX).functions["auto_link"]
 
 
 class Deployment:
@@ -37,17 +41,31 @@ class Deployment:
     def run(self) -> Counter[str]:
         """Fires the timer and delivers what it posts until the timer's next time. Returns the calls by API
         (`ecs.DescribeInstances`)."""
-        cloud, clock, streams = self.cloud, self.cloud.clock, self._triggers.streams
-        end = clock.now() + self._every
-        worlds.calls(cloud)
+        worlds.calls(self.cloud)
         self._triggers.fire_timer(TIMER)
+        self.work(self.cloud.clock.now() + self._every)
+        return Counter(f"{call.service}.{call.action}" for call in worlds.calls(self.cloud))
+
+    def work(self, end: float, between: Callable[[], object] = lambda: None) -> None:
+        """Delivers what is due until `end` (epoch seconds), and what that posts; `between` is called after each step."""
+        cloud, clock, streams = self.cloud, self.cloud.clock, self._triggers.streams
         while clock.now() < end:
             cloud.fc.drain()
             worked = [stream.step() for stream in streams]
+            between()
             if not any(worked):
                 due = [cloud.mns.next_visible_at(worlds.HOME, stream.settings.queue) or end for stream in streams]
                 clock.sleep(min(end, max(min(due), clock.now() + 1)) - clock.now())
-        return Counter(f"{call.service}.{call.action}" for call in worlds.calls(cloud))
+
+    def idle(self) -> bool:
+        """Whether nothing waits on a queue, however long it is delayed."""
+        return not any(
+            self.cloud.mns.next_visible_at(worlds.HOME, stream.settings.queue) for stream in self._triggers.streams
+        )
+
+    def deliver(self, events: Sequence[Mapping[str, Any]]) -> None:
+        """Hands events to auto_link, in one delivery."""
+        self.cloud.fc.invoke(worlds.HOME, AUTO_LINK, json.dumps(events).encode())
 
     def records(self, **fields: str) -> list[dict[str, str]]:
         """The audit records with these values, in the order of their time."""

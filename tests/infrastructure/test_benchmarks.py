@@ -7,11 +7,12 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import msgspec
 import pytest
 from link_peer.planning.rota import AT_ONCE, runs_between
 
-from benchmarks import day, organisation, virtual
-from benchmarks.figures import events, launches, people, policy, scale
+from benchmarks import day, organisation, ref, virtual
+from benchmarks.figures import events, fleet, launches, people, policy, scale
 from benchmarks.process import Code
 from benchmarks.runner import Bench
 
@@ -72,6 +73,16 @@ def test_a_missed_link_opens_in_the_run_that_lists_its_instance() -> None:
     runs, measured = scale.missed_link(250, 2)
     assert (runs.ours, runs.met) == ([1.0], True)
     assert measured.ours == "251 instances on 3 pages: all listed; rules of 3 of 3 groups read"
+
+
+def test_a_fleet_that_shrinks_leaves_its_calls_to_others() -> None:
+    """On a virtual clock: half of it still asks, and each other link opens. With the sources of a commit it is the same figure."""
+    now = fleet.halved(60, 30)
+    assert (now.rules, None in now.openings) == (1, False)
+    text = ref.output("HEAD", "benchmarks.figures.fleet", ["60", "30"])
+    rows = fleet.rows(now, msgspec.json.decode(text, type=fleet.Halved), 60)
+    assert [row.before == "–" for row in rows] == [False] * 4
+    assert rows[-1].met
 
 
 def test_the_page_of_costs_has_the_days_that_the_model_works_out() -> None:

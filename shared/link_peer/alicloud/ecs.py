@@ -72,9 +72,15 @@ class SdkEcs:
         return self._instances()
 
     def instance_page(self, token: str = "", group: str = "") -> tuple[list[Instance], str]:
-        """One page of the account's instances, or of a group's, and the token of the next one; empty after the last."""
+        """One page of the account's instances, or of a group's, and the token of the next one; empty after the last. A group that does
+        not exist, or whose id is malformed, has none."""
         only = {"security_group_id": group} if group else {}
-        rows, following = self._page("describe_instances", "instances.instance", token, max_results=PAGE, **only)
+        try:
+            rows, following = self._page("describe_instances", "instances.instance", token, max_results=PAGE, **only)
+        except CloudError as error:
+            if group and error.code.startswith(_ABOUT_GROUPS):
+                return [], ""
+            raise
         return [shapes.instance(self.account, row) for row in rows], following
 
     def shows_instances(self) -> bool:

@@ -25,7 +25,7 @@ from link_peer.engine.batch import Batch, guard_of
 from link_peer.engine.records import denied_record, link_fields, observed_record, party_fields
 from link_peer.engine.scopes.group import reconcile_group
 from link_peer.engine.scopes.handover import LOOK_AGAIN_SECONDS, Later
-from link_peer.engine.scopes.instances import one_per_party, reconcile_instances
+from link_peer.engine.scopes.instances import YOUNG_SECONDS, one_per_party, reconcile_instances
 from link_peer.engine.scopes.pair import reconcile_pair
 from link_peer.engine.write.removal_guard import RemovalGuard, SharedGuard
 from link_peer.inbound import events
@@ -37,6 +37,9 @@ from link_peer.runtime.side_by_side import Job, run_jobs
 
 FIRST_DELAY, LONGEST_DELAY = 10, 600
 """Seconds until a message that was put back is delivered again: doubled for each attempt."""
+
+RELEASED_ATTEMPT = 4
+"""That of the first look at a released instance: a fleet that shrinks leaves the calls of some minutes to those who open."""
 
 Outcomes = Counter[str]
 """How many decisions came to each outcome."""
@@ -155,7 +158,12 @@ def _look_at(hints: Sequence[Hint], delivery: Delivery, audit: AuditWriter, guar
         if not isinstance(trouble, RedeliveryNeeded):
             audit.attempts([(str(trouble), {"action": "look", **_party_fields(party)}) for party in parties])
         expires = delivery.clock.now() + LOOK_AGAIN_SECONDS
-        return [Later(party, str(trouble), expires) for party in parties]
+        released = [party for party, hint in parties.items() if hint.state == "Deleted"]
+        return [
+            *(Later(party, str(trouble), expires) for party in parties if party not in released),
+            # it is not awaited, and lets those go first that open
+            *(Later(party, str(trouble), expires - YOUNG_SECONDS, RELEASED_ATTEMPT) for party in released),
+        ]
 
 
 def _party_fields(party: Party) -> Record:
@@ -165,8 +173,9 @@ def _party_fields(party: Party) -> Record:
 def _post_looks(later: Sequence[Later], delivery: Delivery) -> None:
     for later_look in later:
         look = look_request(later_look.party, delivery.region, later_look.expires_at)
+        look = msgspec.structs.replace(look, attempt=later_look.attempt)
         try:
-            delivery.post(look, delay=FIRST_DELAY)
+            delivery.post(look, delay=FIRST_DELAY * 2**look.attempt)
         except Transient as trouble:
             raise RedeliveryNeeded(f"{later_look.reason}; and {trouble}") from trouble
 
@@ -218,7 +227,11 @@ def handle_elements(elements: Iterable[object], delivery: Delivery) -> Outcomes:
     messages = [first.message for first, *_ in arrived]
     batch = Batch(delivery, messages)
     guard = guard_of(messages, batch.delivery, _together(message.actor for equal in arrived for message in equal))
-    for result in run_jobs([_job(equal, delivery, batch, guard) for equal in arrived], delivery.throughput.lanes):
+    absent = [equal for equal in arrived if equal[0].message and batch.is_absent(equal[0].message)]
+    jobs = [_job(equal, delivery, batch, guard) for equal in arrived if equal not in absent]
+    if absent:  # many instances of a fleet that shrinks: what may have been theirs is read once for all of them
+        jobs.append(Job(functools.partial(_carry_out_absent, absent, delivery, guard), None))
+    for result in run_jobs(jobs, delivery.throughput.lanes):
         if isinstance(result, Exception):  # also a bug of ours must not cost the other messages
             troubles.append(result)
         else:
@@ -390,15 +403,42 @@ def _carry_out_look(look: Look, arrival: _Arrived, audit: AuditWriter, delivery:
     if look.party.account != delivery.policy.home:
         audit.write([denied_record(denials.not_home(look.party.account), "look", **_party_fields(look.party))])
         return
-    event_id, cause = arrival.event_id or look.request_id, Cause(arrival.actor)
-    hint = Hint(event_id, look.party, "look", expires=look.expires_at, cause=cause)
-    later = _look_at([hint], delivery, audit, guard)
-    expired = delivery.clock.now() >= look.expires_at
-    if later and expired:
+    later = _look_at([_hint_of(look, arrival)], delivery, audit, guard)
+    _look_again(look, arrival, later[0] if later else None, audit, delivery)
+
+
+def _hint_of(look: Look, arrival: _Arrived) -> Hint:
+    cause = Cause(arrival.actor)
+    return Hint(arrival.event_id or look.request_id, look.party, "look", expires=look.expires_at, cause=cause)
+
+
+def _look_again(look: Look, arrival: _Arrived, later: Later | None, audit: AuditWriter, delivery: Delivery) -> None:
+    """Puts a look back where its party must be looked at later; one that has expired is denied."""
+    if later and delivery.clock.now() >= look.expires_at:
         denial = denials.look_expired(iso(look.expires_at))
         audit.write([denied_record(denial, "look", **_party_fields(look.party))])
     elif later:
-        _put_back(look, arrival.queue, RedeliveryNeeded(later[0].reason), delivery, audit, {"action": "look"})
+        _put_back(look, arrival.queue, RedeliveryNeeded(later.reason), delivery, audit, {"action": "look"})
+
+
+def _carry_out_absent(looks: Sequence[Sequence[_Arrived]], delivery: Delivery, guard: SharedGuard) -> Outcomes:
+    """Carries out looks at instances that are not shown, all together, as the events of one delivery are."""
+    by_party = {equal[0].message.party: equal for equal in looks if isinstance(equal[0].message, Look)}
+    hints = [_hint_of(first.message, first) for first, *_ in by_party.values() if isinstance(first.message, Look)]
+    audit = _audit_of(hints, delivery)
+    try:
+        later = {later_look.party: later_look for later_look in _look_at(hints, delivery, audit, guard)}
+    finally:
+        guard.finish()
+    outcomes = Counter(audit.outcomes)
+    for party, (first, *duplicates) in by_party.items():
+        if isinstance(first.message, Look):
+            own_audit = _audit_of_message(first, delivery)
+            _look_again(first.message, first, later.get(party), own_audit, delivery)
+            outcomes += own_audit.outcomes
+        for duplicate in duplicates:
+            outcomes += _record_as(duplicate, first, audit, delivery)
+    return outcomes
 
 
 def _put_back(

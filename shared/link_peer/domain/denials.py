@@ -744,6 +744,13 @@ def not_read(written_peers: Collection[str]) -> list[str]:
     return [f"in a tag cannot be read: {', '.join(sorted(written_peers)[:_NAMED])}"] if written_peers else []
 
 
+def read_in_part(group: object) -> Denial:
+    """What an event says of a rule whose tag's claim may have ended, where the group of those who may ask has many instances."""
+    return remark(
+        f"no instance of {group} that was read asks for it: the account's next full sweep reads all of them, and decides"
+    )
+
+
 def side_left(group: object, problem: str, *, is_known: bool) -> str:
     """A group on which a rule that should go was not removed; `known` is false where the last call got no answer."""
     return f"the rule on {group} {'still stands' if is_known else 'may still stand'}: {problem}"

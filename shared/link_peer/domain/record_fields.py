@@ -204,15 +204,16 @@ DECISION = (
         LONG,
         3,
         "in an outcome: how many instances the rules admit as sources: all members of a group, for a rule that names one; for a link by "
-        "address, those for whose addresses the rules are, and of a removal those for whom they were. Where their number is not known, they "
-        "are read once, right after a rule was added; where none was added, it stays empty",
+        "address, those for whose addresses the rules are, and of a removal those for whom they were. Where their number is not known, one "
+        "page of them is read, right after a rule was added: of a group with more than that, the field is `100 or more`, which a query "
+        "for a range does not find. Where no rule was added, it stays empty",
         empty="",
     ),
     RecordField(
         "instance_ids",
         TEXT,
         3,
-        "the first 20 of them by id, each as `i-…@<uid>`. In a sweep's records only those of instance links and of links by address: it "
+        "the first 20 of them by id, each as `i-…@<uid>`; none where not all of them were read. In a sweep's records only those of instance links and of links by address: it "
         "counts members, and does not read them",
         empty="",
     ),

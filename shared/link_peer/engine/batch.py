@@ -29,11 +29,21 @@ class Batch:
         readable = [message for message in messages if message]
         self.delivery = delivery
         self._groups: Mapping[Party, Set[Party]] = {}
+        self._absent: Set[Party] = frozenset()
         if len(readable) > 1 and delivery.throughput.lanes > 1:
             name = readable[0].request_id
             self.delivery = delivery.merged(name)
-            ends = {end for message in readable for end in _ends(message)}
-            self._groups = _groups_of({end for end in ends if not end.is_group}, self.delivery, name)
+            ends = {
+                end
+                for message in readable
+                for end in ({message.party} if isinstance(message, Look) else _ends(message))
+            }
+            instances = {end for end in ends if not end.is_group}
+            self._groups, self._absent = _groups_of(instances, self.delivery, name)
+
+    def is_absent(self, message: Message) -> bool:
+        """Whether a message is a look at an instance of home that is not shown, or could not be read for the moment."""
+        return isinstance(message, Look) and message.party in self._absent
 
     def touches(self, message: Message) -> Set[Party] | None:
         """The parties of a request, and the groups that its instances are in. None where these are not known: for a look,
@@ -72,11 +82,16 @@ def _ends(message: Message) -> set[Party]:
     return set() if isinstance(message, Look) else {message.link.source, message.link.target}
 
 
-def _groups_of(instances: Set[Party], delivery: Delivery, name: str) -> Mapping[Party, Set[Party]]:
+def _groups_of(
+    instances: Set[Party], delivery: Delivery, name: str
+) -> tuple[Mapping[Party, Set[Party]], frozenset[Party]]:
+    """The groups of the instances that are shown, and those of home that are not, unless home refuses access."""
     fetch = open_fetch(delivery, name, TOLERANT)
     try:
         fetch.instances(instances)
     except Exception:  # a bug of ours, which the messages that it concerns will meet again
-        return {}
-    shown_instances = fetch.store.snapshot().instances
-    return {party: {*instance.own_groups} for party, instance in shown_instances.items()}
+        return {}, frozenset()
+    snapshot, home = fetch.store.snapshot(), delivery.policy.home
+    absent = {party for party in instances if party.account == home and party not in snapshot.instances}
+    groups = {party: {*instance.own_groups} for party, instance in snapshot.instances.items()}
+    return groups, frozenset() if home in snapshot.refused_accounts else frozenset(absent)

@@ -16,6 +16,7 @@ from link_peer.domain.policy import Policy
 from link_peer.domain.request import Hint
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import FIELD_LIMIT, TagKeys, clean, iso
+from link_peer.engine.read.access import Page
 from link_peer.engine.read.fetch import Fetch
 from link_peer.planning import effect_text
 from link_peer.planning.claims import claims_end
@@ -196,33 +197,33 @@ class Circumstances:
     def __init__(self, fetch: Fetch) -> None:
         self._fetch = fetch
         self._store = fetch.store
-        self._members: dict[Party, list[Party] | None] = {}
+        self._members: dict[Party, Page | None] = {}
         self._rules: dict[Party, tuple[Rule, ...]] = {}
         self._read_groups: set[Party] = set()  # groups whose rules were read here, or could not be
 
     def read_members(self, keys: Iterable[RuleKey]) -> None:
-        """Reads the members of the groups that these rules admit, unless their number is known: each group once."""
+        """Reads a page of the members of the groups that these rules admit, unless their number is known: each group once."""
         for group in _admitted_groups(keys):
             if group not in self._members and self._store.member_count(group) is None:
                 self._members[group] = self._fetch.members_aside(group)
 
     def admitted(self, keys: Iterable[RuleKey], decision: Decision) -> Record:
-        """The fields `instances` and `instance_ids`: how many instances the rules of a link admit, and the first of them by
-        id. Empty as far as it is not known."""
+        """The fields `instances` and `instance_ids`: how many instances the rules of a link admit, or how many at least (`100 or more`),
+        and the first of all of them by id. Empty as far as it is not known."""
         keys, link = list(keys), decision.link
         groups, instances = _admitted_groups(keys), _members(decision, keys, egress=False)
         if not link.source.is_group:
             instances = {link.source, link.target} if link.mutual else {link.source}
-        counts = [self._count(group) for group in groups]
+        pages = {group: self._page(group) for group in groups}
+        counts = [self._store.member_count(group) if page is None else len(page[0]) for group, page in pages.items()]
         known_counts = [count for count in counts if count is not None]
         if not keys or len(known_counts) < len(counts):
             return {"instances": "", "instance_ids": ""}
-        members = [self._names(group) for group in groups]
-        whole = all(group_members is not None for group_members in members)
-        instances |= {party for group_members in members for party in group_members or ()}
+        in_part = any(page and page[1] for page in pages.values())
+        instances |= {instance.party for page in pages.values() if page for instance in page[0]}
         alone = len({key.source for key in keys if not key.is_egress}) - len(groups)
-        ids = " ".join(sorted(map(str, instances))[:NAMED]) if whole else ""
-        return {"instances": str(sum(known_counts) + alone), "instance_ids": ids}
+        ids = "" if in_part or None in pages.values() else " ".join(sorted(map(str, instances))[:NAMED])
+        return {"instances": f"{sum(known_counts) + alone}{' or more' if in_part else ''}", "instance_ids": ids}
 
     def effect(self, decision: Decision, *, changed: bool = False) -> Record:
         """The fields `effect` and `effect_detail`. Where the decision has changed something, groups whose rules the answer
@@ -246,14 +247,12 @@ class Circumstances:
                 self._rules[group] = rules
         self._read_groups |= groups
 
-    def _count(self, group: Party) -> int | None:
-        names = self._names(group)
-        return len(names) if names is not None else self._store.member_count(group)
-
-    def _names(self, group: Party) -> list[Party] | None:
-        if (aside := self._members.get(group)) is not None:
-            return aside
-        return self._store.members_shown(group) if group in self._store.complete_groups else None
+    def _page(self, group: Party) -> Page | None:
+        """The instances of a group, as far as they were read, with the token of what was not; None where they are not known."""
+        if (page := self._members.get(group)) is not None:
+            return page
+        members = self._store.members_shown(group) if group in self._store.complete_groups else None
+        return None if members is None else ([self._store.instances[member] for member in members], "")
 
     def _effect_of(self, decision: Decision) -> Effect:
         snapshot = self._store.now_known()

@@ -94,7 +94,7 @@ class Applying:
 
     def steps(self) -> list[str]:
         """Changes and records, without the reads between them."""
-        return [call for call in self.calls if call.split()[0] not in ("rules", "groups", "members")]
+        return [call for call in self.calls if call.split()[0] not in ("rules", "groups", "instance_page")]
 
 
 def link(k: RuleKey = K1, of: Link = LINK, **fields: Any) -> Decision:
@@ -738,10 +738,10 @@ def test_an_outcome_counts_the_members_that_a_new_rule_admits(read: bool) -> Non
         applying.fetch.members([APP])
     applying.calls.clear()
     applying(REPAIRED)
-    assert "members sg-app" not in applying.calls
+    assert "instance_page sg-app" not in applying.calls
     applying(link())
     assert (applying.log.records[-1]["instances"], applying.log.records[-1]["instance_ids"]) == ("1", str(A))
-    assert applying.calls.count("members sg-app") == (not read)
+    assert applying.calls.count("instance_page sg-app") == (not read)
 
 
 @pytest.mark.parametrize(

@@ -35,8 +35,8 @@ def peer() -> FakeEcs:
     return FakeEcs([group(LEDGER)], account=PEER)
 
 
-def opened(*accounts: FakeEcs, tolerant: bool = False) -> Fetch:
-    how = Reading(tolerant=tolerant, compares=not tolerant)
+def opened(*accounts: FakeEcs, tolerant: bool = False, pages: int | None = None) -> Fetch:
+    how = Reading(tolerant=tolerant, compares=not tolerant, pages=pages)
     return Fetch(FakeCloud(*accounts), POLICY, FakeClock(), how)
 
 
@@ -488,13 +488,60 @@ def test_rules_are_new_for_a_second_and_three_calls(seconds: float, calls: int, 
 
 
 def test_a_sweep_reads_no_members_for_a_record() -> None:
-    """It lists all instances. A delivery of its own reads them beside its writes, unless one page showed them all."""
-    assert [fetch.members_aside(APP) for fetch in (paced(home())[0], opened(home()))] == [None, [A, B]]
-    for page in (1, 2):
-        ecs = home()
-        reader, ecs.page = opened(ecs), page
-        reader.first_page(APP)
-        assert (reader.members_aside(APP), len(ecs.calls)) == ([A, B], 3 - page)
+    """It lists all instances. A delivery of its own reads a page of them beside its writes."""
+    members = [instance(A, APP), instance(B, APP, DB)]
+    assert [fetch.members_aside(APP) for fetch in (paced(home())[0], opened(home()))] == [None, (members, "")]
+
+
+def by_pages(ecs: FakeEcs) -> Fetch:
+    """A reading of two pages of a group, of one instance each."""
+    ecs.page = 1
+    return opened(ecs, pages=2)
+
+
+def test_a_group_is_read_page_by_page_until_its_last_one_or_as_many_as_the_reading_allows() -> None:
+    """It is complete after the last. What is read is kept for decisions, and read once."""
+    ecs = home()
+    fetch = by_pages(ecs)
+    for count in (1, 1, 2):
+        fetch.members_by_page([APP], count, alone=True)
+        assert (len(ecs.calls), len(fetch.store.instances)) == (count, count)
+        assert (APP in fetch.store.complete_groups, fetch.is_read_in_part(APP)) == (count == 2, count == 1)
+    ecs.running = {f"i-{n}": instance(Party(HOME, f"i-{n}"), DB) for n in range(4)}
+    for _ in range(4):
+        fetch.members_by_page([DB, APP], alone=True)
+    assert (ecs.calls[2:], DB in fetch.store.complete_groups) == (
+        ["instance_page sg-db", "instance_page 1 sg-db"],
+        False,
+    )
+
+
+def test_where_a_reading_has_no_pages_a_group_is_read_whole() -> None:
+    ecs = home()
+    opened(ecs).members_by_page([APP], 1, alone=True)
+    assert ecs.calls == ["members sg-app"]
+
+
+def test_of_a_group_that_was_read_in_part_nobody_is_confirmed_to_be_absent() -> None:
+    """Nor is the rest of it read for that."""
+    ecs = home()
+    fetch = by_pages(ecs)
+    fetch.members_by_page([APP], 1, alone=True)
+    fetch.confirm_absent([APP, A])
+    assert [call for call in ecs.calls if "sg-app" in call.split() and "groups" not in call] == ["instance_page sg-app"]
+    fetch.members_by_page([APP])
+    fetch.confirm_absent([APP])
+    assert ecs.calls[-1] == "members sg-app"
+
+
+def test_a_last_page_without_a_member_that_was_just_shown_is_not_believed() -> None:
+    ecs = home()
+    fetch = by_pages(ecs)
+    fetch.parties([A])
+    ecs.running = {"i-b": instance(B, APP)}
+    with pytest.raises(Transient, match="does not show i-a"):
+        fetch.members_by_page([APP], alone=True)
+    assert APP not in fetch.store.complete_groups
 
 
 def test_what_is_read_for_no_decision_leaves_no_trace() -> None:

@@ -171,7 +171,7 @@ MANAGED_DB = {**BARE, DB: managed(DB, "*")}
 MANAGED_APP, FULL_APP = {**BARE, APP: managed(APP, "*")}, {**BARE, APP: group(APP, "*", rule_count=1)}
 OTHERS = [Party(HOME, f"sg-{n}") for n in range(40)]
 ALONE, HOLDERS = ["instances i-a", "groups sg-app"], f"tagged_groups {INSTANCES}"
-CHANGED = ["instances i-a", "members sg-app", "references sg-app", HOLDERS, "rules sg-cache", "groups sg-app"]
+CHANGED = ["instances i-a", "instance_page sg-app", "references sg-app", HOLDERS, "rules sg-cache", "groups sg-app"]
 
 
 def named(count: int) -> str:
@@ -671,7 +671,7 @@ class Refusing(FakeEcs):
     """Refuses access from the second read of a group's members on, which is made before the last rule is taken."""
 
     def members(self, group: str) -> list[Instance]:
-        if f"members {group}" in self.calls:
+        if f"instance_page {group}" in self.calls:
             self.errors["members"] = [NoAccess("Forbidden.RAM", "no")]
         return super().members(group)
 

@@ -13,6 +13,7 @@ from link_peer.domain.model import TAG, Claim, Instance, Link, Party, Rule
 from link_peer.domain.request import Cause, Hint
 from link_peer.domain.tags import FIELD_LIMIT, parse_ports
 from link_peer.engine import records
+from link_peer.engine.read.access import BY_PAGES
 from link_peer.engine.read.fetch import Fetch, open_fetch
 from link_peer.engine.records import (
     Circumstances,
@@ -212,15 +213,29 @@ def test_a_record_names_the_instances_of_the_groups_that_rules_admit_once_all_ar
     for _ in range(2):
         situation.read_members(ADMITS)
     assert situation.admitted(ADMITS, decision()) == admitted(A, B, C)
-    assert ecs.calls == [f"members {group.id}" for group in (APP, CACHE) if group not in read]
+    assert ecs.calls == [f"instance_page {group.id}" for group in (APP, CACHE) if group not in read]
     assert fetch.store.complete_groups == set(read)
 
 
 def test_where_members_cannot_be_read_nobody_is_named() -> None:
     situation, ecs, _ = circumstances(one(A, APP), one(B, CACHE))
-    ecs.errors["members"] = [Transient("timeout")]
+    ecs.errors["instance_page"] = [Transient("timeout")]
     situation.read_members(ADMITS)
     assert situation.admitted(ADMITS, decision()) == NOBODY
+
+
+@pytest.mark.parametrize("by_page", [False, True])
+def test_of_a_group_of_several_pages_the_number_of_one_is_a_lower_bound(by_page: bool) -> None:
+    """Nobody is named, since who comes first by id is not known; what was read of it for other reasons is not read again."""
+    situation, ecs, fetch = circumstances(one(A, APP), one(C, APP), one(B, CACHE))
+    ecs.page = 1
+    if by_page:
+        fetch = open_fetch(delivery(ecs), "test", BY_PAGES)
+        situation = Circumstances(fetch)
+        fetch.members_by_page([APP], 1, alone=True)
+    situation.read_members(ADMITS)
+    assert situation.admitted(ADMITS, decision()) == {"instances": "2 or more", "instance_ids": ""}
+    assert ecs.calls == ["instance_page sg-app", "instance_page sg-cache"]
 
 
 def test_a_group_whose_number_alone_is_known_is_counted() -> None:

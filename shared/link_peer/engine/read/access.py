@@ -73,15 +73,18 @@ class Pages:
 class Reading(msgspec.Struct, frozen=True):
     """How to read. A transient error is raised; a `tolerant` reading notes the account as failed instead, and goes on with
     the others. `compares`: an account that no longer shows a member of a group which it just showed, failed. With a `pace`, reads of rules and of many instances keep to it, and one that is throttled is made again.
-    `keep` says which instances of a whole account are kept; the others are set aside until they are asked for by id."""
+    `keep` says which instances of a whole account are kept; the others are set aside until they are asked for by id. Where a group
+    is read for one of its instances that asks, `pages` are read at most; None for all of them."""
 
     tolerant: bool = False
     compares: bool = False
     pace: Pace | None = None
+    pages: int | None = None
     keep: Callable[[Instance], bool] = lambda _instance: True
 
 
 STRICT, TOLERANT, BY_SIDE = Reading(compares=True), Reading(tolerant=True), Reading(tolerant=True, compares=True)
+BY_PAGES = Reading(compares=True, pages=3)
 
 
 class Access:
@@ -96,6 +99,12 @@ class Access:
         self._store = store
         self._how = how
         self.first_pages: dict[Party, tuple[list[Instance], str]] = {}
+
+    def reading(self, how: Reading) -> Access:
+        """The same accounts and the same store, read in another way."""
+        access = Access(self.cloud, self._policy, self._store, how, self.threads)
+        access.first_pages = self.first_pages
+        return access
 
     def ecs(self, account: str) -> Ecs | None:
         """The account's ECS; None where the policy does not list it, or it refuses access."""

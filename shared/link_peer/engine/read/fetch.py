@@ -62,7 +62,6 @@ class Fetch:
         """`threads` is how many calls may run side by side where a method reads many things."""
         self.store = Store()
         self._access = Access(cloud, policy, self.store, how, threads)
-        self._policy = policy
         self._clock = clock
         self._how = how
         self._listed_accounts: set[str] = set()  # all of whose groups were read
@@ -70,14 +69,14 @@ class Fetch:
         # since something was changed: when, and after how many calls
         self._rules_read_at: dict[Party, tuple[float, int]] = {}
         self._aside: Counter[str] = Counter()  # reads that this reading may leave out, by account
+        self._pages_of: dict[Party, Pages] = {}  # of groups whose instances are read page by page
         self.postponed: set[Party] = set()
 
     def tolerant(self) -> Fetch:
         """The same reads and the same store, from now on with trouble noted instead of raised."""
         clone = copy.copy(self)
         clone._how = msgspec.structs.replace(self._how, tolerant=True)
-        clone._access = Access(self._access.cloud, self._policy, self.store, clone._how, self._access.threads)
-        clone._access.first_pages = self._access.first_pages
+        clone._access = self._access.reading(clone._how)
         return clone
 
     def take_over(self, fetches: Mapping[str, Fetch]) -> None:
@@ -152,6 +151,25 @@ class Fetch:
         if not alone:
             self.groups_of_instances()
 
+    def members_by_page(self, groups: Iterable[Party], pages: int | None = None, *, alone: bool = False) -> None:
+        """Reads instances of these groups as `members` does, until `pages` of each are read, by default one more than so far; never more
+        than this reading has for a group, and all of them where it sets no limit. Until the last page is read, who is not shown may be
+        on a later one: such a group is not complete."""
+        most = self._how.pages
+        if most is None:
+            self.members(groups, alone=alone)
+            return
+        counts = {group: self._pages_of[group].count if group in self._pages_of else 0 for group in groups}
+        due = [group for group, count in counts.items() if count < min(most, pages or most)]
+        self._access.each(sorted({*due} - self.store.complete_groups), self._read_next_page, threads=1)
+        if not alone:
+            self.groups_of_instances()
+
+    def is_read_in_part(self, group: Party) -> bool:
+        """Whether pages of a group's instances were read, and the last one was not."""
+        pages = self._pages_of.get(group)
+        return pages is not None and bool(pages.count and pages.following)
+
     def members_in_time(self, groups: Iterable[Party], until: float) -> None:
         """Reads every instance of these groups as `members` does, as far as the pace allows it before `until` (epoch seconds)."""
 
@@ -170,6 +188,8 @@ class Fetch:
         groups = {party for party in parties if party.is_group}
         shown_instances = (store.instances[party] for party in parties - groups if party in store.instances)
         again = (parties - groups) | {g for g in groups | groups_of(shown_instances) if g not in store.groups}
+        if self._how.pages is not None:  # nothing is absent from a group that was not read whole
+            groups &= store.complete_groups
         store.requested -= again
         store.complete_groups -= groups
         self.parties(again, by_id=again)
@@ -376,8 +396,10 @@ class Fetch:
         return self._access.aside(group.account, read)
 
     def first_page(self, group: Party) -> Page | None:
-        """The instances of a group as one page shows them, read once and for no decision; None where that is not possible at this
-        moment."""
+        """The instances of a group as one page shows them, or as many as were read by now, for no decision; None where that is not
+        possible at this moment."""
+        if member_pages := self._pages_of.get(group):
+            return member_pages.kept_instances, member_pages.following or ""
         pages = self._access.first_pages
         if group not in pages and (
             page := self._access.aside(group.account, lambda ecs: ecs.instance_page(group=group.id))
@@ -385,14 +407,9 @@ class Fetch:
             pages[group] = page
         return pages.get(group)
 
-    def members_aside(self, group: Party) -> list[Party] | None:
-        """The instances of a group, read by now and not kept, as `rules_aside` reads rules."""
-        if self._how.pace is not None:
-            return None
-        first_page, following = self._access.first_pages.get(group, ([], "unread"))
-        if not following:
-            return [instance.party for instance in first_page]
-        return self._access.aside(group.account, lambda ecs: [instance.party for instance in ecs.members(group.id)])
+    def members_aside(self, group: Party) -> Page | None:
+        """The instances of a group as `first_page` reads them; None where reading is paced."""
+        return None if self._how.pace is not None else self.first_page(group)
 
     def side_by_side(self, *reads: Callable[[], object]) -> None:
         """Makes these reads at the same time, where threads are allowed."""
@@ -433,12 +450,26 @@ class Fetch:
 
     def _read_members(self, ecs: Ecs, group: Party) -> None:
         members = self._in_pace(group.account, functools.partial(ecs.members, group.id))
-        if self._how.compares or not members:
-            shown_members = set(self.store.members_shown(group))
-            if missing := shown_members - {instance.party for instance in members}:
-                # either it was released a moment ago, or the account has stopped showing what it holds
-                raise Transient(f"{group} does not show {min(missing)}, which was shown a moment ago")
+        self._note_all_members(group, {instance.party for instance in members})
         self.store.keep_instances(members)
+
+    def _read_next_page(self, ecs: Ecs, group: Party) -> None:
+        pages = self._pages_of.setdefault(group, self.pages())
+        before, count = len(pages.kept_instances), pages.count
+
+        def page(token: str) -> Page | None:
+            return ecs.instance_page(token, group.id) if pages.count == count else None
+
+        pages.take(page)
+        if pages.whole:
+            self._note_all_members(group, {Party(group.account, name) for name in pages.listing.ids})
+        self.store.keep_instances(pages.kept_instances[before:])
+
+    def _note_all_members(self, group: Party, members: Set[Party]) -> None:
+        """Notes that these are all instances of a group. Raises Transient where one is not among them that was shown."""
+        if (self._how.compares or not members) and (missing := set(self.store.members_shown(group)) - members):
+            # either it was released a moment ago, or the account has stopped showing what it holds
+            raise Transient(f"{group} does not show {min(missing)}, which was shown a moment ago")
         self.store.complete_groups.add(group)
 
     def _read_everything(self, ecs: Ecs, account: str) -> None:
@@ -530,7 +561,7 @@ class MissingReader:
         if missing.unread:
             fetch.parties({party for link in missing.unread for party in link.parties})
             askers = {link.asker for link in missing.unread} | {link.target for link in missing.unread if link.mutual}
-            fetch.members(party for party in askers if party.is_group)
+            fetch.members_by_page(party for party in askers if party.is_group)
             if fetch.store.snapshot() is not snapshot:
                 return True
         if questions := missing.questions - self._questions:

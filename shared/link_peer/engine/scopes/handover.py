@@ -21,11 +21,13 @@ LOOK_AGAIN_SECONDS = 3600  # until when a look after a transient error is repeat
 
 
 class Later(msgspec.Struct, frozen=True):
-    """A party to look at again until `expires_at` (epoch seconds), and why."""
+    """A party to look at again until `expires_at` (epoch seconds), and why. `attempt` is the first look's, from which its delay
+    follows."""
 
     party: Party
     reason: str
     expires_at: float
+    attempt: int = 0
 
 
 AT_ONCE = 3

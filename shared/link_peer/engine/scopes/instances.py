@@ -20,6 +20,7 @@ from link_peer.domain.policy import Pause
 from link_peer.domain.request import Hint
 from link_peer.domain.snapshot import Address, Snapshot
 from link_peer.engine.converge import Scope, plan_only, report_held
+from link_peer.engine.read.access import BY_PAGES
 from link_peer.engine.read.store import groups_of
 from link_peer.engine.records import denied_record
 from link_peer.engine.scopes.calls import affordable, calls_left
@@ -72,7 +73,7 @@ class InstanceScope(Scope):
     later. `rivals` are other instances that ask for the same: deliveries for them may be about to open it."""
 
     def __init__(self, delivery: Delivery, hints: Sequence[Hint], audit: AuditWriter) -> None:
-        super().__init__(open_work(delivery, hints[0].event_id, audit))
+        super().__init__(open_work(delivery, hints[0].event_id, audit, BY_PAGES))
         self.hints = one_per_party(hints)
         self.shrinks = any(hint.kind != "state" or hint.state == "Deleted" for hint in hints)
         self.looks = all(hint.kind == "look" for hint in hints)
@@ -174,8 +175,9 @@ class InstanceScope(Scope):
                 break
 
     def _read_neighbours(self) -> None:
-        """The members of the instances' groups, in which they are or were, without other groups of theirs."""
-        self.fetch.members(self._own_groups() | self.former, alone=True)
+        """A page of the members of the instances' groups, in which they are or were, without other groups of theirs: more are read only
+        while a plan misses somebody who asks for what stands."""
+        self.fetch.members_by_page(self._own_groups() | self.former, 1, alone=True)
 
     def _read_others(self, holders: Sequence[Party], naming: Set[Party]) -> None:
         """Reads some of the groups that hold rules between addresses, and those whose rules name the instances' groups; beside
@@ -264,6 +266,7 @@ class InstanceScope(Scope):
         Of what others ask for, changes only."""
         askers = {None, *(instance.party for instance in self.instances)}
         decisions = [decision for decision in plan.decisions if decision.edits or decision.instance in askers]
+        decisions += self._left_to_sweep(plan)
         pairs = []
         for decision_unshown in (decision for decision in plan.decisions if decision.link in plan.unshown):
             for party in sorted(self.hints.keys() & {decision_unshown.instance, *decision_unshown.link.parties}):
@@ -274,6 +277,16 @@ class InstanceScope(Scope):
                     )
                     pairs.append({decision_unshown.link.source, decision_unshown.link.target})
         return [decision for decision in decisions if {decision.link.source, decision.link.target} not in pairs]
+
+    def _left_to_sweep(self, plan: Plan) -> list[Decision]:
+        """Of links that an instance may just have stopped asking for, that it is not known here whether anybody else asks."""
+        if not any(hint.kind == "tags" for hint in self.hints.values()):
+            return []
+        links = {(link.pair, link.ports): link for link in sorted(plan.missing.unread)}.values()
+        groups = {link.whole: next(filter(self.fetch.is_read_in_part, link.askers), None) for link in links}
+        return [
+            Decision(link, "link", "unchanged", denials.read_in_part(group)) for link, group in groups.items() if group
+        ]
 
     def hand_over(self) -> None:
         """Posts syncs of pairs with other accounts. An event does not read the other side, so that all of them may differ: of
@@ -352,11 +365,12 @@ class InstanceScope(Scope):
         self.waiting.setdefault(party, Later(party, problem, self._until(party)))
 
     def _until(self, party: Party) -> float:
-        """Until when the cloud may come to show what it does not show (epoch seconds): five minutes after the event, or when a look
-        expires. Clocks may differ, but an event dated tomorrow, or not at all, is not awaited."""
+        """Until when the cloud may come to show what it does not show (epoch seconds): five minutes after the event or the trouble that
+        it met, or when a look expires. Clocks may differ, but an event dated tomorrow, or not at all, is not awaited."""
         hint = self.hints[party]
         if hint.expires is not None:
-            return hint.expires
+            met_trouble = hint.expires > self.started + YOUNG_SECONDS  # and is repeated for an hour
+            return hint.expires - LOOK_AGAIN_SECONDS + YOUNG_SECONDS if met_trouble else hint.expires
         time = hint.time or 0.0
         return time + YOUNG_SECONDS if time < self.started + YOUNG_SECONDS else 0.0
 
@@ -378,7 +392,7 @@ class InstanceScope(Scope):
     def _most_likely(self, peers: Set[Party]) -> set[Party]:
         """Of many groups whose rules name the instances' groups, as many as one message's calls allow, those first that no tag
         of a neighbour names: what they hold may be unwanted. The sweep looks at the rest."""
-        self.fetch.members(self._own_groups())
+        self.fetch.members_by_page(self._own_groups(), 1)
         named_peers = set(peers_at_home(self.store.instances.values(), self.policy))
         return set(
             sorted(peers, key=lambda group: (group in named_peers, group))[
