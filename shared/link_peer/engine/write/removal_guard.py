@@ -11,6 +11,7 @@ import threading
 from collections import Counter
 from collections.abc import Mapping
 
+from link_peer.planning.cursor import MOST_SHOWING_LESS
 from link_peer.planning.decision import Decision, Unseen
 
 
@@ -46,6 +47,39 @@ class HoldingGuard(RemovalGuard):
 
     def excess(self, due: Mapping[Unseen, int]) -> set[Unseen]:
         return set(due)
+
+
+class LookGuard(RemovalGuard):
+    """That of a short sweep. All that an account does not show counts together: what is due, or, where they are more, the `absent`
+    parties, of which only some were judged; and the `removals` of the short sweeps since the last full one."""
+
+    def __init__(self, limit: int, absent: Mapping[str, int], removals: Mapping[str, int]) -> None:
+        """Both are by account."""
+        super().__init__(limit)
+        self._absent = absent
+        self._earlier = removals
+
+    @property
+    def removals(self) -> dict[str, int]:
+        """Those of the short sweeps since the last full one, this one included."""
+        totals: Counter[str] = Counter(self._earlier)
+        for unseen, count in self._removals.items():
+            totals[unseen.account] += count
+        return dict(totals)
+
+    def excess(self, due: Mapping[Unseen, int]) -> set[Unseen]:
+        counts: Counter[str] = Counter()
+        for unseen, count in due.items():
+            counts[unseen.account] += count
+        removals = self.removals
+        new_accounts = counts.keys() - removals.keys()
+        too_many = new_accounts if len(removals) + len(new_accounts) > MOST_SHOWING_LESS else set()
+        too_many |= {
+            account
+            for account, count in counts.items()
+            if removals.get(account, 0) + max(count, self._absent.get(account, 0)) > self.limit
+        }
+        return {unseen for unseen in due if unseen.account in too_many}
 
 
 class SharedGuard(RemovalGuard):
