@@ -94,13 +94,16 @@ def test_short_sweeps_count_together_by_account(
     assert LookGuard(2, absent, earlier).excess(due) == held_removals
 
 
-def test_a_short_sweep_tells_the_next_what_was_removed() -> None:
-    """By the account that shows something no more."""
-    guard = LookGuard(2, {}, {PEER: 1})
-    guard.count(removal(1, unseen=(AT_HOME,)))
-    assert (guard.excess({AT_HOME: 1}), guard.excess({AT_HOME: 2})) == (set(), {AT_HOME})
-    guard.count(removal(2, unseen=(Unseen(HOME, PEER), AT_PEER)))
-    assert guard.removals == {HOME: 2, PEER: 2}
+def test_a_short_sweep_tells_the_next_what_it_was_let_remove() -> None:
+    """By the account that shows something no more, whether it was removed or the answer was lost; once, however often it plans."""
+    guard = LookGuard(3, {}, {PEER: 1})
+    assert guard.excess({AT_HOME: 2, AT_PEER: 3}) == {AT_PEER}
+    assert guard.removals == {HOME: 2, PEER: 1}
+    guard.count(removal(1))
+    assert guard.excess({AT_HOME: 1}) == set()
+    assert guard.removals == {HOME: 2, PEER: 1}
+    assert (guard.excess({AT_HOME: 3}), guard.excess({AT_HOME: 2})) == ({AT_HOME}, set())
+    assert guard.removals == {HOME: 3, PEER: 1}
 
 
 # shared by messages side by side

@@ -51,34 +51,38 @@ class HoldingGuard(RemovalGuard):
 
 class LookGuard(RemovalGuard):
     """That of a short sweep. All that an account does not show counts together: what is due, or, where they are more, the `absent`
-    parties, of which only some were judged; and the `removals` of the short sweeps since the last full one."""
+    parties, of which only some were judged; and the removals of the short sweeps since the last full one: of each, what it was let
+    make, since an answer may be lost."""
 
-    def __init__(self, limit: int, absent: Mapping[str, int], removals: Mapping[str, int]) -> None:
+    def __init__(self, limit: int, absent: Mapping[str, int], earlier_removals: Mapping[str, int]) -> None:
         """Both are by account."""
         super().__init__(limit)
         self._absent = absent
-        self._earlier = removals
+        self._earlier = earlier_removals
+        self._let: dict[str, int] = {}
 
     @property
     def removals(self) -> dict[str, int]:
-        """Those of the short sweeps since the last full one, this one included."""
-        totals: Counter[str] = Counter(self._earlier)
-        for unseen, count in self._removals.items():
-            totals[unseen.account] += count
-        return dict(totals)
+        """Those of the short sweeps since the last full one, this one included, by account."""
+        return {
+            account: self._earlier.get(account, 0) + self._let.get(account, 0)
+            for account in self._earlier.keys() | self._let.keys()
+        }
 
     def excess(self, due: Mapping[Unseen, int]) -> set[Unseen]:
         counts: Counter[str] = Counter()
-        for unseen, count in due.items():
+        for unseen, count in (*due.items(), *self._removals.items()):
             counts[unseen.account] += count
-        removals = self.removals
-        new_accounts = counts.keys() - removals.keys()
-        too_many = new_accounts if len(removals) + len(new_accounts) > MOST_SHOWING_LESS else set()
-        too_many |= {
+        accounts = {unseen.account for unseen in due}
+        too_many = {
             account
-            for account, count in counts.items()
-            if removals.get(account, 0) + max(count, self._absent.get(account, 0)) > self.limit
+            for account in accounts
+            if self._earlier.get(account, 0) + max(counts[account], self._absent.get(account, 0)) > self.limit
         }
+        if len(self.removals.keys() | accounts) > MOST_SHOWING_LESS:
+            too_many |= accounts - self.removals.keys()
+        for account in accounts - too_many:
+            self._let[account] = max(self._let.get(account, 0), counts[account])
         return {unseen for unseen in due if unseen.account in too_many}
 
 
