@@ -89,6 +89,7 @@ HEAVY = (  # with every fault these take up to hours, so that a sample of their 
     "kept, refused",
 )
 OWN_FAULTS = (  # those whose end is exact, or that say what happens while a call takes long
+    "a look, left out",
     "consent withdrawn during a delivery",
     "a change during a delivery",
     "expiry during a delivery",

@@ -814,7 +814,7 @@ def removals_held(account: str, count: int, limit: int) -> Denial:
     """More removals at once than the policy allows, only because an account does not show something."""
     detail = (
         f"{count} rules would be removed only because account {account} does not show an instance or group, and at most "
-        f"{limit} may be removed for that in one run: none was removed"
+        f"{limit} may be removed for that in one run, short sweeps after it included: none was removed"
     )
     advice = "raise limits.removals_per_run if they may be removed; this lists them: link-peer sweep --dry-run"
     return Denial(reasons.REMOVALS_HELD, detail, advice)

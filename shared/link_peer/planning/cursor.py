@@ -1,8 +1,9 @@
 """How far the sweep of an account is: what one of its messages tells the next. Pure.
 
 Groups with the managed tag are in buckets by their id. Of each bucket whose rules were read, a cursor has a digest of what a
-listing of groups shows of them (tags, and how many rules they have) and the instant at which something on them ends. The
-rules are read again when the digest differs or the instant has come. A cursor carries no authority: a lost, forged or stale
+listing of groups shows of them (tags, and how many rules they have) and the instant at which something on them ends. Of each
+party that their rules name, and no listing of the account's groups shows, it has a digest of what a read of it showed. The
+rules are read again when a digest differs or the instant has come. A cursor carries no authority: a lost, forged or stale
 one makes a sweep read more than it needs, or find something at the next sweep; every decision rests on what the cloud shows.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Set
 from typing import Annotated
 
@@ -25,20 +27,41 @@ from link_peer.planning.removals import HALF_OPEN_SECONDS, created
 BUCKETS = 256  # 8 KB of a message, of at most 64
 MOST_WAITING = 500  # instances with links that wait for a read of rules; more wait for the next sweep
 MOST_SUSPECTS = 200  # groups of which a cursor says that rules may have to go since a party is not shown; more are held
+MOST_PARTIES = 250  # parties that rules name, each counted for every bucket of theirs: with all else, 48 KB
+MOST_SHOWING_LESS = 100  # accounts of which it says how many removals followed from what they show no more
 _TOKEN = 4_096  # characters of a token of the API
 
 _Count = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
 _InstanceId = Annotated[str, msgspec.Meta(pattern=r"\Ai-[0-9a-z]{1,60}\Z")]
 _GroupId = Annotated[str, msgspec.Meta(pattern=r"\Asg-[0-9a-z]{1,60}\Z")]
+_PartyId = Annotated[str, msgspec.Meta(pattern=r"\A(i|sg)-[0-9a-z]{1,60}\Z")]
+_Uid = Annotated[str, msgspec.Meta(pattern=r"\A[0-9]{15,20}\Z")]
+_Number = Annotated[int, msgspec.Meta(ge=0, lt=BUCKETS)]
+_Digest = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{12}\Z")]
 
 
 class Bucket(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """Groups whose rules were read: the bucket's number, the digest of what a listing shows of them, and when something on them
     ends (epoch seconds); 0 where nothing does."""
 
-    number: Annotated[int, msgspec.Meta(ge=0, lt=BUCKETS)]
-    digest: Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{12}\Z")]
+    number: _Number
+    digest: _Digest
     ends: _Count = 0
+
+
+class RuleParty(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A party that rules on groups of these buckets name, with the digest of what it showed when they were read; empty where it was
+    not shown then."""
+
+    account: _Uid
+    id: _PartyId
+    digest: Annotated[str, msgspec.Meta(pattern=r"\A([0-9a-f]{12})?\Z")]
+    buckets: Annotated[tuple[_Number, ...], msgspec.Meta(min_length=1, max_length=BUCKETS)]
+
+    @property
+    def party(self) -> Party:
+        """The party."""
+        return Party(self.account, self.id)
 
 
 class Cursor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -46,7 +69,8 @@ class Cursor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     next page of instances: empty for the first, None after the last. `pages` and `instances` were listed; the rules of
     so many groups are `unread_groups` to read. `waiting` are instances that were listed, and ask for links whose rules
     were not read. `suspects` are groups with rules that may have to go since a party is not shown, which one last
-    delivery judges; `judged` says that it did."""
+    delivery judges; `judged` says that it did. `parties` are those that rules name; those of the `crowded` buckets are too
+    many. `removals` are those of the short sweeps since then that the guard counts, by the account that shows something no more."""
 
     began: _Count
     policy: Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{0,64}\Z")] = ""
@@ -58,6 +82,9 @@ class Cursor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     waiting: Annotated[tuple[_InstanceId, ...], msgspec.Meta(max_length=MOST_WAITING)] = ()
     suspects: Annotated[tuple[_GroupId, ...], msgspec.Meta(max_length=MOST_SUSPECTS + 1)] = ()
     judged: bool = False
+    parties: Annotated[tuple[RuleParty, ...], msgspec.Meta(max_length=MOST_PARTIES)] = ()
+    crowded: Annotated[tuple[_Number, ...], msgspec.Meta(max_length=BUCKETS)] = ()
+    removals: Annotated[dict[_Uid, _Count], msgspec.Meta(max_length=MOST_SHOWING_LESS)] = {}
 
     @property
     def listed(self) -> bool:
@@ -99,10 +126,7 @@ def digests(groups: Iterable[Group], peers: Iterable[Group], keys: TagKeys) -> d
     for group in groups:
         text = repr((group.party.id, group.vpc, group.rule_count, sorted(group.tags.items())))
         texts.setdefault(bucket_of(group.party), [sets]).append(text)
-    return {
-        number: hashlib.sha256("\n".join(sorted(text)).encode("utf-8", "backslashreplace")).hexdigest()[:12]
-        for number, text in texts.items()
-    }
+    return {number: _digest("\n".join(sorted(text))) for number, text in texts.items()}
 
 
 def due(cursor: Cursor, current: Mapping[int, str], policy: str, now: float) -> set[int]:
@@ -113,6 +137,34 @@ def due(cursor: Cursor, current: Mapping[int, str], policy: str, now: float) -> 
         for number, digest in current.items()
         if number not in buckets or buckets[number].digest != digest or 0 < buckets[number].ends <= now
     }
+
+
+def digest_of(snapshot: Snapshot, party: Party, keys: TagKeys) -> str:
+    """A digest of all that a party shows by which rules that name it are closed; empty where no read of it tells. Whether an instance
+    still asks for links is none of it."""
+    if party not in snapshot.requested or not snapshot.readable(party.account):
+        return ""
+    instance = snapshot.instances.get(party)
+    groups = [
+        (group.id, sorted(pair for pair in snapshot.groups[group].tags.items() if keys.decides(pair[0])))
+        for group in sorted(snapshot.groups_with(party))
+    ]
+    return _digest(repr((instance and (instance.vpc, instance.ip, sorted(instance.groups)), groups)))
+
+
+def changed(cursor: Cursor, snapshot: Snapshot, keys: TagKeys) -> set[int]:
+    """The buckets whose rules name a party that shows something else than when they were read."""
+    digests_by_party = ((entry, digest_of(snapshot, entry.party, keys)) for entry in cursor.parties)
+    return {
+        number for entry, digest in digests_by_party if digest not in ("", entry.digest) for number in entry.buckets
+    }
+
+
+def absent(cursor: Cursor, snapshot: Snapshot) -> dict[str, int]:
+    """How many parties that rules name are not shown by a read of them, by account."""
+    parties = (entry.party for entry in cursor.parties if entry.party in snapshot.requested)
+    unshown = (party.account for party in parties if not _is_shown(snapshot, party))
+    return dict(Counter(account for account in unshown if snapshot.readable(account)))
 
 
 def ends(snapshot: Snapshot, policy: Policy, region: str, groups: Set[Party], now: float) -> dict[int, int]:
@@ -159,6 +211,51 @@ def read(cursor: Cursor, current: Mapping[int, str], policy: str, read_buckets: 
         for number in sorted(read_buckets.keys() & current.keys())
     }
     return msgspec.structs.replace(cursor, policy=policy, buckets=tuple(buckets[number] for number in sorted(buckets)))
+
+
+def with_parties(
+    cursor: Cursor, snapshot: Snapshot, policy: Policy, region: str, groups: Set[Party], numbers: Set[int]
+) -> Cursor:
+    """The cursor with the parties that the rules name which were read: those of these groups, in the buckets with these numbers. A
+    digest that other buckets have of a party stays, so that what has changed since is due there. A party that is not shown has none:
+    its rules are judged again each time, while they stand."""
+    standing = {bucket.number for bucket in cursor.buckets}
+    by_bucket: dict[int, dict[Party, str]] = {}
+    for entry in cursor.parties:
+        for number in standing.difference(numbers).intersection(entry.buckets):
+            by_bucket.setdefault(number, {})[entry.party] = entry.digest
+    before = {party: digest for digests_of_bucket in by_bucket.values() for party, digest in digests_of_bucket.items()}
+    for link, rule, _ in owned_links(snapshot, policy, region):
+        if rule.group in groups:
+            for party in link.parties:
+                if party.account in policy.accounts and not (party.is_group and party.account == rule.group.account):
+                    digest = digest_of(snapshot, party, policy.keys) if _is_shown(snapshot, party) else ""
+                    by_bucket.setdefault(bucket_of(rule.group), {})[party] = before.get(party, digest)
+    room, fitting, digests_by_party = MOST_PARTIES, dict[Party, list[int]](), dict[Party, str]()
+    for number, parties in sorted(by_bucket.items()):
+        if len(parties) <= room:
+            room -= len(parties)
+            digests_by_party |= parties
+            for party in parties:
+                fitting.setdefault(party, []).append(number)
+    carried = {number for fitting_numbers in fitting.values() for number in fitting_numbers}
+    crowded = (standing.intersection(cursor.crowded) - numbers) | (by_bucket.keys() - carried)
+    return msgspec.structs.replace(
+        cursor,
+        parties=tuple(
+            RuleParty(party.account, party.id, digests_by_party[party], tuple(fitting[party]))
+            for party in sorted(fitting)
+        ),
+        crowded=tuple(sorted(crowded)),
+    )
+
+
+def _is_shown(snapshot: Snapshot, party: Party) -> bool:
+    return party in snapshot.groups or party in snapshot.instances
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:12]
 
 
 def suspected(cursor: Cursor, groups: Iterable[Party]) -> Cursor:

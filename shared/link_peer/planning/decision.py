@@ -93,7 +93,8 @@ class Context(msgspec.Struct, frozen=True):
     that finds its link complete is `applied` again, not `unchanged`. `deleted` are instances that the platform says were
     released. `completes_tags_only`: half of a request's mutual link is removed once it is old enough (a sweep). `withdrawn` is
     why claims are taken whatever the verdict (an unlink). `hidden_asks`: a side whose account refuses access counts as asking,
-    since a person's keys are refused where those of the functions may not be.
+    since a person's keys are refused where those of the functions may not be. `by_id`: only what was read by its own id counts as
+    not shown (a short sweep, which lists nothing).
     """
 
     policy: Policy
@@ -105,6 +106,7 @@ class Context(msgspec.Struct, frozen=True):
     completes_tags_only: bool = False
     withdrawn: Denial | None = None
     hidden_asks: bool = False
+    by_id: bool = False
 
     def expired(self, claim: Claim) -> bool:
         """Whether the claim has ended."""

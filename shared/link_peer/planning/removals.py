@@ -298,6 +298,8 @@ def _by_absence(standing: _Standing, denial: Denial | None, may: May) -> _Cause:
     if may is not May.TAKE:
         return _KEPT
     accounts = unseen_accounts(snapshot, context, link, denial)
+    if context.by_id and accounts and not _read_by_id(snapshot, link, denial):
+        return _KEPT
     doubted = accounts - snapshot.live_accounts - snapshot.refused_accounts.keys()
     if denial is None:  # who was shown without a tag proves that instances are shown
         doubted &= {asker.account for asker in link.askers if not snapshot.shows_members(asker)}
@@ -394,6 +396,14 @@ def unseen_accounts(snapshot: Snapshot, context: Context, link: Link, denial: De
     else:
         missing = [party for party in link.askers if not _shown_with_tags(snapshot, party)]
     return {party.account for party in missing if party not in context.deleted} & context.policy.accounts.keys()
+
+
+def _read_by_id(snapshot: Snapshot, link: Link, denial: Denial | None) -> bool:
+    """Whether reads by id tell that a party of a link is not shown. What nobody asks for, and a group without instances, only lists
+    tell."""
+    missing = [party for party in link.parties if not _exists(snapshot, party)]
+    is_read = all(party in snapshot.requested and snapshot.readable(party.account) for party in missing)
+    return denial is not None and not denial.empty_group and is_read
 
 
 def _exists(snapshot: Snapshot, party: Party) -> bool:

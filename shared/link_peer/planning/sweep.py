@@ -23,13 +23,14 @@ from link_peer.planning.removals import May, hold_above
 class Phase(msgspec.Struct, frozen=True):
     """What is decided now. `crosses`: links with other accounts are, too. `opens`: else only removals are carried out. `closes`:
     wishes are not read yet, so that nothing is opened. `judges`: whether anybody asks for a rule is judged, but for links of the
-    `later` ends of rules on groups of an account, which are not read in this run."""
+    `later` ends of rules on groups of an account, which are not read in this run. `by_id` is as in Context."""
 
     crosses: bool = False
     closes: bool = True
     opens: bool = True
     judges: bool = False
     later: frozenset[tuple[str, Party]] = frozenset()
+    by_id: bool = False
 
 
 WHOLE = Phase(crosses=True, closes=False, judges=True)
@@ -51,10 +52,9 @@ class SweepRemit(msgspec.Struct, frozen=True):
     @property
     def context(self) -> Context:
         """Everything that a sweep does is recorded as `repair`."""
-        actions = ("repair", "repair")
-        return Context(
-            self.policy, self.region, self.now, actions, completes_tags_only=True, hidden_asks=self.hidden_asks
-        )
+        place, actions = (self.policy, self.region, self.now), ("repair", "repair")
+        by_id = self.phase.by_id
+        return Context(*place, actions, completes_tags_only=True, hidden_asks=self.hidden_asks, by_id=by_id)
 
     def desired(self, snapshot: Snapshot, claimed: Iterable[tuple[Link, Claim]] = ()) -> list[DesiredLink]:
         """What tags ask for, and the claims of requests that keep their rules; answered are the links of the accounts whose ends

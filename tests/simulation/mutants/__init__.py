@@ -12,13 +12,13 @@ import pytest
 from link_peer.app import dispatch
 from link_peer.domain.model import TAG
 from link_peer.engine.read.fetch import Fetch
-from link_peer.engine.scopes import accounts, closing, pair
+from link_peer.engine.scopes import accounts, closing, pair, sweep
 from link_peer.engine.scopes.account_reads import AccountReads
 from link_peer.engine.scopes.instances import InstanceScope
 from link_peer.engine.scopes.pair import PairScope
 from link_peer.engine.write import apply, settle
 from link_peer.engine.write.apply import Applier
-from link_peer.engine.write.removal_guard import RemovalGuard
+from link_peer.engine.write.removal_guard import HoldingGuard, LookGuard, RemovalGuard
 from link_peer.engine.write.settle import Settler
 from link_peer.planning import claims, consent, evaluate, guardrails, removals
 from link_peer.planning import cursor as cursors
@@ -263,6 +263,22 @@ MUTANTS = [
         ),
         "a look, withdraw",
     ),
+    Mutant("a look believes its own account alone", swap(cursors, "changed", lambda *_args: set()), "a look, refuse"),
+    Mutant(
+        "a look waits for the full sweep with what is not shown",
+        swap(sweep, "_guard", lambda swept: HoldingGuard(swept.guard.limit)),
+        "a look, address",
+    ),
+    Mutant(
+        "what one list of a look leaves out is gone",
+        attacks.absent_from_a_list,
+        "a look, left out",
+        ("omit-one",),
+    ),
+    Mutant(
+        "a look does not count what it removes", swap(LookGuard, "excess", lambda *_args: set()), "a look, too many"
+    ),
+    Mutant("each look counts anew", swap(LookGuard, "removals", {}), "a look, too many"),
     Mutant(
         "a sweep always lists the first account first", swap(accounts, "run_of", lambda _now: 0), "two slow listings"
     ),

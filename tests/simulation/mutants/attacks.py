@@ -319,6 +319,12 @@ def a_part_is_the_whole(patch: Patch) -> None:
     patch.setattr(AccountSweep, "judges_unseen", True)
 
 
+def absent_from_a_list(patch: Patch) -> None:
+    """A short sweep judges by the first answer that leaves something out, whichever read that is."""
+    patch.setattr(Fetch, "confirm_absent", lambda _self, _parties: None)
+    patch.setattr(removals, "_read_by_id", lambda *_args: True)
+
+
 def a_cursor_skips(patch: Patch) -> None:
     """A listing that stopped is taken for complete."""
     patch.setattr(sweeps, "next_cursor", lambda swept: msgspec.structs.replace(next_cursor(swept), token=None))

@@ -10,7 +10,8 @@ import pytest
 from link_peer.domain.denials import UNWANTED
 from link_peer.domain.model import TAG, Claim, Link
 from link_peer.domain.tags import parse_ports
-from link_peer.engine.write.removal_guard import HoldingGuard, RemovalGuard, SharedGuard
+from link_peer.engine.write.removal_guard import HoldingGuard, LookGuard, RemovalGuard, SharedGuard
+from link_peer.planning.cursor import MOST_SHOWING_LESS
 from link_peer.planning.decision import Decision, Edit, Unseen
 
 from tests.unit.small_world import APP, DB, HOME, PEER
@@ -69,6 +70,40 @@ def test_explicit_removals_and_links_do_not_count_as_made() -> None:
 def test_who_reads_a_part_of_an_account_holds_what_is_not_shown() -> None:
     """However little it is."""
     assert HoldingGuard(1).excess({AT_HOME: 1, AT_PEER: 2}) == {AT_HOME, AT_PEER}
+
+
+@pytest.mark.parametrize(
+    ("absent", "earlier", "due", "held_removals"),
+    [
+        ({}, {}, {AT_HOME: 2}, set()),
+        ({}, {}, {AT_HOME: 3, AT_PEER: 2}, {AT_HOME}),
+        ({HOME: 3}, {}, {AT_HOME: 1, AT_PEER: 1}, {AT_HOME}),  # of which others are judged later
+        ({HOME: 2}, {}, {AT_HOME: 1}, set()),
+        ({}, {HOME: 1}, {AT_HOME: 1}, set()),
+        ({}, {HOME: 1}, {AT_HOME: 2, AT_PEER: 2}, {AT_HOME}),
+        ({}, {}, {AT_HOME: 2, Unseen(HOME, PEER): 1}, {AT_HOME, Unseen(HOME, PEER)}),
+        ({}, {f"{n}": 1 for n in range(MOST_SHOWING_LESS)}, {AT_HOME: 1}, {AT_HOME}),
+        ({}, {HOME: 1, **{f"{n}": 1 for n in range(MOST_SHOWING_LESS - 1)}}, {AT_HOME: 1, AT_PEER: 1}, {AT_PEER}),
+        ({}, {f"{n}": 1 for n in range(MOST_SHOWING_LESS - 1)}, {AT_HOME: 1}, set()),
+    ],
+)
+def test_short_sweeps_count_together_by_account(
+    absent: dict[str, int], earlier: dict[str, int], due: dict[Unseen, int], held_removals: set[Unseen]
+) -> None:
+    """The limit is 2 since the last full sweep, on whichever groups. Once a cursor can note no further account, all of its is held."""
+    assert LookGuard(2, absent, earlier).excess(due) == held_removals
+
+
+def test_a_short_sweep_tells_the_next_what_it_was_let_remove() -> None:
+    """By the account that shows something no more, whether it was removed or the answer was lost; once, however often it plans."""
+    guard = LookGuard(3, {}, {PEER: 1})
+    assert guard.excess({AT_HOME: 2, AT_PEER: 3}) == {AT_PEER}
+    assert guard.removals == {HOME: 2, PEER: 1}
+    guard.count(removal(1))
+    assert guard.excess({AT_HOME: 1}) == set()
+    assert guard.removals == {HOME: 2, PEER: 1}
+    assert (guard.excess({AT_HOME: 3}), guard.excess({AT_HOME: 2})) == ({AT_HOME}, set())
+    assert guard.removals == {HOME: 3, PEER: 1}
 
 
 # shared by messages side by side

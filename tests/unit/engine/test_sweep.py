@@ -23,7 +23,7 @@ from link_peer.engine.scopes.account_reads import AccountReads
 from link_peer.engine.scopes.accounts import SweptAccounts, _Latest, sweep_accounts
 from link_peer.engine.scopes.sweep import LISTING_TOGETHER_SHARE, AccountSweep, Run, begin, sweep_account
 from link_peer.engine.write.work import Until
-from link_peer.planning.rota import RUN_SECONDS
+from link_peer.planning.rota import LOOK_SECONDS, RUN_SECONDS
 from link_peer.runtime.delivery import Delivery, Throughput
 
 from tests.unit.fakes import FakeClock, FakeEcs, FakeLog, delivery
@@ -132,6 +132,35 @@ def test_a_run_reads_no_more_groups_than_it_may(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(account_reads, "MAX_EXTRA_READS", 1)
     groups = [group(Party(HOME, f"sg-{n}"), rule_count=1) for n in range(3)]
     assert len(reads_of(delivery(FakeEcs())).untagged_share(groups)) == 1
+
+
+@pytest.mark.parametrize(("groups", "looks"), [(0, 1), (200, 1), (400, 2), (10_000, 52)])
+def test_the_rules_of_crowded_buckets_are_read_in_turn(groups: int, looks: int) -> None:
+    """Some 200 groups of them in each short sweep, of an account with so many groups."""
+    shares = [
+        reads_of(delivery(FakeEcs(), clock=FakeClock(NOW + look * LOOK_SECONDS))).crowded_share(range(256), groups)
+        for look in range(looks)
+    ]
+    assert set().union(*shares) == set(range(256))
+    assert max(map(len, shares)) * groups / 256 <= 205
+    assert reads_of(delivery(FakeEcs())).crowded_share((), groups) == set()
+
+
+def test_parties_are_read_anew_as_long_as_there_is_time() -> None:
+    """Apart from what was read before, but for groups of an account all of whose groups were. Trouble is that reading's alone."""
+    peer = FakeEcs([group(FOREIGN)], account=PEER)
+    reads = reads_of(delivery(FakeEcs([group(APP), group(DB)], [instance(A, APP)]), peer))
+    reads.fetch.all_groups([HOME])
+    late = reads.parties_anew([A, FOREIGN], NOW)
+    assert (late.instances.keys(), late.groups.keys(), late.requested) == (set(), {APP, DB}, set())
+    peer.groups = _no_answer  # type: ignore[method-assign]
+    snapshot = reads.parties_anew([A, FOREIGN], math.inf)
+    assert (snapshot.instances.keys(), snapshot.groups.keys()) == ({A}, {APP, DB})
+    assert (snapshot.readable(PEER), reads.snapshot.readable(PEER), reads.snapshot.instances) == (False, True, {})
+
+
+def _no_answer(_ids: Sequence[str]) -> list[Group]:
+    raise Transient("no answer")
 
 
 # instances that are set aside

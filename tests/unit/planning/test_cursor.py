@@ -6,23 +6,38 @@ from typing import Any
 
 import msgspec
 import pytest
+from link_peer.domain.errors import NoAccess
 from link_peer.domain.model import Claim, Group, Instance, Party, Rule, RuleKey
-from link_peer.domain.policy import Allow
+from link_peer.domain.policy import Allow, Policy
+from link_peer.domain.request import SweepAccount
+from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import Who, compact, iso
+from link_peer.inbound.message_body import MAX_BYTES
+from link_peer.inbound.requests import encode
 from link_peer.planning.cursor import (
+    BUCKETS,
+    MOST_PARTIES,
+    MOST_SHOWING_LESS,
+    MOST_SUSPECTS,
+    MOST_WAITING,
     Bucket,
     Cursor,
+    RuleParty,
+    absent,
     as_value,
     bucket_of,
+    changed,
+    digest_of,
     digests,
     due,
     ends,
     read,
     read_cursor,
     suspected,
+    with_parties,
 )
 
-from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, POLICY, REGION, A, B
+from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, PEER, POLICY, REGION, A, B
 from tests.unit.snapshots import group, instance, key, managed, ours, view
 
 SETS = msgspec.structs.replace(POLICY.keys, sets=("env",))
@@ -124,6 +139,15 @@ def test_all_is_listed_once_nothing_is_left(fields: dict[str, Any], listed: bool
         ("token", ["!~" * 2_048], ["x" * 4_097, "a b"]),
         ("waiting", [["i-a"] * 500], [["i-a"] * 501, ["sg-a"]]),
         ("suspects", [["sg-a"] * 201], [["sg-a"] * 202, ["i-a"]]),
+        (
+            "parties",
+            [[[PEER, "i-a", "", [0]], [HOME, "sg-a", OLD, [0, 255]]]],
+            [[[PEER, "i-a", "", []]], [["1", "i-a", "", [1]]]],
+        ),
+        ("parties", [[[PEER, "i-a", OLD, [1]]] * 250], [[[PEER, "i-a", OLD, [1]]] * 251, [[PEER, "x-a", OLD, [1]]]]),
+        ("parties", [], [[[PEER, "i-a", OLD, [256]]], [[PEER, "i-a", OLD[1:], [1]]]]),
+        ("crowded", [[0, 255]], [[256], [0] * 257]),
+        ("removals", [{PEER: 7}], [{PEER: -1}, {"x": 1}, {f"{n:015}": 1 for n in range(101)}]),
         ("buckets", [[[255, OLD, 0]], [[0, OLD]]], [[[256, OLD, 0]], [[-1, OLD, 0]], [[1, OLD[1:], 0]]]),
     ],
 )
@@ -131,6 +155,121 @@ def test_a_cursor_that_link_peer_would_not_write_is_none(field: str, good: list[
     """Each field has its bounds."""
     readable = [read_cursor({"began": AT, field: value}, NOW) is not None for value in (*good, *bad)]
     assert readable == [True] * len(good) + [False] * len(bad)
+
+
+FOREIGN, FAR = Party(PEER, "sg-x"), Party(PEER, "i-x")
+FROM_PEER, ADDRESSED = key(DB, FOREIGN, "tcp/1"), RuleKey(DB, "10.0.0.9/32", "", key(DB, APP, "tcp/1").port)
+STANDS = [ours(FROM_PEER), ours(ADDRESSED, ends=(FAR, FOREIGN)), ours(key(DB, APP, "tcp/2"))]
+NUMBER = bucket_of(DB)
+
+
+def peers(
+    *tags: tuple[str, str], ip: str = "10.0.0.9", groups: tuple[Party, ...] = (FOREIGN,), **fields: Any
+) -> Snapshot:
+    """A group of the peer, and an instance in it, as a read of them shows them."""
+    shown_groups = [msgspec.structs.replace(group(party), tags=dict(tags)) for party in groups]
+    snapshot = view([managed(DB), *shown_groups], [instance(FAR, *groups, ip=ip)], STANDS)
+    return msgspec.structs.replace(snapshot, requested=frozenset({FAR, FOREIGN}), **fields)
+
+
+def with_all(snapshot: Snapshot, policy: Policy = POLICY) -> Cursor:
+    """The cursor after the rules of sg-db were read."""
+    cursor = read(Cursor(AT), {NUMBER: NEW}, policy.digest, {NUMBER: 0})
+    return with_parties(cursor, snapshot, policy, REGION, {DB}, {NUMBER})
+
+
+def test_the_cursor_has_the_parties_that_rules_name_but_groups_of_their_own_account() -> None:
+    """Those are listed each time."""
+    cursor = with_all(peers())
+    digest_by_party = {party: digest_of(peers(), party, POLICY.keys) for party in (FAR, FOREIGN)}
+    assert cursor.parties == tuple(
+        RuleParty(PEER, party.id, digest, (NUMBER,)) for party, digest in sorted(digest_by_party.items())
+    )
+    assert with_parties(cursor, peers(), POLICY, REGION, {DB}, {NUMBER}) == cursor
+    assert with_parties(read(cursor, {}, POLICY.digest, {}), peers(), POLICY, REGION, set(), set()).parties == ()
+
+
+REFUSED = NoAccess("Forbidden.RAM", "", "r-1")
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "is_due"),
+    [
+        (peers(), False),
+        (peers(("owner", "x")), False),
+        (peers(("link-refuse.x", "")), True),
+        (peers(("link-accept", "*")), True),
+        (peers(("link-egress.2", "*")), True),
+        (peers(("LINK-LOCK", "")), True),
+        (peers(("env", "prod")), True),
+        (peers(ip="10.0.0.8"), True),
+        (peers(groups=(FOREIGN, Party(PEER, "sg-y"))), True),
+        (msgspec.structs.replace(peers(), instances={}), True),
+        (msgspec.structs.replace(peers(), groups={}), True),
+        (msgspec.structs.replace(peers(), instances={}, requested=frozenset()), False),
+        (peers(instances={}, refused_accounts={PEER: REFUSED}), False),
+        (peers(instances={}, failed_accounts={PEER: "throttled"}), False),
+    ],
+)
+def test_rules_are_due_once_a_party_that_they_name_shows_something_else(snapshot: Snapshot, is_due: bool) -> None:
+    """By which they may be closed. What was not read, or could not be, tells nothing."""
+    assert changed(with_all(peers()), snapshot, SETS) == ({NUMBER} if is_due else set())
+
+
+def test_parties_that_are_not_shown_are_counted_and_their_rules_judged_again_each_time() -> None:
+    """While they stand. An account that could not be read shows nothing less."""
+    hidden = msgspec.structs.replace(peers(), instances={}, groups={DB: managed(DB)})
+    cursor = with_all(hidden)
+    assert {entry.digest for entry in cursor.parties} == {""}
+    assert (changed(cursor, hidden, POLICY.keys), absent(cursor, hidden)) == ({NUMBER}, {PEER: 2})
+    assert absent(cursor, peers()) == absent(cursor, msgspec.structs.replace(hidden, requested=frozenset())) == {}
+    assert absent(cursor, msgspec.structs.replace(hidden, failed_accounts={PEER: "throttled"})) == {}
+
+
+def test_a_party_stays_changed_for_the_rules_that_were_not_read_since() -> None:
+    """Those of two groups name it, and there was time for one."""
+    further_number = bucket_of(CACHE)
+    snapshot = peers()
+    snapshot = msgspec.structs.replace(snapshot, rules={**snapshot.rules, CACHE: (ours(key(CACHE, FOREIGN)),)})
+    cursor = read(Cursor(AT), {NUMBER: NEW, further_number: NEW}, POLICY.digest, {NUMBER: 0, further_number: 0})
+    cursor = with_parties(cursor, snapshot, POLICY, REGION, {DB, CACHE}, {NUMBER, further_number})
+    now = peers(("link-refuse", "*"))
+    assert changed(cursor, now, POLICY.keys) == {NUMBER, further_number}
+    later = with_parties(cursor, now, POLICY, REGION, {DB}, {NUMBER})
+    assert changed(later, now, POLICY.keys) == {NUMBER, further_number}
+    assert [set(entry.buckets) for entry in later.parties if entry.id == FOREIGN.id] == [{NUMBER, further_number}]
+
+
+def test_buckets_whose_rules_name_too_many_parties_are_crowded_until_they_fit() -> None:
+    """The cursor says which."""
+    stands = [ours(key(DB, Party(PEER, f"sg-{number:03}"))) for number in range(MOST_PARTIES + 1)]
+    cursor = with_all(view([managed(DB)], [], stands))
+    assert (cursor.parties, cursor.crowded) == ((), (NUMBER,))
+    assert with_parties(cursor, view([], []), POLICY, REGION, set(), set()).crowded == (NUMBER,)
+    fitting = with_all(view([managed(DB)], [], stands[1:]))
+    assert (len(fitting.parties), fitting.crowded) == (MOST_PARTIES, ())
+    assert with_parties(cursor, peers(), POLICY, REGION, {DB}, {NUMBER}).crowded == ()
+
+
+def test_the_largest_cursor_fits_into_a_message() -> None:
+    """Which the queue has in base64. Ids have at most 23 characters, as the platform writes them, and a token 400."""
+    number = BUCKETS - 1
+    cursor = Cursor(
+        AT,
+        "0" * 16,
+        (Bucket(number, OLD, AT),) * BUCKETS,
+        "x" * 400,
+        10**6,
+        10**8,
+        10**4,
+        ("i-" + "x" * 20,) * MOST_WAITING,
+        ("sg-" + "x" * 20,) * (MOST_SUSPECTS + 1),
+        True,
+        (RuleParty(PEER, "sg-" + "x" * 20, OLD, (number,)),) * MOST_PARTIES,
+        tuple(range(BUCKETS)),
+        {f"{10**15 + account}": 1_000 for account in range(MOST_SHOWING_LESS)},
+    )
+    assert len(encode(SweepAccount(REGION, HOME, NOW, as_value(cursor)))) * 4 / 3 < MAX_BYTES
 
 
 SQL, BACK = key(DB, APP, "tcp/1"), key(APP, DB)

@@ -131,6 +131,25 @@ def test_each_claim_is_asked_about_by_itself() -> None:
 # accounts that show nothing, or cannot be read
 
 
+@pytest.mark.parametrize(
+    ("snapshot", "by_id", "is_removed"),
+    [
+        (view([group(DB, "*")], [], [ours(K1)], requested={APP, DB}), True, True),
+        (view([group(DB, "*")], [], [ours(K1)]), True, False),  # no read of it tells
+        (view([group(DB, "*")], [], [ours(K1)]), False, True),
+        (view([group(DB, "*")], [], [ours(K1)], requested={APP, DB}, failed_accounts={HOME: "throttled"}), True, False),
+        (world(ours(K1)), True, False),  # nobody asks, and only a list tells so
+        (world(ours(K1)), False, True),
+        (world(ours(K1), instances=[TAGGED]), True, True),  # this one is shown, and asks no more
+    ],
+)
+def test_a_short_sweep_believes_only_reads_by_id_that_something_is_not_shown(
+    snapshot: Snapshot, by_id: bool, is_removed: bool
+) -> None:
+    """It lists nothing: what a list would miss decides nothing."""
+    assert set(removals(snapshot, by_id=by_id).by_rule) == ({K1} if is_removed else set())
+
+
 def test_one_doubted_account_of_two_keeps_the_rule() -> None:
     """Nothing is shown on either side of a mutual link, and only home is live."""
     accepting = [group(APP, f"sg-x@{PEER}"), group(FOREIGN, f"sg-app@{HOME}")]

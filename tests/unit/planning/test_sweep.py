@@ -111,6 +111,12 @@ def test_a_side_that_refuses_a_persons_keys_counts_as_asking(hidden_asks: bool) 
     assert remit(hidden_asks=hidden_asks).context.hidden_asks is hidden_asks
 
 
+@pytest.mark.parametrize("by_id", [True, False])
+def test_a_short_sweep_judges_what_is_not_shown_by_reads_by_id(by_id: bool) -> None:
+    """The phase says so."""
+    assert remit(Phase(by_id=by_id)).context.by_id is by_id
+
+
 # one plan
 
 

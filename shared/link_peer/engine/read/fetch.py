@@ -79,6 +79,14 @@ class Fetch:
         clone._access = self._access.reading(clone._how)
         return clone
 
+    def anew(self) -> Fetch:
+        """Reads that make their calls as these do, and know nothing yet but the groups of accounts all of whose groups were read."""
+        fetch = Fetch(self._access.cloud, self._policy, self._clock, self._how, threads=self._access.threads)
+        fetch._listed_accounts |= self._listed_accounts
+        groups = self.store.groups.items()
+        fetch.store.groups |= {party: group for party, group in groups if party.account in self._listed_accounts}
+        return fetch
+
     def take_over(self, fetches: Mapping[str, Fetch]) -> None:
         """Goes on from what was read for several accounts (by uid)."""
         self.store.take_over({account: fetch.store for account, fetch in fetches.items()})

@@ -10,10 +10,11 @@ import functools
 import math
 from collections import deque
 from collections.abc import Iterable, Sequence, Set
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
+from link_peer.domain.grouped import grouped
 from link_peer.domain.model import TAG, Group, Link, Party, short_hash
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
@@ -22,9 +23,11 @@ from link_peer.planning import cursor as cursors
 from link_peer.planning.actual import owned_links
 from link_peer.planning.decision import DesiredLink
 from link_peer.planning.evaluate import permitted, wish_denial
-from link_peer.planning.rota import run_of, runs_between
+from link_peer.planning.rota import LOOK_SECONDS, run_of, runs_between
 from link_peer.planning.writing import other_ends
 from link_peer.runtime.clock import Clock
+
+T = TypeVar("T")
 
 GOLDEN = (
     0.6180339887498949  # one step of this part of a circle per minute spreads evenly: every group has its turn soon
@@ -72,6 +75,12 @@ class AccountReads(msgspec.Struct, frozen=True):
             return part_of(untagged, MAX_EXTRA_READS, self.run)
         runs_a_day = RUNS_A_DAY // runs_between(len(self.policy.accounts))
         return part_of(untagged, min(MAX_EXTRA_READS, math.ceil(len(untagged) / runs_a_day) + 1), self.run)
+
+    def crowded_share(self, buckets: Iterable[int], groups: int) -> set[int]:
+        """Of these buckets, whose rules name more parties than a cursor has, those whose rules this short sweep reads, of an account
+        with so many groups: all in turn."""
+        size = max(1, MAX_EXTRA_READS * cursors.BUCKETS // max(1, groups))
+        return set(part_of(sorted(buckets), size, int(self.started // LOOK_SECONDS)))
 
     def standing(self) -> list[Link]:
         """The links of the rules of ours in the account."""
@@ -143,6 +152,21 @@ class AccountReads(msgspec.Struct, frozen=True):
                 postponed |= by_account[account]
         return bool(by_account)
 
+    def parties_anew(self, parties: Iterable[Party], until: float) -> Snapshot:
+        """What a read of these parties by their ids shows, apart from all that was read: accounts side by side, each begun before
+        `until`, so that one that does not answer holds up no other. What cannot be read is left out."""
+        fetch = self.fetch.anew()
+        by_account = grouped((party.account, party) for party in parties)
+        look = int(self.started // LOOK_SECONDS)  # in another order each time, so that no account is always the last
+        accounts = sorted(by_account, key=functools.partial(_place, look))
+
+        def read(account: str) -> None:
+            if self.clock.now() < until:
+                fetch.parties(by_account[account])
+
+        fetch.side_by_side(*(functools.partial(read, account) for account in accounts))
+        return fetch.store.snapshot()
+
     def parties_of(self, links: Iterable[Link]) -> tuple[set[Party], set[Party]]:
         """The parties of links that rules or tags of the account name, and those that this run does not read."""
         parties: set[Party] = set()
@@ -179,18 +203,18 @@ class AccountReads(msgspec.Struct, frozen=True):
         )
 
 
-def part_of(groups: list[Party], size: int, number: int) -> list[Party]:
+def part_of(items: Sequence[T], size: int, number: int) -> list[T]:
     """The part with a number, of as many parts of a size as there are; the numbers go round."""
-    start = number % math.ceil(len(groups) / size) * size if groups and size else 0
-    return groups[start : start + size]
+    start = number % math.ceil(len(items) / size) * size if items and size else 0
+    return list(items[start : start + size])
 
 
 def _ends(link: Link) -> tuple[Party, Party]:
     return min(link.source, link.target), max(link.source, link.target)
 
 
-def _place(turn: int, party: Party) -> str:
-    return short_hash(f"{turn} {party}")
+def _place(turn: int, place: Party | str) -> str:
+    return short_hash(f"{turn} {place}")
 
 
 def _by_bucket(group: Party) -> Any:

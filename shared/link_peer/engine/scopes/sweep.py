@@ -1,7 +1,8 @@
 """The sweep: every rule of ours is what tags, requests and consent say now, account by account.
 
-    list the groups ─▶ read the rules that changed ─▶ close ─▶ list instances ─▶ read what they ask for, and its
-      peers in other accounts ─▶ close what these show ─▶ open ─▶ settle, record ─▶ the cursor of the account's next message
+    list the groups ─▶ read the rules that changed ─▶ close ─▶ look at the parties that rules name ─▶ list instances
+      ─▶ read what they ask for, and its peers in other accounts ─▶ close what these show ─▶ open ─▶ settle, record
+      ─▶ the cursor of the account's next message
 
 The same steps serve the first delivery of an account's sweep, those that go on with its listing, the short sweeps between two full
 ones, and a run over many accounts: each step is done for all of them before the next one. So closing waits for nobody's wishes.
@@ -28,7 +29,7 @@ from link_peer.engine.scopes.account_reads import AccountReads
 from link_peer.engine.scopes.closing import look
 from link_peer.engine.scopes.summary import account_record, entered_fields, record_unreadable, skipped
 from link_peer.engine.scopes.untag import untag_empty_groups
-from link_peer.engine.write.removal_guard import HoldingGuard, RemovalGuard
+from link_peer.engine.write.removal_guard import HoldingGuard, LookGuard, RemovalGuard
 from link_peer.engine.write.work import PlanTotals, Report, Until, Work, open_work
 from link_peer.planning import cursor as cursors
 from link_peer.planning.actual import damaged_rules
@@ -41,6 +42,7 @@ from link_peer.runtime.pace import Pace
 RULES_SHARE = 0.5  # of the time left may have passed when the last rules are read that closing needs
 CLOSING_SHARE = 0.65  # and when the last rule is removed that needs no look at wishes
 CLOSING_EACH = 0.15  # and what one account's closing may take of it before then, where others are swept, too
+PARTIES_SHARE = 0.7  # and when the last account is asked for parties that rules name
 LISTING_SHARE = 0.75  # and when the last page of instances is read
 LISTING_TOGETHER_SHARE = 0.8  # the same of a run over several accounts, in which no message goes on with a listing
 READING_SHARE = 0.85  # and when anything is read that need not be read right before a change
@@ -80,6 +82,12 @@ class Groups(msgspec.Struct, frozen=True):
         buckets = set(numbers)
         return frozenset(group.party for group in self.tagged if cursors.bucket_of(group.party) in buckets)
 
+    def with_due(self, numbers: Set[int]) -> Groups:
+        """The same groups, of which those in these buckets are due, too."""
+        due = self.due | numbers
+        groups = {"judged": self.judged | self.of(numbers), "todo": self.todo | self.of(numbers)}
+        return msgspec.structs.replace(self, due=due, **groups)
+
 
 class AccountSweep(msgspec.Struct, frozen=True):
     """The sweep of an account, which began at the cursor `start`, or at the beginning (`first`), and is at `cursor`. `whole`: all of its rules and
@@ -104,9 +112,14 @@ class AccountSweep(msgspec.Struct, frozen=True):
     turns: int = 1
 
     @property
+    def is_short(self) -> bool:
+        """Whether all was read and judged before, so that only changes are looked for."""
+        return self.start.listed
+
+    @property
     def quiet(self) -> bool:
         """Whether it is a short sweep that has found nothing to read."""
-        return self.start.listed and not self.groups.due
+        return self.is_short and not self.groups.due
 
     @property
     def stops(self) -> bool:
@@ -217,10 +230,7 @@ def read_rules(sweep: AccountSweep) -> AccountSweep:
     forbidding = {group.party for group in groups.tagged if any(map(keys.forbids, group.tags))}
     reads.rules(groups.todo & (forbidding | groups.of(groups.due & buckets)), until)
     unread = reads.rules(groups.todo, until, lambda minute: _list_pages(sweep, min(minute, until)))
-    standing = reads.standing()
-    reads.own_parties(standing)
-    unread |= reads.halves(standing, {sweep.account}, sweep.until(RULES_SHARE))
-    return msgspec.structs.replace(sweep, unread=frozenset(unread))
+    return _with_own_parties(sweep, unread, until)
 
 
 def close(sweep: AccountSweep) -> AccountSweep:
@@ -229,6 +239,25 @@ def close(sweep: AccountSweep) -> AccountSweep:
     end, delivery = sweep.until(CLOSING_SHARE), sweep.work.delivery
     each = (delivery.retry.deadline - sweep.started) * CLOSING_EACH
     return _closed(sweep, Phase(), Until(end, end) if sweep.run.alone else Until(end, 0.0, each))
+
+
+def look_at_parties(sweep: AccountSweep) -> AccountSweep:
+    """Reads by their ids, in whichever account, the parties that rules name, as far as an earlier delivery knows them. Where one shows
+    something else than when the rules were read, they are read again, and judged by what it shows then."""
+    start, keys, until = sweep.start, sweep.work.delivery.policy.keys, sweep.until(PARTIES_SHARE)
+    if sweep.first or not sweep.work.fetch.store.readable(sweep.account):
+        return sweep
+    parties = [entry.party for entry in start.parties if not sweep.groups.due.issuperset(entry.buckets)]
+    snapshot = sweep.reads.parties_anew(parties, until)
+    due = cursors.changed(start, snapshot, keys) | sweep.reads.crowded_share(start.crowded, len(sweep.groups.tagged))
+    if sweep.is_short:
+        limit, absent = sweep.guard.limit, cursors.absent(start, snapshot)
+        sweep = msgspec.structs.replace(sweep, guard=LookGuard(limit, absent, start.removals))
+    groups = sweep.groups.with_due(due)
+    if not (todo := groups.todo - sweep.groups.todo):
+        return sweep
+    unread = sweep.reads.rules(todo, sweep.until(READING_SHARE))
+    return _with_own_parties(msgspec.structs.replace(sweep, groups=groups), unread, sweep.until(READING_SHARE))
 
 
 def list_instances(sweep: AccountSweep) -> AccountSweep:
@@ -248,7 +277,7 @@ def list_instances(sweep: AccountSweep) -> AccountSweep:
     store.live_accounts.update(sweep.run.believe_empty)
     judges = not pages or pages.whole
     whole = judges and sweep.groups.judged <= store.rules.keys()
-    phase = Phase(closes=False, judges=judges)
+    phase = Phase(closes=False, judges=judges, by_id=sweep.is_short)
     return msgspec.structs.replace(sweep, cursor=cursor, whole=whole, phase=phase)
 
 
@@ -314,6 +343,9 @@ def next_cursor(sweep: AccountSweep) -> Cursor:
     read = set[int]() if failed else {number for number in groups.due if groups.of({number}) <= snapshot.rules.keys()}
     ends = cursors.ends(snapshot, policy, region, groups.of(read), sweep.started)
     after = cursors.read(before, groups.digests, policy.digest, {number: ends.get(number, 0) for number in read})
+    after = cursors.with_parties(after, snapshot, policy, region, groups.of(read), read)
+    if isinstance(sweep.guard, LookGuard):
+        after = msgspec.structs.replace(after, removals=sweep.guard.removals)
     if sweep.pages and before.token is None and not sweep.pages.whole:
         after = msgspec.structs.replace(after, buckets=())
     buckets = {bucket.number for bucket in after.buckets}
@@ -337,6 +369,15 @@ def _waiting(sweep: AccountSweep, snapshot: Snapshot) -> tuple[str, ...]:
         if any(store.readable(group.account) for group in reads.groups_needed([wish]))
     }
     return tuple(sorted(waiting)[:MOST_WAITING])
+
+
+def _with_own_parties(sweep: AccountSweep, unread: Set[Party], until: float) -> AccountSweep:
+    """The sweep after the parties in the account were read that its rules name, and the other halves there. Of the rules, those of
+    the `unread` groups were not read."""
+    standing = sweep.reads.standing()
+    sweep.reads.own_parties(standing)
+    unread = sweep.unread | unread | sweep.reads.halves(standing, {sweep.account}, until)
+    return msgspec.structs.replace(sweep, unread=frozenset(unread))
 
 
 def _list_pages(sweep: AccountSweep, until: float) -> None:
@@ -388,7 +429,7 @@ def _undone_late(report: Report, delivery: Delivery) -> Report:
 
 def _guard(sweep: AccountSweep) -> RemovalGuard:
     """Holds back whatever is counted, unless this delivery judges what the account does not show."""
-    return sweep.guard if sweep.judges_unseen else HoldingGuard(sweep.guard.limit)
+    return sweep.guard if sweep.judges_unseen or sweep.is_short else HoldingGuard(sweep.guard.limit)
 
 
 def _in_turn(sweep: AccountSweep, phase: Phase, until: Until | None = None) -> AccountScope:
@@ -416,6 +457,7 @@ STEPS: tuple[Step, ...] = (
     list_groups,
     read_rules,
     close,
+    look_at_parties,
     list_instances,
     read_own_wishes,
     read_peers,
@@ -456,14 +498,14 @@ def sweep_account(sweep: AccountSweep) -> AccountSweep:
 
 def after(sweep: AccountSweep, step: Step) -> AccountSweep:
     """The sweep after a step, unless its groups say that there is nothing more to do."""
-    return step(sweep) if step is list_groups or not sweep.stops else sweep
+    return step(sweep) if step in (list_groups, look_at_parties) or not sweep.stops else sweep
 
 
 def settle(sweep: AccountSweep) -> AccountSweep:
     """The sweep whose report has what is left undone: once the time is over, what failed is that. What another delivery judges is not
     held."""
     report = sweep.report
-    if not (sweep.judges_unseen or sweep.suspects):
+    if not (sweep.judges_unseen or sweep.is_short or sweep.suspects):
         report = msgspec.structs.replace(report, held_removals={})
     return msgspec.structs.replace(sweep, report=_undone_late(report, sweep.work.delivery))
 

@@ -11,6 +11,7 @@ import threading
 from collections import Counter
 from collections.abc import Mapping
 
+from link_peer.planning.cursor import MOST_SHOWING_LESS
 from link_peer.planning.decision import Decision, Unseen
 
 
@@ -46,6 +47,43 @@ class HoldingGuard(RemovalGuard):
 
     def excess(self, due: Mapping[Unseen, int]) -> set[Unseen]:
         return set(due)
+
+
+class LookGuard(RemovalGuard):
+    """That of a short sweep. All that an account does not show counts together: what is due, or, where they are more, the `absent`
+    parties, of which only some were judged; and the removals of the short sweeps since the last full one: of each, what it was let
+    make, since an answer may be lost."""
+
+    def __init__(self, limit: int, absent: Mapping[str, int], earlier_removals: Mapping[str, int]) -> None:
+        """Both are by account."""
+        super().__init__(limit)
+        self._absent = absent
+        self._earlier = earlier_removals
+        self._let: dict[str, int] = {}
+
+    @property
+    def removals(self) -> dict[str, int]:
+        """Those of the short sweeps since the last full one, this one included, by account."""
+        return {
+            account: self._earlier.get(account, 0) + self._let.get(account, 0)
+            for account in self._earlier.keys() | self._let.keys()
+        }
+
+    def excess(self, due: Mapping[Unseen, int]) -> set[Unseen]:
+        counts: Counter[str] = Counter()
+        for unseen, count in (*due.items(), *self._removals.items()):
+            counts[unseen.account] += count
+        accounts = {unseen.account for unseen in due}
+        too_many = {
+            account
+            for account in accounts
+            if self._earlier.get(account, 0) + max(counts[account], self._absent.get(account, 0)) > self.limit
+        }
+        if len(self.removals.keys() | accounts) > MOST_SHOWING_LESS:
+            too_many |= accounts - self.removals.keys()
+        for account in accounts - too_many:
+            self._let[account] = max(self._let.get(account, 0), counts[account])
+        return {unseen for unseen in due if unseen.account in too_many}
 
 
 class SharedGuard(RemovalGuard):
