@@ -222,3 +222,14 @@ def limits_close(patch: Patch) -> None:
     """What the policy's limits no longer open, they close; peers count in the order of the tags."""
     patch.setattr(claims, "_is_linked", lambda *_args: False)
     patch.setattr(Denial, "keeps_standing", property(lambda _self: False))
+
+
+def a_full_group_closes(patch: Patch) -> None:
+    """A request's rules exist all together, or not at all: where one has no room, those that stood go too."""
+    rolls_back = removals._must_roll_back
+
+    def whole(standing: Any, claim: Claim) -> bool:
+        refused_needs = (standing.judged.needs(link) for link in standing.view.refused)
+        return rolls_back(standing, claim) or any(standing.key in needs for needs in refused_needs)
+
+    patch.setattr(removals, "_must_roll_back", whole)
