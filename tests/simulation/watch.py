@@ -85,6 +85,8 @@ class Watch:
         ] = {}  # by id of a rule of ours with an address: the parties that its marker named
         # (group, port, claim, whether egress) of the rules by address that stood
         self._joinable: set[tuple[Party, Port, str, bool]] = set()
+        # (parties, port, claim, source, dest) of the rules with addresses that stood
+        self._addressed: set[tuple[Pair, Port, str, str, str]] = set()
         self._intents: set[RuleName] = set()
         self._intended_tags: set[tuple[str, ...]] = set()  # (account, group)
         self._tagged: set[tuple[str, ...]] = set()
@@ -130,6 +132,8 @@ class Watch:
                     self._owned.add(rule.key)
                 if owned and owned.pair:
                     self._pairs.setdefault(rule.id, set()).add(owned.pair)
+                    ends = rule.key.source, rule.key.dest
+                    self._addressed |= {(owned.pair, rule.key.port, claim, *ends) for claim in owned.claims}
                     if oracle.is_part(owned.pair):
                         self._joinable |= {
                             (rule.group, rule.key.port, claim, rule.key.is_egress) for claim in owned.claims
@@ -307,7 +311,7 @@ class Watch:
             if not link_requests and self.stale_read:
                 continue  # it was there when the rules were as they were read: docs/guarantees.md, limits
             joins = oracle.is_part(written.pair) and (key.group, key.port, claim, key.is_egress) in self._joinable
-            if not link_requests and joins:
+            if not link_requests and (joins or self._moves(written, claim)):
                 continue
             hold(
                 "I9",
@@ -318,6 +322,15 @@ class Watch:
                 self._check_queue(link_request)
             in_time = any(epoch(r["expires_at"]) + 300 >= self.world.now for r in link_requests)
             hold("I1", in_time, f"{key} gains {claim}, whose message is past its expires_at")
+
+    def _moves(self, written: Owned, claim: str) -> bool:
+        """Whether a rule with another address stood for the same parties with the claim."""
+        key = written.key
+        return any(
+            bool(source) != key.is_egress and (source, dest) != (key.source, key.dest)
+            for pair, port, standing_claim, source, dest in self._addressed
+            if (pair, port, standing_claim) == (written.pair, key.port, claim)
+        )
 
     def _check_queue(self, request: Mapping[str, Any]) -> None:
         """I1: where the policy binds queues to accounts, a link from an account comes through its own queue only."""

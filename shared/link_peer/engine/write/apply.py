@@ -297,16 +297,24 @@ class Applier:
                 judged = self._still_allowed(judged)
 
         last_group = next((edit.key.group for edit in reversed(decision.edits) if edit.opens), None)
-        for group, edits in _by_group(decision):
+        todo = deque(_by_group(decision))
+        while todo:
+            group, edits = todo.popleft()
             self._in_time(edits, False)
             if group in decision.missing_managed_tag:
                 refused.append(tags.write(group, requests))
             added_keys = [edit.key for edit in edits if edit.kind == "add"]
             beside = functools.partial(self._read_beside, judged, group, added_keys)
             deciding_groups = self._deciding_groups(decision) if group == last_group else frozenset[Party]()
-            settled = self._settler.settle(
-                group, edits, before_write, note, beside=beside, deciding_groups=deciding_groups
-            )
+            try:
+                settled = self._settler.settle(
+                    group, edits, before_write, note, beside=beside, deciding_groups=deciding_groups
+                )
+            except LinkDenied as refusal:
+                if refusal.denial.outcome != "failed" or not (former_rules := _former_rules(edits, todo)):
+                    raise
+                todo.extendleft([(group, edits), (group, former_rules)])  # these go first, and make room
+                continue
             rules.update(settled)
             known_ids = {edit.rule.id for edit in edits if edit.rule}
             if any(rule.id not in known_ids for rule in settled.values()):
@@ -492,6 +500,18 @@ def _by_group(decision: Decision) -> list[tuple[Party, list[Edit]]]:
     for group in decision.missing_managed_tag:
         groups.setdefault(group, [])
     return [*groups.items(), *replaced.items()]
+
+
+def _former_rules(edits: Iterable[Edit], later: Iterable[tuple[Party, list[Edit]]]) -> list[Edit]:
+    """The removals among later edits of a group's rules with former addresses of the instances for which these edits open it. They are
+    taken out there."""
+    successors = {(edit.key.group, edit.ends, edit.key.port) for edit in edits if edit.opens and edit.ends}
+    former_rules = []
+    for _, later_edits in later:
+        moved = [edit for edit in later_edits if (edit.key.group, edit.ends, edit.key.port) in successors]
+        former_rules += moved
+        later_edits[:] = [edit for edit in later_edits if edit not in moved]
+    return former_rules
 
 
 def _verdict(decision: Decision) -> Verdict | None:
