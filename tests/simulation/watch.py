@@ -591,13 +591,11 @@ class Watch:
         hold("I14", in_order, f"closed after opening: {self._closed_late}")
 
     def _hold_applied_links_pass(self) -> None:
-        """I17: where the last record of a link is `applied`, packets pass: from each instance that it names as admitted to some of
+        """I17: where the last record of a rule is `applied`, packets pass: from each instance that it names as admitted to some of
         the target, and from some of the source to each that it names as let out to; unless a person drops some there."""
-        last = {
-            (r["from_account"], r["from"], r["to_account"], r["to"], r["ports"]): r for r in self.outcomes if "to" in r
-        }
-        for record in last.values() if len(self.messages) < 2 else ():
-            if record["outcome"] != "applied" or record["ports"] == "mutual" or not record["to"]:
+        last = {rule["rule_id"]: (r, rule) for r in self.outcomes for rule in json.loads(r.get("rules", "[]"))}
+        for record, rule in last.values() if len(self.messages) < 2 else ():
+            if record["outcome"] != "applied" or record["ports"] == "mutual" or not record.get("to"):
                 continue
             parties = [Party(record[f"{end}_account"], record[end]) for end in ("from", "to")]
             instances = self.world.instances
@@ -605,15 +603,13 @@ class Watch:
                 oracle.members(self.world, p) if p.is_group else [instances[p]] if p in instances else []
                 for p in parties
             )
-            rules = json.loads(record["rules"])
-            admitted = {rule["source"] for rule in rules if rule["source"].endswith("/32")}
-            let_out = {rule["dest"] for rule in rules if not rule["source"]}
-            for text in record["ports"].split("+") if sources and targets else ():
-                port = oracle.parse_port(text)
-                ways = {(s.ip, t.ip) for s in sources for t in targets if oracle.passes(self.world, s, t, port)}
-                shut_in = {s.ip for s in sources if f"{s.ip}/32" in admitted} - {ip for ip, _ in ways}
-                shut_out = {t.ip for t in targets if f"{t.ip}/32" in let_out} - {ip for _, ip in ways}
-                hold("I17", not shut_in | shut_out, f"applied, but {shut_in | shut_out} is cut off: {dict(record)}")
+            ports = map(oracle.parse_port, record["ports"].split("+") if sources and targets else ())
+            for port in (port for port in ports if (port.protocol, port.range) == (rule["protocol"], rule["ports"])):
+                ways = [(s.ip, t.ip) for s in sources for t in targets if oracle.passes(self.world, s, t, port)]
+                is_admitting = rule["source"].endswith("/32")
+                reached = {f"{way[0] if is_admitting else way[1]}/32" for way in ways}
+                named = rule["source"] if is_admitting else "" if rule["source"] else rule["dest"]
+                hold("I17", not named or named in reached, f"applied, but {named} is cut off: {dict(record)}")
 
     def looked(self, end: str) -> None:
         """I15: at the end of a delivery, on no group whose rules it has changed, or answered a link for, stands a rule of
