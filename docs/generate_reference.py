@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 import typer
-from link_peer.domain.reasons import REASONS
+from link_peer.domain.reasons import REASONS, Kind, Reason
 from link_peer.domain.record_fields import (
     ACCOUNT,
     DECISION,
@@ -132,8 +132,15 @@ def requests() -> str:
     text = _with_table(
         example(REQUESTS), ("field", "meaning"), [(", ".join(names), meaning) for meaning, names in rows.items()]
     )
-    reasons = [(f"`{row.code}`", row.meaning, row.remedy) for row in REASONS.values()]
-    return _with_table(text, ("reason", "meaning", "what to do"), reasons)
+    reasons = [(f"`{row.code}`", row.meaning, row.remedy, _standing(row)) for row in REASONS.values()]
+    return _with_table(text, ("reason", "meaning", "what to do", "what stands"), reasons)
+
+
+def _standing(row: Reason) -> str:
+    """What becomes of the rules that stand for a wish which is denied for this reason."""
+    if row.keeps_standing or row.kind is Kind.UNDECIDED:
+        return "stays"
+    return "goes, unless the guard holds it" if row.kind is Kind.NOT_SHOWN else "goes, rule by rule"
 
 
 def example(page: Path) -> str:

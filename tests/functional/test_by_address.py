@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from aliyun_local.api import Group, Instance
+from aliyun_local.api import Group, Instance, Killed
 
-from tests.functional.lab import HOME, MANAGED, PEER, Lab
+from tests.functional.lab import HOME, MANAGED, PEER, Lab, deaths
 
 Make = Callable[..., tuple[Group, Group]]
 SWEPT = pytest.mark.usefixtures("by_account")
@@ -258,7 +258,7 @@ def test_the_only_instance_of_a_link_may_change(lab: Lab) -> None:
 def test_a_rule_for_a_former_address_is_written_anew_with_the_same_claims(
     lab: Lab, by: str, port: str, moves: str
 ) -> None:
-    """The old one is removed first: a stranger may have the address by now."""
+    """The new one is written first: the claims of requests are nowhere else."""
     app_group, db_group = lab.group("*"), lab.group("*")
     app, db = lab.instance(app_group), lab.instance(db_group)
     ports = [port] if port else []
@@ -278,10 +278,75 @@ def test_a_rule_for_a_former_address_is_written_anew_with_the_same_claims(
     assert (lab.rules(db_group), lab.reasons(db_group)) == (expected, ["req:chg-1,req:chg-2"])
     assert len(lab.rules(app_group)) == (0 if port else 1)
     assert not any(former in rule for group in (app_group, db_group) for rule in lab.rules(group))
-    actions = [call.action for call in list(lab.cloud.faults.calls)[first:]]
-    changes = [action for action in actions if action in ("AuthorizeSecurityGroup", "RevokeSecurityGroup")]
-    assert changes == sorted(changes, reverse=True)
+    changes = changes_of(lab, first)
+    assert changes == sorted(changes)
     assert {record["outcome"] for record in lab.records("outcome")} == {"applied", "removed"}
+
+
+def moved_pair(lab: Lab) -> tuple[Instance, Instance, Group]:
+    """Two instances that two requests have linked, and the target's group. The source has had another address since."""
+    app, db_group = lab.instance(lab.group(), private_ip="10.2.0.10"), lab.group("*")
+    db = lab.instance(db_group)
+    for number in (1, 2):
+        lab.cross_account(lab.request(app, db, "tcp/1", request_id=f"chg-{number}"))
+    app.private_ip = "10.2.0.99"
+    lab.forget()
+    return app, db, db_group
+
+
+def changes_of(lab: Lab, first: int) -> list[str]:
+    """The calls since the first that change rules."""
+    actions = [call.action for call in list(lab.cloud.faults.calls)[first:]]
+    return [action for action in actions if action in ("AuthorizeSecurityGroup", "RevokeSecurityGroup")]
+
+
+@pytest.mark.knobs(request_tags=True)
+@pytest.mark.parametrize("by", ["request", "sweep"])
+def test_a_delivery_that_dies_while_an_address_changes_loses_no_claim(make_lab: Callable[[], Lab], by: str) -> None:
+    """Wherever it dies, the next one ends as it would have."""
+
+    def deliver(lab: Lab, app: Instance, db: Instance) -> None:
+        if by == "request":
+            lab.cross_account(lab.request(app, db, "tcp/1", request_id="chg-1"))
+        else:
+            lab.sweep()
+
+    lab = make_lab()
+    app, db, _ = moved_pair(lab)
+    first = lab.calls()
+    deliver(lab, app, db)
+    for death in deaths(list(lab.cloud.faults.calls)[first:]):
+        lab = make_lab()
+        app, db, db_group = moved_pair(lab)
+        lab.fault(**death)
+        with pytest.raises(Killed):
+            deliver(lab, app, db)
+        lab.forget()
+        deliver(lab, app, db)
+        rules = [f"10.2.0.99/32>{db.private_ip}/32 tcp/1"]
+        assert (death, lab.rules(db_group), lab.reasons(db_group)) == (death, rules, ["req:chg-1,req:chg-2"])
+
+
+@pytest.mark.knobs(request_tags=True)
+def test_a_former_address_that_another_instance_has_is_closed_first(lab: Lab) -> None:
+    _, db, db_group = moved_pair(lab)
+    stranger = lab.instance(lab.group(), tags={"link-peer": f"{lab.group().id}:tcp/1"})
+    stranger.private_ip = "10.2.0.10"
+    first = lab.calls()
+    lab.sweep()
+    assert changes_of(lab, first) == ["RevokeSecurityGroup", "AuthorizeSecurityGroup"]
+    assert lab.rules(db_group) == [f"10.2.0.99/32>{db.private_ip}/32 tcp/1"]
+
+
+@pytest.mark.knobs(request_tags=True, rules_per_group=200)
+def test_a_former_address_makes_room_in_a_full_group(lab: Lab) -> None:
+    """Which ECS says when the new rule is written."""
+    app, db, db_group = moved_pair(lab)
+    lab.crowded(db_group, 199)
+    first = lab.calls()
+    assert lab.cross_account(lab.request(app, db, "tcp/1", request_id="chg-1")) == {"applied": 1, "removed": 1}
+    assert changes_of(lab, first) == ["AuthorizeSecurityGroup", "RevokeSecurityGroup", "AuthorizeSecurityGroup"]
+    assert lab.reasons(db_group) == ["req:chg-1,req:chg-2"]
 
 
 def test_a_request_that_comes_again_leaves_no_rule_for_a_former_address_of_a_member(lab: Lab) -> None:

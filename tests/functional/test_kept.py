@@ -157,3 +157,18 @@ def test_a_request_for_more_than_is_accepted_keeps_what_an_earlier_one_opened(
         assert (ports(lab, db), lab.reasons(db)) == (["tcp/1"], ["req:chg-1"])
     lab.sweep()
     assert ports(lab, db) == ["tcp/1"]
+
+
+@pytest.mark.parametrize("account", [HOME, PEER])
+@pytest.mark.parametrize("most", [200, 1000], ids=["refused by ECS", "seen beforehand"])
+def test_a_request_for_more_than_there_is_room_for_keeps_what_it_opened(lab: Lab, account: str, most: int) -> None:
+    """Posted again with a port more, for a group with one rule less than ECS allows."""
+    lab.cloud.knobs.change({"rules_per_group": most})
+    app = lab.group()
+    db = lab.group(f"{app.id}@{HOME}:tcp/1+tcp/2", account=account)
+    lab.cross_account(lab.request(app, db, "tcp/1", request_id="chg-1"))
+    lab.crowded(db, most - 1)
+    assert lab.cross_account(lab.request(app, db, "tcp/1", "tcp/2", request_id="chg-1")) == {"failed": 1}
+    assert (lab.outcome()["reason"], lab.reasons(db)) == ("quota", ["req:chg-1"])
+    lab.sweep()
+    assert lab.reasons(db) == ["req:chg-1"]

@@ -232,3 +232,31 @@ def test_a_link_that_its_source_forbids_by_its_last_read_is_taken_back(lab: Lab,
         assert not (is_visible and own_claims)
 
     assert _at_each_call(lab, kind, SOURCE_CHANGES[change], "app", check, make=made) >= 6
+
+
+@pytest.mark.knobs(request_tags=True)
+@pytest.mark.parametrize("change", ["refusal", "never"])
+@pytest.mark.parametrize("kind", ["event, new rules", "sweep"])
+def test_a_link_that_another_group_of_the_asker_forbids_around_its_write_is_taken_back(
+    lab: Lab, kind: str, change: str
+) -> None:
+    """The rule names the group that stands for the instance; the instance is judged with all of its groups."""
+    world, deliver = KINDS[kind](lab)
+    further_group = lab.group(tags={"env": "test"})
+    lab.tag(world.app, env="test")
+    sets = {"barred": {"account": HOME, "tags": {"env": "prod"}}}
+    lab.policy(sets=sets, never=[{"from": "set:barred", "to": f"*@{uid}"} for uid in (HOME, PEER)])
+    params = {"InstanceId": world.instance.id, "SecurityGroupId": further_group.id}
+    lab.call(HOME, "JoinSecurityGroup", params)
+    carry_out, writes = lab.cloud.ecs.call, list[str]()
+
+    def call(caller: Any, action: str, *args: Any, **options: Any) -> dict[str, Any]:
+        if action == "AuthorizeSecurityGroup" and not writes:
+            writes.append(action)
+            SOURCE_CHANGES[change](msgspec.structs.replace(world, app=further_group))
+        return carry_out(caller, action, *args, **options)
+
+    lab.cloud.ecs.call = call  # type: ignore[method-assign]
+    deliver()
+    assert (writes, "tag" in lab.reasons(world.db)) == (["AuthorizeSecurityGroup"], False)
+    assert lab.outcome()["reason"] == {"refusal": "refused", "never": "not-allowed"}[change]

@@ -399,7 +399,7 @@ def wanted_by_tags(world: World, policy: Policy, only: Party | None = None) -> d
 
 def kept_by_tags(world: World, policy: Policy) -> dict[RuleKey, set[Pair]]:
     """Every rule that may go on to stand for tags: those of a wish that is granted; of one that is not, each rule of ours that stands
-    for it, on a port that it asks for, and that is allowed by itself."""
+    for it, on a port that it asks for, and that is allowed by itself. A wish for the instance's own group needs no rule."""
     pairs_by_key: dict[RuleKey, set[Pair]] = {}
     standing = [
         owned_rule
@@ -411,6 +411,7 @@ def kept_by_tags(world: World, policy: Policy) -> dict[RuleKey, set[Pair]]:
             (owned_rule.key, owned_rule.pair)
             for owned_rule in standing
             if _is_of_wish(owned_rule, instance, party)
+            and party not in instance.own_groups
             and (owned_rule.pair or not by_address(world, _ends(owned_rule.key, None)[0], party))
             and (not ports or any(_within(owned_rule.key.port, port) for port in ports))
             and not _barred(world, policy, instance.party, party, [owned_rule.key.port])
@@ -564,7 +565,10 @@ def _barred(world: World, policy: Policy, source: Party, target: Party, ports: l
 
 
 def _refuses(world: World, policy: Policy, holder: Party, peer: Party, ports: list[Port]) -> bool:
-    """Whether a group of an end refuses the other one. What cannot be read refuses everybody."""
+    """Whether a group of an end refuses the other one. An entry that cannot be read refuses everybody; of an account that refuses
+    access, nothing is said."""
+    if holder.account in world.revoked:
+        return False
     instance = world.instances.get(holder)
     groups = [holder.id] if holder.id.startswith("sg-") else instance.groups if instance else ()
     for group in (Party(holder.account, name) for name in groups):

@@ -85,6 +85,8 @@ class Watch:
         ] = {}  # by id of a rule of ours with an address: the parties that its marker named
         # (group, port, claim, whether egress) of the rules by address that stood
         self._joinable: set[tuple[Party, Port, str, bool]] = set()
+        # (parties, port, claim, source, dest) of the rules with addresses that stood
+        self._addressed: set[tuple[Pair, Port, str, str, str]] = set()
         self._intents: set[RuleName] = set()
         self._intended_tags: set[tuple[str, ...]] = set()  # (account, group)
         self._tagged: set[tuple[str, ...]] = set()
@@ -130,6 +132,8 @@ class Watch:
                     self._owned.add(rule.key)
                 if owned and owned.pair:
                     self._pairs.setdefault(rule.id, set()).add(owned.pair)
+                    ends = rule.key.source, rule.key.dest
+                    self._addressed |= {(owned.pair, rule.key.port, claim, *ends) for claim in owned.claims}
                     if oracle.is_part(owned.pair):
                         self._joinable |= {
                             (rule.group, rule.key.port, claim, rule.key.is_egress) for claim in owned.claims
@@ -307,7 +311,7 @@ class Watch:
             if not link_requests and self.stale_read:
                 continue  # it was there when the rules were as they were read: docs/guarantees.md, limits
             joins = oracle.is_part(written.pair) and (key.group, key.port, claim, key.is_egress) in self._joinable
-            if not link_requests and joins:
+            if not link_requests and (joins or self._moves(written, claim)):
                 continue
             hold(
                 "I9",
@@ -318,6 +322,15 @@ class Watch:
                 self._check_queue(link_request)
             in_time = any(epoch(r["expires_at"]) + 300 >= self.world.now for r in link_requests)
             hold("I1", in_time, f"{key} gains {claim}, whose message is past its expires_at")
+
+    def _moves(self, written: Owned, claim: str) -> bool:
+        """Whether a rule with another address stood for the same parties with the claim."""
+        key = written.key
+        return any(
+            bool(source) != key.is_egress and (source, dest) != (key.source, key.dest)
+            for pair, port, standing_claim, source, dest in self._addressed
+            if (pair, port, standing_claim) == (written.pair, key.port, claim)
+        )
 
     def _check_queue(self, request: Mapping[str, Any]) -> None:
         """I1: where the policy binds queues to accounts, a link from an account comes through its own queue only."""
@@ -578,13 +591,11 @@ class Watch:
         hold("I14", in_order, f"closed after opening: {self._closed_late}")
 
     def _hold_applied_links_pass(self) -> None:
-        """I17: where the last record of a link is `applied`, packets pass: from each instance that it names as admitted to some of
+        """I17: where the last record of a rule is `applied`, packets pass: from each instance that it names as admitted to some of
         the target, and from some of the source to each that it names as let out to; unless a person drops some there."""
-        last = {
-            (r["from_account"], r["from"], r["to_account"], r["to"], r["ports"]): r for r in self.outcomes if "to" in r
-        }
-        for record in last.values() if len(self.messages) < 2 else ():
-            if record["outcome"] != "applied" or record["ports"] == "mutual" or not record["to"]:
+        last = {rule["rule_id"]: (r, rule) for r in self.outcomes for rule in json.loads(r.get("rules", "[]"))}
+        for record, rule in last.values() if len(self.messages) < 2 else ():
+            if record["outcome"] != "applied" or record["ports"] == "mutual" or not record.get("to"):
                 continue
             parties = [Party(record[f"{end}_account"], record[end]) for end in ("from", "to")]
             instances = self.world.instances
@@ -592,15 +603,13 @@ class Watch:
                 oracle.members(self.world, p) if p.is_group else [instances[p]] if p in instances else []
                 for p in parties
             )
-            rules = json.loads(record["rules"])
-            admitted = {rule["source"] for rule in rules if rule["source"].endswith("/32")}
-            let_out = {rule["dest"] for rule in rules if not rule["source"]}
-            for text in record["ports"].split("+") if sources and targets else ():
-                port = oracle.parse_port(text)
-                ways = {(s.ip, t.ip) for s in sources for t in targets if oracle.passes(self.world, s, t, port)}
-                shut_in = {s.ip for s in sources if f"{s.ip}/32" in admitted} - {ip for ip, _ in ways}
-                shut_out = {t.ip for t in targets if f"{t.ip}/32" in let_out} - {ip for _, ip in ways}
-                hold("I17", not shut_in | shut_out, f"applied, but {shut_in | shut_out} is cut off: {dict(record)}")
+            ports = map(oracle.parse_port, record["ports"].split("+") if sources and targets else ())
+            for port in (port for port in ports if (port.protocol, port.range) == (rule["protocol"], rule["ports"])):
+                ways = [(s.ip, t.ip) for s in sources for t in targets if oracle.passes(self.world, s, t, port)]
+                is_admitting = rule["source"].endswith("/32")
+                reached = {f"{way[0] if is_admitting else way[1]}/32" for way in ways}
+                named = rule["source"] if is_admitting else "" if rule["source"] else rule["dest"]
+                hold("I17", not named or named in reached, f"applied, but {named} is cut off: {dict(record)}")
 
     def looked(self, end: str) -> None:
         """I15: at the end of a delivery, on no group whose rules it has changed, or answered a link for, stands a rule of

@@ -25,7 +25,7 @@ from link_peer_cli.closing.run import Removal
 from link_peer_cli.consent.group_tags import GroupTags, record_tags, tag_records
 from link_peer_cli.inventory.reading import view_of
 from link_peer_cli.review.delivery import closing, suppose
-from link_peer_cli.review.plans import print_changes, print_closed
+from link_peer_cli.review.plans import closed_links, print_changes, print_closed
 from link_peer_cli.ui import aliyun
 from link_peer_cli.ui.changes import CHANGES
 from link_peer_cli.ui.console import console, may_ask, print_answer
@@ -169,9 +169,9 @@ def _say(answer: PairClosed, *, dry_run: bool, at_home: bool) -> None:
         out.print(escape(f"{group} refuses by {text}"), soft_wrap=True)
     if not at_home:
         out.print("The keys are not those of home: the next sweep removes the rules.", soft_wrap=True)
-    closed_links = {record["link"] for record in answer.decisions if record["outcome"] == "removed"}
+    count = len(closed_links(answer.decisions))
     out.print(
-        f"groups that refuse: {len(answer.refusing)}; links closed: {len(closed_links)}; rules left: {len(remaining)}",
+        f"groups that refuse: {len(answer.refusing)}; links closed: {count}; rules left: {len(remaining)}",
         soft_wrap=True,
     )
     print_undo(out, answer.undo)

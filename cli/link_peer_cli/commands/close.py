@@ -30,7 +30,7 @@ from link_peer_cli.closing.renamed import close_commands, close_deployment, rule
 from link_peer_cli.closing.run import ClosingRun, require_there
 from link_peer_cli.consent.group_tags import record_tags, tag_records
 from link_peer_cli.deployed.policy import other_policy
-from link_peer_cli.review.plans import print_closed
+from link_peer_cli.review.plans import closed_links, print_closed
 from link_peer_cli.ui import aliyun
 from link_peer_cli.ui.console import console, may_ask, print_answer, warn
 from link_peer_cli.ui.exits import Exit
@@ -243,10 +243,7 @@ def _print(report: _Report, accounts: list[ClosedAccount], warning: str, *, as_j
         warn([warning] if warning else [])
         _say_accounts(accounts, unlocked, dry_run=dry_run)
         if not dry_run:
-            closed_links = {
-                record["link"] for record in records if record["outcome"] == "removed"
-            }  # one record for each end
-            _say_closed(report, accounts, len(closed_links))
+            _say_closed(report, accounts, len(closed_links(records)))
             print_undo(console(), report.undo)
     bad = remaining or problems or unlocked or any(account.problem or account.advice for account in accounts)
     raise typer.Exit(Exit.REFUSED if bad else Exit.DONE)

@@ -250,6 +250,20 @@ def print_changes(out: Console, changes: Sequence[CloudCall]) -> None:
         say_none()
 
 
+def closed_links(records: Sequence[Record]) -> list[Record]:
+    """The first record of each link that was closed, or is to be: it may have one for each end. What let the instances of a group out to
+    one instance is an end of the links between these."""
+    closed = [record for record in records if record["outcome"] == "removed"]
+    between_instances = [record for record in closed if record["from"].startswith("i-")]
+    reached = {(r["to"], port) for r in between_instances for port in r["ports"].split("+")}
+    links: dict[str, Record] = {}
+    for record in closed:
+        is_outlet = record["from"].startswith("sg-") and record["to"].startswith("i-")
+        if not is_outlet or reached.isdisjoint((record["to"], port) for port in record["ports"].split("+")):
+            links.setdefault(record["link"], record)
+    return list(links.values())
+
+
 def print_closed(
     records: Sequence[Record],
     changes: Sequence[CloudCall],
@@ -262,7 +276,10 @@ def print_closed(
     wrong."""
     out, err = console(), console(stderr=True)
     if records:
-        closed = [{**record, "advice": ""} for record in records]  # it says how to open again, which is not wanted now
+        shown_records = [record for record in records if record["outcome"] != "removed"] + closed_links(records)
+        closed = [
+            {**record, "advice": ""} for record in shown_records
+        ]  # it says how to open again, which is not wanted now
         print_records(out, "planned decisions" if dry_run else "decisions", closed, PLANNED if dry_run else None)
     if dry_run:
         print_changes(out, changes)

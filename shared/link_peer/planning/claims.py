@@ -177,11 +177,15 @@ def followed(
 
 
 def moved_links(snapshot: Snapshot, policy: Policy, region: str) -> list[DesiredLink]:
-    """What requests for links between instances asked for, where the rules that stand for them have a former address: they are
-    written anew with the same claims. Of a mutual link, where both halves have it, since anyone may write a marker."""
+    """What requests for links between instances, or by address, asked for, where the rules that stand for them have a former
+    address: they are written anew with the same claims. Of a mutual link, where both halves have it, since anyone may write a
+    marker."""
     moved: dict[tuple[Link, Claim], None] = {}
     for link, rule, marker in owned_links(snapshot, policy, region):
-        if rule.key and not link.source.is_group and moved_end(snapshot, rule.key, link):
+        is_outlet_to_instance = link.is_egress and not link.target.is_group  # its ingress rule asks for it
+        if rule.key is None or is_outlet_to_instance or (link.member and is_otherwise(snapshot, link)):
+            continue
+        if moved_end(snapshot, rule.key, link):
             moved |= {(link, claim): None for claim in marker.claims if not claim.is_tag}
     return [
         DesiredLink(link, claim)

@@ -23,7 +23,7 @@ from link_peer.domain.grouped import grouped
 from link_peer.domain.model import PRIORITY, Link, Party, Port, Rule, RuleKey
 from link_peer.domain.policy import Pause
 from link_peer.domain.snapshot import Snapshot
-from link_peer.planning.actual import Actual, actual_state, link_of
+from link_peer.planning.actual import Actual, actual_state, link_of, moved_end
 from link_peer.planning.claims import choice_note
 from link_peer.planning.decision import (
     Context,
@@ -254,18 +254,38 @@ def opening_edits(needs: Iterable[Need], edits: Edits, actual: Actual) -> list[E
 
 
 def _replaced(view: Seen, edits: Edits, removals: Losses, link: Link, answers: Iterable[Answer]) -> list[Edit]:
-    """The removals of rules that nothing but a wish for this link asks for: it asks for their ports in another way."""
+    """The removals of rules that nothing but a wish for this link asks for: it asks for their ports in another way, or its
+    instances have other addresses."""
     granted = _granted(answers)
     if granted is None:
         return []
-    desired = msgspec.structs.replace(granted[0], link=link, instance=None)
+    desired, needs = msgspec.structs.replace(granted[0], link=link, instance=None), granted[1].needs
     return [
         edits[key]
         for key in sorted(removals.freed)
-        if removals.by_rule[key].denial == denials.UNWANTED
-        if desired.claim.request in {claim.request for claim in removals.claims(key)}
-        if asks_for(view.snapshot, desired, link_of(key, view.actual.owned[key][1]).whole)
+        if _moves(view, removals, key, needs)
+        or (
+            removals.by_rule[key].denial == denials.UNWANTED
+            and desired.claim.request in {claim.request for claim in removals.claims(key)}
+            and asks_for(view.snapshot, desired, link_of(key, view.actual.owned[key][1]).whole)
+        )
     ]
+
+
+def _moves(view: Seen, removals: Losses, key: RuleKey, needs: Iterable[Need]) -> bool:
+    """Whether one of the needed rules takes over requests of a rule with a former address, which only rules remember: it is written
+    first, unless the address is shown as that of another instance by now, or opening is paused."""
+    marker, paused = view.actual.owned[key][1], view.context.policy.paused is not Pause.NONE
+    requests = [claim for claim in removals.claims(key) if not claim.is_tag]
+    if not requests or paused or not moved_end(view.snapshot, key, link_of(key, marker)):
+        return False
+    shown_addresses = {f"{instance.ip}/32" for instance in view.snapshot.instances.values()}
+    successors = [need.key for need in needs if need.ends == marker.ends and need.key.port == key.port]
+    successors = [successor for successor in successors if successor.is_egress == key.is_egress]
+    addresses = {key.source, key.dest} - {
+        side for successor in successors for side in (successor.source, successor.dest)
+    }
+    return bool(successors) and shown_addresses.isdisjoint(addresses)
 
 
 # desired links

@@ -358,13 +358,14 @@ def _uncarried(standing: _Standing, claim: Claim) -> _Cause | None:
 
 def _must_roll_back(standing: _Standing, claim: Claim) -> bool:
     """Of a link that could not be written, these go: what this delivery wrote, half of a mutual link, and what an earlier
-    delivery of the same request wrote in part. A tag's link that could not grow stays as it was, and so does a link that is
-    complete, of which only a repair was refused."""
+    delivery of the same request wrote at one end. What could not grow stays as it was, port by port, and so does a link that
+    is complete, of which only a repair was refused."""
     view, key = standing.view, standing.key
     for link, refusal in view.refused.items():
         needs = standing.judged.needs(link)
         half = link.mutual and not all(need in view.actual for need in needs)
-        complete = all(need in view.actual.equal or claim in view.actual.claims(need) for need in needs)
+        ends = [need for need in needs if need.port == key.port]
+        complete = all(need in view.actual.equal or claim in view.actual.claims(need) for need in ends)
         # one call writes a link by address, or nothing: what stands of one stood before an instance joined
         in_part = view.context.is_request and not complete and not standing.link.member
         if key in needs and (half or in_part or (key, claim) in refusal.partial):

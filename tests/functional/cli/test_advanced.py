@@ -48,6 +48,17 @@ def test_closing_takes_both_ends_of_one_link(lab: Lab, cli: Cli, counted: str) -
     assert ends.rules == ([], [])
 
 
+@pytest.mark.parametrize("between", [False, True])
+def test_closing_a_link_between_instances_counts_one_link(lab: Lab, cli: Cli, between: bool) -> None:
+    """Its egress rule stands for a group, whose instances may share it."""
+    ends = Ends(lab)
+    app, db = ends.senders[0], ends.targets[0]
+    lab.cross_account(lab.request(app, db, "tcp/1"))
+    assert cli("close", *(["--between", app.id, db.id] if between else ["--all"]), "--yes") == 0
+    assert "links closed: 1; rules left: 0" in cli.out
+    assert (sum(db.id in line and "removed" in line for line in cli.out.splitlines()), ends.rules) == (1, ([], []))
+
+
 @counted_rules
 @pytest.mark.parametrize("deployment", ["prod", "former"])
 def test_a_group_with_egress_rules_alone_is_seen_and_closed(lab: Lab, cli: Cli, counted: str, deployment: str) -> None:

@@ -253,6 +253,13 @@ MUTANTS = [
     Mutant("what stands is kept across a lock", ends.kept_across_a_lock, "kept, locked"),
     Mutant("a denial closes", ends.a_denial_closes, "a port more, basic groups"),
     Mutant("a lower limit closes", ends.limits_close, "a lower limit"),
+    Mutant(
+        "former addresses are closed first",
+        ends.former_addresses_close_first,
+        "requests move, instances",
+        ("kill-after",),
+    ),
+    Mutant("a full group closes", ends.a_full_group_closes, "full for more, basic groups"),
     # sweeps by account
     Mutant("what a part does not show is gone", attacks.a_part_is_the_whole, "a listing, lock"),
     Mutant("a cursor skips", attacks.a_cursor_skips, "a listing, lock"),

@@ -13,7 +13,7 @@ from link_peer.domain.model import Claim, Link, RuleKey
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import Accept, refusals
-from link_peer.planning import claims, consent, evaluate, guardrails, removals, writing
+from link_peer.planning import claims, consent, evaluate, guardrails, plan, removals, writing
 from link_peer.planning.consent import Gate
 from link_peer.planning.decision import DesiredLink
 
@@ -222,3 +222,19 @@ def limits_close(patch: Patch) -> None:
     """What the policy's limits no longer open, they close; peers count in the order of the tags."""
     patch.setattr(claims, "_is_linked", lambda *_args: False)
     patch.setattr(Denial, "keeps_standing", property(lambda _self: False))
+
+
+def former_addresses_close_first(patch: Patch) -> None:
+    """What a former address has is taken away before the new one is written, whose claims it has."""
+    patch.setattr(plan, "_moves", lambda *_args: False)
+
+
+def a_full_group_closes(patch: Patch) -> None:
+    """A request's rules exist all together, or not at all: where one has no room, those that stood go too."""
+    rolls_back = removals._must_roll_back
+
+    def whole(standing: Any, claim: Claim) -> bool:
+        refused_needs = (standing.judged.needs(link) for link in standing.view.refused)
+        return rolls_back(standing, claim) or any(standing.key in needs for needs in refused_needs)
+
+    patch.setattr(removals, "_must_roll_back", whole)

@@ -213,4 +213,58 @@ def borrowed() -> Scenario:
     return Scenario("borrowed by address", two_vpcs, BY_ADDRESS, lanes, end)
 
 
-ADDRESSES = [tags(), joining(), leaving(), consent(), shared(), limited(), borrowed()]
+def requests_move(name: str, messages: tuple[Message, Message], *keys: RuleKey) -> Scenario:
+    """An instance of a link that two requests have opened gets another address, and one of them is delivered again: wherever a
+    delivery dies, the claims of both are on the rules of the new address in the end."""
+    r1_and_r2 = frozenset({"req:r-1", "req:r-2"})
+
+    def start() -> World:
+        world = advanced()
+        for message in messages:
+            deliver(world, message, BY_ADDRESS)
+        return world
+
+    def end(world: World, facts: Facts) -> None:
+        sweep_and_check(world.copy(), BY_ADDRESS)
+        redeliver_and_check(world, facts, messages[:1], BY_ADDRESS)
+        if not had_fault(facts, "forbidden", "stale"):
+            hold_rules(
+                "I16",
+                world,
+                dict.fromkeys(keys, r1_and_r2),
+                "both requests should stand, but the rules are",
+                BY_ADDRESS,
+            )
+
+    moving = (Act("i-one's address changes", change(ONE, ip="10.0.0.9")), event("changed", "Running", ONE))
+    lanes = (moving, messages[:1], (sweep_message(),))
+    return Scenario(f"requests move, {name}", start, BY_ADDRESS, lanes, end)
+
+
+def _twice(source: Party, target: Party) -> tuple[Message, Message]:
+    """Two requests for one link."""
+    first, second = (request(name, name, "tcp/3306", between=(source, target)) for name in ("r-1", "r-2"))
+    return first, second
+
+
+ADDRESSES = [
+    tags(),
+    joining(),
+    leaving(),
+    consent(),
+    shared(),
+    limited(),
+    borrowed(),
+    requests_move(
+        "instances",
+        _twice(ONE, Party(HOME, "i-store")),
+        RuleKey(HOME_DB, "10.0.0.9/32", "10.0.0.3/32", TCP),
+        RuleKey(APP, "", "10.0.0.3/32", TCP),
+    ),
+    requests_move(
+        "the only member",
+        _twice(APP, HOME_DB),
+        RuleKey(HOME_DB, "10.0.0.9/32", "", TCP),
+        RuleKey(APP, "", "10.0.0.3/32", TCP),
+    ),
+]

@@ -15,7 +15,14 @@ from tests.simulation.invariants import hold
 from tests.simulation.messages import Message, sweep_message
 from tests.simulation.scenarios.addresses import BY_ADDRESS, HOME_DB, ONE
 from tests.simulation.scenarios.both_ends import STORE, TAGGED, advanced
-from tests.simulation.scenarios.common import APP, hold_rules, redeliver_and_check, request
+from tests.simulation.scenarios.common import (
+    APP,
+    had_fault,
+    half_an_hour_later,
+    hold_rules,
+    redeliver_and_check,
+    request,
+)
 from tests.simulation.scenarios.instances import event
 from tests.simulation.world import World
 
@@ -123,6 +130,33 @@ def request_for_more(name: str, start: Callable[[], World], ends: tuple[Party, P
     return Scenario(f"a request for more, {name}", opened, BY_ADDRESS, lanes, end)
 
 
+def full_for_more(name: str, start: Callable[[], World], ends: tuple[Party, Party], full: Party) -> Scenario:
+    """A request is posted again with a port more, and a group of it refuses new rules, which only the change itself shows: what the
+    request opened stays, at both ends."""
+    first, again = (
+        request(f"r-{number}", "r-1", *ports.split("+"), between=ends)
+        for number, ports in enumerate(["tcp/3306", WIDER])
+    )
+
+    def opened() -> World:
+        world = start()
+        for group, key, peer in ((APP, "link-egress", "sg-db"), (HOME_DB, "link-accept", "sg-app")):
+            world.set_tag(group, key, f"{peer}:{WIDER}")
+        deliver(world, first, BY_ADDRESS)
+        world.full.add(full)
+        return world
+
+    standing = oracle.owned(opened(), BY_ADDRESS)
+
+    def end(world: World, facts: Facts) -> None:
+        redeliver_and_check(world, facts, (again,), BY_ADDRESS)
+        later = half_an_hour_later(world, BY_ADDRESS)
+        if not had_fault(facts, "stale"):  # what a stale read does not show is written again, and taken back
+            hold_rules("I16", later, standing, "the rules that stood should stand, but there are", BY_ADDRESS)
+
+    return Scenario(f"full for more, {name}", opened, BY_ADDRESS, ((again, again), (sweep_message(),)), end)
+
+
 KEPT = [
     port_more("basic groups", basic),
     port_more("advanced groups", groups),
@@ -135,4 +169,7 @@ KEPT = [
     request_for_more("basic groups", lambda: _basic(advanced()), (APP, HOME_DB)),
     request_for_more("advanced groups", advanced, (APP, HOME_DB)),
     request_for_more("instances", advanced, (ONE, STORE)),
+    full_for_more("basic groups", lambda: _basic(advanced()), (APP, HOME_DB), HOME_DB),
+    full_for_more("advanced groups", advanced, (APP, HOME_DB), APP),
+    full_for_more("instances", advanced, (ONE, STORE), APP),
 ]

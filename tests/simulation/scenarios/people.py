@@ -180,7 +180,8 @@ def one_side_refuses(side: Party) -> Scenario:
 
 
 def partial_authorize() -> Scenario:
-    """An Authorize call for three rules makes two and refuses the third: in the end there are none."""
+    """An Authorize call for three rules makes two and refuses the third: the delivery takes them back. Where it dies before, they
+    cannot be told from those of a smaller request, and stay until an unlink."""
     link = request("r-1", "r-1", "tcp/1", "tcp/2", "tcp/3")
 
     def start() -> World:
@@ -188,10 +189,14 @@ def partial_authorize() -> Scenario:
         world.all_rules, world.partial_authorize = 2, True
         return world
 
-    def end(world: World, _facts: Facts) -> None:
-        # redelivered although acknowledged: its second delivery may have been killed halfway
-        redeliver_and_check(world, frozenset(), (link,))
-        hold_rules("I3", world, {}, "rules exist though the request failed")
+    def end(world: World, facts: Facts) -> None:
+        undisturbed = start()
+        for each in (undisturbed, world):
+            redeliver_and_check(each, facts if each is world else frozenset(), (link,))
+        hold_rules("I3", undisturbed, {}, "rules exist though the request failed")
+        deliver_without_faults(world, UNLINK, POLICY)
+        sweep_and_check(world)
+        hold_rules("I3", world, {}, "rules exist after an unlink")
 
     return Scenario("partial authorize", start, POLICY, ((link, link), (sweep_message(),)), end)
 

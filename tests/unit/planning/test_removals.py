@@ -281,11 +281,26 @@ def test_a_refused_link_rolls_back_what_was_written_for_it(partial: Any, is_requ
 
 
 @pytest.mark.parametrize("is_request", [False, True])
-def test_a_refused_request_loses_what_an_earlier_delivery_wrote_in_part(is_request: bool) -> None:
-    """A request's rules exist all together or not at all. A tag's link keeps what it had."""
+def test_a_refused_link_keeps_the_ports_that_stood(is_request: bool) -> None:
+    """A request that was posted again with a port more has been opened for the first: a full group closes nothing."""
     desired_link, refused = DesiredLink(BOTH, TAG), {BOTH: Refusal(FULL)}
     losses = removals(world(ours(K1)), desired_link, refused=refused, is_request=is_request, may_lose=May.CLOSE)
-    assert losses.by_rule == ({K1: Loss(frozenset({TAG}), FULL)} if is_request else {})
+    assert losses.by_rule == {}
+
+
+@pytest.mark.parametrize("is_request", [False, True])
+def test_a_refused_request_loses_what_an_earlier_delivery_wrote_at_one_end(is_request: bool) -> None:
+    """The claims of its two rules exist together or not at all. A tag's link keeps what it had."""
+    mutual, refused = Link(APP, DB), {Link(APP, DB): Refusal(FULL)}
+    here, there = key(DB, APP), key(APP, DB)
+    losses = removals(
+        world(ours(here, TAG), ours(there, REQ)),
+        DesiredLink(mutual, TAG),
+        refused=refused,
+        is_request=is_request,
+        may_lose=lambda _rule, _link, claim: May.CLOSE if claim.is_tag else May.KEEP,
+    )
+    assert losses.by_rule == ({here: Loss(frozenset({TAG}), FULL)} if is_request else {})
 
 
 def test_a_persons_rule_makes_a_refused_request_complete() -> None:

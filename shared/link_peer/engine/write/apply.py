@@ -23,8 +23,8 @@ from link_peer.domain.denials import (
     still_standing,
 )
 from link_peer.domain.errors import Throttled, Transient
-from link_peer.domain.model import Link, Party, Rule, RuleKey
-from link_peer.domain.policy import Pause
+from link_peer.domain.model import TAG, Link, Party, Rule, RuleKey
+from link_peer.domain.policy import Pause, Policy
 from link_peer.domain.request import LATE_SECONDS
 from link_peer.domain.tags import iso
 from link_peer.engine.records import Circumstances, decision_record, until_field, why_fields
@@ -33,8 +33,8 @@ from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.engine.write.settle import Settler
 from link_peer.engine.write.tags import Requests
 from link_peer.engine.write.work import UNLIMITED, Report, Until, Work
-from link_peer.planning.decision import Context, Decision, Edit, Refusal, Unseen, Verdict
-from link_peer.planning.evaluate import evaluate, permitted
+from link_peer.planning.decision import Context, Decision, DesiredLink, Edit, Refusal, Unseen, Verdict
+from link_peer.planning.evaluate import evaluate, permitted, wish_denial
 from link_peer.runtime.ports import Record
 
 CONSENT_SECONDS = 5  # tags that were read longer ago are read again right before a rule is written
@@ -297,16 +297,24 @@ class Applier:
                 judged = self._still_allowed(judged)
 
         last_group = next((edit.key.group for edit in reversed(decision.edits) if edit.opens), None)
-        for group, edits in _by_group(decision):
+        todo = deque(_by_group(decision))
+        while todo:
+            group, edits = todo.popleft()
             self._in_time(edits, False)
             if group in decision.missing_managed_tag:
                 refused.append(tags.write(group, requests))
             added_keys = [edit.key for edit in edits if edit.kind == "add"]
             beside = functools.partial(self._read_beside, judged, group, added_keys)
             deciding_groups = self._deciding_groups(decision) if group == last_group else frozenset[Party]()
-            settled = self._settler.settle(
-                group, edits, before_write, note, beside=beside, deciding_groups=deciding_groups
-            )
+            try:
+                settled = self._settler.settle(
+                    group, edits, before_write, note, beside=beside, deciding_groups=deciding_groups
+                )
+            except LinkDenied as refusal:
+                if refusal.denial.outcome != "failed" or not (former_rules := _former_rules(edits, todo)):
+                    raise
+                todo.extendleft([(group, edits), (group, former_rules)])  # these go first, and make room
+                continue
             rules.update(settled)
             known_ids = {edit.rule.id for edit in edits if edit.rule}
             if any(rule.id not in known_ids for rule in settled.values()):
@@ -366,9 +374,18 @@ class Applier:
 
     def _deciding_groups(self, decision: Decision) -> frozenset[Party]:
         """The groups at either end of a link whose tags decide about it, those also that hold no rule of it: a refusal, `never`, or a
-        set."""
+        set. So may those of the instance that asks."""
         snapshot, link = self.work.fetch.store.now_known(), decision.link
-        return frozenset(group for end in (link.asker, link.source, link.target) for group in snapshot.groups_with(end))
+        ends = {link.asker, link.source, link.target, decision.instance or link.asker}
+        return frozenset(group for end in ends for group in snapshot.groups_with(end))
+
+    def _permitted_now(self, decision: Decision, policy: Policy, verdict: Verdict) -> Verdict:
+        """A verdict, once the instance that asks is judged with all of its groups, as the plan did. By address, each has its own
+        part."""
+        is_part = any(need.key.by_address for need in verdict.needs)
+        asked = DesiredLink(decision.link, TAG, decision.instance)
+        denial = None if is_part else wish_denial(self.work.fetch.store.now_known(), policy, asked)
+        return msgspec.structs.replace(verdict, denial=verdict.denial or denial)
 
     def _judged_now(self, decision: Decision) -> Verdict:
         """The verdict by the policy file, which is read after all else: reading from the cloud may have taken a while."""
@@ -377,7 +394,8 @@ class Applier:
             raise LinkDenied(PAUSED)
         context = Context(policy, self.work.delivery.region, self.work.delivery.clock.now())
         existing = {edit.key for edit in decision.edits if edit.rule}
-        return evaluate(self.work.fetch.store.now_known(), context, decision.link, taken_over=existing)
+        verdict = evaluate(self.work.fetch.store.now_known(), context, decision.link, taken_over=existing)
+        return self._permitted_now(decision, policy, verdict)
 
     def _look(self, decision: Decision) -> None:
         """Judges a link once more after its last write: by the policy as it is now, and by the tags that were read back with
@@ -385,7 +403,8 @@ class Applier:
         if _verdict(decision) is None or not any(edit.opens for edit in decision.edits):
             return
         policy, now = self.work.delivery.current_policy(), self.work.delivery.clock.now()
-        denial = permitted(self.work.fetch.store.now_known(), policy, decision.link, now).denial
+        verdict = permitted(self.work.fetch.store.now_known(), policy, decision.link, now)
+        denial = self._permitted_now(decision, policy, verdict).denial
         if denial and not (denial.unseen or denial.undecided):
             raise LinkDenied(denial)
 
@@ -492,6 +511,18 @@ def _by_group(decision: Decision) -> list[tuple[Party, list[Edit]]]:
     for group in decision.missing_managed_tag:
         groups.setdefault(group, [])
     return [*groups.items(), *replaced.items()]
+
+
+def _former_rules(edits: Iterable[Edit], later: Iterable[tuple[Party, list[Edit]]]) -> list[Edit]:
+    """The removals among later edits of a group's rules with former addresses of the instances for which these edits open it. They are
+    taken out there."""
+    successors = {(edit.key.group, edit.ends, edit.key.port) for edit in edits if edit.opens and edit.ends}
+    former_rules = []
+    for _, later_edits in later:
+        moved = [edit for edit in later_edits if (edit.key.group, edit.ends, edit.key.port) in successors]
+        former_rules += moved
+        later_edits[:] = [edit for edit in later_edits if edit not in moved]
+    return former_rules
 
 
 def _verdict(decision: Decision) -> Verdict | None:
