@@ -22,10 +22,11 @@ from link_peer_cli.access.environment import names_in_use, settings_in_use
 from link_peer_cli.access.inputs import matching
 from link_peer_cli.answers.deployment import Caution, Fault, ResourceAnswer
 from link_peer_cli.setup import plan, resources
-from link_peer_cli.setup.engine import Stopped, carry_out, plan_removal, say_wait
+from link_peer_cli.setup.engine import Stopped, carry_out, patiently, plan_removal, say_wait
 from link_peer_cli.setup.entrances import require_own_entrance
 from link_peer_cli.setup.faults import faults
 from link_peer_cli.setup.in_use import InUse, clean, elsewhere, functions_of, in_use
+from link_peer_cli.setup.prefixes import of_home
 from link_peer_cli.setup.resource import ResourceChange, SetupTarget
 from link_peer_cli.setup.services import require_home
 from link_peer_cli.ui.console import console, print_answer
@@ -164,7 +165,10 @@ def _create(deployment: SetupTarget, out: Console, talk: _Talk, *, dry_run: bool
         problems = list(faults(deployment, talk.wait))
     _refuse(problems, talk)
     with waiting("reading what is there"):
+        other_prefixes = patiently(lambda: of_home(deployment), deployment.clock, talk.wait)
+        deployment = msgspec.structs.replace(deployment, other_prefixes=other_prefixes.denied)
         changes = plan(resources(deployment), deployment.clock, talk.wait)
+    _refuse(list(other_prefixes.cautions(deployment.policy.home)), talk)
     if dry_run:
         for change in changes:
             talk.change(out, change, "planned")

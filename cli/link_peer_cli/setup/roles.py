@@ -69,6 +69,11 @@ class Ram:
         self.ask("detach_policy_from_role", missing, policy_name=policy, policy_type=kind, role_name=role)
 
 
+def part_name(name: str, number: int) -> str:
+    """The name of the policy that holds the document with this number, from 1, of one that is too long for RAM."""
+    return name if number == 1 else f"{name}-{number}"
+
+
 class RamPolicy(Resource):
     """A custom policy: its default version is the wanted document. A document that is too long for one policy is in several,
     of which the second has -2 after its name, and so on."""
@@ -84,7 +89,7 @@ class RamPolicy(Resource):
     @property
     def parts(self) -> list[str]:
         """The names of the policies that hold it."""
-        return [self._part(number) for number, _ in enumerate(self.documents, 1)]
+        return [part_name(self.name, number) for number, _ in enumerate(self.documents, 1)]
 
     @property
     def target_state(self) -> State:
@@ -105,21 +110,18 @@ class RamPolicy(Resource):
         """Make a new default version of what differs, and delete the policies that are needed no more."""
         self.create()
         for number in range(len(self.documents) + 1, len(list(self._standing())) + 1):
-            self._detach(self._part(number))
-            self._delete(self._part(number))
+            self._detach(part_name(self.name, number))
+            self._delete(part_name(self.name, number))
 
     def delete(self) -> None:
         """Delete it with all its versions; it must not be attached any more."""
         for number in range(max(len(self.documents), len(list(self._standing()))), 0, -1):
-            self._delete(self._part(number))
-
-    def _part(self, number: int) -> str:
-        return self.name if number == 1 else f"{self.name}-{number}"
+            self._delete(part_name(self.name, number))
 
     def _standing(self) -> Iterator[Any]:
         """The documents of the policy and of those numbered after it."""
         for number in itertools.count(1):
-            if (document := self._document(self._part(number))) is None:
+            if (document := self._document(part_name(self.name, number))) is None:
                 return
             yield document
 
