@@ -106,9 +106,9 @@ def _findings(resources: Iterable[Resource], clock: Clock) -> Iterator[CheckFind
 
 
 def _attached(resource: Resource) -> Iterator[CheckFinding]:
-    """What a role may do besides: policies that are not ours; and a role that setup did not make."""
+    """What a role may do besides: policies that are not ours; and a role that link-peer did not make."""
     if isinstance(resource, roles.RamRole) and (foreign := resource.foreign()):
-        yield CheckFinding(DIFFERS, "", resource.label, f"{roles.NOT_OURS}: it {foreign}", roles.TAKE_OVER)
+        yield CheckFinding(DIFFERS, "", resource.label, f"{roles.NOT_OURS}: it {foreign}", roles.take_over(roles.SETUP))
     foreign_policies = resource.foreign_policies() if isinstance(resource, roles.RamRole) else []
     if foreign_policies:
         detach = "aliyun ram DetachPolicyFromRole --PolicyType {1} --PolicyName {0} --RoleName {2}"

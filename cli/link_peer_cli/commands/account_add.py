@@ -29,9 +29,10 @@ from link_peer_cli.setup.member import (
 from link_peer_cli.setup.members import Stacks, add_many
 from link_peer_cli.setup.peer import TOO_LONG, PeerAccount
 from link_peer_cli.setup.policy_text import entry
+from link_peer_cli.setup.roles import require_ours
 from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.exits import Exit
-from link_peer_cli.ui.options import Json, JsonLines, Output, PeerProfile, SortBy, Uid, form_of
+from link_peer_cli.ui.options import Adopt, Json, JsonLines, Output, PeerProfile, SortBy, Uid, form_of
 from link_peer_cli.ui.progress import waiting
 from link_peer_cli.ui.tables import Column, Table, TableForm, by_name, by_words, print_table
 
@@ -56,6 +57,7 @@ def add(
         bool, typer.Option("--no-closer", help="Do not make the role with which home's operators may close there.")
     ] = False,
     profile: PeerProfile = "",
+    adopt: Adopt = False,
     write: Annotated[bool, typer.Option("--write", help="Add the lines to the policy file.")] = False,
     listed: Annotated[
         str, typer.Option("--from", help="A file with accounts, one per line: uid and name; or - for stdin.")
@@ -105,6 +107,9 @@ def add(
         ranges or (account.ranges if account else ()),
     )
     policy = env.policy if account else added_to(env.policy, lines)
+    if profile:
+        command = f"link-peer account add {uid} --profile {profile} --adopt"
+        require_ours(peer.resources(), command, adopts=adopt)
     with with_lines(env, lines if write and account is None else "") as put:
         role_changes = (
             make_resources(peer.deployment, peer.resources(), f"account {uid}", talk=not as_json) if profile else []

@@ -20,9 +20,10 @@ from link_peer_cli.setup import ResourceChange
 from link_peer_cli.setup.engine import carry_out, plan_removal
 from link_peer_cli.setup.member import denying, peer_of, print_change, update_home
 from link_peer_cli.setup.peer import PeerAccount
+from link_peer_cli.setup.roles import require_ours
 from link_peer_cli.ui.console import console, may_ask, print_answer
 from link_peer_cli.ui.exits import Exit
-from link_peer_cli.ui.options import DryRun, Json, PeerProfile, Uid, Yes
+from link_peer_cli.ui.options import Adopt, DryRun, Json, PeerProfile, Uid, Yes
 from link_peer_cli.ui.progress import counter, progress_bar
 from link_peer_cli.ui.records import print_records
 
@@ -30,6 +31,7 @@ from link_peer_cli.ui.records import print_records
 def remove(
     uid: Uid,
     profile: PeerProfile = "",
+    adopt: Adopt = False,
     dry_run: DryRun = False,
     yes: Yes = False,
     as_json: Json = False,
@@ -46,6 +48,9 @@ def remove(
     mine = load_own()
     account = env.policy.accounts[uid]
     peer = denying(mine, peer_of(mine, uid, "", "", account, profile))
+    if profile:
+        command = f"link-peer account remove {uid} --profile {profile} --adopt"
+        require_ours(peer.resources(), command, adopts=adopt)
     peer_keys = {uid: peer.keys} if profile else {}
     reader = None if dry_run else load_environment(reading=True)
     if not (dry_run or yes):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from link_peer.alicloud.sdk import client_config
@@ -13,13 +13,16 @@ from link_peer.domain.errors import LinkPeerError
 from link_peer_deploy.description import Role
 from link_peer_deploy.documents import compact, operator_trust, principals
 
+from link_peer_cli.answers.deployment import Caution, Fault
 from link_peer_cli.setup.resource import Resource, SetupTarget, State
 from link_peer_cli.setup.sdk import unless
+from link_peer_cli.ui.console import warn
 
 NO_ROLE = "EntityNotExist.Role"
 NO_POLICY = "EntityNotExist.Policy"
 NOT_ATTACHED = "EntityNotExist.Role.Policy"
-NOT_OURS, TAKE_OVER = "exists, and setup did not make it", "delete it, or take it over: link-peer setup --adopt"
+NOT_OURS = "exists, and link-peer did not make it"
+SETUP, REMOVE = "link-peer setup --adopt", "link-peer setup --remove --adopt"
 VERSIONS = 5
 """How many versions RAM keeps of a policy [doc RAM quotas]."""
 
@@ -35,6 +38,29 @@ def of_roles(ram: Ram, roles: Sequence[Role]) -> list[RamPolicy | RamRole]:
     return [*policies.values(), *(RamRole(ram, role, [policies[name] for name in role.policies]) for role in roles)]
 
 
+def take_over(command: str) -> str:
+    """What a person does about a role that link-peer did not make: `command` takes it over, or deletes it."""
+    return f"look at it, then delete it yourself, or run: {command}"
+
+
+def not_ours(resources: Iterable[Resource], command: str, *, adopts: bool) -> Iterator[Fault | Caution]:
+    """Each role among the resources that somebody else made, with what it trusts and holds: a caution if a person `adopts` it, else a
+    fault. `command` is what the person would run then. Only reads."""
+    for resource in resources:
+        if isinstance(resource, RamRole) and (foreign := resource.foreign()):
+            problem = f"{NOT_OURS}: it {foreign}"
+            adopted = Caution(resource.label, f"{problem}; it counts as ours now", "detach what it should not hold")
+            yield adopted if adopts else Fault(resource.label, problem, take_over(command))
+
+
+def require_ours(resources: Iterable[Resource], command: str, *, adopts: bool) -> None:
+    """Raise LinkPeerError that names each role which somebody else made, unless a person adopts them: then warn."""
+    problems = list(not_ours(resources, command, adopts=adopts))
+    if faults := [str(problem) for problem in problems if isinstance(problem, Fault)]:
+        raise LinkPeerError("; ".join(faults))
+    warn(map(str, problems))
+
+
 class Ram:
     """RAM through its official SDK."""
 
@@ -43,7 +69,7 @@ class Ram:
 
     @property
     def adopts(self) -> bool:
-        """Whether roles that setup did not make are taken over."""
+        """Whether roles that link-peer did not make are taken over."""
         return self._deployment.adopt
 
     @functools.cached_property
@@ -232,7 +258,7 @@ class RamRole(Resource):
         return [(name, kind) for name, kind in self._attached() if kind != "Custom" or name not in self.policies]
 
     def foreign(self) -> str:
-        """What a role trusts and holds that setup did not make; empty for one that it made, or that does not exist.
+        """What a role trusts and holds that link-peer did not make; empty for one that it made, or that does not exist.
 
         A policy of ours marks a role: whoever may only create roles cannot attach one. Until the first is attached, the role
         must have the trust policy that setup writes.

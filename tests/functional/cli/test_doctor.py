@@ -287,7 +287,7 @@ def test_a_role_that_setup_did_not_make_is_named(lab: Lab, cli: Cli) -> None:
     role.trust = role.trust.replace("user/", "user/mallory-")
     details = [detail for _, resource, detail in failing(cli) if resource == "role link-peer-operator"]
     assert details[0] == "differs from what is shipped in: policies"
-    assert details[1].startswith("exists, and setup did not make it: it trusts")
+    assert details[1].startswith("exists, and link-peer did not make it: it trusts")
     assert details[1].endswith("holds no policy")
 
 
