@@ -43,7 +43,7 @@ from link_peer_cli.main import TABLE, all_commands, app
 from link_peer_cli.review.saved import SavedPlan
 from link_peer_cli.ui import remedies
 from link_peer_deploy.description import Role, describe, describe_peer
-from link_peer_deploy.documents import set_denials
+from link_peer_deploy.documents import tag_denials
 from link_peer_deploy.names import Names
 from request_schema import FIELDS, request_schema
 
@@ -505,7 +505,7 @@ def denied_tags() -> dict[Path, str]:
     texts = {}
     for name, of in {"function-role": denied, "peer-role": denied, "operator": closing, "peer-closer": closing}.items():
         path = ROOT / "deploy" / f"ram-{name}.json"
-        lines = ",\n".join(f"    {json.dumps(denial)}" for denial in set_denials(of))
+        lines = ",\n".join(f"    {json.dumps(denial)}" for denial in tag_denials(of))
         pattern = r'    \{"Effect": "Deny", .*"acs:RequestTag/.*\}(,\n    \{"Effect": "Deny", .*"acs:RequestTag/.*\})*'
         texts[path] = re.sub(pattern, lambda _, lines=lines: lines, path.read_text("utf-8"))  # type: ignore[misc]
     path = ROOT / "deploy" / "peer-account.yaml"

@@ -136,14 +136,14 @@ def describe(
     tag_prefix: str,
     peers: Sequence[str] = (),
     bound_queues: Iterable[str] = (),
-    sets: Sequence[str] = (),
+    denied_keys: Sequence[str] = (),
     operators: Iterable[str] = (),
     flowlog: str = "",
 ) -> Description:
     """The description of a deployment. `peers` are the ARNs of the other accounts' roles, `bound_queues` the queues of single
-    accounts, `sets` the keys of the policy's sets, `operators` the ARNs of the users and roles that may operate, `flowlog` home's
+    accounts, `denied_keys` those of tags that no role may write besides, `operators` the ARNs of the users and roles that may operate, `flowlog` home's
     own in the policy."""
-    roles = roles_of(names, deployment, tag_prefix, peers, sets, sorted(operators))
+    roles = roles_of(names, deployment, tag_prefix, peers, denied_keys, sorted(operators))
     return Description(
         roles=with_flow_log(roles, names.home, flowlog),
         linked_roles=LINKED_ROLES,
@@ -161,12 +161,14 @@ def roles_of(
     deployment: str,
     tag_prefix: str,
     peers: Sequence[str],
-    sets: Sequence[str] = (),
+    denied_keys: Sequence[str] = (),
     operators: Sequence[str] = (),
 ) -> list[Role]:
     """The roles of a deployment in home. Arguments as for `describe`."""
     values = _values(names, deployment, tag_prefix)
-    return [_role(files, values, peers, sets=sets, operators=operators) for files in home_roles(names.prefix)]
+    return [
+        _role(files, values, peers, denied_keys=denied_keys, operators=operators) for files in home_roles(names.prefix)
+    ]
 
 
 def queues_of(names: Names, bound_queues: Iterable[str]) -> list[str]:
@@ -197,15 +199,16 @@ def describe_peer(
     role: str,
     external_id: str,
     closers: Sequence[str] | None = None,
-    sets: Sequence[str] = (),
+    denied_keys: Sequence[str] = (),
 ) -> list[Role]:
     """The roles in another account. `role` is the name that the policy file gives the first of them. `closers` are the ARNs
     that may assume the last, by which people close there: None for home's operators, and without any there is no such role.
-    `sets` are the keys of the policy's sets."""
+    `denied_keys` as for `describe`."""
     values = {**_values(names, deployment, tag_prefix), "PEER_ACCOUNT": account, "EXTERNAL_ID": external_id}
     closer_arns = operator_arns(names) if closers is None else closers
     return [
-        _role(files, values, closers=closer_arns, sets=sets) for files in peer_roles(role, closer=bool(closer_arns))
+        _role(files, values, closers=closer_arns, denied_keys=denied_keys)
+        for files in peer_roles(role, closer=bool(closer_arns))
     ]
 
 
@@ -240,10 +243,12 @@ def _role(
     values: Mapping[str, str],
     peers: Sequence[str] = (),
     closers: Sequence[str] = (),
-    sets: Sequence[str] = (),
+    denied_keys: Sequence[str] = (),
     operators: Sequence[str] = (),
 ) -> Role:
-    policies = {name: split(render(file, values, peers, sets=sets)) for name, file in files.policies.items()}
+    policies = {
+        name: split(render(file, values, peers, denied_keys=denied_keys)) for name, file in files.policies.items()
+    }
     return Role(files.name, render(files.trust, values, closers=closers, operators=operators), policies)
 
 

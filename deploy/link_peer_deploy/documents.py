@@ -31,6 +31,9 @@ TAGGING = ["ecs:TagResources", "ecs:UntagResources"]
 MAX_POLICY = 6144
 """Characters of a policy document [doc RAM limits]."""
 
+REQUEST_TAG = "acs:RequestTag/"
+"""How the condition key begins that a call has for each key that it tags [doc RAM "condition keys"]."""
+
 _PLAIN = re.compile(r"[A-Za-z0-9._:/=+,@-]+")
 """A value without the wildcards and variables of policies, which would widen a statement."""
 
@@ -85,10 +88,10 @@ def principals(trust: Mapping[str, Any]) -> list[str]:
     return sorted(arn for arn in listed if re.fullmatch(PRINCIPAL, arn))
 
 
-def set_denials(keys: Iterable[str]) -> list[dict[str, Any]]:
-    """The statements that deny a role the tags with these keys, which decide what is in the policy's sets."""
+def tag_denials(keys: Iterable[str]) -> list[dict[str, Any]]:
+    """The statements that deny a role the tags with these keys."""
     tagging = {"Effect": "Deny", "Action": TAGGING, "Resource": ["*"]}
-    return [{**tagging, "Condition": {"StringLike": {f"acs:RequestTag/{key}": ["*"]}}} for key in keys]
+    return [{**tagging, "Condition": {"StringLike": {f"{REQUEST_TAG}{key}": ["*"]}}} for key in keys]
 
 
 def owners_denial(keys: Iterable[str]) -> dict[str, Any]:
@@ -96,7 +99,7 @@ def owners_denial(keys: Iterable[str]) -> dict[str, Any]:
     policy's sets, and the calls whose keys RAM does not see."""
     document = json.loads((ROOT / "deploy/ram-deny-accept-tags.json").read_text(encoding="utf-8"))
     unseen = [statement for statement in document["Statement"] if "tag:TagResources" in statement["Action"]]
-    return {**document, "Statement": [*unseen, *set_denials(keys)]}
+    return {**document, "Statement": [*unseen, *tag_denials(keys)]}
 
 
 def flow_log_reading(account: str, place: str) -> list[dict[str, Any]]:
@@ -111,12 +114,12 @@ def render(
     values: Mapping[str, str],
     peers: Sequence[str] = (),
     closers: Sequence[str] = (),
-    sets: Sequence[str] = (),
+    denied_keys: Sequence[str] = (),
     operators: Sequence[str] = (),
 ) -> dict[str, Any]:
     """A file of deploy/ with its placeholders filled in. `peers` are the ARNs of the peer accounts' roles, `closers` those of
-    whom a closer role trusts; without any, home's operators. `operators` are as in `operator_trust`. What denies a role the tags that consent denies those of `sets`
-    (keys), too.
+    whom a closer role trusts; without any, home's operators. `operators` are as in `operator_trust`. What denies a role the tags that consent denies those with
+    `denied_keys`, too.
 
     A list item that is `${PEER_ROLE_ARNS}` becomes one pattern for each of their names, in whatever account: a role of that
     name lets in whom its own trust policy names, and the functions ask for those of the policy file only. One that is
@@ -124,7 +127,7 @@ def render(
     is left without resources or principals is dropped. Raises KeyError for a placeholder without a value, and ValueError for a
     value that has more than the characters of names and ARNs.
     """
-    for value in (*values.values(), *peers, *closers, *sets, *operators):
+    for value in (*values.values(), *peers, *closers, *denied_keys, *operators):
         if not _PLAIN.fullmatch(value):
             raise ValueError(f"{value!a} has characters that no name or ARN has")
     roles = sorted({f"acs:ram::*:role/{arn.partition(':role/')[2]}" for arn in peers})
@@ -140,7 +143,7 @@ def render(
         statement["Effect"] == "Deny" and statement["Action"] == TAGGING and "Condition" in statement
         for statement in document["Statement"]
     ):
-        document["Statement"] += set_denials(sets)
+        document["Statement"] += tag_denials(denied_keys)
     return document
 
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from aliyun_local.api import like
 from link_peer.domain.tags import tag_keys
-from link_peer_deploy.documents import compact, flow_log_reading, peer_roles, render, set_denials
+from link_peer_deploy.documents import compact, flow_log_reading, peer_roles, render, tag_denials
 
 from tests.functional.lab import HOME, PEER, REGION
 
@@ -183,7 +183,7 @@ def test_the_tags_of_sets_are_denied_where_consent_is() -> None:
     """To every role that may tag at all: they decide what `never` forbids."""
     for name in POLICIES:
         tags = {key for _, key in denials(document(name)) if key.startswith("acs:RequestTag/")}
-        set_keys = {key for _, key in denials(render(name, VALUES, [PEER_ROLE], sets=["env", "tier"]))} - tags
+        set_keys = {key for _, key in denials(render(name, VALUES, [PEER_ROLE], denied_keys=["env", "tier"]))} - tags
         request_keys = {key for key in set_keys if key.startswith("acs:RequestTag/")}
         assert request_keys == ({"acs:RequestTag/env", "acs:RequestTag/tier"} if tags else set()), name
 
@@ -264,12 +264,12 @@ def test_the_ros_template_creates_the_same_roles_as_the_json_files(sets: list[st
     }
     assert (defaults["Closers"], template["Resources"]["Closer"]["Condition"]) == ("", "HasCloser")
     assert template["Conditions"] == {"HasCloser": {"Fn::Not": {"Fn::Equals": ["", {"Ref": "Closers"}]}}}
-    parameters = {**ROS_PARAMETERS, "SetDenials": set_denials(sets), "FlowLog": log}
+    parameters = {**ROS_PARAMETERS, "SetDenials": tag_denials(sets), "FlowLog": log}
     for resource, files in zip(("Role", "Reader", "Closer"), peer_roles("link-peer"), strict=True):
         role = rendered(template["Resources"][resource]["Properties"], parameters)
         assert role["RoleName"] == files.name
         assert role["AssumeRolePolicyDocument"] == document(files.trust)
-        policies = {name: render(file, VALUES, [PEER_ROLE], sets=sets) for name, file in files.policies.items()}
+        policies = {name: render(file, VALUES, [PEER_ROLE], denied_keys=sets) for name, file in files.policies.items()}
         for policy in policies.values():
             policy["Statement"] += log if resource == "Reader" else []
         assert {policy["PolicyName"]: policy["PolicyDocument"] for policy in role["Policies"]} == policies

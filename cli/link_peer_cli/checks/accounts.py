@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from link_peer.domain.errors import LinkPeerError, NoAccess
+from link_peer.domain.snapshot import Snapshot
 from link_peer.engine.scopes.accounts import SweptAccounts
 from link_peer.views.standing import Standing
 from msgspec.structs import replace
@@ -15,6 +16,7 @@ from msgspec.structs import replace
 from link_peer_cli.access.environment import Environment
 from link_peer_cli.checks.finding import MISSING, OK, UNKNOWN, WARNING, CheckFinding
 from link_peer_cli.checks.runs import Runs, account_entry
+from link_peer_cli.consent.prefixes import on_groups
 from link_peer_cli.review.cloud import WhatIf
 from link_peer_cli.review.edits import gaps_of
 from link_peer_cli.ui.remedies import DOCTOR, remedy
@@ -53,6 +55,17 @@ def check(
             yield CheckFinding(WARNING, account, "sweep", summary.get("detail", ""), summary.get("advice", ""))
     for gap in sorted(gaps.keys() - env.policy.accounts.keys()):
         yield CheckFinding(MISSING, "", gap, gaps[gap])
+
+
+def check_prefixes(env: Environment, snapshot: Snapshot) -> Iterator[CheckFinding]:
+    """One finding for each account but home where groups have tags of other deployments: `of_home` reads what home's roles are denied."""
+    policy, own_prefix = env.policy, env.settings.tag_prefix
+    for uid in sorted(policy.accounts.keys() - {policy.home}):
+        groups = [group for group in snapshot.groups.values() if group.party.account == uid]
+        if prefixes := sorted(on_groups(groups).keys() - {own_prefix}):
+            detail = f"{', '.join(prefixes)} in use by other deployments; whether our roles there are denied their consent is not seen"
+            advice = f"link-peer account add {uid} --profile PROFILE denies it, and changes nothing if it is denied"
+            yield CheckFinding(WARNING, uid, "tag prefixes", f"{detail}: home's keys read no policy there", advice)
 
 
 def read_here(env: Environment, swept: SweptAccounts) -> frozenset[str]:

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from link_peer.domain.errors import LinkPeerError, Transient
 from link_peer.runtime.clock import Clock
 from link_peer.runtime.retry import Retry
+from msgspec.structs import replace
 
 from link_peer_cli.access.environment import Environment
 from link_peer_cli.answers.deployment import Fault
@@ -17,7 +18,7 @@ from link_peer_cli.checks import functions, running
 from link_peer_cli.checks.finding import DIFFERS, MISSING, OK, WARNING, CheckFinding, unreadable
 from link_peer_cli.checks.runs import Runs
 from link_peer_cli.checks.settings import other_deployments, queue_endpoint
-from link_peer_cli.setup import alerts, events, faults, logs, queues, roles
+from link_peer_cli.setup import alerts, events, faults, logs, prefixes, queues, roles
 from link_peer_cli.setup.resource import Action, Resource, ResourceChange, SetupTarget, change_of
 
 SECONDS = 20.0  # for which a resource is asked again while a service is in trouble
@@ -52,10 +53,23 @@ def _run(lane: Sequence[Check]) -> list[list[CheckFinding]]:
 def _made_by_setup(env: Environment) -> list[Check]:
     """A check for each service, of whether its resources are as they are shipped; in the order in which setup makes them."""
     deployment = SetupTarget(env.settings, env.policy, env.names, env.clock)
-    of_ram = [*roles.resources(deployment), *events.resources(deployment)]
-    by_service = (of_ram, *(module.resources(deployment) for module in (queues, logs, alerts)))
+    by_service = (module.resources(deployment) for module in (queues, logs, alerts))
     checks = [functools.partial(_findings, resources, env.clock) for resources in by_service]
-    return [*checks, functools.partial(_faults, deployment)]
+    return [functools.partial(_of_ram, deployment), *checks, functools.partial(_faults, deployment)]
+
+
+def _of_ram(deployment: SetupTarget) -> Iterator[CheckFinding]:
+    """Whether the roles are as they are shipped, and may not write the consent of other deployments beside a tag of their own."""
+    clock, home, other_prefixes = deployment.clock, deployment.policy.home, prefixes.OtherPrefixes()
+    with contextlib.suppress(LinkPeerError):  # the finding about the policy says so
+        other_prefixes = Retry(clock, clock.now() + SECONDS)(lambda: prefixes.of_home(deployment))
+    deployment = replace(deployment, other_prefixes=other_prefixes.denied)
+    yield from _findings([*roles.resources(deployment), *events.resources(deployment)], clock)
+    for prefix in other_prefixes.missing:
+        detail = f"is used by another deployment, and our roles are not denied its consent: {prefixes.ACCEPTED}"
+        yield CheckFinding(DIFFERS, home, f"tags {prefix}-…", detail, ADVICE)
+    for caution in other_prefixes.cautions(home):
+        yield CheckFinding(WARNING, home, "tag prefixes", caution.problem, caution.remedy)
 
 
 def _faults(deployment: SetupTarget) -> list[CheckFinding]:
@@ -92,9 +106,9 @@ def _findings(resources: Iterable[Resource], clock: Clock) -> Iterator[CheckFind
 
 
 def _attached(resource: Resource) -> Iterator[CheckFinding]:
-    """What a role may do besides: policies that are not ours; and a role that setup did not make."""
+    """What a role may do besides: policies that are not ours; and a role that link-peer did not make."""
     if isinstance(resource, roles.RamRole) and (foreign := resource.foreign()):
-        yield CheckFinding(DIFFERS, "", resource.label, f"{roles.NOT_OURS}: it {foreign}", roles.TAKE_OVER)
+        yield CheckFinding(DIFFERS, "", resource.label, f"{roles.NOT_OURS}: it {foreign}", roles.take_over(roles.SETUP))
     foreign_policies = resource.foreign_policies() if isinstance(resource, roles.RamRole) else []
     if foreign_policies:
         detach = "aliyun ram DetachPolicyFromRole --PolicyType {1} --PolicyName {0} --RoleName {2}"

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 from link_peer.domain.errors import BadInput
 from link_peer_deploy.documents import PRINCIPAL
-from rich.markup import escape
 
 from link_peer_cli.access.environment import load_environment, load_own
 from link_peer_cli.access.inputs import account_uid, matching
@@ -18,6 +17,7 @@ from link_peer_cli.checks.runs import account_entry, read_runs
 from link_peer_cli.inventory.shown import EXACT
 from link_peer_cli.setup.member import (
     added_to,
+    denying,
     make_resources,
     peer_of,
     tell_of_home,
@@ -27,10 +27,12 @@ from link_peer_cli.setup.member import (
     with_lines,
 )
 from link_peer_cli.setup.members import Stacks, add_many
+from link_peer_cli.setup.peer import TOO_LONG, PeerAccount
 from link_peer_cli.setup.policy_text import entry
+from link_peer_cli.setup.roles import require_ours
 from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.exits import Exit
-from link_peer_cli.ui.options import Json, JsonLines, Output, PeerProfile, SortBy, Uid, form_of
+from link_peer_cli.ui.options import Adopt, Json, JsonLines, Output, PeerProfile, SortBy, Uid, form_of
 from link_peer_cli.ui.progress import waiting
 from link_peer_cli.ui.tables import Column, Table, TableForm, by_name, by_words, print_table
 
@@ -55,6 +57,7 @@ def add(
         bool, typer.Option("--no-closer", help="Do not make the role with which home's operators may close there.")
     ] = False,
     profile: PeerProfile = "",
+    adopt: Adopt = False,
     write: Annotated[bool, typer.Option("--write", help="Add the lines to the policy file.")] = False,
     listed: Annotated[
         str, typer.Option("--from", help="A file with accounts, one per line: uid and name; or - for stdin.")
@@ -94,7 +97,7 @@ def add(
     if uid == env.policy.home:
         raise BadInput("uid", f"{uid} is the home account, which takes part already")
     account = env.policy.accounts.get(uid)
-    peer = peer_of(env, uid, role, external_id, account, profile, closer_arns)
+    peer = denying(env, peer_of(env, uid, role, external_id, account, profile, closer_arns))
     lines = entry(
         uid,
         name or (account.name if account else uid),
@@ -104,33 +107,46 @@ def add(
         ranges or (account.ranges if account else ()),
     )
     policy = env.policy if account else added_to(env.policy, lines)
+    if profile:
+        command = f"link-peer account add {uid} --profile {profile} --adopt"
+        require_ours(peer.resources(), command, adopts=adopt)
     with with_lines(env, lines if write and account is None else "") as put:
         role_changes = (
             make_resources(peer.deployment, peer.resources(), f"account {uid}", talk=not as_json) if profile else []
         )
         home, problem = update_home(env, policy, talk=not as_json)
         put()
-    template = "" if profile else template_path(template)
+    has_template = peer.fits_template and not profile
+    ros = peer.ros_command(template_path(template)) if has_template else ""
     if as_json:
         print_answer(
             AccountAdded(
                 policy=lines,
                 written=write and account is None,
                 changes=[str(change) for change in [*role_changes, *home]],
-                ros="" if profile else peer.ros_command(template),
+                ros=ros,
                 commands=[] if profile else peer.commands(),
                 home=problem,
             )
         )
         return
     if not profile:
-        owner = f"The owner of account {uid} runs one of these"
-        console().print(f"\n[bold]{owner}[/bold], with {escape(template)}:\n", soft_wrap=True)
-        print("\n".join([peer.ros_command(template), "\n# or without ROS:", *peer.commands()]))
+        _tell_owner(peer, ros)
     tell_of_lines(
         env, "" if write or account else lines, "" if account else "the account now", f"link-peer doctor {uid}"
     )
     tell_of_home(problem)
+
+
+def _tell_owner(peer: PeerAccount, ros: str) -> None:
+    """Print what makes the roles: one command for ROS, where its template can hold the policies, or a command for each step."""
+    out = console()
+    if ros:
+        out.print(f"\n[bold]The owner of account {peer.uid} runs one of these[/bold]:\n", soft_wrap=True)
+        print("\n".join([ros, "\n# or without ROS:", *peer.commands()]))
+    else:
+        out.print(f"\n[bold]The owner of account {peer.uid} runs these[/bold]; {TOO_LONG}:\n", soft_wrap=True)
+        print("\n".join(peer.commands()))
 
 
 def _closers(arns: list[str] | None, *, no_closer: bool) -> list[str] | None:

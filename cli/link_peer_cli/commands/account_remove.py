@@ -18,11 +18,12 @@ from link_peer_cli.closing.run import Closed, close
 from link_peer_cli.review.plans import print_closed
 from link_peer_cli.setup import ResourceChange
 from link_peer_cli.setup.engine import carry_out, plan_removal
-from link_peer_cli.setup.member import peer_of, print_change, update_home
-from link_peer_cli.setup.peer import PeerAccount, removal_commands
+from link_peer_cli.setup.member import denying, peer_of, print_change, update_home
+from link_peer_cli.setup.peer import PeerAccount
+from link_peer_cli.setup.roles import require_ours
 from link_peer_cli.ui.console import console, may_ask, print_answer
 from link_peer_cli.ui.exits import Exit
-from link_peer_cli.ui.options import DryRun, Json, PeerProfile, Uid, Yes
+from link_peer_cli.ui.options import Adopt, DryRun, Json, PeerProfile, Uid, Yes
 from link_peer_cli.ui.progress import counter, progress_bar
 from link_peer_cli.ui.records import print_records
 
@@ -30,6 +31,7 @@ from link_peer_cli.ui.records import print_records
 def remove(
     uid: Uid,
     profile: PeerProfile = "",
+    adopt: Adopt = False,
     dry_run: DryRun = False,
     yes: Yes = False,
     as_json: Json = False,
@@ -45,7 +47,10 @@ def remove(
         raise BadInput("uid", f"{uid} is the home account: link-peer setup --remove removes the deployment")
     mine = load_own()
     account = env.policy.accounts[uid]
-    peer = peer_of(mine, uid, "", "", account, profile)
+    peer = denying(mine, peer_of(mine, uid, "", "", account, profile))
+    if profile:
+        command = f"link-peer account remove {uid} --profile {profile} --adopt"
+        require_ours(peer.resources(), command, adopts=adopt)
     peer_keys = {uid: peer.keys} if profile else {}
     reader = None if dry_run else load_environment(reading=True)
     if not (dry_run or yes):
@@ -117,7 +122,7 @@ def _finish(
     as_json: bool,
 ) -> None:
     """Say what is left for people to do."""
-    commands = [] if roles_are_deleted else removal_commands(peer.role)
+    commands = [] if roles_are_deleted else peer.removal_commands()
     if as_json:
         names = [str(change) for change in changes]
         print_answer(AccountRemoved(closed.records, names, commands, problem))

@@ -22,15 +22,17 @@ from link_peer_cli.access.environment import names_in_use, settings_in_use
 from link_peer_cli.access.inputs import matching
 from link_peer_cli.answers.deployment import Caution, Fault, ResourceAnswer
 from link_peer_cli.setup import plan, resources
-from link_peer_cli.setup.engine import Stopped, carry_out, plan_removal, say_wait
+from link_peer_cli.setup.engine import Stopped, carry_out, patiently, plan_removal, say_wait
 from link_peer_cli.setup.entrances import require_own_entrance
 from link_peer_cli.setup.faults import faults
 from link_peer_cli.setup.in_use import InUse, clean, elsewhere, functions_of, in_use
+from link_peer_cli.setup.prefixes import of_home
 from link_peer_cli.setup.resource import ResourceChange, SetupTarget
+from link_peer_cli.setup.roles import REMOVE, not_ours
 from link_peer_cli.setup.services import require_home
 from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.exits import Exit
-from link_peer_cli.ui.options import DryRun, JsonLines, Prefix, Yes
+from link_peer_cli.ui.options import Adopt, DryRun, JsonLines, Prefix, Yes
 from link_peer_cli.ui.progress import waiting
 
 SIGNS = {
@@ -60,10 +62,7 @@ def setup(
     replace: Annotated[
         bool, typer.Option("--replace", help="Also replace what a person changed: searches, charts, alerts, queues.")
     ] = False,
-    adopt: Annotated[
-        bool,
-        typer.Option("--adopt", help="Take over roles that setup did not make; it shows what they trust and hold."),
-    ] = False,
+    adopt: Adopt = False,
     dry_run: DryRun = False,
     remove: Annotated[bool, typer.Option("--remove", help="Remove all but the logs.")] = False,
     with_logs: Annotated[
@@ -164,7 +163,10 @@ def _create(deployment: SetupTarget, out: Console, talk: _Talk, *, dry_run: bool
         problems = list(faults(deployment, talk.wait))
     _refuse(problems, talk)
     with waiting("reading what is there"):
+        other_prefixes = patiently(lambda: of_home(deployment), deployment.clock, talk.wait)
+        deployment = msgspec.structs.replace(deployment, other_prefixes=other_prefixes.denied)
         changes = plan(resources(deployment), deployment.clock, talk.wait)
+    _refuse(list(other_prefixes.cautions(deployment.policy.home)), talk)
     if dry_run:
         for change in changes:
             talk.change(out, change, "planned")
@@ -266,14 +268,16 @@ def _remove(
     going = [change for change in changes if change.action.value == "delete"]
     with waiting("reading the rules of every group"):
         usage = in_use(deployment) if going and not force else InUse([], [])
+        roles_to_delete = [change.resource for change in going]
+        in_the_way = [*usage.faults, *not_ours(roles_to_delete, REMOVE, adopts=deployment.adopt)]
     if dry_run or not going:
         for change in changes:
             talk.change(out, change, "planned")
-        for fault in usage.faults:
-            talk.line(out, f"in the way: {fault}")
+        for problem in in_the_way:
+            talk.line(out, f"in the way: {problem}")
         talk.line(out, f"To delete: {len(going)}." if going else "Nothing is left to delete.")
         return
-    _refuse(usage.faults, talk)
+    _refuse(in_the_way, talk)
     if not yes:
         for change in going:
             talk.change(out, change, "planned")

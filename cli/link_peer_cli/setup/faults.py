@@ -68,13 +68,11 @@ def bus(deployment: SetupTarget) -> Iterator[Fault | Caution]:
 def _roles(deployment: SetupTarget) -> Iterator[Fault | Caution]:
     """More policies than RAM attaches to a role, an operator role that more people may assume than are named, and roles that
     somebody made before setup, whose trust policy and policies are not ours."""
-    for role in roles.resources(deployment):
+    resources = roles.resources(deployment)
+    yield from roles.not_ours(resources, roles.SETUP, adopts=deployment.adopt)
+    for role in resources:
         if not isinstance(role, roles.RamRole):
             continue
-        if foreign := role.foreign():
-            problem = f"{roles.NOT_OURS}: it {foreign}"
-            adopted = Caution(role.label, f"{problem}; it is taken over", "detach what it should not hold")
-            yield adopted if deployment.adopt else Fault(role.label, problem, roles.TAKE_OVER)
         if role.lacks and (standing := role.read()) and "trust" in role.differing(standing):
             yield Fault(role.label, "trusts a whole account, or a user without MFA", role.lacks)
         extra_policies = tuple(name for name, kind in role.foreign_policies() if kind == "Custom")

@@ -16,13 +16,14 @@ from rich.markup import escape
 from link_peer_cli.access.environment import Environment
 from link_peer_cli.access.identity import NOBODY
 from link_peer_cli.access.keys import profile_keys
-from link_peer_cli.setup import plan, queues, roles
+from link_peer_cli.access.roles import acting
+from link_peer_cli.setup import plan, prefixes, queues, roles
 from link_peer_cli.setup.engine import MADE, carry_out
 from link_peer_cli.setup.peer import TEMPLATE, PeerAccount, external_id_of
 from link_peer_cli.setup.policy_text import with_entry
 from link_peer_cli.setup.resource import Resource, ResourceChange, SetupTarget
 from link_peer_cli.ui import files
-from link_peer_cli.ui.console import console
+from link_peer_cli.ui.console import console, warn
 from link_peer_cli.ui.remedies import message
 
 
@@ -55,6 +56,29 @@ def peer_of(
     return PeerAccount(deployment, uid, role, external_id, closers, keys)
 
 
+def denying(env: Environment, peer: PeerAccount) -> PeerAccount:
+    """The account, whose roles must not consent under the tag prefixes of other deployments at home and there, as far as the keys
+    show them; it says what they do not show."""
+    at_home = prefixes_at_home(env)
+    if peer.keys is not NOBODY:
+        other_prefixes = prefixes.of_account(peer.deployment, peer.uid, peer.role, at_home, peer.keys)
+    elif peer.uid in env.policy.accounts and env.person_keys is not NOBODY:
+        home = SetupTarget(env.settings, env.policy, env.names, env.clock)
+        reader = acting(env.person_keys, env.settings, env.policy, env.clock, env.names.reader_role)
+        other_prefixes = prefixes.of_account(home, peer.uid, "", at_home, reader)
+    else:
+        other_prefixes = prefixes.OtherPrefixes(at_home)
+    warn(map(str, other_prefixes.cautions(peer.uid)))
+    return peer.denying(other_prefixes.denied)
+
+
+def prefixes_at_home(env: Environment) -> tuple[str, ...]:
+    """The tag prefixes of other deployments at home, where the keys are home's."""
+    if env.person_keys.account != env.policy.home:
+        return ()
+    return prefixes.of_home(SetupTarget(env.settings, env.policy, env.names, env.clock)).denied
+
+
 def template_path(copy: str) -> str:
     """The path of the ROS template: of the installed one, or of the copy of it that is written to this path."""
     if copy:
@@ -72,6 +96,7 @@ def update_home(env: Environment, policy: Policy, *, talk: bool) -> tuple[list[R
             else "you have no keys of this account",
         )
     deployment = SetupTarget(env.settings, policy, env.names, env.clock)
+    deployment = msgspec.structs.replace(deployment, other_prefixes=prefixes.of_home(deployment).denied)
     try:
         resources: list[Resource] = [resource for resource in roles.resources(deployment) if resource.kind == "policy"]
         resources += [resource for resource in queues.resources(deployment) if resource.name in policy.bound_queues]

@@ -19,12 +19,14 @@ from link_peer_cli.answers.deployment import AccountAdded
 from link_peer_cli.setup.member import (
     added_to,
     peer_of,
+    prefixes_at_home,
     tell_of_home,
     tell_of_lines,
     template_path,
     update_home,
     with_lines,
 )
+from link_peer_cli.setup.peer import TOO_LONG
 from link_peer_cli.setup.policy_text import entry
 from link_peer_cli.ui.console import console, print_answer
 
@@ -60,7 +62,10 @@ def add_many(
         raise BadInput("--stack-group", problem)
     new = {uid: name for uid, name in listed.items() if uid not in env.policy.accounts}
     shared = external_id or shared_external_id(env.policy, () if new else listed) or secrets.token_hex(16)
-    peers = [peer_of(env, uid, role, shared, None, "", closers) for uid in new or listed]
+    at_home = prefixes_at_home(env)
+    peers = [peer_of(env, uid, role, shared, None, "", closers).denying(at_home) for uid in new or listed]
+    if not all(peer.fits_template for peer in peers):
+        raise BadInput("--from", f"{TOO_LONG}: add the accounts one by one")
     queues = {uid: env.names.queue_of(uid) if queue else "" for uid in new}
     lines = "".join(entry(p.uid, new[p.uid], p.arn, p.external_id, queues[p.uid], ()) for p in peers if p.uid in new)
     write = write and bool(lines)

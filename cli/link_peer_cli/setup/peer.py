@@ -8,16 +8,22 @@ from collections.abc import Sequence
 from typing import Any
 
 from link_peer.domain.tags import DEFAULT_TAG_PREFIX
-from link_peer_deploy.description import Role, describe_peer, with_flow_log
-from link_peer_deploy.documents import compact, flow_log_reading, operator_arns, peer_roles, set_denials
+from link_peer_deploy.description import Document, Role, describe_peer, with_flow_log
+from link_peer_deploy.documents import MAX_POLICY, REQUEST_TAG, compact, flow_log_reading, operator_arns, tag_denials
 from link_peer_deploy.project import ROOT
+from msgspec.structs import replace
 
 from link_peer_cli.access.identity import NOBODY, AccountKeys
 from link_peer_cli.setup.resource import Resource, SetupTarget
-from link_peer_cli.setup.roles import NO_ROLE, Ram, of_roles
+from link_peer_cli.setup.roles import NO_ROLE, Ram, of_roles, part_name
 
 TEMPLATE = ROOT / "deploy" / "peer-account.yaml"
 """The ROS template that makes the roles."""
+
+
+TOO_LONG = (
+    f"the ROS template has one document of {MAX_POLICY:,} characters for a role, and what is denied needs further"
+)
 
 
 class PeerAccount:
@@ -53,6 +59,26 @@ class PeerAccount:
     def commands(self) -> list[str]:
         """The `aliyun` commands that make the roles, one by one."""
         return [command for role in self._roles for command in _commands(role)]
+
+    def removal_commands(self) -> list[str]:
+        """The `aliyun` commands that delete the roles and their policies; of a role that its owner left out, they say so."""
+        commands = []
+        for role in self._roles:
+            for name, _ in _parts(role):
+                options = ["--PolicyType", "Custom", "--PolicyName", name, "--RoleName", role.name]
+                commands += [["DetachPolicyFromRole", *options], ["DeletePolicy", "--PolicyName", name]]
+            commands.append(["DeleteRole", "--RoleName", role.name])
+        return [shlex.join(["aliyun", "ram", *words]) for words in commands]
+
+    def denying(self, prefixes: Sequence[str]) -> PeerAccount:
+        """The same account, whose roles must not consent under these tag prefixes of other deployments."""
+        deployment = replace(self.deployment, other_prefixes=tuple(prefixes))
+        return PeerAccount(deployment, self.uid, self.role, self.external_id, self.closers, self.keys)
+
+    @property
+    def fits_template(self) -> bool:
+        """Whether each policy is short enough for the ROS template, in which it is one document."""
+        return all(len(documents) == 1 for role in self._roles for documents in role.policies.values())
 
     def ros_command(self, template: str) -> str:
         """The one command that makes them, which reads the ROS template from this path."""
@@ -98,7 +124,7 @@ class PeerAccount:
             "RoleName": self.role,
             **{name: json.dumps(condition) for name, condition in conditions.items()},
             "Closers": ",".join(self.closers),
-            "SetDenials": json.dumps(set_denials(keys.sets)),
+            "SetDenials": json.dumps(tag_denials(deployment.denied_keys)),
             "FlowLog": json.dumps(flow_log_reading(self.uid, self._flowlog)),
         }
         words: list[str] = []
@@ -110,9 +136,13 @@ class PeerAccount:
     def _roles(self) -> list[Role]:
         deployment = self.deployment
         home = (deployment.names, deployment.policy.deployment, deployment.settings.tag_prefix)
-        sets = deployment.policy.keys.sets
         roles = describe_peer(
-            *home, account=self.uid, role=self.role, external_id=self.external_id, closers=self.closers, sets=sets
+            *home,
+            account=self.uid,
+            role=self.role,
+            external_id=self.external_id,
+            closers=self.closers,
+            denied_keys=deployment.denied_keys,
         )
         return with_flow_log(roles, self.uid, self._flowlog)
 
@@ -123,27 +153,24 @@ class PeerAccount:
 
 
 def _condition(key: str) -> dict[str, list[str]]:
-    return {f"acs:RequestTag/{key}": ["*"]}
+    return {f"{REQUEST_TAG}{key}": ["*"]}
 
 
 def _commands(role: Role) -> list[str]:
     commands = [["CreateRole", "--RoleName", role.name, "--AssumeRolePolicyDocument", compact(role.trust)]]
-    for name, documents in role.policies.items():
-        [document] = documents
+    for name, document in _parts(role):
         commands.append(["CreatePolicy", "--PolicyName", name, "--PolicyDocument", compact(document)])
         commands.append(["AttachPolicyToRole", "--PolicyType", "Custom", "--PolicyName", name, "--RoleName", role.name])
     return [shlex.join(["aliyun", "ram", *words]) for words in commands]
 
 
-def removal_commands(role: str) -> list[str]:
-    """The `aliyun` commands that delete the roles and their policies; of a role that its owner left out, they say so."""
-    commands = []
-    for role_files in peer_roles(role):
-        for name in role_files.policies:
-            options = ["--PolicyType", "Custom", "--PolicyName", name, "--RoleName", role_files.name]
-            commands += [["DetachPolicyFromRole", *options], ["DeletePolicy", "--PolicyName", name]]
-        commands.append(["DeleteRole", "--RoleName", role_files.name])
-    return [shlex.join(["aliyun", "ram", *words]) for words in commands]
+def _parts(role: Role) -> list[tuple[str, Document]]:
+    """The name of each policy of a role, with its document."""
+    return [
+        (part_name(name, number), document)
+        for name, documents in role.policies.items()
+        for number, document in enumerate(documents, 1)
+    ]
 
 
 def external_id_of(deployment: SetupTarget, role: str) -> str:

@@ -19,6 +19,8 @@ from link_peer.runtime.settings import Settings
 from link_peer_deploy.description import Description, describe
 from link_peer_deploy.names import Names
 
+from link_peer_cli.consent.prefixes import consenting
+
 State = Mapping[str, Any]
 """What setup controls of a resource, by field. What the cloud shows besides is left out."""
 
@@ -30,7 +32,7 @@ class SetupTarget(msgspec.Struct, frozen=True, dict=True):
     alerts that exist keep whom they notify. `retention` is for how many days the audit log is kept at least; 0: what exists
     stays. `replace`: also what a person has changed is brought to the wanted state. `operators` are the ARNs of the users and
     roles that may operate; without any, those that the operator role's trust policy names may. `adopt`: roles that setup did
-    not make are taken over.
+    not make are taken over. `other_prefixes` are the tag prefixes of other deployments, under which our roles must not consent.
     """
 
     settings: Settings
@@ -43,17 +45,22 @@ class SetupTarget(msgspec.Struct, frozen=True, dict=True):
     replace: bool = False
     operators: tuple[str, ...] = ()
     adopt: bool = False
+    other_prefixes: tuple[str, ...] = ()
 
     @functools.cached_property
     def description(self) -> Description:
         """What it has besides its functions."""
         policy = self.policy
         peers = [account.role for _, account in sorted(policy.accounts.items()) if account.role]
-        prefix, keys = self.settings.tag_prefix, policy.keys
         log = policy.accounts[policy.home].flowlog
-        return describe(
-            self.names, policy.deployment, prefix, peers, policy.bound_queues, keys.sets, self.operators, log
-        )
+        deployment = (self.names, policy.deployment, self.settings.tag_prefix)
+        return describe(*deployment, peers, policy.bound_queues, self.denied_keys, self.operators, log)
+
+    @property
+    def denied_keys(self) -> tuple[str, ...]:
+        """The keys of tags that no role may write beside those of the deployment: they decide what is in the policy's sets, or
+        consent under another tag prefix."""
+        return (*self.policy.keys.sets, *consenting(self.other_prefixes))
 
 
 class NotOffered(LinkPeerError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from link_peer.alicloud.sdk import client_config
@@ -13,13 +13,16 @@ from link_peer.domain.errors import LinkPeerError
 from link_peer_deploy.description import Role
 from link_peer_deploy.documents import compact, operator_trust, principals
 
+from link_peer_cli.answers.deployment import Caution, Fault
 from link_peer_cli.setup.resource import Resource, SetupTarget, State
 from link_peer_cli.setup.sdk import unless
+from link_peer_cli.ui.console import warn
 
 NO_ROLE = "EntityNotExist.Role"
 NO_POLICY = "EntityNotExist.Policy"
 NOT_ATTACHED = "EntityNotExist.Role.Policy"
-NOT_OURS, TAKE_OVER = "exists, and setup did not make it", "delete it, or take it over: link-peer setup --adopt"
+NOT_OURS = "exists, and link-peer did not make it"
+SETUP, REMOVE = "link-peer setup --adopt", "link-peer setup --remove --adopt"
 VERSIONS = 5
 """How many versions RAM keeps of a policy [doc RAM quotas]."""
 
@@ -35,6 +38,29 @@ def of_roles(ram: Ram, roles: Sequence[Role]) -> list[RamPolicy | RamRole]:
     return [*policies.values(), *(RamRole(ram, role, [policies[name] for name in role.policies]) for role in roles)]
 
 
+def take_over(command: str) -> str:
+    """What a person does about a role that link-peer did not make: `command` takes it over, or deletes it."""
+    return f"look at it, then delete it yourself, or run: {command}"
+
+
+def not_ours(resources: Iterable[Resource], command: str, *, adopts: bool) -> Iterator[Fault | Caution]:
+    """Each role among the resources that somebody else made, with what it trusts and holds: a caution if a person `adopts` it, else a
+    fault. `command` is what the person would run then. Only reads."""
+    for resource in resources:
+        if isinstance(resource, RamRole) and (foreign := resource.foreign()):
+            problem = f"{NOT_OURS}: it {foreign}"
+            adopted = Caution(resource.label, f"{problem}; it counts as ours now", "detach what it should not hold")
+            yield adopted if adopts else Fault(resource.label, problem, take_over(command))
+
+
+def require_ours(resources: Iterable[Resource], command: str, *, adopts: bool) -> None:
+    """Raise LinkPeerError that names each role which somebody else made, unless a person adopts them: then warn."""
+    problems = list(not_ours(resources, command, adopts=adopts))
+    if faults := [str(problem) for problem in problems if isinstance(problem, Fault)]:
+        raise LinkPeerError("; ".join(faults))
+    warn(map(str, problems))
+
+
 class Ram:
     """RAM through its official SDK."""
 
@@ -43,7 +69,7 @@ class Ram:
 
     @property
     def adopts(self) -> bool:
-        """Whether roles that setup did not make are taken over."""
+        """Whether roles that link-peer did not make are taken over."""
         return self._deployment.adopt
 
     @functools.cached_property
@@ -69,6 +95,11 @@ class Ram:
         self.ask("detach_policy_from_role", missing, policy_name=policy, policy_type=kind, role_name=role)
 
 
+def part_name(name: str, number: int) -> str:
+    """The name of the policy that holds the document with this number, from 1, of one that is too long for RAM."""
+    return name if number == 1 else f"{name}-{number}"
+
+
 class RamPolicy(Resource):
     """A custom policy: its default version is the wanted document. A document that is too long for one policy is in several,
     of which the second has -2 after its name, and so on."""
@@ -84,7 +115,7 @@ class RamPolicy(Resource):
     @property
     def parts(self) -> list[str]:
         """The names of the policies that hold it."""
-        return [self._part(number) for number, _ in enumerate(self.documents, 1)]
+        return [part_name(self.name, number) for number, _ in enumerate(self.documents, 1)]
 
     @property
     def target_state(self) -> State:
@@ -105,21 +136,18 @@ class RamPolicy(Resource):
         """Make a new default version of what differs, and delete the policies that are needed no more."""
         self.create()
         for number in range(len(self.documents) + 1, len(list(self._standing())) + 1):
-            self._detach(self._part(number))
-            self._delete(self._part(number))
+            self._detach(part_name(self.name, number))
+            self._delete(part_name(self.name, number))
 
     def delete(self) -> None:
         """Delete it with all its versions; it must not be attached any more."""
         for number in range(max(len(self.documents), len(list(self._standing()))), 0, -1):
-            self._delete(self._part(number))
-
-    def _part(self, number: int) -> str:
-        return self.name if number == 1 else f"{self.name}-{number}"
+            self._delete(part_name(self.name, number))
 
     def _standing(self) -> Iterator[Any]:
         """The documents of the policy and of those numbered after it."""
         for number in itertools.count(1):
-            if (document := self._document(self._part(number))) is None:
+            if (document := self._document(part_name(self.name, number))) is None:
                 return
             yield document
 
@@ -230,7 +258,7 @@ class RamRole(Resource):
         return [(name, kind) for name, kind in self._attached() if kind != "Custom" or name not in self.policies]
 
     def foreign(self) -> str:
-        """What a role trusts and holds that setup did not make; empty for one that it made, or that does not exist.
+        """What a role trusts and holds that link-peer did not make; empty for one that it made, or that does not exist.
 
         A policy of ours marks a role: whoever may only create roles cannot attach one. Until the first is attached, the role
         must have the trust policy that setup writes.

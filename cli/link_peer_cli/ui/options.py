@@ -79,6 +79,12 @@ PeerProfile = Annotated[
     ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Change nothing; print what would change.")]
+Adopt = Annotated[
+    bool,
+    typer.Option(
+        "--adopt", help="Take for ours also roles that link-peer did not make; it shows what they trust and hold."
+    ),
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 Until = Annotated[str, typer.Option(help="When it ends: 2099-12-31T08:00:00+08:00 (…Z for UTC), or in 12h, 30d.")]
 Prefix = Annotated[str, typer.Option(help="The prefix of every name. Default: LINK_PEER_PREFIX, else link-peer.")]

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
-from aliyun_local.api import Role, readings
+from aliyun_local.api import Role, readings, trust_text
 from link_peer.inbound import policy_file
 from link_peer_cli.setup.peer import TEMPLATE
 
@@ -117,6 +117,34 @@ def test_adding_an_account_again_changes_nothing(lab: Lab, cli: Cli) -> None:
     _, [third] = cli.json("account", "add", NEW, "--profile", "new", "--write")
     assert (third["changes"], third["written"], lab.policy_path.read_text()) == ([], False, text)
     assert policy_file.load(lab.policy_path).accounts[NEW].external_id == external_id
+
+
+def test_a_role_that_somebody_else_made_there_is_refused(lab: Lab, cli: Cli) -> None:
+    """Whoever may create roles there would choose who gets link-peer's policies. What it trusts and holds is named; nothing is
+    made. A person may adopt it, and then it trusts whom link-peer's trusts."""
+    trust = trust_text([f"acs:ram::{NEW}:user/mallory"])
+    role = lab.cloud.identity.add_role(Role(NEW, "link-peer-closer", trust))
+    before = lab.policy_path.read_text()
+    assert cli("account", "add", NEW, "--profile", "new", "--write") == 1
+    assert "role link-peer-closer: exists, and link-peer did not make it: it trusts" in cli.err
+    assert f"run: link-peer account add {NEW} --profile new --adopt" in cli.err
+    assert (role.attached, set(roles(lab, NEW)), lab.policy_path.read_text()) == ({}, {"link-peer-closer"}, before)
+    assert cli("account", "add", NEW, "--profile", "new", "--write", "--adopt") == 0, cli.err
+    assert "it counts as ours now" in cli.err
+    assert "mallory" not in role.trust
+    assert cli("account", "add", NEW, "--profile", "new", "--write") == 0
+
+
+def test_a_role_that_somebody_else_made_there_is_not_deleted(lab: Lab, cli: Cli) -> None:
+    """Before anything is closed, it is named; a person says that it goes, too."""
+    role = roles(lab, PEER)["link-peer-reader"]
+    role.attached.clear()
+    role.trust = trust_text([f"acs:ram::{PEER}:user/mallory"])
+    assert cli("account", "remove", PEER, "--profile", "peer", "--yes") == 1
+    assert f"run: link-peer account remove {PEER} --profile peer --adopt" in cli.err
+    assert set(roles(lab, PEER)) == ALL_ROLES
+    assert cli("account", "remove", PEER, "--profile", "peer", "--yes", "--adopt") == 0, cli.err
+    assert roles(lab, PEER) == {}
 
 
 def test_without_keys_of_the_account_its_owner_is_told_what_to_run(lab: Lab, cli: Cli) -> None:

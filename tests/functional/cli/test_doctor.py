@@ -287,7 +287,7 @@ def test_a_role_that_setup_did_not_make_is_named(lab: Lab, cli: Cli) -> None:
     role.trust = role.trust.replace("user/", "user/mallory-")
     details = [detail for _, resource, detail in failing(cli) if resource == "role link-peer-operator"]
     assert details[0] == "differs from what is shipped in: policies"
-    assert details[1].startswith("exists, and setup did not make it: it trusts")
+    assert details[1].startswith("exists, and link-peer did not make it: it trusts")
     assert details[1].endswith("holds no policy")
 
 
@@ -390,7 +390,7 @@ def test_what_may_not_be_read_is_unknown(lab: Lab, cli: Cli) -> None:
 
 
 def test_a_service_that_gives_no_answer_is_not_asked_for_each_resource(lab: Lab, cli: Cli) -> None:
-    """RAM fails for every policy and role: the first is asked again, the second once more, the others not; other services
+    """RAM fails for every policy and role: what its policies deny is asked again, then the first of them, the second once more, the others not; other services
     are read."""
     for action in ("GetPolicy", "GetRole"):
         lab.cloud.faults.add(Fault("ram", action, times=None))
@@ -399,7 +399,7 @@ def test_a_service_that_gives_no_answer_is_not_asked_for_each_resource(lab: Lab,
     assert len(ours) > 4
     assert {finding["state"] for finding in ours} == {"unknown"}
     assert all("InternalError" in finding["detail"] for finding in ours)
-    assert sum(call.action in ("GetPolicy", "GetRole") for call in lab.cloud.faults.calls) == 5
+    assert sum(call.action in ("GetPolicy", "GetRole") for call in lab.cloud.faults.calls) == 9
     assert all(finding["state"] == "ok" for finding in findings if finding["what"].startswith("queue "))
 
 

@@ -403,7 +403,8 @@ def calls(accesses: Asked, cli: Cli, *command: str) -> Counter[str]:
 
 
 def test_the_doctor_reads_what_a_sweep_reads_and_the_interfaces(accesses: Asked, lab: Lab, cli: Cli) -> None:
-    """One call of DescribeNetworkInterfaces for each account with links, however many groups there are."""
+    """One call of DescribeNetworkInterfaces for each account with links, however many groups there are; and home's groups, whose
+    tags show other deployments."""
     for number in range(6):
         app, db = lab.group("*"), lab.group("*")
         lab.instance(app)
@@ -411,7 +412,7 @@ def test_the_doctor_reads_what_a_sweep_reads_and_the_interfaces(accesses: Asked,
         lab.authorize(db, **DROP)
     swept = calls(accesses, cli, "sweep", "--dry-run")
     doctor = calls(accesses, cli, "doctor")
-    assert doctor - swept == Counter({"ecs:DescribeNetworkInterfaces": 1})
+    assert doctor - swept == Counter({"ecs:DescribeNetworkInterfaces": 1, "ecs:DescribeSecurityGroups": 1})
     assert swept - doctor == Counter()
 
 

@@ -401,9 +401,9 @@ def test_a_role_that_setup_did_not_make_is_refused(cloud: LocalCloud, cli: Cli, 
     for options in ((), MAIL):
         before = len(writes(cloud))
         assert cli("setup", *options) == 1
-        assert f"role {name}: exists, and setup did not make it: it trusts" in cli.err
+        assert f"role {name}: exists, and link-peer did not make it: it trusts" in cli.err
         assert "user/mallory" in cli.err
-        assert "holds no policy: delete it, or take it over: link-peer setup --adopt" in cli.err
+        assert "holds no policy: look at it, then delete it yourself, or run: link-peer setup --adopt" in cli.err
         assert (role.attached, len(writes(cloud))) == ({}, before)
 
 
@@ -411,9 +411,24 @@ def test_a_role_is_taken_over_where_a_person_says_so(cloud: LocalCloud, cli: Cli
     """After what it trusts and holds is shown; whom it trusts stays only where nobody else is named."""
     role = squatted(cloud)
     assert cli("setup", "--adopt", "--operators", ADMIN) == 0
-    assert "it is taken over" in cli.err
+    assert "it counts as ours now" in cli.err
     assert (ADMIN in role.trust, "mallory" in role.trust) == (True, False)
     assert cli("setup") == 0
+
+
+def test_a_trust_that_somebody_changed_is_named(cloud: LocalCloud, cli: Cli) -> None:
+    """Whoever may change the operator role's trust chooses who operates. With the operators given, setup names the difference and
+    mends it; without, it says whom the role trusts."""
+    assert cli("setup", "--operators", ADMIN) == 0
+    mallory = f"acs:ram::{HOME}:user/mallory"
+    role = cloud.identity.roles[f"acs:ram::{HOME}:role/link-peer-operator"]
+    role.trust = json.dumps(operator_trust([ADMIN, mallory]))
+    assert cli("setup", "--dry-run") == 0
+    assert f"= role link-peer-operator: trusts {ADMIN}, {mallory}" in cli.out
+    assert cli("setup", "--dry-run", "--operators", ADMIN) == 0
+    assert "~ role link-peer-operator: trust" in cli.out
+    assert cli("setup", "--operators", ADMIN) == 0
+    assert "mallory" not in role.trust
 
 
 def test_a_role_that_lost_its_policies_needs_the_trust_that_is_named(cloud: LocalCloud, cli: Cli) -> None:
@@ -844,6 +859,21 @@ def test_a_policy_that_a_person_attached_elsewhere_stays(cloud: LocalCloud, cli:
     assert "delete failed: policy link-peer-operator: DeleteConflict" in cli.err
     assert "not done: delete policy link-peer-fc" in cli.err
     assert cloud.clock.now() < before + 1  # it waited for nothing
+
+
+@pytest.mark.parametrize("name", ["link-peer-reader", "link-peer-operator"])
+def test_a_role_that_somebody_else_made_is_not_removed(cloud: LocalCloud, cli: Cli, name: str) -> None:
+    """Whoever needs it would lose it with its policies: a person says that it goes, too, or deletes it."""
+    role = squatted(cloud, name)
+    role.attached["System", "AdministratorAccess"] = 0.0
+    assert cli("setup", "--remove", "--dry-run") == 0
+    assert f"in the way: role {name}: exists, and link-peer did not make it: it trusts" in cli.out
+    assert cli("setup", "--remove", "--yes", "--force") == 1
+    assert "AdministratorAccess (System): look at it, then delete it yourself" in cli.err
+    assert "run: link-peer setup --remove --adopt" in cli.err
+    assert cloud.identity.roles[role.arn].attached == {("System", "AdministratorAccess"): 0.0}
+    assert cli("setup", "--remove", "--yes", "--force", "--adopt") == 0, cli.err
+    assert role.arn not in cloud.identity.roles
 
 
 @pytest.mark.usefixtures("joined")

@@ -137,7 +137,7 @@ def test_peer_account(tmp_path: Path, closer: bool) -> None:
     for role in peer_roles("other", closer=closer):
         expected["role", role.name] = {"trust": render(role.trust, values), "policies": sorted(role.policies)}
         expected |= {
-            ("policy", name): {"document": [render(file, values, sets=["env", "tier"])]}
+            ("policy", name): {"document": [render(file, values, denied_keys=["env", "tier"])]}
             for name, file in role.policies.items()
         }
     assert states == expected
