@@ -95,20 +95,20 @@ class Access:
         """`threads` is how many calls may run side by side where many things are read."""
         self.cloud = cloud
         self.threads = threads
-        self._policy = policy
+        self.policy = policy
         self._store = store
         self._how = how
         self.first_pages: dict[Party, tuple[list[Instance], str]] = {}
 
     def reading(self, how: Reading) -> Access:
         """The same accounts and the same store, read in another way."""
-        access = Access(self.cloud, self._policy, self._store, how, self.threads)
+        access = Access(self.cloud, self.policy, self._store, how, self.threads)
         access.first_pages = self.first_pages
         return access
 
     def ecs(self, account: str) -> Ecs | None:
         """The account's ECS; None where the policy does not list it, or it refuses access."""
-        if account not in self._policy.accounts or self._store.refusal(account):
+        if account not in self.policy.accounts or self._store.refusal(account):
             return None
         try:
             return self.cloud.ecs(account)

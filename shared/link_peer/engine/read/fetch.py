@@ -81,7 +81,7 @@ class Fetch:
 
     def anew(self) -> Fetch:
         """Reads that make their calls as these do, and know nothing yet but the groups of accounts all of whose groups were read."""
-        fetch = Fetch(self._access.cloud, self._policy, self._clock, self._how, threads=self._access.threads)
+        fetch = Fetch(self._access.cloud, self._access.policy, self._clock, self._how, threads=self._access.threads)
         fetch._listed_accounts |= self._listed_accounts
         groups = self.store.groups.items()
         fetch.store.groups |= {party: group for party, group in groups if party.account in self._listed_accounts}
