@@ -78,6 +78,10 @@ PeerProfile = Annotated[
         "--profile", help="A profile of the `aliyun` CLI with keys of that account, which may change its RAM."
     ),
 ]
+Tagged = Annotated[
+    bool,
+    typer.Option("--tagged", help="Read only the groups with link-peer's tag, and say how many were not read."),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Change nothing; print what would change.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 Until = Annotated[str, typer.Option(help="When it ends: 2099-12-31T08:00:00+08:00 (…Z for UTC), or in 12h, 30d.")]
