@@ -38,7 +38,7 @@ from link_peer_cli.answers.links import Advice, Explanation, LinkAnswer, RuleAns
 from link_peer_cli.commands.explain import answer_for
 from link_peer_cli.deployed import queue
 from link_peer_cli.inventory.reading import view_of
-from link_peer_cli.inventory.shown import answers_of, links_about
+from link_peer_cli.inventory.shown import answers_of, links_about, links_of
 from link_peer_cli.review.delivery import suppose
 from link_peer_cli.review.input import Input, PlannedLook
 from link_peer_cli.review.planned import planned
@@ -170,7 +170,9 @@ class Deployment:
         env = self._present()
         view = view_of(suppose(env, "links")[0])
         view.read_all()
-        links, problem = answers_of(env, view, links_about(env, view, of, "of", ports_of(ports, "ports")))
+        links, problem = answers_of(
+            env, view, links_about(env, view, links_of(env, view), of, "of", ports_of(ports, "ports"))
+        )
         return Links(links, [*view.problems, *filter(None, [problem])])
 
     def explain(self, source: str, target: str, *ports: str) -> Explanation:

@@ -41,10 +41,8 @@ OBSOLETE = Table(
 NO_LIMIT = 2**31
 
 
-def obsolete(env: Environment, swept: SweptAccounts, cloud: WhatIf) -> list[Obsolete]:
-    """All of it, of every group, also those that the sweep that is supposed did not read: tools take the managed tag off."""
-    view = View(swept.fetch, env.policy)
-    view.all_rules()
+def obsolete(env: Environment, view: View, swept: SweptAccounts, cloud: WhatIf) -> list[Obsolete]:
+    """All of it, of the groups whose rules a view has read, also of those that the sweep that is supposed did not read."""
     snapshot, readable = cloud.before(view.scene.snapshot), read_here(env, swept)
     consents = dead(env.policy, snapshot, env.now, readable)
     return [

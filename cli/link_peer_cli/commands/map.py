@@ -23,7 +23,8 @@ from link_peer_cli.ui.drawing.html import html
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.files import require_writable, write
 from link_peer_cli.ui.looked import say_none
-from link_peer_cli.ui.progress import waiting
+from link_peer_cli.ui.options import Tagged
+from link_peer_cli.ui.progress import counter, progress_bar, waiting
 
 FORMS = {".html": "html", ".htm": "html", ".svg": "svg", ".mmd": "mermaid", ".json": "json"}
 """The format of a file, by its suffix."""
@@ -39,6 +40,7 @@ def draw_map(
     form: Annotated[
         str, typer.Option("--format", help="Default: that of the file's suffix.", metavar="html|svg|mermaid|json")
     ] = "",
+    tagged: Tagged = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")] = False,
 ) -> None:
     """Draw who may reach whom: every existing link, in all accounts of the policy.
@@ -50,9 +52,9 @@ def draw_map(
     if output:
         require_writable(output)
     env = load_environment(reading=True)
-    view = view_of(suppose(env, "map")[0])
-    with waiting("reading the groups"):
-        view.read_all()
+    view = view_of(suppose(env, "map")[0], tagged=tagged)
+    with progress_bar(unless=as_json) as bar:
+        view.read_all(counter(bar, "groups read"))
     unknown = ""
     if as_json:
         for arrow in _arrows(env, view):
@@ -66,7 +68,7 @@ def draw_map(
             print_document(text)
     if not links_of(env, view):
         say_none(LINKS.empty_message)
-    warn([*view.problems, unknown])
+    warn([*view.problems, unknown, view.gap])
     if view.problems:
         raise typer.Exit(Exit.REFUSED)
 
@@ -99,7 +101,7 @@ def _file(env: Environment, view: View, names: dict[str, str]) -> tuple[MapFile,
     """What the file says, and why the audit log could not be read, if so."""
     now = env.now
     links, unknown = answers_of(env, view, links_of(env, view))
-    problems = [*view.problems, *filter(None, [unknown])]
+    problems = [*view.problems, *filter(None, [unknown, view.gap])]
     return MapFile(iso(int(now)), env.settings.region, names, links, problems), unknown
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -13,6 +15,7 @@ from link_peer.domain.policy import Policy
 from link_peer.domain.tags import is_instance_id, quoted
 from link_peer.inbound import events
 from link_peer.planning.consent import TAG_VALUE
+from link_peer.views.permissions import PermissionDifference
 from rich.markup import escape
 
 from link_peer_cli.access.environment import Environment, load_environment, policy_file
@@ -21,16 +24,16 @@ from link_peer_cli.answers.changes import PolicyPlan
 from link_peer_cli.deployed.policy import deployed_policies
 from link_peer_cli.inventory.shown import wording
 from link_peer_cli.review import permitted
-from link_peer_cli.review.comparing import compare, reach_lines, reach_section
+from link_peer_cli.review.comparing import Compared, compare, reach_lines, reach_section
 from link_peer_cli.review.delivery import by_cloud_name
 from link_peer_cli.review.input import Input, PlannedLook, understood
 from link_peer_cli.review.planned import Planned, planned, planned_file, print_planned
 from link_peer_cli.review.plans import COLOURS, ShownPlan, print_plan, print_saved, sections, total
 from link_peer_cli.review.saved import require_replaceable, save
 from link_peer_cli.ui import markdown
-from link_peer_cli.ui.console import console, print_answer
+from link_peer_cli.ui.console import console, print_answer, warn
 from link_peer_cli.ui.exits import Exit
-from link_peer_cli.ui.options import Commands, Detailed, Json, Markdown, Out, Output, Rest, plan_form
+from link_peer_cli.ui.options import Commands, Detailed, Json, Markdown, Out, Output, Rest, Tagged, plan_form
 from link_peer_cli.ui.progress import counter, progress_bar, waiting
 from link_peer_cli.ui.remedies import message
 from link_peer_cli.ui.tables import TableForm
@@ -60,6 +63,7 @@ def plan(
     against: Annotated[
         str, typer.Option(help="With --policy: a policy file to compare it with, offline, instead of what is deployed.")
     ] = "",
+    tagged: Tagged = False,
     commands: Commands = False,
     as_markdown: Markdown = False,
     rest: Rest = "",
@@ -78,16 +82,16 @@ def plan(
         raise BadInput("plan", "give an instance, a file of events or requests, or --policy FILE")
     if rest and (as_json or not as_markdown):
         raise BadInput("--rest", "only with --markdown")
-    if against and not policy:
-        raise BadInput("--against", "only with --policy")
+    for option, value in (("--against", against), ("--tagged", tagged)):
+        if value and not policy:
+            raise BadInput(option, "only with --policy")
+    if against and tagged:
+        raise BadInput("--tagged", "with --against nothing is read")
     if policy:
-        if tag:
-            raise BadInput("--tag", "only with an instance")
-        if commands:
-            raise BadInput("--commands", "a policy is deployed, not carried out by commands")
-        if out:
-            raise BadInput("--out", f"a policy is deployed, not applied: link-peer package; s deploy -y, with {policy}")
-        _plan_policy(policy, against, form, as_markdown=as_markdown, whole_plan_path=rest, detailed=detailed)
+        _check_policy(policy, out, tag=bool(tag), commands=commands)
+        _plan_policy(
+            policy, against, form, tagged=tagged, as_markdown=as_markdown, whole_plan_path=rest, detailed=detailed
+        )
     preview = _plan_what(what, out, _tags(tag))
     code = print_planned(
         preview,
@@ -101,6 +105,16 @@ def plan(
     if out and not as_json:
         print_saved(out)
     raise typer.Exit(code)
+
+
+def _check_policy(policy: str, out: str, *, tag: bool, commands: bool) -> None:
+    """Raise BadInput for options that do not go with --policy."""
+    if tag:
+        raise BadInput("--tag", "only with an instance")
+    if commands:
+        raise BadInput("--commands", "a policy is deployed, not carried out by commands")
+    if out:
+        raise BadInput("--out", f"a policy is deployed, not applied: link-peer package; s deploy -y, with {policy}")
 
 
 def _tags(texts: Sequence[str] | None) -> dict[str, str | None]:
@@ -153,44 +167,39 @@ def _plan_what(subject: str, out: str, tags: Mapping[str, str | None]) -> Planne
 
 
 def _plan_policy(
-    path: str, against: str, form: TableForm, *, as_markdown: bool, whole_plan_path: str, detailed: bool
+    path: str, against: str, form: TableForm, *, tagged: bool, as_markdown: bool, whole_plan_path: str, detailed: bool
 ) -> NoReturn:
     new, problems, now = policy_file(path, "--policy"), list[str](), None
-    if against:
-        olds, name = [policy_file(against, "--against")], against
-    else:
-        env = load_environment(reading=True)
+    is_text = form is not TableForm.JSON and not as_markdown
+    olds, name = [policy_file(against, "--against")] if against else [], against
+    env = None if against else load_environment(reading=True)
+    if env:
         olds, name, problems = _in_use(env)
-        with progress_bar(unless=form is TableForm.JSON) as bar:
-            count = counter(bar, "accounts read", "groups read")
-            now = compare(msgspec.structs.replace(env, policy=olds[0]), new, count)
+        env = msgspec.structs.replace(env, policy=olds[0])
     differences = permitted.differences(olds, new)
-    rule_plan = ShownPlan(now.groups, now.records, [], wording(new, 0)) if now else None
-    if now and rule_plan and now.stranded:
-        rule_plan = msgspec.structs.replace(
-            rule_plan, unchanged="No rule would change, and links would be left behind."
-        )
-    problems, notes = [*problems, *(now.problems if now else ())], [*now.notes, *now.stranded] if now else []
-    if form is TableForm.JSON:
-        changes = (rule_plan.group_plans, rule_plan.counts, list(now.reach)) if now and rule_plan else ()
-        print_answer(PolicyPlan(permitted.answers(differences), name, notes, problems, *changes))
-    elif as_markdown:
-        document_sections = [reach_section(now.reach), *sections(rule_plan)] if now and rule_plan else []
-        document_sections = [permitted.section(differences), *document_sections, markdown.notes([*problems, *notes])]
-        counts = [*([total(rule_plan, VERBS)] if rule_plan else ()), permitted.total(differences, name)]
-        print(
-            markdown.document(f"What {path} would open and close", " ".join(counts), document_sections, whole_plan_path)
-        )
-    else:
-        for colour, texts in (("red", problems), ("yellow", notes)):
-            for text in texts:
-                console().print(f"[{colour}]{escape(text)}[/{colour}]", soft_wrap=True)
-        permitted.print_permissions(console(), differences, name)
-        if now and rule_plan:
-            for sign, text in reach_lines(now.reach):
-                line = escape(f"{sign} {rule_plan.words.worded(text)}")
-                console().print(f"[{COLOURS[sign]}]{line}[/{COLOURS[sign]}]", soft_wrap=True)
-            print_plan(console(), rule_plan, verbs=VERBS, wide=form is TableForm.WIDE)
+    print_permissions = functools.partial(permitted.print_permissions, changes=differences, against=name)
+    is_early = is_text and (sys.stdout.isatty() or not env)
+    if is_early:  # before the cloud is read: it depends on the policies alone
+        print_permissions(console())
+    if env:
+        with progress_bar(unless=form is TableForm.JSON) as bar:
+            now = compare(env, new, counter(bar, "accounts read", "groups read"), tagged=tagged)
+        if is_text:
+            _print_notes(now, problems)
+            if not is_early:
+                print_permissions(console())
+            _print_compared(now, new, wide=form is TableForm.WIDE)
+        with progress_bar(unless=form is TableForm.JSON) as bar:
+            elsewhere = now.elsewhere(env, new, counter(bar, "groups read"))
+        if is_text and elsewhere:
+            console().print("[bold]on groups that have lost the tag of link-peer[/bold]")
+            plan_elsewhere = ShownPlan(elsewhere, now.records, [], wording(new, 0))
+            print_plan(console(), plan_elsewhere, verbs=VERBS, wide=form is TableForm.WIDE)
+        now = msgspec.structs.replace(now, groups=[*now.groups, *elsewhere])
+        warn([now.view.gap])
+    problems = [*problems, *(now.problems if now else ())]
+    if not is_text:
+        _print_document(path, name, differences, problems, now, new, form, whole_plan_path)
     if problems:
         raise typer.Exit(Exit.REFUSED)
     raise typer.Exit(
@@ -198,6 +207,48 @@ def _plan_policy(
         if detailed and (permitted.is_wider(differences) or (now and (now.groups or now.stranded)))
         else Exit.DONE
     )
+
+
+def _rule_plan(now: Compared, new: Policy) -> ShownPlan:
+    unchanged = {"unchanged": "No rule would change, and links would be left behind."} if now.stranded else {}
+    return ShownPlan(now.groups, now.records, [], wording(new, 0), **unchanged)
+
+
+def _print_notes(now: Compared, problems: Sequence[str]) -> None:
+    for colour, texts in (("red", [*problems, *now.problems]), ("yellow", [*now.notes, *now.stranded])):
+        for text in texts:
+            console().print(f"[{colour}]{escape(text)}[/{colour}]", soft_wrap=True)
+
+
+def _print_compared(now: Compared, new: Policy, *, wide: bool) -> None:
+    """Print what another policy would change now, as far as the sweeps read that are supposed."""
+    rule_plan = _rule_plan(now, new)
+    for sign, text in reach_lines(now.reach):
+        line = escape(f"{sign} {rule_plan.words.worded(text)}")
+        console().print(f"[{COLOURS[sign]}]{line}[/{COLOURS[sign]}]", soft_wrap=True)
+    print_plan(console(), rule_plan, verbs=VERBS, wide=wide)
+
+
+def _print_document(
+    path: str,
+    name: str,
+    differences: Sequence[PermissionDifference],
+    problems: list[str],
+    now: Compared | None,
+    new: Policy,
+    form: TableForm,
+    whole_plan_path: str,
+) -> None:
+    """Print all of it as JSON or as Markdown."""
+    rule_plan, notes = _rule_plan(now, new) if now else None, [*now.notes, *now.stranded] if now else []
+    if form is TableForm.JSON:
+        changes = (rule_plan.group_plans, rule_plan.counts, list(now.reach)) if now and rule_plan else ()
+        print_answer(PolicyPlan(permitted.answers(differences), name, notes, problems, *changes))
+        return
+    document_sections = [reach_section(now.reach), *sections(rule_plan)] if now and rule_plan else []
+    document_sections = [permitted.section(differences), *document_sections, markdown.notes([*problems, *notes])]
+    counts = [*([total(rule_plan, VERBS)] if rule_plan else ()), permitted.total(differences, name)]
+    print(markdown.document(f"What {path} would open and close", " ".join(counts), document_sections, whole_plan_path))
 
 
 def _in_use(env: Environment) -> tuple[list[Policy], str, list[str]]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Annotated
 
+import msgspec
 import typer
 from link_peer.app.sweeps import run_sweep
 from link_peer.domain.errors import BadInput
@@ -15,11 +17,13 @@ from link_peer.runtime.ports import Record
 from link_peer.views.reach import Scene
 from rich.markup import escape
 
-from link_peer_cli.access.environment import load_environment, require_known
+from link_peer_cli.access.environment import Environment, load_environment, require_known
 from link_peer_cli.access.inputs import account_uid
-from link_peer_cli.answers.changes import Swept
+from link_peer_cli.answers import CloudCall
+from link_peer_cli.answers.changes import Obsolete, Swept
 from link_peer_cli.checks.obsolete import OBSOLETE, obsolete
-from link_peer_cli.inventory.shown import wording
+from link_peer_cli.inventory.reading import View
+from link_peer_cli.inventory.shown import Wording, wording
 from link_peer_cli.review.claims import undo_now
 from link_peer_cli.review.cloud import WhatIf
 from link_peer_cli.review.delivery import recording, suppose
@@ -27,9 +31,9 @@ from link_peer_cli.review.edits import denied_records, members_of
 from link_peer_cli.review.input import Input, SweepInput
 from link_peer_cli.review.plans import ShownPlan, notable, print_plan, print_saved
 from link_peer_cli.review.saved import require_replaceable, save
-from link_peer_cli.ui.console import console, print_answer
+from link_peer_cli.ui.console import console, print_answer, warn
 from link_peer_cli.ui.exits import Exit
-from link_peer_cli.ui.options import Commands, Detailed, DryRun, Json, Out, Output, plan_form
+from link_peer_cli.ui.options import Commands, Detailed, DryRun, Json, Out, Output, Tagged, plan_form
 from link_peer_cli.ui.pager import paged
 from link_peer_cli.ui.progress import counter, progress_bar
 from link_peer_cli.ui.records import print_records, print_undo
@@ -42,6 +46,7 @@ def sweep(
         list[str] | None,
         typer.Option(help="An account (uid or name) that is really empty: remove rules there. Repeat for more."),
     ] = None,
+    tagged: Tagged = False,
     commands: Commands = False,
     detailed: Detailed = False,
     save_as: Out = "",
@@ -54,7 +59,11 @@ def sweep(
     markers, rules under a former name of the deployment, and consents that have ended or name parties which no longer exist."""
     form = plan_form(output, as_json=as_json)
     as_json = form is TableForm.JSON
-    _check(dry_run, save_as, {"--commands": commands, "--detailed-exitcode": detailed, "--out": save_as})
+    _check(
+        dry_run,
+        save_as,
+        {"--tagged": tagged, "--commands": commands, "--detailed-exitcode": detailed, "--out": save_as},
+    )
     believed = [account_uid(uid, "--believe-empty") for uid in believe_empty or []]
     env = load_environment(reading=dry_run)
     require_known(env, believed, "--believe-empty")
@@ -71,23 +80,21 @@ def sweep(
     decisions = [*recorder.outcomes, *denied_records(swept, recorder.outcomes)]
     summaries = [record for record in recorder.records if record["record"] == "summary"]
     groups = members_of(swept.snapshot, cloud.changed_groups()) if cloud else []
-    leftovers = obsolete(env, swept, cloud) if cloud else []
     words = wording(env.policy, env.now, Scene(swept.snapshot) if form is TableForm.TABLE else None)
     plan = ShownPlan(groups, recorder.records, notable(decisions), words)
     code = _exit_code(recorder.records, swept)
     way_back = [] if dry_run else undo_now(env, recorder.outcomes)
     if save_as and cloud:
         save(save_as, env, Input(sweep=SweepInput(tuple(believed))), cloud.writes)
-    if as_json:
-        planned = (changes, plan.group_plans, plan.counts, leftovers) if dry_run else ()
-        print_answer(Swept(decisions, summaries, way_back, *planned))
-    elif dry_run:
-        with paged():
-            _print_skipped(summaries)
-            if leftovers:
-                console().print("[bold]obsolete[/bold]")
-                draw(console(), OBSOLETE, leftovers, words, wide=form is TableForm.WIDE)
-            print_plan(console(), plan, changes if commands else None, wide=form is TableForm.WIDE)
+    if cloud:
+        leftovers = _ObsoleteReport(env, View(swept.fetch, env.policy, tagged=tagged), swept, cloud)
+        if as_json:
+            print_answer(Swept(decisions, summaries, way_back, changes, plan.group_plans, plan.counts, leftovers.all()))
+        else:
+            leftovers.print(summaries, plan, changes if commands else None, wide=form is TableForm.WIDE)
+        warn([leftovers.view.gap])
+    elif as_json:
+        print_answer(Swept(decisions, summaries, way_back))
     else:
         print_records(console(), "decisions", decisions, names=words.called, wide=form is TableForm.WIDE)
         _print_counts(summaries)
@@ -96,6 +103,48 @@ def sweep(
     if save_as and not as_json:
         print_saved(save_as)
     raise typer.Exit(Exit.CHANGES if detailed and code is Exit.DONE and groups else code)
+
+
+class _ObsoleteReport(msgspec.Struct, frozen=True):
+    """What no sweep would change though it is obsolete."""
+
+    env: Environment
+    view: View
+    swept: SweptAccounts
+    cloud: WhatIf
+
+    def entries(self) -> list[Obsolete]:
+        """As far as rules were read."""
+        return obsolete(self.env, self.view, self.swept, self.cloud)
+
+    def all(self) -> list[Obsolete]:
+        """Of all groups: tools take the managed tag off."""
+        self.view.read_others()
+        return self.entries()
+
+    def print(
+        self, summaries: Sequence[Record], plan: ShownPlan, changes: Sequence[CloudCall] | None, *, wide: bool
+    ) -> None:
+        """Print it, and the plan. Where a person watches, before the rules of other groups are read than the sweep reads, and then what
+        these add."""
+        other_groups = [] if self.view.tagged or not sys.stdout.isatty() else self.view.unread_groups
+        entries = self.entries() if other_groups else self.all()
+        with paged(unless=bool(other_groups)):
+            _print_skipped(summaries)
+            _print_obsolete("obsolete", entries, plan.words, wide=wide)
+            print_plan(console(), plan, changes, wide=wide)
+        if other_groups:
+            with progress_bar(unless=False) as bar:
+                self.view.read_others(counter(bar, "groups read"))
+            if self.view.has_rules_of_ours(other_groups):
+                further_entries = [entry for entry in self.entries() if entry not in entries]
+                _print_obsolete("obsolete, on groups without the tag", further_entries, plan.words, wide=wide)
+
+
+def _print_obsolete(title: str, entries: Sequence[Obsolete], words: Wording, *, wide: bool) -> None:
+    if entries:
+        console().print(f"[bold]{title}[/bold]")
+        draw(console(), OBSOLETE, entries, words, wide=wide)
 
 
 def _check(dry_run: bool, save_as: str, options: dict[str, object]) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+import contextlib
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 from link_peer.domain.errors import BadInput, LinkPeerError, Throttled
+from link_peer.domain.marker import deployment_named
 from link_peer.domain.model import Claim, Group, Instance, Link, Party
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
@@ -20,18 +22,26 @@ from link_peer.views.reach import Scene
 
 from link_peer_cli.access.inputs import account_named
 from link_peer_cli.ui.looked import looked_at, note_unread
+from link_peer_cli.ui.progress import Count
 from link_peer_cli.ui.remedies import message
+
+
+def unseen(_kind: str, _count: int, _all: int) -> None:
+    """The progress that nobody watches."""
+
 
 PARTY = "sg-…, i-…, or the name of a group or an instance, optionally with @<account uid or name>"
 
 
 class View:
-    """What was read of the accounts of a policy. An account that cannot be read is noted in `problems`."""
+    """What was read of the accounts of a policy. An account that cannot be read is noted in `problems`. A view of what is `tagged` reads
+    the rules of groups with our managed tag, and what decides about their links, and no others: `gap` says so."""
 
-    def __init__(self, fetch: Fetch, policy: Policy) -> None:
+    def __init__(self, fetch: Fetch, policy: Policy, *, tagged: bool = False) -> None:
         self.policy = policy
         self._fetch = fetch
-        self._whole = False
+        self.tagged = tagged
+        self._whole = tagged
 
     @property
     def scene(self) -> Scene:
@@ -47,27 +57,56 @@ class View:
             for account, error in sorted(failed.items())
         ]
 
-    def read_all(self) -> None:
-        """Reads every group with its rules, and every instance. The managed tag is no guide to rules of ours: tools that rewrite
-        tags remove it."""
+    @property
+    def unread_groups(self) -> list[Party]:
+        """The groups that were listed and whose rules were not read, in accounts that can be: those that show rules first."""
+        store = self._fetch.store
+        return [
+            party
+            for party in sorted(store.groups, key=self._order)
+            if party not in store.rules and store.readable(party.account)
+        ]
+
+    @property
+    def gap(self) -> str:
+        """How many groups were not read, as far as groups were listed; empty if all were."""
+        count = len(self.unread_groups)
+        return f"the rules of {count:,} of {len(self._fetch.store.groups):,} groups were not read" if count else ""
+
+    def read_all(self, progress: Count = unseen) -> None:
+        """Reads every group with its rules, and every instance."""
+        self.read_tagged(progress)
+        self.read_others(progress)
+
+    def read_tagged(self, progress: Count = unseen) -> None:
+        """Reads every instance, every group, and the rules of the groups with our managed tag. Interrupted, it says what was not read."""
         accounts = sorted(self.policy.accounts)
-        self._whole = True
+        managed = self.policy.keys.managed
         listed_groups = self._fetch.all_groups(accounts)
-        groups = [group.party for group in listed_groups if group.may_have_rules]
-        self._fetch.side_by_side(lambda: self._fetch.all_instances(accounts), lambda: self._rules(groups))
-        self._fetch.take_as_empty(listed_groups)
-        note_unread(self._fetch.store.unreadable)
+        tagged = [group.party for group in listed_groups if group.tags.get(managed) == "true"]
+        with self._noting_gap():
+            self._fetch.side_by_side(lambda: self._fetch.all_instances(accounts), lambda: self._rules(tagged, progress))
+
+    def read_others(self, progress: Count = unseen) -> None:
+        """Reads the rules of all other groups that were listed, unless only what is `tagged` is asked for. The managed tag is no guide to
+        rules of ours: tools that rewrite tags remove it. Nor is RuleCount, which nothing promises to be of this moment: it says what is
+        read last."""
+        if not self.tagged:
+            with self._noting_gap():
+                self._rules(self.unread_groups, progress)
+            self._whole = True
 
     def instances(self) -> None:
         """Reads every instance, and every group without its rules: a name of several parties is none of its own."""
         accounts = sorted(self.policy.accounts)
         self._fetch.side_by_side(lambda: self._fetch.all_instances(accounts), lambda: self._fetch.all_groups(accounts))
 
-    def all_rules(self) -> None:
-        """Reads the rules of every group that was listed: a sweep leaves those without our managed tag to its next runs."""
-        groups = list(self._fetch.store.groups.values())
-        self._rules(group.party for group in groups if group.may_have_rules)
-        self._fetch.take_as_empty(groups)
+    def has_rules_of_ours(self, groups: Iterable[Party]) -> bool:
+        """Whether one of these groups holds a rule that names link-peer, as far as their rules were read."""
+        rules, home = self._fetch.store.rules, self.policy.home
+        return any(
+            deployment_named(rule.description, home) is not None for group in groups for rule in rules.get(group, ())
+        )
 
     def around(self, parties: Iterable[Party]) -> None:
         """Reads these parties, the members of groups, and all the groups that members are in."""
@@ -89,25 +128,40 @@ class View:
         self._rules(group for group in groups if group in by_party)
         self._fetch.questions(group for group in sorted(common) if group in by_party and not by_party[group].advanced)
 
-    def _rules(self, groups: Iterable[Party]) -> None:
+    def _rules(self, groups: Iterable[Party], progress: Count = unseen) -> None:
         """Reads the rules of these groups, over as many minutes as that takes. An account of which a whole minute lets none
         through has failed."""
-        unread_groups = self._fetch.rules_in_time(sorted(set(groups)))
+        ordered_groups = sorted(set(groups), key=self._order)
+        unread_groups = self._fetch.rules_in_time(
+            ordered_groups, progress=lambda count, total: progress("groups read", count, total)
+        )
         for account in sorted({group.account for group in unread_groups}):
             self._fetch.store.note_trouble(
                 account, Throttled("others use up the calls that it allows in a minute; try again later")
             )
 
-    def next_sweep(self, region: str, now: float) -> Plan:
+    def _order(self, party: Party) -> tuple[bool, Party]:
+        group = self._fetch.store.groups.get(party)
+        return group is not None and not group.may_have_rules, party
+
+    @contextlib.contextmanager
+    def _noting_gap(self) -> Iterator[None]:
+        """What a command that is stopped meanwhile says of it."""
+        try:
+            yield
+        finally:
+            note_unread(self._fetch.store.unreadable, self.gap)
+
+    def next_sweep(self, region: str, now: float, *, reads_on: bool = True) -> Plan:
         """The plan of the next sweep, as far as rules were read. What a sweep would read to know of more is read; whether removals
-        are too many is known once all was."""
+        are too many is known once all was, which is then read, too, if the view `reads_on`."""
         missing = MissingReader(self._fetch)
         while True:
             snapshot = self._fetch.store.snapshot()
             plan = next_sweep(snapshot, self.policy, region, now)
             if missing.read(plan.missing, snapshot):
                 continue
-            if self._whole or not plan.due:
+            if self._whole or not plan.due or not reads_on:
                 return plan
             self.read_all()
 
@@ -169,10 +223,11 @@ class SavedView:
         """As of a View."""
 
 
-def view_of(delivery: Delivery) -> View:
+def view_of(delivery: Delivery, *, tagged: bool = False) -> View:
     """A view that leaves events their part of what an account may call in a minute, as a sweep does."""
     pace = Pace(delivery.clock, delivery.retry.deadline, delivery.throughput.calls_per_minute)
-    return View(open_fetch(delivery, delivery.function, Reading(tolerant=True, pace=pace)), delivery.policy)
+    fetch = open_fetch(delivery, delivery.function, Reading(tolerant=True, pace=pace))
+    return View(fetch, delivery.policy, tagged=tagged)
 
 
 def verdict_if_asked(view: View | SavedView, context: Context, link: Link) -> Verdict:

@@ -13,6 +13,7 @@ from link_peer.domain.model import Group, Instance, Link, Party, Port, Rule, por
 from link_peer.domain.policy import Policy
 from link_peer.domain.tags import iso, parse_instant
 from link_peer.planning.actual import renamed_rules
+from link_peer.planning.decision import Plan
 from link_peer.planning.writing import note
 from link_peer.views.reach import Scene
 from link_peer.views.standing import Standing, admitted, removal_reasons, standing, state_of, sweep_of
@@ -30,16 +31,32 @@ DAY = 86400
 
 def links_of(env: Environment, view: View) -> list[Standing]:
     """The links that stand: ours, then those of this home under another deployment's name."""
-    now = env.now
-    going = removal_reasons(view.next_sweep(env.settings.region, now), env.policy)
+    return _standing(env, view, view.next_sweep(env.settings.region, env.now))
+
+
+def _standing(env: Environment, view: View, plan: Plan) -> list[Standing]:
+    going = removal_reasons(plan, env.policy)
     read = (view.scene.snapshot, env.policy, env.settings.region)
-    return standing(*read, now, going=going) + standing(*read, now, renamed_rules(*read))
+    return standing(*read, env.now, going=going) + standing(*read, env.now, renamed_rules(*read))
 
 
-def links_about(env: Environment, view: View, party: str, field: str, ports: Sequence[Port]) -> list[Standing]:
-    """The links that stand, of one party if it is given, or that open one of these ports if there are any. Raises BadInput for
-    `field` if there is no such party."""
-    links = links_of(env, view)
+def settled_links(env: Environment, view: View) -> tuple[list[Standing], bool]:
+    """Of the links that stand, as far as rules were read, those that rules of other groups do not change, and whether these are all. What
+    decides about them is read. Whether too many are closing is known once all rules were."""
+    while True:
+        plan = view.next_sweep(env.settings.region, env.now, reads_on=False)
+        links, unread_groups = _standing(env, view, plan), view.unread_groups
+        view.deciding((link.source, link.target) for link in links)
+        if not view.has_rules_of_ours(unread_groups):
+            settled = [link for link in links if not (link.closing and plan.due)]
+            return settled, len(settled) == len(links)
+
+
+def links_about(
+    env: Environment, view: View, links: Sequence[Standing], party: str, field: str, ports: Sequence[Port]
+) -> list[Standing]:
+    """Of these links those of one party, if it is given, that open one of these ports, if there are any. Raises BadInput for `field` if
+    there is no such party."""
     if party:
         end = view.find(party, field, functools.partial(standing_ends, env, view))
         near = view.scene.groups(end)

@@ -13,6 +13,7 @@ from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
 from link_peer.engine.scopes.accounts import SweptAccounts
 from link_peer.engine.scopes.sweep import Run
+from link_peer.planning.sweep import next_sweep
 from link_peer.runtime.ports import Record
 from link_peer.views import policy_tests
 from link_peer.views.reach import Scene
@@ -34,7 +35,8 @@ class Compared(msgspec.Struct, frozen=True):
     """`groups` with the rules that the new policy opens `+` and closes `-`, what instances gain and lose by that (`reach`), and
     the records of both sweeps, those of the new policy last. `problems` say which of the new policy's tests it contradicts, and why
     an account could not be read; `notes`, how many rules are due to change under the present policy, too; `stranded`, which links
-    stand in an account that the new policy does not list."""
+    stand in an account that the new policy does not list; `other_groups` are those whose rules the sweeps did not read, and `view`
+    reads them."""
 
     groups: Sequence[GroupChange]
     reach: Sequence[ReachChange]
@@ -42,6 +44,25 @@ class Compared(msgspec.Struct, frozen=True):
     problems: list[str]
     notes: list[str]
     stranded: list[str]
+    other_groups: Sequence[Party]
+    view: View
+
+    def elsewhere(self, env: Environment, new: Policy, progress: Count) -> list[GroupChange]:
+        """What the new policy closes besides, on the other groups, which have lost the managed tag."""
+        self.view.read_others(progress)
+        if not self.view.has_rules_of_ours(self.other_groups):
+            return []
+        snapshot, chosen_groups = self.view.scene.snapshot, set(self.other_groups)
+        closing = [
+            {
+                ("-", edit.key)
+                for decision in next_sweep(snapshot, policy, env.settings.region, env.now).decisions
+                for edit in decision.edits
+                if edit.kind == "remove" and edit.key.group in chosen_groups
+            }
+            for policy in (env.policy, new)
+        ]
+        return members_of(snapshot, _difference(frozenset(closing[0]), frozenset(closing[1])))
 
 
 class _Supposed(msgspec.Struct, frozen=True):
@@ -52,8 +73,8 @@ class _Supposed(msgspec.Struct, frozen=True):
     gaps: dict[str, str]
 
 
-def compare(env: Environment, new: Policy, progress: Count) -> Compared:
-    """Suppose a sweep under the environment's policy and one under `new`.
+def compare(env: Environment, new: Policy, progress: Count, *, tagged: bool = False) -> Compared:
+    """Suppose a sweep under the environment's policy and one under `new`. The `view` of what they read is of what is `tagged`, or not.
 
     Raises BadInput if `new` names another home account, since nothing that stands would be its own.
     """
@@ -71,18 +92,20 @@ def compare(env: Environment, new: Policy, progress: Count) -> Compared:
     unread = [f"{gap} could not be read: {reason}" for gap, reason in {**before.gaps, **after.gaps}.items()]
     count = len(before.edits & after.edits)
     due = "1 more change is" if count == 1 else f"{count} more changes are"
+    view = View(swept.fetch, env.policy, tagged=tagged)
+    other_groups = view.unread_groups
     notes = [f"{due} due under the present policy, too: link-peer sweep --dry-run"] if count else []
-    stranded = _stranded(env, new, before)
-    return Compared(groups, reach, [*before.records, *after.records], [*failing, *unread], notes, stranded)
+    stranded = _stranded(env, new, before, View(before.swept.fetch, env.policy, tagged=tagged))
+    records = [*before.records, *after.records]
+    return Compared(groups, reach, records, [*failing, *unread], notes, stranded, other_groups, view)
 
 
-def _stranded(env: Environment, new: Policy, before: _Supposed) -> list[str]:
+def _stranded(env: Environment, new: Policy, before: _Supposed, view: View) -> list[str]:
     """A sentence for each account that the new policy no longer lists, and where links stand: no sweep enters it any more."""
     unlisted = sorted(env.policy.accounts.keys() - new.accounts.keys())
     if not unlisted:
         return []
-    view = View(before.swept.fetch, env.policy)
-    view.all_rules()
+    view.read_others()
     snapshot = view.scene.snapshot
     snapshot = msgspec.structs.replace(snapshot, rules={**snapshot.rules, **before.cloud.rules(before=True)})
     links = standing(snapshot, env.policy, env.settings.region, env.now)

@@ -50,7 +50,8 @@ class Ended(LinkPeerError):
         self.exit_code = 1 if isinstance(cause, OSError) else 143 if isinstance(cause, Terminated) else 130
         text = _words(cause)
         if not CHANGES.by_state():
-            text = f"{text}: nothing was changed" if self.exit_code > 1 else "" if _is_pipe(cause) else text
+            stopped = "; ".join(filter(None, [f"{text}: nothing was changed", looked.FACTS["gap"]]))
+            text = stopped if self.exit_code > 1 else "" if _is_pipe(cause) else text
         super().__init__(text)
 
 

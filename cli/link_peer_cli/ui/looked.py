@@ -11,14 +11,15 @@ from link_peer_cli.ui.console import console
 
 FACTS: dict[str, str] = {}
 """Those of the command that runs: `key` and where it is from, `configure` (the command that sets another), `person` (their ARN),
-`again` (the command itself), `home` (its uid), `region`, `accounts`, those `unread`, and `period`, where it asks about one."""
+`again` (the command itself), `home` (its uid), `region`, `accounts`, those `unread`, how many groups were not (`gap`), and
+`period`, where it asks about one."""
 
 KEYS: dict[str, str] = {}
 """The ids of the access keys in use, by where they are from: a command may have those of several accounts."""
 NAMED = 5
 """Accounts that a text names."""
 UNKNOWN = {
-    **dict.fromkeys(("home", "region", "accounts", "unread", "period"), ""),
+    **dict.fromkeys(("home", "region", "accounts", "unread", "gap", "period"), ""),
     "key": "in use",
     "configure": "aliyun configure",
     "person": "acs:ram::<uid>:user/<name>",
@@ -49,15 +50,16 @@ def note_accounts(names: Mapping[str, str]) -> None:
     FACTS["accounts"] = ", ".join([*titles[:NAMED], *remainder])
 
 
-def note_unread(accounts: Iterable[str]) -> None:
-    """Note the accounts (uids) that could not be read."""
-    FACTS["unread"] = ", ".join(sorted(accounts))
+def note_unread(accounts: Iterable[str], gap: str = "") -> None:
+    """Note the accounts (uids) that could not be read, and how many groups were not."""
+    FACTS.update(unread=", ".join(sorted(accounts)), gap=gap)
 
 
 def looked_at() -> str:
     """Where a command looked: `region cn-hangzhou; accounts 1000000000000001 (a), …; since 2026-12-01T00:00:00Z`."""
     parts = {"region": FACTS["region"], "accounts": FACTS["accounts"], "could not read": FACTS["unread"]}
-    return "; ".join([*(f"{name} {text}" for name, text in parts.items() if text), *filter(None, [FACTS["period"]])])
+    clauses = [*(f"{name} {text}" for name, text in parts.items() if text), FACTS["gap"], FACTS["period"]]
+    return "; ".join(filter(None, clauses))
 
 
 def say_none(text: str = "") -> None:

@@ -78,6 +78,10 @@ PeerProfile = Annotated[
         "--profile", help="A profile of the `aliyun` CLI with keys of that account, which may change its RAM."
     ),
 ]
+Tagged = Annotated[
+    bool,
+    typer.Option("--tagged", help="Read only the groups with link-peer's tag, and say how many were not read."),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Change nothing; print what would change.")]
 Adopt = Annotated[
     bool,

@@ -235,13 +235,6 @@ class Fetch:
         ids = [group.id for group in groups]
         self._access.refresh(account, lambda ecs: self._keep_groups(ecs.groups(ids)), "DescribeSecurityGroups")
 
-    def take_as_empty(self, groups: Iterable[Group]) -> None:
-        """Notes of groups that show no rules that they have none, where they were not read: an answer about all groups would take
-        a call for each."""
-        for group in groups:
-            if not group.may_have_rules:
-                self.store.rules.setdefault(group.party, ())
-
     def is_advanced(self, group: Party) -> bool:
         """Whether the group was read, and is an advanced one."""
         stored_group = self.store.groups.get(group)
