@@ -1,7 +1,7 @@
 """A day of an organisation, worked out from the intervals and page sizes of the code: API calls, messages, seconds and their price.
 
-An account at rest is worked out exactly; a test compares it with the calls that the local cloud counts. Events, links between
-accounts, mutual ones and links by address need further reads and are left out.
+An account at rest is worked out exactly; a test compares it with the calls that the local cloud counts. Events, and what tags ask
+for across accounts, need further reads and are left out.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from link_peer.planning.rota import LOOK_SECONDS, RUN_SECONDS, runs_between
 from link_peer.runtime.delivery import READERS
 from link_peer.runtime.pace import SHARE as LEFT_TO_OTHERS
 from msgspec import Struct
+from msgspec.structs import replace
 
 from benchmarks.figures.cold_start import usd
 
@@ -27,12 +28,13 @@ MINUTES = 3.0  # that a delivery reads
 
 class Organisation(Struct, frozen=True):
     """`groups` have the managed tag. `largest` is the part of instances and groups that one account holds; the others share the
-    rest evenly."""
+    rest evenly. The rules of each account name groups and instances of so many others (`peers`), at most a hundred each."""
 
     accounts: int
     instances: int
     groups: int
     largest: float = 0.0
+    peers: int = 0
 
     def each(self) -> list[tuple[int, int, int]]:
         """(how many accounts, instances and groups of each), the largest account first."""
@@ -55,6 +57,11 @@ class Day(Struct, frozen=True):
     seconds: float
 
     @property
+    def cloud_calls(self) -> int:
+        """Those of ECS and STS."""
+        return sum(count for api, count in self.calls.items() if api.startswith(("ecs.", "sts.")))
+
+    @property
     def usd_a_month(self) -> float:
         """What Function Compute asks for the sweeps."""
         return MONTH * self.deliveries * usd(self.seconds / self.deliveries, VCPU, MB)
@@ -65,7 +72,7 @@ def a_day(of: Organisation) -> Day:
     calls: Counter[str] = Counter()
     busiest, deliveries, seconds = 0.0, 0, 0.0
     for number, (accounts, instances, groups) in enumerate(of.each()):
-        account_day = an_account(of.accounts, instances, groups)
+        account_day = an_account(of.accounts, instances, groups, of.peers)
         calls += Counter({api: accounts * count for api, count in account_day.calls.items()})
         deliveries += accounts * account_day.deliveries
         seconds += accounts * account_day.seconds
@@ -73,12 +80,13 @@ def a_day(of: Organisation) -> Day:
             busiest = account_day.busiest
     timer = DAY // RUN_SECONDS
     calls += Counter({"mns.BatchPeekMessage": timer, "mns.GetQueueAttributes": timer, "sls.PutLogs": timer})
-    calls["sts.AssumeRole"] -= an_account(of.accounts, *of.each()[0][1:]).deliveries  # home is entered with own keys
+    # home is entered with own keys, also by those whose rules name parties of it
+    calls["sts.AssumeRole"] -= (1 + of.peers) * an_account(of.accounts, *of.each()[0][1:]).deliveries
     return Day(calls, busiest, deliveries, seconds)
 
 
-def an_account(accounts: int, instances: int, groups: int) -> Day:
-    """A day of one account of so many, which nothing happens in."""
+def an_account(accounts: int, instances: int, groups: int, peers: int = 0) -> Day:
+    """A day of one account of so many, which nothing happens in, and whose rules name parties of so many others."""
     between = RUN_SECONDS * runs_between(accounts)
     turns, looks = DAY // between, math.ceil(between / LOOK_SECONDS) - 1
     pages, group_pages = (max(1, math.ceil(count / PAGE)) for count in (instances, groups))
@@ -89,10 +97,11 @@ def an_account(accounts: int, instances: int, groups: int) -> Day:
     deliveries = turns * (parts + looks)
     calls = Counter(
         {
-            "ecs.DescribeSecurityGroups": deliveries * group_pages,
+            "ecs.DescribeSecurityGroups": deliveries * (group_pages + peers),
             "ecs.DescribeSecurityGroupAttribute": turns * rules,
-            "ecs.DescribeInstances": turns * pages,
-            "sts.AssumeRole": deliveries,  # each in a process that has no session of the account
+            # by id each time, and in a full sweep the instances of the groups whose members rules by address follow
+            "ecs.DescribeInstances": turns * (pages + parts * peers) + deliveries * peers,
+            "sts.AssumeRole": deliveries * (1 + peers),  # each in a process that has no session of the account
             "mns.SendMessage": deliveries,
             "sls.PutLogs": turns * parts,
         }
@@ -115,19 +124,20 @@ PUBLISHED = (
 def table(organisations: Iterable[Organisation] = PUBLISHED) -> str:
     """Days of these organisations, in Markdown: docs/performance.md has it."""
     rows = [
-        "| accounts / instances / groups | ECS and STS calls a day | the largest account's busiest API, of its limit | messages a day | "
-        "records a day | seconds of Function Compute a day | USD a month |",
-        "|---|---:|---:|---:|---:|---:|---:|",
+        "| accounts / instances / groups | ECS and STS calls a day | … where the rules of each account name groups and instances of "
+        "another | the largest account's busiest API, of its limit | messages a day | records a day | seconds of Function Compute a day | "
+        "USD a month |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for of in organisations:
         day = a_day(of)
-        ecs = sum(count for api, count in day.calls.items() if api.startswith(("ecs.", "sts.")))
         size = f"{of.accounts:,} / {of.instances:,} / {of.groups:,}" + (
             f", {of.largest:.0%} in one" if of.largest else ""
         )
         cells = (
             size,
-            f"{ecs:,}",
+            f"{day.cloud_calls:,}",
+            f"{a_day(replace(of, peers=1)).cloud_calls:,}",
             f"{day.busiest:.1%}",
             f"{day.calls['mns.SendMessage']:,}",
             f"{day.calls['sls.PutLogs']:,}",

@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from aliyun_local.api import LocalCloud
-from link_peer.domain.model import Party
+from link_peer.domain import marker
+from link_peer.domain.model import Claim, Marker, Party, RuleKey
 from link_peer.domain.request import SweepAccount
+from link_peer.domain.tags import DEFAULT_TAG_PREFIX, tag_keys
 from link_peer.inbound.requests import encode
 from link_peer_cli.demo.deployment import deployment_of
 
 from benchmarks import worlds
-from benchmarks.worlds import HOME, SWEEPS
+from benchmarks.worlds import HOME, PORT, SWEEPS
 
 ACCEPT, ENDED = "link-accept", "20260101T000000Z"
 
@@ -42,6 +44,23 @@ def settle(cloud: LocalCloud, accounts: int, groups: int, instances: int) -> Non
     an instance asks for: nothing is to do."""
     for uid in uids(accounts):
         worlds.ring(cloud, groups, instances, groups, account=uid)
+
+
+def connect(cloud: LocalCloud, accounts: int) -> None:
+    """In each account a managed group with a rule by address for an instance of the next account, which a request asked for, and that
+    instance, in a group of its own. All are in a VPC that home shares."""
+    names, keys = uids(accounts), tag_keys(DEFAULT_TAG_PREFIX, "prod", HOME)
+    vpc = cloud.ecs.create_vpc(HOME, "10.200.0.0/16", shared_with=names[1:])
+    groups = [cloud.ecs.create_group(uid, vpc.id) for uid in names]
+    senders = [(group, cloud.ecs.create_instance(group.account, [group.id])) for group in groups]
+    for uid, (sender_group, sender) in zip(names, senders[1:] + senders[:1], strict=True):
+        source = Party(sender.account, sender_group.id)
+        tags = {keys.managed: "true", keys.instances: "true", keys.accept: f"{source}:{PORT}"}
+        group = Party(uid, cloud.ecs.create_group(uid, vpc.id, tags=tags, type="enterprise").id)
+        key = RuleKey(group, f"{sender.private_ip}/32", "", PORT)
+        ends = (Party(sender.account, sender.id), source)
+        mark = Marker(HOME, "prod", key.id(HOME, "prod", cloud.region), (Claim("chg-1"),), ends)
+        worlds.authorize(cloud, group, key.source, PORT, marker.render(mark))
 
 
 def end(cloud: LocalCloud) -> list[str]:

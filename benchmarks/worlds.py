@@ -88,13 +88,15 @@ def ring(cloud: LocalCloud, groups: int, instances: int, asking: int, account: s
         cloud.ecs.create_instance(account, [group.id], tags=wish)
 
 
-def authorize(cloud: LocalCloud, group: Party, source: Party, port: Port, description: str) -> None:
-    """Let a group be reached by another one, as the owner of its account."""
+def authorize(cloud: LocalCloud, group: Party, source: Party | str, port: Port, description: str) -> None:
+    """Let a group be reached by another one, or from an address, as the owner of its account."""
+    by_address = {"SourceCidrIp": source} if isinstance(source, str) else {}
+    by_group = {"SourceGroupId": source.id, "SourceGroupOwnerId": source.account} if isinstance(source, Party) else {}
     fields = {
         "IpProtocol": port.protocol,
         "PortRange": port.range,
-        "SourceGroupId": source.id,
-        "SourceGroupOwnerId": source.account,
+        **by_address,
+        **by_group,
         "NicType": "intranet",
         "Policy": "accept",
         "Priority": "100",

@@ -55,12 +55,16 @@ def test_the_reader_of_policies_is_measured_on_texts_of_the_whole_size() -> None
     assert all(2000 < len(text) <= 2048 for text in policy.texts(2048).values())
 
 
-@pytest.mark.parametrize("accounts", [3, AT_ONCE + 1])
-def test_the_model_of_a_day_is_what_the_local_cloud_counts(accounts: int, tmp_path: Path) -> None:
-    """At rest, with every account's turn at each run, and with the fewest that have looks between two turns."""
-    of, runs = day.Organisation(accounts, 101 * accounts, 3 * accounts), runs_between(accounts)
+@pytest.mark.parametrize(("accounts", "peers"), [(3, 0), (3, 1), (AT_ONCE + 1, 0), (AT_ONCE + 1, 1)])
+def test_the_model_of_a_day_is_what_the_local_cloud_counts(accounts: int, peers: int, tmp_path: Path) -> None:
+    """At rest, with every account's turn at each run, and with the fewest that have looks between two turns; also where a rule in
+    each account names an instance of another."""
+    groups, runs = 3 + peers, runs_between(accounts)
+    of = day.Organisation(accounts, (101 + peers) * accounts, groups * accounts, peers=peers)
     with virtual.deployed(organisation.written(tmp_path, accounts)) as deployment:
         organisation.settle(deployment.cloud, accounts, 3, 101)
+        if peers:
+            organisation.connect(deployment.cloud, accounts)
         counted = [sum((deployment.run() for _ in range(runs)), Counter()) for _ in ("first", "then")][1]
     worked_out = day.a_day(of).calls
     assert counted["sts.AssumeRole"] * 144 // runs <= worked_out["sts.AssumeRole"]  # one process reuses its sessions

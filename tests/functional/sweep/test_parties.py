@@ -13,6 +13,7 @@ import sweep as function
 from aliyun_local.api import Group, Instance
 from link_peer.alicloud.sts import CACHE
 from link_peer.engine.scopes.sweep import PARTIES_SHARE
+from link_peer.planning import cursor as cursors
 from link_peer.planning.rota import LOOK_SECONDS, MOST_RUNS, RUN_SECONDS
 
 from tests.functional.lab import HOME, OTHER, PEER, POLICY, REGION, THREE_ACCOUNTS, Lab
@@ -73,10 +74,10 @@ class Chain:
 
 
 class Standing:
-    """A link from a group of one account to one of the other, which stands since the last full sweep."""
+    """A link from a group of the peer, the other account where nothing else is said, to one of the holder."""
 
-    def __init__(self, lab: Lab, holder: str, *, advanced: bool, port: str = "tcp/3306") -> None:
-        self.lab, self.peer = lab, PEER if holder == HOME else HOME
+    def __init__(self, lab: Lab, holder: str, *, advanced: bool, port: str = "tcp/3306", peer: str = "") -> None:
+        self.lab, self.peer = lab, peer or (PEER if holder == HOME else HOME)
         fields = {"type": "enterprise"} if advanced else {}
         self.app = lab.group(f"*@{holder}", account=self.peer, tags={"env": "dev"})
         self.db = lab.group(account=holder, **fields)
@@ -202,6 +203,34 @@ def test_a_target_that_is_released_leaves_no_egress_in_the_sources_account(
     assert len(lab.raw_rules(source, "egress")) == 2
     lab.release(released)
     assert chain.minutes_until(lambda: len(lab.raw_rules(source, "egress")) == 1) <= NINE + 1 / 60
+
+
+@pytest.mark.parametrize("act", [leaves_group, is_released, changes_address])
+def test_an_instance_of_the_same_account_whose_event_was_lost_is_closed_in_nine_minutes(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, act: Callable[[Standing], None]
+) -> None:
+    """No listing of groups shows it."""
+    standing = Standing(lab, HOME, advanced=True, peer=HOME)
+    chain = Chain(lab, HOME, monkeypatch)
+    rule = f"{standing.instance.private_ip}/32>"
+    assert standing.admits(standing.instance)
+    act(standing)
+    assert (
+        chain.minutes_until(lambda: not any(text.startswith(rule) for text in lab.rules(standing.db))) <= NINE + 1 / 60
+    )
+
+
+def test_rules_that_name_more_parties_than_a_cursor_has_are_read_again_each_time(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As long as they are on some 200 groups."""
+    monkeypatch.setattr(cursors, "MOST_PARTIES", 2)
+    standing = Standing(lab, HOME, advanced=True)
+    chain = Chain(lab, HOME, monkeypatch)
+    chain.step()
+    assert f"{HOME} DescribeSecurityGroupAttribute" in chain.calls
+    is_released(standing)
+    assert chain.minutes_until(lambda: len(lab.rules(standing.db)) == 1) <= NINE + 1 / 60
 
 
 # what it costs, and whom it waits for

@@ -91,12 +91,12 @@ def test_short_sweeps_count_together_by_account(
     absent: dict[str, int], earlier: dict[str, int], due: dict[Unseen, int], held_removals: set[Unseen]
 ) -> None:
     """The limit is 2 since the last full sweep, on whichever groups. Once a cursor can note no further account, all of its is held."""
-    assert LookGuard(2, absent, earlier).excess(due) == held_removals
+    assert LookGuard(2, absent, earlier, MOST_SHOWING_LESS).excess(due) == held_removals
 
 
 def test_a_short_sweep_tells_the_next_what_it_was_let_remove() -> None:
     """By the account that shows something no more, whether it was removed or the answer was lost; once, however often it plans."""
-    guard = LookGuard(3, {}, {PEER: 1})
+    guard = LookGuard(3, {}, {PEER: 1}, MOST_SHOWING_LESS)
     assert guard.excess({AT_HOME: 2, AT_PEER: 3}) == {AT_PEER}
     assert guard.removals == {HOME: 2, PEER: 1}
     guard.count(removal(1))

@@ -33,7 +33,7 @@ from link_peer.engine.write.removal_guard import HoldingGuard, LookGuard, Remova
 from link_peer.engine.write.work import PlanTotals, Report, Until, Work, open_work
 from link_peer.planning import cursor as cursors
 from link_peer.planning.actual import damaged_rules
-from link_peer.planning.cursor import MOST_SUSPECTS, MOST_WAITING, Cursor
+from link_peer.planning.cursor import MOST_SHOWING_LESS, MOST_SUSPECTS, MOST_WAITING, Cursor
 from link_peer.planning.decision import Decision
 from link_peer.planning.sweep import Phase
 from link_peer.runtime.delivery import Delivery
@@ -251,8 +251,9 @@ def look_at_parties(sweep: AccountSweep) -> AccountSweep:
     snapshot = sweep.reads.parties_anew(parties, until)
     due = cursors.changed(start, snapshot, keys) | sweep.reads.crowded_share(start.crowded, len(sweep.groups.tagged))
     if sweep.is_short:
-        limit, absent = sweep.guard.limit, cursors.absent(start, snapshot)
-        sweep = msgspec.structs.replace(sweep, guard=LookGuard(limit, absent, start.removals))
+        absent = cursors.absent(start, snapshot)
+        guard = LookGuard(sweep.guard.limit, absent, start.removals, MOST_SHOWING_LESS)
+        sweep = msgspec.structs.replace(sweep, guard=guard)
     groups = sweep.groups.with_due(due)
     if not (todo := groups.todo - sweep.groups.todo):
         return sweep

@@ -11,7 +11,6 @@ import threading
 from collections import Counter
 from collections.abc import Mapping
 
-from link_peer.planning.cursor import MOST_SHOWING_LESS
 from link_peer.planning.decision import Decision, Unseen
 
 
@@ -54,9 +53,12 @@ class LookGuard(RemovalGuard):
     parties, of which only some were judged; and the removals of the short sweeps since the last full one: of each, what it was let
     make, since an answer may be lost."""
 
-    def __init__(self, limit: int, absent: Mapping[str, int], earlier_removals: Mapping[str, int]) -> None:
-        """Both are by account."""
+    def __init__(
+        self, limit: int, absent: Mapping[str, int], earlier_removals: Mapping[str, int], most_accounts: int
+    ) -> None:
+        """Both are by account; the next short sweep can be told of so many accounts: of further ones, nothing is removed."""
         super().__init__(limit)
+        self._most_accounts = most_accounts
         self._absent = absent
         self._earlier = earlier_removals
         self._let: dict[str, int] = {}
@@ -79,7 +81,7 @@ class LookGuard(RemovalGuard):
             for account in accounts
             if self._earlier.get(account, 0) + max(counts[account], self._absent.get(account, 0)) > self.limit
         }
-        if len(self.removals.keys() | accounts) > MOST_SHOWING_LESS:
+        if len(self.removals.keys() | accounts) > self._most_accounts:
             too_many |= accounts - self.removals.keys()
         for account in accounts - too_many:
             self._let[account] = max(self._let.get(account, 0), counts[account])
