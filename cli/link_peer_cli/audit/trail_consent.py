@@ -157,7 +157,9 @@ class Consents:
         is_pending = not suspects >= set(recorded_in)
         return Problem(problem.finding if is_pending else UNPROVEN, detail, is_pending)
 
-    def _by_witnesses(self, key: RuleKey, marker: Marker, at: float, observations: list[_Observation]) -> Problem | None:
+    def _by_witnesses(
+        self, key: RuleKey, marker: Marker, at: float, observations: list[_Observation]
+    ) -> Problem | None:
         testimony = _Testimony(self._changes.get(key.group, []), observations)
         problems = [self._judged(key, marker, at, *tags) for tags in _at(testimony, at)]
         if None in problems:
