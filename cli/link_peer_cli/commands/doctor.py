@@ -131,6 +131,7 @@ def _findings(
         cloud_view, scene=Scene(cloud.before(view.scene.snapshot)), accounts=accounts.read_here(env, swept)
     )
     if platform:
+        yield from accounts.check_sets(env.policy)
         yield from accounts.check_prefixes(env, cloud_view.scene.snapshot)
         yield from damaged_markers(swept.damaged)
         yield from renamed_deployments(cloud_view)

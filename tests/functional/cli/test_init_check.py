@@ -203,8 +203,8 @@ def test_the_workflow_keeps_no_credentials_and_finds_the_policy_of_the_base(fold
     assert not [step for step in later_steps if "git fetch" in step.get("run", "")]
 
     def git(*words: str, place: str = "remote") -> str:
-        who = ("-c", "user.name=t", "-c", "user.email=t@example.com")
-        command = ["git", "-C", str(folder / place), *who, *words]
+        identity = ("-c", "user.name=t", "-c", "user.email=t@example.com")
+        command = ["git", "-C", str(folder / place), *identity, *words]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout  # noqa: S603
 
     (folder / "remote").mkdir()
