@@ -315,3 +315,14 @@ def test_no_text_promises_a_delay_that_nobody_has_measured() -> None:
     files = [*ROOT.glob("README*.md"), *DOCS.rglob("*.md"), *(ROOT / "cli/link_peer_cli").rglob("*.py")]
     promising = {path.relative_to(ROOT).as_posix() for path in files if PROMISES.search(path.read_text("utf-8"))}
     assert promising <= MEASURED.keys()
+
+
+def test_every_attack_has_an_outcome_and_a_test_that_tries_it() -> None:
+    """Of the attacks on keys, names and cost: prevented, found (by what, after how long), or accepted."""
+    section = page("threat-model.md").partition("## Attacks on keys, names and cost")[2].partition("\n## ")[0]
+    rows = [line.strip("| ").split(" | ") for line in section.splitlines() if re.match(r"\| [0-9]", line)]
+    assert [int(row[0]) for row in rows] == list(range(38, 38 + len(rows)))
+    assert len(rows) > 9
+    for _, attack, outcome, _, tests in rows:
+        assert re.match(r"prevented|found: .*(minutes|when it is run)|accepted until", outcome), attack
+        assert re.findall(r"`test_\w+`", tests), attack

@@ -41,6 +41,7 @@ OWN = {
     "link_peer_deploy/packaging.py": "MAX_ZIP MAX_UNPACKED EPOCH",
     "setup/engine.py": "WAITS",
     "setup/in_use.py": "SECONDS THREADS",
+    "setup/prefixes.py": "MOST SECONDS",
 }
 """Choices of ours: waits, threads, how much is shown."""
 BOUND = re.compile(

@@ -35,6 +35,9 @@ class EvidenceWritten(CommandAnswer, frozen=True):
         list[str], means("the instants for which the links are listed: the ends of months, and that of the period")
     ]
     counts: Annotated[dict[str, int], means("how many rows each section has, by the word in the column `section`")]
+    unread_regions: Annotated[
+        str, means("the regions whose ActionTrail was not read, or why they are not known; empty with `--all-regions`")
+    ]
 
 
 class FailedInvocation(CommandAnswer, frozen=True):

@@ -13,11 +13,12 @@ from link_peer.runtime.ports import Record
 from link_peer_cli.access.environment import Environment
 from link_peer_cli.answers.operation import Mismatch
 from link_peer_cli.audit.at import read_outcomes, standing_at
+from link_peer_cli.audit.elsewhere import HasFunctions
 from link_peer_cli.audit.log import KEPT_SECONDS, AuditReader, condition
 from link_peer_cli.audit.trail import keeps, trail_start
 from link_peer_cli.audit.trail_consent import UNPROVEN
 from link_peer_cli.audit.trail_records import rules_in, tags_in
-from link_peer_cli.audit.verify import exit_of, mismatches
+from link_peer_cli.audit.verify import exit_of, in_regions
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.records import actor, asker
 
@@ -59,11 +60,12 @@ UNKNOWN_BEFORE = "the whole tag: what it held before is not in the log"
 
 class Evidence(msgspec.Struct, frozen=True):
     """The rows by section, those of a section by time. `moments` are the instants of which the links are listed; `exit`: how the
-    command ends that finds these exceptions."""
+    command ends that finds these exceptions. `unread`: the regions whose ActionTrail was not read, or why they are not known."""
 
     rows: list[Row]
     moments: list[float]
     exit: Exit
+    unread: str
 
 
 def month_ends(since: float, until: float) -> list[float]:
@@ -77,9 +79,9 @@ def month_ends(since: float, until: float) -> list[float]:
     return [*ends, until]
 
 
-def gather(env: Environment, since: float, until: float) -> Evidence:
+def gather(env: Environment, since: float, until: float, has_functions: HasFunctions | None) -> Evidence:
     """The evidence of a period (epoch seconds). Raises LinkPeerError if the log cannot be read; what ActionTrail does not tell is
-    an exception."""
+    an exception. With `has_functions`, calls in other regions count, too."""
     log, ours = AuditReader(env.settings, env.clock, env.keys), condition({"deployment": env.policy.deployment})
     kinds = " or ".join(condition({"record": kind}) for kind in ("outcome", "summary", "observed"))
     records = _once(log.read(f"{ours} and ({kinds})", since, until))
@@ -97,7 +99,7 @@ def gather(env: Environment, since: float, until: float) -> Evidence:
         for record in log.read_any(query, "to", groups, since - KEPT_SECONDS)
         if record["time"] <= iso_millis(until)
     ]
-    unfit = exceptions(env, since, until)
+    unfit, unread = exceptions(env, since, until, has_functions)
     rows = [
         *decisions(records),
         *consents(_once(group_history), env.policy.keys, since),
@@ -106,7 +108,7 @@ def gather(env: Environment, since: float, until: float) -> Evidence:
     ]
     order = list(SECTIONS)
     rows.sort(key=lambda row: (order.index(row["section"]), row["time"]))
-    return Evidence(rows, moments, exit_of(unfit))
+    return Evidence(rows, moments, exit_of(unfit), unread)
 
 
 def decisions(records: Iterable[Record]) -> Iterator[Row]:
@@ -167,10 +169,15 @@ def _whole(value: str | None) -> list[str]:
     return [] if value is None else [value]
 
 
-def exceptions(env: Environment, since: float, until: float) -> list[Mismatch]:
-    """What `audit --verify` finds in a period, and the part of it of which ActionTrail has no events any more."""
-    first = trail_start(env.now)
-    differences = mismatches(env, max(since, first), quiet=True)[0] if first < until else []
+def exceptions(
+    env: Environment, since: float, until: float, has_functions: HasFunctions | None
+) -> tuple[list[Mismatch], str]:
+    """What `audit --verify` finds in a period, and the part of it of which ActionTrail has no events any more; and the regions that
+    were not read."""
+    first, unread = trail_start(env.now), ""
+    differences: list[Mismatch] = []
+    if first < until:
+        differences, _, unread = in_regions(env, max(since, first), has_functions, quiet=True)
     # what could not be read is so of the whole period, and has the time of this reading
     differences = [each for each in differences if each.finding == UNPROVEN or parse_instant(each.time) <= until]
     if not keeps(since, env.now):
@@ -179,7 +186,7 @@ def exceptions(env: Environment, since: float, until: float) -> list[Mismatch]:
         advice = "export the evidence of each month within 90 days"
         leading_fields = (iso(since), env.policy.home, "ActionTrail", "", "", "", UNPROVEN)
         differences.append(Mismatch(*leading_fields, reason, advice, pending=False))
-    return differences
+    return differences, unread
 
 
 def _row(section: str, record: Record) -> Row:

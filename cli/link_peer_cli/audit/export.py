@@ -15,9 +15,11 @@ from rich.markup import escape
 
 from link_peer_cli.access.environment import Environment
 from link_peer_cli.answers.operation import EvidenceWritten
+from link_peer_cli.audit.elsewhere import HasFunctions
 from link_peer_cli.audit.evidence import COLUMNS, SECTIONS, Evidence, Row, gather
+from link_peer_cli.audit.verify import READ_ALL
 from link_peer_cli.ui import files
-from link_peer_cli.ui.console import console, print_answer
+from link_peer_cli.ui.console import console, print_answer, warn
 from link_peer_cli.ui.printed import printed
 from link_peer_cli.ui.progress import waiting
 from link_peer_cli.ui.tables import write_csv
@@ -32,14 +34,16 @@ NOTES = {
 }
 
 
-def export(env: Environment, since: float, until: float, place: str, *, as_json: bool) -> None:
+def export(
+    env: Environment, since: float, until: float, place: str, has_functions: HasFunctions | None, *, as_json: bool
+) -> None:
     """Write the evidence into a folder, or into the one file that `place` names by its suffix, `.csv` or `.html`; exit with 1 if
-    there is an exception. Raises LinkPeerError if the log cannot be read, or a file written."""
+    there is an exception. `has_functions` as in `gather`. Raises LinkPeerError if the log cannot be read, or a file written."""
     paths = _paths(place, f"evidence-{iso(since)[:10]}-to-{iso(until)[:10]}")
     for path in paths:
         files.require_writable(path)
     with waiting("reading the audit log and ActionTrail"):
-        evidence = gather(env, since, until)
+        evidence = gather(env, since, until, has_functions)
     out = io.StringIO()
     write_csv(out, [COLUMNS, *([row[name] for name in COLUMNS] for row in evidence.rows)])
     csv = out.getvalue().encode()
@@ -49,12 +53,16 @@ def export(env: Environment, since: float, until: float, place: str, *, as_json:
     counts = {name: count[name] for name in SECTIONS}
     if as_json:
         print_answer(
-            EvidenceWritten(paths, iso(since), iso(until), [iso(moment) for moment in evidence.moments], counts)
+            EvidenceWritten(
+                paths, iso(since), iso(until), [iso(moment) for moment in evidence.moments], counts, evidence.unread
+            )
         )
     else:
         console().print(", ".join(f"{name} {number}" for name, number in counts.items()), soft_wrap=True)
         for path in paths:
             console().print(escape(f"written: {path}"), soft_wrap=True)
+        if evidence.unread:
+            warn([f"not read: {evidence.unread}; {READ_ALL}"])
     if evidence.exit:
         raise typer.Exit(evidence.exit)
 
@@ -73,6 +81,7 @@ def _page(env: Environment, period: tuple[float, float], evidence: Evidence, csv
     facts = [
         ("period", " to ".join(map(iso, period))),
         ("deployment", f"{env.policy.deployment} of account {env.policy.home}, {env.settings.region}"),
+        ("ActionTrail not read in", evidence.unread or "no other region: all were read"),
         ("logstores", f"{env.settings.audit_project}: {env.settings.audit_logstore}, {env.settings.operator_logstore}"),
         ("written", f"{iso(env.now)} by link-peer {version('link-peer')}"),
         ("SHA-256 of the CSV", hashlib.sha256(csv).hexdigest()),

@@ -4,12 +4,16 @@ Witnesses are the tag calls of ActionTrail, the tags of now, and the observed re
 it could write any. A record counts only where ActionTrail has its call. A tag has the value that the last call before gave it.
 Without such a call it has the value that the first call after replaced (`old_tags`), or that was seen before that call. Where no
 witness tells it, it is not known. Of two records of one call, the first that SLS received counts: what comes later changes nothing.
+
+ActionTrail shows a call ten minutes late. So where a record tells of a tag call that it does not have yet, the tags of now may not be
+those that were there before: what rests on them alone is pending, or unproven where only who opened the rule recorded such a call.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Set
+from typing import NamedTuple
 
 import msgspec
 from link_peer.domain.grouped import grouped
@@ -26,12 +30,23 @@ from link_peer_cli.audit.trail_events import EVERY_TAG, Event
 from link_peer_cli.audit.trail_records import Entry, tags_in
 
 Tags = Mapping[str, str]
+TRAIL_SECONDS = 900.0
+"""An event can be looked up ten minutes after the call [doc ActionTrail limits]."""
 JUDGED_SECONDS = 60.0
 """A rule is written at most this long after its consent was judged; the clocks of ActionTrail and SLS count in."""
 
 
 NO_CONSENT, UNPROVEN = "no-consent", "unproven"
+NOW = ""  # in place of a log: the tags that are there now
 _CUT = "…"  # in the tags of a record: not all of them fitted
+
+
+class Problem(NamedTuple):
+    """What does not fit: the finding, its text, and whether ActionTrail may explain it yet."""
+
+    finding: str
+    detail: str
+    is_pending: bool = False
 
 
 class _Change(msgspec.Struct, frozen=True):
@@ -114,36 +129,59 @@ class Consents:
             and entry.time >= start
             and (entry.record.get("event_request", ""), entry.observed_group) in known_calls
         ]
-        current_tags = [(group, _Observation(moment, "", "", tags, {})) for group, tags in now.items()]
+        self._unseen_calls = grouped(
+            (entry.observed_group, entry.logstore)
+            for entry in observed
+            if entry.kind == "observed"
+            and entry.time > moment - TRAIL_SECONDS
+            and (call := entry.record.get("event_request", ""))
+            and (call, entry.observed_group) not in known_calls
+        )
+        current_tags = [(group, _Observation(moment, NOW, "", tags, {})) for group, tags in now.items()]
         self._observations = grouped([*records, *current_tags])
 
-    def problem(self, key: RuleKey, marker: Marker, at: float, suspects: Set[str]) -> tuple[str, str] | None:
+    def problem(self, key: RuleKey, marker: Marker, at: float, suspects: Set[str]) -> Problem | None:
         """Why a group did not consent to a rule that was opened then, or why that is unproven; None if it did. `suspects` are the
         logs that whoever opened the rule can write."""
         group_observations = self._observations.get(key.group, [])
         observations = [observation for observation in group_observations if observation.logstore not in suspects]
+        problem = self._by_witnesses(key, marker, at, observations)
+        recorded_in = self._unseen_calls.get(key.group, [])
+        if not problem or problem.finding == UNPROVEN or not recorded_in:
+            return problem
+        earlier = [observation for observation in observations if observation.logstore != NOW]
+        firm_problem = self._by_witnesses(key, marker, at, earlier)
+        if firm_problem and firm_problem.finding != UNPROVEN:
+            return problem
+        detail = f"{problem.detail}, by the tags of now alone; a record tells of a tag call that ActionTrail does not have yet"
+        is_pending = not suspects >= set(recorded_in)
+        return Problem(problem.finding if is_pending else UNPROVEN, detail, is_pending)
+
+    def _by_witnesses(
+        self, key: RuleKey, marker: Marker, at: float, observations: list[_Observation]
+    ) -> Problem | None:
         testimony = _Testimony(self._changes.get(key.group, []), observations)
         problems = [self._judged(key, marker, at, *tags) for tags in _at(testimony, at)]
         if None in problems:
             return None
-        return next((problem for problem in problems if problem and problem[0] == UNPROVEN), problems[-1])
+        return next((problem for problem in problems if problem and problem.finding == UNPROVEN), problems[-1])
 
     def _judged(
         self, key: RuleKey, marker: Marker, at: float, tags: Tags, unknown_keys: Set[str], is_complete: bool
-    ) -> tuple[str, str] | None:
+    ) -> Problem | None:
         keys = self._policy.keys
         unknown_keys = {key for key in unknown_keys if keys.forbids(key) or key in keys.consenting}
         if keys.lock_on(tags):
-            return NO_CONSENT, f"{key.group} was locked"
+            return Problem(NO_CONSENT, f"{key.group} was locked")
         if refusal := self._refusal(key, marker, tags):
-            return NO_CONSENT, refusal
+            return Problem(NO_CONSENT, refusal)
         is_covered = self._covers(key, marker, tags, at)
         if is_covered and is_complete and not any(map(keys.forbids, unknown_keys)):
             return None
         if is_covered or not is_complete or not unknown_keys.isdisjoint(keys.consenting):
             subject = " and ".join(sorted(unknown_keys)) or "the tags"
-            return UNPROVEN, f"no witness tells {subject} of {key.group} at that time"
-        return NO_CONSENT, f"{key.group} had no consent to it"
+            return Problem(UNPROVEN, f"no witness tells {subject} of {key.group} at that time")
+        return Problem(NO_CONSENT, f"{key.group} had no consent to it")
 
     def _refusal(self, key: RuleKey, marker: Marker, tags: Tags) -> str:
         """By which entry a group with these tags refused the rule; empty if it did not. In which groups an instance was is not

@@ -21,12 +21,11 @@ from link_peer.domain.tags import iso
 from link_peer.runtime.ports import Record
 
 from link_peer_cli.answers.operation import Mismatch
-from link_peer_cli.audit.trail_consent import UNPROVEN, Consents
+from link_peer_cli.audit.trail_consent import TRAIL_SECONDS, UNPROVEN, Consents, Problem
 from link_peer_cli.audit.trail_events import AUTHORIZING, MODIFYING, REVOKING, TAG_CALLS, Event, TrailWrite
 from link_peer_cli.audit.trail_log import LONGEST_SECONDS, SKEW_SECONDS, Log, Openings, Question
 from link_peer_cli.audit.trail_records import Entry, Named
 
-TRAIL_SECONDS = 900.0  # an event can be looked up ten minutes after the call [doc ActionTrail limits]
 LOG_SECONDS = 60.0  # a record can be searched some seconds after it was written
 LATE_SECONDS = (
     960.0  # a write is retried as long as a function runs; SLS refuses a clock that is off by more [doc PutLogs]
@@ -87,7 +86,6 @@ def _by_us(question: Question, event: Event) -> bool:
 
 # what ActionTrail has
 
-Problem = tuple[str, str]
 Known = tuple[Openings, Consents]
 
 
@@ -101,12 +99,14 @@ def _of_event(question: Question, log: Log, context: Known, event: Event) -> Ite
         problems += _unexplained(question, log, event, recorded)
         problems += _misjudged(question, log, context, event, recorded)
     elif detail := _ours(question, log, event):
-        problems.append((BY_ANOTHER, detail))
+        problems.append(Problem(BY_ANOTHER, detail))
     if wrong := sorted({entry.logstore for entry in call_entries} - logs):
-        problems.append((WRONG_LOG, f"a record in {wrong[0]}, to which the caller does not write, has its RequestId"))
+        detail = f"a record in {wrong[0]}, to which the caller does not write, has its RequestId"
+        problems.append(Problem(WRONG_LOG, detail))
     if problems:
-        problems.sort(key=lambda problem: problem[0] == UNPROVEN)
-        yield _of(question, event, problems[0][0], "; ".join(dict.fromkeys(text for _, text in problems)))
+        problems.sort(key=lambda problem: (problem.is_pending, problem.finding == UNPROVEN))
+        text = "; ".join(dict.fromkeys(problem.detail for problem in problems))
+        yield _of(question, event, Problem(problems[0].finding, text, problems[0].is_pending))
 
 
 def _unexplained(question: Question, log: Log, event: Event, recorded: Sequence[Entry]) -> Iterator[Problem]:
@@ -114,17 +114,19 @@ def _unexplained(question: Question, log: Log, event: Event, recorded: Sequence[
     keys, tags = question.policy.keys, [key for key, _ in event.tags]
     people = question.logs(event) == {question.roles.operators}
     if event.name not in OWN_CALLS:
-        yield NO_INTENT, "link-peer never makes this call"
+        yield Problem(NO_INTENT, "link-peer never makes this call")
     elif tags and people and all(map(keys.forbids, tags)):
         # a lock and a refusal are tags of a person's, and nobody's leave is needed to set them
         if event.name == "UntagResources" and event.request_id not in log.reopened(question.roles.operators):
-            yield NO_INTENT, "it removed a lock or a refusal, and no record of link-peer reopen has its RequestId"
+            yield Problem(
+                NO_INTENT, "it removed a lock or a refusal, and no record of link-peer reopen has its RequestId"
+            )
     elif _by_us(question, event) and any(key not in (keys.managed, keys.instances) for key in tags):
-        yield NO_INTENT, "link-peer never writes this tag with this role"
+        yield Problem(NO_INTENT, "link-peer never writes this tag with this role")
     elif recorded and not _covered(log, event, lambda intent: any(_led_to(intent, entry, event) for entry in recorded)):
-        yield NO_INTENT, "a record has its RequestId, but no intent was written before"
+        yield Problem(NO_INTENT, "a record has its RequestId, but no intent was written before")
     elif not recorded and not _covered(log, event, lambda intent: _unfinished(question, log, intent, event)):
-        yield NO_INTENT, "no record has its RequestId, and no intent names the change"
+        yield Problem(NO_INTENT, "no record has its RequestId, and no intent names the change")
 
 
 def _covered(log: Log, event: Event, explains: Callable[[Entry], bool]) -> bool:
@@ -164,13 +166,13 @@ def _misjudged(
     changed = event.name in MODIFYING
     ours = all(openings.opened(rule_id, event) for rule_id in event.rule_ids)
     if not ours and not (changed and adopted):
-        yield NO_MARKER, "no record of an opening by link-peer names the rule: it may be a person's"
+        yield Problem(NO_MARKER, "no record of an opening by link-peer names the rule: it may be a person's")
     # a call may change a rule without a word of its description
     for write in (event.writes or (TrailWrite(None, ""),)) if event.name in AUTHORIZING or changed else ():
         key = log.by_id.get(event.rule_ids[0]) if changed and event.rule_ids else write.key
         marker = question.marker(key, write.description)
         if not marker or not key or (changed and event.widened):
-            yield NO_MARKER, "its description is not our marker of this rule"
+            yield Problem(NO_MARKER, "its description is not our marker of this rule")
         elif not (changed and ours) and (problem := consents.problem(key, marker, event.time, suspects)):
             yield problem
 
@@ -253,7 +255,8 @@ def _shows(log: Log, event: Event, entry: Entry, rule: Named, intent: Entry | No
 # words
 
 
-def _of(question: Question, event: Event, finding: str, detail: str) -> Mismatch:
+def _of(question: Question, event: Event, problem: Problem) -> Mismatch:
+    finding = problem.finding
     rules = [*event.rule_ids, *map(_rule_text, event.keys), *(key for key, _ in event.tags)]
     by = f"{event.caller} from {event.address}" if event.address else event.caller
     advice = (
@@ -272,9 +275,9 @@ def _of(question: Question, event: Event, finding: str, detail: str) -> Mismatch
         request_id=event.request_id,
         caller=by,
         finding=finding,
-        detail=detail,
+        detail=problem.detail,
         advice=advice,
-        pending=event.time > question.now - LOG_SECONDS,
+        pending=problem.is_pending or event.time > question.now - LOG_SECONDS,
     )
 
 

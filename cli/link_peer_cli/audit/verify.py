@@ -22,7 +22,7 @@ from link_peer_cli.answers.operation import Mismatch
 from link_peer_cli.audit.elsewhere import HasFunctions, other_region_findings
 from link_peer_cli.audit.log import KEPT_SECONDS, AuditReader, condition
 from link_peer_cli.audit.trail import NAMES, Trail, keeps, trail_start
-from link_peer_cli.audit.trail_consent import UNPROVEN
+from link_peer_cli.audit.trail_consent import NO_CONSENT, UNPROVEN
 from link_peer_cli.audit.trail_events import TAG_CALLS, Event, event_of
 from link_peer_cli.audit.trail_join import join, opened_groups, unknown_rules
 from link_peer_cli.audit.trail_log import LONGEST_SECONDS, Question, Roles
@@ -36,6 +36,7 @@ from link_peer_cli.ui.tables import draw_table, print_tsv
 THREADS = 32  # accounts that are read side by side; the limits of ActionTrail are those of each account
 OPENED, OBSERVED = condition({"record": "outcome", "outcome": "applied"}), condition({"record": "observed"})
 NOT_READ = "ActionTrail was not read"
+READ_ALL = "--all-regions reads every region"
 COLUMNS = ("time", "account", "what", "rule", "request id", "who", "finding")
 
 
@@ -48,25 +49,34 @@ def verify(env: Environment, since: float, has_functions: HasFunctions | None, *
     """
     if not keeps(since, env.now):
         raise BadInput("--from", "ActionTrail keeps events for 90 days: give at most 90d")
-    differences, calls = mismatches(env, since, quiet=as_json)
+    differences, calls, unread = in_regions(env, since, has_functions, quiet=as_json)
+    _print(differences, calls, as_json=as_json)
+    if unread:
+        text = f"not read: {unread}; {READ_ALL}"
+        warn([text]) if as_json or not sys.stdout.isatty() else console().print(text)
+    if code := exit_of(differences):
+        raise typer.Exit(code)
+
+
+def in_regions(
+    env: Environment, since: float, has_functions: HasFunctions | None, *, quiet: bool
+) -> tuple[list[Mismatch], int, str]:
+    """As `mismatches`; with `has_functions`, also what does not fit in the other regions. The last text names those that were not
+    read, or says why they are not known; empty if there are none."""
+    differences, calls = mismatches(env, since, quiet=quiet)
     try:
         regions, problem = other_regions(env.settings, env.clock), ""
     except LinkPeerError as error:
         regions, problem = [], f"the regions of the cloud are not known: {message(error)}"
-    if has_functions:
-        unread_accounts = {difference.account for difference in differences if difference.subject == NOT_READ}
-        readable_accounts = sorted(env.policy.accounts.keys() - unread_accounts)
-        differences += _elsewhere(env, regions, readable_accounts, since, has_functions, quiet=as_json)
-        if problem:
-            advice = "allow ecs:DescribeRegions to the reader's role: docs/permissions.md"
-            differences.append(_unproven(env, env.policy.home, "other regions were not read", problem, advice))
-    _print(differences, calls, as_json=as_json)
-    names = ", ".join(settings.region for settings in regions)
-    if not has_functions and (names or problem):
-        text = f"not read: {names or problem}; --all-regions reads every region"
-        warn([text]) if as_json or not sys.stdout.isatty() else console().print(text)
-    if code := exit_of(differences):
-        raise typer.Exit(code)
+    if not has_functions:
+        return differences, calls, ", ".join(settings.region for settings in regions) or problem
+    unread_accounts = {difference.account for difference in differences if difference.subject == NOT_READ}
+    readable_accounts = sorted(env.policy.accounts.keys() - unread_accounts)
+    differences += _elsewhere(env, regions, readable_accounts, since, has_functions, quiet=quiet)
+    if problem:
+        advice = "allow ecs:DescribeRegions to the reader's role: docs/permissions.md"
+        differences.append(_unproven(env, env.policy.home, "other regions were not read", problem, advice))
+    return differences, calls, ""
 
 
 def _elsewhere(
@@ -118,7 +128,7 @@ def mismatches(env: Environment, since: float, *, quiet: bool) -> tuple[list[Mis
     observations = functools.partial(log.read_any, f"{ours} and {OBSERVED}", "to", [group.id for group in groups])
     older += observations(question.tags_since)
     findings = join(question, records, _before(start, older, records), events)
-    if question.tags_since > oldest and any(finding.finding == UNPROVEN for finding in findings):
+    if question.tags_since > oldest and any(finding.finding in (UNPROVEN, NO_CONSENT) for finding in findings):
         # an older call may tell
         opened_accounts = sorted({group.account for group in groups} & read)
         tag_calls, unread_tags = _events(trail, opened_accounts, TAG_CALLS, (oldest, start), lambda: None)

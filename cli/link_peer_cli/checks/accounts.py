@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from link_peer.domain.errors import LinkPeerError, NoAccess
+from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
 from link_peer.engine.scopes.accounts import SweptAccounts
 from link_peer.views.standing import Standing
@@ -66,6 +67,16 @@ def check_prefixes(env: Environment, snapshot: Snapshot) -> Iterator[CheckFindin
             detail = f"{', '.join(prefixes)} in use by other deployments; whether our roles there are denied their consent is not seen"
             advice = f"link-peer account add {uid} --profile PROFILE denies it, and changes nothing if it is denied"
             yield CheckFinding(WARNING, uid, "tag prefixes", f"{detail}: home's keys read no policy there", advice)
+
+
+def check_sets(policy: Policy) -> Iterator[CheckFinding]:
+    """One finding for each account with sets: who there may move groups in and out of them, which no key of link-peer can read."""
+    for uid in sorted({group_set.account for group_set in policy.sets.values()}):
+        sets = [group_set for group_set in policy.sets.values() if group_set.account == uid]
+        keys = ", ".join(sorted({key for group_set in sets for key in group_set.tags}))
+        detail = f"not seen: who else may change {keys} on groups, because the reader's role may not read the policies of people"
+        advice = "link-peer check --deny-sets FILE writes the policy that denies it to the owners of groups"
+        yield CheckFinding(OK, uid, "tags of sets", f"{detail}: {advice}")
 
 
 def read_here(env: Environment, swept: SweptAccounts) -> frozenset[str]:

@@ -97,7 +97,7 @@ def add(
     if uid == env.policy.home:
         raise BadInput("uid", f"{uid} is the home account, which takes part already")
     account = env.policy.accounts.get(uid)
-    peer = denying(env, peer_of(env, uid, role, external_id, account, profile, closer_arns))
+    peer = peer_of(env, uid, role, external_id, account, profile, closer_arns)
     lines = entry(
         uid,
         name or (account.name if account else uid),
@@ -107,6 +107,7 @@ def add(
         ranges or (account.ranges if account else ()),
     )
     policy = env.policy if account else added_to(env.policy, lines)
+    peer = denying(env, peer)
     if profile:
         command = f"link-peer account add {uid} --profile {profile} --adopt"
         require_ours(peer.resources(), command, adopts=adopt)

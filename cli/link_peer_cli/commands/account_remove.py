@@ -47,7 +47,7 @@ def remove(
         raise BadInput("uid", f"{uid} is the home account: link-peer setup --remove removes the deployment")
     mine = load_own()
     account = env.policy.accounts[uid]
-    peer = denying(mine, peer_of(mine, uid, "", "", account, profile))
+    peer = peer_of(mine, uid, "", "", account, profile)
     if profile:
         command = f"link-peer account remove {uid} --profile {profile} --adopt"
         require_ours(peer.resources(), command, adopts=adopt)
@@ -56,6 +56,7 @@ def remove(
     if not (dry_run or yes):
         may_ask("closes", as_json=as_json)
         typer.confirm(f"Close every link of account {uid} and take it out of the deployment?", abort=True)
+    peer = peer if dry_run else denying(mine, peer)
     closed = _close(env, uid, peer_keys, reader, dry_run=dry_run, as_json=as_json)
     changes = _remove_roles(peer, talk=not as_json) if profile else []
     if profile:  # a function may have opened something between the closing and the end of its role

@@ -47,7 +47,7 @@ MOST = 500  # records that are read for these lines, though many of them repeat 
 FIELDS = tuple(field.name for field in DECISION)
 """The columns of CSV: the fields of a decision."""
 WHOLE_LOG = ("--verify", "it compares the whole log, and takes --from, --all-regions and --json only")
-WHOLE_PERIOD = ("--evidence", "it is about all of a period, and takes --from, --to and --json only")
+WHOLE_PERIOD = ("--evidence", "it is about all of a period, and takes --from, --to, --all-regions and --json only")
 
 
 def audit(
@@ -93,7 +93,7 @@ def audit(
     all_regions: Annotated[
         bool,
         typer.Option(
-            help="With --verify: read ActionTrail of every region. A call by a role of link-peer where it has no functions is a "
+            help="With --verify or --evidence: read ActionTrail of every region. A call by a role of link-peer where it has no functions is a "
             "finding."
         ),
     ] = False,
@@ -102,7 +102,7 @@ def audit(
         typer.Option(
             metavar="FOLDER|FILE",
             help="Write an auditor's evidence as CSV and as a printable page: both into a folder, or one of them into a file that "
-            "ends with .csv or .html. Takes --from, --to and --json only.",
+            "ends with .csv or .html. Takes --from, --to, --all-regions and --json only.",
         ),
     ] = "",
     output: Output = TableForm.TABLE,
@@ -129,10 +129,9 @@ def audit(
     env = load_environment(reading=True)
     if verify or evidence:
         end_of_period = min(now, until or now)
-        write_evidence = functools.partial(export, env, since, end_of_period, evidence)
-        compare = functools.partial(
-            verify_log, env, since, functools.partial(_has_functions, env) if all_regions else None
-        )
+        has_functions = functools.partial(_has_functions, env) if all_regions else None
+        write_evidence = functools.partial(export, env, since, end_of_period, evidence, has_functions)
+        compare = functools.partial(verify_log, env, since, has_functions)
         (write_evidence if evidence else compare)(as_json=as_json)
         return
     query = record_filters.query(
@@ -172,8 +171,8 @@ def _check_whole(*, verify: bool, evidence: bool, all_regions: bool, is_filtered
     """Raise BadInput for options that do not go with those that are about the whole log."""
     if (verify or evidence) and (is_filtered or (verify and evidence)):
         raise BadInput(*(WHOLE_PERIOD if evidence else WHOLE_LOG))
-    if all_regions and not verify:
-        raise BadInput("--all-regions", "it is about --verify: give both")
+    if all_regions and not (verify or evidence):
+        raise BadInput("--all-regions", "it is about --verify and --evidence: give one of them")
 
 
 def _span(start: str, end: str, now: float) -> tuple[float, float | None]:

@@ -17,6 +17,7 @@ from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
 from link_peer.inbound import policy_file
 from link_peer.planning.decision import Context
+from link_peer.runtime.settings import tag_prefix
 from link_peer.views import policy_tests
 from link_peer.views.policy_tests import Finding, PolicyVerdict
 from link_peer_deploy.documents import owners_denial
@@ -58,7 +59,7 @@ def check(
     as_json: JsonLines = False,
 ) -> None:
     """Check policy files: their syntax, their values, their own tests, and limits of the platform. Without --live, it needs no
-    keys and no settings.
+    keys and no settings; LINK_PEER_TAG_PREFIX counts where it is set.
 
     With --live, what must be accepted is consented to now, and what must be denied is neither consented to nor let in by anybody's
     rules. With neither --live nor --snapshot, tests that depend on the tags of groups are counted and not judged."""
@@ -103,7 +104,9 @@ class _Reader(NamedTuple):
     out: str
 
     def load(self, path: Path) -> Policy:
-        return compose.load_policy(str(path), self.env.settings.tag_prefix) if self.env else policy_file.load(path)
+        if self.env or os.environ.get("LINK_PEER_TAG_PREFIX"):
+            return compose.load_policy(str(path), tag_prefix(os.environ))
+        return policy_file.load(path)
 
     def judge(self, policy: Policy) -> list[Finding]:
         """The finding of each test of a policy."""

@@ -156,7 +156,9 @@ def _platform(
     damaged = damaged_markers(swept.damaged)
     prefixes = accounts.check_prefixes(env, cloud_view.scene.snapshot)
     renamed = renamed_deployments(cloud_view)
-    return question.chosen([*settings.check(env), *roles, *access, *prefixes, *damaged, *renamed])
+    return question.chosen(
+        [*settings.check(env), *roles, *access, *accounts.check_sets(env.policy), *prefixes, *damaged, *renamed]
+    )
 
 
 def _tenants(

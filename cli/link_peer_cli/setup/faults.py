@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterator
 
 from link_peer.domain.errors import CloudError, Transient
@@ -17,6 +16,7 @@ from link_peer_cli.deployed.functions import conflicts
 from link_peer_cli.deployed.rules import Bus
 from link_peer_cli.setup import roles
 from link_peer_cli.setup.engine import Wait, patiently
+from link_peer_cli.setup.events import of_functions
 from link_peer_cli.setup.logs import ANOTHER_NAME, NO_PROJECT, Logs
 from link_peer_cli.setup.queues import misnamed
 from link_peer_cli.setup.resource import SetupTarget
@@ -55,10 +55,8 @@ def _neighbours(deployment: SetupTarget) -> Iterator[Fault | Caution]:
 
 def bus(deployment: SetupTarget) -> Iterator[Fault | Caution]:
     """Too little room for the rules of the functions on the default event bus; those that exist count as there."""
-    ours = re.compile(rf"functions/{re.escape(deployment.names.functions['auto_link'])}(?![A-Za-z0-9_-])")
     rules = list(Bus(deployment.settings).rules())
-    existing_count = sum(any(map(ours.search, rule.endpoints)) for rule in rules)
-    lacking = len(deployment.description.event_rules) - existing_count
+    lacking = len(deployment.description.event_rules) - len(of_functions(deployment, rules))
     if lacking > 0:
         problem = f"it has {len(rules)} rules, the functions need {lacking} more, and EventBridge allows {{limit}}"
         remedy = f"raise the quota in Quota Center; its rules are {', '.join(rule.name for rule in rules)}"

@@ -4,6 +4,7 @@ each of these attacks."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from aliyun_local.api import ApiError, Caller, readings
@@ -345,6 +346,24 @@ def test_a_call_in_a_region_without_functions_is_found(lab: Lab, cli: Cli) -> No
     assert not cli.err
     assert (code, finding["finding"], finding["request_id"]) == (1, "other-region", request)
     assert "made it in cn-shenzhen, which has no functions of this deployment" in finding["detail"]
+
+
+@pytest.mark.usefixtures("real_hosts")
+def test_the_evidence_has_the_calls_of_other_regions_or_names_them(lab: Lab, cli: Cli, tmp_path: Path) -> None:
+    """With `--all-regions` the call is an exception; without, summary, page and stderr say which regions were not read."""
+    request = in_another_region(lab, FUNCTIONS, "cn-shenzhen")
+    later(lab)
+    place = tmp_path / "evidence"
+    code, [summary] = cli.json("audit", "--from", "1h", "--evidence", str(place))
+    assert (code, ", cn-shenzhen, " in summary["unread_regions"]) == (0, True)
+    csv, page = (Path(name) for name in summary["files"])
+    assert ", cn-shenzhen, " in page.read_text()
+    assert cli("audit", "--from", "1h", "--evidence", str(place)) == 0
+    assert "; --all-regions reads every region" in cli.err
+    code, [summary] = cli.json("audit", "--from", "1h", "--evidence", str(place), "--all-regions")
+    assert (code, summary["unread_regions"], summary["counts"]["exception"]) == (1, "", 1)
+    assert request in csv.read_text()
+    assert "no other region: all were read" in page.read_text()
 
 
 @pytest.mark.usefixtures("real_hosts")

@@ -82,6 +82,15 @@ def test_members_that_never_bars_are_named(lab: Lab, cli: Cli) -> None:
     assert lab.rules(db) == [f"{app.id} tcp/3306"]
 
 
+def test_who_may_retag_groups_of_a_set_is_not_seen_and_said(lab: Lab, cli: Cli) -> None:
+    """By account, with the keys and the policy that denies them to owners; nothing of an account without sets."""
+    lab.policy(sets={"prod": {"account": PEER, "tags": {"tier": "1", "env": "prod"}}})
+    [finding] = found(cli, "tags of sets", PEER)
+    assert (finding["state"], "who else may change env, tier on groups, because" in finding["detail"]) == ("ok", True)
+    assert "link-peer check --deny-sets FILE" in finding["detail"]
+    assert found(cli, "tags of sets", HOME) == []
+
+
 def test_a_link_that_is_stopped_in_part_says_so(lab: Lab, cli: Cli) -> None:
     """One of two ports."""
     _, db, _, _ = linked(lab, "tcp/3306", "tcp/3307")

@@ -32,7 +32,7 @@ accounts:
 @pytest.fixture(name="folder")
 def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder, which is empty, without any setting."""
-    for name in ("POLICY", "REGION", "PREFIX", "CLOUD"):
+    for name in ("POLICY", "REGION", "PREFIX", "CLOUD", "TAG_PREFIX"):
         monkeypatch.delenv(f"LINK_PEER_{name}", raising=False)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -176,6 +176,53 @@ def test_init_says_what_it_needs(
 def test_init_takes_the_account_of_the_keys(lab: Lab, offline: Cli, tmp_path: Path) -> None:
     assert offline("init", "--out", str(tmp_path / "new")) == 0
     assert policy_file.load(tmp_path / "new" / "policy.yaml").home == HOME
+
+
+def test_check_compares_the_tag_prefix_where_the_setting_is_there(
+    folder: Path, offline: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the functions do, which would not start; without the setting, the file's own holds."""
+    (folder / "policy.yaml").write_text(f"tag_prefix: acme\n{POLICY}")
+    assert offline("check") == 0
+    monkeypatch.setenv("LINK_PEER_TAG_PREFIX", "acme")
+    assert offline("check") == 0
+    monkeypatch.setenv("LINK_PEER_TAG_PREFIX", "link")
+    assert offline("check") == 1
+    assert "tag_prefix is acme, but LINK_PEER_TAG_PREFIX is link" in offline.out
+    monkeypatch.setenv("LINK_PEER_TAG_PREFIX", "Acme-")
+    assert offline("check") == 1
+    assert "LINK_PEER_TAG_PREFIX is 'Acme-'" in offline.err
+
+
+def test_the_workflow_keeps_no_credentials_and_finds_the_policy_of_the_base(folder: Path, offline: Cli) -> None:
+    """The steps after the checkout have no token in .git to take; what it fetched has the base branch, before the merge."""
+    assert offline("--region", "cn-hangzhou", "init", "--home", UID, "--workflow") == 0
+    workflow = yaml.safe_load((folder / WORKFLOW).read_text(encoding="utf-8"))
+    checkout, *later_steps = workflow["jobs"]["check"]["steps"]
+    assert checkout["with"]["persist-credentials"] is False
+    assert not [step for step in later_steps if "git fetch" in step.get("run", "")]
+
+    def git(*words: str, place: str = "remote") -> str:
+        identity = ("-c", "user.name=t", "-c", "user.email=t@example.com")
+        command = ["git", "-C", str(folder / place), *identity, *words]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout  # noqa: S603
+
+    (folder / "remote").mkdir()
+    git("init", "-q", "-b", "main")
+    for text in ("base: 1", "change: 1"):
+        git("checkout", "-q", "-B", text.partition(":")[0])
+        (folder / "remote" / "policy.yaml").write_text(text)
+        git("add", ".")
+        git("commit", "-q", "-m", text)
+    git("checkout", "-q", "base")
+    git("merge", "-q", "--no-ff", "-m", "as GitHub merges it", "change")
+    depth = str(checkout["with"]["fetch-depth"])
+    git("clone", "-q", "--depth", depth, f"file://{folder / 'remote'}", "clone", place=".")
+    assert (git("show", "HEAD^1:policy.yaml", place="clone"), git("show", "HEAD:policy.yaml", place="clone")) == (
+        "base: 1",
+        "change: 1",
+    )
+    assert any("HEAD^1:policy.yaml" in step.get("run", "") for step in later_steps)
 
 
 def test_check_names_each_fault_with_its_line(folder: Path, offline: Cli) -> None:

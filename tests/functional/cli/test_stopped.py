@@ -122,7 +122,7 @@ COMMANDS: dict[Callable[[Lab, Cli], list[str]], int] = {
     **dict.fromkeys([sweep, close, account], 5),
     **dict.fromkeys([apply, adopt], 7),
     leave: 17,
-    setup: 37,
+    setup: 29,
 }
 """Each with how many of its calls pass between two that are interrupted: the more it makes."""
 
