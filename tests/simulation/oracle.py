@@ -398,8 +398,8 @@ def wanted_by_tags(world: World, policy: Policy, only: Party | None = None) -> d
 
 
 def kept_by_tags(world: World, policy: Policy) -> dict[RuleKey, set[Pair]]:
-    """Every rule that may go on to stand for tags: those of a wish that is granted; of one that is not, each rule of ours that stands
-    for it, on a port that it asks for, and that is allowed by itself. A wish for the instance's own group needs no rule."""
+    """Every rule that may go on to stand for tags: those of a wish that is granted; of one that is not, or not for an instance, each
+    rule of ours that stands for it, on a port that it asks for, and that is allowed by itself. A wish for the instance's own group needs no rule."""
     pairs_by_key: dict[RuleKey, set[Pair]] = {}
     standing = [
         owned_rule
@@ -407,9 +407,12 @@ def kept_by_tags(world: World, policy: Policy) -> dict[RuleKey, set[Pair]]:
         if "tag" in owned_rule.claims and owned_rule.key.port != ALL
     ]
     for instance, party, ports, _, granted in _wishes(world, policy):
-        rules = granted or [
+        granted_instances = {pair[0] for _, pair in granted if pair}
+        rules = list(granted) + [
             (owned_rule.key, owned_rule.pair)
             for owned_rule in standing
+            if not granted or (owned_rule.pair and is_part(owned_rule.pair))
+            if not owned_rule.pair or owned_rule.pair[0] not in granted_instances
             if _is_of_wish(owned_rule, instance, party)
             and party not in instance.own_groups
             and (owned_rule.pair or not by_address(world, _ends(owned_rule.key, None)[0], party))
