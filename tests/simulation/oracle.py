@@ -270,12 +270,16 @@ def carries(wide: Port | None, port: Port) -> bool:
     return wide is not None and (wide == ALL or _within(port, wide))
 
 
-def missing_outlets(world: World, policy: Policy, source: Party, target: Party, port: Port) -> bool:
-    """Whether no egress rule lets a group's instances out to any of the target's, though it has some."""
+def missing_outlets(
+    world: World, policy: Policy, source: Party, target: Party, port: Port, sender: Party | None = None
+) -> bool:
+    """Whether no egress rule lets a group's instances out to any of the target's, though it has some; or one of them, in all of its
+    groups."""
+    groups = [source, *(_groups_of(world.instances[sender]) if sender in world.instances else ())]
     targets = members(world, target)
     keys = {RuleKey(source, "", f"{target.ip}/32", port) for target in targets}
     standing = any(rule.key in keys and rule.policy == "accept" for rule in world.rules.get(source, {}).values())
-    return bool(targets) and not standing and all(needs_outlet(world, policy, [source], t, [port]) for t in targets)
+    return bool(targets) and not standing and all(needs_outlet(world, policy, groups, t, [port]) for t in targets)
 
 
 def _names_us(rule: Rule, policy: Policy) -> bool:
