@@ -614,8 +614,8 @@ class Watch:
                 ways = [(s.ip, t.ip) for s in sources for t in targets if oracle.passes(self.world, s, t, port)]
                 is_admitting = rule["source"].endswith("/32")
                 reached = {f"{way[0] if is_admitting else way[1]}/32" for way in ways}
-                named = rule["source"] if is_admitting else "" if rule["source"] else rule["dest"]
-                hold("I17", not named or named in reached, f"applied, but {named} is cut off: {dict(record)}")
+                address = rule["source"] if is_admitting else "" if rule["source"] else rule["dest"]
+                hold("I17", not address or address in reached, f"applied, but {address} is cut off: {dict(record)}")
 
     def looked(self, end: str) -> None:
         """I15: at the end of a delivery, on no group whose rules it has changed, or answered a link for, stands a rule of
