@@ -10,7 +10,7 @@ from link_peer.domain.policy import Policy
 from link_peer.runtime.delivery import Connections, Delivery, Throughput, within
 
 from tests.simulation.invariants import Broken, hold
-from tests.simulation.messages import Message, from_queue, messages_in
+from tests.simulation.messages import Message, from_queue, messages_in, released_in
 from tests.simulation.run import AT_ONCE, TIMEOUT, Killed, Run
 from tests.simulation.sim_cloud import SimClock, SimCloud
 from tests.simulation.world import REGION, START, World
@@ -35,6 +35,7 @@ def deliver(
     """Runs the function once for a message. Raises Broken if an invariant breaks, or on an unexpected exception."""
     run = Run(message.function, world, policy, faults, before_call)
     run.watch.messages, run.watch.queue = messages_in(message), message.queue
+    run.watch.released = released_in(message)
     connections = Connections(
         lambda _name, retry: SimCloud(run, retry),
         log=run,

@@ -182,7 +182,7 @@ def _is_shut_in(world: World, policy: Policy, key: RuleKey, pair: Pair) -> bool:
     """Whether nothing lets out whom an ingress rule of ours admits."""
     assert pair is not None
     if oracle.is_part(pair):
-        return oracle.missing_outlets(world, policy, pair[1], key.group, key.port)
+        return oracle.missing_outlets(world, policy, pair[1], key.group, key.port, pair[0])
     source, target = world.instances.get(pair[0]), world.instances.get(pair[1])
     if source is None or target is None:
         return False

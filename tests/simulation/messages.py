@@ -49,6 +49,13 @@ def messages_in(message: Message) -> list[dict[str, Any]]:
     return [json.loads(element["messageBody"]) for element in elements]
 
 
+def released_in(message: Message) -> str:
+    """The id of the instance that an event says was released; empty for any other message."""
+    body = json.loads(message.body) if message.function == "auto_link" else {}
+    data = body.get("data", {})
+    return str(data["resourceId"]) if data.get("state") == "Deleted" else ""
+
+
 def requests_in(message: Message) -> list[dict[str, Any]]:
     """The requests alone."""
     return [body for body in messages_in(message) if body.get("action") != "look"]

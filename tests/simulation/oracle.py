@@ -270,12 +270,16 @@ def carries(wide: Port | None, port: Port) -> bool:
     return wide is not None and (wide == ALL or _within(port, wide))
 
 
-def missing_outlets(world: World, policy: Policy, source: Party, target: Party, port: Port) -> bool:
-    """Whether no egress rule lets a group's instances out to any of the target's, though it has some."""
+def missing_outlets(
+    world: World, policy: Policy, source: Party, target: Party, port: Port, sender: Party | None = None
+) -> bool:
+    """Whether no egress rule lets a group's instances out to any of the target's, though it has some; or one of them, in all of its
+    groups."""
+    groups = [source, *(_groups_of(world.instances[sender]) if sender in world.instances else ())]
     targets = members(world, target)
     keys = {RuleKey(source, "", f"{target.ip}/32", port) for target in targets}
     standing = any(rule.key in keys and rule.policy == "accept" for rule in world.rules.get(source, {}).values())
-    return bool(targets) and not standing and all(needs_outlet(world, policy, [source], t, [port]) for t in targets)
+    return bool(targets) and not standing and all(needs_outlet(world, policy, groups, t, [port]) for t in targets)
 
 
 def _names_us(rule: Rule, policy: Policy) -> bool:
@@ -398,8 +402,8 @@ def wanted_by_tags(world: World, policy: Policy, only: Party | None = None) -> d
 
 
 def kept_by_tags(world: World, policy: Policy) -> dict[RuleKey, set[Pair]]:
-    """Every rule that may go on to stand for tags: those of a wish that is granted; of one that is not, each rule of ours that stands
-    for it, on a port that it asks for, and that is allowed by itself. A wish for the instance's own group needs no rule."""
+    """Every rule that may go on to stand for tags: those of a wish that is granted; of one that is not, or not for an instance, each
+    rule of ours that stands for it, on a port that it asks for, and that is allowed by itself. A wish for the instance's own group needs no rule."""
     pairs_by_key: dict[RuleKey, set[Pair]] = {}
     standing = [
         owned_rule
@@ -407,9 +411,12 @@ def kept_by_tags(world: World, policy: Policy) -> dict[RuleKey, set[Pair]]:
         if "tag" in owned_rule.claims and owned_rule.key.port != ALL
     ]
     for instance, party, ports, _, granted in _wishes(world, policy):
-        rules = granted or [
+        granted_instances = {pair[0] for _, pair in granted if pair}
+        rules = list(granted) + [
             (owned_rule.key, owned_rule.pair)
             for owned_rule in standing
+            if not granted or (owned_rule.pair and is_part(owned_rule.pair))
+            if not owned_rule.pair or owned_rule.pair[0] not in granted_instances
             if _is_of_wish(owned_rule, instance, party)
             and party not in instance.own_groups
             and (owned_rule.pair or not by_address(world, _ends(owned_rule.key, None)[0], party))

@@ -69,6 +69,8 @@ SLICE = {  # the least number of histories: fewer would mean that something is n
     "a lower limit": 60,
     "a request for more, basic groups": 270,
     "a request for more, advanced groups": 270,
+    "full for more, basic groups": 370,
+    "requests move, instances": 1400,
 }
 
 FIRST_CALLS = {"moved, group port": 10, "moved, address": 10, "sg-app refuses": 14, "consent moves": 14}

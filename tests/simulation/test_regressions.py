@@ -186,3 +186,12 @@ def test_an_account_whose_reads_turn_empty_loses_no_rule(call: int) -> None:
     run = deliver(world, sweeps.swept("begin"), POLICY, {call: "empty"})
     assert run.end == "acked"
     assert sweeps.STANDS in oracle.owned(world, POLICY)
+
+
+def test_a_port_rule_goes_although_the_mutual_link_stands_in_part_as_a_persons_rule(run: RandomRun) -> None:
+    """I4, I9: the sweep of the other account took the half that it had not read for a missing one, which was to replace the port
+    rule. It recorded a removal that it did not make, at every run."""
+    run.begin(tags=[(THREE, X, [])])
+    run.edit_rule(group=X, number=0, text="link-peer/2 dep=prod home=1000000000000001 note")
+    run.forge(ends=(B, X), port="icmp", claim="tag")
+    run.come_to_rest()

@@ -16,7 +16,7 @@ from link_peer.domain.model import ALL, Group, Party, Port, Rule, RuleKey
 from link_peer.domain.policy import Pause, Policy
 
 from tests.simulation import oracle
-from tests.simulation.invariants import claim_end, group_rules, half_open, hold
+from tests.simulation.invariants import claim_end, group_rules, half_open, hold, stripped
 from tests.simulation.oracle import Owned, Pair
 from tests.simulation.states import States
 from tests.simulation.world import SWEEPS, World
@@ -69,6 +69,8 @@ class Watch:
         self.refused = False  # the platform refused a call, so changes on the other side may be rolled back
         self.stale_read = False  # a read of rules was stale, so a claim added since may be lost
         self.omitted = False  # a read of instances omitted one, which no limit could count
+        self.emptied = False  # a read of instances showed none
+        self.released = ""  # the instance that the event says was released
         self.outcomes: list[dict[str, str]] = []
         self.messages: list[dict[str, Any]] = []  # the requests and looks of this delivery
         self.queue = ""  # that they came through
@@ -216,7 +218,11 @@ class Watch:
             ):
                 self._closed_late.append(f"{rule} loses {lost_claims} after {self._opened} was opened")
             if "tag" in lost_claims and not self.refused and not self.stale_read:
-                must_stand = self.states.always_kept(rule.key, before.pair) and not self._displaced(rule)
+                # whom an event calls released, and no read shows, is gone: the guard never holds what stood for it
+                is_released = self.emptied and self.released in {end.id for end in before.pair or ()}
+                must_stand = (
+                    self.states.always_kept(rule.key, before.pair) and not self._displaced(rule) and not is_released
+                )
                 hold("I16", not must_stand, f"{rule} loses its tag's claim, though the tag asked for it throughout")
             lost_requests = (lost_claims - {"tag"}) & self._first_claims(rule_id)
             if lost_requests and not self.refused and not self.stale_read:
@@ -628,10 +634,12 @@ class Watch:
                     groups.add(Party(record["from_account"], record["from"]))
         then = self.world.copy()
         then.groups = {**then.groups, **self._groups}
+        lost_tags = stripped(self.world, self.policy)
         for owned_rule in oracle.owned_rules(self.world, self.policy):
             for key, pair in _sides(owned_rule) if owned_rule.key.group.account not in self.world.revoked else ():
-                # where the policy allows no mutual link, it closes each half by itself, as the sweep finds it
-                by_policy = key != owned_rule.key and bool(self.policy.deny or self.policy.denies_mutual)
+                # where the policy allows no mutual link, it closes each half by itself: one that lost its tag, when a sweep finds it
+                no_mutual = bool(self.policy.deny or self.policy.denies_mutual)
+                by_policy = key != owned_rule.key and no_mutual and owned_rule.key.group in lost_tags
                 if key.group in groups & self._groups.keys() and key in self._owned and not by_policy:
                     may = any(oracle.accepted(world, self.policy, key, pair) for world in (self.world, then))
                     hold(

@@ -30,9 +30,11 @@ from link_peer.planning.decision import (
     Decision,
     DesiredLink,
     Edit,
+    Missing,
     Need,
     Plan,
     Refusal,
+    RulesOf,
     Verdict,
     all_missing,
 )
@@ -105,7 +107,9 @@ def make_plan(
         roomy = [answer for answer in judged.answers if answer.desired_link.link.whole not in without_room]
         edits = _edits(view, judged, answers_by_link, wanted_claims(roomy, view.actual), removals)
     settled = Settled(view, judged, answers_by_link, removals, edits, without_room)
-    missing = all_missing([judged.missing, removals.missing])
+    missing = all_missing(
+        [judged.missing, removals.missing, _unread_successors(view, answers_by_link, edits, removals)]
+    )
     all_decisions = decisions(settled)
     unshown = (d.link for d in all_decisions if d.outcome == "denied" and d.denial.waits is Waits.FOR_THE_CLOUD)
     return Plan(all_decisions, missing, removals.due, removals.held_removals, frozenset(unshown))
@@ -270,6 +274,20 @@ def _replaced(view: Seen, edits: Edits, removals: Losses, link: Link, answers: I
             and asks_for(view.snapshot, desired, link_of(key, view.actual.owned[key][1]).whole)
         )
     ]
+
+
+def _unread_successors(
+    view: Seen, answers_by_link: Mapping[Asked, tuple[Answer, ...]], edits: Edits, removals: Losses
+) -> Missing:
+    """The groups whose rules would tell whether what takes a rule's place stands already."""
+    questions: set[RulesOf] = set()
+    for (link, _), answers in answers_by_link.items():
+        opening = opening_edits(needs_of(answers), edits, view.actual)
+        groups = {edit.key.group for edit in opening} - view.snapshot.rules.keys()
+        unread = {group for group in groups if view.snapshot.groups[group].may_have_rules}
+        if unread and _replaced(view, edits, removals, link, answers):
+            questions |= set(map(RulesOf, unread))
+    return Missing(questions=frozenset(questions))
 
 
 def _moves(view: Seen, removals: Losses, key: RuleKey, needs: Iterable[Need]) -> bool:

@@ -116,14 +116,15 @@ def half_an_hour_later(world: World, policy: Policy = POLICY) -> World:
 
 def sweep_to_rest(world: World, policy: Policy = POLICY) -> None:
     """Delivers what is on the queues, then sweeps. If a group has lost its managed tag, sweeps go on until each group has
-    had its turn, which takes a day at most."""
+    had its turn, which takes a day at most, and once more: a sweep that comes across such a group writes the tag, and the next one
+    judges its rules."""
     deliver_queue(world, policy)
-    sweep_all(world, policy)
-    for _ in range(ROTATIONS):
-        if not invariants.stripped(world, policy):
-            break
-        world.now += SWEEP_SECONDS
+    for number in range(ROTATIONS + 1):
+        was_stripped = invariants.stripped(world, policy)
+        world.now += SWEEP_SECONDS if number else 0
         sweep_all(world, policy)
+        if not was_stripped:
+            break
 
 
 def sweep_all(world: World, policy: Policy = POLICY) -> list[Run]:

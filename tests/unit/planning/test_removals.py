@@ -292,15 +292,15 @@ def test_a_refused_link_keeps_the_ports_that_stood(is_request: bool) -> None:
 def test_a_refused_request_loses_what_an_earlier_delivery_wrote_at_one_end(is_request: bool) -> None:
     """The claims of its two rules exist together or not at all. A tag's link keeps what it had."""
     mutual, refused = Link(APP, DB), {Link(APP, DB): Refusal(FULL)}
-    db_key, app_key = key(DB, APP), key(APP, DB)
+    near_key, far_key = key(DB, APP), key(APP, DB)
     losses = removals(
-        world(ours(db_key, TAG), ours(app_key, REQ)),
+        world(ours(near_key, TAG), ours(far_key, REQ)),
         DesiredLink(mutual, TAG),
         refused=refused,
         is_request=is_request,
         may_lose=lambda _rule, _link, claim: May.CLOSE if claim.is_tag else May.KEEP,
     )
-    assert losses.by_rule == ({db_key: Loss(frozenset({TAG}), FULL)} if is_request else {})
+    assert losses.by_rule == ({near_key: Loss(frozenset({TAG}), FULL)} if is_request else {})
 
 
 def test_a_persons_rule_makes_a_refused_request_complete() -> None:

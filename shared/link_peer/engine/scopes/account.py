@@ -79,7 +79,7 @@ class AccountScope(Scope):
     def select(self, plan: Plan) -> list[Decision]:
         """Changes. Wishes that stay denied are counted in the summary, not recorded at every run."""
         snapshot = self.store.snapshot()
-        return [
+        selected = [
             decision
             for decision in plan.decisions
             if decision.edits or decision.missing_managed_tag or decision.outcome == "removed"
@@ -90,6 +90,9 @@ class AccountScope(Scope):
             # a rule cannot be called missing on a group whose rules were not read this time
             if all(edit.key.group in snapshot.rules for edit in decision.edits if edit.kind == "add")
         ]
+        edited_keys = {edit.key for decision in selected for edit in decision.edits}
+        # what the change of another decision removes is recorded with that one
+        return [d for d in selected if d.edits or d.missing_managed_tag or {r.key for r in d.rules} <= edited_keys]
 
     def _refused_before(self, decision: Decision) -> bool:
         """Whether a change that the decision needs was refused for good in this run, and recorded then."""

@@ -383,8 +383,8 @@ class Applier:
         """A verdict, once the instance that asks is judged with all of its groups, as the plan did. By address, each has its own
         part."""
         is_part = any(need.key.by_address for need in verdict.needs)
-        desired_link = DesiredLink(decision.link, TAG, decision.instance)
-        denial = None if is_part else wish_denial(self.work.fetch.store.now_known(), policy, desired_link)
+        wish = DesiredLink(decision.link, TAG, decision.instance)
+        denial = None if is_part else wish_denial(self.work.fetch.store.now_known(), policy, wish)
         return msgspec.structs.replace(verdict, denial=verdict.denial or denial)
 
     def _judged_now(self, decision: Decision) -> Verdict:
