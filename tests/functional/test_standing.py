@@ -191,7 +191,7 @@ def test_a_failed_read_removes_nothing(stand: Stand, action: str, fault: dict[st
     standing = stand("tcp/1")
     standing.lab.tag(standing.instance, link_peer=None)
     standing.lab.fault(service="ecs", action=action, times=None, **fault)
-    assert standing.again() == {}
+    assert set(standing.again()) <= {"postponed"}
     assert standing.rules() == ["tcp/1"]
     standing.lab.cloud.faults.clear()
     standing.again()

@@ -71,7 +71,7 @@ def handle_timer(event: bytes, delivery: Delivery) -> Outcomes:
         return _post_turns(name, time, delivery)
     _record_run(delivery.audit({"event_id": name}), delivery, delivery.policy.accounts, delivery.clock.now())
     swept = run_sweep(Run(delivery, name))
-    return sum((sweep.work.audit.outcomes for sweep in swept.sweeps), Outcomes())
+    return sum((sweep.outcomes for sweep in swept.sweeps), Outcomes())
 
 
 def run_sweep(run: Run, *, recorded: bool = True) -> SweptAccounts:
@@ -175,7 +175,7 @@ def _sweep_account(message: SweepAccount, name: str, delivery: Delivery) -> Outc
     except Transient as trouble:
         audit.attempt(str(trouble), {"action": "repair", "from_account": account})
         raise
-    return audit.outcomes
+    return sweep.outcomes
 
 
 def _delay(sweep: AccountSweep, accounts: int) -> int | None:

@@ -19,7 +19,7 @@ from link_peer.domain.snapshot import Snapshot
 from link_peer.engine.read.fetch import Fetch, MissingReader
 from link_peer.engine.read.store import Store
 from link_peer.engine.write.apply import Applier, held_records
-from link_peer.engine.write.removal_guard import RemovalGuard
+from link_peer.engine.write.removal_guard import HoldingGuard, RemovalGuard
 from link_peer.engine.write.work import UNLIMITED, PlanTotals, Report, Until, Work
 from link_peer.planning.claims import links_from_tags
 from link_peer.planning.decision import Context, Decision, DesiredLink, Missing, Plan, Refusal
@@ -92,6 +92,10 @@ class Scope(ABC):
         """The accounts of which one more read must show an instance before the plan may remove what they do not show. None but
         in a sweep: an event or a request looks at few parties, and each of them by its id."""
         return frozenset()
+
+    def holds_unseen(self) -> bool:
+        """Whether removals whose only cause is that something is not shown wait for another delivery."""
+        return False
 
     def closing_until(self) -> Until:
         """How long it closes: without a limit, but in a sweep."""
@@ -177,8 +181,9 @@ class Planner:
 
     def _planned(self, snapshot: Snapshot, refused: Mapping[Link, Refusal], focus: Set[Link] | None) -> Plan:
         """The plan without the removals that the guard holds back: it is asked about those that are due."""
-        scope, hold = self._scope, self._guard.excess
+        scope = self._scope
         links, may_lose = scope.desired(snapshot), functools.partial(_may_lose, scope, snapshot)
+        hold = (HoldingGuard(self._guard.limit) if scope.holds_unseen() else self._guard).excess
         return make_plan(snapshot, scope.context, links, may_lose=may_lose, focus=focus, hold=hold, refused=refused)
 
 

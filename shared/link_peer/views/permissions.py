@@ -27,13 +27,15 @@ whose parties match the ends that name it and no other end: instances in those g
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 
 import msgspec
 
+from link_peer.domain.entry_index import EntryIndex, Naming
+from link_peer.domain.grouped import grouped
 from link_peer.domain.policy import AccountPolicy, Allow, Limits, Never, Pause, Policy
-from link_peer.domain.tags import DEFAULT_TAG_PREFIX, SET, compact
+from link_peer.domain.tags import DEFAULT_TAG_PREFIX, SET, Who, compact
 from link_peer.planning.evaluate import PRIVATE
 from link_peer.views.spans import (
     EVERYTHING,
@@ -151,6 +153,11 @@ class _EntryEnd(msgspec.Struct, frozen=True):
     id: str
     tags: frozenset[tuple[str, str]] = frozenset()
 
+    @property
+    def name(self) -> Who:
+        """By which an index finds it: of a set, one of its tags."""
+        return Who(self.account, f"{SET}{min(self.tags)}" if self.tags else self.id)
+
     def covers(self, ends: frozenset[_EntryEnd]) -> bool:
         """Whether every party that matches all of these is one of this end's, whatever exists."""
         return any(
@@ -189,6 +196,11 @@ class _Entry(msgspec.Struct, frozen=True):
         return cls(ends[0], ends[1], ports, until, path, pair, f"{pair}: {ports_text(ports)}{_end(until)}{carried}")
 
     @property
+    def indexed(self) -> tuple[Who, Who, _Entry]:
+        """The entry, with the names of its ends before it."""
+        return self.source.name, self.target.name, self
+
+    @property
     def ends(self) -> tuple[Ends, Ends]:
         """What is known of parties that match this entry and no other."""
         return frozenset({self.source}), frozenset({self.target})
@@ -208,6 +220,16 @@ def _end(until: float) -> str:
     return f" until {compact(int(until))}" if until < math.inf else ""
 
 
+def _namings(ends: Ends) -> list[Naming]:
+    """How entries name parties that match these ends, by account."""
+    names = grouped(
+        (end.account, name)
+        for end in ends
+        for name in ("*", *([f"{SET}{tag}" for tag in end.tags] if end.tags else [end.id]))
+    )
+    return [Naming(account, frozenset(ids)) for account, ids in names.items()]
+
+
 def _merged(first: Ends, second: Ends) -> Ends | None:
     """What is known of a party that matches both; None if there is none."""
     union = first | second
@@ -216,11 +238,15 @@ def _merged(first: Ends, second: Ends) -> Ends | None:
 
 
 class _Rules(msgspec.Struct, frozen=True):
-    """A policy, with its entries by what they mean."""
+    """A policy, with its entries by what they mean: in the order of the file, by whom they name, and those of `allow` by the accounts
+    of their ends and by ports."""
 
     policy: Policy
     allow: Sequence[_Entry]
     never: Sequence[_Entry]
+    allow_index: EntryIndex[_Entry]
+    never_index: EntryIndex[_Entry]
+    allow_by_ports: Mapping[tuple[str, str], Mapping[Spans, Sequence[_Entry]]]
     deny: Spans
 
     @classmethod
@@ -228,7 +254,18 @@ class _Rules(msgspec.Struct, frozen=True):
         """The same of a policy."""
         allow = [_Entry.of(policy, f"allow[{number}]", entry) for number, entry in enumerate(policy.allow)]
         never = [_Entry.of(policy, f"never[{number}]", entry) for number, entry in enumerate(policy.never)]
-        return cls(policy, allow, never, of_ports(policy.deny) if policy.deny else ())
+        allow_index, never_index = (EntryIndex(entry.indexed for entry in entries) for entries in (allow, never))
+        by_pair = grouped(((entry.source.account, entry.target.account), (entry.ports, entry)) for entry in allow)
+        by_ports = {pair: grouped(entries) for pair, entries in by_pair.items()}
+        deny = of_ports(policy.deny) if policy.deny else ()
+        return cls(policy, allow, never, allow_index, never_index, by_ports, deny)
+
+    @staticmethod
+    def naming(index: EntryIndex[_Entry], source: Ends, target: Ends) -> Iterator[_Entry]:
+        """The entries that hold for every pair of such parties, in the order of the file."""
+        for sources in _namings(source):
+            for targets in _namings(target):
+                yield from (entry for entry in index.concerning(sources, targets) if entry.names(source, target))
 
     @property
     def bars_mutual(self) -> bool:
@@ -238,16 +275,14 @@ class _Rules(msgspec.Struct, frozen=True):
     def unbarred(self, source: Ends, target: Ends, ports: Spans) -> Spans:
         """Those of the ports that neither `deny` nor `never` bars for parties that match these ends and no others."""
         barred = [*self.deny, MUTUAL] if self.bars_mutual else []
-        for entry in self.never:
-            if entry.names(source, target):
-                barred += [*entry.ports, MUTUAL]
-            elif entry.names(target, source):
-                barred.append(MUTUAL)
+        for entry in self.naming(self.never_index, source, target):
+            barred += [*entry.ports, MUTUAL]
+        barred += [MUTUAL for _ in self.naming(self.never_index, target, source)]
         return minus(ports, barred)
 
     def lacks(self, source: Ends, target: Ends, ports: Spans, now: float, until: float) -> list[Span]:
         """Those of the ports to which `allow` does not consent at each instant from now on until another."""
-        pieces, entries = ports, [entry for entry in self.allow if entry.names(source, target) and entry.until > now]
+        pieces, entries = ports, [e for e in self.naming(self.allow_index, source, target) if e.until > now]
         for covering_entry in entries:
             pieces = [
                 part for piece in pieces for cut in (common, minus) for part in cut([piece], covering_entry.ports)
@@ -318,7 +353,7 @@ def _allow_gains(old: _Rules, new: _Rules, now: float) -> Iterator[_Gain]:
         remaining = new.unbarred(*entry.ends, minus(entry.ports, [MUTUAL]))
         gained = old.lacks(*entry.ends, remaining, now, entry.until)
         if gained or _mutual_gain(old, new, entry, now):
-            covering = "; ".join(old_entry.text for old_entry in old.allow if old_entry.names(*entry.ends))
+            covering = "; ".join(old_entry.text for old_entry in old.naming(old.allow_index, *entry.ends))
             yield entry.gain("allow", gained, 4, covering or "nothing", entry.text)
 
 
@@ -327,31 +362,31 @@ def _mutual_gain(old: _Rules, new: _Rules, entry: _Entry, now: float) -> bool:
     mutual = common(entry.ports, [MUTUAL])
     if not old.lacks(*entry.ends, new.unbarred(*entry.ends, mutual), now, entry.until):
         return False  # and so it is for those of these parties that are on the other side of an entry, too
-    pairs = [(*entry.ends, entry.until)] if new.policy.accept_tags else _mutual_pairs(new, entry, now)
+    pairs = iter([(*entry.ends, entry.until)]) if new.policy.accept_tags else _mutual_pairs(new, entry, now)
     return any(
         new.unbarred(source, target, [MUTUAL]) and old.lacks(source, target, [MUTUAL], now, until)
         for source, target, until in pairs
     )
 
 
-def _mutual_pairs(rules: _Rules, entry: _Entry, now: float) -> list[tuple[Ends, Ends, float]]:
+def _mutual_pairs(rules: _Rules, entry: _Entry, now: float) -> Iterator[tuple[Ends, Ends, float]]:
     """The parties of an entry of `allow` to which another one consents in the other direction, and until when both do."""
     pairs = (
         (_merged(entry.ends[0], back.ends[1]), _merged(entry.ends[1], back.ends[0]), min(entry.until, back.until))
         for back in rules.allow
         if MUTUAL in back.ports and back.until > now
     )
-    return [(source, target, until) for source, target, until in pairs if source and target]
+    return ((source, target, until) for source, target, until in pairs if source and target)
 
 
 def _opens_mutual(rules: _Rules, now: float) -> bool:
     """Whether any mutual link could open."""
     if rules.policy.accept_tags:
         every = [frozenset({_EntryEnd(uid, "*")}) for uid in rules.policy.accounts]
-        pairs = [(source, target) for source in every for target in every]
+        pairs = ((source, target) for source in every for target in every)
     else:
         entries = [entry for entry in rules.allow if MUTUAL in entry.ports and entry.until > now]
-        pairs = [(source, target) for entry in entries for source, target, _ in _mutual_pairs(rules, entry, now)]
+        pairs = ((source, target) for entry in entries for source, target, _ in _mutual_pairs(rules, entry, now))
     return any(rules.unbarred(source, target, [MUTUAL]) for source, target in pairs)
 
 
@@ -368,18 +403,25 @@ def _never_gains(old: _Rules, new: _Rules, now: float) -> Iterator[_Gain]:
     for entry in old.never:
         if not new.policy.accounts.keys() >= {entry.source.account, entry.target.account}:
             continue
-        pieces: list[tuple[Ends | None, Ends | None, Spans]] = [(*entry.ends, entry.ports)]
-        if not new.policy.accept_tags:
-            barriers = ((entry.ends, barrier.ends, barrier.ports) for barrier in new.allow if barrier.until > now)
-            pieces = [
-                (_merged(a[0], b[0]), _merged(a[1], b[1]), common(entry.ports, ports)) for a, b, ports in barriers
-            ]
-        freed: Spans = ()
-        for a, b, ports in pieces:
-            if a and b and (newly_freed := minus(ports, [*freed, MUTUAL])):
-                freed = joined([*freed, *new.unbarred(a, b, newly_freed)])
-        if freed:
+        at_most = new.unbarred(*entry.ends, minus(entry.ports, [MUTUAL]))
+        if not at_most:
+            continue  # and so it is for those of these parties that are at the ends of another entry, too
+        if freed := at_most if new.policy.accept_tags else _allowed_of(new, entry, at_most, now):
             yield entry.gain("never", freed, 3, entry.text, "nothing")
+
+
+def _allowed_of(rules: _Rules, entry: _Entry, ports: Spans, now: float) -> Spans:
+    """Those of the ports on which `allow` consents to a pair of parties that an entry of `never` names, and no other entry bars."""
+    freed: Spans = ()
+    pair = entry.source.account, entry.target.account
+    for allowed_ports, allows in rules.allow_by_ports.get(pair, {}).items():
+        for allow in allows:
+            if not (remaining := minus(common(ports, allowed_ports), freed)):
+                break
+            source, target = (_merged(*ends) for ends in zip(entry.ends, allow.ends, strict=True))
+            if source and target and allow.until > now:
+                freed = joined([*freed, *rules.unbarred(source, target, remaining)])
+    return freed
 
 
 def _account_gains(old: _Rules, new: _Rules, now: float) -> Iterator[_Gain]:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-import sys
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TypeVar
 from unittest import mock
 
@@ -24,6 +22,7 @@ from link_peer.planning.evaluate import closed_by_group, permitted
 from link_peer.planning.plan import make_plan
 from link_peer.planning.removals import May
 
+from tests.counted import calls_of
 from tests.sample import SEED, WHOLE
 from tests.unit.planning import plain_entries
 from tests.unit.small_world import APP, DB, HOME, NOW, PEER, POLICY, REGION, A, B
@@ -149,18 +148,6 @@ def test_the_index_answers_as_all_entries_do(part: int) -> None:
             assert answer == plain, f"seed {SEED}, part {part}, world {number}: {link}\n{rules.allow}\n{rules.never}"
 
 
-def _calls(function: Callable[[], object]) -> int:
-    """How many calls of functions it takes, of Python's own too."""
-    calls = Counter[str]()
-    before = sys.getprofile()
-    sys.setprofile(lambda _frame, event, _argument: calls.update([event]))
-    try:
-        function()
-    finally:
-        sys.setprofile(before)
-    return calls["call"] + calls["c_call"]
-
-
 def _entries_of_others(kind: str, count: int) -> Policy:
     """Entries of home's own parties, none of which is an end of the link that is asked about."""
     sets = {f"s{number}": GroupSet(HOME, {"env": f"v{number}"}) for number in range(10)}
@@ -180,7 +167,7 @@ def test_a_verdict_costs_no_more_for_entries_that_name_others(kind: str) -> None
         rules = _entries_of_others(kind, count)
         assert permitted(snapshot, rules, Link(APP, DB, (PORTS[0],)), NOW).denial is None
         fresh = msgspec.structs.replace(snapshot)
-        return _calls(lambda: permitted(fresh, rules, Link(APP, DB, (PORTS[0],)), NOW))
+        return calls_of(lambda: permitted(fresh, rules, Link(APP, DB, (PORTS[0],)), NOW))
 
     few = calls(10)
     assert few > 20

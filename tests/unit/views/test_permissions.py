@@ -19,6 +19,8 @@ from link_peer.domain.policy import AccountPolicy, Allow, GroupSet, Limits, Neve
 from link_peer.domain.tags import Who, parse_ports
 from link_peer.views.permissions import DifferenceKind, difference
 
+from tests.counted import calls_of
+
 A, B, C = "1000000000000001", "1000000000000002", "1000000000000003"
 NOW, SOON, LATER = 1_000, 2_000, 3_000
 PAIRS = int(os.environ.get("PERMISSIONS", "1200"))
@@ -450,3 +452,20 @@ def test_it_is_wider_exactly_where_a_point_opens() -> None:
             wrong.append((number, verdicts, true, old, new))
     assert not wrong, wrong[0]
     assert differing > PAIRS / 2  # the worlds differ often
+
+
+@pytest.mark.parametrize("accept_tags", [True, False])
+@pytest.mark.parametrize("removed", ["", "never"])
+def test_its_work_grows_with_the_entries_and_not_with_their_pairs(accept_tags: bool, removed: str) -> None:
+    """Counted in calls of functions, where every entry of `allow` is another one, and those of `never` are the same or none."""
+
+    def calls(count: int) -> int:
+        def policy(first: int, nevers: int) -> Policy:
+            pairs = [allow(f"sg-a{number}", f"sg-b{number}", "tcp/22") for number in range(first, first + count)]
+            bars = [never(f"sg-x{number}", f"sg-y{number}", "tcp/22") for number in range(nevers)]
+            return changed(allow=tuple(pairs), never=tuple(bars), accept_tags=accept_tags)
+
+        old, new = policy(0, count), policy(1, 0 if removed else count)
+        return calls_of(lambda: difference(old, new, NOW))
+
+    assert calls(200) < 2.2 * calls(100)

@@ -6,22 +6,31 @@ What a sweep reads is in `account_reads`, its steps are in `sweep`.
 
 from __future__ import annotations
 
-from collections.abc import Set
+import math
+from collections.abc import Mapping, Set
 
-from link_peer.domain.model import Claim, Link, Rule, RuleKey
+from link_peer.domain.grouped import grouped
+from link_peer.domain.model import Claim, Link, Party, Ports, Rule, RuleKey
 from link_peer.domain.snapshot import Snapshot
 from link_peer.engine.converge import Scope
+from link_peer.engine.scopes.account_reads import GOLDEN
 from link_peer.engine.write.close import only_closes
 from link_peer.engine.write.work import Until, Work
+from link_peer.planning.actual import owned_links
 from link_peer.planning.decision import Context, Decision, DesiredLink, Plan
+from link_peer.planning.evaluate import permitted
 from link_peer.planning.removals import May
 from link_peer.planning.sweep import Phase, SweepRemit
 
 CLOSING_REST = 0.5  # of the time that is left when wishes were read; what remains is for opening
 
 
+Pair = tuple[Party, Party]
+
+
 class AccountScope(Scope):
-    """One account: its own groups and rules, and the wishes of its own instances."""
+    """One account: its own groups and rules, and the wishes of its own instances. `late` are the pairs of which the last plan leaves
+    everything as it is, since there was no time to judge them, each with whether a rule that it asks for is missing."""
 
     def __init__(
         self,
@@ -31,16 +40,19 @@ class AccountScope(Scope):
         phase: Phase,
         *,
         until: Until | None = None,
+        judges_until: float = math.inf,
         refused_keys: Set[RuleKey] = frozenset(),
         believe_empty: Set[str] = frozenset(),
     ) -> None:
-        """Closing stops at `until`; by default when half of the time that is left has passed. `refused_keys` are rules whose change
-        was refused before; `believe_empty` are accounts that a person has confirmed to hold no instances."""
+        """Closing stops at `until`; by default when half of the time that is left has passed. After `judges_until`, no further links
+        are judged. `refused_keys` are rules whose change was refused before; `believe_empty` are accounts that a person has confirmed to hold no instances."""
         super().__init__(work)
         self.account = account
         self.started = started
         self.phase = phase
+        self.late: Mapping[Pair, bool] = {}
         self._until = until
+        self._judges_until = judges_until
         self._refused_keys = refused_keys
         self._believe_empty = believe_empty
 
@@ -57,12 +69,44 @@ class AccountScope(Scope):
         return self.remit.context
 
     def desired(self, snapshot: Snapshot) -> list[DesiredLink]:
-        """What tags ask for, and the claims of requests that keep their rules."""
-        return self.remit.desired(snapshot, self.work.writes.taken_claims)
+        """What tags ask for, and the claims of requests that keep their rules, as far as there is time to judge it."""
+        wishes = self.remit.desired(snapshot, self.work.writes.taken_claims)
+        standing = [link for link, *_ in owned_links(snapshot, self.policy, self.delivery.region)]
+        wished = list(dict.fromkeys(wish.link for wish in wishes if not wish.same_group))
+        first = int(self.started // 60 * GOLDEN % 1 * len(wished))  # so that no wish is always the last
+        wished = wished[first:] + wished[:first]
+        ports = grouped((pair_of(link), link.ports) for link in standing)
+        unopened = [link for link in wished if not {*_ports_of_rules(link)} <= {*ports.get(pair_of(link), ())}]
+        missing = [link for link in unopened if link.holder in snapshot.rules]
+        pairs = {pair_of(link) for link in wished}
+        unasked = [link for link in standing if pair_of(link) not in pairs]
+        late = self._late(snapshot, list(dict.fromkeys([*missing, *unopened, *unasked, *wished])))
+        unopened_pairs = {pair_of(link) for link in unopened}
+        self.late = {pair: pair in unopened_pairs for pair in late}
+        return [wish for wish in wishes if pair_of(wish.link) not in late]
+
+    def _late(self, snapshot: Snapshot, links: list[Link]) -> frozenset[Pair]:
+        """Judges links, of which the snapshot remembers the verdicts, and looks at the clock before each but the first, so that every
+        delivery gets on. Returns the pairs of the others."""
+        for number, link in enumerate(links):
+            if number and self.delivery.clock.now() >= self._judges_until:
+                return frozenset(map(pair_of, links[number:])) - frozenset(map(pair_of, links[:number]))
+            permitted(snapshot, self.policy, link, self.started)
+        return frozenset()
 
     def may_lose(self, snapshot: Snapshot, rule: Rule, link: Link, claim: Claim) -> May:
-        """As the sweep's remit says, whatever the claim."""
-        return self.remit.may_lose(snapshot, rule, link)
+        """As the sweep's remit says, whatever the claim, but for late pairs. The rule of an address may be what a late wish of another
+        group of its instance asks for."""
+        may = self.remit.may_lose(snapshot, rule, link)
+        if not self.late or may is May.KEEP:
+            return may
+        if pair_of(link) in self.late:
+            return May.KEEP
+        return May.CLOSE if link.member else may
+
+    def holds_unseen(self) -> bool:
+        """Where some pairs are late: not all is known that the guard counts."""
+        return bool(self.late)
 
     def doubtful(self, plan: Plan) -> Set[str]:
         """Those that do not show something which is due for that alone; a person may have said that one is empty."""
@@ -100,3 +144,13 @@ class AccountScope(Scope):
         if decision.outcome == "removed":
             keys |= {rule.key for rule in decision.rules if rule.key}
         return bool(keys & self._refused_keys)
+
+
+def _ports_of_rules(link: Link) -> list[Ports]:
+    """The ports of the link of each of its rules."""
+    return [(port,) for port in link.ports] or [()]
+
+
+def pair_of(link: Link) -> Pair:
+    """What is late together: all links of two parties, either way."""
+    return min(link.source, link.target), max(link.source, link.target)

@@ -116,7 +116,9 @@ class AccountReads(msgspec.Struct, frozen=True):
     def groups_needed(self, links: Iterable[DesiredLink]) -> set[Party]:
         """The groups whose rules a verdict on these links needs. What is denied costs no account but the one that asks."""
         snapshot = self.snapshot
-        wanted_links = {wish.link for wish in links if wish.in_scope and not wish.denial}
+        wanted_links = {
+            wish.link for wish in links if wish.in_scope and not wish.denial and _lacks_rules(snapshot, wish.link)
+        }
         verdicts = [permitted(snapshot, self.policy, link, self.started) for link in wanted_links]
         needed = {
             need.key.group
@@ -207,6 +209,12 @@ def part_of(items: Sequence[T], size: int, number: int) -> list[T]:
     """The part with a number, of as many parts of a size as there are; the numbers go round."""
     start = number % math.ceil(len(items) / size) * size if items and size else 0
     return list(items[start : start + size])
+
+
+def _lacks_rules(snapshot: Snapshot, link: Link) -> bool:
+    """Whether the rules of any group were not read that may hold those of a link."""
+    groups = (group for end in (link.source, link.target) for group in snapshot.groups_with(end))
+    return any(group not in snapshot.rules for group in groups)
 
 
 def _ends(link: Link) -> tuple[Party, Party]:

@@ -24,7 +24,7 @@ from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import asks_for_links
 from link_peer.engine.converge import converge, plan_only
 from link_peer.engine.read.access import Pages, Reading
-from link_peer.engine.scopes.account import AccountScope
+from link_peer.engine.scopes.account import AccountScope, Pair, pair_of
 from link_peer.engine.scopes.account_reads import AccountReads
 from link_peer.engine.scopes.closing import look
 from link_peer.engine.scopes.summary import account_record, entered_fields, record_unreadable, skipped
@@ -45,6 +45,9 @@ CLOSING_EACH = 0.15  # and what one account's closing may take of it before then
 PARTIES_SHARE = 0.7  # and when the last account is asked for parties that rules name
 LISTING_SHARE = 0.75  # and when the last page of instances is read
 LISTING_TOGETHER_SHARE = 0.8  # the same of a run over several accounts, in which no message goes on with a listing
+JUDGING = (
+    0.5  # of the time that is left for a step may pass while its links are judged; the rest is for what they come to
+)
 READING_SHARE = 0.85  # and when anything is read that need not be read right before a change
 
 Progress = Callable[[str, int, int], None]
@@ -92,7 +95,7 @@ class Groups(msgspec.Struct, frozen=True):
 class AccountSweep(msgspec.Struct, frozen=True):
     """The sweep of an account, which began at the cursor `start`, or at the beginning (`first`), and is at `cursor`. `whole`: all of its rules and
     instances were read that tell what is not shown, so that removals which the guard counts may be made. There was no time to read
-    the `unread` groups: that is no failure, since the next runs do. So many accounts have their `turns` until this step must end."""
+    the `unread` groups, or to judge the links of `late` pairs; of the `judged` ones, which stand, it was judged before whether they must be closed: that is no failure, since the next runs do. So many accounts have their `turns` until this step must end."""
 
     run: Run
     account: str
@@ -109,6 +112,8 @@ class AccountSweep(msgspec.Struct, frozen=True):
     unread: frozenset[Party] = frozenset()
     has_peers: bool = False
     report: Report = Report()
+    judged: frozenset[Pair] = frozenset()
+    late: frozenset[Pair] = frozenset()
     turns: int = 1
 
     @property
@@ -139,16 +144,18 @@ class AccountSweep(msgspec.Struct, frozen=True):
     @property
     def scope(self) -> AccountScope:
         """What is decided now."""
-        return self.scope_in(self.phase, self.work)
+        return self.scope_in(self.phase, self.work, share=READING_SHARE)
 
-    def scope_in(self, phase: Phase, work: Work, until: Until | None = None) -> AccountScope:
-        """What is decided in a phase, and carried out with this work until then."""
+    def scope_in(self, phase: Phase, work: Work, until: Until | None = None, share: float = 1.0) -> AccountScope:
+        """What is decided in a phase, within such a share of the time, and carried out with this work until then."""
+        now, end = work.delivery.clock.now(), self.until(CLOSING_SHARE if until else share)
         return AccountScope(
             work,
             self.account,
             self.started,
             phase,
             until=until,
+            judges_until=now + (end - now) * JUDGING,
             refused_keys=self.report.refused_keys,
             believe_empty=self.run.believe_empty,
         )
@@ -178,6 +185,13 @@ class AccountSweep(msgspec.Struct, frozen=True):
         }
 
     @property
+    def outcomes(self) -> Counter[str]:
+        """How many decisions came to each outcome; `postponed` are the changes, groups and pairs that wait for another delivery, since
+        no time was left for them."""
+        postponed = self.report.undone + len(self.unread) + len(self.late)
+        return self.work.audit.outcomes + Counter(postponed=postponed)
+
+    @property
     def damaged(self) -> list[Rule]:
         """Rules that name this deployment and home, but carry no valid marker of ours. They are left alone."""
         delivery = self.work.delivery
@@ -194,6 +208,9 @@ class AccountSweep(msgspec.Struct, frozen=True):
         }
         snapshot, doubted = self.work.fetch.store.snapshot(), self.report.planned.doubted or ()
         notes = skipped(snapshot, doubted, unread, self.report.undone, refused_tags)
+        if self.late:
+            place = f"links of {len(self.late)} pairs"
+            notes[place] = f"{place}: no time was left to judge them; the next deliveries do"
         goes_on = self.run.alone and self.work.delivery.connections.sweep_queue
         if self.cursor.token is not None and not goes_on:
             place = f"instances of {self.account}"
@@ -341,7 +358,9 @@ def next_cursor(sweep: AccountSweep) -> Cursor:
         return before
     snapshot, policy, region = store.snapshot(), sweep.work.delivery.policy, sweep.work.delivery.region
     failed = sweep.report.pending or sweep.report.undone
-    read = set[int]() if failed else {number for number in groups.due if groups.of({number}) <= snapshot.rules.keys()}
+    unjudged = {group for pair in sweep.late for end in pair for group in snapshot.groups_with(end)}
+    decided = snapshot.rules.keys() - unjudged
+    read = set[int]() if failed else {number for number in groups.due if groups.of({number}) <= decided}
     ends = cursors.ends(snapshot, policy, region, groups.of(read), sweep.started)
     after = cursors.read(before, groups.digests, policy.digest, {number: ends.get(number, 0) for number in read})
     after = cursors.with_parties(after, snapshot, policy, region, groups.of(read), read)
@@ -351,7 +370,7 @@ def next_cursor(sweep: AccountSweep) -> Cursor:
         after = msgspec.structs.replace(after, buckets=())
     buckets = {bucket.number for bucket in after.buckets}
     remaining = sum(cursors.bucket_of(group.party) not in buckets for group in groups.tagged)
-    if sweep.suspects or sweep.judges_unseen:
+    if (sweep.suspects or sweep.judges_unseen) and not sweep.late:
         if not failed:  # once in a sweep: a part of what was too many would not be
             after = msgspec.structs.replace(after, suspects=(), judged=True)
     elif not (sweep.start.listed or before.judged):
@@ -360,14 +379,16 @@ def next_cursor(sweep: AccountSweep) -> Cursor:
 
 
 def _waiting(sweep: AccountSweep, snapshot: Snapshot) -> tuple[str, ...]:
-    """An instance for each link that is asked for, and whose rules there was no time to read."""
+    """An instance for each link that is asked for, and whose rules there was no time to read, or which there was none to judge."""
     reads, store = sweep.reads, sweep.work.fetch.store
-    wishes = {wish.link: wish for wish in sweep.scope.desired(snapshot) if wish.in_scope}
+    desired = sweep.scope.remit.desired(snapshot, sweep.work.writes.taken_claims)
+    wishes = {wish.link: wish for wish in desired if wish.in_scope}
     waiting = {
         wish.instance.id
         for wish in wishes.values()
         if wish.instance
-        if any(store.readable(group.account) for group in reads.groups_needed([wish]))
+        if pair_of(wish.link) in sweep.late
+        or any(store.readable(group.account) for group in reads.groups_needed([wish]))
     }
     return tuple(sorted(waiting)[:MOST_WAITING])
 
@@ -395,10 +416,14 @@ def _own_wishes(sweep: AccountSweep) -> list[Link]:
 
 def _closed(sweep: AccountSweep, phase: Phase, until: Until | None = None) -> AccountSweep:
     """The sweep after what needs no look at wishes was closed."""
-    closed = converge(_in_turn(sweep, phase, until), _guard(sweep))
+    scope = _in_turn(sweep, phase, until)
+    closed = converge(scope, _guard(sweep))
+    judged = sweep.judged
+    if not (closed.pending or closed.undone):
+        judged |= {pair_of(link) for link in sweep.reads.standing()} - scope.late.keys()
     # what met a transient error while closing, or had no time, is due again when wishes are read
     report = sweep.report + msgspec.structs.replace(closed, pending=(), undone=0)
-    return msgspec.structs.replace(sweep, report=report)
+    return msgspec.structs.replace(sweep, report=report, judged=judged)
 
 
 def _read_wished_rules(sweep: AccountSweep, accounts: Set[str]) -> AccountSweep:
@@ -418,7 +443,9 @@ def _opened(sweep: AccountSweep) -> AccountSweep:
     # the rest was judged by its plans
     groups = report.written | scope.needed_groups(sweep.work.fetch.store.snapshot(), opened)
     looked = msgspec.structs.replace(look(scope, guard, groups, total.refused_keys), planned=PlanTotals())
-    return msgspec.structs.replace(sweep, report=_undone_late(total + looked, scope.delivery))
+    late = {pair for pair, is_missing in scope.late.items() if is_missing or pair not in sweep.judged}
+    late = {pair for pair in late if sweep.account in {end.account for end in pair}}
+    return msgspec.structs.replace(sweep, report=_undone_late(total + looked, scope.delivery), late=frozenset(late))
 
 
 def _undone_late(report: Report, delivery: Delivery) -> Report:
@@ -506,7 +533,7 @@ def settle(sweep: AccountSweep) -> AccountSweep:
     """The sweep whose report has what is left undone: once the time is over, what failed is that. What another delivery judges is not
     held."""
     report = sweep.report
-    if not (sweep.judges_unseen or sweep.is_short or sweep.suspects):
+    if sweep.late or not (sweep.judges_unseen or sweep.is_short or sweep.suspects):
         report = msgspec.structs.replace(report, held_removals={})
     return msgspec.structs.replace(sweep, report=_undone_late(report, sweep.work.delivery))
 
@@ -517,7 +544,7 @@ def record(sweep: AccountSweep) -> AccountSweep:
     fetch, account, delivery = sweep.work.fetch, sweep.account, sweep.work.delivery
     if sweep.quiet and fetch.store.readable(account):
         return sweep
-    untagged = untag_empty_groups(sweep.scope, account)
+    untagged = [] if sweep.late else untag_empty_groups(sweep.scope, account)
     snapshot, policy = fetch.store.snapshot(), delivery.policy
     record_unreadable(sweep.work.audit, snapshot, account)
     cursor, tagged = next_cursor(sweep), len(sweep.groups.tagged)
