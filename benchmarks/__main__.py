@@ -15,7 +15,7 @@ from collections.abc import Callable
 from link_peer_deploy import runtime_python
 from link_peer_deploy.runtime_python import runtime_in_use
 
-from benchmarks import runner
+from benchmarks import growth, runner
 from benchmarks.figures import cold_start, events, fleet, launches, people, policy, reach, scale, sweep
 from benchmarks.process import Code
 from benchmarks.runner import Bench, Row
@@ -25,6 +25,7 @@ FIGURES: dict[str, Callable[[Bench], list[Row]]] = {
     "events": events.measure,
     "scale": scale.measure,
     "fleet": fleet.measure,
+    "growth": growth.measure,
     "launches": launches.measure,
     "queue": launches.batches,
     "beside": sweep.beside,

@@ -24,6 +24,9 @@ PER_MINUTE, LATENCY = 200, 0.05  # of one API in an account and region; seconds 
 VCPU, MB = 0.35, 384  # of the sweep in s.yaml
 CPU = 0.0025  # seconds of a call, measured
 MINUTES = 3.0  # that a delivery reads
+REQUESTS = 3  # of SMQ for a message: it is sent, received and deleted
+SUMMARY, TIMER_SUMMARY, INVOCATION = 620, 330, 290
+"""Bytes of a record: of an account's sweep, of a run of the timer, and what Function Compute logs of one call."""
 
 
 class Organisation(Struct, frozen=True):
@@ -49,12 +52,21 @@ class Organisation(Struct, frozen=True):
 
 class Day(Struct, frozen=True):
     """`calls` by API, over all accounts; `busiest` is the part of its limit that the most used API of the largest account takes.
-    `seconds` are those of the sweep function, in so many `deliveries`."""
+    `seconds` are those of the sweep function, in so many `deliveries`; for `waiting` of them, it waits for answers and for the next
+    minute, and uses no CPU. `logged` are the bytes that SLS is given."""
 
     calls: Counter[str]
     busiest: float
     deliveries: int
     seconds: float
+    waiting: float
+    logged: float
+
+    @property
+    def smq_requests(self) -> int:
+        """The requests that SMQ counts, over all accounts."""
+        sent = self.calls["mns.SendMessage"]
+        return sent * REQUESTS + sum(count for api, count in self.calls.items() if api.startswith("mns.")) - sent
 
     @property
     def cloud_calls(self) -> int:
@@ -66,23 +78,30 @@ class Day(Struct, frozen=True):
         """What Function Compute asks for the sweeps."""
         return MONTH * self.deliveries * usd(self.seconds / self.deliveries, VCPU, MB)
 
+    @property
+    def usd_waiting(self) -> float:
+        """What of it is for waiting, which is billed as computing is."""
+        return MONTH * self.deliveries * (usd(self.waiting / self.deliveries, VCPU, MB) - usd(0, VCPU, MB))
+
 
 def a_day(of: Organisation) -> Day:
     """Works out a day."""
     calls: Counter[str] = Counter()
-    busiest, deliveries, seconds = 0.0, 0, 0.0
+    busiest, deliveries, seconds, waiting, logged = 0.0, 0, 0.0, 0.0, 0.0
     for number, (accounts, instances, groups) in enumerate(of.each()):
         account_day = an_account(of.accounts, instances, groups, of.peers)
         calls += Counter({api: accounts * count for api, count in account_day.calls.items()})
         deliveries += accounts * account_day.deliveries
         seconds += accounts * account_day.seconds
+        waiting += accounts * account_day.waiting
+        logged += accounts * account_day.logged
         if number == 0:
             busiest = account_day.busiest
     timer = DAY // RUN_SECONDS
     calls += Counter({"mns.BatchPeekMessage": timer, "mns.GetQueueAttributes": timer, "sls.PutLogs": timer})
     # home is entered with own keys, also by those whose rules name parties of it
     calls["sts.AssumeRole"] -= (1 + of.peers) * an_account(of.accounts, *of.each()[0][1:]).deliveries
-    return Day(calls, busiest, deliveries, seconds)
+    return Day(calls, busiest, deliveries, seconds, waiting, logged + timer * (TIMER_SUMMARY + INVOCATION))
 
 
 def an_account(accounts: int, instances: int, groups: int, peers: int = 0) -> Day:
@@ -107,9 +126,11 @@ def an_account(accounts: int, instances: int, groups: int, peers: int = 0) -> Da
         }
     )
     in_a_row = calls.total() - calls["ecs.DescribeSecurityGroupAttribute"] * (1 - 1 / READERS)
-    seconds = max(in_a_row * LATENCY, turns * 60 * minutes if parts > 1 else 0) + calls.total() * CPU / VCPU
+    waiting = max(in_a_row * LATENCY, turns * 60 * minutes if parts > 1 else 0)
     ecs = max(count for api, count in calls.items() if api.startswith("ecs"))
-    return Day(calls, ecs / (PER_MINUTE * DAY / 60), deliveries, seconds)
+    logged = turns * parts * SUMMARY + deliveries * INVOCATION
+    seconds = waiting + calls.total() * CPU / VCPU
+    return Day(calls, ecs / (PER_MINUTE * DAY / 60), deliveries, seconds, waiting, logged)
 
 
 PUBLISHED = (
@@ -125,9 +146,9 @@ def table(organisations: Iterable[Organisation] = PUBLISHED) -> str:
     """Days of these organisations, in Markdown: docs/performance.md has it."""
     rows = [
         "| accounts / instances / groups | ECS and STS calls a day | … where the rules of each account name groups and instances of "
-        "another | the largest account's busiest API, of its limit | messages a day | records a day | seconds of Function Compute a day | "
-        "USD a month |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|",
+        "another | the largest account's busiest API, of its limit | SMQ requests a month | records a day | SLS, MB a month | "
+        "seconds of Function Compute a day, of which it waits | USD a month, of which for waiting |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for of in organisations:
         day = a_day(of)
@@ -139,10 +160,13 @@ def table(organisations: Iterable[Organisation] = PUBLISHED) -> str:
             f"{day.cloud_calls:,}",
             f"{a_day(replace(of, peers=1)).cloud_calls:,}",
             f"{day.busiest:.1%}",
-            f"{day.calls['mns.SendMessage']:,}",
+            f"{MONTH * day.smq_requests:,}",
             f"{day.calls['sls.PutLogs']:,}",
+            f"{MONTH * day.logged / 1e6:,.0f}",
+            f"{day.seconds:,.0f}, {day.waiting / day.seconds:.0%}",
+            f"{day.usd_a_month:.2f}, {day.usd_waiting:.2f}",
         )
-        rows.append(f"| {' | '.join(cells)} | {day.seconds:,.0f} | {day.usd_a_month:.2f} |")
+        rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)
 
 

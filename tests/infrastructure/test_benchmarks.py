@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from link_peer.planning.rota import AT_ONCE, runs_between
 
-from benchmarks import day, organisation, ref, virtual
+from benchmarks import day, growth, organisation, ref, virtual
 from benchmarks.figures import events, fleet, launches, people, policy, scale
 from benchmarks.process import Code
 from benchmarks.runner import Bench
@@ -70,6 +70,33 @@ def test_the_model_of_a_day_is_what_the_local_cloud_counts(accounts: int, peers:
     assert counted["sts.AssumeRole"] * 144 // runs <= worked_out["sts.AssumeRole"]  # one process reuses its sessions
     worked_out["sts.AssumeRole"] = counted["sts.AssumeRole"] * 144 // runs
     assert {api: count * 144 // runs for api, count in counted.items()} == worked_out
+
+
+def test_the_model_of_a_day_knows_how_long_records_are(tmp_path: Path) -> None:
+    """Within a tenth, as the local cloud writes them."""
+    with virtual.deployed(organisation.written(tmp_path, 3)) as deployment:
+        organisation.settle(deployment.cloud, 3, 3, 101)
+        deployment.run()
+        sizes = [
+            sum(len(key) + len(text) for key, text in record.items())
+            for scope in ("account", "timer")
+            for record in deployment.records(record="summary", scope=scope)
+        ]
+    assert sizes[:-1] == [pytest.approx(day.SUMMARY, rel=0.1)] * 3
+    assert sizes[-1] == pytest.approx(day.TIMER_SUMMARY, rel=0.1)
+
+
+@pytest.mark.parametrize(("costs", "fitted"), [((5, 5, 5, 5), 0), ((9, 10, 100, 1000), 1), ((0, 1, 100, 10_000), 2)])
+def test_the_exponent_of_growth_is_that_of_the_largest_sizes(costs: tuple[int, ...], fitted: int) -> None:
+    assert growth.exponent((1, 10, 100, 1000), costs) == pytest.approx(fitted)
+
+
+@pytest.mark.parametrize("grown", growth.ROWS, ids=lambda grown: grown.subject)
+def test_what_grows_is_measured_at_each_size(grown: growth.Growth) -> None:
+    """Numbers of calls do not grow faster than is promised; no test looks at times."""
+    rows = growth.rows(msgspec.structs.replace(grown, sizes=(4, 8, 16)))
+    assert [row.figure.partition(",")[0] for row in rows] == [name.partition(",")[0] for name in grown.most]
+    assert all(row.met for row in rows if "CPU" not in row.figure)
 
 
 def test_a_missed_link_opens_in_the_run_that_lists_its_instance() -> None:

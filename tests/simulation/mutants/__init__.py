@@ -194,6 +194,7 @@ MUTANTS = [
     Mutant("only the group of the rule refuses", attacks.refusal_one_way, "a refusal"),
     Mutant("an unreadable refusal refuses nobody", attacks.unreadable_refusal, "an unreadable refusal"),
     Mutant("consent never ends", attacks.consent_without_end, "consent ends"),
+    Mutant("the pages that were read count as the group", designs.pages_are_the_group, "a large group, sg-db:tcp/3306"),
     Mutant("events of groups are ignored", swap(dispatch, "reconcile_group", lambda *_args: []), "events of a group"),
     Mutant(
         "the groups before a move are not looked for",

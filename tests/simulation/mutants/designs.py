@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -13,7 +13,7 @@ from link_peer.app import dispatch
 from link_peer.domain import marker
 from link_peer.domain.denials import CLAIM_EXPIRED
 from link_peer.domain.errors import Transient
-from link_peer.domain.model import ALL, Claim, Marker, Rule
+from link_peer.domain.model import ALL, Claim, Marker, Party, Rule
 from link_peer.domain.snapshot import Snapshot
 from link_peer.engine import converge
 from link_peer.engine.read.fetch import Fetch
@@ -192,6 +192,22 @@ def event_is_a_fact(patch: Patch) -> None:
 
     patch.setattr(InstanceScope, "read", trusting)
     patch.setattr(Fetch, "confirm_absent", lambda *_args: None)
+
+
+def pages_are_the_group(patch: Patch) -> None:
+    """What an event has read of a group counts as all of it, where it may read no more."""
+    read_next_page, confirm_absent = Fetch._read_next_page, Fetch.confirm_absent
+
+    def read(self: Fetch, ecs: Any, group: Party) -> None:
+        read_next_page(self, ecs, group)
+        if self._pages_of[group].count == self._how.pages:
+            self.store.complete_groups.add(group)
+
+    def confirm(self: Fetch, parties: Iterable[Party]) -> None:
+        confirm_absent(self, (party for party in parties if party not in self._pages_of))
+
+    patch.setattr(Fetch, "_read_next_page", read)
+    patch.setattr(Fetch, "confirm_absent", confirm)
 
 
 def sweep_forgets_requests(patch: Patch) -> None:

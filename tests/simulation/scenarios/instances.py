@@ -226,6 +226,40 @@ def omitted_once(peer: str) -> Scenario:
     return Scenario(f"omitted once, {peer}", start, POLICY, lanes, end, kinds)
 
 
+def large_group(peer: str) -> Scenario:
+    """A burst of releases and removed tags in a group of more pages than an event reads of it: i-zed, the last that is listed, still
+    asks, so that the link stays. Once it asks no more, the sweep removes the link."""
+    untagged, released = event("untagged", "tags"), event("released", "Deleted", OTHER)
+    zed = Party(HOME, "i-zed")
+
+    def start() -> World:
+        world = home_world("*", "*", peer)
+        world.page = 1
+        for name in ("pa", "pb"):
+            world.add_instance(HOME, name, WEB)
+        world.add_instance(HOME, zed.id.removeprefix("i-"), WEB, peer=peer)
+        deliver(world, event("started", "Running"), POLICY)
+        return world
+
+    def release(world: World) -> None:
+        del world.instances[OTHER]
+
+    def end(world: World, _facts: Facts) -> None:
+        tagged_keys, ours = oracle.wanted_by_tags(world, POLICY).keys(), oracle.owned(world, POLICY).keys()
+        hold("I9", bool(tagged_keys) and tagged_keys <= ours, f"{tagged_keys} should still exist, the rules are {ours}")
+        world.set_tag(zed, "link-peer", None)
+        reset(world, 400)
+        deliver_without_faults(world, event("last", "tags", zed), POLICY)
+        sweep_and_check(world)
+
+    lanes = (
+        (Act("untag", lambda world: world.set_tag(ONE, "link-peer", None)), untagged, untagged),
+        (Act("release", release), released),
+    )
+    kinds = ("kill", "kill-after", "omit-one", "empty", "account-down")
+    return Scenario(f"a large group, {peer}", start, POLICY, lanes, end, kinds)
+
+
 def too_many_removals() -> Scenario:
     """The tags of three rules are removed at once, and the limit is two removals: all stay until the limit is raised."""
     limited = msgspec.structs.replace(POLICY, limits=Limits(removals_per_run=2))
@@ -270,5 +304,7 @@ INSTANCES = [
     empty_reads("i-store"),
     omitted_once("sg-db:tcp/3306"),
     omitted_once("i-store"),
+    large_group("sg-db:tcp/3306"),
+    large_group("sg-db"),
     too_many_removals(),
 ]

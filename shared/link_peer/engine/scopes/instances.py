@@ -15,6 +15,7 @@ import msgspec
 
 from link_peer.domain import denials
 from link_peer.domain.errors import NoAccess
+from link_peer.domain.grouped import grouped
 from link_peer.domain.model import Claim, Instance, Link, Party, Rule, short_hash
 from link_peer.domain.policy import Pause
 from link_peer.domain.request import Hint
@@ -282,10 +283,15 @@ class InstanceScope(Scope):
         """Of links that an instance may just have stopped asking for, that it is not known here whether anybody else asks."""
         if not any(hint.kind == "tags" for hint in self.hints.values()):
             return []
-        links = {(link.pair, link.ports): link for link in sorted(plan.missing.unread)}.values()
-        groups = {link.whole: next(filter(self.fetch.is_read_in_part, link.askers), None) for link in links}
+        standing = owned_links(self.store.snapshot(), self.policy, self.delivery.region)
+        rules = grouped(
+            (Link(*link.pair, link.ports), rule) for link, rule, _ in standing if link in plan.missing.unread
+        )
+        groups = {link: next(filter(self.fetch.is_read_in_part, link.askers), None) for link in rules}
         return [
-            Decision(link, "link", "unchanged", denials.read_in_part(group)) for link, group in groups.items() if group
+            Decision(link, "link", "unchanged", denials.read_in_part(group), rules=tuple(rules[link]))
+            for link, group in groups.items()
+            if group
         ]
 
     def hand_over(self) -> None:
