@@ -16,7 +16,7 @@ from link_peer_deploy import runtime_python
 from link_peer_deploy.runtime_python import runtime_in_use
 
 from benchmarks import runner
-from benchmarks.figures import cold_start, events, launches, people, policy, reach, scale, sweep
+from benchmarks.figures import cold_start, entries, events, launches, people, policy, reach, scale, sweep
 from benchmarks.process import Code
 from benchmarks.runner import Bench, Row
 
@@ -28,6 +28,7 @@ FIGURES: dict[str, Callable[[Bench], list[Row]]] = {
     "queue": launches.batches,
     "beside": sweep.beside,
     "policy": policy.measure,
+    "entries": entries.measure,
     "reach": reach.measure,
     "cost": cold_start.cost,
     "people": people.measure,
