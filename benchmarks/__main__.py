@@ -16,7 +16,7 @@ from link_peer_deploy import runtime_python
 from link_peer_deploy.runtime_python import runtime_in_use
 
 from benchmarks import growth, runner
-from benchmarks.figures import cold_start, events, fleet, launches, people, policy, reach, scale, sweep
+from benchmarks.figures import cold_start, entries, events, fleet, launches, people, policy, reach, scale, sweep
 from benchmarks.process import Code
 from benchmarks.runner import Bench, Row
 
@@ -30,6 +30,7 @@ FIGURES: dict[str, Callable[[Bench], list[Row]]] = {
     "queue": launches.batches,
     "beside": sweep.beside,
     "policy": policy.measure,
+    "entries": entries.measure,
     "reach": reach.measure,
     "cost": cold_start.cost,
     "people": people.measure,

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from link_peer.inbound import policy_file
 from link_peer.planning.rota import AT_ONCE, runs_between
 
 from benchmarks import day, growth, organisation, ref, virtual
-from benchmarks.figures import events, fleet, launches, people, policy, scale
+from benchmarks.figures import entries, events, fleet, launches, people, policy, scale
 from benchmarks.process import Code
 from benchmarks.runner import Bench
 
@@ -53,6 +54,17 @@ def test_the_reader_of_policies_is_measured_on_texts_of_the_whole_size() -> None
     rows = policy.measure(BENCH, size=2048)
     assert len(rows) == len(policy.PARTS)
     assert all(2000 < len(text) <= 2048 for text in policy.texts(2048).values())
+
+
+def test_entries_of_a_policy_are_measured_in_a_small_account() -> None:
+    """A link and a sweep, with entries of each kind; and by which power a cost grows."""
+    assert [len(policy_file.parse(entries.policy(kind, 5)).never) for kind in ("none", "never", "allow")] == [0, 5, 0]
+    costs = entries.cpu(BENCH.ours, "allow", 5, groups=2)
+    assert costs.keys() == {"link", "sweep"}
+    assert all(cost > 0 for cost in costs.values())
+    assert entries.reviewed(BENCH.ours, 3) > 0
+    assert entries.exponent((10, 100, 1000), (2, 20, 200)) == pytest.approx(1)
+    assert entries.exponent((10, 100, 1000), (1, 100, 10_000)) == pytest.approx(2)
 
 
 @pytest.mark.parametrize(("accounts", "peers"), [(3, 0), (3, 1), (AT_ONCE + 1, 0), (AT_ONCE + 1, 1)])

@@ -360,7 +360,8 @@ def next_cursor(sweep: AccountSweep) -> Cursor:
     failed = sweep.report.pending or sweep.report.undone
     unjudged = {group for pair in sweep.late for end in pair for group in snapshot.groups_with(end)}
     decided = snapshot.rules.keys() - unjudged
-    read = set[int]() if failed else {number for number in groups.due if groups.of({number}) <= decided}
+    undecided = {cursors.bucket_of(group.party) for group in groups.tagged if group.party not in decided}
+    read = set[int]() if failed else set(groups.due - undecided)
     ends = cursors.ends(snapshot, policy, region, groups.of(read), sweep.started)
     after = cursors.read(before, groups.digests, policy.digest, {number: ends.get(number, 0) for number in read})
     after = cursors.with_parties(after, snapshot, policy, region, groups.of(read), read)
