@@ -22,9 +22,7 @@ class RuleUser(msgspec.Struct, frozen=True):
     ports: Annotated[list[str], means("on which ports; `tcp/32768-65535` for one that connections come from")]
     days: Annotated[int, means("on how many days (UTC)")]
     last: Annotated[str, means("when last, exact to ten minutes")]
-    longest_gap: Annotated[
-        int, means("the most days in a row without a packet, from its first one to the period's end")
-    ]
+    longest_gap: Annotated[int, means("the most days of the period in a row without a packet")]
     lines: Annotated[int, means("lines of the flow log")]
     only: Annotated[bool, means("whether no other rule admits some of it")]
 

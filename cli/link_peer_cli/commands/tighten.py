@@ -216,15 +216,23 @@ def _print_rules(answers: Sequence[TightenedRule], words: Wording) -> None:
         if answer.used_by:
             rows = [_row(user, words) for user in answer.used_by]
             draw_table(out, "used by", ["from", "ports", "days", "last", "longest gap", "only by this rule"], rows)
-        for name, texts in (("not known", answer.unknown), ("becomes", answer.becomes), ("left", answer.leftovers)):
+        for name, texts in (("becomes", answer.becomes), ("left", answer.leftovers)):
             for text in texts:
                 out.print(escape(f"{name}: {words.worded(text)}"), soft_wrap=True)
         if answer.in_the_way:
             for text in answer.in_the_way:
                 out.print(escape(f"in the way of removing it: {words.worded(text)}"), soft_wrap=True)
         else:
-            fact = "none of the flows in the period needs it" if answer.used_by else "nobody used it"
-            out.print(escape(f"nothing would be cut off: {fact} (since {words.worded(answer.since)})"), soft_wrap=True)
+            fact = "none of its flows needs it" if answer.used_by else "nobody used it"
+            silence = max((user.longest_gap for user in answer.used_by), default=0)
+            rare = (
+                f"; a user was silent for {silence} days, and one that comes more rarely was not seen"
+                if silence
+                else ""
+            )
+            out.print(
+                escape(f"nothing would be cut off: since {words.worded(answer.since)}, {fact}{rare}"), soft_wrap=True
+            )
             out.print(escape(f"its owner removes it: {answer.revoke}"), soft_wrap=True)
             out.print(escape(f"and puts it back:     {answer.put_back}"), soft_wrap=True)
         out.print()

@@ -9,6 +9,7 @@ Today's holder of an address never counts by itself: an address changes hands, a
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
@@ -96,10 +97,9 @@ class Period(msgspec.Struct, frozen=True, dict=True):  # a dict, so that what is
         return max(1, sum(bool(hours & bits) for bits in self.days.values()))
 
     def longest_gap(self, hours: int) -> int:
-        """The most days in a row without any of these hours, from the first one to the period's end."""
-        used = [number for number, bits in enumerate(self.days.values()) if hours & bits]
-        ends = [*used[1:], len(self.days)]
-        return max((end - start - 1 for start, end in zip(used, ends, strict=True)), default=0)
+        """The most days of the period in a row without any of these hours."""
+        used = [-1, *(number for number, bits in enumerate(self.days.values()) if hours & bits), len(self.days)]
+        return max(end - start - 1 for start, end in itertools.pairwise(used))
 
     def account_doubts(self, account: str) -> Iterator[str]:
         """Why not all is known of packets to an account."""
