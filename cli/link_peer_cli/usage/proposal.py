@@ -91,7 +91,7 @@ class Proposer:
         return Proposal(tuple(links), tuple(sorted(leftovers, key=_order)))
 
     def _needs_link(self, part: Carried) -> bool:
-        return not part.is_inside and bool(part.rules) and all(map(self._rules.is_wide, part.rules))
+        return not part.inner and bool(part.rules) and all(map(self._rules.is_wide, part.rules))
 
     def _read(self, parts: Sequence[Carried]) -> None:
         """Reads what is asked of both ends."""

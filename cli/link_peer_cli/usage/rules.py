@@ -20,7 +20,7 @@ from link_peer.domain import marker as markers
 from link_peer.domain.model import ALL, Party, Port, Rule
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
-from link_peer.planning.effect import admissions, rules_of
+from link_peer.planning.effect import End, admissions, rules_of
 
 from link_peer_cli.inventory.interfaces import Interface
 from link_peer_cli.usage.period import Flow, Period
@@ -29,19 +29,19 @@ _ANY_ADDRESS, _ANY_PORT = 2**32, 2 * 65_535 + 2
 
 
 class Carried(msgspec.Struct, frozen=True):
-    """A part of a flow, with all rules that admit it; `is_inside`: so does its group, whose members reach each other. Of `doubted`
+    """A part of a flow, with all rules that admit it, and the groups of both ends whose members reach each other (`inner`). Of `doubted`
     rules it is not known whether they admit it, and `doubt` says why it is not known of others."""
 
     flow: Flow
     packet: Port
     rules: tuple[Rule, ...]
-    is_inside: bool = False
+    inner: frozenset[Party] = frozenset()
     doubted: tuple[Rule, ...] = ()
     doubt: str = ""
 
     def needs(self, rule: Rule, removed: Collection[Rule] = ()) -> bool:
         """Whether nothing else is known to admit it, where the removed rules do not."""
-        return not self.is_inside and not any(carrier != rule and carrier not in removed for carrier in self.rules)
+        return not self.inner and not any(carrier != rule and carrier not in removed for carrier in self.rules)
 
 
 class RuleUse(msgspec.Struct, frozen=True):
@@ -95,7 +95,7 @@ class Rules:
         """What is known of its use."""
         interfaces = self.period.of(rule.group)
         parts = [part for interface in interfaces for part in self.carried(interface, rule.is_egress)]
-        used = tuple(part for part in parts if rule in part.rules and not self._is_inner(part, rule))
+        used = tuple(part for part in parts if rule in part.rules and rule.group not in part.inner)
         unknown = [*self._unread(rule, interfaces), *(doubt for part in parts for doubt in self._doubts(part, rule))]
         return RuleUse(rule, used, tuple(dict.fromkeys(unknown)))
 
@@ -137,18 +137,15 @@ class Rules:
         peer, holder = flow.ends
         common = [group for group in peer.groups if group in holder.groups]
         access = {group: self._access(group) for group in common} if not flow.is_out else {}
+        inner = frozenset(group for group, is_open in access.items() if is_open)
         doubt = "" if None not in access.values() else "whether members of a group reach each other was not read"
         for part in admissions(self._snapshot, "egress" if flow.is_out else "ingress", holder, peer, flow.port):
             unread = f"the rules of {part.unread[0]} were not read" if part.unread else ""
-            yield Carried(flow, part.packet, part.rules, any(access.values()), part.doubted, unread or doubt)
+            yield Carried(flow, part.packet, part.rules, inner, part.doubted, unread or doubt)
 
     def _access(self, group: Party) -> bool | None:
         read = self._snapshot.groups.get(group)
         return False if read and read.advanced else self._snapshot.inner_access.get(group)
-
-    def _is_inner(self, part: Carried, rule: Rule) -> bool:
-        """Whether both are members of the rule's group, which reach each other without it."""
-        return part.is_inside and rule.group in part.flow.ends[0].groups
 
     def _unread(self, rule: Rule, interfaces: Sequence[Interface]) -> Iterator[str]:
         """Why a rule may have been used although no flow says so."""
@@ -166,5 +163,17 @@ class Rules:
             yield f"whether it admits {part.packet} from {part.flow.address} is not known: a prefix list, a port list or a drop decides"
         elif rule in part.rules and part.needs(rule) and (part.doubt or part.doubted):
             yield part.doubt or f"whether another rule admits {part.packet} from {part.flow.address} is not known"
-        if rule in part.rules and part.needs(rule) and not part.flow.party:
+        is_needed = rule in part.rules and part.needs(rule)
+        if not part.flow.party and (is_needed or self._may_admit(rule, part)):
             yield f"who had {part.flow.address} is not known: {part.flow.doubt}"
+
+    def _may_admit(self, rule: Rule, part: Carried) -> bool:
+        """Whether a rule that names a group admits these packets, if a member sent them."""
+        traffic, flow = rule.traffic, part.flow
+        if traffic is None or "@" not in traffic.peer:
+            return False
+        name, _, account = traffic.peer.partition("@")
+        member = End((Party(account, name),), flow.target.vpc, flow.address)
+        direction = "egress" if flow.is_out else "ingress"
+        steps = admissions(self._snapshot, direction, flow.ends[1], member, part.packet)
+        return any(rule in (*step.rules, *step.doubted) for step in steps)
