@@ -113,8 +113,8 @@ class Estate:
     def _send(self) -> None:
         chance = self.chance
         at = SINCE + chance.randrange(DAYS * DAY)
-        there = [machine for machine in self.machines if machine.since <= at < machine.until]
-        source, target = chance.choice(there), chance.choice([machine for machine in there if not machine.is_outside])
+        present = [machine for machine in self.machines if machine.since <= at < machine.until]
+        source, target = chance.choice(present), chance.choice([each for each in present if not each.is_outside])
         if source is target:
             return
         port, is_accepted = chance.choice(PORTS), chance.random() < 0.85
@@ -129,11 +129,10 @@ class Estate:
         holes = ((self.hole.interface.id, day, day + DAY),) if self.hole else ()
         capture = Capture(WINDOW, gaps=holes, optional=("tcp-flags",) if self.chance.random() < 0.5 else ())
         if self.hole:
-            lost = (day, day + DAY)
             self.flows = [
                 flow
                 for flow in self.flows
-                if flow.interface != self.hole.interface.id or not lost[0] <= flow.time < lost[1]
+                if flow.interface != self.hole.interface.id or not day <= flow.time < day + DAY
             ]
         logs = {}
         for account in (HOME, PEER):
@@ -252,5 +251,4 @@ def test_what_is_said_of_rules_is_what_a_judge_says_that_saw_every_packet(seed: 
             }
             assert {(part.flow.address, part.flow.target.id, part.packet) for part in use.only} == alone, use.rule
     removed = [use.rule for use in uses if not cut[use.rule] and not use.unknown]
-    lost = [packet for packet in received if estate.passes(packet) and not estate.passes(packet, removed)]
-    assert lost == []
+    assert [packet for packet in received if estate.passes(packet) and not estate.passes(packet, removed)] == []

@@ -70,16 +70,12 @@ def capture(cloud: LocalCloud, span: tuple[int, int]) -> None:
         answer = cloud.ecs.call(Caller(uid, f"acs:ram::{uid}:root"), "DescribeNetworkInterfaces", params)
         interfaces[uid] = answer["NetworkInterfaceSets"]["NetworkInterfaceSet"]
     by_instance = {row["InstanceId"]: row for rows in interfaces.values() for row in rows}
-    flows = [
-        flow
-        for packet in deployment_of(cloud).traffic
-        for number in range(0, span[1] - span[0], DAY)
-        if (moment := span[0] + number + DAY / 2) < span[1]
-        if datetime.fromtimestamp(moment, timezone.utc).day in packet.get("days", range(32))
-        for flow in conversation(
-            moment, *(by_instance.get(packet[end], packet[end]) for end in ("from", "to")), Ports(packet["port"])
-        )
-    ]
+    flows = []
+    for packet in deployment_of(cloud).traffic:
+        source, target = (by_instance.get(packet[end], packet[end]) for end in ("from", "to"))
+        for noon in range(span[0] + DAY // 2, span[1], DAY):
+            if datetime.fromtimestamp(noon, timezone.utc).day in packet.get("days", range(32)):
+                flows += conversation(noon, source, target, Ports(packet["port"]))
     for uid, log in deployment_of(cloud).flow_logs.items():
         flow_logs.write(cloud.sls, uid, log, flow_logs.lines(interfaces[uid], flows, span))
 

@@ -93,8 +93,8 @@ def _doubt(flow: Flow, senders: Set[Party], sources: Sequence[Interface], *, mut
         return f"{flow.address} sent packets to {flow.target.id}, on a port that connections come from"
     if flow.party is None:
         return f"{flow.address} sent packets to {flow.target.id}: {flow.doubt}"
-    gone = f"{flow.party} sent packets to {flow.target.id}, and has no such interface any more"
-    return None if flow.source else gone
+    released = f"{flow.party} sent packets to {flow.target.id}, and has no such interface any more"
+    return None if flow.source else released
 
 
 def _narrower(link: Standing, last_used: Mapping[int, int]) -> str:

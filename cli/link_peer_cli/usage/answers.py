@@ -18,9 +18,11 @@ from link_peer_cli.ui import aliyun
 from link_peer_cli.usage.period import Period
 from link_peer_cli.usage.proposal import Leftover, Proposal, ProposedLink
 from link_peer_cli.usage.rules import Carried, RuleUse
+from link_peer_cli.usage.written import evidence_of
 
 FEW = 3  # addresses of a /24 that are named one by one
-_REQUEST_ID = "tighten-"
+REQUEST_ID = "tighten-"
+"""What the ids of requests begin with that ask for proposed links."""
 
 
 class Tightening(msgspec.Struct, frozen=True):
@@ -114,7 +116,12 @@ def put_back(judged: Tightening, rule: Rule) -> str:
 def _request(judged: Tightening, proposed: ProposedLink) -> str:
     link, days = proposed.link, judged.policy.limits.max_days
     words = ["link-peer", "request", "link", "--from", str(link.source), "--to", str(link.target)]
-    words += ["--port", ports_text(link.ports), "--request-id", f"{_REQUEST_ID}{link.id(judged.region)}"]
+    words += ["--port", ports_text(link.ports), "--request-id", f"{REQUEST_ID}{link.id(judged.region)}"]
+    evidence = evidence_of(proposed.carried, judged.period)
+    words += [
+        "--reason",
+        f"seen on {evidence.days} days, last {evidence.last}, in {evidence.lines} lines of the flow log",
+    ]
     return shlex.join([*words, *(["--until", f"{days}d"] if days else [])])
 
 

@@ -76,6 +76,12 @@ def test_a_wide_rule_becomes_links_and_can_then_go_and_come_back(lab: Lab, cli: 
     before = next(rule for rule in lab.raw_rules(db) if rule["SecurityGroupRuleId"] == wide)
     aliyun(lab, HOME, rule["revoke"])
     assert lab.rules(db) == sorted([f"{app.id} tcp/3306", f"{ledger.id} tcp/443"])
+    evidence = tmp_path / "evidence.csv"
+    assert cli("audit", "--from", "2d", "--evidence", str(evidence)) == 0, cli.err
+    [row] = [row for row in csv.DictReader(evidence.open(encoding="utf-8")) if row["section"] == "revoked"]
+    assert (row["to"], row["rules"], "root" in row["actor"]) == (db.id, wide, True)
+    assert "RevokeSecurityGroup: replaced by tighten-" in row["detail"]
+    assert "seen on 30 days, last 2026-12-24T12:09:59Z, in 30 lines" in row["detail"]
     aliyun(lab, HOME, rule["put_back"])
     [after] = [rule for rule in lab.raw_rules(db) if rule["SourceCidrIp"]]
     changed = {"SecurityGroupRuleId", "CreateTime"}
