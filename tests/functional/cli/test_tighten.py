@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import shlex
 from pathlib import Path
 from typing import Any
@@ -242,6 +243,35 @@ def test_what_may_not_be_opened_is_left_with_the_reason(lab: Lab, cli: Cli, tmp_
     assert [link.partition(" tcp")[2].partition(";")[0] for link in rule["becomes"]] == ["/3306"]
     assert sorted(text.partition(" tcp/")[2].partition(":")[0] for text in rule["left"]) == ["22", "80"]
     assert cli("check", str(tmp_path / "p.yaml")) == 0
+
+
+def test_nothing_is_written(lab: Lab, cli: Cli, tmp_path: Path) -> None:
+    """Neither rules nor tags change, and no call but those that read is made, whatever is asked for: link-peer touches no rule of a
+    person, and the roles that read it may not."""
+    app, db = lab.group(), lab.group()
+    web, data = lab.instance(app), lab.instance(db)
+    lab.authorize(db, **WIDE)
+    traffic = Traffic(lab)
+    traffic.connect(web, data, 3306)
+    traffic.write()
+    before, calls = (lab.raw_rules(db), lab.tags(db)), lab.calls()
+    for args in (
+        (db.id,),
+        ("--all", "--by", "group"),
+        (db.id, "--commands"),
+        (db.id, "--propose", str(tmp_path / "p")),
+    ):
+        assert cli("tighten", *args) == 0, cli.err
+    actions = {call.action for call in list(lab.cloud.faults.calls)[calls:]}
+    assert (lab.raw_rules(db), lab.tags(db)) == before
+    assert {action for action in actions if not action.startswith(("Describe", "Get", "List"))} <= {"AssumeRole"}
+    roles = Path(__file__).parents[3] / "deploy"
+    for name in ("ram-operator-read.json", "ram-peer-reader.json"):
+        statements = json.loads((roles / name).read_text("utf-8"))["Statement"]
+        allowed = {action for each in statements if each["Effect"] == "Allow" for action in each["Action"]}
+        assert {action for action in allowed if action.startswith("ecs:")} == {
+            action for action in allowed if action.startswith(("ecs:Describe", "ecs:List"))
+        }
 
 
 def test_two_rules_that_carry_the_same_do_not_both_go(lab: Lab, cli: Cli) -> None:
