@@ -17,6 +17,7 @@ A port that connections come from is one number, that of no port, unless a packe
 
 from __future__ import annotations
 
+import string
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
@@ -30,7 +31,7 @@ from link_peer_cli.audit.log import read_error, sdk
 DAY = 86_400
 HOUR = 3_600
 LIMIT = 100_000
-"""Rows of one answer: more are not read, and then nothing is known."""
+"""Rows of one answer: with as many, parts are asked for; where a part has as many, nothing is known."""
 WINDOW = 600  # seconds, the longest [doc CreateFlowLog: AggregationInterval]
 UDP, ICMP, FURTHER = 100_000, 200_000, 400_000
 """The numbers of ports, as in `views.spans`; of other protocols, FURTHER and the protocol's."""
@@ -38,6 +39,8 @@ HOURS = 48
 """Hours of one column: each is a bit of a number that a double holds exactly."""
 OPTIONAL = ("tcp-flags", "traffic_path")
 """Fields that a log may lack, and its index."""
+ENDINGS = string.digits + string.ascii_lowercase
+"""The last characters of ids of interfaces, by which a query is divided whose answer would be too long."""
 
 _SYN, _SYN_ACK = "(flags % 4 >= 2 and flags % 32 < 16)", "(flags % 4 >= 2 and flags % 32 >= 16)"
 _KIND = f"""case when direction = 'in' then
@@ -89,8 +92,9 @@ class Flows(msgspec.Struct, frozen=True):
     partial: str = ""
 
 
-def statement(since: int, until: int, fields: Sequence[str] = OPTIONAL) -> str:
-    """The query for all of a period, with those of the optional fields that the log has."""
+def statement(since: int, until: int, fields: Sequence[str] = OPTIONAL, part: tuple[str, str] = ("", "")) -> str:
+    """The query for all of a period, with those of the optional fields that the log has; of a part, for the interfaces whose ids end
+    with a character from the first on, and before the second, if there is one."""
     first = since // HOUR
     flags = 'coalesce(cast("tcp-flags" as bigint), -1)' if "tcp-flags" in fields else "-1"
     shaped = f"select {_KIND} as kind, * from ({_LINES.format(flags=flags)})"  # noqa: S608
@@ -101,10 +105,13 @@ def statement(since: int, until: int, fields: Sequence[str] = OPTIONAL) -> str:
     names = [_NAMES.format(instant=instant) for instant in (f"({begin} - {WINDOW})", begin, end)]
     paths = [_PATHS.format(first=first)] if "traffic_path" in fields else []
     every_line = " union all ".join([flows, *names, _STATES, *paths])
+    ending = "substr(eni, length(eni), 1)"
+    bounds = [f"{ending} >= '{part[0]}'"] * bool(part[0]) + [f"{ending} < '{part[1]}'"] * bool(part[1])
+    chosen = f"where kind = 'path' or ({' and '.join(bounds)})" if bounds else ""
     bits = " ".join(f"when {hour} then {1 << hour}" for hour in range(HOURS))
     hourly = (
         f"select kind, eni, own, peer, port, hour - {first} as hour, case (hour - {first}) % {HOURS} {bits} end as bit, "  # noqa: S608
-        f"count(1) as lines, max(last) as last, max(proof) as proof from ({every_line}) group by kind, eni, own, peer, port, hour"
+        f"count(1) as lines, max(last) as last, max(proof) as proof from ({every_line}) {chosen} group by kind, eni, own, peer, port, hour"
     )
     spans = range(0, (until // HOUR - first) + 1, HOURS)
     columns = ", ".join(
@@ -145,38 +152,46 @@ def flows_of(rows: Iterable[Mapping[str, str]]) -> Flows:
 
 
 def read_flows(env: Environment, account: str, since: int, until: int) -> Flows:
-    """Ask the flow log of an account for all of a period: one query, and one more for each optional field that it lacks. What cannot
-    be read is a `problem`."""
+    """Ask the flow log of an account for all of a period: one query, one more for each optional field that it lacks, and parts where
+    the answer would be too long. What cannot be read is a `problem`."""
     project, _, logstore = env.policy.accounts[account].flowlog.partition("/")
-    retry = env.patient_retry()
+    where, retry, fields = f"the flow log {project}/{logstore} of {account}", env.patient_retry(), list(OPTIONAL)
 
-    def ask(fields: Sequence[str]) -> tuple[list[Mapping[str, str]], bool]:
+    def ask(part: tuple[str, str]) -> tuple[list[Mapping[str, str]], bool]:
         sls = sdk()
         keys = env.accounts("flow-log", retry).keys(account)
         client = sls.client(msgspec.structs.replace(env.settings, credentials=keys))
         try:
-            answer = client.get_log(project, logstore, since, until, query=statement(since, until, fields))
+            answer = client.get_log(project, logstore, since, until, query=statement(since, until, fields, part))
         except (sls.AuditUnavailable, sls.LogException) as error:
             raise read_error(error) from error
         return [log.get_contents() for log in answer.get_logs()], answer.is_completed()
 
-    where = f"the flow log {project}/{logstore} of {account}"
-    fields = list(OPTIONAL)
+    def whole(part: tuple[str, str] = ("", "")) -> tuple[list[Mapping[str, str]], bool]:
+        rows, complete = retry(lambda: ask(part))
+        if complete and len(rows) < LIMIT:
+            return rows, True
+        cuts = [ending for ending in ENDINGS if part[0] < ending and (not part[1] or ending < part[1])]
+        if not cuts:
+            return rows, False
+        middle = cuts[len(cuts) // 2]
+        first_rows, is_whole = whole((part[0], middle))
+        more_rows, is_whole = whole((middle, part[1])) if is_whole else ([], False)
+        return [*first_rows, *more_rows], is_whole
+
     while True:
         try:
-            rows, complete = retry(lambda: ask(tuple(fields)))
+            rows, is_whole = whole()
         except LinkPeerError as error:
             if lacking := [field for field in fields if _lacks(error, field)]:
                 fields.remove(lacking[0])
                 continue
-            return Flows(
-                problem=f"{where} was not read: {str(error).replace('the audit log cannot be read', 'refused')}"
-            )
-        break
-    if not complete or len(rows) >= LIMIT:
-        return Flows(problem=f"{where} did not return all of its flows")
-    flows = flows_of(rows)
-    return msgspec.structs.replace(flows, partial=f"{where} is sampled: {flows.partial}") if flows.partial else flows
+            reason = str(error).replace("the audit log cannot be read", "refused")
+            return Flows(problem=f"{where} was not read: {reason}")
+        if not is_whole:
+            return Flows(problem=f"{where} did not return all of its flows")
+        flows = flows_of(rows)
+        return msgspec.structs.replace(flows, partial=flows.partial and f"{where} is sampled: {flows.partial}")
 
 
 def _lacks(error: LinkPeerError, field: str) -> bool:

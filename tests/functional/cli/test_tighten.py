@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from aliyun_local.api import Capture, Ports
+from link_peer_cli.inventory import flow_log
 
 from tests.functional.command import ALL, Cli, person
 from tests.functional.lab import HOME, PEER, Lab
@@ -243,6 +244,25 @@ def test_what_may_not_be_opened_is_left_with_the_reason(lab: Lab, cli: Cli, tmp_
     assert [link.partition(" tcp")[2].partition(";")[0] for link in rule["becomes"]] == ["/3306"]
     assert sorted(text.partition(" tcp/")[2].partition(":")[0] for text in rule["left"]) == ["22", "80"]
     assert cli("check", str(tmp_path / "p.yaml")) == 0
+
+
+def test_an_answer_that_is_too_long_is_asked_for_in_parts(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the ends of the ids of interfaces. Where a part is at the limit of rows, nothing is known."""
+    app, db = lab.group(), lab.group()
+    senders, data = [lab.instance(app) for _ in range(12)], lab.instance(db)
+    lab.authorize(db, **WIDE)
+    traffic = Traffic(lab, 2)
+    for sender in senders:
+        traffic.connect(sender, data, 3306)
+    traffic.write()
+    rules = tightened(cli, db.id, "--last", "2d")
+    assert len(rules[0]["used_by"]) == 12
+    monkeypatch.setattr(flow_log, "LIMIT", 60)
+    assert tightened(cli, db.id, "--last", "2d") == rules
+    monkeypatch.setattr(flow_log, "LIMIT", 2)
+    [rule] = tightened(cli, db.id, "--last", "2d", code=1)
+    assert (rule["use"], rule["revoke"]) == ("unknown", "")
+    assert "did not return all of its flows" in rule["unknown"][0]
 
 
 def test_nothing_is_written(lab: Lab, cli: Cli, tmp_path: Path) -> None:

@@ -92,8 +92,8 @@ def test_no_connection_of_the_period_is_refused_after_the_printed_commands(
         owners.paste(rule["revoke"], rule["account"])
     assert [connection for connection in passing if not estate.passes(*connection)] == []
     for rule in rules:
-        said = rule["unknown"] or rule["only"] or any("others that go" in text for text in rule["in_the_way"])
-        assert bool(rule["revoke"]) != bool(said), rule
+        reasons = rule["unknown"] or rule["only"] or any("others that go" in text for text in rule["in_the_way"])
+        assert bool(rule["revoke"]) != bool(reasons), rule
     for rule in going:
         owners.paste(rule["put_back"], rule["account"])
     assert {group.id: lab.rules(group) for group, _ in estate.wide} == before
