@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,7 +26,7 @@ REQUEST_ID = "tighten-"
 """What the ids of requests begin with that ask for proposed links."""
 
 
-class Tightening(msgspec.Struct, frozen=True):
+class Tightening(msgspec.Struct, frozen=True, dict=True):  # a dict, so that what is found by may be worked out once
     """What was judged: the use of the wide rules, the proposal for them, and what the removal of each would cut off."""
 
     scene: Scene
@@ -36,15 +37,22 @@ class Tightening(msgspec.Struct, frozen=True):
     proposal: Proposal
     cut: dict[Rule, list[Carried]]
 
+    def becomes(self, use: RuleUse) -> list[ProposedLink | Leftover]:
+        """The links that would carry what a rule carries, and what none does."""
+        return list(dict.fromkeys(self._by_part[part] for part in use.carried if part in self._by_part))
+
+    @functools.cached_property
+    def _by_part(self) -> dict[Carried, ProposedLink | Leftover]:
+        subjects: tuple[ProposedLink | Leftover, ...] = (*self.proposal.links, *self.proposal.leftovers)
+        return {part: subject for subject in subjects for part in subject.carried}
+
 
 def answer_of(judged: Tightening, use: RuleUse) -> TightenedRule:
     """What is said of one rule."""
     rule, scene = use.rule, judged.scene
     traffic = rule.traffic or rule.ipv6
     in_the_way = list(_in_the_way(judged, use))
-    carried = set(use.carried)
-    links = [link for link in judged.proposal.links if carried & {*link.carried}]
-    leftovers = [leftover for leftover in judged.proposal.leftovers if carried & {*leftover.carried}]
+    subjects = judged.becomes(use)
     return TightenedRule(
         account=rule.group.account,
         group=rule.group.id,
@@ -62,8 +70,8 @@ def answer_of(judged: Tightening, use: RuleUse) -> TightenedRule:
         flows=len({part.flow for part in use.carried}),
         only=len({part.flow for part in use.only}),
         unknown=list(use.unknown),
-        becomes=[] if rule.is_egress else [_link_text(link) for link in links],
-        leftovers=[] if rule.is_egress else list(map(_leftover_text, leftovers)),
+        becomes=[_link_text(subject) for subject in subjects if isinstance(subject, ProposedLink)],
+        leftovers=[_leftover_text(subject) for subject in subjects if isinstance(subject, Leftover)],
         in_the_way=in_the_way,
         revoke="" if in_the_way else aliyun.revoke(judged.region, rule.group.id, [rule.id]),
         put_back="" if in_the_way else put_back(judged, rule),

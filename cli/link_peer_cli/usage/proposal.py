@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 from link_peer.domain.denials import about
+from link_peer.domain.grouped import grouped
 from link_peer.domain.model import PRIORITY, Link, Party, Port, Rule
 from link_peer.planning.consent import entry_for
 from link_peer.planning.decision import Context, Verdict
@@ -71,6 +72,7 @@ class Proposer:
         self._rules = rules
         self._period = rules.period
         self._running = running
+        self._verdicts: dict[Link, Verdict] = {}
 
     def propose(self, uses: Sequence[RuleUse], *, by_group: bool) -> Proposal:
         """The links for what these rules carried and no narrow rule does."""
@@ -121,7 +123,9 @@ class Proposer:
         """Whether a request for a link would be granted; of one by address, its part for the instance that sent a flow."""
         by_address = flow.party and link.source.is_group and note(self._view.scene.snapshot, link)
         judged = part(link, flow.party) if by_address and flow.party else link
-        return verdict_if_asked(self._view, self._context, judged)
+        if judged not in self._verdicts:
+            self._verdicts[judged] = verdict_if_asked(self._view, self._context, judged)
+        return self._verdicts[judged]
 
     def _reason(self, link: Link, carried: Carried) -> str:
         """Why a link on one port does not carry packets; empty if it does."""
@@ -130,11 +134,9 @@ class Proposer:
             return str(verdict.denial)
         snapshot = self._view.scene.snapshot
         added = [Rule(need.key.group, "", need.key, "accept", PRIORITY) for need in verdict.needs]
-        rules = {
-            group: (*snapshot.rules.get(group, ()), *_on(added, group)) for group in {rule.group for rule in added}
-        }
-        after = msgspec.structs.replace(snapshot, rules={**snapshot.rules, **rules})
         peer, holder = carried.flow.ends
+        rules = {group: (*snapshot.rules.get(group, ()), *_on(added, group)) for group in holder.groups}
+        after = msgspec.structs.replace(snapshot, rules=rules)
         admitting = [rule for step in admissions(after, "ingress", holder, peer, carried.packet) for rule in step.rules]
         if any(rule in admitting for rule in added):
             return ""
@@ -183,44 +185,45 @@ class _Choice:
     def links(self, parts: Sequence[Carried], *, by_group: bool) -> Mapping[Link, Sequence[Carried]]:
         """The packets by the links that carry them. Of two ends, the ports are together."""
         by_ends: dict[Pair, list[Carried]] = defaultdict(list)
-        for port in {carried.packet for carried in parts}:
-            of_port = [carried for carried in parts if carried.packet == port]
-            senders = {carried.flow.party for carried in of_port}
+        for of_port in grouped((carried.packet, carried) for carried in parts).values():
+            senders, receivers = self._seen(of_port)
             for carried in of_port:
-                by_ends[self._ends(carried.flow, of_port, senders, by_group=by_group)].append(carried)
+                groups = (
+                    pair
+                    for pair in self._group_pairs(carried.flow)
+                    if by_group or (self._has_all(pair[0], senders[pair]) and self._has_all(pair[1], receivers[pair]))
+                )
+                by_ends[next(groups, self._instances(carried.flow))].append(carried)
         return {
             Link(*ends, tuple(sorted({carried.packet for carried in end_parts}))): end_parts
             for ends, end_parts in by_ends.items()
         }
 
-    def _ends(
-        self, flow: Flow, of_port: Sequence[Carried], senders: Collection[Party | None], *, by_group: bool
-    ) -> Pair:
-        """The groups with the fewest instances, all of which were seen on the port; else the instances."""
-        assert flow.source is not None  # noqa: S101  # it is provable
-        starts, ends = self._qualifying(flow.source.groups), self._qualifying(flow.target.groups)
-        for start in starts:
-            for end in ends:
-                if by_group or self._all_seen(start, end, of_port, senders):
-                    return start, end
-        assert flow.party is not None  # noqa: S101
-        assert flow.target.instance is not None  # noqa: S101
+    def _seen(self, of_port: Sequence[Carried]) -> tuple[dict[Pair, set[Party]], dict[Pair, set[Party]]]:
+        """By two groups, who sent packets from the one to the other on a port, and who got them."""
+        senders: dict[Pair, set[Party]] = defaultdict(set)
+        receivers: dict[Pair, set[Party]] = defaultdict(set)
+        for carried in of_port:
+            sender, receiver = self._instances(carried.flow)
+            for pair in self._group_pairs(carried.flow):
+                senders[pair].add(sender)
+                receivers[pair].add(receiver)
+        return senders, receivers
+
+    def _has_all(self, group: Party, instances: Collection[Party]) -> bool:
+        """Whether every running instance of a group is among these."""
+        return _members(self._period, self._running, group) <= {*instances}
+
+    def _instances(self, flow: Flow) -> Pair:
+        assert flow.party is not None  # noqa: S101  # it is provable
+        assert flow.target.instance is not None  # noqa: S101  # likewise
         return flow.party, flow.target.instance
 
-    def _all_seen(
-        self, start: Party, end: Party, of_port: Sequence[Carried], senders: Collection[Party | None]
-    ) -> bool:
-        """Whether every running instance of the one sent such packets to the other, and each of that one got some."""
-        sources = _members(self._period, self._running, start)
-        if not sources <= {*senders}:
-            return False
-        pairs = [
-            (carried.flow.party, carried.flow.target.instance)
-            for carried in of_port
-            if end in carried.flow.target.groups and carried.flow.source and start in carried.flow.source.groups
-        ]
-        targets = _members(self._period, self._running, end)
-        return sources <= {source for source, _ in pairs} and targets <= {target for _, target in pairs}
+    def _group_pairs(self, flow: Flow) -> list[Pair]:
+        """The groups of the two ends, those with the fewest instances first."""
+        assert flow.source is not None  # noqa: S101  # it is provable
+        starts, ends = self._qualifying(flow.source.groups), self._qualifying(flow.target.groups)
+        return [(start, end) for start in starts for end in ends]
 
     def _qualifying(self, groups: Iterable[Party]) -> list[Party]:
         """The groups that a link may name, those with the fewest instances first."""
