@@ -10,7 +10,7 @@ from link_peer_cli.answers import CommandAnswer, means
 
 
 class RuleUser(msgspec.Struct, frozen=True):
-    """Who used a rule, on the ports that it used."""
+    """Who used a rule, on the ports that it used; of egress, who was reached."""
 
     party: Annotated[str, means("the instance that a flow log named; empty where none did")] = msgspec.field(
         name="from"
@@ -18,7 +18,7 @@ class RuleUser(msgspec.Struct, frozen=True):
     account: Annotated[str, means("its account")]
     name: Annotated[str, means("its name")]
     address: Annotated[str, means("its address, or the range of addresses of which nobody knows who had them")]
-    to: Annotated[list[str], means("the instances that it reached")]
+    to: Annotated[list[str], means("the instances that it reached; of egress, those that reached it")]
     ports: Annotated[list[str], means("on which ports; `tcp/32768-65535` for one that connections come from")]
     days: Annotated[int, means("on how many days (UTC)")]
     last: Annotated[str, means("when last, exact to ten minutes")]

@@ -13,7 +13,7 @@ import pytest
 from aliyun_local.api import Capture, Ports
 from link_peer_cli.inventory import flow_log
 
-from tests.functional.command import ALL, Cli, person
+from tests.functional.command import ALL, Cli, egress, person
 from tests.functional.lab import HOME, PEER, Lab
 from tests.functional.traffic import DAY, Traffic
 
@@ -292,6 +292,43 @@ def test_nothing_is_written(lab: Lab, cli: Cli, tmp_path: Path) -> None:
         assert {action for action in allowed if action.startswith("ecs:")} == {
             action for action in allowed if action.startswith(("ecs:Describe", "ecs:List"))
         }
+
+
+def test_rules_that_flow_logs_do_not_tell_of_stay(lab: Lab, cli: Cli) -> None:
+    """IPv6 has no lines. What is dropped before a wide rule is no use of it; a narrow rule is not listed."""
+    app, db = lab.group(), lab.group()
+    web, data = lab.instance(app), lab.instance(db)
+    ipv6 = lab.authorize(db, IpProtocol="TCP", PortRange="1/65535", Ipv6SourceCidrIp="fd00::/8")
+    wide = lab.authorize(db, **{**WIDE, "Priority": "50"})
+    lab.authorize(db, IpProtocol="TCP", PortRange="22/22", SourceCidrIp="10.0.0.0/8", Policy="drop", Priority="10")
+    person(lab, db, app)
+    traffic = Traffic(lab)
+    traffic.connect(web, data, 22)
+    traffic.write()
+    rules = {rule["rule_id"]: rule for rule in tightened(cli, db.id)}
+    assert rules.keys() == {ipv6, wide}
+    assert (rules[wide]["use"], bool(rules[wide]["revoke"])) == ("unused", True)
+    assert (rules[ipv6]["use"], rules[ipv6]["peer"]) == ("unknown", "fd00::/8")
+    assert rules[ipv6]["unknown"] == ["it is for IPv6, which flow logs do not have"]
+    assert rules[ipv6]["revoke"] == ""
+
+
+def test_of_egress_only_the_use_is_told(lab: Lab, cli: Cli) -> None:
+    """Of advanced groups: a basic one lets everything out. Answers need no rule."""
+    app, db = lab.group(type="enterprise"), lab.group()
+    web, data = lab.instance(app), lab.instance(db)
+    for group in (app, db):
+        egress(lab, group, IpProtocol="TCP", PortRange="1/65535", DestCidrIp="10.0.0.0/8", Priority="1")
+    lab.authorize(app, IpProtocol="TCP", PortRange="443/443", SourceCidrIp=f"{data.private_ip}/32")
+    traffic = Traffic(lab)
+    traffic.connect(web, data, 3306)
+    traffic.connect(data, web, 443)
+    traffic.write()
+    [rule] = tightened(cli, app.id)
+    assert (rule["direction"], rule["use"], rule["only"], rule["becomes"]) == ("egress", "used", 1, [])
+    assert [(user["from"], user["ports"]) for user in rule["used_by"]] == [(data.id, ["tcp/3306"])]
+    assert rule["in_the_way"][0] == "it is an egress rule: link-peer tells its use alone"
+    assert tightened(cli, db.id) == []
 
 
 def test_two_rules_that_carry_the_same_do_not_both_go(lab: Lab, cli: Cli) -> None:
