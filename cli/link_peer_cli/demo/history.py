@@ -28,6 +28,7 @@ from link_peer_cli.demo.functions import deploy
 
 DAY = 86_400
 TIMER = "every-10m"
+KEPT_DAYS = 90  # the flow logs, longer than a history
 LATE = 300.0
 """Messages that are delayed for as many seconds are left: an account's sweep always posts another one."""
 
@@ -77,7 +78,7 @@ def capture(cloud: LocalCloud, span: tuple[int, int]) -> None:
             if datetime.fromtimestamp(noon, timezone.utc).day in packet.get("days", range(32)):
                 flows += conversation(noon, source, target, Ports(packet["port"]))
     for uid, log in deployment_of(cloud).flow_logs.items():
-        flow_logs.write(cloud.sls, uid, log, flow_logs.lines(interfaces[uid], flows, span))
+        flow_logs.write(cloud.sls, uid, log, flow_logs.lines(interfaces[uid], flows, span), KEPT_DAYS)
 
 
 def _seconds(at: str) -> float:
