@@ -163,12 +163,12 @@ def _read_inner_access(view: View, groups: Iterable[Party]) -> None:
     view.deciding((group, group) for group in sorted(groups))
 
 
-def _running(env: Environment, accounts: Sequence[str]) -> tuple[frozenset[Party], str]:
-    """The instances that run, and why they are not known, if so: then no group is proposed."""
+def _running(env: Environment, accounts: Sequence[str]) -> tuple[frozenset[Party] | None, str]:
+    """The instances that run, and why they are not known, if so."""
     try:
         return read_running(env, accounts), ""
     except LinkPeerError as error:
-        return frozenset(), f"which instances run was not read: {error}"
+        return None, f"which instances run was not read, so all count: {error}"
 
 
 def _of_account(judged: Tightening, uid: str) -> Tightening:

@@ -83,7 +83,7 @@ def commands_of(judged: Tightening, account: str = "") -> list[ProposedCommand]:
     accepts: list[ProposedCommand] = []
     requests: list[ProposedCommand] = []
     for proposed in judged.proposal.links:
-        for consent in proposed.consents:
+        for consent in (consent for consent in proposed.consents if not consent.is_there):
             words = [
                 "link-peer",
                 "accept",

@@ -64,9 +64,9 @@ class Proposal(msgspec.Struct, frozen=True):
 
 
 class Proposer:
-    """Proposes links for the flows of a period. `running` are the instances that run."""
+    """Proposes links for the flows of a period. `running` are the instances that run; None where that was not read, so that all count."""
 
-    def __init__(self, view: View, context: Context, rules: Rules, running: Collection[Party]) -> None:
+    def __init__(self, view: View, context: Context, rules: Rules, running: Collection[Party] | None) -> None:
         self._view = view
         self._context = context
         self._rules = rules
@@ -176,7 +176,9 @@ class Proposer:
 class _Choice:
     """Which links carry the packets between instances."""
 
-    def __init__(self, view: View, period: Period, running: Collection[Party], wide_groups: Collection[Party]) -> None:
+    def __init__(
+        self, view: View, period: Period, running: Collection[Party] | None, wide_groups: Collection[Party]
+    ) -> None:
         self._snapshot = view.scene.snapshot
         self._period = period
         self._running = running
@@ -211,8 +213,9 @@ class _Choice:
         return senders, receivers
 
     def _has_all(self, group: Party, instances: Collection[Party]) -> bool:
-        """Whether every running instance of a group is among these."""
-        return _members(self._period, self._running, group) <= {*instances}
+        """Whether a group has running instances, and every one is among these."""
+        members = _members(self._period, self._running, group)
+        return bool(members) and members <= {*instances}
 
     def _instances(self, flow: Flow) -> Pair:
         assert flow.party is not None  # noqa: S101  # it is provable
@@ -231,9 +234,9 @@ class _Choice:
         return sorted(unmanaged, key=lambda group: (len(self._period.of(group)), group not in self._wide_groups, group))
 
 
-def _members(period: Period, running: Collection[Party], group: Party) -> set[Party]:
+def _members(period: Period, running: Collection[Party] | None, group: Party) -> set[Party]:
     """The running instances that have an interface in a group."""
-    return {end.instance for end in period.of(group) if end.instance and end.instance in running}
+    return {end.instance for end in period.of(group) if end.instance and (running is None or end.instance in running)}
 
 
 def _left_reason(part: Carried) -> str:

@@ -75,6 +75,8 @@ def test_a_wide_rule_becomes_links_and_can_then_go_and_come_back(lab: Lab, cli: 
     traffic.go_on(1)
     [rule] = tightened(cli, db.id)
     assert (rule["use"], rule["only"], rule["becomes"], rule["in_the_way"]) == ("used", 0, [], [])
+    assert cli("tighten", db.id, "--commands") == 0
+    assert cli.out == ""
     before = next(rule for rule in lab.raw_rules(db) if rule["SecurityGroupRuleId"] == wide)
     aliyun(lab, HOME, rule["revoke"])
     assert lab.rules(db) == sorted([f"{app.id} tcp/3306", f"{ledger.id} tcp/443"])
@@ -225,6 +227,10 @@ def test_a_group_is_proposed_where_all_of_it_was_seen_else_instances(lab: Lab, c
         f"{app.id}@{HOME} -> {db.id}@{HOME} tcp/3306; admits 1 instances that were not seen"
     )
     lab.call(HOME, "StopInstance", {"InstanceId": second.id})
+    lab.tag(db, link_accept="*")
+    assert cli("tighten", db.id, "--commands") == 0
+    assert [line.split()[1] for line in cli.out.splitlines()[1:]] == ["request"]  # consent is there
+    lab.tag(db, link_accept=None)
     [rule] = tightened(cli, db.id)
     assert rule["becomes"][0].startswith(f"{app.id}@{HOME} -> {db.id}@{HOME} tcp/3306;")
 
