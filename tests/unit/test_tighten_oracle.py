@@ -19,7 +19,7 @@ from link_peer.domain.model import ALL, Group, Party, Port, Rule, Traffic
 from link_peer.domain.snapshot import Snapshot
 from link_peer_cli.inventory.flow_log import DAY, flows_of, statement
 from link_peer_cli.inventory.interfaces import Interface
-from link_peer_cli.usage.period import Period
+from link_peer_cli.inventory.period import Period
 from link_peer_cli.usage.rules import Rules, RuleUse
 
 from tests.sample import sample

@@ -12,8 +12,8 @@ from link_peer.domain.tags import parse_ports
 from link_peer.views.standing import Standing
 from link_peer_cli.inventory.flow_log import DAY, UDP, FlowRow, Flows, flows_of, statement
 from link_peer_cli.inventory.interfaces import Interface
+from link_peer_cli.inventory.period import Period
 from link_peer_cli.inventory.use import use_of
-from link_peer_cli.usage.period import Period
 
 from tests.unit.snapshots import HOME
 

@@ -10,8 +10,8 @@ from link_peer.domain.snapshot import Snapshot
 from link_peer.views.reach import Scene
 from link_peer_cli.inventory.flow_log import FlowRow, Flows
 from link_peer_cli.inventory.interfaces import Interface
+from link_peer_cli.inventory.period import Period
 from link_peer_cli.usage.answers import Tightening, answer_of
-from link_peer_cli.usage.period import Period
 from link_peer_cli.usage.proposal import Proposal
 from link_peer_cli.usage.rules import Rules
 

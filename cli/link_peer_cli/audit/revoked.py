@@ -9,11 +9,11 @@ from link_peer.domain.tags import iso
 from link_peer.runtime.ports import Record
 
 from link_peer_cli.access.environment import Environment
+from link_peer_cli.audit.log import PROPOSED
 from link_peer_cli.audit.trail import Trail, trail_start
 from link_peer_cli.audit.trail_events import REVOKING, Event
 from link_peer_cli.audit.trail_records import rules_in
 from link_peer_cli.audit.verify import changing_roles, read_events
-from link_peer_cli.usage.answers import REQUEST_ID
 
 
 def revoked_rules(env: Environment, outcomes: Sequence[Record], since: float, until: float) -> Iterator[Record]:
@@ -49,5 +49,5 @@ def _fields(event: Event, outcomes: Iterable[Record]) -> Record:
 
 def _replaces(outcome: Record, groups: Iterable[Party]) -> bool:
     """Whether a link that `tighten` proposed was opened on one of these groups."""
-    is_proposed = outcome.get("outcome") == "applied" and outcome.get("request_id", "").startswith(REQUEST_ID)
+    is_proposed = outcome.get("outcome") == "applied" and outcome.get("request_id", "").startswith(PROPOSED)
     return is_proposed and any(rule.key.group in groups for rule in rules_in(outcome.get("rules", "")))

@@ -16,8 +16,10 @@ from rich.markup import escape
 
 from link_peer_cli.access.environment import Environment, load_environment
 from link_peer_cli.access.inputs import account_named, duration
+from link_peer_cli.access.running import read_running
 from link_peer_cli.answers.usage import ProposedCommand, RuleUser, TightenedRule
 from link_peer_cli.inventory.flow_log import DAY
+from link_peer_cli.inventory.period import Period, read_period
 from link_peer_cli.inventory.reading import PARTY, View, view_of
 from link_peer_cli.inventory.shown import Wording, wording
 from link_peer_cli.review.delivery import suppose
@@ -28,10 +30,8 @@ from link_peer_cli.ui.options import Csv, JsonLines, Output, SortBy, form_of
 from link_peer_cli.ui.progress import waiting
 from link_peer_cli.ui.tables import TableForm, draw_table, print_table
 from link_peer_cli.usage.answers import Tightening, answer_of, commands_of
-from link_peer_cli.usage.period import Period, read_period
 from link_peer_cli.usage.proposal import Proposal, Proposer
 from link_peer_cli.usage.rules import Rules
-from link_peer_cli.usage.running import read_running
 from link_peer_cli.usage.shown import USES
 from link_peer_cli.usage.written import text_of
 

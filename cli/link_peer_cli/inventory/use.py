@@ -25,7 +25,7 @@ from link_peer_cli.access.environment import Environment
 from link_peer_cli.answers.links import LinkAnswer
 from link_peer_cli.inventory.flow_log import DAY
 from link_peer_cli.inventory.interfaces import Interface
-from link_peer_cli.usage.period import Flow, Period, read_period
+from link_peer_cli.inventory.period import Flow, Period, read_period
 
 PERIOD = 30 * DAY
 MOST_PORTS = 16

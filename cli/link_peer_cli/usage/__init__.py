@@ -1,1 +1,1 @@
-"""Who used which rule, as flow logs tell: what `tighten` proposes, and what `links --unused` says, from one reader."""
+"""Who used which rule, as flow logs tell, and what it could become: `tighten`."""

@@ -15,15 +15,14 @@ from link_peer.domain.tags import iso
 from link_peer.views.reach import Scene
 
 from link_peer_cli.answers.usage import ProposedCommand, RuleUser, TightenedRule
+from link_peer_cli.audit.log import PROPOSED
+from link_peer_cli.inventory.period import Period
 from link_peer_cli.ui import aliyun
-from link_peer_cli.usage.period import Period
 from link_peer_cli.usage.proposal import Leftover, Proposal, ProposedLink
 from link_peer_cli.usage.rules import Carried, RuleUse
 from link_peer_cli.usage.written import evidence_of
 
 FEW = 3  # addresses of a /24 that are named one by one
-REQUEST_ID = "tighten-"
-"""What the ids of requests begin with that ask for proposed links."""
 
 
 class Tightening(msgspec.Struct, frozen=True, dict=True):  # a dict, so that what is found by may be worked out once
@@ -124,7 +123,7 @@ def put_back(judged: Tightening, rule: Rule) -> str:
 def _request(judged: Tightening, proposed: ProposedLink) -> str:
     link, days = proposed.link, judged.policy.limits.max_days
     words = ["link-peer", "request", "link", "--from", str(link.source), "--to", str(link.target)]
-    words += ["--port", ports_text(link.ports), "--request-id", f"{REQUEST_ID}{link.id(judged.region)}"]
+    words += ["--port", ports_text(link.ports), "--request-id", f"{PROPOSED}{link.id(judged.region)}"]
     evidence = evidence_of(proposed.carried, judged.period)
     words += [
         "--reason",

@@ -19,8 +19,8 @@ from link_peer.planning.effect import admissions
 from link_peer.planning.writing import note, part
 
 from link_peer_cli.consent.entries import advised
+from link_peer_cli.inventory.period import Flow, Period
 from link_peer_cli.inventory.reading import View, verdict_if_asked
-from link_peer_cli.usage.period import Flow, Period
 from link_peer_cli.usage.rules import Carried, Rules, RuleUse
 
 _OPENED = ("tcp", "udp", "icmp")
@@ -188,7 +188,7 @@ class _Choice:
         """The packets by the links that carry them. Of two ends, the ports are together."""
         by_ends: dict[Pair, list[Carried]] = defaultdict(list)
         for of_port in grouped((carried.packet, carried) for carried in parts).values():
-            senders, receivers = self._seen(of_port)
+            senders, receivers = self._by_groups(of_port)
             for carried in of_port:
                 groups = (
                     pair
@@ -201,7 +201,7 @@ class _Choice:
             for ends, end_parts in by_ends.items()
         }
 
-    def _seen(self, of_port: Sequence[Carried]) -> tuple[dict[Pair, set[Party]], dict[Pair, set[Party]]]:
+    def _by_groups(self, of_port: Sequence[Carried]) -> tuple[dict[Pair, set[Party]], dict[Pair, set[Party]]]:
         """By two groups, who sent packets from the one to the other on a port, and who got them."""
         senders: dict[Pair, set[Party]] = defaultdict(set)
         receivers: dict[Pair, set[Party]] = defaultdict(set)

@@ -23,7 +23,7 @@ from link_peer.domain.snapshot import Snapshot
 from link_peer.planning.effect import End, admissions, rules_of
 
 from link_peer_cli.inventory.interfaces import Interface
-from link_peer_cli.usage.period import Flow, Period
+from link_peer_cli.inventory.period import Flow, Period
 
 _ANY_ADDRESS, _ANY_PORT = 2**32, 2 * 65_535 + 2
 

@@ -20,7 +20,7 @@ from link_peer.planning.guardrails import never_denial
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from link_peer_cli.consent.entries import entry
-from link_peer_cli.usage.period import Period
+from link_peer_cli.inventory.period import Period
 from link_peer_cli.usage.proposal import Consent, Leftover, Proposal, ProposedLink
 from link_peer_cli.usage.rules import Carried
 
