@@ -27,6 +27,7 @@ OPTIONS = {
     "cli/link_peer_cli/commands/reopen.py": {"everything"},
     "cli/link_peer_cli/commands/consent.py": {"what", "who"},
     "cli/link_peer_cli/commands/plan.py": {"what", "rest"},
+    "cli/link_peer_cli/commands/tighten.py": {"everything"},
 }
 """Parameters that typer reads: people type their names."""
 

@@ -56,6 +56,9 @@ TABLE = {
         ),
         CommandRow("withdraw", "Withdraw an entry of consent.", "sg-db sg-app:tcp/3306", place="consent:withdraw"),
         CommandRow("adopt", "Turn a rule that a person made into a link.", "sgr-1 --dry-run"),
+        CommandRow(
+            "tighten", "Say who uses wide rules of people, and which can go.", "sg-db", "--all --propose links.yaml"
+        ),
     ),
     "Close": (
         CommandRow("close", "Lock groups, and remove link-peer's rules from them now.", "sg-db", "--all --dry-run"),

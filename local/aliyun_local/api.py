@@ -43,7 +43,7 @@ from aliyun_local.mns.state import QueueAttributes
 from aliyun_local.server import Server, serve
 from aliyun_local.sls import analysis, flow_logs, index
 from aliyun_local.sls.backend import SlsBackend
-from aliyun_local.sls.flow_logs import INDEX, Flow, lines
+from aliyun_local.sls.flow_logs import INDEX, Capture, Flow, Ports, conversation, lines
 from aliyun_local.sls.query import compile_query
 from aliyun_local.sls.state import LogGroup, LogRecord
 from aliyun_local.world import WORLDS, World, WorldError, describe, fill, load, loaded, path_of
@@ -63,6 +63,7 @@ __all__ = [
     "Authority",
     "Call",
     "Caller",
+    "Capture",
     "Clock",
     "Cloud",
     "Fault",
@@ -82,6 +83,7 @@ __all__ = [
     "ManagedPolicy",
     "PastClock",
     "Pattern",
+    "Ports",
     "QueueAttributes",
     "Request",
     "Response",
@@ -103,6 +105,7 @@ __all__ = [
     "analysis",
     "block",
     "compile_query",
+    "conversation",
     "describe",
     "fill",
     "flow_logs",

@@ -149,7 +149,8 @@ def test_an_invalid_world_names_its_file(tmp_path: Path, text: str, problem: str
     with pytest.raises(world.WorldError, match=f"bad.yaml: .*{problem}"):
         world.load(LocalCloud(VirtualClock()), path)
     with pytest.raises(
-        world.WorldError, match="neither a file nor one of advanced, by-hand, company, cross-account, empty, shop"
+        world.WorldError,
+        match="neither a file nor one of advanced, by-hand, company, cross-account, empty, estate, shop",
     ):
         world.load(LocalCloud(VirtualClock()), "atlantis")
 

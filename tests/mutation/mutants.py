@@ -14,7 +14,7 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 LIBRARY = ("planning", "views", "engine", "inbound", "domain", "alicloud", "runtime", "app")
-COMMANDS = ("adoption", "audit", "checks", "consent", "inventory", "review")
+COMMANDS = ("adoption", "audit", "checks", "consent", "inventory", "review", "usage")
 """The rooms of the command line that decide something; the others read arguments and print."""
 TARGETS = [f"shared/link_peer/{room}/**/*.py" for room in LIBRARY]
 TARGETS += [f"cli/link_peer_cli/{room}/**/*.py" for room in COMMANDS]

@@ -71,7 +71,7 @@ class JudgedTest(msgspec.Struct, frozen=True):
 
 
 class CheckedFile(CommandAnswer, frozen=True):
-    """What is known of one policy file."""
+    """What is known of one policy file, or of one that `tighten` proposed."""
 
     file: Annotated[str, means("its path")]
     problems: Annotated[list[str], means("what is wrong, one sentence each; empty for a file that can be packaged")]
@@ -79,6 +79,7 @@ class CheckedFile(CommandAnswer, frozen=True):
     passed: Annotated[int, means("how many of its tests hold")]
     undecided: Annotated[int, means("how many of its tests depend on tags, or on what could not be read")]
     tests: Annotated[list[JudgedTest] | UnsetType, means("with `--live`: its tests")] = UNSET
+    links: Annotated[int | UnsetType, means("of a file that `tighten` proposed: how many links it has")] = UNSET
 
 
 class DoctorFinding(CommandAnswer, frozen=True):

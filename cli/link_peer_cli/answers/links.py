@@ -34,6 +34,10 @@ class OwnRule(msgspec.Struct, frozen=True):
     direction: Annotated[str, means("`ingress`, or `egress` on the group of a source that lets nothing out by default")]
     rule_id: Annotated[str, means("its id")]
 
+    def __str__(self) -> str:
+        """In one cell."""
+        return self.rule_id
+
 
 class LinkAnswer(Ends, frozen=True):
     """A link."""

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from link_peer.runtime.ports import Record
 
-from link_peer_cli.answers import changes, deployment, links, operation
+from link_peer_cli.answers import changes, deployment, links, operation, usage
 
 
 class Printed(NamedTuple):
@@ -48,6 +48,7 @@ ANSWERS = {
     ),
     "setup": Printed((deployment.ResourceAnswer, deployment.Fault, deployment.Caution), lines=True),
     "sweep": Printed((changes.Swept,)),
+    "tighten": Printed((usage.TightenedRule, usage.ProposedCommand), lines=True),
     "verify": Printed((links.TestedPort,), lines=True),
     "--version": Printed((dict[str, str],), note="The version of each package, and of `python`."),
     "who": Printed((links.Reacher,), lines=True),

@@ -15,6 +15,7 @@ from link_peer_cli.answers.operation import Mismatch
 from link_peer_cli.audit.at import read_outcomes, standing_at
 from link_peer_cli.audit.elsewhere import HasFunctions
 from link_peer_cli.audit.log import KEPT_SECONDS, AuditReader, condition
+from link_peer_cli.audit.revoked import revoked_rules
 from link_peer_cli.audit.trail import keeps, trail_start
 from link_peer_cli.audit.trail_consent import UNPROVEN
 from link_peer_cli.audit.trail_records import rules_in, tags_in
@@ -50,6 +51,7 @@ SECTIONS = {
     "withdrawn": "Consent withdrawn",
     "forbidden": "Groups locked, and peers refused",
     "released": "Locks and refusals taken off",
+    "revoked": "Rules of people that were removed, and the links that tighten proposed in their place",
     "stood": "Links that stood at the end of a month, or of the period",
     "exception": "Exceptions: where the log and ActionTrail do not agree",
 }
@@ -104,6 +106,10 @@ def gather(env: Environment, since: float, until: float, has_functions: HasFunct
         *decisions(records),
         *consents(_once(group_history), env.policy.keys, since),
         *(row for moment in moments for row in _stood(outcomes, moment)),
+        *(
+            {**dict.fromkeys(COLUMNS, ""), **fields, "section": "revoked"}
+            for fields in revoked_rules(env, outcomes, since, until)
+        ),
         *map(_exception, unfit),
     ]
     order = list(SECTIONS)

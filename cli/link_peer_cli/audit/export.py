@@ -29,6 +29,7 @@ NOTES = {
     "opened": "Each change that was made for a link. Two deliveries at the same time may both record one rule: count the ids of rules.",
     "guardrail": "An entry of never in the policy file refused the link, or a sweep held removals above the limit.",
     "consented": "By tags of groups. Consent by allow in the policy file is in the history of that file.",
+    "revoked": "By somebody other than link-peer, as ActionTrail has it: the call's RequestId is named, and what tighten saw.",
     "stood": "According to the log; docs/audit.md says what it cannot know. The key is that of the record that says so.",
     "exception": "What audit --verify finds. They have no record: the call's RequestId in ActionTrail is named instead.",
 }

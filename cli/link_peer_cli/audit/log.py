@@ -30,6 +30,7 @@ POLL_SECONDS = 0.2
 BATCH = 20  # values in one query; it would grow too long otherwise
 THREADS = 8  # queries at a time [doc Query limits: at most 100 concurrent ones in a project]
 KEPT_SECONDS = 366 * 86_400.0  # how far back it is asked for what has no date of its own
+PROPOSED = "tighten-"  # what the id of a request begins with that asks for a link which `tighten` proposed
 SKEW_SECONDS = 60  # the time of a record may be a little ahead of our clock
 
 

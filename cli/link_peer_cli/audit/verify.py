@@ -94,9 +94,9 @@ def _elsewhere(
 
         def read(settings: Settings) -> tuple[list[Event], dict[str, str]]:
             regional_trail = trail.elsewhere(settings)
-            return _events(regional_trail, accounts, NAMES, (since, env.now), lambda: bar.advance(task))
+            return read_events(regional_trail, accounts, NAMES, (since, env.now), lambda: bar.advance(task))
 
-        return list(other_region_findings(env, regions, read, has_functions, since, _roles(env)))
+        return list(other_region_findings(env, regions, read, has_functions, since, changing_roles(env)))
 
 
 def exit_of(differences: Iterable[Mismatch]) -> Exit:
@@ -114,13 +114,15 @@ def mismatches(env: Environment, since: float, *, quiet: bool) -> tuple[list[Mis
     accounts, trail, oldest = sorted(env.policy.accounts), Trail(env), trail_start(now)
     with progress_bar(unless=quiet) as bar:
         task = bar.add_task("calls read in ActionTrail", total=len(accounts) * len(NAMES))
-        events, refused = _events(trail, accounts, NAMES, (start, now), lambda: bar.advance(task))
+        events, refused = read_events(trail, accounts, NAMES, (start, now), lambda: bar.advance(task))
     log = AuditReader(env.settings, env.clock, env.keys)
     ours = condition({"deployment": env.policy.deployment})
     received_records = log.received_since(start)
     records = [record for record in received_records if record.get("deployment") == env.policy.deployment]
     read = frozenset(accounts) - refused.keys()
-    question = Question(env.policy, env.settings.region, _roles(env), read, since, now, {}, oldest, max(start, oldest))
+    question = Question(
+        env.policy, env.settings.region, changing_roles(env), read, since, now, {}, oldest, max(start, oldest)
+    )
     groups = [group for group in opened_groups(question, events) if group.account in env.policy.accounts]
     tags, unread = _tags(env, groups)
     question = msgspec.structs.replace(question, tags=tags)
@@ -131,7 +133,7 @@ def mismatches(env: Environment, since: float, *, quiet: bool) -> tuple[list[Mis
     if question.tags_since > oldest and any(finding.finding in (UNPROVEN, NO_CONSENT) for finding in findings):
         # an older call may tell
         opened_accounts = sorted({group.account for group in groups} & read)
-        tag_calls, unread_tags = _events(trail, opened_accounts, TAG_CALLS, (oldest, start), lambda: None)
+        tag_calls, unread_tags = read_events(trail, opened_accounts, TAG_CALLS, (oldest, start), lambda: None)
         if not unread_tags:
             question = msgspec.structs.replace(question, tags_since=oldest)
             findings = join(
@@ -140,7 +142,7 @@ def mismatches(env: Environment, since: float, *, quiet: bool) -> tuple[list[Mis
     return [*_unreadable(env, {**unread, **refused}), *findings], len(events)
 
 
-def _events(
+def read_events(
     trail: Trail,
     accounts: Sequence[str],
     names: Sequence[str],
@@ -180,7 +182,7 @@ def _tags(env: Environment, groups: Sequence[Party]) -> tuple[dict[Party, Mappin
     return group_tags, refused
 
 
-def _roles(env: Environment) -> Roles:
+def changing_roles(env: Environment) -> Roles:
     """The roles that change security groups for link-peer: those of the functions and of operators at home, and in every
     other account the role of the policy file, which both take on, and that of people who close there."""
     names, home, settings = env.names, env.policy.home, env.settings

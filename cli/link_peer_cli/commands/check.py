@@ -24,7 +24,7 @@ from link_peer_deploy.documents import owners_denial
 from rich.markup import escape
 
 from link_peer_cli.access import instant
-from link_peer_cli.access.environment import Environment, load_environment, policy_path
+from link_peer_cli.access.environment import Environment, load_environment, policy_in_use, policy_path
 from link_peer_cli.answers.deployment import Caution, CheckedFile, Fault, JudgedTest
 from link_peer_cli.deployed import limits
 from link_peer_cli.inventory.reading import SavedView, view_of
@@ -35,11 +35,15 @@ from link_peer_cli.ui.console import console, print_answer, warn
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import JsonLines
 from link_peer_cli.ui.progress import waiting
+from link_peer_cli.usage import written
 
 
 def check(
     files: Annotated[
-        list[str] | None, typer.Argument(help="Policy files. Default: LINK_PEER_POLICY, else policy.yaml.")
+        list[str] | None,
+        typer.Argument(
+            help="Policy files, or files of `link-peer tighten --propose`. Default: LINK_PEER_POLICY, else policy.yaml."
+        ),
     ] = None,
     snapshot: Annotated[
         str,
@@ -58,8 +62,9 @@ def check(
     ] = "",
     as_json: JsonLines = False,
 ) -> None:
-    """Check policy files: their syntax, their values, their own tests, and limits of the platform. Without --live, it needs no
-    keys and no settings; LINK_PEER_TAG_PREFIX counts where it is set.
+    """Check policy files: their syntax, their values, their own tests, and limits of the platform; or files of links that tighten
+    proposed, by the policy file in use. Without --live, it needs no keys and no settings; LINK_PEER_TAG_PREFIX counts where it is
+    set.
 
     With --live, what must be accepted is consented to now, and what must be denied is neither consented to nor let in by anybody's
     rules. With neither --live nor --snapshot, tests that depend on the tags of groups are counted and not judged."""
@@ -126,6 +131,8 @@ class _Reader(NamedTuple):
 
 def _checked(path: Path, reader: _Reader) -> CheckedFile:
     try:
+        if proposal := written.text_in(path):
+            return _checked_proposal(path, proposal, reader)
         policy = reader.load(path)
     except PolicyError as error:
         return _invalid(path, str(error))
@@ -142,6 +149,14 @@ def _checked(path: Path, reader: _Reader) -> CheckedFile:
     passed = len(findings) - len(failed) - len(undecided)
     tests = list(map(_of_finding, findings)) if reader.env else msgspec.UNSET
     return CheckedFile(str(path), problems, len(policy.accounts), passed, len(undecided), tests)
+
+
+def _checked_proposal(path: Path, text: str, reader: _Reader) -> CheckedFile:
+    """What is known of a file of `tighten --propose`, by the policy file in use, if there is one. Raises PolicyError."""
+    policy = reader.env.policy if reader.env else policy_in_use()
+    proposal, problems = written.checked(text, path.name, policy)
+    accounts = len(policy.accounts) if policy else 0
+    return CheckedFile(str(path), problems, accounts, passed=0, undecided=0, links=len(proposal.links))
 
 
 def _of_finding(finding: Finding) -> JudgedTest:
@@ -164,6 +179,10 @@ def _print(checked_file: CheckedFile) -> None:
             text = f"{test.test}: {test.source} -> {test.target}:{test.ports} is {test.verdict}: {test.reason}"
             out.print(f"[green]{escape(text)}[/green]", soft_wrap=True)
     if checked_file.problems:
+        return
+    if checked_file.links is not msgspec.UNSET:
+        links = "1 link" if checked_file.links == 1 else f"{checked_file.links} links"
+        out.print(escape(f"{checked_file.file}: valid, {links}"), soft_wrap=True)
         return
     accounts = "1 account" if checked_file.accounts == 1 else f"{checked_file.accounts} accounts"
     tests = f"{checked_file.passed} tests hold" if checked_file.passed != 1 else "1 test holds"

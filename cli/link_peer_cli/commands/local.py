@@ -41,7 +41,7 @@ def local(
     world: Annotated[
         str,
         typer.Option(
-            help="A world file, or two-accounts, shop, cross-account, two-vpcs, advanced, by-hand, company or empty."
+            help="A world file, or two-accounts, shop, cross-account, two-vpcs, advanced, by-hand, company, estate or empty."
         ),
     ] = "",
     no_functions: Annotated[

@@ -11,13 +11,24 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from aliyun_local.api import ApiError, Caller, LocalCloud, PastClock, User, flow_logs, utc
+from aliyun_local.api import (
+    ApiError,
+    Caller,
+    LocalCloud,
+    PastClock,
+    Ports,
+    User,
+    conversation,
+    flow_logs,
+    utc,
+)
 
 from link_peer_cli.demo.deployment import deployment_of
 from link_peer_cli.demo.functions import deploy
 
 DAY = 86_400
 TIMER = "every-10m"
+KEPT_DAYS = 90  # the flow logs, longer than a history
 LATE = 300.0
 """Messages that are delayed for as many seconds are left: an account's sweep always posts another one."""
 
@@ -52,25 +63,22 @@ def play(cloud: LocalCloud, clock: PastClock, now: float) -> None:
 
 
 def capture(cloud: LocalCloud, span: tuple[int, int]) -> None:
-    """Write the flow logs of the world's accounts from one instant to another (epoch seconds); `traffic` flows every day at noon."""
+    """Write the flow logs of the world's accounts from one instant to another (epoch seconds); `traffic` flows every day
+    at noon, or on its days of the month."""
     interfaces: dict[str, list[dict[str, Any]]] = {}
     for uid in deployment_of(cloud).flow_logs:
         params = {"RegionId": cloud.region, "MaxResults": "500"}
         answer = cloud.ecs.call(Caller(uid, f"acs:ram::{uid}:root"), "DescribeNetworkInterfaces", params)
         interfaces[uid] = answer["NetworkInterfaceSets"]["NetworkInterfaceSet"]
-    of = {
-        interface["InstanceId"]: (interface["NetworkInterfaceId"], interface["PrivateIpAddress"])
-        for listed in interfaces.values()
-        for interface in listed
-    }
-    flows = [
-        flow_logs.Flow(
-            span[0] + DAY / 2, of[packet["to"]][0], of[packet["from"]][1], of[packet["to"]][1], packet["port"]
-        )
-        for packet in deployment_of(cloud).traffic
-    ]
+    by_instance = {row["InstanceId"]: row for rows in interfaces.values() for row in rows}
+    flows = []
+    for packet in deployment_of(cloud).traffic:
+        source, target = (by_instance.get(packet[end], packet[end]) for end in ("from", "to"))
+        for noon in range(span[0] + DAY // 2, span[1], DAY):
+            if datetime.fromtimestamp(noon, timezone.utc).day in packet.get("days", range(32)):
+                flows += conversation(noon, source, target, Ports(packet["port"]))
     for uid, log in deployment_of(cloud).flow_logs.items():
-        flow_logs.write(cloud.sls, uid, log, flow_logs.lines(interfaces[uid], flows, span))
+        flow_logs.write(cloud.sls, uid, log, flow_logs.lines(interfaces[uid], flows, span), KEPT_DAYS)
 
 
 def _seconds(at: str) -> float:

@@ -197,7 +197,7 @@ def _widths(columns: Sequence[Column[T, W]], cells: Sequence[Sequence[str]], roo
 def _field(value: Any) -> str:
     """A value in one cell."""
     if isinstance(value, list):
-        value = "; ".join(item if isinstance(item, str) else item.rule_id for item in value)
+        value = "; ".join(map(str, value))
     return "" if value is None or value is msgspec.UNSET else str(value)
 
 

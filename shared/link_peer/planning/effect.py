@@ -220,6 +220,14 @@ def lets_out(snapshot: Snapshot, rules: Mapping[Party, Sequence[Rule]], ends: tu
     return all(path.lets_out(packet) for port in ports for packet in path.packets(port))
 
 
+def admissions(snapshot: Snapshot, direction: str, own_end: End, peer: End, port: Port) -> Iterator[Admission]:
+    """Which rules of one end admit (`ingress`) or let out (`egress`) these packets, by the parts of a port range in which the
+    rules are the same. What applies without a rule is not counted."""
+    gate = _Gate(snapshot, direction, own_end, peer)
+    for packet in _cut(port, gate.candidates):
+        yield gate.admission(packet)
+
+
 def fitting(rules: Iterable[Rule], ends: tuple[End, End], packet: Port | None = None) -> list[Rule]:
     """Those of these ingress rules that apply, or may apply, from one end to the other: to any packet, or to this one."""
     candidates = (_candidate(rule, "ingress", ends[1], ends[0]) for rule in rules if rule.group in ends[1].groups)
@@ -272,6 +280,16 @@ class _Candidate(msgspec.Struct, frozen=True):
         return self.rule.policy != "drop"
 
 
+class Admission(msgspec.Struct, frozen=True):
+    """The rules by each of which alone a packet passes at one end: no drop comes before it. Of `doubted` rules that is not known.
+    Rules of `unread` groups may be among them."""
+
+    packet: Port
+    rules: tuple[Rule, ...]
+    doubted: tuple[Rule, ...] = ()
+    unread: tuple[Party, ...] = ()
+
+
 class _Path:
     """From one end to the other."""
 
@@ -319,22 +337,28 @@ class _Path:
             further_protocols = sorted(protocols - {"all", "tcp", "udp", "icmp", "gre", "icmpv6"})
             for protocol in ("tcp", "udp", "icmp", "gre", *further_protocols):
                 yield from self.packets(Port(protocol, 1, _LAST_PORT) if protocol in _WITH_PORTS else Port(protocol))
-        elif port.low == port.high:
-            yield port
         else:
-            cuts = sorted({port.low, *(cut for cut in self._cuts(port.protocol) if port.low < cut <= port.high)})
-            for low, following in itertools.pairwise([*cuts, port.high + 1]):
-                yield Port(port.protocol, low, following - 1)
+            yield from _cut(port, self.candidates())
 
     def candidates(self) -> list[_Candidate]:
         """The rules that may apply between the two ends, in the order in which they count at each."""
         return [*self._egress.candidates, *self._ingress.candidates]
 
-    def _cuts(self, protocol: str) -> Iterator[int]:
-        for candidate in self.candidates():
-            port = candidate.traffic.port
-            if port and protocol_name(port) == protocol:
-                yield from (port.low, port.high + 1)
+
+def _cut(port: Port, candidates: Sequence[_Candidate]) -> Iterator[Port]:
+    """Parts of a port range, in each of which the same of these rules apply to all packets."""
+    if port.low == port.high:
+        yield port
+        return
+    bounds = (
+        bound
+        for candidate in candidates
+        if (rule_port := candidate.traffic.port) and protocol_name(rule_port) == port.protocol
+        for bound in (rule_port.low, rule_port.high + 1)
+    )
+    cuts = sorted({port.low, *(bound for bound in bounds if port.low < bound <= port.high)})
+    for low, following in itertools.pairwise([*cuts, port.high + 1]):
+        yield Port(port.protocol, low, following - 1)
 
 
 class _Gate:
@@ -379,6 +403,20 @@ class _Gate:
                 doubted = Decider(EffectCause.RULE_DOUBTED, (), self._direction, candidate.rule, doubt)
                 return _Step(None, (doubted,), level=decided.rank[1])
         return decided
+
+    def admission(self, packet: Port) -> Admission:
+        """The rules by which a packet passes here."""
+        admitting: list[Rule] = []
+        doubted: list[Rule] = []
+        is_sure = True
+        for candidate in self.candidates:
+            fits = _fits(candidate, packet)
+            if fits is True and not candidate.accepts:
+                break
+            if fits is not False and candidate.accepts:
+                (admitting if fits is True and is_sure else doubted).append(candidate.rule)
+            is_sure = is_sure and (candidate.accepts or fits is False)
+        return Admission(packet, tuple(admitting), tuple(doubted), tuple(self._unread))
 
     def _by_default(self, snapshot: Snapshot, own_end: End) -> _Step:
         if self._direction == "ingress":

@@ -42,6 +42,7 @@ MORE = {
     "close": "sg-1 --dry-run",
     "reopen": "sg-1 --dry-run",
     "plan": "i-1",
+    "tighten": "sg-1",
     "verify": "--from i-1 --to i-2",
 }
 """What a command needs besides."""

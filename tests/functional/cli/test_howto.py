@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import re
 import shlex
@@ -15,12 +16,14 @@ import termios
 from collections.abc import Iterator
 from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
 import hcl2
 import pytest
 from aliyun_local.api import Caller, LocalCloud
 from link_peer.domain.tags import is_group_id
 from link_peer.inbound import policy_file
+from link_peer_cli.demo import history
 from link_peer_cli.demo.local_cloud import describe, environment, running
 
 pytestmark = pytest.mark.http
@@ -101,6 +104,48 @@ def test_the_page_works_as_written(page: Path, cloud: LocalCloud, tmp_path: Path
         assert result.returncode == int("# exits 1" in line), f"{line}\n{result.stdout}\n{result.stderr}"
         ran += 1
     assert ran
+
+
+@pytest.mark.parametrize("page", [ROOT / "docs/howto/replace-a-wide-rule.md"], ids=names)
+def test_the_estate_is_tightened_by_what_is_printed(page: Path, cloud: LocalCloud, tmp_path: Path) -> None:
+    """What the page types is what tighten prints, but for the reasons; then nothing is in the way, and the two commands take the rule
+    away and put it back."""
+    shutil.copyfile(describe(cloud).policy, tmp_path / "policy.yaml")
+    settings = {**os.environ, **environment(describe(cloud)), "PATH": f"{Path(sys.executable).parent}:{os.defpath}"}
+    now = cloud.clock.now()
+    days = min(31, int(now - history.begin(now)) // history.DAY)  # with the first of a month, when a job runs
+
+    def ran(line: str) -> str:
+        command = ["/bin/bash", "-c", line]
+        return subprocess.run(command, check=True, cwd=tmp_path, env=settings, capture_output=True, text=True).stdout  # noqa: S603
+
+    def rule() -> dict[str, Any]:
+        answer: dict[str, Any] = json.loads(ran(f"link-peer tighten sg-db --last {days}d --json"))
+        return answer
+
+    def call(line: str) -> None:
+        words = shlex.split(line)
+        params = {name.removeprefix("--"): value for name, value in zip(words[3::2], words[4::2], strict=True)}
+        cloud.ecs.call(Caller(cloud.world.home, f"acs:ram::{cloud.world.home}:root"), words[2], params)
+
+    typed = [
+        line for _, line in steps(page.read_text("utf-8")) if line.startswith(("link-peer accept", "link-peer request"))
+    ]
+    printed = ran(f"link-peer tighten sg-db --last {days}d --commands").splitlines()
+    without_reasons = [line.partition(" --reason ")[0] for line in printed if not line.startswith("#")]
+    assert [line.removesuffix(" --wait") for line in typed] == without_reasons
+    assert rule()["revoke"] == ""
+    for line in typed:
+        ran(line.replace("--wait", f"--wait --timeout {LIMIT_SECONDS}"))
+    first = rule()
+    assert (first["only"], first["in_the_way"]) == (0, [])
+    call(first["revoke"])
+    assert ran("link-peer tighten sg-db --json") == ""
+    call(first["put_back"])
+    again = rule()
+    assert {name: again[name] for name in ("peer", "ports", "priority", "description", "flows", "used_by")} == {
+        name: first[name] for name in ("peer", "ports", "priority", "description", "flows", "used_by")
+    }
 
 
 @pytest.mark.parametrize("page", PAGES, ids=names)

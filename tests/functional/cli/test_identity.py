@@ -36,6 +36,7 @@ ROWS: dict[str, tuple[str, str]] = {
     "doctor": ("doctor", AT_HOME),
     "doctor of an account": ("doctor {peer}", AT_HOME),
     "verify": ("verify --from {instance} --to 10.0.0.1", AT_HOME),
+    "tighten": ("tighten {db}", AT_HOME),
     "request": ("request link --from {db} --to {other} --port tcp/80 --dry-run", AT_HOME),
     "request by name": ("request unlink --from depot --to {other} --dry-run", AT_HOME),
     "accept": ("accept {mine} sg-app@{home} --dry-run", ANYWHERE),

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 import yaml
-from aliyun_local.api import Flow, Group, flow_logs
+from aliyun_local.api import Group, Ports
 from link_peer_cli.demo.world import shipped_roles
 from link_peer_cli.inventory import flow_log
 
 from tests.functional.command import Cli
 from tests.functional.lab import HOME, PEER, Lab
+from tests.functional.traffic import Traffic
 
 
 def linked(lab: Lab) -> tuple[Group, Group, Group]:
@@ -268,34 +269,24 @@ def test_flow_logs_say_which_links_were_used(lab: Lab, cli: Cli, monkeypatch: py
     certainly was not. What an account lets nobody read is unknown, as is what its log cuts off, and nothing is said without flow logs."""
     app, db, cache = lab.group(), lab.group("*"), lab.group("*")
     ledger, audit = (lab.group(f"*@{HOME}", account=PEER) for _ in range(2))
-    ips = {group.id: lab.instance(group).private_ip for group in (app, db, cache, ledger, audit)}
+    ips = {group.id: lab.instance(group) for group in (app, db, cache, ledger, audit)}
     for number, (target, ports) in enumerate(((db, "tcp/1-3"), (cache, "tcp/2"), (ledger, "tcp/4"), (audit, "udp/5"))):
         lab.cross_account(lab.request(app, target, ports, request_id=f"chg-{number}"))
     assert not any("use" in link for link in found(cli))
     assert cli("links", "--unused", "7d") == 2
-    lab.cloud.clock.advance(8 * 86_400)
-    now = int(lab.cloud.clock.now())
-    for uid in (HOME, PEER):
-        lab.policy_account(uid, flowlog=f"logs-{uid}/flows")
-        interface_sets = lab.call(uid, "DescribeNetworkInterfaces", {"MaxResults": "500"})["NetworkInterfaceSets"]
-        interfaces = {each["PrivateIpAddress"]: each for each in interface_sets["NetworkInterfaceSet"]}
-        packets = [(ips[group], port, protocol) for group, port, protocol in ((db.id, 1, 6), (audit.id, 5, 17))]
-        flows = [
-            Flow(now - 90_000, interfaces[ip]["NetworkInterfaceId"], ips[app.id], ip, port, protocol)
-            for ip, port, protocol in packets
-            if ip in interfaces
-        ]
-        lines = flow_logs.lines(interfaces.values(), flows, (now - 7 * 86_400, now))
-        flow_logs.write(lab.cloud.sls, uid, f"logs-{uid}/flows", lines)
+    traffic = Traffic(lab, 7)
+    for target, port in ((db, Ports(1)), (audit, Ports(5, 17))):
+        traffic.connect(ips[app.id], ips[target.id], port, [6])
+    traffic.write(roles=False)
     assert all("was not read: refused: " in link["use_detail"] for link in found(cli))
     shipped_roles(lab.cloud, lab.cloud.world, yaml.safe_load(lab.policy_path.read_text("utf-8"))["accounts"], "link")
     assert {link["to"] for link in found(cli, "--unused", "7d")} == {cache.id, ledger.id}
     assert all("of 30 days" in link["use_detail"] for link in found(cli, "--state", "open") if link["use"] != "used")
     before = lab.calls()
     assert cli("links", "-o", "csv", "--unused", "8d") == 0
-    assert sum(call.action == "GetLogs" for call in list(lab.cloud.faults.calls)[before:]) == 4 + 2
+    assert sum(call.action == "GetLogs" for call in list(lab.cloud.faults.calls)[before:]) == 4 + 2 * 3
     [used] = [link for link in found(cli) if link["to"] == db.id]
-    assert (used["use"], used["last_used"], used["narrow"]) == ("used", lab.iso(-89_401), "")
+    assert (used["use"], used["last_used"], used["narrow"]) == ("used", lab.iso(-42_601), "")
     [reacher] = [source for source in cli.json("who", db.id)[1] if source["by"] == "link-peer"]
     assert (reacher["use"], reacher["last_used"]) == ("used", used["last_used"])
     monkeypatch.setattr(flow_log, "LIMIT", 1)  # the service answers with no more rows, and calls that complete

@@ -11,7 +11,17 @@ from link_peer.domain.model import Group, Instance, Link, Party, Port, Rule, Tra
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import parse_ports
 from link_peer.planning import effect_text
-from link_peer.planning.effect import EffectCause, absent, applying, compared, end_of, of_link
+from link_peer.planning.effect import (
+    Admission,
+    EffectCause,
+    End,
+    absent,
+    admissions,
+    applying,
+    compared,
+    end_of,
+    of_link,
+)
 
 from tests.unit.small_world import APP, CACHE, DB, HOME, A, B
 from tests.unit.snapshots import group, instance, key, ours, theirs, view
@@ -341,3 +351,26 @@ def test_the_rules_that_apply_are_listed_as_they_count() -> None:
     assert rules_in_order == [rules[0], rules[3], rules[1], rules[2]]
     assert of_link(neighbours(ALL_DROPPED, access=None), A_TO_B).unread == {DB}
     assert of_link(unread(group(APP, rule_count=3)), A_TO_B).unread == {APP}
+
+
+def test_each_rule_that_alone_would_admit_a_packet_is_listed() -> None:
+    """Those behind a drop are not; behind a drop that may apply, they are doubted, as is a rule that may apply. A range of ports is
+    cut where the rules differ."""
+    port_50 = Port("tcp", 50, 50)
+    wide, narrow = rule(DB, "10.0.0.0/8", port=Port("tcp", 1, 100)), rule(DB, str(APP), port=port_50, priority=2)
+    listed, closed = rule(DB, "", port=Port("tcp", 60, 60), priority=3), drop("10.0.0.0/8", port=Port("tcp", 70, 70))
+    snapshot = world(wide, narrow, listed, closed, rule(DB, "10.0.0.0/8", port=Port("tcp", 70, 70), priority=4))
+    sender, receiver = End((APP,), "vpc-1", "10.0.0.1"), End((DB,), "vpc-1", "10.0.0.2")
+    parts = list(admissions(snapshot, "ingress", receiver, sender, Port("tcp", 50, 70)))
+    assert [(part.packet, part.rules, part.doubted) for part in parts] == [
+        (port_50, (wide, narrow), ()),
+        (Port("tcp", 51, 59), (wide,), ()),
+        (Port("tcp", 60, 60), (wide,), (listed,)),
+        (Port("tcp", 61, 69), (wide,), ()),
+        (Port("tcp", 70, 70), (), ()),
+    ]
+    [part] = admissions(world(drop("", port=port_50), wide), "ingress", receiver, sender, port_50)
+    assert part == Admission(port_50, (), (wide,))
+    in_two = msgspec.structs.replace(receiver, groups=(DB, CACHE))
+    [part] = admissions(world(wide), "ingress", in_two, sender, port_50)
+    assert (part.rules, part.unread) == ((wide,), (CACHE,))

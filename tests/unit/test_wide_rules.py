@@ -1,0 +1,109 @@
+"""Which rules of people are wide, and what is said of those whose sources or ports are not read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from link_peer.domain.model import ALL, Group, Party, Port, Rule, Traffic
+from link_peer.domain.snapshot import Snapshot
+from link_peer.views.reach import Scene
+from link_peer_cli.inventory.flow_log import FlowRow, Flows
+from link_peer_cli.inventory.interfaces import Interface
+from link_peer_cli.inventory.period import Period
+from link_peer_cli.usage.answers import Tightening, answer_of
+from link_peer_cli.usage.proposal import Proposal
+from link_peer_cli.usage.rules import Rules
+
+from tests.unit.snapshots import HOME, POLICY, REGION, key, ours
+
+DAY, DAYS = 86_400, 3
+SINCE = 1_795_564_800
+UNTIL = SINCE + DAYS * DAY
+APP, DB, LOCKED_DOWN = Party(HOME, "sg-app"), Party(HOME, "sg-db"), Party(HOME, "sg-adv")
+SQL, EVERY_TCP = Port("tcp", 3306, 3306), Port("tcp", 1, 65_535)
+ALL_HOURS = (1 << 24 * DAYS) - 1
+
+
+def rule(peer: str, port: Port | None, *, on: Party = DB, **fields: Any) -> Rule:
+    """One of a person."""
+    traffic = Traffic(fields.pop("direction", "ingress"), peer, "", port, prefix_list=fields.pop("prefix_list", ""))
+    return Rule(on, "sgr-1", None, fields.pop("policy", "accept"), 1, unmanaged_traffic=traffic, **fields)
+
+
+def judged(*rules: Rule, let_in: bool = True) -> tuple[Rules, Snapshot, Period]:
+    """What is known of rules where i-app sent packets to i-db, on TCP 3306."""
+    interfaces = [
+        Interface(
+            HOME,
+            f"eni-{group.id[3:]}",
+            frozenset({group}),
+            Party(HOME, f"i-{group.id[3:]}"),
+            True,
+            True,
+            (),
+            (ip,),
+            "vpc",
+        )
+        for group, ip in ((APP, "10.0.0.1"), (DB, "10.0.0.2"), (LOCKED_DOWN, "10.0.0.3"))
+    ]
+    rows = {"in": [FlowRow("in", "eni-db", "10.0.0.2", "10.0.0.1", 3306, 1, 1, SINCE, False)]} if let_in else {}
+    names = {("vpc", "10.0.0.1"): {("i-app", "eni-app"): ALL_HOURS}}
+    flows = Flows(rows, names, {interface.id: ALL_HOURS for interface in interfaces})
+    snapshot = Snapshot(
+        groups={APP: Group(APP, "vpc"), DB: Group(DB, "vpc"), LOCKED_DOWN: Group(LOCKED_DOWN, "vpc", advanced=True)},
+        rules={group: tuple(rule for rule in rules if rule.group == group) for group in (APP, DB, LOCKED_DOWN)},
+        inner_access={},
+    )
+    period = Period(SINCE, UNTIL, {HOME: flows}, {HOME: list(interfaces)})
+    return Rules(snapshot, POLICY, REGION, period), snapshot, period
+
+
+@pytest.mark.parametrize(
+    ("candidate", "is_wide"),
+    [
+        (rule("10.0.0.0/8", SQL), True),
+        (rule("10.0.0.1/32", SQL), False),
+        (rule("10.0.0.1/32", Port("tcp", 3306, 3307)), True),
+        (rule(str(APP), SQL), False),
+        (rule(str(APP), Port("icmp")), False),
+        (rule(str(APP), ALL), True),
+        (rule(str(APP), Port("gre")), True),
+        (rule(str(APP), None), True),
+        (rule("", SQL, prefix_list="pl-1"), True),
+        (rule("10.0.0.0/8", SQL, policy="drop"), False),
+        (rule("10.0.0.0/8", SQL, direction="egress"), False),
+        (rule("10.0.0.0/8", SQL, direction="egress", on=LOCKED_DOWN), True),
+        (ours(key(DB, APP)), False),
+    ],
+)
+def test_a_rule_is_wide_that_admits_more_than_one_party_on_one_port(candidate: Rule, is_wide: bool) -> None:
+    """Of people, and accepted; an egress rule only where a group lets nothing out by default."""
+    assert judged(candidate)[0].wide([APP, DB, LOCKED_DOWN]) == [candidate] * is_wide
+
+
+def test_the_widest_rule_comes_first() -> None:
+    """By how many addresses it admits on how many ports; what is not read is the widest."""
+    ranges = [
+        rule("", None, prefix_list="pl-1"),
+        rule("10.0.0.0/8", EVERY_TCP),
+        rule("10.0.0.0/8", SQL),
+        rule(str(APP), EVERY_TCP),
+    ]
+    assert judged(*reversed(ranges))[0].wide([DB]) == ranges
+
+
+@pytest.mark.parametrize("candidate", [rule("", EVERY_TCP, prefix_list="pl-1"), rule("10.0.0.0/8", None)])
+def test_a_rule_that_may_admit_packets_is_unknown_and_stays(candidate: Rule) -> None:
+    """So does another whose packets it may admit; without packets, it may go, if it is known how to put it back."""
+    wide = rule("10.0.0.0/16", EVERY_TCP)
+    rules, _, _ = judged(candidate, wide)
+    assert (rules.use(candidate).word, rules.use(wide).word) == ("unknown", "used")
+    assert "is not known" in rules.use(candidate).unknown[0]
+    assert rules.use(wide).unknown == ("whether another rule admits tcp/3306 from 10.0.0.1 is not known",)
+    rules, snapshot, period = judged(candidate, let_in=False)
+    use = rules.use(candidate)
+    judgement = Tightening(Scene(snapshot), POLICY, REGION, period, (use,), Proposal((), ()), rules.removable([use]))
+    answer = answer_of(judgement, use)
+    assert (answer.use, bool(answer.revoke)) == ("unused", bool(candidate.traffic and candidate.traffic.prefix_list))
+    assert ("SourcePrefixListId pl-1" in answer.put_back) == bool(answer.revoke)
