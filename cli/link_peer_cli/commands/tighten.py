@@ -26,7 +26,7 @@ from link_peer_cli.review.delivery import suppose
 from link_peer_cli.ui import files
 from link_peer_cli.ui.console import console, print_answer, warn
 from link_peer_cli.ui.exits import Exit
-from link_peer_cli.ui.options import Csv, JsonLines, Output, SortBy, form_of
+from link_peer_cli.ui.options import JsonLines, Output, SortBy, form_of
 from link_peer_cli.ui.progress import waiting
 from link_peer_cli.ui.tables import TableForm, draw_table, print_table
 from link_peer_cli.usage.answers import Tightening, answer_of, commands_of
@@ -63,7 +63,6 @@ def tighten(
     ] = "",
     output: Output = TableForm.TABLE,
     sort_by: SortBy = "",
-    as_csv: Csv = False,
     as_json: JsonLines = False,
 ) -> None:
     """Say who uses the wide rules of people, as flow logs tell, which links would carry it, and which rule nothing depends on.
@@ -72,7 +71,7 @@ def tighten(
     link-peer removes no rule of a person: its owner does, with the command that is printed where nothing would be cut off.
     """
     USES.column(sort_by or "group")
-    form = form_of(output, as_json=as_json, as_csv=as_csv)
+    form = form_of(output, as_json=as_json)
     seconds = duration(last, "--last")
     _check(target, seconds, by, everything=everything)
     env = load_environment(reading=True)
