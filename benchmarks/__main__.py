@@ -1,7 +1,7 @@
 """`python -m benchmarks [figures …] [--rounds N]`: measures build/bench/package, prints one table, writes build/bench.json.
 
-Needs the Python of the runtime that the package is for (LINK_PEER_RUNTIME), found as `make package` finds it. The figure `people`
-is that of the commands, on this Python.
+Needs the Python of the runtime that the package is for (LINK_PEER_RUNTIME), found as `make package` finds it. The figures
+`people` and `inventories` are of the commands, on this Python.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from link_peer_deploy import runtime_python
 from link_peer_deploy.runtime_python import runtime_in_use
 
 from benchmarks import runner
-from benchmarks.figures import cold_start, events, launches, people, policy, reach, scale, sweep
+from benchmarks.figures import cold_start, events, inventories, launches, people, policy, reach, scale, sweep
 from benchmarks.process import Code
 from benchmarks.runner import Bench, Row
 
@@ -31,6 +31,7 @@ FIGURES: dict[str, Callable[[Bench], list[Row]]] = {
     "reach": reach.measure,
     "cost": cold_start.cost,
     "people": people.measure,
+    "inventories": inventories.measure,
 }
 
 
@@ -39,6 +40,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("figures", nargs="*", metavar="figure", help=", ".join(FIGURES))
     parser.add_argument("--rounds", type=int, default=7, help="how often what takes seconds is measured (default 7)")
+    parser.add_argument(
+        "--before", default="", metavar="REF", help="of inventories: a commit to measure in the same run"
+    )
     arguments = parser.parse_args()
     unknown = set(arguments.figures) - FIGURES.keys()
     if unknown:
@@ -50,7 +54,7 @@ def main() -> None:
         python = runtime_python.find(runtime_in_use())
     except runtime_python.NotFound as missing:
         parser.error(f"{missing}: install it, or set RUNTIME_PYTHON")
-    bench = Bench(Code(python, [str(package)]), arguments.rounds)
+    bench = Bench(Code(python, [str(package)]), arguments.rounds, before=arguments.before)
     machine = runner.machine(bench.ours.python)
     rows: list[Row] = []
     for name in arguments.figures or FIGURES:

@@ -45,11 +45,13 @@ class Row(Struct, frozen=True):
 
 
 class Bench(Struct, frozen=True):
-    """Where the code is that is measured, and how often. `env` adds to the environment of the functions."""
+    """Where the code is that is measured, and how often. `env` adds to the environment of the functions. `before` is a commit with which a
+    figure may be compared; empty for none."""
 
     ours: Code
     rounds: int = 7
     env: dict[str, str] = field(default_factory=dict)
+    before: str = ""
 
     def plain(self, *, bytecode: bool) -> Code:
         """The plain handler, on the same Python."""

@@ -578,7 +578,7 @@ def _read_refusal(key: str, piece: str, own_account: str) -> RefusalEntry:
         return RefusalEntry(None, (), text)
 
 
-@functools.lru_cache(maxsize=4096)  # a sweep asks about each group as often as links lead to it
+@functools.lru_cache(maxsize=32_768)  # a sweep asks about each group as often as links lead to it
 def _read_accept(key: str, piece: str, party_text: str, own_account: str) -> tuple[str, Accept | BadInput]:
     text = f"{key}={piece}"
     try:
