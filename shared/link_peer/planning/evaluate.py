@@ -411,7 +411,7 @@ def unseen_senders(snapshot: Snapshot, policy: Policy, group: Party) -> list[Par
     instances = {
         Party(allow.source.account, allow.source.id) for allow in policy.allow if allow.source.id.startswith("i-")
     }
-    return sorted(party for party in instances - snapshot.instances.keys() if party.account == group.account)
+    return sorted(party for party in instances if party.account == group.account and party not in snapshot.instances)
 
 
 def _evaluate_groups(snapshot: Snapshot, policy: Policy, link: Link, needs: tuple[Need, ...], now: float) -> Verdict:
