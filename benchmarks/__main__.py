@@ -1,7 +1,7 @@
 """`python -m benchmarks [figures …] [--rounds N]`: measures build/bench/package, prints one table, writes build/bench.json.
 
-Needs the Python of the runtime that the package is for (LINK_PEER_RUNTIME), found as `make package` finds it. The figure `people`
-is that of the commands, on this Python.
+Needs the Python of the runtime that the package is for (LINK_PEER_RUNTIME), found as `make package` finds it. The figures
+`people` and `inventories` are of the commands, on this Python.
 """
 
 from __future__ import annotations
@@ -16,7 +16,19 @@ from link_peer_deploy import runtime_python
 from link_peer_deploy.runtime_python import runtime_in_use
 
 from benchmarks import growth, runner
-from benchmarks.figures import cold_start, entries, events, fleet, launches, people, policy, reach, scale, sweep
+from benchmarks.figures import (
+    cold_start,
+    entries,
+    events,
+    fleet,
+    inventories,
+    launches,
+    people,
+    policy,
+    reach,
+    scale,
+    sweep,
+)
 from benchmarks.process import Code
 from benchmarks.runner import Bench, Row
 
@@ -34,6 +46,7 @@ FIGURES: dict[str, Callable[[Bench], list[Row]]] = {
     "reach": reach.measure,
     "cost": cold_start.cost,
     "people": people.measure,
+    "inventories": inventories.measure,
 }
 
 
@@ -42,7 +55,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("figures", nargs="*", metavar="figure", help=", ".join(FIGURES))
     parser.add_argument("--rounds", type=int, default=7, help="how often what takes seconds is measured (default 7)")
-    parser.add_argument("--before", default="", metavar="REF", help="a commit beside which the fleet is measured")
+    parser.add_argument(
+        "--before", default="", metavar="REF", help="a commit beside which the fleet and the inventories are measured"
+    )
     arguments = parser.parse_args()
     unknown = set(arguments.figures) - FIGURES.keys()
     if unknown:

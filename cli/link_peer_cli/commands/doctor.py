@@ -96,7 +96,8 @@ def doctor(
     is_watched = sys.stdout.isatty() and form in (TableForm.TABLE, TableForm.WIDE) and not sort_by
     other_groups = [] if tagged else view.unread_groups
     printed_findings = platform_findings if is_watched and other_groups else []
-    _show(_shown(printed_findings, verbose=verbose), words, wide=form is TableForm.WIDE)
+    with paged(unless=not printed_findings):
+        _show(_shown(printed_findings, verbose=verbose), words, wide=form is TableForm.WIDE)
     with progress_bar(unless=form is TableForm.JSON) as bar:
         view.read_others(counter(bar, "groups read"))
         if view.has_rules_of_ours(other_groups):
@@ -105,7 +106,7 @@ def doctor(
         tenants_findings = _tenants(question, view, swept, cloud, cloud_view, recorder)
     findings = [*platform_findings, *tenants_findings]
     if is_watched:
-        with paged(unless=bool(printed_findings)):
+        with paged():
             remaining_findings = [finding for finding in findings if finding not in printed_findings]
             _show(_shown(remaining_findings, verbose=verbose), words, wide=form is TableForm.WIDE)
             _show_counts(findings)

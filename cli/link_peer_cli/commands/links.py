@@ -37,6 +37,7 @@ from link_peer_cli.ui import looked
 from link_peer_cli.ui.console import console, warn
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import JsonLines, Output, Ports, SortBy, Tagged, form_of
+from link_peer_cli.ui.pager import paged
 from link_peer_cli.ui.progress import counter, progress_bar, waiting
 from link_peer_cli.ui.tables import TableForm, draw, print_table
 
@@ -189,7 +190,8 @@ class _Inventory:
         self._printed_links.update(links)
         if answers:
             is_wide = self._table[0] is TableForm.WIDE
-            draw(console(), LINKS, answers, words, wide=is_wide, heading=not self._row_count)
+            with paged():
+                draw(console(), LINKS, answers, words, wide=is_wide, heading=not self._row_count)
         self._row_count += len(answers)
 
     def _answers(self, links: Sequence[Standing], words: Wording) -> list[LinkAnswer]:

@@ -129,7 +129,7 @@ class _ObsoleteReport(msgspec.Struct, frozen=True):
         these add."""
         other_groups = [] if self.view.tagged or not sys.stdout.isatty() else self.view.unread_groups
         entries = self.entries() if other_groups else self.all()
-        with paged(unless=bool(other_groups)):
+        with paged():
             _print_skipped(summaries)
             _print_obsolete("obsolete", entries, plan.words, wide=wide)
             print_plan(console(), plan, changes, wide=wide)

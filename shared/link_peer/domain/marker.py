@@ -77,7 +77,7 @@ def joined(marker: Marker, copy: Marker) -> Marker:
     return merged if added and copy.ends == marker.ends and fits(merged) else marker
 
 
-@functools.lru_cache(maxsize=4096)  # a sweep asks about each rule a dozen times
+@functools.lru_cache(maxsize=32_768)  # a sweep asks about each rule a dozen times
 def parse(description: str) -> Marker | None:
     """The marker in a Description, or None for any other text. Claims come sorted."""
     match = _MARKER.fullmatch(description) if len(description) <= MAX_LENGTH else None

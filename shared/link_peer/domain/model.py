@@ -185,7 +185,7 @@ class RuleKey(msgspec.Struct, frozen=True, order=True):
             return f"{self.port} out to {self.dest}"
         return f"{self.port} from {self.source}" + (f" to {self.dest}" if self.dest else "")
 
-    @functools.lru_cache(maxsize=4096)  # noqa: B019  # a rule holds nothing; each plan asks about each one
+    @functools.lru_cache(maxsize=32_768)  # noqa: B019  # a rule holds nothing; each plan asks about each one
     def id(self, home: str, deployment: str, region: str) -> str:
         """The marker's `id`: 16 hex digits that only this rule of this deployment, run from this home account, has."""
         group = f"{self.group.account}/{self.group.id}"

@@ -256,7 +256,8 @@ class TagKeys(msgspec.Struct, frozen=True):
     def refusing(self, tags: Mapping[str, str]) -> list[str]:
         """The keys among these tags that refuse peers, for every deployment or for those with this tag prefix, sorted. As with a
         lock, case, spaces and what follows a dot do not count."""
-        return sorted(key for key in tags if _is_folded(key, self.refuse) or _is_folded(key, REFUSE_TAG))
+        keys = [key for key in tags if _is_folded(key, self.refuse) or _is_folded(key, REFUSE_TAG)]
+        return sorted(keys) if keys else keys
 
     def forbids(self, key: str) -> bool:
         """Whether a group's tag with this key locks it, or refuses peers: whoever takes it off opens."""
@@ -578,7 +579,7 @@ def _read_refusal(key: str, piece: str, own_account: str) -> RefusalEntry:
         return RefusalEntry(None, (), text)
 
 
-@functools.lru_cache(maxsize=4096)  # a sweep asks about each group as often as links lead to it
+@functools.lru_cache(maxsize=32_768)  # a sweep asks about each group as often as links lead to it
 def _read_accept(key: str, piece: str, party_text: str, own_account: str) -> tuple[str, Accept | BadInput]:
     text = f"{key}={piece}"
     try:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Mapping, Set
 
 import msgspec
 
 from link_peer.domain import marker as markers
+from link_peer.domain.grouped import grouped
 from link_peer.domain.model import ALL, PRIORITY, Claim, Instance, Link, Marker, Party, Rule, RuleKey
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
@@ -91,7 +93,7 @@ def link_of_rule(rule: Rule, marker: Marker) -> Link:
     return link_of(rule.key, marker)
 
 
-class Actual(msgspec.Struct, frozen=True):
+class Actual(msgspec.Struct, frozen=True, dict=True):
     """The rules of a snapshot by their identity.
 
     `owned` are ours: of two copies of one rule, the one at our priority, with the claims of both. `duplicated` are those of
@@ -104,6 +106,12 @@ class Actual(msgspec.Struct, frozen=True):
     duplicated: frozenset[RuleKey]
     equal: Mapping[RuleKey, Rule]
     displaced: Mapping[RuleKey, OwnedRule]
+
+    @functools.cached_property
+    def owned_by_target(self) -> Mapping[Party, list[tuple[RuleKey, Link, Marker]]]:
+        """The rules of ours, each with its link and its marker, by the targets of their links."""
+        links = [(key, link_of(key, marker), marker) for key, (_, marker) in self.owned.items()]
+        return grouped((link.target, (key, link, marker)) for key, link, marker in links)
 
     def claims(self, key: RuleKey) -> Set[Claim]:
         """The claims that a rule of ours carries; none where there is no such rule."""

@@ -410,7 +410,8 @@ def any_member(snapshot: Snapshot, group: Party, unseen: Sequence[Party] = ()) -
 
 def unseen_senders(snapshot: Snapshot, policy: Policy, group: Party) -> list[Party]:
     """The instances that the policy names and that are not shown: they may be in the group."""
-    return sorted(policy.allowed_instances.get(group.account, frozenset()) - snapshot.instances.keys())
+    allowed = policy.allowed_instances.get(group.account, frozenset())
+    return sorted(party for party in allowed if party not in snapshot.instances)
 
 
 def _evaluate_groups(snapshot: Snapshot, policy: Policy, link: Link, needs: tuple[Need, ...], now: float) -> Verdict:
@@ -840,8 +841,6 @@ def judge(view: Seen, links: Iterable[DesiredLink]) -> Judged:
 def _standing_for(view: Seen, answers: Iterable[Answer]) -> list[DesiredLink]:
     """For each wish that is denied, the links of those rules of ours that stand for its claim, on ports that it asks for: a denial
     closes nothing by itself. None where the wish is over, or where a refusal of the cloud decides what is rolled back."""
-    standing_links = grouped((link_of(key, marker), marker) for key, (_, marker) in view.actual.owned.items())
-    links_by_target = grouped((link.target, (link, own_markers)) for link, own_markers in standing_links.items())
     wishes: dict[tuple[Link, Claim], DesiredLink] = {}
     for answer in answers:
         desired, denial = answer.desired_link, answer.denial
@@ -849,10 +848,8 @@ def _standing_for(view: Seen, answers: Iterable[Answer]) -> list[DesiredLink]:
             continue
         decided = set() if denial.keeps_standing else {desired.link}
         decided |= {*_single(desired.link)} if denial in view.refusals else set()
-        for link, standing_markers in links_by_target.get(desired.link.target, ()):
-            is_claimed = any(
-                claim.request == desired.claim.request for marker in standing_markers for claim in marker.claims
-            )
+        for _, link, marker in view.actual.owned_by_target.get(desired.link.target, ()):
+            is_claimed = any(claim.request == desired.claim.request for claim in marker.claims)
             if is_claimed and link not in decided and asks_for(view.snapshot, desired, link):
                 changes = {"denial": None, "opens": False, "in_scope": False, "passed": (), "denied": ()}
                 wishes.setdefault((link, desired.claim), msgspec.structs.replace(desired, link=link, **changes))

@@ -360,9 +360,9 @@ def _kept(settled: Settled, desired: DesiredLink) -> set[Port]:
     view = settled.view
     return {
         key.port
-        for key, (_, marker) in view.actual.owned.items()
+        for key, link, marker in view.actual.owned_by_target.get(desired.link.target, ())
         if desired.claim.request in {claim.request for claim in {*marker.claims} - settled.losses.claims(key)}
-        if not desired.raw and asks_for(view.snapshot, desired, link_of(key, marker))
+        if not desired.raw and asks_for(view.snapshot, desired, link)
     }
 
 

@@ -292,7 +292,7 @@ def _nobody_asks(standing: _Standing, claim: Claim) -> bool:
 def _by_absence(standing: _Standing, denial: Denial | None, may: May) -> _Cause:
     """Nothing asks for the link any more, or, where it is denied for that, one of its parties is not shown."""
     link, context, snapshot = standing.link, standing.view.context, standing.view.snapshot
-    released = sorted({*link.parties} & context.deleted - snapshot.instances.keys())
+    released = sorted(party for party in {*link.parties} & context.deleted if party not in snapshot.instances)
     if denial and released:
         return _Cause(denials.instance_gone(released[0]), by_absence=True)
     if may is not May.TAKE:

@@ -144,6 +144,8 @@ def standing(
         sharing = _sharing(snapshot, by_link, link, marker) if link.is_egress and not link.target.is_group else []
         for sharing_key in sharing or [key]:
             by_link.setdefault(sharing_key, []).append((rule, marker))
+    if not by_link:
+        return []
     wishes = Wishes(snapshot, policy, now)
     return [
         _one(snapshot, policy, now, key, rules_of_link, wishes, going)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -10,12 +11,12 @@ from link_peer.domain import reasons
 from link_peer.domain.denials import CLAIM_EXPIRED, UNLINKED, UNWANTED, Denial
 from link_peer.domain.errors import NoAccess
 from link_peer.domain.model import ALL, TAG, Claim, Group, Instance, Link, Party, Rule, RuleKey
-from link_peer.domain.policy import Policy
+from link_peer.domain.policy import Allow, Policy
 from link_peer.domain.snapshot import Snapshot
-from link_peer.domain.tags import parse_ports
+from link_peer.domain.tags import Who, parse_ports
 from link_peer.planning.actual import actual_state
 from link_peer.planning.decision import Context, DesiredLink, Refusal, Unseen
-from link_peer.planning.evaluate import Seen, judge, wanted_claims
+from link_peer.planning.evaluate import Seen, judge, unseen_senders, wanted_claims
 from link_peer.planning.removals import HALF_OPEN_SECONDS, Loss, Losses, May, hold_above, losses, unseen_accounts
 
 from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, PEER, POLICY, REGION, A, B
@@ -511,3 +512,41 @@ def test_a_rule_by_address_stays_where_its_instance_may_be_admitted_as_a_member_
     )
     loss_by_rule = removals(snapshot, *desired_links, may_lose=may).by_rule
     assert [loss.denial.reason.code for loss in loss_by_rule.values()] == ([] if reason is None else [reason])
+
+
+class Counted(dict[Party, Instance]):
+    """Instances that count how often all of them are gone through."""
+
+    passes = 0
+
+    def _pass(self) -> None:
+        self.passes += 1
+
+    def __iter__(self) -> Iterator[Party]:
+        self._pass()
+        return super().__iter__()
+
+    def keys(self) -> Any:
+        self._pass()
+        return super().keys()
+
+    def values(self) -> Any:
+        self._pass()
+        return super().values()
+
+
+@pytest.mark.parametrize(
+    "consenting_policy", [POLICY, policy(allow=(Allow(Who(HOME, B.id), Who(HOME, "*"), (), "b"),))]
+)
+def test_rules_that_nobody_asks_for_cost_no_pass_over_the_instances_each(consenting_policy: Policy) -> None:
+    """Nor do egress rules whose group the policy lets out for an instance that is not shown."""
+    passes = []
+    for count in (3, 30):
+        keys = [key(DB, APP, f"tcp/{port}") for port in range(1, count + 1)]
+        snapshot = world(*map(ours, keys), instances=[TAGGED])
+        counted = Counted(snapshot.instances)
+        replaced = msgspec.structs.replace(snapshot, instances=counted)
+        assert len(removals(replaced, with_policy=consenting_policy, deleted=frozenset({B})).freed) == count
+        unseen_senders(replaced, consenting_policy, APP)
+        passes.append(counted.passes)
+    assert passes[0] == passes[1]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
+import itertools
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from typing import TypeVar
 
 import msgspec
@@ -355,10 +356,17 @@ class Fetch:
         `progress` gets how many were read, and of how many; `meanwhile` is called before each wait for the next minute."""
         todo, pace, before = in_turns(groups, lambda group: group.account), self._how.pace, math.inf
         while True:
-            read_count = len(groups) - len(todo)
-            for start in range(0, len(todo), CHUNK):
-                self.rules(todo[start : start + CHUNK], until)
-                progress(read_count + min(start + CHUNK, len(todo)), len(groups))
+            read_counts = itertools.count(len(groups) - len(todo) + 1)
+
+            def read(ecs: Ecs, group: Party, counts: Iterator[int] = read_counts) -> None:
+                self._read_due_rules(ecs, group, until)
+                if (count := next(counts)) % CHUNK == 0:
+                    progress(count, len(groups))
+
+            parts = (sorted(todo[start : start + CHUNK]) for start in range(0, len(todo), CHUNK))
+            self._access.each([group for part in parts for group in part if group not in self.store.rules], read)
+            if todo:
+                progress(len(groups), len(groups))
             todo = [group for group in todo if group not in self.store.rules and self.store.readable(group.account)]
             if not todo or len(todo) >= before or pace is None:
                 return todo
