@@ -41,6 +41,7 @@ def test_what_a_command_closed_is_printed_without_the_way_to_open_it_again(
 ) -> None:
     """Whoever closes it does not want it back."""
     record = {"record": "outcome", "outcome": "removed", "action": "unlink", "from": "sg-app", "to": "sg-db"}
+    record |= {"link": "0" * 16, "ports": "tcp/1"}
     print_closed([{**record, "advice": "post it again: link-peer request link"}], [], [], {}, dry_run=dry_run)
     output = capsys.readouterr().out
     assert "sg-app" in output
