@@ -1,10 +1,10 @@
-"""Writes from the code: the pages of commands in docs/commands, with their options and what they print for programs; the tables
-of settings and record fields in reference.md, of record fields in audit.md, of fields and reasons in requests.md, of refusals in
-operations.md, of tags in tags.md and of roles in permissions.md; the questions in auditor.md; the index of the audit log in
-deploy/sls-index.json; the schemas of a policy file, of a request, of what commands print and of a saved plan; and what the RAM documents and the
-ROS template deny of tags.
+"""Writes from the code the tables of settings in reference.md, of record fields in audit.md, of fields and reasons in requests.md,
+of refusals in operations.md, of tags in tags.md and of roles in permissions.md; the questions in auditor.md; the index of the audit
+log in deploy/sls-index.json; the schemas of a policy file, of a request, of what commands print and of a saved plan; and what the
+RAM documents and the ROS template deny of tags.
 
-Run it after a change of one of them: python docs/generate_reference.py. A test fails while a page differs.
+Run it after a change of one of them: python docs/generate_reference.py. A test fails while a page differs. The pages of commands,
+with their options and what they print for programs, are on the site alone: pages.py asks for them (`command_pages`).
 """
 
 from __future__ import annotations
@@ -22,10 +22,7 @@ from link_peer.domain.reasons import REASONS
 from link_peer.domain.record_fields import (
     ACCOUNT,
     DECISION,
-    DOUBLE,
     LIST,
-    LONG,
-    NOT_INDEXED,
     OBSERVED,
     TEXT,
     TIMER,
@@ -102,10 +99,12 @@ SLS_TOKENS: dict[str, list[str]] = {WHOLE: [], LIST: [","], TEXT: list(", '\";=(
 """Where SLS divides the value of a field that is indexed as text."""
 
 INTRODUCTION = """\
+*Reference.*
+
 What these commands take, and what they print for programs. What all commands have in common: [reference.md](../reference.md).
 """
 
-OTHERS = {"LINK_PEER_PACKAGE", "LINK_PEER_TERRAFORM", "LINK_PEER_TEST_DEPLOY", "LINK_PEER_TEST_WHOLE"}
+OTHERS = {"LINK_PEER_PACKAGE", "LINK_PEER_SITE", "LINK_PEER_TERRAFORM", "LINK_PEER_TEST_DEPLOY", "LINK_PEER_TEST_WHOLE"}
 """What only the project's own tests and scripts read."""
 
 
@@ -119,9 +118,9 @@ def settings_read() -> set[str]:
 
 
 def reference() -> str:
-    """reference.md with the options before the command, the settings and the fields."""
+    """reference.md with the options before the command, and the settings."""
     before, _, _ = PAGE.read_text("utf-8").partition("## Before the command\n")
-    return before + "\n".join([*_before(), *_settings(), *_fields()]).rstrip() + "\n"
+    return before + "\n".join([*_before(), *_settings()]).rstrip() + "\n"
 
 
 def requests() -> str:
@@ -392,27 +391,21 @@ def _settings() -> Iterator[str]:
     )
 
 
-def _fields() -> Iterator[str]:
-    """The fields of records, and their types in the index."""
-    yield "## Fields of an audit record\n"
-    yield "[audit.md](audit.md#fields) says what they mean. All values are strings; the type is that of the index. `record` is `intent`, `outcome`, `attempt`, `summary` or `observed`.\n"
-    for title, fields in RECORD_FIELDS.items():
-        yield f"### {title}\n"
-        yield from _table(
-            ("field", "type", "since schema"), [(f"`{f.name}`", _sls_type(f.index), f"`{f.since}`") for f in fields]
-        )
-
-
-def _sls_type(index: str) -> str:
-    return index if index in (LONG, DOUBLE, NOT_INDEXED) else "text"
-
-
 def audit_page() -> str:
     """audit.md with its tables of fields: those of each kind of record, and those that a SIEM gets as attributes of OCSF."""
     tables = [*map(_meanings, RECORD_FIELDS.values()), _ocsf()]
     pages = re.split(r"^\| field \|.*?\n\n", AUDIT_PAGE.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
     between = ("\n".join(table) + "\n" for table in (*tables, ()))
-    return "".join(part + table for part, table in zip(pages, between, strict=True))[:-1]
+    return _with_newest("".join(part + table for part, table in zip(pages, between, strict=True))[:-1])
+
+
+def _with_newest(text: str) -> str:
+    """A page with the fields that the newest schema of records added, between its marks."""
+    fields = [field for fields in RECORD_FIELDS.values() for field in fields]
+    newest = max(field.since for field in fields)
+    names = dict.fromkeys(f"`{field.name}`" for field in fields if field.since == newest)
+    marked = f"<!-- schema {newest} -->{', '.join(names)}<!-- /schema -->"
+    return re.sub(r"<!-- schema \d+ -->.*?<!-- /schema -->", lambda _: marked, text)
 
 
 def chinese_audit_page() -> str:
@@ -426,7 +419,7 @@ def chinese_audit_page() -> str:
             rows = [" | ".join([name, *row.split(" | ")[1:]]) for name, row in zip(names, rows, strict=True)]
         return "\n".join([head, rule, *rows])
 
-    text = (DOCS / "zh" / "audit.md").read_text("utf-8")
+    text = _with_newest((DOCS / "zh" / "audit.md").read_text("utf-8"))
     return re.sub(r"^\| 字段 \|.*?(?=\n\n)", named, text, flags=re.DOTALL | re.MULTILINE)
 
 
@@ -546,7 +539,6 @@ def generated() -> dict[Path, str]:
         DOCS / "zh" / "audit.md": chinese_audit_page(),
         AUDITOR_PAGE: auditor_page(),
         ROOT / "deploy" / "sls-index.json": sls_index(),
-        **command_pages(),
         **denied_tags(),
     }
 
