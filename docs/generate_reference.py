@@ -1,10 +1,11 @@
 """Writes from the code the tables of settings in reference.md, of record fields in audit.md, of fields and reasons in requests.md,
-of refusals in operations.md, of tags in tags.md and of roles in permissions.md; the questions in auditor.md; the index of the audit
+of refusals in operations.md and of tags in tags.md; the questions in auditor.md; the index of the audit
 log in deploy/sls-index.json; the schemas of a policy file, of a request, of what commands print and of a saved plan; and what the
 RAM documents and the ROS template deny of tags.
 
 Run it after a change of one of them: python docs/generate_reference.py. A test fails while a page differs. The pages of commands,
-with their options and what they print for programs, are on the site alone: pages.py asks for them (`command_pages`).
+with their options and what they print for programs, and the tables of roles are on the site alone: pages.py asks for them
+(`command_pages`, `roles`).
 """
 
 from __future__ import annotations
@@ -49,7 +50,6 @@ ROOT = DOCS.parent
 PAGE = DOCS / "reference.md"
 REQUESTS = DOCS / "requests.md"
 TAGS_PAGE = DOCS / "tags.md"
-PERMISSIONS_PAGE = DOCS / "permissions.md"
 OPERATIONS_PAGE = DOCS / "operations.md"
 AUDITOR_PAGE = DOCS / "auditor.md"
 AUDIT_PAGE = DOCS / "audit.md"
@@ -282,12 +282,6 @@ def auditor_page() -> str:
     )
 
 
-def permissions_page() -> str:
-    """permissions.md with its tables of roles, as the description of a deployment has them."""
-    text = PERMISSIONS_PAGE.read_text("utf-8")
-    return re.sub(r"(?<=<!-- roles -->\n\n).*?(?=<!-- /roles -->)", lambda _: _roles(), text, flags=re.DOTALL)
-
-
 def operations_page() -> str:
     """operations.md with the table of what a refusal means and the command that mends it."""
     text, header = OPERATIONS_PAGE.read_text("utf-8"), ("service", "code", "means here", "command")
@@ -295,15 +289,15 @@ def operations_page() -> str:
     return re.sub(r"(?<=<!-- remedies -->\n\n).*?(?=<!-- /remedies -->)", lambda _: table, text, flags=re.DOTALL)
 
 
-def _roles() -> str:
-    """The roles of the pages' accounts. Placeholders stand for whom their owners name."""
+def roles() -> str:
+    """The tables of the roles of the pages' accounts. Placeholders stand for whom their owners name."""
     names, peer = Names("1000000000000001"), "1000000000000002"
     people = [f"acs:ram::{names.home}:{principal}" for principal in ("user/alice", "role/sso-admins")]
     described = describe(names, "prod", DEFAULT_TAG_PREFIX, [f"acs:ram::{peer}:role/link-peer"], operators=people).roles
     its = {"account": peer, "role": "link-peer", "external_id": "the-external-id"}
-    roles = [("home", role) for role in described]
-    roles += [("other", role) for role in describe_peer(names, "prod", DEFAULT_TAG_PREFIX, **its)]
-    roles_by_label = [(f"`{role.name}`, {where}", role) for where, role in roles]
+    placed_roles = [("home", role) for role in described]
+    placed_roles += [("other", role) for role in describe_peer(names, "prod", DEFAULT_TAG_PREFIX, **its)]
+    roles_by_label = [(f"`{role.name}`, {where}", role) for where, role in placed_roles]
     trusted = [
         (role, _listed(arn for arns in statement["Principal"].values() for arn in arns), _condition(statement))
         for role, of in roles_by_label
@@ -533,7 +527,6 @@ def generated() -> dict[Path, str]:
         DOCS / "schemas" / "plan.schema.json": schema_of("A saved plan of link-peer", SavedPlan),
         DOCS / "schemas" / "answers.schema.json": _schema("What commands of link-peer print with --json", answers()),
         TAGS_PAGE: tags_page(),
-        PERMISSIONS_PAGE: permissions_page(),
         OPERATIONS_PAGE: operations_page(),
         AUDIT_PAGE: audit_page(),
         DOCS / "zh" / "audit.md": chinese_audit_page(),

@@ -28,8 +28,8 @@ FIGURE = re.compile(r"^```mermaid\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 HEADING = re.compile(r"^#+ (.+)$")
 SWITCH = re.compile(r"^\[(?:简体中文|English)\]\(.*\)\n\n", re.MULTILINE)
 """The site has a switch of languages of its own."""
-COMMANDS = re.compile(r"<!-- commands -->\n.*?<!-- /commands -->\n", re.DOTALL)
-"""Where a reader of GitHub finds what the site has on the pages of commands."""
+GENERATED = re.compile(r"<!-- (commands|roles) -->\n.*?<!-- /\1 -->\n", re.DOTALL)
+"""Where a reader of GitHub finds what the site has from the code."""
 CALLED = re.compile(r"\[([^\]]+)\]\(([^)]+)\)（英文）")
 """An English page, as the Chinese README calls it."""
 NESTED = re.compile(r"^(```.*?^```$)|^ {2}- ", re.DOTALL | re.MULTILINE)
@@ -102,22 +102,23 @@ def with_front_matter(page: Path, text: str, title: str = "") -> str:
     return "\n".join(["---", *lines, "---\n", text]) if lines else text
 
 
-def commands() -> dict[Path, str]:
-    """The pages of commands, by their path, as the code has them; they need the project's packages."""
+def from_code() -> dict[Path, str]:
+    """The pages of commands, and the pages that have another text on the site, by their path. It needs the project's packages."""
     import generate_reference  # the hook runs where its packages are not
 
     pages = generate_reference.command_pages()
     titles = [text.split("\n", 1)[0].removeprefix("# Commands: ") for text in pages.values()]
     links = [f"[{title}]({path.relative_to(DOCS)})" for path, title in zip(pages, titles, strict=True)]
-    reference = DOCS / "reference.md"
-    text = COMMANDS.sub(lambda _: f"By what they are for: {', '.join(links)}.\n", reference.read_text("utf-8"))
-    return {reference: text, **pages}
+    texts = {"commands": f"By what they are for: {', '.join(links)}.\n", "roles": generate_reference.roles()}
+    for page in (DOCS / "reference.md", DOCS / "permissions.md"):
+        pages[page] = GENERATED.sub(lambda mark: texts[mark[1]], page.read_text("utf-8"))
+    return pages
 
 
 def gather() -> None:
     """Write all pages."""
     shutil.rmtree(SITE, ignore_errors=True)
-    written = commands()
+    written = from_code()
     paths = [*FIRST, *FIRST.values(), *OTHERS, *(path for path in sorted(DOCS.rglob("*")) if path.suffix in SHOWN)]
     paths += [path for path in written if path not in paths]
     translated = {english(path) for path in paths if english(path) != path}

@@ -4,14 +4,24 @@ counts the words."""
 from __future__ import annotations
 
 import re
+import runpy
+import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 ROOT = Path(__file__).resolve().parents[1]
 SHELVES = {"Tutorial": "教程", "How-to": "操作指南", "Reference": "参考", "Explanation": "说明"}
 """The first word of the line below a page's title, in English and in Chinese."""
 LABEL = re.compile(r"^# .+\n\n\*(Tutorial|How-to|Reference|Explanation|教程|操作指南|参考|说明)[.。]")
 WORLD = re.compile(r"^\*.*`link-peer local --world ([\w-]+)`[.。]\*$", re.MULTILINE)
+
+
+def generator() -> dict[str, Any]:
+    """What docs/generate_reference.py defines."""
+    with mock.patch.object(sys, "path", [str(ROOT / "docs"), *sys.path]):
+        return runpy.run_path(str(ROOT / "docs/generate_reference.py"))
 
 
 def english_pages() -> list[Path]:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import queue
 import re
-import runpy
 from datetime import datetime, timezone
 from functools import cache
 from pathlib import Path
@@ -252,9 +251,7 @@ def test_the_shipper_snippet_runs(local_cloud: LocalCloud) -> None:
 
 @pytest.fixture(name="generator", scope="module")
 def _generator() -> dict[str, Any]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(DOCS))
-        return runpy.run_path(str(ROOT / "docs/generate_reference.py"))
+    return pages.generator()
 
 
 def test_what_is_generated_is_current(generator: dict[str, Any]) -> None:
