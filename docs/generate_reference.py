@@ -1,11 +1,11 @@
 """Writes from the code the tables of settings in reference.md, of record fields in audit.md, of fields and reasons in requests.md,
-of refusals in operations.md and of tags in tags.md; the questions in auditor.md; the index of the audit
+and of tags in tags.md; the questions in auditor.md; the index of the audit
 log in deploy/sls-index.json; the schemas of a policy file, of a request, of what commands print and of a saved plan; and what the
 RAM documents and the ROS template deny of tags.
 
 Run it after a change of one of them: python docs/generate_reference.py. A test fails while a page differs. The pages of commands,
-with their options and what they print for programs, and the tables of roles are on the site alone: pages.py asks for them
-(`command_pages`, `roles`).
+with their options and what they print for programs, the tables of roles and that of refusals are on the site alone:
+pages.py asks for them (`command_pages`, `roles`, `remedies_table`).
 """
 
 from __future__ import annotations
@@ -50,7 +50,6 @@ ROOT = DOCS.parent
 PAGE = DOCS / "reference.md"
 REQUESTS = DOCS / "requests.md"
 TAGS_PAGE = DOCS / "tags.md"
-OPERATIONS_PAGE = DOCS / "operations.md"
 AUDITOR_PAGE = DOCS / "auditor.md"
 AUDIT_PAGE = DOCS / "audit.md"
 COMMANDS = {
@@ -282,11 +281,9 @@ def auditor_page() -> str:
     )
 
 
-def operations_page() -> str:
-    """operations.md with the table of what a refusal means and the command that mends it."""
-    text, header = OPERATIONS_PAGE.read_text("utf-8"), ("service", "code", "means here", "command")
-    table = "\n".join([*_table(header, list(remedies.rows())), ""])
-    return re.sub(r"(?<=<!-- remedies -->\n\n).*?(?=<!-- /remedies -->)", lambda _: table, text, flags=re.DOTALL)
+def remedies_table() -> str:
+    """What a refusal means, and the command that mends it. The first row that fits counts."""
+    return "\n".join(_table(("service", "code", "means here", "command"), list(remedies.rows())))
 
 
 def roles() -> str:
@@ -527,7 +524,6 @@ def generated() -> dict[Path, str]:
         DOCS / "schemas" / "plan.schema.json": schema_of("A saved plan of link-peer", SavedPlan),
         DOCS / "schemas" / "answers.schema.json": _schema("What commands of link-peer print with --json", answers()),
         TAGS_PAGE: tags_page(),
-        OPERATIONS_PAGE: operations_page(),
         AUDIT_PAGE: audit_page(),
         DOCS / "zh" / "audit.md": chinese_audit_page(),
         AUDITOR_PAGE: auditor_page(),

@@ -28,7 +28,7 @@ FIGURE = re.compile(r"^```mermaid\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 HEADING = re.compile(r"^#+ (.+)$")
 SWITCH = re.compile(r"^\[(?:简体中文|English)\]\(.*\)\n\n", re.MULTILINE)
 """The site has a switch of languages of its own."""
-GENERATED = re.compile(r"<!-- (commands|roles) -->\n.*?<!-- /\1 -->\n", re.DOTALL)
+GENERATED = re.compile(r"<!-- (commands|roles|remedies) -->\n.*?<!-- /\1 -->\n", re.DOTALL)
 """Where a reader of GitHub finds what the site has from the code."""
 CALLED = re.compile(r"\[([^\]]+)\]\(([^)]+)\)（英文）")
 """An English page, as the Chinese README calls it."""
@@ -109,8 +109,12 @@ def from_code() -> dict[Path, str]:
     pages = generate_reference.command_pages()
     titles = [text.split("\n", 1)[0].removeprefix("# Commands: ") for text in pages.values()]
     links = [f"[{title}]({path.relative_to(DOCS)})" for path, title in zip(pages, titles, strict=True)]
-    texts = {"commands": f"By what they are for: {', '.join(links)}.\n", "roles": generate_reference.roles()}
-    for page in (DOCS / "reference.md", DOCS / "permissions.md"):
+    texts = {
+        "commands": f"By what they are for: {', '.join(links)}.\n",
+        "roles": generate_reference.roles(),
+        "remedies": generate_reference.remedies_table(),
+    }
+    for page in (DOCS / name for name in ("reference.md", "permissions.md", "operations.md")):
         pages[page] = GENERATED.sub(lambda mark: texts[mark[1]], page.read_text("utf-8"))
     return pages
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.pages import generator
+
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 TRANSLATED = [DOCS / page.name for page in sorted((DOCS / "zh").glob("*.md"))]
@@ -15,6 +17,7 @@ PAIRS = [(ROOT / "README.md", ROOT / "README.zh-CN.md")] + [
 ]
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 FIGURE = "mermaid"  # its labels are prose
+BUILT = re.compile(r"<!-- (\w+) -->\n.*?<!-- /\1 -->\n", re.DOTALL)  # in English, from the code, with the site
 HAN = re.compile(r"[\u4e00-\u9fff]")
 
 each_pair = pytest.mark.parametrize(("english", "chinese"), PAIRS, ids=[english.stem for english, _ in PAIRS])
@@ -66,10 +69,26 @@ def test_every_chinese_page_has_an_english_one() -> None:
 @each_pair
 def test_a_page_has_the_same_parts(english: Path, chinese: Path) -> None:
     """Levels of headings, snippets except their comments, rows, columns and names of tables, as many paragraphs and list items."""
-    texts = [page.read_text("utf-8") for page in (english, chinese)]
+    texts = [BUILT.sub("", page.read_text("utf-8")) for page in (english, chinese)]
     for parts in (levels, snippets, tables, code_in_tables, lambda text: len(prose(text))):
         assert parts(texts[0]) == parts(texts[1])
     assert 2 * len(snippets(texts[0])) == texts[0].count("\n```")
+
+
+def test_each_refusal_is_translated() -> None:
+    """In the order of the table of the site, whose first row that fits counts."""
+    [chinese] = re.findall(
+        r"<!-- remedies -->\n(.*?)<!-- /remedies -->", (DOCS / "zh/operations.md").read_text("utf-8"), re.DOTALL
+    )
+    rows = [
+        [re.findall(r"`[^`]+`", cell) for cell in row.split(" | ")[1::2]]
+        for row in chinese.splitlines()
+        if " | `" in row
+    ]
+    built = generator()["remedies_table"]()
+    assert rows == [
+        [re.findall(r"`[^`]+`", cell) for cell in row.split(" | ")[1::2]] for row in built.splitlines() if " | `" in row
+    ]
 
 
 @each_pair
