@@ -1,11 +1,11 @@
 """Writes from the code the tables of settings in reference.md, of record fields in audit.md, of fields and reasons in requests.md,
-and of tags in tags.md; the questions in auditor.md; the index of the audit
+and of tags in tags.md; the index of the audit
 log in deploy/sls-index.json; the schemas of a policy file, of a request, of what commands print and of a saved plan; and what the
 RAM documents and the ROS template deny of tags.
 
 Run it after a change of one of them: python docs/generate_reference.py. A test fails while a page differs. The pages of commands,
-with their options and what they print for programs, the tables of roles and that of refusals are on the site alone:
-pages.py asks for them (`command_pages`, `roles`, `remedies_table`).
+with their options and what they print for programs, and the tables and sections that a page marks are on the site alone: pages.py
+asks for them (`command_pages`, `built`).
 """
 
 from __future__ import annotations
@@ -50,7 +50,6 @@ ROOT = DOCS.parent
 PAGE = DOCS / "reference.md"
 REQUESTS = DOCS / "requests.md"
 TAGS_PAGE = DOCS / "tags.md"
-AUDITOR_PAGE = DOCS / "auditor.md"
 AUDIT_PAGE = DOCS / "audit.md"
 COMMANDS = {
     "see.md": ("Look", [row.name for row in TABLE["See"]]),
@@ -267,17 +266,13 @@ def tags_page() -> str:
     )
 
 
-def auditor_page() -> str:
-    """auditor.md with the questions that the dashboard answers."""
+def questions() -> str:
+    """The questions that the dashboard answers, as sections."""
     charts = describe(Names("1000000000000001"), "prod", DEFAULT_TAG_PREFIX).charts
-    sections = [
+    return "\n".join(
         f"## {chart['question']}\n\n{chart['says']}\n\n```\n{chart['query']}\n```\n"
         for chart in charts
         if "question" in chart
-    ]
-    text = AUDITOR_PAGE.read_text("utf-8")
-    return re.sub(
-        r"(?<=<!-- questions -->\n\n).*?(?=\n<!-- /questions -->)", lambda _: "\n".join(sections), text, flags=re.DOTALL
     )
 
 
@@ -383,8 +378,8 @@ def _settings() -> Iterator[str]:
 
 
 def audit_page() -> str:
-    """audit.md with its tables of fields: those of each kind of record, and those that a SIEM gets as attributes of OCSF."""
-    tables = [*map(_meanings, RECORD_FIELDS.values()), _ocsf()]
+    """audit.md with its tables of fields, those of each kind of record."""
+    tables = [*map(_meanings, RECORD_FIELDS.values())]
     pages = re.split(r"^\| field \|.*?\n\n", AUDIT_PAGE.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
     between = ("\n".join(table) + "\n" for table in (*tables, ()))
     return _with_newest("".join(part + table for part, table in zip(pages, between, strict=True))[:-1])
@@ -401,7 +396,7 @@ def _with_newest(text: str) -> str:
 
 def chinese_audit_page() -> str:
     """The Chinese page with the names of fields. What they mean is translated by hand, and so is a new row."""
-    tables = iter(re.findall(r"^\| field \|.*?(?=\n\n)", audit_page(), re.DOTALL | re.MULTILINE))
+    tables = iter(["\n".join(table).rstrip() for table in (*map(_meanings, RECORD_FIELDS.values()), ocsf())])
 
     def named(table: re.Match[str]) -> str:
         head, rule, *rows = table[0].splitlines()
@@ -411,7 +406,7 @@ def chinese_audit_page() -> str:
         return "\n".join([head, rule, *rows])
 
     text = _with_newest((DOCS / "zh" / "audit.md").read_text("utf-8"))
-    return re.sub(r"^\| 字段 \|.*?(?=\n\n)", named, text, flags=re.DOTALL | re.MULTILINE)
+    return re.sub(r"^\| 字段 \|.*?(?=\n\n|\n<)", named, text, flags=re.DOTALL | re.MULTILINE)
 
 
 def _meanings(fields: Sequence[RecordField]) -> list[str]:
@@ -424,8 +419,8 @@ def _meanings(fields: Sequence[RecordField]) -> list[str]:
     return list(_table(("field", "meaning"), [(", ".join(names), meaning) for names, meaning in rows]))
 
 
-def _ocsf() -> list[str]:
-    """The table of OCSF: fields with one note, and those that have no attribute, share a row."""
+def ocsf() -> list[str]:
+    """The table of the fields that a SIEM gets as attributes of OCSF: fields with one note, and those that have no attribute, share a row."""
     rows: dict[str, list[RecordField]] = {}
     for field in (*DECISION, *(field for field in OBSERVED if field.name != "action")):
         rows.setdefault(field.ocsf_note or field.ocsf, []).append(field)
@@ -512,6 +507,19 @@ def _template_denials(text: str, roles: Sequence[Sequence[str]]) -> str:
     return re.sub(rf"( {{18}}{re.escape(deny)}.*\n)+", lambda _: next(denials), text)
 
 
+def built() -> dict[str, str]:
+    """What the site has between a page's marks, by their name; with `commands`, which lead to the pages of commands."""
+    titles = {f"commands/{file}": title for file, (title, _) in COMMANDS.items()}
+    links = ", ".join(f"[{title}]({path})" for path, title in titles.items())
+    return {
+        "commands": f"By what they are for: {links}.\n",
+        "roles": roles(),
+        "remedies": remedies_table(),
+        "questions": questions(),
+        "ocsf": "\n".join(ocsf()),
+    }
+
+
 def generated() -> dict[Path, str]:
     """Each file that is written from the code, whole or in part, with its text."""
     return {
@@ -526,7 +534,6 @@ def generated() -> dict[Path, str]:
         TAGS_PAGE: tags_page(),
         AUDIT_PAGE: audit_page(),
         DOCS / "zh" / "audit.md": chinese_audit_page(),
-        AUDITOR_PAGE: auditor_page(),
         ROOT / "deploy" / "sls-index.json": sls_index(),
         **denied_tags(),
     }

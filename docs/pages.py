@@ -10,6 +10,7 @@ import json
 import posixpath
 import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ FIGURE = re.compile(r"^```mermaid\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 HEADING = re.compile(r"^#+ (.+)$")
 SWITCH = re.compile(r"^\[(?:简体中文|English)\]\(.*\)\n\n", re.MULTILINE)
 """The site has a switch of languages of its own."""
-GENERATED = re.compile(r"<!-- (commands|roles|remedies) -->\n.*?<!-- /\1 -->\n", re.DOTALL)
+GENERATED = re.compile(r"<!-- (\w+) -->\n.*?<!-- /\1 -->\n", re.DOTALL)
 """Where a reader of GitHub finds what the site has from the code."""
 CALLED = re.compile(r"\[([^\]]+)\]\(([^)]+)\)（英文）")
 """An English page, as the Chinese README calls it."""
@@ -64,11 +65,11 @@ def headings(text: str) -> dict[int, str]:
     return anchors
 
 
-def rendered(page: Path, text: str) -> str:
-    """A page's text, with links and anchors as the site has them."""
+def rendered(page: Path, text: str, written: Mapping[Path, str]) -> str:
+    """A page's text, with links and anchors as the site has them, where some pages have another text."""
 
     def anchors(path: Path) -> list[str]:
-        return list(headings(path.read_text("utf-8")).values())
+        return list(headings(written.get(path) or path.read_text("utf-8")).values())
 
     def moved(link: re.Match[str]) -> str:
         target = (page.parent / link[1]).resolve() if link[1] else page
@@ -103,19 +104,14 @@ def with_front_matter(page: Path, text: str, title: str = "") -> str:
 
 
 def from_code() -> dict[Path, str]:
-    """The pages of commands, and the pages that have another text on the site, by their path. It needs the project's packages."""
+    """The pages of commands, and the English pages that have more on the site, by their path. It needs the project's packages."""
     import generate_reference  # the hook runs where its packages are not
 
-    pages = generate_reference.command_pages()
-    titles = [text.split("\n", 1)[0].removeprefix("# Commands: ") for text in pages.values()]
-    links = [f"[{title}]({path.relative_to(DOCS)})" for path, title in zip(pages, titles, strict=True)]
-    texts = {
-        "commands": f"By what they are for: {', '.join(links)}.\n",
-        "roles": generate_reference.roles(),
-        "remedies": generate_reference.remedies_table(),
-    }
-    for page in (DOCS / name for name in ("reference.md", "permissions.md", "operations.md")):
-        pages[page] = GENERATED.sub(lambda mark: texts[mark[1]], page.read_text("utf-8"))
+    built, pages = generate_reference.built(), generate_reference.command_pages()
+    for page in sorted(DOCS.glob("*.md")):
+        text = page.read_text("utf-8")
+        if GENERATED.search(text):
+            pages[page] = GENERATED.sub(lambda mark: built[mark[1]], text)
     return pages
 
 
@@ -133,7 +129,7 @@ def gather() -> None:
             shutil.copyfile(path, target)
             continue
         text = written.get(path) or path.read_text("utf-8")
-        body, chinese = rendered(path, text), target.with_suffix(".zh.md")
+        body, chinese = rendered(path, text, written), target.with_suffix(".zh.md")
         (target if english(path) == path else chinese).write_text(with_front_matter(path, body), encoding="utf-8")
         if path not in translated and english(path) == path:
             titled = with_front_matter(path, body, name_in_chinese(path, text))
