@@ -1,5 +1,4 @@
-"""Writes from the code the tables of settings in reference.md, of record fields in audit.md, of fields and reasons in requests.md,
-and of tags in tags.md; the index of the audit
+"""Writes from the code the tables of settings in reference.md, of reasons in requests.md and of tags in tags.md; the index of the audit
 log in deploy/sls-index.json; the schemas of a policy file, of a request, of what commands print and of a saved plan; and what the
 RAM documents and the ROS template deny of tags.
 
@@ -85,13 +84,8 @@ SETTINGS = {
 }
 """Each setting that the functions, the commands or the deployment read, but the endpoints of single services."""
 
-RECORD_FIELDS = {
-    "Of a decision": DECISION,
-    "Of an observed record": OBSERVED,
-    "Of the summary of a run": TIMER,
-    "Of the summary of an account": ACCOUNT,
-}
-"""The fields of each kind of audit records, in the order of the tables of audit.md."""
+RECORD_FIELDS = {"decision": DECISION, "observed": OBSERVED, "timer": TIMER, "account": ACCOUNT}
+"""The fields of each kind of audit records, by the marks of their tables in audit.md."""
 
 SLS_TOKENS: dict[str, list[str]] = {WHOLE: [], LIST: [","], TEXT: list(", '\";=()[]{}?@&<>/:\n\t\r")}
 """Where SLS divides the value of a field that is indexed as text."""
@@ -122,15 +116,17 @@ def reference() -> str:
 
 
 def requests() -> str:
-    """requests.md with its example, and its tables of fields and of reasons."""
+    """requests.md with its example, and its table of reasons."""
+    reasons = [(f"`{row.code}`", row.meaning, row.remedy) for row in REASONS.values()]
+    return _with_table(example(REQUESTS), ("reason", "meaning", "what to do"), reasons)
+
+
+def request_fields() -> list[str]:
+    """The table of a request's fields. Those with one meaning share a row."""
     rows: dict[str, list[str]] = {}
     for name, field in FIELDS[RequestMessage].items():
         rows.setdefault(field.meaning, []).append(f"`{name}`")
-    text = _with_table(
-        example(REQUESTS), ("field", "meaning"), [(", ".join(names), meaning) for meaning, names in rows.items()]
-    )
-    reasons = [(f"`{row.code}`", row.meaning, row.remedy) for row in REASONS.values()]
-    return _with_table(text, ("reason", "meaning", "what to do"), reasons)
+    return list(_table(("field", "meaning"), [(", ".join(names), meaning) for meaning, names in rows.items()]))
 
 
 def example(page: Path) -> str:
@@ -378,11 +374,8 @@ def _settings() -> Iterator[str]:
 
 
 def audit_page() -> str:
-    """audit.md with its tables of fields, those of each kind of record."""
-    tables = [*map(_meanings, RECORD_FIELDS.values())]
-    pages = re.split(r"^\| field \|.*?\n\n", AUDIT_PAGE.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
-    between = ("\n".join(table) + "\n" for table in (*tables, ()))
-    return _with_newest("".join(part + table for part, table in zip(pages, between, strict=True))[:-1])
+    """audit.md with the fields that are new."""
+    return _with_newest(AUDIT_PAGE.read_text("utf-8"))
 
 
 def _with_newest(text: str) -> str:
@@ -517,6 +510,8 @@ def built() -> dict[str, str]:
         "remedies": remedies_table(),
         "questions": questions(),
         "ocsf": "\n".join(ocsf()),
+        "fields": "\n".join(request_fields()),
+        **{mark: "\n".join(_meanings(fields)) for mark, fields in RECORD_FIELDS.items()},
     }
 
 

@@ -76,7 +76,13 @@ def test_a_page_has_the_same_parts(english: Path, chinese: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "mark"), [("operations.md", "remedies"), ("auditor.md", "questions"), ("audit.md", "ocsf")]
+    ("name", "mark"),
+    [
+        ("operations.md", "remedies"),
+        ("auditor.md", "questions"),
+        ("requests.md", "fields"),
+        *(("audit.md", mark) for mark in ("decision", "observed", "timer", "account", "ocsf")),
+    ],
 )
 def test_what_is_built_in_english_is_translated(name: str, mark: str) -> None:
     """The Chinese page has the same headings, snippets and rows, with the same names, in the same order."""
