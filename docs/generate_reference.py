@@ -1,6 +1,6 @@
-"""Writes from the code the tables of settings in reference.md, of reasons in requests.md and of tags in tags.md; the index of the audit
-log in deploy/sls-index.json; the schemas of a policy file, of a request, of what commands print and of a saved plan; and what the
-RAM documents and the ROS template deny of tags.
+"""Writes from the code the tables of reasons in requests.md and of tags in tags.md; the index of the audit log in
+deploy/sls-index.json; the schemas of a policy file, of a request, of what commands print and of a saved plan; and what the RAM
+documents and the ROS template deny of tags.
 
 Run it after a change of one of them: python docs/generate_reference.py. A test fails while a page differs. The pages of commands,
 with their options and what they print for programs, and the tables and sections that a page marks are on the site alone: pages.py
@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import typer
 from link_peer.domain.reasons import REASONS
 from link_peer.domain.record_fields import (
     ACCOUNT,
@@ -36,7 +35,7 @@ from link_peer.runtime.settings import SERVICES
 from link_peer_cli import api
 from link_peer_cli.answers import CommandFailed
 from link_peer_cli.answers.table import ANSWERS
-from link_peer_cli.main import TABLE, all_commands, app
+from link_peer_cli.main import TABLE, all_commands
 from link_peer_cli.review.saved import SavedPlan
 from link_peer_cli.ui import remedies
 from link_peer_deploy.description import Role, describe, describe_peer
@@ -46,7 +45,6 @@ from request_schema import FIELDS, request_schema
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
-PAGE = DOCS / "reference.md"
 REQUESTS = DOCS / "requests.md"
 TAGS_PAGE = DOCS / "tags.md"
 AUDIT_PAGE = DOCS / "audit.md"
@@ -107,12 +105,6 @@ def settings_read() -> set[str]:
     ]
     text = "".join(path.read_text("utf-8") for path in [*files, ROOT / "s.yaml"])
     return set(re.findall(r"\bLINK_PEER_[A-Z]+(?:_[A-Z]+)*\b(?!_)", text)) - OTHERS
-
-
-def reference() -> str:
-    """reference.md with the options before the command, and the settings."""
-    before, _, _ = PAGE.read_text("utf-8").partition("## Before the command\n")
-    return before + "\n".join([*_before(), *_settings()]).rstrip() + "\n"
 
 
 def requests() -> str:
@@ -330,13 +322,6 @@ def _listed(words: Iterable[str]) -> str:
     return " ".join(f"`{word}`" for word in words)
 
 
-def _before() -> Iterator[str]:
-    """The options of all commands."""
-    yield "## Before the command\n"
-    options = [param for param in typer.main.get_command(app).params if param.name != "help"]
-    yield from _table(("option", "meaning"), [(_option(option)[0], _option(option)[2]) for option in options])
-
-
 def _commands(names: Sequence[str]) -> Iterator[str]:
     """The sections of these commands."""
     commands, defs, homes = dict(all_commands()), answers()["$defs"], {}
@@ -363,14 +348,12 @@ def _option(option: Any) -> tuple[str, str, str]:
     return names, "required" if option.required else default_text, _cell(option.help or "")
 
 
-def _settings() -> Iterator[str]:
-    yield "## Settings\n"
-    yield "Environment variables. Keys come from `ALIBABA_CLOUD_ACCESS_KEY_ID` and `ALIBABA_CLOUD_ACCESS_KEY_SECRET`, or from the profile of the `aliyun` CLI.\n"
+def settings() -> str:
+    """The table of the environment variables."""
     endpoints = ", ".join(f"`LINK_PEER_{service.upper()}_ENDPOINT`" for service in SERVICES)
     rows = [(f"`{name}`", meaning) for name, meaning in SETTINGS.items()]
-    yield from _table(
-        ("variable", "meaning"), [*rows, (endpoints, "the endpoint of one service, instead of its default")]
-    )
+    rows.append((endpoints, "the endpoint of one service, instead of its default"))
+    return "\n".join(_table(("variable", "meaning"), rows))
 
 
 def audit_page() -> str:
@@ -506,6 +489,7 @@ def built() -> dict[str, str]:
     links = ", ".join(f"[{title}]({path})" for path, title in titles.items())
     return {
         "commands": f"By what they are for: {links}.\n",
+        "settings": settings(),
         "roles": roles(),
         "remedies": remedies_table(),
         "questions": questions(),
@@ -518,7 +502,6 @@ def built() -> dict[str, str]:
 def generated() -> dict[Path, str]:
     """Each file that is written from the code, whole or in part, with its text."""
     return {
-        PAGE: reference(),
         REQUESTS: requests(),
         DOCS / "zh" / "requests.md": example(DOCS / "zh" / "requests.md"),
         **{page: api_page(page) for page in (DOCS / "api.md", DOCS / "zh" / "api.md")},
