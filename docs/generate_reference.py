@@ -1,4 +1,4 @@
-"""Writes from the code the tables of reasons in requests.md and of tags in tags.md; the index of the audit log in
+"""Writes from the code the example of requests.md and the table of tags in tags.md; the index of the audit log in
 deploy/sls-index.json; the schemas of a policy file, of a request, of what commands print and of a saved plan; and what the RAM
 documents and the ROS template deny of tags.
 
@@ -107,10 +107,10 @@ def settings_read() -> set[str]:
     return set(re.findall(r"\bLINK_PEER_[A-Z]+(?:_[A-Z]+)*\b(?!_)", text)) - OTHERS
 
 
-def requests() -> str:
-    """requests.md with its example, and its table of reasons."""
-    reasons = [(f"`{row.code}`", row.meaning, row.remedy) for row in REASONS.values()]
-    return _with_table(example(REQUESTS), ("reason", "meaning", "what to do"), reasons)
+def reasons() -> str:
+    """The table of reasons: what each means, and what a person does about it."""
+    rows = [(f"`{row.code}`", row.meaning, row.remedy) for row in REASONS.values()]
+    return "\n".join(_table(("reason", "meaning", "what to do"), rows))
 
 
 def request_fields() -> list[str]:
@@ -145,12 +145,6 @@ def api_page(page: Path) -> str:
     keyword_names = [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
     names = [*(parameter.name for parameter in parameters if parameter.name not in keyword_names), "*", *keyword_names]
     return re.sub(r"(?<=^\| `request\().*?(?=\)`)", ", ".join(names), page.read_text("utf-8"), flags=re.MULTILINE)
-
-
-def _with_table(text: str, header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    """A page with the rows of the table that has this header."""
-    before, _, after = text.partition(f"| {' | '.join(header)} |")
-    return before + "\n".join(_table(header, rows)) + after[after.index("\n\n") + 1 :]
 
 
 def schema_of(title: str, kind: type) -> str:
@@ -495,6 +489,7 @@ def built() -> dict[str, str]:
         "questions": questions(),
         "ocsf": "\n".join(ocsf()),
         "fields": "\n".join(request_fields()),
+        "reasons": reasons(),
         **{mark: "\n".join(_meanings(fields)) for mark, fields in RECORD_FIELDS.items()},
     }
 
@@ -502,8 +497,7 @@ def built() -> dict[str, str]:
 def generated() -> dict[Path, str]:
     """Each file that is written from the code, whole or in part, with its text."""
     return {
-        REQUESTS: requests(),
-        DOCS / "zh" / "requests.md": example(DOCS / "zh" / "requests.md"),
+        **{page: example(page) for page in (REQUESTS, DOCS / "zh" / "requests.md")},
         **{page: api_page(page) for page in (DOCS / "api.md", DOCS / "zh" / "api.md")},
         DOCS / "schemas" / "request.schema.json": request_file(),
         DOCS / "schemas" / "policy.schema.json": schema_of("policy.yaml of link-peer", PolicyFile),

@@ -81,6 +81,7 @@ def test_a_page_has_the_same_parts(english: Path, chinese: Path) -> None:
         ("operations.md", "remedies"),
         ("auditor.md", "questions"),
         ("requests.md", "fields"),
+        ("requests.md", "reasons"),
         *(("audit.md", mark) for mark in ("decision", "observed", "timer", "account", "ocsf")),
     ],
 )
