@@ -50,11 +50,10 @@ def words() -> dict[Path, int]:
 if __name__ == "__main__":
     counts, of_shelves = words(), Counter[str]()
     for page, count in sorted(counts.items(), key=lambda item: -item[1]):
-        name = shelf(page.read_text("utf-8"))
-        of_shelves[name or "README"] += count
-        print(f"{count:>6}  {name or 'README':<12}{page.relative_to(ROOT)}")
-    print(
-        *(f"{count:>6}  {name}" for name, count in of_shelves.most_common()),
-        f"{sum(counts.values()):>6}  all",
-        sep="\n",
-    )
+        name = shelf(page.read_text("utf-8")) or "README"
+        of_shelves[name] += count
+        print(f"{count:>6}  {name:<12}{page.relative_to(ROOT)}")
+    built = [*generator()["command_pages"]().values(), *generator()["built"]().values()]
+    totals = [*of_shelves.most_common(), ("all", sum(counts.values()))]
+    totals.append(("from the code, with the site", sum(len(text.split()) for text in built)))
+    print(*(f"{count:>6}  {name}" for name, count in totals), sep="\n")
