@@ -35,7 +35,9 @@ def render(page: str, questions: Sequence[Question], reports: Sequence[Report]) 
         values = _told(by_number[number]) if number in by_number and "selftest" in names else {}
         written = [values.get(name, cell).replace("|", r"\|") for name, cell in zip(names, cells, strict=True)]
         lines.append(f"| {' | '.join(written)} |")
-    observations = "\n".join(f"- #{number}: {outcome}" for number, outcome in sorted(newest(reports).items())) or "Nothing yet."
+    observations = (
+        "\n".join(f"- #{number}: {outcome}" for number, outcome in sorted(newest(reports).items())) or "Nothing yet."
+    )
     return SEEN.sub(lambda _: observations, "\n".join(lines) + "\n")
 
 
