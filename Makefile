@@ -27,9 +27,10 @@ test: setup  ## run every test once, but for the pages, and a fixed sample of wh
 	$(BIN)/pytest -n auto --dist worksteal tests local/tests local/conformance $(addprefix --ignore=,$(PAGES) $(ELSEWHERE))
 
 # The site's tools need other versions of what the project uses, so they are beside .venv. Once they are there, it needs no network.
-docs: build/mkdocs/.installed  ## build the site in build/site from README and docs, in English and Chinese; a wrong link fails
-	$(PYTHON) docs/pages.py
+docs: setup build/mkdocs/.installed  ## build the site in build/site from README, docs and the code, in English and Chinese; a wrong link, or a search that misses, fails
+	$(BIN)/python docs/pages.py
 	NO_MKDOCS_2_WARNING=1 build/mkdocs/bin/mkdocs build --strict
+	LINK_PEER_SITE=$(CURDIR)/build/site $(BIN)/pytest -q tests/infrastructure/site
 
 # The browser needs root to be installed.
 CHROMIUM := command -v chromium >/dev/null || { apt-get update -q && apt-get install -q -y --no-install-recommends chromium fonts-dejavu-core; }

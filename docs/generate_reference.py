@@ -1,10 +1,10 @@
-"""Writes from the code: the pages of commands in docs/commands, with their options and what they print for programs; the tables
-of settings and record fields in reference.md, of record fields in audit.md, of fields and reasons in requests.md, of refusals in
-operations.md, of tags in tags.md and of roles in permissions.md; the questions in auditor.md; the index of the audit log in
-deploy/sls-index.json; the schemas of a policy file, of a request, of what commands print and of a saved plan; and what the RAM documents and the
-ROS template deny of tags.
+"""Writes from the code the example of requests.md and the table of tags in tags.md; the index of the audit log in
+deploy/sls-index.json; the schemas of a policy file, of a request, of what commands print and of a saved plan; and what the RAM
+documents and the ROS template deny of tags.
 
-Run it after a change of one of them: python docs/generate_reference.py. A test fails while a page differs.
+Run it after a change of one of them: python docs/generate_reference.py. A test fails while a page differs. The pages of commands,
+with their options and what they print for programs, and the tables and sections that a page marks are on the site alone: pages.py
+asks for them (`command_pages`, `built`).
 """
 
 from __future__ import annotations
@@ -17,15 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import typer
 from link_peer.domain.reasons import REASONS, Kind, Reason
 from link_peer.domain.record_fields import (
     ACCOUNT,
     DECISION,
-    DOUBLE,
     LIST,
-    LONG,
-    NOT_INDEXED,
     OBSERVED,
     TEXT,
     TIMER,
@@ -39,7 +35,7 @@ from link_peer.runtime.settings import SERVICES
 from link_peer_cli import api
 from link_peer_cli.answers import CommandFailed
 from link_peer_cli.answers.table import ANSWERS
-from link_peer_cli.main import TABLE, all_commands, app
+from link_peer_cli.main import TABLE, all_commands
 from link_peer_cli.review.saved import SavedPlan
 from link_peer_cli.ui import remedies
 from link_peer_deploy.description import Role, describe, describe_peer
@@ -49,12 +45,8 @@ from request_schema import FIELDS, request_schema
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
-PAGE = DOCS / "reference.md"
 REQUESTS = DOCS / "requests.md"
 TAGS_PAGE = DOCS / "tags.md"
-PERMISSIONS_PAGE = DOCS / "permissions.md"
-OPERATIONS_PAGE = DOCS / "operations.md"
-AUDITOR_PAGE = DOCS / "auditor.md"
 AUDIT_PAGE = DOCS / "audit.md"
 COMMANDS = {
     "see.md": ("Look", [row.name for row in TABLE["See"]]),
@@ -90,22 +82,19 @@ SETTINGS = {
 }
 """Each setting that the functions, the commands or the deployment read, but the endpoints of single services."""
 
-RECORD_FIELDS = {
-    "Of a decision": DECISION,
-    "Of an observed record": OBSERVED,
-    "Of the summary of a run": TIMER,
-    "Of the summary of an account": ACCOUNT,
-}
-"""The fields of each kind of audit records, in the order of the tables of audit.md."""
+RECORD_FIELDS = {"decision": DECISION, "observed": OBSERVED, "timer": TIMER, "account": ACCOUNT}
+"""The fields of each kind of audit records, by the marks of their tables in audit.md."""
 
 SLS_TOKENS: dict[str, list[str]] = {WHOLE: [], LIST: [","], TEXT: list(", '\";=()[]{}?@&<>/:\n\t\r")}
 """Where SLS divides the value of a field that is indexed as text."""
 
 INTRODUCTION = """\
+*Reference.*
+
 What these commands take, and what they print for programs. What all commands have in common: [reference.md](../reference.md).
 """
 
-OTHERS = {"LINK_PEER_PACKAGE", "LINK_PEER_TERRAFORM", "LINK_PEER_TEST_DEPLOY", "LINK_PEER_TEST_WHOLE"}
+OTHERS = {"LINK_PEER_PACKAGE", "LINK_PEER_SITE", "LINK_PEER_TERRAFORM", "LINK_PEER_TEST_DEPLOY", "LINK_PEER_TEST_WHOLE"}
 """What only the project's own tests and scripts read."""
 
 
@@ -118,22 +107,10 @@ def settings_read() -> set[str]:
     return set(re.findall(r"\bLINK_PEER_[A-Z]+(?:_[A-Z]+)*\b(?!_)", text)) - OTHERS
 
 
-def reference() -> str:
-    """reference.md with the options before the command, the settings and the fields."""
-    before, _, _ = PAGE.read_text("utf-8").partition("## Before the command\n")
-    return before + "\n".join([*_before(), *_settings(), *_fields()]).rstrip() + "\n"
-
-
-def requests() -> str:
-    """requests.md with its example, and its tables of fields and of reasons."""
-    rows: dict[str, list[str]] = {}
-    for name, field in FIELDS[RequestMessage].items():
-        rows.setdefault(field.meaning, []).append(f"`{name}`")
-    text = _with_table(
-        example(REQUESTS), ("field", "meaning"), [(", ".join(names), meaning) for meaning, names in rows.items()]
-    )
-    reasons = [(f"`{row.code}`", row.meaning, row.remedy, _standing(row)) for row in REASONS.values()]
-    return _with_table(text, ("reason", "meaning", "what to do", "what stands"), reasons)
+def reasons() -> str:
+    """The table of reasons: what each means, and what a person does about it."""
+    rows = [(f"`{row.code}`", row.meaning, row.remedy, _standing(row)) for row in REASONS.values()]
+    return "\n".join(_table(("reason", "meaning", "what to do", "what stands"), rows))
 
 
 def _standing(row: Reason) -> str:
@@ -141,6 +118,14 @@ def _standing(row: Reason) -> str:
     if row.keeps_standing or row.kind is Kind.UNDECIDED:
         return "stays"
     return "goes, unless the guard holds it" if row.kind is Kind.NOT_SHOWN else "goes, rule by rule"
+
+
+def request_fields() -> list[str]:
+    """The table of a request's fields. Those with one meaning share a row."""
+    rows: dict[str, list[str]] = {}
+    for name, field in FIELDS[RequestMessage].items():
+        rows.setdefault(field.meaning, []).append(f"`{name}`")
+    return list(_table(("field", "meaning"), [(", ".join(names), meaning) for meaning, names in rows.items()]))
 
 
 def example(page: Path) -> str:
@@ -167,12 +152,6 @@ def api_page(page: Path) -> str:
     keyword_names = [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
     names = [*(parameter.name for parameter in parameters if parameter.name not in keyword_names), "*", *keyword_names]
     return re.sub(r"(?<=^\| `request\().*?(?=\)`)", ", ".join(names), page.read_text("utf-8"), flags=re.MULTILINE)
-
-
-def _with_table(text: str, header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    """A page with the rows of the table that has this header."""
-    before, _, after = text.partition(f"| {' | '.join(header)} |")
-    return before + "\n".join(_table(header, rows)) + after[after.index("\n\n") + 1 :]
 
 
 def schema_of(title: str, kind: type) -> str:
@@ -276,42 +255,30 @@ def tags_page() -> str:
     )
 
 
-def auditor_page() -> str:
-    """auditor.md with the questions that the dashboard answers."""
+def questions() -> str:
+    """The questions that the dashboard answers, as sections."""
     charts = describe(Names("1000000000000001"), "prod", DEFAULT_TAG_PREFIX).charts
-    sections = [
+    return "\n".join(
         f"## {chart['question']}\n\n{chart['says']}\n\n```\n{chart['query']}\n```\n"
         for chart in charts
         if "question" in chart
-    ]
-    text = AUDITOR_PAGE.read_text("utf-8")
-    return re.sub(
-        r"(?<=<!-- questions -->\n\n).*?(?=\n<!-- /questions -->)", lambda _: "\n".join(sections), text, flags=re.DOTALL
     )
 
 
-def permissions_page() -> str:
-    """permissions.md with its tables of roles, as the description of a deployment has them."""
-    text = PERMISSIONS_PAGE.read_text("utf-8")
-    return re.sub(r"(?<=<!-- roles -->\n\n).*?(?=<!-- /roles -->)", lambda _: _roles(), text, flags=re.DOTALL)
+def remedies_table() -> str:
+    """What a refusal means, and the command that mends it. The first row that fits counts."""
+    return "\n".join(_table(("service", "code", "means here", "command"), list(remedies.rows())))
 
 
-def operations_page() -> str:
-    """operations.md with the table of what a refusal means and the command that mends it."""
-    text, header = OPERATIONS_PAGE.read_text("utf-8"), ("service", "code", "means here", "command")
-    table = "\n".join([*_table(header, list(remedies.rows())), ""])
-    return re.sub(r"(?<=<!-- remedies -->\n\n).*?(?=<!-- /remedies -->)", lambda _: table, text, flags=re.DOTALL)
-
-
-def _roles() -> str:
-    """The roles of the pages' accounts. Placeholders stand for whom their owners name."""
+def roles() -> str:
+    """The tables of the roles of the pages' accounts. Placeholders stand for whom their owners name."""
     names, peer = Names("1000000000000001"), "1000000000000002"
     people = [f"acs:ram::{names.home}:{principal}" for principal in ("user/alice", "role/sso-admins")]
     described = describe(names, "prod", DEFAULT_TAG_PREFIX, [f"acs:ram::{peer}:role/link-peer"], operators=people).roles
     its = {"account": peer, "role": "link-peer", "external_id": "the-external-id"}
-    roles = [("home", role) for role in described]
-    roles += [("other", role) for role in describe_peer(names, "prod", DEFAULT_TAG_PREFIX, **its)]
-    roles_by_label = [(f"`{role.name}`, {where}", role) for where, role in roles]
+    placed_roles = [("home", role) for role in described]
+    placed_roles += [("other", role) for role in describe_peer(names, "prod", DEFAULT_TAG_PREFIX, **its)]
+    roles_by_label = [(f"`{role.name}`, {where}", role) for where, role in placed_roles]
     trusted = [
         (role, _listed(arn for arns in statement["Principal"].values() for arn in arns), _condition(statement))
         for role, of in roles_by_label
@@ -356,13 +323,6 @@ def _listed(words: Iterable[str]) -> str:
     return " ".join(f"`{word}`" for word in words)
 
 
-def _before() -> Iterator[str]:
-    """The options of all commands."""
-    yield "## Before the command\n"
-    options = [param for param in typer.main.get_command(app).params if param.name != "help"]
-    yield from _table(("option", "meaning"), [(_option(option)[0], _option(option)[2]) for option in options])
-
-
 def _commands(names: Sequence[str]) -> Iterator[str]:
     """The sections of these commands."""
     commands, defs, homes = dict(all_commands()), answers()["$defs"], {}
@@ -389,42 +349,31 @@ def _option(option: Any) -> tuple[str, str, str]:
     return names, "required" if option.required else default_text, _cell(option.help or "")
 
 
-def _settings() -> Iterator[str]:
-    yield "## Settings\n"
-    yield "Environment variables. Keys come from `ALIBABA_CLOUD_ACCESS_KEY_ID` and `ALIBABA_CLOUD_ACCESS_KEY_SECRET`, or from the profile of the `aliyun` CLI.\n"
+def settings() -> str:
+    """The table of the environment variables."""
     endpoints = ", ".join(f"`LINK_PEER_{service.upper()}_ENDPOINT`" for service in SERVICES)
     rows = [(f"`{name}`", meaning) for name, meaning in SETTINGS.items()]
-    yield from _table(
-        ("variable", "meaning"), [*rows, (endpoints, "the endpoint of one service, instead of its default")]
-    )
-
-
-def _fields() -> Iterator[str]:
-    """The fields of records, and their types in the index."""
-    yield "## Fields of an audit record\n"
-    yield "[audit.md](audit.md#fields) says what they mean. All values are strings; the type is that of the index. `record` is `intent`, `outcome`, `attempt`, `summary` or `observed`.\n"
-    for title, fields in RECORD_FIELDS.items():
-        yield f"### {title}\n"
-        yield from _table(
-            ("field", "type", "since schema"), [(f"`{f.name}`", _sls_type(f.index), f"`{f.since}`") for f in fields]
-        )
-
-
-def _sls_type(index: str) -> str:
-    return index if index in (LONG, DOUBLE, NOT_INDEXED) else "text"
+    rows.append((endpoints, "the endpoint of one service, instead of its default"))
+    return "\n".join(_table(("variable", "meaning"), rows))
 
 
 def audit_page() -> str:
-    """audit.md with its tables of fields: those of each kind of record, and those that a SIEM gets as attributes of OCSF."""
-    tables = [*map(_meanings, RECORD_FIELDS.values()), _ocsf()]
-    pages = re.split(r"^\| field \|.*?\n\n", AUDIT_PAGE.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
-    between = ("\n".join(table) + "\n" for table in (*tables, ()))
-    return "".join(part + table for part, table in zip(pages, between, strict=True))[:-1]
+    """audit.md with the fields that are new."""
+    return _with_newest(AUDIT_PAGE.read_text("utf-8"))
+
+
+def _with_newest(text: str) -> str:
+    """A page with the fields that the newest schema of records added, between its marks."""
+    fields = [field for fields in RECORD_FIELDS.values() for field in fields]
+    newest = max(field.since for field in fields)
+    names = dict.fromkeys(f"`{field.name}`" for field in fields if field.since == newest)
+    marked = f"<!-- schema {newest} -->{', '.join(names)}<!-- /schema -->"
+    return re.sub(r"<!-- schema \d+ -->.*?<!-- /schema -->", lambda _: marked, text)
 
 
 def chinese_audit_page() -> str:
     """The Chinese page with the names of fields. What they mean is translated by hand, and so is a new row."""
-    tables = iter(re.findall(r"^\| field \|.*?(?=\n\n)", audit_page(), re.DOTALL | re.MULTILINE))
+    tables = iter(["\n".join(table).rstrip() for table in (*map(_meanings, RECORD_FIELDS.values()), ocsf())])
 
     def named(table: re.Match[str]) -> str:
         head, rule, *rows = table[0].splitlines()
@@ -433,8 +382,8 @@ def chinese_audit_page() -> str:
             rows = [" | ".join([name, *row.split(" | ")[1:]]) for name, row in zip(names, rows, strict=True)]
         return "\n".join([head, rule, *rows])
 
-    text = (DOCS / "zh" / "audit.md").read_text("utf-8")
-    return re.sub(r"^\| 字段 \|.*?(?=\n\n)", named, text, flags=re.DOTALL | re.MULTILINE)
+    text = _with_newest((DOCS / "zh" / "audit.md").read_text("utf-8"))
+    return re.sub(r"^\| 字段 \|.*?(?=\n\n|\n<)", named, text, flags=re.DOTALL | re.MULTILINE)
 
 
 def _meanings(fields: Sequence[RecordField]) -> list[str]:
@@ -447,8 +396,8 @@ def _meanings(fields: Sequence[RecordField]) -> list[str]:
     return list(_table(("field", "meaning"), [(", ".join(names), meaning) for names, meaning in rows]))
 
 
-def _ocsf() -> list[str]:
-    """The table of OCSF: fields with one note, and those that have no attribute, share a row."""
+def ocsf() -> list[str]:
+    """The table of the fields that a SIEM gets as attributes of OCSF: fields with one note, and those that have no attribute, share a row."""
     rows: dict[str, list[RecordField]] = {}
     for field in (*DECISION, *(field for field in OBSERVED if field.name != "action")):
         rows.setdefault(field.ocsf_note or field.ocsf, []).append(field)
@@ -535,25 +484,36 @@ def _template_denials(text: str, roles: Sequence[Sequence[str]]) -> str:
     return re.sub(rf"( {{18}}{re.escape(deny)}.*\n)+", lambda _: next(denials), text)
 
 
+def built() -> dict[str, str]:
+    """What the site has between a page's marks, by their name; with `commands`, which lead to the pages of commands."""
+    titles = {f"commands/{file}": title for file, (title, _) in COMMANDS.items()}
+    links = ", ".join(f"[{title}]({path})" for path, title in titles.items())
+    return {
+        "commands": f"By what they are for: {links}.\n",
+        "settings": settings(),
+        "roles": roles(),
+        "remedies": remedies_table(),
+        "questions": questions(),
+        "ocsf": "\n".join(ocsf()),
+        "fields": "\n".join(request_fields()),
+        "reasons": reasons(),
+        **{mark: "\n".join(_meanings(fields)) for mark, fields in RECORD_FIELDS.items()},
+    }
+
+
 def generated() -> dict[Path, str]:
     """Each file that is written from the code, whole or in part, with its text."""
     return {
-        PAGE: reference(),
-        REQUESTS: requests(),
-        DOCS / "zh" / "requests.md": example(DOCS / "zh" / "requests.md"),
+        **{page: example(page) for page in (REQUESTS, DOCS / "zh" / "requests.md")},
         **{page: api_page(page) for page in (DOCS / "api.md", DOCS / "zh" / "api.md")},
         DOCS / "schemas" / "request.schema.json": request_file(),
         DOCS / "schemas" / "policy.schema.json": schema_of("policy.yaml of link-peer", PolicyFile),
         DOCS / "schemas" / "plan.schema.json": schema_of("A saved plan of link-peer", SavedPlan),
         DOCS / "schemas" / "answers.schema.json": _schema("What commands of link-peer print with --json", answers()),
         TAGS_PAGE: tags_page(),
-        PERMISSIONS_PAGE: permissions_page(),
-        OPERATIONS_PAGE: operations_page(),
         AUDIT_PAGE: audit_page(),
         DOCS / "zh" / "audit.md": chinese_audit_page(),
-        AUDITOR_PAGE: auditor_page(),
         ROOT / "deploy" / "sls-index.json": sls_index(),
-        **command_pages(),
         **denied_tags(),
     }
 

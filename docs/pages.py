@@ -1,13 +1,18 @@
 """Gathers the site's pages in build/pages, for `make docs`: README is the first page, a Chinese page lies beside the English one
-as `<name>.zh.md` with its anchors, or an English copy whose title says so, and the files that a page leads to come along."""
+as `<name>.zh.md` with its anchors, or an English copy whose title says so, and the files that a page leads to come along. The
+pages of commands are written from the code, here alone. As a hook of MkDocs, it gives each language an index and a site map of
+its own."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import posixpath
 import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
@@ -24,16 +29,8 @@ FIGURE = re.compile(r"^```mermaid\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 HEADING = re.compile(r"^#+ (.+)$")
 SWITCH = re.compile(r"^\[(?:简体中文|English)\]\(.*\)\n\n", re.MULTILINE)
 """The site has a switch of languages of its own."""
-WORLD = re.compile(r"^<!-- world: (.*) -->\n(# .*\n)")
-TRY = """
-!!! tip "Try it without an account"
-    The ids are those of `link-peer local --world {world}` ([the local cloud](../local.md#start)). Paste the `export` lines that it prints into a second terminal, and then the commands of this page. Instead of the console, `link-peer accept` writes `link-accept`, and a copy of the [world's file](../local.md#worlds) gives an instance its tags.
-"""
-TRY_IN_CHINESE = """
-!!! tip "无需账号即可试用"
-    本页的 ID 来自 `link-peer local --world {world}`（[本地云](../local.md#start)（英文））。请将它输出的 `export` 语句粘贴到第二个终端，然后在其中运行本页的命令。本地云没有控制台：`link-accept` 用 `link-peer accept` 写入；实例的标签写在[环境文件](../local.md#worlds)（英文）的副本中。
-"""
-"""The world in which a page's commands are tested, which a reader can start, too."""
+GENERATED = re.compile(r"<!-- (\w+) -->\n.*?<!-- /\1 -->\n", re.DOTALL)
+"""Where a reader of GitHub finds what the site has from the code."""
 CALLED = re.compile(r"\[([^\]]+)\]\(([^)]+)\)（英文）")
 """An English page, as the Chinese README calls it."""
 NESTED = re.compile(r"^(```.*?^```$)|^ {2}- ", re.DOTALL | re.MULTILINE)
@@ -58,51 +55,72 @@ def picture(figure: str) -> Path:
     return DOCS / "pictures" / f"{hashlib.sha256(figure.encode()).hexdigest()[:16]}.svg"
 
 
-def headings(page: Path) -> dict[int, str]:
+def headings(text: str) -> dict[int, str]:
     """The anchor of each heading, as GitHub makes it, by the number of its line."""
     anchors, fenced = {}, False
-    for number, line in enumerate(page.read_text("utf-8").splitlines()):
+    for number, line in enumerate(text.splitlines()):
         fenced ^= line.lstrip().startswith("```")
         if not fenced and (heading := HEADING.match(line)):
             anchors[number] = re.sub(r"[^\w\- ]", "", re.sub(r"\]\(.*?\)", "", heading[1]).lower()).replace(" ", "-")
     return anchors
 
 
-def rendered(page: Path) -> str:
-    """A page's text, with links and anchors as the site has them."""
+def rendered(page: Path, text: str, written: Mapping[Path, str]) -> str:
+    """A page's text, with links and anchors as the site has them, where some pages have another text."""
+
+    def anchors(path: Path) -> list[str]:
+        return list(headings(written.get(path) or path.read_text("utf-8")).values())
 
     def moved(link: re.Match[str]) -> str:
         target = (page.parent / link[1]).resolve() if link[1] else page
         anchor = link[2]
         if anchor and english(target) != target:
-            anchor = dict(zip(headings(target).values(), headings(english(target)).values(), strict=True))[anchor]
+            anchor = dict(zip(anchors(target), anchors(english(target)), strict=True))[anchor]
         path = posixpath.relpath(place(target), posixpath.dirname(place(page))) if link[1] else ""
         return path + (f"#{anchor}" if anchor else "")
 
     def drawn(figure: re.Match[str]) -> str:
         return f"![]({posixpath.relpath(place(picture(figure[1])), posixpath.dirname(place(page)))})"
 
-    lines = page.read_text("utf-8").splitlines()
+    lines = text.splitlines()
     if english(page) != page:
-        for number, anchor in zip(headings(page), headings(english(page)).values(), strict=True):
+        for number, anchor in zip(headings(text), anchors(english(page)), strict=True):
             lines[number] += f" {{#{anchor}}}"
     text = LINK.sub(moved, SWITCH.sub("", "\n".join(lines) + "\n"))
-    tip = TRY if english(page) == page else TRY_IN_CHINESE
-    text = WORLD.sub(lambda match: match[2] + tip.format(world=match[1]), text)
     return NESTED.sub(lambda match: match[1] or "    - ", FIGURE.sub(drawn, text))
 
 
-def in_english(page: Path) -> str:
-    """What the site in Chinese calls a page that is in English only. The search finds the page itself, so not this copy."""
+def name_in_chinese(page: Path, text: str) -> str:
+    """What the site in Chinese calls a page that is in English only."""
     called = {ROOT / path: name for name, path in CALLED.findall(next(iter(FIRST)).read_text("utf-8"))}
-    name = called.get(page) or page.read_text("utf-8").split("\n", 1)[0].removeprefix("# ")
-    return f'---\ntitle: "{name}（英文）"\nsearch: {{exclude: true}}\n---\n\n'
+    return (called.get(page) or text.split("\n", 1)[0].removeprefix("# ")) + "（英文）"
+
+
+def with_front_matter(page: Path, text: str, title: str = "") -> str:
+    """A page's text with its title for the navigation, if it is another one. The project's own pages come last in a search."""
+    lines = [f'title: "{title}"'] if title else []
+    lines += ["search: {boost: 0.1}"] if page in OTHERS else []
+    return "\n".join(["---", *lines, "---\n", text]) if lines else text
+
+
+def from_code() -> dict[Path, str]:
+    """The pages of commands, and the English pages that have more on the site, by their path. It needs the project's packages."""
+    import generate_reference  # the hook runs where its packages are not
+
+    built, pages = generate_reference.built(), generate_reference.command_pages()
+    for page in sorted(DOCS.glob("*.md")):
+        text = page.read_text("utf-8")
+        if GENERATED.search(text):
+            pages[page] = GENERATED.sub(lambda mark: built[mark[1]], text)
+    return pages
 
 
 def gather() -> None:
     """Write all pages."""
     shutil.rmtree(SITE, ignore_errors=True)
+    written = from_code()
     paths = [*FIRST, *FIRST.values(), *OTHERS, *(path for path in sorted(DOCS.rglob("*")) if path.suffix in SHOWN)]
+    paths += [path for path in written if path not in paths]
     translated = {english(path) for path in paths if english(path) != path}
     for path in paths:
         target = SITE / place(path)
@@ -110,12 +128,47 @@ def gather() -> None:
         if path.suffix != ".md":
             shutil.copyfile(path, target)
             continue
-        chinese = target.with_suffix(".zh.md")
-        (target if english(path) == path else chinese).write_text(rendered(path), encoding="utf-8")
+        text = written.get(path) or path.read_text("utf-8")
+        body, chinese = rendered(path, text, written), target.with_suffix(".zh.md")
+        (target if english(path) == path else chinese).write_text(with_front_matter(path, body), encoding="utf-8")
         if path not in translated and english(path) == path:
-            chinese.write_text(in_english(path) + rendered(path), encoding="utf-8")
-        linked = {(path.parent / link[1]).resolve() for link in LINK.finditer(path.read_text("utf-8"))}
+            titled = with_front_matter(path, body, name_in_chinese(path, text))
+            chinese.write_text(titled, encoding="utf-8")
+        linked = {(path.parent / link[1]).resolve() for link in LINK.finditer(text)}
         paths += sorted(path for path in linked if path.is_file() and path not in paths)
+
+
+def on_post_page(output: str, page: Any, **_: Any) -> str:
+    """A Chinese page, whose scripts look for the index and the site map in `zh`."""
+    path = page.file.dest_uri
+    if not path.startswith("zh/"):
+        return output
+    return re.sub(r'"base": "[./]+"', f'"base": "{posixpath.relpath("zh", posixpath.dirname(path))}"', output)
+
+
+def on_post_build(config: Any) -> None:
+    """The index and the site map, one for each language."""
+    site = Path(config["site_dir"])
+    index = json.loads((site / "search/search_index.json").read_text("utf-8"))
+    (site / "zh/search").mkdir(exist_ok=True)
+    english = [section for section in index["docs"] if not section["location"].startswith("zh/")]
+    chinese = [
+        section | {"location": section["location"].removeprefix("zh/")}
+        for section in index["docs"]
+        if section["location"].startswith("zh/")
+    ]
+    translated = {section["location"].partition("#")[0] for section in chinese}
+    chinese += [section for section in english if section["location"].partition("#")[0] not in translated]
+    for folder, sections in (("", english), ("zh", chinese)):
+        text = json.dumps(index | {"docs": sections}, ensure_ascii=False)
+        (site / folder / "search/search_index.json").write_text(text, encoding="utf-8")
+    entries = re.split(r"(?=    <url>\n)|(?<=</url>\n)(?=</urlset>)", (site / "sitemap.xml").read_text("utf-8"))
+    pages_in_chinese = re.compile(rf"<loc>{re.escape(config['site_url'] or '')}zh/")
+    chinese_entries = [entry for entry in entries if "<loc>" not in entry or pages_in_chinese.search(entry)]
+    (site / "zh/sitemap.xml").write_text("".join(chinese_entries), encoding="utf-8")
+
+
+on_post_build.mkdocs_priority = -200  # type: ignore[attr-defined]  # after the plugin i18n (-100) has built the Chinese pages
 
 
 if __name__ == "__main__":

@@ -86,9 +86,8 @@ LISTED = {
     ("local/README.md", "curl http"): "needs a port; test_wire_admin.py of the local cloud asks the same",
     ("local/conformance/README.md", "aliyun ecs TagResources"): "for a real account, with ids of its own",
     ("local/conformance/README.md", "aliyun-selftest"): "for a real account; test_command.py asks all questions",
-    ("docs/verify-on-cloud.md", "aliyun ecs DescribeSecurityGroupAttribute"): "for a real account, with its ids",
     ("docs/verify-on-cloud.md", "aliyun ecs AuthorizeSecurityGroup"): "for a real account, with its ids",
-    ("docs/verify-on-cloud.md", "while sleep 2"): "for a real account, with its ids",
+    ("docs/verify-on-cloud.md", "aliyun eventbridge QueryTracedEvents"): "for a real account, with its ids",
 }
 
 STATIC = {"hcl", "json", "yaml", "mermaid"}

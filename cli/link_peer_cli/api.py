@@ -8,7 +8,7 @@
         here.post(asked)
 
 Where the deployment is, its policy file and the keys come from the environment, as for the commands. The answers are those of
-`--json`: docs/commands says what each field means. Every error is a LinkPeerError; a wrong argument is a BadInput, which names
+`--json`: docs/schemas says what each field means. Every error is a LinkPeerError; a wrong argument is a BadInput, which names
 the field. What is not in `__all__` may change at any time.
 """
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import queue
 import re
-import runpy
 from datetime import datetime, timezone
 from functools import cache
 from pathlib import Path
@@ -24,7 +23,9 @@ from link_peer_cli.demo import world
 from link_peer_cli.main import all_commands
 from pytest_mock import MockerFixture
 
+from tests import pages
 from tests.functional.lab import HOME, REGION, Lab
+from tests.snippets import SESSIONS
 
 KEYS = tag_keys("link", "prod", HOME)
 
@@ -52,6 +53,56 @@ def column(text: str, heading: str) -> list[list[str]]:
     """The cells of each row of the table whose header starts with `heading`, backticks included."""
     table = text[text.index(heading) :].split("\n\n")[0]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
+
+
+MOST_WORDS = 63_334
+"""Two thirds of what the English pages had when they were longest, 95,001."""
+
+
+def test_the_pages_are_short() -> None:
+    """What a table of the reference says is not said again: link to it."""
+    assert sum(pages.words().values()) <= MOST_WORDS, "python -m tests.pages counts"
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md"])
+def test_the_first_page_begins_with_what_link_peer_is_and_for_whom(name: str) -> None:
+    """In three sentences, before any command."""
+    _, _, beginning, *_ = (ROOT / name).read_text("utf-8").split("\n\n")
+    assert beginning.startswith("link-peer ")
+    assert len(re.findall(r"[.。](?= |$|(?<=。))", beginning)) == 3
+    assert "```" not in beginning
+
+
+NAV = yaml.load((ROOT / "mkdocs.yml").read_text("utf-8"), yaml.BaseLoader)["nav"]  # noqa: S506  # it makes texts alone
+
+
+def of_section(name: str) -> list[str]:
+    """The pages of a section of the site's navigation, and of those in it."""
+    [section] = [entry[name] for entry in NAV if isinstance(entry, dict) and name in entry]
+    return re.findall(r"[\w/-]+\.md", json.dumps(section))
+
+
+@pytest.mark.parametrize("name", pages.SHELVES)
+def test_each_page_says_on_which_shelf_it_is(name: str) -> None:
+    """Below its title, as the site's navigation has it; the Chinese page too. No page is on two shelves, and none on no shelf."""
+    shelved = [
+        path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md") if pages.shelf(path.read_text("utf-8")) == name
+    ]
+    sections = [page for page in of_section(name) if not page.startswith(("project/", "commands/"))]
+    assert sorted(shelved) == sorted(sections)
+    labelled = [
+        path.relative_to(DOCS / "zh").as_posix()
+        for path in (DOCS / "zh").rglob("*.md")
+        if pages.shelf(path.read_text("utf-8")) == pages.SHELVES[name]
+    ]
+    assert sorted(labelled) == sorted(page for page in sections if (DOCS / "zh" / page).exists())
+
+
+@pytest.mark.parametrize("name", ["docs/chat.md", "docs/onboarding.md", "docs/requests.md"])
+def test_a_page_says_in_which_world_its_commands_run(name: str) -> None:
+    """That in which a test runs them; on GitHub, too. The how-to pages are run in the world that they name (test_howto.py)."""
+    texts = [(ROOT / path).read_text("utf-8") for path in (name, name.replace("docs/", "docs/zh/"))]
+    assert [pages.world(text) for text in texts] == [SESSIONS[name]] * 2
 
 
 def test_the_example_requests_are_valid() -> None:
@@ -200,18 +251,20 @@ def test_the_shipper_snippet_runs(local_cloud: LocalCloud) -> None:
 
 @pytest.fixture(name="generator", scope="module")
 def _generator() -> dict[str, Any]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(DOCS))
-        return runpy.run_path(str(ROOT / "docs/generate_reference.py"))
+    return pages.generator()
 
 
 def test_what_is_generated_is_current(generator: dict[str, Any]) -> None:
-    """Each command of `link-peer --help` is on one of the pages of commands, and there is no other page of them."""
     generated = generator["generated"]()
     assert {path: path.read_text("utf-8") for path in generated} == generated, "run: python docs/generate_reference.py"
-    pages = sorted((DOCS / "commands").glob("*.md"))
-    command_names = re.findall(r"^## link-peer (.+)$", "".join(generated[page] for page in pages), re.MULTILINE)
+
+
+def test_each_command_is_on_one_page_of_the_site(generator: dict[str, Any]) -> None:
+    """Each of `link-peer --help`. The pages are built with the site, and are not in the repository."""
+    pages = generator["command_pages"]()
+    command_names = re.findall(r"^## link-peer (.+)$", "".join(pages.values()), re.MULTILINE)
     assert sorted(command_names) == sorted(name for name, _ in all_commands())
+    assert [page for page in pages if page.exists()] == []
 
 
 def test_every_setting_has_a_meaning(generator: dict[str, Any]) -> None:
@@ -303,7 +356,6 @@ def test_ci_runs_everything_on_every_supported_python() -> None:
 PROMISES = re.compile(r"within (a few )?seconds|in seconds|几秒内|数秒内")
 MEASURED = {
     "docs/local.md": "the local cloud",
-    "docs/commands/operate.md": "the local cloud",
     "docs/verify-on-cloud.md": "what is assumed, and asked",
     "cli/link_peer_cli/commands/local.py": "the local cloud",
 }

@@ -6,7 +6,6 @@ import itertools
 import re
 from collections.abc import Callable
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +14,7 @@ from alibabacloud_sts20150401.client import Client as Sts
 from aliyun_local.api import OFFERED, Access, Group, Key, LocalCloud, Role, like, policy_text
 from link_peer_deploy.documents import compact, owners_denial
 
+from tests import pages
 from tests.functional.lab import HOME, PEER
 from tests.infrastructure.clients import ask, config, key_of, permission, refusal, refused
 
@@ -215,11 +215,11 @@ TABLE = [
     (f"acs:ram::{HOME if where == 'home' else PEER}:role/{name}", *(re.findall(r"`([^`]+)`", cell) for cell in cells))
     for name, where, *cells in re.findall(
         r"^\| `([\w-]+)`, (home|other) \| may \| (.*?) \| (.*?) \| (.*?) \|$",
-        (Path(__file__).parents[2] / "docs/permissions.md").read_text("utf-8"),
+        pages.generator()["roles"](),
         re.MULTILINE,
     )
 ]
-"""What roles may do, as the page says: role, actions, resources, and condition keys of which one must be in the call."""
+"""What roles may do, as the site says: role, actions, resources, and condition keys of which one must be in the call."""
 
 
 @each_role

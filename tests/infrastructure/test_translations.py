@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.pages import generator
+
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 TRANSLATED = [DOCS / page.name for page in sorted((DOCS / "zh").glob("*.md"))]
@@ -15,6 +17,7 @@ PAIRS = [(ROOT / "README.md", ROOT / "README.zh-CN.md")] + [
 ]
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 FIGURE = "mermaid"  # its labels are prose
+BUILT = re.compile(r"<!-- (\w+) -->\n.*?<!-- /\1 -->\n", re.DOTALL)  # in English, from the code, with the site
 HAN = re.compile(r"[\u4e00-\u9fff]")
 
 each_pair = pytest.mark.parametrize(("english", "chinese"), PAIRS, ids=[english.stem for english, _ in PAIRS])
@@ -54,7 +57,7 @@ def links(page: Path) -> list[Path]:
     english = {chinese: of for of, chinese in PAIRS}
     paths = [
         (page.parent / target).resolve()
-        for target in re.findall(r"\]\((?!https:)([^)#\s:]+)[^)]*\)", page.read_text("utf-8"))
+        for target in re.findall(r"\]\((?!https:)([^)#\s:]+)[^)]*\)", BUILT.sub("", page.read_text("utf-8")))
     ]
     return sorted(english.get(path, path) for path in paths if path not in {*PAIRS[0]})
 
@@ -66,10 +69,30 @@ def test_every_chinese_page_has_an_english_one() -> None:
 @each_pair
 def test_a_page_has_the_same_parts(english: Path, chinese: Path) -> None:
     """Levels of headings, snippets except their comments, rows, columns and names of tables, as many paragraphs and list items."""
-    texts = [page.read_text("utf-8") for page in (english, chinese)]
+    texts = [BUILT.sub("", page.read_text("utf-8")) for page in (english, chinese)]
     for parts in (levels, snippets, tables, code_in_tables, lambda text: len(prose(text))):
         assert parts(texts[0]) == parts(texts[1])
     assert 2 * len(snippets(texts[0])) == texts[0].count("\n```")
+
+
+@pytest.mark.parametrize(
+    ("name", "mark"),
+    [
+        ("operations.md", "remedies"),
+        ("auditor.md", "questions"),
+        ("requests.md", "fields"),
+        ("requests.md", "reasons"),
+        *(("audit.md", mark) for mark in ("decision", "observed", "timer", "account", "ocsf")),
+    ],
+)
+def test_what_is_built_in_english_is_translated(name: str, mark: str) -> None:
+    """The Chinese page has the same headings, snippets and rows, with the same names, in the same order."""
+    [chinese] = re.findall(
+        rf"<!-- {mark} -->\n(.*?)<!-- /{mark} -->", (DOCS / "zh" / name).read_text("utf-8"), re.DOTALL
+    )
+    built = generator()["built"]()[mark]
+    for parts in (levels, snippets, tables, code_in_tables):
+        assert parts(chinese) == parts(built)
 
 
 @each_pair

@@ -16,12 +16,13 @@ from aliyun_conformance.question import Question, Verdict
 from aliyun_conformance.run import REAL, questions
 
 Report = Mapping[str, Any]
+SEEN = re.compile(r"(?<=<!-- seen-rows -->\n).*?(?=\n<!-- /seen-rows -->)", re.DOTALL)
+"""Where a page says what was seen."""
 
 
 def render(page: str, questions: Sequence[Question], reports: Sequence[Report]) -> str:
-    """The page with its cells written anew. ValueError if a question has no row."""
+    """The page with its cells, and what was seen of its rows, written anew. It need not have a row for each question."""
     by_number = {question.number: question for question in questions}
-    outcomes = newest(reports)
     lines: list[str] = []
     names: list[str] = []
     for line in page.splitlines():
@@ -31,13 +32,13 @@ def render(page: str, questions: Sequence[Question], reports: Sequence[Report]) 
             lines.append(line)
             continue
         number = int(cells[0])
-        values = _told(by_number.pop(number)) if number in by_number and "seen" in names else {}
-        values["seen"] = outcomes.get(number, "not yet")
+        values = _told(by_number[number]) if number in by_number and "selftest" in names else {}
         written = [values.get(name, cell).replace("|", r"\|") for name, cell in zip(names, cells, strict=True)]
         lines.append(f"| {' | '.join(written)} |")
-    if by_number:
-        raise ValueError(f"the page has no row {min(by_number)}")
-    return "\n".join(lines) + "\n"
+    observations = (
+        "\n".join(f"- #{number}: {outcome}" for number, outcome in sorted(newest(reports).items())) or "Nothing yet."
+    )
+    return SEEN.sub(lambda _: observations, "\n".join(lines) + "\n")
 
 
 def cells_of(line: str) -> list[str]:
@@ -53,8 +54,6 @@ def _told(question: Question) -> dict[str, str]:
     with_them = " and ".join(f"`{need}`" if need.startswith("--") else need for need in needs)
     return {
         "assumed": question.assumed,
-        "expected": question.expected,
-        "cleanup": question.cleanup,
         "selftest": f"with {with_them}" if needs else "yes",
     }
 

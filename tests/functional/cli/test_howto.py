@@ -26,6 +26,8 @@ from link_peer.inbound import policy_file
 from link_peer_cli.demo import history
 from link_peer_cli.demo.local_cloud import describe, environment, running
 
+from tests.pages import world
+
 pytestmark = pytest.mark.http
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -46,9 +48,7 @@ def names(path: Path) -> str:
 @pytest.fixture(name="cloud")
 def _cloud(request: pytest.FixtureRequest) -> Iterator[LocalCloud]:
     """The world that the page names."""
-    world_line = re.match(r"<!-- world: ([\w-]+) -->\n", request.getfixturevalue("page").read_text("utf-8"))
-    assert world_line is not None
-    with running(world_line[1]) as cloud:
+    with running(world(request.getfixturevalue("page").read_text("utf-8"))) as cloud:
         yield cloud
 
 
