@@ -18,7 +18,7 @@ from tests.functional.command import Cli
 from tests.functional.lab import HOME, PEER, Lab
 
 FULL = "stdout cannot be written: No space left on device"
-SILENT = {"adopt", "apply", "failed", "reopen", "withdraw"}
+SILENT = {"adopt", "apply", "failed", "reopen", "tighten", "withdraw"}
 """The commands that may print nothing on stdout here, but on stderr, or nothing with --json."""
 
 
