@@ -33,7 +33,7 @@ OBSOLETE = Table(
             "group", lambda o, w: w.party(o.group, o.account), lambda o, w: w.title(o.group, o.account), short=by_name
         ),
         Column("rule", lambda o, _: o.rule_id, wide=True),
-        Column("since", lambda o, w: w.ago(o.since)),
+        Column("since", lambda o, w: w.ago(o.since), dispensable=1),
         Column("what", lambda o, _: o.subject, lambda o, w: w.worded(o.subject), short=by_words),
         Column("why", lambda o, _: o.reason, lambda o, w: w.worded(o.reason), short=by_words),
     ),

@@ -166,7 +166,7 @@ ACCOUNTS = Table(
         Column("name", short=by_name),
         Column("role", wide=True),
         Column("queue"),
-        Column("ranges", lambda a, _: " ".join(a.ranges), short=by_words),
+        Column("ranges", lambda a, _: " ".join(a.ranges), short=by_words, dispensable=1),
         Column("entered as", lambda a, _: a.problem or a.entered_as, short=by_words),
     ),
 )

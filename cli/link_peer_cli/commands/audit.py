@@ -211,6 +211,7 @@ class _Shown:
         self._env = env
         self._judge = AdviceJudge(env)
         self._headed = False
+        self._headings: tuple[str, ...] = ()
         self.lines = form in (TableForm.TABLE, TableForm.WIDE) and sys.stdout.isatty()
 
     def print_log(self, log: AuditReader, query: str, since: float, until: float | None) -> None:
@@ -304,7 +305,8 @@ class _Shown:
             print_tsv(RECORDS.rows(lines)[self._headed :])
         elif lines:
             wide = self._form is TableForm.WIDE
-            draw(console(), RECORDS, lines, self._names, wide=wide, heading=heading or not self._headed)
+            above = () if heading else self._headings
+            self._headings = draw(console(), RECORDS, lines, self._names, wide=wide, above=above)
 
     def _print_values(self, records: Sequence[Record]) -> None:
         newest = map(RecordLine, records[-self._limit :] if self._limit else records)

@@ -157,6 +157,7 @@ class _Inventory:
         self._table = form, sort_by
         self._printed_links: set[Standing] = set()
         self._row_count = 0
+        self._headings: tuple[str, ...] = ()
 
     def print(self) -> None:
         """Read and print."""
@@ -191,7 +192,7 @@ class _Inventory:
         if answers:
             is_wide = self._table[0] is TableForm.WIDE
             with paged():
-                draw(console(), LINKS, answers, words, wide=is_wide, heading=not self._row_count)
+                self._headings = draw(console(), LINKS, answers, words, wide=is_wide, above=self._headings)
         self._row_count += len(answers)
 
     def _answers(self, links: Sequence[Standing], words: Wording) -> list[LinkAnswer]:

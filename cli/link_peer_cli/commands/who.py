@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -36,7 +37,7 @@ from link_peer_cli.ui.console import warn
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import JsonLines, Output, Ports, SortBy, form_of
 from link_peer_cli.ui.progress import waiting
-from link_peer_cli.ui.tables import Column, Table, TableForm, by_name, print_table
+from link_peer_cli.ui.tables import Column, Table, TableForm, by_name, by_words, print_table
 
 
 def who(
@@ -127,7 +128,22 @@ def _answer(view: View, party: Party, reacher: Reaching, link: LinkAnswer | None
 OF_LINK: dict[str, Any] = {"until": "", "claims": [], "asked_by": [], "consent": [], "consented_by": []}
 OF_LINK |= dict.fromkeys(("use", "last_used"), UNSET)
 """What is said of links alone."""
-WIDE = ("group", "claims", "asked by", "consent", "consented by", "instances", "address", "description")
+WIDE = ("group", "claims", "consent", "instances", "address", "description")
+
+
+def _askers(answer: Reacher, words: Wording) -> str:
+    """The parties by their names alone."""
+    return "; ".join(words.worded(_TITLE.sub(r"\1", text)) for text in answer.asked_by)
+
+
+def _consenters(answer: Reacher, _: Wording) -> str:
+    """Of each principal the end of its ARN, `user/alice`, and how it is known."""
+    return "; ".join(dict.fromkeys(_ARN.sub("", text) for text in answer.consented_by))
+
+
+_TITLE = re.compile(r"^((?:sg|i)-[0-9a-z]+@\d+) \(.*\)$", re.DOTALL)
+_ARN = re.compile(r"^acs:ram::\d+:")
+
 SOURCES: Table[Reacher, Wording] = Table(
     Reacher,
     EXACT,
@@ -137,12 +153,20 @@ SOURCES: Table[Reacher, Wording] = Table(
         Column("ports"),
         Column("state", colours=STATES),
         Column("by"),
-        Column("rule", lambda a, _: a.rule_id),
-        Column("since", lambda a, w: w.ago(a.since)),
-        Column("until", lambda a, w: ends(a, w) if a.claims else "", lambda a, w: left(a, w) if a.claims else ""),
+        Column("rule", lambda a, _: a.rule_id, wide=True),
+        Column("since", lambda a, w: w.ago(a.since), dispensable=3),
+        Column(
+            "until",
+            lambda a, w: ends(a, w) if a.claims else "",
+            lambda a, w: left(a, w) if a.claims else "",
+            dispensable=2,
+            if_any=True,
+        ),
+        Column("asked by", brief=_askers, short=by_words, if_any=True),
+        Column("consented by", brief=_consenters, short=by_words, if_any=True),
+        Column("last used", last_used, dispensable=1, if_any=True),
         *(Column(name, wide=True) for name in WIDE),
         Column("detail", lambda a, _: a.state_detail, wide=True),
-        Column("last used", last_used, wide=True),
     ),
 )
-"""Whose rule each is, and until when; who asked and who consented in `-o wide`."""
+"""Whose rule each is, until when, who asked, who consented, and its use; ids in `-o wide`."""

@@ -179,10 +179,10 @@ RECORDS: Table[RecordLine, Names] = Table(
     (
         Column("time", lambda line, _: when(line.record.get("time", ""), seconds=True), _short_time),
         Column("outcome", lambda line, _: _outcome(line.record), colours=COLOURS),
-        Column("from", lambda line, names: _party(line.record, "from", names)),
-        Column("to", lambda line, names: _party(line.record, "to", names)),
+        Column("from", lambda line, names: _party(line.record, "from", names), short=by_name),
+        Column("to", lambda line, names: _party(line.record, "to", names), short=by_name),
         Column("ports", lambda line, _: line.record.get("ports", ""), short=by_words),
-        Column("actor", lambda line, _: actor(line.record), _short_actor, short=by_name),
+        Column("actor", lambda line, _: actor(line.record), _short_actor, short=by_name, dispensable=1),
         Column("why", lambda line, _: why(line.record), _brief, short=by_words),
         Column("asked by", lambda line, _: asker(line.record), wide=True),
         *(_field_column(field.name) for field in DECISION if field.column),

@@ -25,6 +25,8 @@ T = TypeVar("T")
 A = TypeVar("A", bound=CommandAnswer)
 W = TypeVar("W")
 GAP = 2  # columns of the terminal between two of the table
+LEGIBLE = 20  # to this a cell is shortened before columns are left out
+LEAST = 6  # no cell is shortened to less
 
 
 class TableForm(Enum):
@@ -41,7 +43,8 @@ class Column(msgspec.Struct, Generic[T, W], frozen=True):
     in the usual table of a terminal.
 
     `wide`: on a terminal only in `-o wide`. `short` says how a cell is shortened where lines would be longer than the terminal:
-    `by_name` or `by_words`. `colours` are those of cells, by their text.
+    `by_name` or `by_words`. `dispensable`: where that does not suffice, the column with the highest number is left out first; one
+    with 0 never is. `if_any`: on a terminal only where an item has it. `colours` are those of cells, by their text.
     """
 
     name: str
@@ -49,6 +52,8 @@ class Column(msgspec.Struct, Generic[T, W], frozen=True):
     brief: Callable[[T, W], str] | None = None
     wide: bool = False
     short: Callable[[str, int], str] | None = None
+    dispensable: int = 0
+    if_any: bool = False
     colours: Mapping[str, str] = {}
 
     def text(self, item: T, words: W, *, brief: bool = False) -> str:
@@ -116,13 +121,29 @@ def print_table(
 
 
 def draw(
-    out: Console, table: Table[T, W], items: Iterable[T], words: W, *, wide: bool = False, heading: bool = True
-) -> None:
-    """Print one line an item for people, under the names of the columns. If lines would be longer than the terminal, cells that
-    may be shortened are, those of the widest column first; `wide` has all columns, and shortens none."""
-    columns = [column for column in table.columns if wide or not column.wide]
-    rows = [[column.text(item, words, brief=not wide) for column in columns] for item in items]
-    _print_lines(out, columns, rows, sys.maxsize if wide or not sys.stdout.isatty() else out.width, heading=heading)
+    out: Console, table: Table[T, W], items: Iterable[T], words: W, *, wide: bool = False, above: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """Print one line an item for people, under the names of the columns, which are returned; not again if those are `above`.
+
+    If lines would be longer than the terminal, cells that may be shortened are, those of the widest column first; then columns are
+    left out, and a line says which; then any cell is cut. `wide` has all columns, and shortens none.
+    """
+    items = list(items)
+    room = sys.maxsize if wide or not sys.stdout.isatty() else out.width
+    candidates = [column for column in table.columns if wide or not column.wide]
+    cells = {
+        column.name: [visible_line(column.text(item, words, brief=not wide)) for item in items] for column in candidates
+    }
+    columns = [column for column in candidates if wide or not column.if_any or any(cells[column.name])]
+    omitted = _omitted(columns, cells, room)
+    columns = [column for column in columns if column.name not in omitted]
+    names = tuple(column.name for column in columns)
+    rows = [[cells[name][place] for name in names] for place in range(len(items))]
+    _print_lines(out, columns, rows, room, heading=names != tuple(above))
+    if omitted and names != tuple(above):
+        text = f"left out at {room} columns: {', '.join(omitted)}; -o wide prints all"
+        out.print(Text(text if cell_len(text) <= room else "-o wide prints all columns", style="dim"), soft_wrap=True)
+    return names
 
 
 def describe(out: Console, table: Table[T, W], items: Iterable[T], words: W) -> None:
@@ -145,17 +166,50 @@ def draw_table(out: Console, title: str, columns: Sequence[str], rows: Iterable[
 def _print_lines(
     out: Console, columns: Sequence[Column[T, W]], rows: Iterable[Sequence[str]], room: int, *, heading: bool = True
 ) -> None:
-    cells = [[visible(text).replace("\n", " ") for text in row] for row in rows]
+    cells = [[visible_line(text) for text in row] for row in rows]
     widths = _widths(columns, cells, room)
     lines: list[Text] = []
     for row in [[header.name for header in columns], *cells]:
         line = Text(style="" if lines else "dim")
         for column, cell, width in zip(columns, row, widths, strict=True):
-            text = column.short(cell, width) if column.short else cell
+            text = _cut(column.short(cell, width) if column.short and lines else cell, width)
             line.append(text, column.colours.get(text)).append(" " * (width + GAP - cell_len(text)))
         line.rstrip()
         lines.append(line)
     out.print(Text("\n").join(lines[not heading :]), soft_wrap=True)  # one print for all: each of them is slow
+
+
+def visible_line(text: str) -> str:
+    """The text on one line, as `visible` has it."""
+    return visible(text).replace("\n", " ")
+
+
+def _omitted(columns: Sequence[Column[T, W]], cells: Mapping[str, Sequence[str]], room: int) -> list[str]:
+    """The names of the columns without which the others have room, where their cells stay legible."""
+    widths = {
+        column.name: max(map(cell_len, [column.name, *(_legible(column, text) for text in cells[column.name])]))
+        for column in columns
+    }
+    names = []
+    for column in sorted((column for column in columns if column.dispensable), key=lambda c: -c.dispensable):
+        if sum(widths.values()) + GAP * (len(widths) - 1) > room:
+            del widths[column.name]
+            names.append(column.name)
+    return names
+
+
+def _legible(column: Column[T, W], text: str) -> str:
+    """The text as short as it should be while there are columns to leave out: an id is whole."""
+    return _cut_words(column, column.short(text, LEGIBLE)) if column.short else text
+
+
+def _cut_words(column: Column[T, W], text: str) -> str:
+    """A long word of a text is cut before a name or an id is."""
+    return _cut(text, LEGIBLE) if column.short is by_words else text
+
+
+def _cut(text: str, width: int) -> str:
+    return text if cell_len(text) <= width else set_cell_size(text, width - 1).rstrip() + "…"
 
 
 def by_name(text: str, width: int) -> str:
@@ -184,13 +238,16 @@ def _widths(columns: Sequence[Column[T, W]], cells: Sequence[Sequence[str]], roo
     names = [column.name for column in columns]
     widths = [max(map(cell_len, column)) for column in zip(names, *cells, strict=True)]
     least = {
-        place: max(cell_len(column.name), *(cell_len(column.short(row[place], 0)) for row in cells))
+        place: max(cell_len(column.name), *(cell_len(_cut_words(column, column.short(row[place], 0))) for row in cells))
         for place, column in enumerate(columns)
         if column.short and cells
     }
     for _ in range(sum(widths) + GAP * (len(widths) - 1) - room):
         if wide := [place for place in least if widths[place] > least[place]]:
             widths[max(wide, key=widths.__getitem__)] -= 1
+            continue
+        if cut := [place for place, width in enumerate(widths) if width > LEAST]:  # an id, where it has no room
+            widths[max(cut, key=widths.__getitem__)] -= 1
     return widths
 
 

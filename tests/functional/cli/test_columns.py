@@ -1,0 +1,79 @@
+"""Tables in a terminal of 80, 100 and 120 columns: no row is wrapped, and what is left out is said; CSV and JSON are whole."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import pytest
+from rich.cells import cell_len
+
+from tests.functional.command import Cli, linked_by_request, person
+from tests.functional.lab import HOME, PEER, Lab
+
+COMMANDS = ("links", "who {db}", "audit", "plan {node}", "doctor", "account list", "failed", "sweep --dry-run")
+PROSE = ("advice: ", "→ ", "link-peer ", "aliyun ", "Nothing", "No ")
+"""How lines begin that are no rows: commands are copied whole."""
+
+
+def estate(lab: Lab) -> dict[str, str]:
+    """Links and a person's rules between groups with long names of wide characters, and the words of COMMANDS."""
+    app, db, _, node = linked_by_request(lab)
+    for number in range(3):
+        other_group = lab.group(
+            f"*@{PEER}", name=f"数据库-production-orders-database-of-the-platform-{number}\n\x1b[2J"
+        )
+        lab.instance(other_group, name="x" * 120)
+        person(lab, db, other_group, PortRange=f"{number + 1}/{number + 1}", Description="d" * 200)
+    lab.policy_account(PEER, name="the-account-of-the-data-platform")
+    lab.instance(app, name="a very long name " * 5)
+    return {"db": f"{db.id}@{HOME}", "node": f"{node.id}@{HOME}"}
+
+
+@pytest.mark.usefixtures("terminal")
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_row_is_wrapped(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    """The rows under a heading, with whatever names."""
+    words = estate(lab)
+    for width in (80, 100, 120):
+        monkeypatch.setenv("COLUMNS", str(width))
+        assert cli(*command.format(**words).split()) in (0, 1)
+        rows = [line for line in cli.out.splitlines() if not line.strip().startswith(PROSE)]
+        long_rows = [line for line in rows if cell_len(line) > width]
+        assert long_rows == [], (width, long_rows)
+        print(cli.out)
+
+
+@pytest.mark.usefixtures("terminal")
+def test_what_is_left_out_is_said_and_is_in_wide_and_csv(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of `links`, since when; at 150 columns nothing is left out."""
+    estate(lab)
+    assert cli("links") == 0
+    assert "since" in cli.out.splitlines()[0]
+    assert "left out" not in cli.out
+    monkeypatch.setenv("COLUMNS", "60")
+    assert cli("links") == 0
+    assert "since" not in cli.out.splitlines()[0]
+    assert "left out at 60 columns: since, claims; -o wide prints all" in cli.out
+    assert cli("links", "-o", "wide") == 0
+    assert "since" in cli.out.splitlines()[0]
+    assert cli("links", "-o", "csv") == 0
+    [row] = csv.DictReader(io.StringIO(cli.out))
+    assert row["since"]
+
+
+@pytest.mark.usefixtures("terminal")
+def test_who_says_who_asked_and_who_consented(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In its usual table, also at 80 columns; the id of the rule is in `-o wide`."""
+    _, db, _, _ = linked_by_request(lab)
+    monkeypatch.setenv("COLUMNS", "80")
+    source = next(row for row in cli.json("who", db.id)[1] if row["by"] == "link-peer")
+    assert cli("who", db.id) == 0
+    heading, *rows = cli.out.splitlines()
+    [row] = [row for row in rows if "link-peer" in row]
+    assert "asked by" in heading
+    assert "consented by" in heading
+    assert source["asked_by"][0].split()[0] in row
+    assert source["rule_id"] not in cli.out
+    assert cli("who", db.id, "-o", "wide") == 0
+    assert source["rule_id"] in cli.out
