@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from aliyun_local.api import Caller, Fault, Group, LocalCloud
@@ -154,14 +155,20 @@ def test_all_rules_of_a_group_are_read(adapter: Adapter, monkeypatch: pytest.Mon
     assert {rule.key for rule in adapter.ecs.rules(group.id)} == set(keys)
 
 
-def test_a_group_that_does_not_exist_has_no_members(adapter: Adapter) -> None:
+@pytest.mark.parametrize(
+    ("read", "nothing"),
+    [(lambda ecs: ecs.members(UNKNOWN), []), (lambda ecs: ecs.instance_page(group=UNKNOWN), ([], ""))],
+)
+def test_a_group_that_does_not_exist_has_no_members(
+    adapter: Adapter, read: Callable[[Any], object], nothing: object
+) -> None:
     """Where the API refuses its id, too; any other refusal is raised."""
-    assert adapter.ecs.members(UNKNOWN) == []
+    assert read(adapter.ecs) == nothing
     for code in ("InvalidSecurityGroupId.NotFound", "OperationDenied"):
         adapter.cloud.faults.add(Fault("ecs", "DescribeInstances", code=code, status=404))
-    assert adapter.ecs.members(UNKNOWN) == []
+    assert read(adapter.ecs) == nothing
     with pytest.raises(CloudError, match="OperationDenied"):
-        adapter.ecs.members(UNKNOWN)
+        read(adapter.ecs)
 
 
 def test_an_account_shows_no_instances_only_where_a_dry_run_of_the_read_is_not_refused(adapter: Adapter) -> None:
