@@ -115,7 +115,7 @@ class Journey:
 
     def outcomes(self) -> list[str]:
         """The outcomes in the audit log, the newest last."""
-        lines = self.link_peer("audit --json --since 1h").splitlines()
+        lines = self.link_peer("audit record=outcome --json --since 1h").splitlines()
         return [json.loads(line)["outcome"] for line in lines]
 
     def sweep(self) -> None:

@@ -156,17 +156,17 @@ def test_all_rules_of_a_group_are_read(adapter: Adapter, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize(
-    ("read", "nothing"),
+    ("read", "empty_answer"),
     [(lambda ecs: ecs.members(UNKNOWN), []), (lambda ecs: ecs.instance_page(group=UNKNOWN), ([], ""))],
 )
 def test_a_group_that_does_not_exist_has_no_members(
-    adapter: Adapter, read: Callable[[Any], object], nothing: object
+    adapter: Adapter, read: Callable[[Any], object], empty_answer: object
 ) -> None:
     """Where the API refuses its id, too; any other refusal is raised."""
-    assert read(adapter.ecs) == nothing
+    assert read(adapter.ecs) == empty_answer
     for code in ("InvalidSecurityGroupId.NotFound", "OperationDenied"):
         adapter.cloud.faults.add(Fault("ecs", "DescribeInstances", code=code, status=404))
-    assert read(adapter.ecs) == nothing
+    assert read(adapter.ecs) == empty_answer
     with pytest.raises(CloudError, match="OperationDenied"):
         read(adapter.ecs)
 
