@@ -79,7 +79,7 @@ class _Testimony(msgspec.Struct, frozen=True):
     observations: list[_Observation]
 
     def named_keys(self) -> set[str]:
-        """The keys of which anything is told."""
+        """The keys of which a record, an event or ActionTrail says anything."""
         observed_tags = [observation.tags for observation in self.observations if observation.tags]
         tag_sets = [*(change.tags for change in self.changes), *observed_tags]
         return {key for tags in tag_sets for key in tags} - {EVERY_TAG, _CUT}

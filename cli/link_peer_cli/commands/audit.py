@@ -42,7 +42,7 @@ from link_peer_cli.ui.records import RECORDS, RecordLine, folded, print_advice, 
 from link_peer_cli.ui.tables import TableForm, draw, print_csv, print_tsv
 
 LIMIT = 100  # lines, for a person
-ACTS = 3  # the newest acts of a story, for which a person is told what takes them back
+ACTS = 3  # the newest acts of a story whose commands that take them back are printed
 MOST = 500  # records that are read for these lines, though many of them repeat others
 FIELDS = tuple(field.name for field in DECISION)
 """The columns of CSV: the fields of a decision."""
