@@ -8,7 +8,7 @@ import msgspec
 from link_peer.runtime.ports import Record
 from msgspec import UNSET, UnsetType
 
-from link_peer_cli.answers import CloudCall, CommandAnswer, means
+from link_peer_cli.answers import CloudCall, CommandAnswer, Undo, means
 
 
 class AccountAdded(CommandAnswer, frozen=True):
@@ -20,6 +20,7 @@ class AccountAdded(CommandAnswer, frozen=True):
     ros: Annotated[str, means("what the account's owner runs, this or `commands`; empty with `--profile`")]
     commands: Annotated[list[str], means("the same without ROS; with `--stack-group`, what makes the stack group")]
     home: Annotated[str, means("why home was not changed; empty if it was")]
+    undo: Undo
 
 
 class ListedAccount(CommandAnswer, frozen=True):
@@ -55,6 +56,7 @@ class AccountRemoved(CommandAnswer, frozen=True):
     changes: Annotated[list[str], means("what was deleted or changed")]
     commands: Annotated[list[str], means("the commands that the account's owner runs")]
     home: Annotated[str, means("why home was not changed; empty if it was")]
+    undo: Undo
 
 
 class JudgedTest(msgspec.Struct, frozen=True):
@@ -131,6 +133,13 @@ class ResourceAnswer(CommandAnswer, frozen=True):
         means("what to know; with `keep`, why something stays although it may differ"),
     ] = UNSET
     problem: Annotated[str | UnsetType, means("what went wrong")] = UNSET
+
+
+class SetupUndone(CommandAnswer, frozen=True, tag_field="kind", tag="undo"):
+    """The last line, where something was changed."""
+
+    undo: Undo
+    remaining: Annotated[int, means("how many of the changes these commands do not take back")]
 
 
 class _Problem(CommandAnswer, frozen=True):

@@ -46,7 +46,9 @@ ANSWERS = {
         lines=True,
         note="With `--dry-run`, the plan of it. With `--wait`, what was posted is on stderr, and records of the outcome on stdout.",
     ),
-    "setup": Printed((deployment.ResourceAnswer, deployment.Fault, deployment.Caution), lines=True),
+    "setup": Printed(
+        (deployment.ResourceAnswer, deployment.Fault, deployment.Caution, deployment.SetupUndone), lines=True
+    ),
     "sweep": Printed((changes.Swept,)),
     "tighten": Printed((usage.TightenedRule, usage.ProposedCommand), lines=True),
     "verify": Printed((links.TestedPort,), lines=True),

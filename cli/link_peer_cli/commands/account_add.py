@@ -30,10 +30,12 @@ from link_peer_cli.setup.members import Stacks, add_many
 from link_peer_cli.setup.peer import TOO_LONG, PeerAccount
 from link_peer_cli.setup.policy_text import entry
 from link_peer_cli.setup.roles import require_ours
+from link_peer_cli.setup.undo import of_addition
 from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import Adopt, Json, JsonLines, Output, PeerProfile, SortBy, Uid, form_of
 from link_peer_cli.ui.progress import waiting
+from link_peer_cli.ui.records import print_undo
 from link_peer_cli.ui.tables import Column, Table, TableForm, by_name, by_words, print_table
 
 
@@ -117,6 +119,7 @@ def add(
         )
         home, problem = update_home(env, policy, talk=not as_json)
         put()
+    way_back = of_addition(peer, profile, role_changes, at_home=account is None and (bool(home) or write))
     has_template = peer.fits_template and not profile
     ros = peer.ros_command(template_path(template)) if has_template else ""
     if as_json:
@@ -128,6 +131,7 @@ def add(
                 ros=ros,
                 commands=[] if profile else peer.commands(),
                 home=problem,
+                undo=way_back,
             )
         )
         return
@@ -137,6 +141,7 @@ def add(
         env, "" if write or account else lines, "" if account else "the account now", f"link-peer doctor {uid}"
     )
     tell_of_home(problem)
+    print_undo(console(), way_back, lines_in=env.settings.policy_path if write and account is None else "")
 
 
 def _tell_owner(peer: PeerAccount, ros: str) -> None:

@@ -12,6 +12,7 @@ from link_peer_cli.access.environment import Environment, load_environment, load
 from link_peer_cli.access.identity import AccountKeys
 from link_peer_cli.access.inputs import account_uid
 from link_peer_cli.answers.deployment import AccountClosed, AccountRemoved
+from link_peer_cli.audit.undo import undo
 from link_peer_cli.checks.runs import sweeps_of_a_day
 from link_peer_cli.closing.renamed import close_commands, rule_text, signs_by_name
 from link_peer_cli.closing.run import Closed, close
@@ -21,11 +22,12 @@ from link_peer_cli.setup.engine import carry_out, plan_removal
 from link_peer_cli.setup.member import denying, peer_of, print_change, update_home
 from link_peer_cli.setup.peer import PeerAccount
 from link_peer_cli.setup.roles import require_ours
+from link_peer_cli.setup.undo import of_removal
 from link_peer_cli.ui.console import console, may_ask, print_answer
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import Adopt, DryRun, Json, PeerProfile, Uid, Yes
 from link_peer_cli.ui.progress import counter, progress_bar
-from link_peer_cli.ui.records import print_records
+from link_peer_cli.ui.records import print_records, print_undo
 
 
 def remove(
@@ -62,7 +64,10 @@ def remove(
     if profile:  # a function may have opened something between the closing and the end of its role
         _close(env, uid, peer_keys, reader, dry_run=False, as_json=as_json)
     home, problem = update_home(mine, _without(env.policy, uid), talk=not as_json)
-    _finish(peer, account, closed, [*changes, *home], problem, roles_are_deleted=bool(profile), as_json=as_json)
+    changed = [*changes, *home]
+    way_back = [of_removal(peer, profile, changes)] if changed else []
+    way_back += undo(closed.records, env.policy.keys, env.now)
+    _finish(peer, account, closed, changed, problem, way_back, roles_are_deleted=bool(profile), as_json=as_json)
 
 
 def _without(policy: Policy, uid: str) -> Policy:
@@ -118,6 +123,7 @@ def _finish(
     closed: Closed,
     changes: list[ResourceChange],
     problem: str,
+    way_back: list[str],
     *,
     roles_are_deleted: bool,
     as_json: bool,
@@ -126,7 +132,7 @@ def _finish(
     commands = [] if roles_are_deleted else peer.removal_commands()
     if as_json:
         names = [str(change) for change in changes]
-        print_answer(AccountRemoved(closed.records, names, commands, problem))
+        print_answer(AccountRemoved(closed.records, names, commands, problem, way_back))
         return
     out = console()
     print_records(out, "decisions", closed.records)
@@ -141,3 +147,4 @@ def _finish(
         print("\n".join(commands))
     if account.queue:
         out.print(f"\nThe queue {account.queue} is not needed any more; delete it after the deploy.", soft_wrap=True)
+    print_undo(out, way_back)

@@ -20,7 +20,7 @@ from rich.markup import escape
 from link_peer_cli.access import keys
 from link_peer_cli.access.environment import names_in_use, settings_in_use
 from link_peer_cli.access.inputs import matching
-from link_peer_cli.answers.deployment import Caution, Fault, ResourceAnswer
+from link_peer_cli.answers.deployment import Caution, Fault, ResourceAnswer, SetupUndone
 from link_peer_cli.setup import plan, resources
 from link_peer_cli.setup.engine import Stopped, carry_out, patiently, plan_removal, say_wait
 from link_peer_cli.setup.entrances import require_own_entrance
@@ -30,10 +30,12 @@ from link_peer_cli.setup.prefixes import of_home
 from link_peer_cli.setup.resource import ResourceChange, SetupTarget
 from link_peer_cli.setup.roles import REMOVE, not_ours
 from link_peer_cli.setup.services import require_home
+from link_peer_cli.setup.undo import of_setup
 from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import Adopt, DryRun, JsonLines, Prefix, Yes
 from link_peer_cli.ui.progress import waiting
+from link_peer_cli.ui.records import print_undo
 
 SIGNS = {
     "create": "[green]+[/green]",
@@ -145,6 +147,16 @@ class _Talk:
         if not self.as_json:
             out.print(escape(text), soft_wrap=True)
 
+    def undo(self, out: Console, commands: list[str], remaining: int) -> None:
+        """Print the commands that take the changes back, and how many of the changes they do not."""
+        if self.as_json and (commands or remaining):
+            print_answer(SetupUndone(commands, remaining))
+        elif not self.as_json:
+            print_undo(out, commands)
+            if remaining:
+                text = f"{remaining} of the changes have no such command: run setup with the policy file and the version of before"
+                out.print(f"{text}; it keeps what was created.", soft_wrap=True)
+
 
 def _answer(change: ResourceChange, result: str, problem: str) -> ResourceAnswer:
     return ResourceAnswer(
@@ -183,6 +195,7 @@ def _create(deployment: SetupTarget, out: Console, talk: _Talk, *, dry_run: bool
     else:
         outcome = "Nothing to change"
     talk.line(out, f"{outcome}; {remainder}")
+    talk.undo(out, *of_setup(changes, deployment))
     talk.line(
         out,
         f"Next: export LINK_PEER_REGION={deployment.settings.region} LINK_PEER_PREFIX={deployment.names.prefix} "
@@ -287,3 +300,4 @@ def _remove(
     _carry_out(deployment, out, talk, changes)
     talk.line(out, f"Deleted: {len(going)}, kept: {len(changes) - len(going)}.")
     talk.line(out, "Accounts that are not in the policy file were not looked at.")
+    talk.undo(out, *of_setup(changes, deployment))

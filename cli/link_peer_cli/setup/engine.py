@@ -70,7 +70,7 @@ def plan_removal(
     """
     changes = []
     for resource in reversed(resources):
-        if patiently(resource.read, clock, wait) is None:
+        if (current := patiently(resource.read, clock, wait)) is None:
             continue
         keep_reason = ""
         if resource.of_the_logs and not with_logs:
@@ -79,7 +79,8 @@ def plan_removal(
             keep_reason = "kept: others in the account may need it"
         elif resource.of_all_regions and elsewhere:
             keep_reason = f"kept: {elsewhere}"
-        changes.append(ResourceChange(resource, Action.KEEP if keep_reason else Action.DELETE, detail=keep_reason))
+        action = Action.KEEP if keep_reason else Action.DELETE
+        changes.append(ResourceChange(resource, action, detail=keep_reason, before=current))
     return changes
 
 

@@ -28,7 +28,9 @@ from link_peer_cli.setup.member import (
 )
 from link_peer_cli.setup.peer import TOO_LONG
 from link_peer_cli.setup.policy_text import entry
+from link_peer_cli.setup.undo import SETUP
 from link_peer_cli.ui.console import console, print_answer
+from link_peer_cli.ui.records import print_undo
 
 STACKS = 2000
 """Of a stack group [doc ROS limits]; they are in one region, so each is an account."""
@@ -72,12 +74,13 @@ def add_many(
     with with_lines(env, lines if write else "") as put:
         home, problem = update_home(env, added_to(env.policy, lines), talk=not as_json)
         put()
+    way_back = [SETUP] if home or write else []
     template = template_path(stacks.template)
     group = peers[0].stack_group_commands(stacks.folder, template) if stacks.folder else []
     ros = "" if stacks.folder else peers[0].ros_command(template)
     if as_json:
         changes = [str(change) for change in home]
-        print_answer(AccountAdded(lines, write, changes, ros, group, problem))
+        print_answer(AccountAdded(lines, write, changes, ros, group, problem, way_back))
         return
     heading = "With keys that may manage stack groups, run" if group else "The owner of each account runs this"
     console().print(f"\n[bold]{heading}[/bold], with {escape(template)}:\n", soft_wrap=True)
@@ -85,6 +88,7 @@ def add_many(
     has = f"{len(new)} more accounts" if write else "them all"
     tell_of_lines(env, "" if write else lines, has, "link-peer account list")
     tell_of_home(problem)
+    print_undo(console(), way_back, lines_in=env.settings.policy_path if write else "")
 
 
 def members(text: str) -> dict[str, str]:

@@ -138,12 +138,13 @@ class Action(str, Enum):
 
 class ResourceChange(msgspec.Struct, frozen=True):
     """What is to be done with one resource. `fields` are those that differ; `detail` says why it is skipped, or kept although
-    it differs."""
+    it differs; `before` is its state as it was read, None where it did not exist."""
 
     resource: Resource
     action: Action
     fields: tuple[str, ...] = ()
     detail: str = ""
+    before: State | None = None
 
     def __str__(self) -> str:
         """One line for people."""
@@ -158,7 +159,8 @@ def change_of(resource: Resource) -> ResourceChange:
         return ResourceChange(resource, Action.SKIP if lacking else Action.CREATE, detail=lacking)
     fields = resource.differing(current)
     keep_reason = resource.exemption(current)
-    return ResourceChange(resource, Action.UPDATE if fields and not keep_reason else Action.KEEP, fields, keep_reason)
+    action = Action.UPDATE if fields and not keep_reason else Action.KEEP
+    return ResourceChange(resource, action, fields, keep_reason, current)
 
 
 class Changeable(Resource):

@@ -339,6 +339,83 @@ def test_an_account_that_cannot_be_entered_fails_the_list(lab: Lab, cli: Cli) ->
     assert reached(cli) == {HOME: True, PEER: False}
 
 
+# the way back
+
+
+Access = tuple[dict[str, tuple[Any, list[Any]]], dict[str, Any]]
+
+
+def access(lab: Lab, account: str) -> Access:
+    """What lets the functions and people into an account: its roles with their trust and policies, and home's own policies."""
+    trusted = {name: (json.loads(role.trust), sorted(role.attached)) for name, role in roles(lab, account).items()}
+    documents = {name: policy.document for (uid, name), policy in lab.cloud.identity.policies.items() if uid == HOME}
+    return trusted, {name: json.loads(document) for name, document in documents.items()}
+
+
+def take_back(lab: Lab, cli: Cli, commands: list[str]) -> None:
+    """Somebody types what a command ended with; what `aliyun` is asked, RAM does."""
+    for command in commands:
+        name, *words = shlex.split(command)
+        if name == "link-peer":
+            assert cli(*words, *(["--yes"] if words[:2] == ["account", "remove"] else [])) == 0, cli.err
+            continue
+        values = dict(zip(words[2::2], words[3::2], strict=True))
+        role = lab.cloud.identity.roles.get(f"acs:ram::{NEW}:role/{values.get('--RoleName')}")
+        if words[1] == "DetachPolicyFromRole" and role:
+            del role.attached["Custom", values["--PolicyName"]]
+        elif words[1] == "DeletePolicy":
+            del lab.cloud.identity.policies[NEW, values["--PolicyName"]]
+        elif words[1] == "DeleteRole" and role:
+            del lab.cloud.identity.roles[role.arn]
+        assert values.get("--profile") == "new"
+
+
+@pytest.mark.parametrize("options", [("--profile", "new", "--write"), ("--write",), ("--profile", "new"), ()])
+def test_an_account_that_was_added_is_taken_back(lab: Lab, cli: Cli, options: tuple[str, ...]) -> None:
+    """Where the policy file has its lines, a person deletes these first, as the command says."""
+    assert cli("setup", "--yes") == 0, cli.err  # home's policies are as this version has them
+    before, text = access(lab, NEW), lab.policy_path.read_bytes()
+    code, [addition] = cli.json("account", "add", NEW, "--role", "third", *options)
+    assert (code, access(lab, NEW) != before) == (0, True)
+    lab.policy_path.write_bytes(text)
+    take_back(lab, cli, addition["undo"])
+    assert access(lab, NEW) == before
+    assert cli("account", "add", NEW, "--role", "third", *options) == 0
+    _, printed = cli.out.split("\nTo take it back")
+    heading, *commands = printed.splitlines()
+    assert commands == addition["undo"]
+    assert heading == (f", delete what was added to {lab.policy_path}, then:" if "--write" in options else ":")
+
+
+def test_the_roles_of_an_account_that_the_policy_file_lists_are_taken_back(lab: Lab, cli: Cli) -> None:
+    """Its links are closed with them."""
+    assert cli("account", "add", NEW, "--role", "third", "--write") == 0, cli.err
+    before = access(lab, NEW)
+    code, [addition] = cli.json("account", "add", NEW, "--profile", "new")
+    assert (code, addition["undo"]) == (0, [f"link-peer account remove {NEW} --profile new"])
+    take_back(lab, cli, addition["undo"])
+    assert access(lab, NEW)[0] == before[0] == {}
+
+
+@pytest.mark.parametrize("closers", [(), ("--closer", ANN), ("--no-closer",)])
+def test_an_account_that_was_removed_comes_back(
+    lab: Lab, links: Linked, cli: Cli, monkeypatch: pytest.MonkeyPatch, closers: tuple[str, ...]
+) -> None:
+    """With the roles, whoever may close there, and its links: those of tags by themselves, those of requests by theirs."""
+    lab.cloud.identity.roles.pop(f"acs:ram::{PEER}:role/link-peer-closer") if closers else None
+    assert cli("setup", "--yes") == 0, cli.err
+    assert cli("account", "add", PEER, "--profile", "peer", *closers) == 0, cli.err
+    before = access(lab, PEER)
+    code, [removal] = cli.json("account", "remove", PEER, "--profile", "peer", "--yes")
+    assert (code, links.counts()) == (0, [0, 0, 0, 1])
+    for command in removal["undo"]:
+        assert cli(*shlex.split(command)[1:]) == 0, cli.err
+    assert access(lab, PEER) == before
+    lab.cross_account(*lab.queued())
+    lab.sweep()
+    assert links.counts() == [1, 1, 1, 1]
+
+
 # remove
 
 

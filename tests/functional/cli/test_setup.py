@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,9 @@ def results(cli: Cli, *options: str) -> tuple[int, dict[str, tuple[str, str]]]:
     """Run setup with `--json`: its exit code, and (action, result) by `<kind> <name>`."""
     code, resources = cli.json("setup", *options)
     return code, {
-        f"{resource['kind']} {resource['name']}": (resource["action"], resource["result"]) for resource in resources
+        f"{resource['kind']} {resource['name']}": (resource["action"], resource["result"])
+        for resource in resources
+        if resource["kind"] != "undo"
     }
 
 
@@ -900,3 +903,81 @@ def test_removing_goes_on_after_an_answer_that_is_lost(cloud: LocalCloud, cli: C
     assert cli("setup", "--remove", "--with-logs", "--yes", "--force") == 0
     assert (home_roles(cloud), cloud.sls.projects(HOME)) == ([], [])
     assert cli("setup", *MAIL) == 0
+
+
+# The way back
+
+
+def standing(cloud: LocalCloud) -> list[Any]:
+    """What setup makes: roles with whom they trust, policies, queues, what the log project holds, and whom alerts notify."""
+    identity, users = cloud.identity, cloud.sls.records(HOME, "sls.common.user").values()
+    parts = (project for project in cloud.sls.projects(HOME))
+    return [
+        {role.name: json.loads(role.trust) for role in identity.roles.values() if role.name in home_roles(cloud)},
+        {name: policy.document for (uid, name), policy in identity.policies.items() if uid == HOME},
+        [queue.name for queue in cloud.mns.queues(HOME)],
+        [(p.name, set(p.logstores), set(p.searches), set(p.dashboards), set(p.alerts)) for p in parts],
+        [json.loads(record["value"])["email"] for record in users],
+    ]
+
+
+def take_back(cli: Cli, commands: list[str]) -> None:
+    """Somebody types what setup ended with, and says yes."""
+    for command in commands:
+        assert cli(*shlex.split(command)[1:], "--yes") == 0, cli.err
+
+
+@pytest.mark.usefixtures("joined")
+def test_a_new_deployment_is_taken_back(cloud: LocalCloud, cli: Cli) -> None:
+    """With its logs, which hold nothing yet; a run that changes nothing has no way back."""
+    before = standing(cloud)
+    _, [*_, way_back] = cli.json("setup", *MAIL)
+    removal = f"link-peer setup --region {REGION} --prefix link-peer --remove --with-logs"
+    assert (way_back["undo"], way_back["remaining"]) == ([removal], 0)
+    assert cli("setup", *MAIL) == 0
+    assert "To take it back" not in cli.out
+    take_back(cli, way_back["undo"])
+    assert standing(cloud) == before
+
+
+OTHERS = f"acs:ram::{HOME}:user/ann,acs:ram::{HOME}:role/on-call"
+
+
+@pytest.mark.usefixtures("joined")
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--operators", OTHERS),
+        ("--notify", "night@example.com"),
+        ("--operators", OTHERS, "--notify", "night@example.com"),
+        ("--remove", "--yes"),
+        ("--remove", "--yes", "--with-logs"),
+    ],
+)
+def test_what_a_later_run_changed_is_taken_back(cloud: LocalCloud, cli: Cli, options: tuple[str, ...]) -> None:
+    """Who operates and whom alerts notify are as before, also after all was removed; of logs, the names."""
+    cli("setup", *MAIL)
+    before = standing(cloud)
+    code, [*_, way_back] = cli.json("setup", *options)
+    assert (code, standing(cloud) != before, way_back["remaining"]) == (0, True, 0)
+    take_back(cli, way_back["undo"])
+    assert standing(cloud) == before
+
+
+@pytest.mark.usefixtures("joined")
+def test_a_log_that_was_deleted_comes_back_with_its_days(cloud: LocalCloud, cli: Cli) -> None:
+    """The records do not."""
+    cli("setup", *MAIL, "--retention", "2555")
+    _, [*_, way_back] = cli.json("setup", "--remove", "--with-logs", "--yes")
+    take_back(cli, way_back["undo"])
+    assert cloud.sls.project(HOME, PROJECT).logstores["decisions"].settings["ttl"] == 2555
+
+
+def test_of_the_remainder_setup_says_what_brings_it_back(cloud: LocalCloud, cli: Cli) -> None:
+    """A policy that a person changed, and a queue that was missing: no command knows what they were."""
+    cli("setup", *MAIL)
+    cloud.mns.delete_queue(HOME, "link-peer-requests")
+    cloud.identity.policies[HOME, "link-peer-reader"].versions["v1"] = Version('{"Version": "1", "Statement": []}', 0)
+    assert cli("setup", "--operators", OTHERS) == 0
+    assert f"To take it back:\nlink-peer setup --region {REGION} --prefix link-peer --operators {ADMIN}\n" in cli.out
+    assert "2 of the changes have no such command: run setup with the policy file and the version of before" in cli.out
