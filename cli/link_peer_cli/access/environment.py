@@ -265,25 +265,32 @@ def names_in_use(home: str, prefix: str = "") -> Names:
 def policy_path(option: str = "") -> Path:
     """The policy file of a command that needs nothing else: `option`, else what LINK_PEER_POLICY names, else policy.yaml here.
 
-    Raises LinkPeerError if there is none."""
+    Raises LinkPeerError if there is none, BadInput for one that `option` names."""
     path = Path(option or os.environ.get("LINK_PEER_POLICY") or DEFAULT_POLICY)
     if not path.is_file():
-        alternatives = "" if option else " or LINK_PEER_POLICY, or make one with `link-peer init`"
-        raise LinkPeerError(f"there is no policy file {path}: name one with --policy{alternatives}")
+        if option:
+            raise BadInput("--policy", f"there is no policy file {path}")
+        alternatives = "--policy or LINK_PEER_POLICY, or make one with `link-peer init`"
+        raise LinkPeerError(f"there is no policy file {path}: name one with {alternatives}")
     return path
 
 
 def policy_file(path: str, field: str) -> Policy:
     """The policy in a file that a person names. Raises PolicyError that gives the line at fault; BadInput for `field` if it
     cannot be read."""
+    require_file(path, field)
+    try:
+        return _policy(path)
+    except OSError as error:
+        raise BadInput(field, f"{path} cannot be read ({error.strerror})") from None
+
+
+def require_file(path: str, field: str) -> None:
+    """Raise BadInput for `field` unless there is a file of this name."""
     try:
         os.stat(path)
     except ValueError:  # NUL, or a character that no file name can be encoded with
         raise BadInput(field, f"{path!a} is not a file name") from None
-    except OSError as error:
-        raise BadInput(field, f"{path} cannot be read ({error.strerror})") from None
-    try:
-        return _policy(path)
     except OSError as error:
         raise BadInput(field, f"{path} cannot be read ({error.strerror})") from None
 

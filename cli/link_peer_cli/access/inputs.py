@@ -129,6 +129,8 @@ def account_uid(text: str, field: str) -> str:
     uid nor the name of exactly one account; LinkPeerError that names everything missing if there is no policy file to find
     the name in.
     """
+    if not text:
+        raise BadInput(field, "give the account's uid, or its name in the policy")
     return text if is_account_uid(text) else account_named(_policy(), text, field)
 
 

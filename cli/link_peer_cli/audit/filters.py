@@ -4,6 +4,7 @@ alternatives; all fields must match."""
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 import msgspec
@@ -14,7 +15,7 @@ from link_peer.domain.record_fields import DECISION, NOT_INDEXED
 from link_peer.domain.tags import quoted
 from link_peer.runtime.ports import Record
 
-from link_peer_cli.access.inputs import is_cloud_name, matching, with_uid
+from link_peer_cli.access.inputs import is_cloud_name, matching, ports_of, with_uid
 from link_peer_cli.audit.log import condition, party_condition
 
 SHORT = {"request": "request_id", "event": "event_id"}
@@ -72,6 +73,8 @@ def filters_in(texts: Iterable[str]) -> Filters:
             nearest = difflib.get_close_matches(name, names, n=1)
             hint = f": did you mean {nearest[0]}?" if nearest else f": one of {', '.join(sorted(names))}"
             raise BadInput("filter", f"{quoted(name)} is no field of a record{hint}")
+        if name == "ports" and re.fullmatch("[0-9-]+", value):
+            ports_of([value], name)  # a bare number: which protocol is not said
         if name not in ("party", "actor"):
             matching(value, name, FORMS.get(name, ANY_VALUE))
         pairs.append((name, value))

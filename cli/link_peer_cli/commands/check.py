@@ -82,6 +82,8 @@ def check(
             _print(checked_file)
     if deny_sets and not checked_files[0].problems:
         _write_denial(reader.load(paths[0]), deny_sets)
+    if any(path.is_dir() or not os.access(path, os.R_OK) for path in paths):
+        raise typer.Exit(Exit.USAGE)
     if any(checked_file.problems for checked_file in checked_files):
         raise typer.Exit(Exit.REFUSED)
 

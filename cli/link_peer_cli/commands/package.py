@@ -15,7 +15,14 @@ from link_peer_deploy.names import DEFAULT_PREFIX
 from link_peer_deploy.runtime_python import runtime_in_use
 from rich.markup import escape
 
-from link_peer_cli.access.environment import bare_environment, names_in_use, policy_file, policy_path, valid_region
+from link_peer_cli.access.environment import (
+    bare_environment,
+    names_in_use,
+    policy_file,
+    policy_path,
+    require_file,
+    valid_region,
+)
 from link_peer_cli.access.identity import identified, require_home
 from link_peer_cli.answers.deployment import Caution, Fault, PackageBuilt
 from link_peer_cli.deployed import limits
@@ -93,6 +100,8 @@ ADVICE = "give --against FILE with the policy that is deployed, or --allow-wider
 
 def _require_not_wider(path: Path, new: Policy, against: str, *, first: bool, allow_wider: bool) -> None:
     """Raise LinkPeerError if more could open under a policy than under what is deployed, or if that is not known."""
+    if against:
+        require_file(against, "--against")
     if against and path.samefile(against):
         raise BadInput("--against", f"{against} is the policy file itself: give a file with the deployed policy")
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import shlex
+from collections.abc import Mapping
 from typing import Annotated, NoReturn
 
 import typer
@@ -28,7 +29,7 @@ from link_peer_cli.audit.undo import unlinking
 from link_peer_cli.deployed.policy import other_policy
 from link_peer_cli.deployed.queue import post
 from link_peer_cli.inventory.advice import verify_command
-from link_peer_cli.review.claims import undo_now
+from link_peer_cli.review.claims import names_now, undo_now
 from link_peer_cli.review.delivery import by_cloud_name
 from link_peer_cli.review.planned import planned_file, print_planned
 from link_peer_cli.ui.changes import CHANGES
@@ -131,7 +132,9 @@ def request(
     if log is not None:
         records = _wait_for_outcome(log, new_request, queue, earlier_count, timeout)
         then = "" if as_json else _next(new_request, records)
-        _finish(request_id, records, then, [] if as_json else undo_now(env, records), as_json=as_json)
+        way_back = [] if as_json else undo_now(env, records)
+        names = {} if as_json else names_now(env, records)
+        _finish(request_id, records, names, then, way_back, as_json=as_json)
 
 
 def _say_posted(request: Request, queue: str, *, wait: bool, as_json: bool) -> None:
@@ -250,12 +253,14 @@ def _next(request: Request, records: list[Record]) -> str:
     return f"test it with a packet: {verify_command(link.source, link.target, link.ports)}"
 
 
-def _finish(request_id: str, records: list[Record], then: str, way_back: list[str], *, as_json: bool) -> NoReturn:
+def _finish(
+    request_id: str, records: list[Record], names: Mapping[str, str], then: str, way_back: list[str], *, as_json: bool
+) -> NoReturn:
     if as_json:
         for record in records:
             print_answer(record)
     else:
-        print_records(console(), f"outcome of {request_id}", records)
+        print_records(console(), f"outcome of {request_id}", records, names=names)
         if then:
             console().print(escape(then), soft_wrap=True)
         print_undo(console(), way_back)

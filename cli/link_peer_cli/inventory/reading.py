@@ -204,7 +204,8 @@ class View:
             raise BadInput(field, f"{quoted(name)} is the name of {', '.join(map(str, matches))}: name one by its id")
         if self.problems:
             raise LinkPeerError(f"{field}: {quoted(text)} was not found; {'; '.join(self.problems)}")
-        raise BadInput(field, f"{quoted(text)} does not exist ({PARTY}). Looked at: {looked_at()}")
+        name_text = f"{quoted(text)} does not exist" if text else "the text is empty"
+        raise BadInput(field, f"{name_text} ({PARTY}). Looked at: {looked_at()}")
 
 
 class SavedView:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from link_peer.domain.errors import LinkPeerError
 from link_peer.domain.model import Claim, Link, Party
@@ -11,10 +11,12 @@ from link_peer.engine.read.access import TOLERANT
 from link_peer.engine.read.fetch import open_fetch
 from link_peer.planning.actual import owned_links
 from link_peer.runtime.ports import Record
+from link_peer.views.reach import Scene
 
 from link_peer_cli.access.environment import Environment, load_environment
 from link_peer_cli.audit.story import ends_of
 from link_peer_cli.audit.undo import depends_on_standing, undo
+from link_peer_cli.inventory.shown import EXACT, wording
 from link_peer_cli.review.delivery import suppose
 
 
@@ -29,6 +31,20 @@ def claims_between(env: Environment, parties: Iterable[Party]) -> list[tuple[Lin
     fetch.rules_in_time(sorted({group for party in parties for group in snapshot.groups_with(party)}))
     owned = owned_links(fetch.store.snapshot(), env.policy, env.settings.region)
     return [(link, claim) for link, _, marker in owned for claim in marker.claims]
+
+
+def names_now(env: Environment, records: Sequence[Record]) -> Mapping[str, str]:
+    """What accounts and the ends of these records are called on a terminal, by uid and by `sg-…@<uid>`: names of the policy alone
+    where the ends cannot be read."""
+    words, ends = wording(env.policy, env.now), sorted({end for record in records for end in ends_of(record)})
+    if words is EXACT:
+        return {}
+    with contextlib.suppress(LinkPeerError):
+        reading = load_environment(reading=True)
+        fetch = open_fetch(suppose(reading, "audit")[0], "audit", TOLERANT)
+        fetch.parties(ends)
+        words = wording(env.policy, env.now, Scene(fetch.store.snapshot()))
+    return words.called
 
 
 def undo_now(env: Environment, records: Sequence[Record]) -> list[str]:

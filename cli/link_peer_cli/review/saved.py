@@ -85,14 +85,14 @@ def save(path: str, env: Environment, plan_input: Input, changes: Sequence[Write
 
 
 def load(path: str) -> SavedPlan:
-    """Read a plan. Raises LinkPeerError that says what is wrong with the file."""
+    """Read a plan. Raises LinkPeerError that says what is wrong with the file; BadInput if it cannot be read."""
     try:
         plan = decode(_read(path))
         if problem := next(filter(None, (change.problem for change in plan.changes)), ""):
             raise ValueError(problem)
         return plan
     except OSError as error:
-        raise LinkPeerError(f"{path} cannot be read: {error.strerror}") from None
+        raise BadInput("file", f"{path} cannot be read ({error.strerror})") from None
     except ValueError as error:
         raise LinkPeerError(f"{path} is not a plan of link-peer: {clean(error)}") from None
 

@@ -407,12 +407,14 @@ def parse_port(text: str) -> Port:
     """Parses `tcp/3306`, `tcp/8000-8010`, `udp/53` or `icmp`. Raises BadInput."""
     if text == "icmp":
         return Port("icmp")
-    match = _PORT.fullmatch(text)
+    match = _PORT.fullmatch(text if "/" in text else f"tcp/{text}")
     if match:
         low = int(match[2])
         high = int(match[3] or low)
-        if low <= high <= 65535:
+        if low <= high <= 65535 and "/" in text:
             return Port(match[1], low, high)
+        if low <= high <= 65535:
+            raise BadInput("port", f"{quoted(text)} names no protocol: did you mean tcp/{text}?")
     raise BadInput(
         "port", f"{quoted(text)} is not a port such as tcp/3306, tcp/8000-8010, udp/53 or icmp (1-65535, low to high)"
     )

@@ -250,6 +250,15 @@ def test_a_name_of_the_policy_is_written_as_an_id(lab: Lab, cli: Cli) -> None:
     assert cli("accept", "ledgers", "app") == 2
 
 
+@pytest.mark.parametrize("command", ["accept", "withdraw"])
+def test_an_entry_whose_port_has_no_protocol_is_refused_with_the_likely_one(lab: Lab, cli: Cli, command: str) -> None:
+    """And nothing is written."""
+    app, db = lab.group(), lab.group("*")
+    assert cli(command, db.id, f"{app.id}:3306") == 2
+    assert cli.err.endswith("'3306' names no protocol: did you mean tcp/3306?\n")
+    assert lab.tags(db)["link-accept"] == "*"
+
+
 def test_withdrawing_takes_the_exact_entry(lab: Lab, cli: Cli) -> None:
     """The others stay, unless all that name the party are meant; an empty tag is deleted."""
     db = lab.group("sg-one:tcp/1", "sg-one:tcp/1+tcp/2", "sg-two", "*", "what?")

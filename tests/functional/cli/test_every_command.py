@@ -152,3 +152,37 @@ def test_hostile_values_end_in_a_message(cli: Cli, name: str) -> None:
             assert code in (1, 2), args
             assert cli.err != "", args
             assert "\x1b[31m" not in cli.err, args
+
+
+WITH_PORTS = {
+    "audit": "audit ports=3306",
+    "explain": "explain i-1 sg-1 3306",
+    "links": "links --port 3306",
+    "request": "request link --from sg-1 --to sg-2 --port 3306",
+    "verify": "verify --from i-1 --to i-2 --port 3306",
+    "who": "who sg-1 --port 3306",
+}
+"""Where a person may give a port, by command."""
+
+
+def test_these_are_all_commands_that_take_ports() -> None:
+    """By their parameters; a filter of `audit` may have ports in it, and so may an entry of consent."""
+    named = {name for name, command in COMMANDS.items() if {p.name for p in command.params} & {"port", "ports"}}
+    assert named - {"local"} == WITH_PORTS.keys() - {"audit"}
+
+
+@pytest.mark.parametrize("line", WITH_PORTS.values())
+@pytest.mark.parametrize("port", ["3306", "8000-8010"])
+def test_a_port_without_a_protocol_is_suggested_with_one(cli: Cli, line: str, port: str) -> None:
+    """Exit code 2, before anything is read; a number that is no port is suggested nowhere."""
+    assert cli(*line.replace("3306", port).split()) == 2
+    assert f"did you mean tcp/{port}?" in cli.err
+    assert cli(*line.replace("3306", "70000").split()) == 2
+    assert "tcp/70000" not in cli.err
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if any(p.name == "uid" for p in COMMANDS[name].params)])
+def test_an_account_that_is_not_given_is_asked_for(cli: Cli, name: str) -> None:
+    """Not quoted as an empty text."""
+    assert cli(*name.split(), "") == 2
+    assert cli.err == "uid: give the account's uid, or its name in the policy\n"

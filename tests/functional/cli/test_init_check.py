@@ -229,7 +229,7 @@ def test_check_names_each_fault_with_its_line(folder: Path, offline: Cli) -> Non
     """Of every file that is given, as a pre-commit hook does."""
     (folder / "good.yaml").write_text(POLICY, encoding="utf-8")
     (folder / "bad.yaml").write_text("deployment: prod\naccounts: none\n", encoding="utf-8")
-    assert offline("check", "good.yaml", "bad.yaml", "gone.yaml") == 1
+    assert offline("check", "good.yaml", "bad.yaml", "gone.yaml") == 2
     assert offline.out.splitlines()[0] == "good.yaml: valid, 2 accounts, 0 tests hold"
     assert offline.out.splitlines()[1].startswith("bad.yaml:2:11: accounts")
     assert offline.out.splitlines()[2] == "gone.yaml: cannot be read (No such file or directory)"

@@ -226,6 +226,18 @@ def test_a_dry_run_of_an_unlink_shows_the_rules_that_go(lab: Lab, cli: Cli, pair
 # what comes next
 
 
+@pytest.mark.usefixtures("terminal")
+def test_the_outcome_is_told_in_names(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal, of the ends that have one; commands have ids, and so have programs. A hostile name stays an id."""
+    app, db = lab.group(name="app"), lab.group("*", name="[red]\x1b[2Jdb")
+    command = ["request", "link", "--from", app.id, "--to", db.id, "--port", "tcp/3306", "--wait"]
+    take_turns(lab, monkeypatch, [lambda: lab.cross_account(*lab.queued()), lambda: None])
+    assert cli(*command) == 0, cli.err
+    [row] = [line for line in cli.out.splitlines() if "applied" in line]
+    assert row.split()[1:3] == ["app@a@aliyun.com", f"{db.id}@a@aliyun.com"]
+    assert f"link-peer verify --from {app.id}@{HOME}" in cli.out
+
+
 @pytest.mark.parametrize("blocked", [False, True])
 def test_an_opened_link_is_followed_by_the_command_that_tests_it(
     lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch, blocked: bool

@@ -67,6 +67,16 @@ def test_the_policy_file_must_write_the_account() -> None:
         parse_who("sg-app", None)
 
 
+@pytest.mark.parametrize(
+    ("text", "hint"), [("3306", "tcp/3306"), ("80-90", "tcp/80-90"), ("65536", ""), ("9-1", ""), ("0", ""), ("", "")]
+)
+def test_a_port_without_a_protocol_is_refused_with_the_likely_one(text: str, hint: str) -> None:
+    """Which one it is, people say; what is no port with any protocol gets no such hint."""
+    with pytest.raises(BadInput) as refused:
+        parse_port(text)
+    assert refused.value.problem.endswith(f": did you mean {hint}?" if hint else "(1-65535, low to high)")
+
+
 def test_ports_are_unique_and_sorted_as_strings() -> None:
     """So that two spellings of one link are equal."""
     assert [str(port) for port in parse_ports("udp/53+tcp/22+tcp/1000+udp/53")] == ["tcp/1000", "tcp/22", "udp/53"]
