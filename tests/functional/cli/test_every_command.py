@@ -167,8 +167,8 @@ WITH_PORTS = {
 
 def test_these_are_all_commands_that_take_ports() -> None:
     """By their parameters; a filter of `audit` may have ports in it, and so may an entry of consent."""
-    named = {name for name, command in COMMANDS.items() if {p.name for p in command.params} & {"port", "ports"}}
-    assert named - {"local"} == WITH_PORTS.keys() - {"audit"}
+    taking_ports = {name for name, command in COMMANDS.items() if {p.name for p in command.params} & {"port", "ports"}}
+    assert taking_ports - {"local"} == WITH_PORTS.keys() - {"audit"}
 
 
 @pytest.mark.parametrize("line", WITH_PORTS.values())

@@ -44,13 +44,13 @@ NO_FILE = {("account add", "stack_group"), ("links", "unused"), ("local", "tls")
 
 def test_these_are_all_parameters_that_name_a_file() -> None:
     """Their help says so."""
-    named = {
+    parameters = {
         (name, param.name)
         for name, command in COMMANDS.items()
         for param in command.params
         if re.search(r"\b(files?|folder)\b", f"{param.help} {param.metavar}", re.IGNORECASE)
     }
-    assert named - NO_FILE == READ.keys() | WRITTEN
+    assert parameters - NO_FILE == READ.keys() | WRITTEN
 
 
 @pytest.mark.usefixtures("lab")
