@@ -79,7 +79,11 @@ def audit(
     ] = "",
     limit: Annotated[
         int | None,
-        typer.Option(min=0, help="How many of the newest to print; 0: all. Default: 100 lines, all of JSON and CSV."),
+        typer.Option(
+            min=0,
+            metavar="COUNT",
+            help="How many of the newest to print; 0: all. Default: 100 lines, all of JSON and CSV.",
+        ),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Include intents, attempts and summaries.")] = False,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep printing new records until Ctrl-C.")] = False,
@@ -93,8 +97,9 @@ def audit(
     all_regions: Annotated[
         bool,
         typer.Option(
+            "--all-regions",
             help="With --verify or --evidence: read ActionTrail of every region. A call by a role of link-peer where it has no functions is a "
-            "finding."
+            "finding.",
         ),
     ] = False,
     evidence: Annotated[

@@ -37,7 +37,9 @@ _SIGNAL_CHECK_SECONDS = 0.5
 
 
 def local(
-    port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 picks a free one.", min=0, max=65535)] = 0,
+    port: Annotated[
+        int, typer.Option(metavar="NUMBER", help="Port on 127.0.0.1; 0 picks a free one.", min=0, max=65535)
+    ] = 0,
     world: Annotated[
         str,
         typer.Option(

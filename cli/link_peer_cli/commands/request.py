@@ -74,7 +74,7 @@ def request(
         bool, typer.Option("--dry-run", help="Post nothing; print what the functions would decide now.")
     ] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the outcome and print its record.")] = False,
-    timeout: Annotated[int, typer.Option(help="How many seconds to wait.", min=1)] = WAIT_SECONDS,
+    timeout: Annotated[int, typer.Option(metavar="SECONDS", help="How many seconds to wait.", min=1)] = WAIT_SECONDS,
     as_json: JsonLines = False,
 ) -> None:
     """Judge a request by the policy file, and put it on the queue of the account that asks, or on the shared one.

@@ -53,7 +53,10 @@ def setup(
         str, typer.Option(help="The id of an existing action policy of SLS, for the alerts.")
     ] = "",
     retention: Annotated[
-        int, typer.Option(min=0, max=3650, help="Keep the audit log for at least this many days. A new one: 365.")
+        int,
+        typer.Option(
+            min=0, max=3650, metavar="DAYS", help="Keep the audit log for at least this many days. A new one: 365."
+        ),
     ] = 0,
     operators: Annotated[
         list[str] | None,

@@ -11,13 +11,19 @@ from typer._coercion import RuntimeParam, build_runtime_param
 from typer.core import TyperCommand
 
 from link_peer_cli.ui.exits import Ended
+from link_peer_cli.ui.panels import grouped_options
 from link_peer_cli.ui.tables import TableForm
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 JsonLines = Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")]
 Output = Annotated[
     TableForm,
-    typer.Option("--output", "-o", help="The format; wide: all columns. In a pipe, a table is tab-separated values."),
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FORMAT",
+        help="table, wide (all columns), csv or json. In a pipe, a table is tab-separated values.",
+    ),
 ]
 SortBy = Annotated[str, typer.Option("--sort-by", metavar="COLUMN", help="Sort by this column.")]
 Service = Annotated[str, typer.Option(help="The FC 2.0 service that holds the functions. Default: FC 3.0.")]
@@ -128,6 +134,17 @@ def _hidden(param: Any) -> Any:
     return param
 
 
+def _plain(param: Any) -> Any:
+    """A parameter of which help prints no type where it is a switch, which takes no value, and no range of numbers where its value
+    has a name: the error names the range."""
+    param = copy.copy(param)
+    if getattr(param, "is_flag", False):
+        param.display_type_rich = lambda **_: None
+    if param.metavar:
+        param._get_number_range_help_str = lambda: ""
+    return param
+
+
 class Command(TyperCommand):
     """A command that takes `--profile` and `--region` of `link-peer` after its name, too, unless it has one of its own."""
 
@@ -136,7 +153,8 @@ class Command(TyperCommand):
         params = super().get_params(ctx)
         used_names = {name for param in params for name in param.opts}
         shared = [param for param in ctx.find_root().command.params if param.opts[0] in ("--profile", "--region")]
-        return [*params, *(_hidden(param) for param in shared if param.opts[0] not in used_names)]
+        params = [*params, *(_hidden(param) for param in shared if param.opts[0] not in used_names)]
+        return grouped_options(str(self.name), [_plain(param) for param in params])
 
     def invoke(self, ctx: Any) -> Any:
         """Run it. Raises Ended where a signal stops it, or a file or a stream fails: typer would end the process at some of

@@ -8,11 +8,14 @@ import re
 import shlex
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from alibabacloud_credentials.utils import auth_constant, auth_util
 from link_peer_cli.main import all_commands
+from link_peer_cli.ui.panels import MANY, OPTIONS
+from rich.cells import cell_len
 
 from tests.functional.command import Cli
 from tests.functional.lab import POLICY
@@ -55,6 +58,12 @@ HOSTILE = ["", "\x00\x1b[31m\n", '\' OR "*" ~:@,%s{}[bold]', "中文" * 500, "sg
 
 
 COMMANDS = dict(sorted(all_commands()))
+
+
+def options_of(command: Any) -> list[Any]:
+    return [param for param in command.params if param.param_type_name == "option"]
+
+
 RUN = [name for name in COMMANDS if name not in WITHOUT_SETTINGS]
 
 
@@ -186,3 +195,35 @@ def test_an_account_that_is_not_given_is_asked_for(cli: Cli, name: str) -> None:
     """Not quoted as an empty text."""
     assert cli(*name.split(), "") == 2
     assert cli.err == "uid: give the account's uid, or its name in the policy\n"
+
+
+GROUPED = [name for name, command in COMMANDS.items() if len(options_of(command)) > MANY]
+MOST = {"audit": 14, "links": 12}
+"""Options, with `--help`, of the two commands that had most of them."""
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_is_readable_at_80_columns(cli: Cli, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Of many options in groups, each with the same name in every command; what an option means has a third of each line."""
+    monkeypatch.setenv("COLUMNS", "80")
+    assert cli(*name.split(), "--help") == 0
+    lines = cli.out.splitlines()
+    assert max(map(cell_len, lines)) <= 80
+    titles = [line.strip("╭─╮ ") for line in lines if line.startswith("╭─")]
+    assert ("Options" in titles) is (name not in GROUPED)
+    assert [title for title in OPTIONS if title in titles] == [title for title in titles if title != "Arguments"] or (
+        name not in GROUPED
+    )
+    for option in (param for param in COMMANDS[name].params if param.param_type_name == "option"):
+        [line] = [line for line in lines if re.match(rf"│ [* ]{{0,3}}{option.opts[0]}\b(?!-)", line)]
+        text = option.help.split()[0]
+        assert 78 - line.index(text, len(option.opts[0]) + 3) >= 26, line
+
+
+def test_of_many_options_each_is_in_one_group() -> None:
+    """And no group names one that no command has."""
+    options = {opt for name in GROUPED for param in options_of(COMMANDS[name]) for opt in param.opts}
+    listed = [option for group in OPTIONS.values() for option in group]
+    assert len(listed) == len(set(listed))
+    assert {option.rpartition(" ")[2] for option in listed} - {"--help"} <= options
+    assert {name: len(options_of(COMMANDS[name])) + 1 for name in MOST} == MOST
