@@ -41,6 +41,12 @@ def _functions_end_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compose, "end_process", _end_process)
 
 
+@pytest.fixture(autouse=True)
+def _cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Commands remember what they read for completion in no folder of the person who runs the tests."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
 @pytest.fixture(name="local_cloud")
 def _local_cloud(mocker: MockerFixture, knobs: Knobs) -> LocalCloud:
     """The default world, on a clock that tests advance. Official clients reach it in-process, by any host name."""

@@ -1,11 +1,12 @@
-"""What the shell completes where a value is due: words of a list, and names in files of this machine. It asks no cloud, and a file
-that is missing or wrong completes nothing."""
+"""What the shell completes where a value is due: words of a list, and names and ids in files of this machine, of which one holds what
+the last commands read. It asks no cloud, and a file that is missing or wrong completes nothing."""
 
 from __future__ import annotations
 
 import contextlib
 import copy
 import json
+import os
 import re
 import textwrap
 from collections.abc import Callable, Iterable
@@ -13,22 +14,33 @@ from functools import partial
 from typing import Any
 
 from link_peer.domain.errors import LinkPeerError
+from link_peer.domain.policy import Policy
 from link_peer.domain.reasons import REASONS
 
 from link_peer_cli.access import keys
+from link_peer_cli.access.remembered import candidates
 
 SHOWN = 60  # characters of help; typer breaks longer lines, and fish takes each line for a value
 _PLAIN = re.compile(r"[\w.@+=-]+")  # what no shell takes for more than one word
 
 
-def _of_policy(*, parties: bool = True, accounts: bool = True) -> list[str]:
-    """The names of parties and of accounts in the policy file in use."""
+def _of_policy(*, parties: bool = True, accounts: bool = True, names: bool = True) -> list[str]:
+    """The names of parties and of accounts in the policy file in use; with parties, the ids that the last commands read, and with
+    `names`, what these are called in the cloud."""
     from link_peer_cli.access.environment import policy_in_use  # it takes longer to import than help to print
 
     with contextlib.suppress(LinkPeerError, OSError):
         if policy := policy_in_use():
             account_names = [account.name for account in policy.accounts.values()] if accounts else []
-            return [*(policy.names if parties else ()), *account_names]
+            read = _remembered(policy, names=names) if parties else []
+            return [*(policy.names if parties else ()), *account_names, *read]
+    return []
+
+
+def _remembered(policy: Policy, *, names: bool) -> list[str]:
+    """What the last commands read in the region in use."""
+    with contextlib.suppress(LinkPeerError):
+        return candidates(policy.home, keys.region_in_use(os.environ), policy.accounts, names=names)
     return []
 
 
@@ -41,6 +53,7 @@ def _profiles() -> list[str]:
 
 _accounts = partial(_of_policy, parties=False)
 _parties = partial(_of_policy, accounts=False)
+_ids = partial(_of_policy, accounts=False, names=False)  # of what opens: it takes no names of the cloud
 
 FILTERS: dict[str, Callable[[], Iterable[str]]] = {
     "outcome": lambda: ("applied", "unchanged", "removed", "denied", "failed"),
@@ -51,8 +64,8 @@ FILTERS: dict[str, Callable[[], Iterable[str]]] = {
 
 VALUES: dict[str, Callable[[], Iterable[str]]] = {
     **dict.fromkeys(("close", "reopen"), _of_policy),
-    **dict.fromkeys(("who", "explain", "accept", "withdraw", "--party"), _parties),
-    **dict.fromkeys(("request --from", "request --to", "verify --from", "verify --to"), _parties),
+    **dict.fromkeys(("who", "explain", "tighten", "plan", "--party", "verify --from", "verify --to"), _parties),
+    **dict.fromkeys(("accept", "withdraw", "request --from", "request --to"), _ids),
     **dict.fromkeys(("--account", "--believe-empty", "--peer", "doctor", "remove"), _accounts),
     **dict.fromkeys(("-o", "--output"), lambda: ("table", "wide", "csv", "json")),
     "--profile": _profiles,
@@ -86,7 +99,7 @@ def completing(context: Any, params: Iterable[Any]) -> list[Any]:
 def matching(values: Callable[[], Iterable[str]], *args: Any) -> list[str]:
     """Those that begin with what was typed, which is the last that the shell asked with."""
     typed, candidates = args[-1].removeprefix("="), [*values()]
-    if values in (_of_policy, _parties) and "@" in typed:  # sg-…@<account>
+    if values in (_of_policy, _parties, _ids) and "@" in typed:  # sg-…@<account>
         candidates += [f"{typed.rpartition('@')[0]}@{name}" for name in _accounts()]
     return [
         candidate

@@ -28,7 +28,7 @@ from link_peer_cli.checks import accounts, blocked, consents, deployed, person, 
 from link_peer_cli.checks.finding import COLOURS, FAILING, OK, PLATFORM, TENANTS, UNKNOWN, CheckFinding, counts, report
 from link_peer_cli.checks.runs import Runs, read_runs
 from link_peer_cli.checks.seen import CloudSeen, damaged_markers, denied, renamed_deployments
-from link_peer_cli.inventory.reading import View
+from link_peer_cli.inventory.reading import View, remember_parties
 from link_peer_cli.inventory.shown import EXACT, Wording, wording
 from link_peer_cli.review.cloud import WhatIf
 from link_peer_cli.review.delivery import Kept, suppose
@@ -118,6 +118,7 @@ def doctor(
         ]
         print_table(DOCTOR, [DoctorFinding(*row, names.get(row[2], "")) for row in rows], words, form, sort_by)
     warn([view.gap])
+    remember_parties(env, view.scene.snapshot)
     failing = {finding.part for finding in findings if finding.state in FAILING}
     if PLATFORM in failing:
         raise typer.Exit(Exit.REFUSED)

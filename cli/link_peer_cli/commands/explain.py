@@ -20,7 +20,7 @@ from link_peer_cli.access.inputs import ports_of
 from link_peer_cli.answers.links import Advice, Explanation
 from link_peer_cli.consent.entries import notes
 from link_peer_cli.inventory.advice import Adviser, name_ports
-from link_peer_cli.inventory.reading import View, view_of
+from link_peer_cli.inventory.reading import View, remember_parties, view_of
 from link_peer_cli.inventory.shown import (
     LINKS,
     STATES,
@@ -72,6 +72,7 @@ def explain(
         raise BadInput("B", f"{target} is the same instance as A")
     with waiting("reading what decides"):
         answer, code = answer_for(env, view, ends, typed_ports)
+    remember_parties(env, view.scene.snapshot)
     if as_json:
         print_answer(answer)
     else:

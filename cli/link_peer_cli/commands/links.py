@@ -20,7 +20,7 @@ from link_peer_cli.answers.links import LinkAnswer
 from link_peer_cli.audit.at import links_at
 from link_peer_cli.audit.log import AuditReader
 from link_peer_cli.inventory.flow_log import DAY
-from link_peer_cli.inventory.reading import View, view_of
+from link_peer_cli.inventory.reading import View, remember_parties, view_of
 from link_peer_cli.inventory.shown import (
     LINKS,
     STATES,
@@ -111,6 +111,7 @@ def links(
         answers, problem = _then(env, then, party, uid, ports)
         words, gaps = wording(env.policy, now, view.scene), [problem]
         print_table(LINKS, sorted(filters.chosen(answers), key=words.titles), words, form, sort_by)
+    remember_parties(env, view.scene.snapshot)
     warn([*view.problems, *gaps])
     if view.problems:
         raise typer.Exit(Exit.REFUSED)

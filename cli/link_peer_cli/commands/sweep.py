@@ -22,7 +22,7 @@ from link_peer_cli.access.inputs import account_uid
 from link_peer_cli.answers import CloudCall
 from link_peer_cli.answers.changes import Obsolete, Swept
 from link_peer_cli.checks.obsolete import OBSOLETE, obsolete
-from link_peer_cli.inventory.reading import View
+from link_peer_cli.inventory.reading import View, remember_parties
 from link_peer_cli.inventory.shown import Wording, wording
 from link_peer_cli.review.claims import undo_now
 from link_peer_cli.review.cloud import WhatIf
@@ -82,6 +82,7 @@ def sweep(
     groups = members_of(swept.snapshot, cloud.changed_groups()) if cloud else []
     words = wording(env.policy, env.now, Scene(swept.snapshot) if form is TableForm.TABLE else None)
     plan = ShownPlan(groups, recorder.records, notable(decisions), words)
+    remember_parties(env, swept.snapshot)
     code = _exit_code(recorder.records, swept)
     way_back = [] if dry_run else undo_now(env, recorder.outcomes)
     if save_as and cloud:

@@ -20,7 +20,7 @@ from link_peer_cli.access.running import read_running
 from link_peer_cli.answers.usage import ProposedCommand, RuleUser, TightenedRule
 from link_peer_cli.inventory.flow_log import DAY
 from link_peer_cli.inventory.period import Period, read_period
-from link_peer_cli.inventory.reading import PARTY, View, view_of
+from link_peer_cli.inventory.reading import PARTY, View, remember_parties, view_of
 from link_peer_cli.inventory.shown import Wording, wording
 from link_peer_cli.review.delivery import suppose
 from link_peer_cli.ui import files
@@ -92,6 +92,7 @@ def tighten(
         _print_rules(answers, wording(env.policy, env.now, view.scene))
     else:
         print_table(USES, answers, wording(env.policy, env.now, view.scene), form, sort_by)
+    remember_parties(env, view.scene.snapshot)
     problems = [*view.problems, *_unread(judged.period)]
     warn(problems)
     if problems:

@@ -17,7 +17,7 @@ from msgspec import UNSET
 from link_peer_cli.access.environment import Environment, load_environment
 from link_peer_cli.access.inputs import ports_of
 from link_peer_cli.answers.links import LinkAnswer, Reacher
-from link_peer_cli.inventory.reading import PARTY, View, view_of
+from link_peer_cli.inventory.reading import PARTY, View, remember_parties, view_of
 from link_peer_cli.inventory.shown import (
     EXACT,
     STATES,
@@ -62,6 +62,7 @@ def who(
         target = view.find(party, "party", functools.partial(standing_ends, env, view))
     with waiting("reading what decides about packets"):
         answers, problem = _answers(env, view, target, ports)
+    remember_parties(env, view.scene.snapshot)
     print_table(SOURCES, answers, wording(env.policy, env.now, view.scene), form, sort_by)
     warn([*view.problems, problem])
     if view.problems:

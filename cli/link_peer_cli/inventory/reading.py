@@ -20,6 +20,8 @@ from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.pace import Pace
 from link_peer.views.reach import Scene
 
+from link_peer_cli.access import remembered
+from link_peer_cli.access.environment import Environment
 from link_peer_cli.access.inputs import account_named
 from link_peer_cli.ui.looked import looked_at, note_unread
 from link_peer_cli.ui.progress import Count
@@ -206,6 +208,13 @@ class View:
             raise LinkPeerError(f"{field}: {quoted(text)} was not found; {'; '.join(self.problems)}")
         name_text = f"{quoted(text)} does not exist" if text else "the text is empty"
         raise BadInput(field, f"{name_text} ({PARTY}). Looked at: {looked_at()}")
+
+
+def remember_parties(env: Environment, snapshot: Snapshot) -> None:
+    """Remember the names and ids of what a command has read, for the shell to complete."""
+    resources: list[Group | Instance] = [*snapshot.groups.values(), *snapshot.instances.values()]
+    names_by_party = {str(resource.party): resource.name for resource in resources}
+    remembered.remember(env.policy.home, env.settings.region, names_by_party, snapshot.whole_accounts)
 
 
 class SavedView:
