@@ -10,9 +10,9 @@ from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import quoted
 from link_peer.engine.scopes.accounts import SweptAccounts
 from link_peer.planning.actual import damaged_rules, marked_rules
+from link_peer.planning.removals import hold_none
 from link_peer.planning.sweep import next_sweep
 from link_peer.views.standing import removal_reasons, standing
-from msgspec.structs import replace
 
 from link_peer_cli.access.environment import Environment
 from link_peer_cli.answers.changes import Obsolete
@@ -38,7 +38,6 @@ OBSOLETE = Table(
         Column("why", lambda o, _: o.reason, lambda o, w: w.worded(o.reason), short=by_words),
     ),
 )
-NO_LIMIT = 2**31
 
 
 def obsolete(env: Environment, view: View, swept: SweptAccounts, cloud: WhatIf) -> list[Obsolete]:
@@ -59,8 +58,7 @@ def obsolete(env: Environment, view: View, swept: SweptAccounts, cloud: WhatIf) 
 def _links(env: Environment, snapshot: Snapshot, cloud: WhatIf) -> Iterator[Obsolete]:
     """The rules that would go but for the limit of removals, or that a later sweep reads, and those of mutual links that stand on one
     side only."""
-    unlimited = replace(env.policy, limits=replace(env.policy.limits, removals_per_run=NO_LIMIT))
-    causes = removal_reasons(next_sweep(snapshot, unlimited, env.settings.region, env.now), unlimited)
+    causes = removal_reasons(next_sweep(snapshot, env.policy, env.settings.region, env.now, hold_none), env.policy)
     rules_after = {(group, rule.id) for group, rules in cloud.rules().items() for rule in rules}
     for link in standing(snapshot, env.policy, env.settings.region, env.now, going=causes):
         claims = " ".join(claim.request or "tag" for claim in link.claims)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 
 import msgspec
 
@@ -20,17 +20,18 @@ OwnedLink = tuple[Link, Rule, Marker]
 
 def owned_rules(snapshot: Snapshot, policy: Policy, region: str) -> list[OwnedRule]:
     """Every rule of ours in the snapshot, with its marker."""
-    owned = []
-    for rules in snapshot.rules.values():
-        for rule in rules:
-            if marker := markers.owned(rule, policy.deployment, region, policy.home):
-                owned.append((rule, marker))
-    return owned
+    return [(rule, marker) for _, rule, marker in owned_links(snapshot, policy, region)]
 
 
-def owned_links(snapshot: Snapshot, policy: Policy, region: str) -> list[OwnedLink]:
-    """Every rule of ours in the snapshot, with its link and its marker."""
-    return [(link_of_rule(rule, marker), rule, marker) for rule, marker in owned_rules(snapshot, policy, region)]
+def owned_links(snapshot: Snapshot, policy: Policy, region: str) -> Sequence[OwnedLink]:
+    """Every rule of ours in the snapshot, with its link and its marker. The snapshot remembers them: all steps of a plan ask."""
+    memory, question = snapshot.memory(policy), ("owned", region)
+    if question not in memory:
+        every = (rule for rules in snapshot.rules.values() for rule in rules)
+        owned = ((rule, markers.owned(rule, policy.deployment, region, policy.home)) for rule in every)
+        memory[question] = [(link_of_rule(rule, marker), rule, marker) for rule, marker in owned if marker]
+    links: Sequence[OwnedLink] = memory[question]
+    return links
 
 
 class MarkedRule(msgspec.Struct, frozen=True):
@@ -127,8 +128,16 @@ class Actual(msgspec.Struct, frozen=True, dict=True):
 
 
 def actual_state(snapshot: Snapshot, policy: Policy, region: str) -> Actual:
-    """The rules of a snapshot, in whichever order the cloud shows them."""
-    ours = sorted(owned_rules(snapshot, policy, region), key=lambda pair: _rank(pair[0]))
+    """The rules of a snapshot, in whichever order the cloud shows them. The snapshot remembers them, too."""
+    memory, question = snapshot.memory(policy), ("actual", region)
+    if question not in memory:
+        memory[question] = _actual_state(snapshot, owned_rules(snapshot, policy, region))
+    actual: Actual = memory[question]
+    return actual
+
+
+def _actual_state(snapshot: Snapshot, owned_by_us: Sequence[OwnedRule]) -> Actual:
+    ours = sorted(owned_by_us, key=lambda pair: _rank(pair[0]))
     copies = Counter(rule.key for rule, _ in ours)
     owned: dict[RuleKey, OwnedRule] = {}
     for rule, marker in ours:

@@ -121,9 +121,11 @@ def wanted_by_all(
 ) -> list[DesiredLink]:
     """What the tags of all instances that were read ask for, and who joins what requests asked for. `claimed` is as in
     `followed`."""
-    tagged = (instance for instance in snapshot.instances.values() if instance.tags)
-    from_tags = [desired for instance in tagged for desired in links_from_tags(snapshot, instance, now, policy)]
-    return [*from_tags, *followed(snapshot, policy, region, claimed)]
+    memory, question = snapshot.memory(policy), ("tags", now)
+    if question not in memory:
+        tagged = (instance for instance in snapshot.instances.values() if instance.tags)
+        memory[question] = [desired for i in tagged for desired in links_from_tags(snapshot, i, now, policy)]
+    return [*memory[question], *followed(snapshot, policy, region, claimed)]
 
 
 def choice_note(snapshot: Snapshot, desired: DesiredLink) -> str:

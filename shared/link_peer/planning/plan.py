@@ -283,7 +283,7 @@ def _unread_successors(
     questions: set[RulesOf] = set()
     for (link, _), answers in answers_by_link.items():
         opening = opening_edits(needs_of(answers), edits, view.actual)
-        groups = {edit.key.group for edit in opening} - view.snapshot.rules.keys()
+        groups = {edit.key.group for edit in opening if edit.key.group not in view.snapshot.rules}
         unread = {group for group in groups if view.snapshot.groups[group].may_have_rules}
         if unread and _replaced(view, edits, removals, link, answers):
             questions |= set(map(RulesOf, unread))

@@ -17,7 +17,7 @@ from link_peer.domain.snapshot import Snapshot
 from link_peer.planning.claims import wanted_by_all
 from link_peer.planning.decision import Context, DesiredLink, Plan
 from link_peer.planning.plan import make_plan
-from link_peer.planning.removals import May, hold_above
+from link_peer.planning.removals import Hold, May, hold_above
 
 
 class Phase(msgspec.Struct, frozen=True):
@@ -97,13 +97,18 @@ class SweepRemit(msgspec.Struct, frozen=True):
         return bool(ends & self.postponed or {(group.account, end) for end in ends} & self.phase.later)
 
 
-def next_sweep(snapshot: Snapshot, policy: Policy, region: str, now: float) -> Plan:
+def next_sweep(snapshot: Snapshot, policy: Policy, region: str, now: float, hold: Hold | None = None) -> Plan:
     """What the sweeps of all accounts at `now` (epoch seconds) do, as far as what was read tells, without the removals that are too
-    many; `missing` is what they would read to know of more."""
+    many by the policy, or that another `hold` says; `missing` is what they would read to know of more."""
     if policy.paused is Pause.ALL:
         return Plan(())
-    no_rules = {group.party: () for group in snapshot.groups.values() if not group.rule_count}
-    snapshot = msgspec.structs.replace(snapshot, rules={**no_rules, **snapshot.rules})  # what has none need not be read
+    no_rules = {
+        group.party: ()
+        for group in snapshot.groups.values()
+        if not group.rule_count and group.party not in snapshot.rules
+    }
+    if no_rules:  # what has none need not be read
+        snapshot = msgspec.structs.replace(snapshot, rules={**no_rules, **snapshot.rules})
     # a person's keys may be refused where those of the functions are not: that is no sign that nobody asks
     remit = SweepRemit(policy.accounts.keys(), policy, region, now, hidden_asks=True)
     return make_plan(
@@ -111,5 +116,5 @@ def next_sweep(snapshot: Snapshot, policy: Policy, region: str, now: float) -> P
         remit.context,
         remit.desired(snapshot),
         may_lose=lambda rule, link, _claim: remit.may_lose(snapshot, rule, link),
-        hold=hold_above(policy.limits.removals_per_run),
+        hold=hold or hold_above(policy.limits.removals_per_run),
     )

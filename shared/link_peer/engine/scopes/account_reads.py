@@ -116,13 +116,16 @@ class AccountReads(msgspec.Struct, frozen=True):
     def groups_needed(self, links: Iterable[DesiredLink]) -> set[Party]:
         """The groups whose rules a verdict on these links needs. What is denied costs no account but the one that asks."""
         snapshot = self.snapshot
-        wanted_links = {
-            wish.link for wish in links if wish.in_scope and not wish.denial and _lacks_rules(snapshot, wish.link)
-        }
-        verdicts = [permitted(snapshot, self.policy, link, self.started) for link in wanted_links]
+        wishes = {wish.link: wish for wish in links if wish.in_scope and not wish.denial}
+        return {group for wish in wishes.values() for group in self.groups_of(snapshot, wish)}
+
+    def groups_of(self, snapshot: Snapshot, wish: DesiredLink) -> set[Party]:
+        """The groups whose rules a verdict on a link needs, as a snapshot shows."""
+        if wish.denial or not wish.in_scope or not _lacks_rules(snapshot, wish.link):
+            return set()
+        verdict = permitted(snapshot, self.policy, wish.link, self.started)
         needed = {
             need.key.group
-            for verdict in verdicts
             for need in verdict.needs
             if verdict.denial is None
             or verdict.denial.undecided

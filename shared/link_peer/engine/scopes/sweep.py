@@ -389,7 +389,7 @@ def _waiting(sweep: AccountSweep, snapshot: Snapshot) -> tuple[str, ...]:
         for wish in wishes.values()
         if wish.instance
         if pair_of(wish.link) in sweep.late
-        or any(store.readable(group.account) for group in reads.groups_needed([wish]))
+        or any(store.readable(group.account) for group in reads.groups_of(snapshot, wish))
     }
     return tuple(sorted(waiting)[:MOST_WAITING])
 
