@@ -193,7 +193,7 @@ class SimEcs:
         return groups
 
     def _visible(self) -> list[Instance]:
-        self._run.watch.emptied |= self._run.empty
+        self._run.watch.showings.add(not self._run.empty)
         visible = [] if self._run.empty else self._world.visible_instances(self.account)
         if self._run.current_fault_is("omit-one"):  # the first that asks for a link, if any does
             omitted = next((i for i in visible if "link-peer" in i.tags), visible[0] if visible else None)

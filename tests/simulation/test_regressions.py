@@ -17,7 +17,7 @@ from tests.simulation.random_run import RandomRun, try_runs
 from tests.simulation.scenarios import SCENARIOS, sweeps
 from tests.simulation.scenarios.common import POLICY
 
-ONE, TWO, THREE, FOUR, _ = INSTANCES
+ONE, TWO, THREE, FOUR, FIVE = INSTANCES
 
 
 def test_no_random_run_breaks_an_invariant() -> None:
@@ -186,6 +186,16 @@ def test_an_account_whose_reads_turn_empty_loses_no_rule(call: int) -> None:
     run = deliver(world, sweeps.swept("begin"), POLICY, {call: "empty"})
     assert run.end == "acked"
     assert sweeps.STANDS in oracle.owned(world, POLICY)
+
+
+def test_a_locked_group_of_another_account_is_closed_whole_where_a_sweep_changes_it(run: RandomRun) -> None:
+    """I15: the sweep of home took the egress of its links off the group, and left the rules of links within the other account."""
+    run.begin(tags=[(FOUR, B, ["udp/53"])], advanced={X, B})
+    run.request(
+        ends=(FOUR, FIVE), name="r-2", action="link", wanted_ports=["icmp"], until=0, plan={}, inside=False, at=0
+    )
+    run.change_group(group=X, kind="lock")
+    run.come_to_rest()
 
 
 def test_a_port_rule_goes_although_the_mutual_link_stands_in_part_as_a_persons_rule(run: RandomRun) -> None:

@@ -69,7 +69,7 @@ class Watch:
         self.refused = False  # the platform refused a call, so changes on the other side may be rolled back
         self.stale_read = False  # a read of rules was stale, so a claim added since may be lost
         self.omitted = False  # a read of instances omitted one, which no limit could count
-        self.emptied = False  # a read of instances showed none
+        self.showings = set[bool]()  # whether reads of instances showed any
         self.released = ""  # the instance that the event says was released
         self.outcomes: list[dict[str, str]] = []
         self.messages: list[dict[str, Any]] = []  # the requests and looks of this delivery
@@ -218,8 +218,9 @@ class Watch:
             ):
                 self._closed_late.append(f"{rule} loses {lost_claims} after {self._opened} was opened")
             if "tag" in lost_claims and not self.refused and not self.stale_read:
-                # whom an event calls released, and no read shows, is gone: the guard never holds what stood for it
-                is_released = self.emptied and self.released in {end.id for end in before.pair or ()}
+                # a forged event, while the account shows no instance at all: "never counted and never held is an instance that a
+                # `Deleted` event names" (docs/operations.md, the removal guard); the last instance of an account looks like that, too
+                is_released = self.showings == {False} and self.released in {end.id for end in before.pair or ()}
                 must_stand = (
                     self.states.always_kept(rule.key, before.pair) and not self._displaced(rule) and not is_released
                 )

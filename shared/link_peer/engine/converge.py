@@ -14,7 +14,7 @@ import msgspec
 
 from link_peer.domain.denials import Waits
 from link_peer.domain.model import Claim, Instance, Link, Party, Rule, RuleKey
-from link_peer.domain.policy import Policy
+from link_peer.domain.policy import Pause, Policy
 from link_peer.domain.snapshot import Snapshot
 from link_peer.engine.read.fetch import Fetch, MissingReader
 from link_peer.engine.read.store import Store
@@ -49,8 +49,15 @@ class Scope(ABC):
 
     @property
     def policy(self) -> Policy:
-        """The policy of the delivery."""
+        """The policy of the delivery, as it was last read."""
         return self.work.delivery.policy
+
+    def renew_policy(self) -> None:
+        """From here on, judges by the policy file as it is now, but for one that was paused: so what the file has come to forbid is
+        closed before anything is opened."""
+        if self.policy.paused is not Pause.ALL:
+            delivery = msgspec.structs.replace(self.delivery, policy=self.delivery.current_policy())
+            self.work = msgspec.structs.replace(self.work, delivery=delivery)
 
     @property
     def audit(self) -> AuditWriter:
@@ -120,6 +127,7 @@ class Scope(ABC):
 def converge(scope: Scope, guard: RemovalGuard) -> Report:
     """Brings the rules in scope to what is desired. `Report.pending` is trouble for which the work must be done again.
     Raises Transient where nothing could be read, or the audit log could not be written."""
+    scope.renew_policy()
     applier = Applier(scope.work, guard)
     planner = Planner(scope, guard)
     total = Report()

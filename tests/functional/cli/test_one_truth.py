@@ -94,8 +94,11 @@ class Truth:
         closing = {rule for rule, (word, _) in states.items() if word == "closing"}
         listed = {entry["rule_id"] for entry in swept["obsolete"] if entry["kind"] == "held"}
         assert listed <= closing
-        removed = [rule for group in swept["groups"] for rule in group["remove"]]
-        assert len(removed) >= len(closing - listed)
+        removed = revoked(swept)
+        assert len(removed) == sum(len(group["remove"]) for group in swept["groups"])
+        assert closing - listed <= removed <= states.keys() - listed
+        replaced = removed - closing  # another rule takes the place of each in the same sweep
+        assert len(replaced) <= sum(len(group["add"]) for group in swept["groups"])
         counted = ", ".join(f"{n} {word}" for word, n in sorted(Counter(link["state"] for link in links).items()))
         details = [
             finding["detail"] for finding in self.lines("doctor", "--tenants") if finding["what"] == "state of links"
@@ -140,11 +143,8 @@ class Truth:
             if link["state"] in ("open", "partly", "blocked") and (results := set(self.passing(link))):
                 assert link["state"] == {(True,): "open", (False,): "blocked"}.get(tuple(results), "partly"), link
         closing = {rule for rule, (word, _) in states.items() if word == "closing"}
-        self.cli("sweep", "--dry-run", "--json")
-        commands = " ".join(
-            command["command"] for command in json.loads(self.cli.out)["commands"] if "RevokeSec" in command["command"]
-        )
-        assert {rule for rule in states if re.search(rf"\b{rule}\b", commands)} == closing
+        [swept] = self.lines("sweep", "--dry-run")
+        assert revoked(swept) == closing
         self.lab.sweep()
         assert states.keys() - self.standing() == closing
 
@@ -159,6 +159,13 @@ class Truth:
 def told(links: Iterable[Any]) -> Told:
     """What a view says, by rule."""
     return {rule["rule_id"]: (link["state"], link["until"]) for link in links for rule in link["rules"]}
+
+
+def revoked(swept: Any) -> set[str]:
+    """The ids of the rules that the commands of a dry run remove."""
+    commands = [entry["command"] for entry in swept["commands"]]
+    removing = [command for command in commands if "RevokeSecurityGroup" in command]
+    return {rule_id for command in removing for rule_id in re.findall(r"\bsgr-\w+", command)}
 
 
 def packet(port: str) -> tuple[str, int]:

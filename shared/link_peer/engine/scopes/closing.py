@@ -61,15 +61,16 @@ def look(scope: Scope, guard: RemovalGuard, groups: Set[Party], stuck: Set[RuleK
 
 def _closing(scope: Scope, groups: Set[Party], stuck: Set[RuleKey] = frozenset()) -> ClosingScope | None:
     """The scope of what is to be closed on these groups, by the policy as it is now; None if there is nothing."""
-    policy = scope.delivery.current_policy()
-    if Pause.ALL in (policy.paused, scope.policy.paused):
+    scope.renew_policy()
+    if scope.policy.paused is Pause.ALL:
         return None
-    delivery = msgspec.structs.replace(scope.delivery, policy=policy)
     snapshot = scope.store.snapshot()
     joined = _joined(scope, snapshot)
-    forbidden = _forbidden(snapshot, groups, delivery, stuck) | {key.group for key, _ in joined if key not in stuck}
+    forbidden = _forbidden(snapshot, groups, scope.delivery, stuck) | {
+        key.group for key, _ in joined if key not in stuck
+    }
     fetch = scope.fetch.tolerant()
-    work = msgspec.structs.replace(scope.work, delivery=delivery, fetch=fetch, expires_at=None, closes=False)
+    work = msgspec.structs.replace(scope.work, fetch=fetch, expires_at=None, closes=False)
     return ClosingScope(work, forbidden, joined) if forbidden else None
 
 
