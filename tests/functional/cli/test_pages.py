@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from aliyun_local.api import LocalCloud
+from link_peer_cli.commands.init import DENIAL
 from link_peer_cli.demo.local_cloud import describe, environment, running
 
 from tests.functional.cli import stand_ins
@@ -38,9 +39,10 @@ def _cloud(request: pytest.FixtureRequest) -> Iterator[LocalCloud]:
 
 @pytest.fixture(name="checkout")
 def _checkout(tmp_path: Path, cloud: LocalCloud) -> Path:
-    """What a reader has: a checkout, the programs, and a profile `b` with keys of the second account."""
+    """What a reader has: a checkout with a file of `link-peer init`, the programs, and a profile `b` with keys of the second account."""
     for name in LINKS:
         (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / DENIAL).symlink_to(ROOT / "deploy" / DENIAL)
     programs = tmp_path / "programs"
     programs.mkdir()
     for name in stand_ins.PROGRAMS:

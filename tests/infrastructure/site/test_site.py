@@ -23,6 +23,7 @@ QUERIES = {
     "expire": "howto/give-a-link-an-end.html",
     "IPv6": "tags.html",
     "why blocked": "operations.html",
+    "who can reach": "howto/who-opened-this.html",
     "health check": "operations.html",
 }
 CHINESE_QUERIES = {
