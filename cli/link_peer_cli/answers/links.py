@@ -65,7 +65,8 @@ class LinkAnswer(Ends, frozen=True):
     consented_by: Annotated[
         list[str],
         means(
-            "who wrote each of these entries, and whether ActionTrail proves it (`explain`) or the event says it; or `unknown`"
+            "who wrote each of these entries, and how that is known: `proven` by ActionTrail (`explain`), `recorded` by the person's "
+            "command, or `as the event says`; or `unknown`"
         ),
     ]
     instances: Annotated[int | None, means("how many instances it admits; null if that could not be read")]

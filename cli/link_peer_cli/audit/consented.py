@@ -18,6 +18,9 @@ from link_peer_cli.audit.trail_records import tags_in
 from link_peer_cli.ui.remedies import message
 
 POLICY, UNKNOWN = "the policy file", "unknown"
+RECORDED, SAID, PROVEN = "recorded", "as the event says", "proven"
+"""How something is known: by a record of its writer, by an event that anybody may have sent, or by ActionTrail."""
+
 LATE_SECONDS = 3600.0  # an event may be delivered, and so recorded, this long after the call
 
 
@@ -45,12 +48,18 @@ def _author(env: Environment, label: str, records: Sequence[Record], *, prove: b
         if key in tags:
             if text not in split(tags[key] or ""):
                 return UNKNOWN
-            proven = prove and is_proven(env, record, key, text)
-            return f"{record.get('actor')} ({'proven by ActionTrail' if proven else 'said by the event'})"
+            return f"{record.get('actor')} ({evidence(env, record, key, text, prove=prove)})"
     return UNKNOWN
 
 
-def is_proven(env: Environment, record: Record, key: str = "", text: str = "") -> bool:
+def evidence(env: Environment, record: Record, key: str = "", text: str = "", *, prove: bool = True) -> str:
+    """How a change of a group's tags is known; `prove`: ActionTrail is asked, with a key about that entry too."""
+    if prove and _is_proven(env, record, key, text):
+        return PROVEN
+    return RECORDED if record.get("old_tags") else SAID
+
+
+def _is_proven(env: Environment, record: Record, key: str = "", text: str = "") -> bool:
     """Whether ActionTrail has the call that a record names, on that group, by that principal; with a key, with that entry too."""
     account, call = record["to_account"], record.get("event_call", "")
     try:

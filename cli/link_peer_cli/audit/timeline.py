@@ -14,7 +14,7 @@ from link_peer.planning.consent import names
 from link_peer.runtime.ports import Record
 
 from link_peer_cli.access.environment import Environment
-from link_peer_cli.audit.consented import is_proven
+from link_peer_cli.audit.consented import PROVEN, RECORDED, evidence
 from link_peer_cli.audit.log import AuditReader, condition, when
 from link_peer_cli.audit.story import Story, ends_of
 from link_peer_cli.audit.trail import Trail, trail_start
@@ -22,10 +22,6 @@ from link_peer_cli.audit.trail_events import MODIFYING, REVOKING, Event, event_o
 from link_peer_cli.audit.trail_records import rules_in, tags_in
 from link_peer_cli.audit.undo import Owned, depends_on_standing, undo
 from link_peer_cli.ui.remedies import message
-
-RECORDED, SAID, PROVEN = "recorded", "as the event says", "proven"
-"""How something is known: by a record of its writer, by an event that anybody may have sent, or by ActionTrail."""
-
 
 Claims = Callable[[Iterable[Party]], list[Owned]]
 """Reads the claims on the rules that stand now at the groups of these parties."""
@@ -39,7 +35,7 @@ def timeline(env: Environment, log: AuditReader, story: Story, since: float, cla
     parties = {*groups, *(end for record in story.records for end in ends_of(record) if end.id)}
     concerning = [record for record in observed if ends_of(record)[1] in groups and _concerns(env, record, parties)]
     records = [{**record, "evidence": RECORDED} for record in story.records]
-    records += [_evident(env, record) for record in _without_copies(concerning)]
+    records += [{**record, "evidence": evidence(env, record)} for record in _without_copies(concerning)]
     try:
         records += _by_hand(env, story.records, groups, since)
         problem = ""
@@ -82,11 +78,6 @@ def _without_copies(records: Iterable[Record]) -> list[Record]:
         ((record.get("event_request") or record.get("key", ""), record.get("to", "")), record) for record in records
     )
     return [next((record for record in copies if record.get("old_tags")), copies[0]) for copies in calls.values()]
-
-
-def _evident(env: Environment, record: Record) -> Record:
-    unproven = RECORDED if record.get("old_tags") else SAID
-    return {**record, "evidence": PROVEN if is_proven(env, record) else unproven}
 
 
 def _by_hand(env: Environment, records: Sequence[Record], groups: Iterable[Party], since: float) -> list[Record]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -199,8 +201,8 @@ def test_who_consented_is_told_by_the_record_of_the_tags_event(lab: Lab, cli: Cl
     lab.cross_account(lab.request(app, db, "tcp/3306"))
     root = f"acs:ram::{HOME}:root"
     for command, parameters in (
-        (("links",), "said by the event"),
-        (("explain", app.id, db.id), "proven by ActionTrail"),
+        (("links",), "as the event says"),
+        (("explain", app.id, db.id), "proven"),
     ):
         answer = cli.json(*command)[1][0]
         link = answer["links"][0] if "links" in answer else answer
@@ -215,7 +217,7 @@ def test_who_consented_is_told_by_the_record_of_the_tags_event(lab: Lab, cli: Cl
         lab.tag(db, link_accept="*")
         lab.cloud.clock.advance(1)
         lab.auto_link({**event, "data": {**event["data"], **call}})
-        assert "said by the event" in str(cli.json("explain", app.id, db.id)[1])
+        assert "as the event says" in str(cli.json("explain", app.id, db.id)[1])
     event["data"] |= {"requestParameters": {**origin, "Tag.1.Value": "sg-y"}}
     lab.auto_link(event)
     assert cli.json("links")[1][0]["consented_by"] == ["unknown"]
@@ -292,3 +294,22 @@ def test_flow_logs_say_which_links_were_used(lab: Lab, cli: Cli, monkeypatch: py
     monkeypatch.setattr(flow_log, "LIMIT", 1)  # the service answers with no more rows, and calls that complete
     assert found(cli, "--unused", "7d") == []
     assert all("did not return all of its flows" in link["use_detail"] for link in found(cli))
+
+
+def test_consent_of_a_command_is_recorded_in_every_view(lab: Lab, cli: Cli, tmp_path: Path) -> None:
+    """`links`, `who` and the file of the map say so; `explain` asks ActionTrail, which proves it."""
+    app, db = lab.group(), lab.group("*:tcp/1")
+    assert cli("accept", db.id, f"{app.id}:tcp/3306", "--yes") == 0
+    lab.cross_account(lab.request(app, db, "tcp/3306"))
+    path = tmp_path / "map.json"
+    assert cli("map", "--out", str(path)) == 0
+    [mapped_link] = json.loads(path.read_text(encoding="utf-8"))["links"]
+    [link] = cli.json("links")[1]
+    [explanation] = cli.json("explain", app.id, db.id)[1]
+    [source] = [row for row in cli.json("who", db.id)[1] if row["by"] == "link-peer"]
+    words = [
+        text.rpartition(" ")[2]
+        for answer in (mapped_link, link, source, explanation["links"][0])
+        for text in answer["consented_by"]
+    ]
+    assert words == ["(recorded)", "(recorded)", "(recorded)", "(proven)"]
