@@ -70,7 +70,7 @@ SETTINGS = {
     "LINK_PEER_AUDIT_PROJECT": "the log project, if its name is not `<prefix>-<home uid>-<region>`",
     "LINK_PEER_AUDIT_LOGSTORE": "the logstore of the audit log, if its name is not `decisions`",
     "LINK_PEER_SWEEP_QUEUE": "the queue for sweeps of single accounts, to which only the functions may send; if it is not set, "
-    "each sweep is one delivery for all accounts, and rules in other accounts of a released instance are a sweep's",
+    "each sweep is one delivery for all accounts",
     "LINK_PEER_OPERATOR_LOGSTORE": "the logstore of the records of people's commands, if its name is not that of the audit log with `-operators` after it",
     "LINK_PEER_CALLS_PER_MINUTE": "the rate limit of ECS in your accounts, [per API and minute](operations.md#the-sweep-and-rate-limits); not known by default",
     "LINK_PEER_MNS_ENDPOINT": "the endpoint of the queues, for the functions and for commands; the public one by default ([deploy.md](deploy.md#settings))",

@@ -19,13 +19,11 @@ from link_peer.app.dispatch import Outcomes, message_elements, raise_first
 from link_peer.domain import denials
 from link_peer.domain.denials import LinkDenied
 from link_peer.domain.errors import BadInput, RedeliveryNeeded, Transient
-from link_peer.domain.model import Party, short_hash
+from link_peer.domain.model import short_hash
 from link_peer.domain.request import SweepAccount
 from link_peer.domain.tags import parse_instant
 from link_peer.engine.records import denied_record
 from link_peer.engine.scopes.accounts import SweptAccounts, sweep_accounts
-from link_peer.engine.scopes.handover import LOOK_AGAIN_SECONDS
-from link_peer.engine.scopes.released import close_released
 from link_peer.engine.scopes.summary import timer_record
 from link_peer.engine.scopes.sweep import AccountSweep, Run, begin, next_cursor, sweep_account
 from link_peer.inbound import events
@@ -148,24 +146,7 @@ def _job(element: object, delivery: Delivery) -> Job[Outcomes]:
 
         return Job(deny, frozenset())
     name = event_id or f"sweep-{message.account}-{int(delivery.clock.now())}"
-    if message.released:
-        return Job(functools.partial(_close_released, message, name, delivery), frozenset({message.account}))
     return Job(functools.partial(_sweep_account, message, name, delivery), frozenset({message.account}))
-
-
-def _close_released(message: SweepAccount, name: str, delivery: Delivery) -> Outcomes:
-    """Removes what stands in an account for released instances of home. What meets a transient error is tried again for an hour."""
-    audit = delivery.audit({"event_id": name})
-    released = [Party(delivery.policy.home, instance) for instance in message.released]
-    try:
-        close_released(delivery, message.account, released, audit, name)
-    except Transient as trouble:
-        recorded = audit.attempt(str(trouble), {"action": "look", "from_account": message.account})
-        if not recorded or not delivery.connections.sweep_queue:
-            raise
-        if delivery.clock.now() < message.posted_at + LOOK_AGAIN_SECONDS:
-            delivery.post(message, delay=AFTER_TROUBLE)
-    return audit.outcomes
 
 
 def _sweep_account(message: SweepAccount, name: str, delivery: Delivery) -> Outcomes:

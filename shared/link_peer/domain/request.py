@@ -12,7 +12,6 @@ from link_peer.domain.model import Link, Party
 
 SYNC_SECONDS = 3600  # until a sync that auto_link posts expires
 LOOK_SECONDS = 3600  # until a look that is posted after a transient error expires
-MOST_RELEASED = 100  # instances that one message names
 LATE_SECONDS = 300  # that `expires_at` may be past: clocks differ, and deliveries are repeated
 _ID_LENGTH = 48
 
@@ -75,14 +74,12 @@ class Look(msgspec.Struct, frozen=True):
 
 class SweepAccount(msgspec.Struct, frozen=True):
     """ "Sweep this account", on a queue of its own. `cursor` is what an earlier such message left to do, as it came: nothing in it
-    is trusted. `posted_at` is in epoch seconds. `released`: of the account, only rules for these instances of home are looked at,
-    whose release an event has reported."""
+    is trusted. `posted_at` is in epoch seconds."""
 
     region: str
     account: str
     posted_at: float
     cursor: object = None
-    released: tuple[str, ...] = ()
 
 
 Message = Request | Look

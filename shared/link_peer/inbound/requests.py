@@ -23,7 +23,7 @@ from link_peer.domain.errors import BadInput
 from link_peer.domain.marker import is_request_id
 from link_peer.domain.model import Link, Party, Ports
 from link_peer.domain.record_fields import CLAIMED
-from link_peer.domain.request import LATE_SECONDS, MOST_RELEASED, Look, Message, Request, SweepAccount
+from link_peer.domain.request import LATE_SECONDS, Look, Message, Request, SweepAccount
 from link_peer.domain.tags import (
     is_account_uid,
     is_group_id,
@@ -128,7 +128,6 @@ class _SweepMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     account: str
     posted_at: str
     cursor: Any = None  # not looked at here
-    released: Annotated[list[str], msgspec.Meta(max_length=MOST_RELEASED)] = []
 
 
 def decode(body: bytes | str, *, region: str, now: float, names: Mapping[str, Party] = NO_NAMES) -> Message:
@@ -171,11 +170,7 @@ def decode_sweep(body: bytes | str, *, region: str, accounts: Collection[str]) -
         _check_region(read.region)
         if not is_account_uid(read.account):
             raise BadInput("account", f"{quoted(read.account)} is not an account uid: 15 to 20 digits")
-        for name in read.released:
-            if not is_instance_id(name):
-                raise BadInput("released", f"{quoted(name)} is not i-…")
-        posted_at = _instant(read.posted_at, "posted_at")
-        message = SweepAccount(read.region, read.account, posted_at, read.cursor, tuple(read.released))
+        message = SweepAccount(read.region, read.account, _instant(read.posted_at, "posted_at"), read.cursor)
     except BadInput as error:
         raise BadRequest(error, Known()) from None
     if message.region != region:
@@ -190,8 +185,6 @@ def encode(message: Message | SweepAccount) -> bytes:
     if isinstance(message, SweepAccount):
         head = {"version": 1, "action": "sweep", "region": message.region, "account": message.account}
         body = {**head, "cursor": message.cursor, "posted_at": iso_millis(message.posted_at)}
-        if message.released:
-            body["released"] = message.released
         return json.dumps(body, separators=(",", ":")).encode()
     fields: dict[str, object] = {
         "version": 1,

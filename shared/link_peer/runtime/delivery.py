@@ -81,7 +81,7 @@ class Memory:
         return {Party(instance.account, group) for group in self._groups.get(instance, ())}
 
 
-M = TypeVar("M", bound=Message | SweepAccount)
+M = TypeVar("M", bound=Message)
 
 
 class Said:
@@ -95,7 +95,7 @@ class Said:
     def __init__(self) -> None:
         self.refused_tags: dict[str, str] = {}
         self.tags: dict[Party, Mapping[str, str]] = {}
-        self._subjects: set[Party | Link | str] = set()
+        self._subjects: set[Party | Link] = set()
         self._lock = threading.Lock()
 
     def take(self, messages: Sequence[M], limit: int) -> tuple[list[M], int]:
@@ -107,10 +107,8 @@ class Said:
         return [fresh[key] for key in fitting], len(fresh) - len(fitting)
 
 
-def subject(message: Message | SweepAccount) -> Party | Link | str:
-    """What a look, a sync or a sweep is about: two that are about the same ask for the same."""
-    if isinstance(message, SweepAccount):
-        return message.account
+def subject(message: Message) -> Party | Link:
+    """What a look or a sync is about: two that are about the same ask for the same."""
     return message.party if isinstance(message, Look) else Link(message.link.source, message.link.target)
 
 
@@ -150,13 +148,13 @@ class Delivery(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, connections=merged, throughput=throughput)
 
     def post(self, message: Message | SweepAccount, *, queue: str = "", delay: int = 0) -> None:
-        """Puts a message on a queue (as `Queue.post`), a sweep on the queue of sweeps, with retries. Raises Transient."""
-        queue = self.connections.sweep_queue if isinstance(message, SweepAccount) else queue
+        """Puts a message on a queue (as `Queue.post`), with retries. Raises Transient."""
         self.retry(lambda: self.connections.queue.post(message, queue=queue, delay=delay))
 
     def post_sweep(self, account: str, cursor: object = None, delay: int = 0) -> None:
         """Has an account swept, from a cursor, after `delay` seconds. Raises Transient."""
-        self.post(SweepAccount(self.region, account, self.clock.now(), cursor), delay=delay)
+        message = SweepAccount(self.region, account, self.clock.now(), cursor)
+        self.post(message, queue=self.connections.sweep_queue, delay=delay)
 
     def current_policy(self) -> Policy:
         """The policy as it is now: it is looked at again right before each write, and after it. Raises Transient where the

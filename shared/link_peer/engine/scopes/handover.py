@@ -11,7 +11,7 @@ from link_peer.domain.denials import PAUSED
 from link_peer.domain.errors import Transient
 from link_peer.domain.model import Party
 from link_peer.domain.policy import Pause
-from link_peer.domain.request import MOST_RELEASED, Message, SweepAccount, look_request, sync_request
+from link_peer.domain.request import Message, look_request, sync_request
 from link_peer.engine.converge import Scope
 from link_peer.engine.records import link_fields, why_fields
 from link_peer.engine.scopes.differing import Pairs
@@ -78,25 +78,7 @@ def post_looks(scope: Scope, parties: Sequence[Party], expires_at: float, detail
     _post(scope, "look", looks, records, omitted)
 
 
-def post_released(scope: Scope, released: Sequence[Party]) -> None:
-    """Has each other account's rules for instances of home looked at that an event says were released: no other message proves that,
-    and only functions may send to the queue of sweeps. Without that queue, or of further ones, their rules there are a full sweep's.
-    Stops as `post_syncs` does."""
-    policy, delivery = scope.policy, scope.delivery
-    if not (released and delivery.connections.sweep_queue) or policy.paused is Pause.ALL:
-        return
-    names = tuple(party.id for party in released[:MOST_RELEASED])
-    accounts = sorted(policy.accounts.keys() - {policy.home})
-    candidates = [SweepAccount(delivery.region, account, scope.started, released=names) for account in accounts]
-    messages, omitted = delivery.output.take(candidates, policy.limits.max_peers)
-    detail = f"{', '.join(names[:3])}: {len(names)} released; rules for them in other accounts are looked at"
-    records: list[Record] = [{"record": "intent", "action": "look", "detail": detail}] if messages else []
-    _post(scope, "look", messages, records, omitted)
-
-
-def _post(
-    scope: Scope, action: str, messages: Sequence[Message | SweepAccount], records: list[Record], omitted: int
-) -> None:
+def _post(scope: Scope, action: str, messages: Sequence[Message], records: list[Record], omitted: int) -> None:
     if omitted:
         limit = scope.policy.limits.max_peers
         reason = f"one delivery posts at most {limit} messages, and reads no more than one message may cost"

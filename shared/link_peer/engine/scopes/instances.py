@@ -27,7 +27,7 @@ from link_peer.engine.records import denied_record
 from link_peer.engine.scopes.calls import affordable, calls_left
 from link_peer.engine.scopes.closing import converge_and_look
 from link_peer.engine.scopes.differing import differences, peers_at_home
-from link_peer.engine.scopes.handover import AT_ONCE, LOOK_AGAIN_SECONDS, Later, post_looks, post_released, post_syncs
+from link_peer.engine.scopes.handover import AT_ONCE, LOOK_AGAIN_SECONDS, Later, post_looks, post_syncs
 from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.engine.write.work import open_work
 from link_peer.planning.actual import owned_links
@@ -296,9 +296,7 @@ class InstanceScope(Scope):
 
     def hand_over(self) -> None:
         """Posts syncs of pairs with other accounts. An event does not read the other side, so that all of them may differ: of
-        many, a look finds out which do. Has them look for rules of released instances."""
-        released = [party for party in self.context.deleted if party not in self.store.instances]
-        post_released(self, sorted(released))
+        many, a look finds out which do."""
         pairs = self.foreign_pairs()
         if self.looks:
             differing = differences(self, pairs)
