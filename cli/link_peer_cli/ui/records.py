@@ -158,15 +158,14 @@ def _brief(line: RecordLine, _: Names) -> str:
 
 
 def _short_time(line: RecordLine, _: Names) -> str:
-    """On a terminal `11-28 18:30+08`: the year, and minutes of the zone that are none, are in `-o wide`."""
+    """On a terminal without the year, which is in `-o wide`."""
     text = when(line.record.get("time", ""))
-    day, separator, zone = text.rpartition(" ")
-    return f"{day[5:]}{zone.removesuffix(':00')}" if separator else text
+    return text[5:] if " " in text else text
 
 
 def _without_zone(text: str, width: int) -> str:
     """`11-28 18:30`, where there is no room for the zone."""
-    return text if cell_len(text) <= width else re.sub(r"^(\d\d-\d\d \d\d:\d\d)\S*$", r"\1", text)
+    return text if cell_len(text) <= width else re.sub(r"^(\d\d-\d\d \d\d:\d\d) .*$", r"\1", text)
 
 
 def _short_actor(line: RecordLine, _: Names) -> str:

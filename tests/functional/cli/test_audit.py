@@ -33,8 +33,7 @@ def test_a_record_is_one_line(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatc
     title, head, first, second = cli.out.splitlines()
     assert (title, head.split()) == ("audit log, 2 records", ["time", "outcome", "from", "to", "ports", "actor", "why"])
     assert max(map(len, (head, first, second))) <= 120
-    time = when(lab.outcome()["time"])
-    start = [f"{time[5:16]}{time[17:20]}", "applied", app.id, db.id, "tcp/2"]
+    start = [when(lab.outcome()["time"])[5:], "applied", app.id, db.id, "tcp/2"]
     assert re.split("  +", second) == [*start, "queue", "chg-1 (ann)", "orders"]
     assert cli("audit", "-o", "wide") == 0
     wide = re.split("  +", cli.out.splitlines()[-1])
