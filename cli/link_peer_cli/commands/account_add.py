@@ -172,7 +172,12 @@ ACCOUNTS = Table(
         Column("role", wide=True),
         Column("queue"),
         Column("ranges", lambda a, _: " ".join(a.ranges), short=by_words, dispensable=1),
-        Column("entered as", lambda a, _: a.problem or a.entered_as, short=by_words),
+        Column(
+            "entered as",
+            lambda a, _: a.problem or a.entered_as,
+            lambda a, _: a.problem or a.entered_as.rpartition(":")[2],  # of an ARN, whose account is the row's
+            short=by_words,
+        ),
     ),
 )
 

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 from link_peer.app import compose
 from link_peer.domain.errors import BadInput, Transient
+from link_peer.domain.model import Party
 from link_peer.domain.record_fields import DECISION
 from link_peer.domain.tags import iso
 from link_peer.runtime.ports import Record
@@ -25,12 +26,12 @@ from link_peer_cli.audit.export import export
 from link_peer_cli.audit.filters import FORMS, Filters, filters_in
 from link_peer_cli.audit.log import AuditReader
 from link_peer_cli.audit.log import follow as follow_log
-from link_peer_cli.audit.story import Story, stories
+from link_peer_cli.audit.story import Story, ends_of, stories
 from link_peer_cli.audit.timeline import timeline
 from link_peer_cli.audit.verify import verify as verify_log
 from link_peer_cli.deployed.functions import DeployedFunctions
 from link_peer_cli.inventory.shown import short_names
-from link_peer_cli.review.claims import claims_between
+from link_peer_cli.review.claims import claims_between, names_now
 from link_peer_cli.review.delivery import by_cloud_name
 from link_peer_cli.review.recorded_advice import AdviceJudge
 from link_peer_cli.ui import looked
@@ -43,6 +44,7 @@ from link_peer_cli.ui.tables import TableForm, draw, print_csv, print_tsv
 
 LIMIT = 100  # lines, for a person
 ACTS = 3  # the newest acts of a story whose commands that take them back are printed
+NAMED_ENDS = 200  # of records, that are read for their names
 MOST = 500  # records that are read for these lines, though many of them repeat others
 FIELDS = tuple(field.name for field in DECISION)
 """The columns of CSV: the fields of a decision."""
@@ -209,7 +211,8 @@ class _Shown:
     ) -> None:
         self._form = form
         self._limit = limit
-        self._names = names
+        self._names = self._called = names
+        self._ends: set[Party] = set()
         self._is_by = record_filters.is_by
         self._by_actor = bool(record_filters.actors)
         self._sort_by = sort_by
@@ -311,7 +314,16 @@ class _Shown:
         elif lines:
             wide = self._form is TableForm.WIDE
             above = () if heading else self._headings
-            self._headings = draw(console(), RECORDS, lines, self._names, wide=wide, above=above)
+            names = self._names if wide else self._names_of(lines)
+            self._headings = draw(console(), RECORDS, lines, names, wide=wide, above=above)
+
+    def _names_of(self, lines: Sequence[RecordLine]) -> Mapping[str, str]:
+        """What accounts and the ends of these lines are called; those of many lines more than a person reads stay ids."""
+        ends = {end for line in lines for end in ends_of(line.record) if end.id} - self._ends
+        if ends and len(self._ends) < NAMED_ENDS:
+            self._ends |= ends
+            self._called = {**names_now(self._env, self._ends), **self._names}
+        return self._called
 
     def _print_values(self, records: Sequence[Record]) -> None:
         newest = map(RecordLine, records[-self._limit :] if self._limit else records)

@@ -133,7 +133,7 @@ def request(
         records = _wait_for_outcome(log, new_request, queue, earlier_count, timeout)
         then = "" if as_json else _next(new_request, records)
         way_back = [] if as_json else undo_now(env, records)
-        names = {} if as_json else names_now(env, records)
+        names = {} if as_json else names_now(env, {end for record in records for end in ends_of(record)})
         _finish(request_id, records, names, then, way_back, as_json=as_json)
 
 

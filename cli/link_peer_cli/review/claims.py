@@ -33,14 +33,14 @@ def claims_between(env: Environment, parties: Iterable[Party]) -> list[tuple[Lin
     return [(link, claim) for link, _, marker in owned for claim in marker.claims]
 
 
-def names_now(env: Environment, records: Sequence[Record]) -> Mapping[str, str]:
-    """What accounts and the ends of these records are called on a terminal, by uid and by `sg-…@<uid>`: names of the policy alone
-    where the ends cannot be read."""
-    words, ends = wording(env.policy, env.now), sorted({end for record in records for end in ends_of(record)})
+def names_now(env: Environment, ends: Iterable[Party]) -> Mapping[str, str]:
+    """What accounts and these parties are called on a terminal, by uid and by `sg-…@<uid>`: names of the policy alone where the parties
+    cannot be read."""
+    words, ends = wording(env.policy, env.now), sorted({end for end in ends if end.account in env.policy.accounts})
     if words is EXACT:
         return {}
     with contextlib.suppress(LinkPeerError):
-        reading = load_environment(reading=True)
+        reading = env if env.reading else load_environment(reading=True)
         fetch = open_fetch(suppose(reading, "audit")[0], "audit", TOLERANT)
         fetch.parties(ends)
         words = wording(env.policy, env.now, Scene(fetch.store.snapshot()))

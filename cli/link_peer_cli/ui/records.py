@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
@@ -10,6 +11,7 @@ from link_peer.domain.denials import parts
 from link_peer.domain.model import Party
 from link_peer.domain.record_fields import DECISION
 from link_peer.runtime.ports import Record
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 
@@ -161,6 +163,11 @@ def _short_time(line: RecordLine, _: Names) -> str:
     return text[5:] if " " in text else text
 
 
+def _without_zone(text: str, width: int) -> str:
+    """`11-28 18:30`, where there is no room for the zone."""
+    return text if cell_len(text) <= width else re.sub(r"^(\d\d-\d\d \d\d:\d\d) .*$", r"\1", text)
+
+
 def _short_actor(line: RecordLine, _: Names) -> str:
     """`close user/alice`: of a person the end of the ARN; else `queue`, `event`, or `timer`."""
     command, by, whole = actor(line.record).rpartition(" by ")
@@ -177,12 +184,14 @@ RECORDS: Table[RecordLine, Names] = Table(
     {},
     "No records.",
     (
-        Column("time", lambda line, _: when(line.record.get("time", ""), seconds=True), _short_time),
+        Column(
+            "time", lambda line, _: when(line.record.get("time", ""), seconds=True), _short_time, short=_without_zone
+        ),
         Column("outcome", lambda line, _: _outcome(line.record), colours=COLOURS),
         Column("from", lambda line, names: _party(line.record, "from", names), short=by_name),
         Column("to", lambda line, names: _party(line.record, "to", names), short=by_name),
         Column("ports", lambda line, _: line.record.get("ports", ""), short=by_words),
-        Column("actor", lambda line, _: actor(line.record), _short_actor, short=by_name, dispensable=1),
+        Column("actor", lambda line, _: actor(line.record), _short_actor, short=by_name),
         Column("why", lambda line, _: why(line.record), _brief, short=by_words),
         Column("asked by", lambda line, _: asker(line.record), wide=True),
         *(_field_column(field.name) for field in DECISION if field.column),

@@ -213,9 +213,10 @@ def _cut(text: str, width: int) -> str:
 
 
 def by_name(text: str, width: int) -> str:
-    """`a-long-na…@account`: a name shortened to this width, but not below six characters. An id or an address stays whole."""
+    """`a-long-na…@account`: a name shortened to this width, but not below six characters, ten of one without an account. An id or an
+    address stays whole."""
     head, at, tail = text.partition("@")
-    keep = max(6, width - 1 - cell_len(at + tail))
+    keep = max(6 if at else 10, width - 1 - cell_len(at + tail))
     if cell_len(text) <= width or cell_len(head) <= keep or _WHOLE.match(text):
         return text
     return set_cell_size(head, keep).rstrip() + "…" + at + tail
@@ -247,7 +248,9 @@ def _widths(columns: Sequence[Column[T, W]], cells: Sequence[Sequence[str]], roo
             widths[max(wide, key=widths.__getitem__)] -= 1
             continue
         if cut := [place for place, width in enumerate(widths) if width > LEAST]:  # an id, where it has no room
-            widths[max(cut, key=widths.__getitem__)] -= 1
+            widths[max(reversed(cut), key=widths.__getitem__)] -= (
+                1  # of equal ones the last: what comes first says more
+            )
     return widths
 
 

@@ -77,3 +77,27 @@ def test_who_says_who_asked_and_who_consented(lab: Lab, cli: Cli, monkeypatch: p
     assert source["rule_id"] not in cli.out
     assert cli("who", db.id, "-o", "wide") == 0
     assert source["rule_id"] in cli.out
+
+
+@pytest.mark.usefixtures("terminal")
+def test_the_log_is_in_names_and_says_who_did_it_at_80_columns(
+    lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When, from whom, to whom, by whom; ids are in `-o wide`. A name of two parties of the log is no name, and one that cannot be read
+    is an id."""
+    app, db = lab.group(name="app"), lab.group("*", name="db")
+    twins = [lab.group("*", name="twin") for _ in range(2)]
+    lab.cross_account(*(lab.request(app, group, "tcp/3306") for group in (db, *twins)))
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TZ", "Asia/Shanghai")
+    assert cli("audit", "outcome=applied") == 0
+    heading, *rows = [line for line in cli.out.splitlines()[1:] if not line.startswith(PROSE)]
+    assert heading.split() == ["time", "outcome", "from", "to", "ports", "actor", "why"]
+    assert [row.split()[3:5] for row in rows] == [["app", name] for name in ("db", *(t.id for t in twins))]
+    assert all(row.split()[6] == "queue" for row in rows)
+    assert cli("audit", "outcome=applied", "-o", "wide") == 0
+    assert db.id[:8] in cli.out
+    assert " db " not in cli.out
+    lab.fault(service="ecs", action="DescribeSecurityGroups", kind="error", times=None)
+    assert cli("audit", "outcome=applied") == 0
+    assert db.id[:8] in cli.out

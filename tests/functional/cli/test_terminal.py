@@ -1,0 +1,94 @@
+"""Tables in a real terminal of 80, 100 and 120 columns, on every shipped world, also where all names are hostile: no line is wrapped."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import functools
+import itertools
+import os
+import re
+import struct
+import subprocess
+import sys
+import termios
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from link_peer_cli.demo import world
+from link_peer_cli.demo.local_cloud import LocalCloud, describe, environment, running
+from rich.cells import cell_len
+
+from tests.functional.cli.test_columns import PROSE
+from tests.sample import sample
+
+WIDTHS = (80, 100, 120)
+COMMANDS = (
+    *("links", "who {group}", "who {instance}", "audit --from 60d", "plan {instance}", "doctor", "doctor -v"),
+    *("account list", "failed", "sweep --dry-run", "tighten --all", "--help"),
+)
+WORLDS = sorted(path.stem for path in world.WORLDS.glob("*.yaml"))
+HOSTILE = "数据库-of-the-platform \x1b[2J\u202e[bold]\r\n\t" + "x" * 90
+CASES = list(itertools.product(WORLDS, (False, True), WIDTHS, COMMANDS))
+World = tuple[dict[str, str], dict[str, str]]
+"""The variables that point commands at it, and the words of COMMANDS."""
+
+
+@pytest.fixture(name="opened", scope="module")
+def _opened() -> Iterator[Callable[[str, bool], World]]:
+    """A shipped world, behind a real server; `hostile`: with names of groups and instances that nobody should have."""
+    with contextlib.ExitStack() as ending:
+
+        @functools.cache
+        def opened(name: str, hostile: bool) -> World:
+            cloud = ending.enter_context(running(name, connected=False))
+            return environment(describe(cloud)), _words(cloud, hostile=hostile)
+
+        yield opened
+
+
+def _words(cloud: LocalCloud, *, hostile: bool) -> dict[str, str]:
+    words = {"group": "sg-none", "instance": "i-none"}
+    for uid in reversed(list(cloud.identity.accounts)):
+        state = cloud.ecs.account(uid)
+        for kind, resources in (("group", state.groups), ("instance", state.instances)):
+            for number, resource in enumerate(resources.values()):
+                resource.name = f"{number}{HOSTILE}" if hostile else resource.name
+                words[kind] = f"{resource.id}@{uid}"
+    return words
+
+
+def printed_in(width: int, words: list[str], variables: dict[str, str], home: Path) -> tuple[int, str]:
+    """The exit code of a command and what a terminal of this width shows, without what was overwritten."""
+    ours, its = os.openpty()
+    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 500, width, 0, 0))
+    inherited = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
+    env = {**inherited, **variables, "TERM": "xterm", "LINK_PEER_PAGER": "", "HOME": str(home), "TZ": "Asia/Kolkata"}
+    program = [str(Path(sys.executable).with_name("link-peer")), *words]
+    printed = b""
+    with (
+        (home / "stderr").open("wb") as errors,  # sentences, which are as long as they are
+        subprocess.Popen(program, stdout=its, stderr=errors, stdin=subprocess.DEVNULL, env=env) as process,  # noqa: S603  # our own
+    ):
+        os.close(its)
+        with contextlib.suppress(OSError):  # the end of what a terminal has to say
+            while part := os.read(ours, 65_536):
+                printed += part
+    os.close(ours)
+    return process.returncode, re.sub(r"[^\n]*\x1b\[2K|\x1b\[[0-9;?]*[A-Za-z]", "", printed.decode())
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize(("name", "hostile", "width", "command"), sample(CASES, 24))
+def test_no_row_is_wrapped(
+    opened: Callable[[str, bool], World], tmp_path: Path, name: str, hostile: bool, width: int, command: str
+) -> None:
+    """Whatever the world; commands and advice, which are copied whole, are no rows."""
+    variables, words = opened(name, hostile)
+    code, printed = printed_in(width, command.format(**words).split(), variables, tmp_path)
+    assert "Traceback" not in printed + (tmp_path / "stderr").read_text("utf-8")
+    assert code in (0, 1, 2, 3), printed
+    lines = [line.rpartition("\r")[2] for line in printed.replace("\r\n", "\n").split("\n")]
+    rows = [line for line in lines if not line.strip().startswith((*PROSE, "Looked at", "To take"))]
+    assert [line for line in rows if cell_len(line) > width] == [], printed
