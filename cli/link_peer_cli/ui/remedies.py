@@ -75,7 +75,7 @@ TABLE = (
             "WriteQuotaExceed",
             "ReadQuotaExceed",
         ),
-        "the calls that the account has in a minute are used up. Run it again in the next minute",
+        "the account has used up its calls for this minute. Run it again in the next minute",
         "{again}",
     ),
     Remedy(
@@ -85,12 +85,12 @@ TABLE = (
         "link-peer --region <region> doctor",
     ),
     Remedy(
-        "mns", ("QueueNotExist",), "the queue does not exist: it was deleted, or never made. Make it again first", AGAIN
+        "mns", ("QueueNotExist",), "the queue does not exist: it was deleted, or never created. Create it first", AGAIN
     ),
     Remedy(
         "mns",
         ("AccessDenied",),
-        "RAM does not allow these keys the call, or SMQ (MNS) is not activated in account {home}: activate it at "
+        "RAM does not allow these keys to make this call, or SMQ (MNS) is not activated in account {home}: activate it at "
         "https://mns.console.aliyun.com",
         DOCTOR,
         says="is forbidden for this operation",
@@ -98,8 +98,8 @@ TABLE = (
     Remedy(
         "sls",
         ("ProjectNotExist", "LogStoreNotExist", "IndexConfigNotExist"),
-        "the audit log does not exist, or not whole: it was deleted, or never made. Nothing is changed without a record. Make "
-        "it again first",
+        "the audit log is missing or incomplete: it was deleted, or never created. Nothing is changed without a record. Create "
+        "it first",
         AGAIN,
     ),
     Remedy(
@@ -131,16 +131,20 @@ TABLE = (
     Remedy(
         "ram",
         ("NoPermission", "Forbidden*"),
-        "RAM lets only who administers the account read or change its roles. Set keys of an administrator",
+        "RAM lets only administrators of the account read or change its roles. Use keys of an administrator",
         "{configure}",
     ),
     Remedy(
-        "ram", ("EntityNotExist*",), "the role or its policy does not exist: it was deleted, or never made", SETUP, ADD
+        "ram",
+        ("EntityNotExist*",),
+        "the role or its policy does not exist: it was deleted, or never created",
+        SETUP,
+        ADD,
     ),
     Remedy(
         "",
         ("NoPermission", "Forbidden*", "AccessDenied", "Unauthorized", "InvalidOperation.SecurityGroupNotAuthorized"),
-        "RAM does not allow these keys the call. Who administers account {home} names their owner among those who may operate",
+        "RAM does not allow these keys to make this call. An administrator of account {home} can name their owner as an operator",
         OPERATORS,
         ADD,
     ),
@@ -160,8 +164,8 @@ TABLE = (
     Remedy(
         OURS,
         ("keys-of-another-account",),
-        "{arn} belongs to account {owner}; keys of other accounts go with the option --profile of accept, withdraw, adopt, close, "
-        "reopen and verify; this command needs keys of the home account, {home}",
+        "{arn} belongs to account {owner}; accept, withdraw, adopt, close, reopen and verify take keys of other "
+        "accounts by their option --profile; this command needs keys of the home account, {home}",
         PROFILE,
     ),
     Remedy(
@@ -181,21 +185,21 @@ TABLE = (
         OURS,
         ("not-an-operator",),
         "you are not an operator: {arn} acts with its own keys, since {lacking} ({code}). An operator is a RAM user who signs in with "
-        "MFA, or a role. Name all who may operate, those who may now too",
+        "MFA, or a role. List everyone who may operate, including those who already may",
         f"{SETUP} --operators {{operator}}",
     ),
     Remedy(
         OURS,
         ("not-a-reader",),
-        "you are not a reader: {arn} acts with its own keys, since the role {role} refuses it ({code}). An administrator of home lets "
-        "it",
+        "you are not a reader: {arn} acts with its own keys, since the role {role} refuses it ({code}). An administrator of home has "
+        "to allow it",
         "{may_assume}",
     ),
     Remedy(
         OURS,
         ("not-a-reader-as-account",),
         "you are not a reader: {arn} acts with its own keys, since the role {role} refuses it ({code}). Sign in as a RAM user or a "
-        "role, since no account may assume one",
+        "role, since an account itself cannot assume a role",
         "",
     ),
     Remedy(
@@ -225,8 +229,8 @@ TABLE = (
     Remedy(
         "",
         ("",),
-        "the service was not reached: an endpoint setting is wrong, region {region} does not have it, or the network of this machine "
-        "does not lead there",
+        "the service could not be reached: an endpoint setting is wrong, region {region} does not have it, or the network of this "
+        "machine does not lead to it",
         DOCTOR,
     ),
 )

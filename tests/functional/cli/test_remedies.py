@@ -328,4 +328,4 @@ def test_a_close_without_a_log_says_what_stands_and_both_commands(lab: Lab, cli:
     [rule] = lab.raw_rules(db)
     assert f"still open: rule {rule['SecurityGroupRuleId']} on {db.id}@{HOME}" in message
     again = f"link-peer setup; link-peer close {db.id} --yes"
-    assert f"Nothing is changed without a record. Make it again first: {again}" in message
+    assert f"Nothing is changed without a record. Create it first: {again}" in message
