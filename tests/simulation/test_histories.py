@@ -1,4 +1,4 @@
-"""A fixed part of `make prove`: every history of half of the smaller scenarios, every schedule with one switch of the races."""
+"""A fixed part of `make prove`: every history of a quarter of the smaller scenarios, every schedule with one switch of the races."""
 
 from __future__ import annotations
 
@@ -77,7 +77,8 @@ FIRST_CALLS = {"moved, group port": 10, "moved, address": 10, "sg-app refuses": 
 """The largest have their faults at so many first calls of a delivery here, and at any in `make prove`."""
 
 
-@pytest.mark.parametrize("name", sample(SLICE, 2))
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("name", sample(SLICE, 4))
 def test_no_history_breaks_an_invariant(name: str) -> None:
     """Neither during its deliveries nor at its end."""
     assert explore(SCENARIOS[name], calls=FIRST_CALLS.get(name, 99)).histories >= SLICE[name]

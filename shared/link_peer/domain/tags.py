@@ -249,10 +249,6 @@ class TagKeys(msgspec.Struct, frozen=True):
         """
         return min((key for key in tags if _is_folded(key, LOCK_TAG)), default=next(iter(self.own_locks(tags)), ""))
 
-    def own_refusals(self, tags: Mapping[str, str]) -> list[str]:
-        """The keys among these tags that refuse peers for the deployments with this tag prefix, sorted."""
-        return sorted(key for key in tags if _is_folded(key, self.refuse))
-
     def refusing(self, tags: Mapping[str, str]) -> list[str]:
         """The keys among these tags that refuse peers, for every deployment or for those with this tag prefix, sorted. As with a
         lock, case, spaces and what follows a dot do not count."""

@@ -201,14 +201,16 @@ def test_running_it_again_finishes_whatever_stopped_it(
         adopted(death)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("form", ["request", "tag"])
 def test_a_sweep_at_any_moment_takes_nothing(
     make_lab: Callable[[], Lab], capsys: pytest.CaptureFixture[str], form: str
 ) -> None:
     """Nor does what the queue delivers: before each call of the command, both run. Then it is adopted, at once or by the next
     run."""
-    call, reached = 0, True
-    while reached:
+
+    def adopted(call: int) -> int:
+        """How many calls the command makes where both run before that one."""
         lab = make_lab()
         cli = Cli(capsys)
         app, db, rule = by_hand(lab)
@@ -217,16 +219,22 @@ def test_a_sweep_at_any_moment_takes_nothing(
             ["--as", "tag", "--instance", asking.id] if form == "tag" else []
         )
         between = lab.interrupt(call, lambda lab=lab, asking=asking: (lab.sweep(), lab.auto_link(lab.event(asking))))
+        before = lab.calls()
         code = cli(*options)
-        reached = between()
+        calls = lab.calls() - before
+        assert between() == (call < calls), call
         assert ids(lab, db) == [rule], call
         if code:
             assert cli(*options) == 0, (call, cli.err)
         lab.sweep()
         assert (ids(lab, db), lab.reasons(db)) == ([rule], ["tag" if form == "tag" else f"req:adopt-{rule}"]), call
         assert lab.tags(db)[MANAGED] == "true", call
-        call += 1
-    assert call > 15
+        return calls
+
+    calls = adopted(10_000)
+    assert calls > 15
+    for call in sample(range(calls), DEATHS):
+        adopted(call)
 
 
 def test_what_the_log_does_not_show_yet_is_known_by_the_claim(lab: Lab, cli: Cli) -> None:
