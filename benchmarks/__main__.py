@@ -1,7 +1,7 @@
 """`python -m benchmarks [figures …] [--rounds N]`: measures build/bench/package, prints one table, writes build/bench.json.
 
 Needs the Python of the runtime that the package is for (LINK_PEER_RUNTIME), found as `make package` finds it. The figures
-`people` and `inventories` are of the commands, on this Python.
+`people`, `inventories`, `fleet` and `growth` are of the commands and the library, on this Python: they need neither.
 """
 
 from __future__ import annotations
@@ -49,6 +49,8 @@ FIGURES: dict[str, Callable[[Bench], list[Row]]] = {
     "inventories": inventories.measure,
 }
 
+WITHOUT_PACKAGE = frozenset({"people", "inventories", "fleet", "growth"})
+
 
 def main() -> None:
     """Measure the figures that were named, or all."""
@@ -62,17 +64,19 @@ def main() -> None:
     unknown = set(arguments.figures) - FIGURES.keys()
     if unknown:
         parser.error(f"no such figure: {', '.join(sorted(unknown))}")
-    package = runner.ROOT / "build" / "bench" / "package"
-    if not package.is_dir():
-        parser.error("build/bench/package is missing: run `make bench`")
-    try:
-        python = runtime_python.find(runtime_in_use())
-    except runtime_python.NotFound as missing:
-        parser.error(f"{missing}: install it, or set RUNTIME_PYTHON")
+    figures = arguments.figures or list(FIGURES)
+    package, python = runner.ROOT / "build" / "bench" / "package", sys.executable
+    if not WITHOUT_PACKAGE.issuperset(figures):
+        if not package.is_dir():
+            parser.error("build/bench/package is missing: run `make bench`")
+        try:
+            python = runtime_python.find(runtime_in_use())
+        except runtime_python.NotFound as missing:
+            parser.error(f"{missing}: install it, or set RUNTIME_PYTHON")
     bench = Bench(Code(python, [str(package)]), arguments.rounds, before=arguments.before)
     machine = runner.machine(bench.ours.python)
     rows: list[Row] = []
-    for name in arguments.figures or FIGURES:
+    for name in figures:
         start = time.perf_counter()
         try:
             rows += FIGURES[name](bench)

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import link_peer
 
-from link_peer_deploy import authorities
 from link_peer_deploy.archives import PackageError
 
 CLIENTS = {
@@ -50,7 +49,8 @@ SWAPS = {
     "requests/models.py": ("        elif isinstance(data, _SupportsRead):", '        elif hasattr(data, "read"):'),
 }
 """What else a cold start would import in vain: in each module a text, and what is there instead."""
-_NOTE = "# link-peer has removed what it does not call.\n"  # Apache License 2.0, section 4 (b)
+NOTE = "# link-peer has removed what it does not call.\n"
+"""The last line of each module that is cut [Apache License 2.0, section 4 (b)]."""
 _LINE = re.compile(r"^from \.(\w+) import (\w+)$", re.MULTILINE)  # of the models' __init__
 _MODEL = re.compile(r"\bmain_models\.(\w+)")
 _FUNCTION, _IMPORT = (ast.FunctionDef, ast.AsyncFunctionDef), (ast.Import, ast.ImportFrom)
@@ -58,7 +58,7 @@ _FUNCTION, _IMPORT = (ast.FunctionDef, ast.AsyncFunctionDef), (ast.Import, ast.I
 
 def cut(package: Path) -> None:
     """Cut the clients in a package folder to what link_peer.alicloud calls, and the models of ECS to those that they name; make
-    the changes of SWAPS, and a folder of certifi's certificates, which link_peer.alicloud.tls looks for."""
+    the changes of SWAPS."""
     ours = Path(link_peer.__file__).with_name("alicloud")
     inherited: set[str] = set()
     for name, (client, callers) in CLIENTS.items():
@@ -69,7 +69,6 @@ def cut(package: Path) -> None:
         inherited |= called
     _cut_models(package)
     (package / "certifi" / "core.py").write_text(_CERTIFI, encoding="utf-8")
-    authorities.write(package / "certifi" / "cacert.pem", package / "certifi" / "authorities")
     swap(package)
 
 
@@ -79,7 +78,7 @@ def swap(package: Path) -> None:
         text = (package / name).read_text(encoding="utf-8")
         if text.count(old) != 1:
             raise PackageError(f"{name} has changed, and {old!r} is not in it once: see link_peer_deploy/cut.py")
-        (package / name).write_text(f"{text.replace(old, new)}\n{_NOTE}", encoding="utf-8")
+        (package / name).write_text(f"{text.replace(old, new)}\n{NOTE}", encoding="utf-8")
 
 
 def client_with(method_names: set[str], source: str, client: str, folder: Path) -> tuple[str, set[str]]:
@@ -154,7 +153,7 @@ def _without(nodes: Iterable[ast.stmt], source: str) -> str:
     for node in nodes:
         first = min([node.lineno, *(decorator.lineno for decorator in getattr(node, "decorator_list", []))])
         lines[first - 1 : node.end_lineno] = ["\n"] * ((node.end_lineno or 0) - first + 1)
-    return "".join([*lines, "\n", _NOTE])
+    return "".join([*lines, "\n", NOTE])
 
 
 def _cut_models(package: Path) -> None:

@@ -4,7 +4,7 @@
 built for one runtime of Function Compute, whatever Python this runs on, from the archives that archives.py fetches.
 
 What the SDKs bring along and no call of ours uses is left out: link_peer/alicloud/leave_out.py says what, and stands in for it.
-The SDKs' clients are cut to the methods that we call: cut.py.
+The SDKs' clients are cut to the methods that we call: cut.py. A plain package has the modules that stay as they were published.
 
 Modules are compiled by the runtime's Python, which runtime_python.py finds. Without it, a cold start takes four times as
 long, so there is no package, unless one without byte code is asked for. The byte code is not checked against the
@@ -38,7 +38,7 @@ from link_peer.domain.policy import Policy
 from link_peer.inbound import policy_file
 from link_peer.views import policy_tests
 
-from link_peer_deploy import archives, builds, bundle, cut, runtime_python
+from link_peer_deploy import archives, authorities, builds, bundle, cut, runtime_python
 from link_peer_deploy.archives import NO_SPACE, RUN, PackageError
 from link_peer_deploy.instance import FUNCTIONS, FunctionInstance, HandlerError
 from link_peer_deploy.manifest import request_triggers
@@ -72,11 +72,13 @@ EPOCH = (1980, 1, 1, 0, 0, 0)  # the first time that a zip can hold
 
 
 class Target(msgspec.Struct, frozen=True):
-    """What a package is built for: the runtime, and the region and prefix of the deployment as far as they are known."""
+    """What a package is built for: the runtime, and the region and prefix of the deployment as far as they are known. In a `plain`
+    one, the SDKs' modules are as they were published: for whoever raises an SDK that the cuts do not fit."""
 
     runtime: str = DEFAULT_RUNTIME
     region: str = ""
     prefix: str = ""
+    plain: bool = False
 
     def __post_init__(self) -> None:
         """Raises PackageError for a runtime that there is no package for."""
@@ -135,6 +137,9 @@ def _fill(
     if {checked.digest, policy_file.from_bytes((package / policy_file.NAME).read_bytes()).digest} != {reviewed}:
         raise PackageError(f"{policy} was changed since it was compared: build it again")
     leave_out(package)
+    certificates(package)
+    if not target.plain:
+        cut.cut(package)
     check_glibc(package, target.runtime)
     if python:
         compile_modules(package, python)
@@ -214,7 +219,7 @@ def checked_policy(path: Path) -> Policy:
 
 
 def leave_out(package: Path) -> None:
-    """Remove what nothing asks for, the modules of the SDKs that have stand-ins, and the methods that are not called."""
+    """Remove what nothing asks for, and the modules of the SDKs that have stand-ins: most import distributions that are not shipped."""
     modules = [name.replace(".", "/") for name in LEFT_OUT if "." in name]
     for pattern in (*UNUSED, *modules, *(f"{module}.py" for module in modules)):
         for path in package.glob(pattern):
@@ -222,7 +227,11 @@ def leave_out(package: Path) -> None:
                 shutil.rmtree(path)
             else:
                 path.unlink()
-    cut.cut(package)
+
+
+def certificates(package: Path) -> None:
+    """Write certifi's certificates as a folder, too, which link_peer.alicloud.tls looks for: none is read before it is needed."""
+    authorities.write(package / "certifi" / "cacert.pem", package / "certifi" / "authorities")
 
 
 def check_glibc(package: Path, runtime: str) -> None:

@@ -22,7 +22,7 @@ from link_peer.alicloud.leave_out import LEFT_OUT, StandInModule
 SDKS = frozenset({"Tea", "darabonba", "alibabacloud_credentials", "alibabacloud_tea_openapi", "aliyun"})
 """Packages whose modules are given a stand-in for such a part. Other packages import it as usual."""
 
-LATE = LEFT_OUT - {"google", "idna"} | {"aliyun.log.async_sql_pb2", "aliyun.log.proto", "charset_normalizer"}
+LATE = LEFT_OUT - {"google", "idna"} | {"charset_normalizer"}
 """Modules, with all below them. None of them has errors that an SDK catches: a stand-in for an error is another class."""
 
 

@@ -21,7 +21,7 @@ from link_peer_cli.adoption.judge import Adoption, is_ours, judge, lost, person_
 from link_peer_cli.answers import CloudCall
 from link_peer_cli.audit.log import AuditReader, condition
 from link_peer_cli.consent.group_tags import GroupTags
-from link_peer_cli.inventory.reading import View
+from link_peer_cli.inventory.reading import View, rules_first
 from link_peer_cli.ui import aliyun
 
 THREADS = 4
@@ -82,7 +82,7 @@ class AdoptionPlanner:
         if group:
             groups = [view.find(group, "--group")]
         else:
-            groups = [group.party for group in fetch.all_groups(accounts) if group.may_have_rules]
+            groups = rules_first(fetch.all_groups(accounts))
         fetch.rules_in_time(groups, progress=progress)
         for party in groups:
             for rule in fetch.store.rules.get(party, ()):

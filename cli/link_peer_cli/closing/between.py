@@ -24,7 +24,7 @@ from link_peer.views.reach import alike, anyone_in, reach
 from link_peer_cli.access.environment import Environment, require_known
 from link_peer_cli.access.inputs import account_uid, by_id, party
 from link_peer_cli.closing.locks import BY_ID
-from link_peer_cli.inventory.reading import View
+from link_peer_cli.inventory.reading import View, rules_first
 from link_peer_cli.review.delivery import by_cloud_name
 
 
@@ -202,9 +202,9 @@ def read_pair(fetch: Fetch, policy: Policy, region: str, pair: Pair) -> Between:
             raise LinkPeerError(f"{end_party} does not exist; one of another account is named {end_party.id}@<account>")
     groups = {group for end_party in parties for group in snapshot.groups_with(end_party)}
     accounts = {end.account for end in pair if not end.party}
-    groups |= {group.party for group in fetch.all_groups(sorted(accounts)) if group.may_have_rules}
+    further_groups = [group for group in fetch.all_groups(sorted(accounts)) if group.party not in groups]
     fetch.members(group for end_party in parties for group in snapshot.groups_with(end_party))
-    fetch.rules_in_time(sorted(groups))
+    fetch.rules_in_time([*sorted(groups), *rules_first(further_groups)])
     links = [link for link, *_ in owned_links(fetch.store.snapshot(), policy, region)]
     fetch.parties({link_party for link in links for link_party in link.parties})
     return Between(fetch.store.snapshot(), policy, region, pair)

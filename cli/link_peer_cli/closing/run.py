@@ -31,6 +31,7 @@ from link_peer_cli.access.noted import of_rule, of_tags
 from link_peer_cli.answers import CloudCall
 from link_peer_cli.closing.locks import Wanted, by_account, change_tags, in_each
 from link_peer_cli.consent.group_tags import GroupTags
+from link_peer_cli.inventory.reading import rules_first
 from link_peer_cli.review.delivery import as_tagged, closing
 from link_peer_cli.ui.changes import CHANGES, STOPPED
 from link_peer_cli.ui.progress import Count
@@ -98,13 +99,13 @@ def look(
     accounts: Wanted,
     progress: Callable[[str, int, int], None] = lambda _uid, _read_count, _all: None,
 ) -> dict[str, AccountStanding]:
-    """What stands in each account now. The rules of every group are read that has any: one may have lost its managed tag.
+    """What stands in each account now. The rules of every group are read: one may have lost its managed tag.
     `progress` gets an account, how many of its groups were read, and of how many."""
 
     def read(uid: str) -> AccountStanding:
         fetch, named_groups = open_fetch(delivery, "close", TOLERANT), accounts[uid]
         if named_groups is None:
-            parties = sorted(group.party for group in fetch.all_groups([uid]) if group.may_have_rules)
+            parties = rules_first(fetch.all_groups([uid]))
         else:
             parties = sorted(named_groups)
             fetch.parties(parties)

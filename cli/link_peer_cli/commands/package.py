@@ -44,6 +44,9 @@ def package(
     uncompiled: Annotated[
         bool, typer.Option("--uncompiled", help="Build it even if the runtime's Python is not installed here.")
     ] = False,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Cut nothing out of the SDKs' modules, to try another release of an SDK.")
+    ] = False,
     against: Annotated[
         str, typer.Option(help="A file with the deployed policy, to compare with offline.", metavar="FILE")
     ] = "",
@@ -64,6 +67,7 @@ def package(
         runtime_in_use(),
         valid_region(os.environ),
         os.environ.get("LINK_PEER_PREFIX") or ("" if against else DEFAULT_PREFIX),
+        plain,
     )
     path = policy_path(policy)
     new = policy_file(str(path), "--policy")

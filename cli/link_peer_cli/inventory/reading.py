@@ -35,6 +35,12 @@ def unseen(_kind: str, _count: int, _all: int) -> None:
 PARTY = "sg-…, i-…, or the name of a group or an instance, optionally with @<account uid or name>"
 
 
+def rules_first(groups: Iterable[Group]) -> list[Party]:
+    """All of these groups, in the order in which their rules are read: first those of which the listing counts some. Nothing promises
+    that count to be of this moment, so it excuses no group."""
+    return [group.party for group in sorted(groups, key=lambda group: (not group.may_have_rules, group.party))]
+
+
 class View:
     """What was read of the accounts of a policy. An account that cannot be read is noted in `problems`. A view of what is `tagged` reads
     the rules of groups with our managed tag, and what decides about their links, and no others: `gap` says so."""

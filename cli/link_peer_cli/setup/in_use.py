@@ -22,6 +22,7 @@ from link_peer_cli.access.identity import identified
 from link_peer_cli.access.roles import PersonsAccounts, acting
 from link_peer_cli.answers.deployment import Fault
 from link_peer_cli.deployed.port import fc3
+from link_peer_cli.inventory.reading import rules_first
 from link_peer_cli.setup.entrances import entrances
 from link_peer_cli.setup.queues import QueueResource
 from link_peer_cli.setup.resource import SetupTarget
@@ -138,7 +139,7 @@ def _groups(deployment: SetupTarget) -> tuple[list[Party], list[Group], dict[str
     cloud = _accounts(deployment, deployment.names.reader_role, reading=True)
     fetch = Fetch(cloud, policy, deployment.clock, TOLERANT, threads=THREADS)
     groups = {group.party: group for group in fetch.all_groups(sorted(policy.accounts))}
-    fetch.rules(sorted(party for party, group in groups.items() if group.may_have_rules))
+    fetch.rules(rules_first(groups.values()))
     snapshot = fetch.store.snapshot()
     owned_groups = sorted({rule.group for rule, _ in owned_rules(snapshot, policy, region)})
     keys = set(policy.keys.of_group(instances=True))

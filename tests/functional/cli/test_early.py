@@ -100,10 +100,9 @@ def test_groups_with_the_tag_are_read_first_and_those_that_show_no_rules_last(
     assert last[-1] == estate.idle.id
 
 
-def test_a_rule_on_a_group_that_lost_the_tag_and_shows_none_is_listed(
-    estate: Estate, cli: Cli, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its link is there whole, where the listing is late."""
+@pytest.fixture(name="late_listing")
+def _late_listing(estate: Estate, monkeypatch: pytest.MonkeyPatch) -> Estate:
+    """The estate, whose listing does not count the rule of the stray group yet."""
     carry_out = estate.lab.cloud.ecs.call
 
     def call(caller: Caller, action: str, *args: Any, **options: Any) -> Any:
@@ -114,8 +113,19 @@ def test_a_rule_on_a_group_that_lost_the_tag_and_shows_none_is_listed(
         return answer
 
     monkeypatch.setattr(estate.lab.cloud.ecs, "call", call)
+    return estate
+
+
+def test_a_rule_on_a_group_that_lost_the_tag_and_shows_none_is_listed(late_listing: Estate, cli: Cli) -> None:
+    """Its link is there whole."""
     listed = {link["to"]: link["state"] for link in cli.json("links")[1]}
-    assert listed[estate.stray.id] == "open"
+    assert listed[late_listing.stray.id] == "open"
+
+
+def test_a_rule_on_a_group_that_lost_the_tag_and_shows_none_is_closed(late_listing: Estate, cli: Cli) -> None:
+    """No count of a listing is taken for a closed group."""
+    assert cli("close", "--all", "--yes") == 0, cli.err
+    assert late_listing.lab.rules(late_listing.stray) == []
 
 
 @pytest.mark.usefixtures("terminal")

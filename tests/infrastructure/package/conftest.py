@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import distribution
 from pathlib import Path
@@ -23,8 +24,9 @@ import sweep
 from aliyun_local.api import VARIABLES, Authority, LocalCloud, Server, serve
 from link_peer.alicloud import sdk
 from link_peer.domain.errors import Transient
+from link_peer_cli.commands.package import package
 from link_peer_cli.demo import world
-from link_peer_deploy import archives, runtime_python
+from link_peer_deploy import archives, cut, runtime_python
 from link_peer_deploy import packaging as build
 from link_peer_deploy.bill import materials
 from link_peer_deploy.documents import CLOSER, READER
@@ -34,7 +36,7 @@ from link_peer_deploy.runtime_python import runtime_in_use
 from benchmarks import worlds
 from tests.functional.wire_lab import CloudClock, WireLab
 from tests.infrastructure.once import ROOT, made_once
-from tests.infrastructure.package.deliveries import deliver
+from tests.infrastructure.package.deliveries import deliver, is_cut
 
 PYTHON = runtime_python.find(runtime_in_use()) if os.environ.get("LINK_PEER_PACKAGE") else sys.executable
 
@@ -95,8 +97,23 @@ def installed(folder: Path) -> Path:
 def make(folder: Path) -> None:
     """The package, but for its policy. Its instances write no byte code: without this one, each would compile every module."""
     build.leave_out(installed(folder))
+    build.certificates(folder)
+    cut.cut(folder)
     build.own_code(folder, POLICY)
     compileall.compile_dir(folder, quiet=1)
+
+
+def make_plain(folder: Path) -> None:
+    """What `link-peer package --plain` makes of the distributions that are installed here."""
+
+    def install(package: Path, _runtime: str) -> dict[str, str]:
+        installed(package)
+        return {pin.name: pin.digests[0] for pin in pinned()}
+
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as out:
+        patch.setattr(archives, "install", install)
+        package(policy=str(POLICY), out=out, uncompiled=True, allow_wider=True, plain=True)
+        shutil.copytree(Path(out, "package"), folder, dirs_exist_ok=True)
 
 
 @pytest.fixture(name="built", scope="session")
@@ -104,6 +121,20 @@ def _built() -> Path:
     """The package's folder as it was built."""
     archive = os.environ.get("LINK_PEER_PACKAGE")
     return Path(archive).resolve() if archive else made_once("package", INPUTS, make)
+
+
+@pytest.fixture(name="plain", scope="session")
+def _plain() -> Path:
+    """A package that is not cut."""
+    return made_once("plain-package", INPUTS, make_plain)
+
+
+@pytest.fixture(name="cut_package")
+def _cut_package(package: Path) -> Path:
+    """The package, of which the cuts are tested: LINK_PEER_PACKAGE may name a plain one."""
+    if not is_cut(package):
+        pytest.skip("the package is plain: nothing is cut")
+    return package
 
 
 @pytest.fixture(name="bill", scope="session")

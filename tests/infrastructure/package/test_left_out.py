@@ -98,10 +98,10 @@ answer = sdk.call(lambda: client.describe_security_groups(DescribeSecurityGroups
 
 
 @pytest.mark.parametrize("name", CLIENTS)
-def test_what_is_kept_of_a_client_is_the_code_of_the_sdk(package: Path, warm: FunctionInstance, name: str) -> None:
+def test_what_is_kept_of_a_client_is_the_code_of_the_sdk(cut_package: Path, warm: FunctionInstance, name: str) -> None:
     """On the same lines, with every name that it uses; a method that is gone is an AttributeError."""
     module, (client, _) = name.removesuffix(".py").replace("/", "."), CLIENTS[name]
-    paths = (package / name, Path(str(find_spec(module).origin)))  # type: ignore[union-attr]
+    paths = (cut_package / name, Path(str(find_spec(module).origin)))  # type: ignore[union-attr]
     cut_lines, sdk = (path.read_text(encoding="utf-8").splitlines() for path in paths)
     methods = _methods(paths[0], client)
     for node in methods:
@@ -111,12 +111,12 @@ def test_what_is_kept_of_a_client_is_the_code_of_the_sdk(package: Path, warm: Fu
     assert warm.run(f"name, client = {module!r}, {client!r}\n{MISSING}") == []
 
 
-def test_the_operations_that_are_kept_are_those_that_ram_allows(package: Path) -> None:
+def test_the_operations_that_are_kept_are_those_that_ram_allows(cut_package: Path) -> None:
     roles = "".join(
         file.read_text(encoding="utf-8") for file in (build.ROOT / "deploy").glob("ram-function-role*.json")
     )
     allowed = set(re.findall(r'"ecs:(\w+)"', re.sub("ecs:SecurityGroupSourceCidrIps", "", roles)))
-    method_names = {node.name for node in _methods(package / "alibabacloud_ecs20140526" / "client.py", "Client")}
+    method_names = {node.name for node in _methods(cut_package / "alibabacloud_ecs20140526" / "client.py", "Client")}
     method_stems = {re.sub("(?<!^)(?=[A-Z])", "_", action).lower() for action in allowed}
     assert {
         name.removesuffix("_with_options") for name in method_names if name.endswith("_with_options")
