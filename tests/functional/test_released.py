@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import sweep as function
 from aliyun_local.api import Group, Instance
+from link_peer.domain.errors import Transient
 
 from tests.functional.lab import HOME, OTHER, PEER, REGION, Lab
 from tests.functional.test_by_address import admitted, two_vpcs
@@ -102,6 +103,17 @@ def test_an_account_with_a_transient_error_is_tried_again(holding_lab: Lab, acco
     holding_lab.cloud.clock.sleep(3600)
     deliver(holding_lab, *bodies)
     assert holding_lab.queued(QUEUE, after=600) == []  # an hour later, it is the sweep's
+
+
+def test_what_cannot_be_put_back_is_delivered_again(holding_lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The function raises: there is no queue any more."""
+    db, first, second = members(holding_lab)
+    holding_lab.release(first)
+    monkeypatch.setenv("LINK_PEER_SWEEP_QUEUE", "")
+    holding_lab.fault(service="ecs", account=PEER, kind="error", times=None)
+    with pytest.raises(Transient):
+        deliver(holding_lab, message(holding_lab, first.id))
+    assert sorted(holding_lab.rules(db)) == admitted(first, second)
 
 
 def test_an_account_that_refuses_access_is_its_sweeps(holding_lab: Lab) -> None:
