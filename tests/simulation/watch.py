@@ -16,7 +16,7 @@ from link_peer.domain.model import ALL, Group, Party, Port, Rule, RuleKey
 from link_peer.domain.policy import Pause, Policy
 
 from tests.simulation import oracle
-from tests.simulation.invariants import claim_end, group_rules, half_open, hold, stripped
+from tests.simulation.invariants import claim_end, group_rules, half_open, hold
 from tests.simulation.oracle import Owned, Pair
 from tests.simulation.states import States
 from tests.simulation.world import SWEEPS, World
@@ -635,13 +635,9 @@ class Watch:
                     groups.add(Party(record["from_account"], record["from"]))
         then = self.world.copy()
         then.groups = {**then.groups, **self._groups}
-        lost_tags = stripped(self.world, self.policy)
         for owned_rule in oracle.owned_rules(self.world, self.policy):
             for key, pair in _sides(owned_rule) if owned_rule.key.group.account not in self.world.revoked else ():
-                # where the policy allows no mutual link, it closes each half by itself: one that lost its tag, when a sweep finds it
-                no_mutual = bool(self.policy.deny or self.policy.denies_mutual)
-                by_policy = key != owned_rule.key and no_mutual and owned_rule.key.group in lost_tags
-                if key.group in groups & self._groups.keys() and key in self._owned and not by_policy:
+                if key.group in groups & self._groups.keys() and key in self._owned:
                     may = any(oracle.accepted(world, self.policy, key, pair) for world in (self.world, then))
                     hold(
                         "I15",

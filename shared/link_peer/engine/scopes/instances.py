@@ -33,6 +33,7 @@ from link_peer.engine.write.work import open_work
 from link_peer.planning.actual import owned_links
 from link_peer.planning.claims import followed, moved_links, sources_of
 from link_peer.planning.decision import Context, Decision, DesiredLink, Missing, Plan
+from link_peer.planning.evaluate import may_stand
 from link_peer.planning.removals import May
 from link_peer.runtime.audit import AuditWriter
 from link_peer.runtime.delivery import Delivery
@@ -198,10 +199,15 @@ class InstanceScope(Scope):
 
     def _read_halves(self) -> None:
         """The rules of the instances' groups that hold the other halves of mutual links: a group has no managed tag where that
-        was refused."""
-        standing = owned_links(self.store.snapshot(), self.policy, self.delivery.region)
-        ends = {end for link, _, _ in standing if link.mutual for end in (link.source, link.target)}
-        self.fetch.rules(ends & (self._own_groups() | self.former) & self.store.groups.keys())
+        was refused. And of any group at home that holds one of a link that may no longer stand: both go together."""
+        snapshot = self.store.snapshot()
+        links = {link for link, *_ in owned_links(snapshot, self.policy, self.delivery.region) if link.mutual}
+        links = {link for link in links if not self._foreign(link)}
+        ends = {end for link in links for end in (link.source, link.target)} & (self._own_groups() | self.former)
+        ending = {link for link in links if may_stand(snapshot, self.policy, link, self.started).denial}
+        self.fetch.parties(end for link in ending for end in link.parties)
+        ends |= self.needed_groups(self.store.snapshot(), ending)
+        self.fetch.rules(ends & self.store.groups.keys())
 
     def _read_moved(self) -> None:
         """The other instances of links whose rules have a former address of these, and the rules of the groups that are to have them."""
