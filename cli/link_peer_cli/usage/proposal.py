@@ -13,14 +13,17 @@ import msgspec
 from link_peer.domain.denials import about
 from link_peer.domain.grouped import grouped
 from link_peer.domain.model import PRIORITY, Link, Party, Port, Rule
+from link_peer.domain.policy import Policy
+from link_peer.domain.snapshot import Snapshot
 from link_peer.planning.consent import entry_for
 from link_peer.planning.decision import Context, Verdict
 from link_peer.planning.effect import admissions
+from link_peer.planning.guardrails import forbidden
 from link_peer.planning.writing import note, part
 
 from link_peer_cli.consent.entries import advised
 from link_peer_cli.inventory.period import Flow, Period
-from link_peer_cli.inventory.reading import View, verdict_if_asked
+from link_peer_cli.inventory.reading import SavedView, View, verdict_if_asked
 from link_peer_cli.usage.rules import Carried, Rules, RuleUse
 
 _OPENED = ("tcp", "udp", "icmp")
@@ -66,7 +69,9 @@ class Proposal(msgspec.Struct, frozen=True):
 class Proposer:
     """Proposes links for the flows of a period. `running` are the instances that run; None where that was not read, so that all count."""
 
-    def __init__(self, view: View, context: Context, rules: Rules, running: Collection[Party] | None) -> None:
+    def __init__(
+        self, view: View | SavedView, context: Context, rules: Rules, running: Collection[Party] | None
+    ) -> None:
         self._view = view
         self._context = context
         self._rules = rules
@@ -80,8 +85,14 @@ class Proposer:
             part for part in dict.fromkeys(part for use in uses for part in use.carried) if self._needs_link(part)
         ]
         reasons = {part: reason for part in needed if (reason := _left_reason(part))}
+        self._read([part for part in needed if part not in reasons])
+        snapshot = self._view.scene.snapshot
+        reasons |= {
+            part: reason
+            for part in needed
+            if part not in reasons and (reason := _forbidden_reason(snapshot, self._context.policy, part))
+        }
         provable = [part for part in needed if part not in reasons]
-        self._read(provable)
         wide_groups = {use.rule.group for use in uses}
         parts_by_link = _Choice(self._view, self._period, self._running, wide_groups).links(provable, by_group=by_group)
         judged = [self._judged(link, parts) for link, parts in sorted(parts_by_link.items())]
@@ -117,7 +128,8 @@ class Proposer:
         if verdict.denial and not verdict.denial.lacks_consent:
             return [], reasons | dict.fromkeys(carried_parts, str(verdict.denial))
         consents = tuple(self._consents(whole, verdict))
-        return [ProposedLink(whole, carried_parts, consents, self._unseen(whole, carried_parts))], reasons
+        seen_parts = [carried for carried in parts if carried.packet in ports]
+        return [ProposedLink(whole, carried_parts, consents, self._unseen(whole, seen_parts))], reasons
 
     def _verdict(self, link: Link, flow: Flow) -> Verdict:
         """Whether a request for a link would be granted; of one by address, its part for the instance that sent a flow."""
@@ -177,7 +189,7 @@ class _Choice:
     """Which links carry the packets between instances."""
 
     def __init__(
-        self, view: View, period: Period, running: Collection[Party] | None, wide_groups: Collection[Party]
+        self, view: View | SavedView, period: Period, running: Collection[Party] | None, wide_groups: Collection[Party]
     ) -> None:
         self._snapshot = view.scene.snapshot
         self._period = period
@@ -253,6 +265,15 @@ def _left_reason(part: Carried) -> str:
     if packet.low != packet.high:
         return "unproven: connections come from such ports, and the log does not say that one went there"
     return "" if flow.answered else "unproven: the log of the account has no answer to it"
+
+
+def _forbidden_reason(snapshot: Snapshot, policy: Policy, part: Carried) -> str:
+    """Why no link may carry it between these instances, whoever consents. A link by group reference is judged by its groups alone, so
+    it is asked of the instances, which may be in other groups, too."""
+    ends = [snapshot.instances.get(end) for end in (part.flow.party, part.flow.target.instance) if end]
+    source, target = ends if all(ends) else (None, None)
+    denial = source and target and forbidden(snapshot, policy, source, target, (part.packet,))
+    return str(denial) if denial else ""
 
 
 def _leftovers(reasons: Mapping[Carried, str]) -> Iterator[Leftover]:

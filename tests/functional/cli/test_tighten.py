@@ -252,6 +252,24 @@ def test_what_may_not_be_opened_is_left_with_the_reason(lab: Lab, cli: Cli, tmp_
     assert cli("check", str(tmp_path / "p.yaml")) == 0
 
 
+def test_what_an_instance_may_not_reach_is_in_no_link_of_its_group(lab: Lab, cli: Cli) -> None:
+    """A link between groups is judged by these groups alone, and would carry what another group of a member is refused."""
+    app, batch, db = lab.group(), lab.group(), lab.group()
+    web, worker, data = lab.instance(app), lab.instance(app, batch), lab.instance(db)
+    lab.authorize(db, **WIDE)
+    lab.tag(db, link_refuse=batch.id)
+    traffic = Traffic(lab)
+    for sender in (web, worker):
+        traffic.connect(sender, data, 3306)
+    traffic.write()
+    for args in ((db.id,), (db.id, "--by", "group")):
+        [rule] = tightened(cli, *args)
+        assert [link.partition(" tcp")[0] for link in rule["becomes"]] == [
+            f"{app.id}@{HOME} -> {db.id}@{HOME}" if args[1:] else f"{web.id}@{HOME} -> {data.id}@{HOME}"
+        ]
+        assert [text.partition(" tcp")[0] for text in rule["left"]] == [f"{worker.id}@{HOME} -> {data.id}@{HOME}"]
+
+
 def test_an_answer_that_is_too_long_is_asked_for_in_parts(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the ends of the ids of interfaces. Where a part is at the limit of rows, nothing is known."""
     app, db = lab.group(), lab.group()
