@@ -73,6 +73,9 @@ class Proposer:
         self, view: View | SavedView, context: Context, rules: Rules, running: Collection[Party] | None
     ) -> None:
         self._view = view
+        self._read_view = SavedView(
+            view.scene.snapshot
+        )  # a view copies all that it read at each look: thousands of links are judged
         self._context = context
         self._rules = rules
         self._period = rules.period
@@ -86,7 +89,7 @@ class Proposer:
         ]
         reasons = {part: reason for part in needed if (reason := _left_reason(part))}
         self._read([part for part in needed if part not in reasons])
-        snapshot = self._view.scene.snapshot
+        snapshot = self._read_view.scene.snapshot
         reasons |= {
             part: reason
             for part in needed
@@ -94,7 +97,7 @@ class Proposer:
         }
         provable = [part for part in needed if part not in reasons]
         wide_groups = {use.rule.group for use in uses}
-        parts_by_link = _Choice(self._view, self._period, self._running, wide_groups).links(provable, by_group=by_group)
+        parts_by_link = _Choice(snapshot, self._period, self._running, wide_groups).links(provable, by_group=by_group)
         judged = [self._judged(link, parts) for link, parts in sorted(parts_by_link.items())]
         leftovers = [
             *_leftovers(reasons),
@@ -109,8 +112,11 @@ class Proposer:
     def _read(self, parts: Sequence[Carried]) -> None:
         """Reads what is asked of both ends."""
         interfaces = {end for carried in parts for end in (carried.flow.source, carried.flow.target) if end}
-        self._view.around(group for interface in interfaces for group in interface.groups)
+        groups = {group for interface in interfaces for group in interface.groups}
+        scene = self._view.scene  # where all was listed, no group is read again: a call each
+        self._view.around(group for group in groups if group not in scene.snapshot.groups or not scene.complete(group))
         self._view.around(interface.instance for interface in interfaces if interface.instance)
+        self._read_view = SavedView(self._view.scene.snapshot)
 
     def _judged(self, link: Link, parts: Sequence[Carried]) -> tuple[list[ProposedLink], dict[Carried, str]]:
         """The link on the ports on which it can be made, with the reasons why it cannot be on the others."""
@@ -133,10 +139,14 @@ class Proposer:
 
     def _verdict(self, link: Link, flow: Flow) -> Verdict:
         """Whether a request for a link would be granted; of one by address, its part for the instance that sent a flow."""
-        by_address = flow.party and link.source.is_group and note(self._view.scene.snapshot, link)
+        by_address = flow.party and link.source.is_group and note(self._read_view.scene.snapshot, link)
         judged = part(link, flow.party) if by_address and flow.party else link
         if judged not in self._verdicts:
-            self._verdicts[judged] = verdict_if_asked(self._view, self._context, judged)
+            verdict = verdict_if_asked(self._read_view, self._context, judged)
+            if verdict.open_questions:
+                verdict = verdict_if_asked(self._view, self._context, judged)
+                self._read_view = SavedView(self._view.scene.snapshot)
+            self._verdicts[judged] = verdict
         return self._verdicts[judged]
 
     def _reason(self, link: Link, carried: Carried) -> str:
@@ -144,7 +154,7 @@ class Proposer:
         verdict = self._verdict(link, carried.flow)
         if verdict.denial and not verdict.denial.lacks_consent:
             return str(verdict.denial)
-        snapshot = self._view.scene.snapshot
+        snapshot = self._read_view.scene.snapshot
         added = [Rule(need.key.group, "", need.key, "accept", PRIORITY) for need in verdict.needs]
         peer, holder = carried.flow.ends
         rules = {group: (*snapshot.rules.get(group, ()), *_on(added, group)) for group in holder.groups}
@@ -158,10 +168,10 @@ class Proposer:
 
     def _addresses_fit(self, link: Link, flow: Flow) -> bool:
         """Whether a rule of the link would name these addresses."""
-        instances = self._view.scene.snapshot.instances
+        instances = self._read_view.scene.snapshot.instances
         ends = ((flow.party, flow.address), (flow.target.instance, flow.reached))
         named_ends = ends[:1] if link.source.is_group else ends
-        by_reference = link.source.is_group and not note(self._view.scene.snapshot, link)
+        by_reference = link.source.is_group and not note(self._read_view.scene.snapshot, link)
         return by_reference or all(
             end is not None and (instance := instances.get(end)) is not None and instance.ip == address
             for end, address in named_ends
@@ -174,7 +184,7 @@ class Proposer:
             yield from (Consent(*entry) for entry in advised(advice, self._context.policy.home))
             return
         group = next((need.key.group for need in verdict.needs if not need.key.is_egress), link.target)
-        target = self._view.scene.snapshot.groups[group]
+        target = self._read_view.scene.snapshot.groups[group]
         yield Consent(group, entry_for(target, link.source, link.ports), is_there=True)
 
     def _unseen(self, link: Link, parts: Iterable[Carried]) -> tuple[Party, ...]:
@@ -189,9 +199,9 @@ class _Choice:
     """Which links carry the packets between instances."""
 
     def __init__(
-        self, view: View | SavedView, period: Period, running: Collection[Party] | None, wide_groups: Collection[Party]
+        self, snapshot: Snapshot, period: Period, running: Collection[Party] | None, wide_groups: Collection[Party]
     ) -> None:
-        self._snapshot = view.scene.snapshot
+        self._snapshot = snapshot
         self._period = period
         self._running = running
         self._wide_groups = wide_groups

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import shlex
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -287,6 +288,33 @@ def test_an_answer_that_is_too_long_is_asked_for_in_parts(lab: Lab, cli: Cli, mo
     [rule] = tightened(cli, db.id, "--last", "2d", code=1)
     assert (rule["use"], rule["revoke"]) == ("unknown", "")
     assert "did not return all of its flows" in rule["unknown"][0]
+
+
+def test_an_estate_takes_a_query_of_each_account_and_few_calls(lab: Lab, cli: Cli) -> None:
+    """Two accounts, one rule for a whole network on all ports, and three parties behind it: three links. The log of each account takes
+    one query, where it has every field, and its interfaces one call. A group takes the call for its rules alone, although `--all` reads
+    and judges groups with members; whether members reach each other is read where packets went between some, and nowhere else."""
+    app, jobs, db, ledger = lab.group(), lab.group(), lab.group(), lab.group(account=PEER)
+    web, job, payer, data = lab.instance(app), lab.instance(jobs), lab.instance(ledger), lab.instance(db)
+    lab.authorize(db, IpProtocol="TCP", PortRange="1/65535", SourceCidrIp="10.0.0.0/8")
+    lab.authorize(app, IpProtocol="TCP", PortRange="1/65535", SourceCidrIp="10.0.0.0/8")
+    traffic = Traffic(lab, 2, capture=Capture(optional=("tcp-flags", "traffic_path")))
+    for sender, port in ((web, 3306), (job, 3306), (payer, 443)):
+        traffic.connect(sender, data, port)
+    traffic.write()
+    calls = lab.calls()
+    rules = tightened(cli, "--all", "--last", "2d")
+    assert sorted(len(rule["becomes"]) for rule in rules) == [0, 3]
+    counts = Counter((call.account, call.action) for call in list(lab.cloud.faults.calls)[calls:])
+    for account, groups in ((HOME, 3), (PEER, 1)):
+        assert counts[account, "GetLogs"] == 1
+        assert counts[account, "DescribeNetworkInterfaces"] == 1
+        assert counts[account, "DescribeSecurityGroups"] == 1
+        assert counts[account, "DescribeSecurityGroupAttribute"] == groups
+        assert counts[account, "DescribeInstances"] == 2  # all, and those that run
+    assert (
+        sum(count for (_, action), count in counts.items() if action == "AssumeRole") == 2
+    )  # the reader's, and the other account's
 
 
 def test_nothing_is_written(lab: Lab, cli: Cli, tmp_path: Path) -> None:
