@@ -1,7 +1,8 @@
 """What is said of the use of rules, against a judge that saw every packet, in random estates.
 
 They have rules with priorities and drops, groups of both kinds and isolated ones, instances that moved, were released, or took over an
-address, senders that no log names, days without lines, answers, and refused packets.
+address, senders that no log names, days without lines, answers, and refused packets; groups that refuse others, and a policy that
+denies a port and never lets one group reach another.
 """
 
 from __future__ import annotations
@@ -15,21 +16,25 @@ from functools import lru_cache
 import msgspec
 import pytest
 from aliyun_local.api import Capture, Flow, Ports, analysis, conversation, flow_logs, index
-from link_peer.domain.model import ALL, Group, Party, Port, Rule, Traffic
+from link_peer.domain.model import ALL, Group, Instance, Party, Port, Rule, Traffic
+from link_peer.domain.policy import Never, Policy
 from link_peer.domain.snapshot import Snapshot
+from link_peer.domain.tags import parse_who
 from link_peer_cli.inventory.flow_log import DAY, flows_of, statement
 from link_peer_cli.inventory.interfaces import Interface
 from link_peer_cli.inventory.period import Period
 from link_peer_cli.usage.rules import Rules, RuleUse
 
 from tests.sample import sample
-from tests.unit.snapshots import HOME, PEER, POLICY, REGION
+from tests.unit.snapshots import HOME, PEER, REGION, policy
 
 SINCE, DAYS = 1_795_564_800, 6
 UNTIL = SINCE + DAYS * DAY
 WINDOW = 3 * 3600
 """Longer than a real one, for fewer lines: all logs have the same windows."""
 PORTS = (22, 80, 443, 3306)
+DENIED = 22
+"""The port that policies deny."""
 
 
 class Machine(msgspec.Struct, frozen=True):
@@ -53,6 +58,7 @@ class Packet(msgspec.Struct, frozen=True):
     source: Machine
     target: Machine
     port: Port
+    is_answered: bool
 
 
 class Estate:
@@ -68,6 +74,12 @@ class Estate:
         }
         self.machines = list(self._machines())
         self.rules = {group: tuple(self._rules(group)) for group in self.groups}
+        self.refusals = [
+            (*chance.sample(sorted(self.groups), 2), chance.choice(PORTS)) for _ in range(chance.randint(0, 2))
+        ]
+        self.barred = [tuple(chance.sample(sorted(self.groups), 2)) for _ in range(chance.randint(0, 2))]
+        self.denies = chance.random() < 0.5
+        self.has_flags = chance.random() < 0.5
         self.packets: list[Packet] = []
         self.flows: list[Flow] = []
         for _ in range(chance.randint(5, 40)):
@@ -117,17 +129,17 @@ class Estate:
         source, target = chance.choice(present), chance.choice([each for each in present if not each.is_outside])
         if source is target:
             return
-        port, is_accepted = chance.choice(PORTS), chance.random() < 0.85
+        port, is_accepted, is_answered = chance.choice(PORTS), chance.random() < 0.85, chance.random() < 0.8
         ends = [source.address if source.is_outside else row(source), row(target)]
-        self.flows += conversation(at, *ends, Ports(port), accepted=is_accepted, answered=chance.random() < 0.8)
+        self.flows += conversation(at, *ends, Ports(port), accepted=is_accepted, answered=is_answered)
         if is_accepted:
-            self.packets.append(Packet(at, source, target, Port("tcp", port, port)))
+            self.packets.append(Packet(at, source, target, Port("tcp", port, port), is_answered))
 
     def period(self) -> Period:
         """What is read of it."""
         day = SINCE + self.chance.randrange(DAYS) * DAY
         holes = ((self.hole.interface.id, day, day + DAY),) if self.hole else ()
-        capture = Capture(WINDOW, gaps=holes, optional=("tcp-flags",) if self.chance.random() < 0.5 else ())
+        capture = Capture(WINDOW, gaps=holes, optional=("tcp-flags",) if self.has_flags else ())
         if self.hole:
             self.flows = [
                 flow
@@ -154,12 +166,35 @@ class Estate:
         return Period(SINCE, UNTIL, logs, interfaces)
 
     def snapshot(self) -> Snapshot:
-        """The groups and the rules of now."""
+        """The groups, the instances and the rules of now."""
+        tags: dict[Party, dict[str, str]] = {group: {} for group in self.groups}
+        for number, (group, peer, port) in enumerate(self.refusals):
+            tags[group][f"link-refuse.{number}"] = f"{peer}:tcp/{port}"
+        instances = {
+            party: Instance(party, "vpc", tuple(sorted(group.id for group in interface.groups)), interface.addresses[0])
+            for interface in (machine.interface for machine in self.current())
+            if (party := interface.instance)
+        }
         return Snapshot(
-            groups={group: Group(group, "vpc", advanced=kind == "advanced") for group, kind in self.groups.items()},
+            groups={
+                group: Group(group, "vpc", tags=tags[group], advanced=kind == "advanced")
+                for group, kind in self.groups.items()
+            },
+            instances=instances,
             rules=self.rules,
             inner_access={group: kind == "open" for group, kind in self.groups.items()},
+            requested={*self.groups, *instances},
+            whole_accounts={HOME, PEER},
+            live_accounts={HOME, PEER},
         )
+
+    def policy(self) -> Policy:
+        """The policy of the estate."""
+        never = [
+            Never(parse_who(str(source), HOME), parse_who(str(target), HOME), (), "never")
+            for source, target in self.barred
+        ]
+        return policy(deny=(Port("tcp", DENIED, DENIED),) if self.denies else (), never=tuple(never))
 
     # the judge
 
@@ -174,18 +209,19 @@ class Estate:
 
     def passes(self, packet: Packet, removed: Sequence[Rule] = ()) -> bool:
         """Whether a packet would pass now, without these rules."""
-        matching = [rule for rule in self._matching(packet) if rule not in removed]
+        matching = [rule for rule in self.matching(packet) if rule not in removed]
         first = min(matching, key=lambda rule: (rule.priority, rule.policy != "drop"), default=None)
         return self.is_inside(packet) or (first is not None and first.policy == "accept")
 
     def admits(self, rule: Rule, packet: Packet) -> bool:
         """Whether a rule alone would let a packet pass."""
-        drops = [other_rule for other_rule in self._matching(packet) if other_rule.policy == "drop"]
+        drops = [other_rule for other_rule in self.matching(packet) if other_rule.policy == "drop"]
         is_own = rule.group in self.sender_groups(packet) and self.groups[rule.group] == "open"
         is_dropped = any(drop.priority <= rule.priority for drop in drops)
-        return rule in self._matching(packet) and rule.policy == "accept" and not is_dropped and not is_own
+        return rule in self.matching(packet) and rule.policy == "accept" and not is_dropped and not is_own
 
-    def _matching(self, packet: Packet) -> list[Rule]:
+    def matching(self, packet: Packet) -> list[Rule]:
+        """The rules of its target that name who sent it, and its port."""
         peers = {str(group) for group in self.sender_groups(packet)}
         address = ipaddress.ip_address(packet.source.address)
         return [
@@ -219,7 +255,7 @@ def row(machine: Machine) -> dict[str, str]:
 def judged(seed: int) -> tuple[Estate, list[RuleUse], dict[Rule, list[object]]]:
     """An estate, what is said of its wide rules, and what their removal would cut off."""
     estate = Estate(seed)
-    rules = Rules(estate.snapshot(), POLICY, REGION, estate.period())
+    rules = Rules(estate.snapshot(), estate.policy(), REGION, estate.period())
     uses = [rules.use(rule) for rule in rules.wide(estate.groups)]
     return estate, uses, dict(rules.removable(uses))
 

@@ -121,7 +121,7 @@ def _judged(env: Environment, view: View, target: str, seconds: int, *, by_group
         _read_rules(view, period, groups)
         rules = Rules(view.scene.snapshot, env.policy, env.settings.region, period)
         wide = rules.wide(groups)
-        _read_inner_access(view, {rule.group for rule in wide})
+        _read_inner_access(view, period, {rule.group for rule in wide})
         rules = Rules(view.scene.snapshot, env.policy, env.settings.region, period)
         uses = [rules.use(rule) for rule in wide]
         running, problem = _running(env, accounts)
@@ -158,9 +158,12 @@ def _read_rules(view: View, period: Period, groups: Iterable[Party]) -> None:
     view.answer(RulesOf(group) for group in sorted({*groups, *beside} - read.keys()))
 
 
-def _read_inner_access(view: View, groups: Iterable[Party]) -> None:
-    """Reads whether members of these groups reach each other."""
-    view.deciding((group, group) for group in sorted(groups))
+def _read_inner_access(view: View, period: Period, groups: Iterable[Party]) -> None:
+    """Reads whether members of a group reach each other, of those groups between whose members packets went to these: a call each."""
+    targets = {interface.id: interface for group in groups for interface in period.of(group)}
+    flows = (flow for interface in targets.values() for flow in period.flows_to(interface) if flow.source)
+    common = {group for flow in flows if flow.source for group in flow.source.groups & flow.target.groups}
+    view.deciding((group, group) for group in sorted(common))
 
 
 def _running(env: Environment, accounts: Sequence[str]) -> tuple[frozenset[Party] | None, str]:

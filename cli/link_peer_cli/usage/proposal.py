@@ -13,14 +13,17 @@ import msgspec
 from link_peer.domain.denials import about
 from link_peer.domain.grouped import grouped
 from link_peer.domain.model import PRIORITY, Link, Party, Port, Rule
+from link_peer.domain.policy import Policy
+from link_peer.domain.snapshot import Snapshot
 from link_peer.planning.consent import entry_for
 from link_peer.planning.decision import Context, Verdict
 from link_peer.planning.effect import admissions
+from link_peer.planning.guardrails import forbidden
 from link_peer.planning.writing import note, part
 
 from link_peer_cli.consent.entries import advised
 from link_peer_cli.inventory.period import Flow, Period
-from link_peer_cli.inventory.reading import View, verdict_if_asked
+from link_peer_cli.inventory.reading import SavedView, View, verdict_if_asked
 from link_peer_cli.usage.rules import Carried, Rules, RuleUse
 
 _OPENED = ("tcp", "udp", "icmp")
@@ -66,8 +69,13 @@ class Proposal(msgspec.Struct, frozen=True):
 class Proposer:
     """Proposes links for the flows of a period. `running` are the instances that run; None where that was not read, so that all count."""
 
-    def __init__(self, view: View, context: Context, rules: Rules, running: Collection[Party] | None) -> None:
+    def __init__(
+        self, view: View | SavedView, context: Context, rules: Rules, running: Collection[Party] | None
+    ) -> None:
         self._view = view
+        self._read_view = SavedView(
+            view.scene.snapshot
+        )  # a view copies all that it read at each look: thousands of links are judged
         self._context = context
         self._rules = rules
         self._period = rules.period
@@ -80,10 +88,16 @@ class Proposer:
             part for part in dict.fromkeys(part for use in uses for part in use.carried) if self._needs_link(part)
         ]
         reasons = {part: reason for part in needed if (reason := _left_reason(part))}
+        self._read([part for part in needed if part not in reasons])
+        snapshot = self._read_view.scene.snapshot
+        reasons |= {
+            part: reason
+            for part in needed
+            if part not in reasons and (reason := _forbidden_reason(snapshot, self._context.policy, part))
+        }
         provable = [part for part in needed if part not in reasons]
-        self._read(provable)
         wide_groups = {use.rule.group for use in uses}
-        parts_by_link = _Choice(self._view, self._period, self._running, wide_groups).links(provable, by_group=by_group)
+        parts_by_link = _Choice(snapshot, self._period, self._running, wide_groups).links(provable, by_group=by_group)
         judged = [self._judged(link, parts) for link, parts in sorted(parts_by_link.items())]
         leftovers = [
             *_leftovers(reasons),
@@ -98,8 +112,11 @@ class Proposer:
     def _read(self, parts: Sequence[Carried]) -> None:
         """Reads what is asked of both ends."""
         interfaces = {end for carried in parts for end in (carried.flow.source, carried.flow.target) if end}
-        self._view.around(group for interface in interfaces for group in interface.groups)
+        groups = {group for interface in interfaces for group in interface.groups}
+        scene = self._view.scene  # where all was listed, no group is read again: a call each
+        self._view.around(group for group in groups if group not in scene.snapshot.groups or not scene.complete(group))
         self._view.around(interface.instance for interface in interfaces if interface.instance)
+        self._read_view = SavedView(self._view.scene.snapshot)
 
     def _judged(self, link: Link, parts: Sequence[Carried]) -> tuple[list[ProposedLink], dict[Carried, str]]:
         """The link on the ports on which it can be made, with the reasons why it cannot be on the others."""
@@ -117,14 +134,19 @@ class Proposer:
         if verdict.denial and not verdict.denial.lacks_consent:
             return [], reasons | dict.fromkeys(carried_parts, str(verdict.denial))
         consents = tuple(self._consents(whole, verdict))
-        return [ProposedLink(whole, carried_parts, consents, self._unseen(whole, carried_parts))], reasons
+        seen_parts = [carried for carried in parts if carried.packet in ports]
+        return [ProposedLink(whole, carried_parts, consents, self._unseen(whole, seen_parts))], reasons
 
     def _verdict(self, link: Link, flow: Flow) -> Verdict:
         """Whether a request for a link would be granted; of one by address, its part for the instance that sent a flow."""
-        by_address = flow.party and link.source.is_group and note(self._view.scene.snapshot, link)
+        by_address = flow.party and link.source.is_group and note(self._read_view.scene.snapshot, link)
         judged = part(link, flow.party) if by_address and flow.party else link
         if judged not in self._verdicts:
-            self._verdicts[judged] = verdict_if_asked(self._view, self._context, judged)
+            verdict = verdict_if_asked(self._read_view, self._context, judged)
+            if verdict.open_questions:
+                verdict = verdict_if_asked(self._view, self._context, judged)
+                self._read_view = SavedView(self._view.scene.snapshot)
+            self._verdicts[judged] = verdict
         return self._verdicts[judged]
 
     def _reason(self, link: Link, carried: Carried) -> str:
@@ -132,7 +154,7 @@ class Proposer:
         verdict = self._verdict(link, carried.flow)
         if verdict.denial and not verdict.denial.lacks_consent:
             return str(verdict.denial)
-        snapshot = self._view.scene.snapshot
+        snapshot = self._read_view.scene.snapshot
         added = [Rule(need.key.group, "", need.key, "accept", PRIORITY) for need in verdict.needs]
         peer, holder = carried.flow.ends
         rules = {group: (*snapshot.rules.get(group, ()), *_on(added, group)) for group in holder.groups}
@@ -146,10 +168,10 @@ class Proposer:
 
     def _addresses_fit(self, link: Link, flow: Flow) -> bool:
         """Whether a rule of the link would name these addresses."""
-        instances = self._view.scene.snapshot.instances
+        instances = self._read_view.scene.snapshot.instances
         ends = ((flow.party, flow.address), (flow.target.instance, flow.reached))
         named_ends = ends[:1] if link.source.is_group else ends
-        by_reference = link.source.is_group and not note(self._view.scene.snapshot, link)
+        by_reference = link.source.is_group and not note(self._read_view.scene.snapshot, link)
         return by_reference or all(
             end is not None and (instance := instances.get(end)) is not None and instance.ip == address
             for end, address in named_ends
@@ -162,7 +184,7 @@ class Proposer:
             yield from (Consent(*entry) for entry in advised(advice, self._context.policy.home))
             return
         group = next((need.key.group for need in verdict.needs if not need.key.is_egress), link.target)
-        target = self._view.scene.snapshot.groups[group]
+        target = self._read_view.scene.snapshot.groups[group]
         yield Consent(group, entry_for(target, link.source, link.ports), is_there=True)
 
     def _unseen(self, link: Link, parts: Iterable[Carried]) -> tuple[Party, ...]:
@@ -177,9 +199,9 @@ class _Choice:
     """Which links carry the packets between instances."""
 
     def __init__(
-        self, view: View, period: Period, running: Collection[Party] | None, wide_groups: Collection[Party]
+        self, snapshot: Snapshot, period: Period, running: Collection[Party] | None, wide_groups: Collection[Party]
     ) -> None:
-        self._snapshot = view.scene.snapshot
+        self._snapshot = snapshot
         self._period = period
         self._running = running
         self._wide_groups = wide_groups
@@ -253,6 +275,15 @@ def _left_reason(part: Carried) -> str:
     if packet.low != packet.high:
         return "unproven: connections come from such ports, and the log does not say that one went there"
     return "" if flow.answered else "unproven: the log of the account has no answer to it"
+
+
+def _forbidden_reason(snapshot: Snapshot, policy: Policy, part: Carried) -> str:
+    """Why no link may carry it between these instances, whoever consents. A link by group reference is judged by its groups alone, so
+    it is asked of the instances, which may be in other groups, too."""
+    ends = [snapshot.instances.get(end) for end in (part.flow.party, part.flow.target.instance) if end]
+    source, target = ends if all(ends) else (None, None)
+    denial = source and target and forbidden(snapshot, policy, source, target, (part.packet,))
+    return str(denial) if denial else ""
 
 
 def _leftovers(reasons: Mapping[Carried, str]) -> Iterator[Leftover]:

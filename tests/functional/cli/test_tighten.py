@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import shlex
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -252,6 +253,24 @@ def test_what_may_not_be_opened_is_left_with_the_reason(lab: Lab, cli: Cli, tmp_
     assert cli("check", str(tmp_path / "p.yaml")) == 0
 
 
+def test_what_an_instance_may_not_reach_is_in_no_link_of_its_group(lab: Lab, cli: Cli) -> None:
+    """A link between groups is judged by these groups alone, and would carry what another group of a member is refused."""
+    app, batch, db = lab.group(), lab.group(), lab.group()
+    web, worker, data = lab.instance(app), lab.instance(app, batch), lab.instance(db)
+    lab.authorize(db, **WIDE)
+    lab.tag(db, link_refuse=batch.id)
+    traffic = Traffic(lab)
+    for sender in (web, worker):
+        traffic.connect(sender, data, 3306)
+    traffic.write()
+    for args in ((db.id,), (db.id, "--by", "group")):
+        [rule] = tightened(cli, *args)
+        assert [link.partition(" tcp")[0] for link in rule["becomes"]] == [
+            f"{app.id}@{HOME} -> {db.id}@{HOME}" if args[1:] else f"{web.id}@{HOME} -> {data.id}@{HOME}"
+        ]
+        assert [text.partition(" tcp")[0] for text in rule["left"]] == [f"{worker.id}@{HOME} -> {data.id}@{HOME}"]
+
+
 def test_an_answer_that_is_too_long_is_asked_for_in_parts(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the ends of the ids of interfaces. Where a part is at the limit of rows, nothing is known."""
     app, db = lab.group(), lab.group()
@@ -269,6 +288,33 @@ def test_an_answer_that_is_too_long_is_asked_for_in_parts(lab: Lab, cli: Cli, mo
     [rule] = tightened(cli, db.id, "--last", "2d", code=1)
     assert (rule["use"], rule["revoke"]) == ("unknown", "")
     assert "did not return all of its flows" in rule["unknown"][0]
+
+
+def test_an_estate_takes_a_query_of_each_account_and_few_calls(lab: Lab, cli: Cli) -> None:
+    """Two accounts, one rule for a whole network on all ports, and three parties behind it: three links. The log of each account takes
+    one query, where it has every field, and its interfaces one call. A group takes the call for its rules alone, although `--all` reads
+    and judges groups with members; whether members reach each other is read where packets went between some, and nowhere else."""
+    app, jobs, db, ledger = lab.group(), lab.group(), lab.group(), lab.group(account=PEER)
+    web, job, payer, data = lab.instance(app), lab.instance(jobs), lab.instance(ledger), lab.instance(db)
+    lab.authorize(db, IpProtocol="TCP", PortRange="1/65535", SourceCidrIp="10.0.0.0/8")
+    lab.authorize(app, IpProtocol="TCP", PortRange="1/65535", SourceCidrIp="10.0.0.0/8")
+    traffic = Traffic(lab, 2, capture=Capture(optional=("tcp-flags", "traffic_path")))
+    for sender, port in ((web, 3306), (job, 3306), (payer, 443)):
+        traffic.connect(sender, data, port)
+    traffic.write()
+    calls = lab.calls()
+    rules = tightened(cli, "--all", "--last", "2d")
+    assert sorted(len(rule["becomes"]) for rule in rules) == [0, 3]
+    counts = Counter((call.account, call.action) for call in list(lab.cloud.faults.calls)[calls:])
+    for account, groups in ((HOME, 3), (PEER, 1)):
+        assert counts[account, "GetLogs"] == 1
+        assert counts[account, "DescribeNetworkInterfaces"] == 1
+        assert counts[account, "DescribeSecurityGroups"] == 1
+        assert counts[account, "DescribeSecurityGroupAttribute"] == groups
+        assert counts[account, "DescribeInstances"] == 2  # all, and those that run
+    assert (
+        sum(count for (_, action), count in counts.items() if action == "AssumeRole") == 2
+    )  # the reader's, and the other account's
 
 
 def test_nothing_is_written(lab: Lab, cli: Cli, tmp_path: Path) -> None:
