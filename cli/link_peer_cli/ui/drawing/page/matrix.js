@@ -64,7 +64,7 @@ function drawMatrix({ boxes, cells }, { clientWidth, clientHeight }) {
     const state = stateOf(cell.links), several = cell.links.length > 1;
     const soon = cell.links.some((link) => link.soon) ? "soon" : "";
     const text = several ? cell.links.length : STATES[state].sign;
-    const button = stop("gridcell", `cell ${state} ${soon}`, text, track.get(cell.source), track.get(cell.target), cell);
+    const button = stop("gridcell", `cell ${state} ${soon} ${kindOf(cell.links) === "rule" ? "person" : ""}`, text, track.get(cell.source), track.get(cell.target), cell);
     const title = `${boxTitle(cell.source)} → ${boxTitle(cell.target)}`;
     button.ariaLabel = `${title}: ${arrowTitle(cell)}, ${state}`;
     button.onclick = () => showLinks(title, cell.links);
