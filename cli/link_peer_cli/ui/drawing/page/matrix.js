@@ -29,7 +29,7 @@ function drawMatrix({ boxes, cells }, { clientWidth, clientHeight }) {
     return made;
   };
   const stop = (role, className, text, row, column, subject) => {
-    const button = element("button", { type: "button", role, className, textContent: text, tabIndex: -1, ariaColIndex: column });
+    const button = element("div", { role, className: `stop ${className}`, textContent: text, tabIndex: -1, ariaColIndex: column });
     at(button, row, column);
     stops.push({ button, row, column, subject });
     return button;
@@ -100,6 +100,10 @@ function drawMatrix({ boxes, cells }, { clientWidth, clientHeight }) {
   grid.addEventListener("focusout", clear);
   grid.onkeydown = (event) => {
     const from = found.get(event.target), to = from && nextStop(event.key, from, stops);
+    if (from && ["Enter", " "].includes(event.key)) {
+      event.preventDefault();
+      from.button.click();
+    }
     if (!to) return;
     event.preventDefault();
     grid.querySelector('[tabindex="0"]').tabIndex = -1;
