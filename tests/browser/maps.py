@@ -39,7 +39,7 @@ def link(source: Party, target: Party, ports: str = "tcp/443", **changed: Any) -
         "asked_by": [],
         "reasons": [],
         "consent": [f"{target[0]}@{target[1]} link-accept={source[0]}"],
-        "consented_by": ["ops@example.com, as ActionTrail says"],
+        "consented_by": ["acs:ram::1000000000000001:user/ops (proven)"],
         "instances": 2,
         "written": "by reference",
         "written_detail": "",
@@ -49,10 +49,50 @@ def link(source: Party, target: Party, ports: str = "tcp/443", **changed: Any) -
     }
 
 
-def document(links: Sequence[dict[str, Any]], problems: Sequence[str] = ()) -> dict[str, Any]:
-    """A map of these links."""
+def rule(source: Party, target: Party, ports: str = "tcp/22", **changed: Any) -> dict[str, Any]:
+    """A rule of a person, as the file of the map has it."""
+    ends = dict(
+        zip(("from", "from_account", "from_name", "to", "to_account", "to_name"), (*source, *target), strict=True)
+    )
+    return {
+        **ends,
+        "made_by": "person",
+        "address": "" if source[1] else source[0],
+        "ports": ports,
+        "state": "open",
+        "state_detail": "",
+        "rule_id": "sgr-bp1people000000000001",
+        "group": target[0],
+        "instances": None,
+        "since": "2026-10-01T08:00:00Z",
+        "description": "",
+        **changed,
+    }
+
+
+def document(
+    links: Sequence[dict[str, Any]],
+    problems: Sequence[str] = (),
+    rules: Sequence[dict[str, Any]] = (),
+    denied: Sequence[dict[str, Any]] = (),
+) -> dict[str, Any]:
+    """A map of these links, which are rules of link-peer, of other rules, and of wishes that are denied."""
     snapshot = {"made": MADE, "region": "cn-hangzhou", "accounts": ACCOUNTS}
-    return {**snapshot, "links": list(links), "problems": list(problems)}
+    own_rules = [
+        {
+            **{key: value for key, value in link.items() if key in rule(("", "", ""), ("", "", ""))},
+            "made_by": "link-peer",
+        }
+        for link in links
+    ]
+    return {
+        **snapshot,
+        "links": list(links),
+        "rules": [*own_rules, *rules],
+        "denied": list(denied),
+        "problems": list(problems),
+        "left_out": ["packets between members of one group", "requests that were denied"],
+    }
 
 
 def groups(number: int, accounts: int) -> list[Party]:
@@ -85,6 +125,27 @@ def five() -> dict[str, Any]:
             link(ledger, db, "tcp/3306", until="2027-03-01T00:00:00Z", written="by address"),
         ]
     )
+
+
+def everything() -> dict[str, Any]:
+    """The five groups, with three rules of people and a denied wish."""
+    links, home = five()["links"], next(iter(ACCOUNTS))
+    db, cache = ("sg-bp1db00000000000003", home, "orders-db"), ("sg-bp1cache00000000004", home, "cache")
+    office = ("10.20.0.0/16", "", "")
+    wish = {
+        **dict(zip(("from", "from_account", "from_name", "to", "to_account", "to_name"), (*cache, *db), strict=True)),
+        "ports": "tcp/3306",
+        "reason": "no-consent",
+        "detail": "orders-db has not accepted cache on tcp/3306",
+        "advice": "link-peer accept sg-bp1db00000000000003 sg-bp1cache00000000004:tcp/3306",
+        "asked_by": ["i-bp1cache00000000000001"],
+    }
+    rules = [
+        rule(office, db, description="office"),
+        rule(office, cache, state="blocked", state_detail="a drop of a person"),
+        rule(cache, db, "all"),
+    ]
+    return document(links, rules=rules, denied=[wish])
 
 
 def forty() -> dict[str, Any]:

@@ -76,6 +76,36 @@ def test_names_and_ports_are_written_in_the_graph(show: Show) -> None:
     assert labels(page, "edge") == ["3 ports", "mutual · ends in 3 d", "tcp/3306", "tcp/3306 · by address", "tcp/443"]
 
 
+def test_rules_of_people_and_denied_wishes_are_drawn_apart(show: Show) -> None:
+    """With other lines and heads, in lists of their own; a filter leaves those of one maker. A range is a box beside the accounts."""
+    page = show(maps.everything())
+    assert page.inner_text("#summary").split(" · ")[:3] == [
+        "5 links of 5 groups and instances",
+        "3 rules of people",
+        "1 denied wish",
+    ]
+    assert labels(page, "node.account") == ["addresses", "payments@example.com", "platform@example.com"]
+    looks = [
+        ask(page, "style", f"edge.{kind}", "line-color", "target-arrow-shape") for kind in ("link", "rule", "wish")
+    ]
+    assert [shape for _, shape in looks] == ["triangle", "vee", "triangle"]
+    assert len({colour for colour, _ in looks}) == 3
+    click(page, "edge.wish", "tcp/3306")
+    for words in ("no-consent: orders-db has not accepted", "link-peer accept", "i-bp1cache"):
+        assert words in story(page)
+    page.select_option("#made_by", "person")
+    assert len(labels(page, "edge")) == 3
+    page.select_option("#made_by", "link-peer")
+    assert len(labels(page, "edge")) == 5
+    assert "requests that were denied" in str(page.text_content("#left-out"))
+
+
+def test_the_panel_counts_all_rules_that_reach_a_party(show: Show) -> None:
+    """Whatever the filters leave."""
+    page = show(maps.everything(), "party=sg-bp1db00000000000003@1000000000000001&made_by=link-peer")
+    assert page.inner_text("#reached") == "4 rules admit somebody: 2 of link-peer, 2 of people"
+
+
 @pytest.mark.parametrize(("world", "labelled"), [(maps.five, 5), (maps.forty, 0)])
 def test_all_boxes_are_in_view_and_apart_on_opening(show: Show, world: World, labelled: int) -> None:
     """No letters are below 10 pixels. What is written at lines is in view and apart as well, or waits for the pointer."""
@@ -117,7 +147,7 @@ def test_clicking_an_arrow_tells_its_story(show: Show) -> None:
         "audits",
         "2026-11-01 08:00 UTC\n24 d old",
         "2026-11-29 00:00 UTC\nends in 3 d",
-        "link-accept=sg-bp1app0000000000002, by ops@example.com, as ActionTrail says",
+        "link-accept=sg-bp1app0000000000002, by acs:ram::1000000000000001:user/ops (proven)",
     ):
         assert words in words_shown
     click(page, "edge.blocked", "tcp/3306")

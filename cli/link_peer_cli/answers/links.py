@@ -93,25 +93,58 @@ class LinkAnswer(Ends, frozen=True):
 
 
 class LinkArrow(Ends, frozen=True):
-    """An arrow of the map: a link, as `links` has it."""
+    """An arrow of the map: a link, as `links` has it; a rule of a person, as `who` has it; or a wish that is denied, which lets nothing
+    through."""
 
-    ports: Annotated[str, means("`tcp/3306`, several with `+`, or `mutual`")]
-    state: Annotated[str, means("as `links` has it")]
-    claims: Annotated[list[str], means("what holds it: `tag`, or the ids of requests")]
-    written: Annotated[str, means("how: `by reference`, `by address` or `between instances`")]
+    ports: Annotated[str, means("`tcp/3306`, several with `+`, or `mutual`; of rules as `who` has it")]
+    state: Annotated[str, means("as `links` and `who` have it; `denied` of a wish")]
+    claims: Annotated[list[str], means("what holds a link: `tag`, or the ids of requests")]
+    written: Annotated[str, means("how a link is: `by reference`, `by address` or `between instances`")]
     deployment: Annotated[
         str, means("the other deployment of this home whose name its rules have; empty if they are ours")
     ]
+    made_by: Annotated[str, means("whose rules it is: `link-peer` or `person`; empty of a wish that is denied")]
+    state_detail: Annotated[str, means("what decides that; of a wish, why it is denied")]
+
+
+class MapRule(Ends, frozen=True):
+    """A rule that admits a source to a group, or to an instance with links, as `who` has it."""
+
+    made_by: Annotated[str, means("`link-peer` or `person`; empty where something was not read")]
+    address: str
+    ports: str
+    state: str
+    state_detail: str
+    rule_id: str
+    group: str
+    instances: int | None
+    since: str
+    description: str
+
+
+class DeniedWish(Ends, frozen=True):
+    """A link that tags ask for and the next sweep denies, with the reason and what to do about it. A peer that cannot be read is `to`
+    as it is written."""
+
+    ports: str
+    reason: str
+    detail: str
+    advice: str
+    asked_by: list[str]
 
 
 class MapFile(msgspec.Struct, frozen=True):
-    """What `map --out map.json` writes. `links` are as `link-peer links --json` has them, `problems` what could not be read."""
+    """What `map --out map.json` writes. `links` are as `link-peer links --json` has them, `rules` all that admit somebody, whoever made
+    them, `problems` what could not be read, and `left_out` what no map shows."""
 
     created_at: str = msgspec.field(name="made")
     region: str
     accounts: dict[str, str]
     links: list[LinkAnswer]
+    rules: list[MapRule]
+    denied: list[DeniedWish]
     problems: list[str]
+    left_out: list[str]
 
 
 class RuleAnswer(msgspec.Struct, frozen=True):

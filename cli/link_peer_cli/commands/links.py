@@ -45,9 +45,7 @@ from link_peer_cli.ui.tables import TableForm, draw, print_table
 def links(
     expiring: Annotated[
         str,
-        typer.Option(
-            help="Only links that end, or whose consent ends, within this time: 7d; or those without an end: never."
-        ),
+        typer.Option(help="Only links that end, or whose consent ends, within this time: 7d."),
     ] = "",
     party: Annotated[
         str, typer.Option(help="Only links of this group or instance: an id or a name, optionally with @<account>.")
@@ -69,6 +67,7 @@ def links(
             help="Only links that were certainly not used for this time: 30d. From the flow logs of accounts that the policy file names."
         ),
     ] = "",
+    open_ended: Annotated[bool, typer.Option("--open-ended", help="Only links without an end.")] = False,
     tagged: Tagged = False,
     output: Output = TableForm.TABLE,
     sort_by: SortBy = "",
@@ -81,8 +80,7 @@ def links(
     ports = ports_of(port, "--port")
     if wrong := set(state or ()) - STATES.keys():
         raise BadInput("--state", f"{min(wrong)} is not one of {', '.join(STATES)}")
-    open_ended = expiring == "never"
-    seconds = duration(expiring, "--expiring") if expiring and not open_ended else None
+    seconds = duration(expiring, "--expiring") if expiring else None
     now = instant.now()
     then = moment(at, "--at", now) if at else None
     if then and then > now:

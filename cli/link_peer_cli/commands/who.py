@@ -5,18 +5,16 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from link_peer.domain.model import ALL, Party, Port
-from link_peer.views.who import Reaching
+from link_peer.domain.model import Party, Port
 from link_peer.views.who import named as named_peers
-from link_peer.views.who import who as sources_of
-from msgspec import UNSET
 
 from link_peer_cli.access.environment import Environment, load_environment
 from link_peer_cli.access.inputs import ports_of
-from link_peer_cli.answers.links import LinkAnswer, Reacher
+from link_peer_cli.answers.links import Reacher
+from link_peer_cli.inventory.reachers import by_rule, reachers
 from link_peer_cli.inventory.reading import PARTY, View, remember_parties, view_of
 from link_peer_cli.inventory.shown import (
     EXACT,
@@ -27,7 +25,6 @@ from link_peer_cli.inventory.shown import (
     last_used,
     left,
     links_of,
-    named,
     standing_ends,
     wording,
 )
@@ -86,49 +83,9 @@ def _answers(env: Environment, view: View, party: Party, ports: Sequence[Port]) 
         if any(rule.group in groups for rule in link.rules) or (link.target == party and not groups)
     ]
     answers, problem = answers_of(env, view, links)
-    answers = with_use(env, links, answers)
-    answers_by_rule = {rule: answer for link, answer in zip(links, answers, strict=True) for rule in link.rules}
-    rules = [
-        (link.source, rule) for link in (() if groups else links) for rule in link.rules
-    ]  # of one that was released
-    unread_sources = [
-        Reaching(end, "", source_party.group, source_party, "unknown", f"{party} was not read")
-        for end, source_party in rules
-    ]
-    reachers = unread_sources or sources_of(view.scene, party, ports)
-    return [
-        _answer(view, party, reacher, answers_by_rule.get(reacher.rule) if reacher.rule else None)
-        for reacher in reachers
-    ], problem
+    return reachers(view.scene, party, by_rule(links, with_use(env, links, answers)), ports), problem
 
 
-def _answer(view: View, party: Party, reacher: Reaching, link: LinkAnswer | None) -> Reacher:
-    source, rule = named(view.scene, reacher.source) if reacher.source else (reacher.address, "", ""), reacher.rule
-    traffic = rule and (rule.traffic or rule.ipv6)
-    port = traffic.port if traffic else ALL if reacher.source else None
-    # a link that goes, or lacks a half, is called so; where its instance is hidden, more is known of it than of its address
-    states = ("closing", "half-open", *(("unknown",) if reacher.address and not reacher.source else ()))
-    stands = link if link and link.state in states else None
-    return Reacher(
-        *source,
-        *named(view.scene, party),
-        address=reacher.address,
-        ports=str(port or ""),
-        state=stands.state if stands else reacher.state,
-        state_detail=stands.state_detail if stands else reacher.reason,
-        by="link-peer" if link else "a person" if rule else "members" if reacher.source else "",
-        rule_id=rule.id if rule else "",
-        group=reacher.group.id,
-        instances=reacher.instances,
-        since=rule.created if rule else "",
-        description=rule.description if rule and not link else "",
-        **{name: getattr(link, name) if link else empty for name, empty in OF_LINK.items()},
-    )
-
-
-OF_LINK: dict[str, Any] = {"until": "", "claims": [], "asked_by": [], "consent": [], "consented_by": []}
-OF_LINK |= dict.fromkeys(("use", "last_used"), UNSET)
-"""What is said of links alone."""
 WIDE = ("group", "claims", "consent", "instances", "address", "description")
 
 

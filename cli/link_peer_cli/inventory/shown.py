@@ -31,10 +31,11 @@ DAY = 86400
 
 def links_of(env: Environment, view: View) -> list[Standing]:
     """The links that stand: ours, then those of this home under another deployment's name."""
-    return _standing(env, view, view.next_sweep(env.settings.region, env.now))
+    return links_under(env, view, view.next_sweep(env.settings.region, env.now))
 
 
-def _standing(env: Environment, view: View, plan: Plan) -> list[Standing]:
+def links_under(env: Environment, view: View, plan: Plan) -> list[Standing]:
+    """The same, with the plan of the next sweep, which says what is closing."""
     going = removal_reasons(plan, env.policy)
     read = (view.scene.snapshot, env.policy, env.settings.region)
     return standing(*read, env.now, going=going) + standing(*read, env.now, renamed_rules(*read))
@@ -45,7 +46,7 @@ def settled_links(env: Environment, view: View) -> tuple[list[Standing], bool]:
     decides about them is read. Whether too many are closing is known once all rules were."""
     while True:
         plan = view.next_sweep(env.settings.region, env.now, reads_on=False)
-        links, unread_groups = _standing(env, view, plan), view.unread_groups
+        links, unread_groups = links_under(env, view, plan), view.unread_groups
         view.deciding((link.source, link.target) for link in links)
         if not view.has_rules_of_ours(unread_groups):
             settled = [link for link in links if not (link.closing and plan.due)]

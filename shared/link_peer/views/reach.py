@@ -32,6 +32,11 @@ class Scene:
             return self._members.get(party, [])
         return [self.snapshot.instances[party]] if party in self.snapshot.instances else []
 
+    @functools.cached_property
+    def holders(self) -> dict[str, list[Instance]]:
+        """The instances by address: `10.0.0.7/32`."""
+        return grouped((f"{instance.ip}/32", instance) for instance in self.snapshot.instances.values())
+
     def complete(self, party: Party) -> bool:
         """Whether every member of the group, or the instance, was read."""
         snapshot = self.snapshot

@@ -21,7 +21,6 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
-from link_peer.domain.grouped import grouped
 from link_peer.domain.model import ALL, Instance, Party, Port, Rule, Traffic
 from link_peer.planning.effect import inside, protocol_name, rules_of, word_of
 from link_peer.views.reach import Scene, among, anyone_in
@@ -62,19 +61,17 @@ def named(scene: Scene, party: Party) -> set[Party]:
     """The groups that ingress rules of the party's groups name, and the instances whose addresses they do."""
     query = _SourceSearch(scene, party, (ALL,))
     groups = {group for peer in query.peers if (group := _party(peer))}
-    return groups | {instance.party for peer in query.peers for instance in query.having.get(peer, ())}
+    return groups | {instance.party for peer in query.peers for instance in scene.holders.get(peer, ())}
 
 
 class _SourceSearch:
-    """The question who reaches a party. `peers` are what ingress rules of its groups name; `having` are the instances by
-    address."""
+    """The question who reaches a party. `peers` are what ingress rules of its groups name."""
 
     def __init__(self, scene: Scene, party: Party, ports: tuple[Port, ...]) -> None:
         self._scene = scene
         self._party = party
         self._ports = ports
         self._groups = sorted(scene.groups(party))
-        self.having = grouped((f"{instance.ip}/32", instance) for instance in scene.snapshot.instances.values())
         rules = (rule for group in self._groups for rule in rules_of(scene.snapshot, group) or ())
         peers = [
             (traffic.peer, rule.policy)
@@ -117,7 +114,9 @@ class _SourceSearch:
             yield self._reaching(source, "", self._scene.members(source), group, rule, to, ports)
             return
         # packets between VPCs are judged by address alone, so each holder of it counts; an instance is no source of its own
-        holders = [holder for holder in self.having.get(peer, ()) if any(end.party != holder.party for end in to)]
+        holders = [
+            holder for holder in self._scene.holders.get(peer, ()) if any(end.party != holder.party for end in to)
+        ]
         for holder in holders:
             yield self._reaching(holder.party, peer, [holder], group, rule, to, ports)
         if not holders:

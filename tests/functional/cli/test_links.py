@@ -89,7 +89,7 @@ FILTERED = [
         for ports, n in (("icmp", 1), ("tcp/443+udp/53", 1), ("icmp+tcp/443", 2), ("udp/3306", 0))
     ),
     *((f"--state {word}", n) for word, n in (("open", 2), ("blocked", 0), ("closing --state open", 2))),
-    ("--expiring never", 0),
+    ("--open-ended", 0),
     (f"--account {PEER} --port icmp", 0),
 ]
 
@@ -121,9 +121,9 @@ def test_open_ended_lists_links_that_need_not_end(lab: Lab, cli: Cli) -> None:
     app, *_ = linked(lab)
     cache = lab.group("*")
     lab.cross_account(lab.request(app, cache, "tcp/1", request_id="chg-2"))
-    assert [link["to"] for link in found(cli, "--expiring", "never")] == [cache.id]
+    assert [link["to"] for link in found(cli, "--open-ended")] == [cache.id]
     lab.tag(cache, link_accept=None)
-    assert found(cli, "--expiring", "never") == []
+    assert found(cli, "--open-ended") == []
     assert [(link["to"], link["consent"]) for link in found(cli, "--expiring", "1h")] == [(cache.id, [])]
 
 

@@ -27,24 +27,49 @@ def linked(lab: Lab) -> tuple[str, str, str]:
     return app.id, db.id, ledger.id
 
 
-def test_every_open_link_is_an_arrow(lab: Lab, cli: Cli) -> None:
-    """With its ports, claims and state. A mutual link is one, with two heads. Rules that people made are not drawn."""
+def test_links_rules_of_people_and_denied_wishes_are_told_apart(lab: Lab, cli: Cli, tmp_path: Path) -> None:
+    """A link is one arrow, with its ports, claims and state, a mutual one with two heads. A drop is none. Figures draw links alone."""
     app, db, ledger = linked(lab)
-    lab.authorize(lab.group(), IpProtocol="TCP", PortRange="22/22", SourceCidrIp="10.0.0.0/8")
+    source, guarded, open_group = lab.group(), lab.group(), lab.group()
+    wide = {"IpProtocol": "TCP", "PortRange": "22/22", "SourceCidrIp": "10.0.0.0/8"}
+    ops = lab.authorize(open_group, **wide)
+    lab.authorize(guarded, **wide, Policy="drop")
+    lab.instance(source, tags={"link-peer": f"{guarded.id}:tcp/22,not:a:peer"})
     code, arrows = cli.json("map")
     assert code == 0
     _, links = cli.json("links")
     arrow_fields = sorted(
-        (a["from"], a["from_account"], a["to"], a["to_account"], a["ports"], a["claims"]) for a in arrows
+        (a["from"], a["from_account"], a["to"], a["to_account"], a["ports"], a["claims"], a["state"])
+        for a in arrows
+        if a["made_by"] == "link-peer"
     )
-    mutual = (app, HOME, ledger, PEER, "mutual", ["chg-1"])
-    assert arrow_fields == sorted([(app, HOME, db, HOME, "icmp+tcp/3306", ["tag"]), mutual])
-    assert [a["state"] for a in arrows] == [link["state"] for link in links] == ["open", "open"]
+    mutual = (app, HOME, ledger, PEER, "mutual", ["chg-1"], "open")
+    assert arrow_fields == sorted([(app, HOME, db, HOME, "icmp+tcp/3306", ["tag"], "open"), mutual])
+    assert [link["state"] for link in links] == ["open", "open"]
+    [people] = [a for a in arrows if a["made_by"] == "person"]
+    assert (people["from"], people["ports"], people["state"]) == ("10.0.0.0/8", "tcp/22", "open")
+    denied = {a["to"]: (a["from"], a["state"], a["state_detail"].partition(":")[0]) for a in arrows if not a["made_by"]}
+    assert denied == {
+        guarded.id: (source.id, "denied", "no-consent"),
+        "not:a:peer": (source.id, "denied", "bad-tag"),
+    }
+    path = tmp_path / "map.json"
+    assert cli("map", "--out", str(path)) == 0
+    document = json.loads(path.read_text(encoding="utf-8"))
+    assert {rule["rule_id"] for rule in document["rules"] if rule["made_by"] == "person"} == {ops}
+    rule_ids = {rule["rule_id"] for link in links for rule in link["rules"]}
+    assert {rule["rule_id"] for rule in document["rules"] if rule["made_by"] == "link-peer"} == rule_ids
+    [wish] = [wish for wish in document["denied"] if wish["to"] == guarded.id]
+    assert (wish["reason"], wish["ports"], "link-peer accept" in wish["advice"]) == ("no-consent", "tcp/22", True)
+    assert cli("map") == 0
+    assert (app in cli.out, "10.0.0.0/8" in cli.out, guarded.id in cli.out) == (True, False, False)
 
 
 def test_figures_have_names_states_and_what_is_by_address() -> None:
     """An account is a subgraph. A link that is not open is dashed, in another colour; an SVG has the id in the tooltip of a box."""
-    opened = LinkArrow("sg-app", HOME, "<app>", "sg-db", HOME, "", "tcp/1", "open", ["tag"], "by reference", "")
+    opened = LinkArrow(
+        "sg-app", HOME, "<app>", "sg-db", HOME, "", "tcp/1", "open", ["tag"], "by reference", "", "link-peer", ""
+    )
     closed, odd = replace(opened, state="blocked", written="by address"), replace(opened, state="odd", ports="mutual")
     arrows = [opened, closed, odd]
     flow, drawn = mermaid(arrows, {HOME: "a@aliyun.com"}), svg(arrows, {})

@@ -107,10 +107,23 @@ class Truth:
         return links
 
     def who_agrees(self, links: Iterable[Any]) -> None:
-        """`who` says of each rule of a link that it is closing, or half-open, and when it ends, as `links` does."""
+        """`who` says of each rule of a link that it is closing, or half-open, and when it ends, as `links` does. The map has the same
+        rules, whoever made them."""
         states, parties = told(links), sorted({f"{link['to']}@{link['to_account']}" for link in self.near(links)})
+        self.cli("map", "--format", "json")
+        mapped_rules = json.loads(self.cli.out)["rules"]
         for party in parties:
-            for source in self.lines("who", party):
+            sources = self.lines("who", party)
+            assert [
+                (rule["from"], rule["rule_id"], rule["ports"], rule["state"])
+                for rule in mapped_rules
+                if f"{rule['to']}@{rule['to_account']}" == party
+            ] == [
+                (source["from"], source["rule_id"], source["ports"], source["state"])
+                for source in sources
+                if source["by"] != "members"
+            ]
+            for source in sources:
                 if source["rule_id"] in states:
                     state, until = states[source["rule_id"]]
                     assert source["until"] == until

@@ -49,7 +49,7 @@ function drawGraph({ boxes, arrows }, arranged) {
     }
   }
   const lines = arrows.map((arrow, number) => {
-    const classes = [stateOf(arrow.links), circle ? "" : "curved"];
+    const classes = [stateOf(arrow.links), kindOf(arrow.links), circle ? "" : "curved"];
     if (arrow.mutual) classes.push("mutual");
     if (arrow.links.length === 1 && arrow.links[0].soon) classes.push("soon");
     if (centre ? arranged.columns.length > groups.length : arrows.length > LABELLED) classes.push("quiet");
@@ -117,7 +117,7 @@ function fitGraph() {
 
 function boxLines(box) {
   if (!box.party) {
-    const inside = box.inside.length ? `, ${counted(box.inside.length, "link")} inside` : "";
+    const inside = box.inside.length ? `, ${countedKind(box.inside.length, kindOf(box.inside))} inside` : "";
     return [accountName(box.account), `${box.members.size} linked${inside}`];
   }
   const { name, id, account } = box.party;
@@ -189,6 +189,7 @@ function graphStyle({ wide, tall, size }) {
     ...Object.entries(STATES).map(([word, { colour, dash }]) => ({
       selector: `edge.${word}`, style: { ...line(colour), "line-style": dash.length ? "dashed" : "solid", ...(dash.length ? { "line-dash-pattern": dash } : {}) },
     })),
+    { selector: "edge.rule", style: { width: 1, "target-arrow-shape": "vee", ...line("person") } },
     { selector: "edge.mixed", style: { ...line("accent"), color: value("text") } },
     { selector: "edge.soon", style: { color: value("soon") } },
     { selector: "edge.mutual", style: { "source-arrow-shape": "triangle" } },

@@ -1,6 +1,6 @@
 // Filters, the address, the switch between graph and matrix, and the first drawing.
 
-const FILTERS = ["text", "party", "account", "port", "state"];
+const FILTERS = ["text", "party", "account", "port", "state", "made_by"];
 
 /** Changes a filter; the browser's Back undoes it. */
 function setFilter(name, value) {
@@ -58,7 +58,7 @@ function drawMap() {
   byId("matrix-view").ariaPressed = matrix;
   byId("collapse").textContent = used.every((one) => chosen.collapsed.has(one)) ? "Expand accounts" : "Collapse accounts";
   byId("legend").className = matrix ? "legend of-cells" : "legend of-lines";
-  byId("graph").ariaLabel = `Graph of ${counted(drawn.boxes.length, "box", "es")} and ${counted(drawn.arrows.length, "arrow")}. The panel lists the same links.`;
+  byId("graph").ariaLabel = `Graph of ${counted(drawn.boxes.length, "box", "boxes")} and ${counted(drawn.arrows.length, "arrow")}. The panel lists the same links.`;
   byId("note").textContent = matrix ? "Arrow keys go from link to link." : "";
   hint(null);
   if (matrix) drawMatrix(drawn, byId("room"));
@@ -66,11 +66,16 @@ function drawMap() {
 }
 
 function summary(shown) {
-  const linked = new Set(shown.flatMap(ends)).size;
-  const of = shown.length < links.length ? ` of ${links.length}` : "";
-  const about = [`${shown.length}${of} ${links.length === 1 ? "link" : "links"} of ${linked} groups and instances`];
+  const own = shown.filter((one) => one.kind === "link"), all = data.links.length;
+  const linked = new Set(own.flatMap(ends)).size;
+  const of = own.length < all ? ` of ${all}` : "";
+  const about = [`${own.length}${of} ${all === 1 ? "link" : "links"} of ${linked} groups and instances`];
+  for (const kind of ["rule", "wish"]) {
+    const some = shown.filter((one) => one.kind === kind).length;
+    if (some) about.push(countedKind(some, kind));
+  }
   for (const word of URGENT) {
-    const some = shown.filter((link) => link.state === word).length;
+    const some = own.filter((link) => link.state === word).length;
     if (some) about.push(element("span", { className: word, textContent: `${some} ${word}` }));
   }
   const soon = shown.filter((link) => link.soon).length;
@@ -132,6 +137,7 @@ addEventListener("hashchange", restore);
 addEventListener("resize", drawMap);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => byId("graph").hidden || drawMap());
 
+byId("left-out").textContent = `Not on this map: ${data.left_out.join("; ")}.`;
 byId("problems").textContent = data.problems.join("\n");
 byId("problems").hidden = !data.problems.length;
 legend();

@@ -29,7 +29,7 @@ function drawMatrix({ boxes, cells }, { clientWidth, clientHeight }) {
     return made;
   };
   const stop = (role, className, text, row, column, subject) => {
-    const button = element("button", { type: "button", role, className, textContent: text, tabIndex: -1, ariaColIndex: column });
+    const button = element("div", { role, className: `stop ${className}`, textContent: text, tabIndex: -1, ariaColIndex: column });
     at(button, row, column);
     stops.push({ button, row, column, subject });
     return button;
@@ -64,7 +64,7 @@ function drawMatrix({ boxes, cells }, { clientWidth, clientHeight }) {
     const state = stateOf(cell.links), several = cell.links.length > 1;
     const soon = cell.links.some((link) => link.soon) ? "soon" : "";
     const text = several ? cell.links.length : STATES[state].sign;
-    const button = stop("gridcell", `cell ${state} ${soon}`, text, track.get(cell.source), track.get(cell.target), cell);
+    const button = stop("gridcell", `cell ${state} ${soon} ${kindOf(cell.links) === "rule" ? "person" : ""}`, text, track.get(cell.source), track.get(cell.target), cell);
     const title = `${boxTitle(cell.source)} → ${boxTitle(cell.target)}`;
     button.ariaLabel = `${title}: ${arrowTitle(cell)}, ${state}`;
     button.onclick = () => showLinks(title, cell.links);
@@ -100,6 +100,10 @@ function drawMatrix({ boxes, cells }, { clientWidth, clientHeight }) {
   grid.addEventListener("focusout", clear);
   grid.onkeydown = (event) => {
     const from = found.get(event.target), to = from && nextStop(event.key, from, stops);
+    if (from && ["Enter", " "].includes(event.key)) {
+      event.preventDefault();
+      from.button.click();
+    }
     if (!to) return;
     event.preventDefault();
     grid.querySelector('[tabindex="0"]').tabIndex = -1;

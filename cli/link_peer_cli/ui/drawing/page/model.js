@@ -1,4 +1,4 @@
-// What the page shows: the links, which of them pass the filters, and what is drawn for them.
+// What the page shows: links, people's rules and denied wishes, which of them pass the filters, and what is drawn for them.
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const SOON = 7 * 86400e3; // milliseconds
@@ -12,30 +12,37 @@ const STATES = {
   "half-open": { colour: "half", dash: [9, 3, 2, 3], sign: "½", about: "half-open: one side lacks its rule" },
   closing: { colour: "closing", dash: [2, 5], sign: "–", about: "closing at the next sweep" },
   unknown: { colour: "unknown", dash: [2, 3], sign: "?", about: "not known" },
+  denied: { colour: "denied", dash: [1, 6], sign: "⊘", about: "denied: no rule" },
 };
+const ADDRESSES = "addresses"; // instead of an account: where ranges and prefix lists stand
 const URGENT = ["blocked", "partly", "half-open", "closing", "unknown"]; // listed first
 
 const collator = new Intl.Collator("en", { numeric: true });
 const byId = (id) => document.getElementById(id);
 const parties = new Map();
-const links = data.links.map((link, number) => ({
+const EMPTY = { state_detail: "", since: "", until: "", claims: [], deployment: "", asked_by: [], reasons: [], consent: [], written: "", by_address: [], rules: [] };
+const links = [
+  ...data.links.map((link) => ({ ...link, kind: "link", made_by: "link-peer" })),
+  ...data.rules.filter((rule) => rule.made_by === "person").map((rule) => ({ ...EMPTY, ...rule, kind: "rule", ports: rule.ports || "a port list" })),
+  ...data.denied.map((wish) => ({ ...EMPTY, ...wish, kind: "wish", made_by: "", state: "denied", ports: wish.ports || "unreadable", state_detail: `${wish.reason}: ${wish.detail}` })),
+].map((link, number) => ({
   ...link, number,
   mutual: link.ports === "mutual",
   soon: link.until !== "" && Date.parse(link.until) - made < SOON,
   source: party(link.from, link.from_account, link.from_name),
   target: party(link.to, link.to_account, link.to_name),
   words: [link.from_name, link.from, link.to_name, link.to, ...link.claims, ...link.asked_by, ...link.reasons,
-    ...link.by_address, link.deployment].join("\n").toLowerCase(),
+    ...link.by_address, link.deployment, link.rule_id, link.description, link.kind === "wish" ? link.reason : ""].join("\n").toLowerCase(),
 }));
 
 function party(id, account, name) {
-  const key = `${id}@${account}`;
-  if (!parties.has(key)) parties.set(key, { key, id, account, name: name || id });
+  const key = account ? `${id}@${account}` : id;
+  if (!parties.has(key)) parties.set(key, { key, id, account: account || ADDRESSES, name: name || id });
   return parties.get(key);
 }
 
 /** What a person chose: the filters, the view, and the accounts that are drawn as one box. */
-const chosen = { text: "", party: "", account: "", port: "", state: "", view: "graph", collapsed: new Set() };
+const chosen = { text: "", party: "", account: "", port: "", state: "", made_by: "", view: "graph", collapsed: new Set() };
 
 const accountName = (uid) => data.accounts[uid] || uid;
 
@@ -48,11 +55,13 @@ function visible() {
     (!wanted || ends(link).some((one) => wanted.has(one))) &&
     (!chosen.account || ends(link).some((one) => one.account === chosen.account)) &&
     (!chosen.port || link.ports.split("+").includes(chosen.port)) &&
-    (!chosen.state || link.state === chosen.state));
+    (!chosen.state || link.state === chosen.state) &&
+    (!chosen.made_by || link.made_by === chosen.made_by));
   return found.sort((one, other) => urgency(one) - urgency(other) || one.number - other.number);
 }
 
-const urgency = (link) => URGENT.indexOf(link.state) + 1 || URGENT.length + (link.soon ? 1 : 2);
+const urgency = (link) => (link.kind === "link" ? 0 : 10) + stateUrgency(link);
+const stateUrgency = (link) => URGENT.indexOf(link.state) + 1 || URGENT.length + (link.soon ? 1 : 2);
 
 /** The party whose neighbourhood is shown: the one that the filter names, if it is one. */
 function focused() {
@@ -99,8 +108,8 @@ function drawing(shown) {
     }
     if (link.mutual) put(cells, `${target.key} ${source.key}`, target, source, link);
     const folded = !source.party || !target.party;
-    let key = `${source.key} ${target.key} ${folded || link.mutual}`;
-    const back = `${target.key} ${source.key} true`;
+    let key = `${link.kind} ${source.key} ${target.key} ${folded || link.mutual}`;
+    const back = `${link.kind} ${target.key} ${source.key} true`;
     if (folded && arrows.has(back)) key = back;
     put(arrows, key, source, target, link).mutual ||= link.mutual || key === back;
   }
@@ -114,12 +123,20 @@ function stateOf(some) {
   return some.every((link) => link.state === some[0].state) ? some[0].state : "mixed";
 }
 
+/** What some arrows are, if they are alike. */
+const kindOf = (some) => (some.every((link) => link.kind === some[0].kind) ? some[0].kind : "arrow");
+const NOUNS = {
+  link: ["link", "links"], rule: ["rule of a person", "rules of people"], wish: ["denied wish", "denied wishes"], arrow: ["link or rule", "links and rules"],
+};
+const counted = (number, noun, more = `${noun}s`) => `${number} ${number === 1 ? noun : more}`;
+const countedKind = (number, kind) => counted(number, ...NOUNS[kind]);
+
 const boxTitle = (box) => box.party ? box.party.name : accountName(box.account);
 
 function arrowTitle(arrow) {
   if (arrow.links.length > 1) {
     const blocked = arrow.links.filter((link) => link.state === "blocked").length;
-    return counted(arrow.links.length, "link") + (blocked ? `, ${blocked} blocked` : "");
+    return countedKind(arrow.links.length, kindOf(arrow.links)) + (blocked ? `, ${blocked} blocked` : "");
   }
   const [link] = arrow.links;
   const ports = link.ports.split("+");
@@ -150,5 +167,3 @@ function span(milliseconds) {
   }
   return `${Math.floor(milliseconds / 1000)} s`;
 }
-
-const counted = (number, noun, more = "s") => `${number} ${noun}${number === 1 ? "" : more}`;

@@ -35,7 +35,15 @@ function showAll() {
     const about = element("span", {}, accountName(account), element("small", { textContent: `${account} · ${members.size} linked` }));
     return element("div", { className: "account" }, about, button);
   });
-  tell("all", element("h2", { textContent: "Accounts" }), ...rows, ...linkList(shown, "Links"));
+  tell("all", element("h2", { textContent: "Accounts" }), ...rows, ...lists(shown));
+}
+
+/** A list for each kind that there is. */
+function lists(some) {
+  return [["link", "Links"], ["rule", "Rules of people"], ["wish", "Denied wishes"]].flatMap(([kind, title]) => {
+    const mine = some.filter((one) => one.kind === kind);
+    return mine.length ? linkList(mine, title) : [];
+  });
 }
 
 function linkList(some, title) {
@@ -62,7 +70,8 @@ function backButton(text, back) {
 
 /** A party with its links, or a collapsed account. */
 function showBox(box) {
-  const mine = visible().filter((link) => ends(link).some((one) => owns(box, one)));
+  const near = visible().filter((link) => ends(link).some((one) => owns(box, one)));
+  const mine = near.filter((one) => one.kind === "link");
   const back = box.party ? backButton("All groups", () => setFilter("party", "")) : backButton("All links", overview);
   tell(box.party ? "party" : "account", back, element("h2", { textContent: boxTitle(box) }),
     element("p", {}, element("code", { textContent: box.party ? box.party.id : box.account })),
@@ -70,12 +79,22 @@ function showBox(box) {
   if (!box.party) {
     story.append(element("p", {}, element("button", { type: "button", textContent: "Expand", onclick: () => toggle(box.account) })));
   }
+  if (box.party) story.append(element("p", { id: "reached", textContent: reached(box.party) }));
   const leaving = mine.filter((link) => !link.mutual && owns(box, link.source));
   const arriving = mine.filter((link) => !link.mutual && owns(box, link.target));
   const mutual = mine.filter((link) => link.mutual);
   for (const [title, some] of [["May reach", leaving], ["May be reached by", arriving], ["Mutual", mutual]]) {
     if (some.length) story.append(...linkList(some, title));
   }
+  story.append(...lists(near.filter((one) => one.kind !== "link")));
+}
+
+/** How many rules let somebody reach a party, whatever the filters are: as `link-peer who` lists them. */
+function reached({ key }) {
+  const rules = data.rules.filter((rule) => `${rule.to}@${rule.to_account}` === key);
+  const by = (maker) => rules.filter((rule) => rule.made_by === maker).length;
+  const unread = by("") ? `; ${by("")} not read` : "";
+  return `${counted(rules.length - by(""), "rule admits somebody", "rules admit somebody")}: ${by("link-peer")} of link-peer, ${by("person")} of people${unread}`;
 }
 
 const owns = (box, one) => box.party ? one === box.party : one.account === box.account;
@@ -84,7 +103,7 @@ const owns = (box, one) => box.party ? one === box.party : one.account === box.a
 function showLinks(title, some) {
   const centre = focused();
   tell("links", backButton(centre ? centre.name : "All links", overview), element("h2", {}, ...breakable(title)));
-  if (some.length > 1) story.append(...linkList(some, "Links"));
+  if (some.length > 1) story.append(...lists(some));
   else story.append(linkStory(some[0]));
 }
 
@@ -103,10 +122,13 @@ function linkStory(link) {
     ["Asked by", link.asked_by],
     ["Reason", link.reasons],
     ["Since", [instant(link.since), link.since && `${span(made - Date.parse(link.since))} old`]],
-    ["Until", link.until ? [instant(link.until), when(link.until)] : [link.state === "closing" ? "the next sweep" : "open-ended"]],
-    ["Consent", consent.length ? consent : ["none covers it now"]],
+    ["Until", link.kind !== "link" ? [] : link.until ? [instant(link.until), when(link.until)] : [link.state === "closing" ? "the next sweep" : "open-ended"]],
+    ["Consent", link.kind !== "link" ? [] : consent.length ? consent : ["none covers it now"]],
+    ["Made by", link.kind === "rule" ? ["a person", link.description] : []],
+    ["Rule", link.rule_id ? [element("code", { textContent: link.rule_id }), `of ${link.group}`] : []],
+    ["To resolve", [link.advice]],
     ["Written", [link.written, link.written_detail]],
-    ["Instances", [typeof link.instances === "number" ? counted(link.instances, "instance").concat(" let through") : "", ...link.by_address]],
+    ["Instances", [typeof link.instances === "number" ? `${counted(link.instances, "instance")} let through` : "", ...link.by_address]],
     ["Rules", link.rules.map((rule) => element("code", { textContent: rule.rule_id }))],
   ]) {
     const shown = lines.filter(Boolean).map((line) => element("div", {}, ...breakable(line)));
