@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 from aliyun_local.api import Knobs, LocalCloud, Server, VirtualClock, mount, serve
 from link_peer.app import compose
+from link_peer.domain.model import short_hash
 from link_peer_cli.demo import world
 from pytest_mock import MockerFixture
 
@@ -42,9 +43,12 @@ def _functions_end_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Commands remember what they read for completion in no folder of the person who runs the tests."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+def _cache_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> None:
+    """Commands remember what they read for completion in no folder of the person who runs the tests, nor of another test."""
+    folder = tmp_path_factory.getbasetemp() / "cache" / short_hash(request.node.nodeid)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
 
 
 @pytest.fixture(name="local_cloud")

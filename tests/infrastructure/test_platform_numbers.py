@@ -42,6 +42,7 @@ OWN = {
     "setup/engine.py": "WAITS",
     "setup/in_use.py": "SECONDS THREADS",
     "setup/prefixes.py": "MOST SECONDS",
+    "setup/undo.py": "LONGEST_DEFAULT",
 }
 """Choices of ours: waits, threads, how much is shown."""
 BOUND = re.compile(

@@ -45,7 +45,9 @@ from link_peer_cli.ui.tables import TableForm, draw, print_table
 def links(
     expiring: Annotated[
         str,
-        typer.Option(help="Only links that end, or whose consent ends, within this time: 7d."),
+        typer.Option(
+            help="Only links that end, or whose consent ends, within this time: 7d; or those without an end: never."
+        ),
     ] = "",
     party: Annotated[
         str, typer.Option(help="Only links of this group or instance: an id or a name, optionally with @<account>.")
@@ -67,7 +69,7 @@ def links(
             help="Only links that were certainly not used for this time: 30d. From the flow logs of accounts that the policy file names."
         ),
     ] = "",
-    open_ended: Annotated[bool, typer.Option("--open-ended", help="Only links without an end.")] = False,
+    open_ended: Annotated[bool, typer.Option("--open-ended", help="As --expiring never.", hidden=True)] = False,
     tagged: Tagged = False,
     output: Output = TableForm.TABLE,
     sort_by: SortBy = "",
@@ -80,7 +82,8 @@ def links(
     ports = ports_of(port, "--port")
     if wrong := set(state or ()) - STATES.keys():
         raise BadInput("--state", f"{min(wrong)} is not one of {', '.join(STATES)}")
-    seconds = duration(expiring, "--expiring") if expiring else None
+    open_ended = open_ended or expiring == "never"
+    seconds = duration(expiring, "--expiring") if expiring and expiring != "never" else None
     now = instant.now()
     then = moment(at, "--at", now) if at else None
     if then and then > now:

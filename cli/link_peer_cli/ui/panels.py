@@ -28,7 +28,7 @@ OPTIONS = {
         *("--name", "--role", "--queue", "--range", "--external-id", "--closer", "--no-closer"),
     ),
     TIME: (
-        *("--expiring", "--open-ended", "--at", "--quarter", "--until", "--expires-in", "--last", "--timeout"),
+        *("--expiring", "--at", "--quarter", "--until", "--expires-in", "--last", "--timeout"),
         *("audit --from", "audit --to"),
     ),
     WORK: (

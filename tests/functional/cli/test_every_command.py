@@ -61,7 +61,8 @@ COMMANDS = dict(sorted(all_commands()))
 
 
 def options_of(command: Any) -> list[Any]:
-    return [param for param in command.params if param.param_type_name == "option"]
+    """Those that help shows."""
+    return [param for param in command.params if param.param_type_name == "option" and not param.hidden]
 
 
 RUN = [name for name in COMMANDS if name not in WITHOUT_SETTINGS]
@@ -103,7 +104,7 @@ def test_help_names_every_option(cli: Cli, name: str) -> None:
     assert COMMANDS[name].help
     for param in COMMANDS[name].params:
         assert param.help, param.name
-        if param.param_type_name == "option":
+        if param in options_of(COMMANDS[name]):
             assert param.opts[0] in cli.out
 
 
@@ -214,7 +215,7 @@ def test_help_is_readable_at_80_columns(cli: Cli, monkeypatch: pytest.MonkeyPatc
     assert [title for title in OPTIONS if title in titles] == [title for title in titles if title != "Arguments"] or (
         name not in GROUPED
     )
-    for option in (param for param in COMMANDS[name].params if param.param_type_name == "option"):
+    for option in options_of(COMMANDS[name]):
         [line] = [line for line in lines if re.match(rf"│ [* ]{{0,3}}{option.opts[0]}\b(?!-)", line)]
         text = option.help.split()[0]
         assert 78 - line.index(text, len(option.opts[0]) + 3) >= 26, line

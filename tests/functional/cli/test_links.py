@@ -89,7 +89,7 @@ FILTERED = [
         for ports, n in (("icmp", 1), ("tcp/443+udp/53", 1), ("icmp+tcp/443", 2), ("udp/3306", 0))
     ),
     *((f"--state {word}", n) for word, n in (("open", 2), ("blocked", 0), ("closing --state open", 2))),
-    ("--open-ended", 0),
+    *((spelling, 0) for spelling in ("--open-ended", "--expiring never")),
     (f"--account {PEER} --port icmp", 0),
 ]
 
