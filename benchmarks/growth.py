@@ -14,6 +14,11 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from aliyun_local.api import LocalCloud, LogGroup, LogRecord
+from link_peer.domain.tags import iso_millis
+from link_peer.runtime.settings import load
+from link_peer_cli.audit.log import AuditReader
+from link_peer_cli.demo.deployment import deployment_of
 from msgspec import Struct
 
 from benchmarks import events, organisation, virtual, worlds
@@ -101,15 +106,64 @@ def _groups(size: int) -> dict[str, float]:
 
 
 def _accounts(size: int) -> dict[str, float]:
-    """A policy of so many accounts, with two groups and instances each: the second of two runs."""
+    """A policy of so many accounts, with two groups and instances each, all of which were swept: the next run."""
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         deployment = stack.enter_context(virtual.deployed(organisation.written(Path(folder), size)))
         organisation.settle(deployment.cloud, size, 2, 2)
+        organisation.post_sweeps(deployment.cloud, size)  # the turn of some would come hours later
         deployment.run()
         start = time.process_time()
         calls = deployment.run()
         return {"calls of a run": float(calls.total()), "CPU of a run, s": time.process_time() - start}
+
+
+def _links(size: int) -> dict[str, float]:
+    """So many missed links, each between two groups of its own: the run that opens them all."""
+    with virtual.deployed() as deployment:
+        askers = worlds.askers(deployment.cloud, size, size)
+        start = time.process_time()
+        calls = deployment.run()
+        seconds = time.process_time() - start
+        missing = size - worlds.standing(deployment.cloud, [asker.group for asker in askers])
+    return {
+        "calls of their run": float(calls.total()),
+        "CPU of their run, s": seconds,
+        "links not opened": float(missing),
+    }
+
+
+def _records(size: int) -> dict[str, float]:
+    """A log of so many audit records: reading its newest 100 as `audit` does, and reading it whole."""
+    with virtual.deployed() as deployment:
+        cloud = deployment.cloud
+        _write_records(cloud, size)
+        keys = cloud.identity.accounts[worlds.HOME]
+        owner = {
+            "ALIBABA_CLOUD_ACCESS_KEY_ID": keys.access_key_id,
+            "ALIBABA_CLOUD_ACCESS_KEY_SECRET": keys.access_key_secret,
+            "ALIBABA_CLOUD_SECURITY_TOKEN": "",
+        }
+        log = AuditReader(load(env={**worlds.settings(cloud), **owner}), cloud.clock)
+        worlds.calls(cloud)
+        log.newest("*", 0, None, 100)
+        newest = float(len(worlds.calls(cloud)))
+        start = time.process_time()
+        log.read()
+        seconds = time.process_time() - start
+        whole = float(len(worlds.calls(cloud)))
+    return {"calls for the newest 100": newest, "calls for all": whole, "CPU for all, s": seconds}
+
+
+def _write_records(cloud: LocalCloud, count: int) -> None:
+    """Records of the last hours, three seconds apart, which can be read afterwards."""
+    place, now = deployment_of(cloud), int(cloud.clock.now())
+    instants = [now - 3 * number for number in range(count)]
+    logs = [LogRecord(instant, 0, {"event_id": f"e-{instant}", "time": iso_millis(instant)}) for instant in instants]
+    for first in range(0, count, 100):
+        group = LogGroup(tuple(logs[first : first + 100]))
+        cloud.sls.put(worlds.HOME, place.audit_project, place.audit_logstore, group)
+    cloud.clock.sleep(60)
 
 
 ROWS = (
@@ -124,4 +178,15 @@ ROWS = (
         {"calls of a sweep": LINEAR, "CPU of a sweep, s": LINEAR, "an event": CONSTANT},
     ),
     Growth("accounts", _accounts, {"calls of a run": LINEAR, "CPU of a run, s": LINEAR}, SIZES[:3]),
+    Growth(
+        "links to open",
+        _links,
+        {"calls of their run": LINEAR, "CPU of their run, s": LINEAR, "links not opened": CONSTANT},
+        SIZES[:3],  # the addresses of one VPC suffice for 4,000 instances
+    ),
+    Growth(
+        "records of the log",
+        _records,
+        {"calls for the newest 100": CONSTANT, "calls for all": LINEAR, "CPU for all, s": LINEAR},
+    ),
 )
