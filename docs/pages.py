@@ -26,6 +26,8 @@ OTHERS = (
 SHOWN = {".md", ".json", ".png", ".svg"}
 LINK = re.compile(r"(?<=\]\()(?![a-z]+:)([^)#\s]*)(?:#([^)\s]*))?(?=\))")
 FIGURE = re.compile(r"^```mermaid\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+TITLE = re.compile(r"^ *accTitle: (.+)$", re.MULTILINE)
+"""What a figure says of itself to a screen reader, on GitHub and on the site."""
 HEADING = re.compile(r"^#+ (.+)$")
 SWITCH = re.compile(r"^\[(?:简体中文|English)\]\(.*\)\n\n", re.MULTILINE)
 """The site has a switch of languages of its own."""
@@ -80,7 +82,7 @@ def rendered(page: Path, text: str, written: Mapping[Path, str]) -> str:
         return path + (f"#{anchor}" if anchor else "")
 
     def drawn(figure: re.Match[str]) -> str:
-        return f"![]({posixpath.relpath(place(picture(figure[1])), posixpath.dirname(place(page)))})"
+        return f"![{TITLE.findall(figure[1])[0]}]({posixpath.relpath(place(picture(figure[1])), posixpath.dirname(place(page)))})"
 
     lines = text.splitlines()
     if english(page) != page:

@@ -19,6 +19,7 @@ from link_peer_cli.ui.drawing.html import html
 from link_peer_deploy import description
 from link_peer_deploy.names import Names
 from pages import DOCS, FIGURE, FIRST, picture
+from png import compact
 
 from tests.browser import maps
 
@@ -47,6 +48,13 @@ def chromium(page: str, *options: str) -> str:
         command = [CHROMIUM, "--headless", "--no-sandbox", "--hide-scrollbars", "--virtual-time-budget=20000", *options]
         result = subprocess.run([*command, path.as_uri()], check=True, capture_output=True, text=True)  # noqa: S603
     return result.stdout
+
+
+def screenshot(page: str, name: str, height: int) -> None:
+    """Draw this much of a page, in pixels, as a picture of the docs."""
+    path = DOCS / "pictures" / name
+    chromium(page, f"--screenshot={path}", f"--window-size=1280,{height}")
+    compact(path)
 
 
 def figure(text: str) -> str:
@@ -117,13 +125,13 @@ def draw() -> None:
     """Draw the pages, and each figure that has no picture; remove pictures of figures that are gone."""
     folder = DOCS / "pictures"
     folder.mkdir(exist_ok=True)
-    chromium(html(maps.five()), f"--screenshot={folder / 'map.png'}", "--window-size=1280,720")
+    screenshot(html(maps.everything()), "map.png", 900)
     until = datetime.now(timezone.utc).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     since = (until - timedelta(days=1)).replace(day=1)
     with running("company") as cloud:
         page, charts = evidence(cloud, since, until), dashboard(cloud, since.replace(day=28, hour=18))
-    chromium(page, f"--screenshot={folder / 'evidence.png'}", "--window-size=1280,1480")
-    chromium(charts, f"--screenshot={folder / 'dashboard.png'}", "--window-size=1280,1830")
+    screenshot(page, "evidence.png", 1480)
+    screenshot(charts, "dashboard.png", 1830)
     pages = [*FIRST, *FIRST.values(), *DOCS.rglob("*.md")]
     texts = {picture(text): text for page in pages for text in FIGURE.findall(page.read_text("utf-8"))}
     for path in set(folder.glob("*.svg")) - texts.keys():
