@@ -1,7 +1,7 @@
 """`python -m benchmarks [figures …] [--rounds N]`: measures build/bench/package, prints one table, writes build/bench.json.
 
 Needs the Python of the runtime that the package is for (LINK_PEER_RUNTIME), found as `make package` finds it. The figures
-`people`, `inventories`, `fleet` and `growth` are of the commands and the library, on this Python: they need neither.
+`people`, `inventories`, `fleet`, `growth` and `tighten` are of the commands and the library, on this Python: they need neither.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from benchmarks.figures import (
     reach,
     scale,
     sweep,
+    tighten,
 )
 from benchmarks.process import Code
 from benchmarks.runner import Bench, Row
@@ -47,9 +48,10 @@ FIGURES: dict[str, Callable[[Bench], list[Row]]] = {
     "cost": cold_start.cost,
     "people": people.measure,
     "inventories": inventories.measure,
+    "tighten": tighten.measure,
 }
 
-WITHOUT_PACKAGE = frozenset({"people", "inventories", "fleet", "growth"})
+WITHOUT_PACKAGE = frozenset({"people", "inventories", "fleet", "growth", "tighten"})
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import certifi
-from aliyun_local.api import VARIABLES, Authority, LocalCloud, SystemClock, serve
+from aliyun_local.api import VARIABLES, Authority, LocalCloud, PastClock, serve
 from link_peer_cli.demo import world
 from link_peer_deploy import authorities
 
@@ -73,7 +73,7 @@ class CloudProcess:
 
 
 def _serve(pipe: Connection, world_file: str, folder: str) -> None:
-    cloud = LocalCloud(SystemClock())
+    cloud = LocalCloud(PastClock())
     world.load(cloud, world_file)
     serve(cloud, authority=Authority(Path(folder)))
     while True:

@@ -13,7 +13,8 @@ from link_peer.inbound import policy_file
 from link_peer.planning.rota import AT_ONCE, runs_between
 
 from benchmarks import day, growth, organisation, ref, virtual
-from benchmarks.figures import entries, events, fleet, launches, people, policy, scale
+from benchmarks.estate import Estate
+from benchmarks.figures import entries, events, fleet, launches, people, policy, scale, tighten
 from benchmarks.process import Code
 from benchmarks.runner import Bench
 
@@ -47,6 +48,17 @@ def test_commands_are_measured_in_a_company_of_five_accounts() -> None:
     assert {document["from_account"] != document["to_account"] for document in documents} == {True, False}
     assert links.runs[0].cpu > 0
     assert links.row().figure.startswith("`links --json`: ")
+
+
+def test_wide_rules_are_measured_in_an_estate_of_three_accounts() -> None:
+    """Each rule is used, one call reads the rules of a group, and links between groups and between instances are proposed."""
+    size = Estate(6, 18)
+    measurement = tighten.measured(size)
+    assert [len(command.rules) for command in measurement.commands] == [12, 12]
+    assert {rule["use"] for rule in measurement.commands[0].rules} == {"used"}
+    assert measurement.commands[1].calls["ecs.DescribeSecurityGroupAttribute"] == size.groups
+    assert measurement.links > size.groups
+    assert len(measurement.rows()) == 9
 
 
 def test_the_reader_of_policies_is_measured_on_texts_of_the_whole_size() -> None:
