@@ -112,7 +112,7 @@ test-terraform: setup  ## plan deploy/terraform with a real Terraform, which it 
 	LINK_PEER_TERRAFORM=$(CURDIR)/build/terraform/bin/python LINK_PEER_PROVIDER=$(CURDIR)/build/terraform/provider $(BIN)/pytest -n auto --dist worksteal tests/infrastructure/terraform
 
 # What drives the browser goes beside .venv, not into it.
-test-browser: setup  ## click through the page of `link-peer map`, and ask axe about it, in a headless Chromium, which it installs on Debian; needs npm
+test-browser: setup  ## click through the page of `link-peer map`, and ask axe about it, and about the site that make docs has built, in a headless Chromium, which it installs on Debian; needs npm
 	$(CHROMIUM)
 	$(BIN)/pip install $(HASHED) --upgrade --target build/browser --requirement tests/browser/requirements.txt
 	cp tests/browser/package.json tests/browser/package-lock.json build/browser

@@ -23,7 +23,7 @@ OTHERS = (
     *(ROOT / name for name in ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")),
     *(ROOT / "local" / name for name in ("README.md", "conformance/README.md")),
 )
-SHOWN = {".md", ".json", ".png", ".svg"}
+SHOWN = {".css", ".js", ".json", ".md", ".png", ".svg"}
 LINK = re.compile(r"(?<=\]\()(?![a-z]+:)([^)#\s]*)(?:#([^)\s]*))?(?=\))")
 FIGURE = re.compile(r"^```mermaid\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 TITLE = re.compile(r"^ *accTitle: (.+)$", re.MULTILINE)

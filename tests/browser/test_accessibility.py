@@ -15,6 +15,9 @@ from tests.browser import maps
 Show = Callable[..., Any]
 MODULES = os.environ.get("LINK_PEER_NODE_MODULES", "")
 PHONE = {"width": 390, "height": 844}
+SITE = Path(__file__).parents[2] / "build" / "site"
+PAGES = ("index", "first-hour", "deploy", "tags", "howto/link-two-groups", "threat-model", "zh/index", "zh/tags")
+"""Of each kind that the site has: a picture, a figure, wide tables, code in several languages."""
 FOCUSABLE = "a[href], button, input, select, summary, [tabindex]"
 REACHABLE = f"""() => [...document.querySelectorAll('{FOCUSABLE}')].filter(
     (each) => each.tabIndex >= 0 && !each.disabled && each.checkVisibility()).length"""
@@ -119,3 +122,18 @@ def test_the_map_fits_a_phone(show: Show) -> None:
     for view in ("graph", "matrix"):
         page.click(f"#{view}-view")
         assert not is_wider_than_the_window(page)
+
+
+@pytest.mark.skipif(not SITE.exists(), reason="make docs has not built the site")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", PAGES)
+def test_axe_finds_nothing_in_the_site(chromium: Any, name: str, scheme: str) -> None:
+    """On a phone, which its pages fit; what is wider scrolls by itself."""
+    context = chromium.new_context(viewport=PHONE, color_scheme=scheme, reduced_motion="reduce")
+    page = context.new_page()
+    page.goto((SITE / f"{name}.html").as_uri(), wait_until="load")
+    try:
+        assert violations(page) == []
+        assert not is_wider_than_the_window(page)
+    finally:
+        context.close()
