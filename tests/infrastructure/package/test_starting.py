@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -63,11 +64,12 @@ def test_a_package_of_any_number_of_accounts_starts(
 
 
 def test_a_plain_package_starts_with_the_clients_that_it_calls(plain: Path) -> None:
-    """Each function, and each of the modules that are cut elsewhere: here they are those of the SDKs, to the byte."""
-    packaging.check_imports(plain, PYTHON)
+    """Each function, and each of the modules that are cut elsewhere: here they are those of the SDKs, to the byte.
+    By the Python whose distributions it holds."""
+    packaging.check_imports(plain, sys.executable)
     modules = [_module(name) for name in cut.CLIENTS]
     clients = [(module, client) for module, (client, _) in zip(modules, cut.CLIENTS.values(), strict=True)]
-    with FunctionInstance(plain, PYTHON, {"LANG": "C.UTF-8"}) as instance:
+    with FunctionInstance(plain, sys.executable, {"LANG": "C.UTF-8"}) as instance:
         assert instance.run(CLIENTS.format(clients=clients)) == [client for _, client in clients]
     assert not is_cut(plain)
     for name, module in zip([*cut.CLIENTS, *cut.SWAPS], [*modules, *map(_module, cut.SWAPS)], strict=True):
