@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 from aliyun_local.api import Capture, Ports
+from link_peer.engine.read.store import Store
 from link_peer_cli.inventory import flow_log
+from pytest_mock import MockerFixture
 
 from tests.functional.command import ALL, Cli, egress, person
 from tests.functional.lab import HOME, PEER, Lab
@@ -496,3 +498,27 @@ def test_a_link_between_groups_needs_consent_to_all_of_its_source(lab: Lab, cli:
     assert rule["becomes"] == [
         f"{app.id}@{HOME} -> {db.id}@{HOME} tcp/3306; {db.id}@{HOME} has to accept {app.id}:tcp/3306"
     ]
+
+
+def test_what_one_link_depends_on_is_read_once_for_all(lab: Lab, cli: Cli, mocker: MockerFixture) -> None:
+    """The rules of an advanced group that sends. Each look at a view copies all that it read, so that another link takes no look."""
+    app, db = (lab.group(type="enterprise") for _ in range(2))
+    web, _, data = lab.instance(app), lab.instance(app), lab.instance(db)
+    lab.authorize(db, **WIDE)
+    traffic = Traffic(lab, 2)
+    for day, port in ((0, 80), (0, 443), (1, 3306)):
+        traffic.connect(web, data, port, [day])
+    traffic.write()
+    looks, counts = mocker.spy(Store, "snapshot"), []
+    for last, ports in (("1d", "tcp/3306"), ("2d", "tcp/3306+tcp/443+tcp/80")):
+        calls = lab.calls()
+        looks.reset_mock()
+        [rule] = tightened(cli, db.id, "--last", last)
+        assert rule["becomes"] == [
+            f"{web.id}@{HOME} -> {data.id}@{HOME} {ports}; {db.id}@{HOME} has to accept {web.id}:{ports}"
+            f"; {app.id}@{HOME} has to accept {data.id}:{ports}"
+        ]
+        actions = Counter(call.action for call in list(lab.cloud.faults.calls)[calls:])
+        counts.append((actions["DescribeSecurityGroupAttribute"], looks.call_count))
+    assert counts[0] == counts[1]
+    assert counts[0][0] == 2  # the rules of each group
