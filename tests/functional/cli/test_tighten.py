@@ -7,12 +7,15 @@ import io
 import json
 import shlex
 from collections import Counter
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aliyun_local.api import Capture, Ports
+from link_peer.engine.read.store import Store
 from link_peer_cli.inventory import flow_log
+from pytest_mock import MockerFixture
 
 from tests.functional.command import ALL, Cli, egress, person
 from tests.functional.lab import HOME, PEER, Lab
@@ -419,3 +422,103 @@ def test_the_estate_is_one_table_the_widest_first(lab: Lab, cli: Cli) -> None:
     rules = tightened(cli, "--all", code=1)
     assert [rule["use"] for rule in rules] == ["unknown", "used"]
     assert "was not read" in rules[0]["unknown"][0]
+
+
+def test_of_an_address_that_nobody_had_the_rules_that_decide_are_unknown(lab: Lab, cli: Cli) -> None:
+    """A range that admits its packets alone, but neither one beside another that does, nor one that it is not in, nor one of IPv6."""
+    db = lab.group()
+    data = lab.instance(db)
+    lab.authorize(db, **WIDE)
+    elsewhere = lab.authorize(db, **{**WIDE, "SourceCidrIp": "172.16.0.0/12"})
+    ipv6 = lab.authorize(db, IpProtocol="TCP", PortRange="1/65535", Ipv6SourceCidrIp="fd00::/8")
+    traffic = Traffic(lab, 2)
+    traffic.connect("10.200.0.1", data, 22)
+    traffic.connect("192.168.0.1", data, 22)  # some rule of then let it in
+    traffic.write()
+    doubt = "who had 10.200.0.1 is not known: no line of a flow log names who had it then"
+    rules = {rule["peer"]: rule for rule in tightened(cli, db.id, "--last", "2d")}
+    assert rules["10.0.0.0/8"]["unknown"] == [doubt]
+    assert (rules["172.16.0.0/12"]["use"], rules["172.16.0.0/12"]["unknown"]) == ("unused", [])
+    assert rules["172.16.0.0/12"]["revoke"].endswith(elsewhere)
+    assert (rules["fd00::/8"]["rule_id"], len(rules["fd00::/8"]["unknown"])) == (ipv6, 1)
+    lab.authorize(db, **{**WIDE, "SourceCidrIp": "10.200.0.0/16"})
+    rules = {rule["peer"]: rule for rule in tightened(cli, db.id, "--last", "2d")}
+    assert [(rules[peer]["unknown"], bool(rules[peer]["revoke"])) for peer in ("10.0.0.0/8", "10.200.0.0/16")] == [
+        ([], True),
+        ([], False),
+    ]
+
+
+def test_the_file_of_a_proposal_is_checked(lab: Lab, cli: Cli, tmp_path: Path) -> None:
+    """It has the evidence of all ports of a link together. A port that the policy denies by now is a problem, and a file without links
+    is one of a proposal, too."""
+    app, db = lab.group(), lab.group()
+    web, data = lab.instance(app), lab.instance(db)
+    lab.authorize(db, **WIDE)
+    file, traffic = tmp_path / "links.yaml", Traffic(lab)
+    traffic.write()
+    assert cli("tighten", db.id, "--propose", str(file)) == 0
+    assert "\nlinks: []\n" in file.read_text("utf-8")
+    assert cli("check", str(file)) == 0, cli.err
+    traffic = Traffic(lab)
+    traffic.connect(web, data, 443, [3])
+    traffic.connect(web, data, 3306, [20])
+    traffic.write(roles=False)
+    assert cli("tighten", db.id, "--propose", str(file)) == 0
+    last = datetime.fromtimestamp(traffic.since + 20 * DAY + DAY // 2, timezone.utc).date()
+    assert f'evidence: {{days: 2, last: "{last}T' in file.read_text("utf-8")
+    assert cli("check", str(file)) == 0, cli.err
+    lab.policy(deny={"ports": ["tcp/443"]})
+    assert cli("check", str(file)) == 1
+    assert "the policy opens no link on tcp/3306+tcp/443" in cli.out
+
+
+@pytest.mark.usefixtures("terminal")
+def test_the_commands_that_remove_a_rule_are_in_the_wide_table_alone(lab: Lab, cli: Cli) -> None:
+    """The table of a terminal says whether it may go."""
+    db = lab.group()
+    lab.instance(db)
+    lab.authorize(db, **WIDE)
+    Traffic(lab, 2).write()
+    for args, is_printed in (((), False), (("-o", "wide"), True)):
+        assert cli("tighten", "--all", "--last", "2d", *args) == 0, cli.err
+        assert ("aliyun ecs" in cli.out) == is_printed
+
+
+def test_a_link_between_groups_needs_consent_to_all_of_its_source(lab: Lab, cli: Cli) -> None:
+    """Where a rule can name the source, an entry for the one instance that is in it now is not enough."""
+    app, db = lab.group(), lab.group()
+    web, data = lab.instance(app), lab.instance(db)
+    lab.authorize(db, **WIDE)
+    lab.tag(db, link_accept=f"{web.id}:tcp/3306")
+    traffic = Traffic(lab, 2)
+    traffic.connect(web, data, 3306)
+    traffic.write()
+    [rule] = tightened(cli, db.id, "--last", "2d")
+    assert rule["becomes"] == [
+        f"{app.id}@{HOME} -> {db.id}@{HOME} tcp/3306; {db.id}@{HOME} has to accept {app.id}:tcp/3306"
+    ]
+
+
+def test_what_one_link_depends_on_is_read_once_for_all(lab: Lab, cli: Cli, mocker: MockerFixture) -> None:
+    """The rules of an advanced group that sends. Each look at a view copies all that it read, so that another link takes no look."""
+    app, db = (lab.group(type="enterprise") for _ in range(2))
+    web, _, data = lab.instance(app), lab.instance(app), lab.instance(db)
+    lab.authorize(db, **WIDE)
+    traffic = Traffic(lab, 2)
+    for day, port in ((0, 80), (0, 443), (1, 3306)):
+        traffic.connect(web, data, port, [day])
+    traffic.write()
+    looks, counts = mocker.spy(Store, "snapshot"), []
+    for last, ports in (("1d", "tcp/3306"), ("2d", "tcp/3306+tcp/443+tcp/80")):
+        calls = lab.calls()
+        looks.reset_mock()
+        [rule] = tightened(cli, db.id, "--last", last)
+        assert rule["becomes"] == [
+            f"{web.id}@{HOME} -> {data.id}@{HOME} {ports}; {db.id}@{HOME} has to accept {web.id}:{ports}"
+            f"; {app.id}@{HOME} has to accept {data.id}:{ports}"
+        ]
+        actions = Counter(call.action for call in list(lab.cloud.faults.calls)[calls:])
+        counts.append((actions["DescribeSecurityGroupAttribute"], looks.call_count))
+    assert counts[0] == counts[1]
+    assert counts[0][0] == 2  # the rules of each group
