@@ -12,7 +12,7 @@ import pytest
 from tests.simulation import oracle
 from tests.simulation.driver import deliver
 from tests.simulation.explore import explore
-from tests.simulation.random_inputs import ADVANCED, INSTANCES, A, B, X
+from tests.simulation.random_inputs import ADVANCED, FAR, INSTANCES, A, B, X
 from tests.simulation.random_run import RandomRun, try_runs
 from tests.simulation.scenarios import SCENARIOS, sweeps
 from tests.simulation.scenarios.common import POLICY
@@ -205,3 +205,12 @@ def test_a_port_rule_goes_although_the_mutual_link_stands_in_part_as_a_persons_r
     run.edit_rule(group=X, number=0, text="link-peer/2 dep=prod home=1000000000000001 note")
     run.forge(ends=(B, X), port="icmp", claim="tag")
     run.come_to_rest()
+
+
+def test_what_a_group_refuses_that_is_read_for_the_plan_is_closed_before_the_link_opens(run: RandomRun) -> None:
+    """I14: the refusal was read with the groups of the target's instances, after what stands against the word of groups was judged."""
+    run.begin(tags=[(FOUR, X, []), (THREE, B, ["tcp/20-30", "icmp"]), (ONE, B, [])], advanced={X, ADVANCED, FAR})
+    request: dict[str, Any] = {"name": "r-2", "action": "link", "wanted_ports": ["tcp/3306", "udp/53"], "until": 0}
+    run.request(ends=(X, B), plan={-1: "empty"}, inside=False, at=2, **request)
+    run.refuse(group=A, holder=X, kind="typo", limits=["udp/53"])
+    run.sweep(plan={-1: "empty"}, inside=True, at=10)

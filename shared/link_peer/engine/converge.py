@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 
 import msgspec
 
@@ -124,8 +124,9 @@ class Scope(ABC):
         return groups
 
 
-def converge(scope: Scope, guard: RemovalGuard) -> Report:
-    """Brings the rules in scope to what is desired. `Report.pending` is trouble for which the work must be done again.
+def converge(scope: Scope, guard: RemovalGuard, is_extended: Callable[[], bool] = lambda: False) -> Report:
+    """Brings the rules in scope to what is desired. The first plan is made again, before anything is written, while `is_extended`
+    says that what was read for it forbids further rules. `Report.pending` is trouble for which the work must be done again.
     Raises Transient where nothing could be read, or the audit log could not be written."""
     scope.renew_policy()
     applier = Applier(scope.work, guard)
@@ -134,6 +135,8 @@ def converge(scope: Scope, guard: RemovalGuard) -> Report:
     focus: set[Link] | None = None
     for _ in range(PASSES):
         plan = planner.plan(total.refused, focus)
+        while focus is None and is_extended():
+            plan = planner.plan(total.refused, focus)
         decisions = scope.select(plan)
         report = applier.apply(decisions, scope.closing_until())
         report = msgspec.structs.replace(

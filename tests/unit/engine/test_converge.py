@@ -75,3 +75,24 @@ def test_links_that_were_refused_or_waited_for_a_rule_that_was_removed_are_answe
     outcome = converge(reading(), GUARD)
     assert focuses == ([None, again, again] if again else [None])
     assert outcome.removed == len(focuses) * report.removed
+
+
+def test_the_first_plan_is_made_again_before_anything_is_written_where_its_reads_forbid_further_rules(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A later plan is not: what was refused is not tried twice."""
+    steps: list[str] = []
+    answers = iter([True, True, False])
+
+    def plan(_planner: object, _refused: object, _focus: object) -> Plan:
+        steps.append("plan")
+        return PLAN
+
+    def apply(*_: object) -> Report:
+        steps.append("apply")
+        return REFUSED if steps.count("apply") == 1 else Report()
+
+    monkeypatch.setattr(Planner, "plan", plan)
+    monkeypatch.setattr(Applier, "apply", apply)
+    converge(reading(), GUARD, lambda: next(answers))
+    assert steps == ["plan", "plan", "plan", "apply", "plan", "apply"]

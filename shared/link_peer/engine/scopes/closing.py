@@ -1,7 +1,7 @@
 """What a delivery does beside its own work: groups that it has read, and that no longer allow what stands on them, are closed.
 
-    read what is needed to close what the groups of the wanted links forbid ─▶ converge: one plan closes it, with all else
-      ─▶ look at what was read back ─▶ close again
+    read what is needed to close what the groups of the wanted links forbid ─▶ converge: one plan closes it, with all else,
+      made again where its own reads showed what forbids further rules ─▶ look at what was read back ─▶ close again
 
 A lock or withdrawn consent takes the rules of ours on a group, whatever claims they carry, and with half of a mutual link the
 other half. Nothing is read to find such a group: what a delivery reads anyway is judged, by the policy as it is now.
@@ -34,20 +34,43 @@ def converge_and_look(scope: Scope, guard: RemovalGuard) -> Report:
     """Brings the rules in scope to what is desired, and closes, in the same plan, what stands on the groups of its links against
     their word; again where a lock or a withdrawal has been read since, also on groups that only lost rules. Raises as `converge`
     does."""
-    troubles: tuple[Transient, ...] = ()
-    keys: frozenset[RuleKey] = frozenset()
-    if closing := _closing(scope, groups_wanted(scope)):
-        troubles = closing.read_tolerantly()
-        keys = scope.forbidden = closing.keys
-    report = Report(pending=troubles) + converge(scope, guard)
-    if troubles:
+    scope.renew_policy()
+    forbidding = _Forbidding(scope)
+    forbidding.extended()
+    report = converge(scope, guard, forbidding.extended)
+    report = Report(pending=forbidding.troubles) + report
+    if forbidding.troubles:
         return report  # all of it is done again
-    return report + look(scope, guard, groups_wanted(scope) | report.written, report.refused_keys & keys)
+    return report + look(scope, guard, groups_wanted(scope) | report.written, report.refused_keys & forbidding.keys)
+
+
+class _Forbidding:
+    """What stands against the word of the groups of a scope's links, as far as it is read: it is closed in the plan that opens."""
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+        self._judged: Snapshot | None = None
+        self.keys: frozenset[RuleKey] = frozenset()
+        self.troubles: tuple[Transient, ...] = ()
+
+    def extended(self) -> bool:
+        """Reads what closing needs and forbids it in the scope. Returns whether there are rules that were not forbidden before: a
+        plan reads further groups, so that one made before is made again."""
+        scope, keys = self._scope, self.keys
+        if scope.store.snapshot() is self._judged:
+            return False
+        if closing := _closing(scope, groups_wanted(scope)):
+            self.troubles += closing.read_tolerantly()
+            self.keys |= closing.keys
+            scope.forbidden = self.keys
+        self._judged = scope.store.snapshot()
+        return self.keys != keys
 
 
 def look(scope: Scope, guard: RemovalGuard, groups: Set[Party], stuck: Set[RuleKey] = frozenset()) -> Report:
     """Closes what stands on these groups though their tags, as they were last read, or the policy forbid it. `stuck` are
     rules whose removal was refused before. What could not be done for the moment is in `Report.pending`."""
+    scope.renew_policy()
     closing = _closing(scope, groups, stuck)
     if closing is None:
         return Report()
@@ -60,8 +83,7 @@ def look(scope: Scope, guard: RemovalGuard, groups: Set[Party], stuck: Set[RuleK
 
 
 def _closing(scope: Scope, groups: Set[Party], stuck: Set[RuleKey] = frozenset()) -> ClosingScope | None:
-    """The scope of what is to be closed on these groups, by the policy as it is now; None if there is nothing."""
-    scope.renew_policy()
+    """The scope of what is to be closed on these groups, by the policy of the delivery; None if there is nothing."""
     if scope.policy.paused is Pause.ALL:
         return None
     snapshot = scope.store.snapshot()
