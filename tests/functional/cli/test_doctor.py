@@ -70,7 +70,8 @@ def test_the_advice_for_an_alert_that_nobody_made_makes_it(lab: Lab, cli: Cli) -
     alerts = lab.cloud.sls.project(HOME, f"link-peer-{HOME}-{REGION}").alerts
     for name in list(alerts):
         alerts.delete(name)
-    _, findings = cli.json("doctor", "--platform")
+    code, findings = cli.json("doctor", "--platform")
+    assert (code, cli.err) == (0, "")
     [advice] = {finding["advice"] for finding in findings if finding["what"].startswith("alert ")}
     assert cli(*advice.replace("ADDRESS", "ops@example.com").split()[1:], "--yes") == 0
     assert [f for f in cli.json("doctor", "--platform")[1] if f["state"] != "ok"] == []
