@@ -30,6 +30,7 @@ from link_peer_cli.audit.log import read_error, sdk
 
 DAY = 86_400
 HOUR = 3_600
+QUERY_SECONDS = 60  # for one answer: a statement over the lines of a month takes longer than a record to write
 LIMIT = 100_000
 """Rows of one answer: with as many, parts are asked for; where a part has as many, nothing is known."""
 WINDOW = 600  # seconds, the longest [doc CreateFlowLog: AggregationInterval]
@@ -160,7 +161,7 @@ def read_flows(env: Environment, account: str, since: int, until: int) -> Flows:
     def ask(part: tuple[str, str]) -> tuple[list[Mapping[str, str]], bool]:
         sls = sdk()
         keys = env.accounts("flow-log", retry).keys(account)
-        client = sls.client(msgspec.structs.replace(env.settings, credentials=keys))
+        client = sls.client(msgspec.structs.replace(env.settings, credentials=keys), QUERY_SECONDS)
         try:
             answer = client.get_log(project, logstore, since, until, query=statement(since, until, fields, part))
         except (sls.AuditUnavailable, sls.LogException) as error:

@@ -39,14 +39,15 @@ class OneAttemptClient(LogClient):
             raise AuditUnavailable(*answer) from error
 
 
-def client(settings: Settings) -> LogClient:
-    """The client for the region's endpoint, or for the one in the settings.
+def client(settings: Settings, timeout: float = 0) -> LogClient:
+    """The client for the region's endpoint, or for the one in the settings. `timeout` is how many seconds it waits for an
+    answer, where that is not as long as a function has.
 
     One client is kept for each endpoint and key, because its connection is kept with it: an event that follows another saves
     the TCP and TLS handshakes. It may be used by several threads.
     """
     scheme, host = settings.endpoint("sls")
-    return _client(scheme, host, settings.region, settings.credentials, TIMEOUT_SECONDS)
+    return _client(scheme, host, settings.region, settings.credentials, timeout or TIMEOUT_SECONDS)
 
 
 @functools.lru_cache(maxsize=CLIENTS)

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from aliyun_local.api import Capture, Ports
+from link_peer.alicloud import sls
 from link_peer.engine.read.store import Store
 from link_peer_cli.inventory import flow_log
 from pytest_mock import MockerFixture
@@ -318,6 +319,23 @@ def test_an_estate_takes_a_query_of_each_account_and_few_calls(lab: Lab, cli: Cl
     assert (
         sum(count for (_, action), count in counts.items() if action == "AssumeRole") == 2
     )  # the reader's, and the other account's
+
+
+def test_a_query_of_a_flow_log_may_take_a_minute(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was not answered in time would make every rule unknown. Of an event, five seconds are too much."""
+    db = lab.group()
+    lab.authorize(db, IpProtocol="TCP", PortRange="1/65535", SourceCidrIp="10.0.0.0/8")
+    Traffic(lab, 2).write()
+    waits = {}
+    get_log = sls.LogClient.get_log
+
+    def timed(client: Any, *args: Any, **kwargs: Any) -> Any:
+        waits[kwargs["query"].count("|") > 0] = client.timeout
+        return get_log(client, *args, **kwargs)
+
+    monkeypatch.setattr(sls.LogClient, "get_log", timed)
+    tightened(cli, db.id)
+    assert waits[True] == 60
 
 
 def test_nothing_is_written(lab: Lab, cli: Cli, tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ def test_a_client_is_kept_for_each_endpoint_and_key(local_cloud: LocalCloud) -> 
     elsewhere = msgspec.structs.replace(cloud_settings, endpoints={"sls": "http://127.0.0.1:2"})
     first = sls.client(cloud_settings)
     assert sls.client(settings(local_cloud)) is first
+    assert (first.timeout, sls.client(cloud_settings, 60).timeout) == (sls.TIMEOUT_SECONDS, 60)
     assert sls.client(renewed) is not first
     assert sls.client(elsewhere) is not first
     assert sls.client(cloud_settings) is first
