@@ -138,7 +138,7 @@ def allowed(world: World, policy: Policy, key: RuleKey, pair: Pair = None, ports
 
 def _allowed_alone(world: World, policy: Policy, key: RuleKey, pair: Pair) -> bool:
     group = world.groups.get(key.group)
-    if group is None or _is_locked(group) or not _permitted(policy, key.port):
+    if group is None or is_locked(group) or not _permitted(policy, key.port):
         return False
     if pair is None and not key.source.startswith("sg-"):
         return False
@@ -286,7 +286,8 @@ def _names_us(rule: Rule, policy: Policy) -> bool:
     return ours(rule, policy) is not None or damaged(rule, policy)
 
 
-def _is_locked(group: Group) -> bool:
+def is_locked(group: Group) -> bool:
+    """Whether a group carries a lock, under whatever tag prefix."""
     return any(map(_LOCK.match, group.tags))
 
 
@@ -704,7 +705,7 @@ def _rule_group(
         group
         for group, on in on_group
         if all(
-            not _is_locked(world.groups[group])
+            not is_locked(world.groups[group])
             and _consented_to(world, policy, key, pair, {pair[0].id} | _named(world, pair))
             for key in on
         )

@@ -569,7 +569,10 @@ class Watch:
                 for member in oracle.members(then, source)
                 for port in ports
             )
-            hold("I4", lacking, f"{record['reason']}, but consent existed throughout: {dict(record)}")
+            # of a target without instances, the oracle says nothing of the end that lets packets out
+            sources = [then.groups[source] for then, _ in self.states.pasts() if source in then.groups]
+            locked = record["reason"] == "locked" and any(g.advanced and oracle.is_locked(g) for g in sources)
+            hold("I4", lacking or locked, f"{record['reason']}, but consent existed throughout: {dict(record)}")
 
     # the end
 
