@@ -73,7 +73,7 @@ EPOCH = (1980, 1, 1, 0, 0, 0)  # the first time that a zip can hold
 
 class Target(msgspec.Struct, frozen=True):
     """What a package is built for: the runtime, and the region and prefix of the deployment as far as they are known. In a `plain`
-    one, the SDKs' modules are as they were published: for whoever raises an SDK that the cuts do not fit."""
+    one, the SDKs' modules are as they were published: for an upgrade of an SDK to which the cuts do not apply."""
 
     runtime: str = DEFAULT_RUNTIME
     region: str = ""

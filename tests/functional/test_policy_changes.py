@@ -5,10 +5,23 @@ from __future__ import annotations
 import functools
 
 import pytest
+from link_peer.domain.model import Group, Instance
 
 from tests.functional.lab import HOME, MANAGED, PEER, POLICY, Lab
 
 pytestmark = [pytest.mark.usefixtures("living_lab"), pytest.mark.knobs(request_tags=True)]
+
+
+def deliver(lab: Lab, by: str, instance: Instance, source: Group, target: Group) -> None:
+    """What brings the link about: the instance's event, a request from its group, or a sweep, of one account or of all."""
+    if by == "event":
+        lab.auto_link(lab.event(instance))
+    elif by == "request":
+        lab.cross_account(lab.request(source, target, "tcp/1"))
+    elif by == "sweep":
+        lab.sweep()
+    else:
+        lab.sweep_account(HOME if by == "sweep of home" else PEER)
 
 
 @pytest.mark.parametrize("by", ["event", "request", "sweep"])
@@ -23,12 +36,7 @@ def test_what_the_new_policy_forbids_is_closed_before_anything_is_opened(lab: La
     never = [{"from": f"{standing.id}@{HOME}", "to": f"{db.id}@{HOME}"}]
     lab.meanwhile("DescribeSecurityGroupAttribute", lambda: lab.policy(never=never))
     start = lab.calls()
-    if by == "event":
-        lab.auto_link(lab.event(instance))
-    elif by == "request":
-        lab.cross_account(lab.request(joining, db, "tcp/1"))
-    else:
-        lab.sweep()
+    deliver(lab, by, instance, joining, db)
     assert lab.rules(db) == [f"{joining.id} tcp/1"]
     actions = [call.action for call in list(lab.cloud.faults.calls)[start:]]
     changes = [action for action in actions if action in ("RevokeSecurityGroup", "AuthorizeSecurityGroup")]
@@ -43,12 +51,7 @@ def test_an_account_that_leaves_the_policy_meanwhile_costs_no_delivery(lab: Lab,
     joining = lab.group(account=PEER) if by == "request" else app
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
     lab.meanwhile("DescribeSecurityGroupAttribute", lambda: lab.policy(accounts={HOME: POLICY["accounts"][HOME]}))
-    if by == "event":
-        lab.auto_link(lab.event(instance))
-    elif by == "request":
-        lab.cross_account(lab.request(joining, db, "tcp/1"))
-    else:
-        lab.sweep_account(HOME if by == "sweep of home" else PEER)
+    deliver(lab, by, instance, joining, db)
     own_rules = [f"{app.id} tcp/1"]
     assert lab.rules(db) == ([] if by in ("request", "sweep of the peer") else own_rules)
 
@@ -61,10 +64,5 @@ def test_a_policy_that_pauses_meanwhile_changes_nothing_more(lab: Lab, by: str) 
     for before, after in ((False, True), (True, False)):
         lab.policy(paused=before)
         lab.meanwhile("DescribeSecurityGroups", functools.partial(lab.policy, paused=after))
-        if by == "event":
-            lab.auto_link(lab.event(instance))
-        elif by == "request":
-            lab.cross_account(lab.request(app, db, "tcp/1"))
-        else:
-            lab.sweep()
+        deliver(lab, by, instance, app, db)
         assert (lab.rules(db), lab.tags(db).keys() & {MANAGED}) == ([], set())

@@ -66,13 +66,13 @@ function drawMap() {
 }
 
 function summary(shown) {
-  const own = shown.filter((one) => one.kind === "link"), all = data.links.length;
+  const own = shown.filter((arrow) => arrow.kind === "link"), all = data.links.length;
   const linked = new Set(own.flatMap(ends)).size;
   const of = own.length < all ? ` of ${all}` : "";
   const about = [`${own.length}${of} ${all === 1 ? "link" : "links"} of ${linked} groups and instances`];
   for (const kind of ["rule", "wish"]) {
-    const some = shown.filter((one) => one.kind === kind).length;
-    if (some) about.push(countedKind(some, kind));
+    const count = shown.filter((arrow) => arrow.kind === kind).length;
+    if (count) about.push(countedKind(count, kind));
   }
   for (const word of URGENT) {
     const some = own.filter((link) => link.state === word).length;

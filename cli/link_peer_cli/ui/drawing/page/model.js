@@ -123,8 +123,8 @@ function stateOf(some) {
   return some.every((link) => link.state === some[0].state) ? some[0].state : "mixed";
 }
 
-/** What some arrows are, if they are alike. */
-const kindOf = (some) => (some.every((link) => link.kind === some[0].kind) ? some[0].kind : "arrow");
+/** The kind of these arrows, if they have the same. */
+const kindOf = (arrows) => (arrows.every((arrow) => arrow.kind === arrows[0].kind) ? arrows[0].kind : "arrow");
 const NOUNS = {
   link: ["link", "links"], rule: ["rule of a person", "rules of people"], wish: ["denied wish", "denied wishes"], arrow: ["link or rule", "links and rules"],
 };

@@ -39,10 +39,10 @@ function showAll() {
 }
 
 /** A list for each kind that there is. */
-function lists(some) {
+function lists(arrows) {
   return [["link", "Links"], ["rule", "Rules of people"], ["wish", "Denied wishes"]].flatMap(([kind, title]) => {
-    const mine = some.filter((one) => one.kind === kind);
-    return mine.length ? linkList(mine, title) : [];
+    const listed = arrows.filter((arrow) => arrow.kind === kind);
+    return listed.length ? linkList(listed, title) : [];
   });
 }
 
@@ -70,8 +70,8 @@ function backButton(text, back) {
 
 /** A party with its links, or a collapsed account. */
 function showBox(box) {
-  const near = visible().filter((link) => ends(link).some((one) => owns(box, one)));
-  const mine = near.filter((one) => one.kind === "link");
+  const near = visible().filter((arrow) => ends(arrow).some((end) => owns(box, end)));
+  const mine = near.filter((arrow) => arrow.kind === "link");
   const back = box.party ? backButton("All groups", () => setFilter("party", "")) : backButton("All links", overview);
   tell(box.party ? "party" : "account", back, element("h2", { textContent: boxTitle(box) }),
     element("p", {}, element("code", { textContent: box.party ? box.party.id : box.account })),
@@ -79,18 +79,18 @@ function showBox(box) {
   if (!box.party) {
     story.append(element("p", {}, element("button", { type: "button", textContent: "Expand", onclick: () => toggle(box.account) })));
   }
-  if (box.party) story.append(element("p", { id: "reached", textContent: reached(box.party) }));
+  if (box.party) story.append(element("p", { id: "reached", textContent: rulesInWords(box.party) }));
   const leaving = mine.filter((link) => !link.mutual && owns(box, link.source));
   const arriving = mine.filter((link) => !link.mutual && owns(box, link.target));
   const mutual = mine.filter((link) => link.mutual);
   for (const [title, some] of [["May reach", leaving], ["May be reached by", arriving], ["Mutual", mutual]]) {
     if (some.length) story.append(...linkList(some, title));
   }
-  story.append(...lists(near.filter((one) => one.kind !== "link")));
+  story.append(...lists(near.filter((arrow) => arrow.kind !== "link")));
 }
 
 /** How many rules let somebody reach a party, whatever the filters are: as `link-peer who` lists them. */
-function reached({ key }) {
+function rulesInWords({ key }) {
   const rules = data.rules.filter((rule) => `${rule.to}@${rule.to_account}` === key);
   const by = (maker) => rules.filter((rule) => rule.made_by === maker).length;
   const unread = by("") ? `; ${by("")} not read` : "";
