@@ -29,7 +29,7 @@ HANDLERS: dict[str, Callable[[bytes, Delivery], Mapping[str, int]]] = {
 }
 
 
-_each_once: dict[object, tuple[World, Run, Counter[str]]] | None = None
+_each_once: dict[object, tuple[World, Run, Counter[str], Policy]] | None = None
 
 
 @contextlib.contextmanager
@@ -59,9 +59,14 @@ def deliver(
     if key not in _each_once:
         before = Counter(invariants.checked)
         run = _run(world, message, policy, faults, before_call)
-        _each_once[key] = world.copy(), run, invariants.checked - before
+        _each_once[key] = (
+            world.copy(),
+            run,
+            invariants.checked - before,
+            policy,
+        )  # which is kept, so that its id stays its own
     else:
-        after, run, checks = _each_once[key]
+        after, run, checks, _ = _each_once[key]
         vars(world).update(vars(after.copy()))
         invariants.checked.update(checks)
     world.records = records + world.records
