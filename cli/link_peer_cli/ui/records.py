@@ -46,6 +46,7 @@ _SAME = [
     "queue",
     "claimed_by",
 ]
+_PARTY = re.compile(r"\b((?:sg|i)-[0-9a-z]+)@(\d+)")
 _COUNTS = ("account", "accounts", "waiting", "changed", "removed", "held", "denied", "dead_letters")
 
 
@@ -119,10 +120,10 @@ def _party(record: Record, side: str, names: Names) -> str:
     return f"{name}@{account}" if name and account else name
 
 
-def asker(record: Record) -> str:
+def asker(record: Record, names: Names = MappingProxyType({})) -> str:
     """What asked for it: a tag, a request with what it says of its sender, or the function itself."""
     if instance := record.get("instance"):
-        return f"tag of {instance.partition('@')[0]}"
+        return f"tag of {names.get(instance) or instance.partition('@')[0]}"
     if request := record.get("request_id"):
         claimed = record.get("claimed_by")
         return f"{request} ({claimed})" if claimed else request
@@ -150,11 +151,12 @@ def actor(record: Record) -> str:
     return command + record.get("actor", "")
 
 
-def _brief(line: RecordLine, _: Names) -> str:
+def _brief(line: RecordLine, names: Names) -> str:
     """How often, who asked, and why."""
     record, often = line.record, f"({line.times}×, first {when(line.first)})" if line.times > 1 else ""
-    requester = asker(record)
-    return "  ".join(filter(None, [often, requester if requester != record.get("function") else "", why(record)]))
+    requester = asker(record, names)
+    text = _PARTY.sub(lambda match: f"{names.get(match[0], match[1])}@{names.get(match[2], match[2])}", why(record))
+    return "  ".join(filter(None, [often, requester if requester != record.get("function") else "", text]))
 
 
 def _short_time(line: RecordLine, _: Names) -> str:
