@@ -123,12 +123,18 @@ def test_a_preview_is_in_names_and_wide_has_the_ids(
     node = lab.instance(lab.group(name="node"), name="node-1", tags={"link-peer": f"{db.id}:tcp/3"})
     words = {"app": app.id, "db": db.id, "peer": PEER, "node": node.id}
     preview = [*command.format(**words).split(), *([] if "plan" in command else ["--dry-run"])]
-    named = {"close": "app@", "close --between": "app@", "account remove": "far@", "plan": "db@", "sweep": "db@"}
+    expected_names = {
+        "close": "app@",
+        "close --between": "app@",
+        "account remove": "far@",
+        "plan": "db@",
+        "sweep": "db@",
+    }
     for options, is_wide in (([], False), (["-o", "wide"], True)):
         assert cli(*preview, *options) == 0, cli.err
         lines = [line for line in cli.out.splitlines() if not line.startswith(("aliyun ", "# account "))]
         assert any(re.search(r"\b(sg|i)-", line) for line in lines) == is_wide, cli.out
-        assert (named[command.partition(" {")[0]] in cli.out) == (not is_wide), cli.out
+        assert (expected_names[command.partition(" {")[0]] in cli.out) == (not is_wide), cli.out
     assert cli(*preview, "-o", "json") == 0
     assert db.id in cli.out
 
