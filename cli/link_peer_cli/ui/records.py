@@ -240,14 +240,15 @@ def print_advice(out: Console, advice: Iterable[str]) -> None:
             out.print(escape(command), soft_wrap=True)
 
 
-def print_undo(out: Console, commands: Sequence[str], *, lines_in: object = "") -> None:
-    """Print the commands that take back what was done, each on a line of its own; first, which file has lines of it to delete."""
+def print_undo(out: Console, commands: Sequence[str], *, lines_in: object = "", most: int = UNDO_LINES) -> None:
+    """Print the commands that take back what was done, `most` at most, each on a line of its own; first, which file has lines of it to
+    delete."""
     if commands:
         first = f", delete what was added to {lines_in}, then" if lines_in else ""
         out.print(escape(f"To take it back{first}:"), soft_wrap=True)
-    for text in commands[:UNDO_LINES]:
+    for text in commands[:most]:
         out.print(escape(text), soft_wrap=True)
-    if further := len(commands) - UNDO_LINES:
+    if further := len(commands) - most:
         out.print(f"… and {further} more: link-peer audit --story prints those of each link") if further > 0 else None
 
 
