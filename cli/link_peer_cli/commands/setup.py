@@ -150,15 +150,17 @@ class _Talk:
         if not self.as_json:
             out.print(escape(text), soft_wrap=True)
 
-    def undo(self, out: Console, commands: list[str], remaining: int) -> None:
-        """Print the commands that take the changes back, and how many of the changes they do not."""
+    def undo(self, out: Console, commands: list[str], remaining: list[str]) -> None:
+        """Print the commands that take the changes back, and which of the changes they do not."""
         if self.as_json and (commands or remaining):
-            print_answer(SetupUndone(commands, remaining))
+            print_answer(SetupUndone(commands, len(remaining)))
         elif not self.as_json:
-            print_undo(out, commands)
+            print_undo(out, commands, most=len(commands))
+            if any(" UpdateLogStore " in text for text in commands):
+                self.line(out, "UpdateLogStore deletes the records that are older than the days that it sets.")
             if remaining:
-                text = f"{remaining} of the changes have no such command: run setup with the policy file and the version of before"
-                out.print(f"{text}; it keeps what was created.", soft_wrap=True)
+                text = f"No command takes back: {', '.join(remaining)}. Run setup with the policy file and the version of before"
+                self.line(out, f"{text}; it keeps what was created.")
 
 
 def _answer(change: ResourceChange, result: str, problem: str) -> ResourceAnswer:
