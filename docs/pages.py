@@ -35,6 +35,8 @@ GENERATED = re.compile(r"<!-- (\w+) -->\n.*?<!-- /\1 -->\n", re.DOTALL)
 """Where a reader of GitHub finds what the site has from the code."""
 CALLED = re.compile(r"\[([^\]]+)\]\(([^)]+)\)（英文）")
 """An English page, as the Chinese README calls it."""
+THEMES_CUT = re.compile(r"(?<=\[\.\.\.)\w+\((\w+,this\.index\.invertedIndex)\)")
+"""Where the theme's search cuts a query."""
 NESTED = re.compile(r"^(```.*?^```$)|^ {2}- ", re.DOTALL | re.MULTILINE)
 """A list in a list: Python's Markdown wants four spaces. Code blocks stay as they are."""
 
@@ -108,12 +110,16 @@ def with_front_matter(page: Path, text: str, title: str = "") -> str:
 def from_code() -> dict[Path, str]:
     """The pages of commands, and the English pages that have more on the site, by their path. It needs the project's packages."""
     import generate_reference  # the hook runs where its packages are not
+    from aliyun_conformance import page as conformance
+    from aliyun_conformance.run import questions
 
     built, pages = generate_reference.built(), generate_reference.command_pages()
     for page in sorted(DOCS.glob("*.md")):
         text = page.read_text("utf-8")
         if GENERATED.search(text):
             pages[page] = GENERATED.sub(lambda mark: built[mark[1]], text)
+    assumptions = DOCS / "verify-on-cloud.md"
+    pages[assumptions] = conformance.with_questions(assumptions.read_text("utf-8"), questions())
     return pages
 
 
@@ -168,6 +174,20 @@ def on_post_build(config: Any) -> None:
     pages_in_chinese = re.compile(rf"<loc>{re.escape(config['site_url'] or '')}zh/")
     chinese_entries = [entry for entry in entries if "<loc>" not in entry or pages_in_chinese.search(entry)]
     (site / "zh/sitemap.xml").write_text("".join(chinese_entries), encoding="utf-8")
+    cut_queries(site)
+
+
+def cut_queries(site: Path) -> None:
+    """Have the theme's search cut Chinese queries into the words of the index as `words.js` does. Raises ValueError if another
+    version of the theme cuts them elsewhere."""
+    [worker] = (site / "assets/javascripts/workers").glob("search.*.min.js")
+    ours, theirs = (path.read_text("utf-8") for path in (DOCS / "words.js", worker))
+    if theirs.startswith(ours):  # in the build of the other language
+        return
+    text, count = THEMES_CUT.subn(r"words(\1)", theirs)
+    if count != 1:
+        raise ValueError(f"{worker.name} cuts queries in {count} places")
+    worker.write_text(ours + text, encoding="utf-8")
 
 
 on_post_build.mkdocs_priority = -200  # type: ignore[attr-defined]  # after the plugin i18n (-100) has built the Chinese pages

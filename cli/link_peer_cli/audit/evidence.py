@@ -184,8 +184,12 @@ def exceptions(
     differences: list[Mismatch] = []
     if first < until:
         differences, _, unread = in_regions(env, max(since, first), has_functions, quiet=True)
-    # what could not be read is so of the whole period, and has the time of this reading
-    differences = [each for each in differences if each.finding == UNPROVEN or parse_instant(each.time) <= until]
+    # what could not be read is about no call: it is so of the whole period, and has the time of this reading
+    differences = [
+        each
+        for each in differences
+        if (each.finding == UNPROVEN and not each.request_id) or parse_instant(each.time) <= until
+    ]
     if not keeps(since, env.now):
         period = f"{iso(since)} to {iso(min(first, until))}"
         reason = f"{period} is not compared, so it is unproven: ActionTrail keeps events for 90 days"

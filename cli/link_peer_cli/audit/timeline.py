@@ -57,7 +57,8 @@ def _concerns(env: Environment, record: Record, parties: Iterable[Party]) -> boo
     keys, group = env.policy.keys, ends_of(record)[1]
     before, after = (tags_in(record.get(name, "")) for name in ("old_tags", "event_tags"))
     after = after or {}
-    if any(keys.forbids(key) or key in keys.sets for key in after) or (before is None and None in after.values()):
+    removed_keys = {key for key, value in after.items() if value is None and before is None}
+    if any(keys.forbids(key) or key in keys.sets for key in after) or removed_keys & {*keys.consenting}:
         return True
     changed = {key: _changed((before or {}).get(key), value) for key, value in after.items() if key in keys.consenting}
     entries = [entry for read in (accepts, egress_accepts) for entry in read(changed, group.account, keys)]

@@ -28,6 +28,7 @@ from link_peer_cli.audit.log import AuditReader
 from link_peer_cli.audit.log import follow as follow_log
 from link_peer_cli.audit.story import Story, ends_of, stories
 from link_peer_cli.audit.timeline import timeline
+from link_peer_cli.audit.trail_records import tags_in
 from link_peer_cli.audit.verify import verify as verify_log
 from link_peer_cli.deployed.functions import DeployedFunctions
 from link_peer_cli.inventory.shown import short_names
@@ -148,6 +149,7 @@ def audit(
     names = {**short_names(env.policy), env.policy.home: ""} if sys.stdout.isatty() else {}
     looked.FACTS["period"] = f"{iso(int(since))} to {iso(int(until or now))}"
     printer = _Shown(form, limit, names, record_filters, sort_by, env)
+    printer.every_kind = everything or bool({"record", "key"} & record_filters.values.keys())
     if follow:
         with contextlib.suppress(KeyboardInterrupt):
             for records in follow_log(log, compose.clock_for_functions(), query, since, _print_trouble):
@@ -213,7 +215,8 @@ class _Shown:
         self._limit = limit
         self._names = self._called = names
         self._ends: set[Party] = set()
-        self._is_by = record_filters.is_by
+        self._filters = record_filters
+        self.every_kind = False
         self._by_actor = bool(record_filters.actors)
         self._sort_by = sort_by
         self._env = env
@@ -231,7 +234,7 @@ class _Shown:
             return
         with waiting("reading the audit log"):
             if count:
-                records, is_whole = log.newest(query, since, until, count, self._is_enough, self._is_by)
+                records, is_whole = log.newest(query, since, until, count, self._is_enough, self._is_shown)
             else:
                 records, is_whole = log.read(query, since, until), True
         with paged(unless=not self.lines):
@@ -242,11 +245,11 @@ class _Shown:
         newest_records: list[Record] = []
         if self._form in (TableForm.TABLE, TableForm.WIDE):  # before the oldest are printed, which are not judged
             with waiting("reading the audit log"):
-                newest_records, _ = log.newest(query, since, until, MOST, is_asked_for=self._is_by)
+                newest_records, _ = log.newest(query, since, until, MOST, is_asked_for=self._is_shown)
             newest_records = self._judge.judged(newest_records)
         count = 0
         for part in log.stream(query, since, until):
-            records = [record for record in part if self._is_by(record)]
+            records = [record for record in part if self._is_shown(record)]
             count += len(records)
             if self._form in (TableForm.JSON, TableForm.CSV):
                 self._print_values(records)
@@ -260,6 +263,13 @@ class _Shown:
         if not count:
             looked.say_none(RECORDS.empty_message)
 
+    def _is_shown(self, record: Record) -> bool:
+        """Whether a record is asked for. Of the changes of a group's tags, one of those that link-peer writes itself, or that
+        mean nothing here, is not."""
+        keys, tags = self._env.policy.keys, tags_in(record.get("event_tags", "")) or {}
+        is_of_kind = self.every_kind or not tags or any(map(keys.decides, tags))
+        return is_of_kind and self._filters.is_by(record)
+
     def _is_enough(self, records: list[Record]) -> bool:
         """Whether no older records are needed. Many may be about the same: then some lines are enough, unless a number was given, or
         these are of one actor."""
@@ -271,7 +281,7 @@ class _Shown:
 
     def print(self, records: Sequence[Record], title: str = "", *, is_whole: bool = True) -> None:
         """Print the newest, repeats folded. Without a title: what has just come, one line each. `is_whole`: there are no others."""
-        records = [record for record in records if self._is_by(record)]
+        records = [record for record in records if self._is_shown(record)]
         if title and not records:
             looked.say_none(RECORDS.empty_message)
         if self._form in (TableForm.JSON, TableForm.CSV):

@@ -23,6 +23,7 @@ from link_peer_cli.inventory.period import Period, read_period
 from link_peer_cli.inventory.reading import PARTY, View, remember_parties, view_of
 from link_peer_cli.inventory.shown import Wording, wording
 from link_peer_cli.review.delivery import suppose
+from link_peer_cli.review.plans import number
 from link_peer_cli.ui import files
 from link_peer_cli.ui.console import console, print_answer, warn
 from link_peer_cli.ui.exits import Exit
@@ -84,7 +85,7 @@ def tighten(
     answers = [answer_of(judged, use) for use in judged.uses]
     if propose:
         files.write(propose, text_of(judged.proposal, judged.period, env.policy.home).encode())
-        counts = f"{len(judged.proposal.links)} links, {len(judged.proposal.leftovers)} left"
+        counts = f"{number(len(judged.proposal.links), 'link')}, {len(judged.proposal.leftovers)} left"
         console(stderr=True).print(escape(f"{propose}: {counts}"), soft_wrap=True)
     if commands:
         _print_commands(commands_of(judged, uid), env.policy, form)
@@ -125,6 +126,7 @@ def _judged(env: Environment, view: View, target: str, seconds: int, *, by_group
         rules = Rules(view.scene.snapshot, env.policy, env.settings.region, period)
         uses = [rules.use(rule) for rule in wide]
         running, problem = _running(env, accounts)
+        view.around({part.flow.party for use in uses for part in use.carried if part.flow.party})  # for their names
         context = Context(env.policy, env.settings.region, env.now)
         ingress = [use for use in uses if not use.rule.is_egress]
         proposal = Proposer(view, context, rules, running).propose(ingress, by_group=by_group)
@@ -229,7 +231,7 @@ def _print_rules(answers: Sequence[TightenedRule], words: Wording) -> None:
             fact = "none of its flows needs it" if answer.used_by else "nobody used it"
             silence = max((user.longest_gap for user in answer.used_by), default=0)
             rare = (
-                f"; a user was silent for {silence} days, and one that comes more rarely was not seen"
+                f"; a user was silent for {number(silence, 'day')}, and one that comes more rarely was not seen"
                 if silence
                 else ""
             )

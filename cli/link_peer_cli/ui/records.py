@@ -159,6 +159,13 @@ def _brief(line: RecordLine, names: Names) -> str:
     return "  ".join(filter(None, [often, requester if requester != record.get("function") else "", text]))
 
 
+def _reason_first(line: RecordLine, names: Names) -> str:
+    """The same, with the reason before all else: a narrow terminal has room for little more."""
+    reason = line.record.get("reason", "")
+    requester, separator, detail = _brief(line, names).partition(f"{reason}: ")
+    return f"{reason}  {requester}{detail}" if reason and separator else f"{requester}{separator}{detail}"
+
+
 def _short_time(line: RecordLine, _: Names) -> str:
     """On a terminal without the year, which is in `-o wide`."""
     text = when(line.record.get("time", ""))
@@ -194,7 +201,7 @@ RECORDS: Table[RecordLine, Names] = Table(
         Column("to", lambda line, names: _party(line.record, "to", names), short=by_name),
         Column("ports", lambda line, _: line.record.get("ports", ""), short=by_words),
         Column("actor", lambda line, _: actor(line.record), _short_actor, short=by_name),
-        Column("why", lambda line, _: why(line.record), _brief, short=by_words),
+        Column("why", lambda line, _: why(line.record), _reason_first, short=by_words),
         Column("asked by", lambda line, _: asker(line.record), wide=True),
         *(_field_column(field.name) for field in DECISION if field.column),
         Column("times", wide=True),

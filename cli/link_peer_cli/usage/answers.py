@@ -17,6 +17,7 @@ from link_peer.views.reach import Scene
 from link_peer_cli.answers.usage import ProposedCommand, RuleUser, TightenedRule
 from link_peer_cli.audit.log import PROPOSED
 from link_peer_cli.inventory.period import Period
+from link_peer_cli.review.plans import number
 from link_peer_cli.ui import aliyun
 from link_peer_cli.usage.proposal import Leftover, Proposal, ProposedLink
 from link_peer_cli.usage.rules import Carried, RuleUse
@@ -127,7 +128,7 @@ def _request(judged: Tightening, proposed: ProposedLink) -> str:
     evidence = evidence_of(proposed.carried, judged.period)
     words += [
         "--reason",
-        f"seen on {evidence.days} days, last {evidence.last}, in {evidence.lines} lines of the flow log",
+        f"seen on {number(evidence.days, 'day')}, last {evidence.last}, in {number(evidence.lines, 'line')} of the flow log",
     ]
     return shlex.join([*words, *(["--until", f"{days}d"] if days else [])])
 
@@ -145,7 +146,7 @@ def _in_the_way(judged: Tightening, use: RuleUse) -> Iterator[str]:
         omitted = f" and {len(senders) - FEW} more" if len(senders) > FEW else ""
         alone = "only this rule admits" if {*parts} <= {*use.only} else "only this rule and others that go admit"
         since = iso(judged.period.since)
-        yield f"since {since}, {len(flows)} flows that {alone}: from {', '.join(senders[:FEW])}{omitted}"
+        yield f"since {since}, {number(len(flows), 'flow')} that {alone}: from {', '.join(senders[:FEW])}{omitted}"
 
 
 def _users(judged: Tightening, use: RuleUse) -> list[RuleUser]:
@@ -193,7 +194,7 @@ def _link_text(proposed: ProposedLink) -> str:
     missing = [
         f"{consent.group} has to accept {consent.entry}" for consent in proposed.consents if not consent.is_there
     ]
-    unseen = f"; admits {len(proposed.unseen)} instances that were not seen" if proposed.unseen else ""
+    unseen = f"; admits {number(len(proposed.unseen), 'instance')} not seen" if proposed.unseen else ""
     link = proposed.link
     return f"{link.source} -> {link.target} {ports_text(link.ports)}{unseen}" + "".join(f"; {text}" for text in missing)
 

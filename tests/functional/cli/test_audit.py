@@ -43,6 +43,15 @@ def test_a_record_is_one_line(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.usefixtures("terminal")
+def test_a_narrow_terminal_shows_the_reason(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before how often it happened, and who asked."""
+    lab.cross_account(*[lab.request(lab.group(), lab.group(), "tcp/2", requested_by="ann")] * 2)
+    monkeypatch.setenv("COLUMNS", "80")
+    assert cli("audit") == 0
+    assert [line.rpartition("queue  ")[2] for line in cli.out.splitlines() if "queue  " in line] == ["no-consent …"]
+
+
+@pytest.mark.usefixtures("terminal")
 def test_repeats_are_folded_and_changes_are_not(lab: Lab, cli: Cli) -> None:
     """Three equal denials in a row are one line at the newest one; what was opened twice is two lines."""
     app, db = lab.group(), lab.group()

@@ -6,8 +6,11 @@ import csv
 from pathlib import Path
 
 import pytest
+from link_peer.domain.model import Party
+from msgspec.structs import replace
 
-from tests.functional.cli.test_audit_verify import DAY, as_role, rule
+from tests.functional.cli.test_audit_attacks import OPERATOR, Thief
+from tests.functional.cli.test_audit_verify import DAY, as_role, later, rule
 from tests.functional.command import Cli
 from tests.functional.lab import HOME, PEER, Lab
 
@@ -82,3 +85,22 @@ def test_the_evidence_of_a_past_month_names_an_account_whose_trail_is_refused(
     path = tmp_path / "evidence.csv"
     assert cli("audit", "--from", "40d", "--to", "10d", "--evidence", str(path)) == 3
     assert exceptions(path) == [("unproven", PEER)]
+
+
+def test_a_call_after_the_period_is_no_exception_of_it_though_it_is_unproven(
+    lab: Lab, cli: Cli, tmp_path: Path
+) -> None:
+    """The evidence of a quarter is the same whatever happened in the next one."""
+    thief = Thief(lab, OPERATOR)
+    thief.db = lab.group()
+    thief.key = replace(thief.key, group=Party(HOME, thief.db.id))
+    lab.cloud.clock.advance(10 * DAY)
+    thief.recorded()
+    later(lab)
+    assert cli("accept", thief.db.id, lab.group().id, "--yes") == 0, cli.err
+    later(lab)
+    path = tmp_path / "evidence.csv"
+    assert cli("audit", "--from", "30d", "--evidence", str(path)) == 3
+    assert exceptions(path) == [("unproven", HOME)]
+    assert cli("audit", "--from", "30d", "--to", "5d", "--evidence", str(path)) == 0, cli.err
+    assert exceptions(path) == []

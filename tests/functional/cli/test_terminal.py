@@ -93,3 +93,13 @@ def test_no_row_is_wrapped(
     lines = [line.rpartition("\r")[2] for line in printed.replace("\r\n", "\n").split("\n")]
     rows = [line for line in lines if not line.strip().startswith((*PROSE, "Looked at", "To take"))]
     assert [line for line in rows if cell_len(line) > width] == [], printed
+
+
+def test_the_groups_of_wide_rules_are_named_at_80_columns(opened: Callable[[str, bool], World], tmp_path: Path) -> None:
+    """The ids of rules, which are long, are left out before a name and its account are cut."""
+    code, printed = printed_in(80, ["tighten", "--all"], opened("estate", False)[0], tmp_path)
+    assert (code, "left out at 80 columns: " in printed) == (0, True), printed
+    rows = [line for line in printed.splitlines() if "10.0.0.0/" in line]
+    assert [line[:5] for line in rows] == ["ledge", "order", "cache", "old-j"]
+    assert ["@p" in line for line in rows] == [True] * 4
+    assert "sgr-" not in printed

@@ -64,6 +64,17 @@ def test_a_lock_is_on_the_timeline_and_consent_to_others_is_not(lab: Lab, cli: C
     ]
 
 
+def test_a_tag_that_link_peer_writes_itself_is_no_change_of_consent(lab: Lab, cli: Cli) -> None:
+    """`audit` shows it with --all, or where that kind of record is asked for."""
+    _, db = linked(lab, cli)
+    event = lab.group_event(db, "UntagResources")
+    event["data"] |= {"requestParameters": {"TagKey.1": f"link-managed.prod.{HOME}"}}
+    lab.auto_link(event)
+    for *args, count in (["--all", 1], ["record=observed", 1], [0], ["--story", "chg-1", 0]):
+        records = cli.json("audit", *map(str, args))[1]
+        assert sum("link-managed" in record.get("event_tags", "") for record in records) == count, args
+
+
 def test_without_actiontrail_the_story_says_what_is_not_known(lab: Lab, cli: Cli) -> None:
     linked(lab, cli)
     lab.fault(service="actiontrail", action="LookupEvents", code="NoPermission", status=403, times=None)

@@ -25,13 +25,20 @@ QUERIES = {
     "why blocked": "operations.html",
     "who can reach": "howto/who-opened-this.html",
     "health check": "operations.html",
+    "uninstall": "deploy.html",
+    "hijacked": "threat-model.html",
 }
 CHINESE_QUERIES = {
     "健康检查": "operations.html",
     "IPv6": "tags.html",
     "到期": "howto/give-a-link-an-end.html",
     "卸载": "deploy.html",
+    "谁放通的": "howto/who-opened-this.html",
+    "密钥泄露": "operations.html",
+    "配额已满": "operations.html",
+    "季度报告": "auditor.html",
 }
+"""Phrases, too: each of the last four has a word that no page has, or ends with the word that tells."""
 
 
 @cache
