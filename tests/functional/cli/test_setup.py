@@ -800,16 +800,11 @@ def test_rules_of_the_deployment_count_as_there(cloud: LocalCloud, cli: Cli) -> 
 # Options
 
 
-def test_the_region_and_the_prefix_are_asked_on_a_terminal(
-    cloud: LocalCloud, cli: Cli, typed: Typed, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With the environment's as defaults; and who may operate."""
-    monkeypatch.delenv("LINK_PEER_REGION")
-    typed(f"{REGION}\nasked\n{ADMIN}\n")
-    assert cli("setup", "--dry-run", *MAIL[:2]) == 0
-    assert "+ role asked-fc" in cli.out
-    assert "+ role asked-operator" in cli.out
-    assert "+ alert link-peer-no-sweep" in cli.out
+def test_setup_asks_nothing_on_a_terminal(cloud: LocalCloud, cli: Cli, typed: Typed) -> None:
+    """Options and the environment say all of it, as in a pipe; what nobody named is left out, with the option that names it."""
+    typed("")
+    assert cli("setup", "--dry-run") == 0
+    assert "! role link-peer-operator: name who may operate: --operators" in cli.out
 
 
 # Removing
@@ -891,7 +886,7 @@ def test_what_would_be_removed_is_shown_first(cloud: LocalCloud, cli: Cli, typed
     assert "give --yes" in cli.err
     assert cli("setup", "--remove", "--dry-run") == 0
     assert "- role link-peer-fc" in cli.out
-    typed("\n\nn\n")
+    typed("n\n")
     assert cli("setup", "--remove") == 1
     assert "- role link-peer-fc" in cli.out
     assert set(writes(cloud)[len(before) :]) <= {"AssumeRole"}
