@@ -220,9 +220,9 @@ def test_a_request_does_not_join_an_egress_rule_as_one_of_a_group_that_consents_
     """I1: the instances of the source's group were not read, so that it was not known whether the rule may stand for the group in
     its marker. The claim joined it, and was judged by that group's consent from then on."""
     run.begin(tags=[(FIVE, B, ["tcp/3306"])], advanced={A, B, X, Y, FAR, ADVANCED})
-    lost: dict[str, Any] = {"until": 0, "plan": {-1: "empty"}, "inside": False}
-    run.request(ends=(FIVE, TWO), name="r-2", action="link", wanted_ports=["tcp/3306"], at=3, **lost)
-    run.request(ends=(TWO, ONE), name="r-3", action="sync", wanted_ports=["icmp", "tcp/3306"], at=14, **lost)
+    transient: dict[str, Any] = {"until": 0, "plan": {-1: "empty"}, "inside": False}
+    run.request(ends=(FIVE, TWO), name="r-2", action="link", wanted_ports=["tcp/3306"], at=3, **transient)
+    run.request(ends=(TWO, ONE), name="r-3", action="sync", wanted_ports=["icmp", "tcp/3306"], at=14, **transient)
     run.set_consent(group=B, party=B, key="link-accept", kind="who", limits=["tcp/20-30"])
-    run.request(ends=(X, B), name="r-3", action="link", wanted_ports=[], at=5, **lost)
+    run.request(ends=(X, B), name="r-3", action="link", wanted_ports=[], at=5, **transient)
     run.redeliver(number=3, plan={})
