@@ -38,5 +38,14 @@ def _history(world: World, rule: Rule) -> tuple[bool, str]:
 
 
 def moment(world: World) -> tuple[object, ...]:
-    """What changes with the time alone: the clock, when exactly each message is due, and which calls are throttled."""
-    return world.now, tuple(world.queue), frozenset(world.throttled.items())
+    """What changes with the time alone: the clock, when exactly each rule was made and each message is due, what is throttled."""
+    creation_times = frozenset(
+        (rule.key, rule.priority, rule.created) for by_id in world.rules.values() for rule in by_id.values()
+    )
+    return (
+        world.now,
+        creation_times,
+        tuple(world.queue),
+        frozenset(world.throttled.items()),
+        frozenset(world.hidden.items()),
+    )
