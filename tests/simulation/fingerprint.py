@@ -38,5 +38,8 @@ def _history(world: World, rule: Rule) -> tuple[bool, str]:
 
 
 def moment(world: World) -> tuple[object, ...]:
-    """What changes with the time alone: the clock, when exactly each message is due, and which calls are throttled."""
-    return world.now, tuple(world.queue), frozenset(world.throttled.items())
+    """What a fingerprint leaves out: the clock, when exactly each rule was made, each message is due and an instance shows, and
+    the ids of rules."""
+    rules = frozenset((rule.id, rule.key, rule.created) for by_id in world.rules.values() for rule in by_id.values())
+    due = tuple(world.queue), frozenset(world.throttled.items()), frozenset(world.hidden.items())
+    return world.now, rules, world.rules_made, *due
