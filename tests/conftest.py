@@ -21,6 +21,11 @@ def pytest_configure() -> None:
     gc.set_threshold(100_000, 50, 50)
 
 
+def pytest_collection_finish() -> None:
+    """Leaves what was collected out of every later look for garbage."""
+    gc.freeze()
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Says what was tried of the families that take long."""
     terminalreporter.write_line(described())

@@ -159,11 +159,10 @@ def split(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     for statement in document["Statement"]:
         resources = statement["Resource"]
         while resources:
+            used = len(compact({**document, "Statement": parts[-1]})) + bool(parts[-1])  # a comma
 
-            def size(count: int, statement: Any = statement, resources: Any = resources) -> int:
-                return len(
-                    compact({**document, "Statement": [*parts[-1], {**statement, "Resource": resources[:count]}]})
-                )
+            def size(count: int, used: int = used, statement: Any = statement, resources: Any = resources) -> int:
+                return used + len(compact({**statement, "Resource": resources[:count]}))
 
             fitting = bisect_right(range(1, len(resources) + 1), MAX_POLICY, key=size)
             if not fitting and parts[-1]:
@@ -193,10 +192,10 @@ def _stated(document: dict[str, Any]) -> dict[str, Any]:
 
 def _filled(part: Any, values: Mapping[str, str], lists: Mapping[str, list[str]]) -> Any:
     if isinstance(part, dict):
-        return {Template(key).substitute(values): _filled(value, values, lists) for key, value in part.items()}
+        return {_filled(key, values, lists): _filled(value, values, lists) for key, value in part.items()}
     if isinstance(part, list):
         items: list[Any] = []
         for item in part:
             items += lists[item] if isinstance(item, str) and item in lists else [_filled(item, values, lists)]
         return items
-    return Template(part).substitute(values) if isinstance(part, str) else part
+    return Template(part).substitute(values) if isinstance(part, str) and "$" in part else part

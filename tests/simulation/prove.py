@@ -107,10 +107,17 @@ OWN_FAULTS = (  # those whose end is exact, or that say what happens while a cal
     "a throttled peer",
     "a read-only side",
 )
-LONGEST = [
-    ("histories", name)
-    for name in ("consent withdrawn", "lifecycle, instance", "two instances, instance", "link and unlink")
-] + [("faults", "borrowed addresses"), ("faults", "trouble during events")]
+LONGEST = [("histories", "trouble during events")] + [
+    ("faults", name)
+    for name in (
+        "trouble during events",
+        "borrowed addresses",
+        "two requests, one link",
+        "tag and request",
+        "ports and mutual",
+        "overlapping ports",
+    )
+]
 
 
 class Job(msgspec.Struct, frozen=True):
