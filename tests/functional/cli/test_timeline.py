@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from aliyun_local.api import Group
 
@@ -48,6 +50,20 @@ def test_consent_and_who_deleted_a_rule_by_hand_are_on_the_timeline(lab: Lab, cl
     [deleted] = [record for record in records if record["record"] == "trail"]
     assert (deleted["link"], rule["SecurityGroupRuleId"] in deleted["detail"]) == (records[-1]["link"], True)
     assert "was deleted by hand" in deleted["detail"]
+
+
+def test_explain_names_the_story_of_a_link_that_is_gone(lab: Lab, cli: Cli) -> None:
+    """It has who deleted the rule."""
+    app, db = linked(lab, cli)
+    lab.cloud.clock.advance(60)
+    [rule] = lab.raw_rules(db)
+    lab.call(
+        HOME, "RevokeSecurityGroup", {"SecurityGroupId": db.id, "SecurityGroupRuleId.1": rule["SecurityGroupRuleId"]}
+    )
+    lab.cloud.clock.advance(3600)
+    assert cli("explain", app.id, db.id, "tcp/1") == 1
+    [link] = re.findall(r"What became of one: link-peer audit --story (\w+)", cli.out)
+    assert [kind for kind, _ in told(cli, link)] == ["observed", "applied", "trail"]
 
 
 def test_a_lock_is_on_the_timeline_and_consent_to_others_is_not(lab: Lab, cli: Cli) -> None:
