@@ -17,6 +17,7 @@ from msgspec import UNSET
 from rich.console import Console
 from rich.markup import escape
 
+from link_peer_cli.access import keys
 from link_peer_cli.access.environment import names_in_use, settings_in_use
 from link_peer_cli.access.inputs import matching
 from link_peer_cli.answers.deployment import Caution, Fault, ResourceAnswer, SetupUndone
@@ -82,8 +83,8 @@ def setup(
     if (with_logs or force) and not remove:
         raise BadInput("--with-logs" if with_logs else "--force", "only together with --remove")
     ask = sys.stdin.isatty() and not (yes or as_json)
-    deployment = _deployment(prefix, notify, action_policy)
-    operator_arns = _operators(operators)
+    deployment = _deployment(prefix, notify, action_policy, ask)
+    operator_arns = _operators(operators, ask=ask and not remove)
     deployment = msgspec.structs.replace(
         deployment, retention=retention, replace=replace, operators=operator_arns, adopt=adopt
     )
@@ -96,11 +97,16 @@ def setup(
         _create(deployment, out, talk, dry_run=dry_run)
 
 
-def _deployment(prefix: str, notify: str, action_policy: str) -> SetupTarget:
-    """The deployment that the options and the environment name, with the person's own keys."""
+def _deployment(prefix: str, notify: str, action_policy: str, ask: bool) -> SetupTarget:
+    """The deployment that the options, the environment and the answers name, with the person's own keys."""
     if notify and "@" not in notify:
         raise BadInput("--notify", f"{notify!a} is not an e-mail address")
     known_prefix = os.environ.get("LINK_PEER_PREFIX") or DEFAULT_PREFIX
+    if ask and not keys.CHOSEN["region"]:
+        known_region = keys.region_in_use(os.environ)
+        keys.CHOSEN["region"] = typer.prompt("Region of the functions", default=known_region or None)
+    if ask and not prefix:
+        prefix = typer.prompt("Prefix of every name", default=known_prefix)
     settings, policy, _ = settings_in_use()
     return SetupTarget(
         settings=settings,
@@ -112,8 +118,11 @@ def _deployment(prefix: str, notify: str, action_policy: str) -> SetupTarget:
     )
 
 
-def _operators(texts: list[str] | None) -> tuple[str, ...]:
+def _operators(texts: list[str] | None, *, ask: bool) -> tuple[str, ...]:
     """Who is to operate; empty for those who may now. Raises BadInput for what is no single user or role."""
+    if ask and not texts:
+        question = "Who may operate: ARNs of RAM users and roles, with commas (empty: who may now)"
+        texts = [typer.prompt(question, default="", show_default=False)]
     arns = [arn.strip() for text in texts or () for arn in text.split(",") if arn.strip()]
     return tuple(matching(arn, "--operators", PRINCIPAL) for arn in arns)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import shlex
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -799,12 +798,16 @@ def test_rules_of_the_deployment_count_as_there(cloud: LocalCloud, cli: Cli) -> 
 # Options
 
 
-def test_it_reads_no_line_that_is_pasted_after_it(cloud: LocalCloud, cli: Cli, typed: Typed) -> None:
-    """On a terminal, too: pages give it in one block with the commands that come next."""
-    typed("link-peer package\n")
-    assert cli("setup", "--dry-run", *MAIL[:2]) == 0, cli.err
+def test_the_region_and_the_prefix_are_asked_on_a_terminal(
+    cloud: LocalCloud, cli: Cli, typed: Typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the environment's as defaults; and who may operate."""
+    monkeypatch.delenv("LINK_PEER_REGION")
+    typed(f"{REGION}\nasked\n{ADMIN}\n")
+    assert cli("setup", "--dry-run", *MAIL[:2]) == 0
+    assert "+ role asked-fc" in cli.out
+    assert "+ role asked-operator" in cli.out
     assert "+ alert link-peer-no-sweep" in cli.out
-    assert sys.stdin.readline() == "link-peer package\n"
 
 
 # Removing
