@@ -62,6 +62,7 @@ def main() -> None:
     parser.add_argument(
         "--before", default="", metavar="REF", help="a commit beside which the fleet and the inventories are measured"
     )
+    parser.add_argument("--groups", type=int, default=300, help="of which the inventories are measured (default 300)")
     arguments = parser.parse_args()
     unknown = set(arguments.figures) - FIGURES.keys()
     if unknown:
@@ -75,7 +76,7 @@ def main() -> None:
             python = runtime_python.find(runtime_in_use())
         except runtime_python.NotFound as missing:
             parser.error(f"{missing}: install it, or set RUNTIME_PYTHON")
-    bench = Bench(Code(python, [str(package)]), arguments.rounds, before=arguments.before)
+    bench = Bench(Code(python, [str(package)]), arguments.rounds, before=arguments.before, groups=arguments.groups)
     machine = runner.machine(bench.ours.python)
     rows: list[Row] = []
     for name in figures:

@@ -16,12 +16,22 @@ from benchmarks.runner import ROOT
 FOLDERS = ("functions", "shared", "cli", "deploy", "local")
 
 
+def checkout(ref: str, folder: Path) -> None:
+    """Puts the files of a commit into a folder. Raises CalledProcessError."""
+    archive = subprocess.run(["git", "-C", str(ROOT), "archive", ref], capture_output=True, check=True).stdout
+    with tarfile.open(fileobj=io.BytesIO(archive)) as files:
+        files.extractall(folder, filter="data")
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """The variable with which a process imports the sources in a folder."""
+    return {"PYTHONPATH": os.pathsep.join(str(folder / name) for name in FOLDERS)}
+
+
 def output(ref: str, module: str, arguments: Sequence[str]) -> str:
     """What `python -m <module>` of these benchmarks prints with the sources of a commit. Raises CalledProcessError."""
-    archive = subprocess.run(["git", "-C", str(ROOT), "archive", ref], capture_output=True, check=True).stdout
     with tempfile.TemporaryDirectory(prefix="link-peer-") as folder:
-        with tarfile.open(fileobj=io.BytesIO(archive)) as files:
-            files.extractall(folder, filter="data")
-        env = {**os.environ, "PYTHONPATH": os.pathsep.join(str(Path(folder, name)) for name in FOLDERS)}
+        checkout(ref, Path(folder))
+        env = {**os.environ, **environment(Path(folder))}
         command = [sys.executable, "-m", module, *arguments]
         return subprocess.run(command, capture_output=True, check=True, text=True, env=env, cwd=ROOT).stdout

@@ -46,12 +46,13 @@ class Row(Struct, frozen=True):
 
 class Bench(Struct, frozen=True):
     """Where the code is that is measured, and how often. `env` adds to the environment of the functions; `before` is a commit with
-    whose sources some figures are measured, too."""
+    whose sources some figures are measured, too; `groups` is how many the inventories are of."""
 
     ours: Code
     rounds: int = 7
     env: dict[str, str] = field(default_factory=dict)
     before: str = ""
+    groups: int = 300
 
     def plain(self, *, bytecode: bool) -> Code:
         """The plain handler, on the same Python."""

@@ -18,7 +18,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,6 +34,30 @@ from aliyun_local.ecs.state import Group
 from aliyun_local.eventbridge import linked_roles
 
 WORLDS = Path(__file__).parent / "worlds"
+_KEYS = frozenset(
+    [
+        "accounts",
+        "regions",
+        "vpcs",
+        "peerings",
+        "groups",
+        "instances",
+        "roles",
+        "service_linked_roles",
+        "queues",
+        "logs",
+        "inactive",
+        "knobs",
+    ]
+)
+# The keys of an entry of each list. Those of `roles` are the fields of Role.
+_ENTRY_KEYS = {
+    "vpcs": {"name", "owner", "cidr", "shared_with", "region"},
+    "groups": {"account", "name", "vpc", "id", "type", "managed", "inner_access", "tags", "rules"},
+    "instances": {"account", "groups", "id", "name", "private_ip", "tags"},
+    "queues": {"account", "name"},
+    "logs": {"account", "project", "logstores"},
+}
 DEFAULT = "two-accounts"
 # Ten times as fast, where PyYAML was built with libyaml: thousands of tests load a world.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -53,6 +77,7 @@ class World(Struct):
 
 
 AnyWorld = TypeVar("AnyWorld", bound=World)
+_Read = TypeVar("_Read")
 
 
 def load(cloud: LocalCloud, world: str | Path = DEFAULT) -> World:
@@ -74,21 +99,35 @@ def path_of(world: str | Path, bundled: Path) -> Path:
     return path
 
 
-def loaded(path: Path, fill_from: Callable[[dict[str, Any]], AnyWorld]) -> AnyWorld:
-    """What `fill_from` makes of a file's text. Raises WorldError for a file that cannot be read, or that it cannot use."""
+def loaded(path: Path, read: Callable[[dict[str, Any]], _Read]) -> _Read:
+    """What `read` makes of a file's text. Raises WorldError for a file that cannot be read, or that it cannot use."""
     try:
-        return fill_from(yaml.load(path.read_text(encoding="utf-8"), _LOADER))  # noqa: S506  # both are safe
+        text = yaml.load(path.read_text(encoding="utf-8"), _LOADER)  # noqa: S506  # both are safe
+        if not isinstance(text, dict):
+            raise TypeError("not a mapping of the keys of a world")
+        return read(text)
     except KeyError as missing:
         raise WorldError(f"{path}: {missing} is missing") from None
     except (OSError, TypeError, ValueError, yaml.YAMLError) as problem:
         raise WorldError(f"{path}: {problem}") from problem
 
 
-def fill(cloud: LocalCloud, text: Mapping[str, Any], world: AnyWorld) -> AnyWorld:
+def fill(cloud: LocalCloud, text: Mapping[str, Any], world: AnyWorld, further_keys: Set[str] = frozenset()) -> AnyWorld:
     """Fill an empty cloud, whose `world` then is the one given, with a copy for each further region. ValueError, KeyError or
-    TypeError for text that is no world."""
+    TypeError for text that is no world; a key that is not among these or `further_keys`, which the caller reads, is an error."""
+    _check_keys("", text, _KEYS | further_keys)
+    for name, keys in _ENTRY_KEYS.items():
+        for entry in text.get(name, ()):
+            _check_keys(f"{name}: ", entry, keys)
     _Loader(cloud, text).load(world)
     return world
+
+
+def _check_keys(place: str, fields: Mapping[str, Any], keys: Set[str]) -> None:
+    """ValueError for a key that nothing reads."""
+    for key in fields:
+        if key not in keys:
+            raise ValueError(f"{place}unknown key {key!r}: the known keys are {', '.join(sorted(keys))}")
 
 
 def describe(cloud: LocalCloud) -> dict[str, Any]:

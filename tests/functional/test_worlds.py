@@ -140,7 +140,14 @@ def test_a_world_may_list_roles_of_its_own(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "problem"),
-    [("home: '1'", "'accounts' is missing"), ("{accounts: {'1': a}, vpcs: []}", "is missing")],
+    [
+        ("home: '1'", "'accounts' is missing"),
+        ("{accounts: {'1': a}, vpcs: []}", "is missing"),
+        (
+            f"{{home: '{HOME}', deployment: d, region: cn-shanghai, accounts: {{'{HOME}': a}}, vpcs: []}}",
+            "unknown key 'region': the known keys are .*deployment.* home.* regions",
+        ),
+    ],
 )
 def test_an_invalid_world_names_its_file(tmp_path: Path, text: str, problem: str) -> None:
     """The error says what is wrong and in which file; an unknown name, which worlds there are."""
@@ -153,6 +160,16 @@ def test_an_invalid_world_names_its_file(tmp_path: Path, text: str, problem: str
         match="neither a file nor one of advanced, by-hand, company, cross-account, empty, estate, shop",
     ):
         world.load(LocalCloud(VirtualClock()), "atlantis")
+
+
+def test_a_world_is_entered_at_its_first_region(tmp_path: Path) -> None:
+    """A world that lists none leaves the choice to its caller; what is no world is an error here, too."""
+    path = tmp_path / "bad.yaml"
+    path.write_text("[]", encoding="utf-8")
+    assert world.entrance(changed(tmp_path, "shop", regions=["cn-shanghai", "cn-qingdao"])) == "cn-shanghai"
+    assert world.entrance("shop") == ""
+    with pytest.raises(world.WorldError, match=r"bad.yaml: not a mapping of the keys of a world"):
+        world.entrance(path)
 
 
 def test_a_deployment_follows_its_world() -> None:

@@ -1,28 +1,28 @@
 """Try all histories of a small world: every order of the deliveries, each without a fault or with one at any call.
 
 Worlds that are equal in everything a later delivery or check can see are explored once and counted as often as they are
-reached, as a model checker does. With `merge=False` every history is run separately; a test compares the two.
+reached, as a model checker does. A delivery to equal worlds is run once, whatever happened before: its outcomes, and the checks made in
+it, count as often. With `merge=False` every history is run separately; a test compares the two.
 """
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
-from link_peer.domain.model import Rule
 from link_peer.domain.policy import Policy
 
 from tests.simulation import invariants
-from tests.simulation.driver import deliver, reset
+from tests.simulation.driver import deliver, each_once, reset
+from tests.simulation.fingerprint import fingerprint, moment
 from tests.simulation.invariants import Broken
 from tests.simulation.messages import Message, from_queue
 from tests.simulation.run import READS, SLOW, kinds_for
-from tests.simulation.world import START, World
-
-PERIOD = 60  # seconds
+from tests.simulation.world import World
 
 Fact = tuple[str, ...]
 Facts = frozenset[Fact]
@@ -68,11 +68,21 @@ class Scenario(msgspec.Struct, frozen=True):
     calls: int = 99  # faults are injected only at this many first calls of a delivery
 
 
+class Outcome(msgspec.Struct, frozen=True):
+    """One way in which a step can go: the faults, the world after it and its fingerprint, what it adds to the facts, its calls."""
+
+    plan: Plan
+    world: World
+    fingerprint: object
+    facts: Facts
+    calls: int
+
+
 class Result(msgspec.Struct):
     """What was tried."""
 
     histories: int = 0
-    deliveries: int = 0  # that were run, which is fewer than all histories contain
+    deliveries: int = 0  # from different worlds or after different facts, which are fewer than all histories contain
     ends: int = 0  # different final states
     calls: int = 0  # of the longest delivery
     checked: dict[str, int] = {}
@@ -89,60 +99,104 @@ def explore(scenario: Scenario, *, merge: bool = True, most: int = 0, seed: int 
     before = Counter(invariants.checked)
     result = Result()
     start = scenario.world()
-    # all states after the same number of steps: (histories that reach it, world, facts, steps done per lane, trace)
-    level: dict[object, tuple[int, World, Facts, tuple[int, ...], tuple[str, ...]]] = {
-        0: (1, start, frozenset(), (0,) * len(scenario.lanes), ())
+    tried = _Tried(scenario) if merge else None
+    # all states after the same number of steps: (histories that reach it, world and its fingerprint, facts, steps done per lane, trace)
+    level: dict[object, tuple[int, World, object, Facts, tuple[int, ...], tuple[str, ...]]] = {
+        0: (1, start, fingerprint(start), frozenset(), (0,) * len(scenario.lanes), ())
     }
     finals: set[object] = set()
     for _ in range(sum(map(len, scenario.lanes))):
-        following: dict[object, tuple[int, World, Facts, tuple[int, ...], tuple[str, ...]]] = {}
-        for count, world, facts, steps_done, trace in level.values():
+        following: dict[object, tuple[int, World, object, Facts, tuple[int, ...], tuple[str, ...]]] = {}
+        for count, world, world_print, facts, steps_done, trace in level.values():
             for lane, steps in enumerate(scenario.lanes):
                 if steps_done[lane] == len(steps):
                     continue
+                step = steps[steps_done[lane]]
                 now_done = (*steps_done[:lane], steps_done[lane] + 1, *steps_done[lane + 1 :])
-                for plan, after, new_facts, calls in _outcomes(scenario, steps[steps_done[lane]], world, trace):
+                outcomes = (
+                    _outcomes(scenario, step, world, trace)
+                    if tried is None
+                    else tried.outcomes(step, world, world_print, trace)
+                )
+                for outcome in outcomes:
                     result.deliveries += 1
-                    result.calls = max(result.calls, calls)
-                    all_facts = facts | new_facts
-                    key: object = (now_done, fingerprint(after), all_facts) if merge else len(following)
+                    result.calls = max(result.calls, outcome.calls)
+                    all_facts = facts | outcome.facts
+                    key: object = (now_done, outcome.fingerprint, all_facts) if merge else len(following)
                     if key in following:
                         old = following[key]
                         following[key] = (old[0] + count, *old[1:])
                     else:
-                        entry = f"{steps[steps_done[lane]].name}{_plan_text(plan)}"
-                        following[key] = (count, after, all_facts, now_done, (*trace, entry))
+                        entry = f"{step.name}{_plan_text(outcome.plan)}"
+                        following[key] = (
+                            count,
+                            outcome.world,
+                            outcome.fingerprint,
+                            all_facts,
+                            now_done,
+                            (*trace, entry),
+                        )
         sample = chosen.sample(list(following), most) if 0 < most < len(following) else following
         level = {key: following[key] for key in sample}
-    for count, world, facts, _, trace in level.values():
-        result.histories += count
-        final = (fingerprint(world), facts)
-        if final in finals:
-            continue
-        finals.add(final)
-        try:
-            scenario.end(world.copy(), facts)
-        except Broken as broken:
-            raise _with_history(broken, trace) from None
+    with each_once() if merge else contextlib.nullcontext():
+        for count, world, world_print, facts, _, trace in level.values():
+            result.histories += count
+            final = (world_print, facts)
+            if final in finals:
+                continue
+            finals.add(final)
+            try:
+                scenario.end(world.copy(), facts)
+            except Broken as broken:
+                raise _with_history(broken, trace) from None
     result.ends = len(finals)
     result.finals = frozenset(finals)
     result.checked = dict(invariants.checked - before)
     return result
 
 
-def _outcomes(
-    scenario: Scenario, step: Step, world: World, trace: Sequence[str]
-) -> Iterator[tuple[Plan, World, Facts, int]]:
+class _Tried:
+    """The outcomes of the deliveries tried so far, with the checks that were made in them, by the message, the world's fingerprint,
+    and its queues: what is due first comes next. A step that is no delivery is carried out again, which takes no time."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self._scenario = scenario
+        self._outcomes: dict[object, tuple[list[Outcome], Counter[str]]] = {}
+        self._worlds: dict[object, World] = {}
+
+    def outcomes(self, step: Step, world: World, world_print: object, trace: Sequence[str]) -> list[Outcome]:
+        """Every way a step can go, as `_outcomes` says."""
+        if isinstance(step, Act) or (isinstance(step, NextQueued) and not world.queue):
+            return self._shared(_outcomes(self._scenario, step, world, trace))
+        key = (step, world_print, tuple(world.queue))
+        if key in self._outcomes:
+            outcomes, checks = self._outcomes[key]
+            invariants.checked.update(checks)
+            return outcomes
+        before = Counter(invariants.checked)
+        outcomes = self._shared(_outcomes(self._scenario, step, world, trace))
+        self._outcomes[key] = outcomes, invariants.checked - before
+        return outcomes
+
+    def _shared(self, outcomes: Iterable[Outcome]) -> list[Outcome]:
+        """The same outcomes; equal worlds at one time are one object."""
+        return [msgspec.structs.replace(each, world=self._world(each)) for each in outcomes]
+
+    def _world(self, outcome: Outcome) -> World:
+        return self._worlds.setdefault((outcome.fingerprint, *moment(outcome.world)), outcome.world)
+
+
+def _outcomes(scenario: Scenario, step: Step, world: World, trace: Sequence[str]) -> Iterator[Outcome]:
     """Every way a step can go: without a fault, and with each plan of faults; with what it adds to the facts."""
     if isinstance(step, Act):
         after = world.copy()
         step.do(after)
-        yield (), after, frozenset(), 0
+        yield Outcome((), after, fingerprint(after), frozenset(), 0)
         return
     queued = min(world.queue, key=lambda message: message.due) if world.queue and isinstance(step, NextQueued) else None
     if isinstance(step, NextQueued):
         if queued is None:
-            yield (), world.copy(), frozenset(), 0
+            yield Outcome((), world.copy(), fingerprint(world), frozenset(), 0)
             return
         step = from_queue(queued)
     todo: list[Plan] = [()]
@@ -163,7 +217,7 @@ def _outcomes(
             facts.add(("acked", step.name))
         elif queued:
             after.queue.append(queued)
-        yield plan, after, frozenset(facts), len(run.calls)
+        yield Outcome(plan, after, fingerprint(after), frozenset(facts), len(run.calls))
         if len(plan) < scenario.faults and run.end != "killed":
             first = plan[-1][0] + 1 if plan else 0
             for number in range(first, len(run.calls[: scenario.calls])):
@@ -185,32 +239,6 @@ def _kinds(kinds: Collection[str], calls: Sequence[str], number: int, first: int
 def _with_history(broken: Broken, trace: Sequence[str]) -> Broken:
     """The same error with the history in its text."""
     return Broken(broken.invariant, f"{broken}\n  after: {'; '.join(trace)}")
-
-
-def fingerprint(world: World) -> object:
-    """Everything in a world that a later delivery or check can see. Leaves out rule ids, which are opaque, and the time;
-    when a rule was made, and when a message is due, counts by periods only."""
-    rules = frozenset(
-        (rule.key or rule.unmanaged_traffic, rule.policy, rule.priority, rule.description, *_history(world, rule))
-        for by_id in world.rules.values()
-        for rule in by_id.values()
-    )
-    previous = frozenset(
-        (rule.key or rule.unmanaged_traffic, rule.policy, rule.priority, rule.description)
-        for by_id in world.previous_rules.values()
-        for rule in by_id.values()
-    )
-    tags = frozenset((party, key, value) for party, group in world.groups.items() for key, value in group.tags.items())
-    instances = frozenset((i.party, i.ip, i.groups, tuple(sorted(i.tags.items()))) for i in world.instances.values())
-    queue = tuple(sorted((message.body, message.queue, (message.due - START) // PERIOD) for message in world.queue))
-    barred = frozenset(world.barred.items())
-    hidden = (frozenset(world.hidden), frozenset(world.revoked), barred, frozenset(world.interfaces))
-    return rules, previous, tags, instances, queue, *hidden
-
-
-def _history(world: World, rule: Rule) -> tuple[bool, str]:
-    """Whether a person has added or edited a rule, and in which period it was made."""
-    return rule.id in world.manual_rules, rule.created[:15]
 
 
 def _plan_text(plan: Plan) -> str:

@@ -14,7 +14,7 @@ import msgspec
 from link_peer.domain.policy import Policy
 
 from tests.simulation.driver import deliver, reset
-from tests.simulation.explore import fingerprint
+from tests.simulation.fingerprint import fingerprint
 from tests.simulation.invariants import Broken, hold, stripped
 from tests.simulation.messages import Message
 from tests.simulation.run import Run

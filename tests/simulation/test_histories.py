@@ -9,12 +9,16 @@ import pytest
 from link_peer.domain.model import Party
 
 from tests.sample import sample
+from tests.simulation import invariants
+from tests.simulation.driver import deliver, each_once
 from tests.simulation.explore import explore
+from tests.simulation.fingerprint import fingerprint, moment
 from tests.simulation.interleave import at_once, race
+from tests.simulation.messages import sweep_message
 from tests.simulation.races import RACES
 from tests.simulation.run import CHANGES
 from tests.simulation.scenarios import SCENARIOS
-from tests.simulation.scenarios.common import POLICY
+from tests.simulation.scenarios.common import POLICY, two_accounts_and_a_tag
 from tests.simulation.scenarios.instances import WEB, event
 from tests.simulation.world import HOME, World
 
@@ -90,6 +94,19 @@ def test_merging_equal_worlds_loses_no_final_state() -> None:
     separate = explore(SCENARIOS["two requests, one link"], calls=1, merge=False)
     assert merged.histories == separate.histories
     assert merged.finals == separate.finals
+
+
+def test_what_is_run_once_counts_as_if_it_were_run_again() -> None:
+    """A delivery to an equal world leaves the same rules, records and clock, makes the same calls, and its checks count."""
+
+    def sweep() -> tuple[object, ...]:
+        before, world = invariants.checked.copy(), two_accounts_and_a_tag()
+        calls = deliver(world, sweep_message(), POLICY).calls
+        return fingerprint(world), world.records, moment(world), calls, invariants.checked - before
+
+    alone = sweep()
+    with each_once():
+        assert [sweep(), sweep()] == [alone, alone]
 
 
 @pytest.mark.parametrize("name", RACES)

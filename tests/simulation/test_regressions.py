@@ -12,7 +12,7 @@ import pytest
 from tests.simulation import oracle
 from tests.simulation.driver import deliver
 from tests.simulation.explore import explore
-from tests.simulation.random_inputs import ADVANCED, FAR, INSTANCES, A, B, X
+from tests.simulation.random_inputs import ADVANCED, FAR, INSTANCES, A, B, X, Y
 from tests.simulation.random_run import RandomRun, try_runs
 from tests.simulation.scenarios import SCENARIOS, sweeps
 from tests.simulation.scenarios.common import POLICY
@@ -214,3 +214,15 @@ def test_what_a_group_refuses_that_is_read_for_the_plan_is_closed_before_the_lin
     run.request(ends=(X, B), plan={-1: "empty"}, inside=False, at=2, **request)
     run.refuse(group=A, holder=X, kind="typo", limits=["udp/53"])
     run.sweep(plan={-1: "empty"}, inside=True, at=10)
+
+
+def test_a_request_does_not_join_an_egress_rule_as_one_of_a_group_that_consents_no_more(run: RandomRun) -> None:
+    """I1: the instances of the source's group were not read, so that it was not known whether the rule may stand for the group in
+    its marker. The claim joined it, and was judged by that group's consent from then on."""
+    run.begin(tags=[(FIVE, B, ["tcp/3306"])], advanced={A, B, X, Y, FAR, ADVANCED})
+    transient: dict[str, Any] = {"until": 0, "plan": {-1: "empty"}, "inside": False}
+    run.request(ends=(FIVE, TWO), name="r-2", action="link", wanted_ports=["tcp/3306"], at=3, **transient)
+    run.request(ends=(TWO, ONE), name="r-3", action="sync", wanted_ports=["icmp", "tcp/3306"], at=14, **transient)
+    run.set_consent(group=B, party=B, key="link-accept", kind="who", limits=["tcp/20-30"])
+    run.request(ends=(X, B), name="r-3", action="link", wanted_ports=[], at=5, **transient)
+    run.redeliver(number=3, plan={})

@@ -14,6 +14,7 @@ from link_peer.engine.read.fetch import Fetch, Progress
 from link_peer.planning.authority import request_denial
 from link_peer.planning.decision import Question
 from link_peer.runtime.ports import Cloud, Record
+from link_peer.views.reach import Scene
 
 from link_peer_cli.access.environment import Environment
 from link_peer_cli.adoption.expressible import NotAdoptable, link_of_rule, tag_for
@@ -42,7 +43,8 @@ class Wish(msgspec.Struct, frozen=True):
 
 
 class AdoptionPlan(msgspec.Struct, frozen=True):
-    """What an adoption does. `tags` are those that the asking instance is given; `request` is what is posted on `queue`."""
+    """What an adoption does. `tags` are those that the asking instance is given; `request` is what is posted on `queue`; `scene` is
+    what it was decided from."""
 
     rule: Rule
     adoption: Adoption
@@ -51,6 +53,7 @@ class AdoptionPlan(msgspec.Struct, frozen=True):
     tags: dict[str, str]
     request: Request | None
     queue: str
+    scene: Scene
 
     @property
     def tagging(self) -> list[tuple[Party, dict[str, str], list[str]]]:
@@ -109,9 +112,9 @@ class AdoptionPlanner:
         reason = wish.loss or lost(adoption.marks)
         if wish.asker:
             tags = tag_for(view.scene.snapshot, env.policy, adoption.link, wish.asker, now)
-            return AdoptionPlan(rule, adoption, wish, reason, tags, None, "")
+            return AdoptionPlan(rule, adoption, wish, reason, tags, None, "", view.scene)
         request, queue = self._request(adoption, wish, reason, now)
-        return AdoptionPlan(rule, adoption, wish, reason, {}, request, queue)
+        return AdoptionPlan(rule, adoption, wish, reason, {}, request, queue, view.scene)
 
     def changes(self, plan: AdoptionPlan) -> list[CloudCall]:
         """The `aliyun` commands that make the same changes, in order."""

@@ -313,7 +313,9 @@ class PairClosed(CommandAnswer, frozen=True):
     refusing: Annotated[dict[str, str], means("by group, the tag (`key=value`) by which it refuses the other end now")]
     beside: Annotated[list[str], means("what these tags refuse, or close, besides the two ends")]
     decisions: Annotated[list[Record], means("the records of what was closed")]
-    commands: Annotated[list[CloudCall], means("with `--dry-run`, the calls that would set the tags")]
+    commands: Annotated[
+        list[CloudCall], means("with `--dry-run`, the calls that would set the tags and remove the rules")
+    ]
     remaining_rules: Annotated[list[str], means("the rules of link-peer that are left between the two")] = (
         msgspec.field(name="left")
     )

@@ -12,6 +12,7 @@ from link_peer.domain.tags import split
 from link_peer.engine.read.access import TOLERANT
 from link_peer.engine.read.fetch import open_fetch
 from link_peer.runtime.delivery import Delivery
+from link_peer.views.reach import Scene
 from rich.markup import escape
 
 from link_peer_cli.access.environment import Environment, load_environment
@@ -24,6 +25,7 @@ from link_peer_cli.closing.locks import enter
 from link_peer_cli.closing.run import Removal
 from link_peer_cli.consent.group_tags import GroupTags, record_tags, tag_records
 from link_peer_cli.inventory.reading import view_of
+from link_peer_cli.inventory.shown import Wording, wording
 from link_peer_cli.review.delivery import closing, suppose
 from link_peer_cli.review.plans import closed_links, print_changes, print_closed
 from link_peer_cli.ui import aliyun
@@ -33,12 +35,14 @@ from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.progress import waiting
 from link_peer_cli.ui.records import print_undo
 from link_peer_cli.ui.remedies import message
+from link_peer_cli.ui.tables import TableForm, print_list
 
 
 def close_pair(
-    env: Environment, tags: GroupTags, names: list[str] | None, *, dry_run: bool, yes: bool, as_json: bool
+    env: Environment, tags: GroupTags, names: list[str] | None, form: TableForm, *, dry_run: bool, yes: bool
 ) -> NoReturn:
     """Have the groups of two ends refuse each other, remove what stands between them, and say what still lets packets pass."""
+    as_json = form is TableForm.JSON
     pair = pair_of(env, tags.own_account, names)
     if not (dry_run or yes):
         may_ask("closes", as_json=as_json)
@@ -47,10 +51,11 @@ def close_pair(
     before = run.look()
     for account, problem in refused_accounts.items():
         run.problems[account] = f"not entered ({problem}): its owner may run this command, too"
-    beside = before.beside()
+    beside, words = before.beside(), wording(env.policy, env.now, Scene(before.snapshot))
+    words = words if form is TableForm.TABLE else words.by_ids
     if not (dry_run or yes):
-        console().print("\n".join(map(escape, beside)), soft_wrap=True) if beside else None
-        groups = ", ".join(map(str, before.entries())) or "no group"
+        console().print(escape(words.worded("\n".join(beside))), soft_wrap=True) if beside else None
+        groups = words.worded(", ".join(map(str, before.entries())) or "no group")
         typer.confirm(f"Have {groups} refuse the other end, and remove {len(before.ended())} rules?", abort=True)
     run.close(before)
     records = tag_records(env, tags, "close", {p: g.tags for p, g in before.snapshot.groups.items()})
@@ -66,7 +71,7 @@ def close_pair(
         {str(group): text for group, text in sorted(run.refusing.items())},
         beside,
         run.removal.recorder.outcomes,
-        run.commands if dry_run else [],
+        [*run.commands, *run.removal.supposed.changes] if dry_run else [],
         [] if dry_run else [f"{rule.id} on {rule.group}" for _, rule, _ in after.standing],
         passing_rules,
         run.problems | {str(group): trouble for group, trouble in run.removal.troubles.items() if trouble},
@@ -76,7 +81,7 @@ def close_pair(
     if as_json:
         print_answer(answer)
     else:
-        _say(answer, dry_run=dry_run, at_home=run.at_home)
+        _say(answer, words, dry_run=dry_run, at_home=run.at_home, wide=form is TableForm.WIDE)
     raise typer.Exit(Exit.REFUSED if answer.remaining_rules or passing_rules or answer.problems else Exit.DONE)
 
 
@@ -152,26 +157,26 @@ def _look(delivery: Delivery, pair: Pair) -> tuple[Between, dict[str, str]]:
     return between, {uid: message(error, uid) for uid, error in fetch.store.unreadable.items()}
 
 
-def _say(answer: PairClosed, *, dry_run: bool, at_home: bool) -> None:
+def _say(answer: PairClosed, words: Wording, *, dry_run: bool, at_home: bool, wide: bool) -> None:
     out = console()
-    remaining = answer.remaining_rules
-    print_closed(answer.decisions, answer.commands, remaining if at_home else [], answer.problems, dry_run=dry_run)
+    remaining, names = answer.remaining_rules if at_home else [], words.called
+    print_closed(answer.decisions, answer.commands, remaining, answer.problems, names, dry_run=dry_run, wide=wide)
     for text in answer.beside:
-        out.print(escape(text), soft_wrap=True)
+        out.print(escape(words.worded(text)), soft_wrap=True)
     for text in answer.passing:
-        console(stderr=True).print(f"[red]still open: {escape(text)}[/red]", soft_wrap=True)
+        console(stderr=True).print(f"[red]still open: {escape(words.worded(text))}[/red]", soft_wrap=True)
     if answer.never:
         out.print("Groups that hold no rule yet are not covered. These entries of never in the policy file cover all:")
         out.print(escape(answer.never))
     if dry_run:
         return
     for group, text in answer.refusing.items():
-        out.print(escape(f"{group} refuses by {text}"), soft_wrap=True)
+        out.print(escape(words.worded(f"{group} refuses by {text}")), soft_wrap=True)
     if not at_home:
         out.print("The keys are not those of home: the next sweep removes the rules.", soft_wrap=True)
     count = len(closed_links(answer.decisions))
     out.print(
-        f"groups that refuse: {len(answer.refusing)}; links closed: {count}; rules left: {len(remaining)}",
+        f"groups that refuse: {len(answer.refusing)}; links closed: {count}; rules left: {len(answer.remaining_rules)}",
         soft_wrap=True,
     )
     print_undo(out, answer.undo)
@@ -189,7 +194,8 @@ def reopen_pair(
     problems = problems if tags.own_account == env.policy.home else {}
     calls: list[CloudCall] = []
     reopened_groups: list[str] = []
-    for group, values in between.written().items():
+    written = between.written()
+    for group, values in written.items():
         texts = [
             aliyun.set_tags(between.region, [group.id], {key: value})
             if value
@@ -215,6 +221,10 @@ def reopen_pair(
     if as_json:
         print_answer(Reopening(reopened_groups, calls, foreign, {}, problems, way_back))
     else:
+        if dry_run:
+            words = wording(env.policy, env.now, Scene(between.snapshot))
+            due = [words.worded(str(group)) for group in written]
+            print_list(console(), "groups that would no longer refuse the other end", due)
         _say_reopened(calls if dry_run else foreign, reopened_groups, problems, dry_run=dry_run)
         print_undo(console(), way_back)
     raise typer.Exit(Exit.REFUSED if problems or (foreign and not dry_run) else Exit.DONE)

@@ -29,6 +29,7 @@ from link_peer.planning.actual import MarkedRule
 from link_peer.planning.decision import Context, Decision, DesiredLink, Plan
 from link_peer.planning.removals import May
 from link_peer.runtime.ports import Record
+from link_peer.views.reach import Scene
 from rich.markup import escape
 
 from link_peer_cli.access import instant
@@ -40,12 +41,14 @@ from link_peer_cli.closing.locks import Wanted, by_account, change_tags
 from link_peer_cli.closing.run import look, look_at_halves, mutual_links, require_there
 from link_peer_cli.consent.group_tags import GroupTags
 from link_peer_cli.deployed.functions import deployments
+from link_peer_cli.inventory.shown import wording
 from link_peer_cli.review.delivery import closing, suppose
 from link_peer_cli.review.plans import print_closed
 from link_peer_cli.ui.console import console, may_ask, print_answer
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.progress import counter, progress_bar
 from link_peer_cli.ui.records import print_foreign, print_undo
+from link_peer_cli.ui.tables import TableForm
 
 Sweeps = Callable[[Environment], list[Record]]
 """The summaries of a day's sweeps of all deployments that write into a log."""
@@ -55,10 +58,11 @@ ALIVE_SECONDS = 30 * 60
 
 
 def close_deployment(
-    env: Environment, name: str, tags: GroupTags, accounts: Wanted, *, dry_run: bool, yes: bool, as_json: bool
+    env: Environment, name: str, tags: GroupTags, accounts: Wanted, form: TableForm, *, dry_run: bool, yes: bool
 ) -> NoReturn:
     """Remove the rules of this home under another deployment's name, with the other halves of mutual links, say what is left, and
     exit."""
+    as_json = form is TableForm.JSON
     run = _Leftovers(env, name, tags, accounts, dry_run=dry_run)
     with progress_bar(unless=as_json) as bar:
         count = counter(bar, "groups read")
@@ -77,7 +81,7 @@ def close_deployment(
         changes if dry_run else [],
         [] if dry_run else remaining_rules,
         foreign,
-        as_json,
+        form,
     )
 
 
@@ -156,13 +160,13 @@ def _report(
     changes: list[CloudCall],
     remaining_rules: list[Rule],
     foreign: dict[Party, str],
-    as_json: bool,
+    form: TableForm,
 ) -> NoReturn:
     """Print what was or would be removed, and what is left, and exit."""
     records, dry_run = run.recorder.outcomes, run.delivery.supposed
     standing = [f"{rule.id} on {rule.group}" for rule in remaining_rules]
     way_back = [] if dry_run else undo(records, run.delivery.policy.keys, instant.now())
-    if as_json:
+    if form is TableForm.JSON:
         owners = {uid: [foreign[group] for group in groups] for uid, groups in by_account(foreign).items()}
         accounts = [ClosedAccount(uid, "", 0, None, "", advice) for uid, advice in owners.items()]
         known_remaining = None if dry_run else standing
@@ -170,7 +174,9 @@ def _report(
         print_answer(answer)
     else:
         console().print(escape(summary), soft_wrap=True)
-        print_closed(records, changes, standing, run.problems, dry_run=dry_run)
+        words = wording(run.policy, instant.now(), Scene(run.store.snapshot()) if form is TableForm.TABLE else None)
+        wide = form is TableForm.WIDE
+        print_closed(records, changes, standing, run.problems, words.called, dry_run=dry_run, wide=wide)
         print_foreign(foreign)
         print_undo(console(), way_back)
     raise typer.Exit(Exit.REFUSED if remaining_rules or run.problems or foreign else Exit.DONE)

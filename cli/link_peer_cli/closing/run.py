@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 import msgspec
 from link_peer.app.sweeps import run_sweep
 from link_peer.domain.errors import LinkPeerError, Transient
-from link_peer.domain.model import Group, Link, Party
+from link_peer.domain.model import Group, Instance, Link, Party
 from link_peer.domain.policy import Policy
 from link_peer.domain.request import Hint
 from link_peer.engine.converge import converge
@@ -23,6 +23,7 @@ from link_peer.runtime.delivery import LANES, Delivery
 from link_peer.runtime.ports import Record
 from link_peer.runtime.retry import Retry
 from link_peer.runtime.side_by_side import Job, run_jobs
+from link_peer.views.reach import Scene
 
 from link_peer_cli.access import instant
 from link_peer_cli.access.environment import Environment
@@ -62,13 +63,14 @@ class Halves(msgspec.Struct, frozen=True):
 
 
 class Closed(msgspec.Struct, frozen=True):
-    """What a closing run did: its outcomes; in a dry run, the changes that it would make; the rules of this home that are left; and why
-    an account could not be read."""
+    """What a closing run did: its outcomes; in a dry run, the changes that it would make; the rules of this home that are left; why
+    an account could not be read; and what was read, for the names of parties."""
 
     records: list[Record]
     changes: list[CloudCall]
     remaining_rules: list[MarkedRule]
     problems: dict[str, str]
+    scene: Scene
 
 
 def close(
@@ -91,7 +93,8 @@ def close(
         rule for read_account in standing.values() for rule in read_account.marked if account in _accounts(rule)
     ]
     problems = {uid: read_account.problem for uid, read_account in standing.items() if read_account.problem}
-    return Closed(recorder.outcomes, supposed.changes, remaining, {**swept.unreadable, **problems})
+    scene = Scene(swept.snapshot)
+    return Closed(recorder.outcomes, supposed.changes, remaining, {**swept.unreadable, **problems}, scene)
 
 
 def look(
@@ -289,7 +292,7 @@ class ClosingRun:
 class Removal:
     """Removes the rules of ours from groups as if these were locked, or refused their peers, and the other halves of mutual links, with records that
     name who does it. `troubles` are those of groups, for which they may be tried again. `halves` are groups that may hold
-    halves which met a transient error: a group that is closed does not lead to them any more."""
+    halves which met a transient error: a group that is closed does not lead to them any more. `parties` are what was read to decide."""
 
     def __init__(self, env: Environment, tags: GroupTags, count: Count, *, dry_run: bool) -> None:
         self._clock = env.clock
@@ -301,6 +304,7 @@ class Removal:
         self._guard = RemovalGuard(env.policy.limits.removals_per_run)
         self.troubles: dict[Party, str] = {}
         self.halves: set[Party] = set()
+        self.parties: dict[Party, Group | Instance] = {}
 
     def delivery(self, *, patient: bool) -> Delivery:
         """No account waits for one that throttles every call, which its owner can cause, unless `patient`."""
@@ -350,6 +354,8 @@ class Removal:
             scope = GroupScope(delivery, Hint(event_id, group, "look"), delivery.audit({"event_id": event_id}))
             scope.read()
             report = converge(scope, self._guard)
+            snapshot = scope.fetch.store.snapshot()
+            self.parties |= {**snapshot.groups, **snapshot.instances}
             trouble = message(report.pending[0]) if report.pending else scope.unread()
             self.halves |= scope.peer_groups if trouble else set()
             return trouble

@@ -119,14 +119,15 @@ def add(
         )
         home, problem = update_home(env, policy, talk=not as_json)
         put()
-    way_back = of_addition(peer, profile, role_changes, at_home=account is None and (bool(home) or write))
+    is_written = write and account is None
+    way_back = of_addition(peer, profile, role_changes, home, is_listed=account is not None, written=is_written)
     has_template = peer.fits_template and not profile
     ros = peer.ros_command(template_path(template)) if has_template else ""
     if as_json:
         print_answer(
             AccountAdded(
                 policy=lines,
-                written=write and account is None,
+                written=is_written,
                 changes=[str(change) for change in [*role_changes, *home]],
                 ros=ros,
                 commands=[] if profile else peer.commands(),
@@ -141,7 +142,7 @@ def add(
         env, "" if write or account else lines, "" if account else "the account now", f"link-peer doctor {uid}"
     )
     tell_of_home(problem)
-    print_undo(console(), way_back, lines_in=env.settings.policy_path if write and account is None else "")
+    print_undo(console(), way_back, lines_in=env.settings.policy_path if is_written else "")
 
 
 def _tell_owner(peer: PeerAccount, ros: str) -> None:

@@ -16,6 +16,7 @@ from link_peer_cli.audit.undo import undo
 from link_peer_cli.checks.runs import sweeps_of_a_day
 from link_peer_cli.closing.renamed import close_commands, rule_text, signs_by_name
 from link_peer_cli.closing.run import Closed, close
+from link_peer_cli.inventory.shown import Wording, wording
 from link_peer_cli.review.plans import print_closed
 from link_peer_cli.setup import ResourceChange
 from link_peer_cli.setup.engine import carry_out, plan_removal
@@ -25,9 +26,10 @@ from link_peer_cli.setup.roles import require_ours
 from link_peer_cli.setup.undo import of_removal
 from link_peer_cli.ui.console import console, may_ask, print_answer
 from link_peer_cli.ui.exits import Exit
-from link_peer_cli.ui.options import Adopt, DryRun, Json, PeerProfile, Uid, Yes
+from link_peer_cli.ui.options import Adopt, DryRun, Json, Output, PeerProfile, Uid, Yes, plan_form
 from link_peer_cli.ui.progress import counter, progress_bar
 from link_peer_cli.ui.records import print_records, print_undo
+from link_peer_cli.ui.tables import TableForm
 
 
 def remove(
@@ -36,12 +38,15 @@ def remove(
     adopt: Adopt = False,
     dry_run: DryRun = False,
     yes: Yes = False,
+    output: Output = TableForm.TABLE,
     as_json: Json = False,
 ) -> None:
     """Close every link of an account, delete its roles (with `--profile`), and take it out of home's policies.
 
     Stops before the roles as long as a rule is left. Then delete the account's lines from the policy file and deploy.
     """
+    form = plan_form(output, as_json=as_json)
+    as_json = form is TableForm.JSON
     uid = account_uid(uid, "uid")
     env = load_environment(reading=dry_run)
     require_known(env, [uid], "uid")
@@ -59,15 +64,16 @@ def remove(
         may_ask("closes", as_json=as_json)
         typer.confirm(f"Close every link of account {uid} and take it out of the deployment?", abort=True)
     peer = peer if dry_run else denying(mine, peer)
-    closed = _close(env, uid, peer_keys, reader, dry_run=dry_run, as_json=as_json)
+    closed = _close(env, uid, peer_keys, reader, dry_run=dry_run, form=form)
     changes = _remove_roles(peer, talk=not as_json) if profile else []
     if profile:  # a function may have opened something between the closing and the end of its role
-        _close(env, uid, peer_keys, reader, dry_run=False, as_json=as_json)
+        _close(env, uid, peer_keys, reader, dry_run=False, form=form)
     home, problem = update_home(mine, _without(env.policy, uid), talk=not as_json)
     changed = [*changes, *home]
     way_back = [of_removal(peer, profile, changes)] if changed else []
     way_back += undo(closed.records, env.policy.keys, env.now)
-    _finish(peer, account, closed, changed, problem, way_back, roles_are_deleted=bool(profile), as_json=as_json)
+    words = _wording(env, closed, form)
+    _finish(peer, account, closed, changed, problem, way_back, words, roles_are_deleted=bool(profile), form=form)
 
 
 def _without(policy: Policy, uid: str) -> Policy:
@@ -82,11 +88,11 @@ def _close(
     reader: Environment | None,
     *,
     dry_run: bool,
-    as_json: bool,
+    form: TableForm,
 ) -> Closed:
     """Run the closing sweep, and show its progress. If something is left, or with `dry_run`, print what was or would be closed
     and what prevents the next steps, and exit."""
-    with progress_bar(unless=as_json) as bar:
+    with progress_bar(unless=form is TableForm.JSON) as bar:
         count = counter(bar, "accounts read", "groups read")
         closed = close(env, uid, peer_keys, count, dry_run=dry_run, reader=reader)
     name, marked = env.policy.deployment, [rule for rule in closed.remaining_rules if rule.marker]
@@ -99,14 +105,19 @@ def _close(
         ": ".join([rule_text(rule, name), *close_commands([rule] if rule.deployment != name else [])])
         for rule in remaining
     ]
-    if as_json:
+    if form is TableForm.JSON:
         print_answer(AccountClosed(closed.records, closed.changes, standing, closed.problems))
         raise typer.Exit(code)
     unread = {f"could not read {account}": problem for account, problem in closed.problems.items()}
-    print_closed(closed.records, closed.changes, standing, unread, dry_run=dry_run)
+    names, wide = _wording(env, closed, form).called, form is TableForm.WIDE
+    print_closed(closed.records, closed.changes, standing, unread, names, dry_run=dry_run, wide=wide)
     if standing or unread:
         console(stderr=True).print("Nothing was removed but rules. Run the same command again when this is settled.")
     raise typer.Exit(code)
+
+
+def _wording(env: Environment, closed: Closed, form: TableForm) -> Wording:
+    return wording(env.policy, env.now, closed.scene if form is TableForm.TABLE else None)
 
 
 def _remove_roles(peer: PeerAccount, *, talk: bool) -> list[ResourceChange]:
@@ -124,18 +135,19 @@ def _finish(
     changes: list[ResourceChange],
     problem: str,
     way_back: list[str],
+    words: Wording,
     *,
     roles_are_deleted: bool,
-    as_json: bool,
+    form: TableForm,
 ) -> None:
     """Say what is left for people to do."""
     commands = [] if roles_are_deleted else peer.removal_commands()
-    if as_json:
+    if form is TableForm.JSON:
         names = [str(change) for change in changes]
         print_answer(AccountRemoved(closed.records, names, commands, problem, way_back))
         return
     out = console()
-    print_records(out, "decisions", closed.records)
+    print_records(out, "decisions", closed.records, names=words.called, wide=form is TableForm.WIDE)
     out.print(f"No rule of link-peer is left that account {peer.uid} has a part in.")
     if problem:
         out.print(f"[yellow]Home was not changed:[/yellow] {escape(problem)}: run `link-peer setup`", soft_wrap=True)

@@ -24,7 +24,7 @@ from link_peer_cli.adoption.judge import CHANGED, is_ours
 from link_peer_cli.adoption.planner import AdoptionPlan, AdoptionPlanner, Wish
 from link_peer_cli.answers.changes import AddedConsent, AdoptedBefore, AdoptedRule, AdoptionAnswer
 from link_peer_cli.consent.group_tags import GroupTags
-from link_peer_cli.inventory.shown import Wording
+from link_peer_cli.inventory.shown import Wording, wording
 from link_peer_cli.review.delivery import recording
 from link_peer_cli.review.plans import print_changes
 from link_peer_cli.ui.aliyun import modify, untag
@@ -106,7 +106,7 @@ def adopt(
     if as_json:
         print_answer(_answer(planner, plan, record, way_back))
     else:
-        _report(plan, record)
+        _report(plan, record, wording(env.policy, env.now, plan.scene))
         print_undo(console(), way_back)
     raise typer.Exit(Exit.DONE if record.get("outcome") == "applied" else Exit.REFUSED)
 
@@ -170,15 +170,17 @@ def _begun(planner: AdoptionPlanner, rule: Rule, marker: Marker, wish: Wish, *, 
 
 def _show(env: Environment, plan: AdoptionPlan) -> None:
     """Print the link that the rule becomes, and what changes, in order."""
-    out, link = console(), plan.adoption.link
+    out, link, words = console(), plan.adoption.link, wording(env.policy, env.now, plan.scene)
     ends = f"{link.source} {'<->' if link.mutual else '->'} {link.target}"
-    out.print(f"[bold]{escape(f'{ends}, {ports_text(link.ports)}')}[/bold]", soft_wrap=True)
+    out.print(f"[bold]{escape(f'{words.worded(ends)}, {ports_text(link.ports)}')}[/bold]", soft_wrap=True)
+    if words.worded(ends) != ends:  # anybody may have chosen the names
+        out.print(f"  [dim]{escape(ends)}[/dim]", soft_wrap=True)
     by = f"the tag of {plan.wish.asker}" if plan.wish.asker else f"the request {plan.wish.name}"
     until = plan.wish.claim.until
     end = Wording(env.now, {}).until(iso(until) if until else "") if plan.request else "with the tag"
-    out.print(escape(f"  asked for by {by}; ends: {end}\nin this order:"), soft_wrap=True)
+    out.print(escape(f"  asked for by {words.worded(by)}; ends: {end}\nin this order:"), soft_wrap=True)
     for sign, text in _steps(plan):
-        out.print(f"  [{COLOURS[sign]}]{sign} {escape(text)}[/{COLOURS[sign]}]", soft_wrap=True)
+        out.print(f"  [{COLOURS[sign]}]{sign} {escape(words.worded(text))}[/{COLOURS[sign]}]", soft_wrap=True)
     for mark in plan.adoption.due:
         description = f"the description {mark.rule.description!r}" if mark.rule.description else "no description"
         text = f"{mark.rule.id} stays in place. It loses {description} and its priority {mark.rule.priority}: link-peer's rules have 100"
@@ -248,14 +250,14 @@ def _answer(planner: AdoptionPlanner, plan: AdoptionPlan, record: Record | None,
     )
 
 
-def _report(plan: AdoptionPlan, record: Record) -> None:
+def _report(plan: AdoptionPlan, record: Record, words: Wording) -> None:
     """Say what came of it, and what removes the link."""
-    print_records(console(), "outcome", [record])
+    print_records(console(), "outcome", [record], names=words.called)
     if record.get("outcome") != "applied":
         return
     link = plan.adoption.link
     how = (
-        f"take the peer off the tag of {plan.wish.asker}"
+        words.worded(f"take the peer off the tag of {plan.wish.asker}")
         if plan.wish.asker
         else f"link-peer request unlink --from {link.source} --to {link.target}"
     )

@@ -30,14 +30,28 @@ from link_peer_cli.closing.renamed import close_commands, close_deployment, rule
 from link_peer_cli.closing.run import ClosingRun, require_there
 from link_peer_cli.consent.group_tags import record_tags, tag_records
 from link_peer_cli.deployed.policy import other_policy
+from link_peer_cli.inventory.shown import Wording, scene_of, wording
 from link_peer_cli.review.plans import closed_links, print_closed
 from link_peer_cli.ui import aliyun
 from link_peer_cli.ui.console import console, may_ask, print_answer, warn
 from link_peer_cli.ui.exits import Exit
-from link_peer_cli.ui.options import Account, All, Between, Deployment, DryRun, EvenIfAlive, Groups, Json, Profiles, Yes
+from link_peer_cli.ui.options import (
+    Account,
+    All,
+    Between,
+    Deployment,
+    DryRun,
+    EvenIfAlive,
+    Groups,
+    Json,
+    Output,
+    Profiles,
+    Yes,
+    plan_form,
+)
 from link_peer_cli.ui.progress import counter, progress_bar
 from link_peer_cli.ui.records import print_undo
-from link_peer_cli.ui.tables import draw_table
+from link_peer_cli.ui.tables import TableForm, draw_table, print_list
 
 ALIVE = "it may be alive, and open again what is removed: close what it has with its own policy file"
 
@@ -52,6 +66,7 @@ def close(
     profile: Profiles = None,
     dry_run: DryRun = False,
     yes: Yes = False,
+    output: Output = TableForm.TABLE,
     as_json: Json = False,
 ) -> None:
     """Lock groups with a tag and remove link-peer's rules from them now, in all accounts at once; then say what is left.
@@ -60,16 +75,18 @@ def close(
     commands. Nothing is opened there until `reopen`. With `--between`, two groups, instances or accounts refuse each other
     instead, by the tag link-refuse.
     """
+    form = plan_form(output, as_json=as_json)
+    as_json = form is TableForm.JSON
     env = load_environment(reading=dry_run, anywhere=not deployment)
     tags = tags_of(env, profile)
     if between:
         _require_alone(account, deployment, everything=everything)
-        close_pair(env, tags, groups, dry_run=dry_run, yes=yes, as_json=as_json)
+        close_pair(env, tags, groups, form, dry_run=dry_run, yes=yes)
     everything = everything or bool(deployment and not (groups or account))
     accounts = wanted(env, tags.own_account, groups, account, all_accounts=everything)
     if deployment:
         _require_former(env, deployment, insists=even_if_alive)
-        close_deployment(env, deployment, tags, accounts, dry_run=dry_run, yes=yes, as_json=as_json)
+        close_deployment(env, deployment, tags, accounts, form, dry_run=dry_run, yes=yes)
     asks = not (dry_run or yes) and None in accounts.values()
     if asks:
         may_ask("closes", as_json=as_json)
@@ -99,13 +116,13 @@ def close(
     named_groups = [group for chosen in accounts.values() for group in chosen or ()]
     other_groups = _other_groups(run, named_groups) if at_home and not dry_run else {}
     way_back = [] if dry_run else undo([*records, *run.removal.recorder.outcomes], env.policy.keys, env.now)
-    report = _Report(env, run, value, at_home, dry_run, signs, other_groups, way_back)
+    report = _Report(env, run, value, at_home, dry_run, signs, other_groups, way_back, form)
     elsewhere = {rule.rule.group.account: None for rule in run.halves.rules if rule.rule.group.account not in accounts}
     answers = [
         report.account(uid, chosen or (), accounts_with_keys, refused.get(uid, ""))
         for uid, chosen in {**accounts, **elsewhere}.items()
     ]
-    _print(report, answers, other_policy(env) if at_home else "", as_json=as_json)
+    _print(report, answers, other_policy(env) if at_home else "")
 
 
 def _require_alone(account: str, deployment: str, *, everything: bool) -> None:
@@ -143,7 +160,7 @@ def _question(run: ClosingRun) -> str:
 class _Report(msgspec.Struct, frozen=True):
     """What is said of a run. `value` is that of the locks; `at_home`: the person's keys are those of home; `signs` say by name why
     another deployment may be alive, empty for one that is not; `other_groups` are those of the instances of locked groups; `undo`
-    are the commands that take it back."""
+    are the commands that take it back; `form` is how it is printed."""
 
     env: Environment
     run: ClosingRun
@@ -153,6 +170,14 @@ class _Report(msgspec.Struct, frozen=True):
     signs: Mapping[str, str]
     other_groups: Mapping[str, list[str]]
     undo: list[str]
+    form: TableForm
+
+    @property
+    def words(self) -> Wording:
+        """The wording, with the names of what the run read."""
+        groups = {party: group for account in self.run.standing.values() for party, group in account.groups.items()}
+        scene = scene_of([*{**self.run.removal.parties, **groups}.values()])
+        return wording(self.env.policy, self.env.now, scene if self.form is TableForm.TABLE else None)
 
     @property
     def remaining_rules(self) -> list[MarkedRule]:
@@ -215,13 +240,13 @@ class _Report(msgspec.Struct, frozen=True):
         return [aliyun.revoke(region, group.id, rule_ids, egress=egress) for (group, egress), rule_ids in ids.items()]
 
 
-def _print(report: _Report, accounts: list[ClosedAccount], warning: str, *, as_json: bool) -> None:
+def _print(report: _Report, accounts: list[ClosedAccount], warning: str) -> None:
     """Print what was or would be closed, and what stands."""
     run, remaining = report.run, [rule_text(rule, report.env.policy.deployment) for rule in report.remaining_rules]
     records, dry_run = run.removal.recorder.outcomes, report.dry_run
     problems = report.problems
     unlocked = {str(group): str(error) for group, error in run.unlocked.items()}
-    if as_json:
+    if report.form is TableForm.JSON:
         locked = sorted(str(group) for group in run.locked)
         known_remaining = remaining if report.at_home or remaining else None
         print_answer(
@@ -239,7 +264,11 @@ def _print(report: _Report, accounts: list[ClosedAccount], warning: str, *, as_j
             )
         )
     else:
-        print_closed(records, report.commands, remaining, {**problems, **unlocked}, dry_run=dry_run)
+        words, wide = report.words, report.form is TableForm.WIDE
+        if dry_run and (due := [group for uid in run.mine for group in run.due(uid)]):
+            print_list(console(), "groups to lock", [words.worded(str(group)) for group in due], wide=wide)
+        troubles = {**problems, **unlocked}
+        print_closed(records, report.commands, remaining, troubles, words.called, dry_run=dry_run, wide=wide)
         warn([warning] if warning else [])
         _say_accounts(accounts, unlocked, dry_run=dry_run)
         if not dry_run:
@@ -296,7 +325,7 @@ def _say_closed(report: _Report, accounts: list[ClosedAccount], removed: int) ->
             text = (
                 f"The instances of {group} are also in {few(further_groups)}, which may admit what the lock keeps off."
             )
-            out.print(text, soft_wrap=True)
+            out.print(escape(report.words.worded(text)), soft_wrap=True)
 
 
 def _require_former(env: Environment, name: str, *, insists: bool) -> None:

@@ -15,10 +15,13 @@ from typing import Annotated
 import msgspec
 import typer
 from link_peer.app import compose
+from link_peer.domain.errors import BadInput
 from link_peer.runtime import settings as settings_module
+from link_peer_deploy.regions import misspelt
 from rich.console import Console
 from rich.markup import escape
 
+from link_peer_cli.access import keys
 from link_peer_cli.access.environment import names_in_use
 from link_peer_cli.answers.operation import CloudDescribed, DemoAnswer
 from link_peer_cli.demo.acts import ACTS
@@ -62,13 +65,17 @@ def local(
 
     The three functions are deployed on it as s.yaml says. They handle tags, new instances and requests within seconds.
     """
+    region = keys.CHOSEN["region"]
+    if region and (problem := misspelt(region)):
+        raise BadInput("--region", problem)
     stop = threading.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, lambda *_: stop.set())
     with contextlib.ExitStack() as stack:
         try:
             with waiting("starting the local cloud"):
-                cloud = stack.enter_context(running(world, port, connected=not no_functions, tls=tls))
+                served = running(world, port, region=region, connected=not no_functions, tls=tls)
+                cloud = stack.enter_context(served)
         except (WorldError, OSError) as problem:
             raise typer.BadParameter(str(problem)) from None
         described = describe(cloud)

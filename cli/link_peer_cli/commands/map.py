@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -133,8 +132,9 @@ class _MapContent(msgspec.Struct, frozen=True):
         if form in ("mermaid", "svg"):
             return {"mermaid": mermaid, "svg": svg}[form](self.arrows(self.link_answers()), names), ""
         content, unknown = self._file(names)
-        document = msgspec.to_builtins(content)
-        return html(document) if form == "html" else json.dumps(document, ensure_ascii=False, indent=2) + "\n", unknown
+        if form == "html":
+            return html(msgspec.to_builtins(content)), unknown
+        return msgspec.json.format(msgspec.json.encode(content), indent=2).decode() + "\n", unknown
 
     def _file(self, names: dict[str, str]) -> tuple[MapFile, str]:
         """What the file says, and why the audit log could not be read, if so."""
@@ -192,8 +192,7 @@ class _MapContent(msgspec.Struct, frozen=True):
             pairs = [(source, party) for party in parties for source in named_peers(scene, party)]
             view.deciding(pair for pair in pairs if pair[0] != pair[1] and pair[0].account in accounts)
             scene = view.scene
-        sources = [reacher for party in parties for reacher in reachers(scene, party, answers)]
-        return [_map_rule(reacher) for reacher in sources if reacher.by != "members"]
+        return [_map_rule(reacher) for party in parties for reacher in reachers(scene, party, answers, members=False)]
 
 
 def _ends_of(answer: Ends) -> tuple[str, str, str, str, str, str]:

@@ -193,7 +193,7 @@ def _plan_policy(
             elsewhere = now.elsewhere(env, new, counter(bar, "groups read"))
         if is_text and elsewhere:
             console().print("[bold]on groups that have lost the tag of link-peer[/bold]")
-            plan_elsewhere = ShownPlan(elsewhere, now.records, [], wording(new, 0))
+            plan_elsewhere = ShownPlan(elsewhere, now.records, [], wording(new, 0, now.view.scene))
             print_plan(console(), plan_elsewhere, verbs=VERBS, wide=form is TableForm.WIDE)
         now = msgspec.structs.replace(now, groups=[*now.groups, *elsewhere])
         warn([now.view.gap])
@@ -211,7 +211,7 @@ def _plan_policy(
 
 def _rule_plan(now: Compared, new: Policy) -> ShownPlan:
     unchanged = {"unchanged": "No rule would change, and links would be left behind."} if now.stranded else {}
-    return ShownPlan(now.groups, now.records, [], wording(new, 0), **unchanged)
+    return ShownPlan(now.groups, now.records, [], wording(new, 0, now.view.scene), **unchanged)
 
 
 def _print_notes(now: Compared, problems: Sequence[str]) -> None:
@@ -224,7 +224,8 @@ def _print_compared(now: Compared, new: Policy, *, wide: bool) -> None:
     """Print what another policy would change now, as far as the sweeps read that are supposed."""
     rule_plan = _rule_plan(now, new)
     for sign, text in reach_lines(now.reach):
-        line = escape(f"{sign} {rule_plan.words.worded(text)}")
+        words = rule_plan.words.by_ids if wide else rule_plan.words
+        line = escape(f"{sign} {words.worded(text)}")
         console().print(f"[{COLOURS[sign]}]{line}[/{COLOURS[sign]}]", soft_wrap=True)
     print_plan(console(), rule_plan, verbs=VERBS, wide=wide)
 

@@ -10,7 +10,7 @@ import typer
 from link_peer.domain.denials import CLOSED_BY
 from link_peer.domain.errors import BadInput, LinkPeerError
 from link_peer.domain.grouped import grouped
-from link_peer.domain.model import Party
+from link_peer.domain.model import Group, Party
 from rich.markup import escape
 
 from link_peer_cli.access.environment import Environment, load_environment
@@ -21,6 +21,7 @@ from link_peer_cli.audit.undo import undo
 from link_peer_cli.closing.locks import Wanted, by_account, change_tags, enter, in_each, pages, tags_of, wanted
 from link_peer_cli.closing.pair_run import reopen_pair
 from link_peer_cli.consent.group_tags import GroupTags, record_tags, tag_records
+from link_peer_cli.inventory.shown import scene_of, wording
 from link_peer_cli.review.plans import print_changes
 from link_peer_cli.ui import aliyun
 from link_peer_cli.ui.changes import CHANGES
@@ -30,17 +31,18 @@ from link_peer_cli.ui.options import Account, All, Between, DryRun, Groups, Json
 from link_peer_cli.ui.progress import waiting
 from link_peer_cli.ui.records import print_undo
 from link_peer_cli.ui.remedies import message
+from link_peer_cli.ui.tables import print_list
 
 
 class Found(msgspec.Struct):
     """The groups with locks: the keys of the locks that are taken off, and those that stay, with their values; and why an
-    account or group is not as it should be; and the tags of the groups that are due."""
+    account or group is not as it should be; and the groups that are due, as they were read."""
 
     due: dict[Party, tuple[str, ...]]
     foreign_locks: dict[Party, str]
     common: dict[Party, tuple[str, str]]
     problems: dict[str, str]
-    tags: dict[Party, Mapping[str, str]]
+    groups: dict[Party, Group]
 
 
 def reopen(
@@ -70,7 +72,8 @@ def reopen(
     locked_groups = _find(env, tags, accounts, accounts_with_keys, force=force)
     mine = {uid: due_groups for uid, due_groups in by_account(locked_groups.due).items() if uid in tags.accounts}
     reopened_groups = [] if dry_run else _take_off(tags, mine, locked_groups)
-    records = tag_records(env, tags, "reopen", locked_groups.tags)
+    tags_before = {party: group.tags for party, group in locked_groups.groups.items()}
+    records = tag_records(env, tags, "reopen", tags_before)
     way_back = undo(records, env.policy.keys, env.now)
     if records and (problem := record_tags(env, tags, "reopen", records)) and tags.own_account == env.policy.home:
         locked_groups.problems["the audit log"] = f"it has no record of this: {problem}"
@@ -96,7 +99,8 @@ def reopen(
             )
         )
     else:
-        _say(env, locked_groups, reopened_groups, [call for call in calls if call not in foreign] if dry_run else [])
+        planned = [call for call in calls if call not in foreign]
+        _say(env, locked_groups, reopened_groups, planned, dry_run=dry_run)
         for uid, account_groups in [] if dry_run else by_account(locked_groups.due).items():
             if uid in refused:
                 out = f"account {uid}: not reopened, since it was not entered ({refused[uid]}). Its owner runs this command, or use --profile:"
@@ -120,7 +124,7 @@ def _find(env: Environment, tags: GroupTags, accounts: Wanted, mine: Container[s
         {uid: account_keys for uid, account_keys in tags.accounts.items() if uid != env.policy.home},
     )
 
-    def read(uid: str) -> dict[Party, Mapping[str, str]] | str:
+    def read(uid: str) -> list[Group] | str:
         if tags.own_account != env.policy.home and uid not in peer_keys:
             return "you have no keys of this account"
         try:
@@ -128,19 +132,17 @@ def _find(env: Environment, tags: GroupTags, accounts: Wanted, mine: Container[s
             groups = (
                 ecs.all_groups() if named_groups is None else ecs.groups([group.id for group in sorted(named_groups)])
             )
-            tags_by_group = {group.party: group.tags for group in groups if keys.lock_on(group.tags)}
             if missing := (named_groups or frozenset()) - {group.party for group in groups}:
                 return f"{min(missing).id} does not exist"
-            return tags_by_group
+            return [group for group in groups if keys.lock_on(group.tags)]
         except LinkPeerError as error:
             return message(error, uid)
 
     with waiting("reading the groups"):
         read_ = in_each(accounts, read)
     locked_groups = Found({}, {}, {}, {uid: problem for uid, problem in read_.items() if isinstance(problem, str)}, {})
-    for group, group_tags in (
-        (g, t) for account_tags in read_.values() if not isinstance(account_tags, str) for g, t in account_tags.items()
-    ):
+    for read_group in (group for groups in read_.values() if not isinstance(groups, str) for group in groups):
+        group, group_tags = read_group.party, read_group.tags
         locks = {key: group_tags[key] for key in keys.own_locks(group_tags)}
         closer = group.account in tags.accounts and group.account not in mine
         account = f"::{env.policy.home}:" if closer else ""  # in the ARN of who closed
@@ -149,7 +151,7 @@ def _find(env: Environment, tags: GroupTags, accounts: Wanted, mine: Container[s
         if remaining_locks:
             locked_groups.foreign_locks[group] = remaining_locks[-1]
         elif locks:
-            locked_groups.due[group], locked_groups.tags[group] = tuple(locks), group_tags
+            locked_groups.due[group], locked_groups.groups[group] = tuple(locks), read_group
         # under another tag prefix, this one is not this deployment's: it locks the group for the others too
         if (key := keys.lock_on(group_tags)) not in locks:
             locked_groups.common[group] = (key, group_tags[key])
@@ -179,20 +181,24 @@ def _calls(env: Environment, groups: list[Party], due: Mapping[Party, tuple[str,
     return commands
 
 
-def _say(env: Environment, locked_groups: Found, reopened_groups: list[Party], planned: list[CloudCall]) -> None:
+def _say(
+    env: Environment, locked_groups: Found, reopened_groups: list[Party], planned: list[CloudCall], *, dry_run: bool
+) -> None:
     out, err = console(), console(stderr=True)
     for group, (key, _) in locked_groups.common.items():
         command = aliyun.untag(env.settings.region, [group.id], [key])
         text = f"{group} stays locked: {key} locks it for every deployment. Its owner removes it: {command}"
         out.print(escape(text), soft_wrap=True)
-    if planned:
+    if dry_run:
+        words = wording(env.policy, env.now, scene_of(locked_groups.groups.values()))
+        print_list(out, "groups to unlock", [words.worded(str(group)) for group in locked_groups.due])
         print_changes(out, planned)
     for group, value in locked_groups.foreign_locks.items():
         text = f"{group} stays locked ({value}): with keys of its account, --force removes this lock, too"
         out.print(escape(text), soft_wrap=True)
     for where, problem in locked_groups.problems.items():
         err.print(f"[red]{escape(where)}: {escape(problem)}[/red]", soft_wrap=True)
-    if not planned:
+    if not dry_run:
         out.print(f"locks removed: {len(reopened_groups)}")
         if reopened_groups:
             out.print(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -12,12 +10,10 @@ import typer
 from link_peer.app import compose
 from link_peer.domain.errors import BadInput, LinkPeerError, Transient
 from link_peer_deploy.documents import PRINCIPAL
-from link_peer_deploy.names import DEFAULT_PREFIX
 from msgspec import UNSET
 from rich.console import Console
 from rich.markup import escape
 
-from link_peer_cli.access import keys
 from link_peer_cli.access.environment import names_in_use, settings_in_use
 from link_peer_cli.access.inputs import matching
 from link_peer_cli.answers.deployment import Caution, Fault, ResourceAnswer, SetupUndone
@@ -31,7 +27,7 @@ from link_peer_cli.setup.resource import ResourceChange, SetupTarget
 from link_peer_cli.setup.roles import REMOVE, not_ours
 from link_peer_cli.setup.services import require_home
 from link_peer_cli.setup.undo import of_setup
-from link_peer_cli.ui.console import console, print_answer
+from link_peer_cli.ui.console import console, may_ask, print_answer
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import Adopt, DryRun, JsonLines, Prefix, Yes
 from link_peer_cli.ui.progress import waiting
@@ -82,9 +78,8 @@ def setup(
     """Create the roles, queues, logs and alerts of a deployment, or update what differs. Safe to run again."""
     if (with_logs or force) and not remove:
         raise BadInput("--with-logs" if with_logs else "--force", "only together with --remove")
-    ask = sys.stdin.isatty() and not (yes or as_json)
-    deployment = _deployment(prefix, notify, action_policy, ask)
-    operator_arns = _operators(operators, ask=ask and not remove)
+    deployment = _deployment(prefix, notify, action_policy)
+    operator_arns = _operators(operators)
     deployment = msgspec.structs.replace(
         deployment, retention=retention, replace=replace, operators=operator_arns, adopt=adopt
     )
@@ -92,37 +87,28 @@ def setup(
     require_home(deployment, talk.wait)
     require_own_entrance(deployment)
     if remove:
-        _remove(deployment, out, talk, dry_run=dry_run, with_logs=with_logs, force=force, yes=yes, ask=ask)
+        _remove(deployment, out, talk, dry_run=dry_run, with_logs=with_logs, force=force, yes=yes)
     else:
         _create(deployment, out, talk, dry_run=dry_run)
 
 
-def _deployment(prefix: str, notify: str, action_policy: str, ask: bool) -> SetupTarget:
-    """The deployment that the options, the environment and the answers name, with the person's own keys."""
+def _deployment(prefix: str, notify: str, action_policy: str) -> SetupTarget:
+    """The deployment that the options and the environment name, with the person's own keys."""
     if notify and "@" not in notify:
         raise BadInput("--notify", f"{notify!a} is not an e-mail address")
-    known_prefix = os.environ.get("LINK_PEER_PREFIX") or DEFAULT_PREFIX
-    if ask and not keys.CHOSEN["region"]:
-        known_region = keys.region_in_use(os.environ)
-        keys.CHOSEN["region"] = typer.prompt("Region of the functions", default=known_region or None)
-    if ask and not prefix:
-        prefix = typer.prompt("Prefix of every name", default=known_prefix)
     settings, policy, _ = settings_in_use()
     return SetupTarget(
         settings=settings,
         policy=policy,
-        names=names_in_use(policy.home, prefix or known_prefix),
+        names=names_in_use(policy.home, prefix),
         clock=compose.clock_for_functions(),
         notify=notify,
         action_policy=action_policy,
     )
 
 
-def _operators(texts: list[str] | None, *, ask: bool) -> tuple[str, ...]:
+def _operators(texts: list[str] | None) -> tuple[str, ...]:
     """Who is to operate; empty for those who may now. Raises BadInput for what is no single user or role."""
-    if ask and not texts:
-        question = "Who may operate: ARNs of RAM users and roles, with commas (empty: who may now)"
-        texts = [typer.prompt(question, default="", show_default=False)]
     arns = [arn.strip() for text in texts or () for arn in text.split(",") if arn.strip()]
     return tuple(matching(arn, "--operators", PRINCIPAL) for arn in arns)
 
@@ -150,15 +136,17 @@ class _Talk:
         if not self.as_json:
             out.print(escape(text), soft_wrap=True)
 
-    def undo(self, out: Console, commands: list[str], remaining: int) -> None:
-        """Print the commands that take the changes back, and how many of the changes they do not."""
+    def undo(self, out: Console, commands: list[str], remaining: list[str]) -> None:
+        """Print the commands that take the changes back, and which of the changes they do not."""
         if self.as_json and (commands or remaining):
-            print_answer(SetupUndone(commands, remaining))
+            print_answer(SetupUndone(commands, len(remaining)))
         elif not self.as_json:
-            print_undo(out, commands)
+            print_undo(out, commands, most=len(commands))
+            if any(" UpdateLogStore " in text for text in commands):
+                self.line(out, "UpdateLogStore deletes the records that are older than the days that it sets.")
             if remaining:
-                text = f"{remaining} of the changes have no such command: run setup with the policy file and the version of before"
-                out.print(f"{text}; it keeps what was created.", soft_wrap=True)
+                text = f"No command takes back: {', '.join(remaining)}. Run setup with the policy file and the version of before"
+                self.line(out, f"{text}; it keeps what was created.")
 
 
 def _answer(change: ResourceChange, result: str, problem: str) -> ResourceAnswer:
@@ -272,10 +260,9 @@ def _remove(
     with_logs: bool,
     force: bool,
     yes: bool,
-    ask: bool,
 ) -> None:
-    if not (yes or ask or dry_run):
-        raise BadInput("--remove", "it would ask before it deletes: give --yes, or --dry-run to see what")
+    if not (yes or dry_run):
+        may_ask("deletes", as_json=talk.as_json)
     with waiting("reading what is there, here and in other regions"):
         use_elsewhere = elsewhere(deployment, sure=force)
         changes = plan_removal(

@@ -37,16 +37,19 @@ __all__ = ["VARIABLES", "LocalCloud", "WorldError", "deployment_of", "describe",
 
 
 @contextmanager
-def running(world: str = "", port: int = 0, *, connected: bool = True, tls: bool = False) -> Iterator[LocalCloud]:
+def running(
+    world: str = "", port: int = 0, *, region: str = "", connected: bool = True, tls: bool = False
+) -> Iterator[LocalCloud]:
     """Serve a local cloud on loopback, over TLS if `tls`, with the functions in worker processes, until the block ends.
 
-    If not `connected`, no event, message or timer invokes the functions; a bare world has none until they are
-    deployed. Raises WorldError for an invalid world and
-    OSError for a port in use.
+    It is entered at `region`, by default at the first that the world lists, else at cn-qingdao. If not `connected`, no event,
+    message or timer invokes the functions; a bare world has none until they are deployed. Raises WorldError for an invalid
+    world and OSError for a port in use.
     """
     clock = PastClock()
-    cloud = LocalCloud(clock)
-    worlds.load(cloud, world or worlds.DEFAULT)
+    world = world or worlds.DEFAULT
+    cloud = LocalCloud(clock, region or worlds.entrance(world) or "cn-qingdao")
+    worlds.load(cloud, world)
     with (
         TemporaryDirectory(prefix="link-peer-") as folder,
         serve(cloud, port, Authority(Path(folder)) if tls else None),

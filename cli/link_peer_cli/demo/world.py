@@ -30,18 +30,39 @@ from msgspec.structs import replace
 from link_peer_cli.demo import history
 from link_peer_cli.demo.deployment import DeploymentWorld, deployment_of
 
-__all__ = ["WorldError", "describe", "load"]
+__all__ = ["WorldError", "describe", "entrance", "load"]
 
 WORLDS = Path(__file__).parent / "worlds"
 DEFAULT = "two-accounts"
 PREFIX = "link-peer"
 EXTERNAL_ID = "link-peer-local-example"
+KEYS = frozenset(
+    [
+        "home",
+        "deployment",
+        "policy",
+        "bare",
+        "history",
+        "traffic",
+        "queue",
+        "dead_letter_queue",
+        "audit",
+        "fc_service",
+        "function_role",
+    ]
+)
+"""The keys of a world that only link-peer reads."""
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
 def load(cloud: LocalCloud, world: str | Path = DEFAULT) -> DeploymentWorld:
     """Fill an empty cloud from a file, or from one of these worlds by name (`two-accounts`, `shop`, …). Raises WorldError."""
     return api.loaded(api.path_of(world, WORLDS), lambda text: _fill(cloud, text))
+
+
+def entrance(world: str | Path = DEFAULT) -> str:
+    """The region at which a world is entered: the first that its file lists; empty if it lists none. Raises WorldError."""
+    return api.loaded(api.path_of(world, WORLDS), lambda text: next(iter(text.get("regions") or ()), ""))
 
 
 def _fill(cloud: LocalCloud, text: dict[str, Any]) -> DeploymentWorld:
@@ -68,7 +89,7 @@ def _fill(cloud: LocalCloud, text: dict[str, Any]) -> DeploymentWorld:
     cloud.shared.endpoint_variable = "LINK_PEER_CLOUD"
     cloud.shared.fc_service = cloud.fc.service = world.fc_service
     replaced = {"queues": [], "logs": [], "service_linked_roles": [] if world.bare else [world.home]}
-    api.fill(cloud, {**text, **replaced, **({"roles": []} if world.bare else {})}, world)
+    api.fill(cloud, {**text, **replaced, **({"roles": []} if world.bare else {})}, world, KEYS)
     if not world.bare:
         if "roles" not in text:
             shipped_roles(cloud, world, policy["accounts"], "link")

@@ -175,11 +175,11 @@ class Period(msgspec.Struct, frozen=True, dict=True):  # a dict, so that what is
     def _far(self, interface: Interface, row: FlowRow) -> dict[Holder, int]:
         """Who had the address in another VPC, in the hours in which its own log has packets to, or from, this interface."""
         holders: dict[Holder, int] = {}
-        for (vpc, holder), hours in self._by_address.get(row.peer, {}).items():
-            talks = self._talks.get((holder.interface, row.peer, row.address), 0)
+        for sender, talks in self._talks.get((row.peer, row.address), {}).items():
             near_hours = talks | talks << 1 | talks >> 1  # a window may begin in one hour and end in the next
-            if vpc != interface.vpc and hours & near_hours:
-                holders[holder] = holders.get(holder, 0) | (hours & near_hours)
+            for vpc, holder, hours in self._by_sender.get((row.peer, sender), ()):
+                if vpc != interface.vpc and hours & near_hours:
+                    holders[holder] = holders.get(holder, 0) | (hours & near_hours)
         return holders
 
     def _rows(self, interface: Interface, kind: str) -> Sequence[FlowRow]:
@@ -200,21 +200,22 @@ class Period(msgspec.Struct, frozen=True, dict=True):  # a dict, so that what is
         return holders
 
     @functools.cached_property
-    def _by_address(self) -> dict[str, dict[tuple[str, Holder], int]]:
-        by_address: dict[str, dict[tuple[str, Holder], int]] = {}
-        for (vpc, address), holders in self._holders.items():
-            for holder, hours in holders.items():
-                by_address.setdefault(address, {})[vpc, holder] = hours
-        return by_address
+    def _by_sender(self) -> dict[tuple[str, str], list[tuple[str, Holder, int]]]:
+        """The VPC, the holder and the hours of an address of an interface."""
+        return grouped(
+            ((address, holder.interface), (vpc, holder, hours))
+            for (vpc, address), holders in self._holders.items()
+            for holder, hours in holders.items()
+        )
 
     @functools.cached_property
-    def _talks(self) -> dict[tuple[str, str, str], int]:
-        """The hours in which an interface sent packets from one address to another."""
-        talks: dict[tuple[str, str, str], int] = {}
+    def _talks(self) -> dict[tuple[str, str], dict[str, int]]:
+        """The hours in which interfaces sent packets from one address to another."""
+        talks: dict[tuple[str, str], dict[str, int]] = {}
         for flows in self.flows.values():
             for row in (*flows.rows.get("out", ()), *flows.rows.get("answer", ())):
-                ends = (row.interface, row.address, row.peer)
-                talks[ends] = talks.get(ends, 0) | row.hours
+                senders = talks.setdefault((row.address, row.peer), {})
+                senders[row.interface] = senders.get(row.interface, 0) | row.hours
         return talks
 
     @functools.cached_property

@@ -24,14 +24,22 @@ def by_rule(links: Sequence[Standing], answers: Sequence[LinkAnswer]) -> dict[Ru
     return {rule: answer for link, answer in zip(links, answers, strict=True) for rule in link.rules}
 
 
-def reachers(scene: Scene, party: Party, links: Mapping[Rule, LinkAnswer], ports: Sequence[Port] = ()) -> list[Reacher]:
-    """Every source that can reach the party on any of these ports; without ports, on any. `links` are those of its rules."""
+def reachers(
+    scene: Scene,
+    party: Party,
+    links: Mapping[Rule, LinkAnswer],
+    ports: Sequence[Port] = (),
+    *,
+    members: bool = True,
+) -> list[Reacher]:
+    """Every source that can reach the party on any of these ports; without ports, on any. `links` are those of its rules; `members` as
+    for `who`."""
     unread_sources = [  # of one that was released
         Reaching(Party(link.from_account, link.source), "", rule.group, rule, "unknown", f"{party} was not read")
         for rule, link in (() if scene.groups(party) else links.items())
         if (link.to_account, link.target) == (party.account, party.id)
     ]
-    sources = unread_sources or who(scene, party, ports)
+    sources = unread_sources or who(scene, party, ports, members=members)
     return [_answer(scene, party, source, links.get(source.rule) if source.rule else None) for source in sources]
 
 

@@ -50,11 +50,15 @@ class View:
         self._fetch = fetch
         self.tagged = tagged
         self._whole = tagged
+        self._scene = Scene(Snapshot())
 
     @property
     def scene(self) -> Scene:
-        """What was read so far."""
-        return Scene(self._fetch.store.snapshot())
+        """What was read so far: the same scene, with its indexes, until more is read."""
+        snapshot = self._fetch.store.snapshot()
+        if self._scene.snapshot is not snapshot:
+            self._scene = Scene(snapshot)
+        return self._scene
 
     @property
     def problems(self) -> list[str]:
@@ -161,12 +165,15 @@ class View:
             note_unread(self._fetch.store.unreadable, self.gap)
 
     def next_sweep(self, region: str, now: float, *, reads_on: bool = True) -> Plan:
-        """The plan of the next sweep, as far as rules were read. What a sweep would read to know of more is read; whether removals
-        are too many is known once all was, which is then read, too, if the view `reads_on`."""
+        """The plan of the next sweep, as far as rules were read, made once of what was. What a sweep would read to know of more is read;
+        whether removals are too many is known once all was, which is then read, too, if the view `reads_on`."""
         missing = MissingReader(self._fetch)
         while True:
             snapshot = self._fetch.store.snapshot()
-            plan = next_sweep(snapshot, self.policy, region, now)
+            memory, place = snapshot.memory(self.policy), (region, now)
+            if place not in memory:
+                memory[place] = next_sweep(snapshot, self.policy, *place)
+            plan: Plan = memory[place]
             if missing.read(plan.missing, snapshot):
                 continue
             if self._whole or not plan.due or not reads_on:

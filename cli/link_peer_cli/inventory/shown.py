@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 import msgspec
 from link_peer.domain.model import Group, Instance, Link, Party, Port, Rule, ports_text
 from link_peer.domain.policy import Policy
+from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import iso, parse_instant
 from link_peer.planning.actual import renamed_rules
 from link_peer.planning.decision import Plan
@@ -232,6 +233,11 @@ class Wording(msgspec.Struct, frozen=True):
         return self.party(self.parties.get(Party(account, party), party), account)
 
     @property
+    def by_ids(self) -> Wording:
+        """The same, with the ids of groups and instances."""
+        return msgspec.structs.replace(self, parties={})
+
+    @property
     def called(self) -> dict[str, str]:
         """What a table of records calls accounts, by uid, and parties, by `sg-…@<uid>`."""
         return {**self.names, **{str(party): name for party, name in self.parties.items()}}
@@ -262,6 +268,13 @@ def wording(policy: Policy, now: float, scene: Scene | None = None) -> Wording:
     if not sys.stdout.isatty():
         return EXACT
     return Wording(now, short_names(policy), own_names(policy, scene) if scene else {})
+
+
+def scene_of(resources: Collection[Group | Instance]) -> Scene:
+    """The scene of these alone, for their names."""
+    groups = {resource.party: resource for resource in resources if isinstance(resource, Group)}
+    instances = {resource.party: resource for resource in resources if isinstance(resource, Instance)}
+    return Scene(Snapshot(groups=groups, instances=instances))
 
 
 def own_names(policy: Policy, scene: Scene) -> dict[Party, str]:

@@ -16,7 +16,7 @@ from link_peer_cli.access.environment import Environment
 from link_peer_cli.answers import CloudCall
 from link_peer_cli.answers.changes import PlanAnswer
 from link_peer_cli.consent.entries import notes
-from link_peer_cli.inventory.shown import wording
+from link_peer_cli.inventory.shown import scene_of, wording
 from link_peer_cli.review.cloud import WhatIf
 from link_peer_cli.review.delivery import Kept, as_tagged, suppose
 from link_peer_cli.review.edits import with_instances
@@ -84,7 +84,8 @@ def _made(delivery: Delivery, cloud: WhatIf, recorder: Kept) -> Planned:
     for cache in cloud.caches.values():
         read += [*cache.groups.values(), *cache.instances.values()]
     all_notes = [*notes(read, delivery.policy.keys), *_doubts(cloud), *_left_out(records)]
-    words = wording(delivery.policy, 0)
+    members = [instance for change in groups for instance in change.instances or ()]
+    words = wording(delivery.policy, 0, scene_of([*read, *members]))
     return Planned(
         records, cloud.changes, cloud.writes, ShownPlan(groups, recorder.records, notable(records), words), all_notes
     )

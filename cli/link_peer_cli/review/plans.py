@@ -7,6 +7,7 @@ import shlex
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 import msgspec
 from link_peer.domain.model import ALL, Instance, RuleKey
@@ -23,7 +24,7 @@ from link_peer_cli.ui.console import console
 from link_peer_cli.ui.looked import say_none
 from link_peer_cli.ui.markdown import Section, row
 from link_peer_cli.ui.pager import paged
-from link_peer_cli.ui.records import PLANNED, asker, print_records, why
+from link_peer_cli.ui.records import PLANNED, Names, asker, print_records, why
 from link_peer_cli.ui.tables import by_words
 
 COLOURS = {"+": "green", "~": "yellow", "-": "red"}
@@ -86,12 +87,13 @@ def print_plan(
 ) -> None:
     """Print the groups with their rules, then what is denied and how to resolve that, and the counts. `commands` are the
     commands that would do the same, if they are to be printed. On a terminal with fewer lines, in a pager; there, what is said
-    beside a rule is cut where the line ends, unless it is `wide`."""
-    because = reasons(plan.records)
+    beside a rule is cut where the line ends, and parties are called by their names, unless it is `wide`."""
+    because, words = reasons(plan.records), plan.words.by_ids if wide else plan.words
+    names = words.called
     room = sys.maxsize if wide or not sys.stdout.isatty() else out.width
-    if lines := [line for change in plan.groups for line in _group_lines(change, because, plan.words, room)]:
+    if lines := [line for change in plan.groups for line in _group_lines(change, because, words, names, room)]:
         out.print("\n".join(lines), soft_wrap=True)  # at once: each print takes as long as ten lines
-    print_records(out, "", plan.notable, names=plan.words.called, wide=wide)
+    print_records(out, "", plan.notable, names=names, wide=wide)
     if commands:
         print_changes(out, commands)
     out.print(f"[bold]{escape(total(plan, verbs))}[/bold]", soft_wrap=True)
@@ -100,14 +102,14 @@ def print_plan(
 
 
 def _group_lines(
-    change: GroupChange, because: Mapping[tuple[str, ...], Record], words: Wording, room: int
+    change: GroupChange, because: Mapping[tuple[str, ...], Record], words: Wording, names: Names, room: int
 ) -> Iterator[str]:
-    """What changes in one group, with rich's markup."""
+    """What changes in one group, with rich's markup. `names` are those of `words`, as records take them."""
     group = words.worded(str(change.group))
-    yield f"[bold]{escape(group)}[/bold]  [dim]{escape(by_words(_members(change), room - len(group) - 2))}[/dim]"
+    yield f"[bold]{escape(group)}[/bold]  [dim]{escape(by_words(_members(change, words), room - len(group) - 2))}[/dim]"
     for edit in change.edits:
         text, colour = f"  {edit.sign} {words.worded(_edit_text(edit))}", COLOURS[edit.sign]
-        reason = by_words(words.worded(_reason(edit, because)), room - len(text) - 2)
+        reason = by_words(words.worded(_reason(edit, because, names)), room - len(text) - 2)
         yield f"[{colour}]{escape(text)}[/{colour}]  {escape(reason)}".rstrip()
     for sign, tag in change.tags:
         yield f"  [dim]{sign} tag {escape(tag)}[/dim]"
@@ -205,11 +207,11 @@ def _edit_text(edit: RuleEdit) -> str:
     return rule_text(edit.key) + (f" ({edit.of.id})" if edit.of else "")
 
 
-def _reason(edit: RuleEdit, because: Mapping[tuple[str, ...], Record]) -> str:
+def _reason(edit: RuleEdit, because: Mapping[tuple[str, ...], Record], names: Names = MappingProxyType({})) -> str:
     record = because.get(fields_of(edit.key))
     if record is None:
         return ""
-    requester = "" if asker(record) == record.get("function") else asker(record)
+    requester = "" if asker(record) == record.get("function") else asker(record, names)
     if edit.of and record.get("instance"):  # the record names the first of those that ask
         requester = "its tag"
     return "  ".join(filter(None, [requester, why(record)]))
@@ -221,12 +223,13 @@ def _denial(record: Record) -> tuple[str, str, str]:
     return link or record.get("function", ""), record.get("outcome", record["record"]), why(record)
 
 
-def _members(change: GroupChange) -> str:
+def _members(change: GroupChange, words: Wording = EXACT) -> str:
     if change.instances is None:
         return "its instances could not be read"
     if not change.edits:
         return ""
-    names = ", ".join(map(_name, change.instances)) if len(change.instances) <= NAMED else ""
+    instances = change.instances if len(change.instances) <= NAMED else ()
+    names = ", ".join(words.parties.get(instance.party) or _name(instance) for instance in instances)
     count = "no instance" if not change.instances else number(len(change.instances), "instance")
     return f"affects {count}" + (f": {names}" if names else "")
 
@@ -269,18 +272,21 @@ def print_closed(
     changes: Sequence[CloudCall],
     open_rules: Sequence[str],
     problems: Mapping[str, str],
+    names: Names = MappingProxyType({}),
     *,
     dry_run: bool,
+    wide: bool = False,
 ) -> None:
-    """Print what a command closed, or would close in a dry run; some of the rules that are left; and, by where, what went
-    wrong."""
+    """Print what a command closed, or would close in a dry run, with these names of accounts and parties; some of the rules that are
+    left; and, by where, what went wrong."""
     out, err = console(), console(stderr=True)
     if records:
         shown_records = [record for record in records if record["outcome"] != "removed"] + closed_links(records)
         closed = [
             {**record, "advice": ""} for record in shown_records
         ]  # it says how to open again, which is not wanted now
-        print_records(out, "planned decisions" if dry_run else "decisions", closed, PLANNED if dry_run else None)
+        title, words = ("planned decisions", PLANNED) if dry_run else ("decisions", None)
+        print_records(out, title, closed, words, names, wide=wide)
     if dry_run:
         print_changes(out, changes)
     for text in open_rules[:LEFT]:

@@ -11,7 +11,7 @@ from aliyun.log.resource_params import ResourceRecord
 from link_peer.alicloud import sls
 from msgspec.structs import replace
 
-from link_peer_cli.setup.logs import Logs, Shown
+from link_peer_cli.setup.logs import Logs, Shown, without_times
 from link_peer_cli.setup.resource import Changeable, Resource, SetupTarget, State
 from link_peer_cli.setup.sdk import log_call, merged, reduced
 
@@ -204,7 +204,8 @@ class Alert(Shown):
         if alert is None:
             return None
         policy = alert.get("configuration", {}).get("policyConfiguration", {})
-        return {"rule": reduced(alert, self._rule_with()), "action policy": policy.get("actionPolicyId", "")}
+        rule = reduced(alert, self._rule_with())
+        return {"rule": rule, "action policy": policy.get("actionPolicyId", ""), "whole": without_times(alert)}
 
     def differing(self, current: State) -> tuple[str, ...]:
         """The action policy alone, where another one is given and the rule would be kept."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -15,6 +16,11 @@ from link_peer_cli.setup.sdk import log_call, merged, reduced
 
 NO_PROJECT = "ProjectNotExist"
 NO_LOGSTORE = "LogStoreNotExist"
+UPDATED_FIELDS = (
+    *("logstoreName", "ttl", "shardCount", "enable_tracking", "autoSplit", "maxSplitShard", "appendMeta"),
+    "hot_ttl",
+)
+"""What UpdateLogStore takes, and refuses everything else [src aliyun-log-python-sdk]."""
 GONE = frozenset({NO_PROJECT, NO_LOGSTORE})
 """What a resource within a project or a logstore that does not exist is answered, and for a while one that is new."""
 
@@ -122,9 +128,12 @@ class LogstoreResource(InProject):
         return {"days": self._days}
 
     def read(self) -> State | None:
-        """How long it keeps a log."""
+        """How long it keeps a log, and what UpdateLogStore takes of it."""
         response = log_call(lambda: self.client.get_logstore(self.project, self.name), GONE)
-        return None if response is None else {"days": response.get_ttl()}
+        if response is None:
+            return None
+        body = response.get_body()
+        return {"days": response.get_ttl(), "whole": {name: body[name] for name in UPDATED_FIELDS if name in body}}
 
     def differing(self, current: State) -> tuple[str, ...]:
         """Nothing, if it keeps a log for longer."""
@@ -180,8 +189,8 @@ class LogIndex(InProject):
 
     def read(self) -> State | None:
         """The index as it is, without what SLS adds."""
-        state: State | None = (index := self._body()) and reduced(index, self._document)
-        return state
+        index = self._body()
+        return index and {**reduced(index, self._document), "whole": without_times(index)}
 
     def create(self) -> None:
         """Create it."""
@@ -195,6 +204,11 @@ class LogIndex(InProject):
     def delete(self) -> None:
         """Delete it; the logs stay."""
         log_call(lambda: self.client.delete_index(self.project, self.name), {*GONE, "IndexConfigNotExist"})
+
+
+def without_times(entity: Mapping[str, Any]) -> dict[str, Any]:
+    """What SLS shows, as it takes it."""
+    return {name: value for name, value in entity.items() if not re.search("(?i)(create|modif)[a-z]*time", name)}
 
 
 def _config(document: Mapping[str, Any]) -> Any:
@@ -227,8 +241,8 @@ class Shown(InProject, Changeable):
 
     def read(self) -> State | None:
         """What is ours of it."""
-        state: State | None = (entity := self.body()) and reduced(entity, self.target_state)
-        return state
+        entity = self.body()
+        return entity and {**reduced(entity, self.target_state), "whole": without_times(entity)}
 
     def create(self) -> None:
         """Create it."""

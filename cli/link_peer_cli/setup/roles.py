@@ -123,9 +123,10 @@ class RamPolicy(Resource):
         return {"document": self.documents}
 
     def read(self) -> State | None:
-        """The documents of the default versions."""
-        documents = list(self._standing())
-        return {"document": documents} if documents else None
+        """The documents of the default versions, and which these are."""
+        standing = list(self._standing())
+        documents = [json.loads(version.policy_document) for version in standing]
+        return {"document": documents, "versions": [version.version_id for version in standing]} if standing else None
 
     def create(self) -> None:
         """Create it with one version."""
@@ -145,22 +146,22 @@ class RamPolicy(Resource):
             self._delete(part_name(self.name, number))
 
     def _standing(self) -> Iterator[Any]:
-        """The documents of the policy and of those numbered after it."""
+        """The default versions of the policy and of those numbered after it."""
         for number in itertools.count(1):
-            if (document := self._document(part_name(self.name, number))) is None:
+            if (version := self._default_version(part_name(self.name, number))) is None:
                 return
-            yield document
+            yield version
 
-    def _document(self, name: str) -> Any:
+    def _default_version(self, name: str) -> Any:
         response = self._ram.ask("get_policy", {NO_POLICY}, policy_name=name, policy_type="Custom")
-        return response and json.loads(response.default_policy_version.policy_document)
+        return response and response.default_policy_version
 
     def _put(self, name: str, document: Mapping[str, Any]) -> None:
         """Create the policy, or make a new default version, for which the oldest of the others makes room."""
-        current, text = self._document(name), compact(document)
+        current, text = self._default_version(name), compact(document)
         if current is None:
             self._ram.ask("create_policy", policy_name=name, policy_document=text, description="link-peer")
-        elif current != document:
+        elif json.loads(current.policy_document) != document:
             versions = self._versions(name)
             if len(versions) >= VERSIONS:
                 self._delete_version(name, min(v for v in versions if not versions[v]))

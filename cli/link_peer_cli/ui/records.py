@@ -46,6 +46,7 @@ _SAME = [
     "queue",
     "claimed_by",
 ]
+_PARTY = re.compile(r"\b((?:sg|i)-[0-9a-z]+)@(\d+)")
 _COUNTS = ("account", "accounts", "waiting", "changed", "removed", "held", "denied", "dead_letters")
 
 
@@ -119,10 +120,10 @@ def _party(record: Record, side: str, names: Names) -> str:
     return f"{name}@{account}" if name and account else name
 
 
-def asker(record: Record) -> str:
+def asker(record: Record, names: Names = MappingProxyType({})) -> str:
     """What asked for it: a tag, a request with what it says of its sender, or the function itself."""
     if instance := record.get("instance"):
-        return f"tag of {instance.partition('@')[0]}"
+        return f"tag of {names.get(instance) or instance.partition('@')[0]}"
     if request := record.get("request_id"):
         claimed = record.get("claimed_by")
         return f"{request} ({claimed})" if claimed else request
@@ -150,11 +151,12 @@ def actor(record: Record) -> str:
     return command + record.get("actor", "")
 
 
-def _brief(line: RecordLine, _: Names) -> str:
+def _brief(line: RecordLine, names: Names) -> str:
     """How often, who asked, and why."""
     record, often = line.record, f"({line.times}×, first {when(line.first)})" if line.times > 1 else ""
-    requester = asker(record)
-    return "  ".join(filter(None, [often, requester if requester != record.get("function") else "", why(record)]))
+    requester = asker(record, names)
+    text = _PARTY.sub(lambda match: f"{names.get(match[0], match[1])}@{names.get(match[2], match[2])}", why(record))
+    return "  ".join(filter(None, [often, requester if requester != record.get("function") else "", text]))
 
 
 def _reason_first(line: RecordLine, names: Names) -> str:
@@ -245,14 +247,15 @@ def print_advice(out: Console, advice: Iterable[str]) -> None:
             out.print(escape(command), soft_wrap=True)
 
 
-def print_undo(out: Console, commands: Sequence[str], *, lines_in: object = "") -> None:
-    """Print the commands that take back what was done, each on a line of its own; first, which file has lines of it to delete."""
+def print_undo(out: Console, commands: Sequence[str], *, lines_in: object = "", most: int = UNDO_LINES) -> None:
+    """Print the commands that take back what was done, `most` at most, each on a line of its own; first, which file has lines of it to
+    delete."""
     if commands:
         first = f", delete what was added to {lines_in}, then" if lines_in else ""
         out.print(escape(f"To take it back{first}:"), soft_wrap=True)
-    for text in commands[:UNDO_LINES]:
+    for text in commands[:most]:
         out.print(escape(text), soft_wrap=True)
-    if further := len(commands) - UNDO_LINES:
+    if further := len(commands) - most:
         out.print(f"… and {further} more: link-peer audit --story prints those of each link") if further > 0 else None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from enum import Enum
 from typing import Any, Generic, TextIO, TypeVar
 
@@ -154,6 +154,15 @@ def describe(out: Console, table: Table[T, W], items: Iterable[T], words: W) -> 
         cells = [(column.name, column.text(item, words)) for column in table.columns]
         lines += ["", *(f"  [dim]{name:{width}}[/dim]  {escape(visible(text))}" for name, text in cells if text)]
     out.print("\n".join([*lines, ""]), soft_wrap=True)
+
+
+def print_list(out: Console, title: str, texts: Collection[str], *, wide: bool = False) -> None:
+    """Print `title: a, b, …` on one line: on a terminal as many as fit there, and how many they are if not all do, unless it is `wide`."""
+    line = f"{title}: {', '.join(map(visible_line, texts)) or 'none'}"
+    room = sys.maxsize if wide or not sys.stdout.isatty() else out.width
+    if cell_len(line) > room:
+        line = by_words(line.replace(title, f"{title} ({len(texts)})", 1), room)
+    out.print(escape(line), soft_wrap=True)
 
 
 def draw_table(out: Console, title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

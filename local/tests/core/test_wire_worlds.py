@@ -99,7 +99,17 @@ _ELSEWHERE = "{name: b, owner: '1', cidr: 10.1.0.0/16, region: cn-hangzhou}]"
     [
         ("vpcs: []", "'accounts' is missing"),
         ("[", "while parsing"),
-        ("- a", "indices must be integers"),
+        ("- a", "not a mapping of the keys of a world"),
+        (
+            "{region: cn-shanghai, accounts: {}, vpcs: []}",
+            "unknown key 'region': the known keys are accounts, groups, .*regions",
+        ),
+        ("{accounts: {}, vpcs: [{name: a, owner: '1', cidr: 10.0.0.0/16, zone: b}]}", "vpcs: unknown key 'zone'"),
+        ("{accounts: {}, vpcs: [], groups: [{account: '1', tag: {}}]}", "groups: unknown key 'tag': .*tags"),
+        (
+            "{accounts: {}, vpcs: [], instances: [{account: '1', group: sg-a}]}",
+            "instances: unknown key 'group': .*groups",
+        ),
         ("{accounts: {'1': a}, inactive: [oss]}", "eventbridge, fc, mns, sls"),
         (f"{_REGIONS} {_ELSEWHERE}, peerings: [[a, c]]}}", "is no list of two VPCs of the file"),
         (f"{_REGIONS} {_ELSEWHERE}, peerings: [[a, a]]}}", "is no list of two VPCs of the file"),

@@ -149,14 +149,15 @@ class _Deferred(ModuleType):
 
     _lock = threading.RLock()
 
-    def __getattr__(self, name: str) -> Any:
-        with self._lock:
-            if type(self) is _Deferred:
-                self.__class__ = ModuleType  # type: ignore[assignment]
+    def __getattribute__(self, name: str) -> Any:
+        if name == "__all__" or not name.startswith("__"):  # the others are those that importing it again looks at
+            with _Deferred._lock:
                 loader = self.__loader__
-                assert isinstance(loader, _Deferring)  # noqa: S101
-                loader.real.exec_module(self)
-        return getattr(self, name)
+                if isinstance(loader, _Deferring):
+                    self.__loader__ = loader.real  # it is not loaded again where it looks at itself meanwhile
+                    loader.real.exec_module(self)
+                    self.__class__ = ModuleType  # last: other threads wait until then
+        return ModuleType.__getattribute__(self, name)
 
 
 class _Deferring:

@@ -59,10 +59,11 @@ def entries_at(policy: Policy, gate: Gate) -> list[tuple[str, Accept]]:
             for entry in read(group.tags, group.party.account, policy.keys)
             if names(entry.party, gate.peer)
         ]
-    entries += [
-        (f"policy allow {allow.text}", Accept(allow.source, allow.ports, allow.text, allow.until))
-        for allow in _allowing(policy, gate, _naming(policy, gate.peer))
-    ]
+    if policy.allow:
+        entries += [
+            (f"policy allow {allow.text}", Accept(allow.source, allow.ports, allow.text, allow.until))
+            for allow in _allowing(policy, gate, _naming(policy, gate.peer))
+        ]
     return entries
 
 

@@ -204,7 +204,9 @@ def with_holders(
         if need.key in taken_over:
             continue
         if holder is None:
-            if _is_former_member(snapshot, context, actual, need):
+            denial, questions = _standing_denial(snapshot, context, actual, need)
+            missing.append(questions)
+            if denial is not None:
                 restated.add(need.key)
             continue
         moved_away, questions = _have_moved(snapshot, context, need.key, actual.owned[need.key][1])
@@ -217,14 +219,17 @@ def with_holders(
     return Judgment(verdict, frozenset(moved), frozenset(restated), all_missing(missing))
 
 
-def _is_former_member(snapshot: Snapshot, context: Context, actual: Actual, need: Need) -> bool:
-    """Whether the rule of an instance's address stands for another group of it, which the instance left, or which is not
-    accepted any more."""
+def _standing_denial(snapshot: Snapshot, context: Context, actual: Actual, need: Need) -> tuple[Denial | None, Missing]:
+    """Why the rule of an instance's address may not stand for another group of it, for which it does: the instance left that group,
+    or the group does not accept it any more. What is missing to say so is read before anything joins the rule, whose marker keeps
+    naming that group."""
     marker = actual.owned[need.key][1] if need.key in actual.owned else None
     if marker is None or marker.ends == need.ends:
-        return False
-    denial = may_stand(snapshot, context.policy, link_of(need.key, marker), context.now).denial
-    return denial is not None and not denial.undecided
+        return None, NOTHING_MISSING
+    verdict = may_stand(snapshot, context.policy, link_of(need.key, marker), context.now)
+    if verdict.denial is not None and verdict.denial.undecided:
+        return None, Missing(questions=frozenset(verdict.open_questions))
+    return verdict.denial, NOTHING_MISSING
 
 
 def _other_holder(actual: Actual, need: Need) -> Party | None:

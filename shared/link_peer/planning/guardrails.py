@@ -54,6 +54,8 @@ def never_denial(snapshot: Snapshot, policy: Policy, source: End, target: End, p
     """Why no rule of ours may admit `source` to `target`, even with consent. Any overlap of ports counts; without ports the link
     is mutual, so that any entry counts, in either direction. The denial is undecided where only tags could tell which were
     not read."""
+    if not policy.never:
+        return None
     unread: Denial | None = None
     for start, end in [(source, target)] if ports else [(source, target), (target, source)]:
         (sources, doubtful_sources), (targets, doubtful_targets) = (

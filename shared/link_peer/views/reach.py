@@ -22,15 +22,17 @@ class Scene:
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
-        self._members = grouped(
-            (group, instance) for instance in snapshot.instances.values() for group in instance.own_groups
-        )
 
     def members(self, party: Party) -> list[Instance]:
         """The instance, or the instances of the group, as far as they were read."""
         if party.is_group:
             return self._members.get(party, [])
         return [self.snapshot.instances[party]] if party in self.snapshot.instances else []
+
+    @functools.cached_property
+    def _members(self) -> dict[Party, list[Instance]]:
+        instances = self.snapshot.instances.values()
+        return grouped((group, instance) for instance in instances for group in instance.own_groups)
 
     @functools.cached_property
     def holders(self) -> dict[str, list[Instance]]:

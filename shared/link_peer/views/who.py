@@ -43,9 +43,10 @@ class Reaching(msgspec.Struct, frozen=True):
     instances: int | None = None
 
 
-def who(scene: Scene, party: Party, ports: Sequence[Port] = ()) -> list[Reaching]:
-    """Every source that can reach the party on any of these ports; without ports, on any."""
-    sources = _SourceSearch(scene, party, tuple(ports) or (ALL,)).sources()
+def who(scene: Scene, party: Party, ports: Sequence[Port] = (), *, members: bool = True) -> list[Reaching]:
+    """Every source that can reach the party on any of these ports; without ports, on any. Of its own groups' `members`, which need no
+    rule, only if asked for."""
+    sources = _SourceSearch(scene, party, tuple(ports) or (ALL,)).sources(members=members)
     return sorted(
         sources,
         key=lambda source: (
@@ -81,8 +82,8 @@ class _SourceSearch:
         self.peers = dict.fromkeys(peer for peer, _ in peers)
         self._dropped = dict.fromkeys(peer for peer, policy in peers if policy == "drop")
 
-    def sources(self) -> Iterator[Reaching]:
-        """Every source, in no order."""
+    def sources(self, *, members: bool) -> Iterator[Reaching]:
+        """Every source, in no order, with or without the members of the party's groups."""
         scene, party = self._scene, self._party
         if not self._groups or not scene.complete(party):
             yield Reaching(
@@ -92,7 +93,8 @@ class _SourceSearch:
             if (rules := rules_of(scene.snapshot, group)) is None:
                 yield Reaching(None, "", group, None, "unknown", f"the rules of {group} were not read")
             shown_group = scene.snapshot.groups.get(group)
-            if shown_group and not shown_group.advanced and scene.snapshot.inner_access.get(group) is not False:
+            is_basic = shown_group is not None and not shown_group.advanced
+            if members and is_basic and scene.snapshot.inner_access.get(group) is not False:
                 to = self._to(group, "")
                 yield Reaching(group, "", group, None, *self._judged(group, scene.members(group), to, self._ports))
             for rule in rules or ():

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
-from aliyun_local.api import Role, readings, trust_text
+from aliyun_local.api import Caller, Role, Version, readings, trust_text
 from link_peer.inbound import policy_file
 from link_peer_cli.setup.peer import TEMPLATE
 
@@ -395,6 +395,29 @@ def test_the_roles_of_an_account_that_the_policy_file_lists_are_taken_back(lab: 
     assert (code, addition["undo"]) == (0, [f"link-peer account remove {NEW} --profile new"])
     take_back(lab, cli, addition["undo"])
     assert access(lab, NEW)[0] == before[0] == {}
+
+
+def test_roles_that_were_only_updated_are_taken_back(lab: Lab, cli: Cli) -> None:
+    """By a call for each: whom they trust and what they hold is as it was. What home's own policies hold too, where the policy file lists
+    the account."""
+    assert cli("setup", "--yes") == 0, cli.err
+    assert cli("account", "add", PEER, "--profile", "peer") == 0, cli.err
+    role = roles(lab, PEER)["link-peer-reader"]
+    role.trust = role.trust.replace("link-peer-reader", "former-reader")
+    del roles(lab, PEER)["link-peer"].attached["Custom", "link-peer"]
+    lab.cloud.identity.policies[HOME, "link-peer-fc"].versions["v1"] = Version('{"Version": "1", "Statement": []}', 0)
+    before = access(lab, PEER)
+    code, [addition] = cli.json("account", "add", PEER, "--profile", "peer")
+    assert (code, access(lab, PEER) != before) == (0, True)
+    actions = [command.split()[2] for command in addition["undo"]]
+    assert actions == ["UpdateRole", "DetachPolicyFromRole", "SetDefaultPolicyVersion"]
+    for command in addition["undo"]:
+        _, _, action, *options = shlex.split(command)
+        fields = dict(zip(options[::2], options[1::2], strict=True))
+        account = PEER if fields.pop("--profile", "") == "peer" else HOME
+        caller = Caller(account, f"acs:ram::{account}:root")
+        lab.cloud.ram.call(caller, action, {name.removeprefix("--"): value for name, value in fields.items()})
+    assert access(lab, PEER) == before
 
 
 @pytest.mark.parametrize("closers", [(), ("--closer", ANN), ("--no-closer",)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 
 import pytest
 from rich.cells import cell_len
@@ -11,7 +12,10 @@ from rich.cells import cell_len
 from tests.functional.command import Cli, linked_by_request, person
 from tests.functional.lab import HOME, PEER, Lab
 
-COMMANDS = ("links", "who {db}", "audit", "plan {node}", "doctor", "account list", "failed", "sweep --dry-run")
+COMMANDS = (
+    *("links", "who {db}", "audit", "plan {node}", "doctor", "account list", "failed", "sweep --dry-run"),
+    *("close {db} --dry-run", "close --all --dry-run", "reopen --all --dry-run", "account remove {peer} --dry-run"),
+)
 PROSE = ("advice: ", "→ ", "link-peer ", "aliyun ", "Nothing", "No ")
 """How lines begin that are no rows: commands are copied whole."""
 
@@ -27,7 +31,7 @@ def estate(lab: Lab) -> dict[str, str]:
         person(lab, db, other_group, PortRange=f"{number + 1}/{number + 1}", Description="d" * 200)
     lab.policy_account(PEER, name="the-account-of-the-data-platform")
     lab.instance(app, name="a very long name " * 5)
-    return {"db": f"{db.id}@{HOME}", "node": f"{node.id}@{HOME}"}
+    return {"db": f"{db.id}@{HOME}", "node": f"{node.id}@{HOME}", "peer": PEER}
 
 
 @pytest.mark.usefixtures("terminal")
@@ -101,3 +105,54 @@ def test_the_log_is_in_names_and_says_who_did_it_at_80_columns(
     lab.fault(service="ecs", action="DescribeSecurityGroups", kind="error", times=None)
     assert cli("audit", "outcome=applied") == 0
     assert db.id[:8] in cli.out
+
+
+PREVIEWS = ("close {db}", "close --between {app} {db}", "account remove {peer}", "plan {node}", "sweep")
+
+
+@pytest.mark.usefixtures("terminal")
+@pytest.mark.knobs(request_tags=True)
+@pytest.mark.parametrize("command", PREVIEWS)
+def test_a_preview_is_in_names_and_wide_has_the_ids(
+    lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """But for the calls that it would make, which are copied; JSON has ids alone."""
+    monkeypatch.setenv("COLUMNS", "120")
+    app, db, far = lab.group(name="app"), lab.group(f"*,*@{PEER}", name="db"), lab.group(name="far", account=PEER)
+    lab.cross_account(lab.request(app, db, "tcp/1"), lab.request(far, db, "tcp/2"))
+    node = lab.instance(lab.group(name="node"), name="node-1", tags={"link-peer": f"{db.id}:tcp/3"})
+    words = {"app": app.id, "db": db.id, "peer": PEER, "node": node.id}
+    preview = [*command.format(**words).split(), *([] if "plan" in command else ["--dry-run"])]
+    expected_names = {
+        "close": "app@",
+        "close --between": "app@",
+        "account remove": "far@",
+        "plan": "db@",
+        "sweep": "db@",
+    }
+    for options, is_wide in (([], False), (["-o", "wide"], True)):
+        assert cli(*preview, *options) == 0, cli.err
+        lines = [line for line in cli.out.splitlines() if not line.startswith(("aliyun ", "# account "))]
+        assert any(re.search(r"\b(sg|i)-", line) for line in lines) == is_wide, cli.out
+        assert (expected_names[command.partition(" {")[0]] in cli.out) == (not is_wide), cli.out
+    assert cli(*preview, "-o", "json") == 0
+    assert db.id in cli.out
+
+
+@pytest.mark.usefixtures("terminal")
+def test_what_is_reopened_and_adopted_is_named(lab: Lab, cli: Cli) -> None:
+    """Before it is done; an adoption has the ids too, since anybody may have chosen the names."""
+    app, db = lab.group(name="app"), lab.group("*", name="db")
+    rule = person(lab, db, app, PortRange="1/1")
+    assert cli("adopt", rule, "--anyone-may-close", "--dry-run") == 0, cli.err
+    first_line, second_line, *_ = cli.out.splitlines()
+    assert re.fullmatch(r"app@\S+ -> db@\S+, tcp/1", first_line)
+    assert second_line.split() == [f"{app.id}@{HOME}", "->", f"{db.id}@{HOME}"]
+    assert cli("close", db.id, "--yes") == 0, cli.err
+    assert cli("close", "--between", app.id, db.id, "--yes") == 1, cli.err  # a person's rule stands
+    for words, line in (
+        (["--all"], r"groups to unlock: db@\S+"),
+        (["--between", app.id, db.id], r"groups that would no longer refuse the other end: app@\S+, db@\S+"),
+    ):
+        assert cli("reopen", *words, "--dry-run") == 0, cli.err
+        assert re.fullmatch(line, cli.out.splitlines()[0]), cli.out

@@ -11,7 +11,11 @@ from typing import Any
 
 import pytest
 from aliyun_local.api import Caller, Group
+from link_peer.domain.snapshot import Snapshot
 from link_peer.engine.read import fetch
+from link_peer.planning.decision import Plan
+from link_peer.planning.sweep import next_sweep
+from link_peer_cli.inventory import reading
 
 from tests.functional.command import Cli, Linked, person
 from tests.functional.lab import Lab
@@ -98,6 +102,22 @@ def test_groups_with_the_tag_are_read_first_and_those_that_show_no_rules_last(
         assert set(read[: len(estate.tagged)]) == estate.tagged
     last = [group for group in read if group in {estate.stray.id, estate.used.id, estate.idle.id}]
     assert last[-1] == estate.idle.id
+
+
+def test_what_was_read_is_planned_once(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the links are looked at twice: for a party that is shown no more, and for what reaches it."""
+    a, b = lab.instance(lab.group()), lab.instance(lab.group("*"))
+    lab.cross_account(lab.request(a, b, "tcp/1"))
+    lab.release(b)
+    planned_snapshots: list[Snapshot] = []
+
+    def plan(snapshot: Snapshot, *place: Any) -> Plan:
+        planned_snapshots.append(snapshot)
+        return next_sweep(snapshot, *place)
+
+    monkeypatch.setattr(reading, "next_sweep", plan)
+    assert [source["from"] for source in cli.json("who", b.id)[1]] == [a.id]
+    assert len(planned_snapshots) == len(set(map(id, planned_snapshots))) > 0
 
 
 @pytest.fixture(name="late_listing")

@@ -93,6 +93,20 @@ def test_a_world_of_two_regions_has_in_each_what_setup_makes(tmp_path: Path) -> 
             process.send_signal(signal.SIGINT)
 
 
+def test_the_option_region_chooses_where_a_world_is(capsys: pytest.CaptureFixture[str]) -> None:
+    """The printed settings, the deployment and its log are there; a region that does not exist is refused."""
+    command = [sys.executable, "-m", "link_peer_cli", "--region", "cn-shanghai", "local", "--json", "--no-functions"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603  # our own module
+        assert process.stdout is not None
+        described = msgspec.json.decode(process.stdout.readline(), type=CloudDescribed)
+        process.send_signal(signal.SIGINT)
+    assert (described.region, list(described.regions)) == ("cn-shanghai", ["cn-shanghai"])
+    assert described.audit_project.endswith("-cn-shanghai")
+    cli = Cli(capsys)
+    assert cli("--region", "cn-shanghay", "local") == 2
+    assert "--region: 'cn-shanghay' is not a region that this version knows: did you mean cn-shanghai?" in cli.err
+
+
 # The kernel delivers SIGTERM to a second thread, because the main thread blocks it. This happens by chance while worker
 # processes are spawned.
 SIGNAL_TO_ANOTHER_THREAD = """

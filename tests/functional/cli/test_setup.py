@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 from aliyun_local.api import (
@@ -36,6 +37,7 @@ from link_peer_deploy.documents import operator_trust, peer_roles, render
 from pytest_mock import MockerFixture
 
 from tests.functional.command import Cli, Typed, use_keys
+from tests.sample import sample
 
 HOME, PEER, REGION = "1000000000000001", "1000000000000002", "cn-qingdao"
 PROJECT = f"link-peer-{HOME}-{REGION}"
@@ -798,16 +800,11 @@ def test_rules_of_the_deployment_count_as_there(cloud: LocalCloud, cli: Cli) -> 
 # Options
 
 
-def test_the_region_and_the_prefix_are_asked_on_a_terminal(
-    cloud: LocalCloud, cli: Cli, typed: Typed, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With the environment's as defaults; and who may operate."""
-    monkeypatch.delenv("LINK_PEER_REGION")
-    typed(f"{REGION}\nasked\n{ADMIN}\n")
-    assert cli("setup", "--dry-run", *MAIL[:2]) == 0
-    assert "+ role asked-fc" in cli.out
-    assert "+ role asked-operator" in cli.out
-    assert "+ alert link-peer-no-sweep" in cli.out
+def test_setup_asks_nothing_on_a_terminal(cloud: LocalCloud, cli: Cli, typed: Typed) -> None:
+    """Options and the environment say all of it, as in a pipe; what nobody named is left out, with the option that names it."""
+    typed("")
+    assert cli("setup", "--dry-run") == 0
+    assert "! role link-peer-operator: name who may operate: --operators" in cli.out
 
 
 # Removing
@@ -889,7 +886,7 @@ def test_what_would_be_removed_is_shown_first(cloud: LocalCloud, cli: Cli, typed
     assert "give --yes" in cli.err
     assert cli("setup", "--remove", "--dry-run") == 0
     assert "- role link-peer-fc" in cli.out
-    typed("\n\nn\n")
+    typed("n\n")
     assert cli("setup", "--remove") == 1
     assert "- role link-peer-fc" in cli.out
     assert set(writes(cloud)[len(before) :]) <= {"AssumeRole"}
@@ -973,11 +970,117 @@ def test_a_log_that_was_deleted_comes_back_with_its_days(cloud: LocalCloud, cli:
     assert cloud.sls.project(HOME, PROJECT).logstores["decisions"].settings["ttl"] == 2555
 
 
-def test_of_the_remainder_setup_says_what_brings_it_back(cloud: LocalCloud, cli: Cli) -> None:
-    """A policy that a person changed, and a queue that was missing: no command knows what they were."""
+def everything(cloud: LocalCloud) -> dict[str, Any]:
+    """All that setup makes, as it is: whom roles trust and what they hold, documents, attributes, settings and indexes."""
+    identity, project = cloud.identity, cloud.sls.project(HOME, PROJECT)
+    roles = {role.name: role for role in identity.roles.values() if role.name in home_roles(cloud)}
+    tables = {table: cloud.sls.records(HOME, table) for table in ("sls.common.user", "sls.alert.action_policy")}
+    return {
+        **{f"role {name}": (json.loads(role.trust), sorted(role.attached)) for name, role in roles.items()},
+        **{f"policy {name}": json.loads(p.document) for (uid, name), p in identity.policies.items() if uid == HOME},
+        **{f"queue {queue.name}": queue.attributes for queue in cloud.mns.queues(HOME)},
+        **{f"logstore {name}": dict(store.settings) for name, store in project.logstores.items()},
+        **{
+            f"index {name}": store.index and (store.index.line, store.index.keys)
+            for name, store in project.logstores.items()
+        },
+        **{f"search {name}": dict(body) for name, body in project.searches.items()},
+        **{f"dashboard {name}": dict(body) for name, body in project.dashboards.items()},
+        **{f"alert {name}": dict(body) for name, body in project.alerts.items()},
+        **{f"{table} {name}": dict(record) for table, records in tables.items() for name, record in records.items()},
+    }
+
+
+class Owner:
+    """A person who pastes the commands of `aliyun` with which setup ends, one after the other."""
+
+    def __init__(self, cloud: LocalCloud, cli: Cli) -> None:
+        self.cloud = cloud
+        self.cli = cli
+        self.project = cloud.sls.project(HOME, PROJECT)
+
+    def paste(self, command: str) -> None:
+        """Runs it."""
+        program, *words = shlex.split(command)
+        if program == "link-peer":
+            assert self.cli(*words, "--yes") == 0, self.cli.err
+            return
+        service, action, *options = words
+        fields = {name.removeprefix("--"): value for name, value in zip(options[::2], options[1::2], strict=True)}
+        {"ram": self._ram, "mns-open": self._mns, "sls": self._sls}[service](action, fields)
+
+    def _ram(self, action: str, fields: dict[str, str]) -> None:
+        self.cloud.ram.call(Caller(HOME, f"acs:ram::{HOME}:root"), action, fields)
+
+    def _mns(self, action: str, fields: dict[str, str]) -> None:
+        assert fields.pop("RegionId") == REGION
+        name = fields.pop("QueueName")
+        if action == "DeleteQueue":
+            self.cloud.mns.delete_queue(HOME, name)
+            return
+        seconds = {"message_retention_period": "MessageRetentionPeriod", "visibility_timeout": "VisibilityTimeout"}
+        values = {attribute: int(fields.pop(field)) for attribute, field in seconds.items()}
+        assert (action, fields) == ("SetQueueAttributes", {})
+        attributes = self.cloud.mns.queue(HOME, name).attributes
+        self.cloud.mns.set_attributes(HOME, name, msgspec.structs.replace(attributes, **values))
+
+    def _sls(self, action: str, fields: dict[str, str]) -> None:
+        assert (fields.pop("region"), fields.pop("project")) == (REGION, PROJECT)
+        body = json.loads(fields.pop("body", "null"))
+        [(_, name)] = fields.items()
+        documents = {"SavedSearch": "searches", "Dashboard": "dashboards", "Alert": "alerts"}
+        verb, noun = action[:6], action[6:]
+        assert verb in ("Update", "Delete")
+        if noun in documents:
+            stored = getattr(self.project, documents[noun])
+            stored.update(name, body) if body else stored.delete(name)
+        elif noun == "Index":
+            arguments = (HOME, PROJECT, name)
+            self.cloud.sls.update_index(*arguments, body) if body else self.cloud.sls.delete_index(*arguments)
+        else:
+            shard_count = len(self.project.logstores[name].shards)
+            assert (noun, body.pop("logstoreName"), body.pop("shardCount")) == ("LogStore", name, shard_count)
+            self.cloud.sls.update_logstore(HOME, PROJECT, name, **body)
+
+
+def _search_deleted(cloud: LocalCloud) -> None:
+    cloud.sls.project(HOME, PROJECT).searches.delete("link-peer-opened")
+
+
+EDITS: dict[str, Drift] = {
+    **{name: drift for name, (_, drift) in DRIFTS.items()},
+    **{name: drift for name, drift in CHOICES.items() if not name.startswith("action policy")},
+    "a shorter retention": lambda cloud: cloud.sls.update_logstore(HOME, PROJECT, "decisions", ttl=90),
+    "a saved search that is missing": _search_deleted,
+}
+
+
+@pytest.mark.exhaustive
+@pytest.mark.usefixtures("joined")
+@pytest.mark.parametrize("edits", sample([*([name] for name in EDITS), list(EDITS)], 3), ids=" and ".join)
+def test_all_that_setup_replaced_is_taken_back(cloud: LocalCloud, cli: Cli, edits: list[str]) -> None:
+    """Of a deployment that people have changed: documents, trust, attributes, searches, charts, alerts, indexes and retention are as
+    they were, to the letter."""
     cli("setup", *MAIL)
-    cloud.mns.delete_queue(HOME, "link-peer-requests")
-    cloud.identity.policies[HOME, "link-peer-reader"].versions["v1"] = Version('{"Version": "1", "Statement": []}', 0)
-    assert cli("setup", "--operators", OTHERS) == 0
-    assert f"To take it back:\nlink-peer setup --region {REGION} --prefix link-peer --operators {ADMIN}\n" in cli.out
-    assert "2 of the changes have no such command: run setup with the policy file and the version of before" in cli.out
+    for name in edits:
+        EDITS[name](cloud)
+    before = everything(cloud)
+    code, [*_, way_back] = cli.json("setup", *MAIL, "--replace", "--retention", "365")
+    assert (code, everything(cloud) != before, way_back["remaining"]) == (0, True, 0)
+    owner = Owner(cloud, cli)
+    for command in way_back["undo"]:
+        owner.paste(command)
+    assert everything(cloud) == before
+
+
+@pytest.mark.usefixtures("joined")
+def test_what_no_command_takes_back_is_said_with_what_it_was(cloud: LocalCloud, cli: Cli) -> None:
+    """The record of the alert centre, which `aliyun` cannot set; and that a shorter retention deletes records."""
+    cli("setup", *MAIL)
+    CHOICES["action policy link-peer: value"](cloud)
+    cloud.sls.update_logstore(HOME, PROJECT, "decisions", ttl=90)
+    assert cli("setup", *MAIL, "--replace", "--retention", "365") == 0
+    assert "\nTo take it back:\naliyun sls UpdateLogStore " in cli.out
+    assert "UpdateLogStore deletes the records that are older than the days that it sets." in cli.out
+    assert "No command takes back: action policy link-peer, which was {" in cli.out
+    assert "fire(type=" in cli.out

@@ -27,6 +27,7 @@ WIDTHS = (80, 100, 120)
 COMMANDS = (
     *("links", "who {group}", "who {instance}", "audit --from 60d", "plan {instance}", "doctor", "doctor -v"),
     *("account list", "failed", "sweep --dry-run", "tighten --all", "--help"),
+    *("close {group} --dry-run", "close --all --dry-run"),
 )
 WORLDS = sorted(path.stem for path in world.WORLDS.glob("*.yaml"))
 HOSTILE = "数据库-of-the-platform \x1b[2J\u202e[bold]\r\n\t" + "x" * 90

@@ -118,3 +118,48 @@ def test_a_pattern_of_a_listed_module_is_compiled_by_its_use(monkeypatch: pytest
         namespace["B"].match("x")  # type: ignore[attr-defined]
     with pytest.raises(re.error):
         exec(BODY, {"__name__": "theirs.http", "re": re})  # noqa: S102
+
+
+LOADED = """
+import sys, threading
+sys.path[:0] = [{folder!r}, {root!r}]
+from link_peer.alicloud import leave_out
+leave_out.DEFERRED |= {{"slow"}}
+leave_out.install()
+import gate, slow
+lock, values = leave_out._Deferred._lock, []
+class Lock:
+    def __enter__(self):
+        if threading.current_thread() is second_thread:
+            gate.looked.set()
+        lock.acquire()
+    def __exit__(self, *_):
+        lock.release()
+leave_out._Deferred._lock = Lock()
+def look():
+    try:
+        values.append((slow.early, slow.late))
+    except AttributeError as error:
+        values.append(error)
+    gate.looked.set()
+first_thread, second_thread = threading.Thread(target=lambda: slow.late), threading.Thread(target=look)
+first_thread.start()
+gate.is_loading.wait()
+second_thread.start()
+gate.looked.wait()
+gate.may_end.set()
+first_thread.join()
+second_thread.join()
+print(values, type(slow).__name__, slow.__loader__.__class__.__name__)
+"""
+
+
+def test_no_thread_sees_a_deferred_module_that_another_one_has_half_loaded(tmp_path: Path) -> None:
+    """It waits until the module is whole, also for names that are there already."""
+    (tmp_path / "gate.py").write_text(
+        "import threading\nis_loading, looked, may_end = threading.Event(), threading.Event(), threading.Event()\n"
+    )
+    body = "import gate, slow\nearly = 1\nassert slow.early\ngate.is_loading.set()\ngate.may_end.wait()\nlate = early + 1\nearly = 3\n"
+    (tmp_path / "slow.py").write_text(body)
+    script = LOADED.format(folder=str(tmp_path), root=str(ROOT / "shared"))
+    assert run(script) == ["[(3, 2)] module SourceFileLoader"]

@@ -118,16 +118,21 @@ DROP = rule(DB, "0.0.0.0/0", act="drop", port=Port("tcp", 80, 80))
     ],
 )
 def test_what_is_listed(rules: list[Rule], read: dict[str, Any], ports: list[Port], expected: list[str]) -> None:
-    """Source, address, state and number of instances. What was not read is unknown, never nothing."""
+    """Source, address, state and number of instances. What was not read is unknown, never nothing. Without the members of its own
+    groups, only what needs a rule is listed."""
     extra_instances: list[Instance] = [extra_instance] if (extra_instance := read.get("more")) else []
     instances = [AT_APP, instance(B, DB, ip="10.0.0.2"), *extra_instances]
     fields = {"inner_access": {DB: False}, **{name: value for name, value in read.items() if name != "more"}}
-    sources = who(Scene(msgspec.structs.replace(view([group(APP), group(DB)], instances, rules), **fields)), DB, ports)
+    scene = Scene(msgspec.structs.replace(view([group(APP), group(DB)], instances, rules), **fields))
+    sources = who(scene, DB, ports)
     texts = [
         f"{source.source.id if source.source else '-'} {source.address or '-'} {source.state} {source.instances}"
         for source in sources
     ]
     assert texts == expected
+    assert who(scene, DB, ports, members=False) == [
+        source for source in sources if source.rule or source.source is None
+    ]
 
 
 @pytest.mark.parametrize(
