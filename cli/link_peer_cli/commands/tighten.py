@@ -24,7 +24,7 @@ from link_peer_cli.inventory.reading import PARTY, View, remember_parties, view_
 from link_peer_cli.inventory.shown import Wording, wording
 from link_peer_cli.review.delivery import suppose
 from link_peer_cli.ui import files
-from link_peer_cli.ui.console import console, print_answer, warn
+from link_peer_cli.ui.console import console, number, print_answer, warn
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import JsonLines, Output, SortBy, form_of
 from link_peer_cli.ui.progress import waiting
@@ -229,7 +229,7 @@ def _print_rules(answers: Sequence[TightenedRule], words: Wording) -> None:
             fact = "none of its flows needs it" if answer.used_by else "nobody used it"
             silence = max((user.longest_gap for user in answer.used_by), default=0)
             rare = (
-                f"; a user was silent for {silence} days, and one that comes more rarely was not seen"
+                f"; a user was silent for {number(silence, 'day')}, and one that comes more rarely was not seen"
                 if silence
                 else ""
             )

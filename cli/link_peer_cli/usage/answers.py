@@ -18,6 +18,7 @@ from link_peer_cli.answers.usage import ProposedCommand, RuleUser, TightenedRule
 from link_peer_cli.audit.log import PROPOSED
 from link_peer_cli.inventory.period import Period
 from link_peer_cli.ui import aliyun
+from link_peer_cli.ui.console import number
 from link_peer_cli.usage.proposal import Leftover, Proposal, ProposedLink
 from link_peer_cli.usage.rules import Carried, RuleUse
 from link_peer_cli.usage.written import evidence_of
@@ -127,7 +128,7 @@ def _request(judged: Tightening, proposed: ProposedLink) -> str:
     evidence = evidence_of(proposed.carried, judged.period)
     words += [
         "--reason",
-        f"seen on {evidence.days} days, last {evidence.last}, in {evidence.lines} lines of the flow log",
+        f"seen on {number(evidence.days, 'day')}, last {evidence.last}, in {number(evidence.lines, 'line')} of the flow log",
     ]
     return shlex.join([*words, *(["--until", f"{days}d"] if days else [])])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from link_peer_cli.answers.usage import TightenedRule
 from link_peer_cli.inventory.shown import EXACT, Wording
+from link_peer_cli.ui.console import number
 from link_peer_cli.ui.tables import Column, Table, by_name, by_words
 
 COLOURS = {"used": "yellow", "unused": "green", "unknown": "yellow"}
@@ -25,7 +26,7 @@ USES: Table[TightenedRule, Wording] = Table(
         Column("by", lambda a, _: str(len(a.used_by)), lambda a, _: str(len(a.used_by))),
         Column("only", lambda a, _: str(a.only)),
         Column("not known", lambda a, _: "; ".join(a.unknown), lambda a, _: str(len(a.unknown))),
-        Column("becomes", lambda a, _: "; ".join(a.becomes), lambda a, _: f"{len(a.becomes)} links", wide=False),
+        Column("becomes", lambda a, _: "; ".join(a.becomes), lambda a, _: number(len(a.becomes), "link"), wide=False),
         Column("left", lambda a, _: "; ".join(a.leftovers), wide=True),
         Column("may go", lambda a, _: "yes" if a.revoke else "no"),
         Column("in the way", wide=True),
