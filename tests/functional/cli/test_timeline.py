@@ -66,6 +66,20 @@ def test_explain_names_the_story_of_a_link_that_is_gone(lab: Lab, cli: Cli) -> N
     assert [kind for kind, _ in told(cli, link)] == ["observed", "applied", "trail"]
 
 
+def test_a_link_that_a_tag_asks_for_has_a_timeline_by_its_id(lab: Lab, cli: Cli) -> None:
+    """`links` and `explain` have the id, now as of an earlier time; so does a link that the log alone knows."""
+    app, db = lab.group(), lab.group()
+    assert cli("accept", db.id, f"{app.id}:tcp/1") == 0, cli.err
+    lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
+    lab.sweep()
+    lab.cloud.clock.advance(60)
+    [link] = cli.json("links")[1]
+    assert told(cli, link["link"]) == [("observed", "proven"), ("applied", "recorded")]
+    assert [listed["link"] for listed in cli.json("links", "--at", "30s")[1]] == [link["link"]]
+    assert cli("explain", app.id, db.id, "tcp/1") == 0
+    assert link["link"] in cli.out
+
+
 def test_a_lock_is_on_the_timeline_and_consent_to_others_is_not(lab: Lab, cli: Cli) -> None:
     app, db = linked(lab, cli)
     lab.cloud.clock.advance(60)
