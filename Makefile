@@ -129,6 +129,7 @@ install:  ## install the command line and the local cloud for use, without the t
 	$(PREFIX)/lib/link-peer/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation . ./local
 	mkdir -p $(PREFIX)/bin
 	ln -sf ../lib/link-peer/bin/link-peer $(PREFIX)/bin/link-peer
+	@echo 'link-peer is in $(PREFIX)/bin: have it in PATH'
 
 release: setup  ## build the release of TAG=v<version> in build/release: wheels, pins, SHA256SUMS and notes; publishes nothing
 	.ci/release $(TAG)

@@ -68,7 +68,7 @@ class WorldError(ValueError):
 
 
 class World(Struct):
-    """What a world has named in a region: `vpcs` are `{id, vswitch_id, owner, shared_with}` in the file's order.
+    """What a world has named in a region: `vpcs` are `{name, id, vswitch_id, owner, shared_with}` in the file's order.
 
     Who has names of its own beside these loads a subclass.
     """
@@ -220,6 +220,7 @@ class _Loader:
             vpc["owner"], vpc["cidr"], shared_with=tuple(shared_with), name=vpc["name"]
         )
         described_vpc = {
+            "name": vpc["name"],
             "id": vpc_state.id,
             "vswitch_id": vpc_state.vswitch_id,
             "owner": vpc["owner"],

@@ -24,6 +24,7 @@ from link_peer.domain.tags import (
 from link_peer_cli.access.environment import load_own, policy_in_use
 
 NAMED = 20  # accounts that an error message lists
+BY_ID = "; a command that opens takes the id, not a name from the cloud"
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"([1-9][0-9]{0,5})([smhd])")

@@ -77,6 +77,7 @@ class LinkAnswer(Ends, frozen=True):
         means("the instances that it admits by address; empty where its rules name the group, or one instance"),
     ]
     rules: Annotated[list[OwnRule], means("its rules")]
+    link: Annotated[str, means("its id, as `audit --story` takes it")]
     use: Annotated[
         str | UnsetType,
         means(

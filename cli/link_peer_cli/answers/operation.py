@@ -71,6 +71,7 @@ class CloudAccount(msgspec.Struct, frozen=True):
 class CloudVpc(msgspec.Struct, frozen=True):
     """A VPC of a local cloud."""
 
+    name: Annotated[str, means("its name in the world's file")]
     id: Annotated[str, means("its id")]
     vswitch_id: Annotated[str, means("its vSwitch")]
     owner: Annotated[str, means("the account that owns it")]

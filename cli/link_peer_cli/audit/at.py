@@ -64,7 +64,8 @@ def standing_at(records: Iterable[Record], moment: float) -> list[tuple[LinkAnsw
 
 def _link(rules: Sequence[_Left], moment: float) -> LinkAnswer:
     last = max(rules, key=lambda entry: entry.record["time"]).record
-    link_fields = {name: last.get(name, "") for name in ("from", "from_account", "to", "to_account", "until")}
+    names = ("from", "from_account", "to", "to_account", "until", "link")
+    link_fields = {name: last.get(name, "") for name in names}
     ports = {entry.rule.key.port for entry in rules}
     state, detail = STATES.get(last.get("effect", ""), "unknown"), last.get("effect_detail", "")
     if ALL in ports and len(rules) == 1:

@@ -22,8 +22,7 @@ from link_peer.planning.evaluate import barred
 from link_peer.views.reach import alike, anyone_in, reach
 
 from link_peer_cli.access.environment import Environment, require_known
-from link_peer_cli.access.inputs import account_uid, by_id, party
-from link_peer_cli.closing.locks import BY_ID
+from link_peer_cli.access.inputs import BY_ID, account_uid, by_id, party
 from link_peer_cli.inventory.reading import View, rules_first
 from link_peer_cli.review.delivery import by_cloud_name
 

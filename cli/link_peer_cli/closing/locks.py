@@ -14,7 +14,7 @@ from link_peer.runtime.delivery import LANES
 
 from link_peer_cli.access.environment import Environment, require_known
 from link_peer_cli.access.identity import AccountKeys
-from link_peer_cli.access.inputs import account_uid, by_id, party
+from link_peer_cli.access.inputs import BY_ID, account_uid, by_id, party
 from link_peer_cli.access.roles import acting, as_closer
 from link_peer_cli.consent.group_tags import PAGE, GroupTags
 from link_peer_cli.review.delivery import by_cloud_name
@@ -22,7 +22,11 @@ from link_peer_cli.ui.changes import STOPPED
 
 T = TypeVar("T")
 
-BY_ID = "; a command that opens takes the id, not a name from the cloud"
+OPENS_AGAIN = (
+    "What tags ask for is opened again by the next full sweep; in the account of the functions when their events arrive, if that is "
+    "sooner.\nRequests must be posted again."
+)
+"""What follows where a group is no longer locked, or no longer refuses."""
 
 Wanted = Mapping[str, frozenset[Party] | None]
 """The accounts that a command is about, each with the groups that are named in it; None for all that it finds there."""

@@ -21,7 +21,7 @@ from link_peer_cli.answers import CloudCall
 from link_peer_cli.answers.changes import PairClosed, Reopening
 from link_peer_cli.audit.undo import undo
 from link_peer_cli.closing.between import Between, Pair, pair_of, passing, read_pair
-from link_peer_cli.closing.locks import enter
+from link_peer_cli.closing.locks import OPENS_AGAIN, enter
 from link_peer_cli.closing.run import Removal
 from link_peer_cli.consent.group_tags import GroupTags, record_tags, tag_records
 from link_peer_cli.inventory.reading import view_of
@@ -243,7 +243,4 @@ def _say_reopened(
     if not dry_run:
         out.print(f"groups that no longer refuse the other end: {len(reopened_groups)}")
         if reopened_groups:
-            out.print(
-                "What tags ask for is opened again by the next full sweep, at home when the events of the tags arrive."
-            )
-            out.print("Requests must be posted again.")
+            out.print(OPENS_AGAIN)

@@ -16,7 +16,7 @@ from link_peer.runtime.ports import Record
 from rich.markup import escape
 
 from link_peer_cli.access.environment import Environment, load_environment, load_own, require_known
-from link_peer_cli.access.inputs import by_id, ending, matching, party, with_uid
+from link_peer_cli.access.inputs import BY_ID, by_id, ending, matching, party, with_uid
 from link_peer_cli.access.noted import of_tags
 from link_peer_cli.answers.changes import ConsentChange, ConsentOfGroup
 from link_peer_cli.audit.log import AuditReader, condition
@@ -75,7 +75,7 @@ def accept(
         group = _group(what, tags)
         additions = [(group, [entry(with_uid(who, "who"), group.account, "who")], egress)]
     elif who:
-        raise BadInput("group", f"{what} is neither the id of a group (sg-…) nor the name of one in the policy")
+        raise BadInput("group", f"{what} is neither the id of a group (sg-…) nor the name of one in the policy{BY_ID}")
     elif egress:
         raise BadInput("--egress", "a denial says itself at which end consent is missing: give its id alone")
     else:

@@ -76,7 +76,10 @@ def explain(
     if as_json:
         print_answer(answer)
     else:
-        _show(answer, wording(env.policy, env.now))
+        is_named = typed_ports and all(end.is_group for end in ends)
+        _show(
+            answer, wording(env.policy, env.now), Link(*ends, typed_ports).id(env.settings.region) if is_named else ""
+        )
     warn(answer.not_read)
     if code:
         raise typer.Exit(code)
@@ -201,7 +204,8 @@ def _reachability(scene: Scene, ends: tuple[Party, Party]) -> str:
 # for people
 
 
-def _show(answer: Explanation, words: Wording) -> None:
+def _show(answer: Explanation, words: Wording, former_link: str) -> None:
+    """Print it for people. `former_link` is the id of a link that may have stood between the two; empty if that is not known."""
     out = console()
     color = STATES[answer.state]
     source, target = map(escape, words.ends(answer))
@@ -215,6 +219,8 @@ def _show(answer: Explanation, words: Wording) -> None:
         describe(out, LINKS, answer.links, words)
     else:
         out.print("There is no link of link-peer between them.")
+        if former_link:
+            out.print(f"What became of one: link-peer audit --story {former_link}", soft_wrap=True)
     if answer.rules:
         rows = [
             [*(str(getattr(rule, name)) for name in RULE_FIELDS), "decides" if rule.decides else ""]

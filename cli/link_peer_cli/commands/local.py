@@ -116,8 +116,8 @@ def _print_description(described: CloudDescribed, *, connected: bool) -> None:
             out.print(f"  its entrance at {region}: {endpoint}")
     rows = [msgspec.structs.astuple(account) for account in described.accounts]
     draw_table(out, "accounts", ["uid", "name", "key id", "key secret"], rows)
-    rows = [(v.id, v.vswitch_id, v.owner, ", ".join(v.shared_with)) for v in described.vpcs]
-    draw_table(out, "VPCs", ["id", "vSwitch", "owner", "shared with"], rows)
+    rows = [(v.name, v.id, v.vswitch_id, v.owner, ", ".join(v.shared_with)) for v in described.vpcs]
+    draw_table(out, "VPCs", ["name", "id", "vSwitch", "owner", "shared with"], rows)
     out.print("To use it from another terminal, with link-peer or any official SDK:\n")
     for name, value in environment(described).items():
         out.print(f"  export {name}={value}", soft_wrap=True)

@@ -24,7 +24,7 @@ from link_peer_cli.inventory.reachers import by_rule, reachers
 from link_peer_cli.inventory.reading import View, view_of
 from link_peer_cli.inventory.shown import LINKS, answers_of, link_answers, links_under, named
 from link_peer_cli.review.delivery import suppose
-from link_peer_cli.ui.console import print_answer, print_document, warn
+from link_peer_cli.ui.console import number, print_answer, print_document, warn
 from link_peer_cli.ui.drawing.figures import mermaid, svg
 from link_peer_cli.ui.drawing.html import html
 from link_peer_cli.ui.exits import Exit
@@ -84,7 +84,7 @@ def draw_map(
         else:
             print_document(text)
     if not content.links:
-        say_none(LINKS.empty_message)
+        say_none(LINKS.empty_message + content.denials)
     warn([*view.problems, unknown, view.gap])
     if view.problems:
         raise typer.Exit(Exit.REFUSED)
@@ -125,6 +125,12 @@ class _MapContent(msgspec.Struct, frozen=True):
             if decision.outcome in ("denied", "failed")
         ]
         return cls(env, view, links, denied)
+
+    @property
+    def denials(self) -> str:
+        """Of how many links that tags ask for there is none, in a sentence; empty if none is denied."""
+        count = number(len(self.denied), "link")
+        return f" Tags ask for {count} without success: link-peer doctor says why." if self.denied else ""
 
     def text(self, form: str) -> tuple[str, str]:
         """The map in a format, and why the audit log could not be read, if so."""

@@ -18,7 +18,17 @@ from link_peer_cli.access.noted import of_tags
 from link_peer_cli.answers import CloudCall
 from link_peer_cli.answers.changes import Reopening
 from link_peer_cli.audit.undo import undo
-from link_peer_cli.closing.locks import Wanted, by_account, change_tags, enter, in_each, pages, tags_of, wanted
+from link_peer_cli.closing.locks import (
+    OPENS_AGAIN,
+    Wanted,
+    by_account,
+    change_tags,
+    enter,
+    in_each,
+    pages,
+    tags_of,
+    wanted,
+)
 from link_peer_cli.closing.pair_run import reopen_pair
 from link_peer_cli.consent.group_tags import GroupTags, record_tags, tag_records
 from link_peer_cli.inventory.shown import scene_of, wording
@@ -201,7 +211,4 @@ def _say(
     if not dry_run:
         out.print(f"locks removed: {len(reopened_groups)}")
         if reopened_groups:
-            out.print(
-                "What tags ask for is opened again by the next full sweep; at home when their events arrive, if before."
-            )
-            out.print("Requests must be posted again.")
+            out.print(OPENS_AGAIN)

@@ -21,7 +21,7 @@ from rich.markup import escape
 
 from link_peer_cli.access import instant
 from link_peer_cli.access.environment import Environment, load_environment
-from link_peer_cli.access.inputs import duration, ending, is_cloud_name, matching, party, ports_of
+from link_peer_cli.access.inputs import BY_ID, duration, ending, is_cloud_name, matching, party, ports_of
 from link_peer_cli.answers.changes import NotPosted, Posted
 from link_peer_cli.audit.log import AuditReader, condition
 from link_peer_cli.audit.story import ends_of
@@ -95,8 +95,8 @@ def request(
                 action,  # type: ignore[arg-type]  # decode checks it
                 region,
                 Link(
-                    party(source, "--from", home),
-                    party(target, "--to", home),
+                    party(source, "--from", home, BY_ID),
+                    party(target, "--to", home, BY_ID),
                     unique_ports(ports_of(port, "--port")),
                 ),
                 now + duration(expires_in, "--expires-in"),

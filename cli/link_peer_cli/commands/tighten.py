@@ -23,9 +23,8 @@ from link_peer_cli.inventory.period import Period, read_period
 from link_peer_cli.inventory.reading import PARTY, View, remember_parties, view_of
 from link_peer_cli.inventory.shown import Wording, wording
 from link_peer_cli.review.delivery import suppose
-from link_peer_cli.review.plans import number
 from link_peer_cli.ui import files
-from link_peer_cli.ui.console import console, print_answer, warn
+from link_peer_cli.ui.console import console, number, print_answer, warn
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import JsonLines, Output, SortBy, form_of
 from link_peer_cli.ui.progress import waiting

@@ -78,7 +78,7 @@ def standing_ends(env: Environment, view: View) -> set[Party]:
     return {end for link in links_of(env, view) for end in (link.source, link.target, *link.members)}
 
 
-def link_answer(scene: Scene, link: Standing, history: Asked, deployment: str = "") -> LinkAnswer:
+def link_answer(scene: Scene, link: Standing, history: Asked, region: str, deployment: str) -> LinkAnswer:
     """A link that stands. Instants are RFC 3339; a link without an end has an empty `until`."""
     state, state_detail = state_of(scene, link)
     return LinkAnswer(
@@ -103,6 +103,7 @@ def link_answer(scene: Scene, link: Standing, history: Asked, deployment: str = 
             OwnRule(rule.group.account, rule.group.id, "egress" if rule.is_egress else "ingress", rule.id)
             for rule in link.rules
         ],
+        link=Link(link.source, link.target, link.ports).id(region),
     )
 
 
@@ -165,7 +166,10 @@ def history_of(env: Environment, links: Sequence[Standing], *, prove: bool) -> A
 
 def link_answers(env: Environment, scene: Scene, links: Sequence[Standing], history: Asked) -> list[LinkAnswer]:
     """Each link, from what was read."""
-    return [link_answer(scene, link, history, other_name(env.policy, link.deployment)) for link in links]
+    return [
+        link_answer(scene, link, history, env.settings.region, other_name(env.policy, link.deployment))
+        for link in links
+    ]
 
 
 def other_name(policy: Policy, deployment: str) -> str:
@@ -349,6 +353,7 @@ LINKS: Table[LinkAnswer, Wording] = Table(
         Column("last used", last_used, wide=True),
         Column("narrow", lambda a, _: a.narrow or "", wide=True),
         Column("rules", wide=True),
+        Column("link", wide=True),
     ),
 )
 """Names first; ids, and all that explains a link, in `-o wide`."""

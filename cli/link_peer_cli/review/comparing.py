@@ -26,7 +26,7 @@ from link_peer_cli.inventory.reading import View
 from link_peer_cli.review.cloud import ShownRules, WhatIf
 from link_peer_cli.review.delivery import suppose
 from link_peer_cli.review.edits import GroupChange, RuleEdit, gaps_of, members_of
-from link_peer_cli.review.plans import number
+from link_peer_cli.ui.console import number
 from link_peer_cli.ui.markdown import Section, row
 from link_peer_cli.ui.progress import Count
 

@@ -20,7 +20,7 @@ from link_peer_cli.answers.changes import GroupPlan, OtherChange, PlanCounts
 from link_peer_cli.inventory.shown import EXACT, Wording
 from link_peer_cli.review.edits import GroupChange, RuleEdit, fields_of, reasons
 from link_peer_cli.review.writes import Difference, Write
-from link_peer_cli.ui.console import console
+from link_peer_cli.ui.console import console, number
 from link_peer_cli.ui.looked import say_none
 from link_peer_cli.ui.markdown import Section, row
 from link_peer_cli.ui.pager import paged
@@ -237,11 +237,6 @@ def _members(change: GroupChange, words: Wording = EXACT) -> str:
 def _name(instance: Instance) -> str:
     name = getattr(instance, "name", "")  # where names are read
     return f"{instance.party.id} ({name})" if name not in ("", instance.party.id) else instance.party.id
-
-
-def number(count: int, noun: str) -> str:
-    """`1 rule`, `2 rules`."""
-    return f"{count} {noun}" + ("" if count == 1 else "s")
 
 
 def print_changes(out: Console, changes: Sequence[CloudCall]) -> None:

@@ -123,7 +123,8 @@ class AdviceJudge:
             present = self.present(record)
         except LinkPeerError as error:
             return _of_its_time(record, str(error))
-        was = f"was: {': '.join(filter(None, [record.get('reason'), record.get('detail')]))}"
+        link = f"{record.get('from', '')} to {record.get('to', '')} {record.get('ports', '')}".strip()
+        was = f"{link} was: {': '.join(filter(None, [record.get('reason'), record.get('detail')]))}"
         if command.startswith("link-peer request unlink"):
             return record["advice"] if present.stands else f"{was}; now: no rule of it stands"
         if not present.wished:

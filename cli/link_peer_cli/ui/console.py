@@ -55,6 +55,11 @@ def console(*, stderr: bool = False) -> Console:
     return new_console
 
 
+def number(count: int, noun: str) -> str:
+    """`1 rule`, `2 rules`."""
+    return f"{count} {noun}" + ("" if count == 1 else "s")
+
+
 def when(instant: str, *, seconds: bool = False) -> str:
     """`2026-11-28 18:30 +08:00` for an RFC 3339 instant, on a terminal, in the zone of TZ or of the machine; elsewhere, and where
     the text is none or has no local time, the text as it is."""

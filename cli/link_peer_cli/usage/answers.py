@@ -17,8 +17,8 @@ from link_peer.views.reach import Scene
 from link_peer_cli.answers.usage import ProposedCommand, RuleUser, TightenedRule
 from link_peer_cli.audit.log import PROPOSED
 from link_peer_cli.inventory.period import Period
-from link_peer_cli.review.plans import number
 from link_peer_cli.ui import aliyun
+from link_peer_cli.ui.console import number
 from link_peer_cli.usage.proposal import Leftover, Proposal, ProposedLink
 from link_peer_cli.usage.rules import Carried, RuleUse
 from link_peer_cli.usage.written import evidence_of

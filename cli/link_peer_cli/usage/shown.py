@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from link_peer_cli.answers.usage import TightenedRule
 from link_peer_cli.inventory.shown import EXACT, Wording
-from link_peer_cli.review.plans import number
+from link_peer_cli.ui.console import number
 from link_peer_cli.ui.tables import Column, Table, by_name, by_words
 
 COLOURS = {"used": "yellow", "unused": "green", "unknown": "yellow"}

@@ -163,10 +163,15 @@ def test_the_page_loads_nothing_and_runs_only_its_own_scripts(lab: Lab, cli: Cli
 
 
 def test_without_links_the_drawing_is_empty(lab: Lab, cli: Cli) -> None:
-    """In every format."""
+    """In every format; what tags ask for in vain is counted."""
+    app, db = lab.group(), lab.group()
     for form in ("mermaid", "svg", "html", "json"):
         assert cli("map", "--format", form) == 0
         assert cli.out
+        assert "Tags ask" not in cli.err
+    lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
+    assert cli("map") == 0
+    assert "No links. Tags ask for 1 link without success: link-peer doctor says why." in cli.err
     assert (cli("map", "--out", "/nowhere/map.svg"), cli.err) == (
         1,
         "/nowhere/map.svg cannot be written: No such file or directory\n",

@@ -126,7 +126,7 @@ def test_a_command_that_asks_again_is_printed_until_the_link_stands(lab: Lab, cl
     lab.cross_account(lab.request(app, db, "tcp/1", request_id="chg-3"))
     assert cli("audit") == 0
     assert commands(cli) == [f"link-peer request unlink {ends}"]
-    assert "was: expired: the link has ended" in cli.out
+    assert f"advice: {app.id} to {db.id} tcp/1 was: expired: the link has ended" in cli.out
     assert "now: the link stands" in cli.out
 
 

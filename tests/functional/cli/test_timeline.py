@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from aliyun_local.api import Group
 
@@ -48,6 +50,34 @@ def test_consent_and_who_deleted_a_rule_by_hand_are_on_the_timeline(lab: Lab, cl
     [deleted] = [record for record in records if record["record"] == "trail"]
     assert (deleted["link"], rule["SecurityGroupRuleId"] in deleted["detail"]) == (records[-1]["link"], True)
     assert "was deleted by hand" in deleted["detail"]
+
+
+def test_explain_names_the_story_of_a_link_that_is_gone(lab: Lab, cli: Cli) -> None:
+    """It has who deleted the rule."""
+    app, db = linked(lab, cli)
+    lab.cloud.clock.advance(60)
+    [rule] = lab.raw_rules(db)
+    lab.call(
+        HOME, "RevokeSecurityGroup", {"SecurityGroupId": db.id, "SecurityGroupRuleId.1": rule["SecurityGroupRuleId"]}
+    )
+    lab.cloud.clock.advance(3600)
+    assert cli("explain", app.id, db.id, "tcp/1") == 1
+    [link] = re.findall(r"What became of one: link-peer audit --story (\w+)", cli.out)
+    assert [kind for kind, _ in told(cli, link)] == ["observed", "applied", "trail"]
+
+
+def test_a_link_that_a_tag_asks_for_has_a_timeline_by_its_id(lab: Lab, cli: Cli) -> None:
+    """`links` and `explain` have the id, now as of an earlier time; so does a link that the log alone knows."""
+    app, db = lab.group(), lab.group()
+    assert cli("accept", db.id, f"{app.id}:tcp/1") == 0, cli.err
+    lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
+    lab.sweep()
+    lab.cloud.clock.advance(60)
+    [link] = cli.json("links")[1]
+    assert told(cli, link["link"]) == [("observed", "proven"), ("applied", "recorded")]
+    assert [listed["link"] for listed in cli.json("links", "--at", "30s")[1]] == [link["link"]]
+    assert cli("explain", app.id, db.id, "tcp/1") == 0
+    assert link["link"] in cli.out
 
 
 def test_a_lock_is_on_the_timeline_and_consent_to_others_is_not(lab: Lab, cli: Cli) -> None:

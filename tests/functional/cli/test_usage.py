@@ -135,6 +135,9 @@ UNMEANT: list[tuple[str, str]] = [
     ("reopen", "give groups"),
     ("reopen sg-a --all", "give groups"),
     ("reopen i-a", "instance"),
+    ("request link --from app --to sg-db", "--from: 'app' is not sg-"),
+    ("request link --from sg-app --to db", "a command that opens takes the id, not a name from the cloud"),
+    ("accept db sg-app", "a command that opens takes the id, not a name from the cloud"),
     ("reopen app", "takes the id, not a name"),  # whoever may rename a group would choose which one is opened
     ("reopen sg-a@1000000000000009", "not in the policy"),
     ("reopen --account b", "uid"),

@@ -27,6 +27,7 @@ QUERIES = {
     "health check": "operations.html",
     "uninstall": "deploy.html",
     "hijacked": "threat-model.html",
+    "emergency": "howto/close-everything.html",
 }
 CHINESE_QUERIES = {
     "健康检查": "operations.html",
