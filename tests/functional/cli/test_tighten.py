@@ -47,7 +47,7 @@ def test_a_wide_rule_becomes_links_and_can_then_go_and_come_back(lab: Lab, cli: 
     """Who used it is named; what each use would become, with the consent for it; and once links carry it all, nothing would be cut
     off by the two printed commands, the second of which makes an equal rule."""
     app, db, ledger = lab.group(name="app"), lab.group(name="db"), lab.group(account=PEER, name="ledger")
-    web, data, payer = lab.instance(app), lab.instance(db), lab.instance(ledger)
+    web, data, payer = lab.instance(app, name="web-1"), lab.instance(db), lab.instance(ledger, name="payer-1")
     wide = lab.authorize(db, **WIDE)
     traffic = Traffic(lab)
     traffic.connect(web, data, 3306)
@@ -80,6 +80,7 @@ def test_a_wide_rule_becomes_links_and_can_then_go_and_come_back(lab: Lab, cli: 
     traffic.go_on(1)
     [rule] = tightened(cli, db.id)
     assert (rule["use"], rule["only"], rule["becomes"], rule["in_the_way"]) == ("used", 0, [], [])
+    assert [user["name"] for user in rule["used_by"]] == ["web-1", "payer-1"]  # also where no link is proposed for them
     assert cli("tighten", db.id, "--commands") == 0
     assert cli.out == ""
     before = next(rule for rule in lab.raw_rules(db) if rule["SecurityGroupRuleId"] == wide)
