@@ -129,6 +129,8 @@ def _judged(env: Environment, view: View, target: str, seconds: int, *, by_group
         context = Context(env.policy, env.settings.region, env.now)
         ingress = [use for use in uses if not use.rule.is_egress]
         proposal = Proposer(view, context, rules, running).propose(ingress, by_group=by_group)
+        users = {part.flow.party for use in uses for part in use.carried}
+        view.around(filter(None, users))  # for their names, of those too that need no link any more
     warn([problem])
     parts = (view.scene, env.policy, env.settings.region, period, tuple(uses))
     return Tightening(*parts, proposal, rules.removable(ingress))

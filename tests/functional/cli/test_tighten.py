@@ -80,7 +80,7 @@ def test_a_wide_rule_becomes_links_and_can_then_go_and_come_back(lab: Lab, cli: 
     traffic.go_on(1)
     [rule] = tightened(cli, db.id)
     assert (rule["use"], rule["only"], rule["becomes"], rule["in_the_way"]) == ("used", 0, [], [])
-    assert [user["name"] for user in rule["used_by"]] == ["web-1", "payer-1"]
+    assert [user["name"] for user in rule["used_by"]] == ["web-1", "payer-1"]  # also where no link is proposed for them
     assert cli("tighten", db.id, "--commands") == 0
     assert cli.out == ""
     before = next(rule for rule in lab.raw_rules(db) if rule["SecurityGroupRuleId"] == wide)
