@@ -143,19 +143,32 @@ class _StandInFinder:
         """Nothing to do: the names of the module are made when they are asked for."""
 
 
+_LOADING = threading.RLock()
+"""Held by the thread that loads a deferred module."""
+
+
 class _Deferred(ModuleType):
     """A module that is loaded when one of its names is used. importlib.util.LazyLoader does the same, but on Python 3.10
     and 3.11 it loads at the second import of the module."""
 
-    _lock = threading.RLock()
-
     def __getattr__(self, name: str) -> Any:
-        with self._lock:
+        with _LOADING:
             if type(self) is _Deferred:
-                self.__class__ = ModuleType  # type: ignore[assignment]
+                self.__class__ = _BeingLoaded  # type: ignore[assignment]
                 loader = self.__loader__
                 assert isinstance(loader, _Deferring)  # noqa: S101
                 loader.real.exec_module(self)
+                self.__class__ = ModuleType  # type: ignore[assignment]
+        return getattr(self, name)
+
+
+class _BeingLoaded(ModuleType):
+    """A deferred module while a thread loads it: others wait for the names that it lacks."""
+
+    def __getattr__(self, name: str) -> Any:
+        with _LOADING:
+            if type(self) is _BeingLoaded:  # this thread loads it
+                raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
         return getattr(self, name)
 
 

@@ -4,13 +4,15 @@ they are used. From the package: tests/infrastructure/package."""
 from __future__ import annotations
 
 import copy
+import importlib
 import re
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
-from link_peer.alicloud import late_patterns
+from link_peer.alicloud import late_patterns, leave_out
 from link_peer.alicloud.leave_out import NotInPackage, named_in
 from link_peer.alicloud.sdk import meaning
 
@@ -118,3 +120,48 @@ def test_a_pattern_of_a_listed_module_is_compiled_by_its_use(monkeypatch: pytest
         namespace["B"].match("x")  # type: ignore[attr-defined]
     with pytest.raises(re.error):
         exec(BODY, {"__name__": "theirs.http", "re": re})  # noqa: S102
+
+
+class WatchedLock:
+    """A lock that says when a second thread asks for it."""
+
+    def __init__(self, is_asked_for: threading.Event) -> None:
+        self._is_asked_for = is_asked_for
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            self._is_asked_for.set()
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+def test_a_name_of_a_deferred_module_waits_until_another_thread_has_loaded_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where two threads use it for the first time at once, the second finds all of its names."""
+    (tmp_path / "deferred_part.py").write_text("begin()\nVALUE = 1\n")
+    name, values, may_go_on = "deferred_part", list[object](), threading.Event()
+    monkeypatch.setattr(leave_out, "DEFERRED", frozenset({name}))
+    monkeypatch.setattr(leave_out, "_LOADING", WatchedLock(may_go_on))
+    monkeypatch.setattr(sys, "meta_path", [leave_out._DeferringFinder(), *sys.meta_path])
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module(name)
+    monkeypatch.delitem(sys.modules, name)
+
+    def use() -> None:
+        values.append(getattr(module, "VALUE", "missing"))
+        may_go_on.set()
+
+    second_thread = threading.Thread(target=use)
+
+    def begin() -> None:
+        second_thread.start()
+        assert may_go_on.wait(60)
+
+    vars(module)["begin"] = begin
+    assert module.VALUE == 1
+    second_thread.join()
+    assert values == [1]
