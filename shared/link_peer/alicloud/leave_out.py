@@ -158,7 +158,7 @@ class _Deferred(ModuleType):
                 loader = self.__loader__
                 assert isinstance(loader, _Deferring)  # noqa: S101
                 loader.real.exec_module(self)
-                self.__class__ = ModuleType  # type: ignore[assignment]
+                self.__class__ = ModuleType
         return getattr(self, name)
 
 
