@@ -50,11 +50,23 @@ def chromium(page: str, *options: str) -> str:
     return result.stdout
 
 
-def screenshot(page: str, name: str, height: int) -> None:
-    """Draw this much of a page, in pixels, as a picture of the docs."""
+def screenshot(page: str, name: str, height: int = 0) -> None:
+    """Draw a page as a picture of the docs: this much of it, in pixels, else all of it."""
     path = DOCS / "pictures" / name
-    chromium(page, f"--screenshot={path}", f"--window-size=1280,{height}")
+    chromium(page, f"--screenshot={path}", f"--window-size=1280,{height or height_of(page)}")
     compact(path)
+
+
+def height_of(page: str) -> int:
+    """How high a page is, in pixels; it may forbid scripts."""
+    page = re.sub("<meta http-equiv=[^>]*>", "", page)
+    script = "<script>document.body.dataset.height = document.documentElement.scrollHeight</script>"
+    match = re.search(
+        r'<body[^>]* data-height="(\d+)"', chromium(page + script, "--dump-dom", "--window-size=1280,600")
+    )
+    if match is None:
+        raise SystemExit("the height of a page is not known")
+    return int(match[1])
 
 
 def figure(text: str) -> str:
@@ -130,8 +142,8 @@ def draw() -> None:
     since = (until - timedelta(days=1)).replace(day=1)
     with running("company") as cloud:
         page, charts = evidence(cloud, since, until), dashboard(cloud, since.replace(day=28, hour=18))
-    screenshot(page, "evidence.png", 1480)
-    screenshot(charts, "dashboard.png", 1830)
+    screenshot(page, "evidence.png")
+    screenshot(charts, "dashboard.png")
     pages = [*FIRST, *FIRST.values(), *DOCS.rglob("*.md")]
     texts = {picture(text): text for page in pages for text in FIGURE.findall(page.read_text("utf-8"))}
     for path in set(folder.glob("*.svg")) - texts.keys():

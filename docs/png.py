@@ -22,7 +22,7 @@ def compact(path: Path) -> None:
     counts = Counter(pixel for line in lines for pixel in line)
     pixels = [pixel for pixel, _ in counts.most_common()]
     hues = {
-        tuple(value >> 6 for value in pixel): pixel for pixel in reversed(pixels)
+        tuple(value >> 5 for value in pixel): pixel for pixel in reversed(pixels)
     }  # rare ones, too, such as in a legend
     palette = list(dict.fromkeys([*hues.values(), *pixels]))[:256]
     number = {pixel: min(range(len(palette)), key=lambda n: _distance(pixel, palette[n])) for pixel in counts}

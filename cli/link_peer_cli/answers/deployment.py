@@ -47,6 +47,7 @@ class AccountClosed(CommandAnswer, frozen=True):
         msgspec.field(name="left")
     )
     problems: Annotated[dict[str, str], means("by account, why it could not be read")]
+    changes: Annotated[list[str], means("with `--dry-run`, what would then be deleted or changed")]
 
 
 class AccountRemoved(CommandAnswer, frozen=True):

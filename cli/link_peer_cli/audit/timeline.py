@@ -84,7 +84,8 @@ def _without_copies(records: Iterable[Record]) -> list[Record]:
 def _by_hand(env: Environment, records: Sequence[Record], groups: Iterable[Party], since: float) -> list[Record]:
     """A record of each call that removed or changed rules of the link, and of which no record tells. Raises LinkPeerError if
     ActionTrail cannot be read."""
-    rules = {rule.id: record for record in records for rule in rules_in(record.get("rules", "")) if rule.id}
+    rules = [(rule, record) for record in records for rule in rules_in(record.get("rules", ""))]
+    links = {name: record for rule, record in rules for name in (rule.id, rule.key) if name}  # calls have either
     calls = {call for record in records for call in record.get("api_requests", "").split(",")}
     trail = Trail(env)
     start = max(since, trail_start(env.now), min((when(record) for record in records), default=since))
@@ -96,10 +97,10 @@ def _by_hand(env: Environment, records: Sequence[Record], groups: Iterable[Party
     )
     changes = (event for event in events if event and event.succeeded and event.request_id not in calls)
     return [
-        _trail_record(event, rule, rules[rule])
+        _trail_record(event, name if isinstance(name, str) else name.traffic_text, links[name])
         for event in changes
-        for rule in dict.fromkeys(event.rule_ids)
-        if rule in rules
+        for name in dict.fromkeys((*event.rule_ids, *event.keys))
+        if name in links
     ]
 
 

@@ -133,13 +133,13 @@ class _PairRun:
             if not (key := between.free_key(tags)):
                 break
             command = aliyun.set_tags(between.region, [group.id], {key: entry})
-            self.commands.append(CloudCall(group.account, command))
-            if self._dry_run:
-                return
             if group.account not in self._tags.accounts:
                 raise LinkPeerError(
                     f"it does not refuse: there are no keys of its account. Its owner runs this: {command}"
                 )
+            self.commands.append(CloudCall(group.account, command))
+            if self._dry_run:
+                return
             CHANGES.expect([of_tags("put", [key], group)])
             self._tags.put([group], {key: entry})
             tags = self._tags.read(group)

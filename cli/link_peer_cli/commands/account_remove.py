@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
 import msgspec
 import typer
 from link_peer.domain.errors import BadInput
@@ -19,8 +22,8 @@ from link_peer_cli.closing.run import Closed, close
 from link_peer_cli.inventory.shown import Wording, wording
 from link_peer_cli.review.plans import print_closed
 from link_peer_cli.setup import ResourceChange
-from link_peer_cli.setup.engine import carry_out, plan_removal
-from link_peer_cli.setup.member import denying, peer_of, print_change, update_home
+from link_peer_cli.setup.engine import plan_removal
+from link_peer_cli.setup.member import denying, make_changes, peer_of, update_home
 from link_peer_cli.setup.peer import PeerAccount
 from link_peer_cli.setup.roles import require_ours
 from link_peer_cli.setup.undo import of_removal
@@ -64,11 +67,13 @@ def remove(
         may_ask("closes", as_json=as_json)
         typer.confirm(f"Close every link of account {uid} and take it out of the deployment?", abort=True)
     peer = peer if dry_run else denying(mine, peer)
-    closed = _close(env, uid, peer_keys, reader, dry_run=dry_run, form=form)
+    policy = _without(env.policy, uid)
+    preview = functools.partial(_preview, mine, policy, peer, has_keys=bool(profile)) if dry_run else None
+    closed = _close(env, uid, peer_keys, reader, preview, form=form)
     changes = _remove_roles(peer, talk=not as_json) if profile else []
     if profile:  # a function may have opened something between the closing and the end of its role
-        _close(env, uid, peer_keys, reader, dry_run=False, form=form)
-    home, problem = update_home(mine, _without(env.policy, uid), talk=not as_json)
+        _close(env, uid, peer_keys, reader, None, form=form)
+    home, problem = update_home(mine, policy, talk=not as_json)
     changed = [*changes, *home]
     way_back = [of_removal(peer, profile, changes)] if changed else []
     way_back += undo(closed.records, env.policy.keys, env.now)
@@ -86,12 +91,13 @@ def _close(
     uid: str,
     peer_keys: dict[str, AccountKeys],
     reader: Environment | None,
+    preview: Callable[[bool], list[ResourceChange]] | None,
     *,
-    dry_run: bool,
     form: TableForm,
 ) -> Closed:
-    """Run the closing sweep, and show its progress. If something is left, or with `dry_run`, print what was or would be closed
-    and what prevents the next steps, and exit."""
+    """Run the closing sweep, and show its progress. If something is left, or in a dry run, which has a `preview` of what else would
+    change, print what was or would be closed and what prevents the next steps, and exit."""
+    dry_run = preview is not None
     with progress_bar(unless=form is TableForm.JSON) as bar:
         count = counter(bar, "accounts read", "groups read")
         closed = close(env, uid, peer_keys, count, dry_run=dry_run, reader=reader)
@@ -106,11 +112,14 @@ def _close(
         for rule in remaining
     ]
     if form is TableForm.JSON:
-        print_answer(AccountClosed(closed.records, closed.changes, standing, closed.problems))
+        changes = [str(change) for change in preview(False)] if preview else []
+        print_answer(AccountClosed(closed.records, closed.changes, standing, closed.problems, changes))
         raise typer.Exit(code)
     unread = {f"could not read {account}": problem for account, problem in closed.problems.items()}
     names, wide = _wording(env, closed, form).called, form is TableForm.WIDE
     print_closed(closed.records, closed.changes, standing, unread, names, dry_run=dry_run, wide=wide)
+    if preview:
+        preview(True)
     if standing or unread:
         console(stderr=True).print("Nothing was removed but rules. Run the same command again when this is settled.")
     raise typer.Exit(code)
@@ -120,12 +129,22 @@ def _wording(env: Environment, closed: Closed, form: TableForm) -> Wording:
     return wording(env.policy, env.now, closed.scene if form is TableForm.TABLE else None)
 
 
-def _remove_roles(peer: PeerAccount, *, talk: bool) -> list[ResourceChange]:
-    """Delete the roles of link-peer in the account, and print each."""
+def _preview(
+    mine: Environment, policy: Policy, peer: PeerAccount, talk: bool, *, has_keys: bool
+) -> list[ResourceChange]:
+    """The roles that would be deleted, with keys of the account, and what would change at home."""
+    roles = _remove_roles(peer, talk=talk, dry_run=True) if has_keys else []
+    home, problem = update_home(mine, policy, talk=talk, dry_run=True)
+    if problem and talk:
+        console().print(f"[yellow]Home would not be changed:[/yellow] {escape(problem)}", soft_wrap=True)
+    return [*roles, *home]
+
+
+def _remove_roles(peer: PeerAccount, *, talk: bool, dry_run: bool = False) -> list[ResourceChange]:
+    """Delete the roles of link-peer in the account, unless it is a `dry_run`, and print each."""
     clock = peer.deployment.clock
     changes = plan_removal(peer.resources(), clock, with_logs=True)
-    carry_out(changes, clock, lambda change: print_change(change, f"account {peer.uid}", talk=talk))
-    return changes
+    return make_changes(changes, clock, f"account {peer.uid}", talk=talk, dry_run=dry_run)
 
 
 def _finish(

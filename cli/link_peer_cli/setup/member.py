@@ -11,6 +11,7 @@ import msgspec
 from link_peer.domain.errors import BadInput, LinkPeerError
 from link_peer.domain.policy import AccountPolicy, Policy
 from link_peer.inbound.policy_file import parse
+from link_peer.runtime.clock import Clock
 from rich.markup import escape
 
 from link_peer_cli.access.environment import Environment
@@ -86,8 +87,11 @@ def template_path(copy: str) -> str:
     return copy or str(TEMPLATE)
 
 
-def update_home(env: Environment, policy: Policy, *, talk: bool) -> tuple[list[ResourceChange], str]:
-    """Bring home's role policies, and the accounts' own queues, to this policy. Returns what was changed, and why not."""
+def update_home(
+    env: Environment, policy: Policy, *, talk: bool, dry_run: bool = False
+) -> tuple[list[ResourceChange], str]:
+    """Bring home's role policies, and the accounts' own queues, to this policy; in a `dry_run`, only find out how. Returns what was, or
+    would be, changed, and why not."""
     if env.person_keys.account != policy.home:
         return (
             [],
@@ -96,26 +100,41 @@ def update_home(env: Environment, policy: Policy, *, talk: bool) -> tuple[list[R
             else "you have no keys of this account",
         )
     deployment = SetupTarget(env.settings, policy, env.names, env.clock)
-    deployment = msgspec.structs.replace(deployment, other_prefixes=prefixes.of_home(deployment).denied)
     try:
+        deployment = msgspec.structs.replace(deployment, other_prefixes=prefixes.of_home(deployment).denied)
         resources: list[Resource] = [resource for resource in roles.resources(deployment) if resource.kind == "policy"]
         resources += [resource for resource in queues.resources(deployment) if resource.name in policy.bound_queues]
-        return make_resources(deployment, resources, "home", talk=talk), ""
+        return make_resources(deployment, resources, "home", talk=talk, dry_run=dry_run), ""
     except LinkPeerError as error:
         return [], message(error)
 
 
 def make_resources(
-    deployment: SetupTarget, resources: Sequence[Resource], where: str, *, talk: bool
+    deployment: SetupTarget, resources: Sequence[Resource], where: str, *, talk: bool, dry_run: bool = False
 ) -> list[ResourceChange]:
-    """Create and update resources, and print each change if `talk`."""
+    """Create and update resources, unless it is a `dry_run`, and print each change if `talk`."""
     changes = [change for change in plan(resources, deployment.clock) if change.action in MADE]
-    carry_out(changes, deployment.clock, lambda change: print_change(change, where, talk=talk), where=f"{where}: ")
+    return make_changes(changes, deployment.clock, where, talk=talk, dry_run=dry_run)
+
+
+def make_changes(
+    changes: list[ResourceChange], clock: Clock, where: str, *, talk: bool, dry_run: bool
+) -> list[ResourceChange]:
+    """Carry out changes, unless it is a `dry_run`, and print each if `talk`. Returns them."""
+
+    def say(change: ResourceChange) -> None:
+        print_change(change, where, talk=talk)
+
+    if dry_run:
+        for change in changes:
+            say(change)
+    else:
+        carry_out(changes, clock, say, where=f"{where}: ")
     return changes
 
 
 def print_change(change: ResourceChange, where: str, *, talk: bool) -> None:
-    """Print what was done to a resource, unless the output is for programs."""
+    """Print what was, or would be, done to a resource, unless the output is for programs."""
     if talk:
         sign = {"create": "+", "update": "~", "delete": "-"}.get(change.action.value, " ")
         console().print(escape(f"{sign} {where}: {change}"), soft_wrap=True)

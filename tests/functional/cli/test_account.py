@@ -461,6 +461,20 @@ def test_a_dry_run_closes_nothing(lab: Lab, links: Linked, cli: Cli) -> None:
     assert sum("RevokeSecurityGroup" in change["command"] for change in removal["commands"]) == 3
 
 
+@pytest.mark.parametrize("options", [(), ("--profile", "peer")])
+def test_a_dry_run_names_the_roles_and_home_policies_that_change(lab: Lab, cli: Cli, options: tuple[str, ...]) -> None:
+    """Those that the command changes then, and none before."""
+    assert cli("setup", "--yes") == 0, cli.err
+    before = access(lab, PEER)
+    code, [preview] = cli.json("account", "remove", PEER, "--dry-run", *options)
+    assert (code, access(lab, PEER)) == (0, before)
+    assert cli("account", "remove", PEER, "--dry-run", *options) == 0
+    lines = [line.split(": ", 1)[1] for line in cli.out.splitlines() if line[:2] in ("- ", "~ ")]
+    assert lines == preview["changes"]
+    _, [removal] = cli.json("account", "remove", PEER, "--yes", *options)
+    assert preview["changes"] == removal["changes"] != []
+
+
 def test_no_role_goes_before_the_rules(lab: Lab, links: Linked, cli: Cli) -> None:
     """What cannot be closed, or an account that cannot be read, keeps the roles: run it again later."""
     lab.fault(service="ecs", action="RevokeSecurityGroup", account=PEER, code="Forbidden.RAM", status=403, times=None)

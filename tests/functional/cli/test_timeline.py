@@ -29,14 +29,16 @@ def linked(lab: Lab, cli: Cli) -> tuple[Group, Group]:
     return app, db
 
 
-def test_consent_and_who_deleted_a_rule_by_hand_are_on_the_timeline(lab: Lab, cli: Cli) -> None:
-    """ActionTrail proves both, as soon as it has them; and the repair that the same message made is there."""
+@pytest.mark.parametrize("by_id", [True, False])
+def test_consent_and_who_deleted_a_rule_by_hand_are_on_the_timeline(lab: Lab, cli: Cli, *, by_id: bool) -> None:
+    """ActionTrail proves both, as soon as it has them, whether the call named the rule by its id or by its fields; and the repair that
+    the same message made is there."""
     app, db = linked(lab, cli)
     lab.cloud.clock.advance(60)
     [rule] = lab.raw_rules(db)
-    lab.call(
-        HOME, "RevokeSecurityGroup", {"SecurityGroupId": db.id, "SecurityGroupRuleId.1": rule["SecurityGroupRuleId"]}
-    )
+    fields = {"IpProtocol": "tcp", "PortRange": "1/1", "SourceGroupId": app.id, "Priority": "100"}
+    parameters = {"SecurityGroupRuleId.1": rule["SecurityGroupRuleId"]} if by_id else fields
+    lab.call(HOME, "RevokeSecurityGroup", {"SecurityGroupId": db.id, **parameters})
     lab.cloud.clock.advance(60)
     assert lab.cross_account(lab.request(app, db, "tcp/1")) == {"applied": 1}
     lab.cloud.clock.advance(3600)
@@ -48,7 +50,8 @@ def test_consent_and_who_deleted_a_rule_by_hand_are_on_the_timeline(lab: Lab, cl
     ]
     _, records = cli.json("audit", "--story", "chg-1")
     [deleted] = [record for record in records if record["record"] == "trail"]
-    assert (deleted["link"], rule["SecurityGroupRuleId"] in deleted["detail"]) == (records[-1]["link"], True)
+    name = rule["SecurityGroupRuleId"] if by_id else f"tcp/1 from {app.id}@{HOME}"
+    assert (deleted["link"], f"rule {name} on " in deleted["detail"]) == (records[-1]["link"], True)
     assert "was deleted by hand" in deleted["detail"]
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import pytest
 from aliyun_local.api import Group
@@ -98,6 +100,76 @@ class Estate:
 @pytest.fixture
 def estate(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Estate:
     return Estate(lab, cli, Owners(lab, cli, monkeypatch), random.Random(request.param))
+
+
+OUTCOME = ("outcome", "reason", "from", "from_account", "to", "to_account", "ports")
+Fact = tuple[str, ...]
+
+
+def outcomes(answer: dict[str, Any]) -> set[Fact]:
+    """What an answer's records say of each link."""
+    return {tuple(record[name] for name in OUTCOME) for record in answer.get("decisions", ())}
+
+
+def facts(action: str, params: Mapping[str, str]) -> Iterator[Fact]:
+    """What a call of ECS changes, part by part; of a lock, without when it was set."""
+    values = {name: value for name, value in params.items() if name not in ("RegionId", "ClientToken")}
+    parts = [name for name in values if name.startswith(("SecurityGroupRuleId.", "Tag.", "TagKey.", "Permissions."))]
+    ids = [value for name, value in values.items() if name.startswith("ResourceId.")] or [values["SecurityGroupId"]]
+    if action.startswith(("Tag", "Untag")):
+        pairs = [
+            (value, values.get(name.replace(".Key", ".Value"), "")) for name, value in values.items() if "Key" in name
+        ]
+        for resource_id, (key, value) in itertools.product(ids, pairs):
+            yield action, resource_id, key, "" if key == "link-lock" else value
+    elif action.startswith("Revoke"):
+        yield from ((action, *ids, values[name]) for name in parts)
+    else:
+        yield action, *(f"{name}={values[name]}" for name in sorted(values))
+
+
+def previewed(answer: dict[str, Any]) -> set[Fact]:
+    """What the commands of a preview would change."""
+    changes = set[Fact]()
+    commands = [call["command"] for call in answer.get("commands", ())]
+    for command in [*commands, *(text for group in answer.get("groups", ()) for text in group["commands"])]:
+        _, _, action, *options = shlex.split(command)
+        names = (option.removeprefix("--") for option in options[::2])
+        changes |= set(facts(action, dict(zip(names, options[1::2], strict=True))))
+    return changes
+
+
+def changed(lab: Lab, since: int) -> set[Fact]:
+    """What calls of ECS have changed since so many calls."""
+    calls = [call for call in [*lab.cloud.faults.calls][since:] if call.service == "ecs"]
+    writing_calls = [call for call in calls if not call.action.startswith("Describe")]
+    return {fact for call in writing_calls for fact in facts(call.action, call.params)}
+
+
+PREVIEWED = ("accept", "withdraw", "close", "close --between")
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("estate", sample(range(SEEDS), 4), indirect=True)
+def test_what_a_command_previews_is_what_it_does(estate: Estate) -> None:
+    """`--dry-run` changes nothing, and says of each link what then becomes of it; its commands are the calls that are made then, each
+    rule and each tag. So does the way back, `reopen`."""
+    lab, acts = estate.lab, estate.acts()
+    for name in PREVIEWED:
+        words = [word for word in acts[name]() if word != "--yes"]
+        before, way_back = estate.state(), []
+        for command in (words, ["reopen", *words[1:]]) if name.startswith("close") else (words,):
+            standing, count = estate.state(), len(lab.cloud.faults.calls)
+            _, [preview] = estate.cli.json(*command, "--dry-run")
+            assert (estate.state(), changed(lab, count)) == (standing, set()), command
+            count = len(lab.cloud.faults.calls)
+            _, [answer] = estate.cli.json(*command, *(["--yes"] if command[0] in ("close", "withdraw") else []))
+            assert previewed(preview) == changed(lab, count), command
+            assert outcomes(preview) == outcomes(answer), command
+            way_back = answer["undo"] if command is words else [*way_back]
+            estate.settle()
+        estate.undo([text for text in way_back if " reopen " not in text])
+        assert estate.state() == before, words
 
 
 def printed(cli: Cli) -> list[str]:
