@@ -25,12 +25,15 @@ QUERIES = {
     "why blocked": "operations.html",
     "who can reach": "howto/who-opened-this.html",
     "health check": "operations.html",
+    "upgrade": "deploy.html",
+    "timeline": "howto/who-opened-this.html",
 }
 CHINESE_QUERIES = {
     "健康检查": "operations.html",
     "IPv6": "tags.html",
     "到期": "howto/give-a-link-an-end.html",
     "卸载": "deploy.html",
+    "升级": "deploy.html",
 }
 
 
