@@ -26,7 +26,11 @@ def test_the_description_names_everything(server: Server) -> None:
         (PEER, "b@aliyun.com"),
     ]
     assert all(account["access_key_id"] and account["access_key_secret"] for account in line["accounts"])
-    assert [(vpc["owner"], vpc["shared_with"]) for vpc in line["vpcs"]] == [(HOME, []), (PEER, []), (HOME, [PEER])]
+    assert [(vpc["name"], vpc["owner"], vpc["shared_with"]) for vpc in line["vpcs"]] == [
+        ("a", HOME, []),
+        ("b", PEER, []),
+        ("shared", HOME, [PEER]),
+    ]
     assert all(vpc["id"].startswith("vpc-") and vpc["vswitch_id"].startswith("vsw-") for vpc in line["vpcs"])
     assert line["queues"] == ["dead-letters", "requests"]
     assert line["projects"] == [f"logs-{HOME}"]
