@@ -91,6 +91,9 @@ def _replay(ids: Sequence[str], service: str, *, as_json: bool) -> None:
             print_answer(Replayed(task_id, task.function, request_id))
         else:
             console().print(escape(f"{task_id}: sent to {task.function} again"), soft_wrap=True)
+    if not as_json:
+        text = "What it opens or closes is recorded: link-peer audit --story prints what takes it back."
+        console().print(text, soft_wrap=True)
 
 
 def _dead_letters(env: Environment) -> Backlog:

@@ -72,6 +72,8 @@ def test_a_failed_invocation_is_listed_and_replayed(lab: Lab, fc: Served, trigge
     assert (code, replayed["id"], replayed["function"]) == (0, task["id"], AUTO_LINK)
     triggers.drain()
     assert lab.rules(db) == [f"{app.id} tcp/3306"]
+    assert fc("failed", "--replay", task["id"]) == 0
+    assert fc.out.splitlines()[-1].endswith("link-peer audit --story prints what takes it back.")
 
 
 def test_replay_accepts_only_failed_invocations(fc: Served) -> None:
