@@ -7,6 +7,7 @@ call. Prints what was tried, what was checked, and how long it took. Exits with 
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import secrets
 import sys
@@ -222,7 +223,8 @@ def main(arguments: Sequence[str]) -> int:
     totals: dict[str, Tried] = {}
     failures = []
     print(f"{'kind':10} {'name':42} {'tried':>16} {'steps':>10} {'ends':>6} {'s':>6}")
-    with multiprocessing.Pool() as pool:
+    # thousands of worlds are kept, and each look at them for garbage takes time
+    with multiprocessing.Pool(initializer=gc.set_threshold, initargs=(100_000, 50, 50)) as pool:
         for tried in pool.imap_unordered(work, jobs):
             job = tried.job
             lost_text = f"  {tried.lost_claims} of them lose a claim (a known limit)" if tried.lost_claims else ""

@@ -514,6 +514,15 @@ def test_a_rule_by_address_stays_where_its_instance_may_be_admitted_as_a_member_
     assert [loss.denial.reason.code for loss in loss_by_rule.values()] == ([] if reason is None else [reason])
 
 
+def test_a_former_address_costs_its_rule_and_excuses_no_other_one() -> None:
+    """What comes after it in the order of the rules is judged as well. The denial says whose address is which now."""
+    rules = [ours(BY, ends=(A, APP)), ours(K2)]
+    snapshot = view([group(APP), group(DB, "*", advanced=True)], [instance(A, APP, ip="10.0.0.9")], rules)
+    loss_by_rule = removals(snapshot, ASKED).by_rule
+    assert list(loss_by_rule) == [BY, K2]
+    assert loss_by_rule[BY].denial.detail.startswith(f"the address of {A} is 10.0.0.9 now")
+
+
 class Counted(dict[Party, Instance]):
     """Instances that count how often all of them are gone through."""
 
