@@ -108,7 +108,7 @@ OWN_FAULTS = (  # those whose end is exact, or that say what happens while a cal
     "a throttled peer",
     "a read-only side",
 )
-LONGEST = [("histories", "trouble during events")] + [
+LONGEST = [("histories", "empty reads, i-store"), ("histories", "trouble during events")] + [
     ("faults", name)
     for name in (
         "trouble during events",
