@@ -110,16 +110,12 @@ def with_front_matter(page: Path, text: str, title: str = "") -> str:
 def from_code() -> dict[Path, str]:
     """The pages of commands, and the English pages that have more on the site, by their path. It needs the project's packages."""
     import generate_reference  # the hook runs where its packages are not
-    from aliyun_conformance import page as conformance
-    from aliyun_conformance.run import questions
 
     built, pages = generate_reference.built(), generate_reference.command_pages()
     for page in sorted(DOCS.glob("*.md")):
         text = page.read_text("utf-8")
         if GENERATED.search(text):
             pages[page] = GENERATED.sub(lambda mark: built[mark[1]], text)
-    assumptions = DOCS / "verify-on-cloud.md"
-    pages[assumptions] = conformance.with_questions(assumptions.read_text("utf-8"), questions())
     return pages
 
 

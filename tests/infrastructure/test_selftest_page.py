@@ -38,20 +38,25 @@ def report(
 
 def test_the_page_is_up_to_date() -> None:
     """Else run `.venv/bin/python -m aliyun_conformance.page docs/verify-on-cloud.md local/conformance/reports`."""
-    assert page.render(TEXT, list(page.read_reports(REPORTS))) == TEXT
+    assert page.render(TEXT, questions(), list(page.read_reports(REPORTS))) == TEXT
 
 
-def test_the_site_says_of_each_question_what_is_assumed() -> None:
-    """And how it is asked: the page itself has what depends on it alone. No other row changes."""
-    rows = [cells for cells in map(page.cells_of, TEXT.splitlines()) if cells and cells[0].isdigit()]
-    on_the_site = map(page.cells_of, page.with_questions(TEXT, questions()).splitlines())
-    for cells, built in zip(rows, (cells for cells in on_the_site if cells and cells[0].isdigit()), strict=True):
-        number, *consequence = cells
-        if len(cells) == 2:
-            assert built == [number, ASKED[int(number)].assumed, *consequence, built[3]]
-            assert re.match("yes|with ", built[3])
-        else:
-            assert built == cells
+def test_the_questions_say_what_a_row_assumes() -> None:
+    """And the options that it needs. Whatever the page had there is replaced; no other row changes."""
+    changed = [f"| {cells[0]} | By hand | {cells[2]} |" for cells in ROWS if len(cells) == 3]
+    rendered = page.render("\n".join(["| # | assumed | what depends on it |", *changed]), questions(), [])
+    rows = [cells for cells in map(page.cells_of, rendered.splitlines()[1:]) if cells]
+    assert [int(cells[0]) for cells in rows] == [
+        int(cells[0]) for cells in ROWS if int(cells[0]) in ASKED and len(cells) == 3
+    ]
+    for number, assumption, _ in rows:
+        question = ASKED[int(number)]
+        assert assumption.startswith(question.assumed)
+        options = assumption.removeprefix(question.assumed)
+        assert bool(options) == bool(question.needs)
+        assert all(need.value.removeprefix("needs ") in options for need in question.needs)
+    by_hand = "| # | assumed | what depends on it | how to test | expected |\n| 1 | By hand | c | t | e |\n"
+    assert page.render(by_hand, questions(), []) == by_hand
 
 
 def test_every_row_says_everything() -> None:
@@ -124,7 +129,7 @@ def test_the_page_has_what_a_report_saw() -> None:
         report("2026-12-02T00:00:00Z", 5, "different", "two rules"),
         report("2026-12-01T00:00:00Z", 4, "as expected"),
     ]
-    rendered = page.render(TEXT, reports)
+    rendered = page.render(TEXT, questions(), reports)
     assert (
         "- #4: 2026-12-01 (cn-qingdao): as expected\n- #5: 2026-12-02 (cn-qingdao): **different**: two rules\n"
         in rendered

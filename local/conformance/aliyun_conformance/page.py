@@ -1,5 +1,6 @@
-"""Writes into a page what the committed reports saw: `python -m aliyun_conformance.page PAGE REPORTS`. What the questions say, a site
-adds to the page's tables: of a question, a row has by hand only what depends on it.
+"""Writes into the tables of a page what the questions and the committed reports say: `python -m aliyun_conformance.page PAGE REPORTS`.
+
+A row is written by hand, and of a question only what depends on it.
 """
 
 from __future__ import annotations
@@ -12,42 +13,34 @@ from pathlib import Path
 from typing import Any
 
 from aliyun_conformance.question import Question, Verdict
-from aliyun_conformance.run import REAL
+from aliyun_conformance.run import REAL, questions
 
 Report = Mapping[str, Any]
 SEEN = re.compile(r"(?<=<!-- seen-rows -->\n).*?(?=\n<!-- /seen-rows -->)", re.DOTALL)
 """Where a page says what was seen."""
-HEADINGS = ["#", "what depends on it"]
+HEADINGS = ["#", "assumed", "what depends on it"]
 """Those of a table of questions."""
 
 
-def render(page: str, reports: Sequence[Report]) -> str:
-    """The page with what was seen of its rows written anew."""
+def render(page: str, questions: Sequence[Question], reports: Sequence[Report]) -> str:
+    """The page with what its questions assume, and what was seen of its rows, written anew. It need not have a row for each
+    question. Raises KeyError for a row without a question."""
+    by_number = {question.number: question for question in questions}
+    lines: list[str] = []
+    names: list[str] = []
+    for line in page.splitlines():
+        cells = cells_of(line)
+        if not cells or not cells[0].isdigit():
+            names = cells or names
+        elif names == HEADINGS:
+            number, _, consequence = (cell.replace("|", r"\|") for cell in cells)
+            assumption = _assumption(by_number[int(number)]).replace("|", r"\|")
+            line = f"| {number} | {assumption} | {consequence} |"
+        lines.append(line)
     observations = (
         "\n".join(f"- #{number}: {outcome}" for number, outcome in sorted(newest(reports).items())) or "Nothing yet."
     )
-    return SEEN.sub(lambda _: observations, page)
-
-
-def with_questions(page: str, questions: Sequence[Question]) -> str:
-    """The page with what is assumed, and how it is asked, in its tables of questions. It need not have a row for each question.
-    Raises KeyError for a row without a question."""
-    by_number = {question.number: question for question in questions}
-    lines: list[str] = []
-    of_questions = False
-    for line in page.splitlines():
-        cells = cells_of(line)
-        if cells and not cells[0].isdigit():
-            of_questions = cells == HEADINGS
-            lines.append("| # | assumed | what depends on it | selftest |" if of_questions else line)
-        elif cells and of_questions:
-            number, consequence = cells
-            question = by_number[int(number)]
-            written = [cell.replace("|", r"\|") for cell in (question.assumed, consequence, _needs(question))]
-            lines.append(f"| {number} | {' | '.join(written)} |")
-        else:
-            lines.append("|---|---|---|---|" if of_questions and line.startswith("|-") else line)
-    return "\n".join(lines) + "\n"
+    return SEEN.sub(lambda _: observations, "\n".join(lines) + "\n")
 
 
 def cells_of(line: str) -> list[str]:
@@ -57,10 +50,11 @@ def cells_of(line: str) -> list[str]:
     return [cell.strip().replace(r"\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
 
 
-def _needs(question: Question) -> str:
+def _assumption(question: Question) -> str:
+    """What a question assumes; in parentheses, the options with which alone it is asked."""
     needs = sorted(need.value.removeprefix("needs ") for need in question.needs)
-    with_them = " and ".join(f"`{need}`" if need.startswith("--") else need for need in needs)
-    return f"with {with_them}" if needs else "yes"
+    options = " and ".join(f"`{need}`" if need.startswith("--") else need for need in needs)
+    return f"{question.assumed} ({options})" if needs else question.assumed
 
 
 def newest(reports: Sequence[Report]) -> dict[int, str]:
@@ -88,7 +82,9 @@ def read_reports(folder: Path) -> Iterator[Report]:
 
 def main(page: Path, reports: Path) -> None:
     """Rewrite a page by the reports of a folder."""
-    page.write_text(render(page.read_text(encoding="utf-8"), list(read_reports(reports))), encoding="utf-8")
+    page.write_text(
+        render(page.read_text(encoding="utf-8"), questions(), list(read_reports(reports))), encoding="utf-8"
+    )
 
 
 if __name__ == "__main__":
