@@ -8,14 +8,17 @@ from typing import Any
 
 import msgspec
 import pytest
+from link_peer.domain.model import Party
 
 from tests.simulation import oracle
 from tests.simulation.driver import deliver
 from tests.simulation.explore import explore
+from tests.simulation.messages import sweep_message
 from tests.simulation.random_inputs import ADVANCED, FAR, INSTANCES, A, B, X, Y
 from tests.simulation.random_run import RandomRun, try_runs
-from tests.simulation.scenarios import SCENARIOS, sweeps
+from tests.simulation.scenarios import SCENARIOS, kept, sweeps
 from tests.simulation.scenarios.common import POLICY
+from tests.simulation.world import HOME
 
 ONE, TWO, THREE, FOUR, FIVE = INSTANCES
 
@@ -226,3 +229,14 @@ def test_a_request_does_not_join_an_egress_rule_as_one_of_a_group_that_consents_
     run.set_consent(group=B, party=B, key="link-accept", kind="who", limits=["tcp/20-30"])
     run.request(ends=(X, B), name="r-3", action="link", wanted_ports=[], at=5, **transient)
     run.redeliver(number=3, plan={})
+
+
+def test_a_rule_that_is_asked_for_and_consented_stays_where_the_other_end_was_deleted_by_hand() -> None:
+    """I16: the tag asks for a port more, which is not accepted. The egress rule of an instance link was kept by its ingress rule
+    alone, so that a read without that rule removed it."""
+    world = kept.instances()
+    world.set_tag(Party(HOME, "i-one"), "link-peer", f"i-store:{kept.WIDER}")
+    for rule_id in list(world.rules[kept.HOME_DB]):
+        world.delete_manually(kept.HOME_DB, rule_id)
+    deliver(world, sweep_message(), kept.BY_ADDRESS)
+    assert [key.is_egress for key in oracle.owned(world, kept.BY_ADDRESS)] == [True]

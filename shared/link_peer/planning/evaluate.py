@@ -864,11 +864,13 @@ def _standing_for(view: Seen, answers: Iterable[Answer]) -> list[DesiredLink]:
 def asks_for(snapshot: Snapshot, desired: DesiredLink, rule_link: Link) -> bool:
     """Whether a wish asks for the link of one rule, by itself: on all ports of the rule, between the same two. Of an instance's
     tag, whichever of its groups stands for it. A wish without ports asks for every port, and a rule without ports is half of
-    a link that is judged whole."""
+    a link that is judged whole. The egress rule of a link between instances is that of the group of the one that asks."""
     link = desired.link
     if rule_link.mutual or rule_link.target != link.target or not covers(link.ports, rule_link.ports[0]):
         return False
     asker = snapshot.instances.get(desired.instance) if desired.instance else None
+    if asker and not link.source.is_group and rule_link.is_egress:
+        return rule_link.source in asker.own_groups
     if asker is None or not link.source.is_group:
         return (rule_link.source, rule_link.member, rule_link.is_egress) == (link.source, link.member, link.is_egress)
     is_own = rule_link.is_egress or not rule_link.member or rule_link.asker == asker.party
