@@ -292,7 +292,7 @@ MUTANTS = [
     ),
     Mutant(
         "only the first 100 instances of a group are read",
-        swap(SimEcs, "members", lambda self, group, members=SimEcs.members: members(self, group)[:100]),
+        designs.first_hundred_of_a_group,
         "a large group",
     ),
     Mutant("one guard for all accounts", attacks.one_guard_for_all, "removals of two accounts, each swept alone"),

@@ -13,7 +13,7 @@ from link_peer.app import dispatch
 from link_peer.domain import marker
 from link_peer.domain.denials import CLAIM_EXPIRED
 from link_peer.domain.errors import Transient
-from link_peer.domain.model import ALL, Claim, Marker, Party, Rule
+from link_peer.domain.model import ALL, Claim, Instance, Marker, Party, Rule
 from link_peer.domain.snapshot import Snapshot
 from link_peer.engine import converge
 from link_peer.engine.read.fetch import Fetch
@@ -322,3 +322,15 @@ def removals_counted_once(patch: Patch) -> None:
         "_due",
         lambda *args: {unseen: frozenset(sorted(keys)[:1]) for unseen, keys in due(*args).items()},
     )
+
+
+def first_hundred_of_a_group(patch: Patch) -> None:
+    """Neither the pages of a group's instances nor all of them have more."""
+    page, members = SimEcs.instance_page, SimEcs.members
+
+    def first_page(self: SimEcs, token: str = "", group: str = "") -> tuple[list[Instance], str]:
+        instances, next_token = page(self, token, group)
+        return (instances[:100], "") if group else (instances, next_token)
+
+    patch.setattr(SimEcs, "instance_page", first_page)
+    patch.setattr(SimEcs, "members", lambda self, group: members(self, group)[:100])
