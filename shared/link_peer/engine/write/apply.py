@@ -83,17 +83,18 @@ class Applier:
         self._closer = Closer(self._settler, work.fetch.pace, work.delivery.clock)
         self._circumstances = Circumstances(work.fetch)
         self._partial: dict[Link, _Partial] = {}
-        # rules whose change was refused, or met a transient error, in this pass
+        # rules whose change is paused, was refused, met a transient error, or had no time, in this pass
         self._failed_keys: set[RuleKey] = set()
         self._has_written = False  # to write
 
     def apply(self, decisions: Sequence[Decision], until: Until = UNLIMITED) -> Report:
         """Intents, changes, outcomes. Raises Transient if the audit log cannot be written; other trouble is reported."""
         work, policy = self.work, self.work.delivery.policy
+        planned_keys = {edit.key for decision in decisions for edit in decision.edits}
         decisions = [paused(decision, policy.paused) for decision in decisions]
         work.tags.between_instances = {key.group for d in decisions for key in _keys(d) if key.by_address}
         earlier, self._partial = self._partial, {}
-        self._failed_keys = set()
+        self._failed_keys = planned_keys - {edit.key for decision in decisions for edit in decision.edits}
         report, outcomes = Report(), list[Record]()
         for records, partial_report in self._carried_out(decisions, earlier, until):
             report += partial_report
@@ -172,6 +173,7 @@ class Applier:
                 unopened += parked
                 break
             todo = parked
+        self._failed_keys |= {edit.key for decision in unopened for edit in decision.edits}
         troubles = tuple(throttled[decision.link][1] for decision in unopened if decision.link in throttled)
         yield [], Report(pending=troubles, undone=len(unopened) - len(troubles))
 
