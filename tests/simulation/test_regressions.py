@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 from link_peer.domain.model import Party
+from link_peer.domain.policy import Pause
 
 from tests.simulation import oracle
 from tests.simulation.driver import deliver
@@ -240,3 +241,12 @@ def test_a_rule_that_is_asked_for_and_consented_stays_where_the_other_end_was_de
         world.delete_manually(kept.HOME_DB, rule_id)
     deliver(world, sweep_message(), kept.BY_ADDRESS)
     assert [key.is_egress for key in oracle.owned(world, kept.BY_ADDRESS)] == [True]
+
+
+def test_a_claim_that_ends_while_the_repair_of_its_rule_is_paused_is_not_recorded_as_removed(run: RandomRun) -> None:
+    """I4: one change was to put back the priority and to take the claim."""
+    run.begin(tags=[])
+    run.advance_time(policy=msgspec.structs.replace(POLICY, paused=Pause.ALL), seconds=700)
+    run.forge(claim="tag,req:forged~20270115T080500Z", ends=(X, A), port="all")
+    run.edit_rule(group=A, number=0, text="strengthen")
+    run.sweep(at=16, inside=True, plan={-1: "empty"})

@@ -35,7 +35,6 @@ from tests.simulation.races import RACES
 from tests.simulation.run import AT_ONCE
 from tests.simulation.scenarios import SCENARIOS
 from tests.simulation.scenarios.queues import TROUBLE
-from tests.simulation.sim_cloud import SimEcs
 
 KINDS = ("kill-after", "lost-after", "empty", "outage")
 CALLS = 8
