@@ -195,8 +195,8 @@ class Settler:
                 removals.append((existing_rule.rule.id, edit, existing_rule.marker))
             elif not _reads_so(edit, existing_rule, existing_rule.marker):  # else only copies of it go
                 text = _marked(edit, existing_rule.marker, claims)
-                note(batch, ecs.modify(group.id, existing_rule.rule.id, text, egress=edit.key.is_egress))
                 written.took(edit.key, existing_rule.marker, set(existing_rule.marker.claims) - claims)
+                note(batch, ecs.modify(group.id, existing_rule.rule.id, text, egress=edit.key.is_egress))
         if writes:
             note(batch, ecs.authorize(group.id, writes, advanced=self.fetch.is_advanced(group)))
         self._revoke(group, removals, note)
@@ -205,6 +205,9 @@ class Settler:
         ecs = ecs_of(self.fetch, group)
         is_first = True
         for egress, part in _removal_calls(removals):
+            for _, edit, marker in part:
+                if marker:
+                    self._writes.took(edit.key, marker, marker.claims)
             try:
                 rule_ids = [rule_id for rule_id, *_ in part]
                 note([edit for _, edit, _ in part], ecs.revoke(group.id, rule_ids, egress=egress))
@@ -213,9 +216,6 @@ class Settler:
                     self.read(group)
                 raise
             is_first = False
-            for _, edit, marker in part:
-                if marker:
-                    self._writes.took(edit.key, marker, marker.claims)
 
     def read_after_refusal(self, group: Party) -> None:
         """A refused call may have been made in part. What it wrote must be seen, so that it is rolled back too."""

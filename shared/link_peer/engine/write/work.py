@@ -29,7 +29,7 @@ class Writes:
         self.taken_claims: set[tuple[Link, Claim]] = set()
 
     def took(self, key: RuleKey, marker: Marker, claims: Iterable[Claim]) -> None:
-        """Notes that these are gone from a rule, which had this marker."""
+        """Notes that a call takes these from a rule, which has this marker. Its answer may be lost: where it is not made, they stand."""
         link = link_of(key, marker)
         if link.member:
             self.taken_claims |= {(link.side, claim) for claim in claims if (key, claim) not in self.put}
