@@ -250,3 +250,10 @@ def test_a_claim_that_ends_while_the_repair_of_its_rule_is_paused_is_not_recorde
     run.forge(claim="tag,req:forged~20270115T080500Z", ends=(X, A), port="all")
     run.edit_rule(group=A, number=0, text="strengthen")
     run.sweep(at=16, inside=True, plan={-1: "empty"})
+
+
+@pytest.mark.parametrize("kind", ["lost-after", "omit-one"])
+def test_the_requests_of_an_instance_that_moves_survive_a_lost_answer_and_a_read_that_omits_it(kind: str) -> None:
+    """I16. The answer to the removal of the former address's rule was lost: what had been written for the new address was then taken
+    for an instance that joined a link which had ended. And an instance that its first event does not show yet lost its rule."""
+    assert explore(SCENARIOS["requests move, the only member"], kinds=(kind,)).histories > 400

@@ -253,11 +253,14 @@ class InstanceScope(Scope):
         ]
 
     def may_lose(self, snapshot: Snapshot, rule: Rule, link: Link, claim: Claim) -> May:
-        """Tag links at home that these instances may have asked for, and what admits them by address."""
+        """Tag links at home that these instances may have asked for, and what admits them by address: for an explicit cause alone,
+        while the cloud may show the instance later."""
         at_home = {link.source.account, link.target.account} == {self.home}
-        if at_home and (claim.is_tag or link.member) and self._may_have_asked(link):
-            return May.TAKE if snapshot.covers(link) else May.READ
-        return May.KEEP
+        if not (at_home and (claim.is_tag or link.member) and self._may_have_asked(link)):
+            return May.KEEP
+        if not self.waiting.keys().isdisjoint({*link.parties, link.represented}):
+            return May.CLOSE
+        return May.TAKE if snapshot.covers(link) else May.READ
 
     def _may_have_asked(self, link: Link) -> bool:
         """Whether these instances may have asked for a link, or were admitted by it."""
