@@ -317,7 +317,8 @@ class Applier:
                     raise
                 todo.extendleft([(group, edits), (group, former_rules)])  # these go first, and make room
                 continue
-            rules.update(settled)
+            replaced = {edit.key for edit in edits if edit.kind == "remove"} if last_group else set()
+            rules.update((key, rule) for key, rule in settled.items() if key not in replaced)
             known_ids = {edit.rule.id for edit in edits if edit.rule}
             if any(rule.id not in known_ids for rule in settled.values()):
                 # a sweep that found the group empty a moment ago may have removed the tags since
