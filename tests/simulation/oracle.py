@@ -277,8 +277,9 @@ def missing_outlets(
     groups."""
     groups = [source, *(_groups_of(world.instances[sender]) if sender in world.instances else ())]
     targets = members(world, target)
-    keys = {RuleKey(source, "", f"{target.ip}/32", port) for target in targets}
-    standing = any(rule.key in keys and rule.policy == "accept" for rule in world.rules.get(source, {}).values())
+    keys = {RuleKey(group, "", f"{target.ip}/32", port) for group in groups for target in targets}
+    rules = (rule for group in groups for rule in world.rules.get(group, {}).values())
+    standing = any(rule.key in keys and rule.policy == "accept" for rule in rules)
     return bool(targets) and not standing and all(needs_outlet(world, policy, groups, t, [port]) for t in targets)
 
 
@@ -554,7 +555,8 @@ def _may_be(
     if not allowed(world, policy, key, pair, ports):
         return False
     holder = holders.get(key, pair)
-    is_same_holder = holder == pair or (key.is_egress and holder and pair and holder[0] == pair[0])
+    # whichever of its groups an instance stands for, the rule of its address serves them all
+    is_same_holder = holder == pair or (holder and pair and holder[0] == pair[0] and is_part(holder) and is_part(pair))
     return bool(is_same_holder) or not _is_rule_of(world, policy, key, holder)
 
 

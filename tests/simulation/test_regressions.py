@@ -257,3 +257,23 @@ def test_the_requests_of_an_instance_that_moves_survive_a_lost_answer_and_a_read
     """I16. The answer to the removal of the former address's rule was lost: what had been written for the new address was then taken
     for an instance that joined a link which had ended. And an instance that its first event does not show yet lost its rule."""
     assert explore(SCENARIOS["requests move, the only member"], kinds=(kind,)).histories > 400
+
+
+def test_the_record_of_a_move_names_no_rule_of_the_former_address_that_stays_for_another_request() -> None:
+    """I4: a stale read had hidden the claim of the other request, which then stayed where it was."""
+    assert explore(SCENARIOS["requests move, instances"], kinds=("stale",)).histories > 800
+
+
+def test_another_group_stands_for_an_instance_where_a_person_lets_the_first_out_on_one_of_two_ports(
+    run: RandomRun,
+) -> None:
+    """I9: the rule of that port goes on to name the first group, and serves the link of the other one."""
+    run.begin(tags=[(FIVE, A, ["tcp/20-30", "udp/53"])], advanced={A, X, Y})
+    run.set_consent(group=A, key="link-accept", kind="*", limits=[], party=FIVE)
+    for group in (X, Y):
+        run.set_consent(group=group, key="link-egress", kind="*", limits=[], party=ONE)
+    run.sweep(plan={}, inside=False, at=0)
+    run.set_consent(group=X, key="link-egress", kind="nobody", limits=[], party=ONE)
+    run.let_out(group=X, port="udp/53")
+    run.sweep(plan={}, inside=False, at=0)
+    assert {key.group for key in oracle.owned(run.world, POLICY) if key.is_egress} == {Y}

@@ -101,6 +101,7 @@ class Watch:
         self._just_opened: set[Party] = set()  # groups that were not read since
         self._closed_late: list[str] = []
         self._groups: dict[Party, Group] = {}  # with their tags as they were last read
+        self._claims_read: dict[str, frozenset[str]] = {}  # by rule, at any moment of this delivery
         self._first_rules = {rule.id: rule.description for by_id in world.rules.values() for rule in by_id.values()}
         self._foreign_rules = {
             rule.id
@@ -205,6 +206,9 @@ class Watch:
                         "I9", is_allowed, f"{rule} is taken for {written.pair}, while it is still that of {before.pair}"
                     )
                 gained = after - before.claims - self._of_copies(rule)
+                if self.stale_read:
+                    # it shows a claim that was taken since, which comes back: docs/guarantees.md, limits
+                    gained -= self._claims_read.get(rule_id, frozenset())
                 if gained:
                     self._check_gain(written, gained)
             lost_claims = before.claims - after
@@ -217,16 +221,16 @@ class Watch:
                 and not replaced
             ):
                 self._closed_late.append(f"{rule} loses {lost_claims} after {self._opened} was opened")
+            # a forged event, while the account shows no instance at all: "never counted and never held is an instance that a
+            # `Deleted` event names" (docs/operations.md, the removal guard); the last instance of an account looks like that, too
+            is_released = self.showings == {False} and self.released in {end.id for end in before.pair or ()}
             if "tag" in lost_claims and not self.refused and not self.stale_read:
-                # a forged event, while the account shows no instance at all: "never counted and never held is an instance that a
-                # `Deleted` event names" (docs/operations.md, the removal guard); the last instance of an account looks like that, too
-                is_released = self.showings == {False} and self.released in {end.id for end in before.pair or ()}
                 must_stand = (
                     self.states.always_kept(rule.key, before.pair) and not self._displaced(rule) and not is_released
                 )
                 hold("I16", not must_stand, f"{rule} loses its tag's claim, though the tag asked for it throughout")
             lost_requests = (lost_claims - {"tag"}) & self._first_claims(rule_id)
-            if lost_requests and not self.refused and not self.stale_read:
+            if lost_requests and not self.refused and not self.stale_read and not is_released:
                 self._hold_requests_kept(rule, before, lost_requests)
 
     def _first_claims(self, rule_id: str) -> frozenset[str]:
@@ -353,6 +357,8 @@ class Watch:
         """A stale read counts as seen as well: production code cannot tell it from the present. What was opened on a group is
         read back with the group's tags."""
         self._note_rules(rules)
+        for rule in rules:
+            self._claims_read[rule.id] = self._claims_read.get(rule.id, frozenset()) | oracle.claims(rule, self.policy)
         if group in self._just_opened:
             self._just_opened.discard(group)
             self.groups_read([self.world.groups[group]])
