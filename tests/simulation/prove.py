@@ -91,8 +91,6 @@ HEAVY = (  # with every fault these take up to hours, so that a sample of their 
     "full for more, basic groups",
     "full for more, advanced groups",
     "full for more, instances",
-    "requests move, instances",
-    "requests move, the only member",
 )
 OWN_FAULTS = (  # those whose end is exact, or that say what happens while a call takes long
     "a look, left out",
