@@ -525,6 +525,8 @@ def test_a_former_address_costs_its_rule_and_excuses_no_other_one() -> None:
 
 INTO_B, OUT_TO_B = (RuleKey(*ends, P1[0]) for ends in ((DB, "10.0.0.1/32", "10.0.0.9/32"), (APP, "", "10.0.0.9/32")))
 """Of a link between instances, to an address that the target does not have any more."""
+OUT_TO_MEMBER = msgspec.structs.replace(OUT_TO_B, port=K2.port)
+"""The same of a link between groups, whose target the instance is in."""
 
 
 @pytest.mark.parametrize(
@@ -535,6 +537,8 @@ INTO_B, OUT_TO_B = (RuleKey(*ends, P1[0]) for ends in ((DB, "10.0.0.1/32", "10.0
         (Link(C, B, P1), [OUT_TO_B]),  # instances of a group share what lets them out to another
         (Link(C, A, P1), []),
         (Link(A, C, P1), []),
+        (Link(APP, DB, P1), [OUT_TO_MEMBER]),
+        (Link(CACHE, DB, P1), []),  # another group than that which lets out
     ],
 )
 @pytest.mark.parametrize("in_scope", [True, False])
@@ -543,7 +547,8 @@ def test_a_delivery_takes_a_rule_for_a_former_address_only_where_it_answers_for_
 ) -> None:
     """It writes the new rule then, for no other link."""
     instances = [instance(A, APP, ip="10.0.0.1"), instance(B, DB, ip="10.0.0.2"), instance(C, APP, ip="10.0.0.3")]
-    snapshot = world(ours(INTO_B, ends=(A, B)), ours(OUT_TO_B, ends=(B, B)), instances=instances)
+    ends = {INTO_B: (A, B), OUT_TO_B: (B, B), OUT_TO_MEMBER: (B, DB)}
+    snapshot = world(*(ours(rule, ends=parties) for rule, parties in ends.items()), instances=instances)
     desired_link = DesiredLink(link, TAG, link.source, in_scope=in_scope)
     assert list(removals(snapshot, desired_link, may_lose=May.KEEP).by_rule) == (lost_rules if in_scope else [])
 
