@@ -327,6 +327,37 @@ def test_a_delivery_that_dies_while_an_address_changes_loses_no_claim(make_lab: 
         assert (death, lab.rules(db_group), lab.reasons(db_group)) == (death, rules, ["req:chg-1,req:chg-2"])
 
 
+def moved_member(lab: Lab) -> tuple[Instance, list[Group]]:
+    """An instance whose group two requests have linked to two groups. It has had another address since."""
+    app = lab.group(type="enterprise")
+    lab.tag(app, link_egress="*")
+    targets = [lab.group(app.id, type="enterprise") for _ in range(2)]
+    member = lab.instance(app, private_ip="10.2.0.10")
+    for number, target in enumerate(targets):
+        lab.instance(target)
+        assert lab.cross_account(lab.request(app, target, "tcp/1", request_id=f"chg-{number}")) == {"applied": 1}
+    member.private_ip = "10.2.0.99"
+    lab.forget()
+    return member, targets
+
+
+def test_a_sweep_that_dies_while_an_address_changes_loses_neither_link_of_a_member(make_lab: Callable[[], Lab]) -> None:
+    """Each rule for the former address is removed after the new one of the same link is written, not of another link."""
+    lab = make_lab()
+    moved_member(lab)
+    first = lab.calls()
+    lab.sweep()
+    for death in deaths(list(lab.cloud.faults.calls)[first:]):
+        lab = make_lab()
+        member, targets = moved_member(lab)
+        lab.fault(**death)
+        with pytest.raises(Killed):
+            lab.sweep()
+        lab.forget()
+        lab.sweep()
+        assert (death, *map(lab.rules, targets)) == (death, admitted(member), admitted(member))
+
+
 @pytest.mark.knobs(request_tags=True)
 def test_a_former_address_that_another_instance_has_is_closed_first(lab: Lab) -> None:
     _, db, db_group = moved_pair(lab)

@@ -55,6 +55,18 @@ def test_a_wish_that_asks_for_more_than_is_accepted_keeps_what_stands(lab: Lab, 
         assert (record["reason"], record["detail"].split("; ")[-1]) == ("no-consent", "what stands stays: tcp/3306")
 
 
+def test_a_denial_names_no_rule_that_stands_for_another_wish(lab: Lab) -> None:
+    """Of the rules on the peer's group, those that the denied tag asks for."""
+    instance, _, db = linked(lab, "tcp/3306")
+    web = lab.group()
+    lab.tag(db, **{"link_accept.2": f"{web.id}:tcp/80"})
+    lab.auto_link(lab.event(lab.instance(web, tags={"link-peer": f"{db.id}:tcp/80"})))
+    lab.tag(instance, link_peer=f"{db.id}:tcp/3306+tcp/3307")
+    lab.auto_link(lab.event(instance))
+    assert ports(lab, db) == ["tcp/3306", "tcp/80"]
+    assert lab.outcome()["detail"].split("; ")[-1] == "what stands stays: tcp/3306"
+
+
 def test_a_wish_for_every_port_takes_the_place_of_its_port_rules_once_it_is_open(lab: Lab, look: Look) -> None:
     """They are removed after it is written at both ends."""
     instance, app, db = linked(lab, "tcp/3306")

@@ -20,7 +20,10 @@ Functions = dict[tuple[str, int, str], list[FunctionType]]
 
 
 def functions(paths: list[Path]) -> Functions:
-    """The functions that these files define, also those behind decorators. Imports the files: commands would do so later."""
+    """The functions that these files define, also those behind decorators. Imports the files: commands would do so later.
+
+    Without lambdas: they have no statement to note, two of them may begin in one line, and what holds them changes with them.
+    """
     names = {str(path) for path in paths}
     for path in paths:
         _, *package = path.relative_to(ROOT).with_suffix("").parts  # without shared or local
@@ -28,8 +31,9 @@ def functions(paths: list[Path]) -> Functions:
     functions: Functions = {}
     gc.unfreeze()  # a handler froze what was imported before it: those objects are not listed
     for live_object in gc.get_objects():
-        if isinstance(live_object, FunctionType) and live_object.__code__.co_filename in names:
-            functions.setdefault(_key(live_object.__code__), []).append(live_object)
+        code = live_object.__code__ if isinstance(live_object, FunctionType) else None
+        if code and code.co_filename in names and code.co_name != "<lambda>":
+            functions.setdefault(_key(code), []).append(live_object)
     _caches()
     return functions
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from link_peer.domain.tags import compact
 from link_peer.inbound import message_body
+from link_peer_cli.inventory.shown import EXACT
+from link_peer_cli.usage import shown as usage
 
 from tests.mutation import live
 from tests.mutation.child import Child
@@ -69,6 +73,22 @@ def test_a_mutant_runs_wherever_its_function_was_imported() -> None:
         "inbound/message_body.py", "MAX_BYTES", "MAX_BYTES = 65 * 1024", lambda: message_body.MAX_BYTES == 65 * 1024
     )
     assert (compact(1), message_body.MAX_BYTES) == ("19700101T000001Z", 64 * 1024)
+
+
+def test_functions_of_one_line_stay_apart() -> None:
+    """Probes change nothing that the code does, also where a table has two functions in a line."""
+    [column] = [column for column in usage.USES.columns if column.name == "not known"]
+    rule: Any = SimpleNamespace(unknown=["no log", "no sender"])
+
+    def work(_: Path) -> int:
+        live.Probes(targets(), live.functions(targets()))
+        texts = column.text(rule, EXACT), column.text(rule, EXACT, brief=True)
+        return int(texts != ("no log; no sender", "2"))
+
+    child = Child(work)
+    code, _ = child.wait()
+    child.remove()
+    assert code == 0
 
 
 def test_each_equivalent_mutant_is_still_one_and_has_a_reason() -> None:

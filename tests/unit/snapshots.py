@@ -45,7 +45,7 @@ def ours(
     age: float | None = None,
 ) -> Rule:
     """A rule of this deployment, `age` seconds old."""
-    marker = Marker(HOME, "prod", key.id(HOME, "prod", REGION), claims or (TAG,), ends)
+    marker = Marker(HOME, "prod", key.id(HOME, "prod", REGION), claims or (TAG,), ends, key.is_egress)
     name, created = f"sgr-{key.id(HOME, 'prod', REGION)}", iso(NOW - age) if age is not None else ""
     return Rule(key.group, name, key, "accept", priority, markers.render(marker), created)
 

@@ -295,11 +295,11 @@ def _moves(view: Seen, removals: Losses, key: RuleKey, needs: Iterable[Need]) ->
     first, unless the address is shown as that of another instance by now, or opening is paused."""
     marker, paused = view.actual.owned[key][1], view.context.policy.paused is not Pause.NONE
     requests = [claim for claim in removals.claims(key) if not claim.is_tag]
-    if not requests or paused or not moved_end(view.snapshot, key, link_of(key, marker)):
+    link = link_of(key, marker)
+    if not requests or paused or not moved_end(view.snapshot, key, link):
         return False
     shown_addresses = {f"{instance.ip}/32" for instance in view.snapshot.instances.values()}
-    successors = [need.key for need in needs if need.ends == marker.ends and need.key.port == key.port]
-    successors = [successor for successor in successors if successor.is_egress == key.is_egress]
+    successors = [need.key for need in needs if need.ends == marker.ends and link_of(need.key, marker) == link]
     addresses = {key.source, key.dest} - {
         side for successor in successors for side in (successor.source, successor.dest)
     }

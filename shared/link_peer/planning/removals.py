@@ -201,13 +201,13 @@ def _unconfirmed(view: Seen, losses_by_rule: Mapping[RuleKey, Loss]) -> frozense
 
 def _cause(standing: _Standing, claim: Claim, may: May) -> _Cause:
     """Why a claim is taken, if it is."""
-    unread = Missing(unread=frozenset({standing.link})) if may is May.READ else NOTHING_MISSING
     context = standing.view.context
     is_shared = standing.is_shared and standing.view.snapshot.readable(standing.link.target.account)
     if context.withdrawn is not None and may is not May.BESIDE and not is_shared:
-        return _Cause(context.withdrawn, missing=unread)
+        return _Cause(context.withdrawn)
     if context.expired(claim):
-        return _Cause(CLAIM_EXPIRED, missing=unread)
+        return _Cause(CLAIM_EXPIRED)
+    unread = Missing(unread=frozenset({standing.link})) if may is May.READ else NOTHING_MISSING
     if wrong := misplaced(standing.view.snapshot, standing.key, standing.link):
         return _Cause(wrong, missing=unread)
     denial = standing.denied(claim)

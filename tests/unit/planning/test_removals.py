@@ -19,7 +19,7 @@ from link_peer.planning.decision import Context, DesiredLink, Refusal, Unseen
 from link_peer.planning.evaluate import Seen, judge, unseen_senders, wanted_claims
 from link_peer.planning.removals import HALF_OPEN_SECONDS, Loss, Losses, May, hold_above, losses, unseen_accounts
 
-from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, PEER, POLICY, REGION, A, B
+from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, PEER, POLICY, REGION, A, B, C
 from tests.unit.snapshots import group, instance, key, ours, policy, theirs, view
 
 OPEN = [group(APP, "*"), group(DB, "*")]
@@ -521,6 +521,36 @@ def test_a_former_address_costs_its_rule_and_excuses_no_other_one() -> None:
     loss_by_rule = removals(snapshot, ASKED).by_rule
     assert list(loss_by_rule) == [BY, K2]
     assert loss_by_rule[BY].denial.detail.startswith(f"the address of {A} is 10.0.0.9 now")
+
+
+INTO_B, OUT_TO_B = (RuleKey(*ends, P1[0]) for ends in ((DB, "10.0.0.1/32", "10.0.0.9/32"), (APP, "", "10.0.0.9/32")))
+"""Of a link between instances, to an address that the target does not have any more."""
+OUT_TO_MEMBER = msgspec.structs.replace(OUT_TO_B, port=K2.port)
+"""The same of a link between groups, whose target the instance is in."""
+
+
+@pytest.mark.parametrize(
+    ("link", "lost_rules"),
+    [
+        (Link(A, B, P1), [INTO_B, OUT_TO_B]),
+        (Link(B, A, P1), [INTO_B]),
+        (Link(C, B, P1), [OUT_TO_B]),  # instances of a group share what lets them out to another
+        (Link(C, A, P1), []),
+        (Link(A, C, P1), []),
+        (Link(APP, DB, P1), [OUT_TO_MEMBER]),
+        (Link(CACHE, DB, P1), []),  # another group than that which lets out
+    ],
+)
+@pytest.mark.parametrize("in_scope", [True, False])
+def test_a_delivery_takes_a_rule_for_a_former_address_only_where_it_answers_for_the_link(
+    in_scope: bool, link: Link, lost_rules: list[RuleKey]
+) -> None:
+    """It writes the new rule then, for no other link."""
+    instances = [instance(A, APP, ip="10.0.0.1"), instance(B, DB, ip="10.0.0.2"), instance(C, APP, ip="10.0.0.3")]
+    ends = {INTO_B: (A, B), OUT_TO_B: (B, B), OUT_TO_MEMBER: (B, DB)}
+    snapshot = world(*(ours(rule, ends=parties) for rule, parties in ends.items()), instances=instances)
+    desired_link = DesiredLink(link, TAG, link.source, in_scope=in_scope)
+    assert list(removals(snapshot, desired_link, may_lose=May.KEEP).by_rule) == (lost_rules if in_scope else [])
 
 
 class Counted(dict[Party, Instance]):
