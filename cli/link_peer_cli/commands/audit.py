@@ -154,6 +154,7 @@ def audit(
         with contextlib.suppress(KeyboardInterrupt):
             for records in follow_log(log, compose.clock_for_functions(), query, since, _print_trouble):
                 printer.print(records)
+                printer.limit = 0  # it is for what was there before
     elif story:
         with waiting("reading the audit log"):
             selected_stories = stories(log, story, since)
@@ -212,7 +213,7 @@ class _Shown:
         env: Environment,
     ) -> None:
         self._form = form
-        self._limit = limit
+        self.limit = limit
         self._names = self._called = names
         self._ends: set[Party] = set()
         self._filters = record_filters
@@ -228,7 +229,7 @@ class _Shown:
     def print_log(self, log: AuditReader, query: str, since: float, until: float | None) -> None:
         """Print what matches a query in a span of time (epoch seconds): as much of it as was asked for is read, the newest first; all
         of it is printed as it is read."""
-        count = LIMIT if self._limit is None and self._form not in (TableForm.JSON, TableForm.CSV) else self._limit
+        count = LIMIT if self.limit is None and self._form not in (TableForm.JSON, TableForm.CSV) else self.limit
         if not count and not self._sort_by:
             self._print_all(log, query, since, until)
             return
@@ -274,10 +275,10 @@ class _Shown:
         """Whether no older records are needed. Many may be about the same: then some lines are enough, unless a number was given, or
         these are of one actor."""
         if self._form in (TableForm.JSON, TableForm.CSV) or (
-            self._limit is None and not self._by_actor and len(records) >= MOST
+            self.limit is None and not self._by_actor and len(records) >= MOST
         ):
             return True
-        return len(folded(records)) >= (self._limit or LIMIT)
+        return len(folded(records)) >= (self.limit or LIMIT)
 
     def print(self, records: Sequence[Record], title: str = "", *, is_whole: bool = True) -> None:
         """Print the newest, repeats folded. Without a title: what has just come, one line each. `is_whole`: there are no others."""
@@ -292,7 +293,7 @@ class _Shown:
 
     def _print_lines(self, records: Sequence[Record], title: str, *, is_whole: bool) -> None:
         lines = folded(records) if title else [RecordLine(record) for record in records]
-        limit = LIMIT if self._limit is None and title else self._limit or 0
+        limit = LIMIT if self.limit is None and title else self.limit or 0
         printed_lines = RECORDS.ordered(lines[-limit:], self._sort_by)
         if title or not self.lines or self._form is TableForm.WIDE:  # else no advice is printed
             printed_lines = self._judged(printed_lines)
@@ -336,7 +337,7 @@ class _Shown:
         return self._called
 
     def _print_values(self, records: Sequence[Record]) -> None:
-        newest = map(RecordLine, records[-self._limit :] if self._limit else records)
+        newest = map(RecordLine, records[-self.limit :] if self.limit else records)
         records = [line.record for line in RECORDS.ordered(newest, self._sort_by)]
         if self._form is TableForm.JSON:
             for record in records:

@@ -217,6 +217,21 @@ def test_following_continues_after_an_outage_of_the_log(
     assert cli.err.count("next try in") == 3
 
 
+def test_a_limit_leaves_out_no_new_record(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is for the records that are there when following begins."""
+    app, db = lab.group(), lab.group("*")
+    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
+
+    def deliveries(count: int) -> None:
+        for _ in range(count):
+            lab.auto_link(lab.event(instance))
+
+    deliveries(3)
+    take_turns(lab, monkeypatch, [lambda: deliveries(2), lambda: None])
+    code, records = cli.json("audit", "--follow", "--limit", "1")
+    assert (code, [record["event_id"] for record in records]) == (0, ["event-3", "event-4", "event-5"])
+
+
 def test_a_failed_read_of_the_log_is_retried(lab: Lab, cli: Cli) -> None:
     """If the retries fail too, the message has no text of a library."""
     lab.fault(service="sls", action="GetLogs", kind="error", times=2)
