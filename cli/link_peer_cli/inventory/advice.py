@@ -149,7 +149,8 @@ class Adviser:
         wishes = [wish for wish in wishes if not wish_denial(snapshot, self._policy, wish)]
         self._view.answer(question for wish in wishes[:_FEW] for question in uncounted(snapshot, wish.denied))
         snapshot = self._view.scene.snapshot
-        return [Advice(note, "") for wish in wishes[:_FEW] if (note := choice_note(snapshot, wish))]
+        notes = dict.fromkeys(choice_note(snapshot, wish) for wish in wishes[:_FEW])  # the same at both ends of a link
+        return [Advice(note, "") for note in notes if note]
 
     def _groups_of(self, party: Party, counterpart: Party) -> list[Party]:
         if party.is_group:

@@ -377,3 +377,13 @@ def test_it_says_which_group_stands_for_an_instance_and_why(lab: Lab, ask: Askin
     document = ask(a.id, db.id, "tcp/3306")
     assert (document["state"], [link["from"] for link in document["links"]]) == ("open", [app.id])
     assert document["do"][-1]["why"].startswith(f"{app.id}@{HOME} stands for {a.id}@{HOME}, since ")
+
+
+def test_it_says_once_which_group_stands_for_an_instance_at_both_ends(lab: Lab, ask: Asking) -> None:
+    shut = lab.group(type="enterprise")
+    app = lab.group(type="enterprise", tags={"link-egress": "*"})
+    db = lab.group("*")
+    lab.instance(db)
+    a = lab.started(shut, app, tags={"link-peer": f"{db.id}:tcp/3306"})
+    reasons = [advice["why"] for advice in ask(a.id, db.id, "tcp/3306")["do"]]
+    assert sum(reason.startswith(f"{app.id}@{HOME} stands for {a.id}@{HOME}, since ") for reason in reasons) == 1
