@@ -30,6 +30,9 @@ class Listing(msgspec.Struct, frozen=True):
     tagged: bool = False
 
 
+_Memories = dict[int, tuple[object, dict[Hashable, Any]]]
+
+
 class Snapshot(msgspec.Struct, frozen=True, dict=True):
     """One reading of the cloud. A party in `requested` that is in neither `instances` nor `groups` was not shown.
 
@@ -127,12 +130,24 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
 
     def memory(self, subject: object) -> dict[Hashable, Any]:
         """What was worked out of this snapshot and a `subject`, such as a policy, by what it was worked out for."""
-        # the subject, which need not have a hash, is kept: no other one gets its id
-        memory: dict[Hashable, Any] = self._memories.setdefault(id(subject), (subject, {}))[1]
-        return memory
+        return _of_subject(self._memories, subject)
+
+    def lasting_memory(self, subject: object) -> dict[Hashable, Any]:
+        """The same, of earlier snapshots of this reading, too. So a value there has with it the parts of a snapshot that it was worked
+        out of, and counts while they are the same."""
+        return _of_subject(self._lasting_memories, subject)
+
+    def after(self, earlier: Snapshot) -> Snapshot:
+        """This snapshot, with the lasting memory of an earlier one."""
+        self.__dict__["_lasting_memories"] = earlier._lasting_memories
+        return self
 
     @functools.cached_property
-    def _memories(self) -> dict[int, tuple[object, dict[Hashable, Any]]]:
+    def _memories(self) -> _Memories:
+        return {}
+
+    @functools.cached_property
+    def _lasting_memories(self) -> _Memories:
         return {}
 
     def _listing(self, account: str) -> Listing:
@@ -142,3 +157,8 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
         if party.account in self.whole_accounts:
             return True
         return party in self.complete_groups if party.is_group else party in self.requested
+
+
+def _of_subject(memories: _Memories, subject: object) -> dict[Hashable, Any]:
+    # the subject, which need not have a hash, is kept: no other one gets its id
+    return memories.setdefault(id(subject), (subject, {}))[1]

@@ -27,10 +27,19 @@ def owned_links(snapshot: Snapshot, policy: Policy, region: str) -> Sequence[Own
     """Every rule of ours in the snapshot, with its link and its marker. The snapshot remembers them: all steps of a plan ask."""
     memory, question = snapshot.memory(policy), ("owned", region)
     if question not in memory:
-        every = (rule for rules in snapshot.rules.values() for rule in rules)
-        owned = ((rule, markers.owned(rule, policy.deployment, region, policy.home)) for rule in every)
-        memory[question] = [(link_of_rule(rule, marker), rule, marker) for rule, marker in owned if marker]
+        of_groups = (_owned_of_group(snapshot, policy, region, group) for group in snapshot.rules)
+        memory[question] = [owned for of_group in of_groups for owned in of_group]
     links: Sequence[OwnedLink] = memory[question]
+    return links
+
+
+def _owned_of_group(snapshot: Snapshot, policy: Policy, region: str, group: Party) -> Sequence[OwnedLink]:
+    """Those of one group, which an earlier snapshot may remember for the same rules."""
+    memory, question, rules = snapshot.lasting_memory(policy), ("owned", region, group), snapshot.rules[group]
+    if question not in memory or memory[question][0] is not rules:
+        owned = ((rule, markers.owned(rule, policy.deployment, region, policy.home)) for rule in rules)
+        memory[question] = rules, [(link_of_rule(rule, marker), rule, marker) for rule, marker in owned if marker]
+    links: Sequence[OwnedLink] = memory[question][1]
     return links
 
 

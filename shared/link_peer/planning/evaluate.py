@@ -315,8 +315,20 @@ def may_stand(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> Ver
     snapshot remembers the verdict: all steps of a plan ask for it."""
     memory = snapshot.memory(policy)
     if (link, now) not in memory:
-        memory[link, now] = _verdict(snapshot, policy, link, now)
+        memory[link, now] = _lasting_verdict(snapshot, policy, link, now)
     verdict: Verdict = memory[link, now]
+    return verdict
+
+
+def _lasting_verdict(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> Verdict:
+    """The verdict, which an earlier snapshot may remember for the same two groups: one by reference depends on nothing else."""
+    source, target = snapshot.groups.get(link.source), snapshot.groups.get(link.target)
+    if link.member or not source or not target or not by_reference(source, target):
+        return _verdict(snapshot, policy, link, now)
+    memory, parts_of_snapshot = snapshot.lasting_memory(policy), (now, source, target, no_access(snapshot, link))
+    if link not in memory or memory[link][0] != parts_of_snapshot:
+        memory[link] = parts_of_snapshot, _verdict(snapshot, policy, link, now)
+    verdict: Verdict = memory[link][1]
     return verdict
 
 

@@ -13,12 +13,12 @@ from link_peer.domain import reasons
 from link_peer.domain.denials import Denial
 from link_peer.domain.errors import CloudError
 from link_peer.domain.model import TAG, Claim, Group, Instance, Link, Party, Rule, RuleKey
-from link_peer.domain.policy import Limits
+from link_peer.domain.policy import GroupSet, Limits, Never
 from link_peer.domain.snapshot import Snapshot
-from link_peer.domain.tags import parse_ports
+from link_peer.domain.tags import Who, parse_ports
 from link_peer.planning import consent
 from link_peer.planning.actual import owned_rules
-from link_peer.planning.claims import links_from_tags
+from link_peer.planning.claims import links_from_tags, wanted_by_all
 from link_peer.planning.decision import Context, Decision, DesiredLink, Plan, Refusal, Unseen
 from link_peer.planning.plan import make_plan
 from link_peer.planning.removals import May
@@ -266,3 +266,24 @@ def test_the_worlds_have_something_to_decide() -> None:
     assert {reasons.ADDRESS_CONFLICT, reasons.QUOTA, reasons.NO_CONSENT, reasons.LOCKED} <= reason_codes
     assert {decision.outcome for decision in decisions} == {"applied", "unchanged", "removed", "denied", "failed"}
     assert {decision.action for decision in decisions} == {"link", "unlink", "expire", "repair"}
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_what_earlier_snapshots_remember_changes_no_plan(seed: int) -> None:
+    dice = random.Random(seed)
+    accepting = {"accepting": GroupSet(HOME, {"link-accept": "*"})}
+    never = (Never(Who(HOME, "*"), Who(HOME, "set:accepting"), parse_ports("tcp/2"), "never=one"),)
+    judging = policy(never=never, sets=accepting)
+    later = Snapshot()
+    for _ in range(6):
+        world = some_world(dice)
+        parts = {name: getattr(later if dice.random() < 0.5 else world, name) for name in ("groups", "rules")}
+        if dice.random() < 0.2:
+            parts["failed_accounts"] = {HOME: "timeout"}
+        fresh = msgspec.structs.replace(world, **parts)
+        later = msgspec.structs.replace(fresh).after(later)
+        plans = [
+            plan(snapshot, *wanted_by_all(snapshot, judging, REGION, NOW), with_policy=judging)
+            for snapshot in (later, fresh)
+        ]
+        assert plans[0] == plans[1]

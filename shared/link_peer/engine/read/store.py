@@ -43,7 +43,7 @@ class Store:
             live_accounts=frozenset(self.live_accounts),
         )
         if snapshot != self._snapshot:
-            self._snapshot = snapshot
+            self._snapshot = snapshot.after(self._snapshot)
         return self._snapshot
 
     def now_known(self) -> Snapshot:
