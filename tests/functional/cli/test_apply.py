@@ -305,11 +305,13 @@ def test_a_plan_is_for_one_deployment(lab: Lab, cli: Cli, file: str, monkeypatch
 
 
 def test_an_old_plan_is_refused(lab: Lab, cli: Cli, file: str, written: Written) -> None:
-    """After 24 hours; one of the future is, too."""
+    """After 24 hours; one of the future is, too, and one of a day that no calendar has."""
     plan = saved(lab, cli, file)
     lab.cloud.clock.sleep(86_400 + 60)
     assert cli("apply", file, "--yes") == 1
     assert "is older than 24 hours" in cli.err
+    assert cli("apply", written({**plan, "made_at": "2026-11-31T00:00:00Z"}), "--yes") == 1
+    assert "the plan is unreadable: made_at: " in cli.err
     assert cli("apply", written({**plan, "made_at": lab.iso(3600)}), "--yes") == 1
     assert "in the future" in cli.err
 

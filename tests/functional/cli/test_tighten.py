@@ -490,6 +490,31 @@ def test_the_file_of_a_proposal_is_checked(lab: Lab, cli: Cli, tmp_path: Path) -
     assert "the policy opens no link on tcp/3306+tcp/443" in cli.out
 
 
+@pytest.mark.parametrize(
+    ("ports", "problem"),
+    [
+        ("[tcp/3306, tcp/3307]", "does not cover the link from {web}@{home} on tcp/3306+tcp/3307"),
+        ("[]", "must list the ports"),
+    ],
+)
+def test_a_proposed_link_that_a_person_changed_is_checked_against_its_consent(
+    lab: Lab, cli: Cli, tmp_path: Path, ports: str, problem: str
+) -> None:
+    """The entry that the file names would not open what the link asks for by then."""
+    app, db = lab.group(), lab.group()
+    web, data, _unseen = lab.instance(app), lab.instance(db), lab.instance(app)
+    lab.authorize(db, **WIDE)
+    file, traffic = tmp_path / "links.yaml", Traffic(lab)
+    traffic.connect(web, data, 3306)
+    traffic.write()
+    assert cli("tighten", db.id, "--propose", str(file)) == 0
+    proposal = file.read_text("utf-8")
+    assert proposal.count("ports: [tcp/3306]") == 1
+    file.write_text(proposal.replace("ports: [tcp/3306]", f"ports: {ports}"), "utf-8")
+    assert cli("check", str(file)) == 1
+    assert problem.format(web=web.id, home=HOME) in cli.out + cli.err
+
+
 @pytest.mark.usefixtures("terminal")
 def test_the_commands_that_remove_a_rule_are_in_the_wide_table_alone(lab: Lab, cli: Cli) -> None:
     """The table of a terminal says whether it may go."""

@@ -437,13 +437,20 @@ def test_a_tag_that_was_not_written_ahead_is_written_by_itself_unless_it_was_ref
     assert settle.requests == (["r-1"] if message else [f"request-{len(settle.ecs.calls)}"])
 
 
-@pytest.mark.parametrize("tags", [True, False])
-def test_an_account_that_refuses_access_meanwhile_denies_the_link(tags: bool) -> None:
+READS: dict[str, Callable[[Settler], object]] = {
+    "rules": lambda settler: settler.read(DB),
+    "groups": lambda settler: settler.read_tags([DB]),
+    "groups beside the rules": lambda settler: settler.read_with_tags(DB),
+}
+
+
+@pytest.mark.parametrize("read", READS)
+def test_an_account_that_refuses_access_meanwhile_denies_the_link(read: str) -> None:
     """Whether its rules or its tags are read again."""
     settle = settling(ours(K1))
-    settle.ecs.errors["groups" if tags else "rules"] = [NoAccess("Forbidden.RAM", "no")]
+    settle.ecs.errors[read.partition(" ")[0]] = [NoAccess("Forbidden.RAM", "no")]
     with pytest.raises(LinkDenied) as refused:
-        settle.settler.read_tags([DB]) if tags else settle.settler.read(DB)
+        READS[read](settle.settler)
     assert refused.value.denial.reason is reasons.NO_ACCESS
     assert "Forbidden.RAM" in refused.value.denial.detail
 
