@@ -184,3 +184,27 @@ def test_a_request_for_more_than_there_is_room_for_keeps_what_it_opened(lab: Lab
     assert (lab.outcome()["reason"], lab.reasons(db)) == ("quota", ["req:chg-1"])
     lab.sweep()
     assert lab.reasons(db) == ["req:chg-1"]
+
+
+def test_what_is_refused_to_one_instance_stays_for_another(lab: Lab) -> None:
+    """Both of their wishes are refused as a whole: the first one's on every port, by its other group, the second one's on one."""
+    app, other, db = lab.group(), lab.group(), lab.group("*")
+    lab.started(app, other, tags={"link-peer": f"{db.id}:tcp/1+tcp/2"})
+    lab.started(app, tags={"link-peer": f"{db.id}:tcp/1+tcp/3"})
+    lab.tag(other, link_refuse=db.id)
+    lab.tag(app, link_refuse=f"{db.id}:tcp/3")
+    lab.sweep()
+    assert lab.rules(db) == [f"{app.id} tcp/1"]
+
+
+def test_a_denied_wish_keeps_no_egress_rule_that_lets_out_only_others(lab: Lab) -> None:
+    """The wish of an instance that nothing admits, of the same group as the one that asks no more."""
+    app = lab.group(type="enterprise", tags={"link-egress": "*"})
+    db = lab.group("*")
+    lab.instance(db)
+    asking = lab.started(app, tags={"link-peer": f"{db.id}:tcp/1"})
+    lab.started(app, tags={"link-peer": db.id})
+    assert (len(lab.raw_rules(app, "egress")), len(lab.rules(db))) == (1, 1)
+    lab.tag(asking, link_peer=None)
+    lab.sweep()
+    assert (lab.raw_rules(app, "egress"), lab.rules(db)) == ([], [])

@@ -865,12 +865,34 @@ def _standing_for(view: Seen, answers: Iterable[Answer]) -> list[DesiredLink]:
             continue
         decided = set() if denial.keeps_standing else {desired.link}
         decided |= {*_single(desired.link)} if denial in view.refusals else set()
-        for _, link, marker in view.actual.owned_by_target.get(desired.link.target, ()):
-            is_claimed = any(claim.request == desired.claim.request for claim in marker.claims)
-            if is_claimed and link not in decided and asks_for(view.snapshot, desired, link):
-                changes = {"denial": None, "opens": False, "in_scope": False, "passed": (), "denied": ()}
-                wishes.setdefault((link, desired.claim), msgspec.structs.replace(desired, link=link, **changes))
+        owned = view.actual.owned_by_target.get(desired.link.target, ())
+        links = [
+            link
+            for _, link, marker in owned
+            if any(claim.request == desired.claim.request for claim in marker.claims) and link not in decided
+            if asks_for(view.snapshot, desired, link)
+        ]
+        admitted = _admitted_ports(view, desired, links)
+        changes = {"denial": None, "opens": False, "in_scope": False, "passed": (), "denied": ()}
+        for link in links:
+            if link.is_egress and admitted is not None and link.ports[0] not in admitted:
+                continue
+            wish = msgspec.structs.replace(desired, link=link, **changes)
+            first = wishes.setdefault((link, desired.claim), wish)
+            if first is not wish and wish_denial(view.snapshot, view.context.policy, first):
+                wishes[link, desired.claim] = wish  # what is refused to one instance may not be to another
     return list(wishes.values())
+
+
+def _admitted_ports(view: Seen, desired: DesiredLink, links: Iterable[Link]) -> Set[Port] | None:
+    """The ports on which the target's group admits the instance that asks, by these links of rules of ours or by a rule of a person: egress
+    rules for other instances of its group are none of its. None where all egress rules that it asks for are its own."""
+    asker = view.snapshot.instances.get(desired.instance) if desired.instance else None
+    if asker is None or not desired.link.target.is_group:
+        return None
+    by_address = desired.link.target, f"{asker.ip}/32", ""
+    by_people = {key.port for key in view.actual.equal if (key.group, key.source, key.dest) == by_address}
+    return {link.ports[0] for link in links if not link.is_egress} | by_people
 
 
 def asks_for(snapshot: Snapshot, desired: DesiredLink, rule_link: Link) -> bool:
