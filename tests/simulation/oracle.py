@@ -392,11 +392,13 @@ Rules = list[tuple[RuleKey, Pair]]
 """Rules, each with the parties that it is for."""
 
 
-def wanted_by_tags(world: World, policy: Policy, only: Party | None = None) -> dict[RuleKey, set[Pair]]:
+def wanted_by_tags(
+    world: World, policy: Policy, only: Party | None = None, *, by_any_group: bool = False
+) -> dict[RuleKey, set[Pair]]:
     """Every allowed rule that tags of instances, or of `only` one, ask to open, with the instances for which it is (None
-    between groups)."""
+    between groups); `by_any_group` of an instance that may stand for it, not only by the first."""
     pairs_by_key: dict[RuleKey, set[Pair]] = {}
-    for _, _, ports, is_late, granted in _wishes(world, policy, only):
+    for _, _, ports, is_late, granted in _wishes(world, policy, only, by_any_group=by_any_group):
         if granted and not is_late and _within_limits(policy, ports):
             for key, pair in granted:
                 pairs_by_key.setdefault(key, set()).add(pair)
@@ -426,13 +428,24 @@ def kept_by_tags(world: World, policy: Policy) -> dict[RuleKey, set[Pair]]:
             and not _barred(world, policy, instance.party, party, [owned_rule.key.port])
             and allowed(world, policy, owned_rule.key, owned_rule.pair)
         ]
+        admitted = {key.port for key, _ in rules if not key.is_egress} | _ports_by_people(
+            world, policy, instance, party
+        )
         for key, pair in rules:
-            pairs_by_key.setdefault(key, set()).add(pair)
+            if not key.is_egress or not party.is_group or key.port in admitted:  # else it is for others of the group
+                pairs_by_key.setdefault(key, set()).add(pair)
     return pairs_by_key
 
 
+def _ports_by_people(world: World, policy: Policy, instance: Instance, group: Party) -> set[Port]:
+    """The ports on which people's rules admit an instance by its address, as rules of ours would."""
+    rules = [rule for rule in world.rules.get(group, {}).values() if rule.policy == "accept"]
+    keys = [rule.key for rule in rules if rule.key and ours(rule, policy) is None]
+    return {key.port for key in keys if (key.source, key.dest) == (f"{instance.ip}/32", "")}
+
+
 def _wishes(
-    world: World, policy: Policy, only: Party | None = None
+    world: World, policy: Policy, only: Party | None = None, *, by_any_group: bool = False
 ) -> Iterator[tuple[Instance, Party, list[Port], bool, Rules]]:
     """What the tags of instances ask for: the instance, the peer, the ports, whether the instance has too many peers before it, and
     the rules of the link, if it is granted."""
@@ -451,7 +464,14 @@ def _wishes(
         for number, (party, ports) in enumerate(peers):
             if not {party.account, instance.party.account} & world.revoked:
                 is_late = number in order[policy.limits.max_peers :]
-                yield instance, party, ports, is_late, _granted(world, policy, instance, party, ports, holders)
+                granted = _granted(world, policy, instance, party, ports, holders)
+                yield (
+                    instance,
+                    party,
+                    ports,
+                    is_late,
+                    [*itertools.chain(*granted)] if by_any_group else next(granted, []),
+                )
 
 
 def _granted(
@@ -461,10 +481,10 @@ def _granted(
     party: Party,
     ports: list[Port],
     holders: dict[RuleKey, Pair],
-) -> Rules:
-    """The rules of a link, by the first group that may stand for the instance; none if it is denied."""
+) -> Iterator[Rules]:
+    """The rules of a link, by each group that may stand for the instance; none if it is denied."""
     if _barred(world, policy, instance.party, party, ports):
-        return []
+        return
     for rules in _rules_of(world, policy, instance, party, ports):
         granted = all(_may_be(world, policy, key, pair, holders, ports) for key, pair in rules)
         if not granted or _waits(world, policy, rules):
@@ -476,8 +496,7 @@ def _granted(
             if all(_may_be(world, policy, *key_and_pair, holders, ports) for key_and_pair in rule)
         ]
         stands = any(key in holders for rule in outlets for key, _ in rule)
-        return [] if outlets and not let_out and not stands else [*rules, *itertools.chain(*let_out)]
-    return []
+        yield [] if outlets and not let_out and not stands else [*rules, *itertools.chain(*let_out)]
 
 
 def _is_of_wish(owned_rule: Owned, instance: Instance, party: Party) -> bool:

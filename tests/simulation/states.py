@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 
 import msgspec
@@ -52,6 +53,15 @@ class States:
         """Whether tags asked for a rule at some moment of this delivery."""
         return any(pair in oracle.wanted_by_tags(then, state.policy).get(key, ()) for then, state in self.pasts())
 
+    def once_possible(self, key: RuleKey, pair: Pair) -> bool:
+        """Whether tags asked for a rule at some moment, by whichever group of the instance, where consent changed meanwhile: that of
+        one group may have been read before, and that of another one after it."""
+        consents = [{g: _consents(group) for g, group in state.groups.items()} for state in self._states]
+        return any(first != second for first, second in itertools.pairwise(consents)) and any(
+            pair in oracle.wanted_by_tags(then, state.policy, by_any_group=True).get(key, ())
+            for then, state in self.pasts()
+        )
+
     def always_kept(self, key: RuleKey, pair: Pair) -> bool:
         """Whether a rule could go on to stand for tags throughout this delivery."""
         return all(pair in oracle.kept_by_tags(then, state.policy).get(key, ()) for then, state in self.pasts())
@@ -80,3 +90,7 @@ class States:
             and oracle.allowed(then, state.policy, written.key, written.pair)
             for (then, state), end in zip(self.pasts(), ends, strict=True)
         )
+
+
+def _consents(group: Group) -> dict[str, str]:
+    return {name: value for name, value in group.tags.items() if not name.startswith("link-managed")}

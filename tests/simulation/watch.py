@@ -314,6 +314,9 @@ class Watch:
         # neither read shows all who stand, so that there seems to be room: docs/guarantees.md, limits
         if (self.omitted or self.stale_read) and written.pair and oracle.is_part(written.pair) and not key.is_egress:
             is_tagged |= written.pair in oracle.wanted_by_tags(self.world, self.policy, written.pair[0]).get(key, ())
+        if self.stale_read and key.is_egress:  # it does not show that a person lets them out since
+            is_tagged |= written.pair in oracle.wanted_by_tags(_without_outlets(self.world), self.policy).get(key, ())
+        is_tagged = is_tagged or self.states.once_possible(key, written.pair)
         hold("I9", is_tagged, f"{key} gains a tag's claim, but no tag asks for it")
         for claim in gained - {"tag"}:
             name, _, until = claim.removeprefix("req:").partition("~")
@@ -579,6 +582,8 @@ class Watch:
             # of a target without instances, the oracle says nothing of the end that lets packets out
             sources = [then.groups[source] for then, _ in self.states.pasts() if source in then.groups]
             locked = record["reason"] == "locked" and any(g.advanced and oracle.is_locked(g) for g in sources)
+            shut = any(g.advanced and not _consents_to_reach(g, target) for g in sources)
+            lacking |= shut and not any(oracle.members(then, target) for then, _ in self.states.pasts())
             hold("I4", lacking or locked, f"{record['reason']}, but consent existed throughout: {dict(record)}")
 
     # the end
@@ -645,8 +650,11 @@ class Watch:
                     groups.add(Party(record["from_account"], record["from"]))
         then = self.world.copy()
         then.groups = {**then.groups, **self._groups}
+        # there was no time to read the other account's side, and the record says that what stands there is not known
+        unknown = " ".join(record["detail"].partition("what still stands on ")[2] for record in self.outcomes)
         for owned_rule in oracle.owned_rules(self.world, self.policy):
-            for key, pair in _sides(owned_rule) if owned_rule.key.group.account not in self.world.revoked else ():
+            account = owned_rule.key.group.account
+            for key, pair in _sides(owned_rule) if account not in self.world.revoked and account not in unknown else ():
                 if key.group in groups & self._groups.keys() and key in self._owned:
                     may = any(oracle.accepted(world, self.policy, key, pair) for world in (self.world, then))
                     hold(
@@ -654,6 +662,22 @@ class Watch:
                         may,
                         f"{owned_rule.rule} stands, though {key.group} was read: {then.groups[key.group].tags}",
                     )
+
+
+def _consents_to_reach(group: Group, target: Party) -> bool:
+    """Whether an entry of the group's tags names a target, or all parties, on whichever ports."""
+    entries = " ".join(value for name, value in group.tags.items() if name.startswith("link-egress")).split()
+    return any(entry.startswith(("*", target.id)) for entry in entries)
+
+
+def _without_outlets(world: World) -> World:
+    """The world without people's egress rules."""
+    copy = world.copy()
+    copy.rules = {
+        group: {rule.id: rule for rule in by_id.values() if rule.key or not rule.is_egress}
+        for group, by_id in world.rules.items()
+    }
+    return copy
 
 
 @lru_cache(maxsize=16_384)
