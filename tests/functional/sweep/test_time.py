@@ -18,7 +18,7 @@ from tests.functional.lab import HOME, MANAGED, Lab
 pytestmark = pytest.mark.usefixtures("living_lab")
 QUEUE = "link-peer-sweeps"
 LIMIT = 4.0  # seconds of a delivery
-EACH = 0.04  # seconds of a judgement: two plans of 60 links take longer than a delivery
+EACH = 0.04  # seconds of a judgement: 60 links take longer than a delivery judges
 
 
 @contextlib.contextmanager
@@ -67,7 +67,7 @@ def _queue_of_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_missed_link_opens_in_the_first_delivery_though_there_is_no_time_to_judge_all(lab: Lab) -> None:
     """What stands among many stays until it is judged; a lock closes in one of the next deliveries, each of which ends in time."""
-    standing = links(lab, 60)
+    standing = links(lab, 150)
     lab.sweep_account(HOME)
     lab.queued(QUEUE, after=540)
     assert all(lab.rules(group) for group in standing)
