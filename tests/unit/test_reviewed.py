@@ -91,6 +91,17 @@ def test_no_other_change_of_a_rule_is_made(ecs: Ecs, real: FakeEcs, change: Call
     assert (real.existing, [call for call in real.calls if not call.startswith("rules")]) == (STANDING, [])
 
 
+def test_a_new_rule_gets_no_description_of_another_new_one(real: FakeEcs) -> None:
+    """The plan changes the one on port 1 only, though both begin with the same description."""
+    plan = [*PLAN, Write("authorize", HOME, DB.id, "", place_of(key(5)), "", "one")]
+    ecs = Reviewed(FakeCloud(real), plan, (TAG,), lambda: None).ecs(HOME)
+    ecs.authorize(DB.id, [(key(1), "one"), (key(5), "one")])
+    with pytest.raises(LinkDenied):
+        ecs.modify(DB.id, new_id(ecs, 5), "one+")
+    ecs.modify(DB.id, new_id(ecs, 1), "one+")
+    assert sorted(real.descriptions()) == ["four", "one", "one+", "three", "two"]
+
+
 @pytest.mark.parametrize("rule_id", ["sgr-2", "sgr-3"])
 def test_a_rule_that_became_another_is_not_touched(ecs: Ecs, real: FakeEcs, rule_id: str) -> None:
     """Its description is neither the one that was reviewed nor the one that it was to get."""

@@ -89,6 +89,7 @@ EGRESS = {**NO_GROUP, "direction": "egress"}
             Traffic("egress", f"sg-x@{PEER}", "", TCP22),
         ),
         ({**EGRESS, "dest_cidr_ip": "10.0.0.2"}, True, Traffic("egress", "10.0.0.2/32", "", TCP22)),
+        ({"direction": "egress", "dest_cidr_ip": "10.0.0.2"}, False, Traffic("egress", "10.0.0.2/32", "", TCP22)),
     ],
 )
 def test_what_a_rule_applies_to_is_read_for_both_directions(

@@ -32,6 +32,13 @@ def test_every_row_has_a_meaning_and_a_remedy() -> None:
     assert all(row.meaning and row.remedy for row in rows)
 
 
+@pytest.mark.parametrize(("party", "call"), [(GROUP, "DescribeSecurityGroups"), (INSTANCE, "DescribeInstances")])
+def test_what_does_not_exist_is_looked_for_with_the_call_of_its_kind(party: Party, call: str) -> None:
+    """By its id, with keys of its account."""
+    advice = denials.peer_not_found(party).advice
+    assert (f" {call} " in advice, f'["{party.id}"]' in advice) == (True, True)
+
+
 @pytest.mark.parametrize(
     ("ecs_code", "code"),
     [

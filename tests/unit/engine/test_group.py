@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import pytest
 from link_peer.domain.errors import NoAccess, Transient
 from link_peer.domain.model import Claim, Group, Instance, Link, Party, Rule
 from link_peer.domain.policy import Limits, Pause, Policy
 from link_peer.domain.request import Hint, Look, Message, look_request, sync_request
-from link_peer.engine.scopes.group import reconcile_group
+from link_peer.engine.scopes.group import GroupScope, reconcile_group
 from link_peer.engine.scopes.handover import LOOK_AGAIN_SECONDS, Later
 from link_peer.engine.write.removal_guard import RemovalGuard
 
@@ -74,6 +75,19 @@ def test_a_claim_that_ends_on_a_rule_that_is_repaired_is_recorded_too() -> None:
     look()
     assert look.log.outcomes() == [("applied", ""), ("removed", "expired")]
     assert (len(look.ecs.changes()), look.ecs.existing) == (1, [ours(K1, REQ)])
+
+
+@pytest.mark.parametrize(
+    ("rules", "peer_groups"), [([ours(HERE)], {APP}), ([ours(HERE), ours(THERE)], {APP}), ([ours(K1)], set())]
+)
+def test_the_other_group_of_a_mutual_link_that_ends_is_closed_with_it(
+    rules: list[Rule], peer_groups: set[Party]
+) -> None:
+    """Whether or not its half stands: a command that could not finish tries it again, too."""
+    look = Looking(accepting(lock=True), *rules)
+    scope = GroupScope(look.delivery, Hint("event-1", DB, "look", NOW), look.delivery.audit({}))
+    scope.read()
+    assert scope.peer_groups == peer_groups
 
 
 # the managed tag
@@ -147,6 +161,16 @@ def test_what_the_group_newly_allows_is_synced_or_looked_at(accept: str, posted:
     assert actions == ([("look", "1")] if len(posted) == 3 and sync(CACHE, DB) in posted else [])
     assert {call.split()[0] for call in look.ecs.calls} <= CALLS
     assert not any(call.startswith("instances") for call in look.peer.calls)
+
+
+def test_what_a_group_newly_lets_its_own_instance_reach_is_looked_at() -> None:
+    """Of the members of an advanced group, the one whose tag asks for the instance."""
+    db = accepting(advanced=True)
+    db = msgspec.structs.replace(db, tags={**db.tags, "link-egress": "i-a:tcp/1"})
+    members = [instance(B, DB, ip="10.0.0.2"), instance(C, DB, ip="10.0.0.3", link_peer="i-a:tcp/1")]
+    look = Looking(db, instances=[instance(A, APP, ip="10.0.0.1"), *members])
+    look()
+    assert look.queue.posted == [look_at(C)]
 
 
 @pytest.mark.parametrize("calls", [38, 60])

@@ -684,6 +684,15 @@ def test_accounts_are_read_side_by_side_and_share_the_readers(throughput: Throug
     ] * 2
 
 
+def test_an_account_is_live_where_its_own_reads_show_an_instance() -> None:
+    """Whatever the reads of another account say of it."""
+    together, own_store, other_store = Store(), Store(), Store()
+    own_store.live_accounts = {HOME}
+    other_store.live_accounts = {"1" * 16}
+    together.take_over({HOME: own_store, PEER: other_store})
+    assert together.snapshot().live_accounts == {HOME}
+
+
 def test_an_account_learns_what_others_found_out_about_what_it_has_read() -> None:
     """Tags and rules that changed, and rules that cannot be read any more; nothing that it did not ask for, and nothing that the
     others had read before it."""

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 from link_peer.domain import reasons
-from link_peer.domain.denials import Denial, isolated_group, tag_expired
+from link_peer.domain.denials import Denial, Waits, isolated_group, tag_expired
 from link_peer.domain.errors import NoAccess
 from link_peer.domain.model import ALL, TAG, Claim, Group, Instance, Link, Party, Rule, RuleKey
 from link_peer.domain.policy import AccountPolicy, Allow, Limits, Policy
@@ -316,6 +316,15 @@ def test_an_instance_rule_is_on_the_first_group_that_no_product_manages(groups: 
     assert (code(verdict), rules_on) == ((None, [on]) if on else ("managed-group", []))
 
 
+@pytest.mark.parametrize(("port", "on"), [("tcp/1", APP), ("tcp/2", DB)])
+def test_an_instance_rule_is_on_the_group_that_has_it(port: str, on: Party) -> None:
+    """On its port, for the same two instances; else on the first group that consents."""
+    rule = ours(RuleKey(APP, "10.0.0.1/32", "10.0.0.2/32", parse_ports(port)[0]), ends=(A, B))
+    snapshot = view([group(DB, "*"), group(APP, "*")], [PAIR[0], instance(B, DB, APP, ip="10.0.0.2")], [rule])
+    verdict = evaluate(snapshot, POLICY, Link(A, B, parse_ports("tcp/1")))
+    assert [need.key.group for need in verdict.needs] == [on]
+
+
 # accounts that cannot be read
 
 FOREIGN, FAR_I = Party(PEER, "sg-x"), Party(PEER, "i-x")
@@ -533,6 +542,9 @@ def test_of_two_instances_with_one_address_one_is_linked(rules: list[Rule], orde
     assert denial_of(judgment, A_TO_B) is None
     reason, detail = why(judgment, C_TO_B)
     assert (reason, str(A) in detail) == (reasons.ADDRESS_CONFLICT, True)
+    denial = denial_of(judgment, C_TO_B)
+    assert denial is not None
+    assert denial.waits is Waits.FOR_A_RULE  # once that rule is gone, it is judged again
 
 
 def test_the_verdict_on_one_link_asks_for_the_holder_of_its_rule() -> None:

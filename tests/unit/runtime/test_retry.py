@@ -93,6 +93,16 @@ def test_a_command_may_wait_for_the_next_minute() -> None:
     assert 59 <= clock.waits[0] <= 62
 
 
+def test_a_wait_as_long_as_the_longest_is_waited() -> None:
+    """Only a longer one is not. The jitter of the first wait is always the same."""
+    clock = FakeClock(NOW + 30)
+    assert Retry(clock, NOW + 600, MINUTE)(Call(Throttled("wait"))) == "done"
+    (wait,) = clock.waits
+    clock = FakeClock(NOW + 30)
+    assert Retry(clock, NOW + 600, wait)(Call(Throttled("wait"))) == "done"
+    assert clock.waits == [wait]
+
+
 def test_each_attempt_keeps_its_failure() -> None:
     """A caller that reads back between attempts sees which one failed."""
     again, _ = retry()

@@ -232,6 +232,8 @@ def test_a_mutual_link_needs_two_sides_that_are_one_pair() -> None:
     pair = [("i-1", f"i-2@{B}"), (f"i-2@{B}", "i-1")]
     old, new = (changed(allow=tuple(allow(*pair_, ports) for pair_ in pair), deny=()) for ports in (every, ""))
     assert found(old, new, DifferenceKind.WIDER) == ["allow[0]", "allow[1]"]
+    one_sided = [changed(old, allow=(allow(*pair[0], ports), old.allow[1])) for ports in (every, "")]
+    assert found(*one_sided, DifferenceKind.WIDER) == []  # the other side consents to ports only
     tags = [changed(policy, allow=policy.allow[:1], accept_tags=True) for policy in (old, new)]
     assert found(*tags, DifferenceKind.WIDER) == ["allow[0]"]  # the other side may have a tag
     wide = [changed(new, allow=(*new.allow, allow("*", f"i-2@{B}", ports))) for ports in (every, "")]

@@ -228,9 +228,10 @@ def test_a_rule_of_a_person_counts_as_any_other() -> None:
 
 
 def test_an_instance_without_an_address_may_have_any() -> None:
-    """Where a rule is about one, it is not known of it; others that have none of these are alike."""
+    """Where a rule is about one, it is not known of it; others that have none of these are alike. Rules for IPv6 are about none."""
     instances = [instance(party, APP, ip=ip) for party, ip in ((A, "10.0.0.1"), (Party(HOME, "i-c"), ""))]
-    groups, people = [group(APP), group(DB)], [drop("10.0.0.5/32")]
+    ipv6_rule = Rule(DB, "sgr-6", None, "drop", 1, ipv6=Traffic("ingress", "::/0", "", None))
+    groups, people = [group(APP), group(DB)], [drop("10.0.0.5/32"), ipv6_rule]
     states = [
         view(groups, [*instances, instance(B, DB, ip="10.0.0.2")], [*people, *rules]) for rules in ([], [ours(OURS)])
     ]
