@@ -575,7 +575,8 @@ def _may_be(
         return False
     holder = holders.get(key, pair)
     # whichever of its groups an instance stands for, the rule of its address serves them all
-    is_same_holder = holder == pair or (holder and pair and holder[0] == pair[0] and is_part(holder) and is_part(pair))
+    serves_all = key.is_egress or (is_part(holder) and is_part(pair))
+    is_same_holder = holder == pair or (serves_all and holder and pair and holder[0] == pair[0])
     return bool(is_same_holder) or not _is_rule_of(world, policy, key, holder)
 
 
