@@ -151,17 +151,11 @@ def _admits(world: World, policy: Policy, outlet: RuleKey, pair: Pair) -> bool:
     """Whether an ingress rule of ours, or a person's equal one, admits someone to whom an egress rule lets its group out."""
     assert pair is not None
     target = world.instances.get(pair[0])
-    groups = (
-        {pair[1]}
-        if oracle.is_part(pair)
-        else {Party(pair[0].account, name) for name in (target.groups if target else ())}
-    )
+    # whatever its marker names, the rule serves every link to the instance, of groups and of instances
+    groups = {pair[1], *(Party(pair[0].account, name) for name in (target.groups if target else ()))}
     sources = {f"{member.ip}/32" for member in oracle.members(world, outlet.group)}
-    dest = "" if oracle.is_part(pair) else outlet.dest
-    return any(
-        key.group in groups and (key.source, key.dest, key.port) in {(source, dest, outlet.port) for source in sources}
-        for key in oracle.present(world)
-    )
+    admitting = {(source, dest, outlet.port) for source in sources for dest in ("", outlet.dest)}
+    return any(key.group in groups and (key.source, key.dest, key.port) in admitting for key in oracle.present(world))
 
 
 def _uncarried(outlet: Owned, rules: Collection[Owned]) -> frozenset[str]:

@@ -219,6 +219,12 @@ def _groups_of(instance: Instance) -> list[Party]:
     return [Party(instance.party.account, name) for name in instance.groups]
 
 
+def _sender_groups(world: World, pair: tuple[Party, Party]) -> list[Party]:
+    """All groups of the instance of a rule by address, that for which it stands first: any of them may let it out."""
+    sender = world.instances.get(pair[0])
+    return [pair[1], *(_groups_of(sender) if sender else ())]
+
+
 def needs_outlet(
     world: World, policy: Policy, groups: Sequence[Party], target: Instance | None, ports: Sequence[Port]
 ) -> bool:
@@ -547,7 +553,8 @@ def _waits(world: World, policy: Policy, rules: list[tuple[RuleKey, Pair]]) -> b
 
 def waits_for_target(world: World, policy: Policy, key: RuleKey, pair: tuple[Party, Party]) -> bool:
     """Whether a rule by address admits who cannot be let out yet: the target has no instances."""
-    shut = is_part(pair) and not key.is_egress and needs_outlet(world, policy, [pair[1]], None, [key.port])
+    shut = is_part(pair) and not key.is_egress
+    shut = shut and needs_outlet(world, policy, _sender_groups(world, pair), None, [key.port])
     return shut and not members(world, key.group)
 
 
@@ -557,9 +564,8 @@ def _outlets(world: World, policy: Policy, rules: list[tuple[RuleKey, Pair]], po
     source = world.groups.get(pair[1]) if pair and is_part(pair) else None
     if source is None or not source.advanced:
         return []
-    targets = [
-        target for target in members(world, key.group) if needs_outlet(world, policy, [source.party], target, ports)
-    ]
+    senders = _sender_groups(world, pair)
+    targets = [target for target in members(world, key.group) if needs_outlet(world, policy, senders, target, ports)]
     return [
         [(RuleKey(source.party, "", f"{target.ip}/32", port), (target.party, key.group)) for port in ports]
         for target in targets
