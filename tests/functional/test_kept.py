@@ -187,11 +187,11 @@ def test_a_request_for_more_than_there_is_room_for_keeps_what_it_opened(lab: Lab
 
 
 def test_what_is_refused_to_one_instance_stays_for_another(lab: Lab) -> None:
-    """Both of their wishes are refused as a whole: the first one's on every port, by its other group, the second one's on one."""
-    app, other, db = lab.group(), lab.group(), lab.group("*")
-    lab.started(app, other, tags={"link-peer": f"{db.id}:tcp/1+tcp/2"})
+    """Both of their wishes are refused as a whole: the first one's on every port, by another group of it, the second one's on one."""
+    app, refusing, db = lab.group(), lab.group(), lab.group("*")
+    lab.started(app, refusing, tags={"link-peer": f"{db.id}:tcp/1+tcp/2"})
     lab.started(app, tags={"link-peer": f"{db.id}:tcp/1+tcp/3"})
-    lab.tag(other, link_refuse=db.id)
+    lab.tag(refusing, link_refuse=db.id)
     lab.tag(app, link_refuse=f"{db.id}:tcp/3")
     lab.sweep()
     assert lab.rules(db) == [f"{app.id} tcp/1"]
