@@ -8,14 +8,12 @@ from collections import Counter
 from collections.abc import Collection
 
 import msgspec
-from link_peer.domain.model import ALL, Party, Rule, RuleKey
+from link_peer.domain.model import ALL, Party, RuleKey
 from link_peer.domain.policy import Pause, Policy
 
 from tests.simulation import oracle
 from tests.simulation.oracle import Owned, Pair
 from tests.simulation.world import World
-
-HALF_OPEN_SECONDS = 1800  # a sweep removes a request's half of a mutual link once the rule is older
 
 checked: Counter[str] = Counter()
 """How often each invariant was checked in this process."""
@@ -80,7 +78,10 @@ def at_rest(world: World, policy: Policy) -> None:
         refused = key.group in world.full or key in oracle.present(world) - {owned_rule.key for owned_rule in ours}
         hold("I9", refused, f"an instance has joined a link by address, but {key} lacks {claim}")
     for our_rule in half_open(world, policy):
-        young = not opening or ("tag" not in our_rule.claims and world.now - created(our_rule.rule) < HALF_OPEN_SECONDS)
+        # one that lets out only others of the group is kept for a denied wish as long as one of a request
+        is_kept = our_rule.key.is_egress and our_rule.pair in kept_pairs.get(our_rule.key, ())
+        is_young = world.now - oracle.created(our_rule.rule) < oracle.HALF_OPEN_SECONDS
+        young = not opening or (is_young and ("tag" not in our_rule.claims or is_kept))
         hold("I3", young, f"{our_rule.rule} is half of a link, and its other side does not exist")
     present = oracle.present(world)
     for key in tags if opening else ():
@@ -116,11 +117,6 @@ def stripped(world: World, policy: Policy) -> set[Party]:
         if group.account not in world.revoked and not managed_tags <= world.groups[group].tags.keys():
             groups.add(group)
     return groups
-
-
-def created(rule: Rule) -> int:
-    """When a rule was made, in epoch seconds."""
-    return calendar.timegm(time.strptime(rule.created, "%Y-%m-%dT%H:%M:%SZ"))
 
 
 def group_rules(source: Party, target: Party, ports: str) -> list[RuleKey]:

@@ -25,6 +25,7 @@ MARKER = re.compile(
     r"(?: (from|to)=(\S+)(?: (to|of)=(\S+))?)?"
 )
 PRIVATE = re.compile(r"10\.|172\.(1[6-9]|2[0-9]|3[01])\.|192\.168\.|100\.(6[4-9]|[7-9][0-9]|1[01][0-9]|12[0-7])\.")
+HALF_OPEN_SECONDS = 1800  # a sweep removes half of a request's link once the rule is older
 _CONSENT = {False: re.compile(r"link-accept(?:\.[2-9])?"), True: re.compile(r"link-egress(?:\.[23])?")}
 """The keys by which a group consents, to ingress and to egress."""
 _REFUSE = re.compile(r"\s*" + r"\s*".join("link-refuse") + r"\s*(?:\.|$)", re.IGNORECASE)
@@ -122,6 +123,11 @@ def present(world: World) -> frozenset[RuleKey]:
     )
 
 
+def created(rule: Rule) -> int:
+    """When a rule was made, in epoch seconds."""
+    return calendar.timegm(time.strptime(rule.created, "%Y-%m-%dT%H:%M:%SZ"))
+
+
 def is_part(pair: Pair) -> bool:
     """Whether a rule is for one instance of the group that a link names."""
     return pair is not None and pair[1].id.startswith("sg-")
@@ -175,7 +181,8 @@ def _other_end_allows(
     if {pair[0].account, key.group.account} & world.revoked:
         return True
     if key.is_egress:
-        senders = members(world, key.group)
+        # who is in the target's group, too, needs no link to it
+        senders = [sender for sender in members(world, key.group) if pair[1] not in _groups_of(sender)]
         return any(_admitted(world, policy, sender, pair, ports) for sender in senders)
     if is_part(pair):
         source, targets = world.groups.get(pair[1]), members(world, key.group)
@@ -420,6 +427,7 @@ def kept_by_tags(world: World, policy: Policy) -> dict[RuleKey, set[Pair]]:
         for owned_rule in owned_rules(world, policy)
         if "tag" in owned_rule.claims and owned_rule.key.port != ALL
     ]
+    young = {owned_rule.key for owned_rule in standing if world.now - created(owned_rule.rule) < HALF_OPEN_SECONDS}
     for instance, party, ports, _, granted in _wishes(world, policy):
         granted_instances = {pair[0] for _, pair in granted if pair}
         rules = list(granted) + [
@@ -438,7 +446,8 @@ def kept_by_tags(world: World, policy: Policy) -> dict[RuleKey, set[Pair]]:
             world, policy, instance, party
         )
         for key, pair in rules:
-            if not key.is_egress or not party.is_group or key.port in admitted:  # else it is for others of the group
+            # else it is for others of the group; a read may not show yet what was written beside it
+            if not key.is_egress or not party.is_group or key.port in admitted or key in young:
                 pairs_by_key.setdefault(key, set()).add(pair)
     return pairs_by_key
 

@@ -9,13 +9,19 @@ from collections.abc import Mapping, Sequence, Set
 import msgspec
 
 from link_peer.domain import marker as markers
+from link_peer.domain.errors import BadInput
 from link_peer.domain.grouped import grouped
 from link_peer.domain.model import ALL, PRIORITY, Claim, Instance, Link, Marker, Party, Rule, RuleKey
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
+from link_peer.domain.tags import parse_instant
 
 OwnedRule = tuple[Rule, Marker]
 OwnedLink = tuple[Link, Rule, Marker]
+
+HALF_OPEN_SECONDS = 1800
+"""How old a half-open rule of a request must be before a sweep removes it: a delivery may still be writing the other
+half."""
 
 
 def owned_rules(snapshot: Snapshot, policy: Policy, region: str) -> list[OwnedRule]:
@@ -101,6 +107,14 @@ def link_of_rule(rule: Rule, marker: Marker) -> Link:
     """The link of a rule whose marker this is."""
     assert rule.key is not None  # noqa: S101  # no other rule has one
     return link_of(rule.key, marker)
+
+
+def created(rule: Rule) -> float:
+    """When the rule was made (epoch seconds); long ago where the cloud does not say."""
+    try:
+        return parse_instant(rule.created)
+    except BadInput:
+        return 0.0
 
 
 class Actual(msgspec.Struct, frozen=True, dict=True):

@@ -21,8 +21,7 @@ from link_peer.domain.model import Group, Party, short_hash
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import TagKeys, accepts, link_until
-from link_peer.planning.actual import owned_links
-from link_peer.planning.removals import HALF_OPEN_SECONDS, created
+from link_peer.planning.actual import HALF_OPEN_SECONDS, created, owned_links
 
 BUCKETS = 256  # 8 KB of a message, of at most 64
 MOST_WAITING = 500  # instances with links that wait for a read of rules; more wait for the next sweep

@@ -40,7 +40,7 @@ from link_peer.domain.model import ALL, TAG, Claim, Group, Instance, Link, Marke
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Address, Snapshot
 from link_peer.domain.tags import TagKeys, covers
-from link_peer.planning.actual import Actual, actual_state, link_of
+from link_peer.planning.actual import HALF_OPEN_SECONDS, Actual, actual_state, created, link_of
 from link_peer.planning.authority import unknown_account
 from link_peer.planning.consent import Gate, beyond_limits, consent_to, consents, forbidden_ports, groups_named_at
 from link_peer.planning.decision import (
@@ -866,16 +866,17 @@ def _standing_for(view: Seen, answers: Iterable[Answer]) -> list[DesiredLink]:
         decided = set() if denial.keeps_standing else {desired.link}
         decided |= {*_single(desired.link)} if denial in view.refusals else set()
         owned = view.actual.owned_by_target.get(desired.link.target, ())
-        links = [
-            link
-            for _, link, marker in owned
+        asked_for = [
+            (key, link)
+            for key, link, marker in owned
             if any(claim.request == desired.claim.request for claim in marker.claims) and link not in decided
             if asks_for(view.snapshot, desired, link)
         ]
-        admitted = _admitted_ports(view, desired, links)
+        admitted = _admitted_ports(view, desired, [link for _, link in asked_for])
         changes = {"denial": None, "opens": False, "in_scope": False, "passed": (), "denied": ()}
-        for link in links:
-            if link.is_egress and admitted is not None and link.ports[0] not in admitted:
+        for key, link in asked_for:
+            is_young = view.context.now - created(view.actual.owned[key][0]) < HALF_OPEN_SECONDS
+            if link.is_egress and admitted is not None and link.ports[0] not in admitted and not is_young:
                 continue
             wish = msgspec.structs.replace(desired, link=link, **changes)
             first = wishes.setdefault((link, desired.claim), wish)

@@ -14,11 +14,9 @@ import msgspec
 
 from link_peer.domain import denials
 from link_peer.domain.denials import CLAIM_EXPIRED, UNWANTED, Denial
-from link_peer.domain.errors import BadInput
 from link_peer.domain.model import Claim, Link, Marker, Party, Port, Rule, RuleKey
 from link_peer.domain.snapshot import Snapshot
-from link_peer.domain.tags import parse_instant
-from link_peer.planning.actual import link_of, moved_end
+from link_peer.planning.actual import HALF_OPEN_SECONDS, created, link_of, moved_end
 from link_peer.planning.decision import NOTHING_MISSING, Context, Missing, Unseen, all_missing
 from link_peer.planning.evaluate import (
     Judged,
@@ -31,10 +29,6 @@ from link_peer.planning.evaluate import (
     unseen_senders,
 )
 from link_peer.planning.writing import misplaced, missing_outlets
-
-HALF_OPEN_SECONDS = 1800
-"""How old a half-open rule of a request must be before a sweep removes it: a delivery may still be writing the other
-half."""
 
 
 class May(Enum):
@@ -417,11 +411,3 @@ def _exists(snapshot: Snapshot, party: Party) -> bool:
 
 def _shown_with_tags(snapshot: Snapshot, party: Party) -> bool:
     return snapshot.shows_members(party) and snapshot.shows_tags(party.account)
-
-
-def created(rule: Rule) -> float:
-    """When the rule was made (epoch seconds); long ago where the cloud does not say."""
-    try:
-        return parse_instant(rule.created)
-    except BadInput:
-        return 0.0

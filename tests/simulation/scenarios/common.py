@@ -108,8 +108,8 @@ def sweep_and_check(world: World, policy: Policy = POLICY) -> None:
 def half_an_hour_later(world: World, policy: Policy = POLICY) -> World:
     """The world after a sweep at a time when half of a request's link is old enough to be removed."""
     later = world.copy()
-    creation_times = [invariants.created(owned_rule.rule) for owned_rule in oracle.owned_rules(world, policy)]
-    later.now = max([world.now, *creation_times]) + invariants.HALF_OPEN_SECONDS
+    creation_times = [oracle.created(owned_rule.rule) for owned_rule in oracle.owned_rules(world, policy)]
+    later.now = max([world.now, *creation_times]) + oracle.HALF_OPEN_SECONDS
     sweep_to_rest(later, policy)
     return later
 
