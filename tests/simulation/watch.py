@@ -650,7 +650,7 @@ class Watch:
                     groups.add(Party(record["from_account"], record["from"]))
         then = self.world.copy()
         then.groups = {**then.groups, **self._groups}
-        # there was no time to read the other account's side, and the record says that what stands there is not known
+        # the rules of these accounts were not read in time, as the record says
         unknown = " ".join(record["detail"].partition("what still stands on ")[2] for record in self.outcomes)
         for owned_rule in oracle.owned_rules(self.world, self.policy):
             account = owned_rule.key.group.account

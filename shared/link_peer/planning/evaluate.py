@@ -865,18 +865,16 @@ def _standing_for(view: Seen, answers: Iterable[Answer]) -> list[DesiredLink]:
             continue
         decided = set() if denial.keeps_standing else {desired.link}
         decided |= {*_single(desired.link)} if denial in view.refusals else set()
-        owned = view.actual.owned_by_target.get(desired.link.target, ())
         asked_for = [
             (key, link)
-            for key, link, marker in owned
+            for key, link, marker in view.actual.owned_by_target.get(desired.link.target, ())
             if any(claim.request == desired.claim.request for claim in marker.claims) and link not in decided
             if asks_for(view.snapshot, desired, link)
         ]
-        admitted = _admitted_ports(view, desired, [link for _, link in asked_for])
+        admitted = {link.ports for _, link in asked_for if not link.is_egress}
         changes = {"denial": None, "opens": False, "in_scope": False, "passed": (), "denied": ()}
         for key, link in asked_for:
-            is_young = view.context.now - created(view.actual.owned[key][0]) < HALF_OPEN_SECONDS
-            if link.is_egress and admitted is not None and link.ports[0] not in admitted and not is_young:
+            if link.is_egress and link.ports not in admitted and _lets_out_others(view, desired, key):
                 continue
             wish = msgspec.structs.replace(desired, link=link, **changes)
             first = wishes.setdefault((link, desired.claim), wish)
@@ -885,15 +883,15 @@ def _standing_for(view: Seen, answers: Iterable[Answer]) -> list[DesiredLink]:
     return list(wishes.values())
 
 
-def _admitted_ports(view: Seen, desired: DesiredLink, links: Iterable[Link]) -> Set[Port] | None:
-    """The ports on which the target's group admits the instance that asks, by these links of rules of ours or by a rule of a person: egress
-    rules for other instances of its group are none of its. None where all egress rules that it asks for are its own."""
+def _lets_out_others(view: Seen, desired: DesiredLink, key: RuleKey) -> bool:
+    """Whether an egress rule, beside which no ingress rule of ours admits the instance that asks, is only for others of its group: no
+    rule of a person admits it either, and the egress rule is not so young that the ingress rule may not be shown yet."""
     asker = view.snapshot.instances.get(desired.instance) if desired.instance else None
     if asker is None or not desired.link.target.is_group:
-        return None
-    by_address = desired.link.target, f"{asker.ip}/32", ""
-    by_people = {key.port for key in view.actual.equal if (key.group, key.source, key.dest) == by_address}
-    return {link.ports[0] for link in links if not link.is_egress} | by_people
+        return False
+    if RuleKey(desired.link.target, f"{asker.ip}/32", "", key.port) in view.actual.equal:
+        return False
+    return view.context.now - created(view.actual.owned[key][0]) >= HALF_OPEN_SECONDS
 
 
 def asks_for(snapshot: Snapshot, desired: DesiredLink, rule_link: Link) -> bool:
