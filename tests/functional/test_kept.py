@@ -209,3 +209,18 @@ def test_a_denied_wish_keeps_no_egress_rule_that_lets_out_only_others(lab: Lab) 
     lab.cloud.clock.advance(1801)  # what is younger may be half written, or read half
     lab.sweep()
     assert (lab.raw_rules(app, "egress"), lab.rules(db)) == ([], [])
+
+
+def test_a_denied_wish_keeps_the_egress_rule_beside_a_persons_ingress_rule(lab: Lab) -> None:
+    """That rule is equal to the one that link-peer would write, so there is none of ours."""
+    app = lab.group(type="enterprise", tags={"link-egress": "*"})
+    db = lab.group("*:tcp/1")
+    lab.instance(db)
+    asking = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
+    lab.authorize(db, IpProtocol="TCP", PortRange="1/1", SourceCidrIp=f"{asking.private_ip}/32", Priority="100")
+    lab.auto_link(lab.event(asking))
+    assert (len(lab.raw_rules(app, "egress")), len(lab.raw_rules(db))) == (1, 1)
+    lab.tag(asking, link_peer=f"{db.id}:tcp/1+tcp/2")
+    lab.cloud.clock.advance(1801)
+    lab.sweep()
+    assert (len(lab.raw_rules(app, "egress")), len(lab.raw_rules(db))) == (1, 1)
