@@ -209,3 +209,15 @@ def test_what_is_read_for_the_record_decides_nothing(pair: Pair) -> None:
     pair.lab.auto_link(pair.lab.event(pair.a))
     assert effect(pair.lab)[0] == "passes"
     assert f"{other_group.id} tcp/9" in pair.lab.rules(pair.app)
+
+
+def test_each_link_that_needs_a_new_rule_of_two_names_it(lab: Lab) -> None:
+    """Of two links that share a new rule, each record names all rules of its link. The summary counts the rule once."""
+    app, db = lab.group(), lab.group("*")
+    lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
+    lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1+tcp/2"})
+    lab.sweep()
+    ports = [{rule["ports"] for rule in json.loads(record["rules"])} for record in lab.records("outcome")]
+    assert sorted(ports, key=len) == [{"1/1"}, {"1/1", "2/2"}]
+    assert lab.records("summary", account=HOME)[-1]["changed"] == "2"
+    assert [rule["PortRange"] for rule in lab.raw_rules(db)] == ["1/1", "2/2"]

@@ -181,14 +181,18 @@ def _other_end_allows(
     if {pair[0].account, key.group.account} & world.revoked:
         return True
     if key.is_egress:
-        # who is in the target's group, too, needs no link to it
-        senders = [sender for sender in members(world, key.group) if pair[1] not in _groups_of(sender)]
-        return any(_admitted(world, policy, sender, pair, ports) for sender in senders)
+        # who is in the target's group, too, needs no link to it, unless by a request, which links all members
+        return any(
+            _admitted(world, policy, sender, pair, ports)
+            for sender in members(world, key.group)
+            if pair[1] not in _groups_of(sender) or _is_admitted_by_request(world, policy, sender, pair[1], ports)
+        )
     if is_part(pair):
         source, targets = world.groups.get(pair[1]), members(world, key.group)
         if source is None or not source.advanced or not targets:
             return True
-        needed = [target for target in targets if needs_outlet(world, policy, [pair[1]], target, ports)]
+        groups = _sender_groups(world, pair)
+        needed = [target for target in targets if needs_outlet(world, policy, groups, target, ports)]
         outlets = [
             [(RuleKey(pair[1], "", f"{target.ip}/32", p), (target.party, key.group)) for p in ports]
             for target in needed
@@ -220,6 +224,15 @@ def _admitted(
         for group in groups
         for sender_group in ([reached[0]] if dest else [Party(sender.party.account, name) for name in sender.groups])
     )
+
+
+def _is_admitted_by_request(
+    world: World, policy: Policy, sender: Instance, group: Party, ports: Sequence[Port]
+) -> bool:
+    """Whether a rule that a request asks for admits an instance to a group by its address."""
+    keys = {RuleKey(group, f"{sender.ip}/32", "", port) for port in ports}
+    rules = [rule for rule in world.rules.get(group, {}).values() if rule.key in keys]
+    return any(claim != "tag" for rule in rules for claim in claims(rule, policy))
 
 
 def _groups_of(instance: Instance) -> list[Party]:

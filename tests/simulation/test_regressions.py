@@ -277,3 +277,29 @@ def test_another_group_stands_for_an_instance_where_a_person_lets_the_first_out_
     run.let_out(group=X, port="udp/53")
     run.sweep(plan={}, inside=False, at=0)
     assert {key.group for key in oracle.owned(run.world, POLICY) if key.is_egress} == {Y}
+
+
+def test_each_record_of_links_that_share_a_new_rule_names_it(run: RandomRun) -> None:
+    """I4: the rule was named by the first link alone; the other was said to be open on ports of which no rule was named."""
+    run.begin(tags=[(FOUR, A, ["tcp/20-30"])])
+    run.tag(key="link-peer", party=FIVE, peer=A, wanted_ports=["icmp"])
+    run.tag(key="link-peer.2", party=FOUR, peer=A, wanted_ports=["icmp", "udp/53"])
+    run.event(at=0, inside=False, party=ONE, plan={-1: "empty"}, state="Running")
+
+
+def test_a_request_links_a_member_of_both_groups_where_the_other_member_is_refused(run: RandomRun) -> None:
+    """I1: egress is needed by nobody else, but the request asks for it."""
+    run.begin(tags=[], advanced={A, B, X, Y, FAR, ADVANCED})
+    run.refuse(group=B, holder=FAR, kind="typo", limits=[])
+    wish: dict[str, Any] = {"ends": (A, ADVANCED), "action": "link", "wanted_ports": ["udp/53", "tcp/20-30"]}
+    run.request(name="r-3", at=5, until=0, inside=False, plan={}, **wish)
+    assert {key.group for key in oracle.owned(run.world, POLICY)} == {A, ADVANCED}
+
+
+def test_a_rule_stays_where_a_person_lets_its_instance_out_by_another_group_than_the_locked_one(run: RandomRun) -> None:
+    """I1: the instance's packets pass."""
+    run.begin(tags=[(ONE, X, ["tcp/3306"])], advanced={A, B, X, Y, FAR, ADVANCED})
+    run.change_group(group=ADVANCED, kind="lock")
+    run.let_out(group=A, port="all")
+    run.sweep(plan={}, inside=False, at=0)
+    assert {key.group for key in oracle.owned(run.world, POLICY)} == {X}

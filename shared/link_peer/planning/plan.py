@@ -8,7 +8,7 @@ Each step is a function from frozen values to a frozen value, which says what is
 table in `planning.diff`. The order in which links, groups and rules are given decides nothing.
 
 The one edit of a rule is made by the first of these decisions: a link in focus that it opens, a repair, the decision that takes its
-claims.
+claims. That of a new rule is made by every link that needs it, whichever is carried out first.
 """
 
 from __future__ import annotations
@@ -214,8 +214,8 @@ def decisions(settled: Settled) -> tuple[Decision, ...]:
 
 
 def _assigned(settled: Settled) -> dict[Asked, tuple[Edit, ...]]:
-    """Which link makes the edits by which rules are opened: of several that need one rule, the first. It also removes, once it is
-    open, the rules whose place it takes."""
+    """Which link makes the edits by which rules are opened: of several that need one rule, the first; a new rule each, so that none
+    is said to be open without it. It also removes, once it is open, the rules whose place it takes."""
     edits_by_wish: dict[Asked, tuple[Edit, ...]] = {}
     assigned_keys: set[RuleKey] = set()
     for wish, answers in settled.answers.items():
@@ -223,7 +223,7 @@ def _assigned(settled: Settled) -> dict[Asked, tuple[Edit, ...]]:
             edits = opening_edits(needs_of(answers), settled.edits, settled.view.actual)
             if edits:
                 edits += _replaced(settled.view, settled.edits, settled.losses, wish[0], answers)
-            edits_by_wish[wish] = tuple(edit for edit in edits if edit.key not in assigned_keys)
+            edits_by_wish[wish] = tuple(edit for edit in edits if edit.kind == "add" or edit.key not in assigned_keys)
             assigned_keys |= {edit.key for edit in edits_by_wish[wish]}
     return edits_by_wish
 

@@ -85,6 +85,7 @@ class Applier:
         self._partial: dict[Link, _Partial] = {}
         # rules whose change is paused, was refused, met a transient error, or had no time, in this pass
         self._failed_keys: set[RuleKey] = set()
+        self._changed_keys: set[RuleKey] = set()
         self._has_written = False  # to write
 
     def apply(self, decisions: Sequence[Decision], until: Until = UNLIMITED) -> Report:
@@ -255,8 +256,10 @@ class Applier:
         self, decision: Decision, requests: Requests, rules: Mapping[RuleKey, Rule]
     ) -> tuple[list[Record], Report]:
         self._guard.count(decision)
+        changed_keys = {edit.key for edit in decision.edits} - self._changed_keys  # links may share a new rule
+        self._changed_keys |= changed_keys
         report = Report(
-            changed=len(decision.edits),
+            changed=len(changed_keys),
             removed=decision.removals,
             written=frozenset(_groups(decision)),
         )
