@@ -454,6 +454,7 @@ def kept_by_tags(world: World, policy: Policy) -> dict[RuleKey, set[Pair]]:
             and (not ports or any(_within(owned_rule.key.port, port) for port in ports))
             and not _barred(world, policy, instance.party, party, [owned_rule.key.port])
             and allowed(world, policy, owned_rule.key, owned_rule.pair)
+            and (owned_rule.pair is None or _may_reach(world, policy, owned_rule.key, owned_rule.pair))
         ]
         admitted = {key.port for key, _ in rules if not key.is_egress} | _ports_by_people(
             world, policy, instance, party
@@ -463,6 +464,17 @@ def kept_by_tags(world: World, policy: Policy) -> dict[RuleKey, set[Pair]]:
             if not key.is_egress or not party.is_group or key.port in admitted or key in young:
                 pairs_by_key.setdefault(key, set()).add(pair)
     return pairs_by_key
+
+
+def _may_reach(world: World, policy: Policy, key: RuleKey, pair: tuple[Party, Party]) -> bool:
+    """Whether the source's group, where it lets nothing out by default, consents to reach a group without instances, of which no
+    egress rule is needed."""
+    source = world.groups.get(pair[1])
+    if key.is_egress or not is_part(pair) or source is None or not source.advanced or members(world, key.group):
+        return True
+    outward = RuleKey(pair[1], "", "10.0.0.0/32", key.port)
+    ends = (Party(key.group.account, ""), key.group)
+    return not is_locked(source) and _consented_to(world, policy, outward, ends, {key.group.id})
 
 
 def _ports_by_people(world: World, policy: Policy, instance: Instance, group: Party) -> set[Port]:

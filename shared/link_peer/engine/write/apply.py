@@ -365,18 +365,22 @@ class Applier:
         planned = _verdict(decision)
         if planned is None:
             return decision
-        oldest = self.work.delivery.clock.now() - CONSENT_SECONDS
         groups = {need.key.group for need in planned.needs} | self._deciding_groups(decision)
-        self._settler.read_tags(group for group in groups if self.work.fetch.group_read_at(group) < oldest)
+        self._read_old_tags(groups)
         verdict = self._judged_now(decision)
         if verdict.open_questions:
             self.work.fetch.questions(verdict.open_questions)
+            self._read_old_tags(groups)  # that may have taken a while
             verdict = self._judged_now(decision)
         if verdict.denial and verdict.open_questions:
             raise Transient(verdict.denial.detail)
         if verdict.denial:
             raise LinkDenied(verdict.denial)
         return msgspec.structs.replace(decision, verdict=verdict)
+
+    def _read_old_tags(self, groups: Iterable[Party]) -> None:
+        oldest = self.work.delivery.clock.now() - CONSENT_SECONDS
+        self._settler.read_tags(group for group in groups if self.work.fetch.group_read_at(group) < oldest)
 
     def _deciding_groups(self, decision: Decision) -> frozenset[Party]:
         """The groups at either end of a link whose tags decide about it, those also that hold no rule of it: a refusal, `never`, or a
