@@ -140,6 +140,28 @@ def test_a_tag_opens_both_ends_and_closes_them(lab: Lab, where: str, by: str) ->
     assert ends.rules == ([], [])
 
 
+@pytest.mark.parametrize("of", ["groups", "instances"])
+def test_a_tag_that_is_removed_closes_a_link_to_another_account_at_its_event(lab: Lab, of: str) -> None:
+    """The egress rule on the instance's own group tells of the link. On a basic group nothing does: the sweep closes it."""
+    ends = Ends(lab, where="other account")
+    target = ends.db if of == "groups" else ends.targets[0]
+    for sender, tag in [(ends.senders[0], f"{target.id}@{PEER}:tcp/1"), (ends.senders[0], None)]:
+        lab.tag(sender, link_peer=tag)
+        lab.auto_link(lab.tag_event(sender))
+        lab.drain()
+        assert [bool(rules) for rules in ends.rules] == [bool(tag)] * 2
+
+
+def test_a_start_looks_at_no_link_between_instances_of_others(lab: Lab) -> None:
+    """Though its group has the egress rules of such links."""
+    ends = Ends(lab, where="other account")
+    lab.tag(ends.senders[0], link_peer=f"{ends.targets[0].id}@{PEER}:tcp/1")
+    lab.auto_link(lab.tag_event(ends.senders[0]))
+    lab.drain()
+    lab.auto_link(lab.event(ends.senders[1]))
+    assert lab.queued() == []
+
+
 @pytest.mark.parametrize(("ingress", "outwards"), [(True, False), (False, True), (False, False)])
 @pytest.mark.parametrize("of", ["groups", "instances"])
 def test_without_consent_at_either_end_nothing_is_opened(lab: Lab, of: str, ingress: bool, outwards: bool) -> None:

@@ -340,15 +340,25 @@ class InstanceScope(Scope):
         named_pairs = set(pairs)
         also = {Link(group, pair.target): pair for pair in pairs for group in sources_of(snapshot, wishes, pair)}
         standing: set[Link] = set()
-        own_parties = self._own_groups() | self.hints.keys()
         for link, _, marker in owned_links(snapshot, self.policy, self.delivery.region):
-            if link.target in own_parties and self._foreign(link) and any(claim.is_tag for claim in marker.claims):
-                pair = Link(link.target, link.source) if link.mutual else Link(link.source, link.target)
-                pair = also.get(pair) or pair  # one sync looks at all groups of those who ask
-                pairs.setdefault(pair, None)
-                standing.add(pair)
+            if self._foreign(link) and any(claim.is_tag for claim in marker.claims):
+                for own_pair in self._own_pairs(link):
+                    pair = also.get(own_pair) or own_pair  # one sync looks at all groups of those who ask
+                    pairs.setdefault(pair, None)
+                    standing.add(pair)
         ranked = sorted(pairs, key=lambda pair: (pair in named_pairs, pair in standing, pair))
         return {pair: pairs[pair] for pair in ranked}
+
+    def _own_pairs(self, link: Link) -> list[Link]:
+        """The pairs to look at for a rule of this link, where it is on the instances' own groups or for the instances. An egress rule
+        to an instance does not tell which one of the group asked for it: one whose tags changed may have."""
+        if link.is_egress and not link.target.is_group:
+            may_have_asked = any(hint.kind in ("tags", "look") for hint in self.hints.values())
+            members = [instance.party for instance in self.instances if link.source in instance.own_groups]
+            return [Link(member, link.target) for member in members if may_have_asked]
+        if link.holder not in self._own_groups() | self.hints.keys():
+            return []
+        return [Link(link.target, link.source) if link.mutual else Link(link.source, link.target)]
 
     def affordable(self, missing: Missing) -> Missing:
         """Whatever the instances' own links depend on; of the addresses that others' rules depend on, as many as calls are left

@@ -25,15 +25,15 @@ def untag_empty_groups(scope: Scope, account: str) -> list[str]:
     snapshot, policy, region = scope.store.snapshot(), scope.policy, scope.delivery.region
     holding = {rule.group for rule, _ in owned_rules(snapshot, policy, region)}
     holding |= {rule.group for rule in damaged_rules(snapshot, policy, region)}
-    holding |= _waiting_for_a_rule(scope, snapshot)
     tag = policy.keys.managed
     requests: list[str] = []
     # also groups that were tagged in this run, for a rule which was then refused
     account_groups = (group for party, group in snapshot.groups.items() if party.account == account)
     tagged = sorted(group.party for group in account_groups if group.tags.get(tag) == "true")
     empty = [group for group in tagged if group in snapshot.rules and group not in holding]
+    waiting = _waiting_for_a_rule(scope, snapshot) if empty else ()
     untagged_count = 0
-    for group in empty:
+    for group in (group for group in empty if group not in waiting):
         late = scope.delivery.out_of_time() or untagged_count >= UNTAGGED
         if policy.paused is not Pause.ALL and not late and not scope.work.tags.were_refused(group):
             untagged_count += 1
