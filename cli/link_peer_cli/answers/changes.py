@@ -320,7 +320,10 @@ class PairClosed(CommandAnswer, frozen=True):
         msgspec.field(name="left")
     )
     passing: Annotated[
-        list[str], means("the rules, whoever made them, by which packets still pass, or may pass; not for accounts")
+        list[str],
+        means(
+            "by which rules, whoever made them, or InnerAccessPolicy packets still pass, or may pass; not for accounts"
+        ),
     ]
     problems: Annotated[dict[str, str], means("by account or group, what went wrong")]
     never: Annotated[str, means("of accounts, the entries of `never` that cover all their other groups, too")]

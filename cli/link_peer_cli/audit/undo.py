@@ -48,11 +48,13 @@ def _takes(unlinked: Link, link: Link) -> bool:
 
 def requests_again(lost_claims: Sequence[Owned], now: float, standing: Iterable[Owned] = ()) -> list[str]:
     """The commands that post the requests again to which these claims belong: one for each link and request, with the ports that
-    it lost and those on which it stands."""
+    it lost and those on which it stands. The egress rule of a link between instances names a group and an instance, which no request
+    does: the link's ingress rule has the same claim."""
     pairs = {(link.pair, claim) for link, claim in lost_claims}
     ports: dict[tuple[tuple[Party, Party], Claim], set[Port]] = {}
     for link, claim in (*lost_claims, *(owned for owned in standing if (owned[0].pair, owned[1]) in pairs)):
-        if claim.request and (claim.until is None or claim.until > now):
+        is_of_two_kinds = link.source.is_group != link.target.is_group
+        if claim.request and not is_of_two_kinds and (claim.until is None or claim.until > now):
             ports.setdefault((link.pair, claim), set()).update(link.ports)
     return [_request("link", Link(*pair, tuple(claim_ports)), claim) for (pair, claim), claim_ports in ports.items()]
 

@@ -19,7 +19,7 @@ from link_peer.planning.actual import OwnedLink, owned_links
 from link_peer.planning.consent import MAX_TAGS
 from link_peer.planning.effect import fitting
 from link_peer.planning.evaluate import barred
-from link_peer.views.reach import alike, anyone_in, reach
+from link_peer.views.reach import Scene, alike, anyone_in, reach
 
 from link_peer_cli.access.environment import Environment, require_known
 from link_peer_cli.access.inputs import BY_ID, account_uid, by_id, party
@@ -210,8 +210,8 @@ def read_pair(fetch: Fetch, policy: Policy, region: str, pair: Pair) -> Between:
 
 
 def passing(view: View, pair: Pair) -> list[str]:
-    """The rules, whoever made them, by which packets still pass, or may pass, between two parties, as far as security groups
-    decide."""
+    """The rules, whoever made them, and the groups whose members reach each other, by which packets still pass, or may pass, between two
+    parties, as far as security groups decide."""
     first, second = (end.party for end in pair)
     if first is None or second is None:
         return []
@@ -225,11 +225,29 @@ def passing(view: View, pair: Pair) -> list[str]:
         )
         rules = [rule for group in sorted(scene.groups(target)) for rule in scene.snapshot.rules.get(group, ())]
         applying = {rule for start in starts for end in ends for rule in fitting(rules, (start, end))}
-        for rule in rules:
-            port = rule.traffic.port or ALL if rule.traffic else ALL
-            if rule in applying and rule.policy == "accept":
-                word = reach(scene, source, target, (port,)).word
-                if word != "blocked":
-                    verb = "lets" if word in ("open", "partly") else "may let"
-                    texts[f"{rule.id} on {rule.group} {verb} {source} reach {target} on {port}"] = None
+        admitting = [
+            (f"{rule.id} on {rule.group}", rule.traffic.port or ALL if rule.traffic else ALL)
+            for rule in rules
+            if rule in applying and rule.policy == "accept"
+        ]
+        admitting += [(f"InnerAccessPolicy of {group}", ALL) for group in _joining(scene, source, target)]
+        for cause, port in admitting:
+            word = reach(scene, source, target, (port,)).word
+            if word != "blocked":
+                verb = "lets" if word in ("open", "partly") else "may let"
+                texts[f"{cause} {verb} {source} reach {target} on {port}"] = None
     return list(texts)
+
+
+def _joining(scene: Scene, source: Party, target: Party) -> list[Party]:
+    """The groups that have an instance of each of the two as members, and that do not keep members apart."""
+    snapshot = scene.snapshot
+    joining_groups = []
+    for group in sorted(scene.groups(source) & scene.groups(target) & snapshot.groups.keys()):
+        starts, ends = (
+            {member.party for member in scene.members(end) if group in member.own_groups} for end in (source, target)
+        )
+        isolates = snapshot.groups[group].advanced or snapshot.inner_access.get(group) is False
+        if starts and ends and len(starts | ends) > 1 and not isolates:
+            joining_groups.append(group)
+    return joining_groups

@@ -50,12 +50,15 @@ def test_closing_takes_both_ends_of_one_link(lab: Lab, cli: Cli, counted: str) -
 
 @pytest.mark.parametrize("between", [False, True])
 def test_closing_a_link_between_instances_counts_one_link(lab: Lab, cli: Cli, between: bool) -> None:
-    """Its egress rule stands for a group, whose instances may share it."""
+    """Its egress rule stands for a group, whose instances may share it; the request that is posted again names the instances."""
     ends = Ends(lab)
     app, db = ends.senders[0], ends.targets[0]
     lab.cross_account(lab.request(app, db, "tcp/1"))
     assert cli("close", *(["--between", app.id, db.id] if between else ["--all"]), "--yes") == 0
     assert "links closed: 1; rules left: 0" in cli.out
+    requests = [line for line in cli.out.splitlines() if line.startswith("link-peer request ")]
+    again = f"link-peer request link --from {app.id}@{HOME} --to {db.id}@{HOME} --port tcp/1 --request-id chg-1"
+    assert requests == [again]
     assert (sum(db.id in line and "removed" in line for line in cli.out.splitlines()), ends.rules) == (1, ([], []))
 
 
@@ -109,3 +112,15 @@ def untag(lab: Lab, group: Group) -> None:
             "UntagResources",
             {"ResourceType": "securitygroup", "ResourceId.1": group.id, "TagKey.1": key},
         )
+
+
+@pytest.mark.parametrize(("end", "count"), [("accept", 1), ("egress", 0)])
+def test_withdrawn_consent_asks_again_for_no_group_and_instance(lab: Lab, cli: Cli, end: str, count: int) -> None:
+    """The egress rule of a link between instances names the source's group: of that end alone, it is not known who asked."""
+    ends = Ends(lab)
+    app, db = ends.senders[0], ends.targets[0]
+    lab.cross_account(lab.request(app, db, "tcp/1"))
+    group, peer = (ends.db, ends.app) if end == "accept" else (ends.app, ends.db)
+    assert cli("withdraw", group.id, peer.id, *(["--egress"] if end == "egress" else []), "--yes") == 0
+    requests = [line for line in cli.out.splitlines() if line.startswith("link-peer request ")]
+    assert [f"--from {app.id}@{HOME} --to {db.id}@{HOME}" in request for request in requests] == [True] * count

@@ -164,6 +164,20 @@ def test_what_still_lets_packets_pass_is_named(lab: Lab, cli: Cli) -> None:
     assert lab.rules(db) != []
 
 
+@pytest.mark.parametrize("inner_access", ["Accept", "Drop"])
+@pytest.mark.parametrize("ends", ["instances", "a group and its member"])
+def test_members_that_reach_each_other_without_a_rule_are_named(
+    lab: Lab, cli: Cli, ends: str, inner_access: str
+) -> None:
+    """No refusal keeps members of one basic group apart: its InnerAccessPolicy does."""
+    app = lab.group(inner_access=inner_access)
+    first, second = lab.instance(app), lab.instance(app)
+    end = first if ends == "instances" else app
+    code = cli("close", "--between", end.id, second.id, "--yes")
+    causes = [line for line in cli.err.splitlines() if f"InnerAccessPolicy of {app.id}@{HOME} lets" in line]
+    assert (code, len(causes)) == ((1, 2) if inner_access == "Accept" else (0, 0)), cli.err
+
+
 def test_a_group_without_a_free_key_is_said(lab: Lab, cli: Cli) -> None:
     """What the other end refuses is closed all the same, and its owner gets the command."""
     app, db = linked(lab, "tcp/1")
