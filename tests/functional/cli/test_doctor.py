@@ -83,7 +83,7 @@ def test_a_queue_that_the_functions_may_not_send_to_is_named(lab: Lab, cli: Cli)
     lab.cloud.mns.create_queue(HOME, "orders")
     findings = failing(cli)
     assert ("missing", f"accounts.{PEER}.queue", "is orders") in findings
-    assert [state for state, what, _ in findings if what == "queue orders"] == ["unknown"]
+    assert [state for state, subject, _ in findings if subject == "queue orders"] == ["unknown"]
 
 
 def test_denied_links_are_listed_with_advice(lab: Lab, cli: Cli) -> None:
