@@ -22,6 +22,7 @@ from link_peer.runtime.clock import Clock
 from link_peer.runtime.retry import Retry
 from link_peer.runtime.settings import Credentials, Settings
 from link_peer_deploy.names import DEFAULT_PREFIX, Names
+from link_peer_deploy.runtime_python import DEFAULT_RUNTIME, runtime_in_use
 
 from link_peer_cli.access import forms, identity, instant, keys
 from link_peer_cli.access.identity import NO_KEYS, NOBODY, AccountKeys, identified
@@ -260,6 +261,14 @@ def names_in_use(home: str, prefix: str = "") -> Names:
         return Names(home, prefix or os.environ.get("LINK_PEER_PREFIX") or DEFAULT_PREFIX)
     except ValueError as error:
         raise BadInput("LINK_PEER_PREFIX", str(error)) from None
+
+
+def exported(region: str, prefix: str, tag_prefix: str) -> str:
+    """What `export` needs in a new terminal, so that commands and s.yaml are about the same deployment."""
+    values = {"REGION": region, "PREFIX": prefix, "TAG_PREFIX": tag_prefix}
+    if (runtime := runtime_in_use()) != DEFAULT_RUNTIME:
+        values["RUNTIME"] = runtime
+    return " ".join(f"LINK_PEER_{name}={value}" for name, value in values.items())
 
 
 def policy_path(option: str = "") -> Path:

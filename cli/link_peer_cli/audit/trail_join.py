@@ -145,7 +145,8 @@ def _led_to(intent: Entry, entry: Entry, event: Event) -> bool:
     """Whether a record tells what came of an intent of the same function and link, that SLS had before the call."""
     return (
         intent.time <= event.time + SKEW_SECONDS
-        and intent.time <= entry.time <= intent.time + LONGEST_SECONDS + SKEW_SECONDS
+        and entry.follows(intent)
+        and entry.time <= intent.time + LONGEST_SECONDS + SKEW_SECONDS
         and (intent.link, intent.logstore) == (entry.link, entry.logstore)
     )
 

@@ -73,7 +73,7 @@ class Log:
         for rule in (rule for entry in self.every for rule in entry.rules if rule.id):
             self.by_id.setdefault(rule.id, rule.key)
         self.keys = set(self.by_id.values())
-        self._ends = grouped((_run(entry), entry.time) for entry in self.entries if entry.kind != "intent")
+        self._ends = grouped((_run(entry), entry) for entry in self.entries if entry.kind != "intent")
 
     def reopened(self, logstore: str) -> set[str]:
         """The RequestIds of the calls by which `link-peer reopen` took locks and refusals off."""
@@ -87,12 +87,12 @@ class Log:
     def intent(self, outcome: Entry) -> Entry | None:
         """The last intent of a decision before its outcome."""
         return next(
-            (entry for entry in reversed(self._decisions.get(outcome.decision, [])) if entry.time <= outcome.time), None
+            (intent for intent in reversed(self._decisions.get(outcome.decision, [])) if outcome.follows(intent)), None
         )
 
     def end(self, intent: Entry) -> float:
         """Until when a change may have been made for an intent: until what came of it was recorded."""
-        later = (time for time in self._ends.get(_run(intent), ()) if time >= intent.time)
+        later = (entry.time for entry in self._ends.get(_run(intent), ()) if entry.follows(intent))
         return min(later, default=intent.time + LONGEST_SECONDS)
 
     def touched(self, event: Event) -> set[RuleKey]:

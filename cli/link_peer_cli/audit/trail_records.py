@@ -12,6 +12,7 @@ from link_peer.domain.tags import parse_instant
 from link_peer.runtime.ports import Record
 
 from link_peer_cli.audit.log import when
+from link_peer_cli.audit.received import EXACT_SECONDS
 from link_peer_cli.audit.trail_events import parsed
 
 _RANGE = re.compile(r"(-?[0-9]{1,5})/(-?[0-9]{1,5})", re.ASCII)
@@ -54,6 +55,13 @@ class Entry(msgspec.Struct, frozen=True):
     def decision(self) -> tuple[str, ...]:
         """The function, the link and the trigger."""
         return (*self.link, *(self.record.get(name, "") for name in ("event_id", "request_id")))
+
+    def follows(self, entry: Entry) -> bool:
+        """Whether SLS may have received it after another one. Within EXACT_SECONDS, in which their times may be out of order, what they
+        say themselves decides."""
+        return self.time >= entry.time or (
+            self.time >= entry.time - EXACT_SECONDS and self.stated_time >= entry.stated_time
+        )
 
     @property
     def observed_group(self) -> Party:

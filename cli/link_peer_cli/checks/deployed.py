@@ -73,8 +73,9 @@ def _of_ram(deployment: SetupTarget) -> Iterator[CheckFinding]:
 
 
 def _faults(deployment: SetupTarget) -> list[CheckFinding]:
-    """A region where the functions cannot be, and too little room on the event bus for the rules that they lack."""
-    problems = list(faults.region(deployment))
+    """A region where the functions cannot be, queues that their role does not cover, and too little room on the event bus for the
+    rules that they lack."""
+    problems = [*faults.region(deployment), *faults.bound_queues(deployment)]
     with contextlib.suppress(LinkPeerError):  # the check of the rules says so
         problems += faults.bus(deployment)
     return [

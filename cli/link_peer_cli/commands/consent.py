@@ -381,4 +381,4 @@ def _say_next(
         )
     for text in still:
         verb = "may still reach" if any(edit.is_egress for _, edit in due) else "still accepts"
-        out.print(escape(f"The group {verb} it{text.replace('; it has', ':')}"), soft_wrap=True)
+        out.print(escape(f"The group {verb} that party{text.replace('; it has', ':')}"), soft_wrap=True)

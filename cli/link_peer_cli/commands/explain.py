@@ -218,7 +218,8 @@ def _show(answer: Explanation, words: Wording, former_link: str) -> None:
         out.print("[bold]links[/bold]")
         describe(out, LINKS, answer.links, words)
     else:
-        out.print("There is no link of link-peer between them.")
+        unread = "No link of link-peer between them was seen."
+        out.print(unread if answer.not_read else "There is no link of link-peer between them.")
         if former_link:
             out.print(f"What became of one: link-peer audit --story {former_link}", soft_wrap=True)
     if answer.rules:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Annotated
 
+import msgspec
 import typer
 from link_peer.domain.errors import BadInput, LinkPeerError
 from link_peer.domain.tags import iso
@@ -18,6 +19,7 @@ from link_peer_cli.deployed.queue import Backlog, Letter, backlog, letters
 from link_peer_cli.inventory.shown import EXACT, wording
 from link_peer_cli.ui.changes import CHANGES
 from link_peer_cli.ui.console import console, print_answer
+from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import JsonLines, Output, Service, SortBy, form_of
 from link_peer_cli.ui.progress import waiting
 from link_peer_cli.ui.remedies import message
@@ -66,8 +68,11 @@ def failed(
     invocations = [
         FailedInvocation(task.id, task.function, iso(task.started / 1000), task.status, task.error) for task in tasks
     ]
-    invocations += map(_of_letter, letters(dead_letters))
-    print_table(FAILED, invocations, wording(env.policy, env.now), form, sort_by)
+    invocations += map(_of_letter, letters(dead_letters or Backlog([], 0)))
+    table = FAILED if dead_letters else msgspec.structs.replace(FAILED, empty_message="No failed invocations.")
+    print_table(table, invocations, wording(env.policy, env.now), form, sort_by)
+    if dead_letters is None:
+        raise typer.Exit(Exit.REFUSED)
     if dead_letters.is_partial:
         console(stderr=True).print("More dead letters may wait behind these")
     elif further := dead_letters.count - len(dead_letters.messages):
@@ -96,14 +101,14 @@ def _replay(ids: Sequence[str], service: str, *, as_json: bool) -> None:
         console().print(text, soft_wrap=True)
 
 
-def _dead_letters(env: Environment) -> Backlog:
-    """The dead letters; none, with a message, if the queue cannot be read."""
+def _dead_letters(env: Environment) -> Backlog | None:
+    """The dead letters; None, with a message, if the queue cannot be read."""
     name = env.names.dead_letters
     try:
         return backlog(env.settings, env.policy.home, name)
     except LinkPeerError as error:
         console(stderr=True).print(f"[yellow]queue {name}: {escape(message(error))}[/yellow]", soft_wrap=True)
-        return Backlog([], 0)
+        return None
 
 
 def _of_letter(letter: Letter) -> FailedInvocation:

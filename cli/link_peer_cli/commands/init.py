@@ -18,10 +18,10 @@ from link_peer.domain.tags import is_account_uid
 from link_peer.runtime.settings import tag_prefix
 from link_peer_deploy import regions
 from link_peer_deploy.project import ROOT
-from link_peer_deploy.runtime_python import runtime_in_use
+from link_peer_deploy.runtime_python import DEFAULT_RUNTIME, runtime_in_use
 from rich.markup import escape
 
-from link_peer_cli.access.environment import bare_environment, names_in_use, valid_region
+from link_peer_cli.access.environment import bare_environment, exported, names_in_use, valid_region
 from link_peer_cli.access.identity import identified
 from link_peer_cli.answers.deployment import FilesWritten
 from link_peer_cli.ui import files
@@ -82,8 +82,7 @@ def init(
             f"Write into {WORKFLOW}, as SOURCE, the repository that link-peer is installed from.", soft_wrap=True
         )
     if "policy.yaml" in written:
-        exported = " ".join(f"LINK_PEER_{name.upper()}={values[name]}" for name in ("region", "prefix", "tag_prefix"))
-        console().print(f"Next: export {exported}; link-peer setup --dry-run", soft_wrap=True)
+        console().print(f"Next: export {values['exported']}; link-peer setup --dry-run", soft_wrap=True)
 
 
 def _values(home: str, deployment: str, prefix: str) -> dict[str, str]:
@@ -98,13 +97,16 @@ def _values(home: str, deployment: str, prefix: str) -> dict[str, str]:
     problem, remedy = regions.unsuitable(region, runtime_in_use())
     if problem:
         raise BadInput("--region", f"{region}: {problem}: {remedy}")
+    names = names_in_use(home, prefix)
     return {
         "home": home,
         "name": "home",
         "deployment": deployment,
-        "prefix": names_in_use(home, prefix).prefix,
+        "prefix": names.prefix,
         "tag_prefix": tag_prefix(os.environ),
         "region": region,
+        "runtime": runtime_in_use(),
+        "exported": exported(region, names.prefix, tag_prefix(os.environ)),
         "version": version("link-peer"),
     }
 
@@ -135,7 +137,7 @@ def _texts(values: Mapping[str, str], *, workflow: bool) -> dict[str, str]:
     texts |= _workflow() if workflow else {}
     texts[DENIAL] = (deploy / DENIAL).read_text(encoding="utf-8")
     manifest = (ROOT / "s.yaml").read_text(encoding="utf-8")
-    return {**texts, "s.yaml": _manifest(manifest, *(values[name] for name in ("region", "prefix", "tag_prefix")))}
+    return {**texts, "s.yaml": _manifest(manifest, values)}
 
 
 def _filled(name: str, values: Mapping[str, str]) -> str:
@@ -143,14 +145,17 @@ def _filled(name: str, values: Mapping[str, str]) -> str:
     return Template((ROOT / "deploy" / "init" / name).read_text(encoding="utf-8")).substitute(values)
 
 
-def _manifest(text: str, region: str, prefix: str, tag_prefix: str) -> str:
-    """s.yaml with this region and these prefixes where the environment names none, so that a new terminal deploys to the same place."""
-    replacements = (
-        ("REGION", "cn-qingdao", region),
-        ("PREFIX", "link-peer", prefix),
-        ("TAG_PREFIX", "link", tag_prefix),
-    )
-    for name, shipped, value in replacements:
+def _manifest(text: str, values: Mapping[str, str]) -> str:
+    """s.yaml with the region, the prefixes and the runtime where the environment names none, so that a new terminal deploys the
+    same to the same place."""
+    shipped_defaults = {
+        "region": "cn-qingdao",
+        "prefix": "link-peer",
+        "tag_prefix": "link",
+        "runtime": DEFAULT_RUNTIME,
+    }
+    for field, shipped in shipped_defaults.items():
+        name, value = field.upper(), values[field]
         old = f"${{env('LINK_PEER_{name}', '{shipped}')}}"
         if old not in text:
             raise AssertionError(f"s.yaml lacks {old}")

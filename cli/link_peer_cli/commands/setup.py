@@ -14,7 +14,7 @@ from msgspec import UNSET
 from rich.console import Console
 from rich.markup import escape
 
-from link_peer_cli.access.environment import names_in_use, settings_in_use
+from link_peer_cli.access.environment import exported, names_in_use, settings_in_use
 from link_peer_cli.access.inputs import matching
 from link_peer_cli.answers.deployment import Caution, Fault, ResourceAnswer, SetupUndone
 from link_peer_cli.setup import plan, resources
@@ -189,8 +189,7 @@ def _create(deployment: SetupTarget, out: Console, talk: _Talk, *, dry_run: bool
     talk.undo(out, *of_setup(changes, deployment))
     talk.line(
         out,
-        f"Next: export LINK_PEER_REGION={deployment.settings.region} LINK_PEER_PREFIX={deployment.names.prefix} "
-        f"LINK_PEER_TAG_PREFIX={deployment.settings.tag_prefix}; "
+        f"Next: export {exported(deployment.settings.region, deployment.names.prefix, deployment.settings.tag_prefix)}; "
         f"link-peer package{'' if _is_deployed(deployment) else ' --first'}; s deploy -y",
     )
 

@@ -107,15 +107,20 @@ def _look(hint: Hint) -> PlannedLook:
 def run(plan_input: Input, delivery: Delivery, recorder: Kept, event_id: str, progress: Count) -> None:
     """Carry it out in a delivery, whose messages go to `recorder`, with what these ask for at once. A transient error is
     recorded as an `attempt`, and stops only its own part. `event_id` names what no event names."""
-    home = delivery.policy.home
-    hints = [Hint(o.event_id or event_id, Party(home, o.party), o.kind, o.time, o.state) for o in plan_input.looks]
-    with unless_recorded():
-        dispatch.handle_hints(hints, delivery)
+    look(plan_input, delivery, event_id)
     run_messages([json.dumps(request) for request in plan_input.requests], delivery, recorder)
     if plan_input.sweep is not None:
         with unless_recorded():
             believed = frozenset(plan_input.sweep.believe_empty)
             sweeps.run_sweep(Run(delivery, event_id, believed, progress=progress))
+
+
+def look(plan_input: Input, delivery: Delivery, event_id: str) -> None:
+    """Carry out its looks at parties alone."""
+    home = delivery.policy.home
+    hints = [Hint(o.event_id or event_id, Party(home, o.party), o.kind, o.time, o.state) for o in plan_input.looks]
+    with unless_recorded():
+        dispatch.handle_hints(hints, delivery)
 
 
 def run_messages(messages: Sequence[object], delivery: Delivery, recorder: Kept) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import msgspec
 from link_peer.app import dispatch, sweeps
 from link_peer.domain.model import Group, Instance, Party
+from link_peer.domain.request import Message
 from link_peer.planning.room import in_doubt
 from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.ports import Record
@@ -20,7 +21,7 @@ from link_peer_cli.inventory.shown import scene_of, wording
 from link_peer_cli.review.cloud import WhatIf
 from link_peer_cli.review.delivery import Kept, as_tagged, suppose
 from link_peer_cli.review.edits import with_instances
-from link_peer_cli.review.input import Input, elements_of, run, run_messages, unless_recorded
+from link_peer_cli.review.input import Input, elements_of, look, run, run_messages, unless_recorded
 from link_peer_cli.review.plans import ShownPlan, notable, print_plan, sections, total
 from link_peer_cli.review.writes import Write
 from link_peer_cli.ui import markdown
@@ -53,15 +54,25 @@ def planned(
     retagged: Mapping[Party, Mapping[str, str | None]] | None = None,
 ) -> Planned:
     """Return the records and the changes that the functions would make; if instances were `retagged`, those that they would make
-    then.
+    then, the next full sweep included.
 
     The records are outcomes, attempts (the delivery would be retried) and failed summaries (removals would be held).
     The functions' own code runs, also for the messages that they would post for delivery at once.
     """
     delivery, cloud, recorder = suppose(env, "plan")
-    delivery = as_tagged(delivery, {}, retagged) if retagged else delivery
+    if retagged:
+        delivery = as_tagged(delivery, {}, retagged)
+        recorder.posted += _messages_of_now(env, plan_input)
     run(plan_input, delivery, recorder, "plan", progress)
     return _made(delivery, cloud, recorder)
+
+
+def _messages_of_now(env: Environment, plan_input: Input) -> list[Message]:
+    """What is posted about the tags as they are: of the pairs that other tags no longer ask for, no event tells another account, whose
+    rules the next full sweep removes."""
+    delivery, _, recorder = suppose(env, "plan")
+    look(plan_input, delivery, "plan")
+    return recorder.posted
 
 
 def planned_file(env: Environment, raw: bytes) -> Planned:

@@ -27,8 +27,7 @@ from link_peer_cli.setup.services import SERVICES, Service
 def faults(deployment: SetupTarget, wait: Wait) -> Iterator[Fault | Caution]:
     """Every fault, and what one document of the platform refuses. Only reads."""
     yield from region(deployment)
-    for uid, name, start in misnamed(deployment):
-        yield Fault(f"accounts.{uid}.queue", f"is {name}", f"its name must begin with {start}")
+    yield from bound_queues(deployment)
     yield from limits.queues(deployment.description.queues, os.environ)
     checks = {"RAM": _roles, "Function Compute": _neighbours, "EventBridge": bus, "SLS": _project}
     for service in SERVICES:
@@ -45,6 +44,12 @@ def region(deployment: SetupTarget) -> Iterator[Fault | Caution]:
     problem, remedy = regions.unsuitable(name, runtime_in_use())
     if problem:
         yield Fault(f"region {name}", problem, remedy)
+
+
+def bound_queues(deployment: SetupTarget) -> Iterator[Fault | Caution]:
+    """Queues of single accounts that the functions' role does not cover."""
+    for uid, name, start in misnamed(deployment):
+        yield Fault(f"accounts.{uid}.queue", f"is {name}", f"its name must begin with {start}")
 
 
 def _neighbours(deployment: SetupTarget) -> Iterator[Fault | Caution]:

@@ -21,9 +21,10 @@ FIELDS = {"seconds": "MessageRetentionPeriod", "hidden": "VisibilityTimeout"}
 
 def resources(deployment: SetupTarget) -> list[Resource]:
     """The dead-letter queue, the shared queue, and the bound queues of the policy."""
-    listed, bound = Listed(deployment), deployment.policy.bound_queues
+    listed, bound, start = Listed(deployment), deployment.policy.bound_queues, f"{deployment.names.queue}-"
     return [
-        QueueResource(deployment, name, listed if name in bound else None) for name in deployment.description.queues
+        QueueResource(deployment, name, listed if name in bound and name.startswith(start) else None)
+        for name in deployment.description.queues
     ]
 
 
@@ -36,7 +37,7 @@ def misnamed(deployment: SetupTarget) -> list[tuple[str, str, str]]:
 
 
 class Listed:
-    """The queues of single accounts, as one listing shows them: a call for each of a thousand would take minutes."""
+    """The well-named queues of single accounts, as one listing shows them: a call for each of a thousand would take minutes."""
 
     def __init__(self, deployment: SetupTarget) -> None:
         self._deployment = deployment

@@ -104,12 +104,14 @@ def print_document(text: str) -> None:
 
 
 def prepare_streams() -> None:
-    """Let every character be printed: what the encoding of a stream lacks is escaped. A stream that was closed takes nothing.
+    """Let every character be printed: what the encoding of a stream lacks is escaped. A stream that was closed takes, or gives, nothing.
     Errors of a stream have its name (STREAMS) as their `filename`.
 
     In the locale C, the error handler of stdout is `surrogateescape`, which prints bytes of arguments as they were and refuses
     every other character that ASCII lacks. [doc sys.stdout]
     """
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115  # until the process ends
     for name in STREAMS:
         stream = getattr(sys, name)
         if stream is None:

@@ -99,7 +99,8 @@ class Reach(msgspec.Struct, frozen=True):
         if effect.passes or self.pairs < 2:
             return detail
         if not self.passing:
-            return f"{detail}; none of {self.pairs} pairs of instances passes"
+            outcome = "is known to pass" if self.word == "unknown" else "passes"
+            return f"{detail}; none of {self.pairs} pairs of instances {outcome}"
         assert ends is not None  # noqa: S101  # of pairs, there is a first one
         source, dest = ends
         counts = f"{self.passing} of {self.pairs} pairs of instances pass"

@@ -54,6 +54,19 @@ def findings(cli: Cli, *args: str) -> tuple[int, list[dict[str, Any]]]:
     return code, records
 
 
+def test_a_result_that_counts_as_received_before_its_intent_accuses_nobody(lab: Lab, cli: Cli) -> None:
+    """Writes to a shard that came within seconds are read together, as of the first; the intent may be in another shard."""
+    app, db = consenting_pair(lab)
+    lab.cross_account(
+        lab.request(app, lab.group(), "tcp/1", request_id="chg-0")
+    )  # one write: results change shards with intents
+    for number in (1, 2, 3):
+        lab.cloud.clock.advance(1)
+        lab.cross_account(lab.request(app, db, f"tcp/{number}", request_id=f"chg-{number}"))
+    later(lab)
+    assert findings(cli) == (0, [])
+
+
 @pytest.mark.usefixtures("terminal")
 def test_what_link_peer_did_leaves_nothing_to_find(lab: Lab, cli: Cli) -> None:
     """auto_link, cross_account, denials, a second request, unlink, sweeps, closing, reopening, the tag of an emptied group, links by

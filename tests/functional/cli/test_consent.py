@@ -266,7 +266,7 @@ def test_withdrawing_takes_the_exact_entry(lab: Lab, cli: Cli) -> None:
     assert "it has link-accept=sg-one:tcp/1, link-accept=sg-one:tcp/1+tcp/2, link-accept=*" in cli.err
     assert cli("withdraw", db.id, "sg-one:tcp/2+tcp/1", "--yes") == 0, cli.err
     assert lab.tags(db) == {ACCEPT: "sg-one:tcp/1,sg-two,*,what?"}
-    assert "still accepts it: link-accept=sg-one:tcp/1, link-accept=*" in cli.out
+    assert "still accepts that party: link-accept=sg-one:tcp/1, link-accept=*" in cli.out
     assert cli("withdraw", db.id, "sg-one", "--all", "--yes") == 0
     assert lab.tags(db) == {ACCEPT: "sg-two,*,what?"}
     alone = lab.group("sg-two~20990101T000000Z")
@@ -334,7 +334,7 @@ def test_whom_a_group_may_reach_has_keys_of_its_own(lab: Lab, cli: Cli) -> None:
     assert cli("accept", app.id, "sg-db:tcp/4", "--egress") == 0, cli.err
     assert lab.tags(app)["link-egress"] == f"sg-db:tcp/1{end},sg-db:tcp/4"
     assert cli("withdraw", app.id, "sg-db:tcp/2", "--egress", "--yes") == 0, cli.err
-    assert f"The group may still reach it: link-egress=sg-db:tcp/1{end}" in cli.out
+    assert f"The group may still reach that party: link-egress=sg-db:tcp/1{end}" in cli.out
     assert lab.tags(app).keys() == {"link-accept", "link-egress", "link-egress.3"}
     assert cli("withdraw", app.id, "sg-db", "--egress", "--yes") == 2
     assert f"{app.id} has no entry sg-db; it has link-egress=" in cli.err

@@ -77,6 +77,15 @@ def test_the_advice_for_an_alert_that_nobody_made_makes_it(lab: Lab, cli: Cli) -
     assert [f for f in cli.json("doctor", "--platform")[1] if f["state"] != "ok"] == []
 
 
+def test_a_queue_that_the_functions_may_not_send_to_is_named(lab: Lab, cli: Cli) -> None:
+    """Their role covers the names that begin with that of the shared queue; so does a reader's, so it is not said that there is none."""
+    lab.policy_account(PEER, queue="orders")
+    lab.cloud.mns.create_queue(HOME, "orders")
+    findings = failing(cli)
+    assert ("missing", f"accounts.{PEER}.queue", "is orders") in findings
+    assert [state for state, subject, _ in findings if subject == "queue orders"] == ["unknown"]
+
+
 def test_denied_links_are_listed_with_advice(lab: Lab, cli: Cli) -> None:
     """No consent; without ports an advanced group, a different VPC: each under the account that must act."""
     app, db = lab.group(), lab.group()

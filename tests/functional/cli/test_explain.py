@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from aliyun_local.api import Group, Instance, may_reach
+from aliyun_local.api import Fault, Group, Instance, may_reach
 from link_peer.domain import denials
 from link_peer.domain.denials import Denial, parts
 from link_peer.domain.reasons import REASONS
@@ -119,6 +119,16 @@ def test_an_account_that_cannot_be_read_is_no_proof_that_a_party_does_not_exist(
     document = ask(lab.group().id, f"sg-nowhere@{PEER}")  # in which account it would be is said
     assert (document["state"], document["reachability"]) == ("unknown", "unknown")
     assert f"account {PEER} could not be read" in document["not_read"][0]
+
+
+def test_rules_that_could_not_be_read_are_no_proof_that_there_is_no_link(lab: Lab, ask: Asking) -> None:
+    """Nor that no pair of instances passes."""
+    app, db, _, _ = linked(lab)
+    lab.instance(app)
+    lab.cloud.faults.add(Fault("ecs", "DescribeSecurityGroupAttribute", code="Forbidden.RAM", status=403, times=None))
+    assert ask.cli("explain", app.id, db.id, "tcp/3306") == 1
+    assert "No link of link-peer between them was seen." in ask.cli.out
+    assert "none of 2 pairs of instances is known to pass" in ask.cli.out
 
 
 def test_rules_of_an_instance_that_was_released_stand_until_the_next_sweep(lab: Lab, ask: Asking) -> None:

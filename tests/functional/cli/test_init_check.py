@@ -56,6 +56,17 @@ def test_init_writes_a_deployment_that_can_be_checked_and_deployed(folder: Path,
     assert offline.out == "policy.yaml: valid, 1 account, 0 tests hold\n"
 
 
+def test_a_new_terminal_deploys_for_the_runtime_that_init_was_given(
+    folder: Path, offline: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a region that does not offer the usual one: in s.yaml, and in what is to be exported for the other commands."""
+    monkeypatch.setenv("LINK_PEER_RUNTIME", "python3.10")
+    assert offline("--region", "ap-southeast-1", "init", "--home", UID) == 0
+    assert "LINK_PEER_TAG_PREFIX=link LINK_PEER_RUNTIME=python3.10; link-peer setup" in offline.out
+    assert "TAG_PREFIX=link LINK_PEER_RUNTIME=python3.10\n" in (folder / "README.md").read_text(encoding="utf-8")
+    assert {text.runtime for text in load(folder / "s.yaml", env={}, account=UID).functions} == {"python3.10"}
+
+
 def test_init_leaves_nothing_to_fill_in(folder: Path, offline: Cli) -> None:
     """No placeholder is left in any file but s.yaml, whose variables Serverless Devs replaces."""
     assert offline("--region", "cn-hangzhou", "init", "--out", "made", "--home", UID, "--workflow") == 0

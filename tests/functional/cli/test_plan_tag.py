@@ -32,6 +32,27 @@ def test_what_a_tag_would_change_is_what_it_changes(lab: Lab, cli: Cli, value: s
     assert preview["decisions"]
 
 
+@pytest.mark.parametrize("value", ["", "{}@{}:tcp/2"])
+def test_what_a_tag_no_longer_asks_for_in_another_account_is_closed(lab: Lab, cli: Cli, value: str) -> None:
+    """No event tells that account: a sync about a tag that still names the pair does, else the next full sweep."""
+    app, ledger = lab.group(), lab.group(f"*@{HOME}:tcp/1+tcp/2", account=PEER)
+    instance = lab.instance(app, tags={"link-peer": f"{ledger.id}@{PEER}:tcp/1"})
+    lab.auto_link(lab.event(instance))
+    lab.drain()
+    rules, record_count = lab.rules(ledger), len(lab.records())
+    assert len(rules) == 1
+    tag = value.format(ledger.id, PEER)
+    _, [preview] = cli.json("plan", instance.id, "--tag", f"link-peer={tag}")
+    assert (lab.rules(ledger), len(lab.records())) == (rules, record_count)
+    lab.retag(instance, link_peer=tag or None)
+    lab.drain()
+    lab.sweep()
+    assert outcomes(preview["decisions"]) == outcomes(
+        [record for record in lab.records()[record_count:] if record["record"] == "outcome"]
+    )
+    assert ("removed", "", app.id, ledger.id, "tcp/1") in outcomes(preview["decisions"])
+
+
 @pytest.mark.parametrize(
     ("args", "problem"),
     [

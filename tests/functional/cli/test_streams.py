@@ -135,6 +135,13 @@ def test_a_closed_stdout_is_no_error() -> None:
     assert (ended.returncode, ended.stderr) == (0, b"")
 
 
+def test_a_closed_stdin_is_an_empty_one() -> None:
+    """As where a service without one starts the command."""
+    program = f"exec {sys.executable} -m link_peer_cli --region cn-hangzhou plan - <&-"
+    ended = subprocess.run(["/bin/sh", "-c", program], capture_output=True, check=False)  # noqa: S603  # as above
+    assert (ended.returncode, ended.stdout, ended.stderr) == (2, b"", b"stdin: not JSON\n")
+
+
 # what is shown on a terminal while a command waits: a line that goes away again
 
 
