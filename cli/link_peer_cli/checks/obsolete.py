@@ -3,7 +3,7 @@ are not the rule's own, rules under a former name, and consent that matches noth
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from link_peer.domain.model import Rule
 from link_peer.domain.snapshot import Snapshot
@@ -12,12 +12,13 @@ from link_peer.engine.scopes.accounts import SweptAccounts
 from link_peer.planning.actual import damaged_rules, marked_rules
 from link_peer.planning.removals import hold_none
 from link_peer.planning.sweep import next_sweep
-from link_peer.views.standing import removal_reasons, standing
+from link_peer.views.standing import Standing, removal_reasons, standing
 
 from link_peer_cli.access.environment import Environment
 from link_peer_cli.answers.changes import Obsolete
 from link_peer_cli.checks.accounts import read_here
 from link_peer_cli.checks.consents import dead
+from link_peer_cli.checks.seen import is_whole, removals
 from link_peer_cli.inventory.reading import View
 from link_peer_cli.inventory.shown import EXACT, claims_text
 from link_peer_cli.review.cloud import WhatIf
@@ -45,7 +46,7 @@ def obsolete(env: Environment, view: View, swept: SweptAccounts, cloud: WhatIf) 
     snapshot, readable = cloud.before(view.scene.snapshot), read_here(env, swept)
     consents = dead(env.policy, snapshot, env.now, readable)
     return [
-        *_links(env, snapshot, cloud),
+        *_links(env, snapshot, swept, cloud),
         *(
             _of("marker", rule, rule.description, "not the marker of this rule: it is left alone")
             for rule in damaged_rules(snapshot, env.policy, env.settings.region)
@@ -55,12 +56,16 @@ def obsolete(env: Environment, view: View, swept: SweptAccounts, cloud: WhatIf) 
     ]
 
 
-def _links(env: Environment, snapshot: Snapshot, cloud: WhatIf) -> Iterator[Obsolete]:
+def _links(env: Environment, snapshot: Snapshot, swept: SweptAccounts, cloud: WhatIf) -> Iterator[Obsolete]:
     """The rules that would go but for the limit of removals, or that a later sweep reads, and those of mutual links that stand on one
     side only."""
-    causes = removal_reasons(next_sweep(snapshot, env.policy, env.settings.region, env.now, hold_none), env.policy)
+    where = (env.policy, env.settings.region)
+    links = standing(snapshot, *where, env.now, going=removals(swept, cloud))
+    if _may_leave_removals(swept, snapshot, links):
+        causes = removal_reasons(next_sweep(snapshot, *where, env.now, hold_none), env.policy)
+        links = standing(snapshot, *where, env.now, going=causes)
     rules_after = {(group, rule.id) for group, rules in cloud.rules().items() for rule in rules}
-    for link in standing(snapshot, env.policy, env.settings.region, env.now, going=causes):
+    for link in links:
         claims = " ".join(claim.request or "tag" for claim in link.claims)
         for rule in link.rules:
             if (rule.group, rule.id) not in rules_after:
@@ -69,6 +74,26 @@ def _links(env: Environment, snapshot: Snapshot, cloud: WhatIf) -> Iterator[Obso
                 yield _of("held", rule, f"claimed by {claims}", link.closing)
             elif link.half:
                 yield _of("half-open", rule, f"claimed by {claims}", f"{link.half} has no rule")
+
+
+def _may_leave_removals(swept: SweptAccounts, snapshot: Snapshot, links: Sequence[Standing]) -> bool:
+    """Whether the sweep may have left a rule that is due to be removed: since removals were held, a read failed, or it has not judged
+    whether somebody asks for a link."""
+    reports = [sweep.report for sweep in swept.sweeps]
+    if swept.unreadable or not is_whole(swept, snapshot) or any(sweep.late for sweep in swept.sweeps):
+        return True
+    if any(report.planned.due or report.planned.doubted or report.pending or report.undone for report in reports):
+        return True
+    shown_parties = snapshot.groups.keys() | snapshot.instances.keys()
+    return any(sweep.phase.later for sweep in swept.sweeps) and any(
+        not link.closing
+        and (
+            link.written != "by reference"
+            or not {link.source, link.target} <= shown_parties
+            or (any(claim.is_tag for claim in link.claims) and not link.askers)
+        )
+        for link in links
+    )
 
 
 def _renamed(env: Environment, snapshot: Snapshot) -> Iterator[Obsolete]:

@@ -9,13 +9,16 @@ import msgspec
 from link_peer.domain.grouped import grouped
 from link_peer.domain.model import Party, Rule
 from link_peer.domain.policy import Policy
-from link_peer.planning.actual import renamed_rules
+from link_peer.domain.snapshot import Snapshot
+from link_peer.engine.scopes.accounts import SweptAccounts
+from link_peer.planning.actual import owned_rules, renamed_rules
 from link_peer.runtime.ports import Record
 from link_peer.views.reach import Scene
-from link_peer.views.standing import Standing, standing
+from link_peer.views.standing import Going, Standing, standing
 
 from link_peer_cli.audit.story import ends_of
 from link_peer_cli.checks.finding import MISSING, WARNING, CheckFinding, few
+from link_peer_cli.review.cloud import WhatIf
 
 
 class CloudSeen(msgspec.Struct, frozen=True, dict=True):
@@ -47,6 +50,25 @@ class CloudSeen(msgspec.Struct, frozen=True, dict=True):
                     else {g for member in self.scene.members(party) for g in member.own_groups}
                 )
         return frozenset(groups)
+
+
+def is_whole(swept: SweptAccounts, snapshot: Snapshot) -> bool:
+    """Whether the sweep that is supposed has judged all rules of ours that were read. It leaves groups that have lost our tag to later
+    runs, and what it had no time for."""
+    holders = {rule.group for rule, _ in owned_rules(snapshot, swept.delivery.policy, swept.delivery.region)}
+    return not (holders - swept.managed or swept.unread or swept.fetch.postponed)
+
+
+def removals(swept: SweptAccounts, cloud: WhatIf) -> Going:
+    """Why rules go, of those that the sweep that is supposed removes."""
+    # one may be written anew for another instance
+    remaining_keys = {rule.key for rules in cloud.rules().values() for rule in rules}
+    return {
+        (edit.rule.group, edit.rule.id): decision.denial.detail
+        for decision in swept.decisions
+        for edit in decision.edits
+        if edit.kind == "remove" and edit.rule and edit.rule.key not in remaining_keys
+    }
 
 
 def denied(records: Iterable[Record]) -> Iterator[CheckFinding]:

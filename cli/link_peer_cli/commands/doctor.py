@@ -14,7 +14,6 @@ from link_peer.domain.grouped import grouped
 from link_peer.domain.tags import clean
 from link_peer.engine.scopes.accounts import SweptAccounts
 from link_peer.engine.scopes.sweep import Run
-from link_peer.planning.actual import owned_rules
 from link_peer.planning.sweep import next_sweep
 from link_peer.views.reach import Scene
 from link_peer.views.standing import removal_reasons, standing
@@ -27,7 +26,7 @@ from link_peer_cli.answers.deployment import DoctorFinding
 from link_peer_cli.checks import accounts, blocked, consents, deployed, person, quotas, settings, uncovered
 from link_peer_cli.checks.finding import COLOURS, FAILING, OK, PLATFORM, TENANTS, UNKNOWN, CheckFinding, counts, report
 from link_peer_cli.checks.runs import Runs, read_runs
-from link_peer_cli.checks.seen import CloudSeen, damaged_markers, denied, renamed_deployments
+from link_peer_cli.checks.seen import CloudSeen, damaged_markers, denied, is_whole, removals, renamed_deployments
 from link_peer_cli.inventory.reading import View, remember_parties
 from link_peer_cli.inventory.shown import EXACT, Wording, wording
 from link_peer_cli.review.cloud import WhatIf
@@ -178,23 +177,12 @@ def _tenants(
 
 
 def _seen(env: Environment, view: View, cloud: WhatIf, swept: SweptAccounts) -> CloudSeen:
-    """The links that stand, of which the next sweep removes some: those that this one would. It leaves groups that have lost our tag
-    to later runs, and what it had no time for."""
+    """The links that stand, of which the next sweep removes some: those that this one would, if it has judged all."""
     scene, where, now = Scene(cloud.before(view.scene.snapshot)), (env.policy, env.settings.region), env.now
-    elsewhere = {rule.group for rule, _ in owned_rules(scene.snapshot, *where)}.difference(swept.managed)
-    if elsewhere or swept.unread or swept.fetch.postponed:
-        going = removal_reasons(next_sweep(scene.snapshot, *where, now), env.policy)
+    if is_whole(swept, scene.snapshot):
+        going = removals(swept, cloud)
     else:
-        # one may be written anew for another instance
-        remaining_keys = {rule.key for rules in cloud.rules().values() for rule in rules}
-        removals = (
-            (decision, edit.rule) for decision in swept.decisions for edit in decision.edits if edit.kind == "remove"
-        )
-        going = {
-            (rule.group, rule.id): decision.denial.detail
-            for decision, rule in removals
-            if rule and rule.key not in remaining_keys
-        }
+        going = removal_reasons(next_sweep(scene.snapshot, *where, now), env.policy)
     links = standing(scene.snapshot, *where, now, going=going)
     view.deciding((link.source, link.target) for link in links)
     return CloudSeen(env.policy, scene, env.settings.region, now, links)

@@ -7,9 +7,10 @@ import shlex
 from collections import Counter
 
 import pytest
+from link_peer.engine.scopes import account_reads
 
 from tests.functional.command import Cli
-from tests.functional.lab import HOME, PEER, Lab
+from tests.functional.lab import HOME, MANAGED, PEER, Lab
 
 pytestmark = pytest.mark.usefixtures("living_lab")
 
@@ -154,6 +155,31 @@ def test_a_dry_run_has_no_table_of_what_is_obsolete_where_nothing_is(lab: Lab, c
     assert (cli("sweep", "--dry-run"), cli.out) == (0, "Nothing would change.\n")
     assert cli.err.startswith("Looked at: region ")
     assert cli.json("sweep", "--dry-run")[1][0]["obsolete"] == []
+
+
+def test_a_dry_run_plans_nothing_again_where_its_sweep_has_judged_all(
+    lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That plan would cost as much as all that the sweep decides. A rule that the sweep removes is not obsolete; the half of a link is."""
+    app, db, other_group = (lab.group("*", tags={MANAGED: "true"}) for _ in range(3))
+    lab.cross_account(lab.request(app, db))
+    lab.cross_account(lab.request(app, other_group, "tcp/3", request_id="chg-2"))
+    lab.tag(other_group, link_accept=None)
+    lab.revoke(app)
+    monkeypatch.setattr("link_peer_cli.checks.obsolete.next_sweep", None)
+    _, [dry] = cli.json("sweep", "--dry-run")
+    assert [group["group"] for group in dry["groups"] if group["remove"]] == [other_group.id]
+    assert [(entry["kind"], entry["group"]) for entry in dry["obsolete"]] == [("half-open", db.id)]
+
+
+def test_a_dry_run_lists_a_rule_that_a_later_sweep_judges(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody asks for it any more, and this sweep does not read all instances that might."""
+    asker, _, db = lab.linked()
+    lab.tag(asker, link_peer=None)
+    monkeypatch.setattr(account_reads, "ASKING", 0)
+    _, [dry] = cli.json("sweep", "--dry-run")
+    assert [group["group"] for group in dry["groups"] if group["remove"]] == []
+    assert [(entry["kind"], entry["group"]) for entry in dry["obsolete"]] == [("held", db.id)]
 
 
 @pytest.mark.usefixtures("terminal")
