@@ -13,7 +13,9 @@ from link_peer_cli.checks import functions
 from link_peer_cli.checks.finding import DIFFERS, OK
 from link_peer_cli.deployed.functions import DeployedTrigger
 from link_peer_cli.review.delivery import Kept
-from link_peer_cli.review.plans import print_closed
+from link_peer_cli.review.plans import closed_links, print_closed, print_differences
+from link_peer_cli.review.writes import Difference, Write
+from link_peer_cli.ui.console import console
 from link_peer_deploy.manifest import Function, Trigger
 
 from tests.unit.small_world import APP, DB, HOME, NOW, REGION
@@ -47,6 +49,27 @@ def test_what_a_command_closed_is_printed_without_the_way_to_open_it_again(
     assert "sg-app" in output
     assert "advice" not in output
     assert "request link" not in output
+
+
+@pytest.mark.parametrize(
+    ("target", "ports", "count"),
+    [("i-1", "tcp/1", 1), ("i-1", "tcp/1+tcp/2", 1), ("i-1", "tcp/2", 2), ("i-2", "tcp/1", 2), ("sg-1", "tcp/1", 2)],
+)
+def test_what_lets_a_group_out_to_an_instance_is_an_end_of_the_links_to_it(target: str, ports: str, count: int) -> None:
+    """It is no link of its own beside a link to that instance on one of its ports."""
+    link = {"outcome": "removed", "from": "i-0", "to": "i-1", "ports": "tcp/1", "link": "0" * 16}
+    outlet = {**link, "from": "sg-0", "to": target, "ports": ports, "link": "1" * 16}
+    assert len(closed_links([outlet, link, outlet])) == count
+    assert closed_links([outlet]) == [outlet]
+
+
+def test_differences_from_what_was_reviewed_are_below_their_group(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each group once."""
+    writes = [Write("tag", HOME, group, tags=(tag,)) for group, tag in (("sg-1", "a"), ("sg-1", "b"), ("sg-2", "c"))]
+    print_differences(console(), [Difference("+", write) for write in writes])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line.startswith("sg-")] == [f"sg-1@{HOME}", f"sg-2@{HOME}"]
+    assert [lines.index(f"sg-{number}@{HOME}") for number in (1, 2)] == [1, 4]
 
 
 # `doctor`

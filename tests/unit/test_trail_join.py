@@ -73,6 +73,7 @@ def words(records: list[Record], events: list[Event], older: list[Record] | None
     return [finding.finding for finding in join(question(), records, older or [], events)]
 
 
+FIELDS = {"IpProtocol": "TCP", "PortRange": "1/1", "SourceGroupId": "sg-a", "Priority": "100"}
 REVOKED = {"name": "RevokeSecurityGroup", "params": {"SecurityGroupRuleId": ["sgr-1"]}}
 PERSON = {"caller_name": "ann", "kind": "ram-user"}
 INTENT = record("intent", 2000)
@@ -118,6 +119,19 @@ CASES: dict[str, tuple[list[Record], list[Event], list[str]]] = {
         [INTENT, {**APPLIED, "outcome": "failed"}],
         [call(1995), call(1992, request="", **REVOKED)],
         [],
+    ),
+    "a modification that names no rule by its id": (
+        [OPENED, INTENT, APPLIED],
+        [call(1995, "ModifySecurityGroupRule", params={**FIELDS, "Description": MARKER})],
+        ["no-marker"],
+    ),
+    "an opening that names the id of another rule": (
+        [REMOVING[0]],
+        [
+            call(3000, request="r-0", params={"SecurityGroupRuleId": "sgr-1", "Description": MARKER}, **PERSON),
+            call(1995, **REVOKED),
+        ],
+        ["by-another", "no-marker"],
     ),
     # outcomes
     "no call": ([INTENT, APPLIED], [], ["no-change"]),
@@ -258,6 +272,15 @@ def test_the_value_that_a_later_call_replaced_is_what_stood(old_tags: str, logst
     forged = record("observed", 980, tags="{}", **{**accepted, "logstore": OPERATORS}, old_tags='{"link-accept": "*"}')
     if problems == ["no-consent"]:
         assert words([*records, forged, *opened], calls) == problems
+
+
+def test_what_no_witness_tells_is_unproven_whatever_the_trail_does_not_show_yet() -> None:
+    """A call that ActionTrail has not shown may change what is known of now, and not what was before."""
+    observed = {"to_account": HOME, "to": "sg-b", "rules": "[]", "event_request": "r-9", "logstore": OPERATORS}
+    sighting = record("observed", 100, tags='{"link-accept": "*"}', **observed)
+    untold = msgspec.structs.replace(question(), tags={})
+    findings = join(untold, [INTENT, APPLIED, sighting], [], [call(1995)])
+    assert [(finding.finding, finding.pending) for finding in findings] == [("unproven", False)]
 
 
 @pytest.mark.parametrize("name", CASES)

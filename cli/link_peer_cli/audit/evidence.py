@@ -14,7 +14,7 @@ from link_peer_cli.access.environment import Environment
 from link_peer_cli.answers.operation import Mismatch
 from link_peer_cli.audit.at import read_outcomes, standing_at
 from link_peer_cli.audit.elsewhere import HasFunctions
-from link_peer_cli.audit.log import KEPT_SECONDS, AuditReader, condition
+from link_peer_cli.audit.log import KEPT_SECONDS, AuditReader, condition, once
 from link_peer_cli.audit.revoked import revoked_rules
 from link_peer_cli.audit.trail import keeps, trail_start
 from link_peer_cli.audit.trail_consent import UNPROVEN
@@ -86,7 +86,7 @@ def gather(env: Environment, since: float, until: float, has_functions: HasFunct
     an exception. With `has_functions`, calls in other regions count, too."""
     log, ours = AuditReader(env.settings, env.clock, env.keys), condition({"deployment": env.policy.deployment})
     kinds = " or ".join(condition({"record": kind}) for kind in ("outcome", "summary", "observed"))
-    records = _once(log.read(f"{ours} and ({kinds})", since, until))
+    records = once(log.read(f"{ours} and ({kinds})", since, until))
     moments = month_ends(since, until)
     outcomes = [
         outcome
@@ -104,7 +104,7 @@ def gather(env: Environment, since: float, until: float, has_functions: HasFunct
     unfit, unread = exceptions(env, since, until, has_functions)
     rows = [
         *decisions(records),
-        *consents(_once(group_history), env.policy.keys, since),
+        *consents(once(group_history), env.policy.keys, since),
         *(row for moment in moments for row in _stood(outcomes, moment)),
         *(
             {**dict.fromkeys(COLUMNS, ""), **fields, "section": "revoked"}
@@ -234,8 +234,3 @@ def _exception(mismatch: Mismatch) -> Row:
         "api_requests": mismatch.request_id,
     }
     return {**dict.fromkeys(COLUMNS, ""), **fields, **finding_fields}
-
-
-def _once(records: Iterable[Record]) -> list[Record]:
-    """The copies of one write once."""
-    return list({(record.get("key") or str(record)): record for record in records}.values())

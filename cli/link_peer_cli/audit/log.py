@@ -294,6 +294,11 @@ def _in_order(records: Iterable[Record]) -> list[Record]:
     return sorted(records, key=_time)
 
 
+def once(records: Iterable[Record]) -> list[Record]:
+    """The copies of one write once: only when SLS received them differs. Not by `key`, which a writer chooses."""
+    return list({frozenset({**record, "received": ""}.items()): record for record in records}.values())
+
+
 def _is_until(record: Record, until: float | None) -> bool:
     """Whether a record is not of later than `until`: SLS reads whole seconds."""
     return until is None or _time(record) <= iso_millis(until)

@@ -17,7 +17,7 @@ from link_peer.runtime.ports import Record
 from link_peer.views.standing import Standing
 
 from link_peer_cli.access.environment import Environment
-from link_peer_cli.audit.log import AuditReader, condition
+from link_peer_cli.audit.log import AuditReader, condition, once
 from link_peer_cli.audit.trail_records import rules_in
 from link_peer_cli.ui.remedies import message
 
@@ -40,8 +40,7 @@ def stories(log: AuditReader, name: str, since: float) -> list[Story]:
         raise LinkPeerError(f"the audit log has no record of {name} since {iso(since)}")
     links = sorted({record["link"] for record in matches if record.get("link")})
     matches += log.read_any("*", "link", links, since)
-    whole = {(record.get("key") or str(record)): record for record in matches}
-    records = sorted(whole.values(), key=lambda record: record.get("time", ""))
+    records = sorted(once(matches), key=lambda record: record.get("time", ""))
     request_records = [record for record in records if record.get("request_id") == name]
     keys = dict.fromkeys((record.get("link", ""), record.get("queue", "")) for record in request_records)
     # a command's own records, such as those of an adoption, have no queue, and belong to the request that it posts

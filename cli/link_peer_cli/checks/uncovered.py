@@ -78,18 +78,13 @@ def _ipv6(view: CloudSeen, account: str, concerned: Iterable[Interface]) -> Iter
 def _secondary(view: CloudSeen, account: str, interfaces: Iterable[Interface]) -> Iterator[CheckFinding]:
     """Interfaces of linked instances that are not in the linked groups, so that links do not reach them."""
     linked = view.linked_groups
-    primary_groups = {
-        interface.instance: interface.groups & linked
-        for interface in interfaces
-        if interface.primary and interface.instance
-    }
-    secondary = [
-        (interface, interface.instance) for interface in interfaces if interface.instance and not interface.primary
-    ]
+    primary_groups = {interface.instance: interface.groups & linked for interface in interfaces if interface.primary}
     if outliers := [
-        (interface, of) for interface, of in secondary if not primary_groups.get(of, frozenset()) <= interface.groups
+        interface
+        for interface in interfaces
+        if not primary_groups.get(interface.instance, frozenset()) <= interface.groups
     ]:
-        interface_names = few(f"{interface.id} of {of}" for interface, of in outliers)
+        interface_names = few(f"{interface.id} of {interface.instance}" for interface in outliers)
         detail = f"{len(outliers)} secondary interfaces of instances with links are in other groups: {interface_names}"
         advice = (
             f"links apply only to interfaces in the linked groups: put these into them if links should apply: {DOCS}"

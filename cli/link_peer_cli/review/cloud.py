@@ -155,8 +155,7 @@ class _WhatIfEcs(Reads):
 
     def tagged_groups(self, tag: str) -> list[Group]:
         by_id = {group.party.id: self._tagged(group) for group in self._real.tagged_groups(tag)}
-        new = [group for group, tags in self._tags.items() if tags.get(tag) and group not in by_id]
-        by_id |= {group.party.id: group for group in self.groups(new)} if new else {}
+        by_id |= {group.party.id: group for group in self.groups([*self._tags])}
         return [group for group in by_id.values() if group.tags.get(tag) == "true"]
 
     def references(self, groups: Sequence[str]) -> list[Party]:

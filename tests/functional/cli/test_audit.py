@@ -15,7 +15,7 @@ from link_peer_cli.ui.console import when
 from link_peer_deploy.description import describe
 from link_peer_deploy.names import Names
 
-from tests.functional.cli.test_audit_verify import as_role, rule
+from tests.functional.cli.test_audit_verify import as_role, rule, write
 from tests.functional.command import Cli, take_turns
 from tests.functional.lab import HOME, PEER, Lab
 
@@ -125,6 +125,23 @@ def test_the_story_of_a_request_ends_with_its_removal(lab: Lab, cli: Cli) -> Non
     assert cli.out.startswith(f"the story of chg-1042, {len(records)} records\n")
     assert cli("audit", "--story", "chg-9") == 1
     assert "the audit log has no record of chg-9 since " in cli.err
+
+
+@pytest.mark.parametrize("fields", [{"key": ""}, {"detail": "none"}], ids=["no key", "the key of another record"])
+def test_a_story_has_what_was_written_twice_once_and_every_other_record(
+    lab: Lab, cli: Cli, fields: dict[str, str]
+) -> None:
+    """SLS stores a record at least once, each time as received. A writer chooses the key: it hides no record of another log."""
+    lab.cross_account(lab.request(lab.group(), lab.group("*"), "tcp/1"))
+    story = [{**record, "received": ""} for record in cli.json("audit", "--story", "chg-1")[1]]
+    record = lab.outcome()
+    lab.cloud.clock.advance(60)
+    write(lab, record)
+    assert [{**record, "received": ""} for record in cli.json("audit", "--story", "chg-1")[1]] == story
+    for _ in range(2):
+        write(lab, {**record, **fields}, f"{lab.cloud.world.audit_logstore}-operators")
+    logs = [record["logstore"] for record in cli.json("audit", "--story", "chg-1")[1]]
+    assert (len(logs), len(set(logs))) == (len(story) + 1, 2)
 
 
 def test_csv_has_a_line_of_names_and_no_formula(lab: Lab, cli: Cli) -> None:
@@ -350,3 +367,20 @@ def test_the_evidence_of_a_period_has_everything_with_the_key_of_its_record(lab:
     (tmp_path / "file").touch()
     assert cli("audit", "--evidence", str(tmp_path / "file")) == 1
     assert "cannot be made" in cli.err
+
+
+@pytest.mark.knobs(request_tags=True)
+def test_a_consent_is_given_once_whichever_record_of_its_call_is_first(lab: Lab, cli: Cli, tmp_path: Path) -> None:
+    """The event may be delivered before the command has recorded the call with what the tag held before."""
+    app, db, path = lab.group(), lab.group("sg-other"), tmp_path / "evidence.csv"
+
+    def delivered() -> None:
+        event = lab.group_event(db)
+        lab.auto_link({**event, "data": {**event["data"], **lab.cloud.trail.newest(HOME)}})
+
+    lab.meanwhile("TagResources", delivered, after=True)
+    assert cli("accept", db.id, f"{app.id}:tcp/1", "--yes") == 0, cli.err
+    assert [record["function"] for record in lab.records("observed")] == ["auto_link", "accept"]
+    cli("audit", "--from", "1d", "--evidence", str(path))
+    rows = list(csv.DictReader(path.read_text("utf-8").splitlines()))
+    assert [row["detail"] for row in rows if row["section"] == "consented"] == [f"link-accept.2={app.id}:tcp/1"]

@@ -166,8 +166,7 @@ def test_a_rule_that_a_role_of_ours_opened_by_itself_is_found(lab: Lab, cli: Cli
 
 def write(lab: Lab, record: dict[str, str], logstore: str = "decisions") -> None:
     """Writes a record into an audit log, as anyone who may write there can."""
-    fields = {name: value for name, value in record.items() if name != "key"}
-    item = LogItem(int(lab.cloud.clock.now()), list(fields.items()), 1)
+    item = LogItem(int(lab.cloud.clock.now()), list(record.items()), 1)
     request = PutLogsRequest(lab.cloud.world.audit_project, logstore, "", "", [item])
     client(settings.load()).put_logs(request)
 

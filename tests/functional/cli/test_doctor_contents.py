@@ -82,6 +82,23 @@ def test_members_that_never_bars_are_named(lab: Lab, cli: Cli) -> None:
     assert lab.rules(db) == [f"{app.id} tcp/3306"]
 
 
+@pytest.mark.parametrize(
+    "forbids",
+    [{"from": "set:dev", "ports": ["tcp/22"]}, {"from": f"*@{HOME}"}],
+    ids=["another port", "the groups too"],
+)
+def test_members_that_are_barred_on_other_ports_or_with_their_group_are_not_named(
+    lab: Lab, cli: Cli, forbids: dict[str, Any]
+) -> None:
+    """An entry for a port that the link does not open bars nobody from it; the next sweep closes one whose groups are barred."""
+    app, db, _, _ = linked(lab)
+    lab.tag(app, env="prod")
+    lab.instance(app, lab.group(tags={"env": "dev"}))
+    sets = {"dev": {"account": HOME, "tags": {"env": "dev"}}}
+    lab.policy(sets=sets, never=[{"to": f"{db.id}@{HOME}", **forbids}])
+    assert found(cli, "members") == []
+
+
 def test_who_may_retag_groups_of_a_set_is_not_seen_and_said(lab: Lab, cli: Cli) -> None:
     """By account, with the keys and the policy that denies them to owners; nothing of an account without sets."""
     lab.policy(sets={"prod": {"account": PEER, "tags": {"tier": "1", "env": "prod"}}})

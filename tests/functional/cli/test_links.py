@@ -251,6 +251,18 @@ def test_what_stood_at_an_instant_is_told_by_the_log(lab: Lab, cli: Cli) -> None
     assert "the log begins at 2026-" in cli.err
 
 
+def test_a_link_of_the_log_is_closing_from_its_end_on(lab: Lab, cli: Cli) -> None:
+    """Its rules are there until the next sweep."""
+    app, db = lab.group(), lab.group("*")
+    lab.instance(app), lab.instance(db)
+    lab.cross_account(lab.request(app, db, "tcp/1", until=(end := lab.iso(600))))
+    before = lab.iso(599)
+    lab.cloud.clock.advance(900)
+    past_links = [cli.json("links", "--at", moment)[1][0] for moment in (before, end)]
+    assert [link["state"] for link in past_links] == ["open", "closing"]
+    assert past_links[1]["state_detail"] == f"it ended at {end}"
+
+
 def _links(cli: Cli, *options: str) -> list[tuple[object, ...]]:
     """Each link: its ends, ports, claims and rules."""
     _, links = cli.json("links", *options)

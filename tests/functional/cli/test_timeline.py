@@ -7,8 +7,9 @@ import re
 import pytest
 from aliyun_local.api import Group
 
+from tests.functional.cli.test_audit_verify import write
 from tests.functional.command import Cli
-from tests.functional.lab import HOME, Lab
+from tests.functional.lab import HOME, PEER, Lab
 
 pytestmark = [pytest.mark.usefixtures("accesses"), pytest.mark.knobs(request_tags=True)]
 
@@ -95,6 +96,27 @@ def test_a_lock_is_on_the_timeline_and_consent_to_others_is_not(lab: Lab, cli: C
         f"link-peer reopen {db.id}@{HOME}",
         f"link-peer request link --from {app.id}@{HOME} --to {db.id}@{HOME} --port tcp/1 --request-id chg-1",
     ]
+
+
+def test_a_request_that_has_ended_is_not_asked_for_again(lab: Lab, cli: Cli) -> None:
+    app, db = lab.group(), lab.group("*")
+    lab.cross_account(lab.request(app, db, "tcp/1", until=lab.iso(600)))
+    assert cli("close", db.id, "--yes") == 0, cli.err
+    for is_over in (False, True):
+        undo = cli.json("audit", "--story", "chg-1")[1][-1]["undo"]
+        assert ("request link" in undo, "reopen" in undo) == (not is_over, True)
+        lab.cloud.clock.advance(600)
+
+
+def test_a_change_of_another_accounts_group_is_not_on_the_timeline(lab: Lab, cli: Cli) -> None:
+    """An id in another account is another group."""
+    app, db = linked(lab, cli)
+    lock = {"record": "observed", "deployment": "prod", "to": db.id, "event_tags": '{"link-lock": "x"}'}
+    for account in (PEER, HOME):
+        write(lab, {**lock, "to_account": account, "time": lab.iso_millis()})
+    _, records = cli.json("audit", "--story", "chg-1")
+    locks = [record["to_account"] for record in records if "link-lock" in record.get("event_tags", "")]
+    assert (locks, app.account) == ([HOME], HOME)
 
 
 def test_a_tag_that_link_peer_writes_itself_is_no_change_of_consent(lab: Lab, cli: Cli) -> None:
