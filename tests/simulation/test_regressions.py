@@ -15,7 +15,7 @@ from tests.simulation import oracle
 from tests.simulation.driver import deliver
 from tests.simulation.explore import explore
 from tests.simulation.messages import sweep_message
-from tests.simulation.random_inputs import ADVANCED, FAR, INSTANCES, A, B, X, Y
+from tests.simulation.random_inputs import ADVANCED, FAR, INSTANCES, POLICIES, A, B, X, Y
 from tests.simulation.random_run import RandomRun, try_runs
 from tests.simulation.scenarios import SCENARIOS, kept, sweeps
 from tests.simulation.scenarios.common import POLICY
@@ -303,3 +303,36 @@ def test_a_rule_stays_where_a_person_lets_its_instance_out_by_another_group_than
     run.let_out(group=A, port="all")
     run.sweep(plan={}, inside=False, at=0)
     assert {key.group for key in oracle.owned(run.world, POLICY)} == {X}
+
+
+def test_the_egress_rule_of_an_instance_is_on_the_group_that_the_policy_lets_out(run: RandomRun) -> None:
+    """I1, I11: `allow` names another group of the instance than the first, on which each sweep wrote the rule, and took it back."""
+    (policy,) = (policy for policy in POLICIES if policy.allow)
+    run.begin(tags=[], advanced={A, B, X, Y, FAR, ADVANCED})
+    run.advance_time(policy=policy, seconds=301)
+    run.tag(key="link-peer", party=TWO, peer=THREE, wanted_ports=["udp/53", "icmp"])
+    run.sweep(plan={}, inside=False, at=0)
+    assert {key.group for key in oracle.owned(run.world, policy) if key.is_egress} == {A}
+
+
+def test_a_link_stays_that_a_person_lets_out_of_a_locked_group(run: RandomRun) -> None:
+    """I11, I16: each sweep removed its rule before it had read whom the person's rule lets out to, and wrote it again."""
+    run.begin(tags=[(TWO, ADVANCED, ["tcp/3306"])], advanced={A, B, X, Y, FAR, ADVANCED})
+    run.edit_rule(group=B, number=0, text="mine now")
+    run.change_group(group=B, kind="lock")
+    run.sweep(plan={}, inside=False, at=0)
+    assert {key.group for key in oracle.owned(run.world, POLICY)} == {ADVANCED}
+
+
+def test_a_request_has_an_egress_rule_of_a_tag_stand_for_its_own_group(run: RandomRun) -> None:
+    """I9: the members of that group are to follow."""
+    run.begin(tags=[(FIVE, B, ["udp/53"])], advanced={A, B, X, Y, FAR, ADVANCED})
+    wish: dict[str, Any] = {"ends": (X, A), "action": "link", "wanted_ports": ["tcp/20-30", "udp/53"], "until": 600}
+    run.request(name="r-3", at=11, inside=False, plan={}, **wish)
+    assert frozenset({"tag"}) in oracle.owned(run.world, POLICY).values()
+
+
+def test_a_port_rule_of_the_other_account_goes_once_a_mutual_link_took_its_place(run: RandomRun) -> None:
+    """I9: at the next sweep of that account."""
+    run.begin(tags=[(FOUR, A, ["tcp/3306"])])
+    run.tag(key="link-peer", party=FOUR, peer=A, wanted_ports=[])

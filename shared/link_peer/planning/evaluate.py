@@ -541,7 +541,10 @@ def _egress_end(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> _
         return _unread_end("the rules", unread)
     whole = Gate(group, link.target, as_member(link), is_egress=True)
     if not snapshot.shows_all_members(link.target):
-        return _unread_end("the instances", [InstancesOf(link.target)], whole)
+        # a person's egress rule may let out to them all: only then a lock of the group says nothing
+        rules = (rule for party in own_groups for rule in snapshot.rules[party] if rule.is_egress)
+        rules_of_people = any(rule.policy == "accept" and not is_ours(rule, policy) for rule in rules)
+        return _unread_end("the instances", [InstancesOf(link.target)], *([] if rules_of_people else [whole]))
     members = [snapshot.instances[party] for party in snapshot.members.get(link.target, ())]
     outlets = (target for target in members if needs_outlet(snapshot, policy, link, sender, target))
     refused: list[tuple[Gate, Verdict, bool]] = []
@@ -665,7 +668,7 @@ def _evaluate_instances(snapshot: Snapshot, policy: Policy, link: Link, now: flo
         group = _group_for_rules(snapshot, policy, link, holder, gate, (address.party, peer.party), now)
         if isinstance(group, Denial):
             return msgspec.structs.replace(verdict, denial=group)
-        gates.append(msgspec.structs.replace(gate, group=group))
+        gates.append(_at(gate, group))
         sides.append(_Side(group, address, peer, gate.is_egress))
     verdict = _with_addresses(snapshot, policy, verdict, sides, gates, now)
     if unread:
@@ -684,7 +687,7 @@ def _among_groups(
     choices: list[tuple[Party, list[denials.Candidate]]] = []
     for holder, gate in ends:
         groups = [group for group in snapshot.groups_of(holder) if not group.managed]
-        at_groups = {group.party: msgspec.structs.replace(gate, group=group) for group in groups}
+        at_groups = {group.party: _at(gate, group) for group in groups}
         answers = {party: _accepted(policy, link, [at_group], now)[1] for party, at_group in at_groups.items()}
         if (chosen := next((party for party, answer in answers.items() if answer is None), None)) is None:
             candidates = _sized(snapshot, answers.items())
@@ -737,7 +740,7 @@ def _group_for_rules(
     if len(groups) < len(instance.groups):  # it may be one of those that are not shown
         return denials.own_groups_not_found(instance.party.id, ", ".join(instance.groups))
     able = [group for group in groups if not group.managed]
-    gates = (msgspec.structs.replace(gate, group=group) for group in able)
+    gates = (_at(gate, group) for group in able)
     consenting = [at_group.group for at_group in gates if _accepted(policy, link, [at_group], now)[1] is None]
     ports = link.ports or (ALL,)
 
@@ -749,6 +752,15 @@ def _group_for_rules(
 
     holding = [group for group in consenting if holds(group)]
     return next(iter([*holding, *consenting, *able]), denials.no_group_takes_rules(instance.party))
+
+
+def _at(gate: Gate, group: Group) -> Gate:
+    """One end of a link at a group of its instance. An egress rule lets all instances of that group out, so that consent of the policy
+    to another group of the instance is none."""
+    end = gate.end
+    if gate.is_egress and isinstance(end, Instance):
+        end = msgspec.structs.replace(end, groups=(group.party.id,))
+    return msgspec.structs.replace(gate, group=group, end=end)
 
 
 def _instance_denial(instance: Instance | None, party: Party) -> Denial | None:

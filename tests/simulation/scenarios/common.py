@@ -117,14 +117,20 @@ def half_an_hour_later(world: World, policy: Policy = POLICY) -> World:
 def sweep_to_rest(world: World, policy: Policy = POLICY) -> None:
     """Delivers what is on the queues, then sweeps. If a group has lost its managed tag, sweeps go on until each group has
     had its turn, which takes a day at most, and once more: a sweep that comes across such a group writes the tag, and the next one
-    judges its rules."""
+    judges its rules. So does the next one the port rules of the other account whose place a mutual link took."""
     deliver_queue(world, policy)
     for number in range(ROTATIONS + 1):
         was_stripped = invariants.stripped(world, policy)
         world.now += SWEEP_SECONDS if number else 0
-        sweep_all(world, policy)
-        if not was_stripped:
+        runs = sweep_all(world, policy)
+        if not was_stripped and not any(map(_opens_across, runs)):
             break
+
+
+def _opens_across(run: Run) -> bool:
+    """Whether a delivery opened a mutual link between two accounts."""
+    applied = [record for record in run.watch.outcomes if record["outcome"] == "applied"]
+    return any(r["ports"] == "mutual" and r["from_account"] != r["to_account"] for r in applied)
 
 
 def sweep_all(world: World, policy: Policy = POLICY) -> list[Run]:
