@@ -48,7 +48,8 @@ def known(items: Items, paths: list[Path], functions: live.Functions) -> dict[st
     files = sorted({test.partition("::")[0] for test in items})
     all_paths = [path for folder in SOURCES for path in sorted((ROOT / folder).rglob("*.py"))]
     other_paths = [path for path in all_paths if not path.name.startswith("test_")]
-    state = _digest([path for path in other_paths if path.parent != HERE or path.stem in MEASURES], repr(paths))
+    numbered = [str(path.relative_to(ROOT)) for path in paths]
+    state = _digest([path for path in other_paths if path.parent != HERE or path.stem in MEASURES], repr(numbered))
     records = {file: RECORDS / f"{state[:16]}-{_digest(_imported(ROOT / file), file)[:16]}.pickle" for file in files}
     if missing := [file for file in files if not records[file].exists()]:
         RECORDS.mkdir(parents=True, exist_ok=True)
