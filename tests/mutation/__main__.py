@@ -22,6 +22,7 @@ TESTS = [
         if path not in (COMMANDS, COMMANDS.parent / "__pycache__") and (path.is_dir() or path.name.startswith("test_"))
     ),
     str(COMMANDS),
+    *(f"tests/infrastructure/test_{name}.py" for name in ("docs", "json_schemas", "log_files", "reasons")),
 ]
 FLOOR = 95
 """Of a hundred mutants that are not equivalent, how many a test must catch."""

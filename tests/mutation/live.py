@@ -13,7 +13,7 @@ from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
-from tests.mutation.mutants import ROOT, Mutant, constant, parts, units
+from tests.mutation.mutants import ROOT, Mutant, conditions, constant, parts, units
 
 Functions = dict[tuple[str, int, str], list[FunctionType]]
 """The functions of this process, by file, first line and name."""
@@ -108,18 +108,32 @@ def place(file: int, line: int) -> int:
 
 
 def file(place: int) -> int:
-    """The number of a statement's file."""
+    """The number of a place's file."""
     return place // LINES
 
 
+def outcomes(file: int, condition: int) -> tuple[int, int]:
+    """The numbers of a condition that is false, and that is true: of the file's number and the condition's place in it."""
+    return place(file, LINES // 2 + 2 * condition), place(file, LINES // 2 + 2 * condition + 1)
+
+
 class Probes:
-    """Notes which statements of some files run, until they are taken. Files are numbered as they are given."""
+    """Notes which statements of some files run, and which conditions are true or false, until they are taken. Files are numbered
+    as they are given."""
 
     def __init__(self, paths: list[Path], functions: Functions) -> None:
         self._reached: set[int] = set()
-        vars(builtins)["__reached__"] = self._reached.add
+        note = self._reached.add
+
+        def outcome(number: int, value: Any) -> Any:
+            note(number + 1 if value else number)
+            return value
+
+        vars(builtins)["__reached__"] = note
+        vars(builtins)["__outcome__"] = outcome
         for number, path in enumerate(paths):
             tree = ast.parse(path.read_text(encoding="utf-8"))
+            _Conditions(number, tree).visit(tree)
             for _, unit in units(tree):
                 for node in [inner for _, inner in parts(unit)]:
                     _add_probes(node, number)
@@ -146,3 +160,19 @@ def _add_probes(node: ast.AST, number: int) -> None:
                     probed.append(ast.copy_location(ast.Expr(noted), statement))
                 probed.append(statement)
             setattr(node, field, probed)
+
+
+class _Conditions(ast.NodeTransformer):
+    """Puts a call that notes its outcome around each condition of a module."""
+
+    def __init__(self, number: int, tree: ast.Module) -> None:
+        self._numbers = {
+            id(node): outcomes(number, condition)[0] for condition, (_, node) in enumerate(conditions(tree))
+        }
+
+    def visit(self, node: ast.AST) -> ast.AST:
+        number, visited = self._numbers.get(id(node)), self.generic_visit(node)
+        if number is None or not isinstance(visited, ast.expr):
+            return visited
+        call = ast.Call(ast.Name("__outcome__", ast.Load()), [ast.Constant(number), visited], [])
+        return ast.copy_location(call, visited)

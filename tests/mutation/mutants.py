@@ -141,6 +141,20 @@ def parts(node: ast.AST, statement: ast.stmt | None = None) -> Iterator[tuple[as
                 yield from parts(child, statement)
 
 
+def conditions(tree: ast.Module) -> list[tuple[ast.stmt, ast.expr]]:
+    """What the functions of a module decide by, each with the innermost statement it is part of: comparisons, what `and` and `or`
+    join, and the other conditions of `if`, `while` and comprehensions."""
+    pairs: list[tuple[ast.stmt, ast.expr]] = []
+    for _, unit in units(tree):
+        if not constant(unit):
+            for statement, node in parts(unit):
+                tests: list[ast.expr] = [node] if isinstance(node, ast.Compare) else []
+                tests += node.values if isinstance(node, ast.BoolOp) else getattr(node, "ifs", [])
+                tests += [node.test] if isinstance(node, ast.If | ast.While | ast.IfExp) else []
+                pairs += [(statement, test) for test in tests if not isinstance(test, ast.Constant)]
+    return list({id(test): (statement, test) for statement, test in pairs}.values())
+
+
 def _removals(node: ast.AST) -> Iterator[tuple[ast.stmt, Replacement]]:
     """The statements directly within a node that may be removed, with the node's fields without them."""
     for field in ("body", "orelse", "finalbody"):
@@ -232,6 +246,8 @@ def _arithmetic(node: ast.BinOp) -> Iterator[tuple[ast.AST, Replacement]]:
 
 def _calls(node: ast.Call) -> Iterator[tuple[ast.AST, Replacement]]:
     function = node.func
+    if getattr(function, "id", "") == "TypeVar":
+        return  # what the type checker alone reads
     if isinstance(function, ast.Name) and function.id in _NAMES:
         yield function, {"id": _NAMES[function.id]}
     elif isinstance(function, ast.Attribute) and function.attr in _METHODS:

@@ -1,13 +1,14 @@
-"""Which tests run which statements: measured once, and again for the test files that changed."""
+"""Which tests run which statements, with which outcomes: measured once, and again for the test files that changed."""
 
 from __future__ import annotations
 
 import hashlib
 import pickle
+import re
 import time
 from array import array
-from bisect import bisect_left
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -17,7 +18,11 @@ from _pytest.runner import runtestprotocol
 from tests.mutation import child, live
 from tests.mutation.mutants import ROOT
 
-RECORD = ROOT / "build" / "mutation.pickle"
+HERE = Path(__file__).parent
+MEASURES = ("live", "mutants", "reach")
+"""The files of this folder that say what is measured."""
+IMPORT = r"from (tests[\w.]*\.test_\w+) import"
+RECORDS = ROOT / "build" / "mutation"
 SOURCES = ("shared", "local", "functions", "cli", "deploy", "tests")
 
 Items = Mapping[str, pytest.Item]
@@ -25,15 +30,10 @@ Items = Mapping[str, pytest.Item]
 
 
 class Reach(msgspec.Struct, frozen=True):
-    """What a test runs: its CPU seconds, and the statements as `live.Probes` numbers them."""
+    """What a test runs: its CPU seconds, and the statements and outcomes as `live.Probes` numbers them."""
 
     cpu: float
     places: array[int]
-
-    def way(self, file: int) -> bytes:
-        """The statements of a file, which are one slice of the sorted places."""
-        first, last = (bisect_left(self.places, live.place(file, 0)) for file in (file, file + 1))
-        return self.places[first:last].tobytes()
 
 
 def passes(items: Items, test: str, after: str | None) -> bool:
@@ -43,57 +43,68 @@ def passes(items: Items, test: str, after: str | None) -> bool:
 
 
 def known(items: Items, paths: list[Path], functions: live.Functions) -> dict[str, Reach]:
-    """What each test reaches of these files."""
-    files = {test.partition("::")[0] for test in items}
-    digests = {file: _digest([ROOT / file]) for file in files}
-    other_paths = [path for folder in SOURCES for path in sorted((ROOT / folder).rglob("*.py"))]
-    state = _digest([path for path in other_paths if str(path.relative_to(ROOT)) not in files]) + repr(paths)
-    reach_by_digest: dict[str, dict[str, Reach]] = {}
-    if RECORD.exists():
-        recorded = pickle.loads(RECORD.read_bytes())  # noqa: S301
-        reach_by_digest = recorded[1] if recorded[0] == state else {}
-    if missing := sorted(file for file in files if digests[file] not in reach_by_digest):
-        reached = _measured(items, missing, lambda: live.Probes(paths, functions))
-        for file in missing:
-            reach_by_digest[digests[file]] = {
-                test: reach for test, reach in reached.items() if test.startswith(f"{file}::")
-            }
-        RECORD.parent.mkdir(exist_ok=True)
-        RECORD.write_bytes(pickle.dumps((state, reach_by_digest)))
-    return {
-        test: reach for digest in digests.values() for test, reach in reach_by_digest[digest].items() if test in items
-    }
+    """What each test reaches of these files. What was measured of a test file is kept while no file of Python but those of other
+    tests, and of the part that chooses tests by it, changes: a run that was stopped goes on."""
+    files = sorted({test.partition("::")[0] for test in items})
+    all_paths = [path for folder in SOURCES for path in sorted((ROOT / folder).rglob("*.py"))]
+    other_paths = [path for path in all_paths if not path.name.startswith("test_")]
+    numbered = [str(path.relative_to(ROOT)) for path in paths]
+    state = _digest([path for path in other_paths if path.parent != HERE or path.stem in MEASURES], repr(numbered))
+    records = {file: RECORDS / f"{state[:16]}-{_digest(_imported(ROOT / file), file)[:16]}.pickle" for file in files}
+    if missing := [file for file in files if not records[file].exists()]:
+        RECORDS.mkdir(parents=True, exist_ok=True)
+        for old_record in RECORDS.iterdir():
+            if not old_record.name.startswith(state[:16]):
+                old_record.unlink()
+        _measure_all(items, {file: records[file] for file in missing}, lambda: live.Probes(paths, functions))
+    reach_by_test: dict[str, Reach] = {}
+    for record in records.values():
+        reach_by_test.update(pickle.loads(record.read_bytes()))  # noqa: S301
+    if failing := sorted(items.keys() - reach_by_test.keys()):
+        print(f"not used, since they fail without a mutant, with probes: {', '.join(failing)}", flush=True)
+    return {test: reach for test, reach in reach_by_test.items() if test in items}
 
 
-def _measured(items: Items, files: list[str], probes: Callable[[], live.Probes]) -> dict[str, Reach]:
-    running, reach_by_test = [], dict[str, Reach]()
-    for index in range(child.WORKERS):
-        mine = set(files[index :: child.WORKERS])
-        tests = [test for test in items if test.partition("::")[0] in mine]
-        running.append(child.Child(lambda folder, tests=tests: _measure(items, tests, probes(), folder)))
+def _measure_all(items: Items, records: dict[str, Path], probes: Callable[[], live.Probes]) -> None:
+    files = list(records)
+    parts = [{file: records[file] for file in files[index :: child.WORKERS]} for index in range(child.WORKERS)]
+    running = [child.Child(partial(_measure, items, part, probes)) for part in parts]
     for process in running:
         code, _ = process.wait()
         if code != 0:
             raise RuntimeError(f"the tests without a mutant ended with {code}\n{process.error()}")
-        reach_by_test.update(pickle.loads((process.folder / "reach").read_bytes()))  # noqa: S301
         process.remove()
-    return reach_by_test
 
 
-def _measure(items: Items, tests: list[str], probes: live.Probes, folder: Path) -> int:
-    """Runs tests with probes; writes what each reaches. AssertionError where one fails: it would catch every mutant."""
-    reach_by_test = {}
+def _measure(items: Items, records: dict[str, Path], start: Callable[[], live.Probes], _folder: Path) -> int:
+    """Runs tests with probes, and keeps what each reaches that does not fail: one that counts calls may."""
+    probes = start()
+    tests = [test for test in items if test.partition("::")[0] in records]
+    reach_by_file: dict[str, dict[str, Reach]] = {file: {} for file in records}
     for test, after in zip(tests, [*tests[1:], None], strict=False):
         started = time.process_time()
         passed = passes(items, test, after)
         places = probes.take()
-        if places:
-            reach_by_test[test] = Reach(time.process_time() - started, places)
-        if places and not passed:
-            raise AssertionError(f"{test} fails without a mutant")
-    (folder / "reach").write_bytes(pickle.dumps(reach_by_test))
+        file = test.partition("::")[0]
+        if passed:
+            reach_by_file[file][test] = Reach(time.process_time() - started, places)
+        if after is None or after.partition("::")[0] != file:
+            new = records[file].with_suffix(".new")
+            new.write_bytes(pickle.dumps(reach_by_file[file]))
+            new.replace(records[file])
     return 0
 
 
-def _digest(paths: list[Path]) -> str:
-    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
+def _imported(path: Path) -> list[Path]:
+    """A file of tests, and those that it imports from."""
+    paths, new_paths = list[Path](), [path]
+    while new_paths:
+        paths += new_paths
+        modules = {module for path in new_paths for module in re.findall(IMPORT, path.read_text(encoding="utf-8"))}
+        imported_paths = {ROOT / f"{module.replace('.', '/')}.py" for module in modules}
+        new_paths = sorted(path for path in imported_paths if path.exists() and path not in paths)
+    return paths
+
+
+def _digest(paths: list[Path], text: str) -> str:
+    return hashlib.sha256(text.encode() + b"".join(path.read_bytes() for path in paths)).hexdigest()

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
+import ast
 import gc
 import os
-import signal
-import time
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from tests.mutation import live, reach
+from tests.mutation import fresh, live, reach
 from tests.mutation.child import WORKERS, Child
 from tests.mutation.mutants import Mutant
+from tests.mutation.order import Order
+from tests.mutation.trial import CAUGHT, LIMITED, STOPPED, SURVIVED, UNREACHED, try_tests
 
-CAUGHT, SURVIVED, LIMITED, UNREACHED = range(4)
 SURVIVAL = {
     SURVIVED: "no test that runs it fails",
     LIMITED: "no test fails within the limit",
     UNREACHED: "no test runs it",
 }
-STOPPED = (-signal.SIGPROF, -signal.SIGALRM)
-"""How a test ends that does not end by itself: it has needed twenty times its CPU time and ten seconds, or has waited."""
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -50,15 +48,13 @@ class Plugin:
         gc.collect()
         gc.freeze()
         self._reach = reach.known(self._items, self._paths, self._functions)
-        self._reaching = self._tests_by_place()
-        control = Child(lambda folder: self._try(None, self._order(self._mutants[0]), folder))
-        if (code := control.wait()[0]) == CAUGHT or code not in SURVIVAL:
-            raise RuntimeError(f"without a mutant: {code} in {self._last_test(control)}")
+        self._order = Order(self._paths, self._reach, self._mutants)
+        self._control()
         running: dict[int, tuple[Mutant, Child]] = {}
         for mutant in self._mutants:
             if len(running) == WORKERS:
                 self._note(running)
-            child = Child(lambda folder, mutant=mutant: self._try(mutant, self._order(mutant), folder))
+            child = self._start(mutant)
             running[child.pid] = mutant, child
         while running:
             self._note(running)
@@ -87,51 +83,35 @@ class Plugin:
         child.remove()
         return test
 
-    def _tests_by_place(self) -> dict[int, list[str]]:
-        """The tests that reach the statement of a mutant, cheap ones first. Those of a constant are all of its file."""
-        tests_by_place: dict[int, list[str]] = {self._place(mutant): [] for mutant in self._mutants}
-        for test in sorted(self._reach, key=lambda test: self._reach[test].cpu):
-            places = self._reach[test].places
-            for place in {*places, *(live.place(file, 0) for file in {live.file(place) for place in places})}:
-                if place in tests_by_place:
-                    tests_by_place[place].append(test)
-        return tests_by_place
+    def _control(self) -> None:
+        """Tries the code as it is, in the ways in which mutants are tried. RuntimeError where a test fails."""
+        fresh_mutants = [mutant for mutant in self._mutants if self._is_copied(mutant)]
+        for mutant in [self._mutants[0], *fresh_mutants[:1]]:
+            control = self._start(mutant, changed=False)
+            (code, _), error = control.wait(), control.error()
+            test = self._last_test(control)
+            if code == CAUGHT or code not in SURVIVAL:
+                raise RuntimeError(f"without a mutant: {code} in {test}\n{error}")
 
-    def _place(self, mutant: Mutant) -> int:
-        return live.place(self._paths.index(mutant.path), 0 if mutant.constant else mutant.line)
+    def _is_copied(self, mutant: Mutant) -> bool:
+        """Whether only a process that imports its module anew runs the mutant."""
+        return mutant.constant and ((use := self._order.use(mutant)).copied or not use.depths)
 
-    def _order(self, mutant: Mutant) -> list[str]:
-        """The tests that reach a mutant: those of the file named like its module; those that caught another one of its
-        function; those in a folder named like its own; then the others. Of each, first one for each way through the module."""
-        turns: dict[bytes, int] = {}
-        order: list[tuple[bool, bool, bool, int, int]] = []
-        rooms = set(mutant.path.parts[-3:-1]) - {"link_peer", "aliyun_local"}
-        file = self._paths.index(mutant.path)
-        tests = self._reaching[self._place(mutant)]
-        for index, test in enumerate(tests):
-            way = self._reach[test].way(file)
-            turns[way] = turns.get(way, 0) + 1
-            path = Path(test.partition("::")[0])
-            is_namesake = path.stem == f"test_{mutant.path.stem}"
-            near = not rooms.isdisjoint(path.parts)
-            is_killer = test in self._killers.get(mutant.unit, ())
-            order.append((not is_namesake, not is_killer, not near, turns[way], index))
-        return [tests[index] for *_, index in sorted(order)]
+    def _start(self, mutant: Mutant, *, changed: bool = True) -> Child:
+        """A process that tries the mutant, or the code as it is."""
+        tests = self._order.of(mutant, self._killers.get(mutant.unit, []))
+        cpu_by_test = {test: self._reach[test].cpu for test in tests}
+        copied = self._is_copied(mutant)
 
-    def _try(self, mutant: Mutant | None, tests: list[str], folder: Path) -> int:
-        """Runs tests until one fails: the exit code of the mutant's process."""
-        try:
-            if mutant and tests:
-                live.put(mutant, self._functions)
-        except (TypeError, ValueError, AttributeError):
-            return CAUGHT  # its constant cannot be made: no test could import the module
-        started = time.process_time()
-        for test, after in zip(tests, [*tests[1:], None], strict=False):
-            if time.process_time() - started > self._limit:
-                return LIMITED
-            (folder / "test").write_text(test)
-            signal.setitimer(signal.ITIMER_PROF, 10 + 20 * self._reach[test].cpu)
-            signal.alarm(round(120 + 100 * self._reach[test].cpu))
-            if not reach.passes(self._items, test, after):
-                return CAUGHT
-        return SURVIVED if tests else UNREACHED
+        def work(folder: Path) -> int:
+            if copied:
+                tree = mutant.source() if changed else mutant.tree
+                return fresh.run(mutant.path, ast.unparse(tree), cpu_by_test, self._limit, folder)
+            try:
+                if changed and tests:
+                    live.put(mutant, self._functions)
+            except (TypeError, ValueError, AttributeError):
+                return CAUGHT  # its constant cannot be made: no test could import the module
+            return try_tests(self._items, cpu_by_test, self._limit, folder)
+
+        return Child(work)

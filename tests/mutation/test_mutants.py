@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+from array import array
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,9 +15,13 @@ from link_peer.inbound import message_body
 from link_peer_cli.inventory.shown import EXACT
 from link_peer_cli.usage import shown as usage
 
-from tests.mutation import live
+from tests.mutation import fresh, live
 from tests.mutation.child import Child
-from tests.mutation.mutants import Mutant, entries, key, listed, mutants_of, targets
+from tests.mutation.mutants import ROOT, Mutant, conditions, entries, key, listed, mutants_of, targets
+from tests.mutation.order import Order
+from tests.mutation.reach import Reach
+from tests.mutation.trial import CAUGHT, SURVIVED
+from tests.mutation.uses import Uses
 
 
 @pytest.mark.parametrize(
@@ -73,6 +79,46 @@ def test_a_mutant_runs_wherever_its_function_was_imported() -> None:
         "inbound/message_body.py", "MAX_BYTES", "MAX_BYTES = 65 * 1024", lambda: message_body.MAX_BYTES == 65 * 1024
     )
     assert (compact(1), message_body.MAX_BYTES) == ("19700101T000001Z", 64 * 1024)
+
+
+def test_a_type_that_a_decoder_copied_is_tried_in_a_process_that_imports_it_anew(tmp_path: Path) -> None:
+    """The tests pass there with the module as it is, and fail with a cursor whose groups may have any name."""
+    path = ROOT / "shared/link_peer/planning/cursor.py"
+    [mutant] = [
+        mutant for mutant in mutants_of(path) if mutant.unit == "_GroupId" and mutant.change()[1].endswith("Meta()]")
+    ]
+    assert Uses(targets()).of((path, "_GroupId")).copied
+    name = "test_a_cursor_that_link_peer_would_not_write_is_none[suspects-good3-bad3]"
+    tests = {f"tests/unit/planning/test_cursor.py::{name}": 1.0}
+    source = path.read_text(encoding="utf-8")
+    assert fresh.run(path, source, tests, 30, tmp_path) == SURVIVED
+    assert fresh.run(path, ast.unparse(mutant.source()), tests, 30, tmp_path) == CAUGHT
+
+
+def test_a_constant_is_used_where_functions_name_it() -> None:
+    """Directly, or what is made of it; a constant that no import copies can be changed where it is."""
+    path = ROOT / "shared/link_peer/inbound/message_body.py"
+    use = Uses(targets()).of((path, "MAX_BYTES"))
+    file = targets().index(path)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert not use.copied
+    assert {live.file(place) for place in use.depths} == {file}
+    assert all("MAX_BYTES" in lines[place % live.LINES - 1] for place in use.depths)
+
+
+def test_each_outcome_of_the_changed_statement_has_its_turn(tmp_path: Path) -> None:
+    """Ten tests in which the condition holds do not come before the one in which it does not, though that one runs more."""
+    path = tmp_path / "link_peer" / "module.py"
+    path.parent.mkdir()
+    path.write_text("def decide(a):\n    if a:\n        return 1\n    return 2\n")
+    mutant = next(mutants_of(path))
+    assert len(conditions(mutant.tree)) == 1
+    no, yes = live.outcomes(0, 0)
+    reach_by_test = {
+        f"tests/unit/domain/test_model.py::{name}": Reach(0.1, array("I", [live.place(0, 2), *places]))
+        for name, places in [*((f"yes_{n}", [yes]) for n in range(10)), ("no", [live.place(0, 3), no])]
+    }
+    assert "test_model.py::no" in "".join(Order([path], reach_by_test, [mutant]).of(mutant, [])[:2])
 
 
 def test_functions_of_one_line_stay_apart() -> None:

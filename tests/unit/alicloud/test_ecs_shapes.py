@@ -106,15 +106,16 @@ def test_what_a_rule_applies_to_is_read_for_both_directions(
 
 
 @pytest.mark.parametrize(
-    ("changes", "peer", "own_side"),
+    ("changes", "applies"),
     [
-        ({"ipv_6source_cidr_ip": "fd00::/8", **NO_GROUP}, "fd00::/8", ""),
-        ({"ipv_6dest_cidr_ip": "fd00::1/128"}, APP, "fd00::1/128"),
+        ({"ipv_6source_cidr_ip": "fd00::/8", **NO_GROUP}, Traffic("ingress", "fd00::/8", "", TCP22)),
+        ({"ipv_6dest_cidr_ip": "fd00::1/128"}, Traffic("ingress", APP, "fd00::1/128", TCP22)),
+        ({"ipv_6dest_cidr_ip": "fd00::/8", **EGRESS}, Traffic("egress", "fd00::/8", "", TCP22)),
     ],
 )
-def test_what_a_rule_for_ipv6_applies_to_is_kept_apart(changes: dict[str, Any], peer: str, own_side: str) -> None:
+def test_what_a_rule_for_ipv6_applies_to_is_kept_apart(changes: dict[str, Any], applies: Traffic) -> None:
     rule = shapes.rule(DB, permission(**changes))
-    assert (rule.key, rule.traffic, rule.ipv6) == (None, None, Traffic("ingress", peer, own_side, TCP22))
+    assert (rule.key, rule.traffic, rule.ipv6) == (None, None, applies)
 
 
 @pytest.mark.parametrize(

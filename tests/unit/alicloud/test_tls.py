@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -97,6 +98,18 @@ def test_each_variable_names_who_is_trusted_by_every_service(
         for call in calls(server.cloud).values():
             call()
     assert len(loads) == 1
+
+
+@pytest.mark.http
+def test_of_several_folders_one_may_be_missing(
+    monkeypatch: pytest.MonkeyPatch, authority: Authority, tmp_path: Path
+) -> None:
+    """As OpenSSL has it: the certificates of the others are trusted."""
+    folders = tmp_path / "none", authority.file.with_name("hashed")
+    monkeypatch.setenv(tls.FOLDERS, os.pathsep.join(map(str, folders)))
+    with serve(world(), authority=authority) as server:
+        for call in calls(server.cloud).values():
+            call()
 
 
 @pytest.mark.http

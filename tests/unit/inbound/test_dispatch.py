@@ -146,6 +146,14 @@ def test_what_has_no_id_is_identified_by_its_content(handle: Callable[..., objec
     assert all(unreadable_id.startswith("unreadable-") for unreadable_id in ids)
 
 
+@pytest.mark.parametrize("element_id", [7, "", None, ["e-1"]])
+def test_an_event_whose_id_is_no_text_is_identified_by_its_content(element_id: object) -> None:
+    _, log, delivered = world()
+    assert dispatch.handle_event_elements([{"id": element_id}], delivered) == {"denied": 1}
+    (record,) = log.records
+    assert record["event_id"].startswith("unreadable-")
+
+
 # equal messages of one batch
 
 ASKED = [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 from link_peer.domain.model import ALL, Party, Port, Ports
@@ -106,6 +108,21 @@ def test_what_the_policy_never_opens(deny: str, limits: Limits, requested_ports:
     denial = consent.denied_by_policy(strict, parse_ports(requested_ports) if requested_ports else ())
     assert bool(denial) == refused
     assert denial is None or denial.detail.startswith((requested_ports, "3 ports in one link"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "cause"),
+    [
+        ({"deny": parse_ports("tcp/22")}, "denies some"),
+        ({"denies_mutual": True}, "allows no link without ports (mutual: deny)"),
+        ({"deny": parse_ports("tcp/22"), "denies_mutual": True}, "allows no link without ports (mutual: deny)"),
+    ],
+)
+def test_a_mutual_link_is_refused_with_what_the_policy_says_of_it(fields: dict[str, Any], cause: str) -> None:
+    """The denial of the ports is named only where nothing else refuses the link."""
+    denial = consent.denied_by_policy(policy(**fields), ())
+    assert denial is not None
+    assert denial.detail.endswith(f"the policy {cause}")
 
 
 @pytest.mark.parametrize(

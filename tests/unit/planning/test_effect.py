@@ -331,6 +331,7 @@ def test_an_effect_names_the_rules_that_decide_the_ports_and_what_was_not_read()
     assert of_link(snapshot_left, A_TO_B).causes == {EffectCause.ORDER_UNKNOWN}
     assert of_link(world(), A_TO_B).rules == ()
     assert effect_text.detail(absent([Party(HOME, "")])) == ""
+    assert effect_text.detail(absent([APP, Party(HOME, "")])) == ""
     numbers = of_link(world(*BOTH, *(drop("0.0.0.0/0", port=Port(n)) for n in ("17", "50", "58"))), MUTUAL)
     assert [{str(port) for port in ports} for ports in (numbers.blocked, numbers.passed)] == [
         {"udp/1-65535", "50"},
