@@ -80,10 +80,7 @@ class Order:
             kind = (test.partition("::")[0], *(number for number in outcomes_of_test if number in decided))
             ranks[test] = turns[way] + turns[kind]
             turns.update((way, kind))
-        queues: list[list[str]] = [[] for _ in SHARES]
-        for test in sorted(tests, key=lambda test: ranks[test]):
-            queues[self._distance(mutant, test)].append(test)
-        return self._in_turns(queues, SHARES)
+        return self._shared(mutant, sorted(tests, key=lambda test: ranks[test]))
 
     def _of_constant(self, mutant: Mutant) -> list[str]:
         """In turns: the tests of the statements that name a constant, and of those that name what is made of it; those of files
@@ -102,19 +99,25 @@ class Order:
             depths.setdefault(test, farthest + 1 + max(distances.values(), default=0))
         queues: list[list[str]] = [[] for _ in range(1 + max(depths.values(), default=0))]
         turns: Counter[object] = Counter()
-        ranks: dict[str, tuple[int, int]] = {}
+        ranks: dict[str, int] = {}
         for test in self._by_cost(list(depths)):
             queues[depths[test]].append(test)
             kind = depths[test], test.partition("::")[0]
-            ranks[test] = turns[kind], self._distance(mutant, test)
+            ranks[test] = turns[kind]
             turns[kind] += 1
-        for queue in queues:
-            queue.sort(key=lambda test: ranks[test])
-        return self._in_turns(queues, [1] * len(queues))
+        ordered = [self._shared(mutant, sorted(queue, key=lambda test: ranks[test])) for queue in queues]
+        return self._in_turns(ordered, [1] * len(queues))
 
     def _by_cost(self, tests: list[str]) -> list[str]:
         """Those that reach little first: what they state is said of little else."""
         return sorted(tests, key=lambda test: (len(self._reach_by_test[test].places), self._reach_by_test[test].cpu))
+
+    def _shared(self, mutant: Mutant, tests: list[str]) -> list[str]:
+        """Tests in turns by how near their files are to the mutant."""
+        queues: list[list[str]] = [[] for _ in SHARES]
+        for test in tests:
+            queues[self._distance(mutant, test)].append(test)
+        return self._in_turns(queues, SHARES)
 
     def _in_turns(self, queues: list[list[str]], shares: Sequence[int]) -> list[str]:
         """The tests of the queues, each of which has its share of the CPU time until it is empty."""
