@@ -62,7 +62,7 @@ LISTED = {
     ("deploy/init/README.md", "npm install"): "the commands of README.md, which test_pages.py runs",
     (
         "deploy/init/README.md",
-        "export LINK_PEER_REGION",
+        "export ${exported}",
     ): "a template; test_init_check.py fills it in, README.md is run",
     ("docs/performance.md", "USD of one call"): "a formula",
     (

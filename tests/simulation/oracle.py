@@ -191,8 +191,8 @@ def _other_end_allows(
         source, targets = world.groups.get(pair[1]), members(world, key.group)
         if source is None or not source.advanced or not targets:
             return True
-        groups = _sender_groups(world, pair)
-        needed = [target for target in targets if needs_outlet(world, policy, groups, target, ports)]
+        ways = [pair[1]], _sender_groups(world, pair)  # a person's rule of whichever group lets it out
+        needed = [t for t in targets if all(needs_outlet(world, policy, groups, t, ports) for groups in ways)]
         outlets = [
             [(RuleKey(pair[1], "", f"{target.ip}/32", p), (target.party, key.group)) for p in ports]
             for target in needed
