@@ -202,11 +202,9 @@ class Watch:
                     is_allowed = self.states.once_wanted(rule.key, written.pair) or (
                         may_be_taken and oracle.is_part(before.pair)
                     )
-                    # a request has the rule stand for its group, whose members it follows
-                    is_requested = oracle.is_part(before.pair) and any(
-                        claim != "tag" for claim in after - before.claims
-                    )
-                    is_allowed |= is_requested and (before.pair or written.pair)[:1] == (written.pair or ())[:1]
+                    if oracle.is_part(before.pair) and written.pair and before.pair[0] == written.pair[0]:
+                        # a request has the rule stand for its group, whose members it follows
+                        is_allowed |= any(claim != "tag" for claim in after - before.claims)
                     hold(
                         "I9", is_allowed, f"{rule} is taken for {written.pair}, while it is still that of {before.pair}"
                     )

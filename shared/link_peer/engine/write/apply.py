@@ -85,7 +85,7 @@ class Applier:
         self._partial: dict[Link, _Partial] = {}
         # rules whose change is paused, was refused, met a transient error, or had no time, in this pass
         self._failed_keys: set[RuleKey] = set()
-        self._changed_keys: set[RuleKey] = set()
+        self._added_keys: set[RuleKey] = set()
         self._has_written = False  # to write
 
     def apply(self, decisions: Sequence[Decision], until: Until = UNLIMITED) -> Report:
@@ -256,13 +256,13 @@ class Applier:
         self, decision: Decision, requests: Requests, rules: Mapping[RuleKey, Rule]
     ) -> tuple[list[Record], Report]:
         self._guard.count(decision)
-        changed_keys = {edit.key for edit in decision.edits} - self._changed_keys  # links may share a new rule
-        self._changed_keys |= changed_keys
+        added_keys = {edit.key for edit in decision.edits if edit.kind == "add"}
         report = Report(
-            changed=len(changed_keys),
+            changed=len(decision.edits) - len(added_keys & self._added_keys),  # links may share a new rule
             removed=decision.removals,
             written=frozenset(_groups(decision)),
         )
+        self._added_keys |= added_keys
         return [self._outcome(decision, requests, rules.values())], report
 
     def _refused(
