@@ -301,6 +301,22 @@ def test_what_one_end_no_longer_allows_closes_both(lab: Lab, asking: str, cause:
 
 
 @SWEPT
+@pytest.mark.parametrize("port", ["1/1", "443/443"], ids=["the port", "another port"])
+def test_a_lock_closes_both_ends_whatever_a_person_lets_out_elsewhere(lab: Lab, port: str) -> None:
+    """While the instances of the target cannot be read, the egress rules are gone, so that nothing passes."""
+    ends = Ends(lab, where="other account")
+    ends.tag()
+    lets_out(ends, PortRange=port, DestCidrIp="203.0.113.0/24")
+    lab.tag(ends.app, link_lock="")
+    lab.fault(service="ecs", action="DescribeInstances", account=ends.db.account, times=None, kind="throttle")
+    lab.sweep()
+    assert (len(lab.raw_rules(ends.app, "egress")), ends.passing()) == (1, [])
+    lab.cloud.faults.clear()
+    lab.sweep()
+    assert lab.rules(ends.db) == []
+
+
+@SWEPT
 @pytest.mark.parametrize("asking", ["request", "tag"])
 def test_a_half_is_completed_for_a_tag_and_removed_for_a_request(lab: Lab, asking: str) -> None:
     """Once a delivery cannot be writing it any more. Where one egress rule is left, a request's are written again too."""

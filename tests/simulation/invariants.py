@@ -57,7 +57,8 @@ def at_rest(world: World, policy: Policy) -> None:
             has_tag = "tag" in our_rule.claims
             pairs = (kept_pairs if has_tag else tags).get(our_rule.key, set())
             is_tagged = our_rule.pair in pairs
-            if oracle.is_part(our_rule.pair):  # the marker names one of the groups that the instance may stand for
+            # the marker names one of the groups that the instance may stand for, or itself where a link to it was the first
+            if oracle.is_part(our_rule.pair) or our_rule.key.is_egress:
                 is_tagged = _same_instance(our_rule, pairs)
             right = has_tag == is_tagged or (is_tagged and not opening)
             hold("I9", right, f"{our_rule.rule} is {'' if is_tagged else 'not '}what tags ask for")

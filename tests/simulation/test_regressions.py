@@ -329,10 +329,34 @@ def test_a_request_has_an_egress_rule_of_a_tag_stand_for_its_own_group(run: Rand
     run.begin(tags=[(FIVE, B, ["udp/53"])], advanced={A, B, X, Y, FAR, ADVANCED})
     wish: dict[str, Any] = {"ends": (X, A), "action": "link", "wanted_ports": ["tcp/20-30", "udp/53"], "until": 600}
     run.request(name="r-3", at=11, inside=False, plan={}, **wish)
-    assert frozenset({"tag"}) in oracle.owned(run.world, POLICY).values()
+    shared_rules = [
+        rule for rule in oracle.owned_rules(run.world, POLICY) if rule.key.is_egress and len(rule.claims) == 2
+    ]
+    assert [rule.pair for rule in shared_rules] == [(TWO, A)]
 
 
 def test_a_port_rule_of_the_other_account_goes_once_a_mutual_link_took_its_place(run: RandomRun) -> None:
     """I9: at the next sweep of that account."""
     run.begin(tags=[(FOUR, A, ["tcp/3306"])])
     run.tag(key="link-peer", party=FOUR, peer=A, wanted_ports=[])
+
+
+@pytest.mark.parametrize("first", ["the group", "the instance", "both"])
+def test_links_to_a_group_and_to_its_instance_share_an_egress_rule(run: RandomRun, first: str) -> None:
+    """I9: after the link to the instance, that to its group was denied: the rule existed `already for i-3, which has the same
+    address`."""
+    wishes = {
+        "the group": {"key": "link-peer", "peer": B, "wanted_ports": ["udp/53", "tcp/20-30"]},
+        "the instance": {"key": "link-peer.2", "peer": THREE, "wanted_ports": ["udp/53", "tcp/3306"]},
+    }
+    run.begin(tags=[], advanced={A})
+    for name in sorted(wishes, key=lambda name: name != first):
+        run.tag(party=TWO, **wishes[name])  # type: ignore[arg-type]
+        if first != "both":
+            run.sweep(plan={}, inside=False, at=0)
+    run.sweep(plan={}, inside=False, at=0)
+    assert len(oracle.owned(run.world, POLICY)) == 4 + 3
+    run.come_to_rest()
+    run.untag(key="link-peer.2", party=TWO, text="")
+    run.sweep(plan={}, inside=False, at=0)
+    assert len(oracle.owned(run.world, POLICY)) == 2 + 2

@@ -65,6 +65,7 @@ from link_peer.planning.writing import (
     by_reference,
     is_let_out,
     is_ours,
+    may_be_let_out,
     needs_outlet,
     not_written,
     outward,
@@ -240,9 +241,12 @@ def _other_holder(actual: Actual, need: Need) -> Party | None:
 
 
 def first_difference(holder: Sequence[Party], ends: Sequence[Party]) -> Party | None:
-    """The instance in which two pairs differ, of the first. Which group an instance stands for is no difference: the rule of
-    an address serves all of them."""
-    return next((end for end, ours in zip(holder, ends, strict=True) if end != ours and not end.is_group), None)
+    """The instance in which two pairs differ, of the first. Which group an instance stands for is no difference, nor whether it stands
+    for itself: the rule of an address serves all of these links."""
+    return next(
+        (end for end, ours in zip(holder, ends, strict=True) if end != ours and not (end.is_group or ours.is_group)),
+        None,
+    )
 
 
 def _have_moved(snapshot: Snapshot, context: Context, key: RuleKey, marker: Marker) -> tuple[bool, Missing]:
@@ -541,10 +545,9 @@ def _egress_end(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> _
         return _unread_end("the rules", unread)
     whole = Gate(group, link.target, as_member(link), is_egress=True)
     if not snapshot.shows_all_members(link.target):
-        # a person's egress rule may let out to them all: only then a lock of the group says nothing
-        rules = (rule for party in own_groups for rule in snapshot.rules[party] if rule.is_egress)
-        rules_of_people = any(rule.policy == "accept" and not is_ours(rule, policy) for rule in rules)
-        return _unread_end("the instances", [InstancesOf(link.target)], *([] if rules_of_people else [whole]))
+        # while it can be read whom people's rules let out to, a lock of the source's group does not decide
+        is_open = snapshot.readable(link.target.account) and may_be_let_out(snapshot, policy, own_groups, link.ports)
+        return _unread_end("the instances", [InstancesOf(link.target)], *([] if is_open else [whole]))
     members = [snapshot.instances[party] for party in snapshot.members.get(link.target, ())]
     outlets = (target for target in members if needs_outlet(snapshot, policy, link, sender, target))
     refused: list[tuple[Gate, Verdict, bool]] = []

@@ -16,14 +16,14 @@ one of another VPC, nothing here relies on it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
 from link_peer.domain import denials
 from link_peer.domain import marker as markers
 from link_peer.domain.denials import Denial
-from link_peer.domain.model import Group, Instance, Link, Party, Rule, RuleKey
+from link_peer.domain.model import ALL, Group, Instance, Link, Party, Ports, Rule, RuleKey
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
 from link_peer.planning import effect
@@ -168,6 +168,13 @@ def is_let_out(
     peer_groups = (link.target,) if link.target.is_group else target.own_groups if target else ()
     end = effect.End(peer_groups, target.vpc if target else "", target.ip if target else "")
     return effect.lets_out(snapshot, rules, (start, end), link.ports)
+
+
+def may_be_let_out(snapshot: Snapshot, policy: Policy, groups: Iterable[Party], ports: Ports) -> bool:
+    """Whether people's rules of these groups, all of which were read, may let an instance out on all of these ports, to whomever."""
+    rules = [rule for group in groups for rule in snapshot.rules[group] if rule.is_egress and rule.policy == "accept"]
+    passing = [rule.traffic.port or ALL if rule.traffic else ALL for rule in rules if not is_ours(rule, policy)]
+    return all(any(let_out == ALL or let_out.overlaps(port) for let_out in passing) for port in ports)
 
 
 def is_ours(rule: Rule, policy: Policy) -> bool:
