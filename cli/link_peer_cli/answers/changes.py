@@ -322,7 +322,7 @@ class PairClosed(CommandAnswer, frozen=True):
     passing: Annotated[
         list[str],
         means(
-            "by which rules, whoever made them, or InnerAccessPolicy packets still pass, or may pass; not for accounts"
+            "the rules, of link-peer or of people, and the InnerAccessPolicy by which packets may still pass; not for accounts"
         ),
     ]
     problems: Annotated[dict[str, str], means("by account or group, what went wrong")]

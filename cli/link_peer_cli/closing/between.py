@@ -210,8 +210,8 @@ def read_pair(fetch: Fetch, policy: Policy, region: str, pair: Pair) -> Between:
 
 
 def passing(view: View, pair: Pair) -> list[str]:
-    """The rules, whoever made them, and the groups whose members reach each other, by which packets still pass, or may pass, between two
-    parties, as far as security groups decide."""
+    """The rules, of link-peer or of people, and the InnerAccessPolicy of groups, by which packets pass or may pass between two parties, as
+    far as security groups decide."""
     first, second = (end.party for end in pair)
     if first is None or second is None:
         return []

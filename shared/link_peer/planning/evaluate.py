@@ -671,7 +671,7 @@ def _evaluate_instances(snapshot: Snapshot, policy: Policy, link: Link, now: flo
         group = _group_for_rules(snapshot, policy, link, holder, gate, (address.party, peer.party), now)
         if isinstance(group, Denial):
             return msgspec.structs.replace(verdict, denial=group)
-        gates.append(_at(gate, group))
+        gates.append(_at_group(gate, group))
         sides.append(_Side(group, address, peer, gate.is_egress))
     verdict = _with_addresses(snapshot, policy, verdict, sides, gates, now)
     if unread:
@@ -690,7 +690,7 @@ def _among_groups(
     choices: list[tuple[Party, list[denials.Candidate]]] = []
     for holder, gate in ends:
         groups = [group for group in snapshot.groups_of(holder) if not group.managed]
-        at_groups = {group.party: _at(gate, group) for group in groups}
+        at_groups = {group.party: _at_group(gate, group) for group in groups}
         answers = {party: _accepted(policy, link, [at_group], now)[1] for party, at_group in at_groups.items()}
         if (chosen := next((party for party, answer in answers.items() if answer is None), None)) is None:
             candidates = _sized(snapshot, answers.items())
@@ -743,7 +743,7 @@ def _group_for_rules(
     if len(groups) < len(instance.groups):  # it may be one of those that are not shown
         return denials.own_groups_not_found(instance.party.id, ", ".join(instance.groups))
     able = [group for group in groups if not group.managed]
-    gates = (_at(gate, group) for group in able)
+    gates = (_at_group(gate, group) for group in able)
     consenting = [at_group.group for at_group in gates if _accepted(policy, link, [at_group], now)[1] is None]
     ports = link.ports or (ALL,)
 
@@ -757,7 +757,7 @@ def _group_for_rules(
     return next(iter([*holding, *consenting, *able]), denials.no_group_takes_rules(instance.party))
 
 
-def _at(gate: Gate, group: Group) -> Gate:
+def _at_group(gate: Gate, group: Group) -> Gate:
     """One end of a link at a group of its instance. An egress rule lets all instances of that group out, so that consent of the policy
     to another group of the instance is none."""
     end = gate.end
