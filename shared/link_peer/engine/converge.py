@@ -124,7 +124,7 @@ class Scope(ABC):
         return groups
 
 
-def converge(scope: Scope, guard: RemovalGuard, is_extended: Callable[[], bool] = lambda: False) -> Report:
+def converge(scope: Scope, guard: RemovalGuard, is_extended: Callable[[Plan], bool] = lambda _: False) -> Report:
     """Brings the rules in scope to what is desired. The first plan is made again, before anything is written, while `is_extended`
     says that what was read for it forbids further rules. `Report.pending` is trouble for which the work must be done again.
     Raises Transient where nothing could be read, or the audit log could not be written."""
@@ -135,7 +135,7 @@ def converge(scope: Scope, guard: RemovalGuard, is_extended: Callable[[], bool] 
     focus: set[Link] | None = None
     for _ in range(PASSES):
         plan = planner.plan(total.refused, focus)
-        while focus is None and is_extended():
+        while focus is None and is_extended(plan):
             plan = planner.plan(total.refused, focus)
         decisions = scope.select(plan)
         report = applier.apply(decisions, scope.closing_until())

@@ -94,5 +94,5 @@ def test_the_first_plan_is_made_again_before_anything_is_written_where_its_reads
 
     monkeypatch.setattr(Planner, "plan", plan)
     monkeypatch.setattr(Applier, "apply", apply)
-    converge(reading(), GUARD, lambda: next(answers))
+    converge(reading(), GUARD, lambda _: next(answers))
     assert steps == ["plan", "plan", "plan", "apply", "plan", "apply"]

@@ -9,7 +9,7 @@ other half. Nothing is read to find such a group: what a delivery reads anyway i
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Callable, Set
 
 import msgspec
 
@@ -31,11 +31,10 @@ from link_peer.runtime.delivery import Delivery
 
 
 def converge_and_look(scope: Scope, guard: RemovalGuard) -> Report:
-    """Brings the rules in scope to what is desired, and closes, in the same plan, what stands on the groups of its links against
-    their word; again where a lock or a withdrawal has been read since, also on groups that only lost rules. Raises as `converge`
-    does."""
+    """Brings the rules in scope to what is desired, and closes, in the same plan, what stands on the groups of its links, or on those
+    that it changes, against their word; again where a lock or a withdrawal has been read since. Raises as `converge` does."""
     scope.renew_policy()
-    forbidding = _Forbidding(scope)
+    forbidding = Forbidding(scope, groups_wanted)
     forbidding.extended()
     report = converge(scope, guard, forbidding.extended)
     report = Report(pending=forbidding.troubles) + report
@@ -44,26 +43,34 @@ def converge_and_look(scope: Scope, guard: RemovalGuard) -> Report:
     return report + look(scope, guard, groups_wanted(scope) | report.written, report.refused_keys & forbidding.keys)
 
 
-class _Forbidding:
-    """What stands against the word of the groups of a scope's links, as far as it is read: it is closed in the plan that opens."""
+class Forbidding:
+    """What stands against the word of some groups of a scope, and of those that its plan changes, as far as it is read: it is closed in
+    the plan that opens."""
 
-    def __init__(self, scope: Scope) -> None:
+    def __init__(self, scope: Scope, groups: Callable[[Scope], Set[Party]], stuck: Set[RuleKey] = frozenset()) -> None:
+        """`stuck` are rules whose removal was refused before."""
         self._scope = scope
-        self._judged: Snapshot | None = None
+        self._groups_now = groups
+        self._stuck = stuck
+        self._judged: tuple[Snapshot, frozenset[Party]] | None = None
         self.keys: frozenset[RuleKey] = frozenset()
         self.troubles: tuple[Transient, ...] = ()
 
-    def extended(self) -> bool:
+    def extended(self, plan: Plan | None = None) -> bool:
         """Reads what closing needs and forbids it in the scope. Returns whether there are rules that were not forbidden before: a
         plan reads further groups, so that one made before is made again."""
         scope, keys = self._scope, self.keys
-        if scope.store.snapshot() is self._judged:
+        changed = (
+            frozenset(edit.key.group for decision in plan.decisions for edit in decision.edits) if plan else frozenset()
+        )
+        if self._judged and self._judged[0] is scope.store.snapshot() and changed <= self._judged[1]:
             return False
-        if closing := _closing(scope, groups_wanted(scope)):
+        groups = changed.union(self._groups_now(scope), self._judged[1] if self._judged else ())
+        if closing := _closing(scope, groups, self._stuck):
             self.troubles += closing.read_tolerantly()
             self.keys |= closing.keys
             scope.forbidden = self.keys
-        self._judged = scope.store.snapshot()
+        self._judged = scope.store.snapshot(), groups
         return self.keys != keys
 
 

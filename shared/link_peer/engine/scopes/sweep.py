@@ -26,7 +26,7 @@ from link_peer.engine.converge import converge, plan_only
 from link_peer.engine.read.access import Pages, Reading
 from link_peer.engine.scopes.account import AccountScope, Pair, pair_of
 from link_peer.engine.scopes.account_reads import AccountReads
-from link_peer.engine.scopes.closing import look
+from link_peer.engine.scopes.closing import Forbidding, look
 from link_peer.engine.scopes.summary import account_record, entered_fields, record_unreadable, skipped
 from link_peer.engine.scopes.untag import untag_empty_groups
 from link_peer.engine.write.removal_guard import HoldingGuard, LookGuard, RemovalGuard
@@ -438,8 +438,9 @@ def _read_wished_rules(sweep: AccountSweep, accounts: Set[str]) -> AccountSweep:
 def _opened(sweep: AccountSweep) -> AccountSweep:
     """The sweep after rules were brought to what is wished for, and what was written was looked at."""
     scope, guard = _in_turn(sweep, sweep.phase), _guard(sweep)
-    report = converge(scope, guard)
-    total = sweep.report + report
+    forbidding = Forbidding(scope, lambda _: sweep.report.written, sweep.report.refused_keys)
+    report = converge(scope, guard, forbidding.extended)
+    total = sweep.report + report + Report(pending=forbidding.troubles)
     opened = {decision.link for decision in total.planned.decisions if decision.outcome == "applied"}
     # the rest was judged by its plans; of a group of another account that closing has changed, only its links with this one
     groups = total.written | scope.needed_groups(sweep.work.fetch.store.snapshot(), opened)
