@@ -31,7 +31,8 @@ def untag_empty_groups(scope: Scope, account: str) -> list[str]:
     account_groups = (group for party, group in snapshot.groups.items() if party.account == account)
     tagged = sorted(group.party for group in account_groups if group.tags.get(tag) == "true")
     empty = [group for group in tagged if group in snapshot.rules and group not in holding]
-    waiting = _waiting_for_a_rule(scope, snapshot) if empty else ()
+    opening = policy.paused is Pause.NONE
+    waiting = _waiting_for_a_rule(scope, snapshot) if empty and opening else ()
     untagged_count = 0
     for group in (group for group in empty if group not in waiting):
         late = scope.delivery.out_of_time() or untagged_count >= UNTAGGED
