@@ -681,6 +681,14 @@ def id_in_use(request_id: str, until: str = "") -> Denial:
     return Denial(reasons.ID_IN_USE, detail, f"{advice}: {POST_AGAIN}" + (f" --until {until}" if until else ""))
 
 
+def id_of_a_shared_rule(request_id: str, group: object) -> Denial:
+    """A request id that a link of another pair carries, with another end, on a rule that both need."""
+    detail = f"{request_id} is the id of another link, which ends at another time and needs the same rule on {group}"
+    return Denial(
+        reasons.ID_IN_USE, detail, f"post it again with a new request_id, which the command makes: {POST_AGAIN}"
+    )
+
+
 def half_open(missing: object) -> Denial:
     """Half of a request's mutual link: the rule on the other side is missing."""
     detail = f"the rule on {missing} is missing, and a sweep opens nothing for a request"

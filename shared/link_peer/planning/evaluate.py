@@ -36,7 +36,7 @@ from link_peer.domain import denials
 from link_peer.domain import marker as markers
 from link_peer.domain.denials import CLAIM_EXPIRED, Denial
 from link_peer.domain.grouped import grouped
-from link_peer.domain.model import ALL, TAG, Claim, Group, Instance, Link, Marker, Party, Port, RuleKey
+from link_peer.domain.model import ALL, TAG, Claim, Group, Instance, Link, Marker, Party, Port, Ports, RuleKey
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Address, Snapshot
 from link_peer.domain.tags import TagKeys, covers
@@ -205,7 +205,7 @@ def with_holders(
         if need.key in taken_over:
             continue
         if holder is None:
-            denial, questions = _standing_denial(snapshot, context, actual, need)
+            denial, questions = _standing_denial(snapshot, context, actual, need, verdict.link.ports)
             missing.append(questions)
             if denial is not None:
                 restated.add(need.key)
@@ -220,14 +220,20 @@ def with_holders(
     return Judgment(verdict, frozenset(moved), frozenset(restated), all_missing(missing))
 
 
-def _standing_denial(snapshot: Snapshot, context: Context, actual: Actual, need: Need) -> tuple[Denial | None, Missing]:
+def _standing_denial(
+    snapshot: Snapshot, context: Context, actual: Actual, need: Need, ports: Ports
+) -> tuple[Denial | None, Missing]:
     """Why the rule of an instance's address may not stand for another group of it, for which it does: the instance left that group,
-    or the group does not accept it any more. What is missing to say so is read before anything joins the rule, whose marker keeps
-    naming that group."""
+    or the group does not accept it any more. Where tags alone ask for it, it is judged with all `ports` of the link that needs it,
+    whose rules are to name one group. What is missing to say so is read before anything joins the rule, whose marker keeps naming
+    that group."""
     marker = actual.owned[need.key][1] if need.key in actual.owned else None
     if marker is None or marker.ends == need.ends:
         return None, NOTHING_MISSING
-    verdict = may_stand(snapshot, context.policy, link_of(need.key, marker), context.now)
+    standing_link = link_of(need.key, marker)
+    if ports and not marker.is_followed:
+        standing_link = msgspec.structs.replace(standing_link, ports=ports)
+    verdict = may_stand(snapshot, context.policy, standing_link, context.now)
     if verdict.denial is not None and verdict.denial.undecided:
         return None, Missing(questions=frozenset(verdict.open_questions))
     return verdict.denial, NOTHING_MISSING
@@ -840,7 +846,12 @@ def judge(view: Seen, links: Iterable[DesiredLink]) -> Judged:
             return own_groups[desired.link.target][0] if desired.in_scope else None
         late = CLAIM_EXPIRED if view.context.expired(desired.claim) else judgments[desired.link].verdict.denial
         barred = wish_denial(view.snapshot, view.context.policy, desired)
-        return barred or (beyond_limits(view.context.policy, desired.link.ports) if desired.opens else None) or late
+        return (
+            barred
+            or (beyond_limits(view.context.policy, desired.link.ports) if desired.opens else None)
+            or late
+            or _id_in_use(view, desired, judgments[desired.link].needs)
+        )
 
     first = _both_ends(view.actual, [(desired, denial(desired)) for desired in ordered])
     granted = dict.fromkeys(desired.link for desired, refusal in first if refusal is None and not desired.same_group)
@@ -868,6 +879,15 @@ def judge(view: Seen, links: Iterable[DesiredLink]) -> Judged:
         if desired.in_scope and refusal and refusal.owners
     ]
     return Judged((*answers, *rule_answers), judgments, tuple(rule_answers), all_missing(missing))
+
+
+def _id_in_use(view: Seen, desired: DesiredLink, keys: Set[RuleKey]) -> Denial | None:
+    """Whether a rule that a request needs carries its id with another end, for a link of another pair."""
+    claim, owned = desired.claim, view.actual.owned
+    for key in sorted(keys & owned.keys()) if view.context.is_request and not claim.is_tag else ():
+        if any(standing.request == claim.request and standing != claim for standing in owned[key][1].claims):
+            return denials.id_of_a_shared_rule(claim.request, key.group)
+    return None
 
 
 def _standing_for(view: Seen, answers: Iterable[Answer]) -> list[DesiredLink]:
