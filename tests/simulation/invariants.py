@@ -50,7 +50,9 @@ def at_rest(world: World, policy: Policy) -> None:
     for our_rule in ours:
         may = oracle.allowed(world, policy, our_rule.key, our_rule.pair) or (
             # its marker is not rewritten for another of its instance's groups until openings go on
-            not opening and oracle.is_part(our_rule.pair) and _same_instance(our_rule, kept_pairs.get(our_rule.key, ()))
+            not opening
+            and oracle.is_part(our_rule.pair)
+            and oracle.is_of_same_instance(our_rule.pair, kept_pairs.get(our_rule.key, ()))
         )
         hold("I1", may, f"{our_rule.rule} exists without consent, locked, or against the policy")
         if not _accounts(our_rule) & world.revoked:
@@ -59,7 +61,7 @@ def at_rest(world: World, policy: Policy) -> None:
             is_tagged = our_rule.pair in pairs
             # the marker names one of the groups that the instance may stand for, or itself where a link to it was the first
             if oracle.is_part(our_rule.pair) or our_rule.key.is_egress:
-                is_tagged = _same_instance(our_rule, pairs)
+                is_tagged = oracle.is_of_same_instance(our_rule.pair, pairs)
             right = has_tag == is_tagged or (is_tagged and not opening)
             hold("I9", right, f"{our_rule.rule} is {'' if is_tagged else 'not '}what tags ask for")
         ends = [end for _, _, end in (claim.partition("~") for claim in our_rule.claims) if end]
@@ -91,11 +93,6 @@ def at_rest(world: World, policy: Policy) -> None:
     _managed_tags(world, policy, {owned_rule.key.group for owned_rule in ours} | waiting)
     for rule_id, rule in world.manual_rules.items():
         hold("I2", world.rules[rule.group].get(rule_id) == rule, f"manual rule was changed: {rule}")
-
-
-def _same_instance(owned_rule: Owned, pairs: Collection[Pair]) -> bool:
-    """Whether a rule by address is for the instance of one of these pairs."""
-    return owned_rule.pair is not None and owned_rule.pair[0] in {pair[0] for pair in pairs if pair}
 
 
 def half_open(world: World, policy: Policy) -> list[Owned]:

@@ -11,7 +11,7 @@ import hashlib
 import itertools
 import re
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import msgspec
 from link_peer.domain.model import ALL, Group, Instance, Party, Port, Rule, RuleKey
@@ -131,6 +131,11 @@ def created(rule: Rule) -> int:
 def is_part(pair: Pair) -> bool:
     """Whether a rule is for one instance of the group that a link names."""
     return pair is not None and pair[1].id.startswith("sg-")
+
+
+def is_of_same_instance(pair: Pair, pairs: Collection[Pair]) -> bool:
+    """Whether a rule by address is for the instance of one of these pairs."""
+    return pair is not None and pair[0] in {other[0] for other in pairs if other}
 
 
 def allowed(world: World, policy: Policy, key: RuleKey, pair: Pair = None, ports: Sequence[Port] = ()) -> bool:
@@ -318,14 +323,17 @@ def is_locked(group: Group) -> bool:
     return any(map(_LOCK.match, group.tags))
 
 
-def accepted(world: World, policy: Policy, key: RuleKey, pair: Pair = None) -> bool:
+def accepted(
+    world: World, policy: Policy, key: RuleKey, pair: Pair = None, claims: Collection[str] = frozenset()
+) -> bool:
     """Whether a rule's group, by its tags and the allow list alone, lets it stand: no lock forbids it, and it has the group's
-    consent. Of an instance that is not shown, or in an account that refuses access, nothing is said."""
+    consent. What only tags ask for may stand by the consent to any group of its instance, until the sweep names that one. Of an
+    instance that is not shown, or in an account that refuses access, nothing is said."""
     names = {(pair[0] if pair else Party(*reversed(key.source.split("@")))).id}
     if pair is not None:
         if pair[0] not in world.instances or pair[0].account in world.revoked:
             return True
-        names |= _named(world, pair)
+        names |= set(world.instances[pair[0]].groups) if claims == {"tag"} else _named(world, pair)
     return "link-lock" not in world.groups[key.group].tags and _consented_to(world, policy, key, pair, names)
 
 
@@ -395,6 +403,12 @@ def waiting_to_join(world: World, policy: Policy) -> list[tuple[RuleKey, str]]:
     lacking = []
     present = owned(world, policy)
     standing_parts = parts(owned_rules(world, policy))
+    # the rule of a request follows the group in its marker, so that it stands for no request of another group of the instance
+    followed_by_rule = {
+        owned_rule.key: owned_rule.pair[1]
+        for owned_rule in owned_rules(world, policy)
+        if owned_rule.pair and is_part(owned_rule.pair) and owned_rule.claims != {"tag"}
+    }
     carried = {
         (part, claim) for part, standing in standing_parts.items() for claims in standing.values() for claim in claims
     }
@@ -409,6 +423,10 @@ def waiting_to_join(world: World, policy: Policy) -> list[tuple[RuleKey, str]]:
             key = part_rule(part, member)
             room = member.party in standing or len(standing) < policy.limits.max_members
             needed = not is_egress or needs_outlet(world, policy, [holder], member, [port])
+            if followed_by_rule.get(key, followed) != followed or waits_for_target(
+                world, policy, key, (member.party, followed)
+            ):
+                continue
             if member.ip and room and needed and allowed(world, policy, key, (member.party, followed)):
                 lacking += [(key, claim) for claim in claims if claim not in present.get(key, ())]
     return lacking

@@ -53,6 +53,13 @@ class States:
         """Whether tags asked for a rule at some moment of this delivery."""
         return any(pair in oracle.wanted_by_tags(then, state.policy).get(key, ()) for then, state in self.pasts())
 
+    def once_wanted_of_instance(self, key: RuleKey, pair: Pair) -> bool:
+        """Whether tags asked for a rule for the same instance at some moment of this delivery."""
+        return any(
+            oracle.is_of_same_instance(pair, oracle.wanted_by_tags(then, state.policy).get(key, ()))
+            for then, state in self.pasts()
+        )
+
     def once_possible(self, key: RuleKey, pair: Pair) -> bool:
         """Whether tags asked for a rule at some moment, by whichever group of the instance, where consent changed meanwhile: that of
         one group may have been read before, and that of another one after it."""

@@ -360,3 +360,90 @@ def test_links_to_a_group_and_to_its_instance_share_an_egress_rule(run: RandomRu
     run.untag(key="link-peer.2", party=TWO, text="")
     run.sweep(plan={}, inside=False, at=0)
     assert len(oracle.owned(run.world, POLICY)) == 2 + 2
+
+
+def test_what_a_former_group_forbids_is_closed_before_the_link_of_the_new_group_opens(run: RandomRun) -> None:
+    """I14: the lock of the group that the instance left was looked at only once its link's egress rules had been taken off it."""
+    run.begin(tags=[(ONE, B, ["icmp"])], advanced={A, B, Y, FAR})
+    run.forge(claim="req:forged", ends=(Y, A), port="icmp")
+    run.event(at=0, inside=False, party=ONE, plan={-1: "empty"}, state="Running")
+    run.change_group(group=A, kind="lock")
+    run.change_instance(away=False, group=FAR, ip="10.0.0.3", party=ONE)
+
+
+def test_a_refusal_of_a_group_of_another_account_is_closed_before_the_sweep_opens(run: RandomRun) -> None:
+    """I14: home's sweep closes its own link with the group, and had looked at what else stands there once its links were open."""
+    run.begin(tags=[])
+    run.refuse(group=X, holder=X, kind="*", limits=[])
+    run.tag(key="link-peer", party=THREE, peer=A, wanted_ports=[])
+    run.forge(claim="req:r-1", ends=(ADVANCED, X), port="all")
+    run.forge(claim="tag", ends=(Y, X), port="all")
+
+
+def test_consent_withdrawn_in_another_account_is_closed_before_the_sweep_opens_there(run: RandomRun) -> None:
+    """I14: the group was closed once the link that the sweep opens on it stood."""
+    run.begin(tags=[(FOUR, Y, [])])
+    run.request(ends=(FIVE, THREE), name="r-3", action="link", wanted_ports=[], until=0, plan={}, inside=False, at=0)
+    run.set_consent(group=Y, key="link-accept", kind="who", limits=[], party=FIVE)
+    run.change_instance(away=False, group=B, ip="10.0.0.5", party=FIVE)
+    run.change_instance(away=True, group=Y, ip="203.0.113.9", party=FIVE)
+    run.tag(key="link-peer.2", party=THREE, peer=X, wanted_ports=["tcp/3306"])
+
+
+def test_a_pause_keeps_no_tag_for_a_rule_that_it_holds_back(run: RandomRun) -> None:
+    """I11: the sweep that had read who asks for it kept the tag, and the next one took it off."""
+    (paused,) = (policy for policy in POLICIES if policy.paused is Pause.OPENING)
+    run.begin(tags=[(TWO, Y, [])])
+    run.tag(key="link-peer", party=FIVE, peer=B, wanted_ports=["tcp/3306"])
+    run.advance_time(policy=paused, seconds=301)
+    run.refuse(group=B, holder=X, kind="*", limits=["icmp"])
+
+
+def test_a_request_with_an_end_is_denied_the_id_that_another_link_carries_on_a_rule_of_both(run: RandomRun) -> None:
+    """I16: the egress rule got the end of the second link, and the first one would have ended with it."""
+    run.begin(tags=[], advanced={B, Y})
+    request: dict[str, Any] = {
+        "name": "r-1",
+        "action": "link",
+        "wanted_ports": ["tcp/3306"],
+        "plan": {},
+        "inside": False,
+    }
+    run.request(ends=(Y, B), until=0, at=0, **request)
+    before = oracle.owned(run.world, POLICY)
+    run.request(ends=(FIVE, THREE), until=600, at=0, **request)
+    assert oracle.owned(run.world, POLICY) == before
+
+
+def test_a_rule_of_a_request_stands_for_no_request_of_another_group_of_its_instance(run: RandomRun) -> None:
+    """I9: each follows the group in the rule's marker. The instance is admitted by the first one."""
+    run.begin(tags=[], advanced={FAR, X, Y})
+    for name, group in (("r-1", Y), ("r-3", X)):
+        run.request(
+            ends=(group, B), name=name, action="link", wanted_ports=["tcp/3306"], until=0, plan={}, inside=False, at=0
+        )
+
+
+def test_a_tag_shares_the_egress_rule_of_an_instance_link(run: RandomRun) -> None:
+    """I9: whatever its marker names, it serves every link to the instance."""
+    run.begin(tags=[], advanced={A, B, X, Y, ADVANCED})
+    run.request(
+        ends=(FIVE, TWO), name="r-2", action="link", wanted_ports=["tcp/20-30"], until=0, plan={}, inside=False, at=0
+    )
+    run.tag(key="link-peer", party=FOUR, peer=A, wanted_ports=["icmp", "tcp/20-30"])
+
+
+def test_a_rule_stays_by_the_consent_to_another_group_of_its_instance_until_the_sweep_names_that(
+    run: RandomRun,
+) -> None:
+    """I15: an event of another target reads the group."""
+    run.begin(tags=[(ONE, B, ["icmp", "tcp/3306"])], advanced={A, B, X, Y, FAR, ADVANCED})
+    run.set_consent(group=B, key="link-accept", kind="who", limits=[], party=A)
+    run.event(at=0, inside=False, party=THREE, plan={}, state="Running")
+
+
+def test_all_rules_of_a_link_name_the_group_that_stands_for_its_instance(run: RandomRun) -> None:
+    """I1: a person lets the instance out on one of two ports, whose rule went on to name the locked group."""
+    run.begin(tags=[(TWO, X, ["icmp", "tcp/3306"])], advanced={A, B, FAR, ADVANCED, Y})
+    run.let_out(group=A, port="icmp")
+    run.change_group(group=B, kind="lock")

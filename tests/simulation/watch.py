@@ -75,6 +75,8 @@ class Watch:
         self.messages: list[dict[str, Any]] = []  # the requests and looks of this delivery
         self.queue = ""  # that they came through
         self.put_back: list[str] = []  # request ids
+        self._looks_again = False  # a look is posted
+        self._attempted_rules: set[str] = set()  # ids of rules whose change met a transient error
         self._swept: dict[str, bytes] = {}  # by account that is to be swept, the message
         self._first_policy = policy
         self._attempt_recorded = False
@@ -213,7 +215,7 @@ class Watch:
                     # it shows a claim that was taken since, which comes back: docs/guarantees.md, limits
                     gained -= self._claims_read.get(rule_id, frozenset())
                 if gained:
-                    self._check_gain(written, gained)
+                    self._check_gain(written, gained, stands=True)
             lost_claims = before.claims - after
             replaced = any(_takes_place(opened, rule.key) for opened in self._opened)
             if (
@@ -227,7 +229,8 @@ class Watch:
             # a forged event, while the account shows no instance at all: "never counted and never held is an instance that a
             # `Deleted` event names" (docs/operations.md, the removal guard); the last instance of an account looks like that, too
             is_released = self.showings == {False} and self.released in {end.id for end in before.pair or ()}
-            if "tag" in lost_claims and not self.refused and not self.stale_read:
+            # what it has opened itself it may take back: all of a link is opened, or nothing
+            if "tag" in lost_claims & self._first_claims(rule_id) and not self.refused and not self.stale_read:
                 must_stand = (
                     self.states.always_kept(rule.key, before.pair) and not self._displaced(rule) and not is_released
                 )
@@ -296,7 +299,7 @@ class Watch:
         without = self._tagged - self._intended_tags
         hold("I5", not without, f"the managed tags of {without} are changed without an intent")
 
-    def _check_gain(self, written: Owned, gained: frozenset[str]) -> None:
+    def _check_gain(self, written: Owned, gained: frozenset[str], *, stands: bool = False) -> None:
         """I1 and I9 of a rule that is added, or gains claims: nothing is opened while paused, nor without consent or
         against the policy, nor for a message past its `expires_at`. It gains no expired claim, a tag's claim only if a tag
         asks for it, and a request's only in a delivery of that request."""
@@ -314,6 +317,8 @@ class Watch:
         # a stale read shows what is gone, and keeps it until the next sweep: docs/guarantees.md, limits
         hold("I9", not past or self.stale_read, f"{key} gains a claim that expired at {past}")
         is_tagged = "tag" not in gained or self.states.once_wanted(key, written.pair)
+        if stands and (key.is_egress or oracle.is_part(written.pair)):  # whatever its marker names, it serves all
+            is_tagged |= self.states.once_wanted_of_instance(key, written.pair)
         # neither read shows all who stand, so that there seems to be room: docs/guarantees.md, limits
         if (self.omitted or self.stale_read) and written.pair and oracle.is_part(written.pair) and not key.is_egress:
             is_tagged |= written.pair in oracle.wanted_by_tags(self.world, self.policy, written.pair[0]).get(key, ())
@@ -416,6 +421,8 @@ class Watch:
             self._named_parties.add((record.get("from_account", ""), record.get("from", "")))
             self._named_parties.add(tuple(record.get("instance", "").split("@")[::-1]))
         self._attempt_recorded |= kind == "attempt"
+        if kind == "attempt":
+            self._attempted_rules |= {rule["rule_id"] for rule in json.loads(record.get("rules", "[]"))}
         if kind == "outcome":
             self.outcomes.append(dict(record))
             self._check_outcome(record)
@@ -438,6 +445,7 @@ class Watch:
             return
         intended = name in self._intended_posts
         if message["action"] == "look":
+            self._looks_again = True
             party = (message["party"]["account"], message["party"]["party"])
             intended = party in self._named_parties or self._attempt_recorded or log_failed
         hold("I5", intended, f"a message is posted, but there is no record of it: {message}")
@@ -657,9 +665,14 @@ class Watch:
         unknown = " ".join(record["detail"].partition("what still stands on ")[2] for record in self.outcomes)
         for owned_rule in oracle.owned_rules(self.world, self.policy):
             account = owned_rule.key.group.account
+            if self._looks_again and owned_rule.rule.id in self._attempted_rules:
+                continue  # what failed is tried again
             for key, pair in _sides(owned_rule) if account not in self.world.revoked and account not in unknown else ():
                 if key.group in groups & self._groups.keys() and key in self._owned:
-                    may = any(oracle.accepted(world, self.policy, key, pair) for world in (self.world, then))
+                    may = any(
+                        oracle.accepted(world, self.policy, key, pair, owned_rule.claims)
+                        for world in (self.world, then)
+                    )
                     hold(
                         "I15",
                         may,
