@@ -94,6 +94,23 @@ def test_a_request_admits_the_instances_of_its_source_and_follows_them(lab: Lab)
     assert lab.rules(db) == []
 
 
+@SWEPT
+def test_nobody_joins_a_request_beyond_a_hundred_rules(lab: Lab) -> None:
+    """Its instances by its ports. Another request for fewer ports has room; one that leaves makes room for the next."""
+    app, db = two_vpcs(lab)
+    first, *_ = (lab.instance(app) for _ in range(10))
+    ports = [f"tcp/{port}" for port in range(1, 11)]
+    for number, asked_ports in enumerate((ports, ["tcp/1"])):
+        assert lab.cross_account(lab.request(app, db, *asked_ports, request_id=f"chg-{number}")) == {"applied": 1}
+    late = lab.instance(app)
+    lab.sweep()
+    assert (len(lab.rules(db)), lab.reasons(db).count("req:chg-1")) == (101, 1)
+    lab.release(first)
+    lab.sweep()
+    assert len(lab.rules(db)) == 100
+    assert set(admitted(late, port="tcp/10")) <= {*lab.rules(db)}
+
+
 @pytest.mark.knobs(request_tags=True)
 def test_an_instance_that_starts_joins_a_link_that_stands_at_home(lab: Lab) -> None:
     app, db = advanced(lab)

@@ -205,7 +205,7 @@ class Adviser:
         follows = [existing_link for existing_link in stands if existing_link.requests]
         members, limit = (
             {member for existing_link in stands for member in existing_link.members},
-            most_members(self._policy, link),
+            most_members(self._policy, len(link.ports)),
         )
         if judged.member and judged.asker not in members and len(members) >= limit:
             yield self._remedy(denials.too_many_members(len(members) + 1, limit), link)

@@ -855,13 +855,13 @@ def judge(view: Seen, links: Iterable[DesiredLink]) -> Judged:
 
     first = _both_ends(view.actual, [(desired, denial(desired)) for desired in ordered])
     granted = dict.fromkeys(desired.link for desired, refusal in first if refusal is None and not desired.same_group)
-    verdicts = [judgments[link].verdict for link in granted]
-    conflicts = {**too_many(view, verdicts), **_taken_by_others(view.actual, verdicts)}
-    unfollowed = _unfollowed(view.actual, judgments, [desired for desired, refusal in first if refusal is None])
+    conflicts = _taken_by_others(view.actual, [judgments[link].verdict for link in granted])
+    accepted = [desired for desired, refusal in first if refusal is None]
+    of_claims = {**_unfollowed(view.actual, judgments, accepted), **too_many(view, accepted)}
     final = _both_ends(
         view.actual,
         [
-            (desired, refusal or conflicts.get(desired.link) or unfollowed.get((desired.link, desired.claim)))
+            (desired, refusal or conflicts.get(desired.link) or of_claims.get((desired.link, desired.claim)))
             for desired, refusal in first
         ],
     )
@@ -1063,27 +1063,44 @@ def _unfollowed(
     return denied
 
 
-def too_many(view: Seen, granted: Iterable[Verdict]) -> dict[Link, Denial]:
+def too_many(view: Seen, granted: Iterable[DesiredLink]) -> dict[tuple[Link, Claim], Denial]:
     """The parts of links by address that are denied because a link has too many. Those that stand stay, and others join them
     in order of their instances as long as there is room; of a link of which none stands, all are denied or none."""
-    by_end = grouped((verdict.link.side, verdict.link) for verdict in granted if verdict.link.member)
+    by_end = grouped((desired.link.side, desired) for desired in granted if desired.link.member)
     standing = _standing_members(view.actual) if by_end else {}
-    denied: dict[Link, Denial] = {}
-    for whole, member_links in by_end.items():
+    requested_ports = _requested_ports(view.actual) if by_end else {}
+    denied: dict[tuple[Link, Claim], Denial] = {}
+    for whole, desired_links in by_end.items():
         one_port = (msgspec.structs.replace(whole, ports=(port,)) for port in whole.ports)
         present_members = {member for side in one_port for member in standing.get(side, ())}
-        new = [member_link for member_link in sorted(member_links) if member_link.member not in present_members]
-        limit = most_members(view.context.policy, whole)
-        room = limit - len(present_members)
-        if len(new) > room:
-            late = new[max(room, 0) :] if present_members else new
-            denied |= dict.fromkeys(late, denials.too_many_members(len(present_members) + len(new), limit))
+        member_links = sorted({desired.link for desired in desired_links})
+        new = [member_link for member_link in member_links if member_link.member not in present_members]
+        for claim, links in grouped((desired.claim, desired.link) for desired in desired_links).items():
+            ports = {*whole.ports, *requested_ports.get((msgspec.structs.replace(whole, ports=()), claim), ())}
+            limit = most_members(view.context.policy, len(ports))
+            room = limit - len(present_members)
+            if len(new) > room:
+                late = new[max(room, 0) :] if present_members else new
+                denial = denials.too_many_members(len(present_members) + len(new), limit)
+                denied |= dict.fromkeys(((link, claim) for link in late if link in {*links}), denial)
     return denied
 
 
-def most_members(policy: Policy, link: Link) -> int:
-    """How many instances a link by address may have: as the policy says, and as one call can write."""
-    return min(policy.limits.max_members, MAX_RULES // max(1, len(link.ports)))
+def most_members(policy: Policy, ports: int) -> int:
+    """How many instances a link by address on so many ports may have: as the policy says, and as one call can write."""
+    return min(policy.limits.max_members, MAX_RULES // max(1, ports))
+
+
+def _requested_ports(actual: Actual) -> dict[tuple[Link, Claim], set[Port]]:
+    """The ports of each request's link by address, by one end of it without ports: who joins asks for one port at a time."""
+    ports: dict[tuple[Link, Claim], set[Port]] = {}
+    for key, (_, marker) in actual.owned.items():
+        link = link_of(key, marker)
+        end = msgspec.structs.replace(link.side, ports=())
+        for claim in marker.claims if link.member else ():
+            if not claim.is_tag:
+                ports.setdefault((end, claim), set()).update(link.ports)
+    return ports
 
 
 def _standing_members(actual: Actual) -> dict[Link, set[str]]:
