@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence, Set
 
 import msgspec
 
@@ -104,6 +104,12 @@ class Scope(ABC):
         """Whether removals whose only cause is that something is not shown wait for another delivery."""
         return False
 
+    @property
+    def remembered_by(self) -> Hashable | None:
+        """What a snapshot remembers a first plan by that holds nothing back: all that it depends on besides. None where each plan is made
+        anew."""
+        return None
+
     def closing_until(self) -> Until:
         """How long it closes: without a limit, but in a sweep."""
         return UNLIMITED
@@ -194,8 +200,16 @@ class Planner:
         """The plan without the removals that the guard holds back: it is asked about those that are due."""
         scope = self._scope
         links, may_lose = scope.desired(snapshot), functools.partial(_may_lose, scope, snapshot)
+        memory = snapshot.memory(scope.policy)
+        question = None if refused or focus is not None else scope.remembered_by
+        if question is not None and ("plan", question) in memory:
+            remembered: Plan = memory["plan", question]
+            return remembered
         hold = (HoldingGuard(self._guard.limit) if scope.holds_unseen() else self._guard).excess
-        return make_plan(snapshot, scope.context, links, may_lose=may_lose, focus=focus, hold=hold, refused=refused)
+        plan = make_plan(snapshot, scope.context, links, may_lose=may_lose, focus=focus, hold=hold, refused=refused)
+        if question is not None and not plan.due:
+            memory["plan", question] = plan
+        return plan
 
 
 def _may_lose(scope: Scope, snapshot: Snapshot, rule: Rule, link: Link, claim: Claim) -> May:

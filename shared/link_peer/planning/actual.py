@@ -95,6 +95,8 @@ def link_of(key: RuleKey, marker: Marker) -> Link:
 
 def moved_end(snapshot: Snapshot, key: RuleKey, link: Link) -> Instance | None:
     """The instance of a rule by address that is shown with another address than the rule has."""
+    if not key.by_address:
+        return None
     addresses = {link.asker: key.source, link.reached: key.dest}
     for party, address in addresses.items():
         instance = snapshot.instances.get(party)

@@ -77,7 +77,7 @@ def links_from_tags(snapshot: Snapshot, instance: Instance, now: float, policy: 
     elif (days := policy.limits.max_days_tags) and (until is None or until > now + days * DAY):
         ended = denials.tag_end_not_allowed(instance.party, keys.until, days, iso(now + days * DAY))
     desired_links = []
-    named_peers = peers(instance.tags, instance.party.account, keys)
+    named_peers = _named_peers(snapshot, policy, instance)
     beyond = _beyond(snapshot, policy, instance, [peer for _, peer in named_peers])
     for number, (tag, peer) in enumerate(named_peers):
         if isinstance(peer, BadInput):
@@ -90,6 +90,15 @@ def links_from_tags(snapshot: Snapshot, instance: Instance, now: float, policy: 
             chosen = msgspec.structs.replace(chosen, denial=ended)
         desired_links += [chosen, *(passed_over if chosen.denial is None else ())]
     return desired_links
+
+
+def _named_peers(snapshot: Snapshot, policy: Policy, instance: Instance) -> list[tuple[str, Peer | BadInput]]:
+    """The peers in an instance's tags, which an earlier snapshot may remember for the same instance."""
+    memory, question = snapshot.lasting_memory(policy), ("peers", instance.party)
+    if question not in memory or memory[question][0] is not instance:
+        memory[question] = instance, peers(instance.tags, instance.party.account, policy.keys)
+    named_peers: list[tuple[str, Peer | BadInput]] = memory[question][1]
+    return named_peers
 
 
 def _beyond(snapshot: Snapshot, policy: Policy, instance: Instance, named_peers: Sequence[Peer | BadInput]) -> set[int]:

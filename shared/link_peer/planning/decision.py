@@ -211,6 +211,8 @@ NOTHING_MISSING = Missing()
 def all_missing(parts: Iterable[Missing]) -> Missing:
     """What is missing for any of these."""
     missing = [part for part in parts if part != NOTHING_MISSING]
+    if len(missing) < 2:
+        return missing[0] if missing else NOTHING_MISSING
     return Missing(
         frozenset(link for part in missing for link in part.unread),
         frozenset(question for part in missing for question in part.questions),

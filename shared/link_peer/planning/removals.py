@@ -14,7 +14,7 @@ import msgspec
 
 from link_peer.domain import denials
 from link_peer.domain.denials import CLAIM_EXPIRED, UNWANTED, Denial
-from link_peer.domain.model import Claim, Link, Marker, Party, Port, Rule, RuleKey
+from link_peer.domain.model import Claim, Link, Party, Port, Rule, RuleKey
 from link_peer.domain.snapshot import Snapshot
 from link_peer.planning.actual import HALF_OPEN_SECONDS, created, link_of, moved_end
 from link_peer.planning.decision import NOTHING_MISSING, Context, Missing, Unseen, all_missing
@@ -108,18 +108,13 @@ class _Standing(msgspec.Struct, frozen=True):
     judged: Judged
     key: RuleKey
     rule: Rule
-    marker: Marker
+    link: Link
     carriers: Mapping[_Carried, Mapping[RuleKey, _Cause]] = {}
 
     @property
     def is_shared(self) -> bool:
         """Whether links of several instances may have the rule, whatever becomes of one of them."""
         return self.key.is_egress and not self.link.target.is_group
-
-    @property
-    def link(self) -> Link:
-        """The rule's link."""
-        return link_of(self.key, self.marker)
 
     def denied(self, claim: Claim) -> Denial | None:
         """Why a claim of a desired link is denied."""
@@ -137,12 +132,13 @@ def losses(view: Seen, judged: Judged, wishes: Wanted, may_lose: MayLose, hold: 
     for key, (rule, marker) in sorted(view.actual.owned.items(), key=lambda owned: (owned[0].is_egress, owned[0])):
         requests = {claim.request for claim in wishes.get(key, ())}
         unwanted = [claim for claim in marker.claims if claim.request not in requests]
-        standing = _Standing(view, judged, key, rule, marker, carriers)
-        if (moved := moved_end(view.snapshot, key, standing.link)) and _is_about(judged, standing.link):
+        link = link_of(key, marker)
+        standing = _Standing(view, judged, key, rule, link, carriers)
+        if (moved := moved_end(view.snapshot, key, link)) and _is_about(judged, link):
             address_changed = _Cause(denials.address_changed(moved.party, moved.ip))
             causes[key] = dict.fromkeys(unwanted, address_changed)
             continue
-        may = {claim: may for claim in unwanted if (may := may_lose(rule, standing.link, claim)) is not May.KEEP}
+        may = {claim: may for claim in unwanted if (may := may_lose(rule, link, claim)) is not May.KEEP}
         if may:
             causes[key] = {
                 claim: msgspec.structs.replace(_cause(standing, claim, how), beside=how is May.BESIDE)
@@ -150,7 +146,7 @@ def losses(view: Seen, judged: Judged, wishes: Wanted, may_lose: MayLose, hold: 
             }
         for claim in marker.claims if not key.is_egress else ():
             cause = causes.get(key, {}).get(claim, _KEPT)
-            carriers.setdefault(_carried(standing.link, key.port, claim), {})[key] = cause
+            carriers.setdefault(_carried(link, key.port, claim), {})[key] = cause
     due = _due(view, causes)
     held_unseen = hold({unseen: len(keys) for unseen, keys in due.items()})
     losses_by_rule = {key: loss for key, claim_causes in causes.items() if (loss := _loss(claim_causes, held_unseen))}

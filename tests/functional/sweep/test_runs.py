@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from unittest import mock
 
 import pytest
 import sweep as function
 from aliyun_local.api import readings
 from link_peer.domain.errors import Transient
+from link_peer.engine import converge
 from link_peer.planning.rota import RUN_SECONDS
 
 from tests.functional.lab import HOME, MANAGED, PEER, POLICY, Lab
@@ -65,6 +67,17 @@ def test_a_second_sweep_changes_nothing(lab: Lab) -> None:
     assert json.loads(lab.summary()["counts"]) == {"denied no-consent": 1}
     assert (lab.raw_rules(a), lab.raw_rules(b)) == rules
     assert lab.summary()["outcome"] == "unchanged"
+
+
+def test_what_opens_takes_the_plan_of_what_was_to_be_removed_before(lab: Lab) -> None:
+    """Once nothing changed in between: of each account, one plan for each look at what ended, one for what is to be read, and one for
+    the changes."""
+    for account in (HOME, PEER):
+        lab.linked(account)
+    lab.sweep()
+    with mock.patch.object(converge, "make_plan", wraps=converge.make_plan) as plans:
+        lab.sweep()
+    assert plans.call_count == 4 * len((HOME, PEER))
 
 
 def test_another_account_is_listed_first_in_each_run(lab: Lab) -> None:

@@ -7,7 +7,9 @@ What a sweep reads is in `account_reads`, its steps are in `sweep`.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Set
+from collections.abc import Hashable, Mapping, Set
+
+import msgspec
 
 from link_peer.domain.grouped import grouped
 from link_peer.domain.model import Claim, Link, Party, Ports, Rule, RuleKey
@@ -68,8 +70,20 @@ class AccountScope(Scope):
         """That of every sweep."""
         return self.remit.context
 
+    @property
+    def plan_key(self) -> Hashable:
+        """All but the snapshot that a plan depends on while nothing is late. Whether links are opened decides only what is selected of it."""
+        postponed, taken_claims = frozenset(self.fetch.postponed), frozenset(self.work.writes.taken_claims)
+        phase = msgspec.structs.replace(self.phase, opens=True)
+        return self.account, self.started, phase, bool(self.delivery.caller), postponed, taken_claims
+
     def desired(self, snapshot: Snapshot) -> list[DesiredLink]:
         """What tags ask for, and the claims of requests that keep their rules, as far as there is time to judge it."""
+        memory, question = snapshot.memory(self.policy), ("desired", self.plan_key)
+        if question in memory and self.delivery.clock.now() < self._judges_until:
+            self.late = {}
+            remembered: list[DesiredLink] = memory[question]
+            return remembered
         wishes = self.remit.desired(snapshot, self.work.writes.taken_claims)
         standing = [link for link, *_ in owned_links(snapshot, self.policy, self.delivery.region)]
         wished = list(dict.fromkeys(wish.link for wish in wishes if not wish.same_group))
@@ -83,6 +97,9 @@ class AccountScope(Scope):
         late = self._late(snapshot, list(dict.fromkeys([*missing, *unopened, *unasked, *wished])))
         unopened_pairs = {pair_of(link) for link in unopened}
         self.late = {pair: pair in unopened_pairs for pair in late}
+        if not late:
+            memory[question] = wishes
+            return wishes
         return [wish for wish in wishes if pair_of(wish.link) not in late]
 
     def _late(self, snapshot: Snapshot, links: list[Link]) -> frozenset[Pair]:
@@ -119,6 +136,11 @@ class AccountScope(Scope):
         now = self.delivery.clock.now()
         end = now + (self.delivery.retry.deadline - now) * CLOSING_REST
         return Until(end, end)
+
+    @property
+    def remembered_by(self) -> Hashable | None:
+        """The steps of a sweep plan the same again while nothing more is read."""
+        return None if self.late or self.forbidden else self.plan_key
 
     def select(self, plan: Plan) -> list[Decision]:
         """Changes. Wishes that stay denied are counted in the summary, not recorded at every run."""
