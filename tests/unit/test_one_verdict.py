@@ -138,7 +138,7 @@ STRICT = {
     "port_span_too_wide": {"limits": Limits(max_port_span=2)},
 }
 ASKED_OF_WHO_ASKS = {"no_group_accepted", "PAUSED", "not_its_queue", "wrong_queue", "until_not_allowed"}
-OF_LINKS_TOGETHER = {"rule_of_another_group", "too_many_members", "isolated_group"}
+OF_LINKS_TOGETHER = {"id_of_a_shared_rule", "rule_of_another_group", "too_many_members", "isolated_group"}
 each_denial = pytest.mark.parametrize(("name", "reason", "link", "snapshot", "rules"), CASES, ids=[c[0] for c in CASES])
 
 
