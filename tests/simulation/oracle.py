@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import msgspec
 from link_peer.domain.model import ALL, Group, Instance, Party, Port, Rule, RuleKey
-from link_peer.domain.policy import Policy
+from link_peer.domain.policy import Pause, Policy
 from link_peer.domain.tags import Who
 
 from tests.simulation.world import REGION, World
@@ -461,10 +461,12 @@ def kept_by_tags(world: World, policy: Policy) -> dict[RuleKey, set[Pair]]:
     young = {owned_rule.key for owned_rule in standing if world.now - created(owned_rule.rule) < HALF_OPEN_SECONDS}
     for instance, party, ports, _, granted in _wishes(world, policy):
         granted_instances = {pair[0] for _, pair in granted if pair}
+        # until a mutual link is open, port rules of the same claim stay
+        is_held_back = policy.paused is not Pause.NONE and not {key for key, _ in granted} <= present(world)
         rules = list(granted) + [
             (owned_rule.key, owned_rule.pair)
             for owned_rule in standing
-            if not granted or (owned_rule.pair and is_part(owned_rule.pair))
+            if not granted or is_held_back or (owned_rule.pair and is_part(owned_rule.pair))
             if not owned_rule.pair or owned_rule.pair[0] not in granted_instances
             if _is_of_wish(owned_rule, instance, party)
             and party not in instance.own_groups

@@ -447,3 +447,27 @@ def test_all_rules_of_a_link_name_the_group_that_stands_for_its_instance(run: Ra
     run.begin(tags=[(TWO, X, ["icmp", "tcp/3306"])], advanced={A, B, FAR, ADVANCED, Y})
     run.let_out(group=A, port="icmp")
     run.change_group(group=B, kind="lock")
+
+
+def test_what_a_request_let_out_of_a_group_goes_once_its_instance_has_left_that(run: RandomRun) -> None:
+    """I3: the ingress rule, which stands, kept the egress rule of the former group for ever."""
+    run.begin(tags=[], advanced={A})
+    run.request(
+        ends=(ONE, FOUR), name="r-2", action="link", wanted_ports=["tcp/3306"], until=0, plan={}, inside=False, at=0
+    )
+    run.change_instance(away=False, group=B, ip="10.0.0.3", party=ONE)
+
+
+def test_a_rule_whose_marker_was_written_anew_goes_where_consent_went_meanwhile(run: RandomRun) -> None:
+    """I15: the sweep took back the rest of the link, and left this rule for the next one."""
+    run.begin(tags=[(ONE, ADVANCED, ["tcp/20-30", "tcp/3306"]), (THREE, Y, ["udp/53"]), (TWO, FAR, ["icmp"])])
+    run.change_instance(away=True, group=B, ip="10.0.0.2", party=ONE)
+    run.sweep(at=0, inside=False, plan={5: "withdrawn-now"})
+
+
+def test_port_rules_stay_while_a_pause_holds_back_the_mutual_link_that_takes_their_place(run: RandomRun) -> None:
+    """I9: once it is open, they go."""
+    (paused,) = (policy for policy in POLICIES if policy.paused is Pause.OPENING)
+    run.begin(tags=[(ONE, X, ["udp/53"])])
+    run.tag(key="link-peer", party=ONE, peer=X, wanted_ports=[])
+    run.advance_time(policy=paused, seconds=30)

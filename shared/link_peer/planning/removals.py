@@ -335,7 +335,8 @@ def _uncarried(standing: _Standing, claim: Claim) -> _Cause | None:
     view, key, link = standing.view, standing.key, standing.link
     if claim.is_tag or not key.is_egress:
         return None
-    causes = list(standing.carriers.get(_carried(link, key.port, claim), {}).values())
+    carriers = standing.carriers.get(_carried(link, key.port, claim), {})
+    causes = [cause for carrier, cause in carriers.items() if _may_need(standing, carrier)]
     if causes:
         return None if any(cause.denial is None for cause in causes) else causes[0]
     unread = [group for group in view.snapshot.groups_with(link.target) if group not in view.snapshot.rules]
@@ -344,6 +345,13 @@ def _uncarried(standing: _Standing, claim: Claim) -> _Cause | None:
     if not is_known or is_young or not view.context.completes_tags_only:
         return None
     return _Cause(denials.half_open(link.target))
+
+
+def _may_need(standing: _Standing, carrier: RuleKey) -> bool:
+    """Whether an ingress rule admits who may be let out by an egress rule: not an instance that has left the group of that."""
+    snapshot, owned = standing.view.snapshot, standing.view.actual.owned
+    source = snapshot.instances.get(link_of(carrier, owned[carrier][1]).source)
+    return source is None or standing.key.group in source.own_groups
 
 
 def _must_roll_back(standing: _Standing, claim: Claim) -> bool:

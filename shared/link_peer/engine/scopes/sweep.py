@@ -444,7 +444,8 @@ def _opened(sweep: AccountSweep) -> AccountSweep:
     opened = {decision.link for decision in total.planned.decisions if decision.outcome == "applied"}
     # the rest was judged by its plans; of a group of another account that closing has changed, only its links with this one
     groups = total.written | scope.needed_groups(sweep.work.fetch.store.snapshot(), opened)
-    looked = msgspec.structs.replace(look(scope, guard, groups, total.refused_keys), planned=PlanTotals())
+    stuck = sweep.report.refused_keys | (report.refused_keys & forbidding.keys)
+    looked = msgspec.structs.replace(look(scope, guard, groups, stuck), planned=PlanTotals())
     late = {pair for pair, is_missing in scope.late.items() if is_missing or pair not in sweep.judged}
     late = {pair for pair in late if sweep.account in {end.account for end in pair}}
     return msgspec.structs.replace(sweep, report=_undone_late(total + looked, scope.delivery), late=frozenset(late))
