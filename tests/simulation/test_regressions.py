@@ -471,3 +471,40 @@ def test_port_rules_stay_while_a_pause_holds_back_the_mutual_link_that_takes_the
     run.begin(tags=[(ONE, X, ["udp/53"])])
     run.tag(key="link-peer", party=ONE, peer=X, wanted_ports=[])
     run.advance_time(policy=paused, seconds=30)
+
+
+def test_the_removal_of_a_rule_that_a_link_replaces_once_it_is_open_is_recorded_with_that(run: RandomRun) -> None:
+    """I4: the removal of the rule beside it said that both were gone, before the link was open."""
+    run.begin(tags=[(TWO, FAR, ["icmp", "udp/53"])])
+    run.tag(key="link-peer", party=THREE, peer=FAR, wanted_ports=["udp/53"])
+    run.tag(key="link-peer", party=TWO, peer=ONE, wanted_ports=["tcp/3306"])
+
+
+def test_a_mutual_link_stays_that_a_lower_limit_denies(run: RandomRun) -> None:
+    """I16: port rules stayed, and it went."""
+    (limited,) = (policy for policy in POLICIES if policy.limits.max_peers == 1)
+    run.begin(tags=[])
+    run.advance_time(policy=limited, seconds=30)
+    run.tag(key="link-peer.2", party=ONE, peer=B, wanted_ports=[])
+    run.sweep(at=0, inside=False, plan={})
+    run.tag(key="link-peer", party=ONE, peer=B, wanted_ports=["tcp/3306"])
+
+
+def test_a_rule_whose_only_claim_has_ended_is_not_recorded_as_repaired(run: RandomRun) -> None:
+    """I4: the request of another link put the priority back, and the rule was removed."""
+    run.begin(tags=[], advanced={A, FAR, X, Y})
+    request: dict[str, Any] = {"action": "link", "plan": {}, "inside": False, "at": 0}
+    run.request(ends=(TWO, THREE), name="r-2", until=600, wanted_ports=["icmp"], **request)
+    run.advance_time(policy=POLICY, seconds=700)
+    number = sorted(run.world.rules[A]).index(
+        next(owned.rule.id for owned in oracle.owned_rules(run.world, POLICY) if owned.key.is_egress)
+    )
+    run.edit_rule(group=A, number=number, text="strengthen")
+    run.request(ends=(TWO, ONE), name="r-3", until=0, wanted_ports=[], **request)
+
+
+def test_the_rule_of_a_member_that_left_is_closed_before_a_link_of_other_members_opens(run: RandomRun) -> None:
+    """I14: it was taken for one whose place the new rules take."""
+    run.begin(tags=[(FIVE, A, ["tcp/3306"]), (ONE, A, ["icmp"]), (THREE, B, ["tcp/20-30", "icmp"])], advanced={B, Y})
+    run.edit_rule(group=A, number=1, text="delete")
+    run.change_instance(away=True, group=B, ip="203.0.113.9", party=ONE)

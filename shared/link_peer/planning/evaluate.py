@@ -908,6 +908,10 @@ def _standing_for(view: Seen, answers: Iterable[Answer]) -> list[DesiredLink]:
         ]
         admitted = {link.ports for _, link in asked_for if not link.is_egress}
         changes = {"denial": None, "opens": False, "in_scope": False, "passed": (), "denied": ()}
+        if desired.link.mutual and denial.keeps_standing and answer.verdict:  # both halves, or none
+            keys = [need.key for need in answer.verdict.needs]
+            if all(desired.claim in view.actual.claims(key) for key in keys):
+                wishes[desired.link, desired.claim] = msgspec.structs.replace(desired, **changes)
         for key, link in asked_for:
             if link.is_egress and link.ports not in admitted and _lets_out_others(view, desired, key):
                 continue

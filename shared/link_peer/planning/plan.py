@@ -264,16 +264,18 @@ def _replaced(view: Seen, edits: Edits, removals: Losses, link: Link, answers: I
     if granted is None:
         return []
     desired, needs = msgspec.structs.replace(granted[0], link=link, instance=None), granted[1].needs
-    return [
-        edits[key]
-        for key in sorted(removals.freed)
-        if _moves(view, removals, key, needs)
-        or (
+    members = {answer.desired_link.link.member for answer in answers} - {""}
+
+    def replaces(key: RuleKey) -> bool:
+        standing = link_of(key, view.actual.owned[key][1])
+        return (
             removals.by_rule[key].denial == denials.UNWANTED
             and desired.claim.request in {claim.request for claim in removals.claims(key)}
-            and asks_for(view.snapshot, desired, link_of(key, view.actual.owned[key][1]).whole)
+            and (not members or not standing.member or standing.member in members)
+            and asks_for(view.snapshot, desired, standing.whole)
         )
-    ]
+
+    return [edits[key] for key in sorted(removals.freed) if _moves(view, removals, key, needs) or replaces(key)]
 
 
 def _unread_successors(
@@ -424,11 +426,12 @@ def _removed(
     rolled_back: dict[Asked, Decision] = {}
     removed: list[Decision] = []
     asked_links, owned = {link for link, _ in settled.answers}, settled.view.actual.owned
-    for (link, loss), keys in _by_pair(settled).items():
+    for (link, loss), keys in _by_pair(settled, opened_keys):
         edits = tuple(settled.edits[key] for key in keys if key not in opened_keys)
         rules = tuple(owned[key][0] for key in keys)
         if wish := _refused_link(settled, loss.denial, keys, answers):
-            rolled_back[wish] = msgspec.structs.replace(answers[wish], edits=edits, rules=rules)
+            answer = rolled_back.get(wish, msgspec.structs.replace(answers[wish], edits=(), rules=()))
+            rolled_back[wish] = msgspec.structs.replace(answer, edits=answer.edits + edits, rules=answer.rules + rules)
             continue
         turned = Link(link.target, link.source, link.ports)  # the way round in which someone in focus asked for it
         ports = () if link.mutual else tuple(sorted({key.port for key in keys}))
@@ -499,20 +502,20 @@ def _unreadable(settled: Settled, link: Link, loss: Loss) -> set[str]:
     }
 
 
-def _by_pair(settled: Settled) -> dict[tuple[Link, Loss], list[RuleKey]]:
+def _by_pair(settled: Settled, opened_keys: Set[RuleKey]) -> list[tuple[tuple[Link, Loss], list[RuleKey]]]:
     """The rules that lose the same claims for the same cause, by pair: a mutual link with its lower end first, or the link of
-    the first of its rules."""
+    the first of its rules. Those that another decision edits, which may be carried out later, are by themselves."""
     view = settled.view
-    keys_by_pair: dict[tuple[Party, Party, bool, Loss], list[RuleKey]] = {}
+    keys_by_pair: dict[tuple[Party, Party, bool, Loss, bool], list[RuleKey]] = {}
     for key, loss in settled.losses.by_rule.items():
         link = link_of(key, view.actual.owned[key][1])
         if (view.context.withdrawn is not None and not loss.beside) or loss.denial in view.refusals:
             loss = msgspec.structs.replace(loss, claims=frozenset())
-        keys_by_pair.setdefault((*link.pair, link.mutual, loss), []).append(key)
-    return {
-        (Link(source, target, () if mutual else (keys[0].port,)), loss): keys
-        for (source, target, mutual, loss), keys in keys_by_pair.items()
-    }
+        keys_by_pair.setdefault((*link.pair, link.mutual, loss, key in opened_keys), []).append(key)
+    return [
+        ((Link(source, target, () if mutual else (keys[0].port,)), loss), keys)
+        for (source, target, mutual, loss, _), keys in keys_by_pair.items()
+    ]
 
 
 def _refused_link(
@@ -559,5 +562,6 @@ def _repairs(settled: Settled, opened_keys: Set[RuleKey]) -> list[Decision]:
         )
         for key, (rule, marker) in sorted(view.actual.owned.items())
         if view.actual.tampered(key) and key not in opened_keys
+        if settled.edits[key].kind != "remove"  # its claims have ended, which is for the delivery that may take them
         if key not in refused and link_of(key, marker).whole not in view.refused  # not tried twice in one delivery
     ]
