@@ -28,6 +28,7 @@ from link_peer_cli.audit.trail_join import join, opened_groups, unknown_rules
 from link_peer_cli.audit.trail_log import LONGEST_SECONDS, Question, Roles
 from link_peer_cli.ui.console import console, print_answer, warn, when
 from link_peer_cli.ui.exits import Exit
+from link_peer_cli.ui.looked import say_none
 from link_peer_cli.ui.progress import progress_bar
 from link_peer_cli.ui.records import print_advice
 from link_peer_cli.ui.remedies import message
@@ -51,6 +52,8 @@ def verify(env: Environment, since: float, has_functions: HasFunctions | None, *
         raise BadInput("--from", "ActionTrail keeps events for 90 days: give at most 90d")
     differences, calls, unread = in_regions(env, since, has_functions, quiet=as_json)
     _print(differences, calls, as_json=as_json)
+    if not differences:
+        say_none()
     if unread:
         text = f"not read: {unread}; {READ_ALL}"
         warn([text]) if as_json or not sys.stdout.isatty() else console().print(text)

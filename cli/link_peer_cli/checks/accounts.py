@@ -20,6 +20,7 @@ from link_peer_cli.checks.runs import Runs, account_entry
 from link_peer_cli.consent.prefixes import on_groups
 from link_peer_cli.review.cloud import WhatIf
 from link_peer_cli.review.edits import gaps_of
+from link_peer_cli.ui.console import number
 from link_peer_cli.ui.remedies import DOCTOR, remedy
 
 THREADS = 16
@@ -40,12 +41,14 @@ def check(
     for account in accounts:
         entered = account_entry(env, runs, account)
         reader, instances = readers[account], snapshot.instances_in(account)
-        contents = f"{instances} instances, {ours[account]} groups with our rules, read here as {reader}"
+        contents = (
+            f"{number(instances, 'instance')}, {number(ours[account], 'group')} with our rules, read here as {reader}"
+        )
         if account in gaps:
             error = swept.fetch.store.unreadable.get(account)
             advice = remedy(error, account).removesuffix(f": {DOCTOR}") if error else ""  # the command is this one
             yield entered
-            yield CheckFinding(UNKNOWN, account, "contents", f"not read here: {gaps[account]} (as {reader})", advice)
+            yield CheckFinding(UNKNOWN, account, "contents", f"not read here: {gaps[account]} ({reader})", advice)
         elif entered.state == OK and not instances and account in linked:
             advice = f"no removals are made in account {account} because it shows no instances; if it is really empty: "
             advice += f"link-peer sweep --believe-empty {account}"
@@ -86,10 +89,10 @@ def read_here(env: Environment, swept: SweptAccounts) -> frozenset[str]:
 
 
 def _reader(cloud: WhatIf, account: str) -> str:
-    """The ARN of the keys that read an account here, from STS; else words."""
+    """The ARN of the keys that read an account here, from STS; else why there is none."""
     try:
         return cloud.identity(account)[1]
     except NoAccess:
-        return "no identity"
+        return "no role was entered"
     except LinkPeerError as error:
-        return f"an unknown identity ({error})"
+        return f"an identity that could not be read: {error}"

@@ -24,7 +24,7 @@ def check(env: Environment, runs: Runs) -> Iterator[CheckFinding]:
     if runs.error:
         yield unreadable("", subject, runs.error)
     elif run is None:
-        advice = "link-peer audit --all; the function's own output is in the logstore functions"
+        advice = runs.advice or "link-peer audit --all; the function's own output is in the logstore functions"
         yield not_due(env, runs, "", subject) or CheckFinding(
             MISSING, "", subject, "no sweep was recorded within a day", advice
         )

@@ -17,17 +17,20 @@ from link_peer_cli.deployed.functions import DeployedFunctions
 
 DAY = 86_400
 ERRORS = "look at the errors of the function in the logstore functions"
+DEPLOY = "link-peer package (the first time, with --first); s deploy -y"
 GRACE_SECONDS = 2 * RUN_SECONDS
 """A run begins at some moment of its ten minutes, and what it began may take as long."""
 
 
 class Runs(msgspec.Struct, frozen=True):
     """The summaries of a day, as the functions' sweeps recorded them; and why they could not be read. `deployed` is when the function
-    was deployed, in epoch seconds, where no run of it is on record and one may not have been due yet."""
+    was deployed, in epoch seconds, where no run of it is on record and one may not have been due yet. `advice` is what
+    mends that there are no runs, where it is known."""
 
     summaries: Sequence[Record] = ()
     error: LinkPeerError | None = None
     deployed: float | None = None
+    advice: str = ""
 
     def last(self, scope: str, account: str = "") -> Record | None:
         """The newest summary of a run (`timer`), or of the sweep of an account (`account`)."""
@@ -43,7 +46,14 @@ def read_runs(env: Environment) -> Runs:
         return Runs(error=error)
     region_summaries = [summary for summary in summaries if summary.get("region") == env.settings.region]
     listed = {summary.get("account") for summary in region_summaries if summary.get("scope") == "account"}
-    return Runs(region_summaries, deployed=None if env.policy.accounts.keys() <= listed else _deployed(env))
+    if env.policy.accounts.keys() <= listed:
+        return Runs(region_summaries)
+    try:
+        live = DeployedFunctions(env.settings, env.policy.home).live(env.names.functions["sweep"])
+        deployed = parse_instant(live.since) if live and live.since else None
+    except (LinkPeerError, BadInput):
+        return Runs(region_summaries)
+    return Runs(region_summaries, deployed=deployed, advice="" if live else DEPLOY)
 
 
 def sweeps_of_a_day(env: Environment, deployment: str = "") -> list[Record]:
@@ -52,15 +62,6 @@ def sweeps_of_a_day(env: Environment, deployment: str = "") -> list[Record]:
     query = condition({"record": "summary", "function": "sweep", "deployment": deployment})
     summaries = AuditReader(env.settings, env.clock).read(query, env.now - DAY)
     return [record for record in summaries if not record.get("event_id", "").startswith("sweep-cli-")]
-
-
-def _deployed(env: Environment) -> float | None:
-    """When the version that the timer invokes was deployed, where that is known."""
-    try:
-        live = DeployedFunctions(env.settings, env.policy.home).live(env.names.functions["sweep"])
-        return parse_instant(live.since) if live and live.since else None
-    except (LinkPeerError, BadInput):
-        return None
 
 
 def account_entry(env: Environment, runs: Runs, account: str) -> CheckFinding:
@@ -72,7 +73,7 @@ def account_entry(env: Environment, runs: Runs, account: str) -> CheckFinding:
     summary = runs.last("account", account)
     if summary is None:
         return not_due(env, runs, account, subject) or CheckFinding(
-            UNKNOWN, account, subject, "no sweep of it was recorded within a day", ERRORS
+            UNKNOWN, account, subject, "no sweep of it was recorded within a day", runs.advice or ERRORS
         )
     now, time, role = env.now, parse_instant(summary["time"]), summary.get("entered_as", "")
     ago = minutes_ago(now - time)

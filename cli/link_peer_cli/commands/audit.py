@@ -135,6 +135,7 @@ def audit(
     default = "365d" if story else "30d" if evidence else "24h"
     since, until = quarter_of(quarter, "--quarter") if quarter else _span(start or default, end, now)
     env = load_environment(reading=True)
+    looked.FACTS["period"] = f"{iso(int(since))} to {iso(int(until or now))}"
     if verify or evidence:
         end_of_period = min(now, until or now)
         has_functions = functools.partial(_has_functions, env) if all_regions else None
@@ -147,7 +148,6 @@ def audit(
     )
     log = AuditReader(env.settings, env.clock, env.keys)
     names = {**short_names(env.policy), env.policy.home: ""} if sys.stdout.isatty() else {}
-    looked.FACTS["period"] = f"{iso(int(since))} to {iso(int(until or now))}"
     printer = _Shown(form, limit, names, record_filters, sort_by, env)
     printer.every_kind = everything or bool({"record", "key"} & record_filters.values.keys())
     if follow:

@@ -271,6 +271,7 @@ def _print(report: _Report, accounts: list[ClosedAccount], warning: str) -> None
         print_closed(records, report.commands, remaining, troubles, words.called, dry_run=dry_run, wide=wide)
         warn([warning] if warning else [])
         _say_accounts(accounts, unlocked, dry_run=dry_run)
+        _say_empty(report)
         if not dry_run:
             _say_closed(report, accounts, len(closed_links(records)))
             print_undo(console(), report.undo)
@@ -304,6 +305,15 @@ def _say_accounts(accounts: list[ClosedAccount], unlocked: Iterable[str], *, dry
         else:
             heading += "rules are left. This removes them; for aliyun, its owner's keys are needed:"
         out.print("\n".join(escape(text) for text in (heading, *account.advice)), soft_wrap=True)
+
+
+def _say_empty(report: _Report) -> None:
+    """Name the whole accounts in which there is nothing to close: a person may have meant a group that has the name of one."""
+    policy = report.env.policy
+    for uid, standing in sorted(report.run.standing.items()):
+        if not (standing.groups or standing.problem):
+            name = f" ({policy.accounts[uid].name})" if uid in policy.accounts and policy.accounts[uid].name else ""
+            console().print(escape(f"No group of account {uid}{name} has a rule of link-peer."), soft_wrap=True)
 
 
 def _say_closed(report: _Report, accounts: list[ClosedAccount], removed: int) -> None:

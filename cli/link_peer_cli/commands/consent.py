@@ -367,7 +367,8 @@ def _say_next(
 ) -> None:
     """What happens now, and what does not."""
     out = console()
-    sooner = "when the event arrives, or " if all(group.account == env.policy.home for group, _ in due) else ""
+    home = env.policy.home
+    sooner = "when the event arrives, or " if all(group.account == home for group, _ in due) else ""
     if any(edit.added for _, edit in due):
         if not env.policy.accept_tags:
             out.print("[yellow]The policy counts its allow list only: this tag opens nothing.[/yellow]")
@@ -376,9 +377,10 @@ def _say_next(
         fact = f"{name} was denied and is" if name else "Requests that were denied for it are"
         out.print(escape(f"{fact} not tried again: post {'the request' if name else 'them'} again."))
     else:
-        out.print(
-            f"What only this consent allowed is closed {sooner}by the next sweep. To close it now: link-peer sweep"
+        now = (
+            "To close it now" if env.person_keys.account == home else f"With keys of account {home}, this closes it now"
         )
+        out.print(f"What only this consent allowed is closed {sooner}by the next sweep. {now}: link-peer sweep")
     for text in still:
         verb = "may still reach" if any(edit.is_egress for _, edit in due) else "still accepts"
         out.print(escape(f"The group {verb} that party{text.replace('; it has', ':')}"), soft_wrap=True)

@@ -106,6 +106,7 @@ def _values(home: str, deployment: str, prefix: str) -> dict[str, str]:
         "tag_prefix": tag_prefix(os.environ),
         "region": region,
         "runtime": runtime_in_use(),
+        "python": runtime_in_use().replace("python", "Python "),
         "exported": exported(region, names.prefix, tag_prefix(os.environ)),
         "version": version("link-peer"),
     }

@@ -59,7 +59,8 @@ class RecordLine(msgspec.Struct, frozen=True):
 
 
 def folded(records: Sequence[Record]) -> list[RecordLine]:
-    """Fold a record into the one before it about the same link, if both say the same. Each stands where its newest is."""
+    """Fold a record into the one before it about the same link, if both say the same. Each stands where the record stands that
+    it shows, so that lines are in the order of their times."""
     latest: dict[tuple[str, ...], RecordLine] = {}
     lines: dict[int, RecordLine] = {}
     places: dict[tuple[str, ...], int] = {}
@@ -82,8 +83,9 @@ def folded(records: Sequence[Record]) -> list[RecordLine]:
             del lines[places[about]]
             chosen_record = min(record, before.record, key=lambda candidate: candidate.get("function") in FUNCTIONS)
             line = RecordLine(chosen_record, 1, before.first)
+        place = places[about] if before is not None and line.record is before.record else place
         latest[about], places[about], lines[place] = line, place, line
-    return list(lines.values())
+    return [lines[place] for place in sorted(lines)]
 
 
 KINDS = {"observed": "consent", "trail": "by hand"}

@@ -126,7 +126,7 @@ def draw(
     """Print one line an item for people, under the names of the columns, which are returned; not again if those are `above`.
 
     If lines would be longer than the terminal, cells that may be shortened are, those of the widest column first; then columns are
-    left out, and a line says which; then any cell is cut. `wide` has all columns, and shortens none.
+    left out, and a line says which; then any cell is cut; at last each has a line of its own. `wide` has all columns, and shortens none.
     """
     items = list(items)
     room = sys.maxsize if wide or not sys.stdout.isatty() else out.width
@@ -177,6 +177,9 @@ def _print_lines(
 ) -> None:
     cells = [[visible_line(text) for text in row] for row in rows]
     widths = _widths(columns, cells, room)
+    if sum(widths) + GAP * (len(widths) - 1) > room:
+        _print_upright(out, columns, cells, room)
+        return
     lines: list[Text] = []
     for row in [[header.name for header in columns], *cells]:
         line = Text(style="" if lines else "dim")
@@ -186,6 +189,19 @@ def _print_lines(
         line.rstrip()
         lines.append(line)
     out.print(Text("\n").join(lines[not heading :]), soft_wrap=True)  # one print for all: each of them is slow
+
+
+def _print_upright(out: Console, columns: Sequence[Column[T, W]], cells: Sequence[Sequence[str]], room: int) -> None:
+    """Print a line a cell, under an empty line for each row, where the terminal has no room for a row."""
+    names = max(len(column.name) for column in columns)
+    lines: list[Text] = []
+    for row in cells:
+        lines.append(Text())
+        for column, cell in zip(columns, row, strict=True):
+            if cell:
+                text = _cut(column.short(cell, room - names - GAP) if column.short else cell, room - names - GAP)
+                lines.append(Text(f"{column.name:{names + GAP}}", "dim").append(text, column.colours.get(text)))
+    out.print(Text("\n").join(lines), soft_wrap=True)
 
 
 def visible_line(text: str) -> str:

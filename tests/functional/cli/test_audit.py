@@ -12,6 +12,7 @@ import yaml
 from aliyun_local.api import LogGroup, LogRecord
 from link_peer.domain.record_fields import DECISION
 from link_peer_cli.ui.console import when
+from link_peer_cli.ui.records import folded
 from link_peer_deploy.description import describe
 from link_peer_deploy.names import Names
 
@@ -49,6 +50,17 @@ def test_a_narrow_terminal_shows_the_reason(lab: Lab, cli: Cli, monkeypatch: pyt
     monkeypatch.setenv("COLUMNS", "80")
     assert cli("audit") == 0
     assert [line.rpartition("queue  ")[2] for line in cli.out.splitlines() if "queue  " in line] == ["no-consent …"]
+
+
+def test_lines_are_in_the_order_of_their_times() -> None:
+    """The event of a person's call comes after what the call led to: its record is folded into that of the command, which is older."""
+    call = {"record": "observed", "to": "sg-db", "event_request": "r-1"}
+    records = [
+        {"time": "10:00", "claimed_by": "ann", "old_tags": "{}", **call},
+        {"time": "10:01", "record": "outcome", "link": "1", "outcome": "applied"},
+        {"time": "10:02", **call},
+    ]
+    assert [line.record["time"] for line in folded(records)] == ["10:00", "10:01"]
 
 
 @pytest.mark.usefixtures("terminal")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from aliyun.log import LogItem, PutLogsRequest
 from aliyun_local.api import ApiError, Caller, Group, Killed
 from link_peer.alicloud.sls import client
 from link_peer.domain.errors import Transient
+from link_peer.domain.tags import iso
 from link_peer.runtime import settings
 
 from tests.functional.cli.test_adopt import by_hand
@@ -50,8 +52,18 @@ def rule(source: Group, **fields: str) -> dict[str, str]:
 
 def findings(cli: Cli, *args: str) -> tuple[int, list[dict[str, Any]]]:
     code, records = cli.json("audit", "--verify", *args)
-    assert not cli.err or cli.err.startswith("not read: ap-northeast-1, "), cli.err
+    lines = re.fullmatch(r"(Looked at: .*\n)?(not read: ap-northeast-1, .*\n)?", cli.err)
+    assert lines, cli.err
+    assert bool(lines[1]) == (not records), cli.err
     return code, records
+
+
+def test_no_findings_say_where_it_looked(lab: Lab, cli: Cli) -> None:
+    """None from another region, or of another period, is no answer."""
+    assert cli("audit", "--verify", "--from", "2h") == 0
+    where = f"Looked at: region {REGION}; accounts {HOME} (a@aliyun.com), {PEER} (b@aliyun.com); "
+    now = lab.cloud.clock.now()
+    assert f"{where}{iso(int(now) - 7200)} to {iso(int(now))}." in cli.err
 
 
 def test_a_result_that_counts_as_received_before_its_intent_accuses_nobody(lab: Lab, cli: Cli) -> None:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.functional.command import Asked, Cli, Typed
+from tests.functional.command import Asked, Cli, Typed, use_keys
 from tests.functional.lab import HOME, PEER, REGION, Lab
 
 pytestmark = pytest.mark.usefixtures("accesses", "peer_profile")
@@ -273,6 +273,23 @@ def test_withdrawing_takes_the_exact_entry(lab: Lab, cli: Cli) -> None:
     assert cli("withdraw", alone.id, "sg-two~20990101T000001Z") == 2
     assert cli("withdraw", alone.id, "sg-two", "--yes") == 0
     assert lab.tags(alone) == {}
+
+
+@pytest.mark.parametrize(
+    ("account", "next_step"),
+    [
+        (HOME, "To close it now: link-peer sweep"),
+        (PEER, f"With keys of account {HOME}, this closes it now: link-peer sweep"),
+    ],
+)
+def test_withdrawing_advises_a_sweep_to_whoever_can_run_it(
+    lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch, account: str, next_step: str
+) -> None:
+    """Keys of another account cannot run one."""
+    db = lab.group("sg-one", account=account)
+    use_keys(lab.cloud, monkeypatch, account)
+    assert cli("withdraw", db.id, "sg-one", "--yes") == 0, cli.err
+    assert f"by the next sweep. {next_step}\n" in cli.out
 
 
 @pytest.mark.parametrize("answer", ["y", "n"])

@@ -91,7 +91,9 @@ def test_an_account_is_ok_only_where_the_functions_entered_it(
     for options in ((), (PEER,)):
         [finding] = wrong(cli, *options)
         assert finding[:3] == missing
-        assert finding[3].startswith(f"the functions could not enter it 0 minutes ago: {code}; 1 instances, ")
+        assert finding[3].startswith(
+            f"the functions could not enter it 0 minutes ago: {code}; 1 instance, 0 groups with our rules, "
+        )
     assert cli("doctor", PEER) == 1
     command = f"link-peer account add {PEER} --profile PROFILE"
     assert command in cli.out
@@ -163,6 +165,18 @@ def test_before_the_first_run_nothing_is_missing(
     lab.cloud.clock.sleep(1200)
     states = [("missing", "", "last sweep"), ("unknown", HOME, "access"), ("unknown", PEER, "access")]
     assert [finding[:3] for finding in wrong(cli)] == states
+
+
+def test_before_anything_is_deployed_the_advice_is_to_deploy_it(
+    lab: Lab, living_lab: Lab, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The log has no run, and a function that does not exist has no errors to look at."""
+    cli = Cli(capsys)
+    assert cli("setup", "--yes", "--region", REGION, "--notify", "ops@example.com") == 0
+    _, findings = cli.json("doctor", "--platform")
+    advice = {(f["where"], f["what"]): f["advice"] for f in findings if f["what"] in ("last sweep", "access")}
+    deploy = "link-peer package (the first time, with --first); s deploy -y"
+    assert advice == dict.fromkeys([("", "last sweep"), (HOME, "access"), (PEER, "access")], deploy)
 
 
 def test_the_first_turn_of_one_of_many_accounts_is_due_later(lab: Lab) -> None:

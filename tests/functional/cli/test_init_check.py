@@ -63,7 +63,9 @@ def test_a_new_terminal_deploys_for_the_runtime_that_init_was_given(
     monkeypatch.setenv("LINK_PEER_RUNTIME", "python3.10")
     assert offline("--region", "ap-southeast-1", "init", "--home", UID) == 0
     assert "LINK_PEER_TAG_PREFIX=link LINK_PEER_RUNTIME=python3.10; link-peer setup" in offline.out
-    assert "TAG_PREFIX=link LINK_PEER_RUNTIME=python3.10\n" in (folder / "README.md").read_text(encoding="utf-8")
+    readme = (folder / "README.md").read_text(encoding="utf-8")
+    assert "TAG_PREFIX=link LINK_PEER_RUNTIME=python3.10\n" in readme
+    assert "Node.js, Python 3.10, keys" in readme  # with which `link-peer package` compiles
     assert {text.runtime for text in load(folder / "s.yaml", env={}, account=UID).functions} == {"python3.10"}
 
 

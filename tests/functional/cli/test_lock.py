@@ -360,6 +360,16 @@ def test_a_pause_does_not_stop_a_closing(lab: Lab, links: Linked, cli: Cli) -> N
     assert "the functions have another policy" in cli.err
 
 
+@pytest.mark.parametrize("option", ["--yes", "--dry-run"])
+def test_an_account_without_rules_is_named(lab: Lab, cli: Cli, option: str) -> None:
+    """A group may have the name of an account, and be what a person meant."""
+    lab.group(account=PEER, name="b@aliyun.com")
+    assert cli("close", "b@aliyun.com", option) == 0, cli.err
+    assert f"No group of account {PEER} (b@aliyun.com) has a rule of link-peer." in cli.out
+    assert cli("close", lab.group().id, option) == 0, cli.err
+    assert "No group" not in cli.out
+
+
 def test_an_owner_locks_with_keys_of_another_account(
     lab: Lab, links: Linked, cli: Cli, request: pytest.FixtureRequest
 ) -> None:

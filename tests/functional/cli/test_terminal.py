@@ -100,6 +100,21 @@ def test_no_row_is_wrapped(
     assert [line for line in rows if cell_len(line) > width] == [], printed
 
 
+@pytest.mark.parametrize("command", ["audit --from 60d", "tighten --all"])
+def test_where_no_row_has_room_each_cell_has_a_line(
+    opened: Callable[[str, bool], World], tmp_path: Path, command: str
+) -> None:
+    """Seven columns of legible cells are wider than a narrow terminal."""
+    name = "estate" if command.startswith("tighten") else "company"
+    code, printed = printed_in(40, command.split(), opened(name, False)[0], tmp_path)
+    assert code == 0, printed
+    cells = [
+        line for line in printed.replace("\r\n", "\n").split("\n") if re.match("(from|to|why|group|admits|use)  ", line)
+    ]
+    assert len(cells) > 9, printed
+    assert [line for line in cells if cell_len(line) > 40] == []
+
+
 def test_the_groups_of_wide_rules_are_named_at_80_columns(opened: Callable[[str, bool], World], tmp_path: Path) -> None:
     """The ids of rules, which are long, are left out before a name and its account are cut."""
     code, printed = printed_in(80, ["tighten", "--all"], opened("estate", False)[0], tmp_path)
