@@ -125,12 +125,11 @@ def _judged(env: Environment, view: View, target: str, seconds: int, *, by_group
         rules = Rules(view.scene.snapshot, env.policy, env.settings.region, period)
         uses = [rules.use(rule) for rule in wide]
         running, problem = _running(env, accounts)
-        view.around({part.flow.party for use in uses for part in use.carried if part.flow.party})  # for their names
+        users = {part.flow.party for use in uses for part in use.carried}
+        view.around(filter(None, users))  # for their names, also of those that need no link
         context = Context(env.policy, env.settings.region, env.now)
         ingress = [use for use in uses if not use.rule.is_egress]
         proposal = Proposer(view, context, rules, running).propose(ingress, by_group=by_group)
-        users = {part.flow.party for use in uses for part in use.carried}
-        view.around(filter(None, users))  # for their names, of those too that need no link any more
     warn([problem])
     parts = (view.scene, env.policy, env.settings.region, period, tuple(uses))
     return Tightening(*parts, proposal, rules.removable(ingress))
