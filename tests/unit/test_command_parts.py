@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 from link_peer.domain.errors import Transient
-from link_peer.domain.model import Link, Port
+from link_peer.domain.model import Claim, Link, Port
 from link_peer.domain.request import Request, SweepAccount
 from link_peer_cli.audit.log import read_error
+from link_peer_cli.audit.undo import requests_again
 from link_peer_cli.checks import functions
 from link_peer_cli.checks.finding import DIFFERS, OK
 from link_peer_cli.deployed.functions import DeployedTrigger
@@ -70,6 +71,15 @@ def test_differences_from_what_was_reviewed_are_below_their_group(capsys: pytest
     lines = capsys.readouterr().out.splitlines()
     assert [line for line in lines if line.startswith("sg-")] == [f"sg-1@{HOME}", f"sg-2@{HOME}"]
     assert [lines.index(f"sg-{number}@{HOME}") for number in (1, 2)] == [1, 4]
+
+
+# undo
+
+
+@pytest.mark.parametrize(("until", "count"), [(None, 1), (NOW + 1, 1), (NOW, 0)])
+def test_a_request_that_has_ended_is_not_posted_again(until: int | None, count: int) -> None:
+    """It ends at that instant."""
+    assert len(requests_again([(Link(APP, DB, (PORT,)), Claim("chg-1", until))], NOW)) == count
 
 
 # `doctor`

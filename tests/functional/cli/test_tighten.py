@@ -491,16 +491,21 @@ def test_the_file_of_a_proposal_is_checked(lab: Lab, cli: Cli, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("ports", "problem"),
+    ("text", "changed_text", "problem"),
     [
-        ("[tcp/3306, tcp/3307]", "does not cover the link from {web}@{home} on tcp/3306+tcp/3307"),
-        ("[]", "must list the ports"),
+        ("ports: [tcp/3306]", "ports: [tcp/3306, tcp/3307]", "does not cover the link from {web}@{home} on tcp/3306+tcp/3307"),
+        ("ports: [tcp/3306]", "ports: []", "must list the ports"),
+        ('entry: "{web}:', 'entry: "sg-a:', "does not cover the link from {web}@{home} on tcp/3306"),
+        ('to: "{data}"', 'to: "{db}"', "a link is between two groups, or between two instances"),
+        ('"on": "{db}"', '"on": "{data}"', "a group consents, for the instances that are in it"),
+        ("days: 30", "days: 0", ""),
+        ("lines: 30", "lines: -1", "must be a whole number"),
     ],
-)
-def test_a_proposed_link_that_a_person_changed_is_checked_against_its_consent(
-    lab: Lab, cli: Cli, tmp_path: Path, ports: str, problem: str
+)  # fmt: skip
+def test_a_proposed_link_that_a_person_changed_is_checked_again(
+    lab: Lab, cli: Cli, tmp_path: Path, text: str, changed_text: str, problem: str
 ) -> None:
-    """The entry that the file names would not open what the link asks for by then."""
+    """Its ends, and that the entry which the file names would open what the link asks for by then. One that nobody saw may be there."""
     app, db = lab.group(), lab.group()
     web, data, _unseen = lab.instance(app), lab.instance(db), lab.instance(app)
     lab.authorize(db, **WIDE)
@@ -508,11 +513,12 @@ def test_a_proposed_link_that_a_person_changed_is_checked_against_its_consent(
     traffic.connect(web, data, 3306)
     traffic.write()
     assert cli("tighten", db.id, "--propose", str(file)) == 0
+    ids = {"web": web.id, "data": data.id, "db": db.id, "home": HOME}
     proposal = file.read_text("utf-8")
-    assert proposal.count("ports: [tcp/3306]") == 1
-    file.write_text(proposal.replace("ports: [tcp/3306]", f"ports: {ports}"), "utf-8")
-    assert cli("check", str(file)) == 1
-    assert problem.format(web=web.id, home=HOME) in cli.out + cli.err
+    assert proposal.count(text.format(**ids)) == 1
+    file.write_text(proposal.replace(text.format(**ids), changed_text.format(**ids)), "utf-8")
+    assert cli("check", str(file)) == bool(problem)
+    assert problem.format(**ids) in cli.out + cli.err
 
 
 @pytest.mark.usefixtures("terminal")
