@@ -70,7 +70,9 @@ def test_a_file_that_is_not_there_is_a_usage_error(
     assert sorted(tmp_path.iterdir()) == before
 
 
-@pytest.mark.parametrize("line", ["map --out {}.svg", "tighten --all --propose {}.svg", "audit --from 30d --evidence {}.html"])
+@pytest.mark.parametrize(
+    "line", ["map --out {}.svg", "tighten --all --propose {}.svg", "audit --from 30d --evidence {}.html"]
+)
 def test_nothing_is_read_for_a_file_that_cannot_be_written(
     lab: Lab, capsys: pytest.CaptureFixture[str], line: str
 ) -> None:
