@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from link_peer.domain.errors import Transient
-from link_peer.domain.model import Claim, Link, Port
+from link_peer.domain.model import Claim, Group, Link, Party, Port
+from link_peer.domain.platform_limits import GROUP_SOURCES
 from link_peer.domain.request import Request, SweepAccount
+from link_peer.domain.snapshot import Address, Listing, Snapshot
+from link_peer_cli.access.roles import PersonsAccounts
 from link_peer_cli.audit.log import read_error
 from link_peer_cli.audit.undo import requests_again
 from link_peer_cli.checks import functions
 from link_peer_cli.checks.finding import DIFFERS, OK
 from link_peer_cli.deployed.functions import DeployedTrigger
+from link_peer_cli.review.cloud import WhatIf
 from link_peer_cli.review.delivery import Kept
+from link_peer_cli.review.planned import _doubts
 from link_peer_cli.review.plans import closed_links, print_closed, print_differences
+from link_peer_cli.review.snapshots import load, save
 from link_peer_cli.review.writes import Difference, Write
 from link_peer_cli.ui.console import console
 from link_peer_deploy.manifest import Function, Trigger
 
-from tests.unit.small_world import APP, DB, HOME, NOW, REGION
+from tests.unit.fakes import FakeCloud, FakeEcs
+from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, PEER, REGION, A
+from tests.unit.snapshots import instance, key, ours
 
 PORT = Port("tcp", 1, 1)
 
@@ -71,6 +80,38 @@ def test_differences_from_what_was_reviewed_are_below_their_group(capsys: pytest
     lines = capsys.readouterr().out.splitlines()
     assert [line for line in lines if line.startswith("sg-")] == [f"sg-1@{HOME}", f"sg-2@{HOME}"]
     assert [lines.index(f"sg-{number}@{HOME}") for number in (1, 2)] == [1, 4]
+
+
+def test_a_group_that_a_plan_may_overfill_is_named() -> None:
+    """By the rules that name a group, and by all: which of two documents holds is not known."""
+    real = FakeEcs(
+        [Group(DB, "vpc-1")], rules=[ours(key(DB, Party(HOME, f"sg-{number}"))) for number in range(GROUP_SOURCES.low)]
+    )
+    cloud = WhatIf(cast(PersonsAccounts, FakeCloud(real)), REGION)
+    assert _doubts(cloud) == []
+    cloud.ecs(HOME).authorize(DB.id, [(key(DB, APP), "")])
+    [doubt] = _doubts(cloud)
+    assert doubt.startswith(f"{DB} would have {GROUP_SOURCES.low + 1} rules with a group as source: ")
+
+
+def test_a_saved_snapshot_is_what_was_read(tmp_path: Path) -> None:
+    """All of it but the numbers of members that were read alone. Why an account was not read is then in words."""
+    snapshot = Snapshot(
+        instances={A: instance(A, APP)},
+        groups={APP: Group(APP, "vpc-1")},
+        rules={DB: (ours(key(DB, APP)),)},
+        requested=frozenset({CACHE}),
+        complete_groups=frozenset({APP}),
+        whole_accounts=frozenset({HOME}),
+        listings={HOME: Listing(ids=frozenset({"i-a"}))},
+        live_accounts=frozenset({HOME, PEER}),
+        inner_access={APP: True},
+        taken_addresses={Address(HOME, "vpc-1", "10.0.0.1"): True},
+        failed_accounts={PEER: "no answer"},
+    )
+    path = str(tmp_path / "snapshot.json")
+    save(snapshot, path)
+    assert load(path) == snapshot
 
 
 # undo

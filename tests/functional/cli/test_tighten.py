@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -14,8 +15,10 @@ from typing import Any
 import pytest
 from aliyun_local.api import Capture, Ports
 from link_peer.alicloud import sls
+from link_peer.domain.errors import PolicyError
 from link_peer.engine.read.store import Store
 from link_peer_cli.inventory import flow_log
+from link_peer_cli.usage.written import checked
 from pytest_mock import MockerFixture
 
 from tests.functional.command import ALL, Cli, egress, person
@@ -56,11 +59,13 @@ def test_a_wide_rule_becomes_links_and_can_then_go_and_come_back(lab: Lab, cli: 
     [rule] = tightened(cli, db.id)
     assert (rule["rule_id"], rule["peer"], rule["ports"], rule["use"]) == (wide, "10.0.0.0/8", "tcp/1-65535", "used")
     assert [
-        (user["from"], user["ports"], user["days"], user["longest_gap"], user["only"]) for user in rule["used_by"]
+        (user["from"], user["address"], user["ports"], user["days"], user["longest_gap"], user["only"])
+        for user in rule["used_by"]
     ] == [
-        (web.id, ["tcp/3306"], 30, 0, True),
-        (payer.id, ["tcp/443"], 2, 17, True),
+        (web.id, web.private_ip, ["tcp/3306"], 30, 0, True),
+        (payer.id, payer.private_ip, ["tcp/443"], 2, 17, True),
     ]
+    assert [user["to"] for user in rule["used_by"]] == [[f"{data.id}@{HOME}"]] * 2
     assert (rule["flows"], rule["only"], rule["unknown"], rule["left"]) == (2, 2, [], [])
     assert (rule["revoke"], rule["put_back"]) == ("", "")
     assert ["2 flows that only this rule admits" in text for text in rule["in_the_way"]] == [True]
@@ -546,6 +551,41 @@ def test_a_link_between_groups_needs_consent_to_all_of_its_source(lab: Lab, cli:
     assert rule["becomes"] == [
         f"{app.id}@{HOME} -> {db.id}@{HOME} tcp/3306; {db.id}@{HOME} has to accept {app.id}:tcp/3306"
     ]
+
+
+def test_the_consent_that_is_there_is_that_of_the_target(lab: Lab, cli: Cli, tmp_path: Path) -> None:
+    """Of an advanced group that sends, too, whose own consent the link also needs."""
+    app, db = (lab.group(type="enterprise") for _ in range(2))
+    web, data, file = lab.instance(app), lab.instance(db), tmp_path / "links.yaml"
+    lab.authorize(db, **WIDE)
+    lab.tag(db, link_accept=f"{app.id}:tcp/3306"), lab.tag(app, link_egress=f"{db.id}:tcp/3306")
+    traffic = Traffic(lab, 2)
+    traffic.connect(web, data, 3306)
+    traffic.write()
+    assert cli("tighten", db.id, "--last", "2d", "--propose", str(file)) == 0
+    assert f'    consent: {{"on": "{db.id}", entry: "{app.id}:tcp/3306"}}  # it is there\n' in file.read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("source", "is_valid"),
+    [("i-a", True), (f"sg-a@{PEER}", True), ("10.0.0.0/24", True), ("10.0.0.1", True), ("db", False), ("::1", False)],
+)
+def test_what_no_link_carries_comes_from_a_party_or_an_address(source: str, is_valid: bool) -> None:
+    """In the file of a proposal, too, which a person may have changed."""
+    evidence = 'evidence: {days: 1, last: "2026-12-01T00:00:00Z", lines: 1}'
+    text = f'left: [{{from: "{source}", to: "sg-b", ports: ["tcp/1"], why: "NAT", {evidence}}}]\n'
+    with contextlib.nullcontext() if is_valid else pytest.raises(PolicyError, match="must be a party or an address"):
+        checked(text, "p.yaml", None)
+
+
+@pytest.mark.usefixtures("terminal")
+def test_a_narrow_table_leaves_out_what_decides_least(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Never whether a rule may go."""
+    lab.authorize(lab.group(), **WIDE)
+    monkeypatch.setenv("COLUMNS", "90")
+    cli("tighten", "--all", "--last", "2d")
+    assert cli.out.splitlines()[0].split() == ["group", "admits", "ports", "use", "becomes", "may", "go"]
+    assert cli.out.splitlines()[-1] == "left out at 90 columns: rule, not known, only, by; -o wide prints all"
 
 
 def test_what_one_link_depends_on_is_read_once_for_all(lab: Lab, cli: Cli, mocker: MockerFixture) -> None:
