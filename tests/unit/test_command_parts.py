@@ -17,14 +17,16 @@ from link_peer.domain.tags import iso, parse_instant
 from link_peer.views.reach import Scene
 from link_peer_cli.access.environment import Environment
 from link_peer_cli.access.roles import PersonsAccounts
+from link_peer_cli.answers.links import LinkAnswer
 from link_peer_cli.audit.evidence import month_ends
 from link_peer_cli.audit.log import read_error
-from link_peer_cli.audit.timeline import _concerns
+from link_peer_cli.audit.timeline import _concerns, _without_copies
 from link_peer_cli.audit.undo import requests_again
 from link_peer_cli.checks import functions, quotas
 from link_peer_cli.checks.finding import DIFFERS, OK
 from link_peer_cli.checks.seen import CloudSeen
 from link_peer_cli.deployed.functions import DeployedTrigger
+from link_peer_cli.inventory import shown
 from link_peer_cli.review.cloud import WhatIf
 from link_peer_cli.review.delivery import Kept
 from link_peer_cli.review.edits import GroupChange, RuleEdit
@@ -199,6 +201,30 @@ def test_a_timeline_has_the_changes_that_may_concern_its_link(
     record |= {} if before is None else {"old_tags": json.dumps(before)}
     env = cast(Environment, SimpleNamespace(policy=POLICY))
     assert _concerns(env, record, [APP, DB]) is concerns
+
+
+def test_a_timeline_has_one_record_of_a_call_that_a_command_and_an_event_tell() -> None:
+    """That of the command, which knows the old values. Calls that no event names are told apart by their records."""
+    event = {"event_request": "R-1", "to": DB.id, "key": "1"}
+    command = {**event, "key": "2", "old_tags": "{}"}
+    calls = [{**event, "to": APP.id}, *({"to": DB.id, "key": key} for key in "34")]
+    assert _without_copies([event, command, *calls]) == [command, *calls]
+
+
+@pytest.mark.parametrize(
+    ("last_used", "use", "text"),
+    [
+        ("2026-12-01T00:00:00Z", "used", "2026-12-01T00:00:00Z"),
+        ("", "unused", "unused"),
+        ("", "", ""),
+        (None, None, ""),
+    ],
+)
+def test_a_link_is_shown_with_its_last_use_or_the_word_for_it(
+    last_used: str | None, use: str | None, text: str
+) -> None:
+    """And with none where nothing is known of it."""
+    assert shown.last_used(cast(LinkAnswer, SimpleNamespace(last_used=last_used, use=use)), shown.EXACT) == text
 
 
 @pytest.mark.parametrize(

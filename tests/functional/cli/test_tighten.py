@@ -400,6 +400,7 @@ def test_of_egress_only_the_use_is_told(lab: Lab, cli: Cli) -> None:
     traffic = Traffic(lab)
     traffic.connect(web, data, 3306)
     traffic.connect(data, web, 443)
+    traffic.connect(data, web, 3306)  # the same port, the other way
     traffic.write()
     [rule] = tightened(cli, app.id)
     assert (rule["direction"], rule["use"], rule["only"], rule["becomes"]) == ("egress", "used", 1, [])
@@ -582,6 +583,9 @@ def test_what_no_link_carries_comes_from_a_party_or_an_address(source: str, is_v
 def test_a_narrow_table_leaves_out_what_decides_least(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """Never whether a rule may go."""
     lab.authorize(lab.group(), **WIDE)
+    cli("tighten", "--all", "--last", "2d")
+    whole = "group rule admits ports use by only not known becomes may go"
+    assert cli.out.splitlines()[0].split() == whole.split()
     monkeypatch.setenv("COLUMNS", "90")
     cli("tighten", "--all", "--last", "2d")
     assert cli.out.splitlines()[0].split() == ["group", "admits", "ports", "use", "becomes", "may", "go"]
