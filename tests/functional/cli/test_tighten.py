@@ -554,6 +554,19 @@ def test_a_link_between_groups_needs_consent_to_all_of_its_source(lab: Lab, cli:
     ]
 
 
+def test_a_group_of_a_cloud_product_is_in_no_proposed_link(lab: Lab, cli: Cli) -> None:
+    """ECS lets nobody else write rules that name it: its instances are linked by themselves."""
+    app, db = lab.group(), lab.group()
+    web, data = lab.instance(app), lab.instance(db)
+    lab.cloud.ecs.accounts[HOME].groups[app.id].managed = True
+    lab.authorize(db, **WIDE)
+    traffic = Traffic(lab, 2)
+    traffic.connect(web, data, 3306)
+    traffic.write()
+    [rule] = tightened(cli, db.id, "--last", "2d")
+    assert [link.partition(" tcp")[0] for link in rule["becomes"]] == [f"{web.id}@{HOME} -> {data.id}@{HOME}"]
+
+
 def test_the_consent_that_is_there_is_that_of_the_target(lab: Lab, cli: Cli, tmp_path: Path) -> None:
     """Of an advanced group that sends, too, whose own consent the link also needs."""
     app, db = (lab.group(type="enterprise") for _ in range(2))
