@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from link_peer.domain.model import ALL, Claim, Group, Instance, Link, Party, Port, Rule, RuleKey, Traffic
 from link_peer.domain.policy import AccountPolicy, Policy
@@ -97,3 +99,32 @@ def test_of_two_equal_rules_the_one_that_is_adopted_or_ours_remains(
         judge(snapshot, POLICY, REGION, rules[0], Link(APP, DB, (TCP,)), Claim("adopt-1"), NOW)
     assert str(refused.value).startswith(f"{deleted.id} and {remaining.id} on {DB} are the same rule")
     assert str(refused.value).endswith(f" --SecurityGroupRuleId.1 {deleted.id}")
+
+
+@pytest.mark.parametrize(
+    ("priority", "drop", "is_adoptable"),
+    [
+        (10, ("ingress", 11, TCP), False),
+        (10, ("ingress", 10, TCP), True),  # it comes first already
+        (10, ("ingress", 11, Port("tcp", 2, 2)), True),
+        (10, ("ingress", 11, ALL), False),
+        (10, ("ingress", 11, None), False),  # a port list, which may name any
+        (10, ("egress", 11, TCP), True),
+        (99, ("ingress", 100, TCP), False),
+        (100, ("ingress", 101, TCP), True),  # it keeps its priority
+    ],
+)
+def test_a_rule_is_adopted_where_no_drop_would_come_before_it_by_that(
+    priority: int, drop: tuple[str, int, Port | None], is_adoptable: bool
+) -> None:
+    """Adoption gives it the priority of rules of link-peer, 100."""
+    direction, drop_priority, port = drop
+    traffic = Traffic(direction, "10.0.0.0/8", "", port)
+    persons_rule = theirs(K1, priority=priority)
+    rules = [persons_rule, Rule(DB, "sgr-drop", None, "drop", drop_priority, unmanaged_traffic=traffic)]
+    refusal = pytest.raises(NotAdoptable, match=r"sgr-drop .* would then come first")
+    with contextlib.nullcontext() if is_adoptable else refusal:
+        judge(
+            view([group(APP), group(DB, "*")], rules=rules),
+            *(POLICY, REGION, persons_rule, Link(APP, DB, (TCP,)), Claim("adopt-1"), NOW),
+        )

@@ -2,25 +2,47 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from link_peer.domain.errors import Transient
-from link_peer.domain.model import Link, Port
+from link_peer.domain.model import Claim, Group, Link, Party, Port
+from link_peer.domain.platform_limits import GROUP_RULES, GROUP_SOURCES
 from link_peer.domain.request import Request, SweepAccount
+from link_peer.domain.snapshot import Address, Listing, Snapshot
+from link_peer.domain.tags import iso, parse_instant
+from link_peer.views.reach import Scene
+from link_peer_cli.access.environment import Environment
+from link_peer_cli.access.roles import PersonsAccounts
+from link_peer_cli.answers.links import LinkAnswer
+from link_peer_cli.audit.evidence import month_ends
 from link_peer_cli.audit.log import read_error
-from link_peer_cli.checks import functions
+from link_peer_cli.audit.timeline import _concerns, _without_copies
+from link_peer_cli.audit.undo import requests_again
+from link_peer_cli.checks import functions, quotas
 from link_peer_cli.checks.finding import DIFFERS, OK
+from link_peer_cli.checks.seen import CloudSeen
 from link_peer_cli.deployed.functions import DeployedTrigger
+from link_peer_cli.inventory import shown
+from link_peer_cli.review.cloud import WhatIf
 from link_peer_cli.review.delivery import Kept
-from link_peer_cli.review.plans import closed_links, print_closed, print_differences
+from link_peer_cli.review.edits import GroupChange, RuleEdit
+from link_peer_cli.review.planned import _doubts
+from link_peer_cli.review.plans import ShownPlan, closed_links, print_closed, print_differences, sections, total
+from link_peer_cli.review.snapshots import load, save
 from link_peer_cli.review.writes import Difference, Write
 from link_peer_cli.ui.console import console
 from link_peer_deploy.manifest import Function, Trigger
 
-from tests.unit.small_world import APP, DB, HOME, NOW, REGION
+from tests.unit.fakes import FakeCloud, FakeEcs
+from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, PEER, POLICY, REGION, A
+from tests.unit.snapshots import instance, key, ours
 
 PORT = Port("tcp", 1, 1)
+PEER_GROUP = Party(PEER, "sg-peer")
 
 
 # a dry run
@@ -70,6 +92,185 @@ def test_differences_from_what_was_reviewed_are_below_their_group(capsys: pytest
     lines = capsys.readouterr().out.splitlines()
     assert [line for line in lines if line.startswith("sg-")] == [f"sg-1@{HOME}", f"sg-2@{HOME}"]
     assert [lines.index(f"sg-{number}@{HOME}") for number in (1, 2)] == [1, 4]
+
+
+def test_a_group_that_a_plan_may_overfill_is_named() -> None:
+    """By the rules that name a group, and by all: which of two documents holds is not known."""
+    real = FakeEcs(
+        [Group(DB, "vpc-1")], rules=[ours(key(DB, Party(HOME, f"sg-{number}"))) for number in range(GROUP_SOURCES.low)]
+    )
+    cloud = WhatIf(cast(PersonsAccounts, FakeCloud(real)), REGION)
+    assert _doubts(cloud) == []
+    cloud.ecs(HOME).authorize(DB.id, [(key(DB, APP), "")])
+    [doubt] = _doubts(cloud)
+    assert doubt.startswith(f"{DB} would have {GROUP_SOURCES.low + 1} rules with a group as source: ")
+
+
+def test_a_saved_snapshot_is_what_was_read(tmp_path: Path) -> None:
+    """All of it but the numbers of members that were read alone. Why an account was not read is then in words."""
+    snapshot = Snapshot(
+        instances={A: instance(A, APP)},
+        groups={APP: Group(APP, "vpc-1")},
+        rules={DB: (ours(key(DB, APP)),)},
+        requested=frozenset({CACHE}),
+        complete_groups=frozenset({APP}),
+        whole_accounts=frozenset({HOME}),
+        listings={HOME: Listing(ids=frozenset({"i-a"}))},
+        live_accounts=frozenset({HOME, PEER}),
+        inner_access={APP: True},
+        taken_addresses={Address(HOME, "vpc-1", "10.0.0.1"): True},
+        failed_accounts={PEER: "no answer"},
+    )
+    path = str(tmp_path / "snapshot.json")
+    save(snapshot, path)
+    assert load(path) == snapshot
+
+
+EDITS = [RuleEdit(sign, key(DB, APP, f"tcp/{place}")) for place, sign in enumerate("++~-", 1)]
+CHANGES = [
+    GroupChange(DB, tuple(EDITS), instances=(instance(A, DB),)),
+    GroupChange(CACHE, (RuleEdit("+", key(CACHE, APP, "tcp/1")),), instances=None),
+    GroupChange(APP, (), tags=(("+", "link-managed"),)),
+]
+ATTEMPT = {"record": "attempt"}
+DENIED = {"record": "outcome", "outcome": "denied"}
+
+
+@pytest.mark.parametrize(
+    ("groups", "records", "sentence"),
+    [
+        (
+            CHANGES,
+            [ATTEMPT, DENIED, DENIED],
+            "Rules: 3 to add, 1 to change, 1 to remove. Affected: 1 instance in 2 groups, and more: those of 1 group could not be read. "
+            "Links: 2 denied, 1 undecided.",
+        ),
+        (CHANGES[2:], [], "Rules: none. Tags: of 1 group."),
+        ([GroupChange(DB, (EDITS[0],), instances=())], [], "Rules: 1 to add, 0 to remove. Affected: 0 instances in 1 group."),
+        ([], [], "Nothing would change."),
+        ([], [DENIED], "Nothing would change. Links: 1 denied."),
+        ([], [ATTEMPT], "Links: 1 undecided."),  # it may change something
+    ],
+)  # fmt: skip
+def test_the_last_line_of_a_plan_counts_what_it_says(
+    groups: list[GroupChange], records: list[dict[str, str]], sentence: str
+) -> None:
+    assert total(ShownPlan(groups, records, records)) == sentence
+
+
+def test_the_table_of_a_plan_begins_with_what_opens_most() -> None:
+    """To the most instances, which those that cannot be read may be, then on the most ports; what closes comes last."""
+    wide = RuleEdit("+", key(DB, APP, "tcp/8-9"))
+    changes = [GroupChange(DB, (*EDITS[3:], EDITS[0], wide), instances=(instance(A, DB),)), *CHANGES[1:]]
+    changes.append(
+        GroupChange(PEER_GROUP, (RuleEdit("+", key(PEER_GROUP, APP)),), instances=(instance(A, PEER_GROUP),))
+    )
+    rules, _ = sections(ShownPlan(changes, [], []))
+    cells = [entry.split("|") for entry in rules.entries]
+    shown_rules = [(sign.strip("` "), rule.split(" from ")[0].strip("` ")) for _, sign, rule, *_ in cells]
+    assert shown_rules == [
+        ("+", "tcp/1"),
+        ("+", "all"),
+        ("+", "tcp/8-9"),
+        ("+", "tcp/1"),
+        ("-", "tcp/4"),
+        ("+", "tag link-managed"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "concerns"),
+    [
+        ({"link-accept": "sg-app"}, {"link-accept": "sg-app,sg-other"}, False),
+        ({"link-accept": "sg-app,sg-other"}, {"link-accept": "sg-other"}, True),
+        ({}, {"link-accept.2": "sg-app:tcp/1"}, True),
+        ({}, {"link-accept": "*"}, True),
+        ({}, {"link-egress": "sg-app"}, True),
+        ({"link-accept": "sg-other"}, {"link-accept": None}, False),
+        (None, {"link-accept": None}, True),  # nobody knows what it held
+        ({}, {"link-lock": "incident 7"}, True),
+        ({}, {"link-refuse": "sg-other"}, True),
+        ({}, {"owner": "orders"}, False),
+    ],
+)
+def test_a_timeline_has_the_changes_that_may_concern_its_link(
+    before: dict[str, str] | None, after: dict[str, str | None], concerns: bool
+) -> None:
+    """Those of entries that name one of its parties, and all that locks or refuses."""
+    record = {"to": DB.id, "to_account": HOME, "event_tags": json.dumps(after)}
+    record |= {} if before is None else {"old_tags": json.dumps(before)}
+    env = cast(Environment, SimpleNamespace(policy=POLICY))
+    assert _concerns(env, record, [APP, DB]) is concerns
+
+
+def test_a_timeline_has_one_record_of_a_call_that_a_command_and_an_event_tell() -> None:
+    """That of the command, which knows the old values. Calls that no event names are told apart by their records."""
+    event = {"event_request": "R-1", "to": DB.id, "key": "1"}
+    command = {**event, "key": "2", "old_tags": "{}"}
+    calls = [{**event, "to": APP.id}, *({"to": DB.id, "key": key} for key in "34")]
+    assert _without_copies([event, command, *calls]) == [command, *calls]
+
+
+@pytest.mark.parametrize(
+    ("last_used", "use", "text"),
+    [
+        ("2026-12-01T00:00:00Z", "used", "2026-12-01T00:00:00Z"),
+        ("", "unused", "unused"),
+        ("", "", ""),
+        (None, None, ""),
+    ],
+)
+def test_a_link_is_shown_with_its_last_use_or_the_word_for_it(
+    last_used: str | None, use: str | None, text: str
+) -> None:
+    """And with none where nothing is known of it."""
+    assert shown.last_used(cast(LinkAnswer, SimpleNamespace(last_used=last_used, use=use)), shown.EXACT) == text
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "ends"),
+    [
+        ("2026-11-25", "2026-11-30", ["2026-11-30"]),
+        ("2026-11-25", "2026-12-01", ["2026-12-01"]),
+        ("2026-11-01", "2027-01-02", ["2026-12-01", "2027-01-01", "2027-01-02"]),
+        ("2026-01-31", "2026-03-01", ["2026-02-01", "2026-03-01"]),
+    ],
+)
+def test_the_evidence_lists_links_at_the_ends_of_months(since: str, until: str, ends: list[str]) -> None:
+    """And at its own end, once."""
+    instants = [parse_instant(f"{day}T00:00:00Z") for day in (since, until)]
+    assert [iso(moment)[:10] for moment in month_ends(*instants)] == ends
+
+
+@pytest.mark.parametrize(
+    ("sources", "rules", "states"),
+    [
+        (GROUP_SOURCES.low - 5, 0, []),
+        (GROUP_SOURCES.low - 4, 0, ["warning"]),
+        (GROUP_SOURCES.high, 0, ["missing"]),
+        (0, GROUP_RULES.low - 10, []),
+        (0, GROUP_RULES.low - 9, ["warning"]),
+        (0, 901, ["warning", "warning"]),  # of the group, and of the instance
+        (0, GROUP_RULES.high, ["warning", "missing"]),
+    ],
+)
+def test_a_group_is_called_full_before_it_is(sources: int, rules: int, states: list[str]) -> None:
+    """By the rules that name groups, of which four more have room, and by all, by the lower of two documents; those of all groups of an
+    instance by the other one."""
+    naming = tuple(ours(key(DB, Party(HOME, f"sg-{number}"))) for number in range(sources))
+    db = Group(DB, "vpc-1", rule_count=rules, group_rules=sources)
+    snapshot = Snapshot(groups={DB: db}, instances={A: instance(A, DB)}, rules={DB: naming})
+    findings = quotas.check(CloudSeen(POLICY, Scene(snapshot), REGION, NOW, ()))
+    assert [finding.state for finding in findings if finding.subject.startswith("quota of")] == states
+
+
+# undo
+
+
+@pytest.mark.parametrize(("until", "count"), [(None, 1), (NOW + 1, 1), (NOW, 0)])
+def test_a_request_that_has_ended_is_not_posted_again(until: int | None, count: int) -> None:
+    """It ends at that instant."""
+    assert len(requests_again([(Link(APP, DB, (PORT,)), Claim("chg-1", until))], NOW)) == count
 
 
 # `doctor`

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
 import pytest
 from link_peer.domain.denials import LinkDenied
 from link_peer.domain.errors import CloudError
@@ -114,11 +115,12 @@ def test_a_rule_that_became_another_is_not_touched(ecs: Ecs, real: FakeEcs, rule
 
 
 def test_a_rule_that_was_there_already_is_not_removed_as_a_new_one(ecs: Ecs, real: FakeEcs) -> None:
-    """Someone else added it: only what was added here may be taken back."""
-    real.existing.append(rule(1, "one"))
+    """Someone else added it: only what was added here may be taken back. Nor is one that is like a reviewed one, by another id."""
+    real.existing += [rule(1, "one"), msgspec.structs.replace(rule(3, "three"), id="sgr-9")]
     ecs.rules(DB.id)
-    with pytest.raises(LinkDenied):
-        ecs.revoke(DB.id, ["sgr-1"])
+    for rule_id in ("sgr-1", "sgr-9"):
+        with pytest.raises(LinkDenied):
+            ecs.revoke(DB.id, [rule_id])
 
 
 def test_only_our_tags_are_written_and_only_on_reviewed_groups(ecs: Ecs, real: FakeEcs) -> None:
@@ -147,8 +149,9 @@ def test_what_is_done_is_read_from_the_cloud(ecs: Ecs, real: FakeEcs) -> None:
     ecs.revoke(DB.id, ["sgr-3"])
     ecs.untag("sg-old", [TAG])
     assert undone(cloud, PLAN) == []
-    tag_write = Write("tag", HOME, "sg-gone", tags=(TAG,))
-    assert undone(cloud, [tag_write]) == [tag_write]
+    real.group_by_id["sg-other"].tags[TAG] = "false"  # someone else wrote it
+    tag_writes = [Write("tag", HOME, group, tags=(TAG,)) for group in ("sg-gone", "sg-other")]
+    assert undone(cloud, tag_writes) == tag_writes
 
 
 @pytest.mark.parametrize(

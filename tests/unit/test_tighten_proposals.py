@@ -130,13 +130,14 @@ def is_wide(rule: Rule) -> bool:
     return not is_single or traffic.port == ALL or traffic.port.low != traffic.port.high
 
 
-def proposal_of(estate: Estate, *, by_group: bool) -> Proposal:
+def proposal_of(estate: Estate, *, by_group: bool, knows_running: bool = True) -> Proposal:
     """What is proposed for an estate."""
     snapshot, policy = estate.snapshot(), estate.policy()
     rules = Rules(snapshot, policy, REGION, estate.period())
     uses = [rules.use(rule) for rule in rules.wide(estate.groups)]
     running = {instance(machine) for machine in estate.current()}
-    proposer = Proposer(SavedView(snapshot), Context(policy, REGION, UNTIL), rules, running)
+    context = Context(policy, REGION, UNTIL)
+    proposer = Proposer(SavedView(snapshot), context, rules, running if knows_running else None)
     return proposer.propose(uses, by_group=by_group)
 
 
@@ -151,7 +152,9 @@ def proposed(proposal: Proposal) -> Links:
 def test_what_is_proposed_is_the_smallest_set_of_links_that_carries_what_was_seen(seed: int, by_group: bool) -> None:
     """Where nothing is missing: the links, their ports, and who else each would admit."""
     estate = Estate(seed)
-    assert proposed(proposal_of(estate, by_group=by_group)) == Judge(estate, by_group=by_group).links()
+    for knows_running in (True, False):  # if not, all count: here, all run
+        proposal = proposal_of(estate, by_group=by_group, knows_running=knows_running)
+        assert proposed(proposal) == Judge(estate, by_group=by_group).links()
 
 
 @pytest.mark.exhaustive

@@ -89,8 +89,9 @@ def test_the_widest_rule_comes_first() -> None:
         rule("10.0.0.0/8", EVERY_TCP),
         rule("10.0.0.0/8", SQL),
         rule(str(APP), EVERY_TCP),
-        rule("10.0.0.1/32", Port("tcp", 1, 9)),
+        rule("10.0.0.1/32", Port("tcp", 5, 14)),
         rule("10.0.0.0/29", SQL),
+        rule("10.0.0.1/32", Port("tcp", 5, 11)),
     ]
     assert judged(*reversed(ranges))[0].wide([DB]) == ranges
 

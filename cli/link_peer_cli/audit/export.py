@@ -59,9 +59,9 @@ def export(
             )
         )
     else:
-        console().print(", ".join(f"{name} {number}" for name, number in counts.items()), soft_wrap=True)
+        console().print(", ".join(f"{name} {number}" for name, number in counts.items()))
         for path in paths:
-            console().print(escape(f"written: {path}"), soft_wrap=True)
+            console().print(escape(f"written: {path}"))
         if evidence.unread:
             warn([f"not read: {evidence.unread}; {READ_ALL}"])
     if evidence.exit:

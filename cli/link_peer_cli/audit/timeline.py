@@ -62,7 +62,7 @@ def _concerns(env: Environment, record: Record, parties: Iterable[Party]) -> boo
         return True
     changed = {key: _changed((before or {}).get(key), value) for key, value in after.items() if key in keys.consenting}
     entries = [entry for read in (accepts, egress_accepts) for entry in read(changed, group.account, keys)]
-    return any(names(entry.party, party) for entry in entries for party in parties if party != group)
+    return any(names(entry.party, party) for entry in entries for party in parties)
 
 
 def _changed(before: str | None, after: str | None) -> str:

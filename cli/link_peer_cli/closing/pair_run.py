@@ -54,7 +54,7 @@ def close_pair(
     beside, words = before.beside(), wording(env.policy, env.now, Scene(before.snapshot))
     words = words if form is TableForm.TABLE else words.by_ids
     if not (dry_run or yes):
-        console().print(escape(words.worded("\n".join(beside))), soft_wrap=True) if beside else None
+        console().print(escape(words.worded("\n".join(beside)))) if beside else None
         groups = words.worded(", ".join(map(str, before.entries())) or "no group")
         typer.confirm(f"Have {groups} refuse the other end, and remove {len(before.ended())} rules?", abort=True)
     run.close(before)
@@ -162,22 +162,21 @@ def _say(answer: PairClosed, words: Wording, *, dry_run: bool, at_home: bool, wi
     remaining, names = answer.remaining_rules if at_home else [], words.called
     print_closed(answer.decisions, answer.commands, remaining, answer.problems, names, dry_run=dry_run, wide=wide)
     for text in answer.beside:
-        out.print(escape(words.worded(text)), soft_wrap=True)
+        out.print(escape(words.worded(text)))
     for text in answer.passing:
-        console(stderr=True).print(f"[red]still open: {escape(words.worded(text))}[/red]", soft_wrap=True)
+        console(stderr=True).print(f"[red]still open: {escape(words.worded(text))}[/red]")
     if answer.never:
         out.print("Groups that hold no rule yet are not covered. These entries of never in the policy file cover all:")
         out.print(escape(answer.never))
     if dry_run:
         return
     for group, text in answer.refusing.items():
-        out.print(escape(words.worded(f"{group} refuses by {text}")), soft_wrap=True)
+        out.print(escape(words.worded(f"{group} refuses by {text}")))
     if not at_home:
-        out.print("The keys are not those of home: the next sweep removes the rules.", soft_wrap=True)
+        out.print("The keys are not those of home: the next sweep removes the rules.")
     count = len(closed_links(answer.decisions))
     out.print(
-        f"groups that refuse: {len(answer.refusing)}; links closed: {count}; rules left: {len(answer.remaining_rules)}",
-        soft_wrap=True,
+        f"groups that refuse: {len(answer.refusing)}; links closed: {count}; rules left: {len(answer.remaining_rules)}"
     )
     print_undo(out, answer.undo)
 
@@ -239,7 +238,7 @@ def _say_reopened(
     if calls:
         print_changes(out, calls)
     for where, problem in problems.items():
-        err.print(f"[red]{escape(where)}: {escape(problem)}[/red]", soft_wrap=True)
+        err.print(f"[red]{escape(where)}: {escape(problem)}[/red]")
     if not dry_run:
         out.print(f"groups that no longer refuse the other end: {len(reopened_groups)}")
         if reopened_groups:

@@ -173,7 +173,7 @@ def _report(
         answer = CloseAnswer([], records, changes, accounts, {}, known_remaining, run.problems, "", {}, way_back)
         print_answer(answer)
     else:
-        console().print(escape(summary), soft_wrap=True)
+        console().print(escape(summary))
         words = wording(run.policy, instant.now(), Scene(run.store.snapshot()) if form is TableForm.TABLE else None)
         wide = form is TableForm.WIDE
         print_closed(records, changes, standing, run.problems, words.called, dry_run=dry_run, wide=wide)

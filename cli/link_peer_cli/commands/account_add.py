@@ -149,10 +149,10 @@ def _tell_owner(peer: PeerAccount, ros: str) -> None:
     """Print what makes the roles: one command for ROS, where its template can hold the policies, or a command for each step."""
     out = console()
     if ros:
-        out.print(f"\n[bold]The owner of account {peer.uid} runs one of these[/bold]:\n", soft_wrap=True)
+        out.print(f"\n[bold]The owner of account {peer.uid} runs one of these[/bold]:\n")
         print("\n".join([ros, "\n# or without ROS:", *peer.commands()]))
     else:
-        out.print(f"\n[bold]The owner of account {peer.uid} runs these[/bold]; {TOO_LONG}:\n", soft_wrap=True)
+        out.print(f"\n[bold]The owner of account {peer.uid} runs these[/bold]; {TOO_LONG}:\n")
         print("\n".join(peer.commands()))
 
 

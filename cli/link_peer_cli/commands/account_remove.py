@@ -136,7 +136,7 @@ def _preview(
     roles = _remove_roles(peer, talk=talk, dry_run=True) if has_keys else []
     home, problem = update_home(mine, policy, talk=talk, dry_run=True)
     if problem and talk:
-        console().print(f"[yellow]Home would not be changed:[/yellow] {escape(problem)}", soft_wrap=True)
+        console().print(f"[yellow]Home would not be changed:[/yellow] {escape(problem)}")
     return [*roles, *home]
 
 
@@ -169,7 +169,7 @@ def _finish(
     print_records(out, "decisions", closed.records, names=words.called, wide=form is TableForm.WIDE)
     out.print(f"No rule of link-peer is left that account {peer.uid} has a part in.")
     if problem:
-        out.print(f"[yellow]Home was not changed:[/yellow] {escape(problem)}: run `link-peer setup`", soft_wrap=True)
+        out.print(f"[yellow]Home was not changed:[/yellow] {escape(problem)}: run `link-peer setup`")
     out.print(
         f'Now delete "{peer.uid}" from `accounts` and `allow` of the policy file, then: link-peer package; s deploy -y'
     )
@@ -177,5 +177,5 @@ def _finish(
         out.print(f"\n[bold]After that, the owner of account {peer.uid} runs:[/bold]\n")
         print("\n".join(commands))
     if account.queue:
-        out.print(f"\nThe queue {account.queue} is not needed any more; delete it after the deploy.", soft_wrap=True)
+        out.print(f"\nThe queue {account.queue} is not needed any more; delete it after the deploy.")
     print_undo(out, way_back)

@@ -163,7 +163,7 @@ def _begun(planner: AdoptionPlanner, rule: Rule, marker: Marker, wish: Wish, *, 
         if as_json:
             print_answer(AdoptedBefore(rule.id, rule.group.account, rule.group.id, text))
         else:
-            console().print(escape(text), soft_wrap=True)
+            console().print(escape(text))
         raise typer.Exit(Exit.DONE)
     return msgspec.structs.replace(wish, claim=claims[0], loss=intents[0].get("detail", "") if intents else "")
 
@@ -172,19 +172,19 @@ def _show(env: Environment, plan: AdoptionPlan) -> None:
     """Print the link that the rule becomes, and what changes, in order."""
     out, link, words = console(), plan.adoption.link, wording(env.policy, env.now, plan.scene)
     ends = f"{link.source} {'<->' if link.mutual else '->'} {link.target}"
-    out.print(f"[bold]{escape(f'{words.worded(ends)}, {ports_text(link.ports)}')}[/bold]", soft_wrap=True)
+    out.print(f"[bold]{escape(f'{words.worded(ends)}, {ports_text(link.ports)}')}[/bold]")
     if words.worded(ends) != ends:  # anybody may have chosen the names
-        out.print(f"  [dim]{escape(ends)}[/dim]", soft_wrap=True)
+        out.print(f"  [dim]{escape(ends)}[/dim]")
     by = f"the tag of {plan.wish.asker}" if plan.wish.asker else f"the request {plan.wish.name}"
     until = plan.wish.claim.until
     end = Wording(env.now, {}).until(iso(until) if until else "") if plan.request else "with the tag"
-    out.print(escape(f"  asked for by {words.worded(by)}; ends: {end}\nin this order:"), soft_wrap=True)
+    out.print(escape(f"  asked for by {words.worded(by)}; ends: {end}\nin this order:"))
     for sign, text in _steps(plan):
-        out.print(f"  [{COLOURS[sign]}]{sign} {escape(words.worded(text))}[/{COLOURS[sign]}]", soft_wrap=True)
+        out.print(f"  [{COLOURS[sign]}]{sign} {escape(words.worded(text))}[/{COLOURS[sign]}]")
     for mark in plan.adoption.due:
         description = f"the description {mark.rule.description!r}" if mark.rule.description else "no description"
         text = f"{mark.rule.id} stays in place. It loses {description} and its priority {mark.rule.priority}: link-peer's rules have 100"
-        out.print(escape(text), soft_wrap=True)
+        out.print(escape(text))
 
 
 def _steps(plan: AdoptionPlan) -> Iterator[tuple[str, str]]:
@@ -261,4 +261,4 @@ def _report(plan: AdoptionPlan, record: Record, words: Wording) -> None:
         if plan.wish.asker
         else f"link-peer request unlink --from {link.source} --to {link.target}"
     )
-    console().print(escape(f"It is link-peer's now. To close it: {how}"), soft_wrap=True)
+    console().print(escape(f"It is link-peer's now. To close it: {how}"))

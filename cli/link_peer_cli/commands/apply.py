@@ -144,9 +144,7 @@ def _answer(
 
 def _print_made(writes: Sequence[Write], undone_writes: Sequence[Write]) -> None:
     for undone_write in undone_writes:
-        console().print(
-            f"[red]not made: {escape(write_text(undone_write))} on {undone_write.party}[/red]", soft_wrap=True
-        )
+        console().print(f"[red]not made: {escape(write_text(undone_write))} on {undone_write.party}[/red]")
     counts = Counter(write.sign for write in last_of(writes) if write.place and write not in undone_writes)
     totals = f"{counts['+']} added, {counts['~']} changed, {counts['-']} removed"
     console().print(f"[bold]Rules: {totals}. Not made: {len(undone_writes)}.[/bold]")

@@ -310,7 +310,7 @@ class _Shown:
             print_advice(console(), (line.record.get("advice", "") for line in printed_lines))
         for record in [record for record in records if record.get("undo")][-ACTS:]:
             act = f"{record.get('outcome') or record.get('action')} by {record.get('actor')}"
-            console().print(f"[bold]{when(record['time'])}[/bold] {escape(act)}", soft_wrap=True)
+            console().print(f"[bold]{when(record['time'])}[/bold] {escape(act)}")
             print_undo(console(), record["undo"].splitlines())
 
     def _judged(self, lines: Sequence[RecordLine], *, again: bool = True) -> list[RecordLine]:

@@ -175,16 +175,16 @@ def _invalid(path: Path, problem: str) -> CheckedFile:
 def _print(checked_file: CheckedFile) -> None:
     out = console()
     for problem in checked_file.problems:
-        out.print(f"[red]{escape(problem)}[/red]", soft_wrap=True)
+        out.print(f"[red]{escape(problem)}[/red]")
     for test in checked_file.tests or ():
         if test.passed:
             text = f"{test.test}: {test.source} -> {test.target}:{test.ports} is {test.verdict}: {test.reason}"
-            out.print(f"[green]{escape(text)}[/green]", soft_wrap=True)
+            out.print(f"[green]{escape(text)}[/green]")
     if checked_file.problems:
         return
     if checked_file.links is not msgspec.UNSET:
         links = "1 link" if checked_file.links == 1 else f"{checked_file.links} links"
-        out.print(escape(f"{checked_file.file}: valid, {links}"), soft_wrap=True)
+        out.print(escape(f"{checked_file.file}: valid, {links}"))
         return
     accounts = "1 account" if checked_file.accounts == 1 else f"{checked_file.accounts} accounts"
     tests = f"{checked_file.passed} tests hold" if checked_file.passed != 1 else "1 test holds"
@@ -193,4 +193,4 @@ def _print(checked_file: CheckedFile) -> None:
         if checked_file.undecided
         else ""
     )
-    out.print(escape(f"{checked_file.file}: valid, {accounts}, {tests}{depends}"), soft_wrap=True)
+    out.print(escape(f"{checked_file.file}: valid, {accounts}, {tests}{depends}"))

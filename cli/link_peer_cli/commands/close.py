@@ -304,7 +304,7 @@ def _say_accounts(accounts: list[ClosedAccount], unlocked: Iterable[str], *, dry
             )
         else:
             heading += "rules are left. This removes them; for aliyun, its owner's keys are needed:"
-        out.print("\n".join(escape(text) for text in (heading, *account.advice)), soft_wrap=True)
+        out.print("\n".join(escape(text) for text in (heading, *account.advice)))
 
 
 def _say_empty(report: _Report) -> None:
@@ -320,7 +320,7 @@ def _say_closed(report: _Report, accounts: list[ClosedAccount], removed: int) ->
     """Say how many groups were locked, and what is known of their rules."""
     out, locked = console(), f"groups locked: {len(report.run.locked)}"
     if not report.at_home:
-        out.print(f"{locked}. The keys are not those of home: the next sweep removes the rules.", soft_wrap=True)
+        out.print(f"{locked}. The keys are not those of home: the next sweep removes the rules.")
         return
     unknown = [account.account for account in accounts if account.remaining_rules is None]
     remaining_count = (
@@ -328,14 +328,14 @@ def _say_closed(report: _Report, accounts: list[ClosedAccount], removed: int) ->
         if unknown
         else str(len(report.remaining_rules))
     )
-    out.print(f"{locked}; links closed: {removed}; rules left: {remaining_count}", soft_wrap=True)
+    out.print(f"{locked}; links closed: {removed}; rules left: {remaining_count}")
     if report.run.locked:  # a person who sees 0 alone would look for what went wrong
         out.print("The functions close locked groups, too, and may be first: link-peer audit reason=locked")
         for group, further_groups in report.other_groups.items():
             text = (
                 f"The instances of {group} are also in {few(further_groups)}, which may admit what the lock keeps off."
             )
-            out.print(escape(report.words.worded(text)), soft_wrap=True)
+            out.print(escape(report.words.worded(text)))
 
 
 def _require_former(env: Environment, name: str, *, insists: bool) -> None:

@@ -231,7 +231,7 @@ def _advice_now(denial: Record, *, as_json: bool, ends: bool) -> str:
         print_answer(ConsentChange([], denial, []))
     else:
         _show([], denial)
-        console().print(escape(f"now: {fact}, so there is nothing to do"), soft_wrap=True)
+        console().print(escape(f"now: {fact}, so there is nothing to do"))
     raise typer.Exit(Exit.DONE)
 
 
@@ -262,10 +262,10 @@ def _show(planned: Sequence[tuple[Party, TagEdit]], denial: Record | None, ended
     if denial:
         source, target = (f"{denial.get(side, '')}@{denial.get(f'{side}_account', '')}" for side in ("from", "to"))
         ports = denial.get("ports") or "mutual"
-        out.print(escape(f"denied {denial['time']}: {source} -> {target}, {ports}"), soft_wrap=True)
+        out.print(escape(f"denied {denial['time']}: {source} -> {target}, {ports}"))
         for name in ("claimed_by", "queue", "claimed_reason", "detail"):
             if denial.get(name):
-                out.print(escape(f"  {name}: {denial[name]}"), soft_wrap=True)
+                out.print(escape(f"  {name}: {denial[name]}"))
     for group, edit in planned:
         if not edit:
             out.print(f"{group}: nothing to do, the entry is there")
@@ -273,9 +273,9 @@ def _show(planned: Sequence[tuple[Party, TagEdit]], denial: Record | None, ended
         for sign, entries in (("-", edit.removed), ("+", edit.added)):
             for text in entries:
                 verb = "may reach" if edit.is_egress else "accepts"
-                out.print(escape(f"{sign} {group} {verb} {text}"), soft_wrap=True)
+                out.print(escape(f"{sign} {group} {verb} {text}"))
     for text in ended or ():
-        out.print(f"[red]closes {escape(text)}[/red]", soft_wrap=True)
+        out.print(f"[red]closes {escape(text)}[/red]")
     if ended == []:
         out.print("closes no link: none depends on it alone")
 
@@ -331,7 +331,7 @@ def _carry_out(
         for group in commands if dry_run else foreign:
             owner = f"not written; the owner of account {group.account} runs this, or give --profile:\n"
             text = f"{owner if group in foreign else ''}{' && '.join(commands[group])}"
-            console().print(escape(text), soft_wrap=True)
+            console().print(escape(text))
         if mine:
             _say_next(env, mine, denial, still)
         print_undo(console(), way_back)
@@ -383,4 +383,4 @@ def _say_next(
         out.print(f"What only this consent allowed is closed {sooner}by the next sweep. {now}: link-peer sweep")
     for text in still:
         verb = "may still reach" if any(edit.is_egress for _, edit in due) else "still accepts"
-        out.print(escape(f"The group {verb} that party{text.replace('; it has', ':')}"), soft_wrap=True)
+        out.print(escape(f"The group {verb} that party{text.replace('; it has', ':')}"))

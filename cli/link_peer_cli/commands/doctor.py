@@ -220,13 +220,13 @@ def _show(findings: Sequence[CheckFinding], words: Wording, *, wide: bool) -> No
             text = clean(": ".join(filter(None, [words.worded(finding.subject), words.worded(finding.detail)])), None)
             text = "  ".join(filter(None, [words.account(finding.where), text]))
             line = text if wide else by_words(text, out.width - WIDTH)
-            out.print(f"[{COLOURS.get(finding.state, 'red')}]{finding.state:{WIDTH}}[/]{escape(line)}", soft_wrap=True)
+            out.print(f"[{COLOURS.get(finding.state, 'red')}]{finding.state:{WIDTH}}[/]{escape(line)}")
             if finding.advice:
-                out.print(f"{'':{WIDTH}}→ {escape(clean(finding.advice, None))}", soft_wrap=True)
+                out.print(f"{'':{WIDTH}}→ {escape(clean(finding.advice, None))}")
 
 
 def _show_counts(findings: Sequence[CheckFinding]) -> None:
     """How many findings there are of each part, by state."""
     by_part = grouped((finding.part, finding) for finding in findings)
     ends = [f"{part}: {counts(by_part[part])}" for part in (PLATFORM, TENANTS) if part in by_part]
-    console().print(escape("; ".join(ends)), soft_wrap=True)
+    console().print(escape("; ".join(ends)))

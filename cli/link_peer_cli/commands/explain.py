@@ -209,10 +209,10 @@ def _show(answer: Explanation, words: Wording, former_link: str) -> None:
     out = console()
     color = STATES[answer.state]
     source, target = map(escape, words.ends(answer))
-    out.print(f"[bold {color}]{answer.state.upper()}[/]  {answer.ports}  {source} → {target}", soft_wrap=True)
-    out.print(escape(answer.state_detail), soft_wrap=True)
+    out.print(f"[bold {color}]{answer.state.upper()}[/]  {answer.ports}  {source} → {target}")
+    out.print(escape(answer.state_detail))
     if answer.reachability == "different-vpc":
-        out.print(f"They are in different VPCs: {NO_ROUTE}.", soft_wrap=True)
+        out.print(f"They are in different VPCs: {NO_ROUTE}.")
     out.print()
     if answer.links:
         out.print("[bold]links[/bold]")
@@ -221,7 +221,7 @@ def _show(answer: Explanation, words: Wording, former_link: str) -> None:
         unread = "No link of link-peer between them was seen."
         out.print(unread if answer.not_read else "There is no link of link-peer between them.")
         if former_link:
-            out.print(f"What became of one: link-peer audit --story {former_link}", soft_wrap=True)
+            out.print(f"What became of one: link-peer audit --story {former_link}")
     if answer.rules:
         rows = [
             [*(str(getattr(rule, name)) for name in RULE_FIELDS), "decides" if rule.decides else ""]
@@ -229,9 +229,9 @@ def _show(answer: Explanation, words: Wording, former_link: str) -> None:
         ]
         draw_table(out, "rules of people that apply", (*RULE_FIELDS, ""), rows)
     for advice in answer.do:
-        out.print(escape(f"# {advice.reason}"), soft_wrap=True)
+        out.print(escape(f"# {advice.reason}"))
         if advice.command:
-            out.print(escape(advice.command), soft_wrap=True)
+            out.print(escape(advice.command))
 
 
 RULE_FIELDS = ("rule_id", "group", "direction", "policy", "priority", "peer", "ports", "description")

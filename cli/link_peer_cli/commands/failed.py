@@ -95,10 +95,10 @@ def _replay(ids: Sequence[str], service: str, *, as_json: bool) -> None:
         if as_json:
             print_answer(Replayed(task_id, task.function, request_id))
         else:
-            console().print(escape(f"{task_id}: sent to {task.function} again"), soft_wrap=True)
+            console().print(escape(f"{task_id}: sent to {task.function} again"))
     if not as_json:
         text = "What it opens or closes is recorded: link-peer audit --story prints what takes it back."
-        console().print(text, soft_wrap=True)
+        console().print(text)
 
 
 def _dead_letters(env: Environment) -> Backlog | None:
@@ -107,7 +107,7 @@ def _dead_letters(env: Environment) -> Backlog | None:
     try:
         return backlog(env.settings, env.policy.home, name)
     except LinkPeerError as error:
-        console(stderr=True).print(f"[yellow]queue {name}: {escape(message(error))}[/yellow]", soft_wrap=True)
+        console(stderr=True).print(f"[yellow]queue {name}: {escape(message(error))}[/yellow]")
         return None
 
 

@@ -76,13 +76,11 @@ def init(
         )
         return
     for name in sorted(texts):
-        console().print(f"{'=' if name in existing_files else '+'} {escape(str(base / name))}", soft_wrap=True)
+        console().print(f"{'=' if name in existing_files else '+'} {escape(str(base / name))}")
     if WORKFLOW in written and not _source():
-        console().print(
-            f"Write into {WORKFLOW}, as SOURCE, the repository that link-peer is installed from.", soft_wrap=True
-        )
+        console().print(f"Write into {WORKFLOW}, as SOURCE, the repository that link-peer is installed from.")
     if "policy.yaml" in written:
-        console().print(f"Next: export {values['exported']}; link-peer setup --dry-run", soft_wrap=True)
+        console().print(f"Next: export {values['exported']}; link-peer setup --dry-run")
 
 
 def _values(home: str, deployment: str, prefix: str) -> dict[str, str]:

@@ -120,7 +120,7 @@ def _print_description(described: CloudDescribed, *, connected: bool) -> None:
     draw_table(out, "VPCs", ["name", "id", "vSwitch", "owner", "shared with"], rows)
     out.print("To use it from another terminal, with link-peer or any official SDK:\n")
     for name, value in environment(described).items():
-        out.print(f"  export {name}={value}", soft_wrap=True)
+        out.print(f"  export {name}={value}")
     if connected:
         out.print(
             "\nThen set link-accept tags on groups (link-peer accept) and link-peer tags on instances (an SDK, or the\n"

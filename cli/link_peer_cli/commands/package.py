@@ -94,8 +94,8 @@ def package(
         return
     how = "compiled" if not uncompiled else "NOT COMPILED"
     show = console().print
-    show(f"{built.folder}: {built.size / 1e6:.1f} MB for {target.runtime}, {how}, with {path}", soft_wrap=True)
-    show(f"{built.archive}: {built.archive.stat().st_size / 1e6:.1f} MB, SHA-256 {built.digest}", soft_wrap=True)
+    show(f"{built.folder}: {built.size / 1e6:.1f} MB for {target.runtime}, {how}, with {path}")
+    show(f"{built.archive}: {built.archive.stat().st_size / 1e6:.1f} MB, SHA-256 {built.digest}")
     show("Next: s deploy -y")
 
 
@@ -113,7 +113,7 @@ def _require_not_wider(path: Path, new: Policy, against: str, *, first: bool, al
     except LinkPeerError as error:
         if not allow_wider:
             raise
-        console(stderr=True).print(f"[yellow]not compared: {escape(str(error))}[/yellow]", soft_wrap=True)
+        console(stderr=True).print(f"[yellow]not compared: {escape(str(error))}[/yellow]")
         return
     wider = [difference for difference in permitted.differences(olds, new) if difference.kind is DifferenceKind.WIDER]
     if not wider:
@@ -124,7 +124,7 @@ def _require_not_wider(path: Path, new: Policy, against: str, *, first: bool, al
         lines = [f"more could open under {path} than under {against or 'what is deployed'}:", *texts]
         review = "review it: link-peer plan --policy FILE; then give --allow-wider"
         raise LinkPeerError("\n  ".join(lines) + f"\n{review}")
-    console(stderr=True).print(escape("\n  ".join(["allowed, though more could open:", *texts])), soft_wrap=True)
+    console(stderr=True).print(escape("\n  ".join(["allowed, though more could open:", *texts])))
 
 
 def _deployed(new: Policy, *, first: bool) -> list[Policy]:
@@ -142,7 +142,7 @@ def _deployed(new: Policy, *, first: bool) -> list[Policy]:
         policies = deployed_policies(settings, names)
     except ServiceUnreadable as error:
         if first:  # FC 3.0 has none, and few accounts have FC 2.0
-            console(stderr=True).print(f"[yellow]not looked at: {escape(str(error))}[/yellow]", soft_wrap=True)
+            console(stderr=True).print(f"[yellow]not looked at: {escape(str(error))}[/yellow]")
             return []
         raise LinkPeerError(f"{error}: {ADVICE}") from None
     except LinkPeerError as error:

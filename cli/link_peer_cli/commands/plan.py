@@ -217,7 +217,7 @@ def _rule_plan(now: Compared, new: Policy) -> ShownPlan:
 def _print_notes(now: Compared, problems: Sequence[str]) -> None:
     for colour, texts in (("red", [*problems, *now.problems]), ("yellow", [*now.notes, *now.stranded])):
         for text in texts:
-            console().print(f"[{colour}]{escape(text)}[/{colour}]", soft_wrap=True)
+            console().print(f"[{colour}]{escape(text)}[/{colour}]")
 
 
 def _print_compared(now: Compared, new: Policy, *, wide: bool) -> None:
@@ -226,7 +226,7 @@ def _print_compared(now: Compared, new: Policy, *, wide: bool) -> None:
     for sign, text in reach_lines(now.reach):
         words = rule_plan.words.by_ids if wide else rule_plan.words
         line = escape(f"{sign} {words.worded(text)}")
-        console().print(f"[{COLOURS[sign]}]{line}[/{COLOURS[sign]}]", soft_wrap=True)
+        console().print(f"[{COLOURS[sign]}]{line}[/{COLOURS[sign]}]")
     print_plan(console(), rule_plan, verbs=VERBS, wide=wide)
 
 

@@ -114,9 +114,7 @@ def reopen(
         for uid, account_groups in [] if dry_run else by_account(locked_groups.due).items():
             if uid in refused:
                 out = f"account {uid}: not reopened, since it was not entered ({refused[uid]}). Its owner runs this command, or use --profile:"
-                console().print(
-                    "\n".join(map(escape, (out, *_calls(env, account_groups, locked_groups.due)))), soft_wrap=True
-                )
+                console().print("\n".join(map(escape, (out, *_calls(env, account_groups, locked_groups.due)))))
         print_undo(console(), way_back)
     failed = (
         locked_groups.problems
@@ -198,16 +196,16 @@ def _say(
     for group, (key, _) in locked_groups.common.items():
         command = aliyun.untag(env.settings.region, [group.id], [key])
         text = f"{group} stays locked: {key} locks it for every deployment. Its owner removes it: {command}"
-        out.print(escape(text), soft_wrap=True)
+        out.print(escape(text))
     if dry_run:
         words = wording(env.policy, env.now, scene_of(locked_groups.groups.values()))
         print_list(out, "groups to unlock", [words.worded(str(group)) for group in locked_groups.due])
         print_changes(out, planned)
     for group, value in locked_groups.foreign_locks.items():
         text = f"{group} stays locked ({value}): with keys of its account, --force removes this lock, too"
-        out.print(escape(text), soft_wrap=True)
+        out.print(escape(text))
     for where, problem in locked_groups.problems.items():
-        err.print(f"[red]{escape(where)}: {escape(problem)}[/red]", soft_wrap=True)
+        err.print(f"[red]{escape(where)}: {escape(problem)}[/red]")
     if not dry_run:
         out.print(f"locks removed: {len(reopened_groups)}")
         if reopened_groups:

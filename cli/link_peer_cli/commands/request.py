@@ -144,14 +144,14 @@ def _say_posted(request: Request, queue: str, *, wait: bool, as_json: bool) -> N
     if as_json:
         print_answer(Posted(request.request_id, json.loads(encode(request)), way_back), stderr=wait)
         return
-    console(stderr=wait).print(escape(f"posted to {queue} as {request.request_id}"), soft_wrap=True)
+    console(stderr=wait).print(escape(f"posted to {queue} as {request.request_id}"))
     if not wait:
         print_undo(console(), way_back)
         text = "This closes it for every request. " if way_back else ""
         text += (
             f"Once it is carried out, link-peer audit --story {request.request_id} prints what takes exactly this back."
         )
-        console().print(text, soft_wrap=True)
+        console().print(text)
 
 
 def _by_id(action: str, source: str, target: str) -> tuple[str, str]:
@@ -197,10 +197,10 @@ def _refuse(request: Request, denial: Denial, env: Environment | None = None, *,
         )
         raise typer.Exit(Exit.REFUSED)
     err = console(stderr=True)
-    err.print(f"[red]not posted: {escape(str(denial))}[/red]", soft_wrap=True)
+    err.print(f"[red]not posted: {escape(str(denial))}[/red]")
     print_advice(err, [denial.advice])
     if path:
-        err.print(escape(f"The policy file {path} decides this. LINK_PEER_POLICY names another."), soft_wrap=True)
+        err.print(escape(f"The policy file {path} decides this. LINK_PEER_POLICY names another."))
     if warning:
         warn([f"{warning}. Take the deployed file, and run this again"])
     raise typer.Exit(Exit.REFUSED)
@@ -262,6 +262,6 @@ def _finish(
     else:
         print_records(console(), f"outcome of {request_id}", records, names=names)
         if then:
-            console().print(escape(then), soft_wrap=True)
+            console().print(escape(then))
         print_undo(console(), way_back)
     raise typer.Exit(exit_code(records))

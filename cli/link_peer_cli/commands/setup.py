@@ -124,7 +124,7 @@ class _Talk:
         if self.as_json:
             print_answer(_answer(change, result, problem))
         elif change.action.value != "keep" or change.detail:
-            out.print(f"{SIGNS[change.action.value]} {escape(str(change))}", soft_wrap=True)
+            out.print(f"{SIGNS[change.action.value]} {escape(str(change))}")
 
     def wait(self, seconds: float, problem: Transient) -> None:
         """Say that a wait begins, and why."""
@@ -134,7 +134,7 @@ class _Talk:
     def line(self, out: Console, text: str) -> None:
         """Print a line for people."""
         if not self.as_json:
-            out.print(escape(text), soft_wrap=True)
+            out.print(escape(text))
 
     def undo(self, out: Console, commands: list[str], remaining: list[str]) -> None:
         """Print the commands that take the changes back, and which of the changes they do not."""
@@ -209,7 +209,7 @@ def _refuse(problems: Sequence[Fault | Caution], talk: _Talk) -> None:
             print_answer(problem)
         else:
             colour = "red" if isinstance(problem, Fault) else "yellow"
-            console(stderr=True).print(f"[{colour}]{escape(str(problem))}[/]", soft_wrap=True)
+            console(stderr=True).print(f"[{colour}]{escape(str(problem))}[/]")
     if any(isinstance(problem, Fault) for problem in problems):
         talk.line(console(stderr=True), "Nothing was changed.")
         raise typer.Exit(Exit.REFUSED)
@@ -244,9 +244,9 @@ def _report(out: Console, talk: _Talk, stopped: Stopped) -> None:
             talk.change(out, change, "missing")
         return
     err = console(stderr=True)
-    err.print(f"[red]{stopped.failed.action.value} failed:[/red] {escape(str(stopped))}", soft_wrap=True)
+    err.print(f"[red]{stopped.failed.action.value} failed:[/red] {escape(str(stopped))}")
     for change in open_changes:
-        err.print(f"not done: {change.action.value} {escape(change.resource.label)}", soft_wrap=True)
+        err.print(f"not done: {change.action.value} {escape(change.resource.label)}")
     err.print("Run the same command again to continue.")
 
 

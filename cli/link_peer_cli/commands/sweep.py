@@ -166,7 +166,7 @@ def _print_skipped(summaries: Sequence[Record]) -> None:
     """Print what was not looked at, or left alone, and why."""
     details = dict.fromkeys(summary["detail"] for summary in summaries if summary.get("detail"))
     if details:
-        console().print(f"[yellow]skipped:[/yellow] {escape('; '.join(details))}", soft_wrap=True)
+        console().print(f"[yellow]skipped:[/yellow] {escape('; '.join(details))}")
 
 
 def _exit_code(records: list[Record], swept: SweptAccounts) -> Exit:

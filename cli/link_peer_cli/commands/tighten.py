@@ -85,7 +85,7 @@ def tighten(
     if propose:
         files.write(propose, text_of(judged.proposal, judged.period, env.policy.home).encode())
         counts = f"{number(len(judged.proposal.links), 'link')}, {len(judged.proposal.leftovers)} left"
-        console(stderr=True).print(escape(f"{propose}: {counts}"), soft_wrap=True)
+        console(stderr=True).print(escape(f"{propose}: {counts}"))
     if commands:
         _print_commands(commands_of(judged, uid), env.policy, form)
     elif form is TableForm.TABLE and target and answers and not _is_account(env.policy, target):
@@ -125,12 +125,11 @@ def _judged(env: Environment, view: View, target: str, seconds: int, *, by_group
         rules = Rules(view.scene.snapshot, env.policy, env.settings.region, period)
         uses = [rules.use(rule) for rule in wide]
         running, problem = _running(env, accounts)
-        view.around({part.flow.party for use in uses for part in use.carried if part.flow.party})  # for their names
+        users = {part.flow.party for use in uses for part in use.carried}
+        view.around(filter(None, users))  # for their names, also of those that need no link
         context = Context(env.policy, env.settings.region, env.now)
         ingress = [use for use in uses if not use.rule.is_egress]
         proposal = Proposer(view, context, rules, running).propose(ingress, by_group=by_group)
-        users = {part.flow.party for use in uses for part in use.carried}
-        view.around(filter(None, users))  # for their names, of those too that need no link any more
     warn([problem])
     parts = (view.scene, env.policy, env.settings.region, period, tuple(uses))
     return Tightening(*parts, proposal, rules.removable(ingress))
@@ -218,16 +217,16 @@ def _print_rules(answers: Sequence[TightenedRule], words: Wording) -> None:
         title = f"{answer.rule_id} on {words.title(answer.group, answer.account)}"
         does = f"admits {answer.peer} on {answer.ports}, priority {answer.priority}"
         does = does.replace("admits", "lets out to") if answer.direction == "egress" else does
-        out.print(f"[bold]{escape(title)}[/bold] {escape(does)}: {answer.use}", soft_wrap=True)
+        out.print(f"[bold]{escape(title)}[/bold] {escape(does)}: {answer.use}")
         if answer.used_by:
             rows = [_row(user, words) for user in answer.used_by]
             draw_table(out, "used by", ["from", "ports", "days", "last", "longest gap", "only by this rule"], rows)
         for name, texts in (("becomes", answer.becomes), ("left", answer.leftovers)):
             for text in texts:
-                out.print(escape(f"{name}: {words.worded(text)}"), soft_wrap=True)
+                out.print(escape(f"{name}: {words.worded(text)}"))
         if answer.in_the_way:
             for text in answer.in_the_way:
-                out.print(escape(f"in the way of removing it: {words.worded(text)}"), soft_wrap=True)
+                out.print(escape(f"in the way of removing it: {words.worded(text)}"))
         else:
             fact = "none of its flows needs it" if answer.used_by else "nobody used it"
             silence = max((user.longest_gap for user in answer.used_by), default=0)
@@ -236,11 +235,9 @@ def _print_rules(answers: Sequence[TightenedRule], words: Wording) -> None:
                 if silence
                 else ""
             )
-            out.print(
-                escape(f"nothing would be cut off: since {words.worded(answer.since)}, {fact}{rare}"), soft_wrap=True
-            )
-            out.print(escape(f"its owner removes it: {answer.revoke}"), soft_wrap=True)
-            out.print(escape(f"and puts it back:     {answer.put_back}"), soft_wrap=True)
+            out.print(escape(f"nothing would be cut off: since {words.worded(answer.since)}, {fact}{rare}"))
+            out.print(escape(f"its owner removes it: {answer.revoke}"))
+            out.print(escape(f"and puts it back:     {answer.put_back}"))
         out.print()
 
 

@@ -175,12 +175,12 @@ def _show(tested: list[TestedPort]) -> None:
     title = " → ".join(EXACT.ends(pair)) + (f" at {pair.address}" if pair.address != pair.target else "")
     draw_table(out, title, columns, rows)
     for tested_port in tested:
-        out.print(escape(f"{tested_port.port}: {tested_port.conclusion}"), soft_wrap=True)
+        out.print(escape(f"{tested_port.port}: {tested_port.conclusion}"))
     counts, parties = pair.members, pair.requested_parties
     if counts.source * counts.target > 1:
         text = f"one pair of {counts.source} × {counts.target} instances: {parties.source} → {parties.target}"
-        out.print(escape(text), soft_wrap=True)
+        out.print(escape(text))
     if any(answer.state == "blocked" and not answer.contradiction for answer in tested):
         ends = f"{pair.source}@{pair.from_account} {pair.target}@{pair.to_account}"
         blocked = next(answer.port for answer in tested if answer.state == "blocked")
-        out.print(f"what to do: link-peer explain {ends} {blocked}", soft_wrap=True)
+        out.print(f"what to do: link-peer explain {ends} {blocked}")

@@ -43,7 +43,7 @@ class Narrator:
 
     def say(self, text: str) -> None:
         """Print a line."""
-        self.out.print(escape(text), soft_wrap=True)
+        self.out.print(escape(text))
 
     def short(self, text: str) -> str:
         """Return `text` with names in place of ids."""

@@ -101,11 +101,15 @@ class Period(msgspec.Struct, frozen=True, dict=True):  # a dict, so that what is
         used = [-1, *(number for number, bits in enumerate(self.days.values()) if hours & bits), len(self.days)]
         return max(end - start - 1 for start, end in itertools.pairwise(used))
 
-    def account_doubts(self, account: str) -> Iterator[str]:
-        """Why not all is known of packets to an account."""
+    def unread_interfaces(self, account: str) -> Iterator[str]:
+        """That the interfaces of an account were not read, if so, and why."""
         interfaces = self.interfaces.get(account, "")
         if isinstance(interfaces, str):
             yield f"the interfaces of {account} were not read{interfaces and ': '}{interfaces}"
+
+    def account_doubts(self, account: str) -> Iterator[str]:
+        """Why not all is known of packets to an account."""
+        yield from self.unread_interfaces(account)
         flows = self.flows.get(account)
         if flows is None:
             yield f"the policy file has no accounts.{account}.flowlog"

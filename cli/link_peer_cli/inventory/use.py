@@ -71,10 +71,7 @@ def use_of(link: Standing, period: Period) -> Use:
 
 def _gaps(period: Period, source: Party, target: Party, sources: Sequence[Interface]) -> Iterator[str]:
     """Why a packet from one to the other may have no line."""
-    for account in dict.fromkeys((source.account, target.account)):
-        interfaces = period.interfaces.get(account, "")
-        if isinstance(interfaces, str):
-            yield f"the interfaces of {account} were not read{interfaces and ': '}{interfaces}"
+    yield from period.unread_interfaces(source.account)
     yield from period.account_doubts(target.account)
     if not period.of(target):
         yield f"no network interface of {target} is in use"

@@ -191,7 +191,7 @@ class _WhatIfEcs(Reads):
             for rule in standing
         ]
         for rule in standing:
-            if rule.id == rule_id and rule.key:
+            if rule.id == rule_id:
                 self._writes.append(Write("modify", self.account, group, *_of(rule), rule.description, description))
         return self._note(aliyun.modify(self._region, group, rule_id, description, egress=egress))
 
@@ -199,7 +199,7 @@ class _WhatIfEcs(Reads):
         standing = self._to_change(group)
         self.changed_rules[group] = [rule for rule in standing if rule.id not in rule_ids]
         for rule in standing:
-            if rule.id in rule_ids and rule.key:
+            if rule.id in rule_ids:
                 self._writes.append(Write("revoke", self.account, group, *_of(rule), rule.description))
         return self._note(aliyun.revoke(self._region, group, rule_ids, egress=egress))
 

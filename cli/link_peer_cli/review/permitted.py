@@ -46,11 +46,10 @@ def print_permissions(out: Console, changes: Sequence[PermissionDifference], aga
     for change in changes:
         colour = COLOURS[change.kind]
         out.print(
-            f"[{colour}]{change.kind.value:8}[/{colour}]  [bold]{escape(change.path)}[/bold]  {escape(change.text)}",
-            soft_wrap=True,
+            f"[{colour}]{change.kind.value:8}[/{colour}]  [bold]{escape(change.path)}[/bold]  {escape(change.text)}"
         )
-        out.print(f"          [dim]{escape(f'{change.old} => {change.new}')}[/dim]", soft_wrap=True)
-    out.print(escape(total(changes, against)), soft_wrap=True)
+        out.print(f"          [dim]{escape(f'{change.old} => {change.new}')}[/dim]")
+    out.print(escape(total(changes, against)))
 
 
 def section(changes: Sequence[PermissionDifference]) -> Section:

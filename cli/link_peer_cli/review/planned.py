@@ -149,6 +149,6 @@ def print_planned(
         print(markdown.document("What would change", total(plan), all_sections, rest_file))
     else:
         for note in result.notes:
-            console().print(f"[yellow]{escape(note)}[/yellow]", soft_wrap=True)
+            console().print(f"[yellow]{escape(note)}[/yellow]")
         print_plan(console(), plan, result.changes if commands else None, wide=wide)
     return Exit.CHANGES if detailed and code is Exit.DONE and plan.groups else code

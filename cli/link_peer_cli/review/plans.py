@@ -92,11 +92,11 @@ def print_plan(
     names = words.called
     room = sys.maxsize if wide or not sys.stdout.isatty() else out.width
     if lines := [line for change in plan.groups for line in _group_lines(change, because, words, names, room)]:
-        out.print("\n".join(lines), soft_wrap=True)  # at once: each print takes as long as ten lines
+        out.print("\n".join(lines))  # at once: each print takes as long as ten lines
     print_records(out, "", plan.notable, names=names, wide=wide)
     if commands:
         print_changes(out, commands)
-    out.print(f"[bold]{escape(total(plan, verbs))}[/bold]", soft_wrap=True)
+    out.print(f"[bold]{escape(total(plan, verbs))}[/bold]")
     if not plan.groups:
         say_none()
 
@@ -117,7 +117,7 @@ def _group_lines(
 
 def print_saved(path: str) -> None:
     """Say on stderr where a plan was saved, so that the counts stay the last line of the output."""
-    console(stderr=True).print(escape(f"saved: link-peer apply {shlex.quote(path)}"), soft_wrap=True)
+    console(stderr=True).print(escape(f"saved: link-peer apply {shlex.quote(path)}"))
 
 
 def print_differences(out: Console, differences: Sequence[Difference]) -> None:
@@ -127,9 +127,9 @@ def print_differences(out: Console, differences: Sequence[Difference]) -> None:
     for difference in differences:
         if group != difference.write.party:
             group = difference.write.party
-            out.print(f"[bold]{escape(str(group))}[/bold]", soft_wrap=True)
+            out.print(f"[bold]{escape(str(group))}[/bold]")
         text = f"{difference.sign} {write_text(difference.write)}  ({_DIFFERS[difference.sign]})"
-        out.print(f"  [{COLOURS[difference.sign]}]{escape(text)}[/{COLOURS[difference.sign]}]", soft_wrap=True)
+        out.print(f"  [{COLOURS[difference.sign]}]{escape(text)}[/{COLOURS[difference.sign]}]")
 
 
 def difference_answer(difference: Difference) -> OtherChange:
@@ -242,7 +242,7 @@ def _name(instance: Instance) -> str:
 def print_changes(out: Console, changes: Sequence[CloudCall]) -> None:
     """Print the commands that would make the changes, each with its account."""
     for change in changes:
-        out.print(escape(f"# account {change.account}\n{change.command}"), soft_wrap=True)
+        out.print(escape(f"# account {change.account}\n{change.command}"))
     if not changes:
         out.print("Nothing would change.")
         say_none()
@@ -285,6 +285,6 @@ def print_closed(
     if dry_run:
         print_changes(out, changes)
     for text in open_rules[:LEFT]:
-        err.print(f"[red]still open: rule {escape(text)}[/red]", soft_wrap=True)
+        err.print(f"[red]still open: rule {escape(text)}[/red]")
     for where, problem in problems.items():
-        err.print(f"[red]{escape(where)}: {escape(problem)}[/red]", soft_wrap=True)
+        err.print(f"[red]{escape(where)}: {escape(problem)}[/red]")

@@ -41,7 +41,7 @@ class Stopped(LinkPeerError):
 
 def say_wait(seconds: float, problem: Transient) -> None:
     """Say on stderr that a wait begins, and why."""
-    console(stderr=True).print(f"[dim]{escape(f'waiting {seconds:.0f} s: {problem}')}[/dim]", soft_wrap=True)
+    console(stderr=True).print(f"[dim]{escape(f'waiting {seconds:.0f} s: {problem}')}[/dim]")
 
 
 def patiently(call: Callable[[], T], clock: Clock, wait: Wait = say_wait, trouble: type[Transient] = Transient) -> T:

@@ -137,25 +137,25 @@ def print_change(change: ResourceChange, where: str, *, talk: bool) -> None:
     """Print what was, or would be, done to a resource, unless the output is for programs."""
     if talk:
         sign = {"create": "+", "update": "~", "delete": "-"}.get(change.action.value, " ")
-        console().print(escape(f"{sign} {where}: {change}"), soft_wrap=True)
+        console().print(escape(f"{sign} {where}: {change}"))
 
 
 def tell_of_lines(env: Environment, lines: str, has: str, then: str) -> None:
     """Print the lines that are to be added to the policy file, or else what it has now; and what is to be run after that."""
     out, path = console(), escape(str(env.settings.policy_path))
     if lines:
-        out.print(f"\n[bold]Add to `accounts` of {path}[/bold] (or run this with --write):\n", soft_wrap=True)
+        out.print(f"\n[bold]Add to `accounts` of {path}[/bold] (or run this with --write):\n")
         print(lines, end="")
     elif has:
-        out.print(f"\n{path} has {has}.", soft_wrap=True)
-    out.print(f"\nThen: link-peer package --allow-wider; s deploy -y; {then}", soft_wrap=True)
+        out.print(f"\n{path} has {has}.")
+    out.print(f"\nThen: link-peer package --allow-wider; s deploy -y; {then}")
     out.print("(before the first deployment, --first in place of --allow-wider)")
 
 
 def tell_of_home(problem: str) -> None:
     """Print why home was not changed, and what to do; nothing if it was."""
     if problem:
-        console().print(f"\n[yellow]Home was not changed:[/yellow] {escape(problem)}", soft_wrap=True)
+        console().print(f"\n[yellow]Home was not changed:[/yellow] {escape(problem)}")
         console().print("Run `link-peer setup` with keys of home when the policy file has the lines.")
 
 

@@ -83,7 +83,7 @@ def add_many(
         print_answer(AccountAdded(lines, write, changes, ros, group, problem, way_back))
         return
     heading = "With keys that may manage stack groups, run" if group else "The owner of each account runs this"
-    console().print(f"\n[bold]{heading}[/bold], with {escape(template)}:\n", soft_wrap=True)
+    console().print(f"\n[bold]{heading}[/bold], with {escape(template)}:\n")
     print("\n".join(group or [ros]))
     has = f"{len(new)} more accounts" if write else "them all"
     tell_of_lines(env, "" if write else lines, has, "link-peer account list")

@@ -45,11 +45,11 @@ def visible(text: str) -> str:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return a console for the current stdout or stderr.
+    """Return a console for the current stdout or stderr, which breaks no line: a terminal does, and a file keeps it whole.
 
     It is created on every call because tests and pipes replace the streams.
     """
-    new_console = _Console(stderr=stderr, highlight=False, emoji=False)
+    new_console = _Console(stderr=stderr, highlight=False, emoji=False, soft_wrap=True)
     if not new_console.is_terminal and "COLUMNS" not in os.environ:
         new_console.width = PLAIN_WIDTH
     return new_console
@@ -77,7 +77,7 @@ def warn(texts: Iterable[str]) -> None:
     """Print what a person should know on stderr, in a line each; empty texts are left out."""
     for text in filter(None, texts):
         CHANGES.printed(text)
-        console(stderr=True).print(f"[yellow]{escape(text)}[/yellow]", soft_wrap=True)
+        console(stderr=True).print(f"[yellow]{escape(text)}[/yellow]")
 
 
 def may_ask(action: str, *, as_json: bool) -> None:

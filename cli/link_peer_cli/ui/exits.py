@@ -146,7 +146,7 @@ def _say(problem: str, *, as_json: bool) -> None:
         return
     parts = [problem, *lines(changes), *([CHANGES.then] if changes else [])]
     text = "\n".join(escape(clean(line)) for part in parts for line in part.split("\n"))  # others wrote some of it
-    console(stderr=True).print(f"[red]{text}[/red]", soft_wrap=True)
+    console(stderr=True).print(f"[red]{text}[/red]")
 
 
 def _flush(stream: TextIO) -> OSError | None:

@@ -65,4 +65,4 @@ def looked_at() -> str:
 def say_none(text: str = "") -> None:
     """Print on stderr that there is none, and where it was looked for: an answer of none from the wrong place is no answer."""
     where = f"Looked at: {place}." if (place := looked_at()) else ""
-    console(stderr=True).print(escape(" ".join(filter(None, [text, where]))), soft_wrap=True)
+    console(stderr=True).print(escape(" ".join(filter(None, [text, where]))))

@@ -244,9 +244,9 @@ def print_advice(out: Console, advice: Iterable[str]) -> None:
     """Print each distinct piece of advice; its command is on a line of its own, so that it can be copied."""
     for text in dict.fromkeys(filter(None, advice)):
         words, command = parts(text)
-        out.print(escape(f"advice: {words or command}"), soft_wrap=True)
+        out.print(escape(f"advice: {words or command}"))
         if words and command:
-            out.print(escape(command), soft_wrap=True)
+            out.print(escape(command))
 
 
 def print_undo(out: Console, commands: Sequence[str], *, lines_in: object = "", most: int = UNDO_LINES) -> None:
@@ -254,9 +254,9 @@ def print_undo(out: Console, commands: Sequence[str], *, lines_in: object = "", 
     delete."""
     if commands:
         first = f", delete what was added to {lines_in}, then" if lines_in else ""
-        out.print(escape(f"To take it back{first}:"), soft_wrap=True)
+        out.print(escape(f"To take it back{first}:"))
     for text in commands[:most]:
-        out.print(escape(text), soft_wrap=True)
+        out.print(escape(text))
     if further := len(commands) - most:
         out.print(f"… and {further} more: link-peer audit --story prints those of each link") if further > 0 else None
 
@@ -265,7 +265,7 @@ def print_foreign(foreign: Mapping[Party, str]) -> None:
     """Print what the owners of other accounts must do: a command for each group, on a line of its own."""
     for group, command in foreign.items():
         text = f"not changed; the owner of account {group.account} runs this, or give --profile:\n{command}"
-        console().print(escape(text), soft_wrap=True)
+        console().print(escape(text))
 
 
 def exit_code(records: Sequence[Record]) -> Exit:

@@ -142,7 +142,7 @@ def draw(
     _print_lines(out, columns, rows, room, heading=names != tuple(above))
     if omitted and names != tuple(above):
         text = f"left out at {room} columns: {', '.join(omitted)}; -o wide prints all"
-        out.print(Text(text if cell_len(text) <= room else "-o wide prints all columns", style="dim"), soft_wrap=True)
+        out.print(Text(text if cell_len(text) <= room else "-o wide prints all columns", style="dim"))
     return names
 
 
@@ -153,7 +153,7 @@ def describe(out: Console, table: Table[T, W], items: Iterable[T], words: W) -> 
     for item in items:
         cells = [(column.name, column.text(item, words)) for column in table.columns]
         lines += ["", *(f"  [dim]{name:{width}}[/dim]  {escape(visible(text))}" for name, text in cells if text)]
-    out.print("\n".join([*lines, ""]), soft_wrap=True)
+    out.print("\n".join([*lines, ""]))
 
 
 def print_list(out: Console, title: str, texts: Collection[str], *, wide: bool = False) -> None:
@@ -162,7 +162,7 @@ def print_list(out: Console, title: str, texts: Collection[str], *, wide: bool =
     room = sys.maxsize if wide or not sys.stdout.isatty() else out.width
     if cell_len(line) > room:
         line = by_words(line.replace(title, f"{title} ({len(texts)})", 1), room)
-    out.print(escape(line), soft_wrap=True)
+    out.print(escape(line))
 
 
 def draw_table(out: Console, title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -188,7 +188,7 @@ def _print_lines(
             line.append(text, column.colours.get(text)).append(" " * (width + GAP - cell_len(text)))
         line.rstrip()
         lines.append(line)
-    out.print(Text("\n").join(lines[not heading :]), soft_wrap=True)  # one print for all: each of them is slow
+    out.print(Text("\n").join(lines[not heading :]))  # one print for all: each of them is slow
 
 
 def _print_upright(out: Console, columns: Sequence[Column[T, W]], cells: Sequence[Sequence[str]], room: int) -> None:

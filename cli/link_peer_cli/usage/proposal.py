@@ -111,11 +111,10 @@ class Proposer:
 
     def _read(self, parts: Sequence[Carried]) -> None:
         """Reads what is asked of both ends."""
-        interfaces = {end for carried in parts for end in (carried.flow.source, carried.flow.target) if end}
-        groups = {group for interface in interfaces for group in interface.groups}
+        groups = {group for carried in parts for end in carried.flow.ends for group in end.groups}
         scene = self._view.scene  # where all was listed, no group is read again: a call each
-        self._view.around(group for group in groups if group not in scene.snapshot.groups or not scene.complete(group))
-        self._view.around(interface.instance for interface in interfaces if interface.instance)
+        self._view.around(group for group in groups if not scene.complete(group))
+        self._view.around({instance for carried in parts for instance in _instances(carried.flow)})
         self._read_view = SavedView(self._view.scene.snapshot)
 
     def _judged(self, link: Link, parts: Sequence[Carried]) -> tuple[list[ProposedLink], dict[Carried, str]]:
@@ -217,7 +216,7 @@ class _Choice:
                     for pair in self._group_pairs(carried.flow)
                     if by_group or (self._has_all(pair[0], senders[pair]) and self._has_all(pair[1], receivers[pair]))
                 )
-                by_ends[next(groups, self._instances(carried.flow))].append(carried)
+                by_ends[next(groups, _instances(carried.flow))].append(carried)
         return {
             Link(*ends, tuple(sorted({carried.packet for carried in end_parts}))): end_parts
             for ends, end_parts in by_ends.items()
@@ -228,7 +227,7 @@ class _Choice:
         senders: dict[Pair, set[Party]] = defaultdict(set)
         receivers: dict[Pair, set[Party]] = defaultdict(set)
         for carried in of_port:
-            sender, receiver = self._instances(carried.flow)
+            sender, receiver = _instances(carried.flow)
             for pair in self._group_pairs(carried.flow):
                 senders[pair].add(sender)
                 receivers[pair].add(receiver)
@@ -238,11 +237,6 @@ class _Choice:
         """Whether a group has running instances, and every one is among these."""
         members = _members(self._period, self._running, group)
         return bool(members) and members <= {*instances}
-
-    def _instances(self, flow: Flow) -> Pair:
-        assert flow.party is not None  # noqa: S101  # it is provable
-        assert flow.target.instance is not None  # noqa: S101  # likewise
-        return flow.party, flow.target.instance
 
     def _group_pairs(self, flow: Flow) -> list[Pair]:
         """The groups of the two ends, those with the fewest instances first."""
@@ -254,6 +248,13 @@ class _Choice:
         """The groups that a link may name, those with the fewest instances first."""
         unmanaged = [group for group in groups if (read := self._snapshot.groups.get(group)) and not read.managed]
         return sorted(unmanaged, key=lambda group: (len(self._period.of(group)), group not in self._wide_groups, group))
+
+
+def _instances(flow: Flow) -> Pair:
+    """The two ends of a flow of which both are known."""
+    assert flow.party is not None  # noqa: S101  # else no link can carry it
+    assert flow.target.instance is not None  # noqa: S101  # likewise
+    return flow.party, flow.target.instance
 
 
 def _members(period: Period, running: Collection[Party] | None, group: Party) -> set[Party]:

@@ -169,7 +169,10 @@ def test_a_rule_that_a_role_of_ours_opened_by_itself_is_found(lab: Lab, cli: Cli
     assert (finding["request_id"], finding["rule"]) == (request, f"{app.id}@{account} tcp/22")
     assert finding["who"] == f"{role}:thief from 127.0.0.1"
     assert cli("audit", "--verify") == 1
-    assert "1 finding" in cli.out
+    title, heading, row = cli.out.splitlines()[:3]
+    assert re.fullmatch(r"audit log and ActionTrail: \d calls compared, 1 finding", title)
+    assert heading.split()[:2] == ["time", "account"]
+    assert re.match(rf"[\d-]+ \d\d:\d\d:\d\d [+-]\d\d:\d\d +{account} ", row)
     assert f"find out who used the role {role} and from where" in cli.out
 
 

@@ -68,3 +68,16 @@ def test_a_file_that_is_not_there_is_a_usage_error(
     text = cli.err + cli.out
     assert ("gone" if "gone" in name else "udcff") in text.splitlines()[0]
     assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    "line", ["map --out {}.svg", "tighten --all --propose {}.svg", "audit --from 30d --evidence {}.html"]
+)
+def test_nothing_is_read_for_a_file_that_cannot_be_written(
+    lab: Lab, capsys: pytest.CaptureFixture[str], line: str
+) -> None:
+    """It is said before the work, which may take minutes."""
+    cli = Cli(capsys)
+    assert cli(*line.format("/nowhere/file").split()) == 1
+    assert re.fullmatch(r"/nowhere/file\.\w+ cannot be written: No such file or directory\n", cli.err)
+    assert {call.service for call in lab.cloud.faults.calls} <= {"sts"}

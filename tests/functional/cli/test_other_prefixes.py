@@ -84,7 +84,10 @@ def test_prefixes_that_no_role_can_hold_are_named(lab: Lab, cli: Cli) -> None:
         for _ in range(number + 1):
             lab.group(tags={f"p{number}-managed.x.{HOME}": "true"})
     assert cli("setup", "--yes") == 0, cli.err
-    assert f"account {HOME}: the tag prefixes p1, p0 are not denied, since 4 are" in cli.err
+    problem = "the tag prefixes p1, p0 are not denied, since 4 are"
+    assert f"account {HOME}: {problem}" in cli.err
+    [finding] = [finding for finding in cli.json("doctor", "--platform")[1] if finding["what"] == "tag prefixes"]
+    assert (finding["state"], finding["where"], finding["detail"].partition(":")[0]) == ("warning", HOME, problem)
     assert [bool(writable(lab, FUNCTION, f"p{number}")) for number in range(6)] == [True, True, *[False] * 4]
     assert all(len(document) <= MAX_POLICY for document in documents(lab, HOME).values())
     assert all(len(lab.cloud.identity.roles[role].attached) <= 5 for role in (FUNCTION, OPERATOR))

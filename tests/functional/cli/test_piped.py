@@ -197,6 +197,32 @@ def test_a_line_of_a_plan_fits_into_the_terminal(lab: Lab, cli: Cli, monkeypatch
     assert cli.out.startswith("{")
 
 
+def test_a_narrow_window_breaks_no_line_of_a_build_log(
+    lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Each line that a command prints into a pipe is one line there, also where the environment says how wide the window is."""
+    ids, saved, new = life(lab), tmp_path / "plan.json", tmp_path / "new.yaml"
+    db = lab.group("*", name="db")
+    asking = lab.instance(lab.group(), tags={"link-peer": f"{db.id}:tcp/1", "link-untill": "2027-01-01"})
+    assert cli("plan", asking.id, "--out", str(saved)) == 0
+    saved.write_text(saved.read_text("utf-8").replace("tcp/1", "tcp/2").replace('"1/1"', '"2/2"'), "utf-8")
+    new.write_text(lab.policy_path.read_text("utf-8") + "deny: {ports: [tcp/22]}\n", "utf-8")
+    commands = [
+        f"plan {asking.id} --commands --out {tmp_path / 'other.json'}",
+        f"plan --policy {new} --against {lab.policy_path}",
+        f"apply {saved}",
+        f"audit --from 30d --evidence {tmp_path}",
+        f"close {next(iter(ids & {group for group in ids if group.startswith('sg-')}))} --dry-run",
+    ]
+    for command in commands:
+        texts = set()
+        for columns in ("20", "400"):
+            monkeypatch.setenv("COLUMNS", columns)
+            cli(*command.split())
+            texts.add(cli.out + cli.err)
+        assert len(texts) == 1, texts
+
+
 def test_tabs_ends_of_lines_and_control_characters_are_escaped(capsys: pytest.CaptureFixture[str]) -> None:
     """So that a row is one line, whatever somebody wrote into a name, and cannot steer a terminal."""
     print_tsv([["a\tb", "c\nd\re", "\\x", "\x1b[31m", "ä→", "\u2028"]])

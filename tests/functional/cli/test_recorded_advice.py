@@ -98,13 +98,14 @@ def test_a_command_is_printed_only_where_it_holds_now(lab: Lab, cli: Cli, case: 
 
 
 @pytest.mark.usefixtures("terminal")
-def test_what_cannot_be_judged_is_no_command(lab: Lab, cli: Cli) -> None:
-    """It is words of its time."""
+@pytest.mark.parametrize(("account", "action"), [(PEER, "DescribeSecurityGroups"), (HOME, "DescribeInstances")])
+def test_what_cannot_be_judged_is_no_command(lab: Lab, cli: Cli, account: str, action: str) -> None:
+    """It is words of its time, whether the target or the instance that asks for it cannot be read."""
     denied(lab, account=PEER)
     advice = lab.outcome()["advice"]
-    lab.fault(service="ecs", account=PEER, action="DescribeSecurityGroups", kind="error", times=None)
+    lab.fault(service="ecs", account=account, action=action, kind="error", times=None)
     assert cli("audit", "--since", "30d") == 0
-    assert f"and not judged again, since account {PEER} could not be read: " in cli.out
+    assert f"and not judged again, since account {account} could not be read: " in cli.out
     assert "(link-peer accept " in cli.out
     assert commands(cli) == []
     assert cli.json("audit", "--since", "30d")[1][-1]["advice"] == advice

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -14,8 +15,10 @@ from typing import Any
 import pytest
 from aliyun_local.api import Capture, Ports
 from link_peer.alicloud import sls
+from link_peer.domain.errors import PolicyError
 from link_peer.engine.read.store import Store
 from link_peer_cli.inventory import flow_log
+from link_peer_cli.usage.written import checked
 from pytest_mock import MockerFixture
 
 from tests.functional.command import ALL, Cli, egress, person
@@ -56,11 +59,13 @@ def test_a_wide_rule_becomes_links_and_can_then_go_and_come_back(lab: Lab, cli: 
     [rule] = tightened(cli, db.id)
     assert (rule["rule_id"], rule["peer"], rule["ports"], rule["use"]) == (wide, "10.0.0.0/8", "tcp/1-65535", "used")
     assert [
-        (user["from"], user["ports"], user["days"], user["longest_gap"], user["only"]) for user in rule["used_by"]
+        (user["from"], user["address"], user["ports"], user["days"], user["longest_gap"], user["only"])
+        for user in rule["used_by"]
     ] == [
-        (web.id, ["tcp/3306"], 30, 0, True),
-        (payer.id, ["tcp/443"], 2, 17, True),
+        (web.id, web.private_ip, ["tcp/3306"], 30, 0, True),
+        (payer.id, payer.private_ip, ["tcp/443"], 2, 17, True),
     ]
+    assert [user["to"] for user in rule["used_by"]] == [[f"{data.id}@{HOME}"]] * 2
     assert (rule["flows"], rule["only"], rule["unknown"], rule["left"]) == (2, 2, [], [])
     assert (rule["revoke"], rule["put_back"]) == ("", "")
     assert ["2 flows that only this rule admits" in text for text in rule["in_the_way"]] == [True]
@@ -395,6 +400,7 @@ def test_of_egress_only_the_use_is_told(lab: Lab, cli: Cli) -> None:
     traffic = Traffic(lab)
     traffic.connect(web, data, 3306)
     traffic.connect(data, web, 443)
+    traffic.connect(data, web, 3306)  # the same port, the other way
     traffic.write()
     [rule] = tightened(cli, app.id)
     assert (rule["direction"], rule["use"], rule["only"], rule["becomes"]) == ("egress", "used", 1, [])
@@ -491,16 +497,21 @@ def test_the_file_of_a_proposal_is_checked(lab: Lab, cli: Cli, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("ports", "problem"),
+    ("text", "changed_text", "problem"),
     [
-        ("[tcp/3306, tcp/3307]", "does not cover the link from {web}@{home} on tcp/3306+tcp/3307"),
-        ("[]", "must list the ports"),
+        ("ports: [tcp/3306]", "ports: [tcp/3306, tcp/3307]", "does not cover the link from {web}@{home} on tcp/3306+tcp/3307"),
+        ("ports: [tcp/3306]", "ports: []", "must list the ports"),
+        ('entry: "{web}:', 'entry: "sg-a:', "does not cover the link from {web}@{home} on tcp/3306"),
+        ('to: "{data}"', 'to: "{db}"', "a link is between two groups, or between two instances"),
+        ('"on": "{db}"', '"on": "{data}"', "a group consents, for the instances that are in it"),
+        ("days: 30", "days: 0", ""),
+        ("lines: 30", "lines: -1", "must be a whole number"),
     ],
-)
-def test_a_proposed_link_that_a_person_changed_is_checked_against_its_consent(
-    lab: Lab, cli: Cli, tmp_path: Path, ports: str, problem: str
+)  # fmt: skip
+def test_a_proposed_link_that_a_person_changed_is_checked_again(
+    lab: Lab, cli: Cli, tmp_path: Path, text: str, changed_text: str, problem: str
 ) -> None:
-    """The entry that the file names would not open what the link asks for by then."""
+    """Its ends, and that the entry which the file names would open what the link asks for by then. One that nobody saw may be there."""
     app, db = lab.group(), lab.group()
     web, data, _unseen = lab.instance(app), lab.instance(db), lab.instance(app)
     lab.authorize(db, **WIDE)
@@ -508,11 +519,12 @@ def test_a_proposed_link_that_a_person_changed_is_checked_against_its_consent(
     traffic.connect(web, data, 3306)
     traffic.write()
     assert cli("tighten", db.id, "--propose", str(file)) == 0
+    ids = {"web": web.id, "data": data.id, "db": db.id, "home": HOME}
     proposal = file.read_text("utf-8")
-    assert proposal.count("ports: [tcp/3306]") == 1
-    file.write_text(proposal.replace("ports: [tcp/3306]", f"ports: {ports}"), "utf-8")
-    assert cli("check", str(file)) == 1
-    assert problem.format(web=web.id, home=HOME) in cli.out + cli.err
+    assert proposal.count(text.format(**ids)) == 1
+    file.write_text(proposal.replace(text.format(**ids), changed_text.format(**ids)), "utf-8")
+    assert cli("check", str(file)) == bool(problem)
+    assert problem.format(**ids) in cli.out + cli.err
 
 
 @pytest.mark.usefixtures("terminal")
@@ -540,6 +552,57 @@ def test_a_link_between_groups_needs_consent_to_all_of_its_source(lab: Lab, cli:
     assert rule["becomes"] == [
         f"{app.id}@{HOME} -> {db.id}@{HOME} tcp/3306; {db.id}@{HOME} has to accept {app.id}:tcp/3306"
     ]
+
+
+def test_a_group_of_a_cloud_product_is_in_no_proposed_link(lab: Lab, cli: Cli) -> None:
+    """ECS lets nobody else write rules that name it: its instances are linked by themselves."""
+    app, db = lab.group(), lab.group()
+    web, data = lab.instance(app), lab.instance(db)
+    lab.cloud.ecs.accounts[HOME].groups[app.id].managed = True
+    lab.authorize(db, **WIDE)
+    traffic = Traffic(lab, 2)
+    traffic.connect(web, data, 3306)
+    traffic.write()
+    [rule] = tightened(cli, db.id, "--last", "2d")
+    assert [link.partition(" tcp")[0] for link in rule["becomes"]] == [f"{web.id}@{HOME} -> {data.id}@{HOME}"]
+
+
+def test_the_consent_that_is_there_is_that_of_the_target(lab: Lab, cli: Cli, tmp_path: Path) -> None:
+    """Of an advanced group that sends, too, whose own consent the link also needs."""
+    app, db = (lab.group(type="enterprise") for _ in range(2))
+    web, data, file = lab.instance(app), lab.instance(db), tmp_path / "links.yaml"
+    lab.authorize(db, **WIDE)
+    lab.tag(db, link_accept=f"{app.id}:tcp/3306"), lab.tag(app, link_egress=f"{db.id}:tcp/3306")
+    traffic = Traffic(lab, 2)
+    traffic.connect(web, data, 3306)
+    traffic.write()
+    assert cli("tighten", db.id, "--last", "2d", "--propose", str(file)) == 0
+    assert f'    consent: {{"on": "{db.id}", entry: "{app.id}:tcp/3306"}}  # it is there\n' in file.read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("source", "is_valid"),
+    [("i-a", True), (f"sg-a@{PEER}", True), ("10.0.0.0/24", True), ("10.0.0.1", True), ("db", False), ("::1", False)],
+)
+def test_what_no_link_carries_comes_from_a_party_or_an_address(source: str, is_valid: bool) -> None:
+    """In the file of a proposal, too, which a person may have changed."""
+    evidence = 'evidence: {days: 1, last: "2026-12-01T00:00:00Z", lines: 1}'
+    text = f'left: [{{from: "{source}", to: "sg-b", ports: ["tcp/1"], why: "NAT", {evidence}}}]\n'
+    with contextlib.nullcontext() if is_valid else pytest.raises(PolicyError, match="must be a party or an address"):
+        checked(text, "p.yaml", None)
+
+
+@pytest.mark.usefixtures("terminal")
+def test_a_narrow_table_leaves_out_what_decides_least(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Never whether a rule may go."""
+    lab.authorize(lab.group(), **WIDE)
+    cli("tighten", "--all", "--last", "2d")
+    whole = "group rule admits ports use by only not known becomes may go"
+    assert cli.out.splitlines()[0].split() == whole.split()
+    monkeypatch.setenv("COLUMNS", "90")
+    cli("tighten", "--all", "--last", "2d")
+    assert cli.out.splitlines()[0].split() == ["group", "admits", "ports", "use", "becomes", "may", "go"]
+    assert cli.out.splitlines()[-1] == "left out at 90 columns: rule, not known, only, by; -o wide prints all"
 
 
 def test_what_one_link_depends_on_is_read_once_for_all(lab: Lab, cli: Cli, mocker: MockerFixture) -> None:
