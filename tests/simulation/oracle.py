@@ -403,11 +403,12 @@ def waiting_to_join(world: World, policy: Policy) -> list[tuple[RuleKey, str]]:
     lacking = []
     present = owned(world, policy)
     standing_parts = parts(owned_rules(world, policy))
-    # the rule of a request follows the group in its marker, so that it stands for no request of another group of the instance
+    # the rule of a request follows the group in its marker, so that it stands for no request of another group of the instance,
+    # nor that of a link to the instance alone for one of its group
     followed_by_rule = {
         owned_rule.key: owned_rule.pair[1]
         for owned_rule in owned_rules(world, policy)
-        if owned_rule.pair and is_part(owned_rule.pair) and owned_rule.claims != {"tag"}
+        if owned_rule.pair and (is_part(owned_rule.pair) or owned_rule.key.is_egress) and owned_rule.claims != {"tag"}
     }
     carried = {
         (part, claim) for part, standing in standing_parts.items() for claims in standing.values() for claim in claims

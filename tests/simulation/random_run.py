@@ -229,8 +229,13 @@ class RandomRun(People):
         wanted = oracle.wanted_by_tags(later, self.policy)
         if wanted_before != wanted:
             # something ended between the deliveries: what stands for a wish that is denied since depends on what was open before
-            kept = oracle.kept_by_tags(later, self.policy).keys() | oracle.kept_by_tags(deployed, self.policy).keys()
-            ours = [{key: claims for key, claims in each.items() if key in wanted or key not in kept} for each in ours]
+            standing_keys = (
+                oracle.kept_by_tags(later, self.policy).keys() | oracle.kept_by_tags(deployed, self.policy).keys()
+            )
+            ours = [
+                {key: claims for key, claims in each.items() if key in wanted or key not in standing_keys}
+                for each in ours
+            ]
         hold("I9", ours[0] == ours[1], f"one run over all accounts ends in {ours[0]}, a delivery for each in {ours[1]}")
         invariants.at_rest(world, self.policy)
         if not self.pending and not self.world.queue:

@@ -508,3 +508,11 @@ def test_the_rule_of_a_member_that_left_is_closed_before_a_link_of_other_members
     run.begin(tags=[(FIVE, A, ["tcp/3306"]), (ONE, A, ["icmp"]), (THREE, B, ["tcp/20-30", "icmp"])], advanced={B, Y})
     run.edit_rule(group=A, number=1, text="delete")
     run.change_instance(away=True, group=B, ip="203.0.113.9", party=ONE)
+
+
+def test_both_ends_of_what_lost_consent_go_at_the_event_that_closes_one(run: RandomRun) -> None:
+    """I15: an event of a target closed the egress rules, and left the ingress rule on the group that had withdrawn its consent."""
+    run.begin(tags=[(TWO, B, ["tcp/3306", "tcp/20-30"])], advanced={Y, A, FAR, X})
+    run.tag(key="link-peer", party=TWO, peer=A, wanted_ports=[])
+    run.set_consent(group=B, key="link-accept", kind="nobody", limits=[], party=B)
+    run.event(at=0, inside=False, party=THREE, plan={}, state="tags")

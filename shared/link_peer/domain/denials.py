@@ -667,9 +667,13 @@ def address_of_another(party: object, holder: object) -> Denial:
     return Denial(reasons.ADDRESS_CONFLICT, detail, advice, waits=Waits.FOR_A_RULE)
 
 
-def rule_of_another_group(party: object, group: object) -> Denial:
-    """A part of a requested link by address whose rule is that of a request of another group of the instance."""
-    detail = f"the rule that {party} needs exists already for a request of {group}, which the instance is in too"
+def rule_of_another_group(party: object, holder: Party) -> Denial:
+    """A part of a requested link by address whose rule is that of a request of another group of the instance, or for the instance
+    alone."""
+    request = (
+        f"a request of {holder}, which the instance is in too" if holder.is_group else f"a request that names {holder}"
+    )
+    detail = f"the rule that {party} needs exists already for {request}"
     advice = f"{party} is admitted as long as that request is; unlink it first to have the rule for this one"
     return Denial(reasons.ADDRESS_CONFLICT, detail, advice, waits=Waits.FOR_A_RULE)
 

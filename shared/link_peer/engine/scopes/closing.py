@@ -60,9 +60,7 @@ class Forbidding:
         """Reads what closing needs and forbids it in the scope. Returns whether there are rules that were not forbidden before: a
         plan reads further groups, so that one made before is made again."""
         scope, keys = self._scope, self.keys
-        changed = (
-            frozenset(edit.key.group for decision in plan.decisions for edit in decision.edits) if plan else frozenset()
-        )
+        changed = _changed_groups(plan) if plan else frozenset()
         if self._judged and self._judged[0] is scope.store.snapshot() and changed <= self._judged[1]:
             return False
         groups = changed.union(self._groups_now(scope), self._judged[1] if self._judged else ())
@@ -72,6 +70,13 @@ class Forbidding:
             scope.forbidden = self.keys
         self._judged = scope.store.snapshot(), groups
         return self.keys != keys
+
+
+def _changed_groups(plan: Plan) -> frozenset[Party]:
+    """The groups whose rules a plan changes, and both ends of what it removes."""
+    removed = (decision.link for decision in plan.decisions if decision.outcome == "removed")
+    ends = (end for link in removed for end in (link.source, link.target) if end.is_group)
+    return frozenset((*ends, *(edit.key.group for decision in plan.decisions for edit in decision.edits)))
 
 
 def look(scope: Scope, guard: RemovalGuard, groups: Set[Party], stuck: Set[RuleKey] = frozenset()) -> Report:
