@@ -135,7 +135,7 @@ def is_part(pair: Pair) -> bool:
 
 def is_of_same_instance(pair: Pair, pairs: Collection[Pair]) -> bool:
     """Whether a rule by address is for the instance of one of these pairs."""
-    return pair is not None and pair[0] in {other[0] for other in pairs if other}
+    return pair is not None and pair[0] in {reached[0] for reached in pairs if reached}
 
 
 def allowed(world: World, policy: Policy, key: RuleKey, pair: Pair = None, ports: Sequence[Port] = ()) -> bool:

@@ -213,7 +213,7 @@ class RandomRun(People):
             if message.function != "sweep":
                 deliver_without_faults(world, message, self.policy)
         deliver_queue(world, self.policy)
-        deployed, wanted_before = world.copy(), oracle.wanted_by_tags(world, self.policy)
+        deployed, keys_before = world.copy(), oracle.wanted_by_tags(world, self.policy)
         sweep_to_rest(world, self.policy)
         deployed.now = world.now  # a group that lost its managed tag has had its turn by then
         for number in range(2 * ROTATIONS):
@@ -226,14 +226,14 @@ class RandomRun(People):
         later.now = deployed.now
         sweep_all(later, self.policy)
         ours = [oracle.owned(each, self.policy) for each in (later, deployed)]
-        wanted = oracle.wanted_by_tags(later, self.policy)
-        if wanted_before != wanted:
+        keys_asked_for = oracle.wanted_by_tags(later, self.policy)
+        if keys_before != keys_asked_for:
             # something ended between the deliveries: what stands for a wish that is denied since depends on what was open before
             standing_keys = (
                 oracle.kept_by_tags(later, self.policy).keys() | oracle.kept_by_tags(deployed, self.policy).keys()
             )
             ours = [
-                {key: claims for key, claims in each.items() if key in wanted or key not in standing_keys}
+                {key: claims for key, claims in each.items() if key in keys_asked_for or key not in standing_keys}
                 for each in ours
             ]
         hold("I9", ours[0] == ours[1], f"one run over all accounts ends in {ours[0]}, a delivery for each in {ours[1]}")
