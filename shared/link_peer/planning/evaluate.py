@@ -844,14 +844,9 @@ def judge(view: Seen, links: Iterable[DesiredLink]) -> Judged:
     def denial(desired: DesiredLink) -> Denial | None:
         if desired.same_group:
             return own_groups[desired.link.target][0] if desired.in_scope else None
-        late = CLAIM_EXPIRED if view.context.expired(desired.claim) else judgments[desired.link].verdict.denial
+        late = _claim_denial(view, desired, judgments[desired.link])
         barred = wish_denial(view.snapshot, view.context.policy, desired)
-        return (
-            barred
-            or (beyond_limits(view.context.policy, desired.link.ports) if desired.opens else None)
-            or late
-            or _id_in_use(view, desired, judgments[desired.link].needs)
-        )
+        return barred or (beyond_limits(view.context.policy, desired.link.ports) if desired.opens else None) or late
 
     first = _both_ends(view.actual, [(desired, denial(desired)) for desired in ordered])
     granted = dict.fromkeys(desired.link for desired, refusal in first if refusal is None and not desired.same_group)
@@ -881,13 +876,16 @@ def judge(view: Seen, links: Iterable[DesiredLink]) -> Judged:
     return Judged((*answers, *rule_answers), judgments, tuple(rule_answers), all_missing(missing))
 
 
-def _id_in_use(view: Seen, desired: DesiredLink, keys: Set[RuleKey]) -> Denial | None:
-    """Whether a rule that a request needs carries its id with another end, for a link of another pair."""
+def _claim_denial(view: Seen, desired: DesiredLink, judgment: Judgment) -> Denial | None:
+    """Why a claim may not have the rules of its link: it has ended, the link is denied, or one of the rules carries the same request with
+    another end, for a link of another pair."""
     claim, owned = desired.claim, view.actual.owned
-    for key in sorted(keys & owned.keys()) if view.context.is_request and not claim.is_tag else ():
+    if view.context.expired(claim):
+        return CLAIM_EXPIRED
+    for key in sorted(judgment.needs & owned.keys()) if view.context.is_request and not claim.is_tag else ():
         if any(standing.request == claim.request and standing != claim for standing in owned[key][1].claims):
-            return denials.id_of_a_shared_rule(claim.request, key.group)
-    return None
+            return judgment.verdict.denial or denials.id_of_a_shared_rule(claim.request, key.group)
+    return judgment.verdict.denial
 
 
 def _standing_for(view: Seen, answers: Iterable[Answer]) -> list[DesiredLink]:
