@@ -571,13 +571,14 @@ def test_the_consent_that_is_there_is_that_of_the_target(lab: Lab, cli: Cli, tmp
     """Of an advanced group that sends, too, whose own consent the link also needs."""
     app, db = (lab.group(type="enterprise") for _ in range(2))
     web, data, file = lab.instance(app), lab.instance(db), tmp_path / "links.yaml"
+    lab.instance(app)  # which sends nothing, so that the link is between instances
     lab.authorize(db, **WIDE)
-    lab.tag(db, link_accept=f"{app.id}:tcp/3306"), lab.tag(app, link_egress=f"{db.id}:tcp/3306")
+    lab.tag(db, link_accept=f"{web.id}:tcp/3306"), lab.tag(app, link_egress=f"{db.id}:tcp/3306")
     traffic = Traffic(lab, 2)
     traffic.connect(web, data, 3306)
     traffic.write()
     assert cli("tighten", db.id, "--last", "2d", "--propose", str(file)) == 0
-    assert f'    consent: {{"on": "{db.id}", entry: "{app.id}:tcp/3306"}}  # it is there\n' in file.read_text("utf-8")
+    assert f'    consent: {{"on": "{db.id}", entry: "{web.id}:tcp/3306"}}  # it is there\n' in file.read_text("utf-8")
 
 
 @pytest.mark.parametrize(
