@@ -129,6 +129,20 @@ def test_a_lower_limit_closes_nothing_and_a_denied_port_closes_alone(
     assert ports(lab, db) == standing
 
 
+def test_a_lower_limit_closes_no_mutual_link(lab: Lab, look: Look) -> None:
+    """Neither half of it, and the record says so."""
+    app, db, cache = lab.group(), lab.group("*"), lab.group("*")
+    lab.tag(app, link_accept="*")
+    instance = lab.instance(app, tags={"link-peer": f"{db.id} {cache.id}"})
+    lab.sweep()
+    lab.policy(limits={"max_peers": 1})
+    look(lab, instance)
+    assert [ports(lab, group) for group in (db, cache)] == [["all"], ["all"]]
+    assert len(ports(lab, app)) == 2
+    for record in lab.records("outcome", outcome="denied"):
+        assert (record["reason"], record["detail"].split("; ")[-1]) == ("not-allowed", "what stands stays: all")
+
+
 @pytest.mark.parametrize("way", ["lock", "refuse", "unreadable"])
 def test_what_closes_a_wish_as_a_whole_closes_all_its_rules(lab: Lab, look: Look, way: str) -> None:
     """A lock, a refusal, and a peer that cannot be read: that asks for nothing, and the record of the removal says why."""

@@ -363,7 +363,7 @@ def test_links_to_a_group_and_to_its_instance_share_an_egress_rule(run: RandomRu
 
 
 def test_what_a_former_group_forbids_is_closed_before_the_link_of_the_new_group_opens(run: RandomRun) -> None:
-    """I14: the lock of the group that the instance left was looked at only once its link's egress rules had been taken off it."""
+    """I14: the locked group that the instance had left was closed after the link of its new group was open."""
     run.begin(tags=[(ONE, B, ["icmp"])], advanced={A, B, Y, FAR})
     run.forge(claim="req:forged", ends=(Y, A), port="icmp")
     run.event(at=0, inside=False, party=ONE, plan={-1: "empty"}, state="Running")
@@ -372,10 +372,10 @@ def test_what_a_former_group_forbids_is_closed_before_the_link_of_the_new_group_
 
 
 def test_a_refusal_of_a_group_of_another_account_is_closed_before_the_sweep_opens(run: RandomRun) -> None:
-    """I14: home's sweep closes its own link with the group, and had looked at what else stands there once its links were open."""
-    run.begin(tags=[])
+    """I14: home's sweep removed its own rule from the group first, opened its other links, and closed the refused rule last."""
+    run.begin(tags=[(ONE, X, [])])
     run.refuse(group=X, holder=X, kind="*", limits=[])
-    run.tag(key="link-peer", party=THREE, peer=A, wanted_ports=[])
+    run.tag(key="link-peer.2", party=THREE, peer=A, wanted_ports=[])
     run.forge(claim="req:r-1", ends=(ADVANCED, X), port="all")
     run.forge(claim="tag", ends=(Y, X), port="all")
 
@@ -393,7 +393,8 @@ def test_consent_withdrawn_in_another_account_is_closed_before_the_sweep_opens_t
 def test_a_pause_keeps_no_tag_for_a_rule_that_it_holds_back(run: RandomRun) -> None:
     """I11: the sweep that had read who asks for it kept the tag, and the next one took it off."""
     (paused,) = (policy for policy in POLICIES if policy.paused is Pause.OPENING)
-    run.begin(tags=[(TWO, Y, [])])
+    run.begin(tags=[(FOUR, ADVANCED, ["udp/53"]), (TWO, Y, [])])
+    run.tag(key="link-peer", party=FOUR, peer=B, wanted_ports=[])
     run.tag(key="link-peer", party=FIVE, peer=B, wanted_ports=["tcp/3306"])
     run.advance_time(policy=paused, seconds=301)
     run.refuse(group=B, holder=X, kind="*", limits=["icmp"])

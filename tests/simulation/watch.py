@@ -630,7 +630,7 @@ class Watch:
         for record, rule in last.values() if len(self.messages) < 2 else ():
             if record["outcome"] != "applied" or record["ports"] == "mutual" or not record.get("to"):
                 continue
-            if record["claims"] == record["old_claims"]:  # the priority of a rule was put back
+            if record["detail"].startswith("its priority was "):  # and was put back: nothing was opened
                 continue
             parties = [Party(record[f"{end}_account"], record[end]) for end in ("from", "to")]
             instances = self.world.instances

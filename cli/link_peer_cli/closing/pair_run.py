@@ -54,7 +54,8 @@ def close_pair(
     beside, words = before.beside(), wording(env.policy, env.now, Scene(before.snapshot))
     words = words if form is TableForm.TABLE else words.by_ids
     if not (dry_run or yes):
-        console().print(escape(words.worded("\n".join(beside)))) if beside else None
+        if beside:
+            console().print(escape(words.worded("\n".join(beside))))
         groups = words.worded(", ".join(map(str, before.entries())) or "no group")
         typer.confirm(f"Have {groups} refuse the other end, and remove {len(before.ended())} rules?", abort=True)
     run.close(before)

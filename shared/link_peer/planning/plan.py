@@ -20,7 +20,7 @@ import msgspec
 from link_peer.domain import denials
 from link_peer.domain.denials import HUMAN_RULE, Denial, Waits, remark
 from link_peer.domain.grouped import grouped
-from link_peer.domain.model import PRIORITY, Link, Party, Port, Rule, RuleKey
+from link_peer.domain.model import ALL, PRIORITY, Link, Party, Port, Rule, RuleKey
 from link_peer.domain.policy import Pause
 from link_peer.domain.snapshot import Snapshot
 from link_peer.planning.actual import Actual, actual_state, link_of, moved_end
@@ -359,11 +359,14 @@ def _denied(settled: Settled, wish: Asked) -> Decision:
 
 def _kept(settled: Settled, desired: DesiredLink) -> set[Port]:
     """The ports of the rules that stand for a wish, though it is denied, and stay."""
-    view = settled.view
+    view, claim = settled.view, desired.claim
+    keys = settled.judged.needs(desired.link) if desired.link.mutual else ()
+    if keys and all(claim in view.actual.claims(key) - settled.losses.claims(key) for key in keys):
+        return {ALL}
     return {
         key.port
         for key, link, marker in view.actual.owned_by_target.get(desired.link.target, ())
-        if desired.claim.request in {claim.request for claim in {*marker.claims} - settled.losses.claims(key)}
+        if claim.request in {kept_claim.request for kept_claim in {*marker.claims} - settled.losses.claims(key)}
         if not desired.raw and asks_for(view.snapshot, desired, link)
     }
 

@@ -336,9 +336,12 @@ def _uncarried(standing: _Standing, claim: Claim) -> _Cause | None:
     if claim.is_tag or not key.is_egress:
         return None
     carriers = standing.carriers.get(_carried(link, key.port, claim), {})
-    causes = [cause for carrier, cause in carriers.items() if _may_need(standing, carrier)]
+    moved_sources = {carrier: source for carrier in carriers if (source := _source_elsewhere(standing, carrier))}
+    causes = [cause for carrier, cause in carriers.items() if carrier not in moved_sources]
     if causes:
         return None if any(cause.denial is None for cause in causes) else causes[0]
+    if moved_sources:
+        return _Cause(denials.left_group(min(moved_sources.values()), key.group))
     unread = [group for group in view.snapshot.groups_with(link.target) if group not in view.snapshot.rules]
     is_known = view.snapshot.readable(link.target.account) and not unread
     is_young = view.context.now - created(standing.rule) < HALF_OPEN_SECONDS
@@ -347,11 +350,11 @@ def _uncarried(standing: _Standing, claim: Claim) -> _Cause | None:
     return _Cause(denials.half_open(link.target))
 
 
-def _may_need(standing: _Standing, carrier: RuleKey) -> bool:
-    """Whether an ingress rule admits who may be let out by an egress rule: not an instance that has left the group of that."""
+def _source_elsewhere(standing: _Standing, carrier: RuleKey) -> Party | None:
+    """The instance that an ingress rule admits, where it is in the group of an egress rule no more, and so needs that no more."""
     snapshot, owned = standing.view.snapshot, standing.view.actual.owned
     source = snapshot.instances.get(link_of(carrier, owned[carrier][1]).source)
-    return source is None or standing.key.group in source.own_groups
+    return source.party if source and standing.key.group not in source.own_groups else None
 
 
 def _must_roll_back(standing: _Standing, claim: Claim) -> bool:
