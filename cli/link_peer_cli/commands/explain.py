@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from link_peer.domain.denials import NO_ROUTE
 from link_peer.domain.errors import BadInput
+from link_peer.domain.marker import owned
 from link_peer.domain.model import ALL, Link, Party, Port, Rule, ports_text
 from link_peer.planning.effect import applying, end_of_party
 from link_peer.views.reach import Reach, Scene, reach
@@ -99,7 +100,7 @@ def answer_for(
     scene = view.scene
     verdict = reach(scene, source, target, ports)
     history = history_of(env, links, prove=True)
-    people = _people(scene, verdict, ends, ports, [rule for link in links for rule in link.rules])
+    people = _people(env, scene, verdict, ends, ports)
     answer = Explanation(
         verdict.word,
         verdict.detail,
@@ -184,14 +185,14 @@ def _advice(
 
 
 def _people(
-    scene: Scene, verdict: Reach, ends: tuple[Party, Party], ports: tuple[Port, ...], ours: list[Rule]
+    env: Environment, scene: Scene, verdict: Reach, ends: tuple[Party, Party], ports: tuple[Port, ...]
 ) -> list[Rule]:
     """The rules of people that apply between the two; of many instances, between the pair that was judged."""
     start, end = (end_of_party(scene.snapshot, party) for party in verdict.ends or ends)
     if start is None or end is None:
         return []
-    mine = {rule.id for rule in ours}
-    return [rule for rule in applying(scene.snapshot, start, end, ports) if rule.id not in mine]
+    deployment = env.policy.deployment, env.settings.region, env.policy.home
+    return [rule for rule in applying(scene.snapshot, start, end, ports) if not owned(rule, *deployment)]
 
 
 def _reachability(scene: Scene, ends: tuple[Party, Party]) -> str:

@@ -75,6 +75,14 @@ def test_a_link_that_passes_is_explained(lab: Lab, ask: Asking) -> None:
     assert (document["reachability"], document["rules"], document["not_read"]) == ("same-vpc", [], [])
 
 
+def test_a_rule_of_another_link_is_no_rule_of_people(lab: Lab, ask: Asking) -> None:
+    """Between two groups, that of a link of two of their instances."""
+    app, db, a, b = pair(lab, "*")
+    lab.cross_account(lab.request(a, b, "tcp/3306"))
+    assert len(lab.rules(db)) == 1
+    assert ask(app.id, db.id, "tcp/3306")["rules"] == []
+
+
 def test_for_people_the_verdict_comes_first(lab: Lab, ask: Asking, monkeypatch: pytest.MonkeyPatch) -> None:
     """With names; ids are never broken, however narrow the terminal."""
     monkeypatch.setenv("COLUMNS", "60")
