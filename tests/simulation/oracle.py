@@ -197,12 +197,13 @@ def _other_end_allows(
         if source is None or not source.advanced or not targets:
             return True
         ways = [pair[1]], _sender_groups(world, pair)  # a person's rule of whichever group lets it out
-        needed = [t for t in targets if all(needs_outlet(world, policy, groups, t, ports) for groups in ways)]
+        if any(not all(needs_outlet(world, policy, groups, t, ports) for groups in ways) for t in targets):
+            return True
         outlets = [
             [(RuleKey(pair[1], "", f"{target.ip}/32", p), (target.party, key.group)) for p in ports]
-            for target in needed
+            for target in targets
         ]
-        return not needed or any(all(_allowed_alone(world, policy, *rule) for rule in rules) for rules in outlets)
+        return any(all(_allowed_alone(world, policy, *rule) for rule in rules) for rules in outlets)
     sender, target = world.instances.get(pair[0]), world.instances.get(pair[1])
     if sender is None or target is None or not needs_outlet(world, policy, _groups_of(sender), target, ports):
         return True
@@ -259,7 +260,7 @@ def needs_outlet(
     shown_groups = [world.groups[group] for group in groups if group in world.groups]
     keys = {RuleKey(group.party, "", address, port) for group in shown_groups for port in ports}
     rules = [rule for group in shown_groups for rule in world.rules[group.party].values() if rule.is_egress]
-    ours_stands = any(rule.key in keys and _names_us(rule, policy) for rule in rules)
+    ours_stands = any(rule.key in keys and ours(rule, policy) for rule in rules)
     if not any(group.advanced for group in shown_groups):
         return False
     if not all(group.advanced for group in shown_groups) and not ours_stands:

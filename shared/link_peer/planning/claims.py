@@ -150,11 +150,10 @@ def followed(
     policy: Policy,
     region: str,
     claimed: Iterable[tuple[Link, Claim]] = (),
-    joining: Set[Party] = frozenset(),
 ) -> list[DesiredLink]:
     """What requests for links by address asked for, as the claims on their rules show. Such a link follows its groups: beside a
     rule of one end that stands, or stood until this delivery had `taken` the claim, that end is opened for every instance that
-    was read of the group it follows, up to FOLLOWING in one group. What is half of such a link asks for nothing. Of links by tag, whoever is `joining` a target is let out to."""
+    was read of the group it follows, up to FOLLOWING in one group. What is half of such a link asks for nothing."""
     links = [
         (link, marker)
         for link, _, marker in owned_links(snapshot, policy, region)
@@ -170,19 +169,13 @@ def followed(
             return side.target in snapshot.rules and (side.whole, claim) not in carried
         return bool(missing_outlets(snapshot, policy, side))
 
-    let_out = {link.side for link, marker in links if link.is_egress and TAG in marker.claims} if joining else set()
-    sides = [pair for pair in {*requested, *((side, TAG) for side in let_out)} if not is_half(*pair)]
+    sides = [pair for pair in requested if not is_half(*pair)]
     joins: dict[tuple[Link, Claim], None] = {}
     for _group, pairs in itertools.groupby(
         sorted(sides, key=lambda pair: (pair[0].holder, *pair)),
         key=lambda pair: pair[0].holder,
     ):
-        every = (
-            (follower, claim)
-            for side, claim in pairs
-            for follower in _followers(snapshot, policy, side)
-            if not claim.is_tag or follower.represented in joining
-        )
+        every = ((follower, claim) for side, claim in pairs for follower in _followers(snapshot, policy, side))
         joins |= dict.fromkeys(itertools.islice(every, FOLLOWING))
     return [*(DesiredLink(link, claim) for link, claim in joins), *moved_links(snapshot, policy, region)]
 

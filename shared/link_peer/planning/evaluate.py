@@ -550,14 +550,16 @@ def _egress_end(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> _
     if unread := [RulesOf(party) for party in own_groups if party not in snapshot.rules]:
         return _unread_end("the rules", unread)
     whole = Gate(group, link.target, as_member(link), is_egress=True)
+    may_be_open = may_be_let_out(snapshot, policy, own_groups, link.ports)
     if not snapshot.shows_all_members(link.target):
         # while it can be read whom people's rules let out to, a lock of the source's group does not decide
-        is_open = snapshot.readable(link.target.account) and may_be_let_out(snapshot, policy, own_groups, link.ports)
+        is_open = may_be_open and snapshot.readable(link.target.account)
         return _unread_end("the instances", [InstancesOf(link.target)], *([] if is_open else [whole]))
     members = [snapshot.instances[party] for party in snapshot.members.get(link.target, ())]
-    outlets = (target for target in members if needs_outlet(snapshot, policy, link, sender, target))
+    if may_be_open and not all(needs_outlet(snapshot, policy, link, sender, target) for target in members):
+        return _NO_END
     refused: list[tuple[Gate, Verdict, bool]] = []
-    for target in _telling(policy, link, whole, outlets, any_member(snapshot, link.target), now):
+    for target in _telling(policy, link, whole, members, any_member(snapshot, link.target), now):
         gate = Gate(group, msgspec.structs.replace(target, groups=(link.target.id,)), whole.end, is_egress=True)
         alone = _other_part(snapshot, policy, part(outward(link), target.party), now)
         consented = not consents(policy, gate, link.ports, now)[1]
@@ -565,7 +567,7 @@ def _egress_end(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> _
             return _End((gate,))
         refused.append((gate, alone, consented))
     if not refused:
-        return _NO_END if members else _End((whole,), denials.no_members(link.target))
+        return _End((whole,), denials.no_members(link.target))
     gate, alone, consented = max(refused, key=lambda end: end[2])
     return _End((gate if consented else whole,), alone.denial, alone.open_questions)
 

@@ -147,11 +147,12 @@ def missing_outlets(snapshot: Snapshot, policy: Policy, link: Link) -> set[RuleK
 
 
 def needs_outlet(snapshot: Snapshot, policy: Policy, link: Link, sender: Instance | None, target: Instance) -> bool:
-    """Whether an instance reaches this one only by rules of ours: people's do not let it out, or one of ours stands, which stays."""
+    """Whether an instance reaches this one only by rules of ours: people's do not let it out, or one of ours stands, which stays.
+    One whose marker is damaged is left alone, whether the link stands or not."""
     groups = (link.source,) if link.source.is_group else sender.own_groups if sender else ()
     keys = {RuleKey(group, "", f"{target.ip}/32", port) for group in groups for port in link.ports}
     standing = (rule for group in groups for rule in snapshot.rules.get(group, ()) if rule.key in keys)
-    return any(is_ours(rule, policy) for rule in standing) or not is_let_out(snapshot, policy, link, sender, target)
+    return any(_has_marker(rule, policy) for rule in standing) or not is_let_out(snapshot, policy, link, sender, target)
 
 
 def is_let_out(
@@ -175,6 +176,11 @@ def may_be_let_out(snapshot: Snapshot, policy: Policy, groups: Iterable[Party], 
     rules = [rule for group in groups for rule in snapshot.rules[group] if rule.is_egress and rule.policy == "accept"]
     passing = [rule.traffic.port or ALL if rule.traffic else ALL for rule in rules if not is_ours(rule, policy)]
     return all(any(let_out == ALL or let_out.overlaps(port) for let_out in passing) for port in ports)
+
+
+def _has_marker(rule: Rule, policy: Policy) -> bool:
+    marker = markers.parse(rule.description)
+    return marker is not None and (marker.home, marker.deployment) == (policy.home, policy.deployment)
 
 
 def is_ours(rule: Rule, policy: Policy) -> bool:

@@ -16,7 +16,7 @@ import msgspec
 from link_peer.domain import denials
 from link_peer.domain.errors import NoAccess
 from link_peer.domain.grouped import grouped
-from link_peer.domain.model import Claim, Instance, Link, Party, Rule, short_hash
+from link_peer.domain.model import TAG, Claim, Instance, Link, Party, Rule, short_hash
 from link_peer.domain.policy import Pause
 from link_peer.domain.request import Hint
 from link_peer.domain.snapshot import Address, Snapshot
@@ -144,6 +144,7 @@ class InstanceScope(Scope):
             self._read_others([group for group in holders if group not in needed], naming - needed)
         self._read_halves()
         self._read_moved()
+        self._read_askers()
 
     def _find_rivals(self, peers: Set[Party]) -> None:
         """Finds out whether others ask for what these instances ask for, as far as one page of each one's first group shows
@@ -217,6 +218,21 @@ class InstanceScope(Scope):
         snapshot = self.store.snapshot()
         self.fetch.rules(self.needed_groups(snapshot, links) & snapshot.groups.keys())
 
+    def _read_askers(self) -> None:
+        """Those whose tags ask for links by address to the instances' groups, as the rules there say, where an instance of these may
+        have joined: whether they ask still, their tags tell."""
+        standing = owned_links(self.store.snapshot(), self.policy, self.delivery.region)
+        links = [link for link, _, marker in standing if link.member and TAG in marker.claims]
+        reached = grouped((link.pair, link.reached) for link in links if link.is_egress)
+        followed_pairs = {
+            pair
+            for pair, parties in reached.items()
+            for instance in self.instances
+            if pair[1] in instance.own_groups and instance.party not in parties
+        }
+        askers = (link for link in links if not link.is_egress and link.pair in followed_pairs)
+        self.fetch.parties({link.asker for link in askers if not self._foreign(link)})
+
     def _find_left_groups(self, links: Set[Link], peers: Set[Party]) -> None:
         """Notes the groups that instances which have moved may have been in. The event does not tell: tags' rules on the groups
         of their peers name them; and where such a rule is gone already, the other half of a mutual link names the peer."""
@@ -242,8 +258,7 @@ class InstanceScope(Scope):
         """Every instance that was read counts, so that a rule which a neighbour wants is kept. Those that events name are
         answered, and those that ask for one of these by its id: their rules have its address, and are on its group."""
         parties = {instance.party for instance in self.instances}
-        taken_claims, joining = self.work.writes.taken_claims, self.hints.keys()
-        requested = followed(snapshot, self.policy, self.delivery.region, taken_claims, joining)
+        requested = followed(snapshot, self.policy, self.delivery.region, self.work.writes.taken_claims)
         return [
             desired
             if parties & {desired.instance, *desired.link.parties}
