@@ -196,8 +196,8 @@ def _other_end_allows(
         source, targets = world.groups.get(pair[1]), members(world, key.group)
         if source is None or not source.advanced or not targets:
             return True
-        ways = [pair[1]], _sender_groups(world, pair)  # a person's rule of whichever group lets it out
-        if any(not all(needs_outlet(world, policy, groups, t, ports) for groups in ways) for t in targets):
+        senders = _sender_groups(world, pair)
+        if not all(needs_outlet(world, policy, senders, target, ports, pair[1]) for target in targets):
             return True
         outlets = [
             [(RuleKey(pair[1], "", f"{target.ip}/32", p), (target.party, key.group)) for p in ports]
@@ -252,13 +252,18 @@ def _sender_groups(world: World, pair: tuple[Party, Party]) -> list[Party]:
 
 
 def needs_outlet(
-    world: World, policy: Policy, groups: Sequence[Party], target: Instance | None, ports: Sequence[Port]
+    world: World,
+    policy: Policy,
+    groups: Sequence[Party],
+    target: Instance | None,
+    ports: Sequence[Port],
+    holder: Party | None = None,
 ) -> bool:
     """Whether an instance of all of these groups reaches another one, or whichever, only by egress rules of ours: people's do not
-    let it out on some port, or one of ours stands."""
+    let it out on some port, or one of ours stands, on whichever group or on that of the link."""
     address = f"{target.ip}/32" if target else ""
     shown_groups = [world.groups[group] for group in groups if group in world.groups]
-    keys = {RuleKey(group.party, "", address, port) for group in shown_groups for port in ports}
+    keys = {RuleKey(group, "", address, port) for group in ([holder] if holder else groups) for port in ports}
     rules = [rule for group in shown_groups for rule in world.rules[group.party].values() if rule.is_egress]
     ours_stands = any(rule.key in keys and ours(rule, policy) for rule in rules)
     if not any(group.advanced for group in shown_groups):
@@ -312,7 +317,11 @@ def missing_outlets(
     keys = {RuleKey(group, "", f"{target.ip}/32", port) for group in groups for target in targets}
     rules = (rule for group in groups for rule in world.rules.get(group, {}).values())
     standing = any(rule.key in keys and rule.policy == "accept" for rule in rules)
-    return bool(targets) and not standing and all(needs_outlet(world, policy, groups, t, [port]) for t in targets)
+    return (
+        bool(targets)
+        and not standing
+        and all(needs_outlet(world, policy, groups, target, [port], source) for target in targets)
+    )
 
 
 def _names_us(rule: Rule, policy: Policy) -> bool:
@@ -621,7 +630,11 @@ def _outlets(world: World, policy: Policy, rules: list[tuple[RuleKey, Pair]], po
     if source is None or not source.advanced:
         return []
     senders = _sender_groups(world, pair)
-    targets = [target for target in members(world, key.group) if needs_outlet(world, policy, senders, target, ports)]
+    targets = [
+        target
+        for target in members(world, key.group)
+        if needs_outlet(world, policy, senders, target, ports, source.party)
+    ]
     return [
         [(RuleKey(source.party, "", f"{target.ip}/32", port), (target.party, key.group)) for port in ports]
         for target in targets

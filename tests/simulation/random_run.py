@@ -215,7 +215,8 @@ class RandomRun(People):
         deliver_queue(world, self.policy)
         deployed, keys_before = world.copy(), oracle.wanted_by_tags(world, self.policy)
         sweep_to_rest(world, self.policy)
-        deployed.now = world.now  # a group that lost its managed tag has had its turn by then
+        # a group that lost its managed tag has had its turn by then, and half of a request's link has waited for the other
+        deployed.now = world.now + oracle.HALF_OPEN_SECONDS
         for number in range(2 * ROTATIONS):
             for account in self.policy.accounts:
                 deliver_without_faults(deployed, swept(f"swept {number}", account=account), self.policy)
