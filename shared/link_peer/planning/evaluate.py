@@ -558,9 +558,16 @@ def _egress_end(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> _
     members = [snapshot.instances[party] for party in snapshot.members.get(link.target, ())]
     if may_be_open and not all(needs_outlet(snapshot, policy, link, sender, target) for target in members):
         return _NO_END
+    return _end_by_outlets(snapshot, policy, link, whole, now)
+
+
+def _end_by_outlets(snapshot: Snapshot, policy: Policy, link: Link, whole: Gate, now: float) -> _End:
+    """The same of a source's group whose instances nothing but rules of ours lets out."""
+    members = [snapshot.instances[party] for party in snapshot.members.get(link.target, ())]
     refused: list[tuple[Gate, Verdict, bool]] = []
     for target in _telling(policy, link, whole, members, any_member(snapshot, link.target), now):
-        gate = Gate(group, msgspec.structs.replace(target, groups=(link.target.id,)), whole.end, is_egress=True)
+        target_alone = msgspec.structs.replace(target, groups=(link.target.id,))
+        gate = Gate(whole.group, target_alone, whole.end, is_egress=True)
         alone = _other_part(snapshot, policy, part(outward(link), target.party), now)
         consented = not consents(policy, gate, link.ports, now)[1]
         if alone.denial is None and consented:
@@ -870,12 +877,24 @@ def judge(view: Seen, links: Iterable[DesiredLink]) -> Judged:
     judgments |= {wish.link: judge_link(view, wish.link) for wish in standing if wish.link not in judgments}
     rule_answers = [Answer(wish, judgments[wish.link].verdict, denial(wish)) for wish in standing]
     missing = [*(judgment.missing for judgment in judgments.values()), *(missing for _, missing in own_groups.values())]
+    missing += [_unread_peer(view, desired) for desired, _ in first]
     missing += [
         Missing(questions=uncounted(view.snapshot, desired.denied) | _several_uncounted(view.snapshot, desired.link))
         for desired, refusal in first
         if desired.in_scope and refusal and refusal.owners
     ]
     return Judged((*answers, *rule_answers), judgments, tuple(rule_answers), all_missing(missing))
+
+
+def _unread_peer(view: Seen, desired: DesiredLink) -> Missing:
+    """What to read of a peer that is one too many: where rules stand for it, it counts before those for which none do."""
+    peer, snapshot = desired.link.target, view.snapshot
+    if not (desired.in_scope and desired.denial and desired.denial.by_limit and peer.is_group):
+        return NOTHING_MISSING
+    may_be_read = peer.account in view.context.policy.accounts and snapshot.readable(peer.account)
+    may_have_rules = peer not in snapshot.groups or snapshot.groups[peer].may_have_rules
+    is_unread = may_be_read and may_have_rules and peer not in snapshot.rules
+    return Missing(questions=frozenset({RulesOf(peer)} if is_unread else ()))
 
 
 def _claim_denial(view: Seen, desired: DesiredLink, judgment: Judgment) -> Denial | None:

@@ -259,10 +259,18 @@ class InstanceScope(Scope):
         answered, and those that ask for one of these by its id: their rules have its address, and are on its group."""
         parties = {instance.party for instance in self.instances}
         requested = followed(snapshot, self.policy, self.delivery.region, self.work.writes.taken_claims)
+        standing = owned_links(snapshot, self.policy, self.delivery.region)
+        admitted = {(link.asker, link.target) for link, _, marker in standing if TAG in marker.claims}
+
+        def is_answered(desired: DesiredLink) -> bool:
+            if not parties & {desired.instance, *desired.link.parties}:
+                return False
+            # who joins the target of a link is let out beside its rules; one that is not open yet is opened whole, by its own event
+            is_own = desired.instance in parties or not desired.claim.is_tag or not desired.link.is_egress
+            return is_own or (desired.instance, desired.link.target) in admitted
+
         return [
-            desired
-            if parties & {desired.instance, *desired.link.parties}
-            else msgspec.structs.replace(desired, in_scope=False)
+            desired if is_answered(desired) else msgspec.structs.replace(desired, in_scope=False)
             for desired in [*self.wishes(snapshot, snapshot.instances.values()), *requested]
             if not self._foreign(desired.link) or not desired.has_pair
         ]
