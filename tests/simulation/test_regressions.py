@@ -517,3 +517,53 @@ def test_both_ends_of_what_lost_consent_go_at_the_event_that_closes_one(run: Ran
     run.tag(key="link-peer", party=TWO, peer=A, wanted_ports=[])
     run.set_consent(group=B, key="link-accept", kind="nobody", limits=[], party=B)
     run.event(at=0, inside=False, party=THREE, plan={}, state="tags")
+
+
+def test_an_egress_rule_whose_marker_is_damaged_closes_no_half_beside_a_persons(run: RandomRun) -> None:
+    """I1: people let the group out, so that the lock ends its own rules alone; one that is left alone was taken for one of ours."""
+    run.begin(tags=[(THREE, ADVANCED, ["tcp/3306", "udp/53"])], advanced={ADVANCED, A, B})
+    run.let_out(group=B, port="tcp/3306")
+    run.edit_rule(group=B, number=0, text=f"link-peer/2 dep=prod home={HOME} note")
+    run.change_group(group=B, kind="lock")
+
+
+def test_an_ingress_rule_stays_where_people_let_its_instance_out_to_some(run: RandomRun) -> None:
+    """I16: it was judged by the target that may have no egress rule, though a person has taken over that of another."""
+    run.begin(tags=[(THREE, X, ["tcp/20-30", "udp/53"])], advanced={FAR, A, Y, B, X, ADVANCED})
+    run.change_instance(away=True, group=Y, ip="203.0.113.9", party=FIVE)
+    run.edit_rule(group=B, number=0, text="mine now")
+    run.change_instance(away=True, group=X, ip="10.0.0.2", party=FIVE)
+
+
+def test_who_joins_a_target_is_let_out_only_to_whose_tag_asks_still(run: RandomRun) -> None:
+    """I9: the event of the tag that went has not come yet."""
+    run.begin(tags=[(ONE, B, ["tcp/3306"])], advanced={A, B, ADVANCED})
+    run.edit_rule(group=ADVANCED, number=0, text="delete")
+    run.tag(key="link-peer", party=ONE, peer=FAR, wanted_ports=["tcp/3306"])
+    run.event(at=0, inside=False, party=TWO, plan={}, state="Running")
+
+
+def test_an_event_of_a_target_opens_no_half_of_a_link_that_is_not_open_yet(run: RandomRun) -> None:
+    """I17: the event of the tag that asks for it has not come yet, and a peer's event read that instance."""
+    run.begin(tags=[], advanced={A, Y})
+    run.tag(key="link-peer.2", party=ONE, peer=B, wanted_ports=["icmp"])
+    run.tag(key="link-peer", party=THREE, peer=ONE, wanted_ports=["tcp/3306"])
+    run.event(at=0, inside=False, party=THREE, plan={}, state="Running")
+
+
+def test_a_mutual_link_stays_open_at_both_ends_where_an_instance_names_too_many(run: RandomRun) -> None:
+    """I12: the sweep of one account, which had not read the other half, closed what that of the other had opened."""
+    (limited,) = (policy for policy in POLICIES if policy.limits.max_peers == 1)
+    run.begin(tags=[(FIVE, X, [])])
+    run.forge(claim="tag", ends=(X, A), port="tcp/20-30")
+    run.advance_time(policy=limited, seconds=30)
+    run.tag(key="link-peer.2", party=FIVE, peer=A, wanted_ports=[])
+
+
+def test_half_of_an_instance_link_goes_at_the_latest_with_the_sweep_after_half_an_hour(run: RandomRun) -> None:
+    """I9: a sweep of one account closed it at once, one of all later."""
+    run.begin(tags=[], advanced={FAR, A, B})
+    run.request(
+        ends=(THREE, FIVE), name="r-3", action="link", wanted_ports=["tcp/3306"], until=0, plan={}, inside=False, at=0
+    )
+    run.change_group(group=X, kind="lock")
