@@ -101,7 +101,7 @@ def half_open(world: World, policy: Policy) -> list[Owned]:
     readable = [rule for rule in oracle.owned_rules(world, policy) if not _accounts(rule) & world.revoked]
     halves = [rule for rule in readable if not _other_side_exists(world, policy, rule)]
     outlets = [rule for rule in readable if rule.key.is_egress and rule not in halves]
-    uncarried = [msgspec.structs.replace(rule, claims=_uncarried(rule, readable)) for rule in outlets]
+    uncarried = [msgspec.structs.replace(rule, claims=_uncarried(world, rule, readable)) for rule in outlets]
     return [*halves, *(rule for rule in uncarried if rule.claims)]
 
 
@@ -152,15 +152,22 @@ def _admits(world: World, policy: Policy, outlet: RuleKey, pair: Pair) -> bool:
     return any(key.group in groups and (key.source, key.dest, key.port) in admitting for key in oracle.present(world))
 
 
-def _uncarried(outlet: Owned, rules: Collection[Owned]) -> frozenset[str]:
-    """The claims of requests on an egress rule that no ingress rule to the same target carries."""
+def _uncarried(world: World, outlet: Owned, rules: Collection[Owned]) -> frozenset[str]:
+    """The claims of requests on an egress rule that no ingress rule to the same target carries, of whichever link."""
     assert outlet.pair is not None
-    group = (outlet.pair[1], outlet.key.group) if oracle.is_part(outlet.pair) else None
+    target = world.instances.get(outlet.pair[0])
+    groups = (
+        {outlet.pair[1], *(Party(target.party.account, name) for name in target.groups)} if target else {outlet.pair[1]}
+    )
     carried = {
         claim
         for owned_rule in rules
         if owned_rule.pair and owned_rule.key.port == outlet.key.port and not owned_rule.key.is_egress
-        if ((owned_rule.key.group, owned_rule.pair[1]) == group if group else owned_rule.pair[1] == outlet.pair[0])
+        if (
+            owned_rule.key.group in groups and owned_rule.pair[1] == outlet.key.group
+            if oracle.is_part(owned_rule.pair)
+            else owned_rule.pair[1] == outlet.pair[0]
+        )
         for claim in owned_rule.claims
     }
     return outlet.claims - carried - {"tag"}

@@ -567,3 +567,12 @@ def test_half_of_an_instance_link_goes_at_the_latest_with_the_sweep_after_half_a
         ends=(THREE, FIVE), name="r-3", action="link", wanted_ports=["tcp/3306"], until=0, plan={}, inside=False, at=0
     )
     run.change_group(group=X, kind="lock")
+
+
+def test_a_requests_claim_leaves_the_egress_rule_of_a_groups_link_with_its_own_link(run: RandomRun) -> None:
+    """I1: it was looked for on the rules of the link that the marker names."""
+    run.begin(tags=[(THREE, A, ["icmp"])], advanced={A, B, ADVANCED})
+    run.request(
+        ends=(THREE, ONE), name="r-2", action="link", wanted_ports=["icmp"], until=0, plan={}, inside=False, at=0
+    )
+    run.change_instance(away=True, group=B, ip="10.0.0.5", party=THREE)

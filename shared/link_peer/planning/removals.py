@@ -330,12 +330,21 @@ def _carried(link: Link, port: Port, claim: Claim) -> _Carried:
     return link.source if link.target.is_group else None, link.target, port, claim.request
 
 
+def _carriers(standing: _Standing, claim: Claim) -> dict[RuleKey, _Cause]:
+    """The ingress rules with a request's claim on an egress rule, with what becomes of them. Links to a group and to the instance
+    share that rule, whichever its marker names."""
+    link = standing.link
+    targets = {link.target, link.reached, *standing.view.snapshot.groups_with(link.reached)}
+    shared = [_carried(Link(link.source, target), standing.key.port, claim) for target in targets]
+    return {key: cause for carried in shared for key, cause in standing.carriers.get(carried, {}).items()}
+
+
 def _uncarried(standing: _Standing, claim: Claim) -> _Cause | None:
     """Why a request's claim leaves an egress rule: no ingress rule of that source to that target carries it any more."""
     view, key, link = standing.view, standing.key, standing.link
     if claim.is_tag or not key.is_egress:
         return None
-    carriers = standing.carriers.get(_carried(link, key.port, claim), {})
+    carriers = _carriers(standing, claim)
     moved_sources = {carrier: source for carrier in carriers if (source := _source_elsewhere(standing, carrier))}
     causes = [cause for carrier, cause in carriers.items() if carrier not in moved_sources]
     if causes:
