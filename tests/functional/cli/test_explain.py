@@ -76,9 +76,9 @@ def test_a_link_that_passes_is_explained(lab: Lab, ask: Asking) -> None:
 
 
 def test_a_rule_of_another_link_is_no_rule_of_people(lab: Lab, ask: Asking) -> None:
-    """Between two groups, that of a link of two of their instances."""
-    app, db, a, b = pair(lab, "*")
-    lab.cross_account(lab.request(a, b, "tcp/3306"))
+    """It may admit an instance of a group that has none now."""
+    app, db = lab.group(), lab.group("*")
+    lab.cross_account(lab.request(lab.instance(lab.group()), lab.instance(db), "tcp/3306"))
     assert len(lab.rules(db)) == 1
     assert ask(app.id, db.id, "tcp/3306")["rules"] == []
 
