@@ -85,7 +85,11 @@ def accept(
     for group, entries, is_egress in additions:
         require_known(env, [new_entry.party.account for new_entry in entries], "who")
         ending_entries = [_with_end(new_entry, end, env) for new_entry in entries]
-        edit = adding(tags.read(group), group.account, ending_entries, env.policy.keys, egress=is_egress)
+        group_now = tags.group(group)
+        if is_egress and not group_now.advanced:
+            key = env.policy.keys.letting_out[0]
+            warn([f"{key} means nothing on {group}: it is a basic group, which lets everything out"])
+        edit = adding(dict(group_now.tags), group.account, ending_entries, env.policy.keys, egress=is_egress)
         planned.append((group, edit))
     needs_confirmation = bool(denial) and not (yes or dry_run) and any(edit for _, edit in planned)
     if needs_confirmation:

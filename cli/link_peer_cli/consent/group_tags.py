@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 from link_peer.domain.errors import LinkPeerError, NoAccess
-from link_peer.domain.model import Marker, Party, Rule
+from link_peer.domain.model import Group, Marker, Party, Rule
 from link_peer.domain.policy import Policy
 from link_peer.domain.request import Cause, Hint
 from link_peer.domain.snapshot import Snapshot
@@ -64,10 +64,14 @@ class GroupTags:
         self._second[self.own_account], self.accounts[self.own_account] = self.accounts[self.own_account], keys
 
     def read(self, group: Party) -> dict[str, str]:
-        """The tags of a group: with keys of its account, else through the reader role. Raises LinkPeerError if there is no
-        such group, or it cannot be read."""
+        """The tags of a group. Raises LinkPeerError as `group` does."""
+        return dict(self.group(group).tags)
+
+    def group(self, group: Party) -> Group:
+        """A group: with keys of its account, else through the reader role. Raises LinkPeerError if there is no such group, or it
+        cannot be read."""
         for existing_group in self.ecs(group.account).groups([group.id]):
-            return dict(existing_group.tags)
+            return existing_group
         raise LinkPeerError(f"{group.id} does not exist in account {group.account}")
 
     def ecs(self, account: str) -> Ecs:

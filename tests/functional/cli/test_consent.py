@@ -335,6 +335,14 @@ def test_a_group_that_is_not_there_is_named(cli: Cli) -> None:
     assert f"sg-none does not exist in account {HOME}" in cli.err
 
 
+def test_consent_to_reach_others_says_where_it_means_nothing(lab: Lab, cli: Cli) -> None:
+    """On a basic group."""
+    for kind, warnings in (("normal", 1), ("enterprise", 0)):
+        group = lab.group(type=kind)
+        assert cli("accept", group.id, "sg-db", "--egress") == 0
+        assert cli.err.count(f"link-egress means nothing on {group.id}@{HOME}") == warnings
+
+
 def test_whom_a_group_may_reach_has_keys_of_its_own(lab: Lab, cli: Cli) -> None:
     """With `--egress`; `withdraw --egress` takes exactly that entry off, and consent of the other end stays."""
     app = lab.group("sg-db", type="enterprise")
