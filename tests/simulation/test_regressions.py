@@ -576,3 +576,22 @@ def test_a_requests_claim_leaves_the_egress_rule_of_a_groups_link_with_its_own_l
         ends=(THREE, ONE), name="r-2", action="link", wanted_ports=["icmp"], until=0, plan={}, inside=False, at=0
     )
     run.change_instance(away=True, group=B, ip="10.0.0.5", party=THREE)
+
+
+def test_port_rules_of_a_tag_that_ended_stay_while_a_pause_holds_back_what_covers_them(run: RandomRun) -> None:
+    """I16: another instance asks for a mutual link between the two groups."""
+    (paused,) = (policy for policy in POLICIES if policy.paused is Pause.OPENING)
+    run.begin(tags=[(FOUR, B, ["udp/53", "tcp/20-30"])])
+    run.untag(key="link-until", party=FOUR, text="+600")
+    run.advance_time(policy=paused, seconds=30)
+    run.tag(key="link-peer.2", party=FIVE, peer=B, wanted_ports=[])
+
+
+def test_a_removal_does_not_name_a_rule_that_a_person_has_taken_over(run: RandomRun) -> None:
+    """I4: a stale read showed it as ours, and the read before the change as the person's."""
+    run.begin(tags=[(FIVE, B, [])])
+    run.request(ends=(X, B), name="r-3", action="link", wanted_ports=[], until=600, plan={}, inside=False, at=0)
+    run.edit_rule(group=X, number=0, text="mine now")
+    run.sweep(at=0, inside=False, plan={})
+    run.untag(key="link-peer", party=FIVE, text="")
+    run.sweep(at=0, inside=False, plan={9: "stale"})

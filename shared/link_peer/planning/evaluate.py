@@ -141,6 +141,12 @@ class Judged(msgspec.Struct, frozen=True, dict=True):
         return needs
 
     @functools.cached_property
+    def mutual_pairs(self) -> Set[frozenset[Party]]:
+        """The two of each mutual link that tags ask for and that is granted."""
+        granted_links = (answer.desired_link for answer in self.answers if answer.denial is None)
+        return {frozenset(d.link.pair) for d in granted_links if d.link.mutual and d.claim.is_tag and not d.same_group}
+
+    @functools.cached_property
     def denied(self) -> Mapping[tuple[Link, str], Denial]:
         """Why claims are denied, by the link of one rule and request id: also where the rules of a link are not known, since an
         account cannot be read. Of several denials of one claim, one that decides nothing counts: somebody asks."""

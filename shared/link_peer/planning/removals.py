@@ -220,9 +220,12 @@ def _cause(standing: _Standing, claim: Claim, may: May) -> _Cause:
 
 
 def _stands_otherwise(standing: _Standing) -> bool:
-    """Whether the instance of a rule by address may be admitted as a member of another of its groups: then nothing but the wish
-    for it decides, and the rule is not closed before wishes are read."""
+    """Whether a tag asks for the same in another way: then nothing but the wish for it decides, and the rule is not closed before
+    wishes are read. The instance of a rule by address may be admitted as a member of another of its groups, and a mutual link
+    between the two takes the place of one with ports once it is open."""
     link, snapshot = standing.link, standing.view.snapshot
+    if not link.mutual and frozenset(link.pair) in standing.judged.mutual_pairs:
+        return True
     if not link.member or not link.target.is_group or link.represented not in snapshot.instances:
         return False
     context, end = standing.view.context, "target" if link.is_egress else "source"

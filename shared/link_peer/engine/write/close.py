@@ -136,8 +136,11 @@ class Closer:
         unsettled: set[RuleKey] = set()
         try:
             in_time(edits, False)
-            for key, rule in self._settler.settle(group, edits, lambda batch: in_time(batch, True), note).items():
+            settled = self._settler.settle(group, edits, lambda batch: in_time(batch, True), note)
+            for key, rule in settled.items():
                 closings[key].rules[key] = rule
+            for taken_over in {edit.key for edit in edits if edit.kind == "mark"} - settled.keys():
+                closings[taken_over].rules.pop(taken_over, None)  # or deleted: it is not ours any more
         except (LinkDenied, Transient) as problem:
             unsettled = {edit.key for edit in self._settler.unfinished(group, edits)}
             if isinstance(problem, Throttled) and self._pace is not None:
