@@ -190,7 +190,9 @@ def _other_end_allows(
         return any(
             _admitted(world, policy, sender, pair, ports)
             for sender in members(world, key.group)
-            if pair[1] not in _groups_of(sender) or _is_admitted_by_request(world, policy, sender, pair[1], ports)
+            if pair[1] not in _groups_of(sender)
+            or _is_admitted_by_request(world, policy, sender, pair[1], ports)
+            or _is_of_request(world, policy, {key})
         )
     if is_part(pair):
         source, targets = world.groups.get(pair[1]), members(world, key.group)
@@ -236,9 +238,13 @@ def _is_admitted_by_request(
     world: World, policy: Policy, sender: Instance, group: Party, ports: Sequence[Port]
 ) -> bool:
     """Whether a rule that a request asks for admits an instance to a group by its address."""
-    keys = {RuleKey(group, f"{sender.ip}/32", "", port) for port in ports}
-    rules = [rule for rule in world.rules.get(group, {}).values() if rule.key in keys]
-    return any(claim != "tag" for rule in rules for claim in claims(rule, policy))
+    return _is_of_request(world, policy, {RuleKey(group, f"{sender.ip}/32", "", port) for port in ports})
+
+
+def _is_of_request(world: World, policy: Policy, keys: Collection[RuleKey]) -> bool:
+    """Whether one of these rules stands, and not for tags alone. A person's counts for a request, too."""
+    rules = [rule for group in {key.group for key in keys} for rule in world.rules.get(group, {}).values()]
+    return any(claims(rule, policy) != {"tag"} for rule in rules if rule.key in keys and rule.policy == "accept")
 
 
 def _groups_of(instance: Instance) -> list[Party]:
