@@ -491,7 +491,7 @@ def kept_by_tags(world: World, policy: Policy) -> dict[RuleKey, set[Pair]]:
             and (not ports or any(_within(owned_rule.key.port, port) for port in ports))
             and not _barred(world, policy, instance.party, party, [owned_rule.key.port])
             and allowed(world, policy, owned_rule.key, owned_rule.pair)
-            and (owned_rule.pair is None or _may_reach(world, policy, owned_rule.key, owned_rule.pair))
+            and (owned_rule.pair is None or may_reach(world, policy, owned_rule.key, owned_rule.pair))
         ]
         admitted = {key.port for key, _ in rules if not key.is_egress} | _ports_by_people(
             world, policy, instance, party
@@ -503,7 +503,7 @@ def kept_by_tags(world: World, policy: Policy) -> dict[RuleKey, set[Pair]]:
     return pairs_by_key
 
 
-def _may_reach(world: World, policy: Policy, key: RuleKey, pair: tuple[Party, Party]) -> bool:
+def may_reach(world: World, policy: Policy, key: RuleKey, pair: tuple[Party, Party]) -> bool:
     """Whether the source's group, where it lets nothing out by default, consents to reach a group without instances, of which no
     egress rule is needed."""
     source = world.groups.get(pair[1])

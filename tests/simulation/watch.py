@@ -593,8 +593,12 @@ class Watch:
             # of a target without instances, the oracle says nothing of the end that lets packets out
             sources = [then.groups[source] for then, _ in self.states.pasts() if source in then.groups]
             locked = record["reason"] == "locked" and any(g.advanced and oracle.is_locked(g) for g in sources)
-            shut = any(g.advanced and not _consents_to_reach(g, target) for g in sources)
-            lacking |= shut and not any(oracle.members(then, target) for then, _ in self.states.pasts())
+            asked_keys = [RuleKey(target, "0.0.0.0/32", "", port) for port in ports]
+            lacking |= not all(
+                oracle.may_reach(then, state.policy, key, (source, source))
+                for then, state in self.states.pasts()
+                for key in asked_keys
+            )
             hold("I4", lacking or locked, f"{record['reason']}, but consent existed throughout: {dict(record)}")
 
     # the end
@@ -680,12 +684,6 @@ class Watch:
                         may,
                         f"{owned_rule.rule} stands, though {key.group} was read: {then.groups[key.group].tags}",
                     )
-
-
-def _consents_to_reach(group: Group, target: Party) -> bool:
-    """Whether an entry of the group's tags names a target, or all parties, on whichever ports."""
-    entries = " ".join(value for name, value in group.tags.items() if name.startswith("link-egress")).split()
-    return any(entry.startswith(("*", target.id)) for entry in entries)
 
 
 def _without_outlets(world: World) -> World:
