@@ -101,7 +101,7 @@ def half_open(world: World, policy: Policy) -> list[Owned]:
     readable = [rule for rule in oracle.owned_rules(world, policy) if not _accounts(rule) & world.revoked]
     halves = [rule for rule in readable if not _other_side_exists(world, policy, rule)]
     outlets = [rule for rule in readable if rule.key.is_egress and rule not in halves]
-    uncarried = [msgspec.structs.replace(rule, claims=_uncarried(world, rule, readable)) for rule in outlets]
+    uncarried = [msgspec.structs.replace(rule, claims=_uncarried(world, policy, rule, readable)) for rule in outlets]
     return [*halves, *(rule for rule in uncarried if rule.claims)]
 
 
@@ -152,7 +152,7 @@ def _admits(world: World, policy: Policy, outlet: RuleKey, pair: Pair) -> bool:
     return any(key.group in groups and (key.source, key.dest, key.port) in admitting for key in oracle.present(world))
 
 
-def _uncarried(world: World, outlet: Owned, rules: Collection[Owned]) -> frozenset[str]:
+def _uncarried(world: World, policy: Policy, outlet: Owned, rules: Collection[Owned]) -> frozenset[str]:
     """The claims of requests on an egress rule that no ingress rule to the same target carries, of whichever link."""
     assert outlet.pair is not None
     target = world.instances.get(outlet.pair[0])
@@ -170,7 +170,14 @@ def _uncarried(world: World, outlet: Owned, rules: Collection[Owned]) -> frozens
         )
         for claim in owned_rule.claims
     }
-    return outlet.claims - carried - {"tag"}
+    sources = {f"{member.ip}/32" for member in oracle.members(world, outlet.key.group)}
+    by_people = {
+        rule.key
+        for rule in world.rules.get(outlet.pair[1], {}).values()
+        if rule.key and rule.policy == "accept" and oracle.ours(rule, policy) is None
+    }
+    admitted = {RuleKey(outlet.pair[1], source, "", outlet.key.port) for source in sources}
+    return frozenset() if admitted & by_people else outlet.claims - carried - {"tag"}
 
 
 def _is_shut_in(world: World, policy: Policy, key: RuleKey, pair: Pair) -> bool:

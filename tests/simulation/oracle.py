@@ -187,12 +187,17 @@ def _other_end_allows(
         return True
     if key.is_egress:
         # who is in the target's group, too, needs no link to it, unless by a request, which links all members
-        return any(
-            _admitted(world, policy, sender, pair, ports)
-            for sender in members(world, key.group)
+        senders = members(world, key.group)
+        linked = (
+            sender
+            for sender in senders
             if pair[1] not in _groups_of(sender)
             or _is_admitted_by_request(world, policy, sender, pair[1], ports)
             or _is_of_request(world, policy, {key})
+        )
+        # whichever its marker names, links to the group and to the instance share the rule
+        return any(_admitted(world, policy, sender, pair, ports) for sender in linked) or any(
+            _admitted(world, policy, sender, (pair[0], pair[0]), ports) for sender in senders if sender.party != pair[0]
         )
     if is_part(pair):
         source, targets = world.groups.get(pair[1]), members(world, key.group)

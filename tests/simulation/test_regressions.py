@@ -595,3 +595,21 @@ def test_a_removal_does_not_name_a_rule_that_a_person_has_taken_over(run: Random
     run.sweep(at=0, inside=False, plan={})
     run.untag(key="link-peer", party=FIVE, text="")
     run.sweep(at=0, inside=False, plan={9: "stale"})
+
+
+def test_an_egress_rule_stays_whose_instance_a_persons_rule_admits(run: RandomRun) -> None:
+    """I16: the rule of ours of another instance, which is refused, was taken for all that there is."""
+    run.begin(tags=[], advanced={FAR, Y, B, A, ADVANCED, X})
+    run.request(ends=(A, X), name="r-1", action="link", wanted_ports=["tcp/3306"], until=0, plan={}, inside=False, at=0)
+    run.edit_rule(group=X, number=0, text="mine now")
+    run.refuse(group=B, holder=X, kind="typo", limits=[])
+
+
+def test_an_instance_that_moves_to_an_advanced_group_keeps_its_link_whole(run: RandomRun) -> None:
+    """I17: its egress rule was taken for that of an instance that joins a link which ended."""
+    run.begin(tags=[], advanced={ADVANCED, FAR, B, Y})
+    run.request(
+        ends=(TWO, ONE), name="r-3", action="link", wanted_ports=["tcp/3306"], until=0, plan={}, inside=False, at=0
+    )
+    run.change_instance(away=False, group=B, ip="203.0.113.9", party=TWO)
+    run.change_instance(away=True, group=B, ip="10.0.0.5", party=TWO)

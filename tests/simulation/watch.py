@@ -346,9 +346,17 @@ class Watch:
             hold("I1", in_time, f"{key} gains {claim}, whose message is past its expires_at")
 
     def _moves(self, written: Owned, claim: str) -> bool:
-        """Whether a rule with another address stood for the same parties with the claim."""
+        """Whether a rule with another address stood for the same parties with the claim. Where the instance that asks has moved to a
+        group that lets nothing out, its link needs an egress rule, too."""
         key = written.key
-        return any(
+        follows = key.is_egress and not oracle.is_part(written.pair)
+        moved_askers = {
+            pair[0]
+            for pair, port, standing_claim, source, _ in self._addressed
+            if follows and source and (pair[1], port, standing_claim) == (written.pair[0], key.port, claim)
+            if pair[0] in self.world.instances and source != f"{self.world.instances[pair[0]].ip}/32"
+        }
+        return bool(moved_askers) or any(
             bool(source) != key.is_egress and (source, dest) != (key.source, key.dest)
             for pair, port, standing_claim, source, dest in self._addressed
             if (pair, port, standing_claim) == (written.pair, key.port, claim)

@@ -218,7 +218,7 @@ def ended_meanwhile(
     stands = set(claimed)
     joined: dict[tuple[RuleKey | None, Claim], Link] = {}  # one end of each link
     for link, rule, marker in owned_links(snapshot, policy, region):
-        for claim in marker.claims if link.member else ():
+        for claim in marker.claims if link.member and link.target.is_group else ():
             if (rule.key, claim) in put:
                 joined[rule.key, claim] = link.side
             else:
