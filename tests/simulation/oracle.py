@@ -196,8 +196,13 @@ def _other_end_allows(
             or _is_of_request(world, policy, {key})
         )
         # whichever its marker names, links to the group and to the instance share the rule
+        to_instance = {
+            (rule.key.source, rule.key.port) for rule in owned_rules(world, policy) if rule.key.dest == key.dest
+        }
         return any(_admitted(world, policy, sender, pair, ports) for sender in linked) or any(
-            _admitted(world, policy, sender, (pair[0], pair[0]), ports) for sender in senders if sender.party != pair[0]
+            _admitted(world, policy, sender, (pair[0], pair[0]), ports)
+            for sender in senders
+            if (f"{sender.ip}/32", key.port) in to_instance
         )
     if is_part(pair):
         source, targets = world.groups.get(pair[1]), members(world, key.group)
