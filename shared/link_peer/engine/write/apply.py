@@ -238,8 +238,6 @@ class Applier:
         edits = tuple(edit for edit in decision.edits if edit.key not in standing)
         closed_decision = msgspec.structs.replace(decision, edits=edits, denial=denial)
         denied = frozenset(key for key in standing if isinstance(closing.standing[key.group], LinkDenied))
-        if not rules:
-            closed_decision = msgspec.structs.replace(closed_decision, outcome="unchanged", edits=())
         records, report = self._finish(closed_decision, requests, rules)
         records += [self._record(_met(decision, trouble), "attempt") for trouble in troubles]
         return records, report + Report(pending=tuple(troubles), refused_keys=denied)

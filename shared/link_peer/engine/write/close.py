@@ -139,8 +139,11 @@ class Closer:
             settled = self._settler.settle(group, edits, lambda batch: in_time(batch, True), note)
             for key, rule in settled.items():
                 closings[key].rules[key] = rule
-            for taken_over in {edit.key for edit in edits if edit.kind == "mark"} - settled.keys():
-                closings[taken_over].rules.pop(taken_over, None)  # or deleted: it is not ours any more
+            for key in {edit.key for edit in edits if edit.kind == "mark"} - settled.keys():
+                if (
+                    len(closings[key].rules) > 1
+                ):  # a person has taken it over, or deleted it: it is no rule of the link any more
+                    closings[key].rules.pop(key, None)
         except (LinkDenied, Transient) as problem:
             unsettled = {edit.key for edit in self._settler.unfinished(group, edits)}
             if isinstance(problem, Throttled) and self._pace is not None:
