@@ -81,8 +81,8 @@ def at_rest(world: World, policy: Policy) -> None:
         refused = key.group in world.full or key in oracle.present(world) - {owned_rule.key for owned_rule in ours}
         hold("I9", refused, f"an instance has joined a link by address, but {key} lacks {claim}")
     for our_rule in half_open(world, policy):
-        # one that lets out only others of the group is kept for a denied wish as long as one of a request
-        is_kept = our_rule.key.is_egress and our_rule.pair in kept_pairs.get(our_rule.key, ())
+        # one that lets out only others of the group, or whom nothing lets out, is kept for a denied wish as long as one of a request
+        is_kept = our_rule.pair in kept_pairs.get(our_rule.key, ())
         is_young = world.now - oracle.created(our_rule.rule) < oracle.HALF_OPEN_SECONDS
         young = not opening or (is_young and ("tag" not in our_rule.claims or is_kept))
         hold("I3", young, f"{our_rule.rule} is half of a link, and its other side does not exist")

@@ -502,6 +502,7 @@ def kept_by_tags(world: World, policy: Policy) -> dict[RuleKey, set[Pair]]:
             and not _barred(world, policy, instance.party, party, [owned_rule.key.port])
             and allowed(world, policy, owned_rule.key, owned_rule.pair)
             and (owned_rule.pair is None or may_reach(world, policy, owned_rule.key, owned_rule.pair))
+            and (owned_rule.key in young or not _is_shut_in(world, policy, owned_rule))
         ]
         admitted = {key.port for key, _ in rules if not key.is_egress} | _ports_by_people(
             world, policy, instance, party
@@ -511,6 +512,14 @@ def kept_by_tags(world: World, policy: Policy) -> dict[RuleKey, set[Pair]]:
             if not key.is_egress or not party.is_group or key.port in admitted or key in young:
                 pairs_by_key.setdefault(key, set()).add(pair)
     return pairs_by_key
+
+
+def _is_shut_in(world: World, policy: Policy, owned_rule: Owned) -> bool:
+    """Whether nothing lets out whom an ingress rule by address admits."""
+    key, pair = owned_rule.key, owned_rule.pair
+    if pair is None or key.is_egress or not is_part(pair):
+        return False
+    return missing_outlets(world, policy, pair[1], key.group, key.port, pair[0])
 
 
 def may_reach(world: World, policy: Policy, key: RuleKey, pair: tuple[Party, Party]) -> bool:

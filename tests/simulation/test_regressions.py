@@ -613,3 +613,10 @@ def test_an_instance_that_moves_to_an_advanced_group_keeps_its_link_whole(run: R
     )
     run.change_instance(away=False, group=B, ip="203.0.113.9", party=TWO)
     run.change_instance(away=True, group=B, ip="10.0.0.5", party=TWO)
+
+
+def test_an_ingress_rule_is_not_kept_once_nothing_lets_its_instance_out(run: RandomRun) -> None:
+    """I3: a person deleted the egress rule beside it, and the wish is refused on another port."""
+    run.begin(tags=[(FOUR, Y, ["udp/53", "icmp"])], advanced={ADVANCED, X, FAR})
+    run.refuse(group=X, holder=FIVE, kind="who", limits=["udp/53"])
+    run.edit_rule(group=X, number=0, text="delete")

@@ -66,6 +66,7 @@ from link_peer.planning.writing import (
     is_let_out,
     is_ours,
     may_be_let_out,
+    missing_outlets,
     needs_outlet,
     not_written,
     outward,
@@ -940,6 +941,8 @@ def _standing_for(view: Seen, answers: Iterable[Answer]) -> list[DesiredLink]:
         for key, link in asked_for:
             if link.is_egress and link.ports not in admitted and _lets_out_others(view, desired, key):
                 continue
+            if _is_shut_in(view, key, link):
+                continue
             wish = msgspec.structs.replace(desired, link=link, **changes)
             first = wishes.setdefault((link, desired.claim), wish)
             if first is not wish and wish_denial(view.snapshot, view.context.policy, first):
@@ -956,6 +959,14 @@ def _lets_out_others(view: Seen, desired: DesiredLink, key: RuleKey) -> bool:
     if RuleKey(desired.link.target, f"{asker.ip}/32", "", key.port) in view.actual.equal:
         return False
     return view.context.now - created(view.actual.owned[key][0]) >= HALF_OPEN_SECONDS
+
+
+def _is_shut_in(view: Seen, key: RuleKey, link: Link) -> bool:
+    """Whether nothing lets out whom an ingress rule by address admits any more, which a denied wish does not open again. An egress rule
+    may not be shown yet beside one that is young."""
+    if not link.member or link.is_egress or view.context.now - created(view.actual.owned[key][0]) < HALF_OPEN_SECONDS:
+        return False
+    return bool(missing_outlets(view.snapshot, view.context.policy, link))
 
 
 def asks_for(snapshot: Snapshot, desired: DesiredLink, rule_link: Link) -> bool:

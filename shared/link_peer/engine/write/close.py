@@ -39,6 +39,11 @@ class Closing(msgspec.Struct):
         """Its edits on a group."""
         return [edit for edit in self.decision.edits if edit.key.group == group]
 
+    def leave_out(self, key: RuleKey) -> None:
+        """Does not name a rule, unless it is the only one: a person has taken it over, or deleted it meanwhile."""
+        if len(self.rules) > 1:
+            self.rules.pop(key, None)
+
     @property
     def unfinished_groups(self) -> set[Party]:
         """The groups on which not all of its edits were made."""
@@ -140,10 +145,7 @@ class Closer:
             for key, rule in settled.items():
                 closings[key].rules[key] = rule
             for key in {edit.key for edit in edits if edit.kind == "mark"} - settled.keys():
-                if (
-                    len(closings[key].rules) > 1
-                ):  # a person has taken it over, or deleted it: it is no rule of the link any more
-                    closings[key].rules.pop(key, None)
+                closings[key].leave_out(key)
         except (LinkDenied, Transient) as problem:
             unsettled = {edit.key for edit in self._settler.unfinished(group, edits)}
             if isinstance(problem, Throttled) and self._pace is not None:
