@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 
-class Party(msgspec.Struct, frozen=True, order=True):
+class Party(msgspec.Struct, frozen=True, order=True, cache_hash=True):
     """A security group `sg-…` or an instance `i-…` of an account (uid: 15-20 digits, always a string)."""
 
     account: str
@@ -30,7 +30,7 @@ class Party(msgspec.Struct, frozen=True, order=True):
         return f"{self.id}@{self.account}"
 
 
-class Port(msgspec.Struct, frozen=True, order=True):
+class Port(msgspec.Struct, frozen=True, order=True, cache_hash=True):
     """The protocol and ports of one rule: `tcp` or `udp` with 1 ≤ low ≤ high ≤ 65535; `icmp` and `all` with -1/-1."""
 
     protocol: str
@@ -68,7 +68,7 @@ def ports_text(ports: Iterable[Port]) -> str:
     return "+".join(sorted({str(port) for port in ports})) or "mutual"
 
 
-class Link(msgspec.Struct, frozen=True, order=True):
+class Link(msgspec.Struct, frozen=True, order=True, cache_hash=True):
     """`source` may reach `target` on `ports`; without ports, each may reach the other on everything.
 
     Both parties are groups, or both are instances. A link between groups that is written by address has a part for each
@@ -151,7 +151,7 @@ class Link(msgspec.Struct, frozen=True, order=True):
         return short_hash("|".join([region, *ends, ports_text(self.ports)]))
 
 
-class RuleKey(msgspec.Struct, frozen=True, order=True):
+class RuleKey(msgspec.Struct, frozen=True, order=True, cache_hash=True):
     """The identity of a rule. Priority, policy and description are not part of it.
 
     `source` is `sg-…@<uid>` or `10.0.0.1/32`; `dest` is empty or a /32 (links between instances). An egress rule has no source,
@@ -195,7 +195,7 @@ class RuleKey(msgspec.Struct, frozen=True, order=True):
         )
 
 
-class Claim(msgspec.Struct, frozen=True):
+class Claim(msgspec.Struct, frozen=True, cache_hash=True):
     """A reason for which a link is wanted: an instance's tag if `request` is empty, else the request with that id.
 
     `until` is when the claim expires, in epoch seconds; None for never. A rule is kept while its marker has any claim.
