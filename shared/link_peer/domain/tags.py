@@ -598,9 +598,9 @@ def parse_accept(piece: str, own_account: str, text: str) -> Accept:
     )
 
 
-def _epoch(parts: tuple[str | None, ...], offset: timedelta) -> int | None:
+def _epoch(parts: tuple[str, ...], offset: timedelta) -> int | None:
     """Epoch seconds of (year, month, day, hour, minute, second) at an offset; None if there is no such instant."""
-    year, month, day, hour, minute, second = (int(part or 0) for part in parts)
+    year, month, day, hour, minute, second = map(int, parts)
     try:
         when = datetime(year, month, day, hour, minute, second, tzinfo=timezone(offset)).astimezone(timezone.utc)
     except (ValueError, OverflowError):
