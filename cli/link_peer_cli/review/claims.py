@@ -36,7 +36,7 @@ def claims_between(env: Environment, parties: Iterable[Party]) -> list[tuple[Lin
 def names_now(env: Environment, ends: Iterable[Party]) -> Mapping[str, str]:
     """What accounts and these parties are called on a terminal, by uid and by `sg-…@<uid>`: names of the policy alone where the parties
     cannot be read."""
-    words, ends = wording(env.policy, env.now), sorted({end for end in ends if end.account in env.policy.accounts})
+    words = wording(env.policy, env.now)
     if words is EXACT:
         return {}
     with contextlib.suppress(LinkPeerError):
