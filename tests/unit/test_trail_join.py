@@ -238,11 +238,17 @@ def test_the_repair_of_a_tag_without_a_link_is_the_intent_to_tag_its_group(field
 
 @pytest.mark.parametrize(
     ("fields", "problems"),
-    [({}, []), ({"logstore": OPERATORS}, ["unproven"]), ({"event_request": "r-none"}, ["unproven"])],
+    [
+        ({}, []),
+        ({"logstore": OPERATORS}, ["unproven"]),
+        ({"event_request": "r-none"}, ["unproven"]),
+        ({"event_request": "r-1"}, ["unproven"]),
+    ],
 )
 def test_whoever_opened_a_rule_is_no_witness_of_its_consent(fields: Record, problems: list[str]) -> None:
     """The operator's key opened it, and the owner gave the consent of now later: what the functions saw in between proves that it
-    was there before; what the operator's log says proves nothing, nor a record of a call that ActionTrail does not have."""
+    was there before; what the operator's log says proves nothing, nor a record of a call that ActionTrail does not
+    have, or that changed no tag."""
     sighting = {"to_account": HOME, "to": "sg-b", "rules": "[]", "event_request": "r-4", **fields}
     records = [record("observed", 2300, tags='{"link-accept": "*"}', **sighting)]
     opened = [{**intent, "logstore": OPERATORS, "consent": "sg-b *"} for intent in (INTENT, APPLIED)]

@@ -498,7 +498,7 @@ def test_a_sweep_that_did_not_count_the_dead_letters_is_a_warning(lab: Lab, cli:
 
 def test_a_sweep_that_is_overdue_is_reported(lab: Lab, cli: Cli) -> None:
     """After half an hour a warning, for each account too; after a day it is missing, and how accounts are entered is unknown."""
-    lab.cloud.clock.sleep(2400)
+    lab.cloud.clock.sleep(1810)
     code, findings = cli.json("doctor")
     warned = [f["what"] for f in findings if f["state"] == "warning"]
     assert (code, warned) == (0, ["last sweep", "access", "access"])
