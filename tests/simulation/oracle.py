@@ -244,6 +244,14 @@ def _admitted(
     )
 
 
+def lets_out_who_asks(world: World, policy: Policy, key: RuleKey, pair: Pair) -> bool:
+    """Whether the target of an egress rule by tag may admit one of those whose tags ask for it. Others of the group do not count."""
+    if pair is None or not key.is_egress or not is_part(pair):
+        return True
+    askers = (instance for instance, party, *_ in _wishes(world, policy) if party == pair[1])
+    return any(_admitted(world, policy, asker, pair, [key.port]) for asker in askers if key.group in _groups_of(asker))
+
+
 def _is_admitted_by_request(
     world: World, policy: Policy, sender: Instance, group: Party, ports: Sequence[Port]
 ) -> bool:

@@ -70,8 +70,12 @@ class States:
         )
 
     def always_kept(self, key: RuleKey, pair: Pair) -> bool:
-        """Whether a rule could go on to stand for tags throughout this delivery."""
-        return all(pair in oracle.kept_by_tags(then, state.policy).get(key, ()) for then, state in self.pasts())
+        """Whether a rule had to go on to stand for tags throughout this delivery; one that lets out, for whom the target may admit."""
+        return all(
+            pair in oracle.kept_by_tags(then, state.policy).get(key, ())
+            and oracle.lets_out_who_asks(then, state.policy, key, pair)
+            for then, state in self.pasts()
+        )
 
     def always_allowed(self, owned: Owned) -> bool:
         """Whether a rule of ours was allowed at every moment of this delivery."""
