@@ -28,7 +28,7 @@ from link_peer.planning.evaluate import (
     may_stand,
     unseen_senders,
 )
-from link_peer.planning.writing import misplaced, missing_outlets
+from link_peer.planning.writing import is_admitted_by_people, misplaced, missing_outlets
 
 
 class May(Enum):
@@ -346,7 +346,9 @@ def _uncarried(standing: _Standing, claim: Claim) -> _Cause | None:
     """Why a request's claim leaves an egress rule: no ingress rule of that source to that target carries it any more, and no
     person's takes the place of one."""
     view, key, link = standing.view, standing.key, standing.link
-    if claim.is_tag or not key.is_egress or _is_admitted_by_people(standing):
+    if claim.is_tag or not key.is_egress:
+        return None
+    if is_admitted_by_people(view.snapshot, view.context.policy, key.group, link.target, key.port):
         return None
     carriers = _carriers(standing, claim)
     moved_sources = {carrier: source for carrier in carriers if (source := _source_elsewhere(standing, carrier))}
@@ -361,14 +363,6 @@ def _uncarried(standing: _Standing, claim: Claim) -> _Cause | None:
     if not is_known or is_young or not view.context.completes_tags_only:
         return None
     return _Cause(denials.half_open(link.target))
-
-
-def _is_admitted_by_people(standing: _Standing) -> bool:
-    """Whether a person's rule, which counts as the link's own, admits an instance that an egress rule lets out to a group."""
-    snapshot, key, link = standing.view.snapshot, standing.key, standing.link
-    members = (snapshot.instances[member] for member in snapshot.members.get(key.group, ()))
-    sources = (f"{member.ip}/32" for member in members if member.ip)
-    return any(RuleKey(link.target, source, "", key.port) in standing.view.actual.equal for source in sources)
 
 
 def _source_elsewhere(standing: _Standing, carrier: RuleKey) -> Party | None:

@@ -23,7 +23,7 @@ import msgspec
 from link_peer.domain import denials
 from link_peer.domain import marker as markers
 from link_peer.domain.denials import Denial
-from link_peer.domain.model import ALL, Group, Instance, Link, Party, Ports, Rule, RuleKey
+from link_peer.domain.model import ALL, Group, Instance, Link, Party, Port, Ports, Rule, RuleKey
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
 from link_peer.planning import effect
@@ -176,6 +176,17 @@ def may_be_let_out(snapshot: Snapshot, policy: Policy, groups: Iterable[Party], 
     rules = [rule for group in groups for rule in snapshot.rules[group] if rule.is_egress and rule.policy == "accept"]
     passing = [rule.traffic.port or ALL if rule.traffic else ALL for rule in rules if not is_ours(rule, policy)]
     return all(any(let_out == ALL or let_out.overlaps(port) for let_out in passing) for port in ports)
+
+
+def is_admitted_by_people(snapshot: Snapshot, policy: Policy, source: Party, target: Party, port: Port) -> bool:
+    """Whether a person's rule of the target group admits an instance of the source group by its address, as a rule of ours would. It
+    counts as that of the link."""
+    keys = (
+        rule.key for rule in snapshot.rules.get(target, ()) if rule.policy == "accept" and not _has_marker(rule, policy)
+    )
+    sources = {key.source for key in keys if key and key.port == port and not (key.is_egress or key.dest)}
+    members = (snapshot.instances[member] for member in snapshot.members.get(source, ()))
+    return bool(sources) and any(f"{member.ip}/32" in sources for member in members)
 
 
 def _has_marker(rule: Rule, policy: Policy) -> bool:

@@ -31,7 +31,7 @@ from link_peer.planning.decision import Plan
 from link_peer.planning.effect import rules_of
 from link_peer.planning.evaluate import wish_denial
 from link_peer.planning.rota import runs_between
-from link_peer.planning.writing import missing_outlets
+from link_peer.planning.writing import is_admitted_by_people, missing_outlets
 from link_peer.views.reach import Reach, Scene, both_ways, reach
 
 
@@ -241,7 +241,8 @@ def _lacking_end(snapshot: Snapshot, policy: Policy, link: Link, rules: Sequence
     """The end of a link from an advanced group that has no rule, so that nothing passes."""
     is_egress = {rule.is_egress for rule in rules}
     if is_egress == {True} and _rules_read(snapshot, link.target):
-        return {link.target}
+        by_people = (is_admitted_by_people(snapshot, policy, *link.pair, port) for port in link.ports)
+        return set() if all(by_people) else {link.target}
     lacks_egress = is_egress == {False} and link.target.is_group and missing_outlets(snapshot, policy, link)
     return {link.source} if lacks_egress else set()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from aliyun_local.api import Group, readings
 
+from tests.functional.cli.test_one_truth import revoked
 from tests.functional.command import Cli
 from tests.functional.lab import HOME, Lab
 from tests.functional.test_both_ends import Ends, revoke_egress
@@ -24,6 +25,23 @@ def test_each_rule_of_a_link_has_its_direction(lab: Lab, cli: Cli, of: str) -> N
         directions = sorted((rule["group"], rule["direction"]) for rule in link["rules"])
         count = 2 if of == "groups" else 1
         assert directions == sorted([(ends.app.id, "egress")] * count + [(ends.db.id, "ingress")] * count)
+
+
+def test_an_egress_rule_beside_a_persons_ingress_rules_is_no_half(lab: Lab, cli: Cli) -> None:
+    """A person has taken over the rule that admits the one instance; so it is with each view, and with the sweep."""
+    ends = Ends(lab)
+    lab.call(HOME, "DeleteInstance", {"InstanceId": ends.senders.pop().id, "Force": "true"})
+    lab.cross_account(lab.request(ends.app, ends.db, "tcp/1"))
+    (rule,) = lab.raw_rules(ends.db)
+    ids = {"SecurityGroupId": ends.db.id, "SecurityGroupRuleId": rule["SecurityGroupRuleId"]}
+    lab.call(HOME, "ModifySecurityGroupRule", {**ids, "Description": "ours now"})
+    lab.cloud.clock.advance(1801)
+    (link,) = cli.json("links")[1]
+    assert (link["state"], {stands["direction"] for stands in link["rules"]}) == ("open", {"egress"})
+    assert cli.json("explain", ends.app.id, ends.db.id)[1][0]["links"][0]["state"] == "open"
+    assert revoked(cli.json("sweep", "--dry-run")[1][0]) == set()
+    lab.sweep()
+    assert len(lab.raw_rules(ends.app, "egress")) == len(ends.targets)
 
 
 def test_a_plan_says_to_whom_a_group_lets_out(lab: Lab, cli: Cli) -> None:
