@@ -238,3 +238,22 @@ def test_a_denied_wish_keeps_the_egress_rule_beside_a_persons_ingress_rule(lab: 
     lab.cloud.clock.advance(1801)
     lab.sweep()
     assert (len(lab.raw_rules(app, "egress")), len(lab.raw_rules(db))) == (1, 1)
+
+
+def test_a_denied_wish_keeps_no_ingress_rule_that_nothing_lets_out(lab: Lab) -> None:
+    """Its egress rule, which a person deleted, is not written again for it; half an hour later the record says so."""
+    app, db = lab.group(type="enterprise", tags={"link-egress": "*"}), lab.group("*:tcp/1")
+    lab.instance(db)
+    asking = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
+    lab.auto_link(lab.event(asking))
+    lab.tag(asking, link_peer=f"{db.id}:tcp/1+tcp/2")
+    (egress,) = lab.raw_rules(app, "egress")
+    ids = {"SecurityGroupId": app.id, "SecurityGroupRuleId.1": egress["SecurityGroupRuleId"]}
+    lab.call(HOME, "RevokeSecurityGroupEgress", ids)
+    for seconds, count in ((0, 1), (1801, 0)):
+        lab.cloud.clock.advance(seconds)
+        lab.sweep()
+        assert len(lab.raw_rules(db)) == count
+    record = lab.outcome()
+    assert (record["outcome"], record["reason"]) == ("removed", "half-open")
+    assert record["detail"].startswith(f"the rule on {app.id}@{HOME} is missing, and the link is denied: ")

@@ -699,6 +699,13 @@ def half_open(missing: object) -> Denial:
     return Denial(reasons.HALF_OPEN, detail, "post the request again: link-peer request link {link}", half_open=True)
 
 
+def half_of_denied(missing: object, denial: Denial) -> Denial:
+    """Half of a link that is denied, so that the rule which is missing at the other end is not written again."""
+    return Denial(
+        reasons.HALF_OPEN, f"the rule on {missing} is missing, and the link is denied: {denial.detail}", denial.advice
+    )
+
+
 def nothing_to_unlink(between: Sequence[str]) -> Denial:
     """Why an unlink changes nothing; `between` are the rules of ours between the two, which other claims keep."""
     detail = "no rule between the two carries a request's claim"

@@ -177,7 +177,7 @@ ID_IN_USE = Reason(
 HALF_OPEN = Reason(
     "half-open",
     Kind.FINAL,
-    "one rule of a request's mutual link is missing, so the other was removed",
+    "the rule at one end of a link is missing, so the one at the other end was removed",
     "post the request again",
 )
 QUOTA = Reason(

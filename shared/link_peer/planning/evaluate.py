@@ -569,7 +569,7 @@ def _egress_end(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> _
 
 
 def _end_by_outlets(snapshot: Snapshot, policy: Policy, link: Link, whole: Gate, now: float) -> _End:
-    """The same of a source's group whose instances nothing but rules of ours lets out."""
+    """The same of a source's group whose instances no person's rule lets out: whether rules of ours may."""
     members = [snapshot.instances[party] for party in snapshot.members.get(link.target, ())]
     refused: list[tuple[Gate, Verdict, bool]] = []
     for target in _telling(policy, link, whole, members, any_member(snapshot, link.target), now):
@@ -941,9 +941,9 @@ def _standing_for(view: Seen, answers: Iterable[Answer]) -> list[DesiredLink]:
         for key, link in asked_for:
             if link.is_egress and link.ports not in admitted and _lets_out_others(view, desired, key):
                 continue
-            if _is_shut_in(view, key, link):
-                continue
             wish = msgspec.structs.replace(desired, link=link, **changes)
+            if _is_shut_in(view, key, link):
+                wish = msgspec.structs.replace(wish, denial=denials.half_of_denied(link.source, denial))
             first = wishes.setdefault((link, desired.claim), wish)
             if first is not wish and wish_denial(view.snapshot, view.context.policy, first):
                 wishes[link, desired.claim] = wish  # what is refused to one instance may not be to another
@@ -962,8 +962,8 @@ def _lets_out_others(view: Seen, desired: DesiredLink, key: RuleKey) -> bool:
 
 
 def _is_shut_in(view: Seen, key: RuleKey, link: Link) -> bool:
-    """Whether nothing lets out whom an ingress rule by address admits any more, which a denied wish does not open again. An egress rule
-    may not be shown yet beside one that is young."""
+    """Whether nothing lets out any more whom an ingress rule by address admits. Beside a young one, the egress rule may not be shown
+    yet."""
     if not link.member or link.is_egress or view.context.now - created(view.actual.owned[key][0]) < HALF_OPEN_SECONDS:
         return False
     return bool(missing_outlets(view.snapshot, view.context.policy, link))
