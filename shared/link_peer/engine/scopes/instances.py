@@ -219,8 +219,8 @@ class InstanceScope(Scope):
         self.fetch.rules(self.needed_groups(snapshot, links) & snapshot.groups.keys())
 
     def _read_askers(self) -> None:
-        """Those whose tags ask for links by address to the instances' groups, as the rules there say, where an instance of these may
-        have joined: whether they ask still, their tags tell."""
+        """The instances that rules on the instances' groups admit for tags, of links by address that one of the instances may have
+        joined as a target: their tags say whether they still ask."""
         standing = owned_links(self.store.snapshot(), self.policy, self.delivery.region)
         links = [link for link, _, marker in standing if link.member and TAG in marker.claims]
         reached = grouped((link.pair, link.reached) for link in links if link.is_egress)

@@ -40,7 +40,7 @@ class Closing(msgspec.Struct):
         return [edit for edit in self.decision.edits if edit.key.group == group]
 
     def leave_out(self, key: RuleKey) -> None:
-        """Does not name a rule, unless it is the only one: a person has taken it over, or deleted it meanwhile."""
+        """Leaves a rule out of the record, unless it is the only one: a person has taken it over, or deleted it meanwhile."""
         if len(self.rules) > 1:
             self.rules.pop(key, None)
 
