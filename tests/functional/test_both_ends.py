@@ -15,8 +15,8 @@ from link_peer.domain.denials import parts
 from link_peer.domain.model import Link, Party, RuleKey
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
-from link_peer.planning import evaluate
 from link_peer.planning.decision import Verdict
+from link_peer.planning.verdict import single_link
 
 from tests.functional.lab import HOME, PEER, Lab
 
@@ -494,14 +494,14 @@ def test_a_denial_costs_no_comparison_of_each_source_with_each_target(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where no consent at one end covers any of them."""
-    judged = evaluate._part_alone
+    judged = single_link._part_alone
     parts_judged: list[Link] = []
 
     def counting(snapshot: Snapshot, policy: Policy, link: Link, *args: object) -> Verdict:
         parts_judged.append(link)
         return judged(snapshot, policy, link, *args)
 
-    monkeypatch.setattr(evaluate, "_part_alone", counting)
+    monkeypatch.setattr(single_link, "_part_alone", counting)
     ends = Ends(lab)
     ends.consent(egress=False)
     numbers = []

@@ -18,11 +18,12 @@ from link_peer.domain.policy import AccountPolicy, Limits, Never, Policy, Policy
 from link_peer.domain.reasons import Reason
 from link_peer.domain.snapshot import Address, Listing, Snapshot
 from link_peer.domain.tags import Who, parse_ports
-from link_peer.planning import authority, consent, evaluate, guardrails, room, writing
+from link_peer.planning import authority, consent, guardrails, room, writing
 from link_peer.planning.decision import Context, Decision, DesiredLink
 from link_peer.planning.effect import between, end_of_party
 from link_peer.planning.plan import make_plan
 from link_peer.planning.removals import May
+from link_peer.planning.verdict import acceptance, answers, holders, single_link
 from link_peer.views import policy_tests
 from link_peer.views.reach import Reach
 from link_peer_cli.inventory.advice import Advice, Adviser
@@ -154,7 +155,7 @@ def plan(context: Context, link: Link, snapshot: Snapshot) -> tuple[Decision, ..
 @each_denial
 def test_a_plan_denies_it(name: str, reason: Reason, link: Link, snapshot: Snapshot, rules: Policy) -> None:
     """For the same reason. What was not read is decided later, but for room, which the cloud then decides."""
-    verdict = evaluate.evaluate(snapshot, context(name, rules), link, frozenset({REQUEST}))
+    verdict = holders.evaluate(snapshot, context(name, rules), link, frozenset({REQUEST}))
     assert verdict.denial is not None
     assert verdict.denial.reason is reason
     answers = [d for d in plan(context(name, rules), link, snapshot) if d.link == link]
@@ -220,7 +221,7 @@ def test_every_denial_of_a_link_is_tried() -> None:
     """All that the modules of the verdict name, but for those that depend on who asks."""
     names = {
         node.attr
-        for module in (writing, evaluate, consent, guardrails, room, authority)
+        for module in (acceptance, single_link, holders, answers, writing, consent, guardrails, room, authority)
         for node in ast.walk(ast.parse(inspect.getsource(module)))
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "denials"
     }

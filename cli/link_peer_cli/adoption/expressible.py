@@ -15,7 +15,8 @@ from link_peer.domain.model import ALL, Instance, Link, Party, Rule, RuleKey
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
 from link_peer.planning.claims import links_from_tags
-from link_peer.planning.evaluate import address_denial, wish_denial
+from link_peer.planning.verdict.answers import wish_denial
+from link_peer.planning.verdict.single_link import address_denial
 from link_peer.views.reach import Scene
 
 from link_peer_cli.consent.entries import asking

@@ -18,7 +18,7 @@ from link_peer.domain.model import ALL, PRIORITY, Claim, Link, Marker, Party, Ru
 from link_peer.domain.policy import Pause, Policy
 from link_peer.domain.snapshot import Snapshot
 from link_peer.planning.decision import Context, Need, Question, Verdict
-from link_peer.planning.evaluate import evaluate
+from link_peer.planning.verdict.holders import evaluate
 from link_peer.views.reach import Scene
 
 from link_peer_cli.adoption.expressible import NotAdoptable

@@ -23,8 +23,8 @@ from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import SET, Who, accepts, egress_accepts
 from link_peer.planning.actual import link_of
 from link_peer.planning.consent import Gate, consents
-from link_peer.planning.evaluate import as_member
 from link_peer.planning.guardrails import refused
+from link_peer.planning.verdict.acceptance import as_member
 
 from link_peer_cli.audit.trail_events import EVERY_TAG, Event
 from link_peer_cli.audit.trail_records import Entry, tags_in

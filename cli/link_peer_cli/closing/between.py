@@ -18,7 +18,7 @@ from link_peer.engine.read.fetch import Fetch
 from link_peer.planning.actual import OwnedLink, owned_links
 from link_peer.planning.consent import MAX_TAGS
 from link_peer.planning.effect import fitting
-from link_peer.planning.evaluate import barred
+from link_peer.planning.verdict.acceptance import barred
 from link_peer.views.reach import Scene, alike, anyone_in, reach
 
 from link_peer_cli.access.environment import Environment, require_known

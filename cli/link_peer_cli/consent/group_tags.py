@@ -13,7 +13,7 @@ from link_peer.domain.request import Cause, Hint
 from link_peer.domain.snapshot import Snapshot
 from link_peer.engine.records import observed_record, tags_text
 from link_peer.planning.actual import OwnedRule, link_of, link_of_rule, owned_rules
-from link_peer.planning.evaluate import closed_by_group
+from link_peer.planning.verdict.acceptance import closed_by_group
 from link_peer.runtime.audit import AuditWriter
 from link_peer.runtime.ports import Ecs, Record
 from link_peer.runtime.retry import Retry

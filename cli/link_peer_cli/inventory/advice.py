@@ -16,7 +16,8 @@ from link_peer.domain.tags import Who
 from link_peer.planning.claims import candidates, choice_note, choose, links_from_tags
 from link_peer.planning.decision import Context, DesiredLink, Verdict
 from link_peer.planning.effect import EffectCause
-from link_peer.planning.evaluate import by_size, most_members, permitted, uncounted, wish_denial
+from link_peer.planning.verdict.answers import most_members, wish_denial
+from link_peer.planning.verdict.single_link import by_size, permitted, uncounted
 from link_peer.planning.writing import note, part
 from link_peer.views.reach import Reach, reach
 from link_peer.views.standing import Wishes, standing

@@ -14,8 +14,8 @@ from link_peer.domain.tags import is_group_id, is_instance_id, quoted
 from link_peer.engine.read.access import Reading
 from link_peer.engine.read.fetch import Fetch, MissingReader, open_fetch
 from link_peer.planning.decision import Context, Plan, Question, RulesOf, Verdict
-from link_peer.planning.evaluate import evaluate
 from link_peer.planning.sweep import next_sweep
+from link_peer.planning.verdict.holders import evaluate
 from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.pace import Pace
 from link_peer.views.reach import Scene

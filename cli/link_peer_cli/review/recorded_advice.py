@@ -22,7 +22,8 @@ from link_peer.domain.model import Link, Party, Port
 from link_peer.domain.tags import parse_instant, parse_party, parse_ports
 from link_peer.planning.claims import links_from_tags
 from link_peer.planning.decision import Context, DesiredLink
-from link_peer.planning.evaluate import no_group_accepted, uncounted, wish_denial
+from link_peer.planning.verdict.answers import wish_denial
+from link_peer.planning.verdict.single_link import no_group_accepted, uncounted
 from link_peer.runtime.ports import Record
 from link_peer.views.standing import standing
 

@@ -23,9 +23,9 @@ from link_peer.engine.write.removal_guard import HoldingGuard, RemovalGuard
 from link_peer.engine.write.work import UNLIMITED, PlanTotals, Report, Until, Work
 from link_peer.planning.claims import links_from_tags
 from link_peer.planning.decision import Context, Decision, DesiredLink, Missing, Plan, Refusal
-from link_peer.planning.evaluate import permitted
 from link_peer.planning.plan import make_plan
 from link_peer.planning.removals import May
+from link_peer.planning.verdict.single_link import permitted
 from link_peer.runtime.audit import AuditWriter
 from link_peer.runtime.delivery import Delivery
 

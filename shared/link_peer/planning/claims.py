@@ -35,7 +35,7 @@ from link_peer.domain.tags import Peer, iso, link_until, peers
 from link_peer.planning.actual import link_of_rule, moved_end, owned_links
 from link_peer.planning.authority import DAY
 from link_peer.planning.decision import DesiredLink, Verdict
-from link_peer.planning.evaluate import no_group_accepted, permitted
+from link_peer.planning.verdict.single_link import no_group_accepted, permitted
 from link_peer.planning.writing import (
     by_reference,
     is_by_address,

@@ -11,8 +11,8 @@ from link_peer.domain.tags import covers
 from link_peer.planning.actual import link_of
 from link_peer.planning.claims import last_end
 from link_peer.planning.consent import Gate, entries_at
-from link_peer.planning.evaluate import any_member, as_member
 from link_peer.planning.guardrails import with_sets
+from link_peer.planning.verdict.acceptance import any_member, as_member
 
 
 def covering_entries(snapshot: Snapshot, policy: Policy, rule: Rule, marker: Marker) -> dict[str, int | None]:

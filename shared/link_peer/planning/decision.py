@@ -39,11 +39,15 @@ Question = Address | Party | RulesOf | InstancesOf | MembersOf
 was set aside, or the rules or instances of a group; or, for the words of a denial, a number of instances."""
 
 
+Ends = tuple[Party, Party]
+"""For whom a rule by address stands, as in its marker."""
+
+
 class Need(msgspec.Struct, frozen=True):
-    """One rule that a link needs; `ends` are as in a marker, where its source is an address."""
+    """One rule that a link needs; `ends`, where its source is an address."""
 
     key: RuleKey
-    ends: tuple[Party, Party] | None = None
+    ends: Ends | None = None
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -120,7 +124,7 @@ class Edit(msgspec.Struct, frozen=True):
     key: RuleKey
     gain: frozenset[Claim] = frozenset()
     lose: frozenset[Claim] = frozenset()
-    ends: tuple[Party, Party] | None = None
+    ends: Ends | None = None
     rule: Rule | None = None
     claims: tuple[Claim, ...] = ()
 

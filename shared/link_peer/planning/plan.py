@@ -30,6 +30,7 @@ from link_peer.planning.decision import (
     Decision,
     DesiredLink,
     Edit,
+    Ends,
     Missing,
     Need,
     Plan,
@@ -39,20 +40,10 @@ from link_peer.planning.decision import (
     all_missing,
 )
 from link_peer.planning.diff import edit_of, opens
-from link_peer.planning.evaluate import (
-    Answer,
-    Ends,
-    Judged,
-    Seen,
-    Wanted,
-    asks_for,
-    judge,
-    merged,
-    no_group_accepted,
-    wanted_claims,
-)
 from link_peer.planning.removals import Hold, Loss, Losses, MayLose, hold_none, losses
 from link_peer.planning.room import after_edits, no_room, room_in
+from link_peer.planning.verdict.answers import Answer, Judged, Seen, Wanted, asks_for, judge, wanted_claims
+from link_peer.planning.verdict.single_link import merged, no_group_accepted
 from link_peer.planning.writing import note
 
 Asked = tuple[Link, str]

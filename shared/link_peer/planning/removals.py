@@ -18,16 +18,10 @@ from link_peer.domain.model import Claim, Link, Party, Port, Rule, RuleKey
 from link_peer.domain.snapshot import Snapshot
 from link_peer.planning.actual import HALF_OPEN_SECONDS, created, link_of, moved_end
 from link_peer.planning.decision import NOTHING_MISSING, Context, Missing, Unseen, all_missing
-from link_peer.planning.evaluate import (
-    Judged,
-    Judgment,
-    Seen,
-    Wanted,
-    closed_by_group,
-    judge_link,
-    may_stand,
-    unseen_senders,
-)
+from link_peer.planning.verdict.acceptance import closed_by_group, unseen_senders
+from link_peer.planning.verdict.answers import Judged, Seen, Wanted, judge_link
+from link_peer.planning.verdict.holders import Judgment
+from link_peer.planning.verdict.single_link import may_stand
 from link_peer.planning.writing import is_admitted_by_people, misplaced, missing_outlets
 
 

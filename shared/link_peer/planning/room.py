@@ -1,6 +1,6 @@
 """Is there room for the rules of a link: in groups, and in the descriptions that carry the claims? Pure.
 
-What visibly has no room is not tried: `failed`, `quota`, without a write. `evaluate` asks for one link against the rules that
+What visibly has no room is not tried: `failed`, `quota`, without a write. `verdict.holders` asks for one link against the rules that
 stand; a plan asks for one link after the other, once its removals are made: closing comes first. A new limit is a row in
 LIMITS.
 """

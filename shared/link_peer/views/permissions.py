@@ -36,7 +36,7 @@ from link_peer.domain.entry_index import EntryIndex, Naming
 from link_peer.domain.grouped import grouped
 from link_peer.domain.policy import AccountPolicy, Allow, Limits, Never, Pause, Policy
 from link_peer.domain.tags import DEFAULT_TAG_PREFIX, SET, Who, compact
-from link_peer.planning.evaluate import PRIVATE
+from link_peer.planning.verdict.single_link import PRIVATE
 from link_peer.views.spans import (
     EVERYTHING,
     MUTUAL,

@@ -29,8 +29,8 @@ from link_peer.planning.claims import claims_end, links_from_tags
 from link_peer.planning.covering import consent_end, covering_entries, current_entries
 from link_peer.planning.decision import Plan
 from link_peer.planning.effect import rules_of
-from link_peer.planning.evaluate import wish_denial
 from link_peer.planning.rota import runs_between
+from link_peer.planning.verdict.answers import wish_denial
 from link_peer.planning.writing import is_admitted_by_people, missing_outlets
 from link_peer.views.reach import Reach, Scene, both_ways, reach
 

@@ -11,7 +11,7 @@ from unittest import mock
 import pytest
 import sweep as function
 from aliyun_local.api import Group
-from link_peer.planning import evaluate
+from link_peer.planning.verdict import single_link
 
 from tests.functional.lab import HOME, MANAGED, Lab
 
@@ -24,13 +24,13 @@ EACH = 0.04  # seconds of a judgement: 60 links take longer than a delivery judg
 @contextlib.contextmanager
 def slow_judge(lab: Lab) -> Iterator[mock.Mock]:
     """Every judgement of a link takes time on the virtual clock meanwhile; nothing else does."""
-    judged = evaluate._verdict
+    judged = single_link._verdict
 
     def slow(*arguments: Any) -> Any:
         lab.cloud.clock.sleep(EACH)
         return judged(*arguments)
 
-    with mock.patch.object(evaluate, "_verdict", side_effect=slow) as judgements:
+    with mock.patch.object(single_link, "_verdict", side_effect=slow) as judgements:
         yield judgements
 
 

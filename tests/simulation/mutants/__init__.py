@@ -20,11 +20,12 @@ from link_peer.engine.write import apply, settle
 from link_peer.engine.write.apply import Applier
 from link_peer.engine.write.removal_guard import HoldingGuard, LookGuard, RemovalGuard
 from link_peer.engine.write.settle import Settler
-from link_peer.planning import claims, consent, evaluate, guardrails, removals
+from link_peer.planning import claims, consent, guardrails, removals
 from link_peer.planning import cursor as cursors
 from link_peer.planning.actual import link_of
 from link_peer.planning.claims import Choice
 from link_peer.planning.decision import Context, DesiredLink
+from link_peer.planning.verdict import answers, holders, single_link
 from link_peer.runtime.audit import AuditWriter
 from link_peer.runtime.delivery import Delivery
 
@@ -174,12 +175,12 @@ MUTANTS = [
     ),
     Mutant(
         "an instance's owner may choose any address",
-        swap(evaluate, "_with_safe_addresses", lambda _snapshot, _policy, verdict, _sides: verdict),
+        swap(single_link, "_with_safe_addresses", lambda _snapshot, _policy, verdict, _sides: verdict),
         "borrowed addresses",
     ),
     Mutant(
         "two instances with one address share a rule",
-        swap(evaluate, "_other_holder", lambda *_args: None),
+        swap(holders, "_other_holder", lambda *_args: None),
         "borrowed addresses",
     ),
     Mutant("a rule is taken from its instance", attacks.rule_taken, "borrowed addresses", ("stale", "empty")),
@@ -225,13 +226,11 @@ MUTANTS = [
     ),
     Mutant("who left is admitted", attacks.once_a_member, "leaving by address"),
     Mutant("any group of an instance is accepted", attacks.any_group_of_the_instance, "consent by address"),
-    Mutant(
-        "a link by address has no limit", swap(evaluate, "most_members", lambda *_args: 1_000), "a limit by address"
-    ),
-    Mutant("a rule by address is shared", swap(evaluate, "_other_holder", lambda *_args: None), "leaving by address"),
+    Mutant("a link by address has no limit", swap(answers, "most_members", lambda *_args: 1_000), "a limit by address"),
+    Mutant("a rule by address is shared", swap(holders, "_other_holder", lambda *_args: None), "leaving by address"),
     Mutant(
         "an address from anywhere",
-        swap(evaluate, "_with_safe_addresses", lambda _snapshot, _policy, verdict, _sides: verdict),
+        swap(single_link, "_with_safe_addresses", lambda _snapshot, _policy, verdict, _sides: verdict),
         "borrowed by address",
     ),
     # both ends

@@ -26,10 +26,11 @@ from link_peer.engine.write import apply, close, settle
 from link_peer.engine.write.apply import Applier
 from link_peer.engine.write.close import Closing, ClosingJob
 from link_peer.engine.write.removal_guard import RemovalGuard
-from link_peer.planning import claims, consent, evaluate, guardrails, removals
+from link_peer.planning import claims, consent, guardrails, removals
 from link_peer.planning.actual import owned_links
 from link_peer.planning.decision import Decision, DesiredLink, Unseen, Verdict
 from link_peer.planning.removals import May
+from link_peer.planning.verdict import acceptance, holders, single_link
 from link_peer.runtime.delivery import Delivery
 
 Patch = pytest.MonkeyPatch
@@ -97,7 +98,7 @@ def hidden_peer_bars_both(patch: Patch) -> None:
     read = PairScope.read
 
     def barred(self: PairScope) -> Any:
-        return read(self) or evaluate.no_access(self.store.snapshot(), self.link)
+        return read(self) or acceptance.no_access(self.store.snapshot(), self.link)
 
     patch.setattr(PairScope, "read", barred)
 
@@ -154,20 +155,20 @@ def rule_taken(patch: Patch) -> None:
     patch.setattr(
         apply,
         "evaluate",
-        lambda snapshot, context, link, **_: evaluate.permitted(snapshot, context.policy, link, context.now),
+        lambda snapshot, context, link, **_: single_link.permitted(snapshot, context.policy, link, context.now),
     )
 
 
 def lock_ignored(patch: Patch) -> None:
     """A lock is read with a group's consent, and the policy's consent needs no look at tags."""
-    locked = evaluate._locked
-    judge = evaluate.permitted
+    locked = acceptance._locked
+    judge = holders.permitted
 
     def by_policy(snapshot: Snapshot, policy: Any, link: Link, now: float) -> Any:
-        patch.setattr(evaluate, "_locked", (lambda _groups, _keys: None) if policy.allow else locked)
+        patch.setattr(acceptance, "_locked", (lambda _groups, _keys: None) if policy.allow else locked)
         return judge(snapshot, policy, link, now)
 
-    patch.setattr(evaluate, "permitted", by_policy)
+    patch.setattr(holders, "permitted", by_policy)
 
 
 def refusal_ignored(patch: Patch) -> None:
@@ -277,7 +278,7 @@ def ended_links_are_joined(patch: Patch) -> None:
 
 def once_a_member(patch: Patch) -> None:
     """An instance that has left the source of a link stays admitted."""
-    judge = evaluate._evaluate_part
+    judge = single_link._evaluate_part
 
     def part(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> Verdict:
         instance = snapshot.instances.get(link.asker)
@@ -286,12 +287,12 @@ def once_a_member(patch: Patch) -> None:
             snapshot = msgspec.structs.replace(snapshot, instances={**snapshot.instances, link.asker: stays})
         return judge(snapshot, policy, link, now)
 
-    patch.setattr(evaluate, "_evaluate_part", part)
+    patch.setattr(single_link, "_evaluate_part", part)
 
 
 def any_group_of_the_instance(patch: Patch) -> None:
     """Consent to any group of an instance is consent to its link, whatever group the link is of."""
-    judge = evaluate._evaluate_part
+    judge = single_link._evaluate_part
 
     def part(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> Verdict:
         instance = snapshot.instances.get(link.asker)
@@ -305,7 +306,7 @@ def any_group_of_the_instance(patch: Patch) -> None:
                 return msgspec.structs.replace(verdict, link=link, needs=needs)
         return judge(snapshot, policy, link, now)
 
-    patch.setattr(evaluate, "_evaluate_part", part)
+    patch.setattr(single_link, "_evaluate_part", part)
 
 
 # sweeps by account

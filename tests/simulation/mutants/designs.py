@@ -29,8 +29,8 @@ from link_peer.engine.write.work import Report, Work
 from link_peer.inbound import requests
 from link_peer.planning import guardrails, plan, removals
 from link_peer.planning.decision import Decision
-from link_peer.planning.evaluate import Seen
 from link_peer.planning.removals import Losses, May
+from link_peer.planning.verdict.answers import Seen
 from link_peer.runtime.audit import AuditWriter
 from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.ports import Record

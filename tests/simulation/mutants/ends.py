@@ -13,9 +13,10 @@ from link_peer.domain.model import Claim, Link, RuleKey
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import Accept, refusals
-from link_peer.planning import claims, consent, evaluate, guardrails, plan, removals, writing
+from link_peer.planning import claims, consent, guardrails, plan, removals, writing
 from link_peer.planning.consent import Gate
 from link_peer.planning.decision import DesiredLink
+from link_peer.planning.verdict import acceptance, answers, single_link
 
 Patch = pytest.MonkeyPatch
 
@@ -32,14 +33,14 @@ def egress_without_consent(patch: Patch) -> None:
 
 def ingress_alone(patch: Patch) -> None:
     """A link is opened where its target admits it, whether or not its source lets it out."""
-    patch.setattr(evaluate, "_egress_end", lambda *_args: evaluate._NO_END)
-    patch.setattr(evaluate, "_both_ends", lambda _actual, answers: list(answers))
+    patch.setattr(single_link, "_egress_end", lambda *_args: single_link._NO_END)
+    patch.setattr(answers, "_both_ends", lambda _actual, answers: list(answers))
 
 
 def egress_outlives_ingress(patch: Patch) -> None:
     """What lets out is judged by the source's group alone."""
-    patch.setattr(evaluate, "_ingress_end", lambda *_args: evaluate._NO_END)
-    patch.setattr(evaluate, "_both_ends", lambda _actual, answers: list(answers))
+    patch.setattr(single_link, "_ingress_end", lambda *_args: single_link._NO_END)
+    patch.setattr(answers, "_both_ends", lambda _actual, answers: list(answers))
     patch.setattr(removals, "_uncarried", lambda *_args: None)
 
 
@@ -95,18 +96,18 @@ def egress_of_basic_groups(patch: Patch) -> None:
 
         return shut
 
-    for module, name in ((writing, "outlets"), (claims, "outlets"), (evaluate, "_egress_end")):
+    for module, name in ((writing, "outlets"), (claims, "outlets"), (single_link, "_egress_end")):
         patch.setattr(module, name, everywhere(getattr(module, name)))
 
 
 def any_address_is_let_out_to(patch: Patch) -> None:
     """Whom a group may reach is not asked for its address: that was the question of who is admitted."""
-    judge = evaluate._with_safe_addresses
+    judge = single_link._with_safe_addresses
 
     def lenient(snapshot: Snapshot, policy: Policy, verdict: Any, sides: Sequence[Any]) -> Any:
         return judge(snapshot, policy, verdict, [side for side in sides if not side.is_egress])
 
-    patch.setattr(evaluate, "_with_safe_addresses", lenient)
+    patch.setattr(single_link, "_with_safe_addresses", lenient)
 
 
 def targets_join_ended_links(patch: Patch) -> None:
@@ -163,16 +164,16 @@ def refusal_of_openings(patch: Patch) -> None:
 
 def lock_of_one_end(patch: Patch) -> None:
     """A lock is the business of the group that has the rule."""
-    locked = evaluate._locked
-    patch.setattr(evaluate, "_locked", lambda groups, keys: locked(groups[:1], keys))
-    other_part = evaluate._other_part
+    locked = acceptance._locked
+    patch.setattr(acceptance, "_locked", lambda groups, keys: locked(groups[:1], keys))
+    other_part = single_link._other_part
 
     def unlocked(*args: Any) -> Any:
         with patch.context() as lenient:
-            lenient.setattr(evaluate, "_locked", lambda *_args: None)
+            lenient.setattr(acceptance, "_locked", lambda *_args: None)
             return other_part(*args)
 
-    patch.setattr(evaluate, "_other_part", unlocked)
+    patch.setattr(single_link, "_other_part", unlocked)
 
 
 def half_of_both_ends_stays(patch: Patch) -> None:
@@ -183,7 +184,7 @@ def half_of_both_ends_stays(patch: Patch) -> None:
 
 def _keeps_despite(patch: Patch, ignored: Any) -> None:
     """A rule of a wish that is denied as a whole is kept, whatever `ignored` denials say of it."""
-    standing_for, judge = evaluate._standing_for, evaluate.judge_link
+    standing_for, judge = answers._standing_for, answers.judge_link
     standing_links: set[Link] = set()
 
     def noted(*args: Any) -> list[DesiredLink]:
@@ -198,8 +199,8 @@ def _keeps_despite(patch: Patch, ignored: Any) -> None:
             return judgment
         return msgspec.structs.replace(judgment, verdict=msgspec.structs.replace(verdict, denial=None))
 
-    patch.setattr(evaluate, "_standing_for", noted)
-    patch.setattr(evaluate, "judge_link", lenient)
+    patch.setattr(answers, "_standing_for", noted)
+    patch.setattr(answers, "judge_link", lenient)
     patch.setattr(removals, "judge_link", lenient)
 
 
@@ -215,7 +216,7 @@ def kept_across_a_lock(patch: Patch) -> None:
 
 def a_denial_closes(patch: Patch) -> None:
     """A wish that is denied asks for nothing."""
-    patch.setattr(evaluate, "_standing_for", lambda *_args: [])
+    patch.setattr(answers, "_standing_for", lambda *_args: [])
 
 
 def limits_close(patch: Patch) -> None:

@@ -21,8 +21,7 @@ from link_peer.engine.write.apply import CONSENT_SECONDS, Applier, paused
 from link_peer.engine.write.close import only_closes
 from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.engine.write.work import UNLIMITED, Report, Until, open_work
-from link_peer.planning.decision import Decision, Edit, RulesOf, Unseen
-from link_peer.planning.evaluate import Need, Verdict
+from link_peer.planning.decision import Decision, Edit, Need, RulesOf, Unseen, Verdict
 from link_peer.runtime.pace import Pace
 
 from tests.unit.fakes import FakeClock, FakeEcs, FakeLog, delivery

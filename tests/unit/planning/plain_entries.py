@@ -13,8 +13,9 @@ from link_peer.domain.model import Instance, Link, Party, Ports
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import SET, Accept, Who, accepts, egress_accepts
-from link_peer.planning import consent, evaluate, guardrails
+from link_peer.planning import consent, guardrails
 from link_peer.planning.consent import Gate, names
+from link_peer.planning.verdict import acceptance, single_link
 
 End = Party | Instance
 
@@ -25,10 +26,12 @@ def asked() -> Iterator[None]:
     with contextlib.ExitStack() as patches:
         for module, name, plain in (
             (guardrails, "never_denial", never_denial),
-            (evaluate, "with_sets", with_sets),
+            (single_link, "with_sets", with_sets),
+            (acceptance, "with_sets", with_sets),
             (consent, "entries_at", entries_at),
-            (evaluate, "groups_named_at", groups_named_at),
-            (evaluate, "unseen_senders", unseen_senders),
+            (acceptance, "groups_named_at", groups_named_at),
+            (acceptance, "unseen_senders", unseen_senders),
+            (single_link, "unseen_senders", unseen_senders),
         ):
             patches.enter_context(mock.patch.object(module, name, plain))
         yield

@@ -15,12 +15,13 @@ from link_peer.domain.model import Group, Link, Party, Port, RuleKey
 from link_peer.domain.policy import Allow, GroupSet, Never, Policy
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import Who, parse_ports
-from link_peer.planning import evaluate
 from link_peer.planning.claims import links_from_tags
 from link_peer.planning.decision import Context
-from link_peer.planning.evaluate import closed_by_group, permitted
 from link_peer.planning.plan import make_plan
 from link_peer.planning.removals import May
+from link_peer.planning.verdict import single_link
+from link_peer.planning.verdict.acceptance import closed_by_group
+from link_peer.planning.verdict.single_link import permitted
 
 from tests.counted import calls_of
 from tests.sample import SEED, WHOLE
@@ -179,7 +180,7 @@ def test_a_plan_judges_each_link_once() -> None:
     asking = [instance(party, APP, ip=ip, link_peer="sg-db:tcp/1") for party, ip in ((A, "10.0.0.1"), (B, "10.0.0.2"))]
     snapshot = view([managed(APP), managed(DB, "sg-app")], asking, [ours(key(DB, APP, "tcp/1"))])
     links = [link for asker in asking for link in links_from_tags(snapshot, asker, NOW, POLICY)]
-    with mock.patch.object(evaluate, "_verdict", wraps=evaluate._verdict) as judgments:
+    with mock.patch.object(single_link, "_verdict", wraps=single_link._verdict) as judgments:
         for _ in range(2):
             plan = make_plan(snapshot, Context(POLICY, REGION, NOW), links, may_lose=lambda *_: May.TAKE)
     assert [decision.outcome for decision in plan.decisions] == ["unchanged"]

@@ -14,8 +14,10 @@ from link_peer.domain.tags import SET, Who, parse_ports, parse_who
 from link_peer.planning.actual import Actual
 from link_peer.planning.claims import links_from_tags
 from link_peer.planning.decision import Context, DesiredLink, MembersOf
-from link_peer.planning.evaluate import Seen, closed_by_group, judge, permitted
 from link_peer.planning.guardrails import never_denial
+from link_peer.planning.verdict.acceptance import closed_by_group
+from link_peer.planning.verdict.answers import Seen, judge
+from link_peer.planning.verdict.single_link import permitted
 
 from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, PEER, REGION, A, B
 from tests.unit.snapshots import group, instance, key, policy, view

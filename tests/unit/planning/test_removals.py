@@ -16,8 +16,9 @@ from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import Who, parse_ports
 from link_peer.planning.actual import HALF_OPEN_SECONDS, actual_state
 from link_peer.planning.decision import Context, DesiredLink, Refusal, Unseen
-from link_peer.planning.evaluate import Seen, judge, unseen_senders, wanted_claims
 from link_peer.planning.removals import Loss, Losses, May, hold_above, losses, unseen_accounts
+from link_peer.planning.verdict.acceptance import unseen_senders
+from link_peer.planning.verdict.answers import Seen, judge, wanted_claims
 
 from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, PEER, POLICY, REGION, A, B, C
 from tests.unit.snapshots import group, instance, key, ours, policy, theirs, view

@@ -12,8 +12,8 @@ from link_peer.domain.denials import Denial, Waits
 from link_peer.domain.model import ALL, TAG, Claim, Link, Party, Rule, RuleKey
 from link_peer.domain.platform_limits import GROUP_SOURCES
 from link_peer.planning.decision import Context, Edit, RulesOf
-from link_peer.planning.evaluate import evaluate
 from link_peer.planning.room import after_edits, in_doubt, no_room, room_in
+from link_peer.planning.verdict.holders import evaluate
 
 from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, POLICY, REGION, A, B
 from tests.unit.snapshots import group, key, ours, theirs, view

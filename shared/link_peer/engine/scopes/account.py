@@ -20,9 +20,9 @@ from link_peer.engine.write.close import only_closes
 from link_peer.engine.write.work import Until, Work
 from link_peer.planning.actual import owned_links
 from link_peer.planning.decision import Context, Decision, DesiredLink, Plan
-from link_peer.planning.evaluate import permitted
 from link_peer.planning.removals import May
 from link_peer.planning.sweep import Phase, SweepRemit
+from link_peer.planning.verdict.single_link import permitted
 
 CLOSING_REST = 0.5  # of the time that is left when wishes were read; what remains is for opening
 

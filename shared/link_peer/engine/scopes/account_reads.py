@@ -22,8 +22,9 @@ from link_peer.engine.read.fetch import Fetch, Meanwhile, Progress, nothing
 from link_peer.planning import cursor as cursors
 from link_peer.planning.actual import owned_links
 from link_peer.planning.decision import DesiredLink
-from link_peer.planning.evaluate import permitted, wish_denial
 from link_peer.planning.rota import LOOK_SECONDS, run_of, runs_between
+from link_peer.planning.verdict.answers import wish_denial
+from link_peer.planning.verdict.single_link import permitted
 from link_peer.planning.writing import other_ends
 from link_peer.runtime.clock import Clock
 

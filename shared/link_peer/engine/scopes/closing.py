@@ -24,8 +24,10 @@ from link_peer.engine.write.work import Report, Work
 from link_peer.planning.actual import OwnedLink, link_of, owned_links, owned_rules
 from link_peer.planning.claims import ended_meanwhile
 from link_peer.planning.decision import Context, Decision, DesiredLink, Plan, Verdict
-from link_peer.planning.evaluate import closed_by_group, may_stand, wish_denial
 from link_peer.planning.removals import May
+from link_peer.planning.verdict.acceptance import closed_by_group
+from link_peer.planning.verdict.answers import wish_denial
+from link_peer.planning.verdict.single_link import may_stand
 from link_peer.planning.writing import other_ends
 from link_peer.runtime.delivery import Delivery
 

@@ -33,8 +33,8 @@ from link_peer.engine.write.work import open_work
 from link_peer.planning.actual import owned_links
 from link_peer.planning.claims import followed, moved_links, sources_of
 from link_peer.planning.decision import Context, Decision, DesiredLink, Missing, Plan
-from link_peer.planning.evaluate import may_stand
 from link_peer.planning.removals import May
+from link_peer.planning.verdict.single_link import may_stand
 from link_peer.runtime.audit import AuditWriter
 from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.ports import Record

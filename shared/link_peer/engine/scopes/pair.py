@@ -29,8 +29,8 @@ from link_peer.planning.actual import OwnedLink, owned_links
 from link_peer.planning.authority import request_denial, unknown_account
 from link_peer.planning.claims import moved_links, sources_of
 from link_peer.planning.decision import Context, Decision, DesiredLink, Missing, Plan, Unseen
-from link_peer.planning.evaluate import no_access
 from link_peer.planning.removals import May
+from link_peer.planning.verdict.acceptance import no_access
 from link_peer.planning.writing import parts
 from link_peer.runtime.audit import AuditWriter
 from link_peer.runtime.delivery import Delivery

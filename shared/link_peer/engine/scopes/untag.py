@@ -9,7 +9,7 @@ from link_peer.domain.policy import Pause
 from link_peer.domain.snapshot import Snapshot
 from link_peer.engine.converge import Scope
 from link_peer.planning.actual import actual_state, damaged_rules, owned_rules
-from link_peer.planning.evaluate import Seen, judge
+from link_peer.planning.verdict.answers import Seen, judge
 
 UNTAGGED = 10  # groups in one run: three calls each, for which nothing waits
 

@@ -34,7 +34,9 @@ from link_peer.engine.write.settle import Settler
 from link_peer.engine.write.tags import Requests
 from link_peer.engine.write.work import UNLIMITED, Report, Until, Work
 from link_peer.planning.decision import Context, Decision, DesiredLink, Edit, Refusal, Unseen, Verdict
-from link_peer.planning.evaluate import evaluate, permitted, wish_denial
+from link_peer.planning.verdict.answers import wish_denial
+from link_peer.planning.verdict.holders import evaluate
+from link_peer.planning.verdict.single_link import permitted
 from link_peer.runtime.ports import Record
 
 CONSENT_SECONDS = 5  # tags that were read longer ago are read again right before a rule is written

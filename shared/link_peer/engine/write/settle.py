@@ -22,7 +22,7 @@ from link_peer.engine.write.tags import ecs_of
 from link_peer.engine.write.work import Writes
 from link_peer.planning.decision import Edit
 from link_peer.planning.diff import claims_after
-from link_peer.planning.evaluate import first_difference
+from link_peer.planning.verdict.holders import first_difference
 from link_peer.runtime.delivery import Delivery
 
 RULES_PER_CALL = 100

@@ -15,19 +15,11 @@ from link_peer.domain.snapshot import Address, Listing, Snapshot
 from link_peer.domain.tags import compact, parse_ports, parse_who
 from link_peer.planning.actual import actual_state
 from link_peer.planning.decision import NOTHING_MISSING, Context, DesiredLink, InstancesOf, Missing, Refusal, Verdict
-from link_peer.planning.evaluate import (
-    Judged,
-    Seen,
-    Wanted,
-    address_denial,
-    closed_by_group,
-    judge,
-    most_members,
-    permitted,
-    wanted_claims,
-    with_holders,
-)
-from link_peer.planning.evaluate import evaluate as evaluate_in
+from link_peer.planning.verdict.acceptance import closed_by_group
+from link_peer.planning.verdict.answers import Judged, Seen, Wanted, judge, most_members, wanted_claims
+from link_peer.planning.verdict.holders import evaluate as evaluate_in
+from link_peer.planning.verdict.holders import with_holders
+from link_peer.planning.verdict.single_link import address_denial, permitted
 
 from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, PEER, POLICY, REGION, A, B
 from tests.unit.snapshots import group, instance, key, ours, policy, view
