@@ -61,12 +61,15 @@ class States:
         )
 
     def once_possible(self, key: RuleKey, pair: Pair) -> bool:
-        """Whether tags asked for a rule at some moment, by whichever group of the instance, where consent changed meanwhile: that of
-        one group may have been read before, and that of another one after it."""
+        """Whether tags asked for a rule at some moment, by whichever group of the instance, or on whichever group of the one that holds
+        it, where consent changed meanwhile: that of one group may have been read before, and that of another one after it."""
         consents = [{g: _consents(group) for g, group in state.groups.items()} for state in self._states]
+        groups = {key.group} | (self.once_groups(pair[0 if key.is_egress else 1]) if pair else set())
+        keys = [msgspec.structs.replace(key, group=group) for group in groups]
         return any(first != second for first, second in itertools.pairwise(consents)) and any(
-            pair in oracle.wanted_by_tags(then, state.policy, by_any_group=True).get(key, ())
+            pair in oracle.wanted_by_tags(then, state.policy, by_any_group=True).get(group_key, ())
             for then, state in self.pasts()
+            for group_key in keys
         )
 
     def always_kept(self, key: RuleKey, pair: Pair) -> bool:
