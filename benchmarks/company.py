@@ -112,7 +112,7 @@ class Company:
             accepts = dict(zip(CONSENT_KEYS, consents[group], strict=False))
             name = f"team-{number // len(TIERS)}-{TIERS[number % len(TIERS)]}"
             rules = [SSH, DROP] if number % 25 == 9 else [SSH]
-            yield {**_named(group), "name": name, "vpc": "shared", "tags": accepts, "rules": rules}
+            yield {**_party_fields(group), "name": name, "vpc": "shared", "tags": accepts, "rules": rules}
 
     def _instances(self) -> Iterator[dict[str, Any]]:
         until = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3 * DAY))
@@ -125,7 +125,7 @@ class Company:
                 yield {"id": instance, "account": group.account, "groups": [group.id], "tags": tags, "name": name}
 
 
-def _named(party: Party) -> dict[str, str]:
+def _party_fields(party: Party) -> dict[str, str]:
     return {"id": party.id, "account": party.account}
 
 

@@ -73,7 +73,7 @@ def at_least(samples: Sequence[float], limit: float) -> dict[str, str | bool]:
     return {"target": f"≥ {limit:g}", "met": statistics.median(samples) >= limit}
 
 
-def shown(cell: Cell) -> str:
+def cell_text(cell: Cell) -> str:
     """The median, with the smallest and the largest sample where they differ."""
     if isinstance(cell, str):
         return cell
@@ -91,7 +91,7 @@ def table(rows: Sequence[Row]) -> str:
     lines = [head, ["---", *["---:"] * 5, "---", "---"]]
     for row in rows:
         met = "" if row.met is None else "yes" if row.met else "**no**"
-        cells = [shown(cell) for cell in (row.floor, row.plain, row.plain_bytecode, row.before, row.ours)]
+        cells = [cell_text(cell) for cell in (row.floor, row.plain, row.plain_bytecode, row.before, row.ours)]
         lines.append([f"{row.figure}, {row.unit}" if row.unit else row.figure, *cells, row.target, met])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

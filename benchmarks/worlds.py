@@ -25,7 +25,7 @@ PORT = Port("tcp", 3306, 3306)
 PER_VPC = 4000  # instances that the addresses of one VPC suffice for
 
 
-class Seen(Struct, frozen=True):
+class RecordedCall(Struct, frozen=True):
     """One call that the cloud got; times in seconds of its clock."""
 
     service: str
@@ -180,12 +180,12 @@ def slow(cloud: LocalCloud, seconds: float, per_minute: int | None = None) -> No
         cloud.faults.add(Fault("ecs", kind="throttle", times=None, per_minute=per_minute))
 
 
-def calls(cloud: LocalCloud) -> list[Seen]:
+def calls(cloud: LocalCloud) -> list[RecordedCall]:
     """The calls since this was last asked, oldest first."""
     recorded_calls = []
     while cloud.faults.calls:
         call = cloud.faults.calls.popleft()
-        recorded_calls.append(Seen(call.service, call.action, call.started, call.ended or math.inf))
+        recorded_calls.append(RecordedCall(call.service, call.action, call.started, call.ended or math.inf))
     return recorded_calls
 
 

@@ -94,7 +94,13 @@ INTRODUCTION = """\
 What these commands take, and what they print for programs. What all commands have in common: [reference.md](../reference.md).
 """
 
-OTHERS = {"LINK_PEER_PACKAGE", "LINK_PEER_SITE", "LINK_PEER_TERRAFORM", "LINK_PEER_TEST_DEPLOY", "LINK_PEER_TEST_WHOLE"}
+TEST_VARIABLES = {
+    "LINK_PEER_PACKAGE",
+    "LINK_PEER_SITE",
+    "LINK_PEER_TERRAFORM",
+    "LINK_PEER_TEST_DEPLOY",
+    "LINK_PEER_TEST_WHOLE",
+}
 """What only the project's own tests and scripts read."""
 
 
@@ -104,7 +110,7 @@ def settings_read() -> set[str]:
         path for folder in ("shared", "cli", "functions", "deploy") for path in sorted((ROOT / folder).rglob("*.py"))
     ]
     text = "".join(path.read_text("utf-8") for path in [*files, ROOT / "s.yaml"])
-    return set(re.findall(r"\bLINK_PEER_[A-Z]+(?:_[A-Z]+)*\b(?!_)", text)) - OTHERS
+    return set(re.findall(r"\bLINK_PEER_[A-Z]+(?:_[A-Z]+)*\b(?!_)", text)) - TEST_VARIABLES
 
 
 def reasons() -> str:
@@ -375,7 +381,7 @@ def chinese_audit_page() -> str:
     """The Chinese page with the names of fields. What they mean is translated by hand, and so is a new row."""
     tables = iter(["\n".join(table).rstrip() for table in (*map(_meanings, RECORD_FIELDS.values()), ocsf())])
 
-    def named(table: re.Match[str]) -> str:
+    def with_names(table: re.Match[str]) -> str:
         head, rule, *rows = table[0].splitlines()
         names = [row.split(" | ")[0] for row in next(tables).splitlines()[2:]]
         if len(rows) == len(names):
@@ -383,7 +389,7 @@ def chinese_audit_page() -> str:
         return "\n".join([head, rule, *rows])
 
     text = _with_newest((DOCS / "zh" / "audit.md").read_text("utf-8"))
-    return re.sub(r"^\| 字段 \|.*?(?=\n\n|\n<)", named, text, flags=re.DOTALL | re.MULTILINE)
+    return re.sub(r"^\| 字段 \|.*?(?=\n\n|\n<)", with_names, text, flags=re.DOTALL | re.MULTILINE)
 
 
 def _meanings(fields: Sequence[RecordField]) -> list[str]:

@@ -19,11 +19,11 @@ ROOT = DOCS.parent
 CHINESE = DOCS / "zh"
 SITE = ROOT / "build" / "pages"
 FIRST = {ROOT / "README.zh-CN.md": ROOT / "README.md"}
-OTHERS = (
+OTHER_PAGES = (
     *(ROOT / name for name in ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")),
     *(ROOT / "local" / name for name in ("README.md", "conformance/README.md")),
 )
-SHOWN = {".css", ".js", ".json", ".md", ".png", ".svg"}
+PUBLISHED = {".css", ".js", ".json", ".md", ".png", ".svg"}
 LINK = re.compile(r"(?<=\]\()(?![a-z]+:)([^)#\s]*)(?:#([^)\s]*))?(?=\))")
 FIGURE = re.compile(r"^```mermaid\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 TITLE = re.compile(r"^ *accTitle: (.+)$", re.MULTILINE)
@@ -103,7 +103,7 @@ def name_in_chinese(page: Path, text: str) -> str:
 def with_front_matter(page: Path, text: str, title: str = "") -> str:
     """A page's text with its title for the navigation, if it is another one. The project's own pages come last in a search."""
     lines = [f'title: "{title}"'] if title else []
-    lines += ["search: {boost: 0.1}"] if page in OTHERS else []
+    lines += ["search: {boost: 0.1}"] if page in OTHER_PAGES else []
     return "\n".join(["---", *lines, "---\n", text]) if lines else text
 
 
@@ -123,7 +123,12 @@ def gather() -> None:
     """Write all pages."""
     shutil.rmtree(SITE, ignore_errors=True)
     written = from_code()
-    paths = [*FIRST, *FIRST.values(), *OTHERS, *(path for path in sorted(DOCS.rglob("*")) if path.suffix in SHOWN)]
+    paths = [
+        *FIRST,
+        *FIRST.values(),
+        *OTHER_PAGES,
+        *(path for path in sorted(DOCS.rglob("*")) if path.suffix in PUBLISHED),
+    ]
     paths += [path for path in written if path not in paths]
     translated = {english(path) for path in paths if english(path) != path}
     for path in paths:

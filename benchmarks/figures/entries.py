@@ -185,12 +185,13 @@ REVIEW = """
 import json, sys, time
 sys.path[:0] = {folders!r}
 from link_peer.domain.policy import AccountPolicy, Allow, Never, Policy
-from link_peer.domain.tags import Who, parse_ports
+from link_peer.domain import tags
 from link_peer.views.permissions import difference
+Grantee = getattr(tags, "Grantee", None) or tags.Who  # as earlier commits call it
 def policy(first, count):
-    ports = parse_ports("tcp/443")
-    allow = tuple(Allow(Who({home!r}, f"sg-a{{n}}"), Who({home!r}, f"sg-b{{n + first}}"), ports, f"a{{n}}") for n in range(count))
-    never = tuple(Never(Who({home!r}, f"sg-x{{n}}"), Who({home!r}, f"sg-y{{n}}"), ports, f"n{{n}}") for n in range(count))
+    ports = tags.parse_ports("tcp/443")
+    allow = tuple(Allow(Grantee({home!r}, f"sg-a{{n}}"), Grantee({home!r}, f"sg-b{{n + first}}"), ports, f"a{{n}}") for n in range(count))
+    never = tuple(Never(Grantee({home!r}, f"sg-x{{n}}"), Grantee({home!r}, f"sg-y{{n}}"), ports, f"n{{n}}") for n in range(count))
     return Policy("prod", {{{home!r}: AccountPolicy("a")}}, allow=allow, never=never, accept_tags=False)
 old, new = policy(0, {count}), policy(1, {count})
 start = time.process_time()

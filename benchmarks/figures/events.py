@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from benchmarks import events, worlds
 from benchmarks.cloud import CloudProcess
 from benchmarks.process import Code, Worker
-from benchmarks.runner import Bench, Row, at_most, shown
-from benchmarks.worlds import Seen
+from benchmarks.runner import Bench, Row, at_most, cell_text
+from benchmarks.worlds import RecordedCall
 
 ACCOUNTS = (0, 20, 90)
 LARGE = 200
@@ -51,7 +51,7 @@ def link(bench: Bench, plain: Code) -> list[Row]:
     ended: dict[str, list[float]] = {}
     with CloudProcess() as cloud, Worker(bench.ours, {**cloud.env, **bench.env}) as worker:
 
-        def note(case: str, action: str, calls: Sequence[Seen]) -> None:
+        def note(case: str, action: str, calls: Sequence[RecordedCall]) -> None:
             end = min(call.ended for call in calls if call.action == action)
             calls_until_written.setdefault(case, []).append(
                 float(in_a_row([call for call in calls if call.ended <= end]))
@@ -101,7 +101,7 @@ def link(bench: Bench, plain: Code) -> list[Row]:
             Row(
                 f"dependent calls in a row, {case}: until the rule is written or removed / all",
                 "",
-                f"{shown(calls_until_written[case])} / {shown(ended[case])}",
+                f"{cell_text(calls_until_written[case])} / {cell_text(ended[case])}",
                 target=f"≤ {limit} / –",
                 met=max(calls_until_written[case]) <= limit,
                 plain_bytecode=f"{in_a_row(by_plain)} / –" if case == "first link" else "–",
@@ -112,7 +112,7 @@ def link(bench: Bench, plain: Code) -> list[Row]:
     ]
 
 
-def handled(cloud: CloudProcess, worker: Worker, module: str, event: str) -> list[Seen]:
+def handled(cloud: CloudProcess, worker: Worker, module: str, event: str) -> list[RecordedCall]:
     """The calls that a handler makes for an event."""
     cloud(worlds.calls)
     answer = worker.call(module, event)
@@ -120,7 +120,7 @@ def handled(cloud: CloudProcess, worker: Worker, module: str, event: str) -> lis
     return cloud(worlds.calls)
 
 
-def in_a_row(calls: Sequence[Seen]) -> int:
+def in_a_row(calls: Sequence[RecordedCall]) -> int:
     """The most calls of which each began after the one before had ended: an upper bound of what depends on each other."""
     count, free = 0, 0.0
     for call in sorted(calls, key=lambda call: call.ended):

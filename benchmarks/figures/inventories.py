@@ -17,7 +17,7 @@ from benchmarks import company, ref, worlds
 from benchmarks.cloud import CloudProcess
 from benchmarks.company import Company
 from benchmarks.figures.people import REFUSING, run
-from benchmarks.runner import ROOT, Bench, Row, shown
+from benchmarks.runner import ROOT, Bench, Row, cell_text
 
 RECORDS = 100_000
 COMMANDS = (
@@ -75,9 +75,9 @@ def _rows(command: Sequence[str], groups: int, samples: dict[str, list[tuple[flo
         now, before = ([sample[place] for sample in samples.get(name, ())] for name in ("now", "before"))
         count = f"{groups:,} groups" if command != ["audit"] else f"{RECORDS:,} records"
         words = f"`{' '.join(command)}` of {count}"
-        row = Row(words, unit, now, before=shown(before) if before else "–")
+        row = Row(words, unit, now, before=cell_text(before) if before else "–")
         if before and unit == "s of CPU" and command != ["audit"]:
             limit = median(before) / 2
-            row = Row(words, unit, now, f"≤ {limit:.1f}", median(now) <= limit, before=shown(before))
+            row = Row(words, unit, now, f"≤ {limit:.1f}", median(now) <= limit, before=cell_text(before))
         rows.append(row)
     return rows

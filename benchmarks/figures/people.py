@@ -64,7 +64,7 @@ def run(args: Sequence[str], env: Mapping[str, str], scratch: Path) -> Run:
         return Run(**json.loads(took.read()), output=output.read().decode("utf-8", "replace"))
 
 
-class Asked(Struct, frozen=True):
+class MeasuredCommand(Struct, frozen=True):
     """A command to measure: its arguments, the exit codes that are right, and what undoes it before the next run."""
 
     args: Sequence[str]
@@ -82,7 +82,7 @@ class Asked(Struct, frozen=True):
 class Measured(Struct, frozen=True):
     """A command with its runs, the API calls of each, and the CPU seconds that the cloud took to answer them."""
 
-    command: Asked
+    command: MeasuredCommand
     runs: Sequence[Run]
     calls: Sequence[int]
     cloud: Sequence[float]
@@ -119,7 +119,7 @@ def measured(rounds: int, size: int = SIZE, only: str = "") -> list[Measured]:
             runner = _Runner(cloud, env, scratch)
             cloud(worlds.slow, LATENCY)
             measurements = [runner.measure(command, rounds) for command in _opening() if command.line.startswith(only)]
-            measurements.append(runner.measure(Asked(["sweep"], target=None), 1))
+            measurements.append(runner.measure(MeasuredCommand(["sweep"], target=None), 1))
             cloud(company.open_requested, new_company.requested_pairs())
             cloud(company.record, new_company.requested_pairs(), RECORDS)
             return measurements + [
@@ -136,7 +136,7 @@ class _Runner(Struct, frozen=True):
     env: dict[str, str]
     scratch: Path
 
-    def measure(self, command: Asked, rounds: int) -> Measured:
+    def measure(self, command: MeasuredCommand, rounds: int) -> Measured:
         runs: list[Run] = []
         calls: list[int] = []
         cloud: list[float] = []
@@ -151,15 +151,15 @@ class _Runner(Struct, frozen=True):
         return Measured(command, runs, calls, cloud)
 
 
-def _opening() -> list[Asked]:
+def _opening() -> list[MeasuredCommand]:
     return [
-        Asked(["--help"], target=IDLE_TARGET),
-        Asked(["--version"], target=IDLE_TARGET),
-        Asked(["sweep", "--dry-run"], label="sweep --dry-run  # opens all rules"),
+        MeasuredCommand(["--help"], target=IDLE_TARGET),
+        MeasuredCommand(["--version"], target=IDLE_TARGET),
+        MeasuredCommand(["sweep", "--dry-run"], label="sweep --dry-run  # opens all rules"),
     ]
 
 
-def _standing(company: Company, scratch: Path) -> list[Asked]:
+def _standing(company: Company, scratch: Path) -> list[MeasuredCommand]:
     source, target, third_group = company.group(0, 8), company.group(0, 9), company.group(0, 11)
     in_another = company.group(1, 10)
     tagged, peer = company.instances(company.group(0, 3))[0], company.instances(company.group(0, 4))[0]
@@ -171,37 +171,37 @@ def _standing(company: Company, scratch: Path) -> list[Asked]:
     request = scratch / "request.json"
     request.write_text(json.dumps(_request(company)), encoding="utf-8")
     return [
-        Asked(["explain", source.id, target.id]),
-        Asked(["explain", tagged, peer, "tcp/3306"]),
-        Asked(["explain", str(company.group(0, 10)), str(in_another), "tcp/8080"]),
-        Asked(["explain", "team-1-db-0", "team-1-cache-0", "--json"]),
-        Asked(["who", target.id]),
-        Asked(["links"]),
-        Asked(["links", "--json"]),
-        Asked(["links", "-o", "csv"]),
-        Asked(["links", "--state", "blocked"]),
-        Asked(["links", "--expiring", "7d"]),
-        Asked(["links", "--party", source.id]),
-        Asked(["accept", target.id, entry], undo=["withdraw", target.id, entry]),
-        Asked(["accept", target.id, entry, "--dry-run"]),
-        Asked(["withdraw", third_group.id, f"{company.group(0, 10)}:tcp/3306", "--dry-run"]),
-        Asked(["close", target.id, "--dry-run"]),
-        Asked(["close", target.id, "--yes"], undo=["reopen", target.id]),
-        Asked(["close", "--all", "--dry-run"], codes=REFUSING),
-        Asked(["reopen", target.id, "--dry-run"]),
-        Asked(["plan", tagged]),
-        Asked(["plan", "request.json"]),
-        Asked(["plan", "--policy", "new.yaml"]),
-        Asked(["sweep", "--dry-run"], label="sweep --dry-run  # nothing to do"),
-        Asked(["check", "--live"]),
-        Asked(["audit"]),
-        Asked(["audit", "--all", "--limit", "0"]),
-        Asked(["audit", "--story", request_id(3)]),
-        Asked(["audit", "--all", "-o", "csv"]),
-        *(Asked(["map", "--out", f"map.{suffix}"]) for suffix in ("html", "svg", "mmd", "json")),
-        Asked(["doctor"], codes=REFUSING),
-        Asked(["verify", "--from", tagged, "--to", peer, "--port", "tcp/3306"], codes=REFUSING),
-        Asked(_post(company)),
+        MeasuredCommand(["explain", source.id, target.id]),
+        MeasuredCommand(["explain", tagged, peer, "tcp/3306"]),
+        MeasuredCommand(["explain", str(company.group(0, 10)), str(in_another), "tcp/8080"]),
+        MeasuredCommand(["explain", "team-1-db-0", "team-1-cache-0", "--json"]),
+        MeasuredCommand(["who", target.id]),
+        MeasuredCommand(["links"]),
+        MeasuredCommand(["links", "--json"]),
+        MeasuredCommand(["links", "-o", "csv"]),
+        MeasuredCommand(["links", "--state", "blocked"]),
+        MeasuredCommand(["links", "--expiring", "7d"]),
+        MeasuredCommand(["links", "--party", source.id]),
+        MeasuredCommand(["accept", target.id, entry], undo=["withdraw", target.id, entry]),
+        MeasuredCommand(["accept", target.id, entry, "--dry-run"]),
+        MeasuredCommand(["withdraw", third_group.id, f"{company.group(0, 10)}:tcp/3306", "--dry-run"]),
+        MeasuredCommand(["close", target.id, "--dry-run"]),
+        MeasuredCommand(["close", target.id, "--yes"], undo=["reopen", target.id]),
+        MeasuredCommand(["close", "--all", "--dry-run"], codes=REFUSING),
+        MeasuredCommand(["reopen", target.id, "--dry-run"]),
+        MeasuredCommand(["plan", tagged]),
+        MeasuredCommand(["plan", "request.json"]),
+        MeasuredCommand(["plan", "--policy", "new.yaml"]),
+        MeasuredCommand(["sweep", "--dry-run"], label="sweep --dry-run  # nothing to do"),
+        MeasuredCommand(["check", "--live"]),
+        MeasuredCommand(["audit"]),
+        MeasuredCommand(["audit", "--all", "--limit", "0"]),
+        MeasuredCommand(["audit", "--story", request_id(3)]),
+        MeasuredCommand(["audit", "--all", "-o", "csv"]),
+        *(MeasuredCommand(["map", "--out", f"map.{suffix}"]) for suffix in ("html", "svg", "mmd", "json")),
+        MeasuredCommand(["doctor"], codes=REFUSING),
+        MeasuredCommand(["verify", "--from", tagged, "--to", peer, "--port", "tcp/3306"], codes=REFUSING),
+        MeasuredCommand(_post(company)),
     ]
 
 

@@ -29,7 +29,7 @@ from link_peer.domain.policy import Policy
 from link_peer.domain.request import Request
 from link_peer.domain.tags import unique_ports
 from link_peer.inbound.requests import decode, encode
-from link_peer.planning.authority import hopeless
+from link_peer.planning.authority import policy_denial
 
 from link_peer_cli.access.environment import Environment, load_environment, policy_file
 from link_peer_cli.access.inputs import duration, ending, party, ports_of
@@ -127,7 +127,7 @@ def check(wish: Request, policy: Policy) -> Denial | None:
         decode(encode(wish), region=wish.region, now=now, names=policy.names)
     except LinkDenied as denied:
         return denied.denial
-    return hopeless(policy, wish, _queue(policy, wish), now)
+    return policy_denial(policy, wish, _queue(policy, wish), now)
 
 
 class Deployment:

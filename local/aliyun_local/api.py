@@ -35,7 +35,7 @@ from aliyun_local.eventbridge import linked_roles
 from aliyun_local.eventbridge.pattern import Pattern
 from aliyun_local.fc.definition import unpack
 from aliyun_local.fc.runtime import InProcessRuntime, Runtime, WorkerRuntime
-from aliyun_local.fc.state import Held
+from aliyun_local.fc.state import FunctionState
 from aliyun_local.fc.triggers import Cloud, Triggers
 from aliyun_local.fc.triggers import install as install_functions
 from aliyun_local.fc.values import Function, Trigger
@@ -69,8 +69,8 @@ __all__ = [
     "Fault",
     "Flow",
     "Function",
+    "FunctionState",
     "Group",
-    "Held",
     "Identity",
     "InProcessRuntime",
     "Instance",

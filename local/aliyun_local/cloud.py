@@ -243,7 +243,7 @@ class LocalCloud:
 
         def run() -> Response:
             self._require_active(service)
-            real = real_api.asked(service, request.method, request.path) if counted.action == "Unknown" else ""
+            real = real_api.operation_name(service, request.method, request.path) if counted.action == "Unknown" else ""
             if real and real not in coverage.OFFERED[service]:
                 raise real_api.not_offered(service, real)
             access = wire.access(request, self.region, caller.account)

@@ -21,7 +21,7 @@ from link_peer.domain import model
 from link_peer.domain.model import Party, Port
 from link_peer.domain.snapshot import Snapshot
 from link_peer.views.reach import Scene
-from link_peer.views.who import Reaching, who
+from link_peer.views.who import Reaching, sources_reaching
 
 from tests.functional.lab import HOME, PEER
 
@@ -158,7 +158,7 @@ class World:
     def answer(self) -> list[Reaching]:
         instances = {Party(instance.account, instance.id): self.instance_now(instance) for instance in self.instances}
         read = {"instances": instances, "whole_accounts": {HOME, PEER}}
-        return who(Scene(msgspec.structs.replace(self.snapshot(), **read)), self.party, self.queries)
+        return sources_reaching(Scene(msgspec.structs.replace(self.snapshot(), **read)), self.party, self.queries)
 
     def sources(self) -> Iterator[tuple[tuple[str, str], Sent]]:
         """By group and rule; members of a group have no rule."""

@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 import msgspec
 from link_peer.domain.model import ALL, Group, Instance, Party, Port, Rule, RuleKey
 from link_peer.domain.policy import Pause, Policy
-from link_peer.domain.tags import Who
+from link_peer.domain.tags import Grantee
 
 from tests.simulation.world import REGION, World
 
@@ -717,12 +717,12 @@ def _refuses(world: World, policy: Policy, holder: Party, peer: Party, ports: li
                     return True
                 refused_ports = [parse_port(text) for text in match[3].split("+")] if match[3] else []
                 meets = not (ports and refused_ports) or any(_overlap(a, b) for a in ports for b in refused_ports)
-                if meets and _is_end(world, policy, Who(match[2] or group.account, match[1]), peer):
+                if meets and _is_end(world, policy, Grantee(match[2] or group.account, match[1]), peer):
                     return True
     return False
 
 
-def _is_end(world: World, policy: Policy, pattern: Who, party: Party) -> bool:
+def _is_end(world: World, policy: Policy, pattern: Grantee, party: Party) -> bool:
     """Whether an end of `never` is the party or a group of it, or may be one that its account hides."""
     if pattern.account != party.account or pattern.id in ("*", party.id):
         return pattern.account == party.account

@@ -8,7 +8,7 @@ import msgspec
 from hypothesis import strategies as st
 from link_peer.domain.model import Party, Port, RuleKey
 from link_peer.domain.policy import Allow, GroupSet, Limits, Never, Pause
-from link_peer.domain.tags import Who, parse_port, parse_who
+from link_peer.domain.tags import Grantee, parse_port, parse_who
 
 from tests.simulation import oracle
 from tests.simulation.run import AT_ONCE, SLOW
@@ -38,7 +38,7 @@ POLICIES = (
         POLICY,
         never=(
             Never(parse_who(str(A), None), parse_who(str(B), None), (parse_port("tcp/20-30"),), "one"),
-            Never(Who(HOME, "set:prod"), Who(PEER, "set:dev"), (), "two"),
+            Never(Grantee(HOME, "set:prod"), Grantee(PEER, "set:dev"), (), "two"),
             Never(parse_who(f"i-4@{PEER}", None), parse_who(f"*@{HOME}", None), (), "three"),
         ),
         sets={"prod": GroupSet(HOME, {"env": "prod"}), "dev": GroupSet(PEER, {"env": "dev"})},

@@ -28,7 +28,7 @@ from link_peer_cli.checks.seen import CloudSeen
 from link_peer_cli.deployed.functions import DeployedTrigger
 from link_peer_cli.inventory import shown
 from link_peer_cli.review.cloud import WhatIf
-from link_peer_cli.review.delivery import Kept
+from link_peer_cli.review.delivery import Recorder
 from link_peer_cli.review.edits import GroupChange, RuleEdit
 from link_peer_cli.review.planned import _doubts
 from link_peer_cli.review.plans import ShownPlan, closed_links, print_closed, print_differences, sections, total
@@ -51,7 +51,7 @@ PEER_GROUP = Party(PEER, "sg-peer")
 def test_a_dry_run_keeps_the_messages_that_would_be_delivered_at_once() -> None:
     """One with a delay waits for something outside, and the sweep of an account would go on with the account's other links."""
     request = Request("chg-1", "link", REGION, Link(APP, DB, (PORT,)), NOW + 600)
-    kept_messages = Kept()
+    kept_messages = Recorder()
     kept_messages.post(request)
     kept_messages.post(request, delay=1)
     kept_messages.post(SweepAccount(REGION, HOME, NOW))

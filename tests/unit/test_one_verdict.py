@@ -17,7 +17,7 @@ from link_peer.domain.platform_limits import GROUP_SOURCES
 from link_peer.domain.policy import AccountPolicy, Limits, Never, Policy, PolicyTest
 from link_peer.domain.reasons import Reason
 from link_peer.domain.snapshot import Address, Listing, Snapshot
-from link_peer.domain.tags import Who, parse_ports
+from link_peer.domain.tags import Grantee, parse_ports
 from link_peer.planning import authority, consent, guardrails, room, writing
 from link_peer.planning.decision import Context, Decision, DesiredLink
 from link_peer.planning.effect import between, end_of_party
@@ -132,7 +132,7 @@ CASES: list[tuple[str, Reason, Link, Snapshot, Policy]] = [
     ),
 ]
 STRICT = {
-    "never_allowed": {"never": (Never(Who(HOME, "sg-app"), Who(HOME, "*"), (), "never"),)},
+    "never_allowed": {"never": (Never(Grantee(HOME, "sg-app"), Grantee(HOME, "*"), (), "never"),)},
     "mutual_not_allowed": {"deny": parse_ports("tcp/22")},
     "port_denied": {"deny": parse_ports("tcp/22")},
     "too_many_ports": {"limits": Limits(max_ports=1)},
@@ -169,7 +169,7 @@ def test_a_plan_denies_it(name: str, reason: Reason, link: Link, snapshot: Snaps
 def test_it_fails_an_accept_test(name: str, reason: Reason, link: Link, snapshot: Snapshot, rules: Policy) -> None:
     """Where nothing can be said, the test does not pass either."""
     under = context(name, rules)
-    source, target = (Who(party.account, party.id) for party in (link.source, link.target))
+    source, target = (Grantee(party.account, party.id) for party in (link.source, link.target))
     tests = (PolicyTest(source, accept=((target, link.ports),)),)
     under = msgspec.structs.replace(under, policy=msgspec.structs.replace(under.policy, tests=tests))
     (result,) = live_tests.judge(SavedView(snapshot), under)

@@ -20,7 +20,7 @@ from link_peer.domain.reasons import REASONS
 from link_peer_cli.access import keys
 from link_peer_cli.access.remembered import candidates
 
-SHOWN = 60  # characters of help; typer breaks longer lines, and fish takes each line for a value
+HELP_LENGTH = 60  # characters of help; typer breaks longer lines, and fish takes each line for a value
 _PLAIN = re.compile(r"[\w.@+=-]+")  # what no shell takes for more than one word
 
 
@@ -88,7 +88,7 @@ def completing(context: Any, params: Iterable[Any]) -> list[Any]:
     copies = [copy.copy(param) for param in params]
     for completed_param in copies:
         completed_param.process_value = lambda _context, value: value
-        completed_param.help = textwrap.shorten(completed_param.help or "", SHOWN, placeholder=" …")
+        completed_param.help = textwrap.shorten(completed_param.help or "", HELP_LENGTH, placeholder=" …")
         listed = re.fullmatch(r"[a-z-]+(\|[a-z-]+)+", completed_param.metavar or "")
         values = listed[0].split("|").copy if listed else due(context.info_name, completed_param.opts[:1])
         if values:

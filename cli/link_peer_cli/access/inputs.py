@@ -23,7 +23,7 @@ from link_peer.domain.tags import (
 
 from link_peer_cli.access.environment import load_own, policy_in_use
 
-NAMED = 20  # accounts that an error message lists
+MAX_ACCOUNTS = 20  # accounts that an error message lists
 BY_ID = "; a command that opens takes the id, not a name from the cloud"
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -144,11 +144,11 @@ def account_named(policy: Policy, text: str, field: str) -> str:
         raise BadInput(field, f"{quoted(text)} is the name of {', '.join(uids)}: give the uid of one")
     if not uids:
         choices = [f"{uid} ({account.name})" for uid, account in policy.accounts.items()]
-        remainder = f" and {len(choices) - NAMED} more" if len(choices) > NAMED else ""
+        remainder = f" and {len(choices) - MAX_ACCOUNTS} more" if len(choices) > MAX_ACCOUNTS else ""
         raise BadInput(
             field,
             f"{quoted(text)} is neither the uid nor the name of an account of the policy, which lists "
-            f"{', '.join(choices[:NAMED])}{remainder}",
+            f"{', '.join(choices[:MAX_ACCOUNTS])}{remainder}",
         )
     return uids[0]
 

@@ -160,12 +160,12 @@ class Adopting:
         """The rule as it is read back. Raises Transient if it is not shown with its marker, or is not ours with it."""
         marked_rules: list[Rule] = []
 
-        def shown() -> bool:
+        def is_marked() -> bool:
             rule = self._now(mark.rule)
             marked_rules[:] = [rule] if rule is not None and rule.description == mark.description else []
             return bool(marked_rules)
 
-        if not (shown() or self._delivery.retry.poll(shown)):
+        if not (is_marked() or self._delivery.retry.poll(is_marked)):
             raise Transient(NOT_SHOWN)
         if not is_ours(marked_rules[0], self._delivery.policy, self._delivery.region):
             raise NotAdoptable(

@@ -131,10 +131,10 @@ def tag_for(snapshot: Snapshot, policy: Policy, link: Link, asker: Party, now: f
     elsewhere = link.target.account != asker.account
     ports = f":{link.ports[0]}" if link.ports else ""
     put: dict[str, str] = {}
-    if not _asked(snapshot, policy, link, instance, now):
+    if not _tag_denials(snapshot, policy, link, instance, now):
         put = asking(instance.tags, f"{link.target if elsewhere else link.target.id}{ports}", policy.keys)
         instance = msgspec.structs.replace(instance, tags={**instance.tags, **put})
-    denials = _asked(snapshot, policy, link, instance, now)
+    denials = _tag_denials(snapshot, policy, link, instance, now)
     if denials and denials[0]:
         raise LinkDenied(denials[0])
     if not denials:
@@ -145,7 +145,7 @@ def tag_for(snapshot: Snapshot, policy: Policy, link: Link, asker: Party, now: f
     return put
 
 
-def _asked(snapshot: Snapshot, policy: Policy, link: Link, instance: Instance, now: float) -> list[Denial | None]:
+def _tag_denials(snapshot: Snapshot, policy: Policy, link: Link, instance: Instance, now: float) -> list[Denial | None]:
     """Whether an instance's tags ask for a link: why that is denied, or None, for each entry that does. Consent, which may
     choose another of its groups, is written with the tag."""
     wishes = links_from_tags(snapshot, instance, now, with_consent(policy, link))

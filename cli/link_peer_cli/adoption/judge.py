@@ -184,7 +184,7 @@ def managed_tags(policy: Policy, marks: Iterable[Mark]) -> dict[Party, tuple[str
     }
 
 
-def lost(marks: Iterable[Mark]) -> str:
+def losses_text(marks: Iterable[Mark]) -> str:
     """What the rules lose, for the records."""
     losses = []
     for mark in marks:

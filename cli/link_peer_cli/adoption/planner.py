@@ -18,7 +18,7 @@ from link_peer.views.reach import Scene
 
 from link_peer_cli.access.environment import Environment
 from link_peer_cli.adoption.expressible import NotAdoptable, link_of_rule, tag_for
-from link_peer_cli.adoption.judge import Adoption, is_ours, judge, lost, person_made
+from link_peer_cli.adoption.judge import Adoption, is_ours, judge, losses_text, person_made
 from link_peer_cli.answers import CloudCall
 from link_peer_cli.audit.log import AuditReader, condition
 from link_peer_cli.consent.group_tags import GroupTags
@@ -109,7 +109,7 @@ class AdoptionPlanner:
             person_made(rule, env.policy, env.settings.region)
         view = self._around(rule)
         adoption = self._judged(view, rule, wish.claim, now)
-        reason = wish.loss or lost(adoption.marks)
+        reason = wish.loss or losses_text(adoption.marks)
         if wish.asker:
             tags = tag_for(view.scene.snapshot, env.policy, adoption.link, wish.asker, now)
             return AdoptionPlan(rule, adoption, wish, reason, tags, None, "", view.scene)

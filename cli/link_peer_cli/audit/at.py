@@ -13,15 +13,15 @@ from link_peer.runtime.ports import Record
 
 from link_peer_cli.answers.links import LinkAnswer, OwnRule
 from link_peer_cli.audit.log import KEPT_SECONDS, AuditReader, condition
-from link_peer_cli.audit.trail_records import Named, rules_in, tags_in
+from link_peer_cli.audit.trail_records import RecordedRule, rules_in, tags_in
 
 STATES = {"passes": "open", "blocked": "blocked"}
 
 
-class _Left(msgspec.Struct, frozen=True):
+class _RecordedRule(msgspec.Struct, frozen=True):
     """A rule of link-peer with the claims that it was left with; when the log has it first; and the record that says most."""
 
-    rule: Named
+    rule: RecordedRule
     claims: tuple[Claim, ...]
     since: str
     record: Record
@@ -40,7 +40,7 @@ def read_outcomes(log: AuditReader, first: float, last: float) -> list[Record]:
 
 def standing_at(records: Iterable[Record], moment: float) -> list[tuple[LinkAnswer, list[Record]]]:
     """The links that stood then, as the outcomes until then tell, oldest first; each with the records that say so."""
-    standing: dict[RuleKey, _Left] = {}
+    standing: dict[RuleKey, _RecordedRule] = {}
     for record in records:
         claim_texts = tags_in(record.get("claims", "")) or {}
         for rule in (rule for rule in rules_in(record.get("rules", "")) if rule.id in claim_texts):
@@ -53,8 +53,8 @@ def standing_at(records: Iterable[Record], moment: float) -> list[tuple[LinkAnsw
                     del standing[rule.key]
                 continue
             says = previous.record if previous and record["outcome"] == "removed" else record
-            standing[rule.key] = _Left(rule, claims, previous.since if previous else record["time"], says)
-    together: dict[tuple[object, ...], list[_Left]] = {}
+            standing[rule.key] = _RecordedRule(rule, claims, previous.since if previous else record["time"], says)
+    together: dict[tuple[object, ...], list[_RecordedRule]] = {}
     for entry in standing.values():
         ends = [(entry.record.get(f"{side}_account", ""), entry.record.get(side, "")) for side in ("from", "to")]
         mutual = entry.rule.key.port == ALL
@@ -62,7 +62,7 @@ def standing_at(records: Iterable[Record], moment: float) -> list[tuple[LinkAnsw
     return [(_link(entries, moment), [entry.record for entry in entries]) for entries in together.values()]
 
 
-def _link(rules: Sequence[_Left], moment: float) -> LinkAnswer:
+def _link(rules: Sequence[_RecordedRule], moment: float) -> LinkAnswer:
     last = max(rules, key=lambda entry: entry.record["time"]).record
     names = ("from", "from_account", "to", "to_account", "until", "link")
     link_fields = {name: last.get(name, "") for name in names}

@@ -24,7 +24,7 @@ from link_peer_cli.ui.printed import printed
 from link_peer_cli.ui.progress import waiting
 from link_peer_cli.ui.tables import write_csv
 
-SHOWN = ("time", "from", "to", "ports", "caused by", "asked by", "what and why", "consent", "key")
+PRINTED_COLUMNS = ("time", "from", "to", "ports", "caused by", "asked by", "what and why", "consent", "key")
 NOTES = {
     "opened": "Each change that was made for a link. Two deliveries at the same time may both record one rule: count the ids of rules.",
     "guardrail": "An entry of never in the policy file refused the link, or a sweep held removals above the limit.",
@@ -93,15 +93,17 @@ def _page(env: Environment, period: tuple[float, float], evidence: Evidence, csv
         (
             f"{heading}{moment and ': '}{moment}",
             NOTES.get(name, ""),
-            [_shown(row) for row in evidence.rows if row["section"] == name and moment in ("", row["time"])],
+            [_cells(row) for row in evidence.rows if row["section"] == name and moment in ("", row["time"])],
         )
         for name, heading in SECTIONS.items()
         for moment in (moments if name == "stood" else [""])
     ]
-    return printed(f"link-peer: evidence of {iso(period[0])[:10]} to {iso(period[1])[:10]}", facts, SHOWN, tables)
+    return printed(
+        f"link-peer: evidence of {iso(period[0])[:10]} to {iso(period[1])[:10]}", facts, PRINTED_COLUMNS, tables
+    )
 
 
-def _shown(row: Row) -> tuple[str, ...]:
+def _cells(row: Row) -> tuple[str, ...]:
     ends = ("@".join(filter(None, [row[side], row[f"{side}_account"]])) for side in ("from", "to"))
     ended = f"since {row['since']}{', until ' + row['until'] if row['until'] else ''}" if row["since"] else ""
     explanation = "; ".join(filter(None, [row["claimed_reason"], row["reason"], row["detail"], ended, row["rules"]]))

@@ -49,10 +49,10 @@ def stories(log: AuditReader, name: str, since: float) -> list[Story]:
     if name in links or len(keys) < 2:
         return [Story(name, records)]
     by_link = grouped((record.get("link", ""), record) for record in records)
-    return [_told(by_link[link], name, queue) for link, queue in keys]
+    return [_story_of(by_link[link], name, queue) for link, queue in keys]
 
 
-def _told(records: Iterable[Record], name: str, queue: str) -> Story:
+def _story_of(records: Iterable[Record], name: str, queue: str) -> Story:
     """The story of one of several requests with the same id, from all records about its link."""
     story_records = [
         record for record in records if record.get("request_id") != name or record.get("queue", "") in ("", queue)
@@ -62,7 +62,7 @@ def _told(records: Iterable[Record], name: str, queue: str) -> Story:
     return Story(f"{name}{through}: {ends}, {story_records[0].get('ports', '')}", story_records)
 
 
-class Asked:
+class RequestStories:
     """What the requests said of themselves. `problem` says why the log could not be read; `consented` who wrote each entry that
     consents."""
 

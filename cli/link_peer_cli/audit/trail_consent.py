@@ -20,7 +20,7 @@ from link_peer.domain.grouped import grouped
 from link_peer.domain.model import ALL, Group, Instance, Marker, Party, RuleKey
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
-from link_peer.domain.tags import SET, Who, accepts, egress_accepts
+from link_peer.domain.tags import SET, Grantee, accepts, egress_accepts
 from link_peer.planning.actual import link_of
 from link_peer.planning.consent import Gate, consents
 from link_peer.planning.guardrails import refused
@@ -232,8 +232,8 @@ def _at(testimony: _Testimony, at: float) -> Iterator[tuple[Tags, Set[str], bool
 def _without_sets(policy: Policy) -> Policy:
     """The policy with every group of an account in place of a set of them: which groups were in it is not known."""
 
-    def every(party: Who) -> Who:
-        return Who(party.account, "*") if party.id.startswith(SET) else party
+    def every(party: Grantee) -> Grantee:
+        return Grantee(party.account, "*") if party.id.startswith(SET) else party
 
     allow = [
         msgspec.structs.replace(pair, source=every(pair.source), target=every(pair.target)) for pair in policy.allow

@@ -27,7 +27,7 @@ EVERY_TAG = "*"
 _HOST = re.compile(r"[0-9.]{7,15}(/32)?", re.ASCII)
 _RANGE = re.compile(r"(-?[0-9]{1,5})/(-?[0-9]{1,5})", re.ASCII)
 _GROUP = re.compile(r"sg-[0-9a-zA-Z]{1,60}", re.ASCII)
-_OTHER = re.compile(r"Ipv6.*|.*PrefixListId|PortRangeListId", re.ASCII)
+_OTHER_TRAFFIC = re.compile(r"Ipv6.*|.*PrefixListId|PortRangeListId", re.ASCII)
 _OF_RULE = re.compile(r"Source.*|Dest.*|Ipv6.*|PortRange.*|IpProtocol|Policy|NicType", re.ASCII)
 
 
@@ -195,7 +195,7 @@ def _key(account: str, group: str, fields: Mapping[str, str], *, egress: bool) -
     sources += [_host(source)] if (source := fields.get("SourceCidrIp")) else []
     ports, dest = _RANGE.fullmatch(fields.get("PortRange", "")), fields.get("DestCidrIp", "")
     ours = fields.get("Policy", "accept").lower() == "accept" and fields.get("Priority", "1") == str(PRIORITY)
-    wide = (dest and not _host(dest)) or any(map(_OTHER.fullmatch, fields))
+    wide = (dest and not _host(dest)) or any(map(_OTHER_TRAFFIC.fullmatch, fields))
     if not (ports and ours and not wide and len(sources) == 1 and (dest if egress else sources[0])):
         return None
     port = Port(fields.get("IpProtocol", "").lower(), int(ports[1]), int(ports[2]))

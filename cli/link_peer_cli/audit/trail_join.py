@@ -24,7 +24,7 @@ from link_peer_cli.answers.operation import Mismatch
 from link_peer_cli.audit.trail_consent import TRAIL_SECONDS, UNPROVEN, Consents, Problem
 from link_peer_cli.audit.trail_events import AUTHORIZING, MODIFYING, REVOKING, TAG_CALLS, Event, TrailWrite
 from link_peer_cli.audit.trail_log import LONGEST_SECONDS, SKEW_SECONDS, Log, Openings, Question
-from link_peer_cli.audit.trail_records import Entry, Named
+from link_peer_cli.audit.trail_records import Entry, RecordedRule
 
 LOG_SECONDS = 60.0  # a record can be searched some seconds after it was written
 LATE_SECONDS = (
@@ -86,10 +86,10 @@ def _by_us(question: Question, event: Event) -> bool:
 
 # what ActionTrail has
 
-Known = tuple[Openings, Consents]
+LogContext = tuple[Openings, Consents]
 
 
-def _of_event(question: Question, log: Log, context: Known, event: Event) -> Iterator[Mismatch]:
+def _of_event(question: Question, log: Log, context: LogContext, event: Event) -> Iterator[Mismatch]:
     if not event.succeeded or event.time < question.since:
         return
     call_entries, logs = log.by_call.get(event.request_id, []) if event.request_id else [], question.logs(event)
@@ -158,7 +158,7 @@ def _unfinished(question: Question, log: Log, intent: Entry, event: Event) -> bo
 
 
 def _misjudged(
-    question: Question, log: Log, context: Known, event: Event, recorded: Sequence[Entry]
+    question: Question, log: Log, context: LogContext, event: Event, recorded: Sequence[Entry]
 ) -> Iterator[Problem]:
     """What link-peer would not have done: a rule without our marker, without consent, or that was never ours."""
     openings, consents = context
@@ -243,7 +243,7 @@ def _names_no_call(
     )
 
 
-def _shows(log: Log, event: Event, entry: Entry, rule: Named, intent: Entry | None) -> bool:
+def _shows(log: Log, event: Event, entry: Entry, rule: RecordedRule, intent: Entry | None) -> bool:
     """Whether an event of a rule's group is evidence of the change that an outcome reports."""
     is_named = event.request_id in entry.calls
     if not event.succeeded:  # what was gone already needed no change
@@ -282,7 +282,7 @@ def _of(question: Question, event: Event, problem: Problem) -> Mismatch:
     )
 
 
-def _of_entry(question: Question, entry: Entry, finding: str, detail: str, rules: Sequence[Named]) -> Mismatch:
+def _of_entry(question: Question, entry: Entry, finding: str, detail: str, rules: Sequence[RecordedRule]) -> Mismatch:
     record = entry.record
     sides = " → ".join(f"{record.get(side, '')}@{record.get(f'{side}_account', '')}" for side in ("from", "to"))
     trigger = record.get("request_id") or record.get("event_id") or ""

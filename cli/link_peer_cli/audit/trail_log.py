@@ -13,7 +13,7 @@ from link_peer.domain.policy import Policy
 from link_peer.runtime.ports import Record
 
 from link_peer_cli.audit.trail_events import MODIFYING, Event
-from link_peer_cli.audit.trail_records import Entry, Named, entries
+from link_peer_cli.audit.trail_records import Entry, RecordedRule, entries
 
 LONGEST_SECONDS = 3600.0
 """A change is made at most this long after what was read for it: no function and no command runs longer."""
@@ -100,7 +100,7 @@ class Log:
         named_keys = {self.by_id[rule_id] for rule_id in event.rule_ids if rule_id in self.by_id}
         return named_keys | (set(event.keys) & self.keys)
 
-    def names(self, event: Event, rule: Named) -> bool:
+    def names(self, event: Event, rule: RecordedRule) -> bool:
         """Whether a call names a rule."""
         if rule.key.group not in event.parties:
             return False

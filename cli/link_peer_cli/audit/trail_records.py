@@ -18,7 +18,7 @@ from link_peer_cli.audit.trail_events import parsed
 _RANGE = re.compile(r"(-?[0-9]{1,5})/(-?[0-9]{1,5})", re.ASCII)
 
 
-class Named(msgspec.Struct, frozen=True):
+class RecordedRule(msgspec.Struct, frozen=True):
     """A rule as a record names it; without an id if it was not made yet."""
 
     key: RuleKey
@@ -32,7 +32,7 @@ class Entry(msgspec.Struct, frozen=True):
     record: Record
     time: float
     stated_time: float
-    rules: tuple[Named, ...]
+    rules: tuple[RecordedRule, ...]
     calls: frozenset[str]
     tagged: frozenset[Party]
 
@@ -94,7 +94,7 @@ def _entry(record: Record) -> Iterator[Entry]:
     yield Entry(record, time, claimed_time, tuple(rules_in(record.get("rules", ""))), calls, frozenset(_tagged(record)))
 
 
-def rules_in(text: str) -> Iterator[Named]:
+def rules_in(text: str) -> Iterator[RecordedRule]:
     """The rules of a record. What is not of their form is left out, so that it proves nothing."""
     document = parsed(text)
     for rule in document if isinstance(document, list) else ():
@@ -102,7 +102,7 @@ def rules_in(text: str) -> Iterator[Named]:
         if ports := _RANGE.fullmatch(fields.get("ports", "")):
             port = Port(fields.get("protocol", ""), int(ports[1]), int(ports[2]))
             group = Party(fields.get("account", ""), fields.get("group", ""))
-            yield Named(
+            yield RecordedRule(
                 RuleKey(group, fields.get("source", ""), fields.get("dest", ""), port), fields.get("rule_id", "")
             )
 

@@ -28,7 +28,7 @@ def undo(records: Iterable[Record], keys: TagKeys, now: float, standing: Iterabl
     decided = [record for record in records if record.get("record") == "outcome"]
     unlinked = [link for record in decided if (link := _unlinked_by(record))]
     gained = {claim for record in decided for claim in _gained(record)}
-    lost_claims = [owned for record in decided for owned in _lost(record)]
+    lost_claims = [owned for record in decided for owned in _lost_claims(record)]
     lost_claims += [owned for owned in standing if any(_takes(link, owned[0]) for link in unlinked)]
     again = requests_again([owned for owned in lost_claims if owned[1] not in gained], now, standing)
     return list(dict.fromkeys((*_of_tags(observed, keys), *map(unlinking, unlinked), *again)))
@@ -36,7 +36,7 @@ def undo(records: Iterable[Record], keys: TagKeys, now: float, standing: Iterabl
 
 def depends_on_standing(record: Record) -> bool:
     """Whether what takes a decision back depends on the claims of other rules: requests gained or lost some by it."""
-    return bool(_gained(record)) or any(claim.request for _, claim in _lost(record))
+    return bool(_gained(record)) or any(claim.request for _, claim in _lost_claims(record))
 
 
 def _takes(unlinked: Link, link: Link) -> bool:
@@ -90,7 +90,7 @@ def _gained(record: Record) -> set[Claim]:
     return gained if record.get("action") == "link" else set()
 
 
-def _lost(record: Record) -> Iterator[Owned]:
+def _lost_claims(record: Record) -> Iterator[Owned]:
     """The claims that a decision took off its rules."""
     before, after = (_claims(record.get(name, "")) for name in ("old_claims", "claims"))
     ports, (source, target) = _ports(record), ends_of(record)

@@ -191,7 +191,7 @@ def changing_roles(env: Environment) -> Roles:
     names, home, settings = env.names, env.policy.home, env.settings
     functions, operators = {settings.audit_logstore}, {settings.operator_logstore}
     changing: dict[str, dict[str, Set[str]]] = {
-        uid: {_named(account.role): functions | operators, _named(closer_of(account.role)): operators}
+        uid: {_role_name(account.role): functions | operators, _role_name(closer_of(account.role)): operators}
         for uid, account in env.policy.accounts.items()
         if account.role is not None
     }
@@ -199,7 +199,7 @@ def changing_roles(env: Environment) -> Roles:
     return Roles(changing, settings.operator_logstore)
 
 
-def _named(arn: str) -> str:
+def _role_name(arn: str) -> str:
     """The name of a role, as ActionTrail may write it."""
     return arn.rpartition("/")[2].lower()
 

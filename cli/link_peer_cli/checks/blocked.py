@@ -40,7 +40,7 @@ def check(view: CloudSeen) -> Iterator[CheckFinding]:
         if rules:
             yield _stopped(rules, stopped)
         else:
-            yield from (_other(judged_link) for judged_link in stopped)
+            yield from (_without_cause(judged_link) for judged_link in stopped)
     if words:
         counted = ", ".join(f"{count} {word}" for word, count in sorted(words.items()))
         yield CheckFinding(OK, "", "state of links", f"{counted}, as far as security groups decide")
@@ -49,7 +49,9 @@ def check(view: CloudSeen) -> Iterator[CheckFinding]:
 def _stopped(rules: Sequence[Rule], stopped: Sequence[Judged]) -> CheckFinding:
     names = " and ".join(f"{rule.id} on {rule.group}" for rule in rules)
     accounts = sorted({rule.group.account for rule in rules})
-    listed = [_named(link) + (", in part" if reach.passing or reach.effect.passed else "") for link, reach in stopped]
+    listed = [
+        _link_text(link) + (", in part" if reach.passing or reach.effect.passed else "") for link, reach in stopped
+    ]
     remainder = f"; and {len(listed) - FEW} more" if len(listed) > FEW else ""
     detail = f"{_does(rules)}: it stops {'; '.join(listed[:FEW])}{remainder}"
     removal_hint = f"who may change security groups in account {' and '.join(accounts)} can remove it"
@@ -57,23 +59,23 @@ def _stopped(rules: Sequence[Rule], stopped: Sequence[Judged]) -> CheckFinding:
     return CheckFinding(WARNING, accounts[0], f"drop {names}", detail, advice)
 
 
-def _other(judged_link: Judged) -> CheckFinding:
+def _without_cause(judged_link: Judged) -> CheckFinding:
     link, reach = judged_link
     account = link.source.account if EffectCause.NO_EGRESS in reach.effect.causes else link.target.account
-    return CheckFinding(WARNING, account, f"blocked {_named(link)}", reach.detail, _explain(judged_link))
+    return CheckFinding(WARNING, account, f"blocked {_link_text(link)}", reach.detail, _explain(judged_link))
 
 
 def _does(rules: Sequence[Rule]) -> str:
-    def one(rule: Rule) -> str:
+    def rule_text(rule: Rule) -> str:
         traffic = rule.traffic
         ports = ports_text([traffic.port]) if traffic and traffic.port else "a port list"
         note = f" {rule.description!r}" if rule.description else ""
         return f"{rule.policy} {ports} priority {rule.priority}{note}"
 
-    return " and ".join(map(one, rules))
+    return " and ".join(map(rule_text, rules))
 
 
-def _named(link: Standing) -> str:
+def _link_text(link: Standing) -> str:
     return f"{link.source} to {link.target} {link.ports_text}"
 
 

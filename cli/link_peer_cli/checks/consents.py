@@ -10,7 +10,7 @@ import msgspec
 from link_peer.domain.model import Group, Instance, Party
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
-from link_peer.domain.tags import SET, Who, accepts, bad_accepts, egress_accepts, iso, quoted, refusals
+from link_peer.domain.tags import SET, Grantee, accepts, bad_accepts, egress_accepts, iso, quoted, refusals
 
 from link_peer_cli.checks.finding import WARNING, CheckFinding
 from link_peer_cli.checks.seen import CloudSeen
@@ -41,11 +41,11 @@ def dead(policy: Policy, snapshot: Snapshot, now: float, accounts: Set[str]) -> 
             *accepts(group.tags, own_account, policy.keys),
             *egress_accepts(group.tags, own_account, policy.keys),
         ]:
-            if reason := _ended(entry.until, now) or _gone(policy, snapshot, entry.party, accounts):
+            if reason := _ended(entry.until, now) or _reason_dead(policy, snapshot, entry.party, accounts):
                 yield Dead(group.party, entry.text, reason)
     for allow in policy.allow:
         for named_party in (allow.source, allow.target):
-            if reason := _ended(allow.until, now) or _gone(policy, snapshot, named_party, accounts):
+            if reason := _ended(allow.until, now) or _reason_dead(policy, snapshot, named_party, accounts):
                 yield Dead(Party(allow.target.account, allow.target.id), f"{ALLOW}{allow.text}", reason)
                 break
 
@@ -118,7 +118,7 @@ def _ended(until: int | None, now: float) -> str:
     return f"ended at {iso(until)}" if until is not None and until <= now else ""
 
 
-def _gone(policy: Policy, snapshot: Snapshot, named_party: Who, accounts: Set[str]) -> str:
+def _reason_dead(policy: Policy, snapshot: Snapshot, named_party: Grantee, accounts: Set[str]) -> str:
     """Why a consent matches nothing; empty if it matches something, or if that cannot be known."""
     if named_party.account not in policy.accounts:
         return f"account {named_party.account} is not in the policy"

@@ -24,7 +24,7 @@ from link_peer_cli.deployed.rules import Bus, BusRule
 
 DEPLOY = "link-peer package; s deploy -y"
 NOT_DEPLOYED = "is not deployed"
-SAME = ("LINK_PEER_REGION", "LINK_PEER_AUDIT_PROJECT", "LINK_PEER_AUDIT_LOGSTORE", "LINK_PEER_QUEUE")
+IDENTIFYING = ("LINK_PEER_REGION", "LINK_PEER_AUDIT_PROJECT", "LINK_PEER_AUDIT_LOGSTORE", "LINK_PEER_QUEUE")
 """Variables of the functions that say which deployment they are of: its region, prefix and home account."""
 
 _STAMP = re.compile(r"\((deployed .*?, package ([0-9a-f]+))\)$")
@@ -104,7 +104,7 @@ def _function(deployed: DeployedFunctions, function: Function, packages: dict[st
         yield CheckFinding(MISSING, "", subject, NOT_DEPLOYED, DEPLOY)
         return
     yield _live(subject, live)
-    if wrong := [name for name in SAME if live.environment.get(name, "") != function.env.get(name, "")]:
+    if wrong := [name for name in IDENTIFYING if live.environment.get(name, "") != function.env.get(name, "")]:
         detail = f"was deployed with other settings than those here: {', '.join(wrong)}"
         yield CheckFinding(DIFFERS, "", subject, detail, f"set them as they were at the deploy, or: {DEPLOY}")
     if stamp := _STAMP.search(live.description):

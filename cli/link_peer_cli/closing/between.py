@@ -13,7 +13,7 @@ from link_peer.domain.errors import BadInput, LinkPeerError
 from link_peer.domain.model import ALL, Link, Party
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
-from link_peer.domain.tags import TagKeys, Who, is_account_uid, refusals, split
+from link_peer.domain.tags import Grantee, TagKeys, is_account_uid, refusals, split
 from link_peer.engine.read.fetch import Fetch
 from link_peer.planning.actual import OwnedLink, owned_links
 from link_peer.planning.consent import MAX_TAGS
@@ -45,11 +45,11 @@ class PairEnd(msgspec.Struct, frozen=True):
     def is_named_by(self, text: str, group: Party, keys: TagKeys) -> bool:
         """Whether an entry of a group's refusal names this end alone, on all ports."""
         [entry] = refusals({keys.closing[0]: text}, group.account, keys)
-        return not entry.ports and entry.party == Who(self.account, self.party.id if self.party else "*")
+        return not entry.ports and entry.party == Grantee(self.account, self.party.id if self.party else "*")
 
 
 Pair = tuple[PairEnd, PairEnd]
-NAMED = 5
+MAX_INSTANCE_NAMES = 5
 """Instances that are named of one group."""
 
 
@@ -163,9 +163,11 @@ class Between(msgspec.Struct, frozen=True):
             for group in self.holders(end) if end.party and not end.party.is_group else ():
                 members = [member.id for member in self.snapshot.members.get(group, ()) if member != end.party]
                 if members:
-                    suffix = f" and {len(members) - NAMED} more" if len(members) > NAMED else ""
+                    suffix = (
+                        f" and {len(members) - MAX_INSTANCE_NAMES} more" if len(members) > MAX_INSTANCE_NAMES else ""
+                    )
                     texts.append(
-                        f"{group} refuses {peer} for its other instances, too: {', '.join(members[:NAMED])}{suffix}"
+                        f"{group} refuses {peer} for its other instances, too: {', '.join(members[:MAX_INSTANCE_NAMES])}{suffix}"
                     )
         return texts
 

@@ -28,7 +28,7 @@ OPENS_AGAIN = (
 )
 """What follows where a group is no longer locked, or no longer refuses."""
 
-Wanted = Mapping[str, frozenset[Party] | None]
+GroupsByAccount = Mapping[str, frozenset[Party] | None]
 """The accounts that a command is about, each with the groups that are named in it; None for all that it finds there."""
 
 
@@ -40,7 +40,7 @@ def tags_of(env: Environment, profiles: list[str] | None) -> GroupTags:
     return tags
 
 
-def wanted(
+def requested_groups(
     env: Environment,
     default_account: str,
     names: list[str] | None,
@@ -48,7 +48,7 @@ def wanted(
     *,
     all_accounts: bool,
     opens: bool = False,
-) -> Wanted:
+) -> GroupsByAccount:
     """What is named: groups (in `default_account` unless they say another account) and accounts; or one account, or all. The names that
     groups have in the cloud count unless the command `opens`. Raises BadInput."""
     if bool(names) + bool(account) + all_accounts != 1:

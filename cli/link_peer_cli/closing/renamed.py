@@ -37,7 +37,7 @@ from link_peer_cli.access.environment import Environment, load_environment
 from link_peer_cli.answers import CloudCall
 from link_peer_cli.answers.changes import CloseAnswer, ClosedAccount
 from link_peer_cli.audit.undo import undo
-from link_peer_cli.closing.locks import Wanted, by_account, change_tags
+from link_peer_cli.closing.locks import GroupsByAccount, by_account, change_tags
 from link_peer_cli.closing.run import look, look_at_halves, mutual_links, require_there
 from link_peer_cli.consent.group_tags import GroupTags
 from link_peer_cli.deployed.functions import deployments
@@ -52,13 +52,20 @@ from link_peer_cli.ui.tables import TableForm
 
 Sweeps = Callable[[Environment], list[Record]]
 """The summaries of a day's sweeps of all deployments that write into a log."""
-NAMED = 20  # groups in one command
+MAX_GROUPS = 20  # groups in one command
 ALIVE_SECONDS = 30 * 60
 """Three sweeps are due in it."""
 
 
 def close_deployment(
-    env: Environment, name: str, tags: GroupTags, accounts: Wanted, form: TableForm, *, dry_run: bool, yes: bool
+    env: Environment,
+    name: str,
+    tags: GroupTags,
+    accounts: GroupsByAccount,
+    form: TableForm,
+    *,
+    dry_run: bool,
+    yes: bool,
 ) -> NoReturn:
     """Remove the rules of this home under another deployment's name, with the other halves of mutual links, say what is left, and
     exit."""
@@ -88,7 +95,9 @@ def close_deployment(
 class _Leftovers(Scope):
     """The rules of one former name. `problems` says by account, or group, what could not be read or closed."""
 
-    def __init__(self, env: Environment, name: str, tags: GroupTags, accounts: Wanted, *, dry_run: bool) -> None:
+    def __init__(
+        self, env: Environment, name: str, tags: GroupTags, accounts: GroupsByAccount, *, dry_run: bool
+    ) -> None:
         former = msgspec.structs.replace(env, policy=msgspec.structs.replace(env.policy, deployment=name))
         peer_keys = {uid: keys for uid, keys in tags.accounts.items() if uid != env.policy.home}
         delivery, self.recorder, self.supposed = closing(
@@ -194,7 +203,7 @@ def close_commands(marked: Iterable[MarkedRule]) -> list[str]:
     commands = []
     for name, groups in sorted(grouped((rule.deployment, rule.rule.group) for rule in marked).items()):
         parties = {str(group) for group in groups}
-        places = parties if len(parties) <= NAMED else {group.account for group in groups}
+        places = parties if len(parties) <= MAX_GROUPS else {group.account for group in groups}
         commands.append(f"link-peer close {' '.join(sorted(places))} --deployment {name} --yes")
     return commands
 

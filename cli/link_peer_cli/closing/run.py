@@ -30,7 +30,7 @@ from link_peer_cli.access.environment import Environment
 from link_peer_cli.access.identity import AccountKeys
 from link_peer_cli.access.noted import of_rule, of_tags
 from link_peer_cli.answers import CloudCall
-from link_peer_cli.closing.locks import Wanted, by_account, change_tags, in_each
+from link_peer_cli.closing.locks import GroupsByAccount, by_account, change_tags, in_each
 from link_peer_cli.consent.group_tags import GroupTags
 from link_peer_cli.inventory.reading import rules_first
 from link_peer_cli.review.delivery import as_tagged, closing
@@ -99,7 +99,7 @@ def close(
 
 def look(
     delivery: Delivery,
-    accounts: Wanted,
+    accounts: GroupsByAccount,
     progress: Callable[[str, int, int], None] = lambda _uid, _read_count, _all: None,
 ) -> dict[str, AccountStanding]:
     """What stands in each account now. The rules of every group are read: one may have lost its managed tag.
@@ -128,7 +128,7 @@ def look(
     return in_each(accounts, read)
 
 
-def require_there(standing: Mapping[str, AccountStanding], accounts: Wanted) -> None:
+def require_there(standing: Mapping[str, AccountStanding], accounts: GroupsByAccount) -> None:
     """Raise LinkPeerError for a group that was named and does not exist."""
     for uid, account in standing.items():
         for group in sorted(accounts[uid] or ()):
@@ -156,7 +156,7 @@ def mutual_links(standing: Iterable[AccountStanding]) -> set[Link]:
 
 
 def look_at_halves(
-    delivery: Delivery, accounts: Wanted, links: Collection[Link], standing: Mapping[str, AccountStanding]
+    delivery: Delivery, accounts: GroupsByAccount, links: Collection[Link], standing: Mapping[str, AccountStanding]
 ) -> Halves:
     """What stands now of mutual links on the other side of what was closed: on groups that were not named, and in other accounts.
     `links` are those that were seen; of others, whose rule here is gone, the cloud says which groups name a closed one."""
@@ -196,7 +196,7 @@ class ClosingRun:
     `unlocked` those that could not be locked, and why: their rules were removed all the same, and may come back."""
 
     def __init__(
-        self, env: Environment, tags: GroupTags, accounts: Wanted, value: str, count: Count, *, dry_run: bool
+        self, env: Environment, tags: GroupTags, accounts: GroupsByAccount, value: str, count: Count, *, dry_run: bool
     ) -> None:
         """`value` is what the tags of the locks say."""
         self._keys = env.policy.keys

@@ -80,7 +80,7 @@ def adopt(
     adopted_rule = _find(env, planner, rule_id, account, group, quiet=as_json)
     wish = msgspec.structs.replace(_wish(env, adopted_rule, instance, until), anyone_may_close=anyone_may_close)
     if marker := is_ours(adopted_rule, env.policy, env.settings.region):
-        wish = _begun(planner, adopted_rule, marker, wish, as_json=as_json)
+        wish = _resumed_wish(planner, adopted_rule, marker, wish, as_json=as_json)
     plan = planner.plan(adopted_rule, wish)
     foreign = sorted({change.account for change in planner.changes(plan)} - tags.accounts.keys())
     if not as_json:
@@ -146,7 +146,7 @@ def _wish(env: Environment, rule: Rule, instance: str, until: str) -> Wish:
     return Wish(name, Claim(name, ending(until, "--until", env.now) if until else None))
 
 
-def _begun(planner: AdoptionPlanner, rule: Rule, marker: Marker, wish: Wish, *, as_json: bool) -> Wish:
+def _resumed_wish(planner: AdoptionPlanner, rule: Rule, marker: Marker, wish: Wish, *, as_json: bool) -> Wish:
     """The wish of an adoption that was stopped after the rule became ours. Exits if there is nothing left to do."""
     history = planner.history(wish.name)
     applied_records = [record for record in history if record.get("outcome") == "applied"]

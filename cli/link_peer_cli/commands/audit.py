@@ -148,7 +148,7 @@ def audit(
     )
     log = AuditReader(env.settings, env.clock, env.keys)
     names = {**short_names(env.policy), env.policy.home: ""} if sys.stdout.isatty() else {}
-    printer = _Shown(form, limit, names, record_filters, sort_by, env)
+    printer = _RecordPrinter(form, limit, names, record_filters, sort_by, env)
     printer.every_kind = everything or bool({"record", "key"} & record_filters.values.keys())
     if follow:
         with contextlib.suppress(KeyboardInterrupt):
@@ -199,7 +199,7 @@ def _together(selected_stories: Sequence[Story]) -> Story:
     return Story(selected_stories[0].title, sorted(records.values(), key=lambda record: record.get("time", "")))
 
 
-class _Shown:
+class _RecordPrinter:
     """How records are printed: for programs as they were recorded, for people with the advice that holds now. `names` are those
     of accounts."""
 

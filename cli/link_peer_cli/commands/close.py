@@ -24,7 +24,7 @@ from link_peer_cli.answers.changes import CloseAnswer, ClosedAccount
 from link_peer_cli.audit.undo import undo
 from link_peer_cli.checks.finding import few
 from link_peer_cli.checks.runs import sweeps_of_a_day
-from link_peer_cli.closing.locks import enter, pages, tags_of, wanted
+from link_peer_cli.closing.locks import enter, pages, requested_groups, tags_of
 from link_peer_cli.closing.pair_run import close_pair
 from link_peer_cli.closing.renamed import close_commands, close_deployment, rule_text, signs_by_name, signs_of_life
 from link_peer_cli.closing.run import ClosingRun, require_there
@@ -83,7 +83,7 @@ def close(
         _require_alone(account, deployment, everything=everything)
         close_pair(env, tags, groups, form, dry_run=dry_run, yes=yes)
     everything = everything or bool(deployment and not (groups or account))
-    accounts = wanted(env, tags.own_account, groups, account, all_accounts=everything)
+    accounts = requested_groups(env, tags.own_account, groups, account, all_accounts=everything)
     if deployment:
         _require_former(env, deployment, insists=even_if_alive)
         close_deployment(env, deployment, tags, accounts, form, dry_run=dry_run, yes=yes)

@@ -127,7 +127,7 @@ def withdraw(
     now = tags.read(party)
     edit = removing(now, party.account, chosen, env.policy.keys, egress=egress)
     if not edit:
-        other_entries = _others(env, now, party, withdrawn_entry, egress=egress)
+        other_entries = _remaining_entries(env, now, party, withdrawn_entry, egress=egress)
         raise BadInput("who", f"{party.id} has no entry {who}{other_entries}")
     needs_confirmation = not (yes or dry_run)
     if needs_confirmation:
@@ -246,7 +246,9 @@ def _advised(denial: Record, advice: str, env: Environment) -> list[tuple[Party,
     return [(group, [entry(text, group.account, "advice")], is_egress) for group, text, is_egress in advised_entries]
 
 
-def _others(env: Environment, tags: dict[str, str], group: Party, withdrawn_entry: Accept, *, egress: bool) -> str:
+def _remaining_entries(
+    env: Environment, tags: dict[str, str], group: Party, withdrawn_entry: Accept, *, egress: bool
+) -> str:
     """The entries by which a group (still) accepts a party, or may reach it."""
     read = egress_accepts if egress else accepts
     party = Party(withdrawn_entry.party.account, withdrawn_entry.party.id)
@@ -313,7 +315,7 @@ def _carry_out(
         for group, edit in planned
         if withdrawn_entry
         and not dry_run
-        and (text := _others(env, tags.read(group), group, withdrawn_entry, egress=edit.is_egress))
+        and (text := _remaining_entries(env, tags.read(group), group, withdrawn_entry, egress=edit.is_egress))
     ]
     if as_json:
         rows = [

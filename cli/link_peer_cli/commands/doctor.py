@@ -30,7 +30,7 @@ from link_peer_cli.checks.seen import CloudSeen, damaged_markers, denied, is_who
 from link_peer_cli.inventory.reading import View, remember_parties
 from link_peer_cli.inventory.shown import EXACT, Wording, wording
 from link_peer_cli.review.cloud import WhatIf
-from link_peer_cli.review.delivery import Kept, suppose
+from link_peer_cli.review.delivery import Recorder, suppose
 from link_peer_cli.review.edits import denied_records
 from link_peer_cli.ui.console import console, warn
 from link_peer_cli.ui.exits import Exit
@@ -89,25 +89,25 @@ def doctor(
             run = Run(delivery, "doctor", keep=lambda _instance: True, progress=count)
             swept = run_sweep(run, recorded=False)
         view = View(swept.fetch, env.policy, tagged=tagged)
-        cloud_view = _seen(env, view, cloud, swept)
+        cloud_view = _cloud_seen(env, view, cloud, swept)
         platform_findings = [*pieces.result(), *_platform(question, runs, swept, cloud, cloud_view)]
     words = wording(env.policy, env.now, Scene(swept.snapshot))
     is_watched = sys.stdout.isatty() and form in (TableForm.TABLE, TableForm.WIDE) and not sort_by
     other_groups = [] if tagged else view.unread_groups
     printed_findings = platform_findings if is_watched and other_groups else []
     with paged(unless=not printed_findings):
-        _show(_shown(printed_findings, verbose=verbose), words, wide=form is TableForm.WIDE)
+        _show(_visible(printed_findings, verbose=verbose), words, wide=form is TableForm.WIDE)
     with progress_bar(unless=form is TableForm.JSON) as bar:
         view.read_others(counter(bar, "groups read"))
         if view.has_rules_of_ours(other_groups):
-            cloud_view = _seen(env, view, cloud, swept)
+            cloud_view = _cloud_seen(env, view, cloud, swept)
             platform_findings = [*pieces.result(), *_platform(question, runs, swept, cloud, cloud_view)]
         tenants_findings = _tenants(question, view, swept, cloud, cloud_view, recorder)
     findings = [*platform_findings, *tenants_findings]
     if is_watched:
         with paged():
             remaining_findings = [finding for finding in findings if finding not in printed_findings]
-            _show(_shown(remaining_findings, verbose=verbose), words, wide=form is TableForm.WIDE)
+            _show(_visible(remaining_findings, verbose=verbose), words, wide=form is TableForm.WIDE)
             _show_counts(findings)
     else:
         names = {uid: account.name for uid, account in env.policy.accounts.items()}
@@ -163,7 +163,7 @@ def _platform(
 
 
 def _tenants(
-    question: _Question, view: View, swept: SweptAccounts, cloud: WhatIf, cloud_view: CloudSeen, recorder: Kept
+    question: _Question, view: View, swept: SweptAccounts, cloud: WhatIf, cloud_view: CloudSeen, recorder: Recorder
 ) -> list[CheckFinding]:
     """What the accounts hold, if that is asked."""
     if not question.tenants:
@@ -176,7 +176,7 @@ def _tenants(
     )
 
 
-def _seen(env: Environment, view: View, cloud: WhatIf, swept: SweptAccounts) -> CloudSeen:
+def _cloud_seen(env: Environment, view: View, cloud: WhatIf, swept: SweptAccounts) -> CloudSeen:
     """The links that stand, of which the next sweep removes some: those that this one would, if it has judged all."""
     scene, where, now = Scene(cloud.before(view.scene.snapshot)), (env.policy, env.settings.region), env.now
     if is_whole(swept, scene.snapshot):
@@ -189,7 +189,7 @@ def _seen(env: Environment, view: View, cloud: WhatIf, swept: SweptAccounts) -> 
 
 
 def _of_tenants(
-    env: Environment, account: str, swept: SweptAccounts, cloud: WhatIf, cloud_view: CloudSeen, recorder: Kept
+    env: Environment, account: str, swept: SweptAccounts, cloud: WhatIf, cloud_view: CloudSeen, recorder: Recorder
 ) -> Iterator[CheckFinding]:
     """What the accounts hold."""
     refused = [*recorder.outcomes, *denied_records(swept, recorder.outcomes)]
@@ -205,7 +205,7 @@ def _of_tenants(
     yield from denied(refused)
 
 
-def _shown(findings: Sequence[CheckFinding], *, verbose: bool) -> list[CheckFinding]:
+def _visible(findings: Sequence[CheckFinding], *, verbose: bool) -> list[CheckFinding]:
     """The findings that a person is shown."""
     return [finding for finding in findings if verbose or finding.state != OK]
 

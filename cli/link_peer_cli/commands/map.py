@@ -15,14 +15,14 @@ from link_peer.domain.tags import iso
 from link_peer.planning.decision import Decision
 from link_peer.views.reach import Scene
 from link_peer.views.standing import Standing
-from link_peer.views.who import named as named_peers
+from link_peer.views.who import parties_in_rules
 
 from link_peer_cli.access.environment import Environment, load_environment
 from link_peer_cli.answers.links import DeniedWish, Ends, LinkAnswer, LinkArrow, MapFile, MapRule, Reacher
-from link_peer_cli.audit.story import Asked
+from link_peer_cli.audit.story import RequestStories
 from link_peer_cli.inventory.reachers import by_rule, reachers
 from link_peer_cli.inventory.reading import View, view_of
-from link_peer_cli.inventory.shown import LINKS, answers_of, link_answers, links_under, named
+from link_peer_cli.inventory.shown import LINKS, answers_of, id_account_name, link_answers, links_under
 from link_peer_cli.review.delivery import suppose
 from link_peer_cli.ui.console import number, print_answer, print_document, warn
 from link_peer_cli.ui.drawing.figures import mermaid, svg
@@ -153,7 +153,7 @@ class _MapContent(msgspec.Struct, frozen=True):
 
     def link_answers(self) -> list[LinkAnswer]:
         """The links. The log is not asked who asked for them and consented."""
-        return link_answers(self.env, self.view.scene, self.links, Asked())
+        return link_answers(self.env, self.view.scene, self.links, RequestStories())
 
     def arrows(self, links: Sequence[LinkAnswer]) -> list[LinkArrow]:
         """The links as arrows."""
@@ -195,7 +195,7 @@ class _MapContent(msgspec.Struct, frozen=True):
         groups = scene.snapshot.rules if view.tagged else scene.snapshot.groups
         parties = sorted({*groups, *(end for link in self.links for end in (link.source, link.target))})
         if not view.tagged:
-            pairs = [(source, party) for party in parties for source in named_peers(scene, party)]
+            pairs = [(source, party) for party in parties for source in parties_in_rules(scene, party)]
             view.deciding(pair for pair in pairs if pair[0] != pair[1] and pair[0].account in accounts)
             scene = view.scene
         return [_map_rule(reacher) for party in parties for reacher in reachers(scene, party, answers, members=False)]
@@ -214,9 +214,15 @@ def _map_rule(reacher: Reacher) -> MapRule:
 
 def _denied_wish(scene: Scene, decision: Decision, region: str) -> DeniedWish:
     link, denial = decision.link, about(decision.denial, decision.action, decision.link, region)
-    target = named(scene, link.target) if link.target.id else (decision.raw, link.target.account, "")
+    target = id_account_name(scene, link.target) if link.target.id else (decision.raw, link.target.account, "")
     ports = "" if decision.raw else ports_text(link.ports)
     asked_by = [scene.titled(decision.instance)] if decision.instance else []
     return DeniedWish(
-        *named(scene, link.source), *target, ports, denial.reason.code, denial.detail, denial.advice, asked_by
+        *id_account_name(scene, link.source),
+        *target,
+        ports,
+        denial.reason.code,
+        denial.detail,
+        denial.advice,
+        asked_by,
     )

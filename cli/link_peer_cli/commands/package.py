@@ -33,7 +33,7 @@ from link_peer_cli.ui.console import console, print_answer, warn
 from link_peer_cli.ui.options import Json
 from link_peer_cli.ui.progress import waiting
 
-SHOWN = 20  # what is wider, in an error
+MAX_WIDER = 20  # what is wider, in an error
 
 
 def package(
@@ -118,8 +118,8 @@ def _require_not_wider(path: Path, new: Policy, against: str, *, first: bool, al
     wider = [difference for difference in permitted.differences(olds, new) if difference.kind is DifferenceKind.WIDER]
     if not wider:
         return
-    texts = [f"{difference.path}: {difference.text}" for difference in wider[:SHOWN]]
-    texts += [f"and {len(wider) - SHOWN} more"] if len(wider) > SHOWN else []
+    texts = [f"{difference.path}: {difference.text}" for difference in wider[:MAX_WIDER]]
+    texts += [f"and {len(wider) - MAX_WIDER} more"] if len(wider) > MAX_WIDER else []
     if not allow_wider:
         lines = [f"more could open under {path} than under {against or 'what is deployed'}:", *texts]
         review = "review it: link-peer plan --policy FILE; then give --allow-wider"

@@ -20,14 +20,14 @@ from link_peer_cli.answers.changes import Reopening
 from link_peer_cli.audit.undo import undo
 from link_peer_cli.closing.locks import (
     OPENS_AGAIN,
-    Wanted,
+    GroupsByAccount,
     by_account,
     change_tags,
     enter,
     in_each,
     pages,
+    requested_groups,
     tags_of,
-    wanted,
 )
 from link_peer_cli.closing.pair_run import reopen_pair
 from link_peer_cli.consent.group_tags import GroupTags, record_tags, tag_records
@@ -44,7 +44,7 @@ from link_peer_cli.ui.remedies import message
 from link_peer_cli.ui.tables import print_list
 
 
-class Found(msgspec.Struct):
+class LockedGroups(msgspec.Struct):
     """The groups with locks: the keys of the locks that are taken off, and those that stay, with their values; and why an
     account or group is not as it should be; and the groups that are due, as they were read."""
 
@@ -76,7 +76,7 @@ def reopen(
         if account or everything or force:
             raise BadInput("--between", "give it with two groups, instances or accounts alone")
         reopen_pair(env, tags, groups, dry_run=dry_run, as_json=as_json)
-    accounts = wanted(env, tags.own_account, groups, account, all_accounts=everything, opens=True)
+    accounts = requested_groups(env, tags.own_account, groups, account, all_accounts=everything, opens=True)
     accounts_with_keys = set(tags.accounts)
     refused = enter(env, tags, accounts)
     locked_groups = _find(env, tags, accounts, accounts_with_keys, force=force)
@@ -124,7 +124,9 @@ def reopen(
     raise typer.Exit(Exit.REFUSED if failed else Exit.DONE)
 
 
-def _find(env: Environment, tags: GroupTags, accounts: Wanted, mine: Container[str], *, force: bool) -> Found:
+def _find(
+    env: Environment, tags: GroupTags, accounts: GroupsByAccount, mine: Container[str], *, force: bool
+) -> LockedGroups:
     """The groups with locks in each account, side by side. None waits for one that throttles every call, unless there are
     keys of it. `mine` are the accounts of the person's keys: a closer role is given to close, and takes off what home locked."""
     keys, peer_keys = (
@@ -148,7 +150,9 @@ def _find(env: Environment, tags: GroupTags, accounts: Wanted, mine: Container[s
 
     with waiting("reading the groups"):
         read_ = in_each(accounts, read)
-    locked_groups = Found({}, {}, {}, {uid: problem for uid, problem in read_.items() if isinstance(problem, str)}, {})
+    locked_groups = LockedGroups(
+        {}, {}, {}, {uid: problem for uid, problem in read_.items() if isinstance(problem, str)}, {}
+    )
     for read_group in (group for groups in read_.values() if not isinstance(groups, str) for group in groups):
         group, group_tags = read_group.party, read_group.tags
         locks = {key: group_tags[key] for key in keys.own_locks(group_tags)}
@@ -166,7 +170,7 @@ def _find(env: Environment, tags: GroupTags, accounts: Wanted, mine: Container[s
     return locked_groups
 
 
-def _take_off(tags: GroupTags, mine: Mapping[str, list[Party]], locked_groups: Found) -> list[Party]:
+def _take_off(tags: GroupTags, mine: Mapping[str, list[Party]], locked_groups: LockedGroups) -> list[Party]:
     """Take locks off in all accounts side by side, and note what failed. Returns the groups without a lock."""
     CHANGES.expect(of_tags("take off", locked_groups.due[group], group) for groups in mine.values() for group in groups)
 
@@ -190,7 +194,12 @@ def _calls(env: Environment, groups: list[Party], due: Mapping[Party, tuple[str,
 
 
 def _say(
-    env: Environment, locked_groups: Found, reopened_groups: list[Party], planned: list[CloudCall], *, dry_run: bool
+    env: Environment,
+    locked_groups: LockedGroups,
+    reopened_groups: list[Party],
+    planned: list[CloudCall],
+    *,
+    dry_run: bool,
 ) -> None:
     out, err = console(), console(stderr=True)
     for group, (key, _) in locked_groups.common.items():

@@ -15,7 +15,7 @@ from link_peer.domain.model import Link, Party
 from link_peer.domain.request import Request
 from link_peer.domain.tags import unique_ports
 from link_peer.inbound.requests import decode, encode
-from link_peer.planning.authority import hopeless
+from link_peer.planning.authority import policy_denial
 from link_peer.runtime.ports import Record
 from rich.markup import escape
 
@@ -121,11 +121,11 @@ def request(
     queue = (asker and asker.queue) or env.settings.queue  # the queue proves which account asks
     if dry_run:
         _judge(env, new_request, queue, as_json=as_json)
-    if denial := hopeless(env.policy, new_request, queue, now):
+    if denial := policy_denial(env.policy, new_request, queue, now):
         _refuse(new_request, denial, env, as_json=as_json)
     log = AuditReader(env.settings, env.clock) if wait else None
     # The same id may have outcomes of earlier requests.
-    earlier_count = len(_own(new_request, queue, log.read(_outcomes(new_request)))) if log else 0
+    earlier_count = len(_own_outcomes(new_request, queue, log.read(_outcomes(new_request)))) if log else 0
     CHANGES.then = f"If it was posted, do not post another: link-peer audit request={request_id} shows its outcome."
     post(env.asking(queue), env.policy.home, new_request, queue)
     _say_posted(new_request, queue, wait=wait, as_json=as_json)
@@ -211,7 +211,7 @@ def _outcomes(request: Request) -> str:
     return condition({"record": "outcome", "request_id": request.request_id, "action": request.action, "link": link})
 
 
-def _own(request: Request, queue: str, records: list[Record]) -> list[Record]:
+def _own_outcomes(request: Request, queue: str, records: list[Record]) -> list[Record]:
     """The outcomes of this very request, not of a namesake's: through its queue, where one is proven, between its accounts; and
     between its parties, but for a sync, which asks for the link that tags name."""
 
@@ -232,9 +232,12 @@ def _wait_for_outcome(log: AuditReader, request: Request, queue: str, earlier_co
     try:
         with waiting(f"waiting for the outcome of {request_id}"):
             outcomes = log.wait(
-                query, lambda records: len(_own(request, queue, records)) > earlier_count, since=0, seconds=seconds
+                query,
+                lambda records: len(_own_outcomes(request, queue, records)) > earlier_count,
+                since=0,
+                seconds=seconds,
             )
-            return _own(request, queue, outcomes)[earlier_count:]
+            return _own_outcomes(request, queue, outcomes)[earlier_count:]
     except Transient as error:
         hint = f"it may arrive later: link-peer audit request={request_id}"
         CHANGES.clear()  # that it was posted is said

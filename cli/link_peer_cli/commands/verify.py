@@ -21,7 +21,7 @@ from link_peer_cli.access.inputs import matching, ports_of
 from link_peer_cli.answers.links import AskedParties, TestedOf, TestedPort
 from link_peer_cli.inventory.probe import Probe, ProbeResult, command_of, runner_in
 from link_peer_cli.inventory.reading import View, view_of
-from link_peer_cli.inventory.shown import EXACT, named
+from link_peer_cli.inventory.shown import EXACT, id_account_name
 from link_peer_cli.inventory.tested import ProbeVerdict, last_line, rules_of
 from link_peer_cli.review.delivery import suppose
 from link_peer_cli.ui.console import console, print_answer, warn
@@ -146,9 +146,9 @@ def _answer(
 ) -> TestedPort:
     """A port, with the pair that was tested, and of how many."""
     a, b = pair
-    to = named(scene, b.party) if b else (target, "", "")
+    to = id_account_name(scene, b.party) if b else (target, "", "")
     return TestedPort(
-        *named(scene, a.party),
+        *id_account_name(scene, a.party),
         *to,
         address=b.ip if b else target,
         requested_parties=AskedParties(str(ends[0]), str(ends[1] or target)),

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 from link_peer.domain.model import Party, Port
-from link_peer.views.who import named as named_peers
+from link_peer.views.who import parties_in_rules as named_peers
 
 from link_peer_cli.access.environment import Environment, load_environment
 from link_peer_cli.access.inputs import ports_of
@@ -23,9 +23,9 @@ from link_peer_cli.inventory.shown import (
     answers_of,
     ends,
     last_used,
-    left,
     links_of,
     standing_ends,
+    time_to_end,
     wording,
 )
 from link_peer_cli.inventory.use import with_use
@@ -116,7 +116,7 @@ SOURCES: Table[Reacher, Wording] = Table(
         Column(
             "until",
             lambda a, w: ends(a, w) if a.claims else "",
-            lambda a, w: left(a, w) if a.claims else "",
+            lambda a, w: time_to_end(a, w) if a.claims else "",
             dispensable=2,
             if_any=True,
         ),

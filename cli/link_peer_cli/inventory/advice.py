@@ -12,7 +12,7 @@ from link_peer.domain import denials
 from link_peer.domain.denials import Denial, about, options, parts
 from link_peer.domain.model import ALL, Instance, Link, Party, Port, Rule, ports_text
 from link_peer.domain.policy import Allow, Policy
-from link_peer.domain.tags import Who
+from link_peer.domain.tags import Grantee
 from link_peer.planning.claims import candidates, choice_note, choose, links_from_tags
 from link_peer.planning.decision import Context, DesiredLink, Verdict
 from link_peer.planning.effect import EffectCause
@@ -48,7 +48,7 @@ def name_ports(source: Party, target: Party) -> Advice:
 
 def with_consent(policy: Policy, link: Link) -> Policy:
     """The policy as if the owners of a link had consented to it."""
-    source, target = (Who(party.account, party.id) for party in (link.source, link.target))
+    source, target = (Grantee(party.account, party.id) for party in (link.source, link.target))
     consents = [Allow(source, target, link.ports, ""), *([Allow(target, source, (), "")] if link.mutual else [])]
     return msgspec.structs.replace(policy, allow=(*policy.allow, *consents))
 

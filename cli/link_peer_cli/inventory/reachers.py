@@ -8,11 +8,11 @@ from typing import Any
 from link_peer.domain.model import ALL, Party, Port, Rule
 from link_peer.views.reach import Scene
 from link_peer.views.standing import Standing
-from link_peer.views.who import Reaching, who
+from link_peer.views.who import Reaching, sources_reaching
 from msgspec import UNSET
 
 from link_peer_cli.answers.links import LinkAnswer, Reacher
-from link_peer_cli.inventory.shown import named
+from link_peer_cli.inventory.shown import id_account_name
 
 OF_LINK: dict[str, Any] = {"until": "", "claims": [], "asked_by": [], "consent": [], "consented_by": []}
 OF_LINK |= dict.fromkeys(("use", "last_used"), UNSET)
@@ -39,12 +39,15 @@ def reachers(
         for rule, link in (() if scene.groups(party) else links.items())
         if (link.to_account, link.target) == (party.account, party.id)
     ]
-    sources = unread_sources or who(scene, party, ports, members=members)
+    sources = unread_sources or sources_reaching(scene, party, ports, members=members)
     return [_answer(scene, party, source, links.get(source.rule) if source.rule else None) for source in sources]
 
 
 def _answer(scene: Scene, party: Party, reaching: Reaching, link: LinkAnswer | None) -> Reacher:
-    source, rule = named(scene, reaching.source) if reaching.source else (reaching.address, "", ""), reaching.rule
+    source, rule = (
+        id_account_name(scene, reaching.source) if reaching.source else (reaching.address, "", ""),
+        reaching.rule,
+    )
     traffic = rule and (rule.traffic or rule.ipv6)
     port = traffic.port if traffic else ALL if reaching.source else None
     # a link that goes, or lacks a half, is called so; where its instance is hidden, more is known of it than of its address
@@ -52,7 +55,7 @@ def _answer(scene: Scene, party: Party, reaching: Reaching, link: LinkAnswer | N
     stands = link if link and link.state in states else None
     return Reacher(
         *source,
-        *named(scene, party),
+        *id_account_name(scene, party),
         address=reaching.address,
         ports=str(port or ""),
         state=stands.state if stands else reaching.state,

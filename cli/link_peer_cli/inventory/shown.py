@@ -22,7 +22,7 @@ from link_peer.views.standing import Standing, admitted, removal_reasons, standi
 from link_peer_cli.access.environment import Environment
 from link_peer_cli.answers.links import Ends, Explanation, LinkAnswer, OwnRule, Reacher, RuleAnswer
 from link_peer_cli.audit.consented import UNKNOWN, consented_by
-from link_peer_cli.audit.story import Asked
+from link_peer_cli.audit.story import RequestStories
 from link_peer_cli.inventory.reading import View
 from link_peer_cli.ui.console import when
 from link_peer_cli.ui.tables import Column, Table, by_name, by_words
@@ -78,12 +78,12 @@ def standing_ends(env: Environment, view: View) -> set[Party]:
     return {end for link in links_of(env, view) for end in (link.source, link.target, *link.members)}
 
 
-def link_answer(scene: Scene, link: Standing, history: Asked, region: str, deployment: str) -> LinkAnswer:
+def link_answer(scene: Scene, link: Standing, history: RequestStories, region: str, deployment: str) -> LinkAnswer:
     """A link that stands. Instants are RFC 3339; a link without an end has an empty `until`."""
     state, state_detail = state_of(scene, link)
     return LinkAnswer(
-        *named(scene, link.source),
-        *named(scene, link.target),
+        *id_account_name(scene, link.source),
+        *id_account_name(scene, link.target),
         ports=link.ports_text,
         state=state,
         state_detail=state_detail,
@@ -107,12 +107,12 @@ def link_answer(scene: Scene, link: Standing, history: Asked, region: str, deplo
     )
 
 
-def named(scene: Scene, party: Party) -> tuple[str, str, str]:
+def id_account_name(scene: Scene, party: Party) -> tuple[str, str, str]:
     """An end of a link: the party's id, account and name."""
     return party.id, party.account, scene.name(party)
 
 
-def asked_by(scene: Scene, link: Standing, history: Asked) -> list[str]:
+def asked_by(scene: Scene, link: Standing, history: RequestStories) -> list[str]:
     """Who asked for a link: instances by their tags, and what the log knows of its requests."""
     instances = [scene.titled(party) for party in link.askers]
     return instances + [
@@ -154,9 +154,9 @@ def answers_of(env: Environment, view: View, links: Sequence[Standing]) -> tuple
     return link_answers(env, view.scene, links, history), history.problem
 
 
-def history_of(env: Environment, links: Sequence[Standing], *, prove: bool) -> Asked:
+def history_of(env: Environment, links: Sequence[Standing], *, prove: bool) -> RequestStories:
     """Who asked for each link, and who consented; `prove`: as far as ActionTrail tells."""
-    history = Asked()
+    history = RequestStories()
     if requests := [request for link in links for request in link.requests]:
         history.read(env, requests, min(link.since or 0 for link in links if link.requests))
     history.consented, problem = consented_by(env, links, prove=prove)
@@ -164,7 +164,9 @@ def history_of(env: Environment, links: Sequence[Standing], *, prove: bool) -> A
     return history
 
 
-def link_answers(env: Environment, scene: Scene, links: Sequence[Standing], history: Asked) -> list[LinkAnswer]:
+def link_answers(
+    env: Environment, scene: Scene, links: Sequence[Standing], history: RequestStories
+) -> list[LinkAnswer]:
     """Each link, from what was read."""
     return [
         link_answer(scene, link, history, env.settings.region, other_name(env.policy, link.deployment))
@@ -185,12 +187,12 @@ def claims_text(claims: Sequence[str], deployment: str) -> str:
 def instances_text(link: LinkAnswer) -> str:
     """How many instances a link admits; of one by address, which."""
     if link.by_address:
-        ids = [title.partition("@")[0] for title in link.by_address[:NAMED]]
-        return f"{link.instances}: {' '.join(ids)}" + (" …" if len(link.by_address) > NAMED else "")
+        ids = [title.partition("@")[0] for title in link.by_address[:MAX_INSTANCE_NAMES]]
+        return f"{link.instances}: {' '.join(ids)}" + (" …" if len(link.by_address) > MAX_INSTANCE_NAMES else "")
     return "" if link.instances is None else str(link.instances)
 
 
-NAMED = 5
+MAX_INSTANCE_NAMES = 5
 """Instances of a link by address that a cell names; JSON and CSV name all."""
 
 _PARTY = re.compile(r"\b((?:sg|i)-[0-9a-z]+)@(\d+)")
@@ -322,7 +324,7 @@ def ends(link: LinkAnswer | Reacher, words: Wording) -> str:
     return sweep_of(link.state_detail) if closes else words.until(link.until)
 
 
-def left(link: LinkAnswer | Reacher, words: Wording) -> str:
+def time_to_end(link: LinkAnswer | Reacher, words: Wording) -> str:
     """When it ends, in short."""
     return sweep_of(link.state_detail) if link.state == "closing" else words.remaining_time(link.until)
 
@@ -342,7 +344,7 @@ LINKS: Table[LinkAnswer, Wording] = Table(
         Column("ports", short=by_words),
         Column("state", colours=STATES),
         Column("since", lambda a, w: w.ago(a.since), dispensable=2),
-        Column("until", ends, left),
+        Column("until", ends, time_to_end),
         Column("claims", lambda a, _: claims_text(a.claims, a.deployment), short=by_words, dispensable=1),
         Column("asked by", wide=True),
         Column("consent", lambda a, _: "; ".join(a.consent) or "none covers it now", wide=True),

@@ -27,7 +27,7 @@ from link_peer_cli.review.reviewed import Reviewed
 from link_peer_cli.review.writes import Write, undone
 
 
-class Kept:
+class Recorder:
     """An `AuditLog` that keeps the records, and writes them to a log if it is put over one; a `Queue` that keeps the
     messages. `posted` are those that would be delivered at once; one with a delay waits for something that a dry run cannot
     wait for, so it is dropped."""
@@ -71,10 +71,10 @@ READERS = 16  # reads side by side: a person waits, and a call takes tens of mil
 
 def suppose(
     env: Environment, function: str, caches: dict[str, ShownRules] | None = None
-) -> tuple[Delivery, WhatIf, Kept]:
+) -> tuple[Delivery, WhatIf, Recorder]:
     """Return a delivery that changes, records and posts nothing, with its cloud and its records. `shown` is that of another
     such cloud, with which it is compared."""
-    recorder = Kept()
+    recorder = Recorder()
     retry = env.patient_retry()
     accounts = env.accounts(function, retry)
     cloud = WhatIf(accounts, env.settings.region, caches)
@@ -90,10 +90,10 @@ def suppose(
     return delivery, cloud, recorder
 
 
-def recording(env: Environment, command: str, caller: str) -> tuple[Delivery, Kept]:
+def recording(env: Environment, command: str, caller: str) -> tuple[Delivery, Recorder]:
     """Return the delivery of a `command` that changes and records what a function would, in the name of the `caller`, with its
     records."""
-    recorder = Kept()
+    recorder = Recorder()
 
     def enter(_settings: Settings, _policy: Policy, _clock: Clock, name: str, retry: Retry) -> Cloud:
         return env.accounts(name, retry)
@@ -114,12 +114,12 @@ def closing(
     dry_run: bool,
     leaving: Iterable[str] = (),
     reader: Environment | None = None,
-) -> tuple[Delivery, Kept, WhatIf]:
+) -> tuple[Delivery, Recorder, WhatIf]:
     """Return the delivery of a `command`, in which the accounts that are `leaving` have no links and nothing is opened, with
     its records, which name the `caller`, and the cloud that it changes if `dry_run`. `own` are the person's keys of other
     accounts, by uid. What refuses to be changed is read as `reader` does."""
     policy = msgspec.structs.replace(env.policy, leaving=frozenset(leaving), paused=Pause.OPENING)
-    recorder = Kept()
+    recorder = Recorder()
 
     acting = msgspec.structs.replace(env, policy=policy, reading=dry_run)
 
@@ -165,10 +165,10 @@ def still_undone(env: Environment, writes: Sequence[Write]) -> list[Write]:
 
 def applying(
     env: Environment, writes: Sequence[Write], caller: str, progress: Callable[[], None]
-) -> tuple[Delivery, Kept]:
+) -> tuple[Delivery, Recorder]:
     """Return a delivery that makes the changes in `writes` and no others, with its records. What it posts is kept: the
     command carries it out itself, or leaves it to the functions' sweep."""
-    recorder = Kept()
+    recorder = Recorder()
     ours = env.policy.keys.of_group(instances=True)
 
     def open_cloud(name: str, retry: Retry) -> Cloud:

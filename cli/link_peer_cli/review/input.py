@@ -19,7 +19,7 @@ from link_peer.inbound.requests import DeniedRequest, decode, encode
 from link_peer.runtime.delivery import Delivery
 
 from link_peer_cli.access.environment import Environment
-from link_peer_cli.review.delivery import Kept
+from link_peer_cli.review.delivery import Recorder
 from link_peer_cli.review.writes import Uid
 from link_peer_cli.ui.progress import Count
 
@@ -104,7 +104,7 @@ def _look(hint: Hint) -> PlannedLook:
     return msgspec.convert({"party": hint.party.id, **fields}, PlannedLook)
 
 
-def run(plan_input: Input, delivery: Delivery, recorder: Kept, event_id: str, progress: Count) -> None:
+def run(plan_input: Input, delivery: Delivery, recorder: Recorder, event_id: str, progress: Count) -> None:
     """Carry it out in a delivery, whose messages go to `recorder`, with what these ask for at once. A transient error is
     recorded as an `attempt`, and stops only its own part. `event_id` names what no event names."""
     look(plan_input, delivery, event_id)
@@ -123,7 +123,7 @@ def look(plan_input: Input, delivery: Delivery, event_id: str) -> None:
         dispatch.handle_hints(hints, delivery)
 
 
-def run_messages(messages: Sequence[object], delivery: Delivery, recorder: Kept) -> None:
+def run_messages(messages: Sequence[object], delivery: Delivery, recorder: Recorder) -> None:
     """Carry out messages, then those that were posted meanwhile, until no new one is posted."""
     handled_ids: set[str] = set()
     todo: Sequence[object] = messages

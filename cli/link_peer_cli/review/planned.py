@@ -19,7 +19,7 @@ from link_peer_cli.answers.changes import PlanAnswer
 from link_peer_cli.consent.entries import notes
 from link_peer_cli.inventory.shown import scene_of, wording
 from link_peer_cli.review.cloud import WhatIf
-from link_peer_cli.review.delivery import Kept, as_tagged, suppose
+from link_peer_cli.review.delivery import Recorder, as_tagged, suppose
 from link_peer_cli.review.edits import with_instances
 from link_peer_cli.review.input import Input, elements_of, look, run, run_messages, unless_recorded
 from link_peer_cli.review.plans import ShownPlan, notable, print_plan, sections, total
@@ -64,7 +64,7 @@ def planned(
         delivery = as_tagged(delivery, {}, retagged)
         recorder.posted += _messages_of_now(env, plan_input)
     run(plan_input, delivery, recorder, "plan", progress)
-    return _made(delivery, cloud, recorder)
+    return _planned(delivery, cloud, recorder)
 
 
 def _messages_of_now(env: Environment, plan_input: Input) -> list[Message]:
@@ -85,10 +85,10 @@ def planned_file(env: Environment, raw: bytes) -> Planned:
     with unless_recorded():
         if elements.timers:
             sweeps.handle_timer(b"", delivery)
-    return _made(delivery, cloud, recorder)
+    return _planned(delivery, cloud, recorder)
 
 
-def _made(delivery: Delivery, cloud: WhatIf, recorder: Kept) -> Planned:
+def _planned(delivery: Delivery, cloud: WhatIf, recorder: Recorder) -> Planned:
     records = [r for r in recorder.records if r["record"] in ("outcome", "attempt") or r.get("outcome") == "failed"]
     groups = with_instances(delivery, cloud.changed_groups())
     read: list[Group | Instance] = []

@@ -24,16 +24,16 @@ from link_peer_cli.ui.console import console, number
 from link_peer_cli.ui.looked import say_none
 from link_peer_cli.ui.markdown import Section, row
 from link_peer_cli.ui.pager import paged
-from link_peer_cli.ui.records import PLANNED, Names, asker, print_records, why
+from link_peer_cli.ui.records import PLANNED, Names, asker, explanation, print_records
 from link_peer_cli.ui.tables import by_words
 
 COLOURS = {"+": "green", "~": "yellow", "-": "red"}
-LEFT = 20  # rules that are left, as text names them
-NAMED = 10  # instances of a group; of more, only their number
+MAX_RULES_LEFT = 20  # rules that are left, as text names them
+MAX_INSTANCE_NAMES = 10  # instances of a group; of more, only their number
 VERBS = {"authorize": "add", "modify": "change", "revoke": "remove", "tag": "put", "untag": "take off"}
 VERBS_OF_RULES = ("add", "change", "remove")
 _DIFFERS = {"+": "was not reviewed", "~": "otherwise than reviewed", "-": "was reviewed, and would not happen now"}
-DONE = ("applied", "unchanged", "removed")
+DONE_OUTCOMES = ("applied", "unchanged", "removed")
 
 
 class ShownPlan(msgspec.Struct, frozen=True):
@@ -73,7 +73,7 @@ class ShownPlan(msgspec.Struct, frozen=True):
 
 def notable(records: Sequence[Record]) -> list[Record]:
     """The records that say more than that a rule is added or removed: what is denied, failed, or cannot be decided yet."""
-    return [record for record in records if record.get("outcome") not in DONE]
+    return [record for record in records if record.get("outcome") not in DONE_OUTCOMES]
 
 
 @paged()
@@ -214,13 +214,13 @@ def _reason(edit: RuleEdit, because: Mapping[tuple[str, ...], Record], names: Na
     requester = "" if asker(record) == record.get("function") else asker(record, names)
     if edit.of and record.get("instance"):  # the record names the first of those that ask
         requester = "its tag"
-    return "  ".join(filter(None, [requester, why(record)]))
+    return "  ".join(filter(None, [requester, explanation(record)]))
 
 
 def _denial(record: Record) -> tuple[str, str, str]:
     ends = " → ".join(filter(None, (record.get("from"), record.get("to"))))
     link = " ".join(filter(None, (ends, record.get("ports"))))
-    return link or record.get("function", ""), record.get("outcome", record["record"]), why(record)
+    return link or record.get("function", ""), record.get("outcome", record["record"]), explanation(record)
 
 
 def _members(change: GroupChange, words: Wording = EXACT) -> str:
@@ -228,7 +228,7 @@ def _members(change: GroupChange, words: Wording = EXACT) -> str:
         return "its instances could not be read"
     if not change.edits:
         return ""
-    instances = change.instances if len(change.instances) <= NAMED else ()
+    instances = change.instances if len(change.instances) <= MAX_INSTANCE_NAMES else ()
     names = ", ".join(words.parties.get(instance.party) or _name(instance) for instance in instances)
     count = "no instance" if not change.instances else number(len(change.instances), "instance")
     return f"affects {count}" + (f": {names}" if names else "")
@@ -284,7 +284,7 @@ def print_closed(
         print_records(out, title, closed, words, names, wide=wide)
     if dry_run:
         print_changes(out, changes)
-    for text in open_rules[:LEFT]:
+    for text in open_rules[:MAX_RULES_LEFT]:
         err.print(f"[red]still open: rule {escape(text)}[/red]")
     for where, problem in problems.items():
         err.print(f"[red]{escape(where)}: {escape(problem)}[/red]")

@@ -121,7 +121,7 @@ def _undone(ecs: Ecs, writes: Sequence[Write]) -> Iterator[Write]:
     }
     for write in writes:
         if write.place:
-            is_done = write.group in rules and _shown(write, rules[write.group])
+            is_done = write.group in rules and _was_made(write, rules[write.group])
         else:
             tags = groups[write.group].tags if write.group in groups else None
             is_done = tags is not None and _tagged(write, {key for key, value in tags.items() if value == "true"})
@@ -133,7 +133,7 @@ def _tagged(write: Write, tags: set[str]) -> bool:
     return set(write.tags) <= tags if write.action == "tag" else not set(write.tags) & tags
 
 
-def _shown(write: Write, rules: Sequence[Rule]) -> bool:
+def _was_made(write: Write, rules: Sequence[Rule]) -> bool:
     """Whether the rules are as the change makes them."""
     matching_rules = [
         rule for rule in rules if rule.key and write.rule in ("", rule.id) and place_of(rule.key) == write.place

@@ -11,7 +11,7 @@ from aliyun.log.resource_params import ResourceRecord
 from link_peer.alicloud import sls
 from msgspec.structs import replace
 
-from link_peer_cli.setup.logs import Logs, Shown, without_times
+from link_peer_cli.setup.logs import ConsoleObject, Logs, without_times
 from link_peer_cli.setup.resource import Changeable, Resource, SetupTarget, State
 from link_peer_cli.setup.sdk import log_call, merged, reduced
 
@@ -38,7 +38,7 @@ def resources(deployment: SetupTarget) -> list[Resource]:
     ]
 
 
-class Dashboard(Shown):
+class Dashboard(ConsoleObject):
     """One dashboard with the charts of deploy/dashboard.yaml."""
 
     kind = noun = "dashboard"
@@ -170,7 +170,7 @@ def _action_policy(name: str) -> dict[str, Any]:
     }
 
 
-class Alert(Shown):
+class Alert(ConsoleObject):
     """An alert rule of deploy/alerts.yaml."""
 
     kind = noun = "alert"

@@ -24,7 +24,7 @@ WAITS = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 until a new log project or role is known everywhere."""
 
 
-MADE = (Action.CREATE, Action.UPDATE, Action.DELETE)
+CHANGING = (Action.CREATE, Action.UPDATE, Action.DELETE)
 """What changes something."""
 
 
@@ -100,7 +100,7 @@ def carry_out(
     due = {
         n: f"{where}{change.action.value} {change.resource.label}"
         for n, change in enumerate(changes)
-        if change.action in MADE
+        if change.action in CHANGING
     }
     CHANGES.expect(due.values())
     for number, change in enumerate(changes):
@@ -124,7 +124,7 @@ def _attempts(change: ResourceChange) -> Callable[[], None]:
         if again and action is not Action.DELETE:
             action = change_of(resource).action
         again = True
-        if action in MADE:
+        if action in CHANGING:
             getattr(resource, action.value)()
 
     return attempt

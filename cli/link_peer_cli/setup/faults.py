@@ -35,7 +35,7 @@ def faults(deployment: SetupTarget, wait: Wait) -> Iterator[Fault | Caution]:
             refused = list(_refused(deployment, service, wait))
             yield from refused
             if not refused and service.name in checks:
-                yield from _asked(deployment, service.name, checks[service.name], wait)
+                yield from _checked(deployment, service.name, checks[service.name], wait)
 
 
 def region(deployment: SetupTarget) -> Iterator[Fault | Caution]:
@@ -104,7 +104,7 @@ def _refused(deployment: SetupTarget, service: Service, wait: Wait) -> Iterator[
             yield Fault(service.name, str(error), advice)
 
 
-def _asked(
+def _checked(
     deployment: SetupTarget, service: str, check: Callable[[SetupTarget], Iterator[Fault | Caution]], wait: Wait
 ) -> list[Fault | Caution]:
     """What a check finds; what it may not read is a fault, too."""

@@ -79,7 +79,7 @@ def elsewhere(deployment: SetupTarget, *, sure: bool) -> str:
     except LinkPeerError as error:
         return "" if sure else f"which other regions have it is not known ({error}); --force deletes it all the same"
     with ThreadPoolExecutor(THREADS) as pool:
-        answers = pool.map(lambda settings: _there(replace(deployment, settings=settings)), places)
+        answers = pool.map(lambda settings: _remaining_parts(replace(deployment, settings=settings)), places)
         uses_by_region = {settings.region: use for settings, use in zip(places, answers, strict=True) if use}
     return ", ".join(f"{region} has {use}" for region, use in uses_by_region.items() if not (sure and use == UNKNOWN))
 
@@ -100,7 +100,7 @@ def _other_regions(deployment: SetupTarget) -> list[Settings]:
     ]
 
 
-def _there(deployment: SetupTarget) -> str:
+def _remaining_parts(deployment: SetupTarget) -> str:
     """What there is of the deployment in a region; empty if nothing."""
     name = deployment.names.functions["sweep"]
     try:

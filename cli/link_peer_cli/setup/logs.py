@@ -21,7 +21,7 @@ UPDATED_FIELDS = (
     "hot_ttl",
 )
 """What UpdateLogStore takes, and refuses everything else [src aliyun-log-python-sdk]."""
-GONE = frozenset({NO_PROJECT, NO_LOGSTORE})
+NOT_FOUND = frozenset({NO_PROJECT, NO_LOGSTORE})
 """What a resource within a project or a logstore that does not exist is answered, and for a while one that is new."""
 
 ANOTHER_NAME = "set another LINK_PEER_PREFIX"
@@ -129,7 +129,7 @@ class LogstoreResource(InProject):
 
     def read(self) -> State | None:
         """How long it keeps a log, and what UpdateLogStore takes of it."""
-        response = log_call(lambda: self.client.get_logstore(self.project, self.name), GONE)
+        response = log_call(lambda: self.client.get_logstore(self.project, self.name), NOT_FOUND)
         if response is None:
             return None
         body = response.get_body()
@@ -152,7 +152,7 @@ class LogstoreResource(InProject):
     def create(self) -> None:
         """Create it; it may grow to 64 shards by itself, and says when it received a log."""
         options = {"ttl": self._days, "auto_split": True, "max_split_shard": 64, "append_meta": True}
-        log_call(lambda: self.client.create_logstore(self.project, self.name, **options), late=GONE)
+        log_call(lambda: self.client.create_logstore(self.project, self.name, **options), late=NOT_FOUND)
 
     def update(self) -> None:
         """Keep logs for as long as wanted."""
@@ -162,7 +162,7 @@ class LogstoreResource(InProject):
 
     def delete(self) -> None:
         """Delete it with its logs."""
-        log_call(lambda: self.client.delete_logstore(self.project, self.name), GONE)
+        log_call(lambda: self.client.delete_logstore(self.project, self.name), NOT_FOUND)
 
 
 class LogIndex(InProject):
@@ -183,7 +183,7 @@ class LogIndex(InProject):
 
     def _body(self) -> Any:
         response = log_call(
-            lambda: self.client.get_index_config(self.project, self.name), {*GONE, "IndexConfigNotExist"}
+            lambda: self.client.get_index_config(self.project, self.name), {*NOT_FOUND, "IndexConfigNotExist"}
         )
         return response and response.get_index_config().to_json()
 
@@ -194,16 +194,16 @@ class LogIndex(InProject):
 
     def create(self) -> None:
         """Create it."""
-        log_call(lambda: self.client.create_index(self.project, self.name, _config(self._document)), late=GONE)
+        log_call(lambda: self.client.create_index(self.project, self.name, _config(self._document)), late=NOT_FOUND)
 
     def update(self) -> None:
         """Bring what is ours to the wanted state; fields that people added stay."""
         config = _config(merged(self._body(), self._document))
-        log_call(lambda: self.client.update_index(self.project, self.name, config), late=GONE)
+        log_call(lambda: self.client.update_index(self.project, self.name, config), late=NOT_FOUND)
 
     def delete(self) -> None:
         """Delete it; the logs stay."""
-        log_call(lambda: self.client.delete_index(self.project, self.name), {*GONE, "IndexConfigNotExist"})
+        log_call(lambda: self.client.delete_index(self.project, self.name), {*NOT_FOUND, "IndexConfigNotExist"})
 
 
 def without_times(entity: Mapping[str, Any]) -> dict[str, Any]:
@@ -217,7 +217,7 @@ def _config(document: Mapping[str, Any]) -> Any:
     return config
 
 
-class Shown(InProject, Changeable):
+class ConsoleObject(InProject, Changeable):
     """What the console of the project shows: one JSON object, which is replaced as a whole."""
 
     noun: str
@@ -236,7 +236,7 @@ class Shown(InProject, Changeable):
 
     def body(self) -> Any:
         """The object as it is; None if there is none."""
-        response = self.ask("get", self.name, {*GONE, self.missing})
+        response = self.ask("get", self.name, {*NOT_FOUND, self.missing})
         return response and response.get_entity()
 
     def read(self) -> State | None:
@@ -246,7 +246,7 @@ class Shown(InProject, Changeable):
 
     def create(self) -> None:
         """Create it."""
-        self.ask("create", self.detail(), late=GONE)
+        self.ask("create", self.detail(), late=NOT_FOUND)
 
     def update(self) -> None:
         """Replace it."""
@@ -254,10 +254,10 @@ class Shown(InProject, Changeable):
 
     def delete(self) -> None:
         """Delete it."""
-        self.ask("delete", self.name, {*GONE, self.missing})
+        self.ask("delete", self.name, {*NOT_FOUND, self.missing})
 
 
-class SavedSearch(Shown):
+class SavedSearch(ConsoleObject):
     """A query of the audit log that is offered in its console."""
 
     kind = "saved search"

@@ -19,7 +19,7 @@ from link_peer_cli.access.identity import NOBODY
 from link_peer_cli.access.keys import profile_keys
 from link_peer_cli.access.roles import acting
 from link_peer_cli.setup import plan, prefixes, queues, roles
-from link_peer_cli.setup.engine import MADE, carry_out
+from link_peer_cli.setup.engine import CHANGING, carry_out
 from link_peer_cli.setup.peer import TEMPLATE, PeerAccount, external_id_of
 from link_peer_cli.setup.policy_text import with_entry
 from link_peer_cli.setup.resource import Resource, ResourceChange, SetupTarget
@@ -113,7 +113,7 @@ def make_resources(
     deployment: SetupTarget, resources: Sequence[Resource], where: str, *, talk: bool, dry_run: bool = False
 ) -> list[ResourceChange]:
     """Create and update resources, unless it is a `dry_run`, and print each change if `talk`."""
-    changes = [change for change in plan(resources, deployment.clock) if change.action in MADE]
+    changes = [change for change in plan(resources, deployment.clock) if change.action in CHANGING]
     return make_changes(changes, deployment.clock, where, talk=talk, dry_run=dry_run)
 
 

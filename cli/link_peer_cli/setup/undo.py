@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from link_peer_deploy.documents import compact, principals
 
-from link_peer_cli.setup.engine import MADE
+from link_peer_cli.setup.engine import CHANGING
 from link_peer_cli.setup.peer import PeerAccount
 from link_peer_cli.setup.resource import Action, ResourceChange, SetupTarget, State
 from link_peer_cli.setup.roles import RamPolicy, RamRole
@@ -32,7 +32,7 @@ def of_setup(changes: Sequence[ResourceChange], deployment: SetupTarget) -> tupl
     before."""
     command = ["link-peer", "setup", "--region", deployment.settings.region, "--prefix", deployment.names.prefix]
     ours = [change for change in changes if not change.resource.of_the_account]
-    changed = [change for change in ours if change.action in MADE]
+    changed = [change for change in ours if change.action in CHANGING]
     if not changed:
         return [], []
     if any(change.action is Action.DELETE for change in changed):
@@ -133,7 +133,7 @@ def of_addition(
 
 def _restored(changes: Sequence[ResourceChange], deployment: SetupTarget) -> list[str]:
     """The calls that bring these roles and policies back to what they were."""
-    changed = [change for change in reversed(changes) if change.action in MADE]
+    changed = [change for change in reversed(changes) if change.action in CHANGING]
     return [text for change in changed for text in _restoring(change, deployment) or ()]
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from link_peer.domain.errors import CloudError
 
-SHOWN = 20  # changes of each kind that a text names
+MAX_CHANGES = 20  # changes of each kind that a text names
 WORDS = {"done": "done", "perhaps_done": "perhaps done", "not_done": "not done"}
 _ACCOUNT = re.compile(r"@([0-9]{15,20})\b")  # of the group, which a text names last
 AGAIN = "Run the same command again: it makes what is missing."
@@ -74,8 +74,10 @@ STOPPED = threading.Event()
 def lines(by_state: Mapping[str, list[str]]) -> Iterator[str]:
     """The changes as lines of text."""
     for state, whats in by_state.items():
-        yield from (f"{WORDS[state]}: {change}" for change in whats[:SHOWN])
-        if len(whats) > SHOWN:
-            accounts = Counter(_ACCOUNT.findall(change)[-1] for change in whats[SHOWN:] if _ACCOUNT.search(change))
+        yield from (f"{WORDS[state]}: {change}" for change in whats[:MAX_CHANGES])
+        if len(whats) > MAX_CHANGES:
+            accounts = Counter(
+                _ACCOUNT.findall(change)[-1] for change in whats[MAX_CHANGES:] if _ACCOUNT.search(change)
+            )
             by = "".join(f", {number} in account {account}" for account, number in sorted(accounts.items()))
-            yield f"{WORDS[state]}: {len(whats) - SHOWN} more{by}"
+            yield f"{WORDS[state]}: {len(whats) - MAX_CHANGES} more{by}"

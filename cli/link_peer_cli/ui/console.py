@@ -125,14 +125,14 @@ def prepare_streams() -> None:
 
 
 def _naming(method: Callable[..., Any], name: str) -> Callable[..., Any]:
-    def named(*args: Any) -> Any:
+    def naming_errors(*args: Any) -> Any:
         try:
             return method(*args)
         except OSError as error:
             error.filename = name
             raise
 
-    return named
+    return naming_errors
 
 
 def _is_utf8(stream: TextIO) -> bool:

@@ -36,11 +36,11 @@ def replacing(path: str, content: bytes, mode: int | None = None) -> Iterator[Ca
     """
     real = os.path.realpath(path)
     CHANGES.expect([f"write {path}"])
-    with _named(path):
+    with _naming_errors(path):
         beside = _beside(real, content, mode)
 
     def put() -> None:
-        with _named(path), CHANGES.making(f"write {path}"):
+        with _naming_errors(path), CHANGES.making(f"write {path}"):
             if beside:
                 os.replace(beside, real)
             else:
@@ -77,7 +77,7 @@ def _beside(path: str, content: bytes, mode: int | None) -> str:
 
 
 @contextlib.contextmanager
-def _named(path: str) -> Iterator[None]:
+def _naming_errors(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:

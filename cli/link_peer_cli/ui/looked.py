@@ -16,7 +16,7 @@ FACTS: dict[str, str] = {}
 
 KEYS: dict[str, str] = {}
 """The ids of the access keys in use, by where they are from: a command may have those of several accounts."""
-NAMED = 5
+MAX_ACCOUNTS = 5
 """Accounts that a text names."""
 UNKNOWN = {
     **dict.fromkeys(("home", "region", "accounts", "unread", "gap", "period"), ""),
@@ -46,8 +46,8 @@ def note_key(key: str, origin: str, configure: str) -> None:
 def note_accounts(names: Mapping[str, str]) -> None:
     """Note the accounts that a command reads, by uid with their names."""
     titles = [f"{uid} ({name})" for uid, name in sorted(names.items())]
-    remainder = [f"{len(titles) - NAMED} more"] * (len(titles) > NAMED)
-    FACTS["accounts"] = ", ".join([*titles[:NAMED], *remainder])
+    remainder = [f"{len(titles) - MAX_ACCOUNTS} more"] * (len(titles) > MAX_ACCOUNTS)
+    FACTS["accounts"] = ", ".join([*titles[:MAX_ACCOUNTS], *remainder])
 
 
 def note_unread(accounts: Iterable[str], gap: str = "") -> None:

@@ -19,7 +19,7 @@ DEFAULT = "less"
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
-class _Kept(io.StringIO):
+class _PagerBuffer(io.StringIO):
     """What is printed, kept. Rich and commands take it for the terminal on which it will be shown."""
 
     def isatty(self) -> bool:
@@ -40,7 +40,7 @@ def paged(*, unless: bool = False) -> Iterator[None]:
     if unless or not (sys.stdout.isatty() and program and shutil.which(program[0])):
         yield
         return
-    buffer = _Kept()
+    buffer = _PagerBuffer()
     try:
         with contextlib.redirect_stdout(buffer):
             yield

@@ -13,7 +13,7 @@ Count = Callable[[str, int, int], None]
 """Called with what is counted, how many of them are done, and how many there are."""
 
 
-class _Nothing:
+class _HiddenBar:
     """A bar that nobody sees."""
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
@@ -23,7 +23,7 @@ class _Nothing:
 @contextlib.contextmanager
 def waiting(activity: str) -> Iterator[None]:
     """Show what is under way, and for how long, until it is done."""
-    with _shown(elapsed=True) as bar:
+    with _bar(elapsed=True) as bar:
         bar.add_task(activity, total=None)
         yield
 
@@ -31,7 +31,7 @@ def waiting(activity: str) -> Iterator[None]:
 def progress_bar(*, unless: bool) -> AbstractContextManager[Any]:
     """Show how much of its tasks a command has done; the caller adds them to the bar, a `rich.progress.Progress`. Nothing is shown
     `unless` (for output that is for programs)."""
-    return _shown(disable=unless)
+    return _bar(disable=unless)
 
 
 def counter(bar: Any, *whats: str) -> Count:
@@ -44,10 +44,10 @@ def counter(bar: Any, *whats: str) -> Count:
     return count
 
 
-def _shown(*, elapsed: bool = False, disable: bool = False) -> AbstractContextManager[Any]:
+def _bar(*, elapsed: bool = False, disable: bool = False) -> AbstractContextManager[Any]:
     err = console(stderr=True)
     if disable or not err.is_terminal:
-        return contextlib.nullcontext(_Nothing())
+        return contextlib.nullcontext(_HiddenBar())
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn  # slow to import
 
     spinner = "line" if err.options.ascii_only else "dots"

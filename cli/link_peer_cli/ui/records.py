@@ -30,7 +30,7 @@ COLOURS = {"applied": "green", "removed": "magenta", "denied": "yellow", "failed
 COLOURS |= {word: COLOURS[outcome] for outcome, word in PLANNED.items()}
 FUNCTIONS = ("auto_link", "cross_account", "sweep")
 
-_SAME = [
+_IDENTITY = [
     "record",
     "action",
     "outcome",
@@ -70,7 +70,7 @@ def folded(records: Sequence[Record]) -> list[RecordLine]:
         about = tuple(record.get(name, "") for name in names)
         before = latest.get(about)
         line = RecordLine(record, 1, record.get("time", ""))
-        if before is not None and all(before.record.get(name) == record.get(name) for name in _SAME):
+        if before is not None and all(before.record.get(name) == record.get(name) for name in _IDENTITY):
             del lines[places[about]]
             line = RecordLine(record, before.times + 1, before.first)
         elif before and record.get("event_request"):  # of a person's command, and of the event of its call
@@ -132,7 +132,7 @@ def asker(record: Record, names: Names = MappingProxyType({})) -> str:
     return record.get("function", "")
 
 
-def why(record: Record) -> str:
+def explanation(record: Record) -> str:
     """What decided: the reason and its detail; of what is applied, or has no detail, also what the request says, or the consent."""
     texts = [": ".join(filter(None, [record.get("reason"), record.get("detail")]))]
     if record.get("record") == "observed":
@@ -157,7 +157,9 @@ def _brief(line: RecordLine, names: Names) -> str:
     """How often, who asked, and why."""
     record, often = line.record, f"({line.times}×, first {when(line.first)})" if line.times > 1 else ""
     requester = asker(record, names)
-    text = _PARTY.sub(lambda match: f"{names.get(match[0], match[1])}@{names.get(match[2], match[2])}", why(record))
+    text = _PARTY.sub(
+        lambda match: f"{names.get(match[0], match[1])}@{names.get(match[2], match[2])}", explanation(record)
+    )
     return "  ".join(filter(None, [often, requester if requester != record.get("function") else "", text]))
 
 
@@ -203,7 +205,7 @@ RECORDS: Table[RecordLine, Names] = Table(
         Column("to", lambda line, names: _party(line.record, "to", names), short=by_name),
         Column("ports", lambda line, _: line.record.get("ports", ""), short=by_words),
         Column("actor", lambda line, _: actor(line.record), _short_actor, short=by_name),
-        Column("why", lambda line, _: why(line.record), _reason_first, short=by_words),
+        Column("why", lambda line, _: explanation(line.record), _reason_first, short=by_words),
         Column("asked by", lambda line, _: asker(line.record), wide=True),
         *(_field_column(field.name) for field in DECISION if field.column),
         Column("times", wide=True),

@@ -69,7 +69,7 @@ class Statement(Struct, frozen=True):
 
     def applies(self, access: Access, resource: str | None) -> bool:
         """Whether the statement decides about this action on this resource."""
-        if _named(self.actions, access.action) is self.inverted or not self._covers(access, resource):
+        if _matches_any(self.actions, access.action) is self.inverted or not self._covers(access, resource):
             return False
         met = [condition.met(access.context, every=self.allow) for condition in self.conditions]
         return all(met) if self.allow else False not in met
@@ -126,7 +126,7 @@ def like(pattern: str, text: str) -> bool:
 
 
 @lru_cache(maxsize=65_536)
-def _named(patterns: tuple[str, ...], action: str) -> bool:
+def _matches_any(patterns: tuple[str, ...], action: str) -> bool:
     """Whether one of the patterns of actions, which ignore case, matches."""
     return any(like(pattern.lower(), action.lower()) for pattern in patterns)
 

@@ -64,7 +64,7 @@ class EcsBackend(Store):
         )
         if not self.permitted(caller, requested_access):
             if call.action == "DescribeInstances" and not call.params.flag("DryRun"):
-                return describe_instances.nothing(call)
+                return describe_instances.no_instances(call)
             raise ApiError("Forbidden.RAM", 403)
         region = call.params.get("RegionId")
         action = ACTIONS[call.action]

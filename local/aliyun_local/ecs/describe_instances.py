@@ -25,7 +25,7 @@ _OFFERED = frozenset(
 )
 """The parameters that are offered, beside `Tag.N`."""
 
-Seen = tuple[Instance, InstanceState]
+InstanceRow = tuple[Instance, InstanceState]
 
 
 def describe_instances(call: Call) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def describe_instances(call: Call) -> dict[str, Any]:
     matches = _filter(call)
     call.dry_run()
 
-    def read(last: int | None) -> Iterator[Seen]:
+    def read(last: int | None) -> Iterator[InstanceRow]:
         for instance in _candidates(call, last):
             state = instance.states.at(call.now - lag.instances)
             if state and matches((instance, state)) and tags.match(tagged, instance.tags.at(call.now - lag.tags)):
@@ -57,14 +57,14 @@ def _candidates(call: Call, last: int | None) -> Iterable[Instance]:
     return instances.descending(last)
 
 
-def nothing(call: Call) -> dict[str, Any]:
+def no_instances(call: Call) -> dict[str, Any]:
     """The answer for a caller who may not call DescribeInstances: an empty list, no error [doc SDK 6.1.0]."""
-    no_rows: list[Seen] = []
+    no_rows: list[InstanceRow] = []
     _, paging = page(call, lambda _: no_rows, lambda row: row[0].sequence)
     return {"Instances": {"Instance": no_rows}, **paging}
 
 
-def _filter(call: Call) -> Callable[[Seen], bool]:
+def _filter(call: Call) -> Callable[[InstanceRow], bool]:
     params = call.params
     for name in params.values:
         if name not in _OFFERED and not name.startswith("Tag."):
@@ -77,7 +77,7 @@ def _filter(call: Call) -> Callable[[Seen], bool]:
     ids = params.ids("InstanceIds", "InvalidInstanceIds.Malformed", strict=call.store.knobs.strict_ids)
     addresses = params.json_list("PrivateIpAddresses", "InvalidPrivateIpAddresses.Malformed")
 
-    def wanted(row: Seen) -> bool:
+    def is_requested(row: InstanceRow) -> bool:
         instance, state = row
         return (
             (ids is None or instance.id in ids)
@@ -90,7 +90,7 @@ def _filter(call: Call) -> Callable[[Seen], bool]:
             and (addresses is None or network == "classic" or call.shown_ip(instance) in addresses)
         )
 
-    return wanted
+    return is_requested
 
 
 def _glob(name: str) -> str:

@@ -128,7 +128,7 @@ def _filter(call: Call) -> Callable[[Interface], bool]:
     if params.get("ResourceGroupId") or params.listed("Ipv6Address") or params.flag("ServiceManaged"):
         return lambda _interface: False  # no interface here has any of these
 
-    def wanted(interface: Interface) -> bool:
+    def is_requested(interface: Interface) -> bool:
         kind = kind_of(call, interface)
         return (
             (not ids or interface.id in ids)
@@ -151,7 +151,7 @@ def _filter(call: Call) -> Callable[[Interface], bool]:
             and tags.match(tagged, interface.tags.at(snapshot_time))
         )
 
-    return wanted
+    return is_requested
 
 
 def _found_by(call: Call, first: str, secondary_ips: Iterable[str]) -> set[str]:

@@ -98,7 +98,7 @@ def exists(call: Call, resource: Tagged | None) -> bool:
     return resource is not None and (not isinstance(resource, Instance) or resource.states.at(call.now) is not None)
 
 
-def named(call: Call, ids: list[str]) -> list[History[dict[str, str]]]:
+def tags_of(call: Call, ids: list[str]) -> list[History[dict[str, str]]]:
     """The tags of these resources; ApiError unless all of them exist."""
     by_id = resources(call, call.params.get("ResourceType").lower())
     if not ids:
@@ -117,7 +117,7 @@ def _ids(call: Call) -> list[str]:
 
 def tag_resources(call: Call) -> dict[str, Any]:
     """Tag all of the resources or none."""
-    write(call, named(call, _ids(call)), from_request(call))
+    write(call, tags_of(call, _ids(call)), from_request(call))
     return {}
 
 
@@ -133,7 +133,7 @@ def write(call: Call, resources: list[History[dict[str, str]]], new: Mapping[str
 
 def untag_resources(call: Call) -> dict[str, Any]:
     """Remove tags; missing keys are no error, and `All` applies only without keys [doc]."""
-    tagged = named(call, _ids(call))
+    tagged = tags_of(call, _ids(call))
     keys = call.params.listed("TagKey")
     if len(keys) > 20:
         raise ApiError("NumberExceed.Tags", 400)
@@ -172,13 +172,13 @@ def list_tag_resources(call: Call) -> dict[str, Any]:
 
 def add_tags(call: Call) -> dict[str, Any]:
     """Add tags to one resource, or overwrite their values."""
-    write(call, named(call, [call.params.require("ResourceId")]), from_request(call))
+    write(call, tags_of(call, [call.params.require("ResourceId")]), from_request(call))
     return {}
 
 
 def remove_tags(call: Call) -> dict[str, Any]:
     """Remove tags from one resource. A tag that is given with a value is removed only if it has that value [inferred]."""
-    (tagged,) = named(call, [call.params.require("ResourceId")])
+    (tagged,) = tags_of(call, [call.params.require("ResourceId")])
     removed = filters(call)
     if not removed:
         raise ApiError("MissingParameter.Tags", 404)

@@ -41,7 +41,7 @@ def answer(action: str, params: Mapping[str, str], rules: Sequence[Rule], bus: s
     """The `Data` of one of RULE_ACTIONS. `bus` is the ARN of the bus."""
     if action == "ListRules":
         prefix = params.get("RuleNamePrefix", "")
-        return _page("Rules", [_shown(rule, bus) for rule in rules if rule.name.startswith(prefix)], params)
+        return _page("Rules", [_rendered(rule, bus) for rule in rules if rule.name.startswith(prefix)], params)
     name = params.get("RuleName", "")
     rule = next((rule for rule in rules if rule.name == name), None)
     if rule is None:
@@ -49,10 +49,10 @@ def answer(action: str, params: Mapping[str, str], rules: Sequence[Rule], bus: s
     if action == "ListTargets":
         return _page("Targets", [{**_target(rule), "RuleName": name, "EventBusName": _name(bus)}], params)
     letters = {"DeadLetterQueue": {"Arn": rule.dead_letters}} if rule.dead_letters else {}
-    return {**_shown(rule, bus), "Targets": [{**_target(rule), **letters}]}
+    return {**_rendered(rule, bus), "Targets": [{**_target(rule), **letters}]}
 
 
-def _shown(rule: Rule, bus: str) -> dict[str, Any]:
+def _rendered(rule: Rule, bus: str) -> dict[str, Any]:
     return {
         "RuleName": rule.name,
         "RuleARN": f"{bus}/rule/{rule.name}",

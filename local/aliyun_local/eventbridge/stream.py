@@ -280,11 +280,11 @@ class QueueStream:
             self.blocked = True  # errorsTolerance NONE: nothing is delivered until a person acts
             return False
         for handle, event in zip(batch.handles, batch.events, strict=True):
-            self._bury(event)
+            self._move_to_dead_letters(event)
             self._delete(handle)
         return True
 
-    def _bury(self, event: dict[str, Any]) -> None:
+    def _move_to_dead_letters(self, event: dict[str, Any]) -> None:
         """Send the whole event to the dead-letter queue. Without one it is discarded, as on the platform."""
         if self.settings.dead_letters is None:
             log.warning("stream %s: discarded an event, for lack of a dead-letter queue", self.settings.name)

@@ -20,7 +20,7 @@ from aliyun_local.core.identity import Caller, Key
 from aliyun_local.fc.definition import package_of
 from aliyun_local.fc.request_log import RequestLog
 from aliyun_local.fc.runtime import Result, Runtime
-from aliyun_local.fc.state import AsyncConfig, Held, Placed
+from aliyun_local.fc.state import AsyncConfig, FunctionState, Placed
 from aliyun_local.fc.tasks import Task, Tasks, new_request_id
 from aliyun_local.fc.values import TRIGGERS, Function, Trigger
 from aliyun_local.fc.versions import LATEST, Published
@@ -86,7 +86,7 @@ class FcBackend:
         self.runtime = runtime
         self._credentials = credentials
         self._lock = threading.RLock()
-        self._functions: dict[tuple[str, str], Held] = {}
+        self._functions: dict[tuple[str, str], FunctionState] = {}
         self._keys: dict[tuple[str, str, str], Key] = {}
         self.connections: Connections  # set by aliyun_local.fc.triggers.Triggers
         self.request_log: RequestLog | None = None
@@ -119,7 +119,7 @@ class FcBackend:
             now = self._clock.now()
             entry = self._functions.get((account, function.name))
             if entry is None:
-                self._functions[account, function.name] = Held(function, now, now, Published(function.name))
+                self._functions[account, function.name] = FunctionState(function, now, now, Published(function.name))
             else:
                 entry.function, entry.modified = function, now
 
@@ -159,7 +159,7 @@ class FcBackend:
             del entry.triggers[trigger]
 
     @contextlib.contextmanager
-    def locked(self, account: str, name: str) -> Iterator[Held]:
+    def locked(self, account: str, name: str) -> Iterator[FunctionState]:
         """All that there is of a function, which nobody else changes meanwhile; FunctionNotFound."""
         with self._lock:
             entry = self._functions.get((account, name))

@@ -17,9 +17,9 @@ from aliyun_local.core.http import Response
 from aliyun_local.core.identity import Caller
 from aliyun_local.fc import definition
 from aliyun_local.fc.backend import FcBackend
-from aliyun_local.fc.rendering import answer, nothing, page, render_function
+from aliyun_local.fc.rendering import answer, no_content, page, render_function
 from aliyun_local.fc.routes import Route
-from aliyun_local.fc.state import AsyncConfig, Held, Placed
+from aliyun_local.fc.state import AsyncConfig, FunctionState, Placed
 from aliyun_local.fc.versions import LATEST, Alias, Published, Version
 
 Query = Mapping[str, str]
@@ -34,7 +34,7 @@ ACTIONS = _FUNCTIONS | _VERSIONS | _ALIASES | _TRIGGERS | _ASYNC
 
 def handle(backend: FcBackend, caller: Caller, route: Route, query: Query, body: bytes) -> Response:
     """Answer one of ACTIONS."""
-    fields = definition.given(body) if route.action.startswith(("Create", "Update", "Put", "Publish")) else {}
+    fields = definition.request_fields(body) if route.action.startswith(("Create", "Update", "Put", "Publish")) else {}
     if route.action in _FUNCTIONS:
         return _functions(backend, caller, route, fields)
     with backend.locked(caller.account, route.function) as entry:
@@ -51,7 +51,7 @@ def _functions(backend: FcBackend, caller: Caller, route: Route, fields: Mapping
     account = caller.account
     if route.action == "DeleteFunction":
         backend.delete(account, route.function)
-        return nothing()
+        return no_content()
     if route.action == "CreateFunction":
         function = definition.function(fields)
         if backend.exists(account, function.name):
@@ -64,7 +64,7 @@ def _functions(backend: FcBackend, caller: Caller, route: Route, fields: Mapping
     return answer(render_function(backend, account, backend.function(account, function.name), v2=False))
 
 
-def _versions(entry: Held, route: Route, query: Query, fields: Mapping[str, Any], now: float) -> Response:
+def _versions(entry: FunctionState, route: Route, query: Query, fields: Mapping[str, Any], now: float) -> Response:
     match route.action:
         case "PublishFunctionVersion":
             version = entry.published.publish(entry.function, definition.description(fields), now)
@@ -72,7 +72,7 @@ def _versions(entry: Held, route: Route, query: Query, fields: Mapping[str, Any]
         case "DeleteFunctionVersion":
             entry.published.delete_version(route.name)
             entry.async_configs.pop(route.name, None)
-            return nothing()
+            return no_content()
     return _list_versions(entry.published, query)
 
 
@@ -106,7 +106,7 @@ def _aliases(published: Published, route: Route, query: Query, fields: Mapping[s
             return answer(_alias(published.update_alias(route.name, version, description, weights, now)))
         case "DeleteAlias":
             published.delete_alias(route.name)
-            return nothing()
+            return no_content()
         case "GetAlias":
             return answer(_alias(published.alias(route.name)))
     aliases = [alias for name, alias in sorted(published.aliases.items()) if name.startswith(query.get("prefix") or "")]
@@ -115,7 +115,7 @@ def _aliases(published: Published, route: Route, query: Query, fields: Mapping[s
 
 
 def _triggers(
-    backend: FcBackend, account: str, entry: Held, route: Route, query: Query, fields: Mapping[str, Any]
+    backend: FcBackend, account: str, entry: FunctionState, route: Route, query: Query, fields: Mapping[str, Any]
 ) -> Response:
     render = partial(_trigger, f"acs:fc:{backend.region}:{account}:functions/{route.function}")
     if route.action == "ListTriggers":
@@ -128,11 +128,13 @@ def _triggers(
     placed = entry.trigger(route.name)
     if route.action == "DeleteTrigger":
         backend.delete_trigger(account, route.function, route.name)
-        return nothing()
+        return no_content()
     return answer(render(placed))
 
 
-def _put_trigger(backend: FcBackend, account: str, entry: Held, route: Route, fields: Mapping[str, Any]) -> Placed:
+def _put_trigger(
+    backend: FcBackend, account: str, entry: FunctionState, route: Route, fields: Mapping[str, Any]
+) -> Placed:
     old = entry.trigger(route.name).trigger if route.action == "UpdateTrigger" else None
     trigger = definition.trigger(fields, old)
     if old is None and trigger.name in entry.triggers:
@@ -160,7 +162,7 @@ def _trigger(function: str, placed: Placed) -> dict[str, Any]:
 
 
 def _async_config(
-    backend: FcBackend, account: str, entry: Held, route: Route, query: Query, fields: Mapping[str, Any]
+    backend: FcBackend, account: str, entry: FunctionState, route: Route, query: Query, fields: Mapping[str, Any]
 ) -> Response:
     """Each version or alias has settings of its own."""
     qualifier = query.get("qualifier") or LATEST
@@ -174,7 +176,7 @@ def _async_config(
         raise ApiError("AsyncConfigNotExists", 404, f"async config of function '{route.function}' does not exist")
     if route.action == "DeleteAsyncInvokeConfig":
         del entry.async_configs[qualifier]
-        return nothing()
+        return no_content()
     arn = f"acs:fc:{backend.region}:{account}:functions/{route.function}"
     return answer(_settings(config, arn if qualifier == LATEST else f"{arn}/{qualifier}"))
 

@@ -34,7 +34,7 @@ from aliyun_local.fc.values import Function, Trigger
 
 RUNTIMES = frozenset({"python3.9", "python3.10", "python3.12"})
 """Those that are offered here, of all that there are."""
-_OTHERS = re.compile(r"(python3|nodejs|java|go|php|dotnetcore|custom).*")
+_OTHER_RUNTIMES = re.compile(r"(python3|nodejs|java|go|php|dotnetcore|custom).*")
 _NAMES = {"functionName": 64, "triggerName": 128}
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*", re.ASCII)
 _HANDLER = re.compile(r"[A-Za-z0-9_]+\.[A-Za-z0-9_]+", re.ASCII)
@@ -46,7 +46,7 @@ MAX_DESCRIPTION = 256  # assumed: no page names it
 MAX_ENVIRONMENT = 4096  # bytes [doc FC environment variables]
 
 
-def given(body: bytes) -> dict[str, Any]:
+def request_fields(body: bytes) -> dict[str, Any]:
     """The JSON object of a request; without the fields that are null."""
     document = loaded(body) if body else {}
     if not isinstance(document, dict):
@@ -164,7 +164,7 @@ def _environment(variables: Mapping[str, Any]) -> dict[str, str]:
 def _offered(fields: Mapping[str, Any]) -> None:
     """Refuse what the real service offers and this one does not."""
     runtime = fields.get("runtime")
-    if isinstance(runtime, str) and runtime not in RUNTIMES and _OTHERS.fullmatch(runtime):
+    if isinstance(runtime, str) and runtime not in RUNTIMES and _OTHER_RUNTIMES.fullmatch(runtime):
         raise not_offered("fc", f"runtime {runtime}")
     for name in _UNSUPPORTED:
         if fields.get(name):

@@ -81,7 +81,7 @@ def answer(document: Mapping[str, Any]) -> Response:
     return Response(200, headers, json.dumps(document).encode())
 
 
-def nothing() -> Response:
+def no_content() -> Response:
     """204, for what is deleted."""
     return Response(204, {"X-Fc-Request-Id": new_request_id()})
 

@@ -42,7 +42,7 @@ class Placed(Struct, frozen=True):
     modified: float
 
 
-class Held(Struct):
+class FunctionState(Struct):
     """A function as it was last updated, its versions and aliases, triggers by name, and asynchronous settings by qualifier."""
 
     function: Function

@@ -29,8 +29,8 @@ Deliver = Callable[[str, str, str], object]  # account, destination ARN, message
 MAX_PAYLOAD = 128 * 1024
 _TASK_ID = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,127}", re.ASCII)
 WAITING = ("Enqueued", "Retrying")
-_OTHERS = ("Dequeued", "Running", "Succeeded", "Failed", "Stopped", "Stopping", "Expired", "Invalid")
-STATUSES = (*WAITING, *_OTHERS)  # [doc ListAsyncTasks]
+_LATER_STATUSES = ("Dequeued", "Running", "Succeeded", "Failed", "Stopped", "Stopping", "Expired", "Invalid")
+STATUSES = (*WAITING, *_LATER_STATUSES)  # [doc ListAsyncTasks]
 
 
 class Task(Struct):

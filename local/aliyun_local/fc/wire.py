@@ -79,13 +79,13 @@ def handle(backend: FcBackend, caller: Caller, request: Request) -> Response:
             refusal = ApiError(refusal.code, 404, f"{refusal.message} in service '{route.service}'")
         raise refusal
     if route.action in ("GetFunction", "GetFunctionCode"):
-        return _shown(backend, caller, route, request, deployed)
+        return _get_function(backend, caller, route, request, deployed)
     if route.action == "InvokeFunction":
         return _invoke(backend, caller, route, request, qualifier)
     return _records(backend, caller, route, query, deployed)
 
 
-def _shown(backend: FcBackend, caller: Caller, route: Route, request: Request, deployed: Deployed) -> Response:
+def _get_function(backend: FcBackend, caller: Caller, route: Route, request: Request, deployed: Deployed) -> Response:
     if route.action == "GetFunction":
         return answer(render_function(backend, caller.account, deployed, route.v2))
     package = backend.package(deployed.function)
@@ -159,7 +159,7 @@ def _records(
             return Response(204, {"X-Fc-Request-Id": new_request_id()})
         return answer(render_task(task, backend, route.v2, payload=True))
     _one_of(query, "status", STATUSES)
-    tasks = [task for task in backend.tasks.of(caller.account, function) if _wanted(task, query, route.v2)]
+    tasks = [task for task in backend.tasks.of(caller.account, function) if _matches(task, query, route.v2)]
     tasks.sort(key=lambda task: task.started or task.enqueued)
     if _one_of(query, "sortOrderByTime", ("asc", "desc")) == "desc":
         tasks.reverse()
@@ -172,7 +172,7 @@ def _prefix(query: Mapping[str, str]) -> str:
     return query.get("invocationIdPrefix") or query.get("prefix") or ""
 
 
-def _wanted(task: Task, query: Mapping[str, str], v2: bool) -> bool:
+def _matches(task: Task, query: Mapping[str, str], v2: bool) -> bool:
     started = (task.started or task.enqueued) * 1000
     return (
         task.id.startswith(_prefix(query))

@@ -118,7 +118,7 @@ class MnsBackend:
     def depth(self, account: str, name: str) -> Depth:
         """How many messages the queue holds."""
         with self._changed:
-            self._bury(account)
+            self._move_to_dead_letters(account)
             now, entries = self._now(), self._unexpired(self.queue(account, name))
             waiting = [entry for entry in entries if entry.next_visible_time > now]
             delayed = sum(1 for entry in waiting if not entry.receipt_handle)
@@ -186,7 +186,7 @@ class MnsBackend:
         queue, now = self.queue(account, name), self._now()
         seconds = queue.attributes.visibility_timeout if visibility is None else visibility
         _between("VisibilityTimeout", seconds, 1, MAX_VISIBILITY)
-        self._bury(account)
+        self._move_to_dead_letters(account)
         messages = []
         for entry in self._visible(queue, now)[:max_n]:
             entry.dequeue_count += 1
@@ -195,7 +195,7 @@ class MnsBackend:
             messages.append(replace(entry))
         return messages
 
-    def _bury(self, account: str) -> None:
+    def _move_to_dead_letters(self, account: str) -> None:
         """Move messages received too often to their dead-letter queues; retention continues [doc "Dead-letter queue"]."""
         now = self._now()
         for queue in self.queues(account):
@@ -229,7 +229,7 @@ class MnsBackend:
         """Return up to `max_n` receivable messages without receiving them."""
         _between("numOfMessages", max_n, 1, BATCH)
         with self._changed:
-            self._bury(account)
+            self._move_to_dead_letters(account)
             return [
                 replace(entry, receipt_handle="")
                 for entry in self._visible(self.queue(account, name), self._now())[:max_n]

@@ -213,24 +213,28 @@ class _Call:
         return xml.render(_answer(201), ("Messages", sent))
 
     def _ReceiveMessage(self) -> Response:  # noqa: N802
-        return xml.render(_answer(200), ("Message", xml.taken(self._received()[0])))
+        return xml.render(_answer(200), ("Message", xml.received_elements(self._received()[0])))
 
     def _BatchReceiveMessage(self) -> Response:  # noqa: N802
-        return xml.render(_answer(200), ("Messages", [("Message", xml.taken(message)) for message in self._received()]))
+        return xml.render(
+            _answer(200), ("Messages", [("Message", xml.received_elements(message)) for message in self._received()])
+        )
 
     def _received(self) -> list[Message]:
         polling = self.backend.queue(self.account, self.name).attributes.polling_wait_seconds
         number, wait = self.integer("numOfMessages", 1), self.integer("waitseconds", polling)
-        return _some(self.backend.receive(self.account, self.name, number, wait=wait))
+        return _not_empty(self.backend.receive(self.account, self.name, number, wait=wait))
 
     def _PeekMessage(self) -> Response:  # noqa: N802
-        return xml.render(_answer(200), ("Message", xml.seen(self._peeked()[0])))
+        return xml.render(_answer(200), ("Message", xml.peeked_elements(self._peeked()[0])))
 
     def _BatchPeekMessage(self) -> Response:  # noqa: N802
-        return xml.render(_answer(200), ("Messages", [("Message", xml.seen(message)) for message in self._peeked()]))
+        return xml.render(
+            _answer(200), ("Messages", [("Message", xml.peeked_elements(message)) for message in self._peeked()])
+        )
 
     def _peeked(self) -> list[Message]:
-        return _some(self.backend.peek(self.account, self.name, self.integer("numOfMessages", 1)))
+        return _not_empty(self.backend.peek(self.account, self.name, self.integer("numOfMessages", 1)))
 
     def _DeleteMessage(self) -> Response:  # noqa: N802
         self.backend.delete(self.account, self.name, self.query["ReceiptHandle"])
@@ -276,7 +280,7 @@ class _Call:
         return xml.render(_answer(200), ("ChangeVisibility", changed))
 
 
-def _some(messages: list[Message]) -> list[Message]:
+def _not_empty(messages: list[Message]) -> list[Message]:
     if not messages:
         raise ApiError("MessageNotExist", 404)
     return messages

@@ -37,7 +37,7 @@ def receipt(identity: str, body: str) -> list[Element]:
     return [("MessageId", identity), ("MessageBodyMD5", body_md5(body))]
 
 
-def seen(message: Message) -> list[Element]:
+def peeked_elements(message: Message) -> list[Element]:
     """The elements of a peeked message."""
     return [
         *receipt(message.id, message.body),
@@ -49,13 +49,13 @@ def seen(message: Message) -> list[Element]:
     ]
 
 
-def taken(message: Message) -> list[Element]:
+def received_elements(message: Message) -> list[Element]:
     """The elements of a received message."""
     handle_and_time: list[Element] = [
         ("ReceiptHandle", message.receipt_handle),
         ("NextVisibleTime", message.next_visible_time),
     ]
-    return [*seen(message), *handle_and_time]
+    return [*peeked_elements(message), *handle_and_time]
 
 
 class _NoDoctype(ElementTree.TreeBuilder):

@@ -149,7 +149,7 @@ def _rows(answer: sqlite3.Cursor, most: int) -> list[dict[str, str]]:
     for row in answer:
         if len(rows) == most:
             break
-        rows.append(dict(zip(titles, map(_shown, row), strict=True)))
+        rows.append(dict(zip(titles, map(_text, row), strict=True)))
         size += sum(len(name) + len(text) for name, text in rows[-1].items())
         if size > _RESULT:
             raise _invalid("the result is too large")
@@ -198,7 +198,7 @@ def _value(field: FieldIndex, text: str | None, index: Index) -> str | float | N
     return text.encode()[: index.analysed_bytes].decode(errors="ignore")
 
 
-def _shown(value: object) -> str:
+def _text(value: object) -> str:
     return "null" if value is None else str(value)
 
 

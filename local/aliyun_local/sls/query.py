@@ -162,23 +162,23 @@ class _Parser:
         if self._index.line is None:
             # Stricter than needed: without a full-text index a bare word cannot match anything.
             raise _invalid(
-                f"full text index is not configured, so {_shown(token.text)!r} can't be searched: use field: value"
+                f"full text index is not configured, so {_literal(token.text)!r} can't be searched: use field: value"
             )
         _check_wildcard(token)
 
-        def found(log: StoredLog) -> bool:
+        def log_matches(log: StoredLog) -> bool:
             if log.index is None or log.index.line is None:
                 return False
             return _matches(token, log.index.line, log.index.line_texts(log.fields))
 
-        return found
+        return log_matches
 
     def _field(self, name: str) -> FieldIndex:
         config = self._index.key(name)
         if config is None:
             # The service's own message, including the stray quotation mark [doc "Common errors"].
             raise _invalid(
-                f"key ({_shown(name)}) is not config as key value config,"
+                f"key ({_literal(name)}) is not config as key value config,"
                 'if symbol : is in your log,please wrap : with quotation mark "'
             )
         return config
@@ -200,7 +200,7 @@ class _Parser:
     def _number(self, name: str, token: _Token) -> float:
         number = self._field(name).number(token.text) if token.kind in ("word", "quoted") else None
         if number is None:
-            raise _invalid(f"key ({name}): {_shown(token.text)!r} is not a number")
+            raise _invalid(f"key ({name}): {_literal(token.text)!r} is not a number")
         return number
 
     def _numeric(self, name: str) -> None:
@@ -239,11 +239,11 @@ def _written_with_an_index(log: StoredLog) -> bool:
 
 
 def _on_field(name: str, test: Callable[[FieldIndex, str], bool]) -> Predicate:
-    def found(log: StoredLog) -> bool:
+    def log_matches(log: StoredLog) -> bool:
         written = log.index.key(name) if log.index else None
         return written is not None and name in log.fields and test(written, log.fields[name])
 
-    return found
+    return log_matches
 
 
 def _on_number(name: str, test: Callable[[float], bool]) -> Predicate:
@@ -259,10 +259,10 @@ def _matches(token: _Token, config: FieldIndex, texts: list[str]) -> bool:
     words = config.words(token.text)
     if token.kind == "phrase" and not any(config.fold(token.text) in config.fold(text) for text in texts):
         return False
-    return bool(words) and all(any(_found(word, config.words(text)) for text in texts) for word in words)
+    return bool(words) and all(any(_matches_word(word, config.words(text)) for text in texts) for word in words)
 
 
-def _found(term: str, words: frozenset[str]) -> bool:
+def _matches_word(term: str, words: frozenset[str]) -> bool:
     if _MANY not in term and _ONE not in term:
         return term in words
     pattern = escape(term).replace(_MANY, "*").replace(_ONE, "?")
@@ -273,12 +273,12 @@ def _check_wildcard(token: _Token) -> None:
     if token.kind != "word" or not (_MANY in token.text or _ONE in token.text):
         return
     if token.text.startswith((_MANY, _ONE)):
-        raise _invalid(f"{_shown(token.text)!r}: a wildcard can't begin a word")
+        raise _invalid(f"{_literal(token.text)!r}: a wildcard can't begin a word")
     if len(token.text) > _MAX_FUZZY:
         raise _invalid(f"a word with wildcards has at most {_MAX_FUZZY} characters")
 
 
-def _shown(text: str) -> str:
+def _literal(text: str) -> str:
     return text.replace(_MANY, "*").replace(_ONE, "?")
 
 

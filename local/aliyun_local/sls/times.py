@@ -31,13 +31,13 @@ def _moment(value: float | str) -> datetime:
     return datetime.fromtimestamp(value, ZONE)
 
 
-def _shown(moment: datetime) -> str:
+def _iso(moment: datetime) -> str:
     return moment.replace(tzinfo=None).isoformat(" ", "milliseconds")
 
 
 def from_unixtime(second: float | None) -> str | None:
     """The timestamp of an epoch time."""
-    return None if second is None else _shown(_moment(float(second)))
+    return None if second is None else _iso(_moment(float(second)))
 
 
 def to_unixtime(value: float | str | None) -> float | None:
@@ -60,7 +60,7 @@ def date_trunc(unit: str, value: float | str | None) -> str | None:
     when = _moment(value).replace(microsecond=0)
     if unit in ("second", "minute", "hour"):
         zero = {"second": 0} if unit != "second" else {}
-        return _shown(when.replace(**zero, **({"minute": 0} if unit == "hour" else {})))  # type: ignore[arg-type]
+        return _iso(when.replace(**zero, **({"minute": 0} if unit == "hour" else {})))  # type: ignore[arg-type]
     day = when.replace(hour=0, minute=0, second=0)
     begins = {
         "day": day,
@@ -69,7 +69,7 @@ def date_trunc(unit: str, value: float | str | None) -> str | None:
         "quarter": day.replace(month=(day.month - 1) // 3 * 3 + 1, day=1),
         "year": day.replace(month=1, day=1),
     }
-    return _shown(begins[unit])
+    return _iso(begins[unit])
 
 
 def time_series(value: float | str | None, window: str, form: str, _fill: str) -> str | None:

@@ -58,7 +58,7 @@ def tag_resources(call: Call) -> dict[str, Any]:
         try:
             kind, resource = _parse(call, arn)
             resource_call = Call(call.store, call.account, call.action, Params({"ResourceType": kind}), call.now)
-            tags.write(resource_call, tags.named(resource_call, [resource]), new_tags)
+            tags.write(resource_call, tags.tags_of(resource_call, [resource]), new_tags)
         except ApiError as refusal:
             failed.append({"ResourceARN": arn, "Result": {"Code": refusal.code, "Message": refusal.message}})
     return {"FailedResources": {"FailedResource": failed}}

@@ -57,7 +57,7 @@ class Options(msgspec.Struct, frozen=True):
     event_seconds: float = 600.0
 
 
-class Seen(msgspec.Struct, frozen=True):
+class Observation(msgspec.Struct, frozen=True):
     """What a question saw: in words, and figures for the report."""
 
     text: str = ""
@@ -95,7 +95,7 @@ class Bench:
         self.region = sdks.settings.region
         self.vpcs = marked_vpcs(sdks)
         self.vpc = options.vpc or next(iter(sorted(self.vpcs)), "")
-        self.observation = Seen()
+        self.observation = Observation()
         self._kept_ids: set[str] = set()
         self._shared: dict[str, Any] = {}
         self._count = 0
@@ -113,7 +113,7 @@ class Bench:
 
     def saw(self, text: str, facts: Mapping[str, Any] | None = None) -> None:
         """Note for the report what the cloud did."""
-        self.observation = Seen(text, facts or {})
+        self.observation = Observation(text, facts or {})
 
     # throw-away resources
 

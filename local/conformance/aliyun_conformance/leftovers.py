@@ -18,7 +18,7 @@ ORDER = ("instance", "interface", "group", "queue", "project")  # a group can be
 IN_USE = ("DependencyViolation", "IncorrectInstanceStatus", "InvalidOperation.Conflict", "InvalidOperation.EniStatus")
 """Codes of a removal that succeeds later [doc DeleteSecurityGroup, DeleteInstance]; prefixes."""
 
-GONE = ("InvalidSecurityGroupId.NotFound", "InvalidInstanceId.NotFound", "QueueNotExist", "ProjectNotExist")
+NOT_FOUND = ("InvalidSecurityGroupId.NotFound", "InvalidInstanceId.NotFound", "QueueNotExist", "ProjectNotExist")
 WAITS = (0.0, 1.0, 2.0, 5.0, 10.0, 20.0, 40.0)
 """Seconds before each attempt: an instance is released within a minute or so."""
 
@@ -85,7 +85,7 @@ def _attempt(send: Callable[[], object], sdks: Sdks, problems: list[str], label:
         except (SelftestError, *UNAVAILABLE) as trouble:  # of the moment
             problem = str(trouble)
             continue
-        if not problem or problem.startswith(GONE):
+        if not problem or problem.startswith(NOT_FOUND):
             return True
         if not problem.startswith(IN_USE):
             break

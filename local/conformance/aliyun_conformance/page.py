@@ -16,7 +16,7 @@ from aliyun_conformance.question import Question, Verdict
 from aliyun_conformance.run import REAL, questions
 
 Report = Mapping[str, Any]
-SEEN = re.compile(r"(?<=<!-- seen-rows -->\n).*?(?=\n<!-- /seen-rows -->)", re.DOTALL)
+SEEN_ROWS = re.compile(r"(?<=<!-- seen-rows -->\n).*?(?=\n<!-- /seen-rows -->)", re.DOTALL)
 """Where a page says what was seen."""
 HEADINGS = ["#", "assumed", "what depends on it"]
 """Those of a table of questions."""
@@ -40,7 +40,7 @@ def render(page: str, questions: Sequence[Question], reports: Sequence[Report]) 
     observations = (
         "\n".join(f"- #{number}: {outcome}" for number, outcome in sorted(newest(reports).items())) or "Nothing yet."
     )
-    return SEEN.sub(lambda _: observations, "\n".join(lines) + "\n")
+    return SEEN_ROWS.sub(lambda _: observations, "\n".join(lines) + "\n")
 
 
 def cells_of(line: str) -> list[str]:

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from aliyun_conformance.bench import Bench, Seen
+from aliyun_conformance.bench import Bench, Observation
 from aliyun_conformance.errors import SelftestError
 from aliyun_conformance.question import FIRST_DAY, MARK, NotAnswered, Question, Verdict, cleanup_of
 from aliyun_conformance.sdks import UNAVAILABLE
@@ -55,7 +55,7 @@ class _Case(msgspec.Struct, frozen=True):
     """How one test of a question ended."""
 
     verdict: Verdict
-    observation: Seen
+    observation: Observation
     reason: str = ""
 
 
@@ -165,7 +165,7 @@ class _Asker:
 
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Raise NotAnswered unless there is what the question needs."""
-        self.bench.observation = Seen()
+        self.bench.observation = Observation()
         if not self.cases:
             self.began = self.bench.clock.now()
         if reason := self.bench.lacking(self.question_by_case[item.nodeid].needs):
@@ -187,14 +187,16 @@ class _Asker:
         self.cases, self.leftovers = [], []
 
 
-def _ended(error: BaseException | None, observation: Seen) -> _Case:
+def _ended(error: BaseException | None, observation: Observation) -> _Case:
     """Also a bug in a question must not cost the others."""
     if error is None:
         return _Case(Verdict.EXPECTED, observation)
     if isinstance(error, AssertionError):
-        return _Case(Verdict.DIFFERENT, observation if observation.text else Seen(str(error).partition("\n")[0]))
+        return _Case(Verdict.DIFFERENT, observation if observation.text else Observation(str(error).partition("\n")[0]))
     is_expected_error = isinstance(error, (NotAnswered, SelftestError, *UNAVAILABLE))
-    return _Case(Verdict.UNANSWERED, Seen(), str(error) if is_expected_error else f"{type(error).__name__}: {error}")
+    return _Case(
+        Verdict.UNANSWERED, Observation(), str(error) if is_expected_error else f"{type(error).__name__}: {error}"
+    )
 
 
 def _result(question: Question, cases: Sequence[_Case], problems: Sequence[str], seconds: float) -> Result:

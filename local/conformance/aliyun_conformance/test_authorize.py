@@ -106,23 +106,26 @@ def test_revoking_by_permission_removes_the_rule_that_is_equal_in_each_field(ben
     permissions = [{**usual, **each} for each in differing]
     bench.authorize(b, *({name: value or None for name, value in each.items()} for each in permissions))
 
-    def shown() -> set[tuple[str, ...]]:
+    def rule_rows() -> set[tuple[str, ...]]:
         return {tuple(str(getattr(rule, name)) for name in fields) for rule in bench.rules(b)}
 
-    def rest(start: int) -> set[tuple[str, ...]]:
+    def remaining_rows(start: int) -> set[tuple[str, ...]]:
         return {
-            tuple(str({"priority": "1", **_given(each)}.get(name, "")) for name in fields)
+            tuple(str({"priority": "1", **_set_fields(each)}.get(name, "")) for name in fields)
             for each in permissions[start:]
         }
 
-    assert bench.until(shown, lambda now: now == rest(0)) == rest(0)
+    assert bench.until(rule_rows, lambda now: now == remaining_rows(0)) == remaining_rows(0)
     for revoked_count, each in enumerate([{**usual, "priority": "51"}, *permissions]):
-        permission = bench.models.RevokeSecurityGroupRequestPermissions(**_given(each), description="of another person")
+        permission = bench.models.RevokeSecurityGroupRequestPermissions(
+            **_set_fields(each), description="of another person"
+        )
         assert _revoked(bench, b, permissions=[permission]) == ("", 0)
-        assert bench.until(shown, lambda now, count=revoked_count: now == rest(count)) == rest(revoked_count)  # type: ignore[misc]
+        rows = remaining_rows(revoked_count)
+        assert bench.until(rule_rows, lambda now, expected=rows: now == expected) == rows  # type: ignore[misc]
 
 
-def _given(fields: dict[str, Any]) -> dict[str, Any]:
+def _set_fields(fields: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value}
 
 

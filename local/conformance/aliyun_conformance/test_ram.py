@@ -15,7 +15,7 @@ from aliyun_conformance.bench import Bench
 from aliyun_conformance.question import Need, NotAnswered
 from aliyun_conformance.sdks import Sdks, code_of
 
-EVERYTHING = {"Effect": "Allow", "Action": ["*"], "Resource": ["*"]}
+ALLOW_ALL = {"Effect": "Allow", "Action": ["*"], "Resource": ["*"]}
 ON_GROUPS = ["acs:ecs:*:*:securitygroup/*"]
 REFUSED = ("Forbidden", "NoPermission", "Unauthorized")
 """The beginnings of the codes that mean: RAM does not permit it."""
@@ -53,7 +53,7 @@ def test_tags_of_groups(bench: Bench) -> None:
     b, key = bench.group(), "cloud-selftest.ram"
     actions = ["ecs:TagResources", "ecs:UntagResources"]
     allowing = bench.session({"Effect": "Allow", "Action": actions, "Resource": ON_GROUPS})
-    denying = bench.session(EVERYTHING, {"Effect": "Deny", "Action": actions, "Resource": ON_GROUPS})
+    denying = bench.session(ALLOW_ALL, {"Effect": "Deny", "Action": actions, "Resource": ON_GROUPS})
     outcomes = {}
     for name, session in (("Allow", allowing), ("Deny", denying)):
         outcomes[f"tag under {name}"] = _outcome(_tag(session, b, key))
@@ -66,7 +66,7 @@ def test_tags_of_groups(bench: Bench) -> None:
 @pytest.mark.real_cloud(172, Need.ROLE, expected="read: no instances; dry run: denied")
 def test_instances_that_may_not_be_read(bench: Bench) -> None:
     """To a role that may not read instances, DescribeInstances answers an empty list, and with DryRun that it is refused."""
-    session = bench.session(EVERYTHING, {"Effect": "Deny", "Action": ["ecs:DescribeInstances"], "Resource": ["*"]})
+    session = bench.session(ALLOW_ALL, {"Effect": "Deny", "Action": ["ecs:DescribeInstances"], "Resource": ["*"]})
     read = code_of(lambda: session.ask("describe_instances")) or "no instances"
     if read == "no instances" and session.ask("describe_instances").instances.instance:
         read = "instances"
@@ -89,7 +89,7 @@ def test_ways_around_the_deny(bench: Bench) -> None:
         "tag:UntagResources",
     ]
     session = bench.session(
-        EVERYTHING,
+        ALLOW_ALL,
         {"Effect": "Deny", "Action": ["ecs:TagResources", "ecs:UntagResources"], "Resource": ON_GROUPS},
         {"Effect": "Deny", "Action": [*older, "ecs:CreateSecurityGroup"], "Resource": ["*"]},
     )
@@ -119,7 +119,7 @@ def test_request_tags(bench: Bench) -> None:
     """ECS passes `acs:RequestTag/<key>` to RAM for TagResources, RunInstances, CreateSecurityGroup."""
     b, key = bench.group(), "cloud-selftest-no"
     denied = {"StringLike": {f"acs:RequestTag/{key}": ["*"]}}
-    session = bench.session(EVERYTHING, {"Effect": "Deny", "Action": ["ecs:*"], "Resource": ["*"], "Condition": denied})
+    session = bench.session(ALLOW_ALL, {"Effect": "Deny", "Action": ["ecs:*"], "Resource": ["*"], "Condition": denied})
     outcomes = {
         "the key": _outcome(_tag(session, b, key)),
         "another": _outcome(_tag(session, b, "cloud-selftest-yes")),
@@ -189,7 +189,7 @@ def test_source_addresses(bench: Bench) -> None:
     a, b = bench.group(), bench.group()
     everywhere = {"StringEquals": {"ecs:SecurityGroupSourceCidrIps": ["0.0.0.0/0", "::/0"]}}
     deny = {"Effect": "Deny", "Action": ["ecs:AuthorizeSecurityGroup"], "Resource": ["*"], "Condition": everywhere}
-    session = bench.session(EVERYTHING, deny)
+    session = bench.session(ALLOW_ALL, deny)
     world, group = {"source_cidr_ip": "0.0.0.0/0"}, {"source_group_id": a}
     tries: dict[str, list[dict[str, str]]] = {
         "alone": [world],

@@ -143,14 +143,17 @@ def test_references(bench: Bench) -> None:
     """DescribeSecurityGroupReferences shows a rule as soon as DescribeSecurityGroupAttribute does."""
     a, b = bench.group(), bench.group()
 
-    def named() -> set[tuple[str, str]]:
+    def referencing_groups() -> set[tuple[str, str]]:
         return references(bench, a).get(a, set())
 
     bench.authorize(b, {"source_group_id": a})
-    seconds = bench.seconds_until(lambda: bool(named()))
-    bench.saw(f"after {seconds} s: {', '.join(f'{group} of {uid}' for uid, group in named())}", {"seconds": seconds})
+    seconds = bench.seconds_until(lambda: bool(referencing_groups()))
+    bench.saw(
+        f"after {seconds} s: {', '.join(f'{group} of {uid}' for uid, group in referencing_groups())}",
+        {"seconds": seconds},
+    )
     assert seconds <= 3
-    assert named() == {(bench.account, b)}
+    assert referencing_groups() == {(bench.account, b)}
 
 
 @pytest.mark.real_cloud(
@@ -225,11 +228,11 @@ def test_older_tag_actions(bench: Bench) -> None:
     tag_filter = bench.models.DescribeTagsRequestTag(key=key, value=bench.run)
     removed_tag = bench.models.RemoveTagsRequestTag(key=key)
 
-    def shown() -> bool:
+    def has_key() -> bool:
         body = bench.sdks.ask("describe_tags", resource_type="securitygroup", resource_id=b, tag=[tag_filter])
         return any(each.tag_key == key for each in body.tags.tag or [])
 
     for call, call_tag, has_tag in (("add_tags", tag, True), ("remove_tags", removed_tag, False)):
         fields = {"resource_type": "securitygroup", "resource_id": b, "tag": [call_tag]}
         assert code_of(lambda call=call, fields=fields: bench.sdks.ask(call, **fields)) == ""  # type: ignore[misc]
-        assert bench.until(shown, lambda now, expected=has_tag: now is expected) is has_tag  # type: ignore[misc]
+        assert bench.until(has_key, lambda now, expected=has_tag: now is expected) is has_tag  # type: ignore[misc]

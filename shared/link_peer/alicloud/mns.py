@@ -40,14 +40,16 @@ class MnsQueue:
         # the SDK encodes the body in base64, and the event stream decodes it (IsBase64Decode)
         envelope = sdk.Message(encode(message).decode(), delay_seconds=delay or None)
         put = account(self._settings, self._account).get_queue(name).send_message
-        asked(self._settings, self._account, f"cannot put the message on the queue {name}", lambda: put(envelope))
+        queue_answer(
+            self._settings, self._account, f"cannot put the message on the queue {name}", lambda: put(envelope)
+        )
 
     def dead_letters(self) -> int:
         """How many messages are in the dead-letter queue, at least. Raises LinkPeerError if it cannot be read."""
         return backlog(self._settings, self._account, self._settings.dead_letters).count
 
 
-def asked(settings: Settings, uid: str, task: str, call: Callable[[], T]) -> T | None:
+def queue_answer(settings: Settings, uid: str, task: str, call: Callable[[], T]) -> T | None:
     """The answer of a call of the SDK; None where a queue is empty. Raises KeysExpired, else Transient, which say `what` failed."""
     from mns.mns_exception import MNSExceptionBase
 

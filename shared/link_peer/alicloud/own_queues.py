@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from link_peer.alicloud.mns import account, asked
+from link_peer.alicloud.mns import account, queue_answer
 from link_peer.domain.errors import LinkPeerError
 from link_peer.runtime.settings import Settings
 
@@ -58,7 +58,7 @@ class OwnQueues:
         if problems:
             raise problems[0]
 
-    def bury(self, message: Received) -> None:
+    def dead_letter(self, message: Received) -> None:
         """Put a message on the dead-letter queue, in the form in which EventBridge does, and delete it."""
         from mns.queue import Message
 
@@ -71,7 +71,7 @@ class OwnQueues:
         queue.set_encoding(
             False
         )  # a body that is no base64 would cost the others of its batch; `queue_message` reads both
-        return asked(self._settings, self._home, f"queue {name}", lambda: getattr(queue, method)(*args))
+        return queue_answer(self._settings, self._home, f"queue {name}", lambda: getattr(queue, method)(*args))
 
     def _received(self, name: str, message: Any) -> Received:
         subject = f"acs:mns:{self._settings.region}:{self._home}:queues/{name}"

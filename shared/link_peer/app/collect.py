@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from link_peer.app.dispatch import Outcomes, handle_elements, raise_first
-from link_peer.runtime.delivery import LANES, Delivery, Said
+from link_peer.runtime.delivery import LANES, Delivery, DeliveryOutput
 from link_peer.runtime.side_by_side import Job, run_jobs
 
 if TYPE_CHECKING:
@@ -75,9 +75,11 @@ def _batches(messages: Sequence[Received]) -> list[list[Received]]:
 
 def _carry_out(batch: Sequence[Received], queues: OwnQueues, delivery: Delivery) -> Outcomes:
     if batch[0].times >= ATTEMPTS:
-        queues.bury(batch[0])
+        queues.dead_letter(batch[0])
         return Counter()
     # each batch is a delivery of its own: what one has posted limits no other
-    outcomes = handle_elements([message.element for message in batch], msgspec.structs.replace(delivery, output=Said()))
+    outcomes = handle_elements(
+        [message.element for message in batch], msgspec.structs.replace(delivery, output=DeliveryOutput())
+    )
     queues.delete(batch)
     return outcomes

@@ -31,7 +31,7 @@ from link_peer.engine.write.removal_guard import RemovalGuard, SharedGuard
 from link_peer.inbound import events
 from link_peer.inbound.requests import BadRequest, DeniedRequest, decode
 from link_peer.runtime.audit import AuditWriter
-from link_peer.runtime.delivery import Delivery, Said, subject
+from link_peer.runtime.delivery import Delivery, DeliveryOutput, subject
 from link_peer.runtime.ports import Record
 from link_peer.runtime.side_by_side import Job, run_jobs
 
@@ -86,7 +86,7 @@ def handle_hints(hints: Sequence[Hint], delivery: Delivery) -> Outcomes:
     """Looks at the parties that hints name: instances together, then each group. What must be looked at again is posted
     as a `look`. Raises RedeliveryNeeded where it cannot be posted, and Transient where what the events of groups say cannot
     be recorded: that comes last, so that no closing waits for it."""
-    delivery = msgspec.structs.replace(delivery, output=Said())
+    delivery = msgspec.structs.replace(delivery, output=DeliveryOutput())
     guard = RemovalGuard(delivery.policy.limits.removals_per_run)
     later: list[Later] = []
     instances, outcomes = _with_instances([hint for hint in hints if not hint.party.is_group], delivery)
@@ -222,7 +222,7 @@ def handle_elements(elements: Iterable[object], delivery: Delivery) -> Outcomes:
     carried out side by side, the others in the order in which they came; equal looks and syncs are carried out once."""
     outcomes: Outcomes = Counter()
     troubles: list[Exception] = []
-    delivery = msgspec.structs.replace(delivery, output=Said())
+    delivery = msgspec.structs.replace(delivery, output=DeliveryOutput())
     arrived = _equal_together([_arrived(element, delivery) for element in elements])
     messages = [first.message for first, *_ in arrived]
     batch = Batch(delivery, messages)
@@ -249,20 +249,20 @@ def _equal_together(arrived: Iterable[_Arrived]) -> list[list[_Arrived]]:
         message = arrival.message
         is_mergeable = message is not None and _action(message) in ("look", "sync")
         groups.setdefault((arrival.queue, subject(message)) if message and is_mergeable else number, []).append(arrival)
-    return [_patient_first(equal) if len(equal) > 1 else equal for equal in groups.values()]
+    return [_last_to_expire_first(equal) if len(equal) > 1 else equal for equal in groups.values()]
 
 
-def _patient_first(equal: Sequence[_Arrived]) -> list[_Arrived]:
+def _last_to_expire_first(equal: Sequence[_Arrived]) -> list[_Arrived]:
     """The one that expires last comes first, with the fewest attempts of any: nobody makes others wait longer when it is put
     back."""
-    first, *duplicates = sorted(equal, key=_patience, reverse=True)
+    first, *duplicates = sorted(equal, key=_expiry, reverse=True)
     assert first.message is not None  # noqa: S101  # only what could be read is equal to anything
     attempt = min(duplicate.message.attempt for duplicate in equal if duplicate.message)
     message: Message = msgspec.structs.replace(first.message, attempt=attempt)
     return [msgspec.structs.replace(first, message=message), *duplicates]
 
 
-def _patience(arrival: _Arrived) -> float:
+def _expiry(arrival: _Arrived) -> float:
     return arrival.message.expires_at if arrival.message else 0.0
 
 

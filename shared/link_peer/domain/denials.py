@@ -79,7 +79,7 @@ class Denial(msgspec.Struct, frozen=True):
         return f"{self.reason.code}: {self.detail}"
 
 
-NOTHING = Denial(NONE, "")
+NO_DENIAL = Denial(NONE, "")
 
 
 class LinkDenied(LinkPeerError):
@@ -118,7 +118,7 @@ def parts(advice: str) -> tuple[str, str]:
 
 
 FORM_ADVICE = "see docs/requests.md for the schema, or let the command write the message: link-peer request --help"
-_NAMED = 5  # instances, in a detail
+_MAX_INSTANCE_NAMES = 5  # instances, in a detail
 _TAG_OFF = "aliyun ecs UntagResources --RegionId {region} --ResourceType {kind} --ResourceId.1 {id} --TagKey.1 {key}"
 _OTHER_PRODUCT = re.compile(r"(rm|r|lb)-[0-9a-z]{1,60}(?![^:@])")
 _OWN_MEANS = {
@@ -132,8 +132,8 @@ No command that does it: nothing here would record what it opens, or ever close 
 
 def left_out(parts: Mapping[str, str]) -> str:
     """The instances that a link by address does not admit, each with why."""
-    listed = [f"{party}: {cause}" for party, cause in sorted(parts.items())[:_NAMED]]
-    suffix = f"; and {len(parts) - _NAMED} more" if len(parts) > _NAMED else ""
+    listed = [f"{party}: {cause}" for party, cause in sorted(parts.items())[:_MAX_INSTANCE_NAMES]]
+    suffix = f"; and {len(parts) - _MAX_INSTANCE_NAMES} more" if len(parts) > _MAX_INSTANCE_NAMES else ""
     return f"not admitted: {'; '.join(listed)}{suffix}" if listed else ""
 
 
@@ -381,7 +381,7 @@ class Unaccepted(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         """What is missing, in words."""
         verb = "has not consented to reach" if self.is_egress else "has not accepted"
-        return f"{self.group} {verb} {self.source} on {_what(self.ports)}"
+        return f"{self.group} {verb} {self.source} on {_ports_text(self.ports)}"
 
     @property
     def command(self) -> str:
@@ -437,7 +437,7 @@ def among(denial: Denial, instance: object, candidates: Sequence[Candidate]) -> 
     return msgspec.structs.replace(denial, detail=detail)
 
 
-def _what(ports: Sequence[Port]) -> str:
+def _ports_text(ports: Sequence[Port]) -> str:
     return "all ports" if ALL in ports else "+".join(sorted(map(str, ports)))
 
 
@@ -739,8 +739,8 @@ def in_detail(denial: Denial, requests: Sequence[str], *, is_kept: bool, members
     detail = denial.detail
     members = [member for member in members if member not in detail]
     if members:
-        suffix = f" and {len(members) - _NAMED} more" if len(members) > _NAMED else ""
-        detail += f", for {', '.join(sorted(members)[:_NAMED])}{suffix}"
+        suffix = f" and {len(members) - _MAX_INSTANCE_NAMES} more" if len(members) > _MAX_INSTANCE_NAMES else ""
+        detail += f", for {', '.join(sorted(members)[:_MAX_INSTANCE_NAMES])}{suffix}"
     if requests:
         detail += f" (of {', '.join(sorted(requests))})"
     if is_kept:
@@ -753,14 +753,16 @@ def still_standing(denial: Denial, sides: Sequence[str]) -> Denial:
     return msgspec.structs.replace(denial, detail="; ".join([denial.detail, *sides]))
 
 
-def kept(ports: Collection[Port]) -> list[str]:
+def standing_ports(ports: Collection[Port]) -> list[str]:
     """What stays of a wish that is denied as a whole, in words: the ports of rules that it asks for, and that may stand."""
     return [f"what stands stays: {', '.join(sorted(map(str, ports)))}"] if ports else []
 
 
 def not_read(written_peers: Collection[str]) -> list[str]:
     """The peers of tags that ask for nothing, since they cannot be read, in words."""
-    return [f"in a tag cannot be read: {', '.join(sorted(written_peers)[:_NAMED])}"] if written_peers else []
+    return (
+        [f"in a tag cannot be read: {', '.join(sorted(written_peers)[:_MAX_INSTANCE_NAMES])}"] if written_peers else []
+    )
 
 
 def read_in_part(group: object) -> Denial:

@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from link_peer.domain.tags import Who
+from link_peer.domain.tags import Grantee
 
 Entry = TypeVar("Entry")
 Value = TypeVar("Value")
@@ -33,7 +33,7 @@ class Naming(msgspec.Struct, frozen=True):
 class EntryIndex(Generic[Entry]):
     """Entries by the accounts of source and target, then by the id of the source, then by that of the target."""
 
-    def __init__(self, entries: Iterable[tuple[Who, Who, Entry]]) -> None:
+    def __init__(self, entries: Iterable[tuple[Grantee, Grantee, Entry]]) -> None:
         """`entries` have their source and target before them, in the order of the file."""
         self._pairs: dict[tuple[str, str], dict[str, dict[str, list[tuple[int, Entry]]]]] = {}
         for number, (source, target, entry) in enumerate(entries):

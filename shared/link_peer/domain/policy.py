@@ -12,7 +12,7 @@ import msgspec
 from link_peer.domain.entry_index import EntryIndex
 from link_peer.domain.grouped import grouped
 from link_peer.domain.model import Party, Ports
-from link_peer.domain.tags import DEFAULT_TAG_PREFIX, SET, TagKeys, Who, tag_keys
+from link_peer.domain.tags import DEFAULT_TAG_PREFIX, SET, Grantee, TagKeys, tag_keys
 
 
 class AccountPolicy(msgspec.Struct, frozen=True):
@@ -36,8 +36,8 @@ class Allow(msgspec.Struct, frozen=True):
     """An entry of `allow`: consent in one direction. Without ports, it covers everything. `text` names it in records.
     `until` is when it ends, in epoch seconds; None for never."""
 
-    source: Who
-    target: Who
+    source: Grantee
+    target: Grantee
     ports: Ports
     text: str
     until: int | None = None
@@ -47,8 +47,8 @@ class Never(msgspec.Struct, frozen=True):
     """An entry of `never`: no rule from `source` to `target`, even with consent. Without ports, on none. `text` names it in
     records."""
 
-    source: Who
-    target: Who
+    source: Grantee
+    target: Grantee
     ports: Ports
     text: str
 
@@ -110,9 +110,9 @@ class PolicyTest(msgspec.Struct, frozen=True):
     Each link is its target and its ports; without ports, it is the mutual link.
     """
 
-    source: Who
-    accept: tuple[tuple[Who, Ports], ...] = ()
-    deny: tuple[tuple[Who, Ports], ...] = ()
+    source: Grantee
+    accept: tuple[tuple[Grantee, Ports], ...] = ()
+    deny: tuple[tuple[Grantee, Ports], ...] = ()
 
 
 SetTags = Mapping[str, Mapping[str, Mapping[str, str]]]

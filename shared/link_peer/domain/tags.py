@@ -68,7 +68,7 @@ class Peer(msgspec.Struct, frozen=True):
     ports: Ports = ()
 
 
-class Who(msgspec.Struct, frozen=True):
+class Grantee(msgspec.Struct, frozen=True):
     """Who is consented to: one group, one instance or, as `*`, every group and instance of the account. In the policy, also a
     set of the account's groups, as `set:<name>`."""
 
@@ -83,7 +83,7 @@ class Accept(msgspec.Struct, frozen=True):
     """One consent. Without ports, it covers everything. `text` is its tag entry: `link-accept=sg-app:tcp/3306`.
     `until` is when it ends, in epoch seconds; None for never."""
 
-    party: Who
+    party: Grantee
     ports: Ports
     text: str
     until: int | None = None
@@ -93,7 +93,7 @@ class RefusalEntry(msgspec.Struct, frozen=True):
     """Whom a group never admits, nor reaches. Without ports, on every port. `party` is None where the entry cannot be read:
     then it is everybody. `text` is its tag entry: `link-refuse=sg-app:tcp/3306`."""
 
-    party: Who | None
+    party: Grantee | None
     ports: Ports
     text: str
 
@@ -380,7 +380,7 @@ def parse_party(text: str, home: str) -> Party:
     )
 
 
-def parse_who(text: str, home: str | None) -> Who:
+def parse_who(text: str, home: str | None) -> Grantee:
     """Parses `*`, `sg-…` or `i-…`, each with `@<uid>` or in the account `home`. Raises BadInput.
 
     If `home` is None, `@<uid>` is required.
@@ -388,9 +388,9 @@ def parse_who(text: str, home: str | None) -> Who:
     name, at, account = text.partition("@")
     if name == "*" or is_group_id(name) or is_instance_id(name):
         if is_account_uid(account):
-            return Who(account, name)
+            return Grantee(account, name)
         if not at and home is not None:
-            return Who(home, name)
+            return Grantee(home, name)
     forms = (
         "*@<uid>, sg-…@<uid> or i-…@<uid>"
         if home is None

@@ -25,10 +25,10 @@ from link_peer.planning.decision import Decision, Edit, Need
 from link_peer.planning.effect import Effect, of_link
 from link_peer.runtime.ports import Record
 
-DONE = ("applied", "unchanged", "removed")
+DONE_OUTCOMES = ("applied", "unchanged", "removed")
 """The outcomes of a decision whose changes were made."""
 
-NAMED = 20
+MAX_INSTANCE_NAMES = 20
 """Instances that a record names; it counts all of them."""
 
 
@@ -63,7 +63,7 @@ def decision_record(
     return fields
 
 
-def _left(decision: Decision, rules: Iterable[Rule]) -> tuple[list[tuple[Rule, Marker]], list[Rule]]:
+def _rules_after(decision: Decision, rules: Iterable[Rule]) -> tuple[list[tuple[Rule, Marker]], list[Rule]]:
     """What a decision leaves: the rules of ours among these, with their markers, and those that it removed. The rules are as they
     were read back; of those to remove, as they were before, if they were not changed instead, or not at all."""
     read = {rule.key: rule for rule in rules}
@@ -79,14 +79,14 @@ def _left(decision: Decision, rules: Iterable[Rule]) -> tuple[list[tuple[Rule, M
 
 def _claims_text(decision: Decision, rules: Iterable[Rule]) -> str:
     """By the ids of rules the claims that they carry, null for those that the decision removed, as JSON."""
-    standing_rules, removed_rules = _left(decision, rules) if decision.outcome in DONE else ([], [])
+    standing_rules, removed_rules = _rules_after(decision, rules) if decision.outcome in DONE_OUTCOMES else ([], [])
     claims = [(rule.id, markers.claims_text(marker.claims)) for rule, marker in standing_rules]
     return tags_text([*claims, *((rule.id, None) for rule in removed_rules)])
 
 
 def _old_claims_text(decision: Decision) -> str:
     """By the ids of the rules that the decision changed or removed the claims that they carried before, as JSON."""
-    changed_rules = (edit.rule for edit in decision.edits if edit.rule and decision.outcome in DONE)
+    changed_rules = (edit.rule for edit in decision.edits if edit.rule and decision.outcome in DONE_OUTCOMES)
     claims = [
         (rule.id, markers.claims_text(marker.claims))
         for rule in changed_rules
@@ -97,7 +97,7 @@ def _old_claims_text(decision: Decision) -> str:
 
 def until_field(decision: Decision, rules: Iterable[Rule], snapshot: Snapshot, policy: Policy, now: float) -> Record:
     """When the first rule that is left of a link ends, by claims or by consent, as far as it was read. Empty where none need end."""
-    standing_rules, _ = _left(decision, rules) if decision.outcome in DONE else ([], [])
+    standing_rules, _ = _rules_after(decision, rules) if decision.outcome in DONE_OUTCOMES else ([], [])
     asker = snapshot.instances.get(decision.instance) if decision.instance else None
     asking = [asker] if asker else []
     ends = [claims_end(policy, marker.claims, asking) for _, marker in standing_rules]
@@ -222,7 +222,7 @@ class Circumstances:
         in_part = any(page and page[1] for page in pages.values())
         instances |= {instance.party for page in pages.values() if page for instance in page[0]}
         alone = len({key.source for key in keys if not key.is_egress}) - len(groups)
-        ids = "" if in_part or None in pages.values() else " ".join(sorted(map(str, instances))[:NAMED])
+        ids = "" if in_part or None in pages.values() else " ".join(sorted(map(str, instances))[:MAX_INSTANCE_NAMES])
         return {"instances": f"{sum(known_counts) + alone}{' or more' if in_part else ''}", "instance_ids": ids}
 
     def effect(self, decision: Decision, *, changed: bool = False) -> Record:

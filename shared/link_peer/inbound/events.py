@@ -138,7 +138,7 @@ def decode(element: object, *, home: str, region: str, keys: TagKeys) -> list[Hi
         return [
             Hint(event_id, Party(home, name), "moved" if moved else "tags", when, cause=cause)
             if isinstance(name, str) and _IS_ID[kind](name)
-            else BadInput("data", f"{_shown(name)} is not {kind}")
+            else BadInput("data", f"{_quoted_value(name)} is not {kind}")
             for kind, name in resources
         ]
     # In the documentation, data is the content itself; existing receivers also read data.content.
@@ -380,7 +380,7 @@ def _check_account(value: object, field: str, home: str) -> None:
 def _check_region(value: object, field: str, region: str) -> None:
     """An event may omit its region, but may not name another."""
     if value is not None and value != region:
-        raise BadInput(field, f"{_shown(value)} is not this function's region")
+        raise BadInput(field, f"{_quoted_value(value)} is not this function's region")
 
 
 def _time(value: object) -> float | None:
@@ -391,7 +391,7 @@ def _time(value: object) -> float | None:
         return None
 
 
-def _shown(value: object) -> str:
+def _quoted_value(value: object) -> str:
     return quoted(value) if isinstance(value, str) else "the value"
 
 

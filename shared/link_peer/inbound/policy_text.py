@@ -14,7 +14,7 @@ from link_peer.domain.tags import (
     DEFAULT_TAG_PREFIX,
     SET,
     SET_KEYS,
-    Who,
+    Grantee,
     compact,
     is_name,
     parse_instant,
@@ -138,21 +138,21 @@ class _Checked:
         source, target, ports, text = self._pair(entry, at)
         return Never(source, target, ports, f"never={text}")
 
-    def _pair(self, entry: AllowEntry | NeverEntry, at: str) -> tuple[Who, Who, Ports, str]:
+    def _pair(self, entry: AllowEntry | NeverEntry, at: str) -> tuple[Grantee, Grantee, Ports, str]:
         """The two ends and the ports of an entry, and how records write them."""
         source, target = self._end(entry.source, f"{at}.from"), self._end(entry.target, f"{at}.to")
         ports = self._ports(entry.ports or (), f"{at}.ports")
         return source, target, ports, f"{source}->{target}" + (f":{ports_text(ports)}" if ports else "")
 
-    def _end(self, text: str, at: str) -> Who:
+    def _end(self, text: str, at: str) -> Grantee:
         """`who` with its account, `set:<name>`, or a name of `names`, which stands for its id."""
         if not text.startswith(SET):
             return self._party_or_any(text, at)
         if (group_set := self._file.sets.get(text.removeprefix(SET))) is None:
             self._fail(at, f"{quoted(text)} is not one of the policy's sets: add it under sets")
-        return Who(group_set.account, text)
+        return Grantee(group_set.account, text)
 
-    def _party_or_any(self, text: str, at: str) -> Who:
+    def _party_or_any(self, text: str, at: str) -> Grantee:
         if is_name(text):
             if text not in self._file.names:
                 self._fail(at, f"{quoted(text)} is not one of the policy's names: add it under names")
@@ -185,9 +185,9 @@ class _Checked:
                 self._fail(at, "tests nothing: list links under `accept` or `deny`")
             yield PolicyTest(self._party_or_any(entry.source, f"{at}.from"), accept, deny)
 
-    def _links(self, texts: Sequence[str], at: str) -> tuple[tuple[Who, Ports], ...]:
+    def _links(self, texts: Sequence[str], at: str) -> tuple[tuple[Grantee, Ports], ...]:
         """The links of a test: `sg-db@<uid>:tcp/3306`, without ports for the mutual link."""
-        links: list[tuple[Who, Ports]] = []
+        links: list[tuple[Grantee, Ports]] = []
         for number, text in enumerate(texts):
             where = f"{at}[{number}]"
             name, colon, ports = text.partition(":")

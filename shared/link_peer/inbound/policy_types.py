@@ -25,7 +25,7 @@ def _form(pattern: str, must: str, description: str | None = None) -> Meta:
     return Meta(pattern=f"^{pattern}$", extra={"must": f"be {must}"}, description=description)
 
 
-def _some(must: str, description: str | None = None) -> Meta:
+def _not_empty(must: str, description: str | None = None) -> Meta:
     """A list or mapping that may be left out, but not empty."""
     return Meta(min_length=1, extra={"must": f"not be empty: {must}"}, description=description)
 
@@ -56,13 +56,13 @@ _INSTANT = "[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,
 Instant: TypeAlias = Annotated[str, _form(_INSTANT, "an RFC 3339 instant with a zone, like 2027-01-01T00:00:00Z")]
 _NETWORK = r"([0-9]{1,3}\.){3}[0-9]{1,3}/[0-9]{1,2}"
 Network: TypeAlias = Annotated[str, _form(_NETWORK, "an IPv4 network like 10.20.0.0/16, without host bits")]
-Ports: TypeAlias = Annotated[list[Port], _some("list the ports, or leave `ports` out for all traffic")]
+Ports: TypeAlias = Annotated[list[Port], _not_empty("list the ports, or leave `ports` out for all traffic")]
 _ROLE, _ROLE_SAID = f"acs:ram::{_UID}:role/[A-Za-z0-9._-]{{1,64}}", "acs:ram::<uid>:role/<name>"
 Role: TypeAlias = Annotated[str, _form(_ROLE, _ROLE_SAID, "The role that link-peer assumes there.")]
 _ID, _ID_SAID = "[A-Za-z0-9_+=,.@:/-]{2,1224}", f"2 to 1224 characters of {_SECRET}"  # [doc AssumeRole]
 ExternalId: TypeAlias = Annotated[str, _form(_ID, _ID_SAID, "The one that the role's trust policy requires.")]
 _NO_RANGES = "list the networks, or leave `ranges` out to accept every private address"
-_RANGES = _some(_NO_RANGES, "Addresses of this account in rules are only from these networks.")
+_RANGES = _not_empty(_NO_RANGES, "Addresses of this account in rules are only from these networks.")
 _QUEUE = "a queue name: 1 to 120 characters of A-Z a-z 0-9 and hyphen"  # [doc SMQ limits]
 Queue: TypeAlias = Annotated[str, _form("[A-Za-z0-9-]{1,120}", _QUEUE, "The account's own queue.")]
 _LOGSTORE = (
@@ -96,10 +96,12 @@ class AccountEntry(Struct, frozen=True, forbid_unknown_fields=True):
     flowlog: FlowLog | UnsetType = UNSET
 
 
-_BOTH = Meta(extra_json_schema={"dependentRequired": {"role": ["external_id"], "external_id": ["role"]}})
+_ROLE_WITH_EXTERNAL_ID = Meta(
+    extra_json_schema={"dependentRequired": {"role": ["external_id"], "external_id": ["role"]}}
+)
 Accounts: TypeAlias = Annotated[
-    dict[Uid, Annotated[AccountEntry, _BOTH]],
-    _some(
+    dict[Uid, Annotated[AccountEntry, _ROLE_WITH_EXTERNAL_ID]],
+    _not_empty(
         "exactly one account, the home account, must have no role",
         "Only these accounts can be linked. Exactly one, home, has no role.",
     ),
@@ -144,7 +146,7 @@ class TestsEntry(Struct, frozen=True, forbid_unknown_fields=True, rename=_ENTRY)
     deny: list[Link] = []
 
 
-_ANY = Meta(
+_ACCEPT_OR_DENY = Meta(
     extra_json_schema={
         "anyOf": [{"required": [name], "properties": {name: {"minItems": 1}}} for name in ("accept", "deny")]
     }
@@ -173,7 +175,7 @@ class PolicyFile(Struct, frozen=True, forbid_unknown_fields=True):
         bool | Literal["opening"], _PAUSED, _says("true: change nothing. opening: open nothing, closing goes on.")
     ] = False
     tests: Annotated[
-        list[Annotated[TestsEntry, _ANY]],
+        list[Annotated[TestsEntry, _ACCEPT_OR_DENY]],
         _says("What this policy must allow and must not, checked before it is packaged."),
     ] = []
     never: Annotated[

@@ -53,7 +53,7 @@ _TOO_LONG = re.compile(r"Expected `str` of length <= ([0-9]+)")
 T = TypeVar("T")
 
 
-class Known(msgspec.Struct, frozen=True):
+class ReadableFields(msgspec.Struct, frozen=True):
     """The fields that could be read of an invalid message; empty or None if they could not. `claimed` are fields of its record."""
 
     request_id: str = ""
@@ -66,7 +66,7 @@ class Known(msgspec.Struct, frozen=True):
 class BadRequest(BadInput):
     """A message that does not match the schema, with the fields that could be read."""
 
-    def __init__(self, error: BadInput, fields: Known) -> None:
+    def __init__(self, error: BadInput, fields: ReadableFields) -> None:
         super().__init__(error.field, error.problem)
         self.fields = fields
 
@@ -144,7 +144,7 @@ def decode(body: bytes | str, *, region: str, now: float, names: Mapping[str, Pa
         looks = isinstance(document, dict) and document.get("action") == "look"
         request: Message = _look(document, now) if looks else _request(document, now, names)
     except BadInput as error:
-        raise BadRequest(error, _known(document, names)) from None
+        raise BadRequest(error, _readable_fields(document, names)) from None
     if request.region != region:
         raise DeniedRequest(
             request, denials.different_region(request.region, region, is_look=isinstance(request, Look))
@@ -172,7 +172,7 @@ def decode_sweep(body: bytes | str, *, region: str, accounts: Collection[str]) -
             raise BadInput("account", f"{quoted(read.account)} is not an account uid: 15 to 20 digits")
         message = SweepAccount(read.region, read.account, _instant(read.posted_at, "posted_at"), read.cursor)
     except BadInput as error:
-        raise BadRequest(error, Known()) from None
+        raise BadRequest(error, ReadableFields()) from None
     if message.region != region:
         raise LinkDenied(denials.different_region(message.region, region, is_look=True))
     if message.account not in accounts:
@@ -315,10 +315,10 @@ def _instant(text: str, field: str) -> float:
         raise BadInput(field, error.problem) from None
 
 
-def _known(document: object, names: Mapping[str, Party]) -> Known:
+def _readable_fields(document: object, names: Mapping[str, Party]) -> ReadableFields:
     """The fields of an invalid message that are valid by themselves."""
     if not isinstance(document, dict):
-        return Known()
+        return ReadableFields()
     ends: list[Party | None] = []
     for field in ("from", "to"):
         try:
@@ -327,7 +327,7 @@ def _known(document: object, names: Mapping[str, Party]) -> Known:
             ends.append(None)
     texts = {name: value for name, value in document.items() if isinstance(value, str)}
     request_id, action = texts.get("request_id", ""), texts.get("action", "")
-    return Known(
+    return ReadableFields(
         request_id if is_request_id(request_id) else "",
         action if action in ACTIONS else "",
         ends[0],

@@ -32,7 +32,7 @@ def request_denial(policy: Policy, request: Request, queue: str, now: float) -> 
     return _queue_denial(policy, request, queue) or _length_denial(policy, request, now)
 
 
-def hopeless(policy: Policy, request: Request, queue: str, now: float) -> Denial | None:
+def policy_denial(policy: Policy, request: Request, queue: str, now: float) -> Denial | None:
     """Why the policy alone denies a request, whatever the cloud shows. None where the functions may decide otherwise: then
     the cloud must be read."""
     denial = request_denial(policy, request, queue, now) or unknown_account(policy, request.link)

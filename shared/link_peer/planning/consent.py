@@ -11,7 +11,7 @@ from link_peer.domain.denials import Denial
 from link_peer.domain.entry_index import Naming
 from link_peer.domain.model import ALL, Group, Instance, Link, Party, Port
 from link_peer.domain.policy import Allow, Policy
-from link_peer.domain.tags import Accept, TagKeys, Who, accepts, covers, egress_accepts
+from link_peer.domain.tags import Accept, Grantee, TagKeys, accepts, covers, egress_accepts
 
 PortsAsked = tuple[Port, ...]
 
@@ -171,7 +171,7 @@ def free_keys(tags: Mapping[str, str], keys: TagKeys, *, egress: bool = False) -
     return [key for key in consenting if key not in tags][: max(0, MAX_TAGS - len(tags))]
 
 
-def names(entry: Who, source: Party | Instance) -> bool:
+def names(entry: Grantee, source: Party | Instance) -> bool:
     """Whether a consent's `who` names this group or instance, or a group that the instance is in."""
     party = source.party if isinstance(source, Instance) else source
     if entry.account != party.account:

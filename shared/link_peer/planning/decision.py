@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from link_peer.domain import marker as markers
-from link_peer.domain.denials import NOTHING, Denial
+from link_peer.domain.denials import NO_DENIAL, Denial
 from link_peer.domain.model import Claim, Link, Marker, Party, Rule, RuleKey
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Address
@@ -167,7 +167,7 @@ class Decision(msgspec.Struct, frozen=True):
     link: Link
     action: str
     outcome: str
-    denial: Denial = NOTHING
+    denial: Denial = NO_DENIAL
     edits: tuple[Edit, ...] = ()
     missing_managed_tag: tuple[Party, ...] = ()
     by_absence: bool = False

@@ -25,7 +25,7 @@ from link_peer.domain.entry_index import Naming
 from link_peer.domain.model import Instance, Link, Party, Ports
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
-from link_peer.domain.tags import Who, refusals
+from link_peer.domain.tags import Grantee, refusals
 
 End = Party | Instance
 
@@ -92,7 +92,7 @@ def _overlap(ports: Ports, barred_ports: Ports) -> bool:
     return any(port.overlaps(barred_port) for port in ports for barred_port in barred_ports)
 
 
-def _names(snapshot: Snapshot, entry_end: Who, end: End) -> bool:
+def _names(snapshot: Snapshot, entry_end: Grantee, end: End) -> bool:
     """Whether an entry of a refusal names this party, or may name it."""
     naming = _naming_by_ids(snapshot, end)
     return entry_end.account == naming.account and any(naming.select({entry_end.id: True}))

@@ -42,11 +42,11 @@ from link_peer.planning.decision import (
 from link_peer.planning.diff import edit_of, opens
 from link_peer.planning.removals import Hold, Loss, Losses, MayLose, hold_none, losses
 from link_peer.planning.room import after_edits, no_room, room_in
-from link_peer.planning.verdict.answers import Answer, Judged, Seen, Wanted, asks_for, judge, wanted_claims
+from link_peer.planning.verdict.answers import Answer, Judged, PlanView, WantedClaims, asks_for, judge, wanted_claims
 from link_peer.planning.verdict.single_link import merged, no_group_accepted
 from link_peer.planning.writing import note
 
-Asked = tuple[Link, str]
+AskedLink = tuple[Link, str]
 """A link as someone asked for it: with the peer as written, where that cannot be parsed."""
 
 Edits = Mapping[RuleKey, Edit]
@@ -55,9 +55,9 @@ Edits = Mapping[RuleKey, Edit]
 class Settled(msgspec.Struct, frozen=True):
     """What all steps before the wording of decisions have found."""
 
-    view: Seen
+    view: PlanView
     judged: Judged
-    answers: Mapping[Asked, tuple[Answer, ...]]
+    answers: Mapping[AskedLink, tuple[Answer, ...]]
     losses: Losses
     edits: Edits
     without_room: Mapping[Link, Denial]
@@ -80,7 +80,7 @@ def make_plan(
     is refused too, and the room that this frees is given to others.
     """
     links = list(links)
-    view = Seen(snapshot, context, actual_state(snapshot, context.policy, context.region), refused)
+    view = PlanView(snapshot, context, actual_state(snapshot, context.policy, context.region), refused)
     judged = judge(view, links)
     answers_by_link = _by_link(answer for answer in judged.answers if _in_focus(answer, focus))
     claims = wanted_claims(judged.answers, view.actual)
@@ -110,7 +110,7 @@ def _in_focus(answer: Answer, focus: Set[Link] | None) -> bool:
     return answer.desired_link.in_scope and (focus is None or answer.desired_link.link.whole in focus)
 
 
-def _by_link(answers: Iterable[Answer]) -> dict[Asked, tuple[Answer, ...]]:
+def _by_link(answers: Iterable[Answer]) -> dict[AskedLink, tuple[Answer, ...]]:
     groups = grouped(((answer.desired_link.link.whole, answer.desired_link.raw), answer) for answer in answers)
     return {wish: tuple(wish_answers) for wish, wish_answers in groups.items()}
 
@@ -119,7 +119,11 @@ def _by_link(answers: Iterable[Answer]) -> dict[Asked, tuple[Answer, ...]]:
 
 
 def _edits(
-    view: Seen, judged: Judged, answers_by_link: Mapping[Asked, tuple[Answer, ...]], claims: Wanted, removals: Losses
+    view: PlanView,
+    judged: Judged,
+    answers_by_link: Mapping[AskedLink, tuple[Answer, ...]],
+    claims: WantedClaims,
+    removals: Losses,
 ) -> Edits:
     """The one edit of each rule that someone in focus needs, that loses claims, or that someone changed."""
     ends: dict[RuleKey, Ends | None] = {
@@ -159,7 +163,11 @@ def _requested(answers: Iterable[Answer]) -> dict[RuleKey, Ends | None]:
 
 
 def _without_room(
-    view: Seen, judged: Judged, answers_by_link: Mapping[Asked, tuple[Answer, ...]], edits: Edits, removals: Losses
+    view: PlanView,
+    judged: Judged,
+    answers_by_link: Mapping[AskedLink, tuple[Answer, ...]],
+    edits: Edits,
+    removals: Losses,
 ) -> dict[Link, Denial]:
     """The links in focus whose rules have no room once the plan's removals are made. The last room is given to links of which
     some rule stands, then by order of links."""
@@ -204,10 +212,10 @@ def decisions(settled: Settled) -> tuple[Decision, ...]:
     return (*_displaced(settled), *decided, *removed, *repairs, *_untagged(settled, decided))
 
 
-def _assigned(settled: Settled) -> dict[Asked, tuple[Edit, ...]]:
+def _assigned(settled: Settled) -> dict[AskedLink, tuple[Edit, ...]]:
     """Which link makes the edits by which rules are opened: of several that need one rule, the first; a new rule each, so that none
     is said to be open without it. It also removes, once it is open, the rules whose place it takes."""
-    edits_by_wish: dict[Asked, tuple[Edit, ...]] = {}
+    edits_by_wish: dict[AskedLink, tuple[Edit, ...]] = {}
     assigned_keys: set[RuleKey] = set()
     for wish, answers in settled.answers.items():
         if wish[0] not in settled.without_room:
@@ -248,7 +256,7 @@ def opening_edits(needs: Iterable[Need], edits: Edits, actual: Actual) -> list[E
     return [edits[need.key] for need in needs if need.key in edits and opens(edits[need.key], actual)]
 
 
-def _replaced(view: Seen, edits: Edits, removals: Losses, link: Link, answers: Iterable[Answer]) -> list[Edit]:
+def _replaced(view: PlanView, edits: Edits, removals: Losses, link: Link, answers: Iterable[Answer]) -> list[Edit]:
     """The removals of rules that nothing but a wish for this link asks for: it asks for their ports in another way, or its
     instances have other addresses."""
     granted = _granted(answers)
@@ -270,7 +278,7 @@ def _replaced(view: Seen, edits: Edits, removals: Losses, link: Link, answers: I
 
 
 def _unread_successors(
-    view: Seen, answers_by_link: Mapping[Asked, tuple[Answer, ...]], edits: Edits, removals: Losses
+    view: PlanView, answers_by_link: Mapping[AskedLink, tuple[Answer, ...]], edits: Edits, removals: Losses
 ) -> Missing:
     """The groups whose rules would tell whether what takes a rule's place stands already."""
     questions: set[RulesOf] = set()
@@ -283,7 +291,7 @@ def _unread_successors(
     return Missing(questions=frozenset(questions))
 
 
-def _moves(view: Seen, removals: Losses, key: RuleKey, needs: Iterable[Need]) -> bool:
+def _moves(view: PlanView, removals: Losses, key: RuleKey, needs: Iterable[Need]) -> bool:
     """Whether one of the needed rules takes over requests of a rule with a former address, which only rules remember: it is written
     first, unless the address is shown as that of another instance by now, or opening is paused."""
     marker, paused = view.actual.owned[key][1], view.context.policy.paused is not Pause.NONE
@@ -302,7 +310,7 @@ def _moves(view: Seen, removals: Losses, key: RuleKey, needs: Iterable[Need]) ->
 # desired links
 
 
-def _answer(settled: Settled, wish: Asked, edits: tuple[Edit, ...]) -> Decision:
+def _answer(settled: Settled, wish: AskedLink, edits: tuple[Edit, ...]) -> Decision:
     link, answers, context = wish[0], settled.answers[wish], settled.view.context
     granted = _granted(answers)
     if granted is None:
@@ -333,7 +341,7 @@ def _answer(settled: Settled, wish: Asked, edits: tuple[Edit, ...]) -> Decision:
     )
 
 
-def _denied(settled: Settled, wish: Asked) -> Decision:
+def _denied(settled: Settled, wish: AskedLink) -> Decision:
     link, first = wish[0], settled.answers[wish][0]
     desired, denial, outcome = first.desired_link, first.denial, "unchanged"
     if denial is None:
@@ -344,11 +352,11 @@ def _denied(settled: Settled, wish: Asked) -> Decision:
         outcome = denial.outcome
     action = settled.view.context.actions[0]
     if denial.waits is not Waits.FOR_A_READ:
-        denial = denials.still_standing(denial, denials.kept(_kept(settled, desired)))
+        denial = denials.still_standing(denial, denials.standing_ports(_standing_ports(settled, desired)))
     return Decision(link, action, outcome, denial, verdict=first.verdict, instance=desired.instance, raw=desired.raw)
 
 
-def _kept(settled: Settled, desired: DesiredLink) -> set[Port]:
+def _standing_ports(settled: Settled, desired: DesiredLink) -> set[Port]:
     """The ports of the rules that stand for a wish, though it is denied, and stay."""
     view, claim = settled.view, desired.claim
     keys = settled.judged.needs(desired.link) if desired.link.mutual else ()
@@ -402,7 +410,7 @@ def _untagged(settled: Settled, decided: Iterable[Decision]) -> list[Decision]:
     ]
 
 
-def _lacks_tag(view: Seen, key: RuleKey) -> bool:
+def _lacks_tag(view: PlanView, key: RuleKey) -> bool:
     """Whether a rule's group lacks a tag by which the rule is found."""
     group = view.snapshot.groups.get(key.group)
     tags = view.context.policy.keys.of_group(instances=key.by_address)
@@ -413,11 +421,11 @@ def _lacks_tag(view: Seen, key: RuleKey) -> bool:
 
 
 def _removed(
-    settled: Settled, answers: Mapping[Asked, Decision], opened_keys: Set[RuleKey]
-) -> tuple[dict[Asked, Decision], list[Decision]]:
+    settled: Settled, answers: Mapping[AskedLink, Decision], opened_keys: Set[RuleKey]
+) -> tuple[dict[AskedLink, Decision], list[Decision]]:
     """The answers to refused links with what is rolled back for them; and for the rest one decision for each pair, cause and set
     of claims, without the edits that are `made` already."""
-    rolled_back: dict[Asked, Decision] = {}
+    rolled_back: dict[AskedLink, Decision] = {}
     removed: list[Decision] = []
     asked_links, owned = {link for link, _ in settled.answers}, settled.view.actual.owned
     for (link, loss), keys in _by_pair(settled, opened_keys):
@@ -459,7 +467,7 @@ def _action(loss: Loss, context: Context) -> str:
     return "repair" if loss.beside else context.actions[1]
 
 
-def _not_reached(view: Seen, link: Link, keys: Sequence[RuleKey]) -> list[str]:
+def _not_reached(view: PlanView, link: Link, keys: Sequence[RuleKey]) -> list[str]:
     """The accounts and groups that may hold the other side of what goes, and could not be read, each with why."""
     if not link.mutual and view.context.withdrawn is None:
         return []
@@ -513,8 +521,8 @@ def _by_pair(settled: Settled, opened_keys: Set[RuleKey]) -> list[tuple[tuple[Li
 
 
 def _refused_link(
-    settled: Settled, denial: Denial, keys: Sequence[RuleKey], answers: Mapping[Asked, Decision]
-) -> Asked | None:
+    settled: Settled, denial: Denial, keys: Sequence[RuleKey], answers: Mapping[AskedLink, Decision]
+) -> AskedLink | None:
     """The link in focus whose refusal takes these rules back."""
     for link, refusal in sorted(settled.view.refused.items(), key=lambda pair: pair[0]):
         needs = settled.judged.needs(link)

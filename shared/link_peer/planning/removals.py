@@ -19,7 +19,7 @@ from link_peer.domain.snapshot import Snapshot
 from link_peer.planning.actual import HALF_OPEN_SECONDS, created, link_of, moved_end
 from link_peer.planning.decision import NOTHING_MISSING, Context, Missing, Unseen, all_missing
 from link_peer.planning.verdict.acceptance import closed_by_group, unseen_senders
-from link_peer.planning.verdict.answers import Judged, Seen, Wanted, judge_link
+from link_peer.planning.verdict.answers import Judged, PlanView, WantedClaims, judge_link
 from link_peer.planning.verdict.holders import Judgment
 from link_peer.planning.verdict.single_link import may_stand
 from link_peer.planning.writing import is_admitted_by_people, misplaced, missing_outlets
@@ -88,7 +88,7 @@ class _Cause(msgspec.Struct, frozen=True):
     missing: Missing = NOTHING_MISSING
 
 
-_KEPT = _Cause()
+_NO_CAUSE = _Cause()
 
 
 _Carried = tuple[Party | None, Party, Port, str]
@@ -98,7 +98,7 @@ _Carried = tuple[Party | None, Party, Port, str]
 class _Standing(msgspec.Struct, frozen=True):
     """One rule of ours, and all that decides about its claims."""
 
-    view: Seen
+    view: PlanView
     judged: Judged
     key: RuleKey
     rule: Rule
@@ -119,7 +119,7 @@ class _Standing(msgspec.Struct, frozen=True):
         return self.judged.judgments.get(self.link) or judge_link(self.view, self.link)
 
 
-def losses(view: Seen, judged: Judged, wishes: Wanted, may_lose: MayLose, hold: Hold = hold_none) -> Losses:
+def losses(view: PlanView, judged: Judged, wishes: WantedClaims, may_lose: MayLose, hold: Hold = hold_none) -> Losses:
     """What each rule of ours loses, without the removals that are held back."""
     causes: dict[RuleKey, Mapping[Claim, _Cause]] = {}
     carriers: dict[_Carried, dict[RuleKey, _Cause]] = {}  # whose claims egress rules have, with what becomes of them
@@ -139,7 +139,7 @@ def losses(view: Seen, judged: Judged, wishes: Wanted, may_lose: MayLose, hold: 
                 for claim, how in may.items()
             }
         for claim in marker.claims if not key.is_egress else ():
-            cause = causes.get(key, {}).get(claim, _KEPT)
+            cause = causes.get(key, {}).get(claim, _NO_CAUSE)
             carriers.setdefault(_carried(link, key.port, claim), {})[key] = cause
     due = _due(view, causes)
     held_unseen = hold({unseen: len(keys) for unseen, keys in due.items()})
@@ -162,7 +162,7 @@ def _is_about(judged: Judged, link: Link) -> bool:
     return any(pair in (link.pair, (target, source)) or (is_for_one and pair[1] == target) for pair in pairs)
 
 
-def _due(view: Seen, causes: Mapping[RuleKey, Mapping[Claim, _Cause]]) -> dict[Unseen, frozenset[RuleKey]]:
+def _due(view: PlanView, causes: Mapping[RuleKey, Mapping[Claim, _Cause]]) -> dict[Unseen, frozenset[RuleKey]]:
     """The rules that would be removed, by what is not shown."""
     due: dict[Unseen, set[RuleKey]] = {}
     for key, claim_causes in causes.items():
@@ -173,7 +173,7 @@ def _due(view: Seen, causes: Mapping[RuleKey, Mapping[Claim, _Cause]]) -> dict[U
     return {unseen: frozenset(keys) for unseen, keys in due.items()}
 
 
-def _unconfirmed(view: Seen, losses_by_rule: Mapping[RuleKey, Loss]) -> frozenset[Party]:
+def _unconfirmed(view: PlanView, losses_by_rule: Mapping[RuleKey, Loss]) -> frozenset[Party]:
     """The parties whose absence, or whose missing tag, is why rules lose claims: the askers, and ends that are not shown."""
     parties: set[Party] = set()
     for key, loss in losses_by_rule.items():
@@ -202,7 +202,7 @@ def _cause(standing: _Standing, claim: Claim, may: May) -> _Cause:
         denial, missing = judgment.verdict.denial, judgment.missing
         if claim.request and standing.key in judgment.needs and denial is None:
             half_open = _half_open(standing, judgment.needs) or _uncarried(standing, claim)
-            return msgspec.structs.replace(half_open or _KEPT, missing=missing)
+            return msgspec.structs.replace(half_open or _NO_CAUSE, missing=missing)
         closed = None if standing.link.source.is_group else _closed_by_group(standing)
         if denial is None and closed and standing.key not in judgment.needs:  # another group of the instance consents
             cause = _Cause(closed)
@@ -252,11 +252,11 @@ def _by_denial(standing: _Standing, claim: Claim, denial: Denial, may: May) -> _
         denial = denials.no_members(link.source)  # none of those to whom the policy gives consent
     if denial in view.refusals:
         # the cloud's answer to a write says nothing about what it shows
-        return _Cause(denial) if _must_roll_back(standing, claim) else _KEPT
+        return _Cause(denial) if _must_roll_back(standing, claim) else _NO_CAUSE
     if denial.undecided:
-        return _by_absence(standing, None, may) if _nobody_asks(standing, claim) else _KEPT
+        return _by_absence(standing, None, may) if _nobody_asks(standing, claim) else _NO_CAUSE
     if denial.empty_group == link.target and claim.is_tag:  # what stands for a tag waits for instances
-        return _KEPT if standing.denied(claim) else _by_absence(standing, None, may)
+        return _NO_CAUSE if standing.denied(claim) else _by_absence(standing, None, may)
     return _by_absence(standing, denial, may) if denial.unseen or denial.empty_group else _Cause(denial)
 
 
@@ -283,10 +283,10 @@ def _by_absence(standing: _Standing, denial: Denial | None, may: May) -> _Cause:
     if denial and released:
         return _Cause(denials.instance_gone(released[0]), by_absence=True)
     if may is not May.TAKE:
-        return _KEPT
+        return _NO_CAUSE
     accounts = unseen_accounts(snapshot, context, link, denial)
     if context.by_id and accounts and not _read_by_id(snapshot, link, denial):
-        return _KEPT
+        return _NO_CAUSE
     doubted = accounts - snapshot.live_accounts - snapshot.refused_accounts.keys()
     if denial is None:  # who was shown without a tag proves that instances are shown
         doubted &= {asker.account for asker in link.askers if not snapshot.shows_members(asker)}

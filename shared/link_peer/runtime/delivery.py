@@ -63,7 +63,7 @@ class Memory:
         self._groups: dict[Party, tuple[str, ...]] = {}
         self._worked = -math.inf
 
-    def awakes(self, now: float) -> bool:
+    def begins_after_pause(self, now: float) -> bool:
         """Whether work begins after a pause (`now` in epoch seconds): perhaps together with that of other instances of the
         function, which were asked at the same moment."""
         before, self._worked = self._worked, now
@@ -84,7 +84,7 @@ class Memory:
 M = TypeVar("M", bound=Message)
 
 
-class Said:
+class DeliveryOutput:
     """What one delivery has posted and recorded, so that it says nothing twice.
 
     Of the messages that it makes out of those that it was given, it posts at most `limits.max_peers` of the policy, so that
@@ -126,7 +126,7 @@ class Delivery(msgspec.Struct, frozen=True):
     memory: Memory = msgspec.field(default_factory=Memory)
     caller: str = ""
     supposed: bool = False
-    output: Said = msgspec.field(default_factory=Said)
+    output: DeliveryOutput = msgspec.field(default_factory=DeliveryOutput)
 
     @property
     def clock(self) -> Clock:

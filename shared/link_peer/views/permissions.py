@@ -35,10 +35,10 @@ import msgspec
 from link_peer.domain.entry_index import EntryIndex, Naming
 from link_peer.domain.grouped import grouped
 from link_peer.domain.policy import AccountPolicy, Allow, Limits, Never, Pause, Policy
-from link_peer.domain.tags import DEFAULT_TAG_PREFIX, SET, Who, compact
+from link_peer.domain.tags import DEFAULT_TAG_PREFIX, SET, Grantee, compact
 from link_peer.planning.verdict.single_link import PRIVATE
 from link_peer.views.spans import (
-    EVERYTHING,
+    ALL_SPANS,
     MUTUAL,
     PORTS,
     Span,
@@ -102,14 +102,14 @@ class _Gain(msgspec.Struct, frozen=True):
 
     def sentence(self, number: int) -> str:
         """The sentence for a gain, or for a loss."""
-        return _SAID[self.part][number].format(old=self.values[0], new=self.values[1], **self.facts)
+        return _CHANGE_TEXTS[self.part][number].format(old=self.values[0], new=self.values[1], **self.facts)
 
     def order(self) -> tuple[tuple[int, ...], str]:
         """By which it is sorted."""
         return self.rank, self.path
 
 
-_SAID = {
+_CHANGE_TEXTS = {
     "home": ("the functions run in {new}; the rules of {old} stay, and nothing closes them", ""),
     "deployment": ("the rules of the deployment {old} stay, and nothing closes them any more", ""),
     "role": ("{uid} is entered through another role, which may be allowed more", ""),
@@ -154,9 +154,9 @@ class _EntryEnd(msgspec.Struct, frozen=True):
     tags: frozenset[tuple[str, str]] = frozenset()
 
     @property
-    def name(self) -> Who:
+    def name(self) -> Grantee:
         """By which an index finds it: of a set, one of its tags."""
-        return Who(self.account, f"{SET}{min(self.tags)}" if self.tags else self.id)
+        return Grantee(self.account, f"{SET}{min(self.tags)}" if self.tags else self.id)
 
     def covers(self, ends: frozenset[_EntryEnd]) -> bool:
         """Whether every party that matches all of these is one of this end's, whatever exists."""
@@ -196,7 +196,7 @@ class _Entry(msgspec.Struct, frozen=True):
         return cls(ends[0], ends[1], ports, until, path, pair, f"{pair}: {ports_text(ports)}{_end(until)}{carried}")
 
     @property
-    def indexed(self) -> tuple[Who, Who, _Entry]:
+    def indexed(self) -> tuple[Grantee, Grantee, _Entry]:
         """The entry, with the names of its ends before it."""
         return self.source.name, self.target.name, self
 
@@ -393,7 +393,7 @@ def _opens_mutual(rules: _Rules, now: float) -> bool:
 def _tags_consent_to_more(old: _Rules, new: _Rules, now: float) -> bool:
     every = [frozenset({_EntryEnd(uid, "*")}) for uid in new.policy.accounts]
     return any(
-        old.lacks(source, target, new.unbarred(source, target, EVERYTHING), now, math.inf)
+        old.lacks(source, target, new.unbarred(source, target, ALL_SPANS), now, math.inf)
         for source in every
         for target in every
     )

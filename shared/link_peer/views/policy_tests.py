@@ -21,11 +21,11 @@ from link_peer.domain.errors import NoAccess
 from link_peer.domain.model import ALL, Party, Ports, ports_text
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
-from link_peer.domain.tags import SET, Who, covers
+from link_peer.domain.tags import SET, Grantee, covers
 from link_peer.planning import consent
 from link_peer.planning.guardrails import never_denial
 
-Names = Callable[[Who, Party], bool]
+Names = Callable[[Grantee, Party], bool]
 
 
 class PolicyVerdict(Enum):
@@ -110,7 +110,7 @@ def _covered(policy: Policy, source: Party, target: Party, ports: Ports, now: fl
     return True
 
 
-def _may_name(entry_end: Who, party: Party) -> bool:
+def _may_name(entry_end: Grantee, party: Party) -> bool:
     """Consent that names a group covers the instances in it."""
     of_it = entry_end.id.startswith(SET) or (entry_end.id.startswith("sg-") and not party.is_group)
     return consent.names(entry_end, party) or (entry_end.account == party.account and of_it)

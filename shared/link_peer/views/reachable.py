@@ -23,7 +23,7 @@ from link_peer.planning.effect import End, compared, fitting, inside
 from link_peer.views.reach import Scene, alike
 from link_peer.views.spans import joined
 
-_EVERYTHING = {Port("tcp", 1, 65535), Port("udp", 1, 65535), Port("icmp"), Port("gre")}
+_ALL_TRAFFIC = {Port("tcp", 1, 65535), Port("udp", 1, 65535), Port("icmp"), Port("gre")}
 
 _Ends = tuple[End, End]
 _Side = frozenset[Party]
@@ -132,7 +132,7 @@ def _alike(
     addresses = {(instance.vpc, instance.ip) for instance in states[1].instances.values() if instance.ip}
 
     @functools.cache
-    def named(group: Party) -> frozenset[str]:
+    def named_ranges(group: Party) -> frozenset[str]:
         traffic = [rule.traffic for state in states for rule in state.rules.get(group, ())]
         return frozenset(
             cidr
@@ -143,7 +143,7 @@ def _alike(
         )
 
     for (start, end), (sources, targets) in touched.items():
-        cidrs = frozenset[str]().union(*(named(group) for group in (*start.groups, *end.groups)))
+        cidrs = frozenset[str]().union(*(named_ranges(group) for group in (*start.groups, *end.groups)))
         apart = addresses if start.vpc != end.vpc else ()
         firsts = _by_address(
             start, (instance for instance in sources.values() if (end.vpc, instance.ip) not in apart), cidrs
@@ -180,7 +180,7 @@ def _joined(ports: Iterable[Port]) -> list[Port]:
     """The same packets, as few ports as possible."""
     spans = grouped((port.protocol, (port.low, port.high)) for port in ports)
     joined_ports = [Port(name, low, high) for name in sorted(spans) for low, high in joined(spans[name])]
-    return [ALL] if ALL in joined_ports or set(joined_ports) >= _EVERYTHING else joined_ports
+    return [ALL] if ALL in joined_ports or set(joined_ports) >= _ALL_TRAFFIC else joined_ports
 
 
 def _counted(subject: _Subject, parts: Iterable[_Part]) -> Iterator[Reached]:
@@ -189,7 +189,7 @@ def _counted(subject: _Subject, parts: Iterable[_Part]) -> Iterator[Reached]:
     split = [
         (port, source_set, target_set, pairs)
         for part, source_set, target_set, pairs in parts
-        for port in (_EVERYTHING if part == ALL else (part,))
+        for port in (_ALL_TRAFFIC if part == ALL else (part,))
     ]
     for protocol in {port.protocol for port, *_ in split}:
         protocol_parts = [piece for piece in split if piece[0].protocol == protocol]

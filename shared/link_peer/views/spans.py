@@ -16,14 +16,14 @@ _ICMP: Span = (200_000, 200_000)
 MUTUAL: Span = (300_000, 300_000)
 """Every protocol in both directions, which only a link without ports has."""
 PORTS: Spans = ((1, 65_535), (_UDP + 1, _UDP + 65_535), _ICMP)
-EVERYTHING: Spans = (*PORTS, MUTUAL)
+ALL_SPANS: Spans = (*PORTS, MUTUAL)
 
 
 def of_ports(ports: Ports) -> Spans:
     """Ports as the policy lists them; everything if there are none."""
     base = {"tcp": 0, "udp": _UDP}
     numbers = (_ICMP if p.protocol == "icmp" else (p.low + base[p.protocol], p.high + base[p.protocol]) for p in ports)
-    return joined(numbers) if ports else EVERYTHING
+    return joined(numbers) if ports else ALL_SPANS
 
 
 def of_networks(networks: Iterable[str]) -> Spans:

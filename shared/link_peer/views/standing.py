@@ -148,7 +148,7 @@ def standing(
         return []
     wishes = Wishes(snapshot, policy, now)
     return [
-        _one(snapshot, policy, now, key, rules_of_link, wishes, going)
+        _standing_link(snapshot, policy, now, key, rules_of_link, wishes, going)
         for key, rules_of_link in sorted(by_link.items(), key=lambda i: i[0])
     ]
 
@@ -198,7 +198,7 @@ class Wishes:
         return list({instance.party: instance for instance in askers}.values())
 
 
-def _one(
+def _standing_link(
     snapshot: Snapshot,
     policy: Policy,
     now: float,

@@ -43,7 +43,7 @@ class Reaching(msgspec.Struct, frozen=True):
     instances: int | None = None
 
 
-def who(scene: Scene, party: Party, ports: Sequence[Port] = (), *, members: bool = True) -> list[Reaching]:
+def sources_reaching(scene: Scene, party: Party, ports: Sequence[Port] = (), *, members: bool = True) -> list[Reaching]:
     """Every source that can reach the party on any of these ports; without ports, on any. Of its own groups' `members`, which need no
     rule, only if asked for."""
     sources = _SourceSearch(scene, party, tuple(ports) or (ALL,)).sources(members=members)
@@ -58,7 +58,7 @@ def who(scene: Scene, party: Party, ports: Sequence[Port] = (), *, members: bool
     )
 
 
-def named(scene: Scene, party: Party) -> set[Party]:
+def parties_in_rules(scene: Scene, party: Party) -> set[Party]:
     """The groups that ingress rules of the party's groups name, and the instances whose addresses they do."""
     query = _SourceSearch(scene, party, (ALL,))
     groups = {group for peer in query.peers if (group := _party(peer))}
@@ -104,7 +104,7 @@ class _SourceSearch:
 
     def _admitted(self, group: Party, rule: Rule, traffic: Traffic) -> Iterator[Reaching]:
         """The source that a rule admits, if it concerns the party and the ports in question."""
-        ports = [port for queried in self._ports for port in _both(traffic.port or ALL, queried)]
+        ports = [port for queried in self._ports for port in _common_ports(traffic.port or ALL, queried)]
         to = self._to(group, "" if rule.ipv6 else traffic.own_range)
         if not ports or not to:
             return
@@ -210,7 +210,7 @@ def _ends(cidr: str) -> tuple[int, int] | None:
     return int(network[0]), int(network[-1])
 
 
-def _both(first: Port, second: Port) -> Iterator[Port]:
+def _common_ports(first: Port, second: Port) -> Iterator[Port]:
     """The packets that a rule names, of those in question."""
     if second == ALL:
         yield first

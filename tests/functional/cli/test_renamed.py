@@ -165,7 +165,7 @@ def test_of_many_groups_the_command_names_the_accounts(
     lab: Lab, links: Linked, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A line that is too long cannot be pasted."""
-    monkeypatch.setattr(renamed, "NAMED", 2)
+    monkeypatch.setattr(renamed, "MAX_GROUPS", 2)
     _, [answer] = cli.json("close", "--all", "--yes")
     commands = [command for account in answer["accounts"] for command in account["advice"]]
     assert f"link-peer close {HOME} --deployment prod --yes" in commands

@@ -119,7 +119,7 @@ def test_what_the_policy_alone_denies_is_not_posted(
     code, [document] = cli.json(*link(pair, options))
     assert (code, document["posted"], document["outcome"], document["reason"]) == (1, None, "denied", reason)
     assert document["policy"] == str(lab.policy_path)
-    monkeypatch.setattr(request, "hopeless", lambda *_: None)
+    monkeypatch.setattr(request, "policy_denial", lambda *_: None)
     assert cli(*link(pair, options)) == 0
     lab.cross_account(*lab.queued())
     record = lab.outcome()

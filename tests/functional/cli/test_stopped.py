@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from aliyun_local.api import Request, Response, VirtualClock
 from link_peer_cli.access.environment import NoticeClock
-from link_peer_cli.ui.changes import AGAIN, SHOWN, STOPPED, lines
+from link_peer_cli.ui.changes import AGAIN, MAX_CHANGES, STOPPED, lines
 
 from tests.functional.command import Cli, person, write_profiles
 from tests.functional.lab import HOME, PEER, Lab
@@ -210,9 +210,9 @@ def test_what_is_left_is_named(began: Any) -> None:
 
 def test_of_many_changes_the_rest_is_counted_by_account() -> None:
     """As a closing makes them in several accounts side by side."""
-    whats = [f"remove tcp/1 from sg-a@{HOME} on sg-{n}@{(HOME, PEER)[n % 2]}" for n in range(SHOWN + 5)]
+    whats = [f"remove tcp/1 from sg-a@{HOME} on sg-{n}@{(HOME, PEER)[n % 2]}" for n in range(MAX_CHANGES + 5)]
     *named_lines, last_line = lines({"done": whats})
-    assert named_lines == [f"done: {change}" for change in whats[:SHOWN]]
+    assert named_lines == [f"done: {change}" for change in whats[:MAX_CHANGES]]
     assert last_line == f"done: 5 more, 3 in account {HOME}, 2 in account {PEER}"
 
 

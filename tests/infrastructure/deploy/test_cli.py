@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aliyun_local.api import Caller, Held, Key, LocalCloud, Role, serve, trust_text
+from aliyun_local.api import Caller, FunctionState, Key, LocalCloud, Role, serve, trust_text
 from link_peer.inbound.requests import decode
 from link_peer_cli.demo import world
 from link_peer_deploy.manifest import REQUEST_TRIGGERS, request_triggers, resolved
@@ -60,7 +60,7 @@ class Project(Serverless):
         assert old in text
         path.write_text(text.replace(old, new), encoding="utf-8")
 
-    def functions(self) -> dict[str, Held]:
+    def functions(self) -> dict[str, FunctionState]:
         """What is deployed in the home account, by name."""
         return {name: function for (account, name), function in self._cloud.fc._functions.items() if account == HOME}
 

@@ -30,7 +30,7 @@ from link_peer.inbound import requests
 from link_peer.planning import guardrails, plan, removals
 from link_peer.planning.decision import Decision
 from link_peer.planning.removals import Losses, May
-from link_peer.planning.verdict.answers import Seen
+from link_peer.planning.verdict.answers import PlanView
 from link_peer.runtime.audit import AuditWriter
 from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.ports import Record
@@ -251,7 +251,7 @@ def one_requests_end_is_everybodys(patch: Patch) -> None:
     """When one claim of a rule has expired, the whole rule goes."""
     losses = plan.losses
 
-    def merged(snapshot_seen: Seen, *options: Any) -> Losses:
+    def merged(snapshot_seen: PlanView, *options: Any) -> Losses:
         found_losses = losses(snapshot_seen, *options)
         losses_by_key = {
             key: msgspec.structs.replace(loss, claims=frozenset(snapshot_seen.actual.claims(key)))

@@ -50,7 +50,7 @@ def _egress_keeps(patch: Patch, keeps: Any) -> None:
 
     def cause(standing: Any, claim: Claim, may: Any) -> Any:
         loss = losses(standing, claim, may)
-        return removals._KEPT if standing.key.is_egress and keeps(standing, loss) else loss
+        return removals._NO_CAUSE if standing.key.is_egress and keeps(standing, loss) else loss
 
     patch.setattr(removals, "_cause", cause)
 

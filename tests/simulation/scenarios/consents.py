@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 from link_peer.domain.model import ALL, Party
 from link_peer.domain.policy import Allow, GroupSet, Never
-from link_peer.domain.tags import Who, iso, parse_who
+from link_peer.domain.tags import Grantee, iso, parse_who
 
 from tests.simulation import oracle
 from tests.simulation.driver import deliver, deliver_queue, deliver_without_faults, reset
@@ -76,7 +76,7 @@ def guardrail() -> Scenario:
     policy = msgspec.structs.replace(
         BY_POLICY,
         sets={"prod": GroupSet(PEER, {"env": "prod"})},
-        never=(Never(Who(PEER, "set:prod"), Who(HOME, "*"), (), "never"),),
+        never=(Never(Grantee(PEER, "set:prod"), Grantee(HOME, "*"), (), "never"),),
     )
     port = request("r-2", "r-2", "tcp/3306")
     untag = Act("env", lambda world: world.set_tag(DB, "env", None))

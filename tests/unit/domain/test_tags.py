@@ -14,8 +14,8 @@ from link_peer.domain.model import Party, Port, ports_text
 from link_peer.domain.tags import (
     FIELD_LIMIT,
     TAGS,
+    Grantee,
     Peer,
-    Who,
     accepts,
     asks_for_links,
     bad_accepts,
@@ -61,8 +61,8 @@ port_values = st.one_of(
 
 def test_the_policy_file_must_write_the_account() -> None:
     """It has no own account that a bare name could mean. A set of groups is written with none."""
-    assert [str(Who(B, name)) for name in ("sg-app", "*", "set:prod")] == [f"sg-app@{B}", f"*@{B}", "set:prod"]
-    assert parse_who(f"sg-app@{B}", None) == Who(B, "sg-app")
+    assert [str(Grantee(B, name)) for name in ("sg-app", "*", "set:prod")] == [f"sg-app@{B}", f"*@{B}", "set:prod"]
+    assert parse_who(f"sg-app@{B}", None) == Grantee(B, "sg-app")
     with pytest.raises(BadInput, match=r"is not \*@<uid>"):
         parse_who("sg-app", None)
 
@@ -208,8 +208,8 @@ def test_a_consent_keeps_its_text_and_an_invalid_entry_consents_to_nothing() -> 
         "link-acceptor": "*",
     }
     assert [(consent.party, ports_text(consent.ports), consent.text) for consent in accepts(tags, A, KEYS)] == [
-        (Who(A, "sg-app"), "tcp/3306+tcp/33060", "link-accept=sg-app:tcp/3306+tcp/33060"),
-        (Who(B, "*"), "icmp", f"link-accept.9=*@{B}:icmp"),
+        (Grantee(A, "sg-app"), "tcp/3306+tcp/33060", "link-accept=sg-app:tcp/3306+tcp/33060"),
+        (Grantee(B, "*"), "icmp", f"link-accept.9=*@{B}:icmp"),
     ]
     assert [(text, error.field) for text, error in bad_accepts(tags, A, KEYS)] == [
         ("link-accept=sg-bad:", "link-accept"),
@@ -232,8 +232,8 @@ def test_a_name_of_the_policy_stands_for_its_party() -> None:
     ]
     consents = accepts(tags, A, keys)
     assert [(consent.party, consent.text) for consent in consents] == [
-        (Who(B, "sg-ledger"), "link-accept=ledger:tcp/1"),
-        (Who(A, "i-app"), "link-accept.2=app~20270101T000000Z"),
+        (Grantee(B, "sg-ledger"), "link-accept=ledger:tcp/1"),
+        (Grantee(A, "i-app"), "link-accept.2=app~20270101T000000Z"),
     ]
     assert accepts(tags, A, KEYS) == []
 
@@ -257,7 +257,7 @@ def test_a_name_of_the_policy_stands_for_its_party() -> None:
 def test_an_entry_with_an_unreadable_end_or_in_capitals_consents_to_nothing(entry: str) -> None:
     """It never falls back to a consent without an end. The other entries of the tag count, and it can be listed."""
     tags = {"link-accept": f"{entry},sg-ok:tcp/2"}
-    assert [consent.party for consent in accepts(tags, A, KEYS)] == [Who(A, "sg-ok")]
+    assert [consent.party for consent in accepts(tags, A, KEYS)] == [Grantee(A, "sg-ok")]
     ((text, error),) = bad_accepts(tags, A, KEYS)
     assert text == f"link-accept={entry}"
     assert error.field == "link-accept"

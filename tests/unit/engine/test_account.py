@@ -17,7 +17,7 @@ from link_peer.domain.errors import CloudError, NoAccess, Throttled, Transient
 from link_peer.domain.model import ALL, Claim, Group, Instance, Party, Rule, RuleKey
 from link_peer.domain.policy import AccountPolicy, Allow, GroupSet, Limits
 from link_peer.domain.request import SweepAccount
-from link_peer.domain.tags import Who
+from link_peer.domain.tags import Grantee
 from link_peer.engine.scopes.sweep import READING_SHARE
 from link_peer.inbound.requests import encode
 from link_peer.planning.cursor import MOST_SUSPECTS, Cursor, as_value
@@ -176,7 +176,7 @@ def test_other_accounts_take_turns() -> None:
 
 def test_a_look_sees_a_group_leave_the_set_that_is_consented_to() -> None:
     """Though it holds no rule of ours."""
-    allow = Allow(Who(HOME, "set:prod"), Who(HOME, DB.id), (), "allow[0]")
+    allow = Allow(Grantee(HOME, "set:prod"), Grantee(HOME, DB.id), (), "allow[0]")
     policy = msgspec.structs.replace(MANY, sets={"prod": GroupSet(HOME, {"env": "prod"})}, allow=(allow,))
     swept = Swept(RULE, groups=[group(APP, tags={"env": "prod"}), managed(DB)], policy=policy)
     swept.deliver()

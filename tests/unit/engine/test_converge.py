@@ -47,7 +47,7 @@ PLAN = Plan(
         Decision(MUTUAL, "link", "denied", denials.no_private_ip(A)),
     )
 )
-REFUSED = Report(refused={LINK: Refusal(denials.NOTHING)})
+REFUSED = Report(refused={LINK: Refusal(denials.NO_DENIAL)})
 
 
 @pytest.mark.parametrize(

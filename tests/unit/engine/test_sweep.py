@@ -208,7 +208,7 @@ def test_instances_that_rules_name_are_looked_at_in_turns(
     monkeypatch: pytest.MonkeyPatch, kind: Kind, limit: int, removed: list[int]
 ) -> None:
     """Until both ends of a rule are read in one run, it stands: any two of them have their turn together soon."""
-    monkeypatch.setattr(account_reads, "NAMED", limit)
+    monkeypatch.setattr(account_reads, "MAX_NAMED_BY_RULES", limit)
     keys = [RuleKey(DB, f"10.0.1.{n}/32", "10.0.0.2/32", ALL) for n in range(3)]
     rules = [ours(rule_key, REQ, ends=(Party(HOME, f"i-gone{n}"), B), age=60) for n, rule_key in enumerate(keys)]
     assert _in_runs(kind, rules, [BYSTANDER], len(removed)) == removed
@@ -219,7 +219,7 @@ def test_instances_that_rules_name_are_looked_at_in_turns(
 def test_instances_that_tags_name_are_looked_at_in_turns(
     monkeypatch: pytest.MonkeyPatch, kind: Kind, limit: int, opened: list[int]
 ) -> None:
-    monkeypatch.setattr(account_reads, "NAMED", limit)
+    monkeypatch.setattr(account_reads, "MAX_NAMED_BY_RULES", limit)
     peers = [instance(Party(HOME, f"i-{n}"), DB, ip=f"10.0.1.{n}") for n in range(3)]
     asker = instance(A, APP, ip="10.0.0.1", link_peer=" ".join(f"{peer.party.id}:tcp/1" for peer in peers))
     assert _in_runs(kind, [], [asker, *peers], len(opened)) == [-count for count in opened]

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from link_peer.domain.errors import PolicyError
 from link_peer.domain.model import Party, Port
 from link_peer.domain.policy import GroupSet, Limits, Pause, PolicyTest
-from link_peer.domain.tags import Who
+from link_peer.domain.tags import Grantee
 from link_peer.inbound import policy_file, yaml_reader
 from link_peer.inbound.policy_file import load, parse
 from pytest_mock import MockerFixture
@@ -78,10 +78,10 @@ def test_guardrails_sets_and_names_are_read() -> None:
     """A set is of one account, and stands for a group of it; the keys of sets are tags that count."""
     policy = parse(guarded(f'to: "sg-db@{B}"', 'to: "set:b"'))
     ssh, second_rule = policy.never
-    assert (ssh.source, ssh.target, ssh.ports) == (Who(B, "*"), Who(A, "set:prod"), (Port("tcp", 22, 22),))
-    assert (second_rule.source, second_rule.target, second_rule.ports) == (Who(B, "set:b"), Who(A, "i-db"), ())
+    assert (ssh.source, ssh.target, ssh.ports) == (Grantee(B, "*"), Grantee(A, "set:prod"), (Port("tcp", 22, 22),))
+    assert (second_rule.source, second_rule.target, second_rule.ports) == (Grantee(B, "set:b"), Grantee(A, "i-db"), ())
     assert (ssh.text, second_rule.text) == (f"never=*@{B}->set:prod:tcp/22", f"never=set:b->i-db@{A}")
-    assert policy.allow[0].target == Who(B, "set:b")
+    assert policy.allow[0].target == Grantee(B, "set:b")
     assert policy.sets == {"prod": GroupSet(A, {"env": "prod", "tier": "db"}), "b": GroupSet(B, {"env": "prod"})}
     assert policy.names == {"ledger": Party(B, "sg-db"), "app-1": Party(A, "i-app")}
     assert len(parse(guarded("tier: db", "a: a, b: b, c: c, d: d")).keys.sets) == 5
@@ -105,17 +105,17 @@ def test_every_part_of_the_file_is_read() -> None:
     assert policy.bound_queues == {"link-peer-requests-b": B}
     assert parse(changed("    queue: link-peer-requests-b\n", "")).bound_queues == {}
     app, wide = policy.allow
-    assert (app.source, app.target) == (Who(A, "sg-app"), Who(B, "sg-db"))
+    assert (app.source, app.target) == (Grantee(A, "sg-app"), Grantee(B, "sg-db"))
     assert app.ports == (Port("tcp", 1, 9), Port("tcp", 443, 443))
     assert app.text == f"allow=sg-app@{A}->sg-db@{B}:tcp/1-9+tcp/443"
-    assert (wide.source, wide.target, wide.ports) == (Who(B, "*"), Who(A, "i-db"), ())
+    assert (wide.source, wide.target, wide.ports) == (Grantee(B, "*"), Grantee(A, "i-db"), ())
     assert wide.text == f"allow=*@{B}->i-db@{A}~20270101T000000Z"
     assert (app.until, wide.until) == (None, 1798761600)
-    database, ports = Who(B, "sg-db"), (Port("icmp"), Port("tcp", 3306, 3306))
+    database, ports = Grantee(B, "sg-db"), (Port("icmp"), Port("tcp", 3306, 3306))
     assert policy.tests == (
         PolicyTest(
-            Who(A, "sg-app"),
-            ((database, ports), (Who(B, "sg-log"), ())),
+            Grantee(A, "sg-app"),
+            ((database, ports), (Grantee(B, "sg-log"), ())),
             ((database, (Port("tcp", 22, 22),)),),
         ),
     )

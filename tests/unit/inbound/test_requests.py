@@ -15,7 +15,7 @@ from link_peer.domain.request import Look, Message, Request, SweepAccount, look_
 from link_peer.domain.tags import parse_instant
 from link_peer.inbound.events import elements, queue_message
 from link_peer.inbound.message_body import SURROGATE, body_of
-from link_peer.inbound.requests import BadRequest, DeniedRequest, Known, decode, decode_sweep, encode
+from link_peer.inbound.requests import BadRequest, DeniedRequest, ReadableFields, decode, decode_sweep, encode
 
 A, B = "1000000000000001", "1000000000000002"
 APP, LEDGER = Party(A, "sg-bp1azkttqpldxgtedxxx"), Party(B, "sg-bp15ed6xe1yxeycg7xxx")
@@ -294,7 +294,7 @@ def test_a_message_that_does_not_match_the_schema_is_a_bad_request_that_names_th
 
 def test_a_bad_request_has_the_fields_that_could_be_read() -> None:
     """For the record: id, from and to, each by itself. Of a look, the id and the action."""
-    whole = Known(
+    whole = ReadableFields(
         "chg-1042",
         "link",
         APP,
@@ -304,10 +304,11 @@ def test_a_bad_request_has_the_fields_that_could_be_read() -> None:
     assert refused(less(ports=["tcp/0"])).fields == whole
     fields = refused(less(request_id="chg 1", action="open", to={"account": B, "party": "*"})).fields
     assert fields == msgspec.structs.replace(whole, request_id="", action="", target=None)
-    assert refused("not JSON").fields == refused([GOOD]).fields == Known()
-    assert refused(look(ports=[])).fields == Known("look-i-bp1created0000000000a", "look")
+    assert refused("not JSON").fields == refused([GOOD]).fields == ReadableFields()
+    assert refused(look(ports=[])).fields == ReadableFields("look-i-bp1created0000000000a", "look")
     assert (
-        refused(less(request_id=7, action=None, reason=["x"], requested_by={}, to=[], **{"from": 5})).fields == Known()
+        refused(less(request_id=7, action=None, reason=["x"], requested_by={}, to=[], **{"from": 5})).fields
+        == ReadableFields()
     )
     long = refused(less(reason="x" * 257))
     assert (long.problem, long.fields.claimed["claimed_reason"]) == ("longer than 256 characters", "x" * 256)
@@ -378,7 +379,7 @@ def test_a_sweep_names_this_region_and_a_known_account(fields: dict[str, Any], m
         read_sweep(text)
     if isinstance(caught.value, BadRequest):
         assert str(caught.value).startswith(message)
-        assert caught.value.fields == Known()
+        assert caught.value.fields == ReadableFields()
     else:
         assert message in caught.value.denial.detail
         assert "post it there" not in caught.value.denial.advice

@@ -12,7 +12,7 @@ from link_peer.domain.denials import Denial
 from link_peer.domain.model import Instance, Link, Party, Ports
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
-from link_peer.domain.tags import SET, Accept, Who, accepts, egress_accepts
+from link_peer.domain.tags import SET, Accept, Grantee, accepts, egress_accepts
 from link_peer.planning import consent, guardrails
 from link_peer.planning.consent import Gate, names
 from link_peer.planning.verdict import acceptance, single_link
@@ -56,7 +56,7 @@ def never_denial(snapshot: Snapshot, policy: Policy, source: End, target: End, p
     return unread
 
 
-def _barred(snapshot: Snapshot, policy: Policy, entry_end: Who, end: End) -> bool | None:
+def _barred(snapshot: Snapshot, policy: Policy, entry_end: Grantee, end: End) -> bool | None:
     party = end.party if isinstance(end, Instance) else end
     if entry_end.account != party.account or entry_end.id in ("*", party.id):
         return entry_end.account == party.account
@@ -80,11 +80,11 @@ def _none_differs(tags: Mapping[str, str], set_tags: Mapping[str, str]) -> bool:
 def with_sets(snapshot: Snapshot, policy: Policy, link: Link, *, standing: bool = False) -> Policy:
     """The policy in which every entry of `allow` names the parties of a link in place of a set that they are in."""
 
-    def parties(entry_end: Who) -> list[Who]:
+    def parties(entry_end: Grantee) -> list[Grantee]:
         if not entry_end.id.startswith(SET):
             return [entry_end]
         ends = (link.source, link.target)
-        return [Who(e.account, e.id) for e in ends if _allowed(snapshot, policy, entry_end, e, standing=standing)]
+        return [Grantee(e.account, e.id) for e in ends if _allowed(snapshot, policy, entry_end, e, standing=standing)]
 
     allow = [
         msgspec.structs.replace(entry, source=source, target=target)
@@ -103,7 +103,7 @@ def _written(policy: Policy) -> Policy:
     return written
 
 
-def _allowed(snapshot: Snapshot, policy: Policy, entry_end: Who, end: Party, *, standing: bool) -> bool:
+def _allowed(snapshot: Snapshot, policy: Policy, entry_end: Grantee, end: Party, *, standing: bool) -> bool:
     if entry_end.account != end.account:
         return False
     may_be = standing and end.account not in snapshot.refused_accounts

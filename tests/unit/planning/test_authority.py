@@ -10,8 +10,8 @@ from link_peer.domain import reasons
 from link_peer.domain.model import Link, Party, Port
 from link_peer.domain.policy import AccountPolicy, Allow, GroupSet, Limits, Never, Pause, Policy
 from link_peer.domain.request import Request
-from link_peer.domain.tags import Who, iso
-from link_peer.planning.authority import DAY, hopeless, request_denial
+from link_peer.domain.tags import Grantee, iso
+from link_peer.planning.authority import DAY, policy_denial, request_denial
 
 from tests.unit.small_world import HOME, NOW, PEER, POLICY, REGION
 from tests.unit.snapshots import policy
@@ -124,9 +124,14 @@ def test_the_queue_is_judged_before_the_length() -> None:
         ("link", PEER, {"deny": P22}, "not-allowed"),
         ("link", PEER, {"limits": Limits(max_days=1)}, "not-allowed"),
         ("unlink", PEER, {"deny": P22}, None),
-        ("link", PEER, {"never": (Never(Who(HOME, "*"), Who(PEER, "*"), (), "never=one"),)}, "not-allowed"),
-        ("unlink", PEER, {"never": (Never(Who(HOME, "*"), Who(PEER, "*"), (), "never=one"),)}, None),
-        ("link", PEER, {"never": (Never(Who(HOME, "set:prod"), Who(PEER, "*"), (), "never=one"),), "sets": SETS}, None),
+        ("link", PEER, {"never": (Never(Grantee(HOME, "*"), Grantee(PEER, "*"), (), "never=one"),)}, "not-allowed"),
+        ("unlink", PEER, {"never": (Never(Grantee(HOME, "*"), Grantee(PEER, "*"), (), "never=one"),)}, None),
+        (
+            "link",
+            PEER,
+            {"never": (Never(Grantee(HOME, "set:prod"), Grantee(PEER, "*"), (), "never=one"),), "sets": SETS},
+            None,
+        ),
         ("link", PEER, {"accept_tags": False, "sets": SETS}, None),  # tags that only the cloud shows may consent
         ("link", PEER, {"accept_tags": False}, "no-consent"),
         ("unlink", PEER, {"accept_tags": False}, None),
@@ -136,14 +141,14 @@ def test_what_the_policy_alone_denies_is_known_without_the_cloud(
     action: Any, target: str, changes: dict[str, Any], code: str | None
 ) -> None:
     """None where the functions may decide otherwise. A mutual link opens every port, and so any that is denied."""
-    denial = hopeless(policy(**changes), request(action, HOME, target), "", NOW)
+    denial = policy_denial(policy(**changes), request(action, HOME, target), "", NOW)
     assert (denial.reason.code if denial else None) == code
 
 
 def test_an_allow_list_alone_consents_to_the_sides_that_hold_rules() -> None:
     """With ports, the target's. It may name a group of an instance, which only the cloud shows."""
-    one_way = policy(accept_tags=False, allow=(Allow(Who(HOME, "*"), Who(PEER, "*"), (), "allow=one"),))
+    one_way = policy(accept_tags=False, allow=(Allow(Grantee(HOME, "*"), Grantee(PEER, "*"), (), "allow=one"),))
     wish, home, far = request("link", HOME, PEER), PARTIES[HOME], PARTIES[PEER]
     links = [Link(home, far, P22), Link(home, far), Link(far, home, P22), Link(Party(HOME, "i-a"), Party(PEER, "i-b"))]
-    denials = [hopeless(one_way, msgspec.structs.replace(wish, link=link), "", NOW) for link in links]
+    denials = [policy_denial(one_way, msgspec.structs.replace(wish, link=link), "", NOW) for link in links]
     assert [bool(denial) for denial in denials] == [False, True, True, False]

@@ -11,7 +11,7 @@ from link_peer.domain.model import Claim, Group, Instance, Party, Rule, RuleKey
 from link_peer.domain.policy import Allow, Policy
 from link_peer.domain.request import SweepAccount
 from link_peer.domain.snapshot import Snapshot
-from link_peer.domain.tags import Who, compact, iso
+from link_peer.domain.tags import Grantee, compact, iso
 from link_peer.inbound.message_body import MAX_BYTES
 from link_peer.inbound.requests import encode
 from link_peer.planning.cursor import (
@@ -319,7 +319,9 @@ def test_a_bucket_ends_with_the_first_of_what_is_to_come(
 
 def test_an_entry_of_the_policy_ends_something_on_every_group() -> None:
     """Of a group that is not shown any more, too."""
-    allow = tuple(Allow(Who(HOME, "*"), Who(HOME, "*"), (), "", until) for until in (AT, AT + 60, None, AT + 90))
+    allow = tuple(
+        Allow(Grantee(HOME, "*"), Grantee(HOME, "*"), (), "", until) for until in (AT, AT + 60, None, AT + 90)
+    )
     policy = msgspec.structs.replace(POLICY, allow=allow)
     assert ends(view([managed(DB)]), policy, REGION, {DB, APP}, NOW) == {
         bucket_of(DB): AT + 60,

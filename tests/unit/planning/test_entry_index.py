@@ -14,7 +14,7 @@ from link_peer.domain.errors import NoAccess
 from link_peer.domain.model import Group, Link, Party, Port, RuleKey
 from link_peer.domain.policy import Allow, GroupSet, Never, Policy
 from link_peer.domain.snapshot import Snapshot
-from link_peer.domain.tags import Who, parse_ports
+from link_peer.domain.tags import Grantee, parse_ports
 from link_peer.planning.claims import links_from_tags
 from link_peer.planning.decision import Context
 from link_peer.planning.plan import make_plan
@@ -87,12 +87,12 @@ def _policy(dice: _Dice) -> Policy:
         for number in range(4)
     }
 
-    def end() -> Who:
+    def end() -> Grantee:
         if dice.random() < 0.3:
             name = dice.choice(list(sets))
-            return Who(sets[name].account, f"set:{name}")
+            return Grantee(sets[name].account, f"set:{name}")
         party = dice.choice([*GROUPS, *INSTANCES])
-        return Who(party.account, dice.choice(("*", party.id, party.id, party.id)))
+        return Grantee(party.account, dice.choice(("*", party.id, party.id, party.id)))
 
     def ports() -> tuple[Port, ...]:
         return tuple(dice.up_to(PORTS, 2))
@@ -153,7 +153,7 @@ def _entries_of_others(kind: str, count: int) -> Policy:
     """Entries of home's own parties, none of which is an end of the link that is asked about."""
     sets = {f"s{number}": GroupSet(HOME, {"env": f"v{number}"}) for number in range(10)}
     sources = [f"set:s{number % 10}" if "sets" in kind else f"sg-x{number}" for number in range(count)]
-    pairs = [(Who(HOME, source), Who(HOME, f"sg-y{number}")) for number, source in enumerate(sources)]
+    pairs = [(Grantee(HOME, source), Grantee(HOME, f"sg-y{number}")) for number, source in enumerate(sources)]
     if kind.startswith("never"):
         return policy(never=tuple(Never(*pair, (), "never=x") for pair in pairs), sets=sets)
     return policy(allow=tuple(Allow(*pair, (), "allow=x") for pair in pairs), sets=sets)

@@ -10,13 +10,13 @@ from link_peer.domain.errors import NoAccess
 from link_peer.domain.model import Claim, Link, Party
 from link_peer.domain.policy import Allow, GroupSet, Never, Policy
 from link_peer.domain.snapshot import Snapshot
-from link_peer.domain.tags import SET, Who, parse_ports, parse_who
+from link_peer.domain.tags import SET, Grantee, parse_ports, parse_who
 from link_peer.planning.actual import Actual
 from link_peer.planning.claims import links_from_tags
 from link_peer.planning.decision import Context, DesiredLink, MembersOf
 from link_peer.planning.guardrails import never_denial
 from link_peer.planning.verdict.acceptance import closed_by_group
-from link_peer.planning.verdict.answers import Seen, judge
+from link_peer.planning.verdict.answers import PlanView, judge
 from link_peer.planning.verdict.single_link import permitted
 
 from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, PEER, REGION, A, B
@@ -29,10 +29,10 @@ FAILED: dict[str, Any] = {"failed_accounts": {PEER: "timeout"}}
 PORTS = parse_ports("tcp/22")
 
 
-def end(text: str) -> Who:
+def end(text: str) -> Grantee:
     """`sg-x`, `*` and `set:prod` are of home, unless they name the other account."""
     if text.startswith(SET):
-        return Who(SETS[text.removeprefix(SET)].account, text)
+        return Grantee(SETS[text.removeprefix(SET)].account, text)
     return parse_who(text, HOME)
 
 
@@ -190,7 +190,7 @@ def test_the_wish_of_an_instance_is_judged_with_all_its_groups(
     """Of another instance of the group, the same link may be opened. Where consent is lacking too, no instance is counted."""
     asker, limits = instance(A, APP, CACHE, link_peer=peers), guarded(*entry)
     snapshot = view([group(party, accept) for party in (APP, DB, CACHE)], [asker])
-    reading = Seen(snapshot, Context(limits, REGION, NOW), Actual({}, frozenset(), {}, {}))
+    reading = PlanView(snapshot, Context(limits, REGION, NOW), Actual({}, frozenset(), {}, {}))
     judged = judge(reading, links_from_tags(snapshot, asker, NOW, limits))
     request = judge(reading, [DesiredLink(Link(APP, DB, parse_ports("tcp/22")), Claim("r"))]).answers[0].denial
     assert (why(request) == "never") == (entry == ("*", "*"))

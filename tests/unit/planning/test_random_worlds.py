@@ -15,7 +15,7 @@ from link_peer.domain.errors import CloudError
 from link_peer.domain.model import TAG, Claim, Group, Instance, Link, Party, Rule, RuleKey
 from link_peer.domain.policy import GroupSet, Limits, Never
 from link_peer.domain.snapshot import Snapshot
-from link_peer.domain.tags import Who, parse_ports
+from link_peer.domain.tags import Grantee, parse_ports
 from link_peer.planning import consent
 from link_peer.planning.actual import owned_rules
 from link_peer.planning.claims import links_from_tags, wanted_by_all
@@ -272,7 +272,7 @@ def test_the_worlds_have_something_to_decide() -> None:
 def test_what_earlier_snapshots_remember_changes_no_plan(seed: int) -> None:
     dice = random.Random(seed)
     accepting = {"accepting": GroupSet(HOME, {"link-accept": "*"})}
-    never = (Never(Who(HOME, "*"), Who(HOME, "set:accepting"), parse_ports("tcp/2"), "never=one"),)
+    never = (Never(Grantee(HOME, "*"), Grantee(HOME, "set:accepting"), parse_ports("tcp/2"), "never=one"),)
     judging = policy(never=never, sets=accepting)
     later = Snapshot()
     for _ in range(6):

@@ -13,12 +13,12 @@ from link_peer.domain.errors import NoAccess
 from link_peer.domain.model import ALL, TAG, Claim, Group, Instance, Link, Party, Rule, RuleKey
 from link_peer.domain.policy import Allow, Policy
 from link_peer.domain.snapshot import Snapshot
-from link_peer.domain.tags import Who, parse_ports
+from link_peer.domain.tags import Grantee, parse_ports
 from link_peer.planning.actual import HALF_OPEN_SECONDS, actual_state
 from link_peer.planning.decision import Context, DesiredLink, Refusal, Unseen
 from link_peer.planning.removals import Loss, Losses, May, hold_above, losses, unseen_accounts
 from link_peer.planning.verdict.acceptance import unseen_senders
-from link_peer.planning.verdict.answers import Seen, judge, wanted_claims
+from link_peer.planning.verdict.answers import PlanView, judge, wanted_claims
 
 from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, PEER, POLICY, REGION, A, B, C
 from tests.unit.snapshots import group, instance, key, ours, policy, theirs, view
@@ -49,7 +49,7 @@ def removals(
 ) -> Losses:
     """What rules lose, without the removals that are over the limit."""
     context = Context(with_policy, REGION, NOW, **context_fields)
-    start = Seen(snapshot, context, actual_state(snapshot, with_policy, REGION), refused or {})
+    start = PlanView(snapshot, context, actual_state(snapshot, with_policy, REGION), refused or {})
     judged = judge(start, desired_links)
     claims = wanted_claims(judged.answers, start.actual)
     may = may_lose if callable(may_lose) else lambda *_: may_lose
@@ -576,7 +576,7 @@ class Counted(dict[Party, Instance]):
 
 
 @pytest.mark.parametrize(
-    "consenting_policy", [POLICY, policy(allow=(Allow(Who(HOME, B.id), Who(HOME, "*"), (), "b"),))]
+    "consenting_policy", [POLICY, policy(allow=(Allow(Grantee(HOME, B.id), Grantee(HOME, "*"), (), "b"),))]
 )
 def test_rules_that_nobody_asks_for_cost_no_pass_over_the_instances_each(consenting_policy: Policy) -> None:
     """Nor do egress rules whose group the policy lets out for an instance that is not shown."""

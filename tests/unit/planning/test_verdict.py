@@ -16,7 +16,7 @@ from link_peer.domain.tags import compact, parse_ports, parse_who
 from link_peer.planning.actual import actual_state
 from link_peer.planning.decision import NOTHING_MISSING, Context, DesiredLink, InstancesOf, Missing, Refusal, Verdict
 from link_peer.planning.verdict.acceptance import closed_by_group
-from link_peer.planning.verdict.answers import Judged, Seen, Wanted, judge, most_members, wanted_claims
+from link_peer.planning.verdict.answers import Judged, PlanView, WantedClaims, judge, most_members, wanted_claims
 from link_peer.planning.verdict.holders import evaluate as evaluate_in
 from link_peer.planning.verdict.holders import with_holders
 from link_peer.planning.verdict.single_link import address_denial, permitted
@@ -436,10 +436,10 @@ REQ, REQ2 = Claim("chg-1"), Claim("chg-2")
 FULL = Denial(reasons.QUOTA, "the group is full", outcome="failed")
 
 
-def world(snapshot: Snapshot = SEEN, **refused: Refusal) -> Seen:
+def world(snapshot: Snapshot = SEEN, **refused: Refusal) -> PlanView:
     """`link=…` is the refusal of LINK."""
     actual = actual_state(snapshot, POLICY, REGION)
-    return Seen(snapshot, Context(POLICY, REGION, NOW), actual, {LINK: refused["link"]} if refused else {})
+    return PlanView(snapshot, Context(POLICY, REGION, NOW), actual, {LINK: refused["link"]} if refused else {})
 
 
 def judged(*links: DesiredLink | Link, snapshot: Snapshot = SEEN, **refused: Refusal) -> Judged:
@@ -460,7 +460,7 @@ def why(judgment: Judged, link: Link) -> tuple[reasons.Reason, str]:
     return denial.reason, denial.detail
 
 
-def wanted(*links: DesiredLink, snapshot: Snapshot = SEEN) -> Wanted:
+def wanted(*links: DesiredLink, snapshot: Snapshot = SEEN) -> WantedClaims:
     return wanted_claims(judged(*links, snapshot=snapshot).answers, actual_state(snapshot, POLICY, REGION))
 
 
@@ -649,7 +649,7 @@ def test_a_link_by_address_has_so_many_instances(
 ) -> None:
     """Each counts once, whichever ports it has. A link of another group, or to another, has room of its own."""
     snapshot, limits = by_address(*map(by_ip, standing)), policy(limits=Limits(max_members=limit))
-    reading = Seen(snapshot, Context(limits, REGION, NOW), actual_state(snapshot, limits, REGION))
+    reading = PlanView(snapshot, Context(limits, REGION, NOW), actual_state(snapshot, limits, REGION))
     judgment = judge(reading, members(*asking))
     refused = {answer.desired_link.link.member: answer.denial for answer in judgment.answers if answer.denial}
     assert list(refused) == denied

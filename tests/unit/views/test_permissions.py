@@ -16,7 +16,7 @@ import msgspec
 import pytest
 from link_peer.domain.model import Party, Ports
 from link_peer.domain.policy import AccountPolicy, Allow, GroupSet, Limits, Never, Pause, Policy, PolicyTest
-from link_peer.domain.tags import Who, parse_ports
+from link_peer.domain.tags import Grantee, parse_ports
 from link_peer.views.permissions import DifferenceKind, difference
 
 from tests.counted import calls_of
@@ -26,9 +26,9 @@ NOW, SOON, LATER = 1_000, 2_000, 3_000
 PAIRS = int(os.environ.get("PERMISSIONS", "1200"))
 
 
-def who(text: str) -> Who:
+def who(text: str) -> Grantee:
     name, _, account = text.partition("@")
-    return Who(account or A, name)
+    return Grantee(account or A, name)
 
 
 def allow(source: str, target: str, ports: str = "", until: int | None = None) -> Allow:
@@ -296,7 +296,7 @@ FULL, SIZE = (1 << len(PARTIES) ** 2) - 1, len(PARTIES)
 
 
 @functools.cache
-def matching(end: Who, tags: tuple[tuple[str, str], ...], *, maybe: bool) -> tuple[int, ...]:
+def matching(end: Grantee, tags: tuple[tuple[str, str], ...], *, maybe: bool) -> tuple[int, ...]:
     """The parties that an end matches, of `never` (`maybe`) or of `allow`."""
 
     def matches(uid: str, instance_id: str, groups: tuple[tuple[str, dict[str, str]], ...]) -> bool:

@@ -7,7 +7,7 @@ import random
 import pytest
 from link_peer.domain.tags import parse_ports
 from link_peer.views.spans import (
-    EVERYTHING,
+    ALL_SPANS,
     MUTUAL,
     Spans,
     common,
@@ -53,8 +53,8 @@ def test_networks_are_the_addresses_in_them() -> None:
         ("tcp/65535+udp/1", ((65_535, 65_535), (UDP + 1, UDP + 1)), "tcp/65535, udp/1"),
         ("udp/53-54+tcp/22-23+icmp", ((22, 23), (UDP + 53, UDP + 54), ICMP), "tcp/22-23, udp/53-54, icmp"),
         ("tcp/1-65535+udp/1-65535", ((1, 65_535), (UDP + 1, UDP + 65_535)), "tcp/1-65535, udp/1-65535"),
-        ("tcp/1-65535+udp/1-65535+icmp", EVERYTHING[:-1], "all ports"),
-        ("", EVERYTHING, "all ports"),
+        ("tcp/1-65535+udp/1-65535+icmp", ALL_SPANS[:-1], "all ports"),
+        ("", ALL_SPANS, "all ports"),
     ],
 )
 def test_ports_are_numbers_and_are_written_as_people_do(ports: str, spans: Spans, text: str) -> None:

@@ -11,7 +11,7 @@ from link_peer.domain.errors import NoAccess
 from link_peer.domain.model import TAG, Claim, Party, Rule, RuleKey, Traffic
 from link_peer.domain.policy import Allow, Limits, Pause
 from link_peer.domain.snapshot import Snapshot
-from link_peer.domain.tags import Who, compact, iso
+from link_peer.domain.tags import Grantee, compact, iso
 from link_peer.planning.actual import owned_rules
 from link_peer.planning.rota import AT_ONCE
 from link_peer.planning.sweep import next_sweep
@@ -191,7 +191,7 @@ def test_the_consent_of_a_link_is_what_covers_it_now_and_its_first_end() -> None
     groups = [managed(APP), managed(DB, text)]
     [link] = stand(view(groups, BOTH, [ours(SQL, REQ)]))
     assert (link.consent, link.until) == ((f"{DB} link-accept={text}",), IN_A_DAY)
-    allow = Allow(Who(HOME, "*"), Who(HOME, DB.id), (), "all to db", until=IN_AN_HOUR)
+    allow = Allow(Grantee(HOME, "*"), Grantee(HOME, DB.id), (), "all to db", until=IN_AN_HOUR)
     [link] = stand(view([managed(APP), managed(DB)], BOTH, [ours(SQL, REQ)]), allow=(allow,))
     assert (link.consent, link.until) == (("policy allow all to db",), IN_AN_HOUR)
     [link] = stand(view([managed(APP), managed(DB)], BOTH, [ours(SQL, REQ)]))

@@ -9,7 +9,7 @@ import pytest
 from link_peer.domain.errors import CloudError
 from link_peer.domain.model import ALL, Instance, Party, Port, Rule, Traffic
 from link_peer.views.reach import Scene
-from link_peer.views.who import _parts, named, who
+from link_peer.views.who import _parts, parties_in_rules, sources_reaching
 
 from tests.unit.planning.test_effect import rule
 from tests.unit.small_world import APP, CACHE, DB, HOME, PEER, A, B
@@ -124,13 +124,13 @@ def test_what_is_listed(rules: list[Rule], read: dict[str, Any], ports: list[Por
     instances = [AT_APP, instance(B, DB, ip="10.0.0.2"), *extra_instances]
     fields = {"inner_access": {DB: False}, **{name: value for name, value in read.items() if name != "more"}}
     scene = Scene(msgspec.structs.replace(view([group(APP), group(DB)], instances, rules), **fields))
-    sources = who(scene, DB, ports)
+    sources = sources_reaching(scene, DB, ports)
     texts = [
         f"{source.source.id if source.source else '-'} {source.address or '-'} {source.state} {source.instances}"
         for source in sources
     ]
     assert texts == expected
-    assert who(scene, DB, ports, members=False) == [
+    assert sources_reaching(scene, DB, ports, members=False) == [
         source for source in sources if source.rule or source.source is None
     ]
 
@@ -161,11 +161,14 @@ def test_an_instance_is_no_source_of_itself() -> None:
     instances = [instance(party, DB, ip=f"10.0.0.{n}") for n, party in enumerate((A, B, C))]
     snapshot = view([group(DB)], instances, [rule(DB, "10.9.0.0/16", own_cidr="10.0.0.1/32")], inner_access={DB: True})
     sources = [
-        [(source.source, source.address, source.state, source.instances) for source in who(Scene(snapshot), x)]
+        [
+            (source.source, source.address, source.state, source.instances)
+            for source in sources_reaching(Scene(snapshot), x)
+        ]
         for x in (A, B)
     ]
     dropped = view([group(DB)], instances, [RANGE, rule(DB, "10.0.0.128/25", act="drop")], inner_access={DB: False})
-    (reason,) = [source.reason for source in who(Scene(dropped), B) if source.address]
+    (reason,) = [source.reason for source in sources_reaching(Scene(dropped), B) if source.address]
     assert reason.startswith("from 10.0.0.128 to i-b: sgr-drop of ")
     assert sources == [[(DB, "", "open", 2)], [(None, "10.9.0.0/16", "open", None), (DB, "", "open", 2)]]
 
@@ -174,7 +177,7 @@ def test_the_parties_that_rules_name_are_read_before() -> None:
     """Groups by their id, and instances by their address."""
     rules = [rule(DB, str(APP)), rule(DB, "10.0.0.2/32"), LIST]
     scene = Scene(view([group(APP), group(DB)], [instance(A, APP, ip="10.0.0.2")], rules))
-    assert named(scene, DB) == {APP, A}
+    assert parties_in_rules(scene, DB) == {APP, A}
 
 
 def test_it_is_said_that_not_every_instance_of_a_source_was_read() -> None:
@@ -187,5 +190,7 @@ def test_it_is_said_that_not_every_instance_of_a_source_was_read() -> None:
         snapshot = view(
             [group(APP), group(DB)], instances, [rule(DB, str(APP)), *extra_rules], inner_access={DB: False}
         )
-        (source,) = who(Scene(msgspec.structs.replace(snapshot, whole_accounts=frozenset(), complete_groups={DB})), DB)
+        (source,) = sources_reaching(
+            Scene(msgspec.structs.replace(snapshot, whole_accounts=frozenset(), complete_groups={DB})), DB
+        )
         assert source.reason.startswith(message)

@@ -57,7 +57,7 @@ def names(service: str) -> frozenset[str]:
     return frozenset(operation.name for operation in operations(service))
 
 
-def asked(service: str, method: str, path: str) -> str:
+def operation_name(service: str, method: str, path: str) -> str:
     """The name of an operation that has this method and path; empty if none has."""
     path = re.sub("^/2016-08-15/", "/2021-04-06/", path)  # the paths of FC 2.0 are those of both [src @alicloud/fc2]
     return next((each.name for each in operations(service) if each.matches(method, path)), "")

@@ -159,10 +159,10 @@ class Access:
     ) -> None:
         """One read for each account or party, side by side where threads are allowed."""
 
-        def one(place: Place) -> None:
+        def read_place(place: Place) -> None:
             self.read(place.account if isinstance(place, Party) else place, lambda ecs: read(ecs, place))
 
-        self.side_by_side([functools.partial(one, place) for place in places], threads)
+        self.side_by_side([functools.partial(read_place, place) for place in places], threads)
 
     def side_by_side(self, reads: Sequence[Callable[[], object]], threads: int | None = None) -> None:
         """Makes these reads at the same time, where threads are allowed."""

@@ -36,7 +36,7 @@ Meanwhile = Callable[[float], None]
 """What is done while others wait, until the minute ends (epoch seconds)."""
 
 
-def nothing(_minute: float) -> None:
+def no_action(_minute: float) -> None:
     """The default: nothing is done."""
 
 
@@ -349,7 +349,7 @@ class Fetch:
         groups: Collection[Party],
         until: float = math.inf,
         progress: Progress = lambda _count, _all: None,
-        meanwhile: Meanwhile = nothing,
+        meanwhile: Meanwhile = no_action,
     ) -> list[Party]:
         """Reads the rules of these groups, one of each account in turn and those of one account in their order, over as many
         minutes as the pace makes of it. Returns those that are left at `until`, or after a minute that let none through.

@@ -18,7 +18,7 @@ from link_peer.domain.grouped import grouped
 from link_peer.domain.model import TAG, Group, Link, Party, short_hash
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
-from link_peer.engine.read.fetch import Fetch, Meanwhile, Progress, nothing
+from link_peer.engine.read.fetch import Fetch, Meanwhile, Progress, no_action
 from link_peer.planning import cursor as cursors
 from link_peer.planning.actual import owned_links
 from link_peer.planning.decision import DesiredLink
@@ -35,7 +35,9 @@ GOLDEN = (
 )
 RUNS_A_DAY = 144
 MAX_EXTRA_READS = 200  # of groups without the managed tag, in one run
-NAMED = 2_000  # instances of another account that the rules, or the tags, of this one make a run read by id: 20 calls
+MAX_NAMED_BY_RULES = (
+    2_000  # instances of another account that the rules, or the tags, of this one make a run read by id: 20 calls
+)
 ASKING = 100  # groups of which a run reads all instances: nobody asks for their rules, or these follow them
 
 
@@ -88,7 +90,7 @@ class AccountReads(msgspec.Struct, frozen=True):
         owned = owned_links(self.snapshot, self.policy, self.region)
         return [link for link, rule, _ in owned if rule.group.account == self.account]
 
-    def rules(self, groups: Iterable[Party], until: float, meanwhile: Meanwhile = nothing) -> set[Party]:
+    def rules(self, groups: Iterable[Party], until: float, meanwhile: Meanwhile = no_action) -> set[Party]:
         """Reads rules for as long as there is time, for all accounts in turn; each from another place each minute. Groups are in
         the order of their buckets, since one is done when all of its rules were read. Returns those that are left. `meanwhile` is
         as in Fetch."""
@@ -183,8 +185,10 @@ class AccountReads(msgspec.Struct, frozen=True):
             elif end.id:
                 by_account.setdefault(end.account, set()).add(end)
         for ends in by_account.values():
-            turn = self.run // math.ceil(len(ends) / NAMED)  # each has one; who is read together changes with it
-            parties |= set(part_of(sorted(ends, key=functools.partial(_place, turn)), NAMED, self.run))
+            turn = self.run // math.ceil(
+                len(ends) / MAX_NAMED_BY_RULES
+            )  # each has one; who is read together changes with it
+            parties |= set(part_of(sorted(ends, key=functools.partial(_place, turn)), MAX_NAMED_BY_RULES, self.run))
         return parties, set().union(*by_account.values()) - parties
 
     def followed(self, accounts: Set[str], until: float) -> None:

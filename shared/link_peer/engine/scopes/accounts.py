@@ -95,7 +95,7 @@ def _stepped(sweeps: Sequence[Result], step: Step, latest: _Latest, lanes: int, 
     results: list[Result] = []
     for start in range(0, len(sweeps), together):
         part = sweeps[start : start + together]
-        stores = [_known(sweep, latest) for sweep in part]
+        stores = [_known_groups(sweep, latest) for sweep in part]
         turns = [-(-(len(sweeps) - start - number) // lanes) for number in range(len(part))]
         jobs = [
             Job(functools.partial(_turn_of, sweep, step, turn), frozenset({number}))
@@ -109,7 +109,7 @@ def _stepped(sweeps: Sequence[Result], step: Step, latest: _Latest, lanes: int, 
     return results
 
 
-def _known(sweep: Result, latest: _Latest) -> Store:
+def _known_groups(sweep: Result, latest: _Latest) -> Store:
     """What an account knows of groups before a step, with what others have found out."""
     copy = Store()
     if isinstance(sweep, AccountSweep):

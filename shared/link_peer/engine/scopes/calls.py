@@ -11,12 +11,12 @@ from link_peer.planning.decision import MembersOf, Missing
 CALLS = 50
 """Calls that one message costs at most while nothing is to be changed."""
 
-_KEPT = 6  # of them for records, for sessions, and for what a plan asks to be read again
+_RESERVED = 6  # of them for records, for sessions, and for what a plan asks to be read again
 
 
 def calls_left(fetch: Fetch) -> int:
     """How many more reads one message may make while nothing is to be changed."""
-    return CALLS - _KEPT - fetch.calls.total()
+    return CALLS - _RESERVED - fetch.calls.total()
 
 
 def affordable(fetch: Fetch, missing: Missing) -> Missing:

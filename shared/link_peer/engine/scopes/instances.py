@@ -57,8 +57,8 @@ def reconcile_instances(
     if error := scope.store.refusal(delivery.policy.home):
         audit.write([denied_record(denials.no_access(delivery.policy.home, error.code), "link")])
         return []
-    if scope.rivals:
-        scope.let_others_go_first(guard)
+    if scope.other_askers:
+        scope.yield_turn(guard)
     report = converge_and_look(scope, guard)
     report_held(scope, report, guard)
     scope.hand_over()
@@ -82,7 +82,7 @@ class InstanceScope(Scope):
         self.waiting: dict[Party, Later] = {}
         self.former: set[Party] = set()
         self.instances: list[Instance] = []
-        self.rivals: set[Party] = set()
+        self.other_askers: set[Party] = set()
 
     @property
     def home(self) -> str:
@@ -114,7 +114,7 @@ class InstanceScope(Scope):
             fetch.parties(former)
             self.former = former & self.store.snapshot().groups.keys()
         named_groups = [peer for peer in at_home if peer.is_group]
-        may_be_first = self.delivery.memory.awakes(self.started) and bool(named_groups) and not self.shrinks
+        may_be_first = self.delivery.memory.begins_after_pause(self.started) and bool(named_groups) and not self.shrinks
         naming: set[Party] = set()
         holders: list[Party] = []
         ends = self.shrinks and not at_home
@@ -123,7 +123,7 @@ class InstanceScope(Scope):
             lambda: self._read_neighbours() if ends else fetch.parties([*own_groups, *at_home]),
             lambda: naming.update(fetch.references(own_groups | self.former) if self.shrinks else ()),
             lambda: holders.extend(self._groups_with_instance_rules(at_home, bool(gone_records))),
-            *([lambda: self._find_rivals(set(named_groups))] if may_be_first else []),
+            *([lambda: self._find_other_askers(set(named_groups))] if may_be_first else []),
             *([functools.partial(fetch.rules, [peer]) for peer in named_groups] if len(named_groups) <= AHEAD else []),
         )
         if ends:
@@ -146,15 +146,15 @@ class InstanceScope(Scope):
         self._read_moved()
         self._read_askers()
 
-    def _find_rivals(self, peers: Set[Party]) -> None:
+    def _find_other_askers(self, peers: Set[Party]) -> None:
         """Finds out whether others ask for what these instances ask for, as far as one page of each one's first group shows
         them."""
         for group in {Party(self.home, instance.groups[0]) for instance in self.instances if instance.groups}:
             members, _ = self.fetch.first_page(group) or ((), "")
             asking = (member.party for member in members if not peers.isdisjoint(peers_at_home([member], self.policy)))
-            self.rivals |= set(asking) - self.hints.keys()
+            self.other_askers |= set(asking) - self.hints.keys()
 
-    def let_others_go_first(self, guard: RemovalGuard) -> None:
+    def yield_turn(self, guard: RemovalGuard) -> None:
         """Before a rule is opened for which others ask, too: waits for the instance's turn, and reads the rule's group once more. One
         that got the managed tag meanwhile, and no rule yet, is being written by another delivery, which is left the time."""
         plan, managed = plan_only(self, guard), self.policy.keys.managed
@@ -165,7 +165,7 @@ class InstanceScope(Scope):
         self.delivery.connections.log.write([])
         store = self.store
         before = {group: store.rules.get(group) for group in groups if managed not in store.groups[group].tags}
-        for seconds in (turn(min(self.hints), self.rivals), TURN_SECONDS / 2):
+        for seconds in (turn(min(self.hints), self.other_askers), TURN_SECONDS / 2):
             self.delivery.clock.sleep(seconds)
             with contextlib.suppress(NoAccess):  # it is noted, and nothing is opened
                 self.fetch.side_by_side(

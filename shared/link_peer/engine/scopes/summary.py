@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 
-from link_peer.domain.denials import NOTHING, removals_held, sweep_no_access
+from link_peer.domain.denials import NO_DENIAL, removals_held, sweep_no_access
 from link_peer.domain.errors import LinkPeerError, NotEntered
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
@@ -19,7 +19,7 @@ from link_peer.runtime.ports import Record
 
 TIMER, ACCOUNT = "timer", "account"
 """What a summary is about: the `scope` of the record."""
-OWN = "own role"
+OWN_ROLE = "own role"
 """As which role the functions enter the home account: they are its."""
 
 
@@ -30,7 +30,7 @@ def account_record(
     recorded one by one; and `notes`: what was skipped and why."""
     limit = policy.limits.removals_per_run
     denials = [removals_held(unseen.account, count, limit) for unseen, count in sorted(report.held_removals.items())]
-    outcome: Record = {"outcome": "applied" if report.changed else "unchanged", **why_fields(NOTHING)}
+    outcome: Record = {"outcome": "applied" if report.changed else "unchanged", **why_fields(NO_DENIAL)}
     if denials:
         outcome = {"outcome": "failed", **why_fields(denials[0])}
     reasons = report.reasons + Counter((decision.outcome, decision.denial.reason.code) for decision in denied)
@@ -58,7 +58,7 @@ def entered_fields(policy: Policy, account: str, snapshot: Snapshot) -> Record:
     refusal, trouble = snapshot.refused_accounts.get(account), snapshot.failed_accounts.get(account, "")
     is_entered = not (trouble or isinstance(refusal, NotEntered))
     return {
-        "entered_as": (policy.accounts[account].role or OWN) if is_entered else "",
+        "entered_as": (policy.accounts[account].role or OWN_ROLE) if is_entered else "",
         "refusal": refusal.code if refusal else "",
         "trouble": trouble,
     }
@@ -75,7 +75,7 @@ def timer_record(
         "scope": TIMER,
         "action": "repair",
         "outcome": "unchanged",
-        **why_fields(NOTHING),
+        **why_fields(NO_DENIAL),
         "detail": uncounted,
         "policy": policy.digest,
         "accounts": str(len(started_accounts)),

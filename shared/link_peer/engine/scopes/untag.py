@@ -9,7 +9,7 @@ from link_peer.domain.policy import Pause
 from link_peer.domain.snapshot import Snapshot
 from link_peer.engine.converge import Scope
 from link_peer.planning.actual import actual_state, damaged_rules, owned_rules
-from link_peer.planning.verdict.answers import Seen, judge
+from link_peer.planning.verdict.answers import PlanView, judge
 
 UNTAGGED = 10  # groups in one run: three calls each, for which nothing waits
 
@@ -48,7 +48,7 @@ def _waiting_for_a_rule(scope: Scope, snapshot: Snapshot) -> set[Party]:
     existing = {rule.key for rules in snapshot.rules.values() for rule in rules if rule.policy == "accept"}
     actual = actual_state(snapshot, scope.policy, scope.delivery.region)
     judged = judge(
-        Seen(snapshot, scope.context, actual), (desired for desired in scope.desired(snapshot) if desired.opens)
+        PlanView(snapshot, scope.context, actual), (desired for desired in scope.desired(snapshot) if desired.opens)
     )
     granted = (answer.verdict for answer in judged.answers if answer.verdict and not answer.denial)
     return {need.key.group for verdict in granted for need in verdict.needs if need.key not in existing}

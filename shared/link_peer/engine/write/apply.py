@@ -236,7 +236,7 @@ class Applier:
         standing = {edit.key for edit in decision.edits} - closing.edited_rules
         self._failed_keys |= standing
         rules = {key: rule for key, rule in rules.items() if key not in standing}
-        denial = still_standing(decision.denial, [_left(*side) for side in closing.standing.items()])
+        denial = still_standing(decision.denial, [_side_left(*side) for side in closing.standing.items()])
         edits = tuple(edit for edit in decision.edits if edit.key not in standing)
         closed_decision = msgspec.structs.replace(decision, edits=edits, denial=denial)
         denied = frozenset(key for key in standing if isinstance(closing.standing[key.group], LinkDenied))
@@ -479,7 +479,7 @@ def _met(decision: Decision, trouble: Transient) -> Decision:
     return msgspec.structs.replace(decision, denial=msgspec.structs.replace(decision.denial, detail=str(trouble)))
 
 
-def _left(group: Party, problem: LinkDenied | Transient) -> str:
+def _side_left(group: Party, problem: LinkDenied | Transient) -> str:
     if isinstance(problem, LinkDenied):
         return side_left(group, problem.denial.detail, is_known=True)
     return side_left(group, str(problem), is_known=False)

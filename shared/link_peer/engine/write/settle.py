@@ -28,7 +28,7 @@ from link_peer.runtime.delivery import Delivery
 RULES_PER_CALL = 100
 """Permissions, or rule ids, of one call [doc AuthorizeSecurityGroup, RevokeSecurityGroup]."""
 
-_Gone = tuple[str, Edit, Marker | None]
+_RemovedRule = tuple[str, Edit, Marker | None]
 """The id of a rule to remove, for which edit, and its marker unless it is a copy."""
 
 Note = Callable[[Iterable[Edit], str], object]
@@ -177,7 +177,7 @@ class Settler:
         self.fetch.changed()
         written.put |= {(edit.key, claim) for edit in batch for claim in edit.gain}
         writes: list[tuple[RuleKey, str]] = []
-        removals: list[_Gone] = []
+        removals: list[_RemovedRule] = []
         for edit in batch:
             existing_rule = existing.get(edit.key)
             if existing_rule is None:
@@ -201,7 +201,7 @@ class Settler:
             note(batch, ecs.authorize(group.id, writes, advanced=self.fetch.is_advanced(group)))
         self._revoke(group, removals, note)
 
-    def _revoke(self, group: Party, removals: Sequence[_Gone], note: Note) -> None:
+    def _revoke(self, group: Party, removals: Sequence[_RemovedRule], note: Note) -> None:
         ecs = ecs_of(self.fetch, group)
         is_first = True
         for egress, part in _removal_calls(removals):
@@ -314,7 +314,7 @@ def _next_call(edits: Sequence[Edit], existing: dict[RuleKey, Existing]) -> list
     return [edit for edit in new if edit.key.is_egress == new[0].key.is_egress][:RULES_PER_CALL] or list(edits)
 
 
-def _removal_calls(removals: Sequence[_Gone]) -> Iterator[tuple[bool, Sequence[_Gone]]]:
+def _removal_calls(removals: Sequence[_RemovedRule]) -> Iterator[tuple[bool, Sequence[_RemovedRule]]]:
     """The calls by which rules are removed: whether it is one for egress rules, and which of them."""
     for egress in (False, True):
         of_direction = [removal for removal in removals if removal[1].key.is_egress == egress]

@@ -33,7 +33,7 @@ from link_peer.planning.verdict.single_link import may_stand, several_uncounted,
 from link_peer.planning.writing import MAX_RULES, missing_outlets
 
 
-class Seen(msgspec.Struct, frozen=True):
+class PlanView(msgspec.Struct, frozen=True):
     """What all steps of a plan start from. `refused` are links that the cloud has just refused to write, or that have no
     room."""
 
@@ -101,11 +101,11 @@ class Judged(msgspec.Struct, frozen=True, dict=True):
         return denial_by_claim
 
 
-Wanted = Mapping[RuleKey, frozenset[Claim]]
+WantedClaims = Mapping[RuleKey, frozenset[Claim]]
 """The claims that want each rule which may exist."""
 
 
-def judge(view: Seen, links: Iterable[DesiredLink]) -> Judged:
+def judge(view: PlanView, links: Iterable[DesiredLink]) -> Judged:
     """Answers every desired link; of a mutual one, an instance whose account refuses access does not count as asking. Where
     instances with one address need the same rule, it is given to the one for which it stands, unless that has another address
     now; else to the links for which some rule stands, then by order of links."""
@@ -155,7 +155,7 @@ def judge(view: Seen, links: Iterable[DesiredLink]) -> Judged:
     return Judged((*answers, *rule_answers), judgments, tuple(rule_answers), all_missing(missing))
 
 
-def _unread_peer(view: Seen, desired: DesiredLink) -> Missing:
+def _unread_peer(view: PlanView, desired: DesiredLink) -> Missing:
     """What to read of a peer that is one too many: where rules stand for it, it counts before those for which none do."""
     peer, snapshot = desired.link.target, view.snapshot
     if not (desired.in_scope and desired.denial and desired.denial.by_limit and peer.is_group):
@@ -166,7 +166,7 @@ def _unread_peer(view: Seen, desired: DesiredLink) -> Missing:
     return Missing(questions=frozenset({RulesOf(peer)} if is_unread else ()))
 
 
-def _claim_denial(view: Seen, desired: DesiredLink, judgment: Judgment) -> Denial | None:
+def _claim_denial(view: PlanView, desired: DesiredLink, judgment: Judgment) -> Denial | None:
     """Why a claim may not have the rules of its link: it has ended, the link is denied, or one of the rules carries the same request with
     another end, for a link of another pair."""
     claim, owned = desired.claim, view.actual.owned
@@ -178,7 +178,7 @@ def _claim_denial(view: Seen, desired: DesiredLink, judgment: Judgment) -> Denia
     return judgment.verdict.denial
 
 
-def _standing_for(view: Seen, answers: Iterable[Answer]) -> list[DesiredLink]:
+def _standing_for(view: PlanView, answers: Iterable[Answer]) -> list[DesiredLink]:
     """For each wish that is denied, the links of those rules of ours that stand for its claim, on ports that it asks for: a denial
     closes nothing by itself. None where the wish is over, or where a refusal of the cloud decides what is rolled back."""
     wishes: dict[tuple[Link, Claim], DesiredLink] = {}
@@ -212,7 +212,7 @@ def _standing_for(view: Seen, answers: Iterable[Answer]) -> list[DesiredLink]:
     return list(wishes.values())
 
 
-def _lets_out_others(view: Seen, desired: DesiredLink, key: RuleKey) -> bool:
+def _lets_out_others(view: PlanView, desired: DesiredLink, key: RuleKey) -> bool:
     """Whether an egress rule, beside which no ingress rule of ours admits the instance that asks, is only for others of its group: no
     rule of a person admits it either, and the egress rule is not so young that the ingress rule may not be shown yet."""
     asker = view.snapshot.instances.get(desired.instance) if desired.instance else None
@@ -223,7 +223,7 @@ def _lets_out_others(view: Seen, desired: DesiredLink, key: RuleKey) -> bool:
     return view.context.now - created(view.actual.owned[key][0]) >= HALF_OPEN_SECONDS
 
 
-def _is_shut_in(view: Seen, key: RuleKey, link: Link) -> bool:
+def _is_shut_in(view: PlanView, key: RuleKey, link: Link) -> bool:
     """Whether nothing lets out any more whom an ingress rule by address admits. Beside a young one, the egress rule may not be shown
     yet."""
     if not link.member or link.is_egress or view.context.now - created(view.actual.owned[key][0]) < HALF_OPEN_SECONDS:
@@ -260,14 +260,14 @@ def _both_ends(
         return list(answers)
     standing = {link_of(key, marker).side for key, (_, marker) in actual.owned.items() if key.is_egress}
 
-    def other(desired: DesiredLink) -> Denial | None:
+    def opposite_denial(desired: DesiredLink) -> Denial | None:
         side = desired.link.side
         opposite = msgspec.structs.replace(side, is_egress=not side.is_egress)
         ports = (msgspec.structs.replace(opposite, ports=(port,)) for port in side.ports)
         joins = opposite.is_egress and any(one_port in standing for one_port in ports)
         return None if joins or not desired.link.member else closed.get((opposite, desired.claim))
 
-    return [(desired, refusal or other(desired)) for desired, refusal in answers]
+    return [(desired, refusal or opposite_denial(desired)) for desired, refusal in answers]
 
 
 def wish_denial(snapshot: Snapshot, policy: Policy, desired: DesiredLink) -> Denial | None:
@@ -278,7 +278,7 @@ def wish_denial(snapshot: Snapshot, policy: Policy, desired: DesiredLink) -> Den
     return forbidden(snapshot, policy, desired.instance, desired.link.target, desired.link.ports)
 
 
-def judge_link(view: Seen, link: Link) -> Judgment:
+def judge_link(view: PlanView, link: Link) -> Judgment:
     """The verdict on a link by the snapshot, but for room and limits. One that was refused is denied."""
     verdict = may_stand(view.snapshot, view.context.policy, link, view.context.now)
     if verdict.denial is None and link.whole in view.refused:
@@ -286,7 +286,7 @@ def judge_link(view: Seen, link: Link) -> Judgment:
     return with_holders(view.snapshot, view.context, view.actual, verdict)
 
 
-def wanted_claims(answers: Iterable[Answer], actual: Actual) -> Wanted:
+def wanted_claims(answers: Iterable[Answer], actual: Actual) -> WantedClaims:
     """What the answers want of each rule. A claim that is only read from a rule keeps that rule and opens none."""
     claims_by_rule: dict[RuleKey, set[Claim]] = {}
     for answer in answers:
@@ -365,7 +365,7 @@ def _unfollowed(
     return denied
 
 
-def too_many(view: Seen, granted: Iterable[DesiredLink]) -> dict[tuple[Link, Claim], Denial]:
+def too_many(view: PlanView, granted: Iterable[DesiredLink]) -> dict[tuple[Link, Claim], Denial]:
     """The parts of links by address that are denied because a link has too many. Those that stand stay, and others join them
     in order of their instances as long as there is room; of a link of which none stands, all are denied or none."""
     by_end = grouped((desired.link.side, desired) for desired in granted if desired.link.member)
