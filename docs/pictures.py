@@ -137,7 +137,7 @@ def draw() -> None:
     """Draw the pages, and each figure that has no picture; remove pictures of figures that are gone."""
     folder = DOCS / "pictures"
     folder.mkdir(exist_ok=True)
-    screenshot(html(maps.everything()), "map.png", 900)
+    screenshot(html(maps.full_map()), "map.png", 900)
     until = datetime.now(timezone.utc).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     since = (until - timedelta(days=1)).replace(day=1)
     with running("company") as cloud:

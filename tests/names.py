@@ -1,5 +1,5 @@
-"""Finds variables, parameters, fields, attributes and methods whose names do not say what they hold: `found`, `one`, `left` and
-the like. `make lint` runs it. A field whose name other programs read has that one as its `name`:
+"""Finds variables, parameters, fields, attributes, functions and classes whose names do not say what they hold: `found`, `one`,
+`left` and the like. `make lint` runs it. A field whose name other programs read has that one as its `name`:
 `msgspec.field(name="left")`.
 
     python -m tests.names [FOLDER…]
@@ -28,19 +28,21 @@ OPTIONS = {
     "cli/link_peer_cli/commands/consent.py": {"what", "who"},
     "cli/link_peer_cli/commands/plan.py": {"what", "rest"},
     "cli/link_peer_cli/commands/tighten.py": {"everything"},
+    "cli/link_peer_cli/commands/who.py": {"who"},
 }
-"""Parameters that typer reads: people type their names."""
+"""Commands, and parameters that typer reads: people type their names."""
 
 
 def names(tree: ast.Module) -> Iterator[tuple[int, str]]:
-    """The line and the name of each variable, parameter, field, attribute and method of a module."""
+    """The line and the name of each variable, parameter, field, attribute and function of a module; those of classes, and of other
+    types, in lower case."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            yield node.lineno, node.id
+            yield node.lineno, node.id if node.id.isupper() else node.id.lower()
         elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
             yield node.lineno, node.attr
-        elif isinstance(node, ast.ClassDef):
-            yield from ((line.lineno, line.name) for line in node.body if isinstance(line, ast.FunctionDef))
+        elif isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            yield node.lineno, node.name.lower()
         elif isinstance(node, ast.arg):
             yield node.lineno, node.arg
         elif isinstance(node, (ast.ExceptHandler, ast.MatchAs, ast.MatchStar)) and node.name:

@@ -121,14 +121,14 @@ def _selftest(cloud: LocalCloud, keys: None, capsys: pytest.CaptureFixture[str],
     return selftest
 
 
-Asked = list[tuple[Caller, str]]
+CallerActions = list[tuple[Caller, str]]
 """Who asked for which action."""
 
 
 @pytest.fixture(name="accesses")
-def _asked(cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> Asked:
+def _accesses(cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> CallerActions:
     """What the cloud asks RAM for from now on."""
-    accesses: Asked = []
+    accesses: CallerActions = []
     permitted = cloud.identity.permitted
 
     def noted(caller: Caller, access: Access, *args: Any, **options: Any) -> bool:
@@ -216,7 +216,9 @@ def _only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[
 @pytest.mark.parametrize(
     "knobs", [opposite()], indirect=True, ids=["opposite"]
 )  # conformance asks under the default readings
-def test_with_everything_given_every_question_that_exists_here_is_answered(accesses: Asked, selftest: Selftest) -> None:
+def test_with_everything_given_every_question_that_exists_here_is_answered(
+    accesses: CallerActions, selftest: Selftest
+) -> None:
     """Also those about RAM, a second account, a second VPC, network interfaces and traffic.
 
     The person's keys are asked for no action that the page does not name.

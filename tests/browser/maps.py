@@ -127,7 +127,7 @@ def five() -> dict[str, Any]:
     )
 
 
-def everything() -> dict[str, Any]:
+def full_map() -> dict[str, Any]:
     """The five groups, with three rules of people and a denied wish."""
     links, home = five()["links"], next(iter(ACCOUNTS))
     db, cache = ("sg-bp1db00000000000003", home, "orders-db"), ("sg-bp1cache00000000004", home, "cache")

@@ -72,7 +72,7 @@ def _load(chromium: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("world", [maps.everything, maps.forty])
+@pytest.mark.parametrize("world", [maps.full_map, maps.forty])
 @pytest.mark.parametrize("view", ["graph", "matrix"])
 def test_axe_finds_nothing_in_the_map(show: Show, world: Callable[[], dict[str, Any]], view: str, scheme: str) -> None:
     """With the list in its panel, and with the story of a link."""
@@ -93,7 +93,7 @@ def test_axe_finds_nothing_in_the_evidence(load: Show) -> None:
 @pytest.mark.parametrize("view", ["graph", "matrix"])
 def test_the_keyboard_reaches_every_control_and_link_of_the_map(show: Show, view: str) -> None:
     """Each link, rule and wish is in the list of the panel; Enter tells its story, Escape goes back."""
-    document = maps.everything()
+    document = maps.full_map()
     page = show(document, f"view={view}")
     rows = page.locator("#story .row")
     people = [rule for rule in document["rules"] if rule["made_by"] == "person"]
@@ -108,7 +108,7 @@ def test_the_keyboard_reaches_every_control_and_link_of_the_map(show: Show, view
 
 def test_nothing_in_the_map_moves(show: Show) -> None:
     """Whoever asks for reduced motion has it, and so has everybody else."""
-    page = show(maps.everything(), reduced_motion="reduce")
+    page = show(maps.full_map(), reduced_motion="reduce")
     page.click("#matrix-view")
     page.click("#story .row")
     assert page.evaluate("() => document.getAnimations().length") == 0
@@ -116,7 +116,7 @@ def test_nothing_in_the_map_moves(show: Show) -> None:
 
 def test_the_map_fits_a_phone(show: Show) -> None:
     """In both views, and with what it leaves out unfolded."""
-    page = show(maps.everything())
+    page = show(maps.full_map())
     page.set_viewport_size(PHONE)
     page.click("summary")
     for view in ("graph", "matrix"):

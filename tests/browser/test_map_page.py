@@ -78,7 +78,7 @@ def test_names_and_ports_are_written_in_the_graph(show: Show) -> None:
 
 def test_rules_of_people_and_denied_wishes_are_drawn_apart(show: Show) -> None:
     """With other lines and heads, in lists of their own; a filter leaves those of one maker. A range is a box beside the accounts."""
-    page = show(maps.everything())
+    page = show(maps.full_map())
     assert page.inner_text("#summary").split(" · ")[:3] == [
         "5 links of 5 groups and instances",
         "3 rules of people",
@@ -102,7 +102,7 @@ def test_rules_of_people_and_denied_wishes_are_drawn_apart(show: Show) -> None:
 
 def test_the_panel_counts_all_rules_that_reach_a_party(show: Show) -> None:
     """Whatever the filters leave."""
-    page = show(maps.everything(), "party=sg-bp1db00000000000003@1000000000000001&made_by=link-peer")
+    page = show(maps.full_map(), "party=sg-bp1db00000000000003@1000000000000001&made_by=link-peer")
     assert page.inner_text("#reached") == "4 rules admit somebody: 2 of link-peer, 2 of people"
 
 
@@ -235,22 +235,22 @@ def test_forty_groups_are_a_graph_that_search_and_filters_narrow(show: Show) -> 
     assert page.locator("#graph canvas").first.is_visible()
     assert summary(page).startswith(f"{len(links)} links")
 
-    def left(count: int) -> bool:
+    def is_count(count: int) -> bool:
         return summary(page).startswith(f"{count} of {len(links)} links")
 
     page.fill("#text", "Orders-DB")
     named_links = [link for link in links if "orders-db" in (link["from_name"], link["to_name"])]
-    assert left(len(named_links))
+    assert is_count(len(named_links))
     page.fill("#text", "")
     account = links[0]["from_account"]
     page.select_option("#account", account)
-    assert left(sum(account in (link["from_account"], link["to_account"]) for link in links))
+    assert is_count(sum(account in (link["from_account"], link["to_account"]) for link in links))
     page.select_option("#account", "")
     page.select_option("#port", "tcp/5432")
-    assert left(sum("tcp/5432" in link["ports"] for link in links))
+    assert is_count(sum("tcp/5432" in link["ports"] for link in links))
     page.select_option("#port", "")
     page.select_option("#state", "blocked")
-    assert left(sum(link["state"] == "blocked" for link in links))
+    assert is_count(sum(link["state"] == "blocked" for link in links))
     assert labels(page, "edge") == labels(page, "edge.blocked")
     page.fill("#text", "no such name")
     page.click("text=Clear the filters")

@@ -46,7 +46,7 @@ def check_answers(args: tuple[str, ...], printed: str) -> None:
         assert [error.message for error in schema.iter_errors(json.loads(line))] == [], (args, line)
 
 
-Asked = list[tuple[Caller, str]]
+CallerActions = list[tuple[Caller, str]]
 """Who asked for which action: the fixture `asked`."""
 Typed = Callable[[str], None]
 """What a person types at the next questions: the fixture `typed`."""

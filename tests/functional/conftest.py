@@ -15,7 +15,7 @@ from pytest_mock import MockerFixture
 
 from tests.accounts import written
 from tests.functional.lab import PEER, THREE_ACCOUNTS, Lab, trust_without_external_id, world_of_three
-from tests.functional.records import Watch, said
+from tests.functional.records import Watch, log_text
 from tests.functional.wire_lab import CloudClock, WireLab
 
 BOTH = (
@@ -70,7 +70,7 @@ def _record_watch(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixt
     watch = Watch(monkeypatch)
     caplog.set_level("INFO")
     yield watch
-    watch.check(said(caplog))
+    watch.check(log_text(caplog))
 
 
 @pytest.fixture(name="lab")

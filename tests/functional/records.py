@@ -68,7 +68,7 @@ class Watch:
         assert not any(secret in texts for secret in self.secrets()), "a secret is in a record or in the log"
 
 
-def said(caplog: pytest.LogCaptureFixture) -> str:
+def log_text(caplog: pytest.LogCaptureFixture) -> str:
     """What was logged during the test itself, tracebacks included (`caplog.text` is cleared at each phase)."""
     form = logging.Formatter().format
     return "\n".join(form(record) for record in caplog.get_records("call"))

@@ -24,7 +24,7 @@ def _cli(lab: Lab, capsys: pytest.CaptureFixture[str]) -> Cli:
     return Cli(capsys)
 
 
-def asked(*ports: str, source: str = f"sg-app@{HOME}", **fields: Any) -> api.Request:
+def link_request(*ports: str, source: str = f"sg-app@{HOME}", **fields: Any) -> api.Request:
     """A request for a link to sg-db."""
     return api.request("link", source, f"sg-db@{PEER}", region=REGION, ports=ports, **fields)
 
@@ -98,16 +98,16 @@ def test_an_account_that_cannot_be_read_is_named(lab: Lab) -> None:
 
 def test_a_policy_alone_denies_without_keys(lab: Lab, tmp_path: Path) -> None:
     """As `request` does before it posts; what only the cloud can tell is left to the functions."""
-    assert api.Deployment().check(asked("tcp/3306")) is None
+    assert api.Deployment().check(link_request("tcp/3306")) is None
     lab.policy(deny={"ports": ["tcp/22"]})
     path = str(lab.policy_path)
     for ports, region, reason in ((("tcp/22",), REGION, "not-allowed"), (("tcp/80",), REGION, None)):
-        denial = api.check(asked(*ports), api.policy(path))
+        denial = api.check(link_request(*ports), api.policy(path))
         assert (denial and denial.reason.code) == reason, region
-    denial = api.check(asked("tcp/80", source="sg-app@1000000000000009"), api.policy(path))
+    denial = api.check(link_request("tcp/80", source="sg-app@1000000000000009"), api.policy(path))
     assert denial
     assert denial.reason.code == "unknown-account"
-    expired = msgspec.structs.replace(asked("tcp/80"), until=1)
+    expired = msgspec.structs.replace(link_request("tcp/80"), until=1)
     assert (denial := api.check(expired, api.policy(path)))
     assert denial.reason.code == "expired"
 
@@ -142,7 +142,7 @@ HOSTILE = ["\x00", "\ud800", "\udcff", "sg-\ud800", "i-\x00", "", " ", "*", "٣"
 def test_every_error_is_one_of_ours(lab: Lab) -> None:
     """Whatever text a program passes, also one that no file name and no JSON can contain: an answer, a denial, or an error that
     the page names."""
-    deployment, request = api.Deployment(), asked("tcp/1")
+    deployment, request = api.Deployment(), link_request("tcp/1")
     arguments = {"action": "link", "source": f"sg-app@{HOME}", "target": f"sg-db@{PEER}", "region": REGION}
     optional = ("until", "expires_in", "request_id", "reason", "requested_by")
     refused = 0
@@ -177,4 +177,4 @@ def test_a_message_that_is_posted_by_the_sdk_alone_is_a_request(lab: Lab, monkey
     run(lab, BLOCKS[1])
     [message] = lab.queued()
     assert message["request_id"] == "chg-1043"
-    assert json.loads(api.message(asked("tcp/3306", request_id="chg-1043")))["from"] == message["from"]
+    assert json.loads(api.message(link_request("tcp/3306", request_id="chg-1043")))["from"] == message["from"]

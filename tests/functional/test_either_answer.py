@@ -30,13 +30,13 @@ def _reading(request: pytest.FixtureRequest, lab: Lab) -> object:
     return value
 
 
-def both(name: str) -> pytest.MarkDecorator:
+def with_either_answer(name: str) -> pytest.MarkDecorator:
     """Runs a test under every reading of a knob."""
     values = [(name, value) for value in readings()[name]]
     return pytest.mark.parametrize("reading", values, indirect=True, ids=[str(value) for _, value in values])
 
 
-@both("missing_rule_modify")
+@with_either_answer("missing_rule_modify")
 def test_a_rule_that_goes_before_its_marker_is_changed_is_made_again(lab: Lab) -> None:
     """A second claim is to be added, and somebody deletes the rule a moment before."""
     app, db = lab.group("*"), lab.group("*")
@@ -50,7 +50,7 @@ def test_a_rule_that_goes_before_its_marker_is_changed_is_made_again(lab: Lab) -
     assert lab.reasons(db) == ["req:chg-2"]
 
 
-@both("queue_subject")
+@with_either_answer("queue_subject")
 def test_the_queue_of_an_account_proves_who_asks(lab: Lab) -> None:
     """A link through the account's own queue is made, one through the shared queue is not."""
     app, db = lab.group(f"*@{PEER}"), lab.group(f"*@{HOME}", account=PEER)
@@ -66,7 +66,7 @@ def test_the_queue_of_an_account_proves_who_asks(lab: Lab) -> None:
 REFUSED = "managed tags of "
 
 
-@both("request_tags")
+@with_either_answer("request_tags")
 def test_a_link_is_made_whether_or_not_its_group_may_be_tagged(lab: Lab, reading: bool) -> None:
     """The roles may write the managed tag by a condition on `acs:RequestTag`, which RAM may not know. The record says so
     once, and the sweep's summary; no account counts as one that refuses access."""
@@ -82,7 +82,7 @@ def test_a_link_is_made_whether_or_not_its_group_may_be_tagged(lab: Lab, reading
     assert lab.records(reason="no-access") == []
 
 
-@both("request_tags")
+@with_either_answer("request_tags")
 def test_a_sweep_closes_what_has_no_tag(lab: Lab) -> None:
     """A withdrawn consent and an instance that was released, in either account."""
     _, _, db = lab.linked(PEER)
@@ -98,7 +98,7 @@ def test_a_sweep_closes_what_has_no_tag(lab: Lab) -> None:
     assert (lab.rules(db), lab.rules(a), lab.rules(b)) == ([], [], [])
 
 
-@both("state_content")
+@with_either_answer("state_content")
 def test_an_instance_that_starts_is_linked_by_its_event(lab: Lab) -> None:
     """Wherever the event has its content; one that is released loses its rule in the same way."""
     app, db = lab.group(), lab.group("*")
@@ -107,7 +107,7 @@ def test_an_instance_that_starts_is_linked_by_its_event(lab: Lab) -> None:
     assert lab.rules(db) == [f"{app.id} tcp/1"]
 
 
-@both("trail_resources")
+@with_either_answer("trail_resources")
 def test_a_change_of_tags_is_acted_on_at_its_event(lab: Lab) -> None:
     """Of the instance that asks, and of the group that no longer consents, wherever the event names them."""
     app, db = lab.group(), lab.group("*")
@@ -118,7 +118,7 @@ def test_a_change_of_tags_is_acted_on_at_its_event(lab: Lab) -> None:
     assert lab.rules(db) == []
 
 
-@both("interface_address")
+@with_either_answer("interface_address")
 @pytest.mark.parametrize("is_secondary", [False, True])
 def test_an_address_that_the_targets_vpc_has_is_denied(lab: Lab, is_secondary: bool) -> None:
     """The first or another address of an interface there: the rule would admit that interface."""
@@ -137,7 +137,7 @@ def test_an_address_that_the_targets_vpc_has_is_denied(lab: Lab, is_secondary: b
 # what groups show, and which rules they take
 
 
-@both("rule_count")
+@with_either_answer("rule_count")
 @pytest.mark.knobs(request_tags=True)
 @pytest.mark.parametrize("remains", ["ingress", "egress"])
 def test_a_rule_on_a_group_that_lost_its_tag_is_closed(lab: Lab, remains: str) -> None:
@@ -161,7 +161,7 @@ def test_a_rule_on_a_group_that_lost_its_tag_is_closed(lab: Lab, remains: str) -
     assert lab.raw_rules(ends[remains], remains) == []
 
 
-@both("advanced_policy")
+@with_either_answer("advanced_policy")
 def test_a_link_between_advanced_groups_is_made(lab: Lab, reading: str) -> None:
     """No rule on one names a policy: what it does is accept. A person's drop counts where the platform takes one."""
     lab.cloud.knobs.change({"advanced_policy": reading})
@@ -187,21 +187,21 @@ def dropped_by_a_person(lab: Lab) -> None:
     assert lab.cross_account(lab.request(source, target, "tcp/1")) == {"applied": 1}
 
 
-@both("no_direction")
+@with_either_answer("no_direction")
 def test_what_a_person_drops_on_its_way_out_is_recorded(lab: Lab) -> None:
     """The rules of a group are asked for by direction, so both are read."""
     dropped_by_a_person(lab)
     assert lab.outcome()["effect"] == "blocked"
 
 
-@both("rule_count")
+@with_either_answer("rule_count")
 def test_what_a_person_drops_is_recorded_where_no_count_shows_it(lab: Lab) -> None:
     """Of a link that opens, both groups' rules are read, whatever RuleCount says of them."""
     dropped_by_a_person(lab)
     assert lab.outcome()["effect"] == "blocked"
 
 
-@both("strict_ids")
+@with_either_answer("strict_ids")
 def test_a_group_that_does_not_exist_denies_its_own_link_alone(lab: Lab) -> None:
     """Whether one unknown or malformed id refuses the call that names it, or is left out of the answer."""
     app, db = lab.group(), lab.group("*")
@@ -211,7 +211,7 @@ def test_a_group_that_does_not_exist_denies_its_own_link_alone(lab: Lab) -> None
     assert lab.rules(db) == [f"{app.id} tcp/1"]
 
 
-@both("rules_per_group")
+@with_either_answer("rules_per_group")
 def test_a_201st_rule_is_tried(lab: Lab, reading: int) -> None:
     """Where the platform refuses it, the link is denied for the quota, and nothing is left of it."""
     lab.cloud.knobs.change({"rules_per_group": reading})
@@ -223,7 +223,7 @@ def test_a_201st_rule_is_tried(lab: Lab, reading: int) -> None:
     assert (lab.outcome()["reason"], len(lab.raw_rules(db))) == ("" if reading == 1000 else "quota", count)
 
 
-@both("destination_account")
+@with_either_answer("destination_account")
 def test_a_call_that_failed_for_good_is_a_dead_letter(lab: Lab, triggers: Triggers) -> None:
     """Function Compute takes the destination as s.yaml writes it, and delivers there."""
     manifest = load(ROOT / "s.yaml", env={"LINK_PEER_REGION": REGION}, account=HOME)
@@ -261,7 +261,7 @@ def one_round(lab: Lab, triggers: Triggers, port: int) -> Group:
     return db
 
 
-@both("environment_keys")
+@with_either_answer("environment_keys")
 def test_an_instance_that_outlives_its_keys_is_replaced(
     lab: Lab, triggers: Triggers, reading: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -222,7 +222,7 @@ def test_a_link_that_its_source_forbids_by_its_last_read_is_taken_back(lab: Lab,
     if change == "allow":
         policy |= {"accept_tags": False, "allow": [{"from": "set:reviewed", "to": f"*@{uid}"} for uid in (HOME, PEER)]}
 
-    def made(lab: Lab) -> tuple[World, Callable[[], object]]:
+    def made_world(lab: Lab) -> tuple[World, Callable[[], object]]:
         lab.policy(**policy)
         world, deliver = KINDS[kind](lab)
         lab.tag(world.app, env="test", team="orders")
@@ -232,7 +232,7 @@ def test_a_link_that_its_source_forbids_by_its_last_read_is_taken_back(lab: Lab,
         own_claims = {"tag", "req:chg-1"} & {claim for text in lab.reasons(world.db) for claim in text.split(",")}
         assert not (is_visible and own_claims)
 
-    assert _at_each_call(lab, kind, SOURCE_CHANGES[change], "app", check, make=made) >= 6
+    assert _at_each_call(lab, kind, SOURCE_CHANGES[change], "app", check, make=made_world) >= 6
 
 
 @pytest.mark.knobs(request_tags=True)

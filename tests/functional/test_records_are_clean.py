@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from tests.functional.lab import PEER, Lab
-from tests.functional.records import Watch, said
+from tests.functional.records import Watch, log_text
 
 
 def test_the_watch_reads_every_record(lab: Lab, record_watch: Watch) -> None:
@@ -45,5 +45,5 @@ def test_a_secret_in_a_logged_traceback_is_found(
     except ValueError:
         logging.getLogger("link-peer").exception("no luck")
     with pytest.raises(AssertionError, match="a secret is in"):
-        record_watch.check(said(caplog))
+        record_watch.check(log_text(caplog))
     caplog.clear()

@@ -87,7 +87,7 @@ def build(out: Path, content: str) -> None:
         put()
 
 
-def shown(out: Path) -> dict[str, str]:
+def contents_by_name(out: Path) -> dict[str, str]:
     """What a reader finds in the output folder, by name."""
     paths = {name: out / name / "sweep.py" if name == "package" else out / name for name in OUTPUT}
     return {name: path.read_text(encoding="utf-8") for name, path in paths.items() if path.exists()}
@@ -139,12 +139,12 @@ def test_stopped_at_any_operation_the_former_build_or_the_new_one_is_there(
         out = tmp_path / str(number)
         former = before(out)
         stopped = stop.run(lambda out=out: build(out, "new"), number, crash=crash)  # type: ignore[misc]
-        state = shown(out)
+        state = contents_by_name(out)
         if crash and before is plain_files and state.keys() ^ former.keys() == {"package"}:
             state["package"] = "former"
         states.append(state)
         build(out, "next")
-        assert (shown(out), folders(out)) == (whole("next"), 1)
+        assert (contents_by_name(out), folders(out)) == (whole("next"), 1)
         if not stopped:
             break
     assert len(states) > 20
@@ -163,11 +163,11 @@ def test_two_builds_at_once_do_not_touch_each_other(tmp_path: Path) -> None:
         assert not failing.exists()
         with builds.replacing(tmp_path, OUTPUT) as (second, put_second):
             fill(second, "second")
-            assert shown(tmp_path) == whole("former")
+            assert contents_by_name(tmp_path) == whole("former")
             put_second()
-        assert shown(tmp_path) == whole("second")
+        assert contents_by_name(tmp_path) == whole("second")
         put_first()
-    assert shown(tmp_path) == whole("first")
+    assert contents_by_name(tmp_path) == whole("first")
     assert folders(tmp_path) == 1
 
 
@@ -214,7 +214,7 @@ def test_a_stopped_package_changes_nothing(
     monkeypatch.setattr(archives, "install", stopped)
     assert cli(*PACKAGE, "--out", out) == code
     assert cli.err.endswith(": nothing was changed\n")
-    assert shown(Path(out)) == whole("former")
+    assert contents_by_name(Path(out)) == whole("former")
 
 
 def test_stopped_when_the_new_package_is_in_place_it_says_so(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,7 +232,7 @@ def test_stopped_when_the_new_package_is_in_place_it_says_so(cli: Cli, monkeypat
     monkeypatch.setattr(packaging, "_fill", filled)
     assert cli(*PACKAGE) == 130
     assert cli.err.splitlines()[:2] == ["stopped by Ctrl-C", "done: put the new package into build"]
-    assert shown(Path("build")) == whole("new")
+    assert contents_by_name(Path("build")) == whole("new")
 
 
 def test_a_package_that_cannot_be_built_leaves_the_former_one(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,7 +245,7 @@ def test_a_package_that_cannot_be_built_leaves_the_former_one(cli: Cli, monkeypa
     monkeypatch.setattr(packaging, "_fill", failing)
     assert cli(*PACKAGE) == 1
     assert cli.err == "no network\n"
-    assert shown(Path("build")) == whole("former")
+    assert contents_by_name(Path("build")) == whole("former")
 
 
 @pytest.mark.parametrize("tag_prefix", ["acme", ""])

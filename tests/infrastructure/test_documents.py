@@ -49,10 +49,10 @@ def test_a_document_that_is_too_long_is_split(count: int) -> None:
     parts = split(document)
     assert all(len(compact(part)) <= MAX_POLICY for part in parts)
     assert len(parts) == max(1, -(-len(compact(document)) // MAX_POLICY))
-    assert said(*parts) == said(document)
+    assert statements_of(*parts) == statements_of(document)
 
 
-def said(*documents: dict[str, Any]) -> set[tuple[str, str, str, str]]:
+def statements_of(*documents: dict[str, Any]) -> set[tuple[str, str, str, str]]:
     """The effect, action, resource and condition of every statement."""
     return {
         (s["Effect"], action, resource, str(s.get("Condition")))

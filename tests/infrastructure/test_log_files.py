@@ -63,7 +63,7 @@ def test_each_chart_has_data(lab: Lab) -> None:
     """Its query runs on the log of a link that is opened, one that is denied, and a sweep."""
     run_once(lab)
     for chart in COUNTS:
-        rows = asked(lab, chart["query"], 7 * 86400)
+        rows = query_rows(lab, chart["query"], 7 * 86400)
         assert rows, chart["title"]
         assert {chart[axis] for axis in "xy" if axis in chart} <= set(rows[0]), chart["title"]
 
@@ -72,19 +72,19 @@ def test_duplicate_records_count_once(lab: Lab) -> None:
     """Each sweep records a lasting denial again, and SLS may store a record twice."""
     run_once(lab)
     lab.sweep()
-    counts = {row["outcome"]: row["links"] for row in asked(lab, COUNTS[0]["query"], 86400)}
+    counts = {row["outcome"]: row["links"] for row in query_rows(lab, COUNTS[0]["query"], 86400)}
     assert counts == {"applied": "1", "denied": "1"}
     [quota] = [rule for rule in ALERTS if rule["name"] == "link-peer-quota"]
     for _ in range(2):
         write(lab, 3, record="outcome", outcome="failed", reason="quota")
-    assert asked(lab, quota["query"], 3600) == [{"count": "3"}]
+    assert query_rows(lab, quota["query"], 3600) == [{"count": "3"}]
 
 
 def test_each_saved_search_runs_and_is_explained(lab: Lab) -> None:
     """SLS accepts its query and name, and docs/audit.md has it among its questions."""
     run_once(lab)
     for search in SEARCHES:
-        asked(lab, search["query"], 86400)
+        query_rows(lab, search["query"], 86400)
         assert 3 <= len(search["name"]) <= 63
         assert search["query"] in (DEPLOY.parent / "docs" / "audit.md").read_text(encoding="utf-8")
 
@@ -139,7 +139,7 @@ def test_a_function_error_is_seen_in_either_field(lab: Lab) -> None:
         ("r-3", {"hasFunctionError": "false"}),
     ):
         write(lab, 1, rule["logstore"], requestId=request, **fields)
-    assert asked(lab, rule["query"], 1800, rule["logstore"]) == [{"count": "2"}]
+    assert query_rows(lab, rule["query"], 1800, rule["logstore"]) == [{"count": "2"}]
 
 
 def run_once(lab: Lab) -> None:
@@ -189,7 +189,7 @@ def write(lab: Lab, count: int, logstore: str = "", **fields: str) -> None:
     lab.cloud.sls.put(HOME, world.audit_project, logstore or world.audit_logstore, LogGroup(records))
 
 
-def asked(lab: Lab, query: str, seconds: int, logstore: str = "") -> list[dict[str, str]]:
+def query_rows(lab: Lab, query: str, seconds: int, logstore: str = "") -> list[dict[str, str]]:
     now, world = lab.cloud.clock.now() + 1, lab.cloud.world
     logstore = logstore or world.audit_logstore
     return lab.cloud.sls.search(HOME, world.audit_project, logstore, now - seconds, now, query).logs
@@ -197,6 +197,6 @@ def asked(lab: Lab, query: str, seconds: int, logstore: str = "") -> list[dict[s
 
 def fires(lab: Lab, rule: dict[str, Any]) -> bool:
     """Evaluates a condition as SLS does: the names in it are the columns of the row."""
-    [row] = asked(lab, rule["query"], rule["minutes"] * 60, rule.get("logstore", ""))
+    [row] = query_rows(lab, rule["query"], rule["minutes"] * 60, rule.get("logstore", ""))
     name, compare, number = rule["when"].split()
     return {">": operator.gt, "==": operator.eq}[compare](int(row[name]), int(number))

@@ -42,7 +42,7 @@ def passes(items: Items, test: str, after: str | None) -> bool:
     return not any(report.failed for report in reports)
 
 
-def known(items: Items, paths: list[Path], functions: live.Functions) -> dict[str, Reach]:
+def known_reach(items: Items, paths: list[Path], functions: live.Functions) -> dict[str, Reach]:
     """What each test reaches of these files. What was measured of a test file is kept while no file of Python but those of other
     tests, and of the part that chooses tests by it, changes: a run that was stopped goes on."""
     files = sorted({test.partition("::")[0] for test in items})

@@ -47,7 +47,7 @@ class Plugin:
         self._functions = live.functions(self._paths)
         gc.collect()
         gc.freeze()
-        self._reach = reach.known(self._items, self._paths, self._functions)
+        self._reach = reach.known_reach(self._items, self._paths, self._functions)
         self._order = Order(self._paths, self._reach, self._mutants)
         self._control()
         running: dict[int, tuple[Mutant, Child]] = {}

@@ -165,7 +165,7 @@ def _allowed_alone(world: World, policy: Policy, key: RuleKey, pair: Pair) -> bo
     if pair is not None and pair[0].account not in world.revoked:
         if not _is_rule_of(world, policy, key, pair):
             return False
-        names |= _named(world, pair)
+        names |= _named_ids(world, pair)
     return _consented_to(world, policy, key, pair, names)
 
 
@@ -367,7 +367,7 @@ def accepted(
     if pair is not None:
         if pair[0] not in world.instances or pair[0].account in world.revoked:
             return True
-        names |= set(world.instances[pair[0]].groups) if claims == {"tag"} else _named(world, pair)
+        names |= set(world.instances[pair[0]].groups) if claims == {"tag"} else _named_ids(world, pair)
     return "link-lock" not in world.groups[key.group].tags and _consented_to(world, policy, key, pair, names)
 
 
@@ -382,7 +382,7 @@ def _consented_to(world: World, policy: Policy, key: RuleKey, pair: Pair, names:
     return _consented(world, policy, key, peer.account, names, ends)
 
 
-def _named(world: World, pair: tuple[Party, Party]) -> set[str]:
+def _named_ids(world: World, pair: tuple[Party, Party]) -> set[str]:
     """The groups by which consent may name the instance: any of its own, or by address the one that it stands for."""
     return {pair[1].id} if is_part(pair) else set(world.instances[pair[0]].groups)
 
@@ -836,7 +836,7 @@ def _rule_group(
         for group, on in on_group
         if all(
             not is_locked(world.groups[group])
-            and _consented_to(world, policy, key, pair, {pair[0].id} | _named(world, pair))
+            and _consented_to(world, policy, key, pair, {pair[0].id} | _named_ids(world, pair))
             for key in on
         )
     ]

@@ -114,10 +114,10 @@ class SimEcs:
         return self._read("inner_access", lambda: Party(self.account, group) not in self._world.isolated)
 
     def addresses_taken(self, vpc: str, ips: Collection[str]) -> set[str]:
-        def taken() -> set[str]:
+        def taken_addresses() -> set[str]:
             return {ip for ip in ips if self._world.address_taken(self.account, vpc, ip)}
 
-        return self._read("addresses_taken", taken)
+        return self._read("addresses_taken", taken_addresses)
 
     def instances_of(self, interfaces: Sequence[str]) -> Mapping[str, str]:
         raise NotImplementedError("events of the simulation name instances")

@@ -89,7 +89,7 @@ APART = [managed(APP, "*"), managed(DB, "*", vpc="vpc-2"), managed(CACHE, "*")]
 """The groups of the small world, with sg-db in another VPC: links to it are written by address."""
 
 
-def one(party: Party, *groups: Party, peer: str = "", **fields: Any) -> Instance:
+def one_instance(party: Party, *groups: Party, peer: str = "", **fields: Any) -> Instance:
     """An instance of home, which asks for `peer`."""
     tags = {"link_peer": peer} if peer else {}
     return instance(party, *groups, **{"ip": IPS.get(party, "10.0.0.9"), **tags, **fields})

@@ -32,14 +32,14 @@ def link(source: Party, target: Party, ports: str, since: float = SINCE - 1) -> 
     return Standing(source, target, parse_ports(ports) if ports else (ALL,), (), (), since=since)
 
 
-def asked(records: list[Any]) -> Flows:
+def flows_in(records: list[Any]) -> Flows:
     """What the log service answers of these lines."""
     _, sql = analysis.split(statement(SINCE, SINCE + DAYS * DAY, ()))
     logs = [{"__time__": str(record.time), **record.contents} for record in records]
     return flows_of(analysis.select(sql, {"log": (index.parse(INDEX), logs)}, (SINCE, SINCE + DAYS * DAY)))
 
 
-def shown(interfaces: list[Interface]) -> list[dict[str, Any]]:
+def rows_of(interfaces: list[Interface]) -> list[dict[str, Any]]:
     return [
         {
             "NetworkInterfaceId": interface.id,
@@ -87,16 +87,16 @@ def test_no_used_link_is_called_unused_and_idle_ones_are_found() -> None:
             protocol, at = chance.choice(list(PROTOCOLS.values())), SINCE + chance.randrange(DAYS * DAY)
             is_accepted = chance.random() < 0.7
             ports = Ports(0 if protocol == 1 else chance.randint(1, 4), protocol)
-            sender = source.addresses[0] if source is gone_interface else shown([source])[0]
-            sent = conversation(at, sender, shown([target])[0], ports, accepted=is_accepted)
+            sender = source.addresses[0] if source is gone_interface else rows_of([source])[0]
+            sent = conversation(at, sender, rows_of([target])[0], ports, accepted=is_accepted)
             # of ICMP, no line says which of two sent first
             heard = [flow for flow in sent if flow.direction == "in" and (flow.interface == target.id or protocol == 1)]
             connections += heard
             flows += sent
-        records = lines(shown(enis), flows, (SINCE, SINCE + DAYS * DAY), WINDOW)
+        records = lines(rows_of(enis), flows, (SINCE, SINCE + DAYS * DAY), WINDOW)
         hurt = chance.choice([*enis, *[None] * 4])
         records = [*damaged(records, hurt, chance)] if hurt else records
-        period = Period(SINCE, SINCE + DAYS * DAY, {HOME: asked(records)}, {HOME: enis})
+        period = Period(SINCE, SINCE + DAYS * DAY, {HOME: flows_in(records)}, {HOME: enis})
         sides = {key: source.groups for source in sources for key in (source.addresses[0], source.id)}
         for standing in links:
             ends = {(standing.source, standing.target)} | (

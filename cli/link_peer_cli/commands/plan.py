@@ -33,7 +33,7 @@ from link_peer_cli.review.saved import require_replaceable, save
 from link_peer_cli.ui import markdown
 from link_peer_cli.ui.console import console, print_answer, warn
 from link_peer_cli.ui.exits import Exit
-from link_peer_cli.ui.options import Commands, Detailed, Json, Markdown, Out, Output, Rest, Tagged, plan_form
+from link_peer_cli.ui.options import Commands, Detailed, Json, Markdown, Out, Output, Tagged, WholePlanFile, plan_form
 from link_peer_cli.ui.progress import counter, progress_bar, waiting
 from link_peer_cli.ui.remedies import message
 from link_peer_cli.ui.tables import TableForm
@@ -66,7 +66,7 @@ def plan(
     tagged: Tagged = False,
     commands: Commands = False,
     as_markdown: Markdown = False,
-    rest: Rest = "",
+    rest: WholePlanFile = "",
     detailed: Detailed = False,
     out: Out = "",
     output: Output = TableForm.TABLE,

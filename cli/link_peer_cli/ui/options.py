@@ -29,7 +29,7 @@ SortBy = Annotated[str, typer.Option("--sort-by", metavar="COLUMN", help="Sort b
 Service = Annotated[str, typer.Option(help="The FC 2.0 service that holds the functions. Default: FC 3.0.")]
 Commands = Annotated[bool, typer.Option("--commands", help="Also print the equivalent aliyun commands.")]
 Markdown = Annotated[bool, typer.Option("--markdown", help="Print Markdown, for a pull request.")]
-Rest = Annotated[
+WholePlanFile = Annotated[
     str,
     typer.Option(
         "--rest", help="With --markdown: write the whole plan to this file; a long one does not fit in a comment."

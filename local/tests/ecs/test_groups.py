@@ -240,17 +240,17 @@ def test_a_malformed_instance_id_is_left_out_or_refuses_the_call(local_cloud: Lo
     ecs = client(local_cloud)
     machine = local_cloud.ecs.create_instance(HOME, [new_group(ecs)]).id
 
-    def found(*instance_ids: str) -> list[str]:
+    def filtered_ids(*instance_ids: str) -> list[str]:
         return [
             each.instance_id
             for each in ask(ecs, "DescribeInstances", instance_ids=json.dumps(instance_ids)).instances.instance
         ]
 
-    assert found(machine, "i-x") == [machine]
+    assert filtered_ids(machine, "i-x") == [machine]
     local_cloud.knobs.strict_ids = True
-    assert found(machine, "i-bp1" + "z" * 17) == [machine]
+    assert filtered_ids(machine, "i-bp1" + "z" * 17) == [machine]
     (group,) = ids(ecs)
     assert (ids(ecs, security_group_ids=json.dumps([group])), ids(ecs)) == ([group], [group])
     unknown = json.dumps([group, "sg-bp1" + "z" * 17])
     assert refusal(ids, ecs, security_group_ids=unknown) == ("InvalidSecurityGroupId.NotFound", 404)
-    assert refusal(found, machine, "i-x") == ("InvalidInstanceIds.Malformed", 400)
+    assert refusal(filtered_ids, machine, "i-x") == ("InvalidInstanceIds.Malformed", 400)

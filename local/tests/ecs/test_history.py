@@ -62,15 +62,15 @@ def test_tags_and_addresses_may_appear_after_the_instance(local_cloud: LocalClou
     (instance_id,) = run_instances(ecs, new_group(ecs), backend.default_vpc(HOME).vswitch_id, tag=tags[0])
     ask(ecs, "TagResources", resource_type="instance", resource_id=[instance_id], tag=tags[1])
 
-    def seen() -> tuple[set[str], list[str]]:
+    def tags_and_addresses() -> tuple[set[str], list[str]]:
         (instance,) = instances(ecs)
         return {tag.tag_key for tag in instance.tags.tag}, instance.vpc_attributes.private_ip_address.ip_address
 
-    assert seen() == ({"b"}, [])
+    assert tags_and_addresses() == ({"b"}, [])
     local_cloud.clock.sleep(4)
-    assert seen() == ({"a", "b"}, [])
+    assert tags_and_addresses() == ({"a", "b"}, [])
     local_cloud.clock.sleep(4)
-    assert seen() == ({"a", "b"}, ["10.0.0.1"])
+    assert tags_and_addresses() == ({"a", "b"}, ["10.0.0.1"])
 
 
 @pytest.mark.parametrize(

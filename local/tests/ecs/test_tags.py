@@ -165,15 +165,15 @@ def test_list_tag_resources_shows_every_tag_of_what_matches(w: World) -> None:
     w.cloud.ecs.create_group(HOME, vpc, tags={"team": "b"})
     w.tag(team="a")
 
-    def found(*tags: tuple[str, str | None]) -> list[tuple[str, str, str]]:
+    def tagged_resources(*tags: tuple[str, str | None]) -> list[tuple[str, str, str]]:
         filters = [{"key": key, "value": value} for key, value in tags]
         rows = w.listed(resource_type="securitygroup", tag=filters).tag_resources.tag_resource
         assert all(row.resource_type == "securitygroup" for row in rows)
         return [(row.resource_id, row.tag_key, row.tag_value) for row in rows]
 
-    assert found(("team", "a")) == [(group_id, "env", "prod"), (group_id, "team", "a")]
-    assert len(found(("team", None))) == 3
-    assert found(("team", "b"), ("env", "prod")) == []
+    assert tagged_resources(("team", "a")) == [(group_id, "env", "prod"), (group_id, "team", "a")]
+    assert len(tagged_resources(("team", None))) == 3
+    assert tagged_resources(("team", "b"), ("env", "prod")) == []
     second_page = w.listed(resource_type="securitygroup", resource_id=[group_id], tag=[{"key": "team", "value": "b"}])
     assert second_page.tag_resources.tag_resource == []
 
@@ -183,15 +183,15 @@ def test_a_released_instance_has_no_tags_to_list(w: World) -> None:
     w.cloud.ecs.read_lag.tags = 5
     w.cloud.clock.sleep(5)
 
-    def shown() -> tuple[int, int]:
+    def tag_counts() -> tuple[int, int]:
         return len(w.listed(resource_id=[w.instance]).tag_resources.tag_resource), len(w.described().tags.tag)
 
     w.tag(team="a")
-    assert shown() == (0, 0)
+    assert tag_counts() == (0, 0)
     w.cloud.clock.sleep(5)
-    assert shown() == (1, 1)
+    assert tag_counts() == (1, 1)
     ask(w.ecs, "DeleteInstance", instance_id=w.instance, force=True)
-    assert shown() == (0, 0)
+    assert tag_counts() == (0, 0)
     assert refusal(w.tag, team="b") == ("InvalidResourceId.NotFound", 404)
 
 

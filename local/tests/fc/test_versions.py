@@ -20,7 +20,7 @@ from aliyun_local.fc.worker import Context
 from clients import HOME, ask, config, key_of, refusal, refused
 
 
-class Which(Runtime):
+class VersionRuntime(Runtime):
     """Answers [memory, qualifier] of the function that is called."""
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class Setup:
     """A function `f`, deployed twice with 128 and then 256 MB, and a client."""
 
     def __init__(self, cloud: LocalCloud) -> None:
-        cloud.fc.runtime = Which()
+        cloud.fc.runtime = VersionRuntime()
         cloud.identity.add_role(Role(HOME, "fn", trust_text(["fc.aliyuncs.com"])))
         self.fc = cloud.fc
         self.clock: Any = cloud.clock

@@ -46,7 +46,7 @@ LOG = log(
 )
 
 
-def found(query: str, of: StoredLog = LOG, index: Index = INDEX) -> bool:
+def is_matched(query: str, of: StoredLog = LOG, index: Index = INDEX) -> bool:
     return compile_query(query, index)(of)
 
 
@@ -126,7 +126,7 @@ def found(query: str, of: StoredLog = LOG, index: Index = INDEX) -> bool:
 )
 def test_query_matches(query: str, expected: bool) -> None:
     """Each query finds the log or not, as the search syntax says."""
-    assert found(query) is expected
+    assert is_matched(query) is expected
 
 
 @pytest.mark.parametrize(
@@ -159,62 +159,62 @@ def test_query_matches(query: str, expected: bool) -> None:
 def test_invalid_query_is_refused(query: str, words: str) -> None:
     """ParameterInvalid (400), and the message says why."""
     with refused("ParameterInvalid", 400) as refusal:
-        found(query)
+        is_matched(query)
     assert words in refusal.value.message
 
 
 @pytest.mark.parametrize("query", ["outcome: a" + "*a" * 30 + "b", "outcome: a" + "*?" * 30 + "b"])
 def test_wildcards_do_not_backtrack(query: str) -> None:
     """The cost is not exponential in the number of stars."""
-    assert not found(query, log({"outcome": "a" * 100_000}))
+    assert not is_matched(query, log({"outcome": "a" * 100_000}))
 
 
 def test_only_the_first_512_kilobytes_of_a_value_are_searched() -> None:
     """The rest is stored and shown."""
     long = log({"outcome": "first " + "x" * 512 * 1024 + " last"})
-    assert [found(f"outcome: {word}", long) for word in ("first", "last")] == [True, False]
+    assert [is_matched(f"outcome: {word}", long) for word in ("first", "last")] == [True, False]
 
 
 def test_empty_value_can_be_searched() -> None:
     """`field: ""` finds a field that exists and is empty, and nothing else."""
-    assert found('outcome: ""', log({"outcome": ""}))
-    assert not found('outcome: ""', log({"reason": "x"}))
+    assert is_matched('outcome: ""', log({"outcome": ""}))
+    assert not is_matched('outcome: ""', log({"reason": "x"}))
 
 
 def test_a_value_that_is_no_number_is_not_in_a_long_index() -> None:
     """A log with text in its long field is not found by number."""
-    assert not any(found("count >= 0", log({"count": text})) for text in ("many", str(1 << 63), "9" * 5000))
-    assert found("count >= 0", log({"count": str((1 << 63) - 1)}))
+    assert not any(is_matched("count >= 0", log({"count": text})) for text in ("many", str(1 << 63), "9" * 5000))
+    assert is_matched("count >= 0", log({"count": str((1 << 63) - 1)}))
 
 
 def test_index_is_not_retroactive() -> None:
     """A log written before the index is never found, not even by `*` or `not`."""
     early = log(LOG.fields, None)
-    assert [found(query, early) for query in ("*", "denied", "not applied", "outcome: denied", "")] == [False] * 5
+    assert [is_matched(query, early) for query in ("*", "denied", "not applied", "outcome: denied", "")] == [False] * 5
 
 
 def test_a_field_is_searched_by_the_index_it_was_written_under() -> None:
     """A field that was indexed later is not found in earlier logs."""
     before = parse({"keys": {"outcome": {"type": "text", "token": TOKENS}}})
-    assert not found("reason: no-consent", log(LOG.fields, before))
-    assert found("outcome: denied", log(LOG.fields, before))
+    assert not is_matched("reason: no-consent", log(LOG.fields, before))
+    assert is_matched("outcome: denied", log(LOG.fields, before))
 
 
 def test_bare_words_need_a_full_text_index() -> None:
     """With field indexes only, a bare word is refused and `field: value` works."""
     fields_only = parse({"keys": {"outcome": {"type": "text", "token": TOKENS}}})
-    assert found("outcome: denied", log(LOG.fields, fields_only), fields_only)
+    assert is_matched("outcome: denied", log(LOG.fields, fields_only), fields_only)
     with pytest.raises(ApiError, match="full text index is not configured"):
-        found("denied", log(LOG.fields, fields_only), fields_only)
+        is_matched("denied", log(LOG.fields, fields_only), fields_only)
 
 
 def test_full_text_index_can_exclude_fields() -> None:
     """With `exclude_keys` or `include_keys`."""
     without = parse({"line": {"token": TOKENS, "exclude_keys": ["unindexed"]}})
     only = parse({"line": {"token": TOKENS, "include_keys": ["unindexed"]}})
-    assert not found("treasure", log(LOG.fields, without), without)
-    assert found("treasure", log(LOG.fields, only), only)
-    assert not found("denied", log(LOG.fields, only), only)
+    assert not is_matched("treasure", log(LOG.fields, without), without)
+    assert is_matched("treasure", log(LOG.fields, only), only)
+    assert not is_matched("denied", log(LOG.fields, only), only)
 
 
 @pytest.mark.parametrize(

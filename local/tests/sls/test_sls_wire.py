@@ -56,7 +56,7 @@ def group(now: float, **contents: str) -> bytes:
     return message.SerializeToString()
 
 
-def found(backend: SlsBackend) -> list[dict[str, str]]:
+def log_fields(backend: SlsBackend) -> list[dict[str, str]]:
     now = VirtualClock().now()
     return backend.search(HOME, "proj", "store", now - 60, now + 60).logs
 
@@ -79,7 +79,7 @@ def test_bodies_are_read_in_every_compression(backend: SlsBackend, kind: str | N
     """lz4 block, zstd, deflate and plain."""
     size = str(len(PLAIN))
     assert put(backend, body, x_log_compresstype=kind, x_log_bodyrawsize=size).status == 200
-    assert [log["a"] for log in found(backend)] == ["b"]
+    assert [log["a"] for log in log_fields(backend)] == ["b"]
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_invalid_body_is_refused_as_a_whole(
 ) -> None:
     """A body that does not decompress to its declared size, or does not parse, writes nothing."""
     assert refused(put(backend, body, x_log_compresstype=kind, x_log_bodyrawsize=size)) == expected
-    assert found(backend) == []
+    assert log_fields(backend) == []
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_one_log_out_of_time_refuses_the_group(backend: SlsBackend) -> None:
     message = pb.LogGroup.FromString(PLAIN)
     message.Logs.add(Time=1)
     assert refused(put(backend, message.SerializeToString())) == (400, "PostBodyInvalid")
-    assert found(backend) == []
+    assert log_fields(backend) == []
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ ALICE = {"type": "ram-user", "accountId": HOME, "principalId": "2001", "userName
 ALICE_ARN = f"acs:ram::{HOME}:user/alice"
 
 
-def said(lab: Lab, group: Group, identity: object = None, **data: object) -> dict[str, Any]:
+def observed_record(lab: Lab, group: Group, identity: object = None, **data: object) -> dict[str, Any]:
     """An event of a group's tags with an identity and fields of its own."""
     event = lab.group_event(group)
     event["data"] |= {"userIdentity": identity or ALICE, "requestId": "call-1", **data}
@@ -57,7 +57,7 @@ def test_every_event_of_a_batch_is_recorded_though_the_group_is_looked_at_once(l
     bob = {**ALICE, "userName": "bob"}
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
     started = lab.event(instance)
-    events = [said(lab, db), said(lab, db, bob), said(lab, app, bob), started]
+    events = [observed_record(lab, db), observed_record(lab, db, bob), observed_record(lab, app, bob), started]
     assert lab.auto_link(*events, events[0]) == {"denied": 1}
     event_ids = [
         (record["event_id"], record["to"], record["actor"].rpartition("/")[2]) for record in lab.records("observed")
@@ -73,7 +73,7 @@ def test_closing_waits_for_no_observed_record(lab: Lab) -> None:
     until its record is there. A log that takes nothing at all keeps the event, too."""
     _, _, db = lab.linked()
     lab.tag(db, link_lock="x")
-    event = said(lab, db)
+    event = observed_record(lab, db)
     lab.fault(service="sls", kind="error", times=None, skip=2)
     with pytest.raises(Transient):
         lab.auto_link(event)
@@ -104,7 +104,7 @@ def test_no_actor_changes_what_is_done(lab: Lab, identity: object) -> None:
     event["data"]["userIdentity"] = identity
     assert lab.auto_link(event) == {"applied": 1}
     lab.tag(db, link_lock="x")
-    assert lab.auto_link(said(lab, db, identity, requestId=identity)) == {"removed": 1}
+    assert lab.auto_link(observed_record(lab, db, identity, requestId=identity)) == {"removed": 1}
     assert lab.rules(db) == []
     assert {len(record["actor"]) < 700 for record in lab.records("observed", "intent", "outcome")} == {True}
 

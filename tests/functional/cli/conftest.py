@@ -12,7 +12,7 @@ from _pytest.capture import CaptureIO
 from aliyun_local.api import Access, Caller, Identity
 from link_peer_cli.review import delivery
 
-from tests.functional.command import Asked, Cli, Linked, Typed, Written, use_keys, write_profiles
+from tests.functional.command import CallerActions, Cli, Linked, Typed, Written, use_keys, write_profiles
 from tests.functional.lab import HOME, PEER, Lab
 
 
@@ -71,9 +71,9 @@ def _written(tmp_path: Path) -> Written:
 
 
 @pytest.fixture(name="accesses")
-def _asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
+def _accesses(monkeypatch: pytest.MonkeyPatch) -> CallerActions:
     """Who asked for which action, of the local cloud that the test makes after this."""
-    accesses: Asked = []
+    accesses: CallerActions = []
     permitted = Identity.permitted
 
     def watched(self: Identity, caller: Caller, access: Access) -> bool:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.functional.command import ALL, Asked, Cli, Typed, between, by_hand, egress, ids, person
+from tests.functional.command import ALL, CallerActions, Cli, Typed, between, by_hand, egress, ids, person
 from tests.functional.lab import HOME, MANAGED, PEER, Lab
 
 pytestmark = pytest.mark.usefixtures("accesses", "peer_profile")
@@ -235,7 +235,7 @@ def test_the_log_has_an_intent_before_the_first_change(lab: Lab, cli: Cli) -> No
     assert outcome["api_requests"]
 
 
-def test_people_s_resources_are_changed_with_their_own_keys(accesses: Asked, lab: Lab, cli: Cli) -> None:
+def test_people_s_resources_are_changed_with_their_own_keys(accesses: CallerActions, lab: Lab, cli: Cli) -> None:
     """A role of link-peer reads, records and posts."""
     app, db = lab.group(), lab.group(account=PEER)
     rule = person(lab, db, app)

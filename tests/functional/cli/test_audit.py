@@ -173,24 +173,26 @@ def test_records_are_filtered_and_printed_with_advice(lab: Lab, cli: Cli) -> Non
     lab.started(app, tags={"link-peer": f"{db.id}:tcp/3306 {cache.id}:tcp/6379"})
     lab.cross_account(lab.request(app, db, "tcp/443"))
 
-    def found(*filters: str) -> list[tuple[str, str]]:
+    def filtered_rows(*filters: str) -> list[tuple[str, str]]:
         code, records = cli.json("audit", *filters)
         assert code == 0
         return sorted((record["to"], record["ports"]) for record in records)
 
     links = [(db.id, "tcp/3306"), (cache.id, "tcp/6379"), (db.id, "tcp/443")]
-    assert found() == sorted(links)
-    assert found("--all") == sorted([*links, (db.id, "tcp/3306"), (db.id, "tcp/443")])  # an intent before each change
-    assert found("outcome=denied") == [(cache.id, "tcp/6379")]
-    assert found("reason=no-consent") == [(cache.id, "tcp/6379")]
-    assert found(f"party={cache.id}") == [(cache.id, "tcp/6379")]
-    assert found(f"party=*@{HOME}") == found(f"party={app.id}@{HOME}") == sorted(links)
-    assert found(f"party=*@{PEER}") == found(f"party={app.id}@{PEER}") == []
-    assert found(f"party={app.id}", "outcome=applied") == sorted([(db.id, "tcp/3306"), (db.id, "tcp/443")])
-    assert found("request=chg-1") == [(db.id, "tcp/443")]
-    assert found("event=event-1") == sorted(links[:2])
-    assert found(f"link={lab.outcome()['link']}") == [(db.id, "tcp/443")]
-    assert found("--since", lab.iso(3600)) == []
+    assert filtered_rows() == sorted(links)
+    assert filtered_rows("--all") == sorted(
+        [*links, (db.id, "tcp/3306"), (db.id, "tcp/443")]
+    )  # an intent before each change
+    assert filtered_rows("outcome=denied") == [(cache.id, "tcp/6379")]
+    assert filtered_rows("reason=no-consent") == [(cache.id, "tcp/6379")]
+    assert filtered_rows(f"party={cache.id}") == [(cache.id, "tcp/6379")]
+    assert filtered_rows(f"party=*@{HOME}") == filtered_rows(f"party={app.id}@{HOME}") == sorted(links)
+    assert filtered_rows(f"party=*@{PEER}") == filtered_rows(f"party={app.id}@{PEER}") == []
+    assert filtered_rows(f"party={app.id}", "outcome=applied") == sorted([(db.id, "tcp/3306"), (db.id, "tcp/443")])
+    assert filtered_rows("request=chg-1") == [(db.id, "tcp/443")]
+    assert filtered_rows("event=event-1") == sorted(links[:2])
+    assert filtered_rows(f"link={lab.outcome()['link']}") == [(db.id, "tcp/443")]
+    assert filtered_rows("--since", lab.iso(3600)) == []
     assert cli("audit", "reason=no-consent") == 0
     assert f"advice: tag {cache.id}@{HOME} link-accept={app.id}:tcp/6379" in cli.out
 

@@ -240,7 +240,7 @@ def test_a_rule_of_ours_that_a_person_changed_is_found(lab: Lab, cli: Cli, days:
 # after trouble: whatever call failed or died, what link-peer did leaves nothing to find
 
 
-def asked(lab: Lab) -> Callable[[], object]:
+def verify_command(lab: Lab) -> Callable[[], object]:
     """A mutual link across accounts, by request."""
     body = lab.request(*lab.pair(), expires_at=lab.iso(20_000))
     return lambda: lab.cross_account(body)
@@ -268,7 +268,7 @@ def swept(lab: Lab) -> Callable[[], object]:
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("kind", ["kill", "kill-after", "reset-after", "throttle"])
-@pytest.mark.parametrize("prepare", [asked, changed, swept])
+@pytest.mark.parametrize("prepare", [verify_command, changed, swept])
 def test_trouble_at_any_change_leaves_nothing_to_find(
     make_lab: Callable[[], Lab],
     capsys: pytest.CaptureFixture[str],

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from aliyun_local.api import Group
 
-from tests.functional.command import Asked, Cli
+from tests.functional.command import CallerActions, Cli
 from tests.functional.lab import HOME, PEER, Lab
 
 pytestmark = [pytest.mark.usefixtures("accesses", "peer_profile"), pytest.mark.knobs(request_tags=True)]
@@ -96,7 +96,7 @@ def test_the_evidence_has_what_was_refused_and_reopened(lab: Lab, cli: Cli, tmp_
     )
 
 
-def test_no_call_sets_two_keys_and_home_is_tagged_as_the_operator(accesses: Asked, lab: Lab, cli: Cli) -> None:
+def test_no_call_sets_two_keys_and_home_is_tagged_as_the_operator(accesses: CallerActions, lab: Lab, cli: Cli) -> None:
     app, db = linked(lab, "tcp/1")
     accesses.clear()
     assert cli("close", "--between", app.id, db.id, "--yes") == 0

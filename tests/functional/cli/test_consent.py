@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.functional.command import Asked, Cli, Typed, use_keys
+from tests.functional.command import CallerActions, Cli, Typed, use_keys
 from tests.functional.lab import HOME, PEER, REGION, Lab
 
 pytestmark = pytest.mark.usefixtures("accesses", "peer_profile")
@@ -130,7 +130,7 @@ def test_it_takes_keys_of_the_groups_account(lab: Lab, cli: Cli) -> None:
     assert lab.tags(db) == {ACCEPT: f"sg-app@{HOME}"}
 
 
-def test_it_writes_with_the_persons_own_keys(accesses: Asked, lab: Lab, cli: Cli) -> None:
+def test_it_writes_with_the_persons_own_keys(accesses: CallerActions, lab: Lab, cli: Cli) -> None:
     """In the account of the functions, too."""
     db = lab.group()
     accesses.clear()

@@ -15,7 +15,7 @@ from aliyun_local.api import Group, Instance
 from link_peer_cli.checks import quotas
 from link_peer_cli.checks.finding import DIFFERS, MISSING, OK, UNKNOWN, WARNING, CheckFinding, counts, report
 
-from tests.functional.command import Asked, Cli
+from tests.functional.command import CallerActions, Cli
 from tests.functional.command import linked_by_request as linked
 from tests.functional.lab import HOME, PEER, Lab
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("accesses", "living_lab")
 DROP = {"IpProtocol": "TCP", "PortRange": "3306/3306", "SourceCidrIp": "10.0.0.0/8", "Policy": "drop", "Priority": "1"}
 
 
-def found(cli: Cli, begins: str, account: str = HOME) -> list[dict[str, Any]]:
+def findings_of(cli: Cli, begins: str, account: str = HOME) -> list[dict[str, Any]]:
     """The findings whose subject begins with this, of a doctor for an account."""
     code, findings = cli.json("doctor", account)
     assert code in (0, 1)
@@ -41,10 +41,10 @@ def test_a_drop_that_stops_links_is_named_with_who_can_remove_it(lab: Lab, cli: 
     for number, app in enumerate(apps):
         lab.instance(app)
         lab.cross_account(lab.request(app, db, "tcp/3306", request_id=f"chg-{number + 2}"))
-    assert found(cli, "drop") == []
+    assert findings_of(cli, "drop") == []
     rule = lab.authorize(db, **DROP, Description="frozen")
     lab.authorize(db, **{**DROP, "PortRange": "9999/9999"})
-    (drop,) = found(cli, "drop")
+    (drop,) = findings_of(cli, "drop")
     assert (drop["state"], drop["where"]) == ("warning", HOME)
     assert drop["what"] == f"drop {rule} on {db.id}@{HOME}"
     assert drop["detail"].startswith("drop tcp/3306 priority 1 'frozen': it stops sg-")
@@ -64,11 +64,11 @@ def test_members_that_never_bars_are_named(lab: Lab, cli: Cli) -> None:
     dev = lab.group(tags={"env": "dev"})
     instance, other_instance = lab.instance(app, dev), lab.instance(db)
     sets = {"dev": {"account": HOME, "tags": {"env": "dev"}}, "qa": {"account": HOME, "tags": {"env": "qa"}}}
-    assert found(cli, "members") == []
+    assert findings_of(cli, "members") == []
     never = [{"from": "set:dev", "to": f"{db.id}@{HOME}"}, {"from": f"*@{HOME}", "to": f"{other_instance.id}@{HOME}"}]
     lab.tag(app, env="prod")
     lab.policy(sets=sets, never=never, allow=[{"from": "set:qa", "to": "set:dev"}])
-    (barred,) = found(cli, "members")
+    (barred,) = findings_of(cli, "members")
     assert (barred["state"], barred["where"]) == ("warning", HOME)
     assert f"members of {app.id}" in barred["what"]
     assert (
@@ -76,7 +76,7 @@ def test_members_that_never_bars_are_named(lab: Lab, cli: Cli) -> None:
         in barred["detail"]
     )
     assert "never=set:dev->" in barred["detail"]
-    (dead,) = found(cli, "consent of set:")
+    (dead,) = findings_of(cli, "consent of set:")
     assert dead["detail"].endswith("no group is in set:qa")
     lab.sweep()
     assert lab.rules(db) == [f"{app.id} tcp/3306"]
@@ -96,23 +96,23 @@ def test_members_that_are_barred_on_other_ports_or_with_their_group_are_not_name
     lab.instance(app, lab.group(tags={"env": "dev"}))
     sets = {"dev": {"account": HOME, "tags": {"env": "dev"}}}
     lab.policy(sets=sets, never=[{"to": f"{db.id}@{HOME}", **forbids}])
-    assert found(cli, "members") == []
+    assert findings_of(cli, "members") == []
 
 
 def test_who_may_retag_groups_of_a_set_is_not_seen_and_said(lab: Lab, cli: Cli) -> None:
     """By account, with the keys and the policy that denies them to owners; nothing of an account without sets."""
     lab.policy(sets={"prod": {"account": PEER, "tags": {"tier": "1", "env": "prod"}}})
-    [finding] = found(cli, "tags of sets", PEER)
+    [finding] = findings_of(cli, "tags of sets", PEER)
     assert (finding["state"], "who else may change env, tier on groups, because" in finding["detail"]) == ("ok", True)
     assert "link-peer check --deny-sets FILE" in finding["detail"]
-    assert found(cli, "tags of sets", HOME) == []
+    assert findings_of(cli, "tags of sets", HOME) == []
 
 
 def test_a_link_that_is_stopped_in_part_says_so(lab: Lab, cli: Cli) -> None:
     """One of two ports."""
     _, db, _, _ = linked(lab, "tcp/3306", "tcp/3307")
     lab.authorize(db, **DROP)
-    (drop,) = found(cli, "drop")
+    (drop,) = findings_of(cli, "drop")
     assert "tcp/3306+tcp/3307, in part" in drop["detail"]
 
 
@@ -132,8 +132,8 @@ def test_a_link_whose_sender_is_let_out_by_nothing_is_reported(lab: Lab, cli: Cl
     lab.call(PEER, "AuthorizeSecurityGroupEgress", {"SecurityGroupId": app.id, **permission})
     assert lab.cross_account(lab.request(a, b, "tcp/3306")) == {"applied": 1}
     lab.call(PEER, "RevokeSecurityGroupEgress", {"SecurityGroupId": app.id, **permission})
-    assert found(cli, "blocked", HOME) == []
-    (blocked,) = found(cli, "blocked", PEER)
+    assert findings_of(cli, "blocked", HOME) == []
+    (blocked,) = findings_of(cli, "blocked", PEER)
     assert (blocked["state"], blocked["where"]) == ("warning", PEER)
     assert "an advanced group lets nothing out by default" in blocked["detail"]
     assert blocked["advice"] == f"link-peer explain {a.id}@{PEER} {b.id}@{HOME} tcp/3306"
@@ -148,7 +148,7 @@ def test_every_link_is_judged_by_the_rules_of_all_groups(lab: Lab, cli: Cli) -> 
         fields = {f"Permissions.1.{name}": value for name, value in permission.items()}
         lab.call(HOME, "AuthorizeSecurityGroupEgress", {"SecurityGroupId": group.id, **fields})
     for _ in range(3):  # six groups in three shares
-        assert [finding["detail"] for finding in found(cli, "state of links")] == [
+        assert [finding["detail"] for finding in findings_of(cli, "state of links")] == [
             "1 open, as far as security groups decide"
         ]
         lab.cloud.clock.sleep(600)
@@ -161,9 +161,9 @@ def test_an_isolated_group_in_which_a_link_was_asked_for_is_a_warning(lab: Lab, 
     """With how many links inside it are denied. A group whose members reach each other is none."""
     group = lab.group("*", name="cluster")
     lab.instance(group, tags={"link-peer": f"{group.id}:tcp/1"})
-    assert found(cli, "isolated group") == []
+    assert findings_of(cli, "isolated group") == []
     lab.call(HOME, "ModifySecurityGroupPolicy", {"SecurityGroupId": group.id, "InnerAccessPolicy": "Drop"})
-    (isolated,) = found(cli, "isolated group")
+    (isolated,) = findings_of(cli, "isolated group")
     assert (isolated["state"], isolated["what"]) == ("warning", f"isolated group {group.id}@{HOME}")
     assert isolated["detail"].endswith("by rules only; 1 links inside it are denied")
     assert f"--SecurityGroupId {group.id} --InnerAccessPolicy Accept" in isolated["advice"]
@@ -179,7 +179,7 @@ def test_consent_that_is_certain_to_match_nothing_is_a_warning(lab: Lab, cli: Cl
     gone_group, foreign_group = "sg-gone", "sg-x@1000000000000009"
     entries = ["sg-a:", "*:tcp/1~20200101T000000Z", foreign_group, gone_group, "i-gone", f"sg-gone@{PEER}", good, "*"]
     db = lab.group(*entries[:4], name="ledger", tags={"link-accept.2": " ".join(entries[4:])})
-    dead = {finding["detail"].partition(": ")[0]: finding for finding in found(cli, f"consent of {db.id}")}
+    dead = {finding["detail"].partition(": ")[0]: finding for finding in findings_of(cli, f"consent of {db.id}")}
     keys = ["link-accept"] * 4 + ["link-accept.2"] * 2
     assert set(dead) == {f"{key}={entry}" for key, entry in zip(keys, entries[:6], strict=True)}
     assert {finding["state"] for finding in dead.values()} == {"warning"}
@@ -203,10 +203,10 @@ def test_consent_to_reach_others_means_nothing_on_a_basic_group(lab: Lab, cli: C
     """With the command that takes it off. An entry that matches nothing is dead at either end, on an advanced group too."""
     basic = lab.group(tags={"link-egress": "*", "link-egress.3": "*"})
     advanced = lab.group(type="enterprise", tags={"link-egress": "sg-gone"})
-    [warning] = found(cli, "link-egress")
+    [warning] = findings_of(cli, "link-egress")
     assert (warning["what"], warning["state"]) == (f"link-egress and link-egress.3 of {basic.id}@{HOME}", WARNING)
     assert warning["advice"].endswith(f"--ResourceId.1 {basic.id} --TagKey.1 link-egress --TagKey.2 link-egress.3")
-    [dead] = found(cli, f"consent of {advanced.id}")
+    [dead] = findings_of(cli, f"consent of {advanced.id}")
     assert dead["advice"] == f"link-peer withdraw {advanced.id}@{HOME} sg-gone --egress"
 
 
@@ -214,7 +214,7 @@ def test_a_refusal_that_cannot_be_read_is_a_warning(lab: Lab, cli: Cli) -> None:
     """It refuses everybody. One that can be read is none."""
     lab.group(tags={"link-refuse": "sg-app:tcp/1", "link-refuse.2": "*"})
     db = lab.group(tags={"link-refuse.x": "ledger", "link-refuse.y": ""})
-    warnings = found(cli, "refusal of")
+    warnings = findings_of(cli, "refusal of")
     assert [warning["what"] for warning in warnings] == [f"refusal of {db.id}@{HOME}"] * 2
     assert [warning["advice"].split()[-1] for warning in warnings] == ["link-refuse.x", "link-refuse.y"]
     assert all("refuses everybody" in warning["detail"] for warning in warnings)
@@ -225,7 +225,7 @@ def test_other_groups_of_a_locked_groups_instances_are_named(lab: Lab, cli: Cli)
     locked, other_group, sealed = lab.group(tags={"link-lock": ""}), lab.group(), lab.group(tags={"link-lock": ""})
     lab.instance(locked, other_group, sealed)
     lab.instance(lab.group(tags={"link-lock": ""}))
-    warnings = found(cli, "lock of")
+    warnings = findings_of(cli, "lock of")
     assert sorted(warning["what"] for warning in warnings) == sorted(
         f"lock of {group.id}@{HOME}" for group in (locked, sealed)
     )
@@ -243,7 +243,7 @@ def test_a_key_that_only_looks_like_one_of_link_peer_is_a_warning(lab: Lab, cli:
     warned = {
         (party_id, finding["detail"].split("'")[1]): finding["advice"].split()[3].rstrip(",")
         for party_id in (db.id, app.id)
-        for finding in found(cli, f"tag of {party_id}")
+        for finding in findings_of(cli, f"tag of {party_id}")
     }
     assert warned == {
         (db.id, "link_lock"): "link-lock",
@@ -258,20 +258,20 @@ def test_a_key_that_only_looks_like_one_of_link_peer_is_a_warning(lab: Lab, cli:
 def test_what_an_account_does_not_show_is_dead_only_if_it_was_read_completely(lab: Lab, cli: Cli) -> None:
     """Not while it cannot be entered, nor while it shows no instances."""
     db = lab.group(f"sg-gone@{PEER}")
-    assert len(found(cli, f"consent of {db.id}")) == 1
+    assert len(findings_of(cli, f"consent of {db.id}")) == 1
     lab.fault(service="sts", action="AssumeRole", code="NoPermission", status=403, times=None)
-    assert found(cli, f"consent of {db.id}") == []
+    assert findings_of(cli, f"consent of {db.id}") == []
     lab.cloud.faults.clear()
     for instance in list(lab.cloud.ecs.accounts[PEER].instances):
         lab.call(PEER, "DeleteInstance", {"InstanceId": instance, "Force": "true"})
-    assert found(cli, f"consent of {db.id}") == []
+    assert findings_of(cli, f"consent of {db.id}") == []
 
 
 def test_an_instance_that_the_sweep_sets_aside_exists(lab: Lab, cli: Cli) -> None:
     """It carries no tag and no rule names it, so only its id is known."""
     aside = lab.instance(lab.group())
     db = lab.group(aside.id)
-    assert found(cli, f"consent of {db.id}") == []
+    assert findings_of(cli, f"consent of {db.id}") == []
     assert cli.json("sweep", "--dry-run")[1][0]["obsolete"] == []
 
 
@@ -282,7 +282,7 @@ def test_dead_entries_of_the_policy_are_warnings(lab: Lab, cli: Cli) -> None:
     gone_entry = {"from": f"sg-gone@{HOME}", "to": f"{db.id}@{HOME}"}
     good = {"from": f"{app.id}@{HOME}", "to": f"{db.id}@{HOME}"}
     lab.policy(allow=[ended, gone_entry, good])
-    dead = found(cli, f"consent of {db.id}")
+    dead = findings_of(cli, f"consent of {db.id}")
     reasons = [finding["detail"].rpartition(": ")[2] for finding in dead]
     assert reasons == ["ended at 2020-01-01T00:00:00Z", f"sg-gone@{HOME} does not exist"]
     assert all(finding["advice"].startswith("remove the entry from the policy file: ") for finding in dead)
@@ -296,7 +296,7 @@ def test_tags_that_the_policy_ignores_are_one_warning(lab: Lab, cli: Cli) -> Non
     lab.group("sg-gone")
     lab.group("*")
     lab.policy(accept_tags=False)
-    (ignored,) = found(cli, "consent")
+    (ignored,) = findings_of(cli, "consent")
     assert "the tags link-accept of 2 groups consent to nothing" in ignored["detail"]
 
 
@@ -311,10 +311,10 @@ def test_the_fullest_groups_are_numbers(lab: Lab, cli: Cli, counted: str) -> Non
     for number in range(3):
         lab.authorize(db, IpProtocol="TCP", PortRange=f"{number + 1}/{number + 1}", SourceGroupId=app.id)
     lab.authorize(db, IpProtocol="TCP", PortRange="9/9", SourceCidrIp="10.0.0.0/8")
-    (fullest,) = found(cli, "quota")
+    (fullest,) = findings_of(cli, "quota")
     assert fullest["state"] == "ok"
     assert fullest["detail"] == f"{db.id}@{HOME} 3 of 20 with a group as source, {db.id}@{HOME} 4 of 1000 rules"
-    assert found(cli, "quota", PEER) == []
+    assert findings_of(cli, "quota", PEER) == []
 
 
 @pytest.mark.parametrize("counted", ["both", "ingress", "absent", "zero"])
@@ -334,7 +334,7 @@ def test_an_instance_whose_groups_hold_nearly_all_rules_that_may_be_is_reported(
         permission = {f"Permissions.1.{name}": value for name, value in fields.items()}
         group = {"SecurityGroupId": groups[number % 2].id}
         lab.call(HOME, f"AuthorizeSecurityGroup{direction}", {**group, **permission})
-    reported = found(cli, f"quota of {instance.id}@{HOME}")
+    reported = findings_of(cli, f"quota of {instance.id}@{HOME}")
     assert [finding["state"] for finding in reported] == ([state] if state else [])
     assert all(finding["detail"].startswith(f"{count} of 10 rules in its groups: ") for finding in reported)
 
@@ -346,10 +346,10 @@ def test_ipv6_of_linked_groups_is_named_as_not_covered(lab: Lab, cli: Cli) -> No
     """Addresses of instances, and rules of people. Of groups without links nothing is said."""
     _, db, _, b = linked(lab)
     lab.instance(lab.group()).ipv6.append("2001:db8::9")
-    assert found(cli, "not covered") == []
+    assert findings_of(cli, "not covered") == []
     b.ipv6.append("2001:db8::1")
     lab.authorize(db, IpProtocol="TCP", PortRange="22/22", Ipv6SourceCidrIp="2001:db8::/32")
-    (ipv6,) = found(cli, "not covered")
+    (ipv6,) = findings_of(cli, "not covered")
     assert (ipv6["state"], ipv6["where"], ipv6["what"]) == ("warning", HOME, "not covered: IPv6")
     assert ipv6["detail"].startswith("1 interfaces in groups with links have IPv6 addresses (i-")
     assert ipv6["detail"].endswith("; 1 rules of these groups are for IPv6")
@@ -371,9 +371,9 @@ def test_a_secondary_interface_in_other_groups_is_named_as_not_covered(lab: Lab,
     other_group = lab.group()
     attach(lab, db, b)
     attach(lab, other_group, lab.instance(lab.group()))
-    assert found(cli, "not covered") == []
+    assert findings_of(cli, "not covered") == []
     interface = attach(lab, other_group, b)
-    (secondary,) = found(cli, "not covered")
+    (secondary,) = findings_of(cli, "not covered")
     assert secondary["what"] == "not covered: secondary interfaces"
     assert secondary["detail"] == (
         f"1 secondary interfaces of instances with links are in other groups: {interface.id} of {b.id}@{HOME}"
@@ -384,13 +384,13 @@ def test_an_interface_of_no_ecs_instance_is_named_as_not_covered(lab: Lab, cli: 
     """A container group's is in use, and no instance's; one that is not attached is not in use."""
     app, db, _, _ = linked(lab)
     interface = attach(lab, db)
-    assert found(cli, "not covered") == []
+    assert findings_of(cli, "not covered") == []
     interface.instance_id = "eci-bp1orders00000000000"
-    (foreign,) = found(cli, "not covered")
+    (foreign,) = findings_of(cli, "not covered")
     assert foreign["what"] == "not covered: interfaces of no ECS instance"
     assert f"{interface.id} in {db.id}@{HOME}" in foreign["detail"]
     attach(lab, app).instance_id = "eci-bp1orders00000000001"  # the group whose members may send, too
-    (foreign,) = found(cli, "not covered")
+    (foreign,) = findings_of(cli, "not covered")
     assert foreign["detail"].startswith("2 interfaces in groups with links belong to no ECS instance")
 
 
@@ -398,9 +398,9 @@ def test_interfaces_that_may_not_be_read_are_unknown(lab: Lab, cli: Cli) -> None
     """The other checks go on."""
     linked(lab)
     lab.fault(service="ecs", action="DescribeNetworkInterfaces", code="Forbidden.RAM", status=403, times=None)
-    (unknown,) = found(cli, "network interfaces")
+    (unknown,) = findings_of(cli, "network interfaces")
     assert (unknown["state"], unknown["where"], unknown["part"]) == ("unknown", HOME, "platform")
-    assert found(cli, "state of links") != []
+    assert findings_of(cli, "state of links") != []
 
 
 def test_an_account_that_cannot_be_entered_is_not_asked_for_interfaces(lab: Lab, cli: Cli) -> None:
@@ -410,7 +410,7 @@ def test_an_account_that_cannot_be_entered_is_not_asked_for_interfaces(lab: Lab,
     lab.fault(service="sts", action="AssumeRole", code="NoPermission", status=403, times=None)
     lab.cloud.clock.sleep(900)  # sessions that the functions have end
     lab.sweep()
-    assert (len(found(cli, "access", PEER)), found(cli, "network interfaces", PEER)) == (1, [])
+    assert (len(findings_of(cli, "access", PEER)), findings_of(cli, "network interfaces", PEER)) == (1, [])
     code, findings = cli.json("doctor", "--tenants")  # which is no whole answer
     assert (code, [finding["what"] for finding in findings if finding["part"] == "platform"]) == (
         1,
@@ -421,14 +421,14 @@ def test_an_account_that_cannot_be_entered_is_not_asked_for_interfaces(lab: Lab,
 # how it is read
 
 
-def calls(accesses: Asked, cli: Cli, *command: str) -> Counter[str]:
+def calls(accesses: CallerActions, cli: Cli, *command: str) -> Counter[str]:
     """The ECS calls of a command."""
     accesses.clear()
     cli(*command)
     return Counter(action for _, action in accesses if action.startswith("ecs:"))
 
 
-def test_the_doctor_reads_what_a_sweep_reads_and_the_interfaces(accesses: Asked, lab: Lab, cli: Cli) -> None:
+def test_the_doctor_reads_what_a_sweep_reads_and_the_interfaces(accesses: CallerActions, lab: Lab, cli: Cli) -> None:
     """One call of DescribeNetworkInterfaces for each account with links, however many groups there are; and home's groups, whose
     tags show other deployments."""
     for number in range(6):
@@ -451,7 +451,7 @@ def test_every_page_of_interfaces_is_read(lab: Lab, cli: Cli, monkeypatch: pytes
     for _ in range(25):
         lab.instance(lab.group())
     monkeypatch.setattr(interfaces, "PAGE", 10)
-    assert len(found(cli, "not covered: secondary interfaces")) == 1
+    assert len(findings_of(cli, "not covered: secondary interfaces")) == 1
 
 
 # how it is shown

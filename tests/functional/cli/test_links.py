@@ -33,7 +33,7 @@ def linked(lab: Lab) -> tuple[Group, Group, Group]:
     return app, db, ledger
 
 
-def found(cli: Cli, *args: str) -> list[dict[str, Any]]:
+def listed_links(cli: Cli, *args: str) -> list[dict[str, Any]]:
     code, documents = cli.json("links", *args)
     assert code == 0
     return documents
@@ -43,7 +43,7 @@ def test_every_link_is_listed_with_all_that_explains_it(lab: Lab, cli: Cli) -> N
     """People's rules are no links."""
     app, db, ledger = linked(lab)
     lab.authorize(lab.group(), IpProtocol="TCP", PortRange="22/22", SourceCidrIp="10.0.0.0/8")
-    listed = {link["to"]: link for link in found(cli)}
+    listed = {link["to"]: link for link in listed_links(cli)}
     assert listed.keys() == {db.id, ledger.id}
     tagged, requested = listed[db.id], listed[ledger.id]
     (instance,) = tagged["asked_by"]
@@ -68,13 +68,13 @@ def test_a_mutual_link_is_one_link(lab: Lab, cli: Cli) -> None:
     app, db = lab.group("*"), lab.group("*")
     lab.instance(app), lab.instance(db), lab.instance(db)
     lab.cross_account(lab.request(app, db))
-    (link,) = found(cli)
+    (link,) = listed_links(cli)
     assert {link["from"], link["to"]} == {app.id, db.id}
     assert (link["ports"], link["instances"], len(link["rules"]), len(link["consent"])) == ("mutual", 3, 2, 2)
-    assert found(cli, "--port", "udp/53") == [link]
+    assert listed_links(cli, "--port", "udp/53") == [link]
     assert link["state"] == "open"
     lab.revoke(app)
-    (link,) = found(cli)
+    (link,) = listed_links(cli)
     assert (link["state"], link["state_detail"]) == ("half-open", f"{app.id}@{HOME} has no rule")
 
 
@@ -98,7 +98,7 @@ def test_filters(lab: Lab, cli: Cli) -> None:
     """On 25 November, the request's link ends in 37 days, the tag's in 68. An account is on either side, and any of several
     ports counts."""
     linked(lab)
-    assert [(args, len(found(cli, *args.split()))) for args, _ in FILTERED] == FILTERED
+    assert [(args, len(listed_links(cli, *args.split()))) for args, _ in FILTERED] == FILTERED
 
 
 def test_party_lists_the_links_of_a_group_or_an_instance(lab: Lab, cli: Cli) -> None:
@@ -112,7 +112,7 @@ def test_party_lists_the_links_of_a_group_or_an_instance(lab: Lab, cli: Cli) -> 
         ("orders-1", {db.id, ledger.id}),
         (other_instance.id, set()),
     ):
-        assert {link["to"] for link in found(cli, "--party", party)} == expected
+        assert {link["to"] for link in listed_links(cli, "--party", party)} == expected
     assert (cli("links", "--party", "sg-nowhere"), "--party" in cli.err) == (2, True)
 
 
@@ -121,10 +121,10 @@ def test_open_ended_lists_links_that_need_not_end(lab: Lab, cli: Cli) -> None:
     app, *_ = linked(lab)
     cache = lab.group("*")
     lab.cross_account(lab.request(app, cache, "tcp/1", request_id="chg-2"))
-    assert [link["to"] for link in found(cli, "--open-ended")] == [cache.id]
+    assert [link["to"] for link in listed_links(cli, "--open-ended")] == [cache.id]
     lab.tag(cache, link_accept=None)
-    assert found(cli, "--open-ended") == []
-    assert [(link["to"], link["consent"]) for link in found(cli, "--expiring", "1h")] == [(cache.id, [])]
+    assert listed_links(cli, "--open-ended") == []
+    assert [(link["to"], link["consent"]) for link in listed_links(cli, "--expiring", "1h")] == [(cache.id, [])]
 
 
 # forms
@@ -138,7 +138,7 @@ def test_csv_has_every_field_and_starts_no_formula(lab: Lab, cli: Cli) -> None:
     (row,) = csv.DictReader(io.StringIO(cli.out))
     assert (row["from"], row["from_name"], row["to_name"]) == (app.id, "'=HYPERLINK(1)", "a,b")
     assert (row["claims"], row["reasons"]) == ("chg-1", "'+1")
-    (document,) = found(cli)
+    (document,) = listed_links(cli)
     assert row.keys() == document.keys() | {
         "use",
         "use_detail",
@@ -166,7 +166,7 @@ def test_who_asked_is_read_for_many_requests(lab: Lab, cli: Cli) -> None:
     for number in range(25):
         db = lab.group("*")
         lab.cross_account(lab.request(app, db, "tcp/1", request_id=f"chg-{number}", requested_by=f"team-{number}"))
-    listed = found(cli)
+    listed = listed_links(cli)
     assert len(listed) == 25
     assert all(link["asked_by"][0].startswith(f"{link['claims'][0]}: team-") for link in listed)
 
@@ -286,26 +286,28 @@ def test_flow_logs_say_which_links_were_used(lab: Lab, cli: Cli, monkeypatch: py
     ips = {group.id: lab.instance(group) for group in (app, db, cache, ledger, audit)}
     for number, (target, ports) in enumerate(((db, "tcp/1-3"), (cache, "tcp/2"), (ledger, "tcp/4"), (audit, "udp/5"))):
         lab.cross_account(lab.request(app, target, ports, request_id=f"chg-{number}"))
-    assert not any("use" in link for link in found(cli))
+    assert not any("use" in link for link in listed_links(cli))
     assert cli("links", "--unused", "7d") == 2
     traffic = Traffic(lab, 7)
     for target, port in ((db, Ports(1)), (audit, Ports(5, 17))):
         traffic.connect(ips[app.id], ips[target.id], port, [6])
     traffic.write(roles=False)
-    assert all("was not read: refused: " in link["use_detail"] for link in found(cli))
+    assert all("was not read: refused: " in link["use_detail"] for link in listed_links(cli))
     shipped_roles(lab.cloud, lab.cloud.world, yaml.safe_load(lab.policy_path.read_text("utf-8"))["accounts"], "link")
-    assert {link["to"] for link in found(cli, "--unused", "7d")} == {cache.id, ledger.id}
-    assert all("of 30 days" in link["use_detail"] for link in found(cli, "--state", "open") if link["use"] != "used")
+    assert {link["to"] for link in listed_links(cli, "--unused", "7d")} == {cache.id, ledger.id}
+    assert all(
+        "of 30 days" in link["use_detail"] for link in listed_links(cli, "--state", "open") if link["use"] != "used"
+    )
     before = lab.calls()
     assert cli("links", "-o", "csv", "--unused", "8d") == 0
     assert sum(call.action == "GetLogs" for call in list(lab.cloud.faults.calls)[before:]) == 4 + 2 * 3
-    [used] = [link for link in found(cli) if link["to"] == db.id]
+    [used] = [link for link in listed_links(cli) if link["to"] == db.id]
     assert (used["use"], used["last_used"], used["narrow"]) == ("used", lab.iso(-42_601), "")
     [reacher] = [source for source in cli.json("who", db.id)[1] if source["by"] == "link-peer"]
     assert (reacher["use"], reacher["last_used"]) == ("used", used["last_used"])
     monkeypatch.setattr(flow_log, "LIMIT", 1)  # the service answers with no more rows, and calls that complete
-    assert found(cli, "--unused", "7d") == []
-    assert all("did not return all of its flows" in link["use_detail"] for link in found(cli))
+    assert listed_links(cli, "--unused", "7d") == []
+    assert all("did not return all of its flows" in link["use_detail"] for link in listed_links(cli))
 
 
 def test_consent_of_a_command_is_recorded_in_every_view(lab: Lab, cli: Cli, tmp_path: Path) -> None:

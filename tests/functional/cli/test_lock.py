@@ -11,7 +11,7 @@ from link_peer.domain import marker as markers
 from link_peer.domain.model import TAG, Marker, RuleKey
 from link_peer.domain.tags import parse_port
 
-from tests.functional.command import Asked, Cli, Linked
+from tests.functional.command import CallerActions, Cli, Linked
 from tests.functional.lab import HOME, MANAGED, PEER, REGION, Lab, party
 
 pytestmark = pytest.mark.usefixtures("accesses", "peer_profile")
@@ -81,7 +81,7 @@ def test_a_log_that_does_not_take_what_was_reopened_is_said(lab: Lab, links: Lin
 
 
 @pytest.mark.knobs(request_tags=True)
-def test_home_is_locked_as_the_operator(accesses: Asked, lab: Lab, links: Linked, cli: Cli) -> None:
+def test_home_is_locked_as_the_operator(accesses: CallerActions, lab: Lab, links: Linked, cli: Cli) -> None:
     """Whose role may write link-lock there: a person needs no more rights of their own."""
     accesses.clear()
     assert cli("close", links.cache.id) == 0
@@ -153,7 +153,7 @@ def _theirs(lab: Lab) -> tuple[Linked, list[Group]]:
 @pytest.mark.knobs(request_tags=True, mfa_in_sessions=True)
 @pytest.mark.parametrize("scope", [("--all",), ("--account", PEER), (PEER,), (HOME, PEER)])
 def test_another_account_is_closed_by_its_closer_role(
-    lab: Lab, cli: Cli, accesses: Asked, theirs: tuple[Linked, list[Group]], scope: tuple[str, ...]
+    lab: Lab, cli: Cli, accesses: CallerActions, theirs: tuple[Linked, list[Group]], scope: tuple[str, ...]
 ) -> None:
     """Without keys of it: locked and emptied at once, for good, and reopened. Home's own role changes nothing there."""
     links, (_, other_group) = theirs
@@ -222,7 +222,7 @@ def test_an_account_without_a_closer_is_its_owners_and_its_rules_are_counted(
 
 @pytest.mark.parametrize("passed_on", readings()["mfa_in_sessions"])
 def test_a_person_who_is_named_enters_without_the_operators_role(
-    lab: Lab, links: Linked, cli: Cli, accesses: Asked, passed_on: bool
+    lab: Lab, links: Linked, cli: Cli, accesses: CallerActions, passed_on: bool
 ) -> None:
     """Their own session has MFA, whether or not one that they assumed has."""
     lab.cloud.knobs.change({"mfa_in_sessions": passed_on})

@@ -21,7 +21,7 @@ def _cli(lab: Lab, capsys: pytest.CaptureFixture[str]) -> Cli:
     return Cli(capsys)
 
 
-def another(lab: Lab, name: str, **env: str) -> None:
+def other_deployment(lab: Lab, name: str, **env: str) -> None:
     """Deploys a function as that of another deployment is."""
     function = lab.cloud.fc.function(HOME, "link-peer-auto-link").function
     changed: dict[str, Any] = {"name": f"{name}-auto-link", "triggers": (), "env": {**function.env, **env}}
@@ -41,7 +41,7 @@ def test_setup_refuses_to_share_the_tags_of_another_deployment(
     monkeypatch.setenv("LINK_PEER_TAG_PREFIX", ACME)
     for then in ("link-peer package --first; s deploy -y\n", "link-peer package; s deploy -y\n"):
         assert (cli("setup", option), cli.out.endswith(f"; {then}")) == (0, option == "--yes"), cli.err
-        another(lab, ACME)
+        other_deployment(lab, ACME)
 
 
 @pytest.mark.knobs(request_tags=True)  # else nobody may write the tags
@@ -75,7 +75,7 @@ def test_doctor_finds_deployments_that_act_on_the_same_tags(
         other_function = replace(function, name=f"{name}-auto-link", triggers=(), handler="index.handler")
         lab.cloud.fc.deploy(HOME, other_function)
     else:
-        another(lab, name, **env)
+        other_deployment(lab, name, **env)
     _, findings = cli.json("doctor")
     details = [
         finding["what"]

@@ -28,7 +28,7 @@ WORLDS = int(os.environ.get("LINK_PEER_TRUTH_WORLDS", "10"))
 PACKETS = (("tcp", 1), ("tcp", 80), ("tcp", 443), ("udp", 53), ("icmp", -1))
 """Of links of every protocol, and of other ports these."""
 
-Told = dict[str, tuple[str, str]]
+StateByLink = dict[str, tuple[str, str]]
 """By rule, the state of its link, and when that ends."""
 
 
@@ -71,23 +71,23 @@ class Truth:
             if {link["from"], link["to"]} <= exist and self.hidden not in (link["from_account"], link["to_account"])
         ]
 
-    def explained(self, links: Iterable[Any]) -> Told:
+    def explained(self, links: Iterable[Any]) -> StateByLink:
         """What `explain` says of these."""
         pairs = {(f"{link['from']}@{link['from_account']}", f"{link['to']}@{link['to_account']}") for link in links}
-        return told(
+        return states_of(
             link for pair in sorted(pairs) for answer in self.lines("explain", *pair) for link in answer["links"]
         )
 
     def agree(self) -> list[Any]:
         """All views say the same of the links, of which they omit none; those are returned."""
         links = self.lines("links")
-        states = told(links)
+        states = states_of(links)
         assert states.keys() == self.standing()
         assert sum(len(link["rules"]) for link in links) == len(states)
         self.cli("map", "--format", "json")
-        assert told(json.loads(self.cli.out)["links"]) == states
+        assert states_of(json.loads(self.cli.out)["links"]) == states
         near = self.near(links)
-        assert self.explained(near) == told(near)
+        assert self.explained(near) == states_of(near)
         [swept] = self.lines("sweep", "--dry-run")
         half_open = {entry["rule_id"] for entry in swept["obsolete"] if entry["kind"] == "half-open"}
         assert half_open <= {rule for rule, (word, _) in states.items() if word == "half-open"}
@@ -109,7 +109,7 @@ class Truth:
     def who_agrees(self, links: Iterable[Any]) -> None:
         """`who` says of each rule of a link that it is closing, or half-open, and when it ends, as `links` does. The map has the same
         rules, whoever made them."""
-        states, parties = told(links), sorted({f"{link['to']}@{link['to_account']}" for link in self.near(links)})
+        states, parties = states_of(links), sorted({f"{link['to']}@{link['to_account']}" for link in self.near(links)})
         self.cli("map", "--format", "json")
         mapped_rules = json.loads(self.cli.out)["rules"]
         for party in parties:
@@ -151,7 +151,7 @@ class Truth:
 
     def holds(self, links: Iterable[Any]) -> None:
         """What is said of packets is so; and the next sweep removes what is closing, and nothing else, as its dry run says."""
-        states = told(links)
+        states = states_of(links)
         for link in links:
             if link["state"] in ("open", "partly", "blocked") and (results := set(self.passing(link))):
                 assert link["state"] == {(True,): "open", (False,): "blocked"}.get(tuple(results), "partly"), link
@@ -169,7 +169,7 @@ class Truth:
                 self.lab.call(group.account, "UntagResources", params)
 
 
-def told(links: Iterable[Any]) -> Told:
+def states_of(links: Iterable[Any]) -> StateByLink:
     """What a view says, by rule."""
     return {rule["rule_id"]: (link["state"], link["until"]) for link in links for rule in link["rules"]}
 
@@ -198,7 +198,9 @@ def _thirteen(truth: Truth) -> dict[str, tuple[str, str]]:
     """Links in every state; by target, the state and the end of each."""
     lab, states = truth.lab, {}
 
-    def made(state: str, *ports: str, accept: str = "*", until: str = "", end: str = "", account: str = HOME) -> Any:
+    def link_in_state(
+        state: str, *ports: str, accept: str = "*", until: str = "", end: str = "", account: str = HOME
+    ) -> Any:
         source, target = truth.group("*", account=account), truth.group(accept)
         fields = {"until": until} if until else {}
         lab.cross_account(lab.request(source, target, *ports, request_id=f"chg-{len(states)}", **fields))
@@ -212,28 +214,28 @@ def _thirteen(truth: Truth) -> dict[str, tuple[str, str]]:
         states[target.id] = state, until
         return truth.instances[-1], target
 
-    made("open", "tcp/1")
+    link_in_state("open", "tcp/1")
     tagged("open", lab.iso(86_400))
-    made("open", "tcp/1", until=lab.iso(7200))
+    link_in_state("open", "tcp/1", until=lab.iso(7200))
     soon = lab.iso(90)  # what is retried takes up to 40 s of the cloud's time
-    made("open", "tcp/1", accept=f"*~{re.sub('[-:]', '', soon)}", end=soon)
-    _, ported = made("partly", "tcp/1", "tcp/2")
+    link_in_state("open", "tcp/1", accept=f"*~{re.sub('[-:]', '', soon)}", end=soon)
+    _, ported = link_in_state("partly", "tcp/1", "tcp/2")
     lab.authorize(ported, IpProtocol="TCP", PortRange="2/2", SourceCidrIp="0.0.0.0/0", Policy="drop", Priority="1")
-    _, one_way = made("partly")
-    _, dropped = made("blocked", "tcp/1")
+    _, one_way = link_in_state("partly")
+    _, dropped = link_in_state("blocked", "tcp/1")
     for group in (one_way, dropped):
         lab.authorize(group, **ALL, SourceCidrIp="0.0.0.0/0", Policy="drop", Priority="1")
-    half, _ = made("half-open")
+    half, _ = link_in_state("half-open")
     lab.revoke(half)
-    _, locked = made("closing", "tcp/1")
+    _, locked = link_in_state("closing", "tcp/1")
     lab.tag(locked, link_lock="")
-    refusing, refused = made("closing", "tcp/1")
+    refusing, refused = link_in_state("closing", "tcp/1")
     lab.tag(refusing, link_refuse=refused.id)
-    _, withdrawn = made("closing", "tcp/1", "icmp")
+    _, withdrawn = link_in_state("closing", "tcp/1", "icmp")
     lab.tag(withdrawn, link_accept=None)
     unasking, _ = tagged("closing")
     lab.tag(unasking, link_peer=None)
-    made("open", "tcp/1", accept=f"*@{PEER}", account=PEER)
+    link_in_state("open", "tcp/1", accept=f"*@{PEER}", account=PEER)
     return states
 
 
@@ -267,7 +269,7 @@ def test_what_ends_by_itself_is_closing_at_that_second(truth: Truth) -> None:
         assert {link["state"] for link in before} == {"open"}
         clock.sleep(8)
         links = truth.agree()
-        assert {told(links)[rule] for rule in told(before)} == {("closing", end)}
+        assert {states_of(links)[rule] for rule in states_of(before)} == {("closing", end)}
         truth.who_agrees(links)
         truth.holds(links)
 

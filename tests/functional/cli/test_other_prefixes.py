@@ -108,14 +108,14 @@ def test_doctor_names_a_prefix_that_is_not_denied(lab: Lab, cli: Cli) -> None:
     for account in (HOME, PEER):
         lab.group(account=account, tags={"acme-egress": "*"})
 
-    def named() -> list[tuple[str, str, str]]:
+    def denied_prefixes() -> list[tuple[str, str, str]]:
         _, findings = cli.json("doctor", "--platform")
         return [(f["state"], f["where"], f["what"]) for f in findings if f["what"] in ("tags acme-…", "tag prefixes")]
 
     in_peer = ("warning", PEER, "tag prefixes")
-    assert named() == [("differs", HOME, "tags acme-…"), in_peer]
+    assert denied_prefixes() == [("differs", HOME, "tags acme-…"), in_peer]
     assert cli("setup", "--yes") == 0
-    assert named() == [in_peer]
+    assert denied_prefixes() == [in_peer]
 
 
 def test_an_account_s_roles_are_denied_the_prefixes_there_and_at_home(lab: Lab, cli: Cli) -> None:

@@ -11,7 +11,7 @@ import pytest
 from link_peer_cli.demo.functions import deploy
 from link_peer_cli.main import all_commands
 
-from tests.functional.command import Asked, Cli
+from tests.functional.command import CallerActions, Cli
 from tests.functional.lab import HOME, PEER, Lab
 
 ROOT = Path(__file__).parents[3]
@@ -91,7 +91,7 @@ def test_every_command_is_there() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_needs_no_more(
-    accesses: Asked, lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: str
+    accesses: CallerActions, lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: str
 ) -> None:
     """In each account it acts as the table says, and asks for what the table names."""
     app_group, db = lab.pair()
@@ -129,7 +129,7 @@ def test_a_command_needs_no_more(
     assert (HOME, reader) in used
 
 
-def test_setup_needs_no_more(accesses: Asked, lab: Lab, cli: Cli) -> None:
+def test_setup_needs_no_more(accesses: CallerActions, lab: Lab, cli: Cli) -> None:
     """It creates and removes with the person's own keys, and asks for what its table names."""
     accesses.clear()
     assert cli("setup", "--prefix", "other", "--notify", "operations@example.com") == 0, cli.err

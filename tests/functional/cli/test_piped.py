@@ -233,7 +233,7 @@ def test_tabs_ends_of_lines_and_control_characters_are_escaped(capsys: pytest.Ca
 
 
 @pytest.fixture(name="pager_output")
-def _shown(capsys: object, terminal: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def _pager_output(capsys: object, terminal: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The file into which the pager writes, of a terminal with two lines."""
     program, pager_output = tmp_path / "pager", tmp_path / "shown"
     program.write_text(f'#!/bin/sh\n{{ echo "$LESS $*"; cat; }} > {pager_output}\n')

@@ -83,7 +83,7 @@ def _no_key(_lab: Lab, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(auth_util, "environment_ecs_metadata_disabled", "true")
 
 
-def _nothing(_lab: Lab, _: pytest.MonkeyPatch) -> None:
+def _no_change(_lab: Lab, _: pytest.MonkeyPatch) -> None:
     pass
 
 
@@ -201,7 +201,7 @@ SITUATIONS = {
         _inactive("sls"), "audit", "sls", "Unauthorized", "https://sls.console.aliyun.com", "inactive"
     ),
     "a function that is not deployed": Situation(
-        _nothing, "failed", "fc", "FunctionNotFound", "link-peer package; s deploy -y"
+        _no_change, "failed", "fc", "FunctionNotFound", "link-peer package; s deploy -y"
     ),
     "Function Compute not activated": Situation(
         _inactive("fc"), "failed", "fc", "AccessDenied", "https://fcnext.console.aliyun.com", "not enabled"

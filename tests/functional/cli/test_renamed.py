@@ -8,7 +8,7 @@ import pytest
 from link_peer_cli.closing import renamed
 from link_peer_cli.demo.functions import deploy
 
-from tests.functional.cli.test_neighbours import another
+from tests.functional.cli.test_neighbours import other_deployment
 from tests.functional.command import Cli, Linked, Owners, Typed
 from tests.functional.lab import HOME, MANAGED, PEER, Lab
 
@@ -29,7 +29,7 @@ def _links(lab: Lab) -> Linked:
     return links
 
 
-def others(lab: Lab, links: Linked) -> list[str]:
+def rules_of_others(lab: Lab, links: Linked) -> list[str]:
     """Adds rules that only look like those of the former name, to a group with one: under another home, and with the marker of
     another rule. Returns all rules of that group."""
     marker_text = f"link-peer/2 dep=prod home={HOME} id={'0' * 16} by=req:chg-1"
@@ -41,7 +41,7 @@ def others(lab: Lab, links: Linked) -> list[str]:
 
 def test_every_view_shows_what_the_former_name_left(lab: Lab, links: Linked, cli: Cli) -> None:
     """With that name, also on groups that lost its managed tag. A rule with a marker that is not its own is no link."""
-    others(lab, links)
+    rules_of_others(lab, links)
     cache, caller = links.cache, lab.raw_rules(links.cache)
     lab.call(HOME, "UntagResources", {"ResourceType": "securitygroup", "ResourceId.1": cache.id, "TagKey.1": MANAGED})
     code, listed = cli.json("links")
@@ -69,7 +69,7 @@ def test_every_view_shows_what_the_former_name_left(lab: Lab, links: Linked, cli
 @pytest.mark.knobs(request_tags=True)  # else the peer has no managed tag
 def test_its_rules_are_closed_and_its_tags_taken_off(lab: Lab, links: Linked, cli: Cli) -> None:
     """By id, in every account, with an intent and an outcome; what only looks like them stays, and so do its own groups."""
-    standing = [rule for rule in others(lab, links) if not rule.endswith("6379")]
+    standing = [rule for rule in rules_of_others(lab, links) if not rule.endswith("6379")]
     before = lab.changes()
     code, [planned] = cli.json("close", "--deployment", "prod", "--dry-run")
     assert (code, len(planned["decisions"]), lab.changes()) == (0, 3, before)
@@ -178,7 +178,7 @@ def test_close_counts_a_rule_whose_description_names_this_home_and_is_not_its_ma
     lab: Lab, links: Linked, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Someone added a note to it, or copied it: no function removes it, and the group is open."""
-    others(lab, links)
+    rules_of_others(lab, links)
     assert cli("close", links.cache.id, "--deployment", "prod", "--yes") == 0, cli.err
     code, [answer] = cli.json("close", links.cache.id)
     assert (code, len(answer["left"])) == (1, 1)
@@ -233,7 +233,7 @@ def _swept(lab: Lab) -> None:
 
 def _functions(lab: Lab) -> None:
     deploy(lab.cloud, in_process=True)
-    another(lab, "acme", LINK_PEER_TAG_PREFIX="acme")
+    other_deployment(lab, "acme", LINK_PEER_TAG_PREFIX="acme")
 
 
 ALIVE: dict[str, tuple[Callable[[Lab], object], str]] = {

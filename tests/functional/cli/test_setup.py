@@ -970,7 +970,7 @@ def test_a_log_that_was_deleted_comes_back_with_its_days(cloud: LocalCloud, cli:
     assert cloud.sls.project(HOME, PROJECT).logstores["decisions"].settings["ttl"] == 2555
 
 
-def everything(cloud: LocalCloud) -> dict[str, Any]:
+def cloud_state(cloud: LocalCloud) -> dict[str, Any]:
     """All that setup makes, as it is: whom roles trust and what they hold, documents, attributes, settings and indexes."""
     identity, project = cloud.identity, cloud.sls.project(HOME, PROJECT)
     roles = {role.name: role for role in identity.roles.values() if role.name in home_roles(cloud)}
@@ -1064,13 +1064,13 @@ def test_all_that_setup_replaced_is_taken_back(cloud: LocalCloud, cli: Cli, edit
     cli("setup", *MAIL)
     for name in edits:
         EDITS[name](cloud)
-    before = everything(cloud)
+    before = cloud_state(cloud)
     code, [*_, way_back] = cli.json("setup", *MAIL, "--replace", "--retention", "365")
-    assert (code, everything(cloud) != before, way_back["remaining"]) == (0, True, 0)
+    assert (code, cloud_state(cloud) != before, way_back["remaining"]) == (0, True, 0)
     owner = Owner(cloud, cli)
     for command in way_back["undo"]:
         owner.paste(command)
-    assert everything(cloud) == before
+    assert cloud_state(cloud) == before
 
 
 @pytest.mark.usefixtures("joined")

@@ -14,7 +14,7 @@ from tests.functional.lab import HOME, PEER, Lab
 pytestmark = [pytest.mark.usefixtures("accesses"), pytest.mark.knobs(request_tags=True)]
 
 
-def told(cli: Cli, name: str) -> list[tuple[str, str]]:
+def timeline_rows(cli: Cli, name: str) -> list[tuple[str, str]]:
     """What the timeline of a request has: what it is, and how it is known; consent as the tag that was set."""
     code, records = cli.json("audit", "--story", name)
     assert code == 0, cli.err
@@ -43,7 +43,7 @@ def test_consent_and_who_deleted_a_rule_by_hand_are_on_the_timeline(lab: Lab, cl
     lab.cloud.clock.advance(60)
     assert lab.cross_account(lab.request(app, db, "tcp/1")) == {"applied": 1}
     lab.cloud.clock.advance(3600)
-    assert told(cli, "chg-1") == [
+    assert timeline_rows(cli, "chg-1") == [
         ("observed", "proven"),
         ("applied", "recorded"),
         ("trail", "proven"),
@@ -67,7 +67,7 @@ def test_explain_names_the_story_of_a_link_that_is_gone(lab: Lab, cli: Cli) -> N
     lab.cloud.clock.advance(3600)
     assert cli("explain", app.id, db.id, "tcp/1") == 1
     [link] = re.findall(r"What became of one: link-peer audit --story (\w+)", cli.out)
-    assert [kind for kind, _ in told(cli, link)] == ["observed", "applied", "trail"]
+    assert [kind for kind, _ in timeline_rows(cli, link)] == ["observed", "applied", "trail"]
 
 
 def test_a_link_that_a_tag_asks_for_has_a_timeline_by_its_id(lab: Lab, cli: Cli) -> None:
@@ -78,7 +78,7 @@ def test_a_link_that_a_tag_asks_for_has_a_timeline_by_its_id(lab: Lab, cli: Cli)
     lab.sweep()
     lab.cloud.clock.advance(60)
     [link] = cli.json("links")[1]
-    assert told(cli, link["link"]) == [("observed", "proven"), ("applied", "recorded")]
+    assert timeline_rows(cli, link["link"]) == [("observed", "proven"), ("applied", "recorded")]
     assert [listed["link"] for listed in cli.json("links", "--at", "30s")[1]] == [link["link"]]
     assert cli("explain", app.id, db.id, "tcp/1") == 0
     assert link["link"] in cli.out
@@ -89,7 +89,7 @@ def test_a_lock_is_on_the_timeline_and_consent_to_others_is_not(lab: Lab, cli: C
     lab.cloud.clock.advance(60)
     assert cli("accept", db.id, f"{lab.group().id}:tcp/1") == 0
     assert cli("close", db.id, "--yes") == 0, cli.err
-    assert [outcome for outcome, _ in told(cli, "chg-1")] == ["observed", "applied", "removed", "observed"]
+    assert [outcome for outcome, _ in timeline_rows(cli, "chg-1")] == ["observed", "applied", "removed", "observed"]
     _, records = cli.json("audit", "--story", "chg-1")
     assert records[0]["undo"] == f"link-peer withdraw {db.id}@{HOME} {app.id}:tcp/1"
     assert records[-1]["undo"].splitlines() == [
@@ -135,7 +135,7 @@ def test_without_actiontrail_the_story_says_what_is_not_known(lab: Lab, cli: Cli
     lab.fault(service="actiontrail", action="LookupEvents", code="NoPermission", status=403, times=None)
     assert cli("audit", "--story", "chg-1") == 0
     assert "who changed its rules by hand is not known" in cli.err
-    assert told(cli, "chg-1") == [("observed", "recorded"), ("applied", "recorded")]
+    assert timeline_rows(cli, "chg-1") == [("observed", "recorded"), ("applied", "recorded")]
 
 
 # `audit`

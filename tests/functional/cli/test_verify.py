@@ -11,7 +11,7 @@ from link_peer_cli.inventory.probe import result_of, runner_in
 from link_peer_cli.inventory.tested import ProbeVerdict
 from msgspec.structs import replace
 
-from tests.functional.command import ALL, Asked, Cli
+from tests.functional.command import ALL, CallerActions, Cli
 from tests.functional.command import linked_by_request as linked
 from tests.functional.lab import HOME, PEER, Lab
 
@@ -159,7 +159,7 @@ def test_a_group_is_tested_with_one_of_its_instances(lab: Lab, cli: Cli) -> None
 
 
 @pytest.mark.usefixtures("accesses", "peer_profile")
-def test_from_another_account_keys_of_that_account_run_the_test(accesses: Asked, lab: Lab, cli: Cli) -> None:
+def test_from_another_account_keys_of_that_account_run_the_test(accesses: CallerActions, lab: Lab, cli: Cli) -> None:
     """Those of --profile alone: neither a role of link-peer nor the person's own keys run a command there."""
     ours, theirs = lab.pair()
     instance, peer = lab.instance(ours), lab.instance(theirs)
@@ -177,7 +177,7 @@ def test_from_another_account_keys_of_that_account_run_the_test(accesses: Asked,
     assert ran == {(PEER, None)}
 
 
-def test_a_role_in_that_account_may_run_the_test(accesses: Asked, lab: Lab, cli: Cli) -> None:
+def test_a_role_in_that_account_may_run_the_test(accesses: CallerActions, lab: Lab, cli: Cli) -> None:
     """The person's own keys assume it. What it lacks is named, with the account and the action."""
     ours, theirs = lab.pair()
     instance, peer = lab.instance(ours), lab.instance(theirs)

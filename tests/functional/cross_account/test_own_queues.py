@@ -21,7 +21,7 @@ def uid(number: int) -> str:
     return str(1000000000000100 + number)
 
 
-def own(account: str) -> str:
+def own_queue(account: str) -> str:
     return f"link-peer-requests-{account}"
 
 
@@ -33,14 +33,15 @@ def _own_queues(lab: Lab) -> Lab:
         for account in map(uid, range(MANY))
     }
     known_accounts = lab._written["accounts"]
-    accounts_with_queue = {**accounts, **known_accounts, PEER: {**known_accounts[PEER], "queue": own(PEER)}}
+    accounts_with_queue = {**accounts, **known_accounts, PEER: {**known_accounts[PEER], "queue": own_queue(PEER)}}
     lab.policy(
         accounts={
-            a: {"name": a, **({"queue": own(a)} if a != HOME else {}), **of} for a, of in accounts_with_queue.items()
+            a: {"name": a, **({"queue": own_queue(a)} if a != HOME else {}), **of}
+            for a, of in accounts_with_queue.items()
         }
     )
     for account in (PEER, *accounts):
-        lab.cloud.mns.create_queue(HOME, own(account), QueueAttributes(visibility_timeout=180))
+        lab.cloud.mns.create_queue(HOME, own_queue(account), QueueAttributes(visibility_timeout=180))
     return lab
 
 
@@ -55,41 +56,41 @@ def send(lab: Lab, queue: str, body: Any) -> None:
     lab.cloud.mns.send(HOME, queue, body if isinstance(body, str) else json.dumps(body))
 
 
-def left(lab: Lab) -> int:
+def message_count(lab: Lab) -> int:
     return sum(len(queue.entries) for queue in lab.cloud.mns.queues(HOME))
 
 
 def test_a_queue_proves_who_asks_as_it_does_behind_a_trigger(lab: Lab) -> None:
     """The record names it, what is not true of its account is denied, and nothing is left on it. Of what is no request, too."""
     a, b = lab.pair()
-    send(lab, own(PEER), lab.request(b, a, "tcp/1", request_id="mine"))
-    send(lab, own(uid(1)), lab.request(b, a, "tcp/2", request_id="forged"))
+    send(lab, own_queue(PEER), lab.request(b, a, "tcp/1", request_id="mine"))
+    send(lab, own_queue(uid(1)), lab.request(b, a, "tcp/2", request_id="forged"))
     for body in ("plain", "{}", "/w=="):
-        send(lab, own(uid(2)), body)
+        send(lab, own_queue(uid(2)), body)
     assert read_them(lab) == {"applied": 1, "denied": 4}
     assert lab.rules(a) == [f"{b.id} tcp/1"]
     story_by_request = {r.get("request_id"): (r["queue"], r["actor"], r.get("reason", "")) for r in lab.records()}
-    assert story_by_request["mine"] == (own(PEER), PEER, "")
-    assert story_by_request["forged"] == (own(uid(1)), uid(1), "not-allowed")
-    assert left(lab) == 0
+    assert story_by_request["mine"] == (own_queue(PEER), PEER, "")
+    assert story_by_request["forged"] == (own_queue(uid(1)), uid(1), "not-allowed")
+    assert message_count(lab) == 0
 
 
 def test_no_account_has_the_function_to_itself(lab: Lab) -> None:
     """Four of its messages are taken before those of every other queue were, and all of them in the end."""
     a, b = lab.pair()
     for _ in range(20):
-        send(lab, own(uid(1)), "{}")
-    send(lab, own(PEER), lab.request(b, a, "tcp/1"))
+        send(lab, own_queue(uid(1)), "{}")
+    send(lab, own_queue(PEER), lab.request(b, a, "tcp/1"))
     assert read_them(lab) == {"applied": 1, "denied": 20}
     order = [record["queue"] for record in lab.records()]
-    assert order.index(own(PEER)) <= 2 * collect.MOST
+    assert order.index(own_queue(PEER)) <= 2 * collect.MOST
 
 
 def test_a_message_that_always_fails_holds_up_no_other(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """What came with it comes again without it; after a hundred times it is a dead letter."""
     a, b = lab.pair()
-    send(lab, own(PEER), lab.request(b, a, "tcp/1"))
-    send(lab, own(PEER), "bug")
+    send(lab, own_queue(PEER), lab.request(b, a, "tcp/1"))
+    send(lab, own_queue(PEER), "bug")
     handle = collect.handle_elements
 
     def failing(elements: list[Any], delivery: Any) -> Any:
@@ -103,11 +104,11 @@ def test_a_message_that_always_fails_holds_up_no_other(lab: Lab, monkeypatch: py
         with pytest.raises(ZeroDivisionError):
             read_them(lab)
         lab.cloud.clock.sleep(181)
-        assert left(lab) == messages
+        assert message_count(lab) == messages
     monkeypatch.setattr(collect, "ATTEMPTS", 3)
     assert read_them(lab) == {}
     [letter] = lab.cloud.mns.peek(HOME, "link-peer-dead-letters")
-    assert left(lab) == 1
+    assert message_count(lab) == 1
     assert letter.body
 
 
@@ -115,14 +116,14 @@ def test_a_message_that_always_fails_holds_up_no_other(lab: Lab, monkeypatch: py
 def test_trouble_with_one_queue_costs_no_other(lab: Lab, action: str) -> None:
     """A queue that is missing, or that gives no answer: the others are read, and the function raises."""
     a, b = lab.pair()
-    lab.cloud.mns.delete_queue(HOME, own(uid(3)))
+    lab.cloud.mns.delete_queue(HOME, own_queue(uid(3)))
     lab.cloud.faults.add(Fault("mns", action, times=1))
-    send(lab, own(PEER), lab.request(b, a, "tcp/1"))
-    send(lab, own(uid(1)), "{}")
+    send(lab, own_queue(PEER), lab.request(b, a, "tcp/1"))
+    send(lab, own_queue(uid(1)), "{}")
     for again in (1, 0):
         with pytest.raises(Transient, match="must be redelivered"):
             read_them(lab)
-        assert left(lab) <= again
+        assert message_count(lab) <= again
         lab.cloud.clock.sleep(181)
     assert lab.rules(a) == [f"{b.id} tcp/1"]
 
@@ -139,6 +140,6 @@ def test_what_one_batch_has_posted_limits_no_other(lab: Lab, monkeypatch: pytest
     monkeypatch.setattr(collect, "handle_elements", lambda _elements, delivery: bodies.append(delivery.output) or {})
     for number in range(collect.MOST + 1):
         for _ in range(collect.MOST):
-            send(lab, own(uid(number)), "{}")
+            send(lab, own_queue(uid(number)), "{}")
     read_them(lab)
     assert len(bodies) == len({id(output) for output in bodies}) == 2

@@ -77,7 +77,7 @@ def test_creates_what_setup_creates(tmp_path: Path, policy: str, options: dict[s
     """With other accounts, somebody to notify and operators, and without; except saved searches, for which the provider has no
     resource."""
     planned = plan(MODULE, tmp_path, **home(tmp_path, policy, **options))
-    assert terraform_states(planned) == wanted(policy, **options)
+    assert terraform_states(planned) == wanted_states(policy, **options)
 
 
 def test_operators_are_single_users_and_roles(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_operators_are_single_users_and_roles(tmp_path: Path) -> None:
 def test_a_second_region_leaves_the_roles_to_the_first(tmp_path: Path) -> None:
     """The rest is there in each."""
     planned = plan(MODULE, tmp_path, **home(tmp_path, TOGETHER, roles=False))
-    states = wanted(TOGETHER)
+    states = wanted_states(TOGETHER)
     assert terraform_states(planned) == {key: states[key] for key in states if key[0] not in ("role", "policy")}
 
 
@@ -218,7 +218,7 @@ def terraform(module: Path, **variables: Any) -> Any:
     return json.loads(result.stdout)
 
 
-def wanted(policy: str, action_policy: str = "", operators: Sequence[str] = ()) -> States:
+def wanted_states(policy: str, action_policy: str = "", operators: Sequence[str] = ()) -> States:
     """What setup creates, without what the provider adds to an alert by itself; what needs somebody to notify only where that is
     given."""
     env = {

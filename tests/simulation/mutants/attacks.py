@@ -52,11 +52,11 @@ def shared_cap(patch: Patch) -> None:
     """The removals of all accounts are counted together."""
     due_in_all: dict[Unseen, int] = {}
 
-    def held(self: RemovalGuard, due: Mapping[Unseen, int]) -> set[Unseen]:
+    def nothing_held(self: RemovalGuard, due: Mapping[Unseen, int]) -> set[Unseen]:
         due_in_all.update(due)
         return set(due) if sum(due_in_all.values()) > self.limit else set()
 
-    patch.setattr(RemovalGuard, "excess", held)
+    patch.setattr(RemovalGuard, "excess", nothing_held)
 
 
 def one_account_has_all_turns(patch: Patch) -> None:
@@ -123,10 +123,10 @@ def attempt_not_counted(patch: Patch) -> None:
     """A message is put back as it came, so that its delay never grows."""
     post = Delivery.post
 
-    def same(self: Delivery, message: Message, *, queue: str = "", delay: int = 0) -> None:
+    def send_unchanged(self: Delivery, message: Message, *, queue: str = "", delay: int = 0) -> None:
         post(self, msgspec.structs.replace(message, attempt=max(0, message.attempt - 1)), queue=queue, delay=delay)
 
-    patch.setattr(Delivery, "post", same)
+    patch.setattr(Delivery, "post", send_unchanged)
 
 
 def put_back_at_once(patch: Patch) -> None:
@@ -335,8 +335,8 @@ def one_guard_for_all(patch: Patch) -> None:
     """What the deliveries of all accounts are due to remove counts together."""
     due_before: Counter[Unseen] = Counter()
 
-    def held(self: RemovalGuard, due: Mapping[Unseen, int]) -> set[Unseen]:
+    def nothing_held(self: RemovalGuard, due: Mapping[Unseen, int]) -> set[Unseen]:
         due_before.update(due)
         return set(due) if due_before.total() > self.limit else set()
 
-    patch.setattr(RemovalGuard, "excess", held)
+    patch.setattr(RemovalGuard, "excess", nothing_held)

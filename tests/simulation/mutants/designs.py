@@ -241,10 +241,10 @@ def unlink_takes_everything(patch: Patch) -> None:
     """An unlink removes the rules, although others want them."""
     may_lose = PairScope.may_lose
 
-    def everything(self: PairScope, *arguments: Any) -> May:
+    def may_lose_all(self: PairScope, *arguments: Any) -> May:
         return May.TAKE if self.action == "unlink" else may_lose(self, *arguments)
 
-    patch.setattr(PairScope, "may_lose", everything)
+    patch.setattr(PairScope, "may_lose", may_lose_all)
 
 
 def one_requests_end_is_everybodys(patch: Patch) -> None:

@@ -86,7 +86,7 @@ def linked(*messages: Message, policy: Policy = BY_ADDRESS, **tags: str) -> Call
     return start
 
 
-def both(
+def both_ends_of(
     *, senders: tuple[str, ...] = ("10.0.0.1",), targets: tuple[str, ...] = ("10.0.0.2",)
 ) -> dict[RuleKey, frozenset[str]]:
     """The rules of the request r-1 at both ends, by addresses."""
@@ -181,7 +181,7 @@ def target_changes(name: str, act: Act, moved: Party, state: str, *targets: str)
     def end(world: World, facts: Facts) -> None:
         sweep_and_check(world.copy(), BY_ADDRESS)
         redeliver_and_check(world, facts, (LINK, changed), BY_ADDRESS)
-        expected = both(targets=targets)
+        expected = both_ends_of(targets=targets)
         if not had_fault(facts, "forbidden", "stale"):
             former = oracle.owned(world, BY_ADDRESS).keys() - expected
             hold("I9", not former, f"{former} should be gone")

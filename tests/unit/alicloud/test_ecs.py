@@ -39,19 +39,19 @@ def test_an_address_is_taken_by_an_instance_or_a_secondary_interface(adapter: Ad
     machine = adapter.cloud.ecs.create_instance(HOME, [group.id])
     interface = _interface(adapter, group)
 
-    def taken(vpc: str, *ips: str) -> bool:
+    def is_taken(vpc: str, *ips: str) -> bool:
         return adapter.ecs.addresses_taken(vpc, ips) == set(ips)
 
-    assert taken(adapter.vpc, machine.private_ip)
-    assert taken(adapter.vpc, interface["PrivateIpAddress"])
+    assert is_taken(adapter.vpc, machine.private_ip)
+    assert is_taken(adapter.vpc, interface["PrivateIpAddress"])
     secondary_addresses = {s["PrivateIpAddress"] for s in interface["PrivateIpSets"]["PrivateIpSet"]} - {
         interface["PrivateIpAddress"]
     }
-    assert taken(adapter.vpc, secondary_addresses.pop())
+    assert is_taken(adapter.vpc, secondary_addresses.pop())
     before = adapter.calls["DescribeNetworkInterfaces"]
-    assert not taken(adapter.vpc, "10.0.99.99")
+    assert not is_taken(adapter.vpc, "10.0.99.99")
     assert adapter.calls["DescribeNetworkInterfaces"] == before + 2
-    assert not taken(adapter.cloud.world.vpcs[2]["id"], machine.private_ip)
+    assert not is_taken(adapter.cloud.world.vpcs[2]["id"], machine.private_ip)
     addresses = [machine.private_ip, interface["PrivateIpAddress"], "10.0.99.99"]
     before = adapter.calls["DescribeNetworkInterfaces"]
     assert adapter.ecs.addresses_taken(adapter.vpc, addresses) == set(addresses[:2])

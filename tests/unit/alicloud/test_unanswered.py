@@ -28,7 +28,7 @@ def _closed() -> int:
         return port
 
 
-def said(url: str, **options: object) -> str:
+def unanswered_text(url: str, **options: object) -> str:
     """What is said of the error of a request."""
     with pytest.raises(requests.RequestException) as raised:
         requests.get(url, timeout=0.1, **options)  # type: ignore[arg-type]
@@ -37,11 +37,17 @@ def said(url: str, **options: object) -> str:
 
 def test_the_host_and_the_cause_are_named(silent: int, closed: int) -> None:
     """A refused connection, a name without an address, no answer in time, a proxy that is not there."""
-    assert said(f"http://127.0.0.1:{closed}/?Signature=secret") == f"127.0.0.1:{closed}: the connection is refused"
-    assert said("https://no-such-host.invalid") == "no-such-host.invalid: its name cannot be resolved (DNS)"
-    assert said(f"http://127.0.0.1:{silent}") == f"127.0.0.1:{silent}: no answer in time"
+    assert (
+        unanswered_text(f"http://127.0.0.1:{closed}/?Signature=secret")
+        == f"127.0.0.1:{closed}: the connection is refused"
+    )
+    assert unanswered_text("https://no-such-host.invalid") == "no-such-host.invalid: its name cannot be resolved (DNS)"
+    assert unanswered_text(f"http://127.0.0.1:{silent}") == f"127.0.0.1:{silent}: no answer in time"
     proxy = {"http": f"http://127.0.0.1:{closed}"}
-    assert said("http://ecs.aliyuncs.com", proxies=proxy) == f"127.0.0.1:{closed}: this proxy does not let it through"
+    assert (
+        unanswered_text("http://ecs.aliyuncs.com", proxies=proxy)
+        == f"127.0.0.1:{closed}: this proxy does not let it through"
+    )
 
 
 def test_the_error_of_an_alibaba_sdk_names_the_host(closed: int) -> None:

@@ -114,7 +114,7 @@ END = "2026-11-26T00:00:00Z"
 MISSING = f"{GROUP} has not accepted sg-app@{OTHER} on tcp/22+tcp/80"
 
 
-def said() -> list[tuple[object, str]]:
+def denial_texts() -> list[tuple[object, str]]:
     """What denials say, and what they must say."""
     return [
         (denials.left_out({}), ""),
@@ -166,7 +166,7 @@ def said() -> list[tuple[object, str]]:
 
 def test_what_a_denial_says() -> None:
     """Each of its forms, whole. `tests/functional/test_advice.py` follows the advice."""
-    for denial, text in said():
+    for denial, text in denial_texts():
         assert str(denial) == text
 
 

@@ -19,7 +19,7 @@ from link_peer.engine.write.removal_guard import RemovalGuard
 
 from tests.unit.fakes import FakeClock, FakeEcs, FakeLog, FakeQueue, delivery
 from tests.unit.small_world import APP, CACHE, DB, HOME, INSTANCES, NOW, PEER, POLICY, REGION, A, B, C, D
-from tests.unit.snapshots import APART, between, group, key, managed, member, one, ours, policy, text
+from tests.unit.snapshots import APART, between, group, key, managed, member, one_instance, ours, policy, text
 
 FOREIGN = Party(PEER, "sg-x")
 REQ = Claim("chg-1")
@@ -133,10 +133,10 @@ BOTH = "i-b:tcp/1 sg-db:tcp/2"
     ("target", "age", "later", "outcomes"),
     [
         (None, 0, f"{B} does not exist, yet", [("applied", "")]),
-        (one(B, DB, ip=""), 299, f"{B} has no private address, yet", [("applied", "")]),
-        (one(B, DB, ip=""), 300, "", [("denied", "no-private-ip"), ("applied", "")]),
+        (one_instance(B, DB, ip=""), 299, f"{B} has no private address, yet", [("applied", "")]),
+        (one_instance(B, DB, ip=""), 300, "", [("denied", "no-private-ip"), ("applied", "")]),
         (None, 300, "", [("denied", "instance-gone"), ("applied", "")]),
-        (one(B, DB), 0, "", [("applied", ""), ("applied", "")]),
+        (one_instance(B, DB), 0, "", [("applied", ""), ("applied", "")]),
     ],
 )
 def test_a_peer_or_an_address_that_may_still_be_shown_is_awaited(
@@ -144,7 +144,7 @@ def test_a_peer_or_an_address_that_may_still_be_shown_is_awaited(
 ) -> None:
     """The rest is made meanwhile. A rule of the pair stays, though it is not asked for as it stands."""
     standing = between(A, B, DB, "tcp/9")
-    world = World(one(A, APP, peer=BOTH), *([target] if target else []), rules=[standing])
+    world = World(one_instance(A, APP, peer=BOTH), *([target] if target else []), rules=[standing])
     waiting = world(state("Running", time=NOW - age))
     assert sorted(o for o in world.log.outcomes() if o[0] != "removed") == sorted(outcomes)
     assert [(w.party, w.expires_at, later in w.reason) for w in waiting] == (
@@ -157,7 +157,7 @@ def test_a_peer_or_an_address_that_may_still_be_shown_is_awaited(
 def test_a_rule_stays_while_the_address_of_its_target_may_still_be_shown(age: float, stays: bool) -> None:
     """The event is of the target, which asks for nothing. Nothing of the pair is recorded meanwhile."""
     standing = between(A, B, DB, "tcp/1")
-    world = World(one(A, APP, peer="i-b:tcp/1"), one(B, DB, ip=""), rules=[standing])
+    world = World(one_instance(A, APP, peer="i-b:tcp/1"), one_instance(B, DB, ip=""), rules=[standing])
     waiting = world(state("Running", B, NOW - age))
     assert [(later.party, "no private address" in later.reason) for later in waiting] == ([(B, True)] if stays else [])
     assert world.rule_keys == ([standing.key] if stays else [])
@@ -174,7 +174,7 @@ ALONE, HOLDERS = ["instances i-a", "groups sg-app"], f"tagged_groups {INSTANCES}
 CHANGED = ["instances i-a", "instance_page sg-app", "references sg-app", HOLDERS, "rules sg-cache", "groups sg-app"]
 
 
-def named(count: int) -> str:
+def absent_peers(count: int) -> str:
     """So many peers that do not exist."""
     return " ".join(f"{group.id}:tcp/1" for group in OTHERS[:count])
 
@@ -213,14 +213,14 @@ def test_an_event_reads_what_its_instance_asks_for_and_where_its_rules_may_be(
     peer: str, event: Hint, groups: dict[Party, Group], reads: list[str]
 ) -> None:
     """Where tags have changed, also the groups whose rules name its own, and who else asks for them."""
-    world = World(one(A, APP, peer=peer), one(B, DB), groups=list(groups.values()))
+    world = World(one_instance(A, APP, peer=peer), one_instance(B, DB), groups=list(groups.values()))
     world(event)
     assert world.reads == (reads if reads[0] == "instances i-a" else ["instances i-a", *reads])
 
 
 @pytest.mark.parametrize(("count", "ahead"), [(8, 8), (9, 0)])
 def test_the_rules_of_few_groups_are_read_before_it_is_known_whether_they_exist(count: int, ahead: int) -> None:
-    world = World(one(A, APP, peer=named(count)))
+    world = World(one_instance(A, APP, peer=absent_peers(count)))
     world(state("Pending"))
     assert sum(call.startswith("rules sg-") for call in world.ecs.calls) == ahead + 1  # and those of its own
 
@@ -233,7 +233,7 @@ def test_of_many_groups_with_rules_between_addresses_as_many_are_read_as_calls_a
     event: Hint, call_count: int, read: int
 ) -> None:
     """Of the fifty calls of a message, `call_count` were made before."""
-    world = World(one(A, APP), groups=[group(APP, "*"), *map(managed, OTHERS)])
+    world = World(one_instance(A, APP), groups=[group(APP, "*"), *map(managed, OTHERS)])
     world.delivery.cloud("").calls["before"] = call_count
     world(event)
     assert sum(call.startswith("rules sg-") for call in world.ecs.calls) == read
@@ -243,7 +243,7 @@ def test_the_groups_with_rules_between_addresses_are_read_first_and_take_calls_f
     """Ten of them. Of the fifty calls six are kept, and nineteen were made before."""
     rules = [ours(key(neighbour, APP, "tcp/1")) for neighbour in OTHERS[10:]]
     groups = [group(APP, "*"), *map(managed, OTHERS[:10]), *(group(neighbour, "*") for neighbour in OTHERS[10:])]
-    world = World(one(A, APP), rules=rules, groups=groups)
+    world = World(one_instance(A, APP), rules=rules, groups=groups)
     world.delivery.cloud("").calls["before"] = 15
     world()
     assert sum(call.startswith("rules") for call in world.reads) == 10 + 50 - 6 - 19 - 10
@@ -261,9 +261,9 @@ def test_of_many_groups_whose_rules_name_its_own_those_are_read_first_that_no_ne
 ) -> None:
     """All of twenty; of more, ten, or as many as calls are left for. The rules of those that are not read stand."""
     rules = [ours(key(neighbour, APP, "tcp/1")) for neighbour in OTHERS[:count]]
-    neighbour = one(C, APP, peer=named(2))
+    neighbour = one_instance(C, APP, peer=absent_peers(2))
     groups = [*BARE.values(), *(group(neighbour, "*") for neighbour in OTHERS)]
-    world = World(one(A, APP, peer=peer), neighbour, rules=rules, groups=groups)
+    world = World(one_instance(A, APP, peer=peer), neighbour, rules=rules, groups=groups)
     world.delivery.cloud("").calls["before"] = call_count
     world()
     assert [rule for rule in world.rule_keys if rule.group in OTHERS[:2]] == [rule.key for rule in rules[:2]]
@@ -274,7 +274,7 @@ def test_of_many_groups_whose_rules_name_its_own_those_are_read_first_that_no_ne
 
 
 TURN = turn(C, {A})
-ASKS = one(A, APP, peer="sg-db:tcp/1")
+ASKS = one_instance(A, APP, peer="sg-db:tcp/1")
 
 
 @pytest.mark.parametrize(
@@ -282,9 +282,9 @@ ASKS = one(A, APP, peer="sg-db:tcp/1")
     [
         ([state("Running", C)], ASKS, BARE, [], [TURN]),
         ([state("Created", C)], ASKS, MANAGED_DB, [], [TURN]),  # what has the tag already is not being written
-        ([state("Running", C)], one(A, APP, peer="sg-cache:tcp/1"), BARE, [], []),
+        ([state("Running", C)], one_instance(A, APP, peer="sg-cache:tcp/1"), BARE, [], []),
         ([state("Running", C), state("Running")], ASKS, BARE, [], []),
-        ([state("Running", C), state("Running")], one(D, APP, peer="sg-db:tcp/1"), BARE, [], [turn(A, {D})]),
+        ([state("Running", C), state("Running")], one_instance(D, APP, peer="sg-db:tcp/1"), BARE, [], [turn(A, {D})]),
         ([state("Running", C)], ASKS, BARE, [ours(K1)], []),
         ([state("Running", C)], ASKS, BARE, [ours(K1), ours(K2)], []),  # only closes
         ([hint(C)], ASKS, BARE, [], []),
@@ -295,7 +295,7 @@ def test_others_go_first_where_they_ask_for_what_a_start_would_open(
 ) -> None:
     """Not where the rule stands, nor for a tag that changes, nor among the instances of one delivery. What writes records
     is loaded before the wait."""
-    instances = {asker.party: asker for asker in (ASKS, neighbour, one(C, APP, peer="sg-db:tcp/1"))}
+    instances = {asker.party: asker for asker in (ASKS, neighbour, one_instance(C, APP, peer="sg-db:tcp/1"))}
     if neighbour.party == A:
         instances[A] = neighbour
     world = World(*instances.values(), rules=rules, groups=list(groups.values()))
@@ -318,30 +318,30 @@ def test_one_whose_turn_it_is_leaves_time_to_a_delivery_that_has_begun_to_write(
     tagged: bool, written: bool, waits: list[float], changes: list[str]
 ) -> None:
     """Its group got the managed tag meanwhile, and no rule yet."""
-    world = World(ASKS, one(C, APP, peer="sg-db:tcp/1"), groups=list(BARE.values()))
+    world = World(ASKS, one_instance(C, APP, peer="sg-db:tcp/1"), groups=list(BARE.values()))
 
-    def other() -> None:
+    def other_delivery() -> None:
         if tagged:
             world.ecs.group_by_id[DB.id] = managed(DB, "*")
         if written:
             world.ecs.existing.append(ours(K1))
 
-    world.clock.happens.append(other)
+    world.clock.happens.append(other_delivery)
     world(state("Running", C))
     assert (world.clock.waits, world.ecs.changes()) == (waits, changes)
 
 
 def test_nobody_waits_within_five_seconds_of_other_work_nor_opens_what_may_be_read_no_more() -> None:
-    world = World(ASKS, one(C, APP, peer="sg-db:tcp/1"), groups=list(BARE.values()))
+    world = World(ASKS, one_instance(C, APP, peer="sg-db:tcp/1"), groups=list(BARE.values()))
     world.ecs.errors["instance_page"] = [Transient("timeout")]
     world(state("Running", C))  # who else asks is not known
     assert (world.clock.waits, world.rule_keys) == ([], [K1])
-    world = World(ASKS, one(C, APP, peer="sg-db:tcp/1"), groups=list(BARE.values()))
+    world = World(ASKS, one_instance(C, APP, peer="sg-db:tcp/1"), groups=list(BARE.values()))
     world(state("Running", B))
     world.clock.time += 5
     world(state("Running", C))
     assert (world.clock.waits, world.rule_keys) == ([], [K1])
-    world = World(ASKS, one(C, APP, peer="sg-db:tcp/1"), groups=list(BARE.values()))
+    world = World(ASKS, one_instance(C, APP, peer="sg-db:tcp/1"), groups=list(BARE.values()))
     world.clock.happens.append(lambda: world.ecs.errors.update(rules=[NoAccess("Forbidden.RAM", "no")]))
     world(state("Running", C))
     assert (world.rule_keys, world.log.outcomes()) == ([], [("denied", "no-access")])
@@ -386,32 +386,32 @@ MOVED = "10.0.0.8"
     ("events", "instances", "rules", "rules_left"),
     [
         # of its groups, what no other instance of theirs asks for
-        ([hint()], [one(A, APP)], [ours(K1), ours(CACHES)], ["sg-cache>sg-db tcp/1"]),
-        ([hint()], [one(A, APP), one(C, APP, peer="sg-db:tcp/1 sg-x:tcp/1 sg-db:tcp/9")], [ours(K1), ours(K2)], ["sg-app>sg-db tcp/1"]),
-        ([hint()], [one(A, APP)], [ours(K1, REQ)], ["sg-app>sg-db tcp/1"]),
-        ([hint(B)], [one(B, DB)], [ours(K1)], ["sg-app>sg-db tcp/1"]),
-        ([state("Pending")], [one(A, APP, peer="sg-db:tcp/2")], [ours(K1), ours(K2)], ["sg-app>sg-db tcp/2"]),
-        ([state("Pending", B), hint()], [one(A, APP), one(B, CACHE)], [ours(K1)], []),
-        ([hint()], [one(A, APP)], [ours(K1, Claim("chg-1", int(NOW)))], ["sg-app>sg-db tcp/1"]),
+        ([hint()], [one_instance(A, APP)], [ours(K1), ours(CACHES)], ["sg-cache>sg-db tcp/1"]),
+        ([hint()], [one_instance(A, APP), one_instance(C, APP, peer="sg-db:tcp/1 sg-x:tcp/1 sg-db:tcp/9")], [ours(K1), ours(K2)], ["sg-app>sg-db tcp/1"]),
+        ([hint()], [one_instance(A, APP)], [ours(K1, REQ)], ["sg-app>sg-db tcp/1"]),
+        ([hint(B)], [one_instance(B, DB)], [ours(K1)], ["sg-app>sg-db tcp/1"]),
+        ([state("Pending")], [one_instance(A, APP, peer="sg-db:tcp/2")], [ours(K1), ours(K2)], ["sg-app>sg-db tcp/2"]),
+        ([state("Pending", B), hint()], [one_instance(A, APP), one_instance(B, CACHE)], [ours(K1)], []),
+        ([hint()], [one_instance(A, APP)], [ours(K1, Claim("chg-1", int(NOW)))], ["sg-app>sg-db tcp/1"]),
         # of a mutual link both halves, at the event of either side
-        ([hint()], [one(A, APP)], [ours(HERE), ours(THERE)], []),
-        ([hint(B)], [one(B, DB)], [ours(HERE), ours(THERE)], []),
-        ([hint()], [one(A, APP), one(B, DB, peer="sg-app")], [ours(HERE), ours(THERE)], ["sg-app>sg-db all", "sg-db>sg-app all"]),
-        ([hint()], [one(A, APP)], [ours(key(CACHE, DB)), ours(key(DB, CACHE))], ["sg-cache>sg-db all", "sg-db>sg-cache all"]),
+        ([hint()], [one_instance(A, APP)], [ours(HERE), ours(THERE)], []),
+        ([hint(B)], [one_instance(B, DB)], [ours(HERE), ours(THERE)], []),
+        ([hint()], [one_instance(A, APP), one_instance(B, DB, peer="sg-app")], [ours(HERE), ours(THERE)], ["sg-app>sg-db all", "sg-db>sg-app all"]),
+        ([hint()], [one_instance(A, APP)], [ours(key(CACHE, DB)), ours(key(DB, CACHE))], ["sg-cache>sg-db all", "sg-db>sg-cache all"]),
         # of the instance itself, at its event and at its peer's
-        ([hint()], [one(A, APP), one(B, DB), one(C, CACHE)], [AB, CB], ["10.0.0.3/32>sg-db tcp/1"]),
-        ([hint(B)], [one(A, APP), one(B, DB)], [AB], []),
-        ([hint()], [one(A, APP), one(B, DB)], [between(A, B, DB, "tcp/1", "", REQ)], ["10.0.0.1/32>sg-db tcp/1"]),
-        ([hint()], [one(A, APP, peer="i-b:tcp/1", ip=MOVED), one(B, DB)], [AB], ["10.0.0.8/32>sg-db tcp/1"]),
-        ([hint(kind="moved")], [one(A, APP), one(C, CACHE, peer="i-a:tcp/1")], [CA], ["10.0.0.3/32>sg-app tcp/1"]),
-        ([state("Deleted")], [one(B, DB)], [AB], []),
+        ([hint()], [one_instance(A, APP), one_instance(B, DB), one_instance(C, CACHE)], [AB, CB], ["10.0.0.3/32>sg-db tcp/1"]),
+        ([hint(B)], [one_instance(A, APP), one_instance(B, DB)], [AB], []),
+        ([hint()], [one_instance(A, APP), one_instance(B, DB)], [between(A, B, DB, "tcp/1", "", REQ)], ["10.0.0.1/32>sg-db tcp/1"]),
+        ([hint()], [one_instance(A, APP, peer="i-b:tcp/1", ip=MOVED), one_instance(B, DB)], [AB], ["10.0.0.8/32>sg-db tcp/1"]),
+        ([hint(kind="moved")], [one_instance(A, APP), one_instance(C, CACHE, peer="i-a:tcp/1")], [CA], ["10.0.0.3/32>sg-app tcp/1"]),
+        ([state("Deleted")], [one_instance(B, DB)], [AB], []),
         # of a link to another VPC what admits this instance
-        ([hint()], [one(A, APP), one(C, APP)], [member(A), member(C)], ["10.0.0.3/32>sg-db tcp/1"]),
-        ([hint()], [one(A, CACHE), one(C, APP)], [member(A, REQ), member(C, REQ)], ["10.0.0.3/32>sg-db tcp/1"]),
-        ([hint()], [one(A, APP, ip=MOVED), one(C, APP)], [member(A, REQ), member(C, REQ)], ["10.0.0.3/32>sg-db tcp/1", "10.0.0.8/32>sg-db tcp/1"]),
-        ([state("Running")], [one(A, APP), one(C, APP)], [member(C, REQ)], ["10.0.0.1/32>sg-db tcp/1", "10.0.0.3/32>sg-db tcp/1"]),
-        ([state("Running"), state("Pending", B)], [one(A, APP), one(C, APP), one(B, CACHE)], [member(C, REQ)], ["10.0.0.1/32>sg-db tcp/1", "10.0.0.3/32>sg-db tcp/1"]),
-        ([hint()], [one(A, APP, ip=""), one(C, APP)], [member(A, REQ), member(C, REQ)], ["10.0.0.3/32>sg-db tcp/1"]),
+        ([hint()], [one_instance(A, APP), one_instance(C, APP)], [member(A), member(C)], ["10.0.0.3/32>sg-db tcp/1"]),
+        ([hint()], [one_instance(A, CACHE), one_instance(C, APP)], [member(A, REQ), member(C, REQ)], ["10.0.0.3/32>sg-db tcp/1"]),
+        ([hint()], [one_instance(A, APP, ip=MOVED), one_instance(C, APP)], [member(A, REQ), member(C, REQ)], ["10.0.0.3/32>sg-db tcp/1", "10.0.0.8/32>sg-db tcp/1"]),
+        ([state("Running")], [one_instance(A, APP), one_instance(C, APP)], [member(C, REQ)], ["10.0.0.1/32>sg-db tcp/1", "10.0.0.3/32>sg-db tcp/1"]),
+        ([state("Running"), state("Pending", B)], [one_instance(A, APP), one_instance(C, APP), one_instance(B, CACHE)], [member(C, REQ)], ["10.0.0.1/32>sg-db tcp/1", "10.0.0.3/32>sg-db tcp/1"]),
+        ([hint()], [one_instance(A, APP, ip=""), one_instance(C, APP)], [member(A, REQ), member(C, REQ)], ["10.0.0.3/32>sg-db tcp/1"]),
     ],
 )  # fmt: skip
 def test_an_event_closes_what_its_instance_may_have_asked_for_and_nobody_asks_for_now(
@@ -430,10 +430,12 @@ def test_an_event_closes_what_its_instance_may_have_asked_for_and_nobody_asks_fo
 @pytest.mark.parametrize("rule", [HERE, THERE])
 def test_half_of_a_mutual_link_is_closed_on_groups_without_the_managed_tag(rule: RuleKey) -> None:
     """Where the tag was refused, the other half leads to it."""
-    world = World(one(A, APP, peer="sg-cache:tcp/1"), rules=[ours(HERE), ours(THERE)], groups=list(BARE.values()))
+    world = World(
+        one_instance(A, APP, peer="sg-cache:tcp/1"), rules=[ours(HERE), ours(THERE)], groups=list(BARE.values())
+    )
     world()
     assert rule not in world.rule_keys
-    world = World(one(A, APP), rules=[ours(rule)], groups=list(FULL_APP.values()))
+    world = World(one_instance(A, APP), rules=[ours(rule)], groups=list(FULL_APP.values()))
     world()
     assert world.rule_keys == []
 
@@ -443,28 +445,30 @@ def test_the_platforms_word_that_an_instance_was_released_is_not_a_removal_to_co
     event: Hint, rules_left: int
 ) -> None:
     """Without it, the instance is only not shown: too many such removals are held, and one summary says so."""
-    world = World(one(C, APP), rules=[between(A, C, APP)], with_policy=policy(limits=Limits(removals_per_run=0)))
+    world = World(
+        one_instance(C, APP), rules=[between(A, C, APP)], with_policy=policy(limits=Limits(removals_per_run=0))
+    )
     world(event)
     assert len(world.rule_keys) == rules_left
     assert world.log.kinds().count("summary") == rules_left
 
 
-REMEMBERED = one(A, APP)
+REMEMBERED = one_instance(A, APP)
 
 
 @pytest.mark.parametrize(
     ("event", "now", "rules", "rules_left"),
     [
         (state("Deleted"), None, [ours(K1), ours(K2)], ["sg-app>sg-db tcp/2"]),
-        (hint(kind="moved"), one(A, CACHE), [ours(K1), ours(K2)], ["sg-app>sg-db tcp/2"]),
-        (state("Pending"), one(A, CACHE), [ours(K1), ours(K2)], ["sg-app>sg-db tcp/1", "sg-app>sg-db tcp/2"]),
+        (hint(kind="moved"), one_instance(A, CACHE), [ours(K1), ours(K2)], ["sg-app>sg-db tcp/2"]),
+        (state("Pending"), one_instance(A, CACHE), [ours(K1), ours(K2)], ["sg-app>sg-db tcp/1", "sg-app>sg-db tcp/2"]),
     ],
 )
 def test_where_this_process_saw_an_instance_before_its_rules_are_looked_at(
     event: Hint, now: Instance | None, rules: list[Rule], rules_left: list[str]
 ) -> None:
     """A released one is in no group, and one that has moved in others. Of others' links nothing is taken."""
-    neighbour = one(C, APP, peer="sg-db:tcp/2")
+    neighbour = one_instance(C, APP, peer="sg-db:tcp/2")
     world = World(REMEMBERED, neighbour, rules=rules, groups=list(BARE.values()))
     world(state("Pending"))
     world.ecs.running = {i.party.id: i for i in (now, neighbour) if i}
@@ -500,7 +504,7 @@ def test_the_rules_of_peers_lead_to_the_groups_that_an_instance_has_left(
 ) -> None:
     """Only an event that may be of a move looks for them. A tag's rule is closed where nobody of the former group asks."""
     groups = [*GROUPS[1:], group(APP, "*")]
-    world = World(one(A, CACHE, peer=peer), rules=rules, groups=groups)
+    world = World(one_instance(A, CACHE, peer=peer), rules=rules, groups=groups)
     world(hint(kind=kind, expires=NOW + 9 if kind == "look" else None), state("Pending", D))
     changed = [rule.key for rule in rules if rule not in world.ecs.existing]
     assert changed == (closed if kind != "tags" else [])
@@ -517,7 +521,7 @@ def test_of_many_groups_that_an_instance_may_have_left_half_the_calls_are_spent_
     rules = [ours(key(neighbour, DB)) if mutual else ours(key(DB, neighbour, "tcp/1")) for neighbour in neighbours[20:]]
     rules += [ours(key(DB, neighbour, "tcp/1"), REQ) for neighbour in neighbours[:20]]
     groups = [*BARE.values(), *(group(neighbour, "*") for neighbour in OTHERS)]
-    world = World(one(A, CACHE, peer="sg-db" if mutual else "sg-db:tcp/1"), rules=rules, groups=groups)
+    world = World(one_instance(A, CACHE, peer="sg-db" if mutual else "sg-db:tcp/1"), rules=rules, groups=groups)
     world.delivery.cloud("").calls["before"] = call_count
     world(hint(kind="moved"))
     assert sum(rule not in world.ecs.existing for rule in rules) == closed
@@ -528,7 +532,7 @@ def test_of_many_groups_that_an_instance_may_have_left_half_the_calls_are_spent_
 def test_a_move_reads_neither_other_accounts_nor_the_instances_of_other_links(peer: str) -> None:
     rules = [admits(group=DB), between(C, B, DB), ours(key(FOREIGN, DB))]
     world = World(
-        one(A, CACHE, peer=f"{peer} sg-x@{PEER}"), rules=rules, groups=[BARE[CACHE], group(DB, f"* *@{PEER}")]
+        one_instance(A, CACHE, peer=f"{peer} sg-x@{PEER}"), rules=rules, groups=[BARE[CACHE], group(DB, f"* *@{PEER}")]
     )
     world(hint(kind="moved"))
     assert world.peer.calls == []
@@ -576,7 +580,7 @@ MUTUAL = ours(RuleKey(APP, "10.0.0.7/32", "10.0.0.1/32", HERE.port), ends=(far("
 def test_a_pair_with_another_account_is_put_on_the_queue(peer: str, rules: list[Rule], posted: list[str]) -> None:
     """Once for all its links, in the direction of those who ask. First those that no tag names, whose rules may have to be
     closed; then what may be new; last what stands. Nothing is changed or decided here."""
-    world = World(one(A, APP, peer=peer), rules=rules)
+    world = World(one_instance(A, APP, peer=peer), rules=rules)
     world()
     syncs = [
         (message.link.source.id, message.link.target.id)
@@ -594,7 +598,7 @@ def test_a_pair_with_another_account_is_put_on_the_queue(peer: str, rules: list[
 
 def test_one_sync_looks_at_all_groups_of_those_who_ask() -> None:
     """A rule of another group of the instance stands for the same pair."""
-    world = World(one(A, APP, DB, peer=f"sg-x@{PEER}"), rules=[admits(group=DB)])
+    world = World(one_instance(A, APP, DB, peer=f"sg-x@{PEER}"), rules=[admits(group=DB)])
     world()
     assert world.queue.posted == [sync_request(Link(APP, far()), REGION, NOW)]
 
@@ -602,14 +606,14 @@ def test_one_sync_looks_at_all_groups_of_those_who_ask() -> None:
 @pytest.mark.parametrize(
     ("instances", "rules", "events", "posted"),
     [
-        ([one(A, APP, peer=wishes(*FOUR[:3]))], [], [hint()], [sync_request(Link(APP, far(party)), REGION, NOW) for party in FOUR[:3]]),
-        ([one(A, APP, peer=wishes(*FOUR))], [], [hint()], [look_request(A, REGION, NOW + 300)]),
-        ([one(A, APP, peer=wishes(*FOUR)), one(B, DB)], [], [hint(time=None), hint(B, time=NOW + 50)], [look_request(A, REGION, NOW + 300)]),
-        ([one(A, APP, peer=wishes(*FOUR)), one(B, APP)], [], [hint(time=NOW - 60), hint(B, time=NOW - 50)], [look_request(A, REGION, NOW + 250), look_request(B, REGION, NOW + 250)]),
-        ([one(A, APP, peer=wishes(*FOUR[:3])), one(B, DB)], [], [LOOK, hint(B)], [sync_request(Link(APP, far(party)), REGION, NOW) for party in FOUR[:3]]),
-        ([one(A, APP)], [admits(party) for party in FOUR], [hint()], [look_request(A, REGION, NOW + 300)]),
-        ([one(A, APP, peer=f"i-none:tcp/1 {wishes(*FOUR)}")], [], [hint()], []),
-        ([one(A, APP, peer=wishes("i-p", "i-q", "i-r", "i-s"))], [], [hint()], [look_request(A, REGION, NOW + 300)]),
+        ([one_instance(A, APP, peer=wishes(*FOUR[:3]))], [], [hint()], [sync_request(Link(APP, far(party)), REGION, NOW) for party in FOUR[:3]]),
+        ([one_instance(A, APP, peer=wishes(*FOUR))], [], [hint()], [look_request(A, REGION, NOW + 300)]),
+        ([one_instance(A, APP, peer=wishes(*FOUR)), one_instance(B, DB)], [], [hint(time=None), hint(B, time=NOW + 50)], [look_request(A, REGION, NOW + 300)]),
+        ([one_instance(A, APP, peer=wishes(*FOUR)), one_instance(B, APP)], [], [hint(time=NOW - 60), hint(B, time=NOW - 50)], [look_request(A, REGION, NOW + 250), look_request(B, REGION, NOW + 250)]),
+        ([one_instance(A, APP, peer=wishes(*FOUR[:3])), one_instance(B, DB)], [], [LOOK, hint(B)], [sync_request(Link(APP, far(party)), REGION, NOW) for party in FOUR[:3]]),
+        ([one_instance(A, APP)], [admits(party) for party in FOUR], [hint()], [look_request(A, REGION, NOW + 300)]),
+        ([one_instance(A, APP, peer=f"i-none:tcp/1 {wishes(*FOUR)}")], [], [hint()], []),
+        ([one_instance(A, APP, peer=wishes("i-p", "i-q", "i-r", "i-s"))], [], [hint()], [look_request(A, REGION, NOW + 300)]),
     ],
 )  # fmt: skip
 def test_of_many_pairs_with_other_accounts_a_look_finds_out_which_differ(
@@ -623,20 +627,20 @@ def test_of_many_pairs_with_other_accounts_a_look_finds_out_which_differ(
 
 
 def test_peers_after_the_most_that_may_be_named_are_denied_and_not_put_on_the_queue() -> None:
-    world = World(one(A, APP, peer=wishes(*FOUR)), with_policy=policy(limits=Limits(max_peers=2)))
+    world = World(one_instance(A, APP, peer=wishes(*FOUR)), with_policy=policy(limits=Limits(max_peers=2)))
     world()
     assert (len(world.queue.posted), world.log.outcomes()) == (2, [("denied", "not-allowed")] * 2)
 
 
 def test_while_paused_no_pair_is_put_on_the_queue() -> None:
-    world = World(one(A, APP, peer=wishes(*FOUR)), with_policy=policy(paused=Pause.ALL))
+    world = World(one_instance(A, APP, peer=wishes(*FOUR)), with_policy=policy(paused=Pause.ALL))
     world()
     assert (world.queue.posted, world.log.outcomes()) == ([], [("denied", "paused")] * 4)
 
 
 def test_a_look_reads_the_other_accounts_and_posts_what_differs() -> None:
     """What stays as it is, is recorded where it is denied."""
-    world = World(one(A, APP, peer=wishes("sg-x", "sg-none")))
+    world = World(one_instance(A, APP, peer=wishes("sg-x", "sg-none")))
     assert world(LOOK) == []
     assert world.queue.posted == [sync_request(Link(APP, far()), REGION, NOW)]
     assert [(r["outcome"], r["reason"], r["to"]) for r in world.log.records if r["record"] == "outcome"] == [
@@ -648,7 +652,7 @@ def test_a_look_reads_the_other_accounts_and_posts_what_differs() -> None:
 def test_a_look_whose_peers_cannot_be_read_now_is_repeated_until_it_expires(
     expires: float | None, until: float
 ) -> None:
-    world = World(one(A, APP, peer=wishes("sg-x")))
+    world = World(one_instance(A, APP, peer=wishes("sg-x")))
     world.peer.errors["groups"] = [Transient("timeout")] * 4
     [later] = world(hint(kind="look", time=None, expires=expires))
     assert (later.party, later.expires_at, "timeout" in later.reason) == (A, until, True)
@@ -659,7 +663,7 @@ def test_a_look_whose_peers_cannot_be_read_now_is_repeated_until_it_expires(
 
 
 def test_home_that_refuses_reads_is_denied_once() -> None:
-    world = World(one(A, APP), rules=[ours(K1)])
+    world = World(one_instance(A, APP), rules=[ours(K1)])
     world.ecs.errors["instances"] = [NoAccess("Forbidden.RAM", "no")]
     assert (world(state("Pending", time=NOW - 300)), world.rule_keys) == ([], [K1])
     [record] = world.log.records
@@ -677,14 +681,14 @@ class Refusing(FakeEcs):
 
 
 def test_home_that_begins_to_refuse_reads_loses_nothing() -> None:
-    world = World(one(A, APP), rules=[ours(K1)])
-    world.ecs = world.delivery.cloud("").accounts[HOME] = Refusing(GROUPS, [one(A, APP)], [ours(K1)])  # type: ignore[attr-defined]
+    world = World(one_instance(A, APP), rules=[ours(K1)])
+    world.ecs = world.delivery.cloud("").accounts[HOME] = Refusing(GROUPS, [one_instance(A, APP)], [ours(K1)])  # type: ignore[attr-defined]
     assert (world(), world.rule_keys) == ([], [K1])
 
 
 def test_after_a_transient_error_of_a_change_all_of_the_delivery_is_looked_at_again() -> None:
     """For an hour, and why; the pairs with other accounts are posted all the same."""
-    world = World(one(A, APP, peer=f"sg-db:tcp/1 {wishes('sg-x')}"), one(B, DB))
+    world = World(one_instance(A, APP, peer=f"sg-db:tcp/1 {wishes('sg-x')}"), one_instance(B, DB))
     world.ecs.errors["authorize"] = [Transient("503")] * 4
     assert world(hint(), hint(B)) == [Later(party, "503", NOW + LOOK_AGAIN_SECONDS) for party in (A, B)]
     assert (world.rule_keys, len(world.queue.posted)) == ([], 1)
@@ -696,7 +700,7 @@ def test_addresses_that_its_own_links_depend_on_are_asked_for_whatever_calls_are
 ) -> None:
     """Of those that others' rules depend on, as many as may be."""
     rules = [member(A, REQ), member(C, REQ)]
-    world = World(one(A, APP, ip=MOVED), one(C, APP), groups=[BARE[APP], APART[1]], rules=rules)
+    world = World(one_instance(A, APP, ip=MOVED), one_instance(C, APP), groups=[BARE[APP], APART[1]], rules=rules)
     world.delivery.cloud("").calls["before"] = call_count
     world()
     assert (

@@ -18,7 +18,7 @@ from link_peer.planning.decision import Unseen
 
 from tests.unit.fakes import FakeEcs, FakeLog, delivery
 from tests.unit.small_world import APP, CACHE, DB, HOME, INSTANCES, NOW, PEER, REGION, A, B, C
-from tests.unit.snapshots import APART, between, group, key, managed, member, one, ours, policy, text
+from tests.unit.snapshots import APART, between, group, key, managed, member, one_instance, ours, policy, text
 
 P1, P2 = parse_ports("tcp/1"), parse_ports("tcp/2")
 P12 = (*P1, *P2)
@@ -150,7 +150,7 @@ def test_a_forbidden_rule_whose_removal_is_refused_is_tried_once() -> None:
 
 def test_the_id_of_another_link_of_two_instances_is_denied() -> None:
     """The rules are between two addresses; their markers name the instances."""
-    asking = Asking(instances=[one(A, APP), one(B, DB)])
+    asking = Asking(instances=[one_instance(A, APP), one_instance(B, DB)])
     asking("link", A, B, P1)
     assert asking("link", A, B, P2) == [("applied", ""), ("denied", "id-in-use")]
 
@@ -218,7 +218,7 @@ def test_a_sync_makes_a_pair_what_the_tags_of_its_from_side_say(
     peer: str, back: str, rules: list[Rule], claims_left: list[str], outcomes: set[str]
 ) -> None:
     """The other side's wishes are another sync's; they keep a mutual link. Requests' claims stay."""
-    asking = Asking(*rules, instances=[one(A, APP, peer=peer), one(B, DB, peer=back)])
+    asking = Asking(*rules, instances=[one_instance(A, APP, peer=peer), one_instance(B, DB, peer=back)])
     assert {outcome for outcome, _ in asking("sync")} == outcomes
     assert sorted(asking.claims) == claims_left
 
@@ -230,7 +230,7 @@ def test_a_sync_takes_the_rule_of_a_group_that_stands_for_its_instances_no_more(
         ("sg-db:tcp/1", [ours(key(DB, CACHE, "tcp/1"))]),
         ("sg-db", [ours(rule_here), ours(rule_there)]),
     ):
-        asking = Asking(*rules, instances=[one(A, APP, CACHE, peer=peer)])
+        asking = Asking(*rules, instances=[one_instance(A, APP, CACHE, peer=peer)])
         asking("sync")
         assert not asking.claims.keys() & {text(rule.key) for rule in rules if rule.key}
         assert asking.claims
@@ -243,7 +243,7 @@ def test_of_many_groups_that_may_stand_for_its_instances_a_sync_looks_at_some(
     other_groups = [Party(HOME, f"sg-o{n:02}") for n in range(20 + extra_groups)]
     rules = [ours(key(DB, other_group, "tcp/1")) for other_group in other_groups]
     groups = [*GROUPS, *(managed(other_group, "*") for other_group in other_groups)]
-    asking = Asking(*rules, instances=[one(A, APP, *other_groups, peer="sg-db:tcp/1")], groups=groups)
+    asking = Asking(*rules, instances=[one_instance(A, APP, *other_groups, peer="sg-db:tcp/1")], groups=groups)
     asking("sync")
     decided = asking.ecs.calls[: asking.ecs.calls.index("authorize sg-db")]  # what is read later, only the record says
     assert not any(call.startswith("rules sg-o") for call in decided)
@@ -254,12 +254,14 @@ def test_of_many_groups_that_may_stand_for_its_instances_a_sync_looks_at_some(
 
 def test_a_sync_takes_the_rule_of_an_instance_that_has_left_its_from_group() -> None:
     """It is read for that by its id."""
-    asking = Asking(member(C), instances=[one(A, APP), one(C, CACHE)], groups=APART)
+    asking = Asking(member(C), instances=[one_instance(A, APP), one_instance(C, CACHE)], groups=APART)
     assert (asking("sync"), asking.claims) == ([("removed", "no-members")], {})
 
 
 def test_a_sync_reads_the_halves_of_its_own_mutual_links_alone() -> None:
-    asking = Asking(ours(key(DB, CACHE)), ours(K1), instances=[one(A, APP, peer="sg-db:tcp/1"), one(B, DB)])
+    asking = Asking(
+        ours(key(DB, CACHE)), ours(K1), instances=[one_instance(A, APP, peer="sg-db:tcp/1"), one_instance(B, DB)]
+    )
     assert asking("sync") == [("unchanged", "")]
     assert asking.ecs.calls == [*BOTH, "members sg-app", "members sg-db"]
 
@@ -281,17 +283,17 @@ def test_a_sync_reads_the_halves_of_its_own_mutual_links_alone() -> None:
 )
 def test_a_request_that_finds_nothing_to_do_says_what_there_is(action: Any, rules: list[Rule], message: str) -> None:
     """Once, and beside what is repaired."""
-    asking = Asking(*rules, instances=[one(A, APP), one(B, DB, peer="sg-app:tcp/3")])
+    asking = Asking(*rules, instances=[one_instance(A, APP), one_instance(B, DB, peer="sg-app:tcp/3")])
     assert asking(action) == [("unchanged", "")]
     assert asking.log.records[-1]["detail"] == message
     repaired = Asking(
-        *rules, ours(key(DB, CACHE, "tcp/9"), OTHER, priority=1), instances=[one(B, DB, peer="sg-app:tcp/3")]
+        *rules, ours(key(DB, CACHE, "tcp/9"), OTHER, priority=1), instances=[one_instance(B, DB, peer="sg-app:tcp/3")]
     )
     assert sorted(repaired(action)) == [("applied", ""), ("unchanged", "")]
 
 
 def test_removals_that_are_held_are_said_for_the_request_and_once_for_the_delivery() -> None:
-    asking = Asking(ours(K1), instances=[one(B, DB)], limit=0)
+    asking = Asking(ours(K1), instances=[one_instance(B, DB)], limit=0)
     assert asking("sync") == [("failed", "removals-held")]
     assert asking("sync") == [("failed", "removals-held")] * 2
     assert asking.log.kinds().count("summary") == 1
@@ -300,7 +302,7 @@ def test_removals_that_are_held_are_said_for_the_request_and_once_for_the_delive
 
 def test_removals_that_are_held_are_said_once_though_a_write_is_refused() -> None:
     """What is refused is planned again, and the removals are held then, too."""
-    asking = Asking(member(C), instances=[one(A, APP, peer="sg-db:tcp/2")], groups=APART, limit=0)
+    asking = Asking(member(C), instances=[one_instance(A, APP, peer="sg-db:tcp/2")], groups=APART, limit=0)
     asking.ecs.errors["authorize"] = [CloudError("AuthorizedGroupRule.LimitExceed", "full")]
     assert sorted(asking("sync")) == [("failed", "quota"), ("failed", "removals-held")]
 
@@ -342,7 +344,7 @@ class Joined(FakeEcs):
 
 def test_an_unlink_takes_what_an_instance_joined_meanwhile() -> None:
     asking = Asking(member(A, REQ), groups=APART)
-    joined = Joined(APART, [one(A, APP)], [member(A, REQ)])
+    joined = Joined(APART, [one_instance(A, APP)], [member(A, REQ)])
     asking.delivery.cloud("").accounts[HOME] = joined  # type: ignore[attr-defined]
     asking("unlink")
     assert joined.existing == []
@@ -359,15 +361,15 @@ BOTH = ["rules sg-app", "rules sg-db", "groups sg-app sg-db"]
     ("action", "ends", "groups", "instances", "reads"),
     [
         ("link", (APP, DB), GROUPS, [], BOTH),
-        ("link", (APP, DB), APART, [one(A, APP)], [*BOTH, "members sg-app", "addresses_taken vpc-2 10.0.0.1"]),
+        ("link", (APP, DB), APART, [one_instance(A, APP)], [*BOTH, "members sg-app", "addresses_taken vpc-2 10.0.0.1"]),
         ("unlink", (APP, DB), GROUPS, [], BOTH),
-        ("sync", (APP, DB), GROUPS, [one(A, APP), one(B, DB)], [*BOTH, "members sg-app", "members sg-db"]),
-        ("link", (A, B), BARE, [one(A, APP), one(B, DB)], ["instances i-a i-b", "groups sg-app sg-db", "rules sg-db"]),
+        ("sync", (APP, DB), GROUPS, [one_instance(A, APP), one_instance(B, DB)], [*BOTH, "members sg-app", "members sg-db"]),
+        ("link", (A, B), BARE, [one_instance(A, APP), one_instance(B, DB)], ["instances i-a i-b", "groups sg-app sg-db", "rules sg-db"]),
         ("unlink", (A, B), [BARE[0], managed(DB)], [], [TAGGED, "rules sg-db", "instances i-a i-b"]),
         ("unlink", (A, B), BARE, [], [TAGGED, "all_groups", "rules sg-db", "instances i-a i-b"]),
-        ("unlink", (A, B), [BARE[1]], [one(A, APP), one(B, DB)], [TAGGED, "all_groups", "rules sg-db", "instances i-a i-b"]),
-        ("sync", (A, B), BARE, [one(A, APP), one(B, DB)], [TAGGED, "instances i-a i-b", "groups sg-app sg-db", "rules sg-db"]),
-        ("sync", (A, B), BARE, [one(A, APP, peer="i-b"), one(B, DB)], [TAGGED, "instances i-a i-b", "groups sg-app sg-db", "rules sg-app", "rules sg-db"]),
+        ("unlink", (A, B), [BARE[1]], [one_instance(A, APP), one_instance(B, DB)], [TAGGED, "all_groups", "rules sg-db", "instances i-a i-b"]),
+        ("sync", (A, B), BARE, [one_instance(A, APP), one_instance(B, DB)], [TAGGED, "instances i-a i-b", "groups sg-app sg-db", "rules sg-db"]),
+        ("sync", (A, B), BARE, [one_instance(A, APP, peer="i-b"), one_instance(B, DB)], [TAGGED, "instances i-a i-b", "groups sg-app sg-db", "rules sg-app", "rules sg-db"]),
     ],
 )  # fmt: skip
 def test_a_request_reads_both_sides(
@@ -393,7 +395,7 @@ def test_an_unlink_of_instances_reads_some_groups_that_have_no_tag() -> None:
 @pytest.mark.parametrize("limit", [50, 1])
 def test_the_removals_that_a_request_is_due_to_make_are_counted_without_a_change(limit: int) -> None:
     """By what is not shown, those that would be held too; none of a request that cannot be read."""
-    asking = Asking(ours(K1), ours(K2), instances=[one(A, APP)], limit=limit)
+    asking = Asking(ours(K1), ours(K2), instances=[one_instance(A, APP)], limit=limit)
     due = removals_due(asking.delivery, SYNC)
     assert {unseen: len(keys) for unseen, keys in due.items()} == {Unseen(HOME, HOME): 2}
     assert (asking.ecs.changes(), asking.log.records) == ([], [])
@@ -403,6 +405,6 @@ def test_the_removals_that_a_request_is_due_to_make_are_counted_without_a_change
 
 def test_a_request_that_is_denied_is_due_to_remove_nothing() -> None:
     """Its own delivery says why: here both sides are the same."""
-    asking = Asking(ours(K1), instances=[one(A, APP)])
+    asking = Asking(ours(K1), instances=[one_instance(A, APP)])
     assert removals_due(asking.delivery, msgspec.structs.replace(SYNC, link=Link(APP, APP))) == {}
     assert asking.log.records == []

@@ -27,7 +27,7 @@ from link_peer.planning.decision import Decision, Edit, Need, Verdict
 
 from tests.unit.fakes import FakeEcs, delivery
 from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, POLICY, REGION, A, B, C
-from tests.unit.snapshots import APART, between, key, managed, member, one, ours, theirs, view
+from tests.unit.snapshots import APART, between, key, managed, member, one_instance, ours, theirs, view
 
 P1 = parse_ports("tcp/1")
 LINK, PAIR = Link(APP, DB, P1), Link(A, B, P1)
@@ -120,12 +120,18 @@ ENDS = {"link_until": "2026-12-01T00:00:00Z"}
 @pytest.mark.parametrize(
     ("asker", "accept", "rules", "outcome", "until"),
     [
-        (one(A, APP, **ENDS), "*", [OURS], "applied", "2026-12-01T00:00:00Z"),
-        (one(A, APP, **ENDS), "*~20261130T000000Z", [OURS], "applied", "2026-11-30T00:00:00Z"),
-        (one(A, APP), "*", [OURS, ours(K2, Claim("chg-1", int(NOW) + 86400))], "removed", "2026-11-26T00:00:00Z"),
-        (one(A, APP), "*", [OURS], "applied", ""),
+        (one_instance(A, APP, **ENDS), "*", [OURS], "applied", "2026-12-01T00:00:00Z"),
+        (one_instance(A, APP, **ENDS), "*~20261130T000000Z", [OURS], "applied", "2026-11-30T00:00:00Z"),
+        (
+            one_instance(A, APP),
+            "*",
+            [OURS, ours(K2, Claim("chg-1", int(NOW) + 86400))],
+            "removed",
+            "2026-11-26T00:00:00Z",
+        ),
+        (one_instance(A, APP), "*", [OURS], "applied", ""),
         (None, "*", [OURS], "applied", ""),
-        (one(A, APP, **ENDS), "*", [OURS], "failed", ""),
+        (one_instance(A, APP, **ENDS), "*", [OURS], "failed", ""),
     ],
 )
 def test_a_record_says_when_the_first_rule_of_its_link_ends(
@@ -207,7 +213,7 @@ def admitted(*parties: Party, count: int | None = None) -> dict[str, str]:
 @pytest.mark.parametrize("read", [(), (APP,), (APP, CACHE)])
 def test_a_record_names_the_instances_of_the_groups_that_rules_admit_once_all_are_read(read: tuple[Party, ...]) -> None:
     """Each group's members are read once, for the record alone, unless they are known."""
-    situation, ecs, fetch = circumstances(one(A, APP), one(C, APP), one(B, CACHE), read=read)
+    situation, ecs, fetch = circumstances(one_instance(A, APP), one_instance(C, APP), one_instance(B, CACHE), read=read)
     assert situation.admitted(ADMITS, decision()) == (NOBODY if len(read) < 2 else admitted(A, B, C))
     assert situation.admitted([], decision()) == NOBODY  # no rule stands
     for _ in range(2):
@@ -218,7 +224,7 @@ def test_a_record_names_the_instances_of_the_groups_that_rules_admit_once_all_ar
 
 
 def test_where_members_cannot_be_read_nobody_is_named() -> None:
-    situation, ecs, _ = circumstances(one(A, APP), one(B, CACHE))
+    situation, ecs, _ = circumstances(one_instance(A, APP), one_instance(B, CACHE))
     ecs.errors["instance_page"] = [Transient("timeout")]
     situation.read_members(ADMITS)
     assert situation.admitted(ADMITS, decision()) == NOBODY
@@ -227,7 +233,7 @@ def test_where_members_cannot_be_read_nobody_is_named() -> None:
 @pytest.mark.parametrize("by_page", [False, True])
 def test_of_a_group_of_several_pages_the_number_of_one_is_a_lower_bound(by_page: bool) -> None:
     """Nobody is named, since who comes first by id is not known; what was read of it for other reasons is not read again."""
-    situation, ecs, fetch = circumstances(one(A, APP), one(C, APP), one(B, CACHE))
+    situation, ecs, fetch = circumstances(one_instance(A, APP), one_instance(C, APP), one_instance(B, CACHE))
     ecs.page = 1
     if by_page:
         fetch = open_fetch(delivery(ecs), "test", BY_PAGES)
@@ -240,13 +246,13 @@ def test_of_a_group_of_several_pages_the_number_of_one_is_a_lower_bound(by_page:
 
 def test_a_group_whose_number_alone_is_known_is_counted() -> None:
     """As after a read of the whole account, which keeps no instance that asks for nothing."""
-    situation, _, fetch = circumstances(one(A, APP), one(C, APP))
+    situation, _, fetch = circumstances(one_instance(A, APP), one_instance(C, APP))
     fetch.all_instances([HOME])
     assert situation.admitted(ADMITS[:1], decision())["instances"] == "2"
 
 
 def test_twenty_instances_are_named_and_all_are_counted() -> None:
-    many = [one(Party(HOME, f"i-{n:02}"), APP) for n in range(21)]
+    many = [one_instance(Party(HOME, f"i-{n:02}"), APP) for n in range(21)]
     situation, *_ = circumstances(*many, read=[APP])
     assert situation.admitted(ADMITS[:1], decision()) == admitted(*(i.party for i in many[:20]), count=21)
 
@@ -272,7 +278,9 @@ def test_what_becomes_of_packets_is_read_where_something_has_changed() -> None:
     """Each group's rules once, for records alone; one that cannot be read is not asked again. The order of rules in different
     groups does not matter."""
     groups = [managed(party, "*", rule_count=1) for party in (APP, DB)]
-    situation, ecs, fetch = circumstances(one(A, APP), one(B, DB), groups=groups, rules=[between(A, B, DB)])
+    situation, ecs, fetch = circumstances(
+        one_instance(A, APP), one_instance(B, DB), groups=groups, rules=[between(A, B, DB)]
+    )
     fetch.parties([A, B])
     ecs.calls.clear()
     applied = decision(PAIR, rules=(between(A, B, DB),))
@@ -287,7 +295,7 @@ def test_what_becomes_of_packets_is_read_where_something_has_changed() -> None:
 
 
 def test_of_a_link_by_address_the_packets_of_the_instance_that_asks_are_looked_at_else_of_the_first() -> None:
-    instances = (one(A, APP), one(C, APP), one(B, DB))
+    instances = (one_instance(A, APP), one_instance(C, APP), one_instance(B, DB))
     situation, *_, fetch = circumstances(*instances, groups=APART, rules=[member(A)], read=[APP, DB])
     fetch.rules([APP, DB])
     applied = decision(verdict=NEEDS, rules=(member(C), member(A)))

@@ -110,7 +110,7 @@ def test_a_short_sweep_tells_the_next_what_it_was_let_remove() -> None:
 
 
 @pytest.fixture(name="second_thread")
-def _other() -> Iterator[ThreadPoolExecutor]:
+def _other_thread() -> Iterator[ThreadPoolExecutor]:
     """Another thread."""
     with ThreadPoolExecutor(1) as pool:
         yield pool

@@ -180,7 +180,7 @@ def test_a_call_that_failed_is_made_again_and_named() -> None:
     assert not settle.fetch.rules_are_new(APP)
 
 
-class Gone(FakeEcs):
+class MissingRules(FakeEcs):
     """A person removes the first rule of a call that removes rules, a moment before."""
 
     def revoke(self, group: str, rule_ids: Sequence[str], *, egress: bool = False) -> str:
@@ -204,7 +204,7 @@ class Gone(FakeEcs):
 def test_a_rule_that_is_gone_already_keeps_no_other_from_being_removed(many: int, code: str) -> None:
     """Whichever code says so. The call fails for all of its rules; where it had no other, that is all right."""
     rules = [ours(K1), ours(K2)][:many]
-    settle = settling(*rules, kind=Gone)
+    settle = settling(*rules, kind=MissingRules)
     settle.ecs.many, settle.ecs.code = many, code  # type: ignore[attr-defined]
     settle(*(mark(rule, lose=[TAG]) for rule in rules))
     assert (settle.ecs.existing, settle.ecs.changes()) == ([], ["revoke sg-db"] * many)

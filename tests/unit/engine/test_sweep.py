@@ -28,7 +28,7 @@ from link_peer.runtime.delivery import Delivery, Throughput
 
 from tests.unit.fakes import FakeClock, FakeEcs, FakeLog, delivery
 from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, PEER, A, B, C
-from tests.unit.snapshots import APART, group, instance, key, managed, member, one, ours, policy, text, theirs
+from tests.unit.snapshots import APART, group, instance, key, managed, member, one_instance, ours, policy, text, theirs
 
 K1 = key(DB, APP, "tcp/1")
 REQ = Claim("chg-1")
@@ -336,7 +336,7 @@ def test_a_link_that_is_refused_is_counted_once(kind: Kind) -> None:
 def test_a_link_that_waits_for_a_rule_of_the_same_run_is_not_counted_as_denied(kind: Kind) -> None:
     """There is room for one instance, and another one had it, which asks no more."""
     limited = policy(limits=Limits(max_members=1))
-    instances = [one(A, APP, peer="sg-db:tcp/1"), one(C, APP)]
+    instances = [one_instance(A, APP, peer="sg-db:tcp/1"), one_instance(C, APP)]
     sweep = Sweeping(member(C), groups=APART, instances=instances, policy=limited)
     sweep(kind)
     assert [text(rule) for rule in sweep.claims()] == ["10.0.0.1/32>sg-db tcp/1"]

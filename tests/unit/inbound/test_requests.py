@@ -120,17 +120,17 @@ def test_a_name_of_the_policy_needs_no_account() -> None:
     """With one, or where the policy has no such name, the request is bad, and the name is named. A look has none."""
     names = {"ledger": LEDGER}
 
-    def known(message: Any) -> Message:
+    def parsed_message(message: Any) -> Message:
         return decode(json.dumps(message), region=REGION, now=NOW, names=names)
 
-    assert known(less(to={"party": "ledger"})) == LINK
+    assert parsed_message(less(to={"party": "ledger"})) == LINK
     assert json.loads(encode(LINK))["to"] == GOOD["to"]
     for party in ({"party": "ledgers"}, {"party": "ledger", "account": B}, {"party": APP.id}):
         with pytest.raises(BadRequest, match=f"to.party: '{party['party']}' is") as caught:
-            known(less(to=party))
+            parsed_message(less(to=party))
         assert (caught.value.fields.source, caught.value.fields.target) == (APP, None)
     with pytest.raises(BadRequest, match="party"):
-        known(look(party={"party": "ledger"}))
+        parsed_message(look(party={"party": "ledger"}))
 
 
 def test_a_look_is_read() -> None:

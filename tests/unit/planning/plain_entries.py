@@ -21,7 +21,7 @@ End = Party | Instance
 
 
 @contextlib.contextmanager
-def asked() -> Iterator[None]:
+def plain_verdicts() -> Iterator[None]:
     """Every verdict is worked out from all entries meanwhile."""
     with contextlib.ExitStack() as patches:
         for module, name, plain in (

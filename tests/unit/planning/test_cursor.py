@@ -47,7 +47,7 @@ AT, OLD, NEW = int(NOW), "0" * 12, "1" * 12
 def test_digests_change_with_the_tags_of_a_set_and_with_refusals_on_any_group() -> None:
     """Rules of the listed group may depend on them; other tags of another group tell nothing of it."""
 
-    def shown(**tags: str) -> dict[int, str]:
+    def tag_digests(**tags: str) -> dict[int, str]:
         changed_group: Group = msgspec.structs.replace(managed(APP), tags=tags)
         return digests([managed(DB)], [changed_group], SETS)
 
@@ -58,9 +58,9 @@ def test_digests_change_with_the_tags_of_a_set_and_with_refusals_on_any_group() 
         {"link-refuse.x": "*"},
         {},
     ]
-    assert len({tuple(shown(**tags).items()) for tags in shown_tags}) == 5
-    assert shown(env="prod", owner="a") == shown(env="prod")
-    assert shown(owner="a") == digests([managed(DB)], [], SETS)
+    assert len({tuple(tag_digests(**tags).items()) for tags in shown_tags}) == 5
+    assert tag_digests(env="prod", owner="a") == tag_digests(env="prod")
+    assert tag_digests(owner="a") == digests([managed(DB)], [], SETS)
 
 
 def test_digests_change_with_what_a_listing_shows_of_a_group() -> None:

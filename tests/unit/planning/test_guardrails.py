@@ -45,14 +45,14 @@ def allowing(source: str, target: str) -> Policy:
     return policy(allow=(Allow(end(source), end(target), (), "allow=two"),), sets=SETS)
 
 
-def seen(**fields: Any) -> Snapshot:
+def snapshot_of(**fields: Any) -> Snapshot:
     """i-a in sg-app and sg-cache, i-b in sg-db. All consent to everything."""
     groups = [group(party, f"* *@{PEER}") for party in (APP, DB, CACHE)]
     instances = [instance(A, APP, CACHE, ip="10.0.0.1"), instance(B, DB, ip="10.0.0.2")]
     return view(groups, instances, **fields)
 
 
-def why(denial: Denial | None) -> str:
+def denial_text(denial: Denial | None) -> str:
     """`never`, where it is for good; `unread`; the code of another reason; empty where nothing is denied."""
     if denial is None or denial.undecided:
         return "unread" if denial else ""
@@ -83,7 +83,7 @@ def why(denial: Denial | None) -> str:
 )
 def test_never_beats_consent_in_its_direction_and_on_its_ports(entry: Any, link: Link, denied: bool) -> None:
     """A mutual link is denied by an entry of either direction, an instance for any of its groups."""
-    assert why(permitted(seen(), guarded(*entry), link, NOW).denial) == ("never" if denied else "")
+    assert denial_text(permitted(snapshot_of(), guarded(*entry), link, NOW).denial) == ("never" if denied else "")
 
 
 @pytest.mark.parametrize(
@@ -102,13 +102,13 @@ def test_never_beats_consent_in_its_direction_and_on_its_ports(entry: Any, link:
 @pytest.mark.parametrize("link", [Link(APP, DB, PORTS), Link(A, B, PORTS)])
 def test_what_is_in_a_set(tags: dict[str, str], in_never: bool, in_allow: bool, link: Link) -> None:
     """For an instance its groups are looked at."""
-    snapshot = view([group(APP), group(CACHE), group(DB, tags=tags)], seen().instances.values())
-    assert why(permitted(snapshot, guarded("*", "set:prod"), link, NOW).denial) == (
+    snapshot = view([group(APP), group(CACHE), group(DB, tags=tags)], snapshot_of().instances.values())
+    assert denial_text(permitted(snapshot, guarded("*", "set:prod"), link, NOW).denial) == (
         "never" if in_never else "no-consent"
     )
     verdict = permitted(snapshot, allowing("*", "set:prod"), link, NOW)
     assert verdict.consent == (("policy allow allow=two",) if in_allow else ())
-    assert why(verdict.denial) == ("" if in_allow else "no-consent")
+    assert denial_text(verdict.denial) == ("" if in_allow else "no-consent")
 
 
 @pytest.mark.parametrize("link", [Link(FAR, DB, PORTS), Link(FAR, DB), Link(FAR_I, B, PORTS)])
@@ -116,13 +116,16 @@ def test_tags_that_a_refused_account_hides_are_in_the_set_for_never_and_not_for_
     """What stands goes at once. After a transient error it stays, and nothing opens, until the tags are read."""
 
     def closes(with_policy: Policy, accept: str, hidden: dict[str, Any]) -> str:
-        snapshot = view([group(DB, accept)], seen().instances.values(), **hidden)
-        return why(closed_by_group(snapshot, with_policy, key(DB, FAR, "tcp/22"), link, NOW))
+        snapshot = view([group(DB, accept)], snapshot_of().instances.values(), **hidden)
+        return denial_text(closed_by_group(snapshot, with_policy, key(DB, FAR, "tcp/22"), link, NOW))
 
     never, hidings = guarded("set:far", "*"), (REFUSED, FAILED, {})
     assert [closes(never, f"*@{PEER}", hidden) for hidden in hidings] == ["never", "", ""]
     assert [closes(allowing("set:far", "*"), "", hidden) for hidden in hidings] == ["no-consent", "", ""]
-    assert [why(permitted(seen(**hidden), never, link, NOW).denial) for hidden in hidings[:2]] == ["never", "unread"]
+    assert [denial_text(permitted(snapshot_of(**hidden), never, link, NOW).denial) for hidden in hidings[:2]] == [
+        "never",
+        "unread",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -137,39 +140,41 @@ def test_tags_that_a_refused_account_hides_are_in_the_set_for_never_and_not_for_
 def test_what_needs_no_tags_is_denied_whatever_cannot_be_read(source: str, failed: bool, refused: bool) -> None:
     """An instance of an account that refuses access may be in any group of it."""
     for hidden, expected in ((FAILED, failed), (REFUSED, refused)):
-        denial = permitted(seen(**hidden), guarded(source, "*"), Link(FAR_I, B, PORTS), NOW).denial
-        assert (why(denial) == "never") is expected
+        denial = permitted(snapshot_of(**hidden), guarded(source, "*"), Link(FAR_I, B, PORTS), NOW).denial
+        assert (denial_text(denial) == "never") is expected
 
 
 def test_an_instance_whose_groups_were_not_all_read_is_undecided_where_tags_decide() -> None:
     """Its tags may be those of the set; the denial names its account. A group that is not shown is denied for that."""
-    snapshot = view([group(APP, tags={"env": "dev"}), group(DB, "*")], seen().instances.values())
+    snapshot = view([group(APP, tags={"env": "dev"}), group(DB, "*")], snapshot_of().instances.values())
     denial = never_denial(snapshot, guarded("set:prod", f"*@{PEER}"), A, FAR, PORTS)
     back = never_denial(snapshot, guarded(f"*@{PEER}", "set:prod"), FAR, A, PORTS)
     assert denial is not None
-    assert (why(denial), denial) == ("unread", back)
+    assert (denial_text(denial), denial) == ("unread", back)
     assert f"account {HOME} could not be read: " in denial.detail
     assert never_denial(snapshot, guarded("set:prod", "sg-cache"), A, B, PORTS) is None  # the other end decides
     assert never_denial(snapshot, guarded("set:prod", "*"), CACHE, B, PORTS) is None
     assert closed_by_group(snapshot, guarded("set:prod", "*"), key(DB, APP), Link(A, B, PORTS), NOW) is None
-    bare = view([group(APP, tags={"env": "dev"}), group(DB)], seen().instances.values())
-    assert why(permitted(bare, allowing("set:prod", "*"), Link(A, B, PORTS), NOW).denial) == "no-consent"
+    bare = view([group(APP, tags={"env": "dev"}), group(DB)], snapshot_of().instances.values())
+    assert denial_text(permitted(bare, allowing("set:prod", "*"), Link(A, B, PORTS), NOW).denial) == "no-consent"
 
 
 def test_one_group_of_an_instance_is_enough_and_of_its_own_account_alone() -> None:
     """In a set, for never and for allow."""
     prod = {"env": "prod", "tier": "db"}
     tagged = [group(APP, tags={"env": "dev"}), group(CACHE, tags=prod), group(DB), group(FAR, tags=prod)]
-    snapshot = view(tagged, [*seen().instances.values(), instance(FAR_I, FAR, ip="10.0.0.3")])
+    snapshot = view(tagged, [*snapshot_of().instances.values(), instance(FAR_I, FAR, ip="10.0.0.3")])
     for source, barred, allowed in ((A, "never", ""), (FAR_I, "", "no-consent")):
         for end_of in (source, snapshot.instances[source]):
-            assert why(never_denial(snapshot, guarded("set:prod", "*"), end_of, B, PORTS)) == barred
-        assert why(permitted(snapshot, allowing("set:prod", "*"), Link(source, B, PORTS), NOW).denial) == allowed
+            assert denial_text(never_denial(snapshot, guarded("set:prod", "*"), end_of, B, PORTS)) == barred
+        assert (
+            denial_text(permitted(snapshot, allowing("set:prod", "*"), Link(source, B, PORTS), NOW).denial) == allowed
+        )
 
 
 def test_each_entry_counts_also_after_one_of_other_ports() -> None:
     first, second = guarded("*", "*", "tcp/1").never, guarded("*", "*", "tcp/22").never
-    assert never_denial(seen(), policy(never=(*first, *second)), APP, DB, PORTS) is not None
+    assert never_denial(snapshot_of(), policy(never=(*first, *second)), APP, DB, PORTS) is not None
 
 
 @pytest.mark.parametrize("accept", ["*", ""])
@@ -193,8 +198,8 @@ def test_the_wish_of_an_instance_is_judged_with_all_its_groups(
     reading = PlanView(snapshot, Context(limits, REGION, NOW), Actual({}, frozenset(), {}, {}))
     judged = judge(reading, links_from_tags(snapshot, asker, NOW, limits))
     request = judge(reading, [DesiredLink(Link(APP, DB, parse_ports("tcp/22")), Claim("r"))]).answers[0].denial
-    assert (why(request) == "never") == (entry == ("*", "*"))
-    assert why(judged.answers[0].denial) == ("never" if denied else "" if accept else "no-consent")
+    assert (denial_text(request) == "never") == (entry == ("*", "*"))
+    assert denial_text(judged.answers[0].denial) == ("never" if denied else "" if accept else "no-consent")
     assert {type(question) for question in judged.missing.questions} == (
         {MembersOf} if not (denied or accept) else set()
     )
@@ -206,7 +211,7 @@ def refusing(value: str, holder: Party = DB, key: str = "link-refuse.x", **field
         group(party, f"* *@{PEER}", **({"tags": {key: value, "link-accept": "*"}} if party == holder else {}))
         for party in (APP, DB, CACHE)
     ]
-    return view(groups, seen().instances.values(), **fields)
+    return view(groups, snapshot_of().instances.values(), **fields)
 
 
 @pytest.mark.parametrize(
@@ -244,7 +249,7 @@ def test_a_refusal_by_any_group_of_an_instance_counts() -> None:
     """At the source as at the target; of a link by group reference, the groups themselves alone."""
     snapshot = refusing("sg-db", CACHE)
     assert [
-        why(permitted(snapshot, policy(), link, NOW).denial) for link in (Link(A, B, PORTS), Link(B, A, PORTS))
+        denial_text(permitted(snapshot, policy(), link, NOW).denial) for link in (Link(A, B, PORTS), Link(B, A, PORTS))
     ] == ["refused"] * 2
     assert permitted(snapshot, policy(), Link(APP, DB, PORTS), NOW).denial is None
 
@@ -252,11 +257,13 @@ def test_a_refusal_by_any_group_of_an_instance_counts() -> None:
 def test_nothing_is_opened_for_an_instance_while_a_group_of_it_is_not_known() -> None:
     """It may refuse the link. What the cloud was asked for and does not show is a thing unseen."""
     groups = [group(APP, "*"), group(DB, "*")]
-    unread = permitted(view(groups, seen().instances.values()), policy(), Link(A, B, PORTS), NOW)
-    assert (why(unread.denial), unread.open_questions) == ("unread", (A,))
-    omitted = permitted(view(groups, seen().instances.values(), requested={CACHE}), policy(), Link(A, B, PORTS), NOW)
+    unread = permitted(view(groups, snapshot_of().instances.values()), policy(), Link(A, B, PORTS), NOW)
+    assert (denial_text(unread.denial), unread.open_questions) == ("unread", (A,))
+    omitted = permitted(
+        view(groups, snapshot_of().instances.values(), requested={CACHE}), policy(), Link(A, B, PORTS), NOW
+    )
     assert omitted.denial is not None
-    assert (omitted.denial.unseen, why(omitted.denial)) == (True, "peer-not-found")
+    assert (omitted.denial.unseen, denial_text(omitted.denial)) == (True, "peer-not-found")
 
 
 @pytest.mark.parametrize(
@@ -268,7 +275,7 @@ def test_an_instance_of_a_refusing_account_may_be_in_any_group_that_is_refused(r
     closed = closed_by_group(
         refusing(refused_peer, **REFUSED), policy(accept_tags=False), key(DB, FAR, "tcp/22"), link, NOW
     )
-    assert why(closed) == ("refused" if hidden else "no-consent")
+    assert denial_text(closed) == ("refused" if hidden else "no-consent")
 
 
 @pytest.mark.parametrize(

@@ -149,7 +149,7 @@ def disturbed(dice: random.Random) -> Snapshot:
     return msgspec.structs.replace(snapshot, groups=groups, instances=instances, rules=rules, **fields)
 
 
-def done(decisions: Iterable[Decision]) -> list[tuple[Any, ...]]:
+def decision_rows(decisions: Iterable[Decision]) -> list[tuple[Any, ...]]:
     """What each decision does: all of it but what it says."""
     return [
         (d.link, d.action, d.outcome, d.edits, d.missing_managed_tag, d.unseen, d.instance, d.raw, d.rules)
@@ -168,7 +168,7 @@ def test_any_two_reasons_of_a_kind_may_be_swapped(seed: int) -> None:
 
     def planned() -> tuple[Any, ...]:
         new_plan = plan(snapshot, *desired_links(snapshot), with_policy=rules, may_lose=may, limit=limit)
-        return done(new_plan.decisions), new_plan.missing, new_plan.due, new_plan.held_removals
+        return decision_rows(new_plan.decisions), new_plan.missing, new_plan.due, new_plan.held_removals
 
     expected = planned()
     for shift in SHIFTS:

@@ -453,14 +453,14 @@ def denial_of(judgment: Judged, link: Link) -> Denial | None:
     return denial
 
 
-def why(judgment: Judged, link: Link) -> tuple[reasons.Reason, str]:
+def reason_and_detail(judgment: Judged, link: Link) -> tuple[reasons.Reason, str]:
     """Reason and detail of a link that is denied."""
     denial = denial_of(judgment, link)
     assert denial is not None
     return denial.reason, denial.detail
 
 
-def wanted(*links: DesiredLink, snapshot: Snapshot = SEEN) -> WantedClaims:
+def claims_wanted(*links: DesiredLink, snapshot: Snapshot = SEEN) -> WantedClaims:
     return wanted_claims(judged(*links, snapshot=snapshot).answers, actual_state(snapshot, POLICY, REGION))
 
 
@@ -473,14 +473,14 @@ def test_a_link_that_was_refused_is_judged_though_nobody_asks_for_it_now() -> No
 def test_a_denial_by_the_snapshot_comes_before_a_refusal_by_the_cloud() -> None:
     """A group that has withdrawn its consent meanwhile answers `no-consent`, not `quota`."""
     judgment = judged(LINK, snapshot=view([group(APP), group(DB)]), link=Refusal(FULL))
-    assert why(judgment, LINK)[0] is reasons.NO_CONSENT
+    assert reason_and_detail(judgment, LINK)[0] is reasons.NO_CONSENT
 
 
 def test_a_denied_claim_is_kept_by_link_and_request() -> None:
     """The tag has expired, the request has not: only the tag's claim is denied."""
     links = DesiredLink(LINK, TAG, denial=tag_expired(C, "link-until")), DesiredLink(LINK, REQ)
     assert judged(*links).denied == {(LINK, ""): tag_expired(C, "link-until")}
-    assert wanted(*links) == {K1: {REQ}}
+    assert claims_wanted(*links) == {K1: {REQ}}
 
 
 # the instance's own group
@@ -532,7 +532,7 @@ def test_of_two_instances_with_one_address_one_is_linked(rules: list[Rule], orde
     whichever is asked for first. The denial of the other names it."""
     judgment = judged(*order, snapshot=alike(*rules))
     assert denial_of(judgment, A_TO_B) is None
-    reason, detail = why(judgment, C_TO_B)
+    reason, detail = reason_and_detail(judgment, C_TO_B)
     assert (reason, str(A) in detail) == (reasons.ADDRESS_CONFLICT, True)
     denial = denial_of(judgment, C_TO_B)
     assert denial is not None
@@ -560,14 +560,14 @@ def test_a_link_of_which_a_rule_stands_has_the_address_on_other_ports_too() -> N
     short = Link(A, B, parse_ports("tcp/8"))
     judgment = judged(short, long, snapshot=alike(ours(K9, ends=(C, B))))
     assert denial_of(judgment, long) is None
-    assert str(C) in why(judgment, short)[1]
+    assert str(C) in reason_and_detail(judgment, short)[1]
     assert denial_of(judged(short, long, snapshot=alike()), short) is None
 
 
 def test_a_link_that_is_denied_itself_holds_no_address() -> None:
     """The tag of i-a has ended, so no rule is written for it: i-c is linked, though it comes later in the order of links."""
     ended = DesiredLink(A_TO_B, TAG, denial=tag_expired(A, "link-until"))
-    assert wanted(ended, DesiredLink(C_TO_B, REQ), snapshot=alike()) == {K9: {REQ}}
+    assert claims_wanted(ended, DesiredLink(C_TO_B, REQ), snapshot=alike()) == {K9: {REQ}}
 
 
 def test_the_address_of_an_instance_that_is_gone_belongs_to_its_new_instance() -> None:
@@ -578,7 +578,7 @@ def test_the_address_of_an_instance_that_is_gone_belongs_to_its_new_instance() -
     assert denial_of(judgment, C_TO_B) is None
     assert judgment.missing == Missing(unconfirmed=frozenset({A}))
     judgment = judged(C_TO_B, snapshot=silent)
-    assert why(judgment, C_TO_B)[0] is reasons.ADDRESS_CONFLICT
+    assert reason_and_detail(judgment, C_TO_B)[0] is reasons.ADDRESS_CONFLICT
     assert judgment.missing == Missing(unconfirmed=frozenset({A}), doubted_accounts=frozenset({HOME}))
     released = world(msgspec.structs.replace(live, requested={A, B}))
     released = msgspec.structs.replace(released, context=Context(POLICY, REGION, NOW, deleted=frozenset({A})))
@@ -590,7 +590,10 @@ def test_the_holder_of_a_rule_that_was_not_read_is_read_first() -> None:
     snapshot = alike(ours(K9, ends=(A, B)), without=(A,))
     snapshot = msgspec.structs.replace(snapshot, requested=snapshot.requested - {A})
     judgment = judged(C_TO_B, snapshot=snapshot)
-    assert (why(judgment, C_TO_B)[0], judgment.missing.unread) == (reasons.ADDRESS_CONFLICT, {Link(A, B, P9)})
+    assert (reason_and_detail(judgment, C_TO_B)[0], judgment.missing.unread) == (
+        reasons.ADDRESS_CONFLICT,
+        {Link(A, B, P9)},
+    )
 
 
 def test_an_instance_without_an_address_keeps_its_rule() -> None:
@@ -671,13 +674,13 @@ def test_a_link_by_address_has_at_most_a_hundred_rules() -> None:
 
 def test_two_requests_share_the_rules_of_a_mutual_link_whichever_way_round() -> None:
     desired_links = DesiredLink(Link(APP, DB), REQ), DesiredLink(Link(DB, APP), REQ2)
-    assert wanted(*desired_links) == {key(DB, APP): {REQ, REQ2}, key(APP, DB): {REQ, REQ2}}
+    assert claims_wanted(*desired_links) == {key(DB, APP): {REQ, REQ2}, key(APP, DB): {REQ, REQ2}}
 
 
 def test_of_two_ends_of_one_request_the_earlier_holds() -> None:
     """A delivery that died half-way may leave both."""
     ends = [Claim("chg-1"), *(Claim("chg-1", int(NOW) + later) for later in range(1, 9))]
-    assert wanted(*(DesiredLink(LINK, claim) for claim in ends)) == {K1: {ends[1]}}
+    assert claims_wanted(*(DesiredLink(LINK, claim) for claim in ends)) == {K1: {ends[1]}}
 
 
 @pytest.mark.parametrize(

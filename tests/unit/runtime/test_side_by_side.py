@@ -19,7 +19,7 @@ from tests.unit.small_world import APP, CACHE, DB, HOME, A, B
 from tests.unit.snapshots import group, instance
 
 
-class Held:
+class HeldCalls:
     """A call whose first use waits until `waiting` others have been asked for."""
 
     def __init__(self, waiting: int, fails: Callable[[list[str]], Exception | None] = lambda _items: None) -> None:
@@ -40,7 +40,9 @@ class Held:
         return f"answer {len(self.batches)}"
 
 
-def ask(held_calls: Held, first: Sequence[str], *later_items: Sequence[str], limit: float = 99) -> list[Future[str]]:
+def ask(
+    held_calls: HeldCalls, first: Sequence[str], *later_items: Sequence[str], limit: float = 99
+) -> list[Future[str]]:
     """Asks for `first`, and for the others from threads of their own while that call is under way, in this order."""
     held_calls.merged = Merged[str, str](held_calls, limit)
     with ThreadPoolExecutor(1 + len(later_items)) as pool:
@@ -55,7 +57,7 @@ def ask(held_calls: Held, first: Sequence[str], *later_items: Sequence[str], lim
 
 def test_what_is_asked_while_a_call_is_under_way_is_the_next_call() -> None:
     """It begins after they have asked, so its answer is no older than their questions."""
-    held_calls = Held(3)
+    held_calls = HeldCalls(3)
     answers = ask(held_calls, ["a"], ["b"], ["c", "d"], ["e"])
     assert held_calls.batches == [["a"], ["b", "c", "d", "e"]]
     assert [answer.result() for answer in answers] == ["answer 1", *["answer 2"] * 3]
@@ -63,7 +65,7 @@ def test_what_is_asked_while_a_call_is_under_way_is_the_next_call() -> None:
 
 def test_a_call_is_not_joined_beyond_its_limit() -> None:
     """What a single thread asks for is not divided."""
-    held_calls = Held(4)
+    held_calls = HeldCalls(4)
     ask(held_calls, ["a"], ["b"], ["c"], ["d"], ["e", "f", "g"], limit=2)
     assert held_calls.batches == [["a"], ["b", "c"], ["d"], ["e", "f", "g"]]
 
@@ -71,7 +73,7 @@ def test_a_call_is_not_joined_beyond_its_limit() -> None:
 @pytest.mark.parametrize("error", [Transient("timeout"), NoAccess("NoPermission", "no"), KeyboardInterrupt()])
 def test_trouble_of_a_joined_call_is_that_of_all(error: BaseException) -> None:
     """Each alone would meet it too: it is of the moment, or of the account, or stops the command."""
-    held_calls = Held(2, lambda items: error if "b" in items else None)
+    held_calls = HeldCalls(2, lambda items: error if "b" in items else None)
     first, *joined_answers = ask(held_calls, ["a"], ["b"], ["c"])
     assert first.result() == "answer 1"
     assert [answer.exception() for answer in joined_answers] == [error, error]
@@ -81,7 +83,7 @@ def test_trouble_of_a_joined_call_is_that_of_all(error: BaseException) -> None:
 @pytest.mark.parametrize("error", [CloudError("Odd", "about b"), ZeroDivisionError("b")])
 def test_an_error_about_one_item_is_no_one_elses(error: Exception) -> None:
     """Each is asked for again by itself."""
-    held_calls = Held(3, lambda items: error if "b" in items else None)
+    held_calls = HeldCalls(3, lambda items: error if "b" in items else None)
     first, joined_answer, bad, last = ask(held_calls, ["a"], ["c"], ["b"], ["d"])
     assert held_calls.batches == [["a"], ["c", "b", "d"], ["c"], ["b"], ["d"]]
     assert bad.exception() is error
@@ -91,7 +93,7 @@ def test_an_error_about_one_item_is_no_one_elses(error: Exception) -> None:
 def test_a_reader_gets_what_it_asked_for_alone() -> None:
     """Another one's groups would look as if this one had read them."""
     ecs = FakeEcs([group(APP), group(DB), group(CACHE)], [instance(A, APP), instance(B, DB)])
-    held_calls = Held(2)
+    held_calls = HeldCalls(2)
 
     def groups(ids: Sequence[str]) -> Any:
         held_calls([*ids])

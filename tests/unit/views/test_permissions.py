@@ -26,17 +26,19 @@ NOW, SOON, LATER = 1_000, 2_000, 3_000
 PAIRS = int(os.environ.get("PERMISSIONS", "1200"))
 
 
-def who(text: str) -> Grantee:
+def grantee(text: str) -> Grantee:
     name, _, account = text.partition("@")
     return Grantee(account or A, name)
 
 
 def allow(source: str, target: str, ports: str = "", until: int | None = None) -> Allow:
-    return Allow(who(source), who(target), parse_ports(ports) if ports else (), f"{source}->{target}:{ports}", until)
+    return Allow(
+        grantee(source), grantee(target), parse_ports(ports) if ports else (), f"{source}->{target}:{ports}", until
+    )
 
 
 def never(source: str, target: str, ports: str = "") -> Never:
-    return Never(who(source), who(target), parse_ports(ports) if ports else (), f"{source}->{target}:{ports}")
+    return Never(grantee(source), grantee(target), parse_ports(ports) if ports else (), f"{source}->{target}:{ports}")
 
 
 BASE = Policy(
@@ -49,7 +51,7 @@ BASE = Policy(
     allow=(allow("sg-app", f"sg-db@{B}", "tcp/3306"), allow(f"*@{B}", "set:prod", "tcp/20-30")),
     deny=parse_ports("tcp/22+tcp/3389"),
     limits=Limits(max_ports=4, max_port_span=10, max_peers=5, max_members=5, max_days=30, max_days_tags=30),
-    tests=(PolicyTest(who("sg-app"), deny=((who("sg-db"), ()),)),),
+    tests=(PolicyTest(grantee("sg-app"), deny=((grantee("sg-db"), ()),)),),
     never=(never(f"*@{B}", "set:guard", "tcp/23"),),
     sets={name: GroupSet(A, {"env": "prod", "tier": "1"}) for name in ("prod", "guard")},
     names={"ledger": Party(B, "sg-ledger")},
@@ -64,7 +66,7 @@ def account(**fields: Any) -> dict[str, AccountPolicy]:
     return {**BASE.accounts, B: msgspec.structs.replace(BASE.accounts[B], **fields)}
 
 
-def found(old: Policy, new: Policy, kind: DifferenceKind) -> list[str]:
+def difference_texts(old: Policy, new: Policy, kind: DifferenceKind) -> list[str]:
     return [change.path for change in difference(old, new, NOW) if change.kind is kind]
 
 
@@ -90,10 +92,10 @@ def found(old: Policy, new: Policy, kind: DifferenceKind) -> list[str]:
 )
 def test_what_is_wider_is_found_and_its_reverse_is_not_called_wider(path: str, fields: Mapping[str, Any]) -> None:
     new = changed(**fields)
-    assert path in found(BASE, new, DifferenceKind.WIDER)
-    assert not found(BASE, new, DifferenceKind.NARROWER)
-    assert not found(new, BASE, DifferenceKind.WIDER)
-    assert path in found(new, BASE, DifferenceKind.NARROWER)
+    assert path in difference_texts(BASE, new, DifferenceKind.WIDER)
+    assert not difference_texts(BASE, new, DifferenceKind.NARROWER)
+    assert not difference_texts(new, BASE, DifferenceKind.WIDER)
+    assert path in difference_texts(new, BASE, DifferenceKind.NARROWER)
 
 
 @pytest.mark.parametrize(
@@ -202,8 +204,8 @@ def test_the_ranges_of_an_account_that_is_only_reached_open_egress_to_it() -> No
         changed(accounts={**account(ranges=ranges), A: home}, allow=(allow("sg-app", f"sg-db@{B}", "tcp/1"),))
         for ranges in ((), ("10.2.0.0/16",))
     )
-    assert found(old, new, DifferenceKind.WIDER) == [f"accounts.{B}.ranges"]
-    assert found(new, old, DifferenceKind.WIDER) == [f"accounts.{B}.ranges"]  # more addresses in one VPC
+    assert difference_texts(old, new, DifferenceKind.WIDER) == [f"accounts.{B}.ranges"]
+    assert difference_texts(new, old, DifferenceKind.WIDER) == [f"accounts.{B}.ranges"]  # more addresses in one VPC
 
 
 def test_another_home_is_wider_and_an_account_that_has_no_role_any_more_is_entered_by_none() -> None:
@@ -218,9 +220,9 @@ def test_consent_by_tags_opens_no_more_where_the_list_allows_all_that_is_not_bar
     """In the direction that is barred, the list need not. A port that nothing could open changes nothing either."""
     pairs = [("*", "*"), (f"*@{B}", f"*@{B}"), ("*", f"*@{B}")]
     old = changed(allow=tuple(allow(*pair) for pair in pairs), never=(never(f"*@{B}", "*"),), deny=())
-    assert found(old, changed(old, accept_tags=True), DifferenceKind.WIDER) == []
+    assert difference_texts(old, changed(old, accept_tags=True), DifferenceKind.WIDER) == []
     closed = changed(allow=())
-    assert found(closed, changed(closed, deny=()), DifferenceKind.NEITHER) == ["deny.ports"]
+    assert difference_texts(closed, changed(closed, deny=()), DifferenceKind.NEITHER) == ["deny.ports"]
 
 
 def test_a_mutual_link_needs_two_sides_that_are_one_pair() -> None:
@@ -231,29 +233,29 @@ def test_a_mutual_link_needs_two_sides_that_are_one_pair() -> None:
     assert {change.kind for change in difference(old, new, NOW)} == {DifferenceKind.NEITHER}
     pair = [("i-1", f"i-2@{B}"), (f"i-2@{B}", "i-1")]
     old, new = (changed(allow=tuple(allow(*pair_, ports) for pair_ in pair), deny=()) for ports in (every, ""))
-    assert found(old, new, DifferenceKind.WIDER) == ["allow[0]", "allow[1]"]
+    assert difference_texts(old, new, DifferenceKind.WIDER) == ["allow[0]", "allow[1]"]
     one_sided = [changed(old, allow=(allow(*pair[0], ports), old.allow[1])) for ports in (every, "")]
-    assert found(*one_sided, DifferenceKind.WIDER) == []  # the other side consents to ports only
+    assert difference_texts(*one_sided, DifferenceKind.WIDER) == []  # the other side consents to ports only
     tags = [changed(policy, allow=policy.allow[:1], accept_tags=True) for policy in (old, new)]
-    assert found(*tags, DifferenceKind.WIDER) == ["allow[0]"]  # the other side may have a tag
+    assert difference_texts(*tags, DifferenceKind.WIDER) == ["allow[0]"]  # the other side may have a tag
     wide = [changed(new, allow=(*new.allow, allow("*", f"i-2@{B}", ports))) for ports in (every, "")]
-    assert found(*wide, DifferenceKind.WIDER) == []  # the one pair that is open both ways was before
+    assert difference_texts(*wide, DifferenceKind.WIDER) == []  # the one pair that is open both ways was before
     ends_there, back = pair
     barred = never(*ends_there, "tcp/1")
     wide = [
         changed(deny=(), never=(barred,), allow=(allow("*", ends_there[1], p), allow(*back, p))) for p in (every, "")
     ]
-    assert found(*wide, DifferenceKind.WIDER) == []  # the one pair with two sides is barred
+    assert difference_texts(*wide, DifferenceKind.WIDER) == []  # the one pair with two sides is barred
     sides = (allow(*ends_there, every), allow(*back, until=SOON))
     old, new = (changed(allow=(*sides, allow(*ends_there, until=until)), deny=()) for until in (SOON, None))
-    assert found(old, new, DifferenceKind.WIDER) == []  # it ends with its other side, as before
+    assert difference_texts(old, new, DifferenceKind.WIDER) == []  # it ends with its other side, as before
 
 
 def test_mutual_links_that_may_open_again_are_wider_unless_ports_are_denied() -> None:
     """While `deny` has ports no mutual link opens, so that the switch alone changes nothing then."""
     strict = changed(deny=(), denies_mutual=True, accept_tags=True)
-    assert found(strict, changed(strict, denies_mutual=False), DifferenceKind.WIDER) == ["mutual"]
-    assert found(changed(strict, denies_mutual=False), strict, DifferenceKind.NARROWER) == ["mutual"]
+    assert difference_texts(strict, changed(strict, denies_mutual=False), DifferenceKind.WIDER) == ["mutual"]
+    assert difference_texts(changed(strict, denies_mutual=False), strict, DifferenceKind.NARROWER) == ["mutual"]
     (wider,) = difference(strict, changed(strict, denies_mutual=False), NOW)
     assert (wider.text, wider.old, wider.new) == (
         "links without ports may open, with consent of both groups",
@@ -261,7 +263,7 @@ def test_mutual_links_that_may_open_again_are_wider_unless_ports_are_denied() ->
         "allow",
     )
     denied = changed(strict, deny=BASE.deny)
-    assert found(denied, changed(denied, denies_mutual=False), DifferenceKind.NEITHER) == ["mutual"]
+    assert difference_texts(denied, changed(denied, denies_mutual=False), DifferenceKind.NEITHER) == ["mutual"]
     (opened_ports,) = difference(denied, strict, NOW)
     assert opened_ports.text == "tcp/22, tcp/3389 may open"
 
@@ -322,7 +324,7 @@ def box(sources: tuple[int, ...], targets: tuple[int, ...]) -> int:
 def opened(policy: Policy) -> dict[tuple[object, ...], int]:
     """The pairs that may open, by port, instant and whose tags consent (the target's, the source's), if all else is as it must."""
 
-    def both(entry: Allow | Never, *, maybe: bool) -> tuple[int, int]:
+    def instance_counts(entry: Allow | Never, *, maybe: bool) -> tuple[int, int]:
         ends = []
         for end in (entry.source, entry.target):
             tags = policy.sets[end.id[4:]].tags if end.id.startswith("set:") else {}
@@ -336,7 +338,7 @@ def opened(policy: Policy) -> dict[tuple[object, ...], int]:
     listed, opened_points = box(every, every), {}
     barred = dict.fromkeys((*POINTS, MUTUAL), 0)
     for entry in policy.never:
-        points_there, back = both(entry, maybe=True)
+        points_there, back = instance_counts(entry, maybe=True)
         barred[MUTUAL] |= points_there | back
         for point in POINTS:
             barred[point] |= points_there if not entry.ports or overlaps(entry.ports, point) else 0
@@ -346,7 +348,7 @@ def opened(policy: Policy) -> dict[tuple[object, ...], int]:
             if allowed.until is not None and allowed.until <= now:
                 continue
             if not allowed.ports or (point != MUTUAL and overlaps(allowed.ports, point)):
-                forth, reverse = both(allowed, maybe=False)
+                forth, reverse = instance_counts(allowed, maybe=False)
                 points_there, back = points_there | forth, back | reverse
         denied = policy.denies_mutual or bool(policy.deny) if point == MUTUAL else overlaps(policy.deny, point)
         for target, source in itertools.product((False, True), (False, True) if point == MUTUAL else (False,)):
@@ -447,7 +449,7 @@ def test_it_is_wider_exactly_where_a_point_opens() -> None:
     for number in range(PAIRS):
         old = random_policy(pick)
         new = similar(pick, old)
-        verdicts = [bool(found(old, new, kind)) for kind in (DifferenceKind.WIDER, DifferenceKind.NARROWER)]
+        verdicts = [bool(difference_texts(old, new, kind)) for kind in (DifferenceKind.WIDER, DifferenceKind.NARROWER)]
         true = opens_more(old, new)
         differing += sum(true)
         if verdicts != true:
