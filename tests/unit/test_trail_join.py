@@ -148,6 +148,11 @@ CASES: dict[str, tuple[list[Record], list[Event], list[str]]] = {
         ["no-change"],
     ),
     "a lost answer": ([INTENT, {**APPLIED, "api_requests": ""}], [call(1995, request="r-9")], []),
+    "opened by a call whose answer was lost, and removed": (
+        [INTENT, {**APPLIED, "api_requests": ""}, record("intent", 1000, rule_id="sgr-1")],
+        [call(1995, request="r-9"), call(990, request="r-2", **REVOKED)],
+        [],
+    ),
     "a call long before": (
         [INTENT, {**APPLIED, "api_requests": ""}],
         [call(2000 + HOUR + 61, request="r-9", **PERSON)],

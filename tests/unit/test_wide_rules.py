@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -31,8 +32,8 @@ def rule(peer: str, port: Port | None, *, on: Party = DB, **fields: Any) -> Rule
     return Rule(on, "sgr-1", None, fields.pop("policy", "accept"), 1, unmanaged_traffic=traffic, **fields)
 
 
-def judged(*rules: Rule, let_in: bool = True) -> tuple[Rules, Snapshot, Period]:
-    """What is known of rules where i-app sent packets to i-db, on TCP 3306."""
+def judged(*rules: Rule, ports: Sequence[int] = (3306,)) -> tuple[Rules, Snapshot, Period]:
+    """What is known of rules where i-app sent packets to i-db, on these ports of TCP."""
     interfaces = [
         Interface(
             HOME,
@@ -47,7 +48,7 @@ def judged(*rules: Rule, let_in: bool = True) -> tuple[Rules, Snapshot, Period]:
         )
         for group, ip in ((APP, "10.0.0.1"), (DB, "10.0.0.2"), (LOCKED_DOWN, "10.0.0.3"))
     ]
-    rows = {"in": [FlowRow("in", "eni-db", "10.0.0.2", "10.0.0.1", 3306, 1, 1, SINCE, False)]} if let_in else {}
+    rows = {"in": [FlowRow("in", "eni-db", "10.0.0.2", "10.0.0.1", port, 1, 1, SINCE, False) for port in ports]}
     names = {("vpc", "10.0.0.1"): {("i-app", "eni-app"): ALL_HOURS}}
     flows = Flows(rows, names, {interface.id: ALL_HOURS for interface in interfaces})
     snapshot = Snapshot(
@@ -104,9 +105,17 @@ def test_a_rule_that_may_admit_packets_is_unknown_and_stays(candidate: Rule) -> 
     assert (rules.use(candidate).word, rules.use(wide).word) == ("unknown", "used")
     assert "is not known" in rules.use(candidate).unknown[0]
     assert rules.use(wide).unknown == ("whether another rule admits tcp/3306 from 10.0.0.1 is not known",)
-    rules, snapshot, period = judged(candidate, let_in=False)
+    rules, snapshot, period = judged(candidate, ports=())
     use = rules.use(candidate)
     judgement = Tightening(Scene(snapshot), POLICY, REGION, period, (use,), Proposal((), ()), rules.removable([use]))
     answer = answer_of(judgement, use)
     assert (answer.use, bool(answer.revoke)) == ("unused", bool(candidate.traffic and candidate.traffic.prefix_list))
     assert ("SourcePrefixListId pl-1" in answer.put_back) == bool(answer.revoke)
+
+
+def test_a_rule_may_go_beside_one_that_stays() -> None:
+    """What that one admits, too, is not cut off; what it alone admits is."""
+    wide, narrower = rule("10.0.0.0/8", EVERY_TCP), rule("10.0.0.0/16", SQL)
+    rules, _, _ = judged(wide, narrower, ports=(22, 3306))
+    cut = rules.removable([rules.use(wide), rules.use(narrower)])
+    assert [[part.packet.low for part in parts] for parts in cut.values()] == [[22], []]
