@@ -1,0 +1,112 @@
+"""What the checks of `doctor` say of a cloud that was read in part."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from link_peer.domain.model import Party, Port
+from link_peer.domain.policy import Allow, GroupSet, Never, Policy
+from link_peer.domain.snapshot import Snapshot
+from link_peer.domain.tags import SET, Who
+from link_peer.engine.scopes.accounts import SweptAccounts
+from link_peer.views.reach import Scene
+from link_peer.views.standing import Standing
+from link_peer_cli.checks import blocked, quotas
+from link_peer_cli.checks.consents import dead
+from link_peer_cli.checks.seen import CloudSeen, is_whole
+from link_peer_cli.consent.prefixes import prefixes_of
+
+from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, PEER, POLICY, REGION, A, B
+from tests.unit.snapshots import group, instance, key, ours, policy, view
+
+PORT = Port("tcp", 1, 1)
+PROD = {"env": "prod", "tier": "db"}
+IN_PROD, ANY = Who(HOME, f"{SET}prod"), Who(HOME, "*")
+
+
+def with_prod(**entries: Any) -> Policy:
+    """The policy with the set `prod` of home."""
+    return policy(sets={"prod": GroupSet(HOME, PROD)}, **entries)
+
+
+@pytest.mark.parametrize(
+    ("tags", "gaps", "reports"),
+    [
+        (PROD, {}, 1),
+        ({}, {}, 1),  # a group without the keys counts as in the set
+        ({"env": "dev"}, {}, 0),
+        (None, {}, 0),  # not read: nobody knows
+        (None, {"refused_accounts": {HOME: "no"}}, 1),  # it may be in any group
+    ],
+)
+def test_a_member_is_barred_where_that_is_known(
+    tags: dict[str, str] | None, gaps: dict[str, Any], reports: int
+) -> None:
+    """By another group of its own, which the policy's `never` names by a set."""
+    groups = [group(APP, tags={"env": "dev"}), group(DB, tags={"env": "dev"})]
+    groups += [] if tags is None else [group(CACHE, tags=tags)]
+    snapshot = view(groups, [instance(A, APP, CACHE), instance(B, DB)], **gaps)
+    link = Standing(APP, DB, (PORT,), (), (ours(key(DB, APP, "tcp/1")),))
+    barring = with_prod(never=(Never(IN_PROD, ANY, (), "never"),))
+    findings = list(blocked.barred(CloudSeen(barring, Scene(snapshot), REGION, NOW, [link])))
+    assert [finding.subject for finding in findings] == [f"members of {APP} to {DB} tcp/1"] * reports
+    assert all(finding.detail.startswith(f"{A} are in a linked group: ") for finding in findings)
+
+
+@pytest.mark.parametrize(
+    ("managed", "fields", "whole"),
+    [
+        ({DB}, {}, True),
+        ({DB, APP}, {}, True),
+        ({APP}, {}, False),
+        ({DB}, {"unread": {HOME: 1}}, False),
+        ({DB}, {"fetch": SimpleNamespace(postponed=[APP])}, False),
+    ],
+)
+def test_a_sweep_has_judged_all_rules_where_it_read_each_group_that_holds_some(
+    managed: set[Party], fields: dict[str, Any], whole: bool
+) -> None:
+    delivery = SimpleNamespace(policy=POLICY, region=REGION)
+    read = {"delivery": delivery, "managed": managed, "unread": {}, "fetch": SimpleNamespace(postponed=[]), **fields}
+    snapshot = view([group(DB), group(APP)], rules=[ours(key(DB, APP))])
+    assert is_whole(cast(SweptAccounts, SimpleNamespace(**read)), snapshot) is whole
+
+
+@pytest.mark.parametrize(
+    ("tags", "accounts", "is_dead"),
+    [
+        (PROD, {HOME}, False),
+        ({**PROD, "more": "x"}, {HOME}, False),
+        ({"env": "prod"}, {HOME}, True),
+        ({"env": "prod"}, {PEER}, False),  # home was not read completely
+    ],
+)
+def test_consent_to_a_set_is_dead_where_no_group_is_in_it(
+    tags: dict[str, str], accounts: set[str], is_dead: bool
+) -> None:
+    allowing = with_prod(allow=(Allow(IN_PROD, ANY, (), "allow"),))
+    entries = [entry.reason for entry in dead(allowing, view([group(DB, tags=tags)]), NOW, accounts)]
+    assert entries == [f"no group is in {SET}prod"] * is_dead
+
+
+def test_quotas_of_one_account_are_its_own() -> None:
+    """Of its groups and of its instances."""
+    db = group(DB, rule_count=901)
+    cloud_view = CloudSeen(POLICY, Scene(Snapshot(groups={DB: db}, instances={A: instance(A, DB)})), REGION, NOW, ())
+    assert {finding.subject for finding in quotas.check(cloud_view, HOME)} > {f"quota of {DB}", f"quota of {A}"}
+    assert list(quotas.check(cloud_view, PEER)) == []
+
+
+@pytest.mark.parametrize(
+    ("keys", "prefixes"),
+    [
+        ({"link-accept", "net-accept", "owner"}, {"link", "net"}),
+        ({"net-managed.prod.1", "owner"}, {"net"}),
+        ({"net-owner", "net-manager.prod"}, set()),
+        ({"Net-accept", "-accept", "Net-managed.prod.1"}, set()),  # no prefix of a deployment
+    ],
+)
+def test_a_prefix_is_that_of_a_tag_by_which_a_group_consents_or_is_managed(keys: set[str], prefixes: set[str]) -> None:
+    assert prefixes_of(keys) == prefixes
