@@ -153,6 +153,26 @@ CASES: dict[str, tuple[list[Record], list[Event], list[str]]] = {
         [call(1995, request="r-9"), call(990, request="r-2", **REVOKED)],
         [],
     ),
+    "opened by a call of a minute later, as clocks differ, and removed": (
+        [INTENT, {**APPLIED, "api_requests": ""}, REMOVING[0]],
+        [call(1995, **REVOKED), call(1935, request="r-9")],
+        [],
+    ),
+    "removed before it was opened": (
+        [INTENT, {**APPLIED, "api_requests": ""}, REMOVING[0]],
+        [call(1995, **REVOKED), call(1934, request="r-9")],
+        ["no-marker"],
+    ),
+    "a marker that makes a person's rule ours": (
+        [REMOVING[0], {**APPLIED, "api_requests": ""}],
+        [call(1995, "ModifySecurityGroupRule", params={"SecurityGroupRuleId": "sgr-1", "Description": MARKER})],
+        ["no-marker"],
+    ),
+    "removed, by a record without the id": (
+        [OPENED, INTENT, {**REMOVING[1], "rule_id": "", "api_requests": "r-1"}],
+        [call(1995, **REVOKED)],
+        [],
+    ),
     "a call long before": (
         [INTENT, {**APPLIED, "api_requests": ""}],
         [call(2000 + HOUR + 61, request="r-9", **PERSON)],
@@ -170,6 +190,16 @@ CASES: dict[str, tuple[list[Record], list[Event], list[str]]] = {
         [OPENED, *REMOVING, record("attempt", 1980, 2, rule_id="sgr-1")],
         [call(1995, **REVOKED)],
         [],
+    ),
+    "an earlier record that gives the id to another rule": (
+        [record("attempt", 100 * HOUR, 2, rule_id="sgr-1"), OPENED, *REMOVING],
+        [call(1995, **REVOKED)],
+        [],
+    ),
+    "the call of a rule with another id": (
+        [OPENED, REMOVING[0], {**REMOVING[1], "api_requests": "r-1"}],
+        [call(1995, "RevokeSecurityGroup", params={"SecurityGroupRuleId": ["sgr-9"]})],
+        ["no-intent", "no-change"],
     ),
     "gone already": (
         [REMOVING[0], {**REMOVING[1], "api_requests": "r-1"}],
