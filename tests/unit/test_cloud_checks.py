@@ -9,14 +9,18 @@ import pytest
 from link_peer.domain.model import Party, Port
 from link_peer.domain.policy import Allow, GroupSet, Never, Policy
 from link_peer.domain.snapshot import Snapshot
-from link_peer.domain.tags import SET, Who
+from link_peer.domain.tags import SET, Who, iso
 from link_peer.engine.scopes.accounts import SweptAccounts
 from link_peer.views.reach import Scene
 from link_peer.views.standing import Standing
-from link_peer_cli.checks import blocked, quotas
+from link_peer_cli.access.environment import Environment
+from link_peer_cli.checks import accounts, blocked, quotas
 from link_peer_cli.checks.consents import dead
+from link_peer_cli.checks.finding import WARNING
+from link_peer_cli.checks.runs import Runs
 from link_peer_cli.checks.seen import CloudSeen, is_whole
 from link_peer_cli.consent.prefixes import prefixes_of
+from link_peer_cli.review.cloud import WhatIf
 
 from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, PEER, POLICY, REGION, A, B
 from tests.unit.snapshots import group, instance, key, ours, policy, view
@@ -110,3 +114,22 @@ def test_quotas_of_one_account_are_its_own() -> None:
 )
 def test_a_prefix_is_that_of_a_tag_by_which_a_group_consents_or_is_managed(keys: set[str], prefixes: set[str]) -> None:
     assert prefixes_of(keys) == prefixes
+
+
+@pytest.mark.parametrize(("result", "warnings"), [("failed", ["too many removals", "look at the log"]), ("done", [])])
+def test_an_account_whose_last_sweep_failed_is_a_warning(result: str, warnings: list[str]) -> None:
+    """Beside what was read of it."""
+    summary = {"scope": "account", "account": HOME, "time": iso(NOW), "entered_as": "own role", "outcome": result}
+    runs = Runs([{**summary, "detail": "too many removals", "advice": "look at the log"}])
+    env = cast(Environment, SimpleNamespace(policy=POLICY, now=NOW))
+    dry_run = SimpleNamespace(unreadable={}, unread={}, snapshot=view([group(DB)], [instance(A, DB)]))
+    cloud = cast(WhatIf, SimpleNamespace(identity=lambda account: (account, f"reader of {account}")))
+    link = Standing(APP, DB, (PORT,), (), (ours(key(DB, APP, "tcp/1")),))
+    findings = [
+        each for each in accounts.check(env, runs, cast(SweptAccounts, dry_run), cloud, [link]) if each.where == HOME
+    ]
+    read = f"1 instance, 1 group with our rules, read here as reader of {HOME}"
+    assert findings[0].detail == f"entered as own role 0 minutes ago; {read}"
+    assert [(each.state, each.subject, each.detail, each.advice) for each in findings[1:]] == [
+        (WARNING, "sweep", *warnings)
+    ] * bool(warnings)

@@ -17,6 +17,7 @@ from link_peer.planning.decision import Context
 from link_peer_cli.inventory.reading import SavedView
 from link_peer_cli.usage.proposal import Proposal, Proposer
 from link_peer_cli.usage.rules import Rules
+from msgspec.structs import replace
 
 from tests.sample import sample
 from tests.unit.snapshots import REGION
@@ -130,9 +131,11 @@ def is_wide(rule: Rule) -> bool:
     return not is_single or traffic.port == ALL or traffic.port.low != traffic.port.high
 
 
-def proposal_of(estate: Estate, *, by_group: bool, knows_running: bool = True) -> Proposal:
-    """What is proposed for an estate."""
+def proposal_of(estate: Estate, *, by_group: bool, knows_running: bool = True, primary: str = "") -> Proposal:
+    """What is proposed for an estate; with the primary address that each instance has now, if it is another one."""
     snapshot, policy = estate.snapshot(), estate.policy()
+    instances = {party: replace(each, ip=primary or each.ip) for party, each in snapshot.instances.items()}
+    snapshot = replace(snapshot, instances=instances)
     rules = Rules(snapshot, policy, REGION, estate.period())
     uses = [rules.use(rule) for rule in rules.wide(estate.groups)]
     running = {instance(machine) for machine in estate.current()}
@@ -182,6 +185,17 @@ def test_nothing_is_proposed_that_was_not_seen(seed: int) -> None:
                 )
     counts = Counter(part for subject in (*proposal.links, *proposal.leftovers) for part in subject.carried)
     assert set(counts.values()) <= {1}
+
+
+def test_packets_to_and_from_other_addresses_than_the_primary_one_are_in_no_link_by_instance() -> None:
+    """Its rules name that address. No drop is blamed for it."""
+    for seed in range(0, 20, 2):
+        proposal, changed = (proposal_of(Estate(seed), by_group=False, primary=ip) for ip in ("", "10.9.9.9"))
+        by_instance = {part for link in proposal.links if not link.link.source.is_group for part in link.carried}
+        reasons = {leftover.reason for leftover in changed.leftovers if by_instance & {*leftover.carried}}
+        assert all(link.link.source.is_group for link in changed.links)
+        assert all("not the instance's primary one" in reason for reason in reasons), reasons
+        assert bool(reasons) == bool(by_instance)
 
 
 def test_estates_have_links_by_group_and_by_instance_and_what_none_carries() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from link_peer.domain.model import ALL, Group, Party, Port, Rule, Traffic
 from link_peer.domain.snapshot import Snapshot
 from link_peer.views.reach import Scene
+from link_peer_cli.answers.usage import TightenedRule
 from link_peer_cli.inventory.flow_log import FlowRow, Flows
 from link_peer_cli.inventory.interfaces import Interface
 from link_peer_cli.inventory.period import Period
@@ -16,7 +18,7 @@ from link_peer_cli.usage.answers import Tightening, answer_of
 from link_peer_cli.usage.proposal import Proposal
 from link_peer_cli.usage.rules import Rules
 
-from tests.unit.snapshots import HOME, POLICY, REGION, key, ours
+from tests.unit.snapshots import HOME, PEER, POLICY, REGION, key, ours
 
 DAY, DAYS = 86_400, 3
 SINCE = 1_795_564_800
@@ -28,7 +30,8 @@ ALL_HOURS = (1 << 24 * DAYS) - 1
 
 def rule(peer: str, port: Port | None, *, on: Party = DB, **fields: Any) -> Rule:
     """One of a person."""
-    traffic = Traffic(fields.pop("direction", "ingress"), peer, "", port, prefix_list=fields.pop("prefix_list", ""))
+    rare_fields = {name: fields.pop(name) for name in ("source_ports", "prefix_list") if name in fields}
+    traffic = Traffic(fields.pop("direction", "ingress"), peer, fields.pop("own_range", ""), port, **rare_fields)
     return Rule(on, "sgr-1", None, fields.pop("policy", "accept"), 1, unmanaged_traffic=traffic, **fields)
 
 
@@ -105,12 +108,57 @@ def test_a_rule_that_may_admit_packets_is_unknown_and_stays(candidate: Rule) -> 
     assert (rules.use(candidate).word, rules.use(wide).word) == ("unknown", "used")
     assert "is not known" in rules.use(candidate).unknown[0]
     assert rules.use(wide).unknown == ("whether another rule admits tcp/3306 from 10.0.0.1 is not known",)
+    answer = answer_without_packets(candidate)
+    assert (answer.use, bool(answer.revoke)) == ("unused", answer.peer == "pl-1")
+    assert answer.ports == ("tcp/1-65535" if answer.revoke else "a port list")
+    assert ("SourcePrefixListId pl-1" in answer.put_back) == bool(answer.revoke)
+
+
+PUT_BACK = {"SecurityGroupId": "sg-db", "Permissions.1.IpProtocol": "TCP", "Permissions.1.PortRange": "3306/3306"}
+PUT_BACK |= {"Permissions.1.NicType": "intranet", "Permissions.1.Priority": "1"}
+RANGE, ACCEPT = {"Permissions.1.SourceCidrIp": "10.0.0.0/8"}, {"Permissions.1.Policy": "accept"}
+
+
+@pytest.mark.parametrize(
+    ("candidate", "parameters"),
+    [
+        (rule("10.0.0.0/8", SQL), RANGE | ACCEPT),
+        (rule("10.0.0.0/8", SQL, description="for now"), RANGE | ACCEPT | {"Permissions.1.Description": "for now"}),
+        (
+            rule("10.0.0.0/8", SQL, own_range="10.0.0.2/32", source_ports=(1, 99)),
+            RANGE | ACCEPT | {"Permissions.1.DestCidrIp": "10.0.0.2/32", "Permissions.1.SourcePortRange": "1/99"},
+        ),
+        (rule("10.0.0.0/8", SQL, on=LOCKED_DOWN), RANGE | {"SecurityGroupId": "sg-adv"}),
+        (
+            rule(str(APP), EVERY_TCP),
+            ACCEPT | {"Permissions.1.PortRange": "1/65535", "Permissions.1.SourceGroupId": "sg-app"},
+        ),
+        (
+            rule(str(Party(PEER, "sg-app")), ALL),
+            ACCEPT
+            | {"Permissions.1.IpProtocol": "ALL", "Permissions.1.PortRange": "-1/-1"}
+            | {"Permissions.1.SourceGroupId": "sg-app", "Permissions.1.SourceGroupOwnerId": PEER},
+        ),
+    ],
+)
+def test_the_command_that_puts_a_rule_back_makes_an_equal_one(candidate: Rule, parameters: dict[str, str]) -> None:
+    """With all that it says, and nothing else; ECS takes no policy on an advanced group."""
+    answer = answer_without_packets(candidate)
+    words = shlex.split(answer.put_back)
+    options = dict(zip(words[3::2], words[4::2], strict=True))
+    assert {name.removeprefix("--"): value for name, value in options.items()} == {
+        **PUT_BACK,
+        "RegionId": REGION,
+        **parameters,
+    }
+
+
+def answer_without_packets(candidate: Rule) -> TightenedRule:
+    """What is said of a rule that nobody used."""
     rules, snapshot, period = judged(candidate, ports=())
     use = rules.use(candidate)
-    judgement = Tightening(Scene(snapshot), POLICY, REGION, period, (use,), Proposal((), ()), rules.removable([use]))
-    answer = answer_of(judgement, use)
-    assert (answer.use, bool(answer.revoke)) == ("unused", bool(candidate.traffic and candidate.traffic.prefix_list))
-    assert ("SourcePrefixListId pl-1" in answer.put_back) == bool(answer.revoke)
+    cut = rules.removable([use])
+    return answer_of(Tightening(Scene(snapshot), POLICY, REGION, period, (use,), Proposal((), ()), cut), use)
 
 
 def test_a_rule_may_go_beside_one_that_stays() -> None:
