@@ -1,4 +1,4 @@
-"""When the rules that a sweep would remove have to be planned again, to say why."""
+"""What a dry run lists beside what it would change, and when it plans removals again to say why."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from link_peer.domain.model import TAG, Claim
+from link_peer.domain.marker import render
+from link_peer.domain.model import TAG, Claim, Marker
 from link_peer.engine.scopes.accounts import SweptAccounts
 from link_peer.views.standing import Standing
-from link_peer_cli.checks.obsolete import _may_leave_removals
+from link_peer_cli.access.environment import Environment
+from link_peer_cli.checks.obsolete import _may_leave_removals, _renamed
+from link_peer_cli.inventory.shown import claims_text
 from msgspec.structs import replace
 
 from tests.unit.small_world import APP, CACHE, DB, HOME, POLICY, REGION, A
@@ -60,3 +63,15 @@ def test_removals_are_planned_again_where_the_sweep_may_have_left_some(
     """Where removals were held, a read failed, or it was not judged whether somebody asks for a link."""
     snapshot = view([group(APP), group(DB)], rules=[RULE])
     assert _may_leave_removals(swept(**{"phase": True, **fields}), snapshot, [LINK, link]) is may
+
+
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_a_rule_under_a_former_name_is_listed_with_its_claims(is_damaged: bool) -> None:
+    """One whose marker is that of another rule, with its description."""
+    marker = Marker(HOME, "old", key(CACHE if is_damaged else DB, APP).id(HOME, "old", REGION), (TAG, Claim("chg-1")))
+    rule = replace(RULE, description=render(marker))
+    env = cast(Environment, SimpleNamespace(policy=POLICY, settings=SimpleNamespace(region=REGION)))
+    [entry] = _renamed(env, view([group(DB)], rules=[rule, RULE]))
+    claims = f"claimed by {claims_text(['tag', 'chg-1'], 'old')}"
+    assert (entry.kind, entry.subject) == (("marker", rule.description) if is_damaged else ("deployment", claims))
+    assert ("link-peer close --deployment old removes it" in entry.reason) is not is_damaged
