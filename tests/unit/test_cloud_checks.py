@@ -14,13 +14,14 @@ from link_peer.engine.scopes.accounts import SweptAccounts
 from link_peer.views.reach import Scene
 from link_peer.views.standing import Standing
 from link_peer_cli.access.environment import Environment
-from link_peer_cli.checks import accounts, blocked, quotas
+from link_peer_cli.checks import accounts, blocked, quotas, running
 from link_peer_cli.checks.consents import dead
-from link_peer_cli.checks.finding import WARNING
+from link_peer_cli.checks.finding import OK, WARNING
 from link_peer_cli.checks.runs import Runs
 from link_peer_cli.checks.seen import CloudSeen, is_whole
 from link_peer_cli.consent.prefixes import prefixes_of
 from link_peer_cli.review.cloud import WhatIf
+from pytest_mock import MockerFixture
 
 from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, PEER, POLICY, REGION, A, B
 from tests.unit.snapshots import group, instance, key, ours, policy, view
@@ -133,3 +134,29 @@ def test_an_account_whose_last_sweep_failed_is_a_warning(result: str, warnings: 
     assert [(each.state, each.subject, each.detail, each.advice) for each in findings[1:]] == [
         (WARNING, "sweep", *warnings)
     ] * bool(warnings)
+
+
+@pytest.mark.parametrize(
+    ("counts", "age", "states"),
+    [
+        ((0, 0), 0, [OK, OK, OK]),
+        ((0, 2), 1800, [OK, OK, OK]),
+        ((0, 2), 1801, [WARNING, WARNING, WARNING]),  # of the two queues, and of the last run
+        ((1, 2), 0, [WARNING, OK, OK]),
+        ((0, 3), 0, [OK, WARNING, OK]),  # more than one for each account
+    ],
+)
+def test_what_waits_for_half_an_hour_is_late(
+    mocker: MockerFixture, counts: tuple[int, int], age: int, states: list[str]
+) -> None:
+    """A dead letter is too much at once."""
+    backlogs = [SimpleNamespace(text=f"{count} wait", count=count, oldest=NOW - age) for count in counts]
+    mocker.patch.object(running, "backlog", side_effect=backlogs)
+    names = SimpleNamespace(dead_letters="dead", sweep_queue="sweeps")
+    env = cast(Environment, SimpleNamespace(policy=POLICY, names=names, settings=None, now=NOW))
+    run = {"scope": "timer", "time": iso(NOW - age), "accounts": "2", "dead_letters": "0"}
+    findings = list(running.check(env, Runs([run])))
+    assert [finding.state for finding in findings] == states
+    ages = ", the oldest of 30 minutes ago" if age > 1800 else ""
+    assert [finding.detail for finding in findings[:2]] == [f"{count} wait{ages}" for count in counts]
+    assert [bool(finding.advice) for finding in findings] == [state == WARNING for state in states]

@@ -105,7 +105,7 @@ class Log:
         if rule.key.group not in event.parties:
             return False
         named_keys = {self.by_id.get(rule_id) for rule_id in event.rule_ids}
-        return rule.key in event.keys or rule.key in named_keys or (bool(rule.id) and rule.id in event.rule_ids)
+        return rule.key in event.keys or rule.key in named_keys or rule.id in event.rule_ids
 
 
 def _run(entry: Entry) -> tuple[str, ...]:
