@@ -166,14 +166,16 @@ def test_a_plan_denies_it(name: str, reason: Reason, link: Link, snapshot: Snaps
 
 @each_denial
 def test_it_fails_an_accept_test(name: str, reason: Reason, link: Link, snapshot: Snapshot, rules: Policy) -> None:
-    """Where nothing can be said, the test does not pass either."""
+    """Where nothing can be said, neither that nor a deny test passes."""
     under = context(name, rules)
     source, target = (Who(party.account, party.id) for party in (link.source, link.target))
-    tests = (PolicyTest(source, accept=((target, link.ports),)),)
+    tests = (PolicyTest(source, accept=((target, link.ports),), deny=((target, link.ports),)),)
     under = msgspec.structs.replace(under, policy=msgspec.structs.replace(under.policy, tests=tests))
-    (result,) = live_tests.judge(SavedView(snapshot), under)
+    accepting, denying = live_tests.judge(SavedView(snapshot), under)
+    verdict = policy_tests.PolicyVerdict
     undecided = reason.kind is reasons.Kind.UNDECIDED
-    assert result.verdict is (policy_tests.PolicyVerdict.OPEN if undecided else policy_tests.PolicyVerdict.DENIED)
+    assert accepting.verdict is (verdict.OPEN if undecided else verdict.DENIED)
+    assert (denying.verdict is verdict.OPEN) >= undecided
 
 
 class Read(SavedView):

@@ -14,9 +14,11 @@ from link_peer_cli.answers.usage import TightenedRule
 from link_peer_cli.inventory.flow_log import FlowRow, Flows
 from link_peer_cli.inventory.interfaces import Interface
 from link_peer_cli.inventory.period import Period
-from link_peer_cli.usage.answers import Tightening, answer_of
+from link_peer_cli.usage.answers import Tightening, _ranges, answer_of
 from link_peer_cli.usage.proposal import Proposal
-from link_peer_cli.usage.rules import Rules
+from link_peer_cli.usage.rules import Rules, RuleUse
+from link_peer_cli.usage.written import _quoted
+from msgspec.structs import replace
 
 from tests.unit.snapshots import HOME, PEER, POLICY, REGION, key, ours
 
@@ -162,8 +164,48 @@ def answer_without_packets(candidate: Rule) -> TightenedRule:
 
 
 def test_a_rule_may_go_beside_one_that_stays() -> None:
-    """What that one admits, too, is not cut off; what it alone admits is."""
+    """What that one admits, too, is not cut off, whether it is needed or not known; what it alone admits is."""
     wide, narrower = rule("10.0.0.0/8", EVERY_TCP), rule("10.0.0.0/16", SQL)
     rules, _, _ = judged(wide, narrower, ports=(22, 3306))
-    cut = rules.removable([rules.use(wide), rules.use(narrower)])
-    assert [[part.packet.low for part in parts] for parts in cut.values()] == [[22], []]
+    uses = [rules.use(wide), rules.use(narrower)]
+    assert cut_ports(rules, uses) == [[22], []]
+    assert cut_ports(rules, uses[::-1]) == [[], [22, 3306]]
+    assert cut_ports(rules, [replace(uses[1], unknown=("a day without a line",)), uses[0]]) == [[], [22]]
+
+
+def cut_ports(rules: Rules, uses: list[RuleUse]) -> list[list[int]]:
+    """The ports of what the removal of each rule would cut off."""
+    return [[part.packet.low for part in parts] for parts in rules.removable(uses).values()]
+
+
+@pytest.mark.parametrize(
+    ("beside", "doubt", "unknown"),
+    [
+        ([], "", ()),
+        ([], "the rules of a group were not read", ("the rules of a group were not read",)),
+        ([rule("10.0.0.0/8", None)], "", ("whether another rule admits tcp/3306 from 10.0.0.1 is not known",)),
+        ([rule("10.0.0.0/8", None), rule("10.0.0.0/24", SQL)], "", ()),  # the other one admits them, too
+    ],
+)
+def test_it_is_unknown_whether_a_rule_is_needed_where_another_may_admit_its_packets(
+    beside: list[Rule], doubt: str, unknown: tuple[str, ...]
+) -> None:
+    """A rule for other packets has no part in that."""
+    wide, elsewhere = rule("10.0.0.0/16", SQL), rule("10.0.0.0/16", Port("tcp", 1, 99))
+    rules, _, _ = judged(wide, elsewhere, *beside)
+    [part] = rules.use(wide).carried
+    part = replace(part, doubt=doubt)
+    assert (tuple(rules._doubts(part, wide)), tuple(rules._doubts(part, elsewhere))) == (unknown, ())
+
+
+def test_addresses_of_one_network_are_a_range_where_there_are_more_than_three() -> None:
+    """Of which nobody knows who had them."""
+    addresses = [f"10.0.{network}.{host}" for network in (1, 2) for host in range(2 + network)]
+    names = _ranges(addresses)
+    assert [name for address, name in names.items() if name != address] == ["10.0.2.0/24"] * 4
+    assert names.keys() == {*addresses}
+
+
+def test_a_text_in_the_file_of_a_proposal_is_printable_and_in_quotes() -> None:
+    """As the reader of the file takes it."""
+    assert _quoted(' ~"\\\x1b\u00e9') == "\" ~''''\""

@@ -68,7 +68,8 @@ def test_one_instance_that_gets_in_fails_a_deny_test(lab: Lab, cli: Cli) -> None
 def test_a_mutual_deny_is_about_everything(lab: Lab, cli: Cli) -> None:
     """A person who opened one port did not join the groups."""
     app, db = lab.group(), lab.group()
-    policy(lab, app, deny=(f"{db.id}@{HOME}",))
+    ids = [f"{group.id}@{HOME}" for group in (app, db)]
+    lab.policy(tests=[{"from": source, "deny": [target]} for source, target in (ids, ids[::-1])])
     lab.authorize(db, IpProtocol="TCP", PortRange="443/443", SourceGroupId=app.id)
     assert outcome(cli)[0] == 0
     for code, (target, source) in enumerate(((db, app), (app, db))):
