@@ -32,6 +32,7 @@ from link_peer_cli.review.delivery import Kept
 from link_peer_cli.review.edits import GroupChange, RuleEdit
 from link_peer_cli.review.planned import _doubts
 from link_peer_cli.review.plans import ShownPlan, closed_links, print_closed, print_differences, sections, total
+from link_peer_cli.review.recorded_advice import AdviceJudge
 from link_peer_cli.review.snapshots import load, save
 from link_peer_cli.review.writes import Difference, Write
 from link_peer_cli.ui.console import console
@@ -296,6 +297,16 @@ def test_a_trigger_without_a_queue_differs_from_one_with_it(source: dict[str, An
 
 
 # the audit log
+
+
+def test_advice_that_is_not_judged_again_is_no_command() -> None:
+    """Of a record that was not judged before, where nothing is judged now. One without advice is as it was."""
+    records = [{"advice": "ask: link-peer request link", "time": "2026-11-25T00:00:00Z"}, {"record": "outcome"}]
+    [record, plain_record] = AdviceJudge(cast(Environment, SimpleNamespace())).judged(records, again=False)
+    assert (
+        "not judged again, since only the advice of the newest 20 is: ask (link-peer request link)" in record["advice"]
+    )
+    assert plain_record == records[1]
 
 
 @pytest.mark.parametrize(

@@ -63,20 +63,21 @@ def outcome(at: float, kind: str, claims: dict[str, str | None], *ports: int, **
     }
 
 
-OPENED = outcome(-DAY, "applied", {"sgr-1": "req:chg-1"}, 1, consent="old", actor="ann")
+BY_BOB = {"consent": "new", "actor": "bob", "request_id": "chg-2", "queue": "q1"}
+OPENED = outcome(-DAY, "applied", {"sgr-1": "req:chg-1"}, 1, consent="old", actor="ann", instance="i-a")
 
 
 @pytest.mark.parametrize(
     ("later", "rows"),
     [
         ([], [("old", -DAY, "ann")]),
-        ([outcome(-9, "unchanged", {"sgr-1": "req:chg-1,req:chg-2"}, 1, consent="new", actor="bob")], [("new", -DAY, "bob")]),
+        ([outcome(-9, "unchanged", {"sgr-1": "req:chg-1,req:chg-2"}, 1, **BY_BOB)], [("new", -DAY, "bob")]),
         ([outcome(-9, "removed", {"sgr-1": "req:chg-2"}, 1, actor="bob")], [("old", -DAY, "ann")]),
-        ([outcome(-9, "applied", {"sgr-2": "req:chg-1"}, 2, consent="new", actor="bob")], [("new", -DAY, "bob")]),
+        ([outcome(-9, "applied", {"sgr-2": "req:chg-1"}, 2, **BY_BOB)], [("new", -DAY, "bob")]),
         ([outcome(-9, "removed", {"sgr-1": None}, 1)], []),
         ([outcome(9, "removed", {"sgr-1": None}, 1)], [("old", -DAY, "ann")]),  # after the instant
         (
-            [outcome(-9, "removed", {"sgr-1": None}, 1), outcome(-8, "applied", {"sgr-1": "tag"}, 1, consent="new", actor="bob")],
+            [outcome(-9, "removed", {"sgr-1": None}, 1), outcome(-8, "applied", {"sgr-1": "tag"}, 1, **BY_BOB)],
             [("new", -8, "bob")],
         ),
     ],
@@ -87,3 +88,4 @@ def test_what_stood_is_told_by_the_newest_record_that_opened_or_found_it(
     """A claim that is lost does not change who opened the link. It stood since the first record of its rules."""
     stood = list(_stood([OPENED, *later], NOW))
     assert [(row["consent"], parse_instant(row["since"]) - NOW, row["actor"]) for row in stood] == rows
+    assert all(row["asked_by"] == ("i-a" if row["consent"] == "old" else "chg-2: q1") for row in stood)

@@ -218,6 +218,16 @@ def test_explain_recommends_no_consent_to_what_is_then_denied() -> None:
     assert [line.reason.partition(":")[0] for line in advice_lines] == ["no link can open it"]
 
 
+def test_explain_advises_about_the_groups_that_were_read() -> None:
+    """Of two that are in common, and of those of the other end."""
+    hidden = Party(HOME, "sg-aaa")
+    members = [instance(A, hidden, CACHE, APP, ip="10.0.0.1"), instance(B, hidden, APP, ip="10.0.0.2")]
+    read: Any = Read(view([group(APP), group(CACHE, vpc="vpc-2")], members), POLICY)
+    adviser = Adviser(read, REGION, NOW)
+    assert [each.reason.partition(" ")[0] for each in adviser._isolated(A, B)] == [str(APP)]
+    assert adviser._groups_of(A, B) == [APP]
+
+
 def test_every_denial_of_a_link_is_tried() -> None:
     """All that the modules of the verdict name, but for those that depend on who asks."""
     names = {

@@ -129,8 +129,7 @@ class Openings:
                 if self._first.setdefault((call, rule.key), rule.id) == rule.id:
                     self._calls.setdefault(rule.id, []).append((call, rule.key, entry.time))
         self._events = {event.request_id: event for event in events if event.succeeded}
-        writes = [event for event in self._events.values() if event.writes]
-        self._writes = grouped((group, event) for event in writes for group in event.parties)
+        self._writes = grouped((group, event) for event in self._events.values() for group in event.parties)
 
     def opened(self, rule_id: str, event: Event) -> bool:
         """Whether the rule that a call changes or removes is one that a marker of ours opened before: the first record of that
