@@ -104,6 +104,14 @@ def test_quotas_of_one_account_are_its_own() -> None:
     assert list(quotas.check(cloud_view, PEER)) == []
 
 
+def test_the_three_groups_with_the_most_sources_are_named_and_that_with_the_most_rules() -> None:
+    parties = [Party(HOME, f"sg-{number}") for number in range(5)]
+    groups = {party: group(party, group_rules=number, rule_count=9 - number) for number, party in enumerate(parties)}
+    [finding] = quotas.check(CloudSeen(POLICY, Scene(Snapshot(groups=groups)), REGION, NOW, ()))
+    named_groups = [text.partition("@")[0] for text in finding.detail.split(", ")]
+    assert named_groups == ["sg-4", "sg-3", "sg-2", "sg-0"]
+
+
 @pytest.mark.parametrize(
     ("keys", "prefixes"),
     [

@@ -150,8 +150,9 @@ def test_what_is_done_is_read_from_the_cloud(ecs: Ecs, real: FakeEcs) -> None:
     ecs.untag("sg-old", [TAG])
     assert undone(cloud, PLAN) == []
     real.group_by_id["sg-other"].tags[TAG] = "false"  # someone else wrote it
-    tag_writes = [Write("tag", HOME, group, tags=(TAG,)) for group in ("sg-gone", "sg-other")]
-    assert undone(cloud, tag_writes) == tag_writes
+    gone_writes = [Write("tag", HOME, group, tags=(TAG,)) for group in ("sg-gone", "sg-other")]
+    gone_writes.append(Write("revoke", HOME, "sg-gone", "sgr-9", place_of(key(9))))
+    assert undone(cloud, gone_writes) == gone_writes
 
 
 @pytest.mark.parametrize(
