@@ -16,7 +16,7 @@ from link_peer.views.standing import Standing
 from link_peer_cli.access.environment import Environment
 from link_peer_cli.checks import accounts, blocked, quotas, running
 from link_peer_cli.checks.consents import dead
-from link_peer_cli.checks.finding import OK, WARNING
+from link_peer_cli.checks.finding import OK, WARNING, few
 from link_peer_cli.checks.runs import Runs
 from link_peer_cli.checks.seen import CloudSeen, is_whole
 from link_peer_cli.consent.prefixes import prefixes_of
@@ -123,6 +123,14 @@ def test_the_three_groups_with_the_most_sources_are_named_and_that_with_the_most
 )
 def test_a_prefix_is_that_of_a_tag_by_which_a_group_consents_or_is_managed(keys: set[str], prefixes: set[str]) -> None:
     assert prefixes_of(keys) == prefixes
+
+
+@pytest.mark.parametrize(
+    ("names", "text"),
+    [([], ""), (["a", "a"], "a"), (["a", "b", "c"], "a, b, c"), (["a", "b", "c", "a", "d", "e"], "a, b, c and 2 more")],
+)
+def test_of_many_the_first_three_are_named(names: list[str], text: str) -> None:
+    assert few(names) == text
 
 
 @pytest.mark.parametrize(("result", "warnings"), [("failed", ["too many removals", "look at the log"]), ("done", [])])
