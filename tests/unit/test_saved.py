@@ -73,6 +73,12 @@ def test_a_file_is_a_plan_where_each_change_is_one_that_a_plan_has(
         load(str(path))
 
 
+def test_a_file_that_is_nested_too_deeply_is_no_plan() -> None:
+    nested = '"requests": [{"a": ' + "[" * 100_000 + "]" * 100_000 + "}]"
+    with pytest.raises(ValueError, match="nested too deeply"):
+        decode(json.dumps(PLAN).replace('"input": {', '"input": {' + nested).encode())
+
+
 @pytest.mark.parametrize(
     ("age", "fields", "problem"),
     [

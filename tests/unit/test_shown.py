@@ -60,6 +60,7 @@ def test_a_terminal_has_the_usual_columns(table: Table[Any, Any], usual: str, wi
         if not column.wide
     ]
     assert " ".join(columns) == usual
+    assert (isinstance(table.answer, type), table.exact) == (True, EXACT)
     assert ", ".join(column.name for column in table.columns if column.wide) == wide
 
 
