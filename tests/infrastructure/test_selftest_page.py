@@ -89,7 +89,9 @@ def test_the_page_names_the_rows_of_a_first_evening() -> None:
     assert not {int(cells[0]) for cells in SECTIONS[LAST]} & set(FIRST_EVENING)
 
 
-EACH_READING = re.compile(r"^@(?:with_either_answer\(|pytest\.mark\.parametrize\(\s*\"\w+\", readings\(\)\[)\"(\w+)\"", re.MULTILINE)
+EACH_READING = re.compile(
+    r"^@(?:with_either_answer\(|pytest\.mark\.parametrize\(\s*\"\w+\", readings\(\)\[)\"(\w+)\"", re.MULTILINE
+)
 """A test whose parameters are all readings of a knob, whatever these are."""
 
 

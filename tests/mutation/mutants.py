@@ -137,8 +137,16 @@ def parts(node: ast.AST, statement: ast.stmt | None = None) -> Iterator[tuple[as
         if name in ("annotation", "returns", "decorator_list"):
             continue
         for child in value if isinstance(value, list) else [value]:
-            if isinstance(child, ast.AST) and not isinstance(child, ast.arguments | ast.Assert | ast.FormattedValue):
+            is_code = isinstance(child, ast.AST) and not isinstance(
+                child, ast.arguments | ast.Assert | ast.FormattedValue
+            )
+            if is_code and not _asserts(node, child):
                 yield from parts(child, statement)
+
+
+def _asserts(node: ast.AST, child: ast.AST) -> bool:
+    """Whether a part of a call asserts what holds, as `assert` does: that what `zip` is given is of one length."""
+    return getattr(getattr(node, "func", None), "id", "") == "zip" and getattr(child, "arg", "") == "strict"
 
 
 def conditions(tree: ast.Module) -> list[tuple[ast.stmt, ast.expr]]:
@@ -261,7 +269,7 @@ def _calls(node: ast.Call) -> Iterator[tuple[ast.AST, Replacement]]:
         ):
             yield node, {"args": [second, first, *later_args]}
     for index, keyword in enumerate(node.keywords):
-        if keyword.arg:
+        if keyword.arg and not _asserts(node, keyword):
             yield node, {"keywords": [*node.keywords[:index], *node.keywords[index + 1 :]]}
 
 

@@ -37,6 +37,7 @@ from tests.mutation.uses import Uses
         ("return [x for x in a if x]", ["return None", "return [x for x in a if not x]", "return [x for x in a]"]),
         ("return any(a)", ["return None", "return all(a)"]),
         ("return f(a, b)", ["return None", "return f(b, a)"]),
+        ("return zip(a, b, strict=True)", ["return None", "return zip(b, a, strict=True)"]),
         ("return f(a=a, **b)", ["return None", "return f(**b)"]),
         ("a.b = b", ["pass"]),
         ("a.append(b)", ["pass"]),

@@ -20,18 +20,20 @@ from link_peer_cli.access.roles import PersonsAccounts
 from link_peer_cli.answers.links import LinkAnswer
 from link_peer_cli.audit.evidence import month_ends
 from link_peer_cli.audit.log import read_error
-from link_peer_cli.audit.timeline import _concerns, _without_copies
+from link_peer_cli.audit.timeline import _concerns, _groups, _without_copies
 from link_peer_cli.audit.undo import requests_again
 from link_peer_cli.checks import functions, quotas
 from link_peer_cli.checks.finding import DIFFERS, OK
 from link_peer_cli.checks.seen import CloudSeen
 from link_peer_cli.deployed.functions import DeployedTrigger
 from link_peer_cli.inventory import shown
+from link_peer_cli.inventory.reading import View
 from link_peer_cli.review.cloud import WhatIf
 from link_peer_cli.review.delivery import Recorder
 from link_peer_cli.review.edits import GroupChange, RuleEdit
 from link_peer_cli.review.planned import _doubts
 from link_peer_cli.review.plans import ShownPlan, closed_links, print_closed, print_differences, sections, total
+from link_peer_cli.review.recorded_advice import AdviceJudge, _wish
 from link_peer_cli.review.snapshots import load, save
 from link_peer_cli.review.writes import Difference, Write
 from link_peer_cli.ui.console import console
@@ -39,7 +41,7 @@ from link_peer_deploy.manifest import Function, Trigger
 
 from tests.unit.fakes import FakeCloud, FakeEcs
 from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, PEER, POLICY, REGION, A
-from tests.unit.snapshots import instance, key, ours
+from tests.unit.snapshots import group, instance, key, ours, view
 
 PORT = Port("tcp", 1, 1)
 PEER_GROUP = Party(PEER, "sg-peer")
@@ -156,6 +158,19 @@ def test_the_last_line_of_a_plan_counts_what_it_says(
     groups: list[GroupChange], records: list[dict[str, str]], sentence: str
 ) -> None:
     assert total(ShownPlan(groups, records, records)) == sentence
+
+
+def test_what_is_no_link_is_listed_by_the_function_that_says_so() -> None:
+    """In the table of a plan."""
+    records = [
+        {**DENIED, "from": "sg-a", "to": "sg-b", "ports": "tcp/1", "reason": "locked"},
+        {**DENIED, "function": "sweep", "reason": "paused"},
+    ]
+    _, links = sections(ShownPlan([], records, records))
+    assert [[cell.strip("` ") for cell in entry.split("|")[1:4]] for entry in links.entries] == [
+        ["sg-a → sg-b tcp/1", "denied", "locked"],
+        ["sweep", "denied", "paused"],
+    ]
 
 
 def test_the_table_of_a_plan_begins_with_what_opens_most() -> None:
@@ -296,6 +311,34 @@ def test_a_trigger_without_a_queue_differs_from_one_with_it(source: dict[str, An
 
 
 # the audit log
+
+
+def test_an_old_denial_is_of_the_entry_that_it_names() -> None:
+    """Not of another one of the instance's tag which cannot be read."""
+    asker = instance(A, APP, link_peer="sg-db:tcp/1 no:thing")
+    cloud_view = SimpleNamespace(scene=Scene(view([group(APP), group(DB)], [asker])), policy=POLICY)
+    for target, ports, is_readable in ((DB.id, "tcp/1", True), ("no:thing", "", False)):
+        record = {"from": A.id, "from_account": HOME, "to": target, "to_account": HOME, "ports": ports}
+        wish = _wish(cast(View, cloud_view), record, A, NOW)
+        assert wish is not None
+        assert (wish.link.target.id, wish.raw) == ((DB.id, "") if is_readable else ("", target))
+
+
+def test_the_groups_of_a_link_are_its_ends_and_those_that_its_rules_are_on() -> None:
+    """Of instances, the latter alone."""
+    rule = {"account": HOME, "group": CACHE.id, "source": str(APP), "dest": "", "protocol": "tcp", "ports": "1/1"}
+    record = {"from": APP.id, "from_account": HOME, "to": A.id, "to_account": HOME}
+    assert _groups([record, {**record, "rules": json.dumps([rule])}]) == {APP, CACHE}
+
+
+def test_advice_that_is_not_judged_again_is_no_command() -> None:
+    """Of a record that was not judged before, where nothing is judged now. One without advice is as it was."""
+    records = [{"advice": "ask: link-peer request link", "time": "2026-11-25T00:00:00Z"}, {"record": "outcome"}]
+    [record, plain_record] = AdviceJudge(cast(Environment, SimpleNamespace())).judged(records, again=False)
+    assert (
+        "not judged again, since only the advice of the newest 20 is: ask (link-peer request link)" in record["advice"]
+    )
+    assert plain_record == records[1]
 
 
 @pytest.mark.parametrize(

@@ -167,14 +167,16 @@ def test_a_plan_denies_it(name: str, reason: Reason, link: Link, snapshot: Snaps
 
 @each_denial
 def test_it_fails_an_accept_test(name: str, reason: Reason, link: Link, snapshot: Snapshot, rules: Policy) -> None:
-    """Where nothing can be said, the test does not pass either."""
+    """Where nothing can be said, neither that nor a deny test passes."""
     under = context(name, rules)
     source, target = (Grantee(party.account, party.id) for party in (link.source, link.target))
-    tests = (PolicyTest(source, accept=((target, link.ports),)),)
+    tests = (PolicyTest(source, accept=((target, link.ports),), deny=((target, link.ports),)),)
     under = msgspec.structs.replace(under, policy=msgspec.structs.replace(under.policy, tests=tests))
-    (result,) = live_tests.judge(SavedView(snapshot), under)
+    accepting, denying = live_tests.judge(SavedView(snapshot), under)
+    verdict = policy_tests.PolicyVerdict
     undecided = reason.kind is reasons.Kind.UNDECIDED
-    assert result.verdict is (policy_tests.PolicyVerdict.OPEN if undecided else policy_tests.PolicyVerdict.DENIED)
+    assert accepting.verdict is (verdict.OPEN if undecided else verdict.DENIED)
+    assert (denying.verdict is verdict.OPEN) >= undecided
 
 
 class Read(SavedView):
@@ -215,6 +217,16 @@ def test_explain_recommends_no_consent_to_what_is_then_denied() -> None:
     """Consent would not help: the group is full."""
     advice_lines = advice("", GROUPS, view([group(APP), group(DB)], rules=FULL), POLICY)
     assert [line.reason.partition(":")[0] for line in advice_lines] == ["no link can open it"]
+
+
+def test_explain_advises_about_the_groups_that_were_read() -> None:
+    """Of two that are in common, and of those of the other end."""
+    hidden = Party(HOME, "sg-aaa")
+    members = [instance(A, hidden, CACHE, APP, ip="10.0.0.1"), instance(B, hidden, APP, ip="10.0.0.2")]
+    read: Any = Read(view([group(APP), group(CACHE, vpc="vpc-2")], members), POLICY)
+    adviser = Adviser(read, REGION, NOW)
+    assert [each.reason.partition(" ")[0] for each in adviser._isolated(A, B)] == [str(APP)]
+    assert adviser._groups_of(A, B) == [APP]
 
 
 def test_every_denial_of_a_link_is_tried() -> None:

@@ -11,7 +11,7 @@ from link_peer.domain.errors import CloudError
 from link_peer.domain.model import Group, Party, Port, Rule, RuleKey
 from link_peer.runtime.ports import Ecs
 from link_peer_cli.review.reviewed import Reviewed
-from link_peer_cli.review.writes import Write, differences, place_of, undone
+from link_peer_cli.review.writes import Action, Write, differences, last_of, place_of, undone
 
 from tests.unit.fakes import FakeCloud, FakeEcs
 from tests.unit.small_world import HOME
@@ -150,8 +150,9 @@ def test_what_is_done_is_read_from_the_cloud(ecs: Ecs, real: FakeEcs) -> None:
     ecs.untag("sg-old", [TAG])
     assert undone(cloud, PLAN) == []
     real.group_by_id["sg-other"].tags[TAG] = "false"  # someone else wrote it
-    tag_writes = [Write("tag", HOME, group, tags=(TAG,)) for group in ("sg-gone", "sg-other")]
-    assert undone(cloud, tag_writes) == tag_writes
+    gone_writes = [Write("tag", HOME, group, tags=(TAG,)) for group in ("sg-gone", "sg-other")]
+    gone_writes.append(Write("revoke", HOME, "sg-gone", "sgr-9", place_of(key(9))))
+    assert undone(cloud, gone_writes) == gone_writes
 
 
 @pytest.mark.parametrize(
@@ -168,6 +169,28 @@ def test_a_removal_is_done_once_its_rule_is_not_shown(real: FakeEcs, rule_id: st
     """It is known by its id; without one, by its description."""
     removal = Write("revoke", HOME, DB.id, rule_id, place_of(key(4)), before)
     assert (undone(FakeCloud(real), [removal]) == []) is is_done
+
+
+@pytest.mark.parametrize(
+    ("action", "rule_id", "sign"),
+    [
+        ("authorize", "", "+"),
+        ("modify", "", "+"),  # part of adding it
+        ("modify", "sgr-2", "~"),
+        ("revoke", "", "-"),
+        ("revoke", "sgr-2", "-"),
+        ("tag", "", "+"),
+        ("untag", "", "-"),
+    ],
+)
+def test_a_change_is_counted_by_what_it_makes_of_its_rule(action: Action, rule_id: str, sign: str) -> None:
+    assert Write(action, HOME, DB.id, rule_id).sign == sign
+
+
+def test_the_last_change_of_each_rule_counts() -> None:
+    """Of two equal rules on a group, each is one; a new rule is known by its place, and tags by their keys."""
+    twin = msgspec.structs.replace(PLAN[2], rule="sgr-9")
+    assert last_of([*PLAN, twin]) == [*PLAN[1:], twin]
 
 
 def test_differences_do_not_depend_on_the_order() -> None:

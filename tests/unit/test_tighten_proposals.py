@@ -17,9 +17,10 @@ from link_peer.planning.decision import Context
 from link_peer_cli.inventory.reading import SavedView
 from link_peer_cli.usage.proposal import Proposal, Proposer
 from link_peer_cli.usage.rules import Rules
+from msgspec.structs import replace
 
 from tests.sample import sample
-from tests.unit.snapshots import REGION
+from tests.unit.snapshots import HOME, REGION
 from tests.unit.test_tighten_oracle import DENIED, UNTIL, Estate, Machine, Packet
 
 Links: TypeAlias = dict[tuple[Party, Party], tuple[set[Port], set[Party]]]
@@ -130,9 +131,14 @@ def is_wide(rule: Rule) -> bool:
     return not is_single or traffic.port == ALL or traffic.port.low != traffic.port.high
 
 
-def proposal_of(estate: Estate, *, by_group: bool, knows_running: bool = True) -> Proposal:
-    """What is proposed for an estate."""
+def proposal_of(estate: Estate, *, by_group: bool, knows_running: bool = True, primary: str = "") -> Proposal:
+    """What is proposed for an estate; with the primary address that instances of home have now, if it is another one."""
     snapshot, policy = estate.snapshot(), estate.policy()
+    instances = {
+        party: replace(each, ip=primary) if primary and party.account == HOME else each
+        for party, each in snapshot.instances.items()
+    }
+    snapshot = replace(snapshot, instances=instances)
     rules = Rules(snapshot, policy, REGION, estate.period())
     uses = [rules.use(rule) for rule in rules.wide(estate.groups)]
     running = {instance(machine) for machine in estate.current()}
@@ -182,6 +188,23 @@ def test_nothing_is_proposed_that_was_not_seen(seed: int) -> None:
                 )
     counts = Counter(part for subject in (*proposal.links, *proposal.leftovers) for part in subject.carried)
     assert set(counts.values()) <= {1}
+
+
+def test_packets_to_or_from_another_address_than_the_primary_one_are_in_no_link_by_instance() -> None:
+    """Its rules name that address, and no drop is blamed for it."""
+    is_tried = False
+    for seed in range(0, 12, 2):
+        proposal, changed = (proposal_of(Estate(seed), by_group=False, primary=ip) for ip in ("", "10.9.9.9"))
+        gone_parts = {
+            part
+            for link in proposal.links
+            if not link.link.source.is_group and HOME in (link.link.source.account, link.link.target.account)
+            for part in link.carried
+        }
+        reason_by_part = {part: leftover.reason for leftover in changed.leftovers for part in leftover.carried}
+        assert all("not the instance's primary one" in reason_by_part[part] for part in gone_parts)
+        is_tried |= bool(gone_parts)
+    assert is_tried
 
 
 def test_estates_have_links_by_group_and_by_instance_and_what_none_carries() -> None:

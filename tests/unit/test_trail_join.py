@@ -12,9 +12,12 @@ from link_peer.domain.errors import LinkPeerError
 from link_peer.domain.model import Party, RuleKey
 from link_peer.domain.policy import AccountPolicy, Policy
 from link_peer.domain.tags import iso_millis, parse_instant, parse_port
+from link_peer_cli.audit.elsewhere import OTHER_REGION, other_region_findings
+from link_peer_cli.audit.trail_consent import UNPROVEN
 from link_peer_cli.audit.trail_events import Event, event_of
 from link_peer_cli.audit.trail_join import join, unknown_rules
 from link_peer_cli.audit.trail_log import Question, Roles
+from pytest_mock import MockerFixture
 
 HOME, PEER, REGION = "1000000000000001", "1000000000000002", "cn-qingdao"
 NOW = parse_instant("2026-11-25T12:00:00Z")
@@ -148,6 +151,31 @@ CASES: dict[str, tuple[list[Record], list[Event], list[str]]] = {
         ["no-change"],
     ),
     "a lost answer": ([INTENT, {**APPLIED, "api_requests": ""}], [call(1995, request="r-9")], []),
+    "opened by a call whose answer was lost, and removed": (
+        [INTENT, {**APPLIED, "api_requests": ""}, record("intent", 1000, rule_id="sgr-1")],
+        [call(1995, request="r-9"), call(990, request="r-2", **REVOKED)],
+        [],
+    ),
+    "opened by a call of a minute later, as clocks differ, and removed": (
+        [INTENT, {**APPLIED, "api_requests": ""}, REMOVING[0]],
+        [call(1995, **REVOKED), call(1935, request="r-9")],
+        [],
+    ),
+    "removed before it was opened": (
+        [INTENT, {**APPLIED, "api_requests": ""}, REMOVING[0]],
+        [call(1995, **REVOKED), call(1934, request="r-9")],
+        ["no-marker"],
+    ),
+    "a marker that makes a person's rule ours": (
+        [REMOVING[0], {**APPLIED, "api_requests": ""}],
+        [call(1995, "ModifySecurityGroupRule", params={"SecurityGroupRuleId": "sgr-1", "Description": MARKER})],
+        ["no-marker"],
+    ),
+    "removed, by a record without the id": (
+        [OPENED, INTENT, {**REMOVING[1], "rule_id": "", "api_requests": "r-1"}],
+        [call(1995, **REVOKED)],
+        [],
+    ),
     "a call long before": (
         [INTENT, {**APPLIED, "api_requests": ""}],
         [call(2000 + HOUR + 61, request="r-9", **PERSON)],
@@ -165,6 +193,16 @@ CASES: dict[str, tuple[list[Record], list[Event], list[str]]] = {
         [OPENED, *REMOVING, record("attempt", 1980, 2, rule_id="sgr-1")],
         [call(1995, **REVOKED)],
         [],
+    ),
+    "an earlier record that gives the id to another rule": (
+        [record("attempt", 100 * HOUR, 2, rule_id="sgr-1"), OPENED, *REMOVING],
+        [call(1995, **REVOKED)],
+        [],
+    ),
+    "the call of a rule with another id": (
+        [OPENED, REMOVING[0], {**REMOVING[1], "api_requests": "r-1"}],
+        [call(1995, "RevokeSecurityGroup", params={"SecurityGroupRuleId": ["sgr-9"]})],
+        ["no-intent", "no-change"],
     ),
     "gone already": (
         [REMOVING[0], {**REMOVING[1], "api_requests": "r-1"}],
@@ -287,6 +325,35 @@ def test_what_no_witness_tells_is_unproven_whatever_the_trail_does_not_show_yet(
     untold = msgspec.structs.replace(question(), tags={})
     findings = join(untold, [INTENT, APPLIED, sighting], [], [call(1995)])
     assert [(finding.finding, finding.pending) for finding in findings] == [("unproven", False)]
+
+
+@pytest.mark.parametrize(
+    ("has_functions", "findings"),
+    [(False, [OTHER_REGION]), (True, []), (LinkPeerError("no answer"), [UNPROVEN, OTHER_REGION])],
+)
+def test_a_call_of_our_role_in_a_region_without_functions_is_a_finding(
+    mocker: MockerFixture, has_functions: bool | LinkPeerError, findings: list[str]
+) -> None:
+    """But none of a person, nor one that was refused or made before the time in question; what cannot be read is unproven."""
+    events = [call(1995), call(1990, **PERSON), call(1990, errorCode="Forbidden.RAM"), call(11 * HOUR)]
+    env = mocker.Mock(policy=POLICY, now=NOW)
+    functions_of = mocker.Mock(side_effect=[has_functions] * 2)
+    for refused in ({}, {PEER: "no answer"}):
+        mismatches = list(
+            other_region_findings(
+                env,
+                [mocker.Mock(region="cn-x")],
+                mocker.Mock(return_value=(events, refused)),
+                functions_of,
+                NOW - 10 * HOUR,
+                ROLES,
+            )
+        )
+        assert [each.finding for each in mismatches] == [UNPROVEN] * len(refused) + findings
+    of_others = other_region_findings(
+        env, [mocker.Mock()], lambda _: (events[1:], {}), mocker.Mock(), NOW - 10 * HOUR, ROLES
+    )
+    assert list(of_others) == []
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from link_peer.domain.model import ALL, Group, Party, Port, Rule, Traffic
 from link_peer.domain.snapshot import Snapshot
 from link_peer.views.reach import Scene
+from link_peer_cli.answers.usage import TightenedRule
 from link_peer_cli.inventory.flow_log import FlowRow, Flows
 from link_peer_cli.inventory.interfaces import Interface
 from link_peer_cli.inventory.period import Period
-from link_peer_cli.usage.answers import Tightening, answer_of
+from link_peer_cli.usage.answers import Tightening, _ranges, answer_of
 from link_peer_cli.usage.proposal import Proposal
-from link_peer_cli.usage.rules import Rules
+from link_peer_cli.usage.rules import Rules, RuleUse
+from link_peer_cli.usage.written import _quoted
+from msgspec.structs import replace
 
-from tests.unit.snapshots import HOME, POLICY, REGION, key, ours
+from tests.unit.snapshots import HOME, PEER, POLICY, REGION, key, ours
 
 DAY, DAYS = 86_400, 3
 SINCE = 1_795_564_800
@@ -27,12 +32,13 @@ ALL_HOURS = (1 << 24 * DAYS) - 1
 
 def rule(peer: str, port: Port | None, *, on: Party = DB, **fields: Any) -> Rule:
     """One of a person."""
-    traffic = Traffic(fields.pop("direction", "ingress"), peer, "", port, prefix_list=fields.pop("prefix_list", ""))
+    rare_fields = {name: fields.pop(name) for name in ("source_ports", "prefix_list") if name in fields}
+    traffic = Traffic(fields.pop("direction", "ingress"), peer, fields.pop("own_range", ""), port, **rare_fields)
     return Rule(on, "sgr-1", None, fields.pop("policy", "accept"), 1, unmanaged_traffic=traffic, **fields)
 
 
-def judged(*rules: Rule, let_in: bool = True) -> tuple[Rules, Snapshot, Period]:
-    """What is known of rules where i-app sent packets to i-db, on TCP 3306."""
+def judged(*rules: Rule, ports: Sequence[int] = (3306,)) -> tuple[Rules, Snapshot, Period]:
+    """What is known of rules where i-app sent packets to i-db, on these ports of TCP."""
     interfaces = [
         Interface(
             HOME,
@@ -47,7 +53,7 @@ def judged(*rules: Rule, let_in: bool = True) -> tuple[Rules, Snapshot, Period]:
         )
         for group, ip in ((APP, "10.0.0.1"), (DB, "10.0.0.2"), (LOCKED_DOWN, "10.0.0.3"))
     ]
-    rows = {"in": [FlowRow("in", "eni-db", "10.0.0.2", "10.0.0.1", 3306, 1, 1, SINCE, False)]} if let_in else {}
+    rows = {"in": [FlowRow("in", "eni-db", "10.0.0.2", "10.0.0.1", port, 1, 1, SINCE, False) for port in ports]}
     names = {("vpc", "10.0.0.1"): {("i-app", "eni-app"): ALL_HOURS}}
     flows = Flows(rows, names, {interface.id: ALL_HOURS for interface in interfaces})
     snapshot = Snapshot(
@@ -104,9 +110,102 @@ def test_a_rule_that_may_admit_packets_is_unknown_and_stays(candidate: Rule) -> 
     assert (rules.use(candidate).word, rules.use(wide).word) == ("unknown", "used")
     assert "is not known" in rules.use(candidate).unknown[0]
     assert rules.use(wide).unknown == ("whether another rule admits tcp/3306 from 10.0.0.1 is not known",)
-    rules, snapshot, period = judged(candidate, let_in=False)
-    use = rules.use(candidate)
-    judgement = Tightening(Scene(snapshot), POLICY, REGION, period, (use,), Proposal((), ()), rules.removable([use]))
-    answer = answer_of(judgement, use)
-    assert (answer.use, bool(answer.revoke)) == ("unused", bool(candidate.traffic and candidate.traffic.prefix_list))
+    answer = answer_without_packets(candidate)
+    assert (answer.use, bool(answer.revoke)) == ("unused", answer.peer == "pl-1")
+    assert answer.ports == ("tcp/1-65535" if answer.revoke else "a port list")
     assert ("SourcePrefixListId pl-1" in answer.put_back) == bool(answer.revoke)
+
+
+PUT_BACK = {"SecurityGroupId": "sg-db", "Permissions.1.IpProtocol": "TCP", "Permissions.1.PortRange": "3306/3306"}
+PUT_BACK |= {"Permissions.1.NicType": "intranet", "Permissions.1.Priority": "1"}
+RANGE, ACCEPT = {"Permissions.1.SourceCidrIp": "10.0.0.0/8"}, {"Permissions.1.Policy": "accept"}
+
+
+@pytest.mark.parametrize(
+    ("candidate", "parameters"),
+    [
+        (rule("10.0.0.0/8", SQL), RANGE | ACCEPT),
+        (rule("10.0.0.0/8", SQL, description="for now"), RANGE | ACCEPT | {"Permissions.1.Description": "for now"}),
+        (
+            rule("10.0.0.0/8", SQL, own_range="10.0.0.2/32", source_ports=(1, 99)),
+            RANGE | ACCEPT | {"Permissions.1.DestCidrIp": "10.0.0.2/32", "Permissions.1.SourcePortRange": "1/99"},
+        ),
+        (rule("10.0.0.0/8", SQL, on=LOCKED_DOWN), RANGE | {"SecurityGroupId": "sg-adv"}),
+        (
+            rule(str(APP), EVERY_TCP),
+            ACCEPT | {"Permissions.1.PortRange": "1/65535", "Permissions.1.SourceGroupId": "sg-app"},
+        ),
+        (
+            rule(str(Party(PEER, "sg-app")), ALL),
+            ACCEPT
+            | {"Permissions.1.IpProtocol": "ALL", "Permissions.1.PortRange": "-1/-1"}
+            | {"Permissions.1.SourceGroupId": "sg-app", "Permissions.1.SourceGroupOwnerId": PEER},
+        ),
+    ],
+)
+def test_the_command_that_puts_a_rule_back_makes_an_equal_one(candidate: Rule, parameters: dict[str, str]) -> None:
+    """With all that it says, and nothing else; ECS takes no policy on an advanced group."""
+    answer = answer_without_packets(candidate)
+    words = shlex.split(answer.put_back)
+    options = dict(zip(words[3::2], words[4::2], strict=True))
+    assert {name.removeprefix("--"): value for name, value in options.items()} == {
+        **PUT_BACK,
+        "RegionId": REGION,
+        **parameters,
+    }
+
+
+def answer_without_packets(candidate: Rule) -> TightenedRule:
+    """What is said of a rule that nobody used."""
+    rules, snapshot, period = judged(candidate, ports=())
+    use = rules.use(candidate)
+    cut = rules.removable([use])
+    return answer_of(Tightening(Scene(snapshot), POLICY, REGION, period, (use,), Proposal((), ()), cut), use)
+
+
+def test_a_rule_may_go_beside_one_that_stays() -> None:
+    """What that one admits, too, is not cut off, whether it is needed or not known; what it alone admits is."""
+    wide, narrower = rule("10.0.0.0/8", EVERY_TCP), rule("10.0.0.0/16", SQL)
+    rules, _, _ = judged(wide, narrower, ports=(22, 3306))
+    uses = [rules.use(wide), rules.use(narrower)]
+    assert cut_ports(rules, uses) == [[22], []]
+    assert cut_ports(rules, uses[::-1]) == [[], [22, 3306]]
+    assert cut_ports(rules, [replace(uses[1], unknown=("a day without a line",)), uses[0]]) == [[], [22]]
+
+
+def cut_ports(rules: Rules, uses: list[RuleUse]) -> list[list[int]]:
+    """The ports of what the removal of each rule would cut off."""
+    return [[part.packet.low for part in parts] for parts in rules.removable(uses).values()]
+
+
+@pytest.mark.parametrize(
+    ("beside", "doubt", "unknown"),
+    [
+        ([], "", ()),
+        ([], "the rules of a group were not read", ("the rules of a group were not read",)),
+        ([rule("10.0.0.0/8", None)], "", ("whether another rule admits tcp/3306 from 10.0.0.1 is not known",)),
+        ([rule("10.0.0.0/8", None), rule("10.0.0.0/24", SQL)], "", ()),  # the other one admits them, too
+    ],
+)
+def test_it_is_unknown_whether_a_rule_is_needed_where_another_may_admit_its_packets(
+    beside: list[Rule], doubt: str, unknown: tuple[str, ...]
+) -> None:
+    """A rule for other packets has no part in that."""
+    wide, elsewhere = rule("10.0.0.0/16", SQL), rule("10.0.0.0/16", Port("tcp", 1, 99))
+    rules, _, _ = judged(wide, elsewhere, *beside)
+    [part] = rules.use(wide).carried
+    part = replace(part, doubt=doubt)
+    assert (tuple(rules._doubts(part, wide)), tuple(rules._doubts(part, elsewhere))) == (unknown, ())
+
+
+def test_addresses_of_one_network_are_a_range_where_there_are_more_than_three() -> None:
+    """Of which nobody knows who had them."""
+    addresses = [f"10.0.{network}.{host}" for network in (1, 2) for host in range(2 + network)]
+    names = _ranges(addresses)
+    assert [name for address, name in names.items() if name != address] == ["10.0.2.0/24"] * 4
+    assert names.keys() == {*addresses}
+
+
+def test_a_text_in_the_file_of_a_proposal_is_printable_and_in_quotes() -> None:
+    """As the reader of the file takes it."""
+    assert _quoted(' ~"\\\x1b\u00e9') == "\" ~''''\""

@@ -142,16 +142,13 @@ class AdoptionPlanner:
         if rule.key and rule.key.source.startswith("sg-"):
             name, _, account = rule.key.source.partition("@")
             ends += [Party(account, name)] if account in accounts else []
-            accounts = [end.account for end in ends]
         else:
             fetch.all_instances(accounts)  # an address leads to its instance no other way
         view.around(ends)
         fetch.rules(ends)
         view.deciding([(end, rule.group) for end in ends])
-        if unread := [uid for uid in accounts if not fetch.store.readable(uid)]:
-            raise LinkPeerError(
-                "; ".join(problem for problem in view.problems if any(uid in problem for uid in unread))
-            )
+        if problems := view.problems:
+            raise LinkPeerError("; ".join(problems))
         return view
 
     def _judged(self, view: View, rule: Rule, claim: Claim, now: float) -> Adoption:

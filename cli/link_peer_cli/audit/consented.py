@@ -25,16 +25,17 @@ LATE_SECONDS = 3600.0  # an event may be delivered, and so recorded, this long a
 
 
 def consented_by(env: Environment, links: Iterable[Standing], *, prove: bool) -> tuple[dict[str, str], str]:
-    """Who wrote each entry that consents to a link, and why the log could not be read, if so. `prove`: ask ActionTrail about each.
+    """Who wrote each entry that consents to a link, as far as the log could be read; why it could not, if so. `prove`: ask ActionTrail.
     An author who is not proven comes from the event alone, and anyone who may put events on the bus can write one."""
     labels = sorted({label for link in links for label in link.consent})
-    authors, tagged = dict.fromkeys(labels, POLICY), [label for label in labels if not label.startswith("policy ")]
+    authors = dict.fromkeys((label for label in labels if label.startswith("policy ")), POLICY)
+    tagged = [label for label in labels if label not in authors]
     groups = {label.partition("@")[0] for label in tagged}
     try:
         log, since = AuditReader(env.settings, env.clock, env.keys), env.now - KEPT_SECONDS
         records = log.read_any(condition({"record": "observed"}), "to", groups, since)
     except LinkPeerError as error:
-        return {**authors, **dict.fromkeys(tagged, UNKNOWN)}, f"who consented is not known: {message(error)}"
+        return authors, f"who consented is not known: {message(error)}"
     records = sorted(records, key=lambda record: record.get("received", ""))[::-1]
     return {**authors, **{label: _author(env, label, records, prove=prove) for label in tagged}}, ""
 

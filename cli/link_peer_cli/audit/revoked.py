@@ -21,8 +21,6 @@ def revoked_rules(env: Environment, outcomes: Sequence[Record], since: float, un
     ActionTrail cannot be read are exceptions."""
     ours = {name for outcome in outcomes for rule in rules_in(outcome.get("rules", "")) for name in (rule.key, rule.id)}
     window = (max(since, trail_start(env.now)), until)
-    if window[0] >= until:
-        return
     events, _ = read_events(Trail(env), sorted(env.policy.accounts), sorted(REVOKING), window, lambda: None)
     roles = changing_roles(env).changing
     for event in events:

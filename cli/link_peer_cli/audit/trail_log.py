@@ -105,7 +105,7 @@ class Log:
         if rule.key.group not in event.parties:
             return False
         named_keys = {self.by_id.get(rule_id) for rule_id in event.rule_ids}
-        return rule.key in event.keys or rule.key in named_keys or (bool(rule.id) and rule.id in event.rule_ids)
+        return rule.key in event.keys or rule.key in named_keys or rule.id in event.rule_ids
 
 
 def _run(entry: Entry) -> tuple[str, ...]:
@@ -129,8 +129,7 @@ class Openings:
                 if self._first.setdefault((call, rule.key), rule.id) == rule.id:
                     self._calls.setdefault(rule.id, []).append((call, rule.key, entry.time))
         self._events = {event.request_id: event for event in events if event.succeeded}
-        writes = [event for event in self._events.values() if event.writes]
-        self._writes = grouped((group, event) for event in writes for group in event.parties)
+        self._writes = grouped((group, event) for event in self._events.values() for group in event.parties)
 
     def opened(self, rule_id: str, event: Event) -> bool:
         """Whether the rule that a call changes or removes is one that a marker of ours opened before: the first record of that

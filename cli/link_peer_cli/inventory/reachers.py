@@ -51,7 +51,7 @@ def _answer(scene: Scene, party: Party, reaching: Reaching, link: LinkAnswer | N
     traffic = rule and (rule.traffic or rule.ipv6)
     port = traffic.port if traffic else ALL if reaching.source else None
     # a link that goes, or lacks a half, is called so; where its instance is hidden, more is known of it than of its address
-    states = ("closing", "half-open", *(("unknown",) if reaching.address and not reaching.source else ()))
+    states = ("closing", "half-open", *(() if reaching.source else ("unknown",)))
     stands = link if link and link.state in states else None
     return Reacher(
         *source,

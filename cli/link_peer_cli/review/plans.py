@@ -181,7 +181,7 @@ def sections(plan: ShownPlan) -> list[Section]:
 def _narrowness(edit: RuleEdit, change: GroupChange) -> tuple[bool, float, float]:
     """Sorts what opens before what closes, and each by how many instances, and then ports, it affects."""
     port = edit.key.port
-    ports = math.inf if port == ALL else port.high - port.low + 1
+    ports = math.inf if port == ALL else port.high - port.low
     return edit.sign != "+", -math.inf if change.instances is None else -len(change.instances), -ports
 
 

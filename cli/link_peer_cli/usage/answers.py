@@ -51,6 +51,7 @@ def answer_of(judged: Tightening, use: RuleUse) -> TightenedRule:
     """What is said of one rule."""
     rule, scene = use.rule, judged.scene
     traffic = rule.traffic or rule.ipv6
+    assert traffic is not None  # noqa: S101  # a wide rule has some
     in_the_way = list(_in_the_way(judged, use))
     subjects = judged.becomes(use)
     return TightenedRule(
@@ -59,8 +60,8 @@ def answer_of(judged: Tightening, use: RuleUse) -> TightenedRule:
         group_name=scene.name(rule.group),
         rule_id=rule.id,
         direction="egress" if rule.is_egress else "ingress",
-        peer=(traffic and (traffic.peer or traffic.prefix_list)) or "",
-        ports="all" if traffic and traffic.port == ALL else str(traffic.port) if traffic and traffic.port else "a port list",
+        peer=traffic.peer or traffic.prefix_list,
+        ports="all" if traffic.port == ALL else str(traffic.port or "a port list"),
         priority=rule.priority,
         description=rule.description,
         use=use.word,

@@ -76,6 +76,7 @@ def test_explain_advises_for_the_instance_that_is_stopped(lab: Lab, cli: Cli, li
         "why": f"chg-1 is for all of {app.id}: this admits it now",
         "command": "link-peer sweep",
     }
+    assert advice(late, "tcp/3")[1]["command"].startswith("link-peer request link")
 
 
 def test_a_plan_names_the_instance_of_each_rule_and_how_the_link_is_written(lab: Lab, cli: Cli) -> None:

@@ -108,6 +108,7 @@ def test_an_account_with_links_that_shows_no_instances_is_a_warning(lab: Lab, cl
     [warning] = [f for f in findings if (f["where"], f["what"]) == (PEER, "access")]
     assert (code, warning["state"]) == (0, "warning")
     assert f"no removals are made in account {PEER} because it shows no instances" in warning["advice"]
+    assert warning["advice"].endswith(f"link-peer sweep --believe-empty {PEER}")
 
 
 FULL = (

@@ -346,10 +346,11 @@ def test_a_policy_that_contradicts_its_tests_fails_the_plan(living_lab: Lab, cli
     """Exit code 1, with the test. So does one with an account that cannot be read, or that leaves one out, it says what
     stays behind."""
     app, db = living_lab.group(), living_lab.group()
-    tests = [{"from": f"{app.id}@{HOME}", "accept": [f"{db.id}@{HOME}:tcp/23"]}]
+    tests = [{"from": f"{app.id}@{HOME}", "accept": [f"{db.id}@{HOME}:tcp/23"], "deny": [f"{db.id}@{HOME}:tcp/23"]}]
     path = proposed(tmp_path, deny={"ports": ["tcp/23"]}, tests=tests)
     assert cli("plan", "--policy", path) == 1
     assert "a test of the policy fails: tests[0].accept[0]" in cli.out
+    assert "tests[0].deny" not in cli.out
     accounts = {uid: account for uid, account in POLICY["accounts"].items() if uid != PEER}
     assert cli("plan", "--policy", proposed(tmp_path, accounts=accounts)) == 0
     assert f"link-peer account remove {PEER}" in cli.out

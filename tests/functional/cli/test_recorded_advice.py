@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from aliyun_local.api import Group, Instance
+from link_peer.domain.tags import parse_instant
 from link_peer_cli.review import recorded_advice
 
 from tests.functional.command import Cli, Owners
@@ -129,6 +130,20 @@ def test_a_command_that_asks_again_is_printed_until_the_link_stands(lab: Lab, cl
     assert commands(cli) == [f"link-peer request unlink {ends}"]
     assert f"advice: {app.id} to {db.id} tcp/1 was: expired: the link has ended" in cli.out
     assert "now: the link stands" in cli.out
+
+
+@pytest.mark.usefixtures("terminal")
+def test_a_command_with_an_end_is_printed_until_then(lab: Lab, cli: Cli) -> None:
+    """Afterwards it would ask for what has ended."""
+    lab.policy(limits={"max_days": 3})
+    lab.cross_account(lab.request(lab.group(), lab.group("*"), "tcp/1"))
+    assert cli("audit") == 0
+    [command] = commands(cli)
+    end = parse_instant(command.partition(" --until ")[2])
+    for seconds, is_printed in ((1, True), (0, False)):
+        lab.cloud.clock.advance(end - seconds - lab.cloud.clock.now())
+        assert cli("audit", "--since", "30d") == 0
+        assert commands(cli) == [command] * is_printed
 
 
 @pytest.mark.usefixtures("terminal")

@@ -169,6 +169,7 @@ def test_an_address_that_no_log_names_is_unknown(lab: Lab, cli: Cli) -> None:
     assert (rule["becomes"], rule["only"], rule["revoke"]) == ([], 6, "")
     assert all("unknown: no line of a flow log names who had it then" in text for text in rule["left"])
     assert len(rule["left"]) == 6
+    assert rule["in_the_way"][-1].endswith("from 10.200.0.1, 10.200.0.2, 10.200.0.3 and 3 more")
 
 
 def test_only_what_was_answered_is_proposed(lab: Lab, cli: Cli) -> None:
