@@ -81,7 +81,7 @@ def printed_in(width: int, words: list[str], variables: dict[str, str], home: Pa
 
 
 @pytest.mark.exhaustive
-@pytest.mark.parametrize(("name", "hostile", "width", "command"), sample(CASES, 24))
+@pytest.mark.parametrize(("name", "hostile", "width", "command"), sample(CASES, 48))
 def test_no_row_is_wrapped(
     opened: Callable[[str, bool], World], tmp_path: Path, name: str, hostile: bool, width: int, command: str
 ) -> None:
