@@ -1,4 +1,4 @@
-"""A fixed part of `make prove`: every history of a quarter of the smaller scenarios, every schedule with one switch of a third of the races."""
+"""A fixed part of `make prove`: every history of a sixth of the smaller scenarios, every schedule with one switch of a third of the races."""
 
 from __future__ import annotations
 
