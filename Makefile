@@ -76,7 +76,7 @@ lint: setup  ## run the linters, the type checker, the check of imports and that
 
 prove: setup  ## try every crash, duplicate and order of events, and every wrong design (minutes)
 	$(BIN)/python -m tests.simulation.prove
-	LINK_PEER_TEST_WHOLE=1 $(BIN)/pytest -n auto --dist worksteal -m exhaustive tests/functional tests/simulation tests/unit
+	LINK_PEER_TEST_WHOLE=1 $(BIN)/pytest -n auto --dist worksteal -m exhaustive tests/functional tests/infrastructure tests/simulation tests/unit
 
 mutate: setup  ## make 300 small wrong changes of what decides, of which tests must catch 95 % (minutes); MUTANTS=all, ONLY=engine/scopes, SEED=2
 	$(BIN)/python -m tests.mutation

@@ -25,6 +25,11 @@ def sample(cases: Iterable[T], share: int) -> list[T]:
     return [first_case, *(more_cases[place] for place in places)]
 
 
+def part(count: int, share: int) -> int:
+    """How many of so many cases that are drawn one after the other are tried: one of so many, or all of them."""
+    return count if os.environ.get(WHOLE) else count // share
+
+
 def described() -> str:
     """What is tried, for who runs the tests."""
     return "exhaustive families: " + ("whole" if os.environ.get(WHOLE) else f"a sample, seed {SEED}; {WHOLE}=1: whole")

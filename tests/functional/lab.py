@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import io
 import itertools
 import json
@@ -114,6 +115,14 @@ def trust_without_external_id(cloud: LocalCloud) -> None:
             role.trust = json.dumps(trust)
 
 
+@functools.cache
+def _yaml(policy: str) -> str:
+    """A policy, given as JSON, as YAML. Most tests write the same ones."""
+    return yaml.dump(
+        json.loads(policy), Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper), sort_keys=False, allow_unicode=True
+    )
+
+
 class Lab:
     """One world with its functions. It runs on the cloud's clock; records are read from its SLS."""
 
@@ -201,10 +210,7 @@ class Lab:
         self._write(text)
 
     def _write(self, policy: dict[str, Any]) -> None:
-        text = yaml.dump(
-            policy, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper), sort_keys=False, allow_unicode=True
-        )
-        self.policy_path.write_text(text, encoding="utf-8")
+        self.policy_path.write_text(_yaml(json.dumps(policy)), encoding="utf-8")
 
     def publish(self, *, version: str = "", paused: bool = False) -> str:
         """Deploys the functions with a package of the policy file as it is, but for its pause, and of this version of link-peer, by

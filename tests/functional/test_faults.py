@@ -23,7 +23,7 @@ LOST = sorted(KINDS - {"slow", "kill", "kill-after", "throttle"})
 BEFORE = [kind for kind in LOST if not kind.endswith("-after")]
 AFTER = [kind for kind in LOST if kind.endswith("-after")]
 """The kinds of a response that is lost, before the change is made and after it."""
-DEATHS, FAULTS = 3, 4
+DEATHS, FAULTS = 4, 8
 """`make test` tries one of so many calls; `make prove` all."""
 MAX_DELIVERIES = 6
 ADDRESSES = ("10.2.0.10", "10.2.0.20")

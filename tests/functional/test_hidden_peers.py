@@ -13,6 +13,7 @@ from link_peer.domain.errors import RedeliveryNeeded
 from msgspec import Struct
 
 from tests.functional.lab import HOME, OTHER, PEER, Lab
+from tests.sample import sample
 
 ROLE = f"acs:ram::{PEER}:role/link-peer"
 CALLS = (
@@ -128,7 +129,8 @@ def groups_of(record: dict[str, str]) -> set[str]:
     return {rule["group"] for rule in json.loads(record["rules"])}
 
 
-@pytest.mark.parametrize(("hiding", "cause", "kind"), IN_TURN)
+@pytest.mark.exhaustive
+@pytest.mark.parametrize(("hiding", "cause", "kind"), sample(IN_TURN, 3))
 def test_a_peer_that_hides_keeps_nothing_standing_at_home(lab: Lab, hiding: str, cause: str, kind: str) -> None:
     """Whatever closes the link. What is recorded as removed went; where the peer's half stands, or may, the record says so,
     and a later run closes it. Of a tag's mutual link, a peer that could not be read counts as asking until it can be."""

@@ -14,6 +14,7 @@ from ipaddress import IPv4Network as Range
 from typing import Any
 
 import msgspec
+import pytest
 from alibabacloud_ecs20140526 import models
 from aliyun_local.api import Group, Instance, Rule, Store, VirtualClock, may_reach
 from link_peer.alicloud import ecs_shapes as shapes
@@ -24,8 +25,9 @@ from link_peer.views.reach import Scene
 from link_peer.views.who import Reaching, sources_reaching
 
 from tests.functional.lab import HOME, PEER
+from tests.sample import part
 
-WORLDS = 1000
+WORLDS = part(1000, 3)
 SAMPLE = models.DescribeSecurityGroupAttributeResponseBodyPermissionsPermission
 PACKETS = [Port("tcp", port, port) for port in (1, 22, 80, 443, 65535)] + [Port("udp", 53, 53), Port("icmp")]
 
@@ -241,6 +243,7 @@ def _admits(reaching: Reaching, source: Instance, groups: list[Group]) -> bool:
     return ":" not in reaching.address and Address(source.private_ip) in Range(reaching.address)
 
 
+@pytest.mark.exhaustive
 def test_who_reaches_a_party_is_what_becomes_of_packets_in_random_worlds() -> None:
     """Each source is listed, with the state that its packets have, and no other; of whatever arrives, the source is listed."""
     counts: Counter[str] = Counter()

@@ -3,16 +3,17 @@ generated from the code is current, and leaves nothing out."""
 
 from __future__ import annotations
 
+import functools
 import json
 import queue
 import re
 from datetime import datetime, timezone
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from aliyun.log.consumer import LogHubConfig
 from aliyun_local.api import LocalCloud, LogGroup, LogRecord, compile_query
 from aliyun_local.api import index as sls_index
 from link_peer.domain.errors import BadInput
@@ -226,8 +227,10 @@ def test_the_in_process_snippet_runs(mocker: MockerFixture) -> None:
     assert names["cloud"].world.home == HOME
 
 
-def test_the_shipper_snippet_runs(local_cloud: LocalCloud) -> None:
-    """It ships the record that is in the log."""
+def test_the_shipper_snippet_runs(local_cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ships the record that is in the log. The consumer does one thing at a time, each two seconds after the other."""
+    hurried = functools.partialmethod(LogHubConfig.__init__, data_fetch_interval=0.05)
+    monkeypatch.setattr(LogHubConfig, "__init__", hurried)
     keys, audit = local_cloud.identity.accounts[HOME], local_cloud.world
     record = LogRecord(int(local_cloud.clock.now()), 0, {"record": "outcome"})
     local_cloud.sls.put(HOME, audit.audit_project, audit.audit_logstore, LogGroup((record,)))
@@ -290,7 +293,7 @@ def read(name: str) -> str:
     return (ROOT / name).read_text(encoding="utf-8")
 
 
-@cache
+@functools.cache
 def anchors(page: Path) -> set[str]:
     """The anchors that GitHub generates for a page's headings."""
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)

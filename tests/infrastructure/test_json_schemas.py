@@ -29,6 +29,8 @@ from link_peer_cli.review import saved
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
+from tests.sample import part
+
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMAS = {p.name: json.loads(p.read_text("utf-8")) for p in (ROOT / "docs/schemas").glob("*.json")}
 REGISTRY: Registry[Any] = Registry().with_resources(
@@ -218,6 +220,7 @@ VALUES = (
 )
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", FORMS)
 def test_what_the_schema_refuses_the_reader_refuses(name: str) -> None:
     """And the schema accepts all that the reader does: the fullest document of its kind, and any values, also those of other keys, in
@@ -227,7 +230,7 @@ def test_what_the_schema_refuses_the_reader_refuses(name: str) -> None:
     places = [*paths(document), *((key,) for key in ("until", "reason", "party", "priority"))]
     assert (problem(schema, document), check.is_valid(document)) == ("", True)
 
-    @settings(max_examples=200, derandomize=True, deadline=None)
+    @settings(max_examples=part(200, 2), derandomize=True, deadline=None)
     @given(st.lists(st.tuples(st.sampled_from(places), values), min_size=1, max_size=4))
     def agree(changes: list[tuple[tuple[Any, ...], Any]]) -> None:
         mutant = copy.deepcopy(document)

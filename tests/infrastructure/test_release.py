@@ -49,10 +49,10 @@ def tracked_names() -> list[str]:
     return [name for name in names if name and (ROOT / name).is_file()]
 
 
-def clone_of_the_checkout(folder: Path) -> Path:
-    """A repository with the files of this one as they are now."""
+def clone_of_the_checkout(folder: Path, prefixes: tuple[str, ...] = ("",)) -> Path:
+    """A repository with the files of this one as they are now, whose names begin so."""
     clone = folder / "clone"
-    for name in tracked_names():
+    for name in filter(lambda name: name.startswith(prefixes), tracked_names()):
         (clone / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, clone / name, follow_symlinks=False)
     git(clone, "init", "--quiet")
@@ -151,7 +151,7 @@ def test_the_notes_are_what_the_changelogs_say(release: Path) -> None:
 def test_a_release_that_is_not_what_its_tag_says_is_refused(tmp_path: Path) -> None:
     """A missing tag, one of another version, formats that no later version would be tested with, a changelog whose lines nobody
     put under the version; nothing is built."""
-    clone = clone_of_the_checkout(tmp_path)
+    clone = clone_of_the_checkout(tmp_path, (".ci/", "tests/fixtures/releases/", *CHANGELOGS))
 
     def refusal(name: str, text: str, tag: str = f"v{VERSION}") -> str:
         (clone / name).write_text(text, encoding="utf-8")

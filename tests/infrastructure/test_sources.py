@@ -38,7 +38,12 @@ def nodes() -> Iterator[tuple[str, ast.AST]]:
 
 ClassKey = tuple[str, str]
 """The file of a class, and its name."""
-CLASSES = {(path, node.name): node for path, node in nodes() if isinstance(node, ast.ClassDef)}
+
+
+@cache
+def classes() -> dict[ClassKey, ast.ClassDef]:
+    """The library's classes."""
+    return {(path, node.name): node for path, node in nodes() if isinstance(node, ast.ClassDef)}
 
 
 def base_classes(key: ClassKey) -> set[ClassKey]:
@@ -50,16 +55,16 @@ def base_classes(key: ClassKey) -> set[ClassKey]:
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     }
-    names = {ast.unparse(base).partition("[")[0] for base in CLASSES[key].bases}
-    return {homes.get(name, (path, name)) for name in names} & CLASSES.keys()
+    names = {ast.unparse(base).partition("[")[0] for base in classes()[key].bases}
+    return {homes.get(name, (path, name)) for name in names} & classes().keys()
 
 
 def attributes(key: ClassKey) -> set[str]:
     """What a class and its bases in the library assign to `self`, or declare."""
-    declared = {ast.unparse(node.target) for node in CLASSES[key].body if isinstance(node, ast.AnnAssign)}
+    declared = {ast.unparse(node.target) for node in classes()[key].body if isinstance(node, ast.AnnAssign)}
     assigned = {
         node.attr
-        for node in ast.walk(CLASSES[key])
+        for node in ast.walk(classes()[key])
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and ast.unparse(node.value) == "self"
     }
     return declared.union(assigned, *map(attributes, base_classes(key)))
@@ -72,7 +77,7 @@ def is_frozen(class_def: ast.ClassDef) -> bool:
 
 def test_a_class_has_few_attributes() -> None:
     """With those of its bases. What belongs together is a value of its own."""
-    names = {key: attributes(key) for key, node in CLASSES.items() if not is_frozen(node)}
+    names = {key: attributes(key) for key, node in classes().items() if not is_frozen(node)}
     wide = {key: sorted(attrs) for key, attrs in names.items() if len(attrs) > ATTRIBUTES}
     assert wide == {}
     assert len(names) > 50  # they were found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import gc
 from array import array
 from collections.abc import Callable
 from pathlib import Path
@@ -53,13 +54,26 @@ def test_a_statement_has_these_mutants(tmp_path: Path, line: str, changed: list[
     assert sorted(now for _, now in map(Mutant.change, mutants_of(path))) == sorted(changed)
 
 
-def runs(path: str, unit: str, now: str, shows: Callable[[], bool]) -> bool:
+@pytest.fixture(name="functions", scope="module")
+def _functions() -> live.Functions:
+    """Found once, before the processes of the mutants begin: each would import and look at everything."""
+    functions = live.functions(targets())
+    gc.freeze()
+    return functions
+
+
+@pytest.fixture(name="uses", scope="module")
+def _uses() -> Uses:
+    return Uses(targets())
+
+
+def runs(functions: live.Functions, path: str, unit: str, now: str, shows: Callable[[], bool]) -> bool:
     """Whether a mutant changes what a process of its own shows."""
     [target] = [target for target in targets() if str(target).endswith(path)]
     [mutant] = [candidate for candidate in mutants_of(target) if (candidate.unit, candidate.change()[1]) == (unit, now)]
 
     def work(_: Path) -> int:
-        live.put(mutant, live.functions(targets()))
+        live.put(mutant, functions)
         return int(not shows())
 
     child = Child(work)
@@ -68,27 +82,32 @@ def runs(path: str, unit: str, now: str, shows: Callable[[], bool]) -> bool:
     return code == 0
 
 
-def test_a_mutant_runs_wherever_its_function_was_imported() -> None:
+def test_a_mutant_runs_wherever_its_function_was_imported(functions: live.Functions) -> None:
     """This module imported the function before; so did others."""
     assert runs(
+        functions,
         "domain/tags.py",
         "compact",
         "when = _EPOCH - timedelta(seconds=math.floor(epoch))",
         lambda: compact(1).startswith("1969"),
     )
     assert runs(
-        "inbound/message_body.py", "MAX_BYTES", "MAX_BYTES = 65 * 1024", lambda: message_body.MAX_BYTES == 65 * 1024
+        functions,
+        "inbound/message_body.py",
+        "MAX_BYTES",
+        "MAX_BYTES = 65 * 1024",
+        lambda: message_body.MAX_BYTES == 65 * 1024,
     )
     assert (compact(1), message_body.MAX_BYTES) == ("19700101T000001Z", 64 * 1024)
 
 
-def test_a_type_that_a_decoder_copied_is_tried_in_a_process_that_imports_it_anew(tmp_path: Path) -> None:
+def test_a_type_that_a_decoder_copied_is_tried_in_a_process_that_imports_it_anew(uses: Uses, tmp_path: Path) -> None:
     """The tests pass there with the module as it is, and fail with a cursor whose groups may have any name."""
     path = ROOT / "shared/link_peer/planning/cursor.py"
     [mutant] = [
         mutant for mutant in mutants_of(path) if mutant.unit == "_GroupId" and mutant.change()[1].endswith("Meta()]")
     ]
-    assert Uses(targets()).of((path, "_GroupId")).copied
+    assert uses.of((path, "_GroupId")).copied
     name = "test_a_cursor_that_link_peer_would_not_write_is_none[suspects-good3-bad3]"
     tests = {f"tests/unit/planning/test_cursor.py::{name}": 1.0}
     source = path.read_text(encoding="utf-8")
@@ -96,10 +115,10 @@ def test_a_type_that_a_decoder_copied_is_tried_in_a_process_that_imports_it_anew
     assert fresh.run(path, ast.unparse(mutant.source()), tests, 30, tmp_path) == CAUGHT
 
 
-def test_a_constant_is_used_where_functions_name_it() -> None:
+def test_a_constant_is_used_where_functions_name_it(uses: Uses) -> None:
     """Directly, or what is made of it; a constant that no import copies can be changed where it is."""
     path = ROOT / "shared/link_peer/inbound/message_body.py"
-    use = Uses(targets()).of((path, "MAX_BYTES"))
+    use = uses.of((path, "MAX_BYTES"))
     file = targets().index(path)
     lines = path.read_text(encoding="utf-8").splitlines()
     assert not use.copied
@@ -122,13 +141,13 @@ def test_each_outcome_of_the_changed_statement_has_its_turn(tmp_path: Path) -> N
     assert "test_model.py::no" in "".join(Order([path], reach_by_test, [mutant]).of(mutant, [])[:2])
 
 
-def test_functions_of_one_line_stay_apart() -> None:
+def test_functions_of_one_line_stay_apart(functions: live.Functions) -> None:
     """Probes change nothing that the code does, also where a table has two functions in a line."""
     [column] = [column for column in usage.USES.columns if column.name == "not known"]
     rule: Any = SimpleNamespace(unknown=["no log", "no sender"])
 
     def work(_: Path) -> int:
-        live.Probes(targets(), live.functions(targets()))
+        live.Probes([Path(str(usage.__file__))], functions)
         texts = column.text(rule, EXACT), column.text(rule, EXACT, brief=True)
         return int(texts != ("no log; no sender", "2"))
 
@@ -140,7 +159,8 @@ def test_functions_of_one_line_stay_apart() -> None:
 
 def test_each_equivalent_mutant_is_still_one_and_has_a_reason() -> None:
     """An entry that no mutant has any more is removed from the list."""
-    mutant_keys = {key(mutant) for path in targets() for mutant in mutants_of(path)}
+    units = {entry["in"] for entry in entries()}
+    mutant_keys = {key(mutant) for path in targets() for mutant in mutants_of(path) if mutant.unit in units}
     for entry in entries():
         assert set(entry) == {"in", "was", "now", "why"}
         assert len(entry["why"]) > 20

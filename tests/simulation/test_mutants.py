@@ -10,7 +10,7 @@ from tests.simulation.mutants import MUTANTS, Mutant, hunt
 from tests.simulation.scenarios import SCENARIOS
 from tests.simulation.test_histories import SLICE
 
-DESIGNS = 4
+DESIGNS = 6
 """`make test` tries one of so many, and of the correct design half as many scenarios; `make prove` all."""
 
 

@@ -37,7 +37,7 @@ def add(ecs: Ecs) -> None:
     ecs.authorize(DB.id, [(ADDED, "new")])
 
 
-def shown(ecs: Ecs) -> list[tuple[str, str, int]]:
+def rules_shown(ecs: Ecs) -> list[tuple[str, str, int]]:
     return [(rule.id.partition("0")[0], rule.description, rule.priority) for rule in ecs.rules(DB.id) if rule.key]
 
 
@@ -63,7 +63,7 @@ def test_a_change_of_rules_is_shown_by_later_reads_and_listed(
     """Beside what the group had: what is compared, and what the plan lists, is the difference alone."""
     ecs = cloud.ecs(HOME)
     change(ecs)
-    assert shown(ecs) == rules
+    assert rules_shown(ecs) == rules
     assert cloud.changed_groups() == [GroupChange(DB, tuple(edits))]
     assert (cloud.writes, [call.account for call in cloud.changes]) == ([write], [HOME])
     assert (cloud.rules(before=True), cloud.rules()[DB]) == ({DB: tuple(PERSONS)}, tuple(ecs.rules(DB.id)))

@@ -154,7 +154,7 @@ def proposed(proposal: Proposal) -> Links:
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("by_group", [False, True])
-@pytest.mark.parametrize("seed", sample(range(0, 300, 2), 3))
+@pytest.mark.parametrize("seed", sample(range(0, 300, 2), 6))
 def test_what_is_proposed_is_the_smallest_set_of_links_that_carries_what_was_seen(seed: int, by_group: bool) -> None:
     """Where nothing is missing: the links, their ports, and who else each would admit."""
     estate = Estate(seed)

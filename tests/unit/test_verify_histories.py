@@ -21,6 +21,8 @@ from link_peer_cli.audit.trail_events import Event, event_of
 from link_peer_cli.audit.trail_join import join
 from link_peer_cli.audit.trail_log import Question, Roles
 
+from tests.sample import part
+
 HOME, REGION = "1000000000000001", "cn-qingdao"
 LOG, OPERATORS = "decisions", "decisions-operators"
 KEYS = {LOG: "link-peer-fc", OPERATORS: "link-peer-operator"}
@@ -29,7 +31,7 @@ ROLES = Roles({HOME: {role: {log} for log, role in KEYS.items()}}, OPERATORS)
 START = parse_instant("2026-11-25T00:00:00Z")
 GROUP = Party(HOME, "sg-b")
 ACCEPTS = {"link-accept": ("*", "sg-other", None), "link-lock": ("x", None)}
-HISTORIES = 400
+HISTORIES = part(400, 2)
 
 
 class Opening(msgspec.Struct):
@@ -202,6 +204,7 @@ def kinds(findings: list[Mismatch]) -> dict[str, str]:
     return {finding.request_id: UNPROVEN if finding.finding == UNPROVEN else "finding" for finding in opened}
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("stolen", KEYS)
 def test_no_later_act_removes_a_finding(stolen: str) -> None:
     """After each act, each opening is judged as the oracle says: a finding where a witness tells that it was wrong, unproven where
@@ -230,6 +233,7 @@ def test_no_later_act_removes_a_finding(stolen: str) -> None:
     assert min(counts["finding"], counts[UNPROVEN]) > HISTORIES / 10
 
 
+@pytest.mark.exhaustive
 def test_an_honest_history_has_no_finding() -> None:
     """And nothing unproven but openings of which no witness tells the tags."""
     counts: Counter[str] = Counter()
@@ -249,6 +253,7 @@ def test_an_honest_history_has_no_finding() -> None:
     assert counts["openings"] > HISTORIES
 
 
+@pytest.mark.exhaustive
 def test_a_change_that_the_trail_does_not_show_yet_makes_no_finding() -> None:
     """A consent that is older than the trail was withdrawn, or a group locked, minutes ago: what was opened before is pending, or
     unproven where the functions alone recorded it and made the opening."""
@@ -266,6 +271,7 @@ def test_a_change_that_the_trail_does_not_show_yet_makes_no_finding() -> None:
     assert counts[UNPROVEN] > 0
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("stolen", KEYS)
 def test_who_opened_a_rule_cannot_keep_its_finding_pending(stolen: str) -> None:
     """By records of changes that nobody made, however new: the finding may become unproven, and it is named at each run."""

@@ -68,8 +68,8 @@ class Statement(Struct, frozen=True):
     conditions: tuple[Condition, ...]
 
     def applies(self, access: Access, resource: str | None) -> bool:
-        """Whether the statement decides about this action on this resource."""
-        if _matches_any(self.actions, access.action) is self.inverted or not self._covers(access, resource):
+        """Whether the statement, which is about the action, decides about it on this resource."""
+        if not self._covers(access, resource):
             return False
         met = [condition.met(access.context, every=self.allow) for condition in self.conditions]
         return all(met) if self.allow else False not in met
@@ -82,7 +82,7 @@ class Statement(Struct, frozen=True):
         )
 
 
-class Policy(Struct, frozen=True):
+class Policy(Struct, frozen=True, cache_hash=True):
     """A policy document."""
 
     statements: tuple[Statement, ...]
@@ -100,7 +100,7 @@ def allowed(policies: Sequence[Policy], access: Access) -> bool:
         deciding = [
             statement.allow
             for policy in policies
-            for statement in policy.statements
+            for statement in _about(policy, access.action)
             if statement.applies(access, resource)
         ]
         if not deciding or not all(deciding):
@@ -126,6 +126,15 @@ def like(pattern: str, text: str) -> bool:
 
 
 @lru_cache(maxsize=65_536)
+def _about(policy: Policy, action: str) -> tuple[Statement, ...]:
+    """The statements of a policy that are about an action."""
+    return tuple(
+        statement
+        for statement in policy.statements
+        if _matches_any(statement.actions, action) is not statement.inverted
+    )
+
+
 def _matches_any(patterns: tuple[str, ...], action: str) -> bool:
     """Whether one of the patterns of actions, which ignore case, matches."""
     return any(like(pattern.lower(), action.lower()) for pattern in patterns)

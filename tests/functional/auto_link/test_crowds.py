@@ -76,7 +76,7 @@ def test_each_release_of_a_fleet_that_shrinks_reads_instances_twice(lab: Lab) ->
     account shows instances, and one confirms that nobody asks."""
     app, db = lab.group(), lab.group("*")
     lab.instance(db)
-    fleet = [lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"}) for _ in range(220)]
+    fleet = [lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"}) for _ in range(120)]
     for instance in fleet:
         lab.auto_link(lab.event(instance))
     reads = []

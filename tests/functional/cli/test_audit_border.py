@@ -13,6 +13,7 @@ from tests.functional.cli.test_audit_attacks import OPERATOR, Thief
 from tests.functional.cli.test_audit_verify import DAY, as_role, later, rule
 from tests.functional.command import Cli
 from tests.functional.lab import HOME, PEER, Lab
+from tests.sample import sample
 
 AGES = (-7200, -3720, -3601, -3599, -120, -70, -50, 0, 50, 70, 120, 3599, 3601, 3720, 7200)
 """How many seconds older than 90 days what was done is."""
@@ -25,7 +26,8 @@ def exceptions(path: Path) -> list[tuple[str, str]]:
     return [(row["reason"], row["from_account"]) for row in rows if row["section"] == "exception"]
 
 
-@pytest.mark.parametrize("age", AGES)
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("age", sample(AGES, 3))
 def test_a_period_across_the_border_is_verified_as_far_as_there_are_events(
     lab: Lab, cli: Cli, tmp_path: Path, age: int
 ) -> None:
@@ -47,7 +49,8 @@ def test_a_period_across_the_border_is_verified_as_far_as_there_are_events(
     assert exceptions(path) == [("no-intent", HOME)]
 
 
-@pytest.mark.parametrize("age", AGES)
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("age", sample(AGES, 3))
 def test_ninety_days_are_verified_whole(lab: Lab, cli: Cli, tmp_path: Path, age: int) -> None:
     """What link-peer did at their beginning, a consent and a change of what it had opened among it, is no finding. A thief's call
     is one, and a record that no call explains, unless ActionTrail may have dropped its call."""

@@ -281,7 +281,7 @@ def test_trouble_at_any_change_leaves_nothing_to_find(
     run()
     changes = lab.changes() - before
     assert changes >= 2
-    for number in sample(range(changes), 2):
+    for number in sample(range(changes), 4):
         lab = make_lab()
         run = prepare(lab)
         writes = (

@@ -18,6 +18,7 @@ from msgspec.structs import replace
 
 from tests.functional.command import Cli, Linked, ids, person, use_keys, write_profiles
 from tests.functional.lab import HOME, OTHER, PEER, POLICY, Lab
+from tests.sample import sample
 
 KINDS = ("home", "peer", "stranger", "user")
 STRANGER = "1000000000000009"
@@ -145,7 +146,8 @@ def table() -> list[Any]:
     return [pytest.param(name, id=name.replace(" ", "-")) for name in ROWS]
 
 
-@pytest.mark.parametrize("name", table())
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("name", sample(table(), 2))
 def test_no_account_is_taken_for_another(
     links: Linked, cli: Cli, keys: Keys, typed_in: Callable[[str, str], list[str]], name: str
 ) -> None:

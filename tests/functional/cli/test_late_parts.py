@@ -13,6 +13,7 @@ import pytest
 
 from tests.functional.lab import HOME
 from tests.functional.wire_lab import WireLab
+from tests.sample import sample
 
 PROFILES: dict[str, dict[str, str]] = {
     "AK": {"access_key_id": "key", "access_key_secret": "secret"},
@@ -63,8 +64,10 @@ def test_keys_are_found_with_parts_of_the_sdks_that_are_imported_late(tmp_path: 
     assert len(late[1].splitlines()) == len(profiles) + 1  # the SDK would print a stack trace for each try, too
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
-    "command", ["doctor -o csv", "audit --all -o csv", "links --json", "failed", "setup --dry-run", "account list"]
+    "command",
+    sample(["doctor -o csv", "audit --all -o csv", "links --json", "failed", "setup --dry-run", "account list"], 2),
 )
 def test_commands_print_the_same_with_parts_of_the_sdks_that_are_imported_late(wire_lab: WireLab, command: str) -> None:
     """Whatever services they ask."""

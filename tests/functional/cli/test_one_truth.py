@@ -21,9 +21,10 @@ from aliyun_local.api import Group, Instance, may_reach
 
 from tests.functional.command import ALL, Cli
 from tests.functional.lab import HOME, PEER, Lab
+from tests.sample import part
 from tests.simulation.oracle import MARKER
 
-WORLDS = int(os.environ.get("LINK_PEER_TRUTH_WORLDS", "10"))
+WORLDS = int(os.environ.get("LINK_PEER_TRUTH_WORLDS", part(10, 2)))
 """Random worlds that are tried."""
 PACKETS = (("tcp", 1), ("tcp", 80), ("tcp", 443), ("udp", 53), ("icmp", -1))
 """Of links of every protocol, and of other ports these."""
@@ -326,6 +327,7 @@ def _acts(truth: Truth, of: random.Random) -> list[Callable[[], object]]:
     return [request, request, request, ask, ask, consent, *once]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("seed", range(WORLDS))
 def test_random_worlds_are_the_same_in_every_view(truth: Truth, seed: int) -> None:
     """And as the cloud has them, with and without managed tags; until nothing more is removed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import pytest
@@ -11,6 +12,7 @@ from link_peer_cli.demo.functions import deploy
 from tests.functional.cli.test_neighbours import other_deployment
 from tests.functional.command import Cli, Linked, Owners, Typed
 from tests.functional.lab import HOME, MANAGED, PEER, Lab
+from tests.sample import sample
 
 pytestmark = pytest.mark.usefixtures("peer_profile")
 
@@ -130,8 +132,10 @@ EVERYTHING: dict[str, tuple[tuple[str, ...], int]] = {
 
 
 @pytest.mark.knobs(mfa_in_sessions=True, request_tags=True)
-@pytest.mark.parametrize("case", EVERYTHING)
-@pytest.mark.parametrize("first", ["nothing", "a dry run", "the lock and a sweep"])
+@pytest.mark.exhaustive
+@pytest.mark.parametrize(
+    ("case", "first"), sample(itertools.product(EVERYTHING, ["nothing", "a dry run", "the lock and a sweep"]), 3)
+)
 def test_close_counts_what_the_former_name_left(
     lab: Lab, links: Linked, cli: Cli, case: str, first: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

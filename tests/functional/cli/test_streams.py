@@ -16,6 +16,7 @@ from link_peer_cli.ui.progress import waiting
 from tests.functional.cli.test_every_command import PLAN, RUN, valid
 from tests.functional.command import Cli
 from tests.functional.lab import HOME, PEER, Lab
+from tests.sample import part
 
 FULL = "stdout cannot be written: No space left on device"
 SILENT = {"adopt", "apply", "failed", "reopen", "tighten", "withdraw"}
@@ -59,6 +60,17 @@ def test_a_full_disk_is_named(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatc
         assert (code, FULL in error_text) == (1, True) if printed else code in (0, 1, 2)
 
 
+LOCALES = [
+    {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"},
+    {"LC_ALL": "C", "PYTHONUTF8": "0"},
+    {"LC_ALL": "POSIX", "PYTHONUTF8": "0"},
+    {"LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+]
+IN_ASCII = [["explain", "--help"], ["explain", "--möbel"], ["account", "add", "möbel"]]
+LOCALES_AND_COMMANDS = [(LOCALES[row % 4], IN_ASCII[row % 3]) for row in range(12)]
+"""They take turns: the first four have each locale, and each command."""
+
+
 class _Terminal(io.TextIOWrapper):
     """A stream on which commands print their tables for people."""
 
@@ -66,9 +78,13 @@ class _Terminal(io.TextIOWrapper):
         return True
 
 
-@pytest.mark.parametrize("kind", [io.TextIOWrapper, _Terminal], ids=["pipe", "terminal"])
-@pytest.mark.parametrize("errors", ["strict", "surrogateescape"])
-@pytest.mark.parametrize("name", RUN)
+STREAMS = [(kind, errors) for kind in (io.TextIOWrapper, _Terminal) for errors in ("strict", "surrogateescape")]
+STREAMS_AND_COMMANDS = [(*STREAMS[(row + turn) % 4], name) for turn in range(4) for row, name in enumerate(RUN)]
+"""They take turns: the first quarter has each command."""
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize(("kind", "errors", "name"), STREAMS_AND_COMMANDS[: part(4 * len(RUN), 4)])
 def test_ascii_suffices(
     lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch, name: str, errors: str, kind: type[io.TextIOWrapper]
 ) -> None:
@@ -91,17 +107,8 @@ def test_ascii_suffices(
             json.loads(line)
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"},
-        {"LC_ALL": "C", "PYTHONUTF8": "0"},
-        {"LC_ALL": "POSIX", "PYTHONUTF8": "0"},
-        {"LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
-    ],
-    ids=" ".join,
-)
-@pytest.mark.parametrize("command", [["explain", "--help"], ["explain", "--möbel"], ["account", "add", "möbel"]])
+@pytest.mark.exhaustive
+@pytest.mark.parametrize(("settings", "command"), LOCALES_AND_COMMANDS[: part(12, 3)])
 def test_a_process_in_an_ascii_locale_prints_ascii(
     settings: dict[str, str], command: list[str], tmp_path: Path
 ) -> None:

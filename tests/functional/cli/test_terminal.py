@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from aliyun_local.api import Group, Instance
 from link_peer_cli.demo import world
 from link_peer_cli.demo.local_cloud import LocalCloud, describe, environment, running
 from rich.cells import cell_len
@@ -42,21 +43,31 @@ def _opened() -> Iterator[Callable[[str, bool], World]]:
     with contextlib.ExitStack() as ending:
 
         @functools.cache
-        def opened(name: str, hostile: bool) -> World:
+        def cloud_of(name: str) -> tuple[LocalCloud, dict[str, str]]:
             cloud = ending.enter_context(running(name, connected=False))
-            return environment(describe(cloud)), _words(cloud, hostile=hostile)
+            return cloud, {resource.id: resource.name for _, _, resource in _resources(cloud)}
+
+        def opened(name: str, hostile: bool) -> World:
+            cloud, names = cloud_of(name)
+            return environment(describe(cloud)), _words(cloud, names, hostile=hostile)
 
         yield opened
 
 
-def _words(cloud: LocalCloud, *, hostile: bool) -> dict[str, str]:
-    words = {"group": "sg-none", "instance": "i-none"}
+def _resources(cloud: LocalCloud) -> Iterator[tuple[str, int, Group | Instance]]:
+    """The kind of each, and its number in its account."""
     for uid in reversed(list(cloud.identity.accounts)):
         state = cloud.ecs.account(uid)
         for kind, resources in (("group", state.groups), ("instance", state.instances)):
             for number, resource in enumerate(resources.values()):
-                resource.name = f"{number}{HOSTILE}" if hostile else resource.name
-                words[kind] = f"{resource.id}@{uid}"
+                yield kind, number, resource
+
+
+def _words(cloud: LocalCloud, names: dict[str, str], *, hostile: bool) -> dict[str, str]:
+    words = {"group": "sg-none", "instance": "i-none"}
+    for kind, number, resource in _resources(cloud):
+        resource.name = f"{number}{HOSTILE}" if hostile else names[resource.id]
+        words[kind] = f"{resource.id}@{resource.account}"
     return words
 
 
@@ -81,7 +92,7 @@ def printed_in(width: int, words: list[str], variables: dict[str, str], home: Pa
 
 
 @pytest.mark.exhaustive
-@pytest.mark.parametrize(("name", "hostile", "width", "command"), sample(CASES, 24))
+@pytest.mark.parametrize(("name", "hostile", "width", "command"), sample(CASES, 48))
 def test_no_row_is_wrapped(
     opened: Callable[[str, bool], World], tmp_path: Path, name: str, hostile: bool, width: int, command: str
 ) -> None:

@@ -150,7 +150,7 @@ PREVIEWED = ("accept", "withdraw", "close", "close --between")
 
 
 @pytest.mark.exhaustive
-@pytest.mark.parametrize("estate", sample(range(SEEDS), 4), indirect=True)
+@pytest.mark.parametrize("estate", sample(range(SEEDS), 6), indirect=True)
 def test_what_a_command_previews_is_what_it_does(estate: Estate) -> None:
     """`--dry-run` changes nothing, and says of each link what then becomes of it; its commands are the calls that are made then, each
     rule and each tag. So does the way back, `reopen`."""
@@ -186,7 +186,7 @@ def story_undo(cli: Cli, request_id: str) -> list[str]:
 
 
 @pytest.mark.exhaustive
-@pytest.mark.parametrize("estate", sample(range(SEEDS), 4), indirect=True)
+@pytest.mark.parametrize("estate", sample(range(SEEDS), 6), indirect=True)
 def test_what_a_command_ends_with_leads_back(estate: Estate) -> None:
     """One act after the other, each taken back, on the same world."""
     before = estate.state()

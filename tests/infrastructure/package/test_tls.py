@@ -24,9 +24,11 @@ from tests.infrastructure.package import listeners
 from tests.infrastructure.package.conftest import PackageLab
 from tests.infrastructure.package.deliveries import deliver, excess
 from tests.infrastructure.package.listeners import Answer
+from tests.sample import part
 
 pytestmark = pytest.mark.http
 
+SERVICES = ("ecs", "sls", "mns", "sts")
 ACROSS = ("sts", "mns")  # asked for links of two accounts alone
 CASES: dict[str, tuple[Callable[[Authority, Path], Answer], str]] = {
     "signed by a stranger": (lambda _, folder: listeners.secured(Authority(folder).context()), "its TLS certificate"),
@@ -40,6 +42,8 @@ CASES: dict[str, tuple[Callable[[Authority, Path], Answer], str]] = {
     ),
 }
 """A server for each thing that can be wrong, and what the record of the attempt says of it."""
+IN_TURN = [(wrong, SERVICES[(row + turn) % 4]) for turn in range(4) for row, wrong in enumerate(CASES)]
+"""The services take turns, so that the first of these have each thing and each service."""
 
 SET = """
 import os
@@ -70,8 +74,8 @@ def attempt(deliver: Callable[[], dict[str, int]]) -> str:
     return ""
 
 
-@pytest.mark.parametrize("service", ["ecs", "sls", "sts", "mns"])
-@pytest.mark.parametrize("wrong", CASES)
+@pytest.mark.exhaustive
+@pytest.mark.parametrize(("wrong", "service"), IN_TURN[: part(len(IN_TURN), 4)])
 def test_a_service_whose_connection_is_wrong(
     wire_lab: PackageLab, authority: Authority, tmp_path: Path, service: str, wrong: str
 ) -> None:

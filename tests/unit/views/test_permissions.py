@@ -20,10 +20,11 @@ from link_peer.domain.tags import Grantee, parse_ports
 from link_peer.views.permissions import DifferenceKind, difference
 
 from tests.counted import calls_of
+from tests.sample import part
 
 A, B, C = "1000000000000001", "1000000000000002", "1000000000000003"
 NOW, SOON, LATER = 1_000, 2_000, 3_000
-PAIRS = int(os.environ.get("PERMISSIONS", "1200"))
+PAIRS = int(os.environ.get("PERMISSIONS", part(1200, 3)))
 
 
 def grantee(text: str) -> Grantee:
@@ -443,6 +444,7 @@ def similar(pick: random.Random, old: Policy) -> Policy:
     return new
 
 
+@pytest.mark.exhaustive
 def test_it_is_wider_exactly_where_a_point_opens() -> None:
     """In each small world, among all points: no widening is missed, and nothing that opens nothing is called wider."""
     pick, wrong, differing = random.Random(23), [], 0
