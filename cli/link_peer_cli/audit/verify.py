@@ -126,7 +126,7 @@ def mismatches(env: Environment, since: float, *, quiet: bool) -> tuple[list[Mis
     question = Question(
         env.policy, env.settings.region, changing_roles(env), read, since, now, {}, oldest, max(start, oldest)
     )
-    groups = [group for group in opened_groups(question, events) if group.account in env.policy.accounts]
+    groups = opened_groups(question, events)
     tags, unread = _tags(env, groups)
     question = msgspec.structs.replace(question, tags=tags)
     older = log.read_any(f"{ours} and {OPENED}", "rules", unknown_rules(question, records, events), now - KEPT_SECONDS)

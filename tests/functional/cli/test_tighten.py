@@ -69,6 +69,7 @@ def test_a_wide_rule_becomes_links_and_can_then_go_and_come_back(lab: Lab, cli: 
     assert (rule["flows"], rule["only"], rule["unknown"], rule["left"]) == (2, 2, [], [])
     assert (rule["revoke"], rule["put_back"]) == ("", "")
     assert ["2 flows that only this rule admits" in text for text in rule["in_the_way"]] == [True]
+    assert rule["in_the_way"][0].endswith(": from " + ", ".join(sorted([f"{web.id}@{HOME}", f"{payer.id}@{PEER}"])))
     file = str(tmp_path / "links.yaml")
     assert cli("tighten", db.id, "--propose", file) == 0
     assert f'consent: {{"on": "{db.id}", entry: "{ledger.id}@{PEER}:tcp/443"}}' in Path(file).read_text("utf-8")
