@@ -16,6 +16,7 @@ from link_peer_deploy.instance import FUNCTIONS, FunctionInstance, HandlerError
 from tests.functional.lab import HOME, PEER
 from tests.infrastructure.package.conftest import PackageLab
 from tests.infrastructure.package.deliveries import deliver, excess
+from tests.sample import sample
 
 pytestmark = pytest.mark.http
 
@@ -112,7 +113,8 @@ def test_a_policy_that_was_edited_after_packaging_counts(
 # fault, tests/functional/test_faults.py tries in process
 
 
-@pytest.mark.parametrize("kind", SPOILT)
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("kind", sample(SPOILT, 2))
 def test_a_call_without_a_readable_response_is_ambiguous(wire_lab: PackageLab, kind: str) -> None:
     """A read of ECS, and a change."""
     group = wire_lab.group()
@@ -122,14 +124,16 @@ def test_a_call_without_a_readable_response_is_ambiguous(wire_lab: PackageLab, k
         assert wire_lab.process.run(code) == "Ambiguous", action
 
 
-@pytest.mark.parametrize("kind", TROUBLE)
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("kind", sample(TROUBLE, 2))
 def test_a_failed_assume_role_is_a_transient_error(wire_lab: PackageLab, kind: str) -> None:
     wire_lab.fault(service="sts", kind=kind)
     code = f"{ACCOUNTS}\nanswer = attempt(lambda: accounts.ecs({PEER!r}))"
     assert wire_lab.process.run(code) == ("Throttled" if kind == "throttle" else "Ambiguous")
 
 
-@pytest.mark.parametrize("kind", WRITE_TROUBLE)
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("kind", sample(WRITE_TROUBLE, 2))
 def test_a_record_that_may_not_be_durable_is_a_transient_error(wire_lab: PackageLab, kind: str) -> None:
     wire_lab.fault(service="sls", kind=kind)
     record = {"record": "intent", "time": wire_lab.iso()}
@@ -140,7 +144,8 @@ def test_a_record_that_may_not_be_durable_is_a_transient_error(wire_lab: Package
     assert wire_lab.process.run(code) == "None"
 
 
-@pytest.mark.parametrize("kind", POST_TROUBLE)
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("kind", sample(POST_TROUBLE, 2))
 def test_a_post_that_may_be_lost_is_a_transient_error(wire_lab: PackageLab, kind: str) -> None:
     """The TLS of some releases of Python shows a reset as the end of a connection, after which the SDK tries once more by itself
     [src MNSHttp]."""
