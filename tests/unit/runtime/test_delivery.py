@@ -8,7 +8,7 @@ from link_peer.runtime import delivery
 from link_peer.runtime.delivery import Memory
 
 from tests.unit import fakes
-from tests.unit.small_world import APP, DB, A, B
+from tests.unit.small_world import APP, DB, A, B, C
 from tests.unit.snapshots import instance
 
 
@@ -21,11 +21,12 @@ def test_the_groups_in_which_an_instance_was_last_seen_are_remembered() -> None:
 
 
 def test_the_instance_noted_first_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delivery, "REMEMBERED", 1)
+    """One that is noted again is the newest."""
+    monkeypatch.setattr(delivery, "REMEMBERED", 2)
     remembered = Memory()
-    remembered.note(instance(A, APP))
-    remembered.note(instance(B, DB))
-    assert (remembered.groups(A), remembered.groups(B)) == (set(), {DB})
+    for noted_instance in (instance(A, APP), instance(B, DB), instance(A, APP), instance(C, DB)):
+        remembered.note(noted_instance)
+    assert [remembered.groups(party) for party in (A, B, C)] == [{APP}, set(), {DB}]
 
 
 @pytest.mark.parametrize(("claimed_person", "recorded"), [("", "alice"), ("team-a", "team-a, applied by alice")])

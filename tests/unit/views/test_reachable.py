@@ -237,3 +237,11 @@ def test_an_instance_without_an_address_may_have_any() -> None:
     ]
     changes = reachable(*states)
     assert sorted((change.sign, change.sure, change.pairs) for change in changes) == [("+", False, 1), ("+", True, 1)]
+
+
+def test_of_a_group_whose_rules_one_state_lacks_nothing_is_said() -> None:
+    """They were not read, and may be the same."""
+    groups, instances = [group(APP), group(DB)], [instance(A, APP, ip="10.0.0.1"), instance(B, DB, ip="10.0.0.2")]
+    after = view(groups, instances, [ours(key(DB, APP))])
+    before = msgspec.structs.replace(after, rules={})
+    assert reachable(before, after) == reachable(after, before) == []
