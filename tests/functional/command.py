@@ -47,7 +47,7 @@ def check_answers(args: tuple[str, ...], printed: str) -> None:
 
 
 CallerActions = list[tuple[Caller, str]]
-"""Who asked for which action: the fixture `asked`."""
+"""Who asked for which action: the fixture `accesses`."""
 Typed = Callable[[str], None]
 """What a person types at the next questions: the fixture `typed`."""
 Written = Callable[[object], str]

@@ -110,7 +110,7 @@ class Environment(msgspec.Struct, frozen=True):
     def accounts(
         self, name: str, retry: Retry, person_keys: Mapping[str, AccountKeys] | None = None
     ) -> PersonsAccounts:
-        """The accounts of the policy. Sessions of roles get this `name`; `own` are the person's keys of accounts, by uid."""
+        """The accounts of the policy. Sessions of roles get this `name`; `person_keys` are the person's keys of accounts, by uid."""
         parts = (self.settings, self.policy, self.clock, retry, name, self.keys)
         return PersonsAccounts(*parts, reading=self.reading, person_keys=person_keys)
 

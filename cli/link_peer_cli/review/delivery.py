@@ -72,8 +72,8 @@ READERS = 16  # reads side by side: a person waits, and a call takes tens of mil
 def suppose(
     env: Environment, function: str, caches: dict[str, ShownRules] | None = None
 ) -> tuple[Delivery, WhatIf, Recorder]:
-    """Return a delivery that changes, records and posts nothing, with its cloud and its records. `shown` is that of another
-    such cloud, with which it is compared."""
+    """Return a delivery that changes, records and posts nothing, with its cloud and its records. `caches` are the rules that
+    another such cloud has shown, with which it is compared."""
     recorder = Recorder()
     retry = env.patient_retry()
     accounts = env.accounts(function, retry)
@@ -116,7 +116,7 @@ def closing(
     reader: Environment | None = None,
 ) -> tuple[Delivery, Recorder, WhatIf]:
     """Return the delivery of a `command`, in which the accounts that are `leaving` have no links and nothing is opened, with
-    its records, which name the `caller`, and the cloud that it changes if `dry_run`. `own` are the person's keys of other
+    its records, which name the `caller`, and the cloud that it changes if `dry_run`. `account_keys` are the person's keys of other
     accounts, by uid. What refuses to be changed is read as `reader` does."""
     policy = msgspec.structs.replace(env.policy, leaving=frozenset(leaving), paused=Pause.OPENING)
     recorder = Recorder()

@@ -102,7 +102,7 @@ class Resource(ABC):
 
     @abstractmethod
     def read(self) -> State | None:
-        """Its state in the cloud, with the fields of `wanted`; None if it does not exist."""
+        """Its state in the cloud, with the fields of `target_state`; None if it does not exist."""
 
     def differing(self, current: State) -> tuple[str, ...]:
         """The fields in which a state is not as wanted."""

@@ -50,7 +50,7 @@ class MnsQueue:
 
 
 def queue_answer(settings: Settings, uid: str, task: str, call: Callable[[], T]) -> T | None:
-    """The answer of a call of the SDK; None where a queue is empty. Raises KeysExpired, else Transient, which say `what` failed."""
+    """The answer of a call of the SDK; None where a queue is empty. Raises KeysExpired, else Transient, which name the `task` that failed."""
     from mns.mns_exception import MNSExceptionBase
 
     try:

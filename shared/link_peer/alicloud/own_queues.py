@@ -25,7 +25,7 @@ class Received(msgspec.Struct, frozen=True):
 
 
 class OwnQueues:
-    """Queues of home. Each method opens a connection of its own: the SDK's Account is not safe to share. Raises as `asked`."""
+    """Queues of home. Each method opens a connection of its own: the SDK's Account is not safe to share. Raises as `queue_answer`."""
 
     def __init__(self, settings: Settings, home: str) -> None:
         self._settings = settings

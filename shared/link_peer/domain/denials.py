@@ -194,7 +194,7 @@ def bad_request(problem: object) -> Denial:
 
 
 def different_region(requested: str, served: str, *, is_look: bool) -> Denial:
-    """A message for another region. `asked` has the form of a region's id."""
+    """A message for another region. `requested` has the form of a region's id."""
     detail = f"the request is for {requested!r}, and this function serves {served}"
     advice = (
         "a link stays in one region. Between two, connect the VPCs with CEN, VPN Gateway or Express Connect, and admit the "
@@ -507,7 +507,7 @@ def same_party() -> Denial:
 
 
 def locked(group: Party, key: str, value: str, *, is_own: bool) -> Denial:
-    """A group that the tag `key` with this value locks. `reopen` takes off the deployment's `own` locks only, and those that
+    """A group that the tag `key` with this value locks. `reopen` takes off the deployment's own locks only, and those that
     `close` did not set only if it is forced to."""
     command = f"link-peer reopen {group}" + ("" if value.startswith(CLOSED_BY) else " --force")
     advice = f"ask the person who locked it, then remove the tag {key} from {group}"
@@ -773,7 +773,7 @@ def read_in_part(group: object) -> Denial:
 
 
 def side_left(group: object, problem: str, *, is_known: bool) -> str:
-    """A group on which a rule that should go was not removed; `known` is false where the last call got no answer."""
+    """A group on which a rule that should go was not removed; `is_known` is false where the last call got no answer."""
     return f"the rule on {group} {'still stands' if is_known else 'may still stand'}: {problem}"
 
 

@@ -587,7 +587,7 @@ def _read_accept(key: str, piece: str, party_text: str, own_account: str) -> tup
 
 
 def parse_accept(piece: str, own_account: str, text: str) -> Accept:
-    """Parses `who[:ports][~end]` on a group of `own_account`; `text` is the tag entry that it is part of. Raises BadInput."""
+    """Parses `party[:ports][~end]` on a group of `own_account`; `text` is the tag entry that it is part of. Raises BadInput."""
     consent, tilde, end = piece.partition("~")
     party, colon, ports = consent.partition(":")
     return Accept(

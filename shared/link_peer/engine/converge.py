@@ -81,7 +81,7 @@ class Scope(ABC):
 
     @abstractmethod
     def desired(self, snapshot: Snapshot) -> list[DesiredLink]:
-        """The links that tags and requests ask for, as far as this scope looks. It answers for those that are `here`."""
+        """The links that tags and requests ask for, as far as this scope looks. It answers for those that are `in_scope`."""
 
     @abstractmethod
     def may_lose(self, snapshot: Snapshot, rule: Rule, link: Link, claim: Claim) -> May:

@@ -145,7 +145,7 @@ class _Checked:
         return source, target, ports, f"{source}->{target}" + (f":{ports_text(ports)}" if ports else "")
 
     def _end(self, text: str, at: str) -> Grantee:
-        """`who` with its account, `set:<name>`, or a name of `names`, which stands for its id."""
+        """A party with its account, `set:<name>`, or a name of `names`, which stands for its id."""
         if not text.startswith(SET):
             return self._party_or_any(text, at)
         if (group_set := self._file.sets.get(text.removeprefix(SET))) is None:

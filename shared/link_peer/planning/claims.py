@@ -152,7 +152,7 @@ def followed(
     claimed: Iterable[tuple[Link, Claim]] = (),
 ) -> list[DesiredLink]:
     """What requests for links by address asked for, as the claims on their rules show. Such a link follows its groups: beside a
-    rule of one end that stands, or stood until this delivery had `taken` the claim, that end is opened for every instance that
+    rule of one end that stands, or stood until this delivery took the claim (`claimed`), that end is opened for every instance that
     was read of the group it follows, up to FOLLOWING in one group. What is half of such a link asks for nothing."""
     links = [
         (link, marker)
@@ -214,7 +214,7 @@ def ended_meanwhile(
     claimed: Iterable[tuple[Link, Claim]],
 ) -> frozenset[tuple[RuleKey, Claim]]:
     """Of the claims of requests that a delivery has `put` on rules by address, those for which no other rule of the link
-    stands, nor stood one that it has `taken`: an instance joined a link that ended meanwhile."""
+    stands, nor stood one whose claim it took (`claimed`): an instance joined a link that ended meanwhile."""
     stands = set(claimed)
     joined: dict[tuple[RuleKey | None, Claim], Link] = {}  # one end of each link
     for link, rule, marker in owned_links(snapshot, policy, region):

@@ -172,7 +172,7 @@ def free_keys(tags: Mapping[str, str], keys: TagKeys, *, egress: bool = False) -
 
 
 def names(entry: Grantee, source: Party | Instance) -> bool:
-    """Whether a consent's `who` names this group or instance, or a group that the instance is in."""
+    """Whether the grantee of a consent is this group or instance, or a group that the instance is in."""
     party = source.party if isinstance(source, Instance) else source
     if entry.account != party.account:
         return False

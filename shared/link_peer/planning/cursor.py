@@ -201,7 +201,7 @@ def ends(snapshot: Snapshot, policy: Policy, region: str, groups: Set[Party], no
 
 
 def read(cursor: Cursor, current: Mapping[int, str], policy: str, read_buckets: Mapping[int, int]) -> Cursor:
-    """The cursor once the rules of the `done` buckets were read, each with the instant at which something on it ends (0 where
+    """The cursor once the rules of these buckets were read, each with the instant at which something on it ends (0 where
     nothing does). Buckets without groups are left out."""
     before = cursor.buckets if cursor.policy == policy else ()
     buckets = {bucket.number: bucket for bucket in before if bucket.number in current}

@@ -424,7 +424,7 @@ def _removed(
     settled: Settled, answers: Mapping[AskedLink, Decision], opened_keys: Set[RuleKey]
 ) -> tuple[dict[AskedLink, Decision], list[Decision]]:
     """The answers to refused links with what is rolled back for them; and for the rest one decision for each pair, cause and set
-    of claims, without the edits that are `made` already."""
+    of claims, without the edits of rules that are opened already."""
     rolled_back: dict[AskedLink, Decision] = {}
     removed: list[Decision] = []
     asked_links, owned = {link for link, _ in settled.answers}, settled.view.actual.owned
@@ -550,7 +550,7 @@ def _displaced(settled: Settled) -> list[Decision]:
 
 
 def _repairs(settled: Settled, opened_keys: Set[RuleKey]) -> list[Decision]:
-    """Rules of ours to which someone gave another priority, and whose edit is not `made` yet."""
+    """Rules of ours to which someone gave another priority, and which no other edit opens."""
     view = settled.view
     refused = {key for link in view.refused for key in settled.judged.needs(link)}
     return [

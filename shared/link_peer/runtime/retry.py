@@ -85,7 +85,7 @@ class Retry:
         return self(call)
 
     def poll(self, is_done: Callable[[], bool]) -> bool:
-        """Waits until `done`, which reads something that lags behind a change. Returns whether it was in time."""
+        """Waits until `is_done`, which reads something that lags behind a change, is true. Returns whether it was in time."""
         for number in range(POLLS):
             self.clock.sleep(FIRST_POLL * 2**number)
             if is_done():

@@ -48,7 +48,7 @@ def common(first: Spans, second: Spans) -> Spans:
 
 
 def minus(spans: Spans, removed: Spans) -> Spans:
-    """The numbers of `some` that are not in `others`."""
+    """The numbers in `spans` that are not in `removed`."""
     remaining = list(spans)
     for low, high in removed:
         remaining = [

@@ -206,7 +206,7 @@ def test_the_wish_of_an_instance_is_judged_with_all_its_groups(
 
 
 def refusing(value: str, holder: Party = DB, key: str = "link-refuse.x", **fields: Any) -> Snapshot:
-    """As `seen`, with this refusal on a group."""
+    """As `snapshot_of`, with this refusal on a group."""
     groups = [
         group(party, f"* *@{PEER}", **({"tags": {key: value, "link-accept": "*"}} if party == holder else {}))
         for party in (APP, DB, CACHE)

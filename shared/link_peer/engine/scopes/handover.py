@@ -37,7 +37,7 @@ finds out first which of them differ."""
 
 def post_syncs(scope: Scope, pairs: Pairs, detail: str, omitted: int = 0) -> None:
     """Posts a sync of each pair, given with the instance whose tag names it, in their order, as many as the delivery may post.
-    `detail` says why; `left` pairs are the sweep's already. Stops with Transient when the function's time is nearly over, so
+    `detail` says why; `omitted` pairs are the sweep's already. Stops with Transient when the function's time is nearly over, so
     that the rest is posted by a later look."""
     paused = scope.policy.paused is Pause.ALL
     region = scope.delivery.region

@@ -72,7 +72,7 @@ def reconcile_instances(
 
 class InstanceScope(Scope):
     """The instances of one delivery's events. `waiting` are those that the cloud may show, or whose peer it may show,
-    later. `rivals` are other instances that ask for the same: deliveries for them may be about to open it."""
+    later. `other_askers` are other instances that ask for the same: deliveries for them may be about to open it."""
 
     def __init__(self, delivery: Delivery, hints: Sequence[Hint], audit: AuditWriter) -> None:
         super().__init__(open_work(delivery, hints[0].event_id, audit, BY_PAGES))
@@ -458,7 +458,7 @@ class InstanceScope(Scope):
 
 
 def turn(party: Party, contenders: Collection[Party]) -> float:
-    """How long an instance that was started lets `rivals` go first that ask for the same, in seconds. One is to open the link and
+    """How long an instance that was started lets `contenders` go first that ask for the same, in seconds. One is to open the link and
     the others to find it, but which of them are handled at this moment is not known. So the first of all does not wait, and
     turns are spread exponentially towards the end: however many of the others come, the first one's is well before the
     second one's."""
