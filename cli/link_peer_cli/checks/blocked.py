@@ -38,15 +38,15 @@ def check(view: CloudSeen) -> Iterator[CheckFinding]:
     )
     for rules, stopped in sorted(by_rule.items(), key=lambda item: [rule.id for rule in item[0]]):
         if rules:
-            yield _stopped(rules, stopped)
+            yield _stopped_by_rules(rules, stopped)
         else:
-            yield from (_without_cause(judged_link) for judged_link in stopped)
+            yield from (_stopped_by_no_rule(judged_link) for judged_link in stopped)
     if words:
         counted = ", ".join(f"{count} {word}" for word, count in sorted(words.items()))
         yield CheckFinding(OK, "", "state of links", f"{counted}, as far as security groups decide")
 
 
-def _stopped(rules: Sequence[Rule], stopped: Sequence[Judged]) -> CheckFinding:
+def _stopped_by_rules(rules: Sequence[Rule], stopped: Sequence[Judged]) -> CheckFinding:
     names = " and ".join(f"{rule.id} on {rule.group}" for rule in rules)
     accounts = sorted({rule.group.account for rule in rules})
     listed = [
@@ -59,7 +59,7 @@ def _stopped(rules: Sequence[Rule], stopped: Sequence[Judged]) -> CheckFinding:
     return CheckFinding(WARNING, accounts[0], f"drop {names}", detail, advice)
 
 
-def _without_cause(judged_link: Judged) -> CheckFinding:
+def _stopped_by_no_rule(judged_link: Judged) -> CheckFinding:
     link, reach = judged_link
     account = link.source.account if EffectCause.NO_EGRESS in reach.effect.causes else link.target.account
     return CheckFinding(WARNING, account, f"blocked {_link_text(link)}", reach.detail, _explain(judged_link))

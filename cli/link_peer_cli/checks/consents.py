@@ -41,11 +41,11 @@ def dead(policy: Policy, snapshot: Snapshot, now: float, accounts: Set[str]) -> 
             *accepts(group.tags, own_account, policy.keys),
             *egress_accepts(group.tags, own_account, policy.keys),
         ]:
-            if reason := _ended(entry.until, now) or _reason_dead(policy, snapshot, entry.party, accounts):
+            if reason := _ended(entry.until, now) or _why_unmatched(policy, snapshot, entry.party, accounts):
                 yield Dead(group.party, entry.text, reason)
     for allow in policy.allow:
         for named_party in (allow.source, allow.target):
-            if reason := _ended(allow.until, now) or _reason_dead(policy, snapshot, named_party, accounts):
+            if reason := _ended(allow.until, now) or _why_unmatched(policy, snapshot, named_party, accounts):
                 yield Dead(Party(allow.target.account, allow.target.id), f"{ALLOW}{allow.text}", reason)
                 break
 
@@ -118,7 +118,7 @@ def _ended(until: int | None, now: float) -> str:
     return f"ended at {iso(until)}" if until is not None and until <= now else ""
 
 
-def _reason_dead(policy: Policy, snapshot: Snapshot, named_party: Grantee, accounts: Set[str]) -> str:
+def _why_unmatched(policy: Policy, snapshot: Snapshot, named_party: Grantee, accounts: Set[str]) -> str:
     """Why a consent matches nothing; empty if it matches something, or if that cannot be known."""
     if named_party.account not in policy.accounts:
         return f"account {named_party.account} is not in the policy"
