@@ -620,3 +620,17 @@ def test_an_ingress_rule_is_not_kept_once_nothing_lets_its_instance_out(run: Ran
     run.begin(tags=[(FOUR, Y, ["udp/53", "icmp"])], advanced={ADVANCED, X, FAR})
     run.refuse(group=X, holder=FIVE, kind="who", limits=["udp/53"])
     run.edit_rule(group=X, number=0, text="delete")
+
+
+def test_the_egress_rule_of_a_request_goes_though_an_instance_of_another_account_has_the_same_request(
+    run: RandomRun,
+) -> None:
+    """I16: that instance's ingress rule, to the same target, was taken for one of the source group."""
+    run.begin(tags=[], advanced={B, X, Y})
+    request: dict[str, Any] = {"name": "r-3", "until": 0, "plan": {}, "inside": False, "at": 0}
+    for source in (FIVE, THREE):
+        run.request(ends=(source, TWO), action="link", wanted_ports=["tcp/3306"], **request)
+    run.request(ends=(THREE, TWO), action="unlink", wanted_ports=[], **request)
+    assert not [
+        owned for owned in oracle.owned_rules(run.world, POLICY) if owned.rule.group == B and owned.key.is_egress
+    ]

@@ -91,8 +91,8 @@ class _Cause(msgspec.Struct, frozen=True):
 _NO_CAUSE = _Cause()
 
 
-_Carried = tuple[Party | None, Party, Port, str]
-"""A request between two groups, or to an instance, on one port: source, target, port and its id."""
+_Carried = tuple[Party | str, Party, Port, str]
+"""A request between two groups, or from an account to an instance, on one port: source, target, port and its id."""
 
 
 class _Standing(msgspec.Struct, frozen=True):
@@ -323,8 +323,8 @@ def _outlet_keys(standing: _Standing) -> set[RuleKey]:
 
 
 def _carried(link: Link, port: Port, claim: Claim) -> _Carried:
-    """What an ingress rule of a link carries; of links between instances, which may share an egress rule, by their target."""
-    return link.source if link.target.is_group else None, link.target, port, claim.request
+    """What an ingress rule of a link carries. Links between instances whose sources are of one account may share an egress rule."""
+    return link.source if link.target.is_group else link.source.account, link.target, port, claim.request
 
 
 def _carriers(standing: _Standing, claim: Claim) -> dict[RuleKey, _Cause]:

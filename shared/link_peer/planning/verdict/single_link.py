@@ -254,7 +254,7 @@ def _end_by_outlets(snapshot: Snapshot, policy: Policy, link: Link, whole: Gate,
 
 
 def _ingress_end(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> _End:
-    """Whether the target's group admits some instance of the source, whoever of these asks."""
+    """Whether the target's group admits some instance of the source. Which of them asks does not matter."""
     refused: list[Verdict] = []
     members, anyone = snapshot.members.get(link.source, ()), any_member(snapshot, link.source)
     gate = Gate(snapshot.groups[link.target], link.source, link.target)
