@@ -22,15 +22,11 @@ kept gone asked wanted done shown named known taken held meant begun got lost th
 WORDS = frozenset(_WORDS.split())
 """Pronouns, participles and fillers. CONTRIBUTING has what to write instead."""
 OPTIONS = {
-    "cli/link_peer_cli/commands/audit.py": {"everything"},
-    "cli/link_peer_cli/commands/close.py": {"everything"},
-    "cli/link_peer_cli/commands/reopen.py": {"everything"},
     "cli/link_peer_cli/commands/consent.py": {"what", "who"},
-    "cli/link_peer_cli/commands/plan.py": {"what", "rest"},
-    "cli/link_peer_cli/commands/tighten.py": {"everything"},
+    "cli/link_peer_cli/commands/plan.py": {"what"},
     "cli/link_peer_cli/commands/who.py": {"who"},
 }
-"""Commands, and parameters that typer reads: people type their names."""
+"""Commands, and arguments that typer reads: people see their names."""
 
 
 def names(tree: ast.Module) -> Iterator[tuple[int, str]]:

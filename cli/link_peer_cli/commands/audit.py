@@ -88,7 +88,7 @@ def audit(
             help="How many of the newest to print; 0: all. Default: 100 lines, all of JSON and CSV.",
         ),
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Include intents, attempts and summaries.")] = False,
+    all_records: Annotated[bool, typer.Option("--all", help="Include intents, attempts and summaries.")] = False,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep printing new records until Ctrl-C.")] = False,
     verify: Annotated[
         bool,
@@ -122,7 +122,7 @@ def audit(
     RECORDS.column(sort_by or "time")
     if quarter and (start or end):
         raise BadInput("--quarter", "give it without --from and --to")
-    is_filtered = bool(record_filters) or follow or everything or bool((end or quarter) and not evidence)
+    is_filtered = bool(record_filters) or follow or all_records or bool((end or quarter) and not evidence)
     if story and is_filtered:
         raise BadInput("--story", "it prints every record of one request or link, and takes no filter")
     is_filtered = is_filtered or bool(story or sort_by) or output is TableForm.CSV or limit is not None
@@ -144,12 +144,12 @@ def audit(
         (write_evidence if evidence else compare)(as_json=as_json)
         return
     query = record_filters.query(
-        (by_cloud_name(env, party, "party") for party in record_filters.parties), all_kinds=everything
+        (by_cloud_name(env, party, "party") for party in record_filters.parties), all_kinds=all_records
     )
     log = AuditReader(env.settings, env.clock, env.keys)
     names = {**short_names(env.policy), env.policy.home: ""} if sys.stdout.isatty() else {}
     printer = _RecordPrinter(form, limit, names, record_filters, sort_by, env)
-    printer.every_kind = everything or bool({"record", "key"} & record_filters.values.keys())
+    printer.every_kind = all_records or bool({"record", "key"} & record_filters.values.keys())
     if follow:
         with contextlib.suppress(KeyboardInterrupt):
             for records in follow_log(log, compose.clock_for_functions(), query, since, _print_trouble):

@@ -59,7 +59,7 @@ ALIVE = "it may be alive, and open again what is removed: close what it has with
 def close(
     groups: Groups = None,
     account: Account = "",
-    everything: All = False,
+    all_accounts: All = False,
     between: Between = False,
     deployment: Deployment = "",
     even_if_alive: EvenIfAlive = False,
@@ -80,10 +80,10 @@ def close(
     env = load_environment(reading=dry_run, anywhere=not deployment)
     tags = tags_of(env, profile)
     if between:
-        _require_alone(account, deployment, everything=everything)
+        _require_alone(account, deployment, all_accounts=all_accounts)
         close_pair(env, tags, groups, form, dry_run=dry_run, yes=yes)
-    everything = everything or bool(deployment and not (groups or account))
-    accounts = requested_groups(env, tags.own_account, groups, account, all_accounts=everything)
+    all_accounts = all_accounts or bool(deployment and not (groups or account))
+    accounts = requested_groups(env, tags.own_account, groups, account, all_accounts=all_accounts)
     if deployment:
         _require_former(env, deployment, insists=even_if_alive)
         close_deployment(env, deployment, tags, accounts, form, dry_run=dry_run, yes=yes)
@@ -125,8 +125,8 @@ def close(
     _print(report, answers, other_policy(env) if at_home else "")
 
 
-def _require_alone(account: str, deployment: str, *, everything: bool) -> None:
-    if account or deployment or everything:
+def _require_alone(account: str, deployment: str, *, all_accounts: bool) -> None:
+    if account or deployment or all_accounts:
         raise BadInput("--between", "give it with two groups, instances or accounts alone")
 
 

@@ -66,7 +66,7 @@ def plan(
     tagged: Tagged = False,
     commands: Commands = False,
     as_markdown: Markdown = False,
-    rest: WholePlanFile = "",
+    whole_plan_path: WholePlanFile = "",
     detailed: Detailed = False,
     out: Out = "",
     output: Output = TableForm.TABLE,
@@ -80,7 +80,7 @@ def plan(
     as_json = form is TableForm.JSON
     if bool(what) == bool(policy):
         raise BadInput("plan", "give an instance, a file of events or requests, or --policy FILE")
-    if rest and (as_json or not as_markdown):
+    if whole_plan_path and (as_json or not as_markdown):
         raise BadInput("--rest", "only with --markdown")
     for option, value in (("--against", against), ("--tagged", tagged)):
         if value and not policy:
@@ -90,14 +90,20 @@ def plan(
     if policy:
         _check_policy(policy, out, tag=bool(tag), commands=commands)
         _plan_policy(
-            policy, against, form, tagged=tagged, as_markdown=as_markdown, whole_plan_path=rest, detailed=detailed
+            policy,
+            against,
+            form,
+            tagged=tagged,
+            as_markdown=as_markdown,
+            whole_plan_path=whole_plan_path,
+            detailed=detailed,
         )
     preview = _plan_what(what, out, _tags(tag))
     code = print_planned(
         preview,
         commands=commands,
         as_markdown=as_markdown,
-        rest_file=rest,
+        whole_plan_path=whole_plan_path,
         detailed=detailed,
         as_json=as_json,
         wide=form is TableForm.WIDE,

@@ -58,7 +58,7 @@ class LockedGroups(msgspec.Struct):
 def reopen(
     groups: Groups = None,
     account: Account = "",
-    everything: All = False,
+    all_accounts: All = False,
     between: Between = False,
     force: Annotated[bool, typer.Option("--force", help="Also remove locks that `close` did not set.")] = False,
     profile: Profiles = None,
@@ -73,10 +73,10 @@ def reopen(
     env = load_environment(reading=dry_run, anywhere=True)
     tags = tags_of(env, profile)
     if between:
-        if account or everything or force:
+        if account or all_accounts or force:
             raise BadInput("--between", "give it with two groups, instances or accounts alone")
         reopen_pair(env, tags, groups, dry_run=dry_run, as_json=as_json)
-    accounts = requested_groups(env, tags.own_account, groups, account, all_accounts=everything, opens=True)
+    accounts = requested_groups(env, tags.own_account, groups, account, all_accounts=all_accounts, opens=True)
     accounts_with_keys = set(tags.accounts)
     refused = enter(env, tags, accounts)
     locked_groups = _find(env, tags, accounts, accounts_with_keys, force=force)

@@ -43,7 +43,7 @@ def tighten(
         str,
         typer.Argument(metavar="[GROUP|ACCOUNT]", help=f"Whose rules: a group ({PARTY}), or an account's uid or name."),
     ] = "",
-    everything: Annotated[bool, typer.Option("--all", help="The wide rules of all accounts.")] = False,
+    all_accounts: Annotated[bool, typer.Option("--all", help="The wide rules of all accounts.")] = False,
     last: Annotated[str, typer.Option(help="The period that ends now, in days: 7d, 30d.")] = PERIOD,
     propose: Annotated[
         str, typer.Option(help="Write the links that would carry what was seen into this file.", metavar="FILE")
@@ -73,7 +73,7 @@ def tighten(
     USES.column(sort_by or "group")
     form = form_of(output, as_json=as_json)
     seconds = duration(last, "--last")
-    _check(target, seconds, by, everything=everything)
+    _check(target, seconds, by, all_accounts=all_accounts)
     env = load_environment(reading=True)
     uid = account_named(env.policy, account, "--account") if account else ""
     if propose:
@@ -99,11 +99,11 @@ def tighten(
         raise typer.Exit(Exit.REFUSED)
 
 
-def _check(target: str, seconds: int, by: str, *, everything: bool) -> None:
+def _check(target: str, seconds: int, by: str, *, all_accounts: bool) -> None:
     """Report invalid options before a missing environment."""
     if seconds < DAY or seconds % DAY:
         raise BadInput("--last", "give whole days, such as 30d")
-    if bool(target) == everything:
+    if bool(target) == all_accounts:
         raise BadInput("group", "give a group, an account, or --all")
     if by not in ("", "group"):
         raise BadInput("--by", f"{quoted(by)} is not group")

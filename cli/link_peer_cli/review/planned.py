@@ -134,7 +134,7 @@ def print_planned(
     *,
     commands: bool = False,
     as_markdown: bool = False,
-    rest_file: str = "",
+    whole_plan_path: str = "",
     detailed: bool = False,
     as_json: bool = False,
     warning: str = "",
@@ -146,7 +146,7 @@ def print_planned(
         print_answer(result.answer(warning))
     elif as_markdown:
         all_sections = [*sections(plan), markdown.notes(result.notes)]
-        print(markdown.document("What would change", total(plan), all_sections, rest_file))
+        print(markdown.document("What would change", total(plan), all_sections, whole_plan_path))
     else:
         for note in result.notes:
             console().print(f"[yellow]{escape(note)}[/yellow]")

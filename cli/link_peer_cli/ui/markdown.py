@@ -26,17 +26,17 @@ class Section(msgspec.Struct, frozen=True):
     head: Sequence[str] = ("",)
 
 
-def document(title: str, total: str, sections: Sequence[Section], rest_file: str = "") -> str:
-    """A title, the counts, and as much of the sections as there is room for, cut between entries. The file `rest_file` is given
+def document(title: str, total: str, sections: Sequence[Section], whole_plan_path: str = "") -> str:
+    """A title, the counts, and as much of the sections as there is room for, cut between entries. The file `whole_plan_path` is given
     all of it. Raises LinkPeerError if that cannot be written."""
     head = f"### {title}\n\n**{total}**"
     filled_sections = [section for section in sections if section.entries]
     whole = "\n".join([head, *map(_text, filled_sections)])
-    if rest_file:
-        write(rest_file, f"{whole}\n".encode())
+    if whole_plan_path:
+        write(whole_plan_path, f"{whole}\n".encode())
     if len(whole) < LIMIT:
         return whole
-    where = f"all of it is in {literal(rest_file)}" if rest_file else "`--rest FILE` writes all of it"
+    where = f"all of it is in {literal(whole_plan_path)}" if whole_plan_path else "`--rest FILE` writes all of it"
     counts = dict.fromkeys(range(len(filled_sections)), 0)
     room = LIMIT - len(head) - sum(len(section.plural_name) + 50 for section in filled_sections) - len(where) - 50
     # those that need least first: what one leaves of its share, the others have

@@ -34,7 +34,7 @@ WRITTEN = {
     ("map", "output"),
     ("package", "out"),
     ("plan", "out"),
-    ("plan", "rest"),
+    ("plan", "whole_plan_path"),
     ("sweep", "save_as"),
     ("tighten", "propose"),
 }
