@@ -1,7 +1,9 @@
-"""`python -m benchmarks [figures …] [--rounds N]`: measures build/bench/package, prints one table, writes build/bench.json.
+"""`python -m benchmarks [figures …] [--rounds N]`: measures build/bench/package, prints one table, writes
+build/bench.json.
 
-Needs the Python of the runtime that the package is for (LINK_PEER_RUNTIME), found as `make package` finds it. The figures
-`people`, `inventories`, `fleet`, `growth` and `tighten` are of the commands and the library, on this Python: they need neither.
+Needs the Python of the runtime that the package is for (LINK_PEER_RUNTIME), found as `make package` finds it. The
+figures `people`, `inventories`, `fleet`, `growth` and `tighten` are of the commands and the library, on this Python:
+they need neither.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""The local cloud over TLS in a process of its own, so that neither its CPU time nor its memory counts as the function's."""
+"""The local cloud over TLS in a process of its own, so that neither its CPU time nor its memory counts as the
+function's."""
 
 from __future__ import annotations
 
@@ -37,8 +38,8 @@ class CloudProcess:
         settings: Mapping[str, str] = self(worlds.settings)
         file, folder = self._trusted()
         self.env: Mapping[str, str] = {**settings, "SSL_CERT_DIR": str(folder)}
-        """The environment variables of a function that uses this cloud. Its authority is in a folder, as those of certifi are in
-        a package."""
+        """The environment variables of a function that uses this cloud. Its authority is in a folder, as those of
+        certifi are in a package."""
         self.peer_env: Mapping[str, str] = {**settings, **dict.fromkeys(VARIABLES, str(file))}
         """Those of the handlers beside it, which read a file of as many."""
 

@@ -1,9 +1,9 @@
 """A company of five accounts, in whose world the commands of `link-peer` are measured.
 
-All groups are in one VPC, which the accounts share. In each account every group is reached by the two before it: from one
-on a database's port, from the other on two ports. Some groups are linked with other accounts, or mutually; some links are
-asked for by request. People have rules of their own, some of which drop what a link opens; some consents are missing, and
-some links end soon.
+All groups are in one VPC, which the accounts share. In each account every group is reached by the two before it: from
+one on a database's port, from the other on two ports. Some groups are linked with other accounts, or mutually; some
+links are asked for by request. People have rules of their own, some of which drop what a link opens; some consents are
+missing, and some links end soon.
 """
 
 from __future__ import annotations
@@ -154,8 +154,8 @@ def open_requested(cloud: LocalCloud, pairs: Sequence[tuple[Party, Party]]) -> N
 
 
 def record(cloud: LocalCloud, pairs: Sequence[tuple[Party, Party]], total: int) -> int:
-    """Fill the audit log up to `total` records: the outcome of each request, then copies of what is there. Returns how many
-    there are."""
+    """Fill the audit log up to `total` records: the outcome of each request, then copies of what is there. Returns how
+    many there are."""
     project, store = deployment_of(cloud).audit_project, deployment_of(cloud).audit_logstore
     log_records = [
         dict(log.contents)

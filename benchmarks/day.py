@@ -1,7 +1,8 @@
-"""A day of an organisation, worked out from the intervals and page sizes of the code: API calls, messages, seconds and their price.
+"""A day of an organisation, worked out from the intervals and page sizes of the code: API calls, messages, seconds and
+their price.
 
-An account at rest is worked out exactly; a test compares it with the calls that the local cloud counts. Events, and what tags ask
-for across accounts, need further reads and are left out.
+An account at rest is worked out exactly; a test compares it with the calls that the local cloud counts. Events, and
+what tags ask for across accounts, need further reads and are left out.
 """
 
 from __future__ import annotations
@@ -30,8 +31,9 @@ SUMMARY, TIMER_SUMMARY, INVOCATION = 620, 330, 290
 
 
 class Organisation(Struct, frozen=True):
-    """`groups` have the managed tag. `largest` is the part of instances and groups that one account holds; the others share the
-    rest evenly. The rules of each account name groups and instances of so many others (`peers`), at most a hundred each."""
+    """`groups` have the managed tag. `largest` is the part of instances and groups that one account holds; the others
+    share the rest evenly. The rules of each account name groups and instances of so many others (`peers`), at most a
+    hundred each."""
 
     accounts: int
     instances: int
@@ -51,9 +53,9 @@ class Organisation(Struct, frozen=True):
 
 
 class Day(Struct, frozen=True):
-    """`calls` by API, over all accounts; `busiest` is the part of its limit that the most used API of the largest account takes.
-    `seconds` are those of the sweep function, in so many `deliveries`; for `waiting` of them, it waits for answers and for the next
-    minute, and uses no CPU. `logged` are the bytes that SLS is given."""
+    """`calls` by API, over all accounts; `busiest` is the part of its limit that the most used API of the largest
+    account takes. `seconds` are those of the sweep function, in so many `deliveries`; for `waiting` of them, it waits
+    for answers and for the next minute, and uses no CPU. `logged` are the bytes that SLS is given."""
 
     calls: Counter[str]
     busiest: float

@@ -1,8 +1,9 @@
 """Three accounts whose groups admit ranges, with a month of flow logs: the world in which `tighten` is measured.
 
-All groups are in one VPC, each with two wide rules. Every instance connects to those of the next three groups on a database's port,
-and the first of a group to another one on a port of its own: links between groups, and links between instances. The logs have a line
-a day for each interface, and for each flow, where the platform writes one in ten minutes: the answers have as many rows either way.
+All groups are in one VPC, each with two wide rules. Every instance connects to those of the next three groups on a
+database's port, and the first of a group to another one on a port of its own: links between groups, and links between
+instances. The logs have a line a day for each interface, and for each flow, where the platform writes one in ten
+minutes: the answers have as many rows either way.
 """
 
 from __future__ import annotations
@@ -91,8 +92,8 @@ def _policy(flow_log: str = "") -> dict[str, Any]:
 
 
 def capture(cloud: LocalCloud, estate: Estate) -> int:
-    """Fill the flow logs of the month until now, and name them in the policy file. Returns the number of lines. A statement may then
-    take as long as it needs here: the local cloud's limits protect tests."""
+    """Fill the flow logs of the month until now, and name them in the policy file. Returns the number of lines. A
+    statement may then take as long as it needs here: the local cloud's limits protect tests."""
     clock = cloud.clock
     assert isinstance(clock, PastClock)
     end = int(clock.now())

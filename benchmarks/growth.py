@@ -1,8 +1,8 @@
 """How costs grow: each is measured at several sizes, and the exponent is fitted, 1 being linear and 0 constant.
 
-`python -m benchmarks growth` prints the table, and fails a row that grows faster than is promised. A row is added to ROWS. Calls
-are exact. CPU is that of the functions and the local cloud together, in this process; of reading records, without the cloud's searches,
-each of which sorts the whole log.
+`python -m benchmarks growth` prints the table, and fails a row that grows faster than is promised. A row is added to
+ROWS. Calls are exact. CPU is that of the functions and the local cloud together, in this process; of reading records,
+without the cloud's searches, each of which sorts the whole log.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ LINEAR, CONSTANT = 1.1, 0.1
 
 
 class Growth(Struct, frozen=True):
-    """What grows, and what of it is counted: `measure` returns the costs at one size, by name; `most` has the largest exponent of
-    each."""
+    """What grows, and what of it is counted: `measure` returns the costs at one size, by name; `most` has the largest
+    exponent of each."""
 
     subject: str
     measure: Callable[[int], dict[str, float]]
@@ -43,8 +43,8 @@ class Growth(Struct, frozen=True):
 
 
 def exponent(sizes: Sequence[int], costs: Sequence[float]) -> float:
-    """The slope of the costs over the sizes, both as logarithms, by least squares over the three largest: what a cost has beside
-    that which grows would hide the growth at small ones."""
+    """The slope of the costs over the sizes, both as logarithms, by least squares over the three largest: what a cost
+    has beside that which grows would hide the growth at small ones."""
     points = [(math.log(size), math.log(max(cost, 1e-9))) for size, cost in zip(sizes, costs, strict=True)][-3:]
     middle_x, middle_y = (sum(values) / len(points) for values in zip(*points, strict=True))
     return float(sum((x - middle_x) * (y - middle_y) for x, y in points) / sum((x - middle_x) ** 2 for x, _ in points))
@@ -70,7 +70,8 @@ def measure(_bench: Bench) -> list[Row]:
 
 
 def _members(size: int) -> dict[str, float]:
-    """A group of so many instances, of which the first asks, then another, then neither; and one of the group is released."""
+    """A group of so many instances, of which the first asks, then another, then neither; and one of the group is
+    released."""
     with virtual.deployed() as deployment:
         cloud = deployment.cloud
         first, *_, second = worlds.askers(cloud, 1, size, asking=False)

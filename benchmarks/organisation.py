@@ -1,4 +1,5 @@
-"""An organisation of any number of accounts, for the figures and the model of scale: home, and others that home enters."""
+"""An organisation of any number of accounts, for the figures and the model of scale: home, and others that home
+enters."""
 
 from __future__ import annotations
 
@@ -40,15 +41,15 @@ def policy(cloud: LocalCloud) -> bytes:
 
 
 def settle(cloud: LocalCloud, accounts: int, groups: int, instances: int) -> None:
-    """In each account so many managed groups and instances. Each group admits another one by a rule of ours, which the tag of
-    an instance asks for: nothing is to do."""
+    """In each account so many managed groups and instances. Each group admits another one by a rule of ours, which the
+    tag of an instance asks for: nothing is to do."""
     for uid in uids(accounts):
         worlds.ring(cloud, groups, instances, groups, account=uid)
 
 
 def connect(cloud: LocalCloud, accounts: int) -> None:
-    """In each account a managed group with a rule by address for an instance of the next account, which a request asked for, and that
-    instance, in a group of its own. All are in a VPC that home shares."""
+    """In each account a managed group with a rule by address for an instance of the next account, which a request asked
+    for, and that instance, in a group of its own. All are in a VPC that home shares."""
     names, keys = uids(accounts), tag_keys(DEFAULT_TAG_PREFIX, "prod", HOME)
     vpc = cloud.ecs.create_vpc(HOME, "10.200.0.0/16", shared_with=names[1:])
     groups = [cloud.ecs.create_group(uid, vpc.id) for uid in names]
@@ -64,8 +65,8 @@ def connect(cloud: LocalCloud, accounts: int) -> None:
 
 
 def end(cloud: LocalCloud) -> list[str]:
-    """Of three groups in each account, one is locked, one takes back its consent, and the consent of one has ended: the groups
-    whose rules must go."""
+    """Of three groups in each account, one is locked, one takes back its consent, and the consent of one has ended: the
+    groups whose rules must go."""
     ended = []
     for owner in cloud.ecs.accounts.values():
         for group, how in zip(list(owner.groups.values()), ("locked", "withdrawn", "ended"), strict=False):

@@ -129,8 +129,8 @@ def can_count() -> bool:
 
 
 def counting(file: Path) -> list[str]:
-    """What comes before a command whose instructions are to be counted into a file: nearly the same in each run, whatever else the
-    machine does."""
+    """What comes before a command whose instructions are to be counted into a file: nearly the same in each run,
+    whatever else the machine does."""
     return ["valgrind", "-q", "--tool=cachegrind", "--cache-sim=no", f"--cachegrind-out-file={file}"]
 
 

@@ -45,8 +45,8 @@ class Row(Struct, frozen=True):
 
 
 class Bench(Struct, frozen=True):
-    """Where the code is that is measured, and how often. `env` adds to the environment of the functions; `before` is a commit with
-    whose sources some figures are measured, too; `groups` is how many the inventories are of."""
+    """Where the code is that is measured, and how often. `env` adds to the environment of the functions; `before` is a
+    commit with whose sources some figures are measured, too; `groups` is how many the inventories are of."""
 
     ours: Code
     rounds: int = 7

@@ -1,8 +1,8 @@
 """The deployment of s.yaml on one virtual clock in this process: what takes hours on the platform takes a minute.
 
-Faithful for what waits: for the rate limits, which the local cloud applies by its clock, for delays of messages and for the
-intervals of timers. Calls that a function makes side by side are made one after the other, each with its latency, so that the
-time is an upper bound. Computing takes no time: CPU and memory are measured on processes.
+Faithful for what waits: for the rate limits, which the local cloud applies by its clock, for delays of messages and for
+the intervals of timers. Calls that a function makes side by side are made one after the other, each with its latency,
+so that the time is an upper bound. Computing takes no time: CPU and memory are measured on processes.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ class Deployment:
         return Counter(f"{call.service}.{call.action}" for call in worlds.calls(self.cloud))
 
     def work(self, end: float, between: Callable[[], object] = lambda: None) -> None:
-        """Delivers what is due until `end` (epoch seconds), and what that posts; `between` is called after each step."""
+        """Delivers what is due until `end` (epoch seconds), and what that posts; `between` is called after each
+        step."""
         cloud, clock, streams = self.cloud, self.cloud.clock, self._triggers.streams
         while clock.now() < end:
             cloud.fc.drain()
@@ -79,7 +80,8 @@ class Deployment:
 
 @contextlib.contextmanager
 def deployed(world_file: str = world.DEFAULT) -> Iterator[Deployment]:
-    """A world on a virtual clock, and the functions that act on it. Every client of this process talks to it meanwhile."""
+    """A world on a virtual clock, and the functions that act on it. Every client of this process talks to it
+    meanwhile."""
     with contextlib.ExitStack() as stack:
 
         def put(where: Any, name: str, new: Any) -> None:

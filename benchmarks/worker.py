@@ -1,9 +1,10 @@
-"""Runs handlers in a process of their own, as Function Compute does: a command a line on stdin, an answer a line on stdout.
+"""Runs handlers in a process of their own, as Function Compute does: a command a line on stdin, an answer a line on
+stdout.
 
     python -I -S -B benchmarks/worker.py <folder> …
 
-Only these folders and the standard library can be imported, and bytecode is not written. A handler is imported by the first command that names it. This
-file is what an instance runs beside the handler, so it imports next to nothing.
+Only these folders and the standard library can be imported, and bytecode is not written. A handler is imported by the
+first command that names it. This file is what an instance runs beside the handler, so it imports next to nothing.
 """
 
 from __future__ import annotations

@@ -59,7 +59,8 @@ def settings(cloud: LocalCloud) -> dict[str, str]:
 
 
 def ring(cloud: LocalCloud, groups: int, instances: int, asking: int, account: str = HOME) -> None:
-    """Managed groups of an account, each of which admits the one before it by a rule of ours that the tag of an instance asks for.
+    """Managed groups of an account, each of which admits the one before it by a rule of ours that the tag of an
+    instance asks for.
 
     Of all instances, which are spread evenly over the groups, the first `asking` carry the tag.
     """

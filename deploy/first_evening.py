@@ -1,8 +1,9 @@
-"""Asks a deployment the first rows of docs/verify-on-cloud.md that are link-peer's own, after `s deploy`: python3 first_evening.py vpc-…
+"""Asks a deployment the first rows of docs/verify-on-cloud.md that are link-peer's own, after `s deploy`: python3
+first_evening.py vpc-…
 
-Without --yes it says what it would do. It calls `link-peer` and `aliyun`, in the folder of the deployment, with the caller's keys.
-It creates two security groups without members, consent on one of them and a link between both, and removes all of it, also where it
-is interrupted. The report names no account; its form is that of `aliyun-selftest`.
+Without --yes it says what it would do. It calls `link-peer` and `aliyun`, in the folder of the deployment, with the
+caller's keys. It creates two security groups without members, consent on one of them and a link between both, and
+removes all of it, also where it is interrupted. The report names no account; its form is that of `aliyun-selftest`.
 """
 
 from __future__ import annotations
@@ -66,7 +67,8 @@ def call(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def lines(*words: str) -> list[dict[str, Any]]:
-    """The objects that `link-peer … --json` prints, a line each; also where it ends with an error after it printed some."""
+    """The objects that `link-peer … --json` prints, a line each; also where it ends with an error after it printed
+    some."""
     finished = call("link-peer", *words, "--json")
     objects = [json.loads(line) for line in finished.stdout.splitlines() if line.startswith("{")]
     if finished.returncode and not objects:
@@ -142,7 +144,8 @@ def create_group(vpc: str, name: str, groups: list[str]) -> str:
 
 
 def ask(vpc: str, answers: dict[int, Answer]) -> None:
-    """Asks all rows. What was created is removed whatever happens; raises Refused where that failed, with what is left."""
+    """Asks all rows. What was created is removed whatever happens; raises Refused where that failed, with what is
+    left."""
     run_id, groups = f"first-evening-{secrets.token_hex(4)}", list[str]()
     try:
         source, target = (create_group(vpc, f"{run_id}-{name}", groups) for name in ("from", "to"))

@@ -1,10 +1,10 @@
 """Writes from the code the example of requests.md and the table of tags in tags.md; the index of the audit log in
-deploy/sls-index.json; the schemas of a policy file, of a request, of what commands print and of a saved plan; and what the RAM
-documents and the ROS template deny of tags.
+deploy/sls-index.json; the schemas of a policy file, of a request, of what commands print and of a saved plan; and what
+the RAM documents and the ROS template deny of tags.
 
-Run it after a change of one of them: python docs/generate_reference.py. A test fails while a page differs. The pages of commands,
-with their options and what they print for programs, and the tables and sections that a page marks are on the site alone: pages.py
-asks for them (`command_pages`, `built`).
+Run it after a change of one of them: python docs/generate_reference.py. A test fails while a page differs. The pages of
+commands, with their options and what they print for programs, and the tables and sections that a page marks are on the
+site alone: pages.py asks for them (`command_pages`, `built`).
 """
 
 from __future__ import annotations
@@ -403,7 +403,8 @@ def _meanings(fields: Sequence[RecordField]) -> list[str]:
 
 
 def ocsf() -> list[str]:
-    """The table of the fields that a SIEM gets as attributes of OCSF: fields with one note, and those that have no attribute, share a row."""
+    """The table of the fields that a SIEM gets as attributes of OCSF: fields with one note, and those that have no
+    attribute, share a row."""
     rows: dict[str, list[RecordField]] = {}
     for field in (*DECISION, *(field for field in OBSERVED if field.name != "action")):
         rows.setdefault(field.ocsf_note or field.ocsf, []).append(field)
@@ -454,7 +455,8 @@ def _cell(text: str) -> str:
 
 
 def denied_tags() -> dict[Path, str]:
-    """The RAM documents and the ROS template, with the denials of the tags that only people write. Who closes locks, too."""
+    """The RAM documents and the ROS template, with the denials of the tags that only people write. Who closes locks,
+    too."""
     keys = tag_keys("${LINK_PEER_TAG_PREFIX}", "", "")
     denied, closing = [*keys.of_people, LOCK_TAG, REFUSE_TAG], keys.consenting
     texts = {}
@@ -469,8 +471,8 @@ def denied_tags() -> dict[Path, str]:
 
 
 def _template_denials(text: str, roles: Sequence[Sequence[str]]) -> str:
-    """The ROS template with the default of the keys that only people write, and the statements of the roles that write, in their
-    order."""
+    """The ROS template with the default of the keys that only people write, and the statements of the roles that write,
+    in their order."""
     keys = tag_keys(DEFAULT_TAG_PREFIX, "", "").of_people
     names = [key.removeprefix(f"{DEFAULT_TAG_PREFIX}-") for key in keys]
     lines = [

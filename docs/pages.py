@@ -1,7 +1,7 @@
-"""Gathers the site's pages in build/pages, for `make docs`: README is the first page, a Chinese page lies beside the English one
-as `<name>.zh.md` with its anchors, or an English copy whose title says so, and the files that a page leads to come along. The
-pages of commands are written from the code, here alone. As a hook of MkDocs, it gives each language an index and a site map of
-its own."""
+"""Gathers the site's pages in build/pages, for `make docs`: README is the first page, a Chinese page lies beside the
+English one as `<name>.zh.md` with its anchors, or an English copy whose title says so, and the files that a page leads
+to come along. The pages of commands are written from the code, here alone. As a hook of MkDocs, it gives each language
+an index and a site map of its own."""
 
 from __future__ import annotations
 
@@ -101,14 +101,16 @@ def name_in_chinese(page: Path, text: str) -> str:
 
 
 def with_front_matter(page: Path, text: str, title: str = "") -> str:
-    """A page's text with its title for the navigation, if it is another one. The project's own pages come last in a search."""
+    """A page's text with its title for the navigation, if it is another one. The project's own pages come last in a
+    search."""
     lines = [f'title: "{title}"'] if title else []
     lines += ["search: {boost: 0.1}"] if page in OTHER_PAGES else []
     return "\n".join(["---", *lines, "---\n", text]) if lines else text
 
 
 def from_code() -> dict[Path, str]:
-    """The pages of commands, and the English pages that have more on the site, by their path. It needs the project's packages."""
+    """The pages of commands, and the English pages that have more on the site, by their path. It needs the project's
+    packages."""
     import generate_reference  # the hook runs where its packages are not
 
     built, pages = generate_reference.built(), generate_reference.command_pages()
@@ -179,8 +181,8 @@ def on_post_build(config: Any) -> None:
 
 
 def cut_queries(site: Path) -> None:
-    """Have the theme's search cut Chinese queries into the words of the index as `words.js` does. Raises ValueError if another
-    version of the theme cuts them elsewhere."""
+    """Have the theme's search cut Chinese queries into the words of the index as `words.js` does. Raises ValueError if
+    another version of the theme cuts them elsewhere."""
     [worker] = (site / "assets/javascripts/workers").glob("search.*.min.js")
     ours, theirs = (path.read_text("utf-8") for path in (DOCS / "words.js", worker))
     if theirs.startswith(ours):  # in the build of the other language

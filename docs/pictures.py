@@ -1,6 +1,7 @@
-"""Draws the pictures of README and the site in a headless Chromium, for `make pictures`: the page of `link-peer map` with the
-example of its tests; the evidence of the world `company`, as the command writes it; its dashboard, with the answers of the local SLS
-to each chart's query; and each figure as an SVG that is named by its text, so that `make docs` finds none for a changed one."""
+"""Draws the pictures of README and the site in a headless Chromium, for `make pictures`: the page of `link-peer map`
+with the example of its tests; the evidence of the world `company`, as the command writes it; its dashboard, with the
+answers of the local SLS to each chart's query; and each figure as an SVG that is named by its text, so that `make docs`
+finds none for a changed one."""
 
 from __future__ import annotations
 

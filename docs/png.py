@@ -14,7 +14,8 @@ PIXEL = 3
 
 
 def compact(path: Path) -> None:
-    """Rewrite a screenshot with the 256 colours that it has most often, and one of each hue; any other becomes the nearest of these."""
+    """Rewrite a screenshot with the 256 colours that it has most often, and one of each hue; any other becomes the
+    nearest of these."""
     chunks = list(_chunks(path.read_bytes()))
     width, height = struct.unpack(">II", chunks[0][1][:8])
     rows = _rows(zlib.decompress(b"".join(body for kind, body in chunks if kind == b"IDAT")), width * PIXEL)

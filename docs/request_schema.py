@@ -1,7 +1,8 @@
-"""The messages on the queue as their decoder does not need them: what each field means, an example, and the form of each text.
+"""The messages on the queue as their decoder does not need them: what each field means, an example, and the form of
+each text.
 
-Names, types, lengths, and which fields are required, follow from the types of `link_peer.inbound.requests`, which also checks the
-forms: its refusals say what is wrong. `generate_reference.py` writes docs/requests.md and the JSON Schema.
+Names, types, lengths, and which fields are required, follow from the types of `link_peer.inbound.requests`, which also
+checks the forms: its refusals say what is wrong. `generate_reference.py` writes docs/requests.md and the JSON Schema.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ _PARTY_OR_NAME = {"if": {"required": ["account"]}, "then": _PARTY, "else": _NAME
 
 
 class MessageField(msgspec.Struct, frozen=True):
-    """`meaning` is Markdown of the folder docs; fields that share one share a row of requests.md. `example` is the value in the
-    request there, `form` what JSON Schema says beside the type."""
+    """`meaning` is Markdown of the folder docs; fields that share one share a row of requests.md. `example` is the
+    value in the request there, `form` what JSON Schema says beside the type."""
 
     meaning: str
     example: object = None

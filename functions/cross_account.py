@@ -1,7 +1,7 @@
 """Function Compute entry: requests from the queue → links of two accounts, on both sides or on neither.
 
-Takes what the queue's stream pushes, or the event of the timer by which it reads the accounts' own queues, as bytes; returns
-JSON text. Raises, after all messages, when any of them must be redelivered.
+Takes what the queue's stream pushes, or the event of the timer by which it reads the accounts' own queues, as bytes;
+returns JSON text. Raises, after all messages, when any of them must be redelivered.
 """
 
 from __future__ import annotations

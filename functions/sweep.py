@@ -1,7 +1,8 @@
-"""Function Compute entry: a timer → rules are what tags, requests and consent say, in every account of the policy: in one
-delivery, or in one for each account, which a message on the queue of sweeps asks for.
+"""Function Compute entry: a timer → rules are what tags, requests and consent say, in every account of the policy: in
+one delivery, or in one for each account, which a message on the queue of sweeps asks for.
 
-Takes the timer's event or what that queue's stream pushes, as bytes; returns JSON text. Raises when a change must be tried again.
+Takes the timer's event or what that queue's stream pushes, as bytes; returns JSON text. Raises when a change must be
+tried again.
 """
 
 from __future__ import annotations

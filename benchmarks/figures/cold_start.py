@@ -1,5 +1,5 @@
-"""The first event of an instance of the function: CPU, instructions, memory, and time on 0.35 of a CPU; and what events cost on instances of
-several sizes: seconds, and what Function Compute asks for them."""
+"""The first event of an instance of the function: CPU, instructions, memory, and time on 0.35 of a CPU; and what events
+cost on instances of several sizes: seconds, and what Function Compute asks for them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ TIMEOUT, PATIENCE = 120, 1200  # seconds that a function may take, as it is, and
 SLOW_ROUNDS = 3  # of the runs with a share of a CPU, which take seconds
 COST_ROUNDS = 5
 SIZES = ((0.1, 128), (0.25, 256), (0.35, 384), (0.5, 512))
-"""vCPU and MB: at least 1 GB and at most 4 GB for each vCPU, in steps of 0.05 and of 64 [doc instance specifications]."""
+"""vCPU and MB: at least 1 GB and at most 4 GB for each vCPU, in steps of 0.05 and of 64 [doc instance
+specifications]."""
 
 # [doc "Pay-as-you-go", help page of Function Compute, updated 2025-01-24]
 USD_PER_CU = 0.000020

@@ -1,4 +1,5 @@
-"""What the entries of a policy cost a sweep, a link and a review: beside no entries, the commit before, and a plain handler.
+"""What the entries of a policy cost a sweep, a link and a review: beside no entries, the commit before, and a plain
+handler.
 
 `BEFORE` names the commit that is measured beside this one, in the same run (default: HEAD~1).
 """
@@ -37,7 +38,8 @@ accounts:
 
 
 def policy(kind: str, count: int = ENTRIES) -> str:
-    """A policy file with entries that name groups of home, none of which is in a link: `none`, `never`, or `allow` with sets."""
+    """A policy file with entries that name groups of home, none of which is in a link: `none`, `never`, or `allow` with
+    sets."""
     if kind == "none":
         return HEAD
     if kind == "never":
@@ -81,7 +83,8 @@ def _sources(root: Path) -> Code:
 
 
 def cpu(code: Code, kind: str, count: int = ENTRIES, groups: int = GROUPS) -> Mapping[str, float]:
-    """Seconds of CPU of a worker that has begun: of a first `link`, and of a `sweep` of so many groups with a link each."""
+    """Seconds of CPU of a worker that has begun: of a first `link`, and of a `sweep` of so many groups with a link
+    each."""
     with tempfile.TemporaryDirectory() as folder, CloudProcess() as cloud:
         cloud(worlds.ring, groups, groups, groups)
         path = Path(folder, "policy.yaml")
@@ -161,7 +164,8 @@ def _power(name: str, text: str, power: float) -> Row:
 
 
 def _limited(codes: Mapping[str, Code]) -> list[Row]:
-    """A link whose event was missed, with a short limit of a delivery: seconds of the first one, and whether it opens the link."""
+    """A link whose event was missed, with a short limit of a delivery: seconds of the first one, and whether it opens
+    the link."""
     texts = {}
     for name, code in codes.items():
         with tempfile.TemporaryDirectory() as folder, CloudProcess() as cloud:

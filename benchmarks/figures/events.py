@@ -14,12 +14,14 @@ from benchmarks.worlds import RecordedCall
 ACCOUNTS = (0, 20, 90)
 LARGE = 200
 WAIT = 0.2
-"""Seconds that each call takes where calls in a row are counted: so much that a busy machine starts side by side what may be."""
+"""Seconds that each call takes where calls in a row are counted: so much that a busy machine starts side by side what
+may be."""
 OPENS, CLOSES = "AuthorizeSecurityGroup", "RevokeSecurityGroup"
 
 
 def measure(bench: Bench) -> list[Row]:
-    """Counts are exact, so each is taken once; the chain of calls depends on threads, so it is measured in each round."""
+    """Counts are exact, so each is taken once; the chain of calls depends on threads, so it is measured in each
+    round."""
     plain = bench.plain(bytecode=True)
     return [*untagged(bench, plain, ACCOUNTS), *link(bench, plain)]
 
@@ -45,8 +47,8 @@ def untagged(bench: Bench, plain: Code | None, accounts: Sequence[int]) -> list[
 
 
 def link(bench: Bench, plain: Code) -> list[Row]:
-    """The event that makes a link, the same again, and the removal of the tag, in an account with 200 managed groups; requests
-    that make a link of two accounts, as the first of a process, and end it."""
+    """The event that makes a link, the same again, and the removal of the tag, in an account with 200 managed groups;
+    requests that make a link of two accounts, as the first of a process, and end it."""
     calls_until_written: dict[str, list[float]] = {}  # the calls in a row until the rule stands, or is gone
     ended: dict[str, list[float]] = {}
     with CloudProcess() as cloud, Worker(bench.ours, {**cloud.env, **bench.env}) as worker:
@@ -121,7 +123,8 @@ def handled(cloud: CloudProcess, worker: Worker, module: str, event: str) -> lis
 
 
 def in_a_row(calls: Sequence[RecordedCall]) -> int:
-    """The most calls of which each began after the one before had ended: an upper bound of what depends on each other."""
+    """The most calls of which each began after the one before had ended: an upper bound of what depends on each
+    other."""
     count, free = 0, 0.0
     for call in sorted(calls, key=lambda call: call.ended):
         if call.started >= free:

@@ -1,7 +1,8 @@
-"""A fleet that halves in a minute, under the platform's limit of calls: what the releases cost, and whether others' links open late.
+"""A fleet that halves in a minute, under the platform's limit of calls: what the releases cost, and whether others'
+links open late.
 
-`python -m benchmarks.figures.fleet [instances] [calls a minute]` prints it as JSON; with `python -m benchmarks fleet --before REF`
-it is measured with the sources of another commit, too.
+`python -m benchmarks.figures.fleet [instances] [calls a minute]` prints it as JSON; with `python -m benchmarks fleet
+--before REF` it is measured with the sources of another commit, too.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ BATCH = 100  # events of one delivery, for what is prepared
 
 
 class Halved(Struct, frozen=True):
-    """`calls` by action, the minutes until nothing is left to do, how many seconds each opening took (None where it did not come),
-    and how many rules of the fleet's link stand: one, since half of it still asks."""
+    """`calls` by action, the minutes until nothing is left to do, how many seconds each opening took (None where it did
+    not come), and how many rules of the fleet's link stand: one, since half of it still asks."""
 
     calls: dict[str, int]
     minutes: float
@@ -71,7 +72,8 @@ def _seconds(of: Halved) -> str:
 
 
 def halved(instances: int = INSTANCES, per_minute: int = PER_MINUTE) -> Halved:
-    """The releases come evenly over a minute, and with them the openings. One process has seen the start of every instance."""
+    """The releases come evenly over a minute, and with them the openings. One process has seen the start of every
+    instance."""
     with virtual.deployed() as deployment:
         cloud, clock = deployment.cloud, deployment.cloud.clock
         fleet = worlds.askers(cloud, 1, instances)

@@ -1,5 +1,6 @@
-"""What inventories take of `--groups` groups in five accounts, and the audit log of 100,000 records; with `--before REF`, in the same run as
-at another commit. On two busy cores, three rounds beside another commit take six minutes with 300 groups; one takes ten with 3,000."""
+"""What inventories take of `--groups` groups in five accounts, and the audit log of 100,000 records; with `--before
+REF`, in the same run as at another commit. On two busy cores, three rounds beside another commit take six minutes with
+300 groups; one takes ten with 3,000."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Much at once: instances that are launched together, with the eight instances of the function that handle their events; and
-requests of the queue, in batches of 16, where every call takes 20 ms."""
+"""Much at once: instances that are launched together, with the eight instances of the function that handle their
+events; and requests of the queue, in batches of 16, where every call takes 20 ms."""
 
 from __future__ import annotations
 

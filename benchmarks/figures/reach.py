@@ -20,8 +20,8 @@ PEOPLE = (("accept", "10.0.0.0/8"), ("drop", "10.0.1.0/24"))
 
 
 def state(port: Port) -> Snapshot:
-    """Every group is reached by two others on a port, and each tenth by the members of one more, by address. People let all
-    in on tcp/22, and drop some. A tenth of the instances is in a second group."""
+    """Every group is reached by two others on a port, and each tenth by the members of one more, by address. People let
+    all in on tcp/22, and drop some. A tenth of the instances is in a second group."""
     groups = [Party(HOME, f"sg-{number}") for number in range(GROUPS)]
     instances, rules = {}, {}
     for number in range(GROUPS * MEMBERS):

@@ -119,8 +119,8 @@ def _packaged(ours: Code, folder: Path, policy: bytes) -> Code:
 
 
 class _Fleet:
-    """The timer every ten minutes, and as many workers as the stream has tasks, each of which takes one message after the other.
-    `answers` are what the workers measured, oldest first."""
+    """The timer every ten minutes, and as many workers as the stream has tasks, each of which takes one message after
+    the other. `answers` are what the workers measured, oldest first."""
 
     def __init__(self, code: Code, cloud: CloudProcess, env: dict[str, str]) -> None:
         self.answers: list[Answer] = []

@@ -19,8 +19,8 @@ LIMIT = 120.0  # seconds after which an event counts as never done
 
 
 def beside(bench: Bench) -> list[Row]:
-    """How long events take, from delivery until the rule stands, while a sweep of the same account runs; meanwhile what they put
-    on the queue is handled as soon as it is due."""
+    """How long events take, from delivery until the rule stands, while a sweep of the same account runs; meanwhile what
+    they put on the queue is handled as soon as it is due."""
     with CloudProcess() as cloud:
         cloud(worlds.ring, GROUPS, INSTANCES, ASKING)
         askers = cloud(worlds.askers, EVENTS, EVENTS, asking=False)

@@ -1,7 +1,8 @@
-"""What `tighten --all` takes of an estate: queries of its flow logs through the client of the log service, calls, CPU and memory.
+"""What `tighten --all` takes of an estate: queries of its flow logs through the client of the log service, calls, CPU
+and memory.
 
-`python -m benchmarks tighten` measures 300 groups with 1,000 interfaces; `python -m benchmarks.figures.tighten 3000 10000` prints the
-same table for other sizes.
+`python -m benchmarks tighten` measures 300 groups with 1,000 interfaces; `python -m benchmarks.figures.tighten 3000
+10000` prints the same table for other sizes.
 """
 
 from __future__ import annotations

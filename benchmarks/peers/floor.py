@@ -1,4 +1,5 @@
-"""The floor: an interpreter and the standard library's HTTPS client, which makes the five calls that a first link needs."""
+"""The floor: an interpreter and the standard library's HTTPS client, which makes the five calls that a first link
+needs."""
 
 from __future__ import annotations
 

@@ -21,8 +21,8 @@ SDKS = ("alibabacloud-ecs20140526", "alibabacloud-tea-openapi", "aliyun-log-pyth
 
 
 def plain(python: str, *, bytecode: bool) -> str:
-    """The folder of the plain handler, built once for each version of the requirements: its SDKs with all that they require,
-    in the versions that the project pins."""
+    """The folder of the plain handler, built once for each version of the requirements: its SDKs with all that they
+    require, in the versions that the project pins."""
     files = [(ROOT / name).read_text(encoding="utf-8") for name in ("requirements.txt", "requirements-cli.txt")]
     requirements = "\n".join(pin.requirement for text in files for pin in pins(text, runtime_in_use()))
     folder = ROOT / "build" / ("plain-bytecode" if bytecode else "plain")

@@ -1,8 +1,8 @@
 """Fetches what requirements.txt pins, each archive by its hash, and installs it for a runtime of Function Compute.
 
-pip installs for another Python from wheels only, and some of the pinned packages are published as source only. Those are pure
-Python, so wheels are built from them first, by the builder that requirements-build.txt pins, which nothing else is added to: a
-build in isolation would fetch whatever version is the newest.
+pip installs for another Python from wheels only, and some of the pinned packages are published as source only. Those
+are pure Python, so wheels are built from them first, by the builder that requirements-build.txt pins, which nothing
+else is added to: a build in isolation would fetch whatever version is the newest.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ RUN = (
     "import sys; sys.path[:] = filter(None, sys.path); import runpy; "
     "runpy.run_module(sys.argv.pop(1), run_name='__main__', alter_sys=True)",
 )
-"""Options of Python that run a module. -m would take it, and all that it imports, from the folder that this is run in first:
-a checkout that is built for review."""
+"""Options of Python that run a module. -m would take it, and all that it imports, from the folder that this is run in
+first: a checkout that is built for review."""
 
 _REPLACED = re.compile(r"^ +(\S+==\S+) from ", re.MULTILINE)  # in what pip says of a file that has none of the hashes
 
@@ -60,7 +60,8 @@ class Pin(msgspec.Struct, frozen=True):
 
 
 def pins(requirements: str, runtime: str) -> list[Pin]:
-    """The pins of a requirements file that apply to the runtime's Python on Linux. Its options, such as `-r`, are passed over.
+    """The pins of a requirements file that apply to the runtime's Python on Linux. Its options, such as `-r`, are
+    passed over.
 
     pip evaluates markers for the Python it runs on, even when it installs for another.
     """
@@ -78,8 +79,8 @@ def pins(requirements: str, runtime: str) -> list[Pin]:
 def install(package: Path, runtime: str) -> dict[str, str]:
     """Install what requirements.txt pins into the package folder, without resolving further dependencies.
 
-    Returns the SHA-256 of the archive that was fetched for each distribution, by the distribution's canonical name. Raises
-    PackageError; also for an archive that has none of the hashes that requirements.txt gives for it.
+    Returns the SHA-256 of the archive that was fetched for each distribution, by the distribution's canonical name.
+    Raises PackageError; also for an archive that has none of the hashes that requirements.txt gives for it.
     """
     all_pins = pins((ROOT / "requirements.txt").read_text(encoding="utf-8"), runtime)
     sources = [pin for pin in all_pins if pin.name in SOURCE_ONLY]
@@ -113,8 +114,8 @@ def _listed(path: Path, pinned: Iterable[Pin]) -> str:
 
 
 def _pip(*arguments: str, path: str = "") -> None:
-    """Run pip, with a folder on Python's path. Raises PackageError with what it says last: an index that is not reached, a
-    version that is gone, a full disk."""
+    """Run pip, with a folder on Python's path. Raises PackageError with what it says last: an index that is not
+    reached, a version that is gone, a full disk."""
     command = [sys.executable, *RUN, "pip", "--quiet", "--disable-pip-version-check", *arguments]
     env = {**os.environ, "PYTHONPATH": path} if path else None
     process = subprocess.run(command, check=False, capture_output=True, encoding="utf-8", errors="replace", env=env)

@@ -1,7 +1,8 @@
-"""The certificates of a file as a folder in which OpenSSL finds each by its subject: it reads those that a server's certificate
-needs, instead of all 120, whose parsing is a sixteenth of a cold start's instructions.
+"""The certificates of a file as a folder in which OpenSSL finds each by its subject: it reads those that a server's
+certificate needs, instead of all 120, whose parsing is a sixteenth of a cold start's instructions.
 
-A file's name is the hash of the subject, as `openssl rehash` makes it [man X509_LOOKUP_hash_dir, src X509_NAME_hash_ex].
+A file's name is the hash of the subject, as `openssl rehash` makes it [man X509_LOOKUP_hash_dir, src
+X509_NAME_hash_ex].
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ def write(file: Path, folder: Path) -> None:
 
 
 def subject_hash(name: x509.Name) -> str:
-    """The eight digits by which OpenSSL looks for the certificate of a subject: of the SHA-1 of its parts, without what they are
-    in, where texts are UTF-8 in small letters, with one space between words."""
+    """The eight digits by which OpenSSL looks for the certificate of a subject: of the SHA-1 of its parts, without what
+    they are in, where texts are UTF-8 in small letters, with one space between words."""
     parts = (x509.Name([x509.RelativeDistinguishedName(map(_canonical, part))]).public_bytes() for part in name.rdns)
     # without the head, which has more bytes for a length above 127
     inner = b"".join(part[2 + (part[1] & 0x7F if part[1] & 0x80 else 0) :] for part in parts)

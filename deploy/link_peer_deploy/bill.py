@@ -1,4 +1,5 @@
-"""The bill of materials of a package (SBOM): CycloneDX as JSON, which vulnerability scanners read. [doc CycloneDX 1.6]"""
+"""The bill of materials of a package (SBOM): CycloneDX as JSON, which vulnerability scanners read. [doc CycloneDX
+1.6]"""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ def materials(package: Path, digests: Mapping[str, str], digest: str) -> dict[st
     """The bill of materials of a package folder: link-peer, with the SHA-256 of the zip, and each distribution that the
     folder has metadata of, with the SHA-256 of the archive that it was installed from.
 
-    The same package has the same bill: it has neither a time nor a random serial number, which CycloneDX lets be absent.
+    The same package has the same bill: it has neither a time nor a random serial number, which CycloneDX lets be
+    absent.
     """
     product = _component("link-peer", version("link-peer"), digest, ComponentType.APPLICATION)
     parts = [

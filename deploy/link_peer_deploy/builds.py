@@ -1,13 +1,14 @@
-"""Replaces all files of a build in one step, so that whoever reads them has those of one build, whatever is stopped when.
+"""Replaces all files of a build in one step, so that whoever reads them has those of one build, whatever is stopped
+when.
 
 As a volume of Kubernetes does (AtomicWriter), with symbolic links:
 
     build/package.zip            ─▶ package.builds/current/package.zip, and so each file of a build
     build/package.builds/current ─▶ 3f9a…, the folder of the build that is in place
 
-What stops before `current` is replaced leaves the former build, whole, and what stops after it the new one. A build locks its
-folder [doc flock(2)], and the system unlocks it when the process ends, however it ends: the next build removes what is neither
-locked nor in place.
+What stops before `current` is replaced leaves the former build, whole, and what stops after it the new one. A build
+locks its folder [doc flock(2)], and the system unlocks it when the process ends, however it ends: the next build
+removes what is neither locked nor in place.
 """
 
 from __future__ import annotations
@@ -27,10 +28,11 @@ _BUILD_NAME = re.compile(r"[0-9a-f]{16}")
 
 @contextlib.contextmanager
 def replacing(out: Path, names: Sequence[str]) -> Iterator[tuple[Path, Callable[[], None]]]:
-    """Yield a new folder for the files of these names, and what puts all of them into `out`, in place of the former ones.
+    """Yield a new folder for the files of these names, and what puts all of them into `out`, in place of the former
+    ones.
 
-    If that is not called, `out` shows what it did. Two builds of one folder do not touch each other: the last one stays. Raises
-    OSError.
+    If that is not called, `out` shows what it did. Two builds of one folder do not touch each other: the last one
+    stays. Raises OSError.
     """
     builds = out / BUILDS
     builds.mkdir(parents=True, exist_ok=True)
@@ -70,7 +72,8 @@ def _link(out: Path, names: Sequence[str]) -> None:
 
 
 def _point(builds: Path, link: Path, target: str) -> None:
-    """Make or replace a symbolic link, in one step; in two where there is a folder, which no link can replace in one."""
+    """Make or replace a symbolic link, in one step; in two where there is a folder, which no link can replace in
+    one."""
     beside, aside = _new(builds), _new(builds)
     beside.symlink_to(target)
     try:

@@ -1,13 +1,14 @@
-"""A package's byte code in one file, which a cold start reads instead of finding, checking and reading a file for each module.
+"""A package's byte code in one file, which a cold start reads instead of finding, checking and reading a file for each
+module.
 
-`write` makes the file of a package that is compiled. This module is then the package's `link_peer/__init__.py`: the import of
-`link_peer` adds a finder that takes the code of its modules, and of the SDKs', from there. It also turns the garbage collector
-off, until link_peer.app.compose has set it up. The sources stay beside it, for tracebacks and readers.
-A Python of another version than the one that compiled imports the sources.
+`write` makes the file of a package that is compiled. This module is then the package's `link_peer/__init__.py`: the
+import of `link_peer` adds a finder that takes the code of its modules, and of the SDKs', from there. It also turns the
+garbage collector off, until link_peer.app.compose has set it up. The sources stay beside it, for tracebacks and
+readers. A Python of another version than the one that compiled imports the sources.
 
 The file: the size of the index in four bytes; the index, which `marshal` reads (the magic number of the byte code [doc
-importlib.util.MAGIC_NUMBER], the names of the packages, and of each module where its code begins and how long it is); and the
-codes. They are read one by one when a module is imported: all at once would raise the function's peak memory.
+importlib.util.MAGIC_NUMBER], the names of the packages, and of each module where its code begins and how long it is);
+and the codes. They are read one by one when a module is imported: all at once would raise the function's peak memory.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ MARSHAL = 2  # the format without references, whose bytes depend on the value al
 
 
 def write(package: Path) -> None:
-    """Replace the byte code in the folders of a package, as compileall left it, by the file: all but what installs the finder."""
+    """Replace the byte code in the folders of a package, as compileall left it, by the file: all but what installs the
+    finder."""
     library = package / "link_peer"
     packages: list[str] = []
     places: dict[str, tuple[int, int]] = {}

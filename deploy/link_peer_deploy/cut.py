@@ -1,9 +1,9 @@
 """Cuts the SDKs' clients in a package to the methods that our calls reach, because a cold start reads whole modules.
 
-The ECS client has 1,500 methods, of which we call thirteen. What is kept is the SDK's own text, on the lines where it was: other
-methods, imports that nothing needs any more, and models that no kept method names become empty lines and missing files. A method
-that was cut and is called after all is an AttributeError. `tests/infrastructure/package/test_left_out.py` compares each kept
-method with the SDK's.
+The ECS client has 1,500 methods, of which we call thirteen. What is kept is the SDK's own text, on the lines where it
+was: other methods, imports that nothing needs any more, and models that no kept method names become empty lines and
+missing files. A method that was cut and is called after all is an AttributeError.
+`tests/infrastructure/package/test_left_out.py` compares each kept method with the SDK's.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ _FUNCTION, _IMPORT = (ast.FunctionDef, ast.AsyncFunctionDef), (ast.Import, ast.I
 
 
 def cut(package: Path) -> None:
-    """Cut the clients in a package folder to what link_peer.alicloud calls, and the models of ECS to those that they name; make
-    the changes of SWAPS."""
+    """Cut the clients in a package folder to what link_peer.alicloud calls, and the models of ECS to those that they
+    name; make the changes of SWAPS."""
     ours = Path(link_peer.__file__).with_name("alicloud")
     inherited: set[str] = set()
     for name, (client, callers) in CLIENTS.items():
@@ -82,8 +82,8 @@ def swap(package: Path) -> None:
 
 
 def client_with(method_names: set[str], source: str, client: str, folder: Path) -> tuple[str, set[str]]:
-    """The source of a module with only those methods of a class that are wanted or called by another one that is kept, and
-    what these use of `self`. `folder` holds the modules that it imports everything from."""
+    """The source of a module with only those methods of a class that are wanted or called by another one that is kept,
+    and what these use of `self`. `folder` holds the modules that it imports everything from."""
     tree = ast.parse(source)
     [body] = [node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == client]
     methods: dict[str, list[ast.stmt]] = {}  # a property has several of one name

@@ -1,7 +1,7 @@
 """What one deployment has in the cloud besides its functions, as values: the one place that says it.
 
-`link-peer setup` makes it, `doctor` and the local worlds take it from here, and tests hold Terraform and s.yaml against it. The
-documents and queries are in the files of deploy/. Another role, queue or alert of a deployment is added here.
+`link-peer setup` makes it, `doctor` and the local worlds take it from here, and tests hold Terraform and s.yaml against
+it. The documents and queries are in the files of deploy/. Another role, queue or alert of a deployment is added here.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ _ROLE_FOR = "AliyunServiceRoleFor"
 
 
 class LinkedRole(Struct, frozen=True):
-    """A service-linked role, under each name that a document gives it: any is enough. `without` says what happens without it;
-    not `is_needed`, that no source says so."""
+    """A service-linked role, under each name that a document gives it: any is enough. `without` says what happens
+    without it; not `is_needed`, that no source says so."""
 
     names: tuple[str, ...]
     without: str
@@ -90,19 +90,20 @@ EVENT_RULES: Mapping[str, Document] = {
         },
     },
 }
-"""The rules of the default event bus that invoke auto_link, by the name of the trigger in s.yaml, with their patterns."""
+"""The rules of the default event bus that invoke auto_link, by the name of the trigger in s.yaml, with their
+patterns."""
 
 MESSAGE_SECONDS = 7 * 24 * 3600
 """How long a queue keeps a message: the longest [doc SMQ limits]."""
 
 HIDDEN_SECONDS = 360
-"""How long a message that was received is hidden: longer than any function runs, so that none is delivered twice meanwhile.
-Whether EventBridge goes by it is not documented."""
+"""How long a message that was received is hidden: longer than any function runs, so that none is delivered twice
+meanwhile. Whether EventBridge goes by it is not documented."""
 
 
 class Role(Struct, frozen=True):
-    """A RAM role: its trust policy, and its policies by name. A policy that is too long for RAM is in several documents. A
-    trust policy without a statement is that of an operator role for which nobody is named."""
+    """A RAM role: its trust policy, and its policies by name. A policy that is too long for RAM is in several
+    documents. A trust policy without a statement is that of an operator role for which nobody is named."""
 
     name: str
     trust: Document
@@ -140,9 +141,9 @@ def describe(
     operators: Iterable[str] = (),
     flowlog: str = "",
 ) -> Description:
-    """The description of a deployment. `peers` are the ARNs of the other accounts' roles, `bound_queues` the queues of single
-    accounts, `denied_keys` those of tags that no role may write besides, `operators` the ARNs of the users and roles that may operate, `flowlog` home's
-    own in the policy."""
+    """The description of a deployment. `peers` are the ARNs of the other accounts' roles, `bound_queues` the queues of
+    single accounts, `denied_keys` those of tags that no role may write besides, `operators` the ARNs of the users and
+    roles that may operate, `flowlog` home's own in the policy."""
     roles = roles_of(names, deployment, tag_prefix, peers, denied_keys, sorted(operators))
     return Description(
         roles=with_flow_log(roles, names.home, flowlog),
@@ -201,9 +202,9 @@ def describe_peer(
     closers: Sequence[str] | None = None,
     denied_keys: Sequence[str] = (),
 ) -> list[Role]:
-    """The roles in another account. `role` is the name that the policy file gives the first of them. `closers` are the ARNs
-    that may assume the last, by which people close there: None for home's operators, and without any there is no such role.
-    `denied_keys` as for `describe`."""
+    """The roles in another account. `role` is the name that the policy file gives the first of them. `closers` are the
+    ARNs that may assume the last, by which people close there: None for home's operators, and without any there is no
+    such role. `denied_keys` as for `describe`."""
     values = {**_values(names, deployment, tag_prefix), "PEER_ACCOUNT": account, "EXTERNAL_ID": external_id}
     closer_arns = operator_arns(names) if closers is None else closers
     return [

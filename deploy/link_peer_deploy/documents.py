@@ -1,4 +1,5 @@
-"""The RAM documents of deploy/: which roles a deployment has, and their trust policies and policies with names filled in.
+"""The RAM documents of deploy/: which roles a deployment has, and their trust policies and policies with names filled
+in.
 
 `setup`, `account add`, the local worlds and the tests all render the shipped files here, so that what is tried on the
 local cloud is what the real cloud gets.
@@ -19,7 +20,8 @@ from link_peer_deploy.names import Names
 from link_peer_deploy.project import ROOT
 
 PRINCIPAL = r"acs:ram::[0-9]{15,20}:(role|user)/[A-Za-z0-9._@-]{1,128}"
-"""A principal of a trust policy that is one user or role: a whole account, `…:root`, lets in every user of it who may assume roles."""
+"""A principal of a trust policy that is one user or role: a whole account, `…:root`, lets in every user of it who may
+assume roles."""
 READER = "-reader"
 """What follows a peer role's name in the name of the role that can only read there."""
 CLOSER = "-closer"
@@ -47,7 +49,8 @@ class RoleFiles(Struct, frozen=True):
 
 
 def home_roles(prefix: str) -> tuple[RoleFiles, RoleFiles, RoleFiles]:
-    """The roles in the account of the functions: theirs, the reader's and the operator's, who may do what a reader may."""
+    """The roles in the account of the functions: theirs, the reader's and the operator's, who may do what a reader
+    may."""
     function, reader, operator = f"{prefix}-fc", f"{prefix}{READER}", f"{prefix}-operator"
     read = {reader: "ram-operator-read.json"}
     return (
@@ -58,8 +61,8 @@ def home_roles(prefix: str) -> tuple[RoleFiles, RoleFiles, RoleFiles]:
 
 
 def peer_roles(name: str, *, closer: bool = True) -> tuple[RoleFiles, ...]:
-    """The roles in any other account: that of the policy file, for functions and operators, the reader's, and the closer's,
-    which the account's owner may leave out."""
+    """The roles in any other account: that of the policy file, for functions and operators, the reader's, and the
+    closer's, which the account's owner may leave out."""
     reader, last = f"{name}{READER}", f"{name}{CLOSER}"
     roles = (
         RoleFiles(name, "ram-peer-role-trust.json", {name: "ram-peer-role.json"}),
@@ -75,8 +78,8 @@ def operator_arns(names: Names) -> list[str]:
 
 
 def operator_trust(principals: Iterable[str]) -> dict[str, Any]:
-    """The trust policy of the operator role: these users, signed in with a second factor, and these roles, whose sessions need
-    not carry it. Without any, it has no statement, and no such role can be made."""
+    """The trust policy of the operator role: these users, signed in with a second factor, and these roles, whose
+    sessions need not carry it. Without any, it has no statement, and no such role can be made."""
     document = json.loads((ROOT / "deploy/ram-operator-trust.json").read_text(encoding="utf-8"))
     return _stated(_filled(document, {}, _operating(principals)))
 
@@ -95,8 +98,8 @@ def tag_denials(keys: Iterable[str]) -> list[dict[str, Any]]:
 
 
 def owners_denial(keys: Iterable[str]) -> dict[str, Any]:
-    """The policy for people who may tag their own groups: it denies them the tags with these keys, which decide what is in the
-    policy's sets, and the calls whose keys RAM does not see."""
+    """The policy for people who may tag their own groups: it denies them the tags with these keys, which decide what is
+    in the policy's sets, and the calls whose keys RAM does not see."""
     document = json.loads((ROOT / "deploy/ram-deny-accept-tags.json").read_text(encoding="utf-8"))
     unseen = [statement for statement in document["Statement"] if "tag:TagResources" in statement["Action"]]
     return {**document, "Statement": [*unseen, *tag_denials(keys)]}
@@ -117,15 +120,15 @@ def render(
     denied_keys: Sequence[str] = (),
     operators: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """A file of deploy/ with its placeholders filled in. `peers` are the ARNs of the peer accounts' roles, `closers` those of
-    whom a closer role trusts; without any, home's operators. `operators` are as in `operator_trust`. What denies a role the tags that consent denies those with
-    `denied_keys`, too.
+    """A file of deploy/ with its placeholders filled in. `peers` are the ARNs of the peer accounts' roles, `closers`
+    those of whom a closer role trusts; without any, home's operators. `operators` are as in `operator_trust`. What
+    denies a role the tags that consent denies those with `denied_keys`, too.
 
-    A list item that is `${PEER_ROLE_ARNS}` becomes one pattern for each of their names, in whatever account: a role of that
-    name lets in whom its own trust policy names, and the functions ask for those of the policy file only. One that is
-    `${PEER_READER_ARNS}` or `${PEER_CLOSER_ARNS}` becomes those of the reader or closer roles beside them; a statement that
-    is left without resources or principals is dropped. Raises KeyError for a placeholder without a value, and ValueError for a
-    value that has more than the characters of names and ARNs.
+    A list item that is `${PEER_ROLE_ARNS}` becomes one pattern for each of their names, in whatever account: a role of
+    that name lets in whom its own trust policy names, and the functions ask for those of the policy file only. One that
+    is `${PEER_READER_ARNS}` or `${PEER_CLOSER_ARNS}` becomes those of the reader or closer roles beside them; a
+    statement that is left without resources or principals is dropped. Raises KeyError for a placeholder without a
+    value, and ValueError for a value that has more than the characters of names and ARNs.
     """
     for value in (*values.values(), *peers, *closers, *denied_keys, *operators):
         if not _PLAIN.fullmatch(value):
@@ -153,8 +156,8 @@ def compact(document: Mapping[str, Any]) -> str:
 
 
 def split(document: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The statements in as few documents as hold them, in their order. One that does not fit names the rest of its resources
-    in the next document; attached to one role, both allow the same."""
+    """The statements in as few documents as hold them, in their order. One that does not fit names the rest of its
+    resources in the next document; attached to one role, both allow the same."""
     parts: list[list[Any]] = [[]]
     for statement in document["Statement"]:
         resources = statement["Resource"]

@@ -1,6 +1,8 @@
-"""Runs a package: one process of the runtime's Python with the package folder alone on its path, as an instance of a function.
+"""Runs a package: one process of the runtime's Python with the package folder alone on its path, as an instance of a
+function.
 
-`link-peer package` starts each function of a new package so, and the tests in tests/infrastructure/package make deliveries in it.
+`link-peer package` starts each function of a new package so, and the tests in tests/infrastructure/package make
+deliveries in it.
 """
 
 from __future__ import annotations

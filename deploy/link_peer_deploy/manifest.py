@@ -112,7 +112,8 @@ class _Resolver:
 
 
 OWN_TRIGGERS = TRIGGERS.low - 2
-"""Queues of single accounts with a trigger each, beside the shared queue's and the timer's: Serverless Devs deletes none."""
+"""Queues of single accounts with a trigger each, beside the shared queue's and the timer's: Serverless Devs deletes
+none."""
 
 OWN_QUEUES = {
     "triggerName": "own-queues",
@@ -120,12 +121,13 @@ OWN_QUEUES = {
     "qualifier": ALIAS,
     "triggerConfig": {"cronExpression": "@every 1m", "enable": True, "payload": "own-queues"},
 }
-"""The one trigger for any number of queues: cross_account reads them itself. The shortest interval [doc FC timer trigger]."""
+"""The one trigger for any number of queues: cross_account reads them itself. The shortest interval [doc FC timer
+trigger]."""
 
 
 def request_triggers(queues: Iterable[str]) -> list[dict[str, Any]]:
-    """The triggers of cross_account, as REQUEST_TRIGGERS holds them: on the shared queue, and on each of `queues`; where they
-    are more than OWN_TRIGGERS, one timer for all of them, before what fc3 stops at.
+    """The triggers of cross_account, as REQUEST_TRIGGERS holds them: on the shared queue, and on each of `queues`;
+    where they are more than OWN_TRIGGERS, one timer for all of them, before what fc3 stops at.
 
     `queues` are the names of those that the policy gives accounts. Variables are left for Serverless Devs to replace.
     """

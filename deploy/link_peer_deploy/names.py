@@ -1,4 +1,5 @@
-"""The names of everything that one deployment has in the cloud. All begin with its prefix, so two deployments share none."""
+"""The names of everything that one deployment has in the cloud. All begin with its prefix, so two deployments share
+none."""
 
 from __future__ import annotations
 
@@ -13,11 +14,13 @@ VERSION_FILE = "version.txt"
 """The file of a package that says which version of link-peer built it."""
 
 _PREFIX = re.compile(r"[a-z][a-z0-9-]{0,18}[a-z0-9]")
-"""Short enough for `<prefix>-<account uid>-<region>`: a log project's name has at most 63 characters [doc SLS CreateProject]."""
+"""Short enough for `<prefix>-<account uid>-<region>`: a log project's name has at most 63 characters [doc SLS
+CreateProject]."""
 
 
 class Names(msgspec.Struct, frozen=True):
-    """The names that s.yaml, `setup` and the commands share. `home` is the uid of the account that has the functions."""
+    """The names that s.yaml, `setup` and the commands share. `home` is the uid of the account that has the
+    functions."""
 
     home: str
     prefix: str = DEFAULT_PREFIX
@@ -77,8 +80,9 @@ class Names(msgspec.Struct, frozen=True):
         return [self.dead_letters, self.queue, self.sweep_queue]
 
     def audit_project(self, region: str) -> str:
-        """The log project. No other customer of a region may have its name, so it has the uid in it; and the region, since the
-        documents disagree whether one name may be used in two [doc SLS CreateProject, error codes, quick start]."""
+        """The log project. No other customer of a region may have its name, so it has the uid in it; and the region,
+        since the documents disagree whether one name may be used in two [doc SLS CreateProject, error codes, quick
+        start]."""
         return f"{self.prefix}-{self.home}-{region}"
 
     @property

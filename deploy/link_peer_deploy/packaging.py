@@ -1,20 +1,23 @@
-"""Builds the package of the functions: one flat folder for all three, as Function Compute unpacks it into /code; and its zip.
+"""Builds the package of the functions: one flat folder for all three, as Function Compute unpacks it into /code; and
+its zip.
 
-`link-peer package` calls `build`, from a checkout or an installed wheel: the same policy gives the same bytes. The package is
-built for one runtime of Function Compute, whatever Python this runs on, from the archives that archives.py fetches.
+`link-peer package` calls `build`, from a checkout or an installed wheel: the same policy gives the same bytes. The
+package is built for one runtime of Function Compute, whatever Python this runs on, from the archives that archives.py
+fetches.
 
-What the SDKs bring along and no call of ours uses is left out: link_peer/alicloud/leave_out.py says what, and stands in for it.
-The SDKs' clients are cut to the methods that we call: cut.py. A plain package has the modules that stay as they were published.
+What the SDKs bring along and no call of ours uses is left out: link_peer/alicloud/leave_out.py says what, and stands in
+for it. The SDKs' clients are cut to the methods that we call: cut.py. A plain package has the modules that stay as they
+were published.
 
-Modules are compiled by the runtime's Python, which runtime_python.py finds. Without it, a cold start takes four times as
-long, so there is no package, unless one without byte code is asked for. The byte code is not checked against the
-sources when it is loaded: the upload changes file times, so checked byte code would look stale and be compiled again at each
-cold start. It is in one file: bundle.py.
+Modules are compiled by the runtime's Python, which runtime_python.py finds. Without it, a cold start takes four times
+as long, so there is no package, unless one without byte code is asked for. The byte code is not checked against the
+sources when it is loaded: the upload changes file times, so checked byte code would look stale and be compiled again at
+each cold start. It is in one file: bundle.py.
 
-The package holds the policy: one that is invalid, or contradicts its own `tests`, stops the build. Beside the zip, the output
-folder gets what s.yaml reads besides: `request-triggers.json`, a trigger for each queue of the policy; `stamp.js`; and
-`package.json`, which says for which account, region and runtime the package is, so that stamp.js can refuse another. And
-`package.cdx.json`, for scanners: what the package is made of.
+The package holds the policy: one that is invalid, or contradicts its own `tests`, stops the build. Beside the zip, the
+output folder gets what s.yaml reads besides: `request-triggers.json`, a trigger for each queue of the policy;
+`stamp.js`; and `package.json`, which says for which account, region and runtime the package is, so that stamp.js can
+refuse another. And `package.cdx.json`, for scanners: what the package is made of.
 """
 
 from __future__ import annotations
@@ -47,7 +50,8 @@ from link_peer_deploy.project import ROOT
 from link_peer_deploy.runtime_python import DEFAULT_RUNTIME
 
 GLIBC = {"python3.10": (2, 28), "python3.12": (2, 31)}
-"""The runtimes that the package can be built for, each with the glibc of its system: Debian 10 and Debian 11 [doc FC runtimes]."""
+"""The runtimes that the package can be built for, each with the glibc of its system: Debian 10 and Debian 11 [doc FC
+runtimes]."""
 UNUSED = (
     "bin",  # scripts
     "*/tests",
@@ -72,8 +76,9 @@ EPOCH = (1980, 1, 1, 0, 0, 0)  # the first time that a zip can hold
 
 
 class Target(msgspec.Struct, frozen=True):
-    """What a package is built for: the runtime, and the region and prefix of the deployment as far as they are known. In a `plain`
-    one, the SDKs' modules are as they were published: for an upgrade of an SDK to which the cuts do not apply."""
+    """What a package is built for: the runtime, and the region and prefix of the deployment as far as they are known.
+    In a `plain` one, the SDKs' modules are as they were published: for an upgrade of an SDK to which the cuts do not
+    apply."""
 
     runtime: str = DEFAULT_RUNTIME
     region: str = ""
@@ -104,12 +109,12 @@ def build(
     digest: str = "",
     placing: AbstractContextManager[None] | None = None,
 ) -> Built:
-    """Build the package with a policy file into a folder, which then holds it and nothing older of it. `digest` is that of the
-    policy which was reviewed: the build stops if the file has changed since, at the latest when it is copied. `placing` is
-    entered while the package is put in place, in one step.
+    """Build the package with a policy file into a folder, which then holds it and nothing older of it. `digest` is that
+    of the policy which was reviewed: the build stops if the file has changed since, at the latest when it is copied.
+    `placing` is entered while the package is put in place, in one step.
 
-    Raises PolicyError for the policy, PackageError for everything else. A build that fails or is stopped leaves the package that
-    was there, whole.
+    Raises PolicyError for the policy, PackageError for everything else. A build that fails or is stopped leaves the
+    package that was there, whole.
     """
     python = _runtime_python(target.runtime) if compiled else None
     checked = checked_policy(policy)
@@ -186,8 +191,8 @@ def _runtime_python(runtime: str) -> str:
 
 
 def own_code(package: Path, policy: Path) -> None:
-    """Copy the handlers, link_peer/ without its views, and the policy file into the package folder, say which version this is, and
-    compile the policy."""
+    """Copy the handlers, link_peer/ without its views, and the policy file into the package folder, say which version
+    this is, and compile the policy."""
     for source in (ROOT / "functions").glob("*.py"):
         shutil.copyfile(source, package / source.name)
     library = Path(link_peer.__file__).parent
@@ -219,7 +224,8 @@ def checked_policy(path: Path) -> Policy:
 
 
 def leave_out(package: Path) -> None:
-    """Remove what nothing asks for, and the modules of the SDKs that have stand-ins: most import distributions that are not shipped."""
+    """Remove what nothing asks for, and the modules of the SDKs that have stand-ins: most import distributions that are
+    not shipped."""
     modules = [name.replace(".", "/") for name in LEFT_OUT if "." in name]
     for pattern in (*UNUSED, *modules, *(f"{module}.py" for module in modules)):
         for path in package.glob(pattern):
@@ -230,12 +236,14 @@ def leave_out(package: Path) -> None:
 
 
 def certificates(package: Path) -> None:
-    """Write certifi's certificates as a folder, too, which link_peer.alicloud.tls looks for: none is read before it is needed."""
+    """Write certifi's certificates as a folder, too, which link_peer.alicloud.tls looks for: none is read before it is
+    needed."""
     authorities.write(package / "certifi" / "cacert.pem", package / "certifi" / "authorities")
 
 
 def check_glibc(package: Path, runtime: str) -> None:
-    """Raise PackageError if a compiled module needs a newer glibc than the runtime's: it would fail to load there, and only there."""
+    """Raise PackageError if a compiled module needs a newer glibc than the runtime's: it would fail to load there, and
+    only there."""
     for path in package.rglob("*.so"):
         needed = [(int(major), int(minor)) for major, minor in re.findall(rb"GLIBC_(\d+)\.(\d+)", path.read_bytes())]
         if needed and max(needed) > GLIBC[runtime]:
@@ -265,7 +273,8 @@ def compile_modules(package: Path, python: str) -> None:
 
 
 def check_imports(package: Path, python: str) -> None:
-    """Raise PackageError unless the runtime's Python imports each handler, the SDKs and the policy from the package alone.
+    """Raise PackageError unless the runtime's Python imports each handler, the SDKs and the policy from the package
+    alone.
 
     Nothing is called and no local cloud is needed; `make test-package` makes deliveries.
     """

@@ -1,5 +1,5 @@
-"""The regions of Alibaba Cloud, so that a misspelt one is refused before anything is asked of it; and what a deployment needs
-of one: Function Compute, with a runtime for the functions."""
+"""The regions of Alibaba Cloud, so that a misspelt one is refused before anything is asked of it; and what a deployment
+needs of one: Function Compute, with a runtime for the functions."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ REGIONS = frozenset(
         "me-east-1",
     }
 )
-"""[doc the endpoint lists of Auto Scaling (2014-08-28), FC and EventBridge; doc ECS "regions and zones"; read 2026-11-28].
-Closed regions (ap-south-1, ap-southeast-2) are left out."""
+"""[doc the endpoint lists of Auto Scaling (2014-08-28), FC and EventBridge; doc ECS "regions and zones"; read
+2026-11-28]. Closed regions (ap-south-1, ap-southeast-2) are left out."""
 
 FUNCTION_COMPUTE = frozenset(
     {
@@ -48,7 +48,8 @@ PYTHON_312 = frozenset(
 
 
 NEW = "LINK_PEER_NEW_REGION"
-"""The setting that names a region which is newer than these lists. What a deployment needs of it is then not known, and tried."""
+"""The setting that names a region which is newer than these lists. What a deployment needs of it is then not known, and
+tried."""
 _FORM = re.compile(r"[a-z]{2}(-[a-z0-9]+){1,3}")
 
 

@@ -23,8 +23,8 @@ class NotFound(Exception):
 def find(runtime: str) -> str:
     """The path of the runtime's Python: what starts it may have no PATH, as a function's instance.
 
-    It is RUNTIME_PYTHON if that is set, else the first that runs of: the runtime's name on PATH, what pyenv installed, and
-    what uv installed. Raises NotFound; also for a RUNTIME_PYTHON of another version.
+    It is RUNTIME_PYTHON if that is set, else the first that runs of: the runtime's name on PATH, what pyenv installed,
+    and what uv installed. Raises NotFound; also for a RUNTIME_PYTHON of another version.
     """
     version = runtime.removeprefix("python")
     if override := os.environ.get("RUNTIME_PYTHON"):
@@ -54,7 +54,8 @@ def _candidates(runtime: str, version: str) -> Iterator[str]:
 
 
 def _version(python: str) -> str:
-    """What `python -VV` says; empty if it does not run. A shim of pyenv is found on PATH also where it has nothing to run."""
+    """What `python -VV` says; empty if it does not run. A shim of pyenv is found on PATH also where it has nothing to
+    run."""
     try:
         return os.fsdecode(subprocess.run([python, "-VV"], capture_output=True, check=True).stdout.strip())
     except (OSError, subprocess.CalledProcessError):

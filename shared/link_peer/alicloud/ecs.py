@@ -40,8 +40,8 @@ class SdkEcs:
         retry: Retry,
         calls: Counter[str],
     ) -> None:
-        """`keys(renew)` returns this account's credentials, new ones if `renew`, or raises KeysExpired where there are none;
-        `calls` counts API calls by action."""
+        """`keys(renew)` returns this account's credentials, new ones if `renew`, or raises KeysExpired where there are
+        none; `calls` counts API calls by action."""
         self.account = account
         self._settings = settings
         self._region = settings.region
@@ -72,8 +72,8 @@ class SdkEcs:
         return self._instances()
 
     def instance_page(self, token: str = "", group: str = "") -> tuple[list[Instance], str]:
-        """One page of the account's instances, or of a group's, and the token of the next one; empty after the last. A group that does
-        not exist, or whose id is malformed, has none."""
+        """One page of the account's instances, or of a group's, and the token of the next one; empty after the last. A
+        group that does not exist, or whose id is malformed, has none."""
         only = {"security_group_id": group} if group else {}
         try:
             rows, following = self._page("describe_instances", "instances.instance", token, max_results=PAGE, **only)
@@ -84,8 +84,8 @@ class SdkEcs:
         return [shapes.instance(self.account, row) for row in rows], following
 
     def shows_instances(self) -> bool:
-        """Whether an unfiltered read returns any instance. Raises NoAccess where the role may not read instances: such a read is
-        answered with an empty list, and a dry run with the refusal [doc DescribeInstances]."""
+        """Whether an unfiltered read returns any instance. Raises NoAccess where the role may not read instances: such
+        a read is answered with an empty list, and a dry run with the refusal [doc DescribeInstances]."""
         if next(self._pages("describe_instances", "instances.instance", max_results=FEW)):
             return True
         request = models().DescribeInstancesRequest(region_id=self._region, dry_run=True)
@@ -132,8 +132,8 @@ class SdkEcs:
         return [shapes.rule(Party(self.account, group), row) for row in rows]
 
     def references(self, groups: Sequence[str]) -> list[Party]:
-        """The groups, of any account, with a rule that names one of these groups. Each call shows the first hundred, and
-        does not say whether there are more."""
+        """The groups, of any account, with a rule that names one of these groups. Each call shows the first hundred,
+        and does not say whether there are more."""
         referencing: dict[Party, None] = {}
         for start in range(0, len(groups), GROUPS_PER_CALL):
             request = models().DescribeSecurityGroupReferencesRequest(
@@ -154,12 +154,12 @@ class SdkEcs:
         return str(body.inner_access_policy).lower() == "accept"
 
     def addresses_taken(self, vpc: str, ips: Collection[str]) -> set[str]:
-        """Those of these private IPv4 addresses that a network interface of this account in a VPC has, as its first or another
-        one. An instance has its address on one.
+        """Those of these private IPv4 addresses that a network interface of this account in a VPC has, as its first or
+        another one. An instance has its address on one.
 
-        One address is asked for in two calls: the SDK says that PrivateIpAddress.N finds secondary addresses, other clients
-        rely on it for all of them [doc DescribeNetworkInterfaces; src terway]. For several, the interfaces of the VPC are
-        listed, unless that takes more calls.
+        One address is asked for in two calls: the SDK says that PrivateIpAddress.N finds secondary addresses, other
+        clients rely on it for all of them [doc DescribeNetworkInterfaces; src terway]. For several, the interfaces of
+        the VPC are listed, unless that takes more calls.
         """
         if len(ips) == 1:
             return {ip for ip in ips if self._has_address(vpc, ip)}
@@ -184,8 +184,8 @@ class SdkEcs:
     # changes
 
     def authorize(self, group: str, rules: Sequence[tuple[RuleKey, str]], *, advanced: bool = False) -> str:
-        """Adds rules of one direction to a group, which may be an `advanced` one, each with its description. Returns the
-        RequestId.
+        """Adds rules of one direction to a group, which may be an `advanced` one, each with its description. Returns
+        the RequestId.
 
         Raises ValueError for a rule that link-peer must not write, before any call.
         """
@@ -238,7 +238,8 @@ class SdkEcs:
         return client.Client(client_config(self._settings, "ecs", self._keys(renew)))
 
     def _send(self, operation: str, request: Any) -> Any:
-        """Makes one call. Credentials that expire during a run are renewed once, also where several threads find them expired."""
+        """Makes one call. Credentials that expire during a run are renewed once, also where several threads find them
+        expired."""
         self._calls[operation.title().replace("_", "")] += 1
         client = self._client
 
@@ -334,7 +335,8 @@ T = TypeVar("T", Group, Instance)
 
 IDS_PER_CALL = 100  # [doc DescribeInstances, DescribeSecurityGroups, DescribeNetworkInterfaces: at most 100 ids]
 MAX_SPLITS = 12
-"""Refused calls that are split, before everything is read instead. Enough to find one wrong id in a call of 100, or two."""
+"""Refused calls that are split, before everything is read instead. Enough to find one wrong id in a call of 100, or
+two."""
 
 _ABOUT_IDS = (_ABOUT_GROUPS, "InvalidInstanceId")  # .NotFound and .Malformed, one id or a list [doc]
 
@@ -344,8 +346,8 @@ def read_by_id(
 ) -> list[T]:
     """The resources with these ids; ids that are unknown or malformed are left out.
 
-    A call that is refused for its ids is split in two until the wrong id is alone. After MAX_SPLITS of them, or for a code
-    that does not say that an id is wrong, `read_all` answers for the rest: 5,950 unknown names cost tens of calls.
+    A call that is refused for its ids is split in two until the wrong id is alone. After MAX_SPLITS of them, or for a
+    code that does not say that an id is wrong, `read_all` answers for the rest: 5,950 unknown names cost tens of calls.
     """
     sorted_ids = sorted(set(ids))
     chunks: list[list[str]] = [

@@ -86,8 +86,8 @@ def permission(party: Party, key: RuleKey, description: str, *, egress: bool = F
     """The parameters of a rule on a group. Every rule that link-peer writes passes here: its source is one group or one
     /32; of an `egress` rule, its destination one /32. Raises ValueError for any other.
 
-    On an `advanced` group the policy is not sent: accept is the default, and by one text of the documentation it may not be
-    set there [doc AuthorizeSecurityGroupEgress, InvalidGroupParameter.OperationDenied].
+    On an `advanced` group the policy is not sent: accept is the default, and by one text of the documentation it may
+    not be set there [doc AuthorizeSecurityGroupEgress, InvalidGroupParameter.OperationDenied].
     """
     fields: dict[str, Any] = {
         "priority": str(PRIORITY),
@@ -171,7 +171,8 @@ def _source_group(party: Party, item: Any) -> str:
 
 
 def _group(group: str | None, owner: str | None, party: Party) -> str:
-    """`sg-…@<uid>`: the API returns the owner as a uid, and nothing for a group of the same account [doc 2016-09-23 notice]."""
+    """`sg-…@<uid>`: the API returns the owner as a uid, and nothing for a group of the same account [doc 2016-09-23
+    notice]."""
     return f"{group}@{owner or party.account}" if group else ""
 
 

@@ -1,8 +1,10 @@
-"""Compiles the regular expressions of modules that the SDKs import when they are used for the first time: a cold start uses few.
+"""Compiles the regular expressions of modules that the SDKs import when they are used for the first time: a cold start
+uses few.
 
 Modules compile some sixty of them while they are imported, for cookies, dates, IPv6 and headers. `install()` replaces
-`re.compile`: for the body of a module of MODULES, it gives a stand-in, which compiles the pattern when it is asked for anything, and is a
-pattern to `isinstance` and to the functions of `re`. For all else, `re.compile` does what it always did.
+`re.compile`: for the body of a module of MODULES, it gives a stand-in, which compiles the pattern when it is asked for
+anything, and is a pattern to `isinstance` and to the functions of `re`. For all else, `re.compile` does what it always
+did.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ _compile = re.compile
 
 
 class _Late:
-    """In place of a pattern that is not compiled yet. What is asked for is kept, so that the second time costs nothing more."""
+    """In place of a pattern that is not compiled yet. What is asked for is kept, so that the second time costs nothing
+    more."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._arguments = args, kwargs

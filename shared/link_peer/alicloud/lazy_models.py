@@ -1,9 +1,11 @@
-"""Imports only those of an SDK's model modules that are used; for the thousand of ECS, saves a third of a function's cold start.
+"""Imports only those of an SDK's model modules that are used; for the thousand of ECS, saves a third of a function's
+cold start.
 
-`alibabacloud_ecs20140526.models` imports every model of every operation, in an `__init__` of 6,000 lines. `install()` adds an
-import finder that gives it, and the same package of other SDKs, a `__getattr__` (PEP 562) instead. A class is looked for in the module whose name is
-the longest beginning of its own: `DescribeInstancesRequestTag` in `_describe_instances_request`. Where that is not the module,
-the `__init__` is read, and if it has none of the expected import lines, it is imported as usual. The SDK on disk is not changed.
+`alibabacloud_ecs20140526.models` imports every model of every operation, in an `__init__` of 6,000 lines. `install()`
+adds an import finder that gives it, and the same package of other SDKs, a `__getattr__` (PEP 562) instead. A class is
+looked for in the module whose name is the longest beginning of its own: `DescribeInstancesRequestTag` in
+`_describe_instances_request`. Where that is not the module, the `__init__` is read, and if it has none of the expected
+import lines, it is imported as usual. The SDK on disk is not changed.
 """
 
 from __future__ import annotations

@@ -9,7 +9,8 @@ distribution, or a module of an SDK. `install()` adds import finders.
   which import what they stand for when it is used: link_peer_cli/access/late_parts.py.
 - A standard module of DEFERRED is loaded when one of its names is used for the first time.
 
-`deploy/link_peer_deploy/packaging.py` removes from the package what LEFT_OUT lists; `tests/infrastructure/package` runs the handlers without it.
+`deploy/link_peer_deploy/packaging.py` removes from the package what LEFT_OUT lists; `tests/infrastructure/package` runs
+the handlers without it.
 """
 
 from __future__ import annotations
@@ -144,8 +145,8 @@ class _StandInFinder:
 
 
 class _Deferred(ModuleType):
-    """A module that is loaded when one of its names is used. importlib.util.LazyLoader does the same, but on Python 3.10
-    and 3.11 it loads at the second import of the module."""
+    """A module that is loaded when one of its names is used. importlib.util.LazyLoader does the same, but on Python
+    3.10 and 3.11 it loads at the second import of the module."""
 
     _lock = threading.RLock()
 
@@ -186,8 +187,8 @@ class _DeferringFinder:
 
 
 def imported(name: str) -> Any:
-    """A module of an SDK. The garbage collector does not look at the tens of thousands of objects that its first import makes:
-    they stay."""
+    """A module of an SDK. The garbage collector does not look at the tens of thousands of objects that its first import
+    makes: they stay."""
     if name in sys.modules:
         return importlib.import_module(name)  # which waits where another thread imports it
     gc.disable()

@@ -1,4 +1,5 @@
-"""Log records in the form that SLS takes them in: the message LogGroup of Protocol Buffers [doc "Data encoding method" of SLS].
+"""Log records in the form that SLS takes them in: the message LogGroup of Protocol Buffers [doc "Data encoding method"
+of SLS].
 
 The SDK's own message needs google.protobuf, whose import takes a tenth of a cold start.
 """

@@ -30,8 +30,9 @@ class MnsQueue:
         self._account = account
 
     def post(self, message: Message | SweepAccount, *, queue: str = "", delay: int = 0) -> None:
-        """Puts a message on a queue of the home account; without a name, on the one of the settings. It is delivered after
-        `delay` seconds, at most seven days [doc SendMessage]. Raises Transient if it may not have been accepted."""
+        """Puts a message on a queue of the home account; without a name, on the one of the settings. It is delivered
+        after `delay` seconds, at most seven days [doc SendMessage]. Raises Transient if it may not have been
+        accepted."""
         from mns import queue as sdk
 
         name = queue or self._settings.queue
@@ -50,7 +51,8 @@ class MnsQueue:
 
 
 def queue_answer(settings: Settings, uid: str, task: str, call: Callable[[], T]) -> T | None:
-    """The answer of a call of the SDK; None where a queue is empty. Raises KeysExpired, else Transient, which name the `task` that failed."""
+    """The answer of a call of the SDK; None where a queue is empty. Raises KeysExpired, else Transient, which name the
+    `task` that failed."""
     from mns.mns_exception import MNSExceptionBase
 
     try:
@@ -66,8 +68,8 @@ def queue_answer(settings: Settings, uid: str, task: str, call: Callable[[], T])
 
 
 class Backlog(msgspec.Struct, frozen=True):
-    """What waits on a queue, as far as it shows: the `messages` at its head, as `peeked` answers them, and how many the platform
-    `counted`, which will always be 0 [doc GetQueueAttributes]: only a look tells that a queue is empty."""
+    """What waits on a queue, as far as it shows: the `messages` at its head, as `peeked` answers them, and how many the
+    platform `counted`, which will always be 0 [doc GetQueueAttributes]: only a look tells that a queue is empty."""
 
     messages: list[Any]
     counted: int
@@ -94,8 +96,9 @@ class Backlog(msgspec.Struct, frozen=True):
 
 
 def backlog(settings: Settings, uid: str, queue: str, *, delayed: bool = True) -> Backlog:
-    """What waits on a queue of the home account `uid`: the look shows what can be received; the counts, while the platform counts,
-    add what was received and not deleted and, unless left out, what is delayed. Raises LinkPeerError with the platform's code."""
+    """What waits on a queue of the home account `uid`: the look shows what can be received; the counts, while the
+    platform counts, add what was received and not deleted and, unless left out, what is delayed. Raises LinkPeerError
+    with the platform's code."""
     messages = peeked(settings, uid, queue)
     answer = attributes(settings, uid, queue)
     later = answer.delay_messages if delayed else 0
@@ -103,8 +106,8 @@ def backlog(settings: Settings, uid: str, queue: str, *, delayed: bool = True) -
 
 
 def peeked(settings: Settings, uid: str, queue: str) -> list[Any]:
-    """The first messages of a queue that can be received, at most PEEKED, with their bodies as they are stored; they stay there.
-    Raises LinkPeerError with the platform's code."""
+    """The first messages of a queue that can be received, at most PEEKED, with their bodies as they are stored; they
+    stay there. Raises LinkPeerError with the platform's code."""
     client = account(settings, uid).get_queue(queue)
     client.set_encoding(False)  # it is undocumented whether the platform encodes dead letters in base64
     try:
@@ -116,8 +119,8 @@ def peeked(settings: Settings, uid: str, queue: str) -> list[Any]:
 
 
 def attributes(settings: Settings, uid: str, queue: str) -> Any:
-    """The attributes of a queue, as the SDK's client answers them: its `Queue` copies them into fields that it has deprecated.
-    Raises LinkPeerError with the platform's code."""
+    """The attributes of a queue, as the SDK's client answers them: its `Queue` copies them into fields that it has
+    deprecated. Raises LinkPeerError with the platform's code."""
     from mns.mns_request import GetQueueAttributesRequest, GetQueueAttributesResponse
 
     request, answer = GetQueueAttributesRequest(queue), GetQueueAttributesResponse()
@@ -138,7 +141,8 @@ _TRANSIENT = frozenset({"InternalError", "InternalServerError", "QpsLimitExceede
 
 
 def refusal(error: Any, host: str) -> CloudError | Transient:
-    """Our error for one of the SDK, which asked a host: Transient where the service may have done it, or may do it later."""
+    """Our error for one of the SDK, which asked a host: Transient where the service may have done it, or may do it
+    later."""
     code, request_id = answered(error)
     if not code or code in _TRANSIENT:
         return Transient(trouble(error, host)).of("mns", code, request_id)

@@ -15,8 +15,8 @@ from link_peer.runtime.settings import Settings
 
 
 class Received(msgspec.Struct, frozen=True):
-    """A message, and the handle by which it is deleted. `times` is how often it was received, `element` what a stream would
-    push: the queue that it came through is the one that was asked."""
+    """A message, and the handle by which it is deleted. `times` is how often it was received, `element` what a stream
+    would push: the queue that it came through is the one that was asked."""
 
     queue: str
     handle: str
@@ -25,7 +25,8 @@ class Received(msgspec.Struct, frozen=True):
 
 
 class OwnQueues:
-    """Queues of home. Each method opens a connection of its own: the SDK's Account is not safe to share. Raises as `queue_answer`."""
+    """Queues of home. Each method opens a connection of its own: the SDK's Account is not safe to share. Raises as
+    `queue_answer`."""
 
     def __init__(self, settings: Settings, home: str) -> None:
         self._settings = settings
@@ -45,8 +46,8 @@ class OwnQueues:
         return messages, problems
 
     def delete(self, received: Sequence[Received]) -> None:
-        """Delete messages that were carried out, of each queue though another one's cannot be. One whose time to delete it is over
-        comes again."""
+        """Delete messages that were carried out, of each queue though another one's cannot be. One whose time to delete
+        it is over comes again."""
         client = account(self._settings, self._home)
         problems: list[LinkPeerError] = []
         for name in sorted({message.queue for message in received}):

@@ -67,8 +67,8 @@ def call(send: Callable[[], T]) -> T:
 def meaning(error: Exception) -> Exception:
     """Our error for an error of the SDK, by its code. Without a code (reset, timeout, HTML page) it is Ambiguous.
 
-    Programming errors are returned unchanged, so that they do not look like an outage; so is the use of something that the
-    package leaves out, which the SDK wraps.
+    Programming errors are returned unchanged, so that they do not look like an outage; so is the use of something that
+    the package leaves out, which the SDK wraps.
     """
     if missing := leave_out.named_in(error):
         return missing
@@ -95,7 +95,8 @@ _CLIENT = re.compile(r"alibabacloud_([a-z]+)(?:_[a-z]+)?\d+\.client$")
 
 
 def _service(error: Exception) -> str:
-    """Which service a client of the SDK asked: the client's module is in the traceback, and no field of the error has it."""
+    """Which service a client of the SDK asked: the client's module is in the traceback, and no field of the error has
+    it."""
     trace = error.__traceback__
     while trace is not None:
         if module := _CLIENT.match(trace.tb_frame.f_globals.get("__name__", "")):

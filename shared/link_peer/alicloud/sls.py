@@ -1,6 +1,7 @@
 """The SLS client: one attempt for each call, and any endpoint.
 
-Names are imported from the SDK's modules, not from `aliyun.log`: the package leaves out the `__init__` that imports them all.
+Names are imported from the SDK's modules, not from `aliyun.log`: the package leaves out the `__init__` that imports
+them all.
 """
 
 from __future__ import annotations
@@ -40,11 +41,11 @@ class OneAttemptClient(LogClient):
 
 
 def client(settings: Settings, timeout: float = 0) -> LogClient:
-    """The client for the region's endpoint, or for the one in the settings. `timeout` is how many seconds it waits for an
-    answer, where that is not as long as a function has.
+    """The client for the region's endpoint, or for the one in the settings. `timeout` is how many seconds it waits for
+    an answer, where that is not as long as a function has.
 
-    One client is kept for each endpoint and key, because its connection is kept with it: an event that follows another saves
-    the TCP and TLS handshakes. It may be used by several threads.
+    One client is kept for each endpoint and key, because its connection is kept with it: an event that follows another
+    saves the TCP and TLS handshakes. It may be used by several threads.
     """
     scheme, host = settings.endpoint("sls")
     return _client(scheme, host, settings.region, settings.credentials, timeout or TIMEOUT_SECONDS)

@@ -100,8 +100,8 @@ class Accounts:
         return session.credentials
 
     def assume(self, role: str, external_id: str, waits: Sequence[float], seconds: int = SESSION_SECONDS) -> Session:
-        """A session of a role (its ARN), with the keys of the settings. `waits` are those before further attempts where it is
-        refused. Raises NotEntered if the role cannot be assumed."""
+        """A session of a role (its ARN), with the keys of the settings. `waits` are those before further attempts where
+        it is refused. Raises NotEntered if the role cannot be assumed."""
         from alibabacloud_sts20150401 import models
         from alibabacloud_sts20150401.client import Client
 
@@ -128,8 +128,8 @@ class Accounts:
 
 
 def _session(body: Any) -> Session:
-    """The session in an AssumeRole response. The SDK turns a response of the wrong shape into an empty model, without an
-    error; without keys it is Ambiguous."""
+    """The session in an AssumeRole response. The SDK turns a response of the wrong shape into an empty model, without
+    an error; without keys it is Ambiguous."""
     credentials = getattr(body, "credentials", None)
     names = ("access_key_id", "access_key_secret", "security_token", "expiration")
     key, secret, token, expiration = (str(getattr(credentials, name, None) or "") for name in names)
@@ -143,7 +143,8 @@ def _session(body: Any) -> Session:
 
 
 def session_name_for(text: str) -> str:
-    """A RoleSessionName (2 to 64 letters, digits and .@-_). In ActionTrail it names the delivery that opened the session.
+    """A RoleSessionName (2 to 64 letters, digits and .@-_). In ActionTrail it names the delivery that opened the
+    session.
 
     Later deliveries of the same function instance use the session too, until it expires. So a change is matched to its
     audit record by RequestId.

@@ -23,9 +23,9 @@ FOLDERS = "SSL_CERT_DIR"
 
 
 def context() -> ssl.SSLContext:
-    """The context of this process. It trusts the certificates that the environment variables name (FILES, FOLDERS), all of
-    them and nothing else; without any, those of certifi and of the system's folder. Servers' certificates and host names are
-    always checked. Raises LinkPeerError for a file that cannot be loaded."""
+    """The context of this process. It trusts the certificates that the environment variables name (FILES, FOLDERS), all
+    of them and nothing else; without any, those of certifi and of the system's folder. Servers' certificates and host
+    names are always checked. Raises LinkPeerError for a file that cannot be loaded."""
     return _context(tuple((name, os.environ[name]) for name in (*FILES, FOLDERS) if os.environ.get(name)))
 
 
@@ -52,7 +52,8 @@ def _context(bundles: tuple[tuple[str, str], ...]) -> ssl.SSLContext:
 
 
 class Adapter(HTTPAdapter):
-    """Requests over TLS with the context, also to a proxy and through one. What a caller says about verifying is not asked."""
+    """Requests over TLS with the context, also to a proxy and through one. What a caller says about verifying is not
+    asked."""
 
     def build_connection_pool_key_attributes(self, request: Any, verify: Any, cert: Any = None) -> Any:
         """Where to connect, and with what."""

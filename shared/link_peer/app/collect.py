@@ -1,7 +1,8 @@
-"""What the timer of cross_account asks for, where the accounts' own queues are too many for a trigger each: read them all.
+"""What the timer of cross_account asks for, where the accounts' own queues are too many for a trigger each: read them
+all.
 
-The function receives, carries out, and deletes. Whatever is not deleted comes again, so a crash loses nothing, and a queue
-proves who asks as it does behind a trigger: the name is that of the queue that was read.
+The function receives, carries out, and deletes. Whatever is not deleted comes again, so a crash loses nothing, and a
+queue proves who asks as it does behind a trigger: the name is that of the queue that was read.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ MOST = 4
 SECONDS = 45.0
 """After which nothing more is received: the timer fires again after a minute."""
 ATTEMPTS = 100
-"""How often a message is received before it is a dead letter. It is hidden for minutes each time, so that takes hours."""
+"""How often a message is received before it is a dead letter. It is hidden for minutes each time, so that takes
+hours."""
 
 
 def asked_by_timer(event: bytes) -> bool:
@@ -38,8 +40,8 @@ def asked_by_timer(event: bytes) -> bool:
 
 
 def collect(queues: OwnQueues, delivery: Delivery) -> Outcomes:
-    """Carries out the messages on the accounts' own queues, in an order that changes with the minute. When all are done, raises
-    if a queue could not be read, or if a message must be delivered again."""
+    """Carries out the messages on the accounts' own queues, in an order that changes with the minute. When all are
+    done, raises if a queue could not be read, or if a message must be delivered again."""
     outcomes: Outcomes = Counter()
     troubles: list[Exception] = []
     began = delivery.clock.now()

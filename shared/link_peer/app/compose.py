@@ -50,8 +50,8 @@ COLLECT_AFTER = 50_000  # objects; the default is 700
 
 @functools.cache
 def start() -> None:
-    """Prepares this process for the SDKs, once: their unused parts may be missing, and the tens of thousands of objects that
-    their import makes stay, so the garbage collector need not look at them again and again."""
+    """Prepares this process for the SDKs, once: their unused parts may be missing, and the tens of thousands of objects
+    that their import makes stay, so the garbage collector need not look at them again and again."""
     from link_peer.alicloud import leave_out
 
     leave_out.install()
@@ -67,8 +67,8 @@ def own_keys() -> Iterator[None]:
     Keys are read at each invocation, from the context where the runtime puts them there. python3.12 puts them into the
     environment when an instance starts, and no page says that they are renewed. An instance that outlives them could do
     nothing, and would be given the same message again and again. Function Compute answers for a process that has ended
-    with an error, so that the message is delivered again, and starts another, with new keys. If these are no better, that
-    one ends too: the retries of asynchronous calls and of the stream have an end, and then a dead-letter queue.
+    with an error, so that the message is delivered again, and starts another, with new keys. If these are no better,
+    that one ends too: the retries of asynchronous calls and of the stream have an end, and then a dead-letter queue.
     """
     try:
         yield

@@ -1,8 +1,8 @@
 """From what the platform delivers to the engine: what the handlers run, and what `link-peer plan` previews.
 
 Every function takes the bytes of one delivery and gives every element of it its own outcome. A transient error holds
-nothing up: what met it is recorded as an `attempt` and put on the queue again, with a delay; a function raises only where
-that fails, so that the platform delivers again.
+nothing up: what met it is recorded as an `attempt` and put on the queue again, with a delay; a function raises only
+where that fails, so that the platform delivers again.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ FIRST_DELAY, LONGEST_DELAY = 10, 600
 """Seconds until a message that was put back is delivered again: doubled for each attempt."""
 
 RELEASED_ATTEMPT = 4
-"""That of the first look at a released instance: a fleet that shrinks leaves the calls of some minutes to those who open."""
+"""That of the first look at a released instance: a fleet that shrinks leaves the calls of some minutes to those who
+open."""
 
 Outcomes = Counter[str]
 """How many decisions came to each outcome."""
@@ -62,7 +63,8 @@ def function_of(element: object) -> str:
 
 
 def handle_events(event: bytes, delivery: Delivery) -> Outcomes:
-    """One event or an array of them. An element that cannot be parsed is denied and recorded; the others are handled."""
+    """One event or an array of them. An element that cannot be parsed is denied and recorded; the others are
+    handled."""
     try:
         return handle_event_elements(events.elements(event), delivery)
     except BadInput as problem:
@@ -84,8 +86,8 @@ def handle_event_elements(elements: Iterable[object], delivery: Delivery) -> Out
 
 def handle_hints(hints: Sequence[Hint], delivery: Delivery) -> Outcomes:
     """Looks at the parties that hints name: instances together, then each group. What must be looked at again is posted
-    as a `look`. Raises RedeliveryNeeded where it cannot be posted, and Transient where what the events of groups say cannot
-    be recorded: that comes last, so that no closing waits for it."""
+    as a `look`. Raises RedeliveryNeeded where it cannot be posted, and Transient where what the events of groups say
+    cannot be recorded: that comes last, so that no closing waits for it."""
     delivery = msgspec.structs.replace(delivery, output=DeliveryOutput())
     guard = RemovalGuard(delivery.policy.limits.removals_per_run)
     later: list[Later] = []
@@ -102,16 +104,17 @@ def handle_hints(hints: Sequence[Hint], delivery: Delivery) -> Outcomes:
 
 
 def _record_observed(hints: Sequence[Hint], delivery: Delivery) -> None:
-    """One record of each change of a group's tags, in one call, also where the group itself was looked at once for several."""
+    """One record of each change of a group's tags, in one call, also where the group itself was looked at once for
+    several."""
     observed = dict.fromkeys(hint for hint in hints if hint.party.is_group and hint.cause.call)
     tags, keys = delivery.output.tags, delivery.policy.keys
     delivery.audit({}).write([observed_record(hint, tags.get(hint.party), keys) for hint in observed])
 
 
 def _with_instances(hints: Sequence[Hint], delivery: Delivery) -> tuple[list[Hint], Outcomes]:
-    """The hints, with the instance in place of its primary network interface, and without those of other interfaces; and what
-    came of reading these. An interface is no party to look at again: where it cannot be read for the moment, the platform
-    delivers its event again."""
+    """The hints, with the instance in place of its primary network interface, and without those of other interfaces;
+    and what came of reading these. An interface is no party to look at again: where it cannot be read for the moment,
+    the platform delivers its event again."""
     interfaces = [hint for hint in hints if is_interface_id(hint.party.id)]
     if not interfaces:
         return list(hints), Counter()
@@ -201,8 +204,8 @@ def _deny_event(delivery: Delivery, element: object, problem: BadInput) -> Outco
 
 
 class _Arrived(msgspec.Struct, frozen=True):
-    """One message of a delivery and the queue it came through, or the record of why it is denied. `actor` is the account whose
-    own queue it is, else the queue's name; unknown where nothing proves that."""
+    """One message of a delivery and the queue it came through, or the record of why it is denied. `actor` is the
+    account whose own queue it is, else the queue's name; unknown where nothing proves that."""
 
     event_id: str
     queue: str = ""
@@ -212,8 +215,8 @@ class _Arrived(msgspec.Struct, frozen=True):
 
 
 def handle_messages(event: bytes, delivery: Delivery) -> Outcomes:
-    """What the queue's stream pushes: an array of CloudEvents, a single one, or raw data. Every message has an outcome of
-    its own, or is put back on its queue."""
+    """What the queue's stream pushes: an array of CloudEvents, a single one, or raw data. Every message has an outcome
+    of its own, or is put back on its queue."""
     return handle_elements(message_elements(event), delivery)
 
 
@@ -241,9 +244,9 @@ def handle_elements(elements: Iterable[object], delivery: Delivery) -> Outcomes:
 
 
 def _equal_together(arrived: Iterable[_Arrived]) -> list[list[_Arrived]]:
-    """Looks at one party, and syncs of one pair in one direction, that came through one queue: they ask for the same. The one
-    that expires last comes first, and is carried out for the others, as early as any of them. Every other message is alone, a
-    `link` or an `unlink` above all."""
+    """Looks at one party, and syncs of one pair in one direction, that came through one queue: they ask for the same.
+    The one that expires last comes first, and is carried out for the others, as early as any of them. Every other
+    message is alone, a `link` or an `unlink` above all."""
     groups: dict[Hashable, list[_Arrived]] = {}
     for number, arrival in enumerate(arrived):
         message = arrival.message
@@ -253,8 +256,8 @@ def _equal_together(arrived: Iterable[_Arrived]) -> list[list[_Arrived]]:
 
 
 def _last_to_expire_first(equal: Sequence[_Arrived]) -> list[_Arrived]:
-    """The one that expires last comes first, with the fewest attempts of any: nobody makes others wait longer when it is put
-    back."""
+    """The one that expires last comes first, with the fewest attempts of any: nobody makes others wait longer when it
+    is put back."""
     first, *duplicates = sorted(equal, key=_expiry, reverse=True)
     assert first.message is not None  # noqa: S101  # only what could be read is equal to anything
     attempt = min(duplicate.message.attempt for duplicate in equal if duplicate.message)
@@ -274,7 +277,8 @@ def _job(equal: Sequence[_Arrived], delivery: Delivery, batch: Batch, guard: Sha
 
 
 def raise_first(troubles: Sequence[Exception]) -> None:
-    """Raises what the messages of a batch met: bugs before transient errors; errors that are not recorded before the rest."""
+    """Raises what the messages of a batch met: bugs before transient errors; errors that are not recorded before the
+    rest."""
     for fault in troubles:
         if not isinstance(fault, Transient):
             raise fault
@@ -352,8 +356,8 @@ def _carry_out(equal: Sequence[_Arrived], delivery: Delivery, guard: SharedGuard
 
 
 def _record_as(arrival: _Arrived, first: _Arrived, recorded: AuditWriter, delivery: Delivery) -> Outcomes:
-    """The outcome of a message that another one was carried out for: denied as that was, or nothing is left to do. Where it
-    cannot be recorded the message is put back."""
+    """The outcome of a message that another one was carried out for: denied as that was, or nothing is left to do.
+    Where it cannot be recorded the message is put back."""
     message = arrival.message
     assert message is not None  # noqa: S101  # only what could be read is equal to anything
     audit = _audit_of_message(arrival, delivery)

@@ -1,5 +1,5 @@
-"""What `sweep.handler` runs: a sweep of all accounts; or, where there is a queue for it, a message for each account whose turn it
-is, and what such a message asks for.
+"""What `sweep.handler` runs: a sweep of all accounts; or, where there is a queue for it, a message for each account
+whose turn it is, and what such a message asks for.
 
     timer ─▶ a message for each account ─▶ queue ─▶ one delivery each: groups, closing, a part of the instances, opening
                                              ▲                │
@@ -39,8 +39,8 @@ AFTER_TROUBLE = 300  # seconds until what met a transient error is done again
 
 
 def handle_sweep(event: bytes, delivery: Delivery) -> Outcomes:
-    """What arrives at `sweep.handler`: the timer's event, or messages of the queue of sweeps. Each message has an outcome of its
-    own; raises, after all of them, where one must be redelivered."""
+    """What arrives at `sweep.handler`: the timer's event, or messages of the queue of sweeps. Each message has an
+    outcome of its own; raises, after all of them, where one must be redelivered."""
     messages = message_elements(event)
     if not messages or not (event.lstrip().startswith(b"[") or _is_message(messages[0])):
         return handle_timer(event, delivery)
@@ -64,8 +64,8 @@ def _is_message(element: object) -> bool:
 
 
 def handle_timer(event: bytes, delivery: Delivery) -> Outcomes:
-    """One sweep of all accounts, or a message for each whose turn it is. The timer's event gives its time; nothing else in it
-    matters."""
+    """One sweep of all accounts, or a message for each whose turn it is. The timer's event gives its time; nothing else
+    in it matters."""
     name, time = _run_of(event, delivery)
     if delivery.connections.sweep_queue:
         return _post_turns(name, time, delivery)
@@ -75,7 +75,8 @@ def handle_timer(event: bytes, delivery: Delivery) -> Outcomes:
 
 
 def run_sweep(run: Run, *, recorded: bool = True) -> SweptAccounts:
-    """Sweeps all accounts of the policy, as `sweep_accounts` does. Raises, after all of them, when a change must be tried again."""
+    """Sweeps all accounts of the policy, as `sweep_accounts` does. Raises, after all of them, when a change must be
+    tried again."""
     results = sweep_accounts(run, run.delivery.policy.accounts, recorded=recorded)
     troubles = [result for result in results if isinstance(result, Exception)]
     transient = all(isinstance(trouble, Transient) for trouble in troubles)
@@ -105,8 +106,8 @@ def _post_turns(name: str, time: float, delivery: Delivery) -> Outcomes:
 
 
 def _record_run(audit: AuditWriter, delivery: Delivery, started_accounts: Collection[str], start: float) -> None:
-    """Records what a run of the timer began: the sweeps of these accounts. Raises Transient if the log does not take it, and nothing
-    that would prevent a sweep."""
+    """Records what a run of the timer began: the sweeps of these accounts. Raises Transient if the log does not take
+    it, and nothing that would prevent a sweep."""
     seconds = delivery.clock.now() - start
     audit.write([timer_record(started_accounts, delivery.policy, delivery.connections.dead_letters, seconds)])
 
@@ -150,8 +151,8 @@ def _job(element: object, delivery: Delivery) -> Job[Outcomes]:
 
 
 def _sweep_account(message: SweepAccount, name: str, delivery: Delivery) -> Outcomes:
-    """One delivery of an account's sweep; then the account's next message is posted. Raises Transient where that is not possible,
-    so that the platform delivers this one again."""
+    """One delivery of an account's sweep; then the account's next message is posted. Raises Transient where that is not
+    possible, so that the platform delivers this one again."""
     account, now, accounts = message.account, delivery.clock.now(), len(delivery.policy.accounts)
     cursor = None if message.cursor is None else read_cursor(message.cursor, now)
     if cursor and cursor.policy not in ("", delivery.policy.digest):
@@ -179,8 +180,8 @@ def _sweep_account(message: SweepAccount, name: str, delivery: Delivery) -> Outc
 
 
 def _delay(sweep: AccountSweep, accounts: int) -> int | None:
-    """In how many seconds the account has its next message: in the next minute, in which the limits of the API begin anew, where
-    something is left; else when it is time for a short sweep."""
+    """In how many seconds the account has its next message: in the next minute, in which the limits of the API begin
+    anew, where something is left; else when it is time for a short sweep."""
     now, cursor = sweep.work.delivery.clock.now(), next_cursor(sweep)
     if sweep.work.fetch.store.readable(sweep.account) and not cursor.listed:
         return AFTER_TROUBLE if sweep.report.pending else int(MINUTE - now % MINUTE) + 1

@@ -1,8 +1,9 @@
 """Every denial: why a link is not made, or why a rule is removed. No other module makes one.
 
-Each function or constant gives one `Denial`: its reason, the fact that decided, and what to do about it; where a command does
-it, that command. Advice is words, a command that can be pasted into a shell, or `<words>: <command>`. A denial is often worded
-before it is known whose link it is about; `{link}` and the like stand for that until it is recorded.
+Each function or constant gives one `Denial`: its reason, the fact that decided, and what to do about it; where a
+command does it, that command. Advice is words, a command that can be pasted into a shell, or `<words>: <command>`. A
+denial is often worded before it is known whose link it is about; `{link}` and the like stand for that until it is
+recorded.
 """
 
 from __future__ import annotations
@@ -39,11 +40,11 @@ class Waits(Enum):
 class Denial(msgspec.Struct, frozen=True):
     """A reason, the fact that decided (`detail`), and what to do about it (`advice`, may be empty).
 
-    `outcome` is that of a link which is denied for this. `ended`: because its time is over. `half_open`: because half of a
-    mutual link is missing. `owners`: the owners of the groups can resolve it, and then the link may be asked for again; `lacks_consent`: by
-    consenting. `empty_group`: since it shows no instances. `by_limit`: the policy opens no more of it. `moved`: what is removed is written
-    anew for another address. The reason is for people and programs that read records; what is done follows from its kind and
-    from these fields.
+    `outcome` is that of a link which is denied for this. `ended`: because its time is over. `half_open`: because half
+    of a mutual link is missing. `owners`: the owners of the groups can resolve it, and then the link may be asked for
+    again; `lacks_consent`: by consenting. `empty_group`: since it shows no instances. `by_limit`: the policy opens no
+    more of it. `moved`: what is removed is written anew for another address. The reason is for people and programs that
+    read records; what is done follows from its kind and from these fields.
     """
 
     reason: Reason
@@ -71,7 +72,8 @@ class Denial(msgspec.Struct, frozen=True):
 
     @property
     def undecided(self) -> bool:
-        """Whether it says nothing about the link itself: an account refuses access, something was not read, or all is paused."""
+        """Whether it says nothing about the link itself: an account refuses access, something was not read, or all is
+        paused."""
         return self.reason.kind is Kind.UNDECIDED
 
     def __str__(self) -> str:
@@ -126,8 +128,8 @@ _OWN_MEANS = {
     "r": "the IP whitelist of the Redis instance",
     "lb": "the access control lists of the load balancer's listeners",
 }
-"""By what the owners of RDS, Redis and SLB instances admit addresses [doc ModifySecurityIps of both, AddAccessControlListEntry].
-No command that does it: nothing here would record what it opens, or ever close it."""
+"""By what the owners of RDS, Redis and SLB instances admit addresses [doc ModifySecurityIps of both,
+AddAccessControlListEntry]. No command that does it: nothing here would record what it opens, or ever close it."""
 
 
 def left_out(parts: Mapping[str, str]) -> str:
@@ -247,7 +249,8 @@ def sweep_no_access(account: str, code: str) -> Denial:
 
 
 def unreadable(account: str, problem: str) -> Denial:
-    """An account that could not be read because of a transient error: nothing is decided about its side now, and nothing is recorded."""
+    """An account that could not be read because of a transient error: nothing is decided about its side now, and
+    nothing is recorded."""
     return Denial(reasons.UNREAD, f"account {account} could not be read: {problem}", waits=Waits.FOR_A_READ)
 
 
@@ -324,7 +327,8 @@ def never_allowed(entry: str) -> Denial:
 
 
 def tag_end_not_allowed(instance: Party, key: str, limit: int, latest: str) -> Denial:
-    """An instance that asks by tag, whose tag `key` is missing or later than limits.max_days_tags allows: `latest`, now."""
+    """An instance that asks by tag, whose tag `key` is missing or later than limits.max_days_tags allows: `latest`,
+    now."""
     return _not_allowed(
         f"the policy allows links by tag for at most {limit} days, and {key} of {instance} must say so",
         f"set {key} within {limit} days: {_tag_on(instance, key, latest)}",
@@ -368,8 +372,9 @@ def not_home(account: str) -> Denial:
 
 
 class Unaccepted(msgspec.Struct, frozen=True):
-    """What a group has not accepted: `source` on `ports` (`ALL`: everything); or, where it `is_egress`, to reach it. `tags`
-    (`key=value`; none where no key is left) would, and so would `entry` (`<who>[:<ports>]`), by which its owner writes them."""
+    """What a group has not accepted: `source` on `ports` (`ALL`: everything); or, where it `is_egress`, to reach it.
+    `tags` (`key=value`; none where no key is left) would, and so would `entry` (`<who>[:<ports>]`), by which its owner
+    writes them."""
 
     group: Party
     source: Party
@@ -408,8 +413,8 @@ COUNTED = 100
 
 
 class Candidate(msgspec.Struct, frozen=True):
-    """A group that might stand for an instance, the `denial` that says why it does not, and how many `members` it has: COUNTED or more where it has
-    that many; None where they were not counted."""
+    """A group that might stand for an instance, the `denial` that says why it does not, and how many `members` it has:
+    COUNTED or more where it has that many; None where they were not counted."""
 
     group: Party
     denial: Denial
@@ -424,8 +429,8 @@ class Candidate(msgspec.Struct, frozen=True):
 
 
 def no_group_accepted(instance: object, candidates: Sequence[Candidate]) -> Denial:
-    """An instance of whose groups, smallest first, none may stand for it, some for lack of consent. The advice opens the first of
-    these."""
+    """An instance of whose groups, smallest first, none may stand for it, some for lack of consent. The advice opens
+    the first of these."""
     smallest = next(candidate.denial for candidate in candidates if candidate.denial.lacks_consent)
     return among(smallest, instance, candidates)
 
@@ -507,8 +512,8 @@ def same_party() -> Denial:
 
 
 def locked(group: Party, key: str, value: str, *, is_own: bool) -> Denial:
-    """A group that the tag `key` with this value locks. `reopen` takes off the deployment's own locks only, and those that
-    `close` did not set only if it is forced to."""
+    """A group that the tag `key` with this value locks. `reopen` takes off the deployment's own locks only, and those
+    that `close` did not set only if it is forced to."""
     command = f"link-peer reopen {group}" + ("" if value.startswith(CLOSED_BY) else " --force")
     advice = f"ask the person who locked it, then remove the tag {key} from {group}"
     detail = f"{group} carries the tag {key}"
@@ -516,8 +521,8 @@ def locked(group: Party, key: str, value: str, *, is_own: bool) -> Denial:
 
 
 def refused(group: Party, entry: RefusalEntry, tags: Mapping[str, str], peer: Party) -> Denial:
-    """A peer that a group with these tags refuses by an entry of them. Those that `close --between` set, `reopen --between` takes
-    off."""
+    """A peer that a group with these tags refuses by an entry of them. Those that `close --between` set, `reopen
+    --between` takes off."""
     key, _, refused_peer = entry.text.partition("=")
     remaining = ",".join(piece for piece in split(tags[key]) if piece != refused_peer)
     if _CLOSING_KEY.search(key) and entry.party and not remaining:
@@ -600,7 +605,8 @@ def too_many_members(count: int, limit: int) -> Denial:
 
 
 def ranges_missing(party: object, account: str) -> Denial:
-    """A rule for an address across accounts and VPCs where the policy does not say which addresses are the account's."""
+    """A rule for an address across accounts and VPCs where the policy does not say which addresses are the
+    account's."""
     detail = f"{party} is in another VPC, and the policy has no ranges for its account {account}"
     advice = f"have the account's networks put into the policy: accounts.{account}.ranges"
     return Denial(reasons.ADDRESS_CONFLICT, detail, advice)
@@ -649,7 +655,8 @@ def address_changed(party: object, address: str) -> Denial:
 
 
 def different_vpc(source: object, source_vpc: str, target: object, target_vpc: str) -> Denial:
-    """Two groups in different VPCs, so that no rule of the one names the other: a link needs ports, to be written by address."""
+    """Two groups in different VPCs, so that no rule of the one names the other: a link needs ports, to be written by
+    address."""
     detail = f"{source} is in {source_vpc}, {target} in {target_vpc}: no rule of the one can name the other"
     return Denial(reasons.DIFFERENT_VPC, detail, f"{NAME_PORTS}; {NO_ROUTE}")
 
@@ -668,8 +675,8 @@ def address_of_another(party: object, holder: object) -> Denial:
 
 
 def rule_of_another_group(party: object, holder: Party) -> Denial:
-    """A part of a requested link by address whose rule is that of a request of another group of the instance, or for the instance
-    alone."""
+    """A part of a requested link by address whose rule is that of a request of another group of the instance, or for
+    the instance alone."""
     request = (
         f"a request of {holder}, which the instance is in too" if holder.is_group else f"a request that names {holder}"
     )
@@ -715,8 +722,8 @@ def nothing_to_unlink(between: Sequence[str]) -> Denial:
 
 
 def nothing_to_do(silent_accounts: Sequence[str], other_side: Sequence[str]) -> Denial:
-    """Why a sync changes nothing. `silent_accounts` show no instances; `other_side` are the instances whose tags ask for
-    the pair from the other side."""
+    """Why a sync changes nothing. `silent_accounts` show no instances; `other_side` are the instances whose tags ask
+    for the pair from the other side."""
     detail = "no tag asks for this pair, and no rule of it carries a tag's claim"
     if silent_accounts:
         listed = ", ".join(silent_accounts)
@@ -734,8 +741,8 @@ def equal_to(event_id: str) -> Denial:
 
 
 def in_detail(denial: Denial, requests: Sequence[str], *, is_kept: bool, members: Collection[str] = ()) -> Denial:
-    """Why a rule loses claims, naming the requests among them, the instances of a link by address that it is about, and whether
-    other claims keep the rule."""
+    """Why a rule loses claims, naming the requests among them, the instances of a link by address that it is about, and
+    whether other claims keep the rule."""
     detail = denial.detail
     members = [member for member in members if member not in detail]
     if members:
@@ -754,7 +761,8 @@ def still_standing(denial: Denial, sides: Sequence[str]) -> Denial:
 
 
 def standing_ports(ports: Collection[Port]) -> list[str]:
-    """What stays of a wish that is denied as a whole, in words: the ports of rules that it asks for, and that may stand."""
+    """What stays of a wish that is denied as a whole, in words: the ports of rules that it asks for, and that may
+    stand."""
     return [f"what stands stays: {', '.join(sorted(map(str, ports)))}"] if ports else []
 
 
@@ -766,7 +774,8 @@ def not_read(written_peers: Collection[str]) -> list[str]:
 
 
 def read_in_part(group: object) -> Denial:
-    """What an event says of a rule whose tag's claim may have ended, where the group of those who may ask has many instances."""
+    """What an event says of a rule whose tag's claim may have ended, where the group of those who may ask has many
+    instances."""
     return remark(
         f"no instance of {group} that was read asks for it: the account's next full sweep reads all of them, and decides"
     )
@@ -790,7 +799,8 @@ def repaired(priority: int, ours: int) -> Denial:
 
 
 def displaced(priority: int) -> Denial:
-    """Why a rule of ours with another priority is removed: a person's equal rule has the priority that ours should have."""
+    """Why a rule of ours with another priority is removed: a person's equal rule has the priority that ours should
+    have."""
     detail = (
         f"its priority was {priority}, where it would win over an operator's drop, and a person's equal rule stands"
     )
@@ -887,7 +897,8 @@ _CODES: dict[str, Denial] = {
         Denial(reasons.SAME_GROUP, "both sides are one group"),
     ),
 }
-"""Error codes of ECS's security group and tag APIs that are final for a link [doc AuthorizeSecurityGroup, TagResources]."""
+"""Error codes of ECS's security group and tag APIs that are final for a link [doc AuthorizeSecurityGroup,
+TagResources]."""
 ALREADY_GONE = frozenset(
     {
         "InvalidParam.SecurityGroupRuleId",
@@ -901,7 +912,8 @@ ALREADY_GONE = frozenset(
 
 
 def managed_tag_refused(where: object, code: str) -> str:
-    """What a record adds where the managed tag of an account's groups, or of one group, cannot be written or removed."""
+    """What a record adds where the managed tag of an account's groups, or of one group, cannot be written or
+    removed."""
     return (
         f"managed tags of {where} are refused ({code}): its groups are found by the sweep's look at all groups with rules, "
         "within a day; see its role: link-peer doctor"

@@ -1,4 +1,5 @@
-"""The entries of `allow` or `never` by the parties that they name: a link costs the entries that can concern it. Pure."""
+"""The entries of `allow` or `never` by the parties that they name: a link costs the entries that can concern it.
+Pure."""
 
 from __future__ import annotations
 
@@ -14,8 +15,8 @@ Value = TypeVar("Value")
 
 
 class Naming(msgspec.Struct, frozen=True):
-    """The `ids` by which an entry may name a party of an account. A party that may be in `any_group` is named by every id that is
-    no instance's, too."""
+    """The `ids` by which an entry may name a party of an account. A party that may be in `any_group` is named by every
+    id that is no instance's, too."""
 
     account: str
     ids: Set[str]

@@ -23,8 +23,9 @@ E = TypeVar("E", bound="LinkPeerError")
 
 
 class LinkPeerError(Exception):
-    """Base of all errors of this project. Of an answer of a service: `service` is its name in settings (SERVICES), `code` the
-    platform's own spelling, `request_id` the call's, and `account` the uid of who refused, where that is known."""
+    """Base of all errors of this project. Of an answer of a service: `service` is its name in settings (SERVICES),
+    `code` the platform's own spelling, `request_id` the call's, and `account` the uid of who refused, where that is
+    known."""
 
     service = ""
     code = ""
@@ -68,8 +69,8 @@ class NotEntered(NoAccess):
 
 
 class KeysExpired(LinkPeerError):
-    """The own keys of this process have expired. It is neither Transient nor a CloudError, so that nothing goes on after
-    it: no account is called refused, and nothing is put back with the same keys."""
+    """The own keys of this process have expired. It is neither Transient nor a CloudError, so that nothing goes on
+    after it: no account is called refused, and nothing is put back with the same keys."""
 
 
 def token_expired(code: str) -> bool:

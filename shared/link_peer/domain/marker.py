@@ -6,8 +6,8 @@
     link-peer/2 dep=prod home=… id=… by=tag to=i-… of=sg-…                          (egress, to an instance of a group)
     link-peer/2 dep=prod home=… id=… by=tag to=i-…                                  (egress, to an instance that the link names)
 
-Anyone who may write rules may write such a text. So it counts only where it has exactly this form and its id is the hash
-of this very rule: a marker copied to another rule means nothing.
+Anyone who may write rules may write such a text. So it counts only where it has exactly this form and its id is the
+hash of this very rule: a marker copied to another rule means nothing.
 """
 
 from __future__ import annotations
@@ -63,14 +63,14 @@ def claims_in(text: str) -> tuple[Claim, ...]:
 
 
 def fits(marker: Marker) -> bool:
-    """Whether a Description can hold the marker. Room for the tag's claim is always kept, so that requests cannot keep an
-    instance's tag out."""
+    """Whether a Description can hold the marker. Room for the tag's claim is always kept, so that requests cannot keep
+    an instance's tag out."""
     return len(render(msgspec.structs.replace(marker, claims=(*{TAG, *marker.claims},)))) <= MAX_LENGTH
 
 
 def joined(marker: Marker, copy: Marker) -> Marker:
-    """The marker with the claims of a copy of its rule, so that none is lost with the copy: one claim for each request, and those
-    of the same instances alone, as far as there is room."""
+    """The marker with the claims of a copy of its rule, so that none is lost with the copy: one claim for each request,
+    and those of the same instances alone, as far as there is room."""
     mine = {claim.request for claim in marker.claims}
     added = tuple(claim for claim in copy.claims if claim.request not in mine)
     merged = msgspec.structs.replace(marker, claims=_sorted((*marker.claims, *added)))
@@ -107,8 +107,8 @@ def owned(rule: Rule, deployment: str, region: str, home: str) -> Marker | None:
 
 
 def deployment_named(description: str, home: str) -> str | None:
-    """The deployment of this home that a description names, whether it is that rule's marker (`owned`) or not: someone may have
-    added a note to it, or copied it. Empty where it names the home alone; None where it does not name it."""
+    """The deployment of this home that a description names, whether it is that rule's marker (`owned`) or not: someone
+    may have added a note to it, or copied it. Empty where it names the home alone; None where it does not name it."""
     words = description.split(" ")
     if not words[0].startswith("link-peer/") or f"home={home}" not in words:
         return None
@@ -116,8 +116,8 @@ def deployment_named(description: str, home: str) -> str | None:
 
 
 def damaged(rule: Rule, deployment: str, region: str, home: str) -> bool:
-    """Whether a rule's description names this deployment and home, but is not the marker of this rule. Such a rule is left
-    alone and reported."""
+    """Whether a rule's description names this deployment and home, but is not the marker of this rule. Such a rule is
+    left alone and reported."""
     return deployment_named(rule.description, home) == deployment and owned(rule, deployment, region, home) is None
 
 
@@ -142,8 +142,8 @@ def _parse_claim(text: str) -> Claim:
 
 
 def _has_form(marker: Marker, key: RuleKey) -> bool:
-    """Whether a rule of this kind carries such a marker: by direction, whether it names an address, and whether it has a
-    destination beside its source."""
+    """Whether a rule of this kind carries such a marker: by direction, whether it names an address, and whether it has
+    a destination beside its source."""
     between_instances = marker.ends is not None and not marker.ends[1].is_group
     return (
         marker.is_egress == key.is_egress

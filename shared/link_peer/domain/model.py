@@ -1,8 +1,8 @@
 """The values that every other module works with. They are frozen and compared by value.
 
-A *party* is a security group or an instance in an account; a *link* lets one party reach another; a *rule* is one ingress or
-egress rule on one group; a *claim* is a reason for which a link is wanted; the *marker* in a rule's Description identifies the
-rule as ours and lists its claims.
+A *party* is a security group or an instance in an account; a *link* lets one party reach another; a *rule* is one
+ingress or egress rule on one group; a *claim* is a reason for which a link is wanted; the *marker* in a rule's
+Description identifies the rule as ours and lists its claims.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ ALL = Port("all")
 """Every protocol and port. Only the rules of a mutual link have it."""
 
 PRIORITY = 100
-"""The priority of every rule of ours: the lowest, so that an operator's drop rule always wins, even on a tie [doc AuthorizeSecurityGroup:
-1 to 100]."""
+"""The priority of every rule of ours: the lowest, so that an operator's drop rule always wins, even on a tie [doc
+AuthorizeSecurityGroup: 1 to 100]."""
 
 Ports = tuple[Port, ...]
 """The ports of a link. An empty tuple means a mutual link: everything, in both directions."""
@@ -72,10 +72,10 @@ class Link(msgspec.Struct, frozen=True, order=True, cache_hash=True):
     """`source` may reach `target` on `ports`; without ports, each may reach the other on everything.
 
     Both parties are groups, or both are instances. A link between groups that is written by address has a part for each
-    instance of the source group, which the target's group admits, and where the source's group lets nothing out by default
-    (`is_egress`) one for each instance of the target group, which the source's group lets it reach: `member` is the id of
-    that instance, in the account of its group. Of an egress rule for a link between instances, the source is the group that has
-    the rule, and the target is that instance.
+    instance of the source group, which the target's group admits, and where the source's group lets nothing out by
+    default (`is_egress`) one for each instance of the target group, which the source's group lets it reach: `member` is
+    the id of that instance, in the account of its group. Of an egress rule for a link between instances, the source is
+    the group that has the rule, and the target is that instance.
     """
 
     source: Party
@@ -154,8 +154,8 @@ class Link(msgspec.Struct, frozen=True, order=True, cache_hash=True):
 class RuleKey(msgspec.Struct, frozen=True, order=True, cache_hash=True):
     """The identity of a rule. Priority, policy and description are not part of it.
 
-    `source` is `sg-…@<uid>` or `10.0.0.1/32`; `dest` is empty or a /32 (links between instances). An egress rule has no source,
-    and a /32 as `dest`.
+    `source` is `sg-…@<uid>` or `10.0.0.1/32`; `dest` is empty or a /32 (links between instances). An egress rule has no
+    source, and a /32 as `dest`.
     """
 
     group: Party
@@ -220,9 +220,10 @@ TAG = Claim()
 
 
 class Marker(msgspec.Struct, frozen=True):
-    """The Description of a rule of ours. `home` is the account of the functions that wrote it. `ends` are on rules that name an
-    address: the source's and the destination's instance, or the source's instance and the group it stands for. On an egress
-    rule (`is_egress`), the destination's instance, and the group it stands for, or the instance again where the link names it."""
+    """The Description of a rule of ours. `home` is the account of the functions that wrote it. `ends` are on rules that
+    name an address: the source's and the destination's instance, or the source's instance and the group it stands for.
+    On an egress rule (`is_egress`), the destination's instance, and the group it stands for, or the instance again
+    where the link names it."""
 
     home: str
     deployment: str
@@ -256,8 +257,9 @@ class Traffic(msgspec.Struct, frozen=True):
 class Rule(msgspec.Struct, frozen=True):
     """One rule as DescribeSecurityGroupAttribute returns it.
 
-    `key` is None if the rule is of a kind that we never write: IPv6, a prefix list, source ports, a range wider than /32, egress
-    but to one address from any. `unmanaged_traffic` is what such a rule applies to; of IPv6, that is `ipv6`.
+    `key` is None if the rule is of a kind that we never write: IPv6, a prefix list, source ports, a range wider than
+    /32, egress but to one address from any. `unmanaged_traffic` is what such a rule applies to; of IPv6, that is
+    `ipv6`.
     """
 
     group: Party
@@ -303,8 +305,8 @@ class Group(msgspec.Struct, frozen=True):
 
     @property
     def may_have_rules(self) -> bool:
-        """Whether it may have rules. Nothing documents that RuleCount counts egress rules, which an advanced group may have
-        alone."""
+        """Whether it may have rules. Nothing documents that RuleCount counts egress rules, which an advanced group may
+        have alone."""
         return self.rule_count != 0 or self.advanced
 
 

@@ -1,7 +1,8 @@
-"""The platform's limits on which its own documents disagree, or on which link-peer decides: two ends each, with the sources.
+"""The platform's limits on which its own documents disagree, or on which link-peer decides: two ends each, with the
+sources.
 
-What exceeds `high` is refused before it is tried, since every document refuses it. What exceeds `low` alone is tried, with a
-warning that names both numbers. Where there is another way, nothing exceeds `low`.
+What exceeds `high` is refused before it is tried, since every document refuses it. What exceeds `low` alone is tried,
+with a warning that names both numbers. Where there is another way, nothing exceeds `low`.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from msgspec import Struct
 
 
 class PlatformLimit(Struct, frozen=True):
-    """How many of something the platform allows: `low` is the least that a document gives, `high` the most. `sources` are the
-    documents, of the lower number first."""
+    """How many of something the platform allows: `low` is the least that a document gives, `high` the most. `sources`
+    are the documents, of the lower number first."""
 
     low: int
     high: int
@@ -48,7 +49,8 @@ BUS_RULES = PlatformLimit(
 TRIGGERS = PlatformLimit(
     10, 50, ("Function Compute, manage triggers, 2026-03", "Function Compute, limits of usage, 2026-02")
 )
-"""Triggers of a function. Each one on a queue also counts towards the event streams of a region, of which no page gives the number."""
+"""Triggers of a function. Each one on a queue also counts towards the event streams of a region, of which no page gives
+the number."""
 
 ROLE_POLICIES = PlatformLimit(5, 10, ("RAM error codes, LimitExceeded.Role.Policy", "RAM limits, 2025-12"))
 """Custom policies of a role; can be raised."""

@@ -19,9 +19,9 @@ class AccountPolicy(msgspec.Struct, frozen=True):
     """An account and the role through which it is entered; the home account has none. `name` is only displayed.
 
     `ranges` are the IPv4 networks (`10.20.0.0/16`) from which instances of the account may be linked by their address;
-    any private address if there are none. `queue` is the name of the queue through which the account's own requests come;
-    empty if they come through the shared queue. `flowlog` is the account's own logstore of VPC flow logs, as `project/logstore`;
-    empty if it has none. It informs and decides nothing.
+    any private address if there are none. `queue` is the name of the queue through which the account's own requests
+    come; empty if they come through the shared queue. `flowlog` is the account's own logstore of VPC flow logs, as
+    `project/logstore`; empty if it has none. It informs and decides nothing.
     """
 
     name: str
@@ -44,8 +44,8 @@ class Allow(msgspec.Struct, frozen=True):
 
 
 class Never(msgspec.Struct, frozen=True):
-    """An entry of `never`: no rule from `source` to `target`, even with consent. Without ports, on none. `text` names it in
-    records."""
+    """An entry of `never`: no rule from `source` to `target`, even with consent. Without ports, on none. `text` names
+    it in records."""
 
     source: Grantee
     target: Grantee
@@ -74,8 +74,8 @@ _Days: TypeAlias = Annotated[
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Limits of the policy: rules removed in one run because an account no longer shows their parties, ports of a link,
-    ports in one range, peers of an instance, instances of a link by address, and days until the link of a request, or of a
-    tag, must end (None: it need not end)."""
+    ports in one range, peers of an instance, instances of a link by address, and days until the link of a request, or
+    of a tag, must end (None: it need not end)."""
 
     removals_per_run: Annotated[
         int,
@@ -120,11 +120,12 @@ SetTags = Mapping[str, Mapping[str, Mapping[str, str]]]
 
 
 class Policy(msgspec.Struct, frozen=True, dict=True):  # a dict, so that a property may be worked out once
-    """A valid policy. `accounts` are by uid, and exactly one has no role; `deny` are ports that are never opened, `never` are
-    pairs; `denies_mutual`: no link without ports is opened. `sets` are by name, and so are `names`, which tags, requests and commands may give in place of an id. `digest` is
-    the first 16 hex digits of the file's SHA-256; empty if it was read from no file. `leaving` are accounts that are read, but
-    have no links, as if the file did not list them: `link-peer account remove` closes with it. No file can say it.
-    `tag_prefix` is what the file says, empty if nothing; `app.compose` puts the setting in its place."""
+    """A valid policy. `accounts` are by uid, and exactly one has no role; `deny` are ports that are never opened,
+    `never` are pairs; `denies_mutual`: no link without ports is opened. `sets` are by name, and so are `names`, which
+    tags, requests and commands may give in place of an id. `digest` is the first 16 hex digits of the file's SHA-256;
+    empty if it was read from no file. `leaving` are accounts that are read, but have no links, as if the file did not
+    list them: `link-peer account remove` closes with it. No file can say it. `tag_prefix` is what the file says, empty
+    if nothing; `app.compose` puts the setting in its place."""
 
     deployment: str
     accounts: dict[str, AccountPolicy]
@@ -192,11 +193,13 @@ class Policy(msgspec.Struct, frozen=True, dict=True):  # a dict, so that a prope
 
     @functools.cached_property
     def members(self) -> Mapping[Party, frozenset[str]]:
-        """The sets of `allow` (`set:<name>`) that the ends of the link under judgment are in: `planning.guardrails.with_sets`."""
+        """The sets of `allow` (`set:<name>`) that the ends of the link under judgment are in:
+        `planning.guardrails.with_sets`."""
         return {}
 
     def with_members(self, members: Mapping[Party, frozenset[str]]) -> Policy:
-        """The same policy for a link whose ends are in these sets. What was worked out of its entries is not worked out again."""
+        """The same policy for a link whose ends are in these sets. What was worked out of its entries is not worked out
+        again."""
         policy = msgspec.structs.replace(self)
         policy.__dict__.update(self.__dict__, allow_index=self.allow_index, members=members)
         return policy

@@ -1,7 +1,7 @@
 """Every reason that an audit record can give: a row each. docs/requests.md lists the rows.
 
-No decision reads a `code`: it reads the `kind`, or a field of the denial (`domain.denials`). So a reason can be added, or
-divided in two, without a change of what is done.
+No decision reads a `code`: it reads the `kind`, or a field of the denial (`domain.denials`). So a reason can be added,
+or divided in two, without a change of what is done.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ class Kind(Enum):
 
 
 class Reason(msgspec.Struct, frozen=True):
-    """`code` is the `reason` of a record, a contract with programs that read the log. `meaning` and `remedy`, what a person
-    does about it in general, are Markdown of the folder docs. `keeps_standing`: it only denies opening, and what stands for the
-    same wish stays."""
+    """`code` is the `reason` of a record, a contract with programs that read the log. `meaning` and `remedy`, what a
+    person does about it in general, are Markdown of the folder docs. `keeps_standing`: it only denies opening, and what
+    stands for the same wish stays."""
 
     code: str
     kind: Kind

@@ -1,6 +1,6 @@
-"""Every field of the audit records: a row each, by what a record is about. From the rows follow the fields that a record of a
-decision always has, the index of the log (deploy/sls-index.json), the tables of docs/audit.md and docs/reference.md, and what
-`link-peer audit` prints.
+"""Every field of the audit records: a row each, by what a record is about. From the rows follow the fields that a
+record of a decision always has, the index of the log (deploy/sls-index.json), the tables of docs/audit.md and
+docs/reference.md, and what `link-peer audit` prints.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ NOT_INDEXED = ""
 
 
 class RecordField(msgspec.Struct, frozen=True):
-    """`index` is how SLS indexes the field, `since` the first schema that has it. `meaning` is Markdown of the folder docs; it is
-    empty where the row before explains the field, too.
+    """`index` is how SLS indexes the field, `since` the first schema that has it. `meaning` is Markdown of the folder
+    docs; it is empty where the row before explains the field, too.
 
-    `empty` is the value in a record of a decision that does not know the field; None: such a record does not have the field.
-    `claimed` is the field of a request that is recorded here as claimed. `ocsf` names the attributes of OCSF that take the value,
-    `ocsf_note` says how; fields with one note share a row. With `column`, `link-peer audit -o wide` has a column for the field.
+    `empty` is the value in a record of a decision that does not know the field; None: such a record does not have the
+    field. `claimed` is the field of a request that is recorded here as claimed. `ocsf` names the attributes of OCSF
+    that take the value, `ocsf_note` says how; fields with one note share a row. With `column`, `link-peer audit -o
+    wide` has a column for the field.
     """
 
     name: str
@@ -427,6 +428,7 @@ ACCOUNT = (
 """What the sweep of one account did."""
 
 DECISION_FIELDS = {field.name: field.empty for field in DECISION if field.empty is not None}
-"""The fields that every record of a decision has, so that a reader need not ask which exist, with their empty values."""
+"""The fields that every record of a decision has, so that a reader need not ask which exist, with their empty
+values."""
 CLAIMED = {field.name: field.claimed for field in DECISION if field.claimed}
 """The fields that a request says of itself: by the field of the record, the request's."""

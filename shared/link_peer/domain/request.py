@@ -17,11 +17,12 @@ _ID_LENGTH = 48
 
 
 class Cause(msgspec.Struct, frozen=True):
-    """What an event says of its origin. It informs, and decides nothing: anyone who may put events on the bus can write it.
+    """What an event says of its origin. It informs, and decides nothing: anyone who may put events on the bus can write
+    it.
 
-    `actor` is the principal who made the API call, like an ARN, else the event's type. Of a change of tags, `call` is the API
-    call, `request_id` its RequestId, and `tags` the keys on which links depend, each with the value that it got; None where
-    it was taken off.
+    `actor` is the principal who made the API call, like an ARN, else the event's type. Of a change of tags, `call` is
+    the API call, `request_id` its RequestId, and `tags` the keys on which links depend, each with the value that it
+    got; None where it was taken off.
     """
 
     actor: str = ""
@@ -33,9 +34,9 @@ class Cause(msgspec.Struct, frozen=True):
 class Hint(msgspec.Struct, frozen=True):
     """A party of the home account to look at, and why: a hint, never a fact.
 
-    `kind` is `state` (an instance's new `state`), `tags`, `moved` (its groups or addresses changed), or `look` (asked for
-    again). `time` is the event's, `expires` the end of a look (epoch seconds); None where the event does not give it. Of an
-    event that names only a network interface, `party` is that, `eni-…`.
+    `kind` is `state` (an instance's new `state`), `tags`, `moved` (its groups or addresses changed), or `look` (asked
+    for again). `time` is the event's, `expires` the end of a look (epoch seconds); None where the event does not give
+    it. Of an event that names only a network interface, `party` is that, `eni-…`.
     """
 
     event_id: str
@@ -63,7 +64,8 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class Look(msgspec.Struct, frozen=True):
-    """ "Look at this party again", as an event of it would. It carries no wish, so anyone may post it and gain nothing."""
+    """"Look at this party again", as an event of it would. It carries no wish, so anyone may post it and gain
+    nothing."""
 
     request_id: str
     region: str
@@ -73,8 +75,8 @@ class Look(msgspec.Struct, frozen=True):
 
 
 class SweepAccount(msgspec.Struct, frozen=True):
-    """ "Sweep this account", on a queue of its own. `cursor` is what an earlier such message left to do, as it came: nothing in it
-    is trusted. `posted_at` is in epoch seconds."""
+    """"Sweep this account", on a queue of its own. `cursor` is what an earlier such message left to do, as it came:
+    nothing in it is trusted. `posted_at` is in epoch seconds."""
 
     region: str
     account: str

@@ -22,8 +22,8 @@ class Address(msgspec.Struct, frozen=True, order=True):
 
 
 class Listing(msgspec.Struct, frozen=True):
-    """What an unfiltered read of a whole account showed: the `ids` of all instances, how many `members` each group (by id)
-    has, and whether any instance has a tag (`tagged`)."""
+    """What an unfiltered read of a whole account showed: the `ids` of all instances, how many `members` each group (by
+    id) has, and whether any instance has a tag (`tagged`)."""
 
     ids: Set[str] = frozenset()
     members: Mapping[str, int] = {}
@@ -37,13 +37,12 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
     """One reading of the cloud. A party in `requested` that is in neither `instances` nor `groups` was not shown.
 
     `rules` holds the rules, ingress and egress, of each group that was read; a group that does not exist has none.
-    `complete_groups` are groups all of whose members were read, `whole_accounts` accounts whose every instance was; their
-    `listings` say what that read showed. Not all of it need be in `instances`: see `set_aside`. `counted` are numbers of
-    members that were read alone, as far as one call shows them.
-    `live_accounts` showed at least one instance in an unfiltered read.
-    `inner_access` says whether a group's members reach each other, `taken_addresses` whether something in a VPC has an
-    address; both only where that was read.
-    `refused_accounts` may not be read, with the error; `failed_accounts` met a transient error, in words.
+    `complete_groups` are groups all of whose members were read, `whole_accounts` accounts whose every instance was;
+    their `listings` say what that read showed. Not all of it need be in `instances`: see `set_aside`. `counted` are
+    numbers of members that were read alone, as far as one call shows them. `live_accounts` showed at least one instance
+    in an unfiltered read. `inner_access` says whether a group's members reach each other, `taken_addresses` whether
+    something in a VPC has an address; both only where that was read. `refused_accounts` may not be read, with the
+    error; `failed_accounts` met a transient error, in words.
     """
 
     instances: Mapping[Party, Instance] = {}
@@ -65,16 +64,17 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
         return account not in self.refused_accounts and account not in self.failed_accounts
 
     def covers(self, link: Link) -> bool:
-        """Whether every instance was read whose tags could ask for this link: for a mutual link, those of both sides. There a
-        side whose account refuses access does not count as asking, so that it keeps nothing standing on the other."""
+        """Whether every instance was read whose tags could ask for this link: for a mutual link, those of both sides.
+        There a side whose account refuses access does not count as asking, so that it keeps nothing standing on the
+        other."""
         hidden = self.refused_accounts if link.mutual else ()
         askers = [party for party in link.askers if party.account not in hidden]
         read = bool(askers) and all(self._was_read(party) for party in askers)
         return read and (link.target in self.requested or link.target in self.groups)
 
     def set_aside(self, party: Party) -> bool:
-        """Whether the instance was shown by a read of its whole account and not kept: it exists, and nothing more is known of
-        it until it is read by its id."""
+        """Whether the instance was shown by a read of its whole account and not kept: it exists, and nothing more is
+        known of it until it is read by its id."""
         unread = party not in self.instances and party not in self.requested
         return unread and party.id in self._listing(party.account).ids
 
@@ -133,8 +133,8 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
         return _of_subject(self._memories, subject)
 
     def lasting_memory(self, subject: object) -> dict[Hashable, Any]:
-        """The same, of earlier snapshots of this reading, too. So a value there has with it the parts of a snapshot that it was worked
-        out of, and counts while they are the same."""
+        """The same, of earlier snapshots of this reading, too. So a value there has with it the parts of a snapshot
+        that it was worked out of, and counts while they are the same."""
         return _of_subject(self._lasting_memories, subject)
 
     def after(self, earlier: Snapshot) -> Snapshot:

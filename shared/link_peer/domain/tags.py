@@ -31,7 +31,8 @@ LOCK_TAG = "link-lock"
 REFUSE_TAG = "link-refuse"
 """The key of the tag by which a group refuses peers for every deployment, whatever its tag prefix."""
 CONSENT_KEYS = 9
-"""How many keys consent: no more than RAM's documents can deny one by one, since a condition names one key, without wildcards."""
+"""How many keys consent: no more than RAM's documents can deny one by one, since a condition names one key, without
+wildcards."""
 EGRESS_KEYS = 3
 """How many keys let a group reach others: fewer, since only advanced groups need them."""
 CLOSING_KEYS = 3
@@ -69,8 +70,8 @@ class Peer(msgspec.Struct, frozen=True):
 
 
 class Grantee(msgspec.Struct, frozen=True):
-    """Who is consented to: one group, one instance or, as `*`, every group and instance of the account. In the policy, also a
-    set of the account's groups, as `set:<name>`."""
+    """Who is consented to: one group, one instance or, as `*`, every group and instance of the account. In the policy,
+    also a set of the account's groups, as `set:<name>`."""
 
     account: str
     id: str
@@ -90,8 +91,8 @@ class Accept(msgspec.Struct, frozen=True):
 
 
 class RefusalEntry(msgspec.Struct, frozen=True):
-    """Whom a group never admits, nor reaches. Without ports, on every port. `party` is None where the entry cannot be read:
-    then it is everybody. `text` is its tag entry: `link-refuse=sg-app:tcp/3306`."""
+    """Whom a group never admits, nor reaches. Without ports, on every port. `party` is None where the entry cannot be
+    read: then it is everybody. `text` is its tag entry: `link-refuse=sg-app:tcp/3306`."""
 
     party: Grantee | None
     ports: Ports
@@ -101,8 +102,8 @@ class RefusalEntry(msgspec.Struct, frozen=True):
 class Tag(msgspec.Struct, frozen=True):
     """One row of the table of tags. `key` is written with its placeholders: `{prefix}-peer`. `on` is `instance` or
     `security group`. `further` are other keys that mean the same, as the pages write them: `TagKeys.is_key` says which.
-    `writer` says who writes it: `person`, or `link-peer`; where `denied`, RAM denies it to the functions' roles: it consents
-    or locks."""
+    `writer` says who writes it: `person`, or `link-peer`; where `denied`, RAM denies it to the functions' roles: it
+    consents or locks."""
 
     name: str
     key: str
@@ -184,17 +185,18 @@ TAGS = (
         writer="link-peer",
     ),
 )
-"""Every tag that means something to link-peer. `TagKeys`, the table of docs/tags.md, the events that count, the conditions of
-the RAM documents and what `doctor` says of similar keys follow from it."""
+"""Every tag that means something to link-peer. `TagKeys`, the table of docs/tags.md, the events that count, the
+conditions of the RAM documents and what `doctor` says of similar keys follow from it."""
 
 
 class TagKeys(msgspec.Struct, frozen=True):
-    """The keys of the tags of one deployment, by the name of their row in TAGS. All begin with its tag prefix: `link-peer`, or
-    `acme-peer`. `sets` are the keys of the policy's sets, which consent and forbid; `names` are the parties that the policy
-    names.
+    """The keys of the tags of one deployment, by the name of their row in TAGS. All begin with its tag prefix:
+    `link-peer`, or `acme-peer`. `sets` are the keys of the policy's sets, which consent and forbid; `names` are the
+    parties that the policy names.
 
-    `managed`, with value `true`, is the tag by which a sweep finds the groups that have rules of the deployment. Groups with
-    rules between instances have `instances` too: nothing else leads from the address of an instance that is gone to them.
+    `managed`, with value `true`, is the tag by which a sweep finds the groups that have rules of the deployment. Groups
+    with rules between instances have `instances` too: nothing else leads from the address of an instance that is gone
+    to them.
     """
 
     peer: str
@@ -245,13 +247,14 @@ class TagKeys(msgspec.Struct, frozen=True):
         """The key of the tag that locks a group with these tags; empty if it is not locked. One that locks it for every
         deployment comes first: while it is there, removing the others does not unlock the group.
 
-        A person who mistypes a lock in an emergency means a lock, so that case, spaces and what follows a dot do not count.
+        A person who mistypes a lock in an emergency means a lock, so that case, spaces and what follows a dot do not
+        count.
         """
         return min((key for key in tags if _is_folded(key, LOCK_TAG)), default=next(iter(self.own_locks(tags)), ""))
 
     def refusing(self, tags: Mapping[str, str]) -> list[str]:
-        """The keys among these tags that refuse peers, for every deployment or for those with this tag prefix, sorted. As with a
-        lock, case, spaces and what follows a dot do not count."""
+        """The keys among these tags that refuse peers, for every deployment or for those with this tag prefix, sorted.
+        As with a lock, case, spaces and what follows a dot do not count."""
         keys = [key for key in tags if _is_folded(key, self.refuse) or _is_folded(key, REFUSE_TAG)]
         return sorted(keys) if keys else keys
 
@@ -283,15 +286,15 @@ class TagKeys(msgspec.Struct, frozen=True):
 
 
 def tag_keys(prefix: str, deployment: str, home: str) -> TagKeys:
-    """The keys of a deployment. `home` is the uid of the account of its functions: two homes may use one deployment name in
-    a shared account."""
+    """The keys of a deployment. `home` is the uid of the account of its functions: two homes may use one deployment
+    name in a shared account."""
     fields: dict[str, Any] = {tag.name: tag.key.format(prefix=prefix, deployment=deployment, home=home) for tag in TAGS}
     return TagKeys(**fields)
 
 
 def similar_keys(tags: Mapping[str, str], on: str, keys: TagKeys) -> list[str]:
-    """The keys of an `instance` or a `security group` that begin like those of the deployment, or like those that bind under
-    every prefix, in whatever case, and mean nothing there."""
+    """The keys of an `instance` or a `security group` that begin like those of the deployment, or like those that bind
+    under every prefix, in whatever case, and mean nothing there."""
     rows = [tag for tag in TAGS if tag.on == on]
     begin, managed_prefix = (keys.peer.removesuffix("peer"), LOCK_TAG, REFUSE_TAG), keys.managed.partition(".")[0]
     # the managed tags of another deployment under the same prefix are not ours to judge
@@ -329,7 +332,8 @@ def quoted(text: str) -> str:
 
 
 def clean(value: object, limit: int | None = FIELD_LIMIT) -> str:
-    """A value as a record carries it: a string without characters that break a line, reverse the text or are invisible."""
+    """A value as a record carries it: a string without characters that break a line, reverse the text or are
+    invisible."""
     text = str(value)[:limit]
     if text.isprintable():  # all of these are not, and hardly any text has one
         return text
@@ -364,8 +368,8 @@ def is_name(text: str) -> bool:
 
 
 def by_id(text: str, names: Mapping[str, Party]) -> str:
-    """A party, a peer or a consent (`ledger:tcp/3306`) with the id and account that the policy gives its name; other text as it
-    is."""
+    """A party, a peer or a consent (`ledger:tcp/3306`) with the id and account that the policy gives its name; other
+    text as it is."""
     name = _AFTER_NAME.split(text)[0]
     return f"{names[name]}{text.removeprefix(name)}" if name in names else text
 
@@ -460,12 +464,14 @@ def asks_for_links(tags: Mapping[str, str], keys: TagKeys) -> bool:
 
 
 def accepts(tags: Mapping[str, str], own_account: str, keys: TagKeys) -> list[Accept]:
-    """The consents to who may reach a group of `own_account`, in its tags. An entry with invalid syntax consents to nothing."""
+    """The consents to who may reach a group of `own_account`, in its tags. An entry with invalid syntax consents to
+    nothing."""
     return [read for _, read in _read_accepts(tags, own_account, keys, keys.accepting) if isinstance(read, Accept)]
 
 
 def egress_accepts(tags: Mapping[str, str], own_account: str, keys: TagKeys) -> list[Accept]:
-    """The consents to whom a group of `own_account` may reach, in its tags, as `accepts` reads them: `party` is who is reached."""
+    """The consents to whom a group of `own_account` may reach, in its tags, as `accepts` reads them: `party` is who is
+    reached."""
     return [read for _, read in _read_accepts(tags, own_account, keys, keys.letting_out) if isinstance(read, Accept)]
 
 
@@ -476,8 +482,8 @@ def bad_accepts(tags: Mapping[str, str], own_account: str, keys: TagKeys) -> lis
 
 
 def refusals(tags: Mapping[str, str], own_account: str, keys: TagKeys) -> list[RefusalEntry]:
-    """Whom a group of `own_account` refuses by its tags. A value without an entry, and an entry with invalid syntax, an end or a
-    name of the policy, refuses everybody: who writes it in an emergency means a refusal."""
+    """Whom a group of `own_account` refuses by its tags. A value without an entry, and an entry with invalid syntax, an
+    end or a name of the policy, refuses everybody: who writes it in an emergency means a refusal."""
     return [
         _read_refusal(key, piece, own_account)
         for key in keys.refusing(tags)
@@ -587,7 +593,8 @@ def _read_accept(key: str, piece: str, party_text: str, own_account: str) -> tup
 
 
 def parse_accept(piece: str, own_account: str, text: str) -> Accept:
-    """Parses `party[:ports][~end]` on a group of `own_account`; `text` is the tag entry that it is part of. Raises BadInput."""
+    """Parses `party[:ports][~end]` on a group of `own_account`; `text` is the tag entry that it is part of. Raises
+    BadInput."""
     consent, tilde, end = piece.partition("~")
     party, colon, ports = consent.partition(":")
     return Accept(

@@ -1,7 +1,7 @@
 """Which messages of a batch may be handled side by side: those that touch none of the same groups or instances.
 
-Two links on one group share its quota, and two requests for one link share its rule, whose marker the API cannot change by
-compare-and-set. So they are handled one after the other. Those that do run side by side share a removal guard.
+Two links on one group share its quota, and two requests for one link share its rule, whose marker the API cannot change
+by compare-and-set. So they are handled one after the other. Those that do run side by side share a removal guard.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class Batch:
         return isinstance(message, Look) and message.party in self._absent
 
     def touches(self, message: Message) -> Set[Party] | None:
-        """The parties of a request, and the groups that its instances are in. None where these are not known: for a look,
-        whose links are not known either, and for instances that were not shown or could not be read."""
+        """The parties of a request, and the groups that its instances are in. None where these are not known: for a
+        look, whose links are not known either, and for instances that were not shown or could not be read."""
         ends = _ends(message)
         instances = {end for end in ends if not end.is_group}
         if not ends or not instances <= self._groups.keys():

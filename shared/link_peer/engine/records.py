@@ -64,8 +64,9 @@ def decision_record(
 
 
 def _rules_after(decision: Decision, rules: Iterable[Rule]) -> tuple[list[tuple[Rule, Marker]], list[Rule]]:
-    """What a decision leaves: the rules of ours among these, with their markers, and those that it removed. The rules are as they
-    were read back; of those to remove, as they were before, if they were not changed instead, or not at all."""
+    """What a decision leaves: the rules of ours among these, with their markers, and those that it removed. The rules
+    are as they were read back; of those to remove, as they were before, if they were not changed instead, or not at
+    all."""
     read = {rule.key: rule for rule in rules}
     removed = filter(None, (edit.rule for edit in decision.edits if edit.kind == "remove"))
     removed_rules = [rule for rule in removed if read.get(rule.key, rule) == rule]
@@ -96,7 +97,8 @@ def _old_claims_text(decision: Decision) -> str:
 
 
 def until_field(decision: Decision, rules: Iterable[Rule], snapshot: Snapshot, policy: Policy, now: float) -> Record:
-    """When the first rule that is left of a link ends, by claims or by consent, as far as it was read. Empty where none need end."""
+    """When the first rule that is left of a link ends, by claims or by consent, as far as it was read. Empty where none
+    need end."""
     standing_rules, _ = _rules_after(decision, rules) if decision.outcome in DONE_OUTCOMES else ([], [])
     asker = snapshot.instances.get(decision.instance) if decision.instance else None
     asking = [asker] if asker else []
@@ -139,8 +141,8 @@ def party_fields(source: Party | None, target: Party | None) -> Record:
 
 
 def observed_record(hint: Hint, tags: Mapping[str, str] | None, keys: TagKeys) -> Record:
-    """What an event of a group's tags says, and the tags that decide as they are now; None where they could not be read. Only
-    what the event names may be credited to its actor."""
+    """What an event of a group's tags says, and the tags that decide as they are now; None where they could not be
+    read. Only what the event names may be credited to its actor."""
     cause, now = hint.cause, sorted((key not in keys.consenting, key) for key in tags or () if keys.decides(key))
     return {
         "record": "observed",
@@ -173,7 +175,8 @@ def tags_text(tags: Iterable[tuple[str, str | None]]) -> str:
 
 
 def rules_text(rules: Iterable[tuple[RuleKey, str]]) -> str:
-    """Rules, each with its id where it has one, as JSON: account, group, direction, source, dest, protocol, ports, rule_id."""
+    """Rules, each with its id where it has one, as JSON: account, group, direction, source, dest, protocol, ports,
+    rule_id."""
     entries = [
         {
             "account": key.group.account,
@@ -191,8 +194,8 @@ def rules_text(rules: Iterable[tuple[RuleKey, str]]) -> str:
 
 
 class Circumstances:
-    """What the records of one delivery say beside its decisions: whom rules admit, and what becomes of packets. It knows what
-    was read for decisions, and reads little more, which is kept apart from that."""
+    """What the records of one delivery say beside its decisions: whom rules admit, and what becomes of packets. It
+    knows what was read for decisions, and reads little more, which is kept apart from that."""
 
     def __init__(self, fetch: Fetch) -> None:
         self._fetch = fetch
@@ -202,14 +205,15 @@ class Circumstances:
         self._read_groups: set[Party] = set()  # groups whose rules were read here, or could not be
 
     def read_members(self, keys: Iterable[RuleKey]) -> None:
-        """Reads a page of the members of the groups that these rules admit, unless their number is known: each group once."""
+        """Reads a page of the members of the groups that these rules admit, unless their number is known: each group
+        once."""
         for group in _admitted_groups(keys):
             if group not in self._members and self._store.member_count(group) is None:
                 self._members[group] = self._fetch.members_aside(group)
 
     def admitted(self, keys: Iterable[RuleKey], decision: Decision) -> Record:
-        """The fields `instances` and `instance_ids`: how many instances the rules of a link admit, or how many at least (`100 or more`),
-        and the first of all of them by id. Empty as far as it is not known."""
+        """The fields `instances` and `instance_ids`: how many instances the rules of a link admit, or how many at least
+        (`100 or more`), and the first of all of them by id. Empty as far as it is not known."""
         keys, link = list(keys), decision.link
         groups, instances = _admitted_groups(keys), _members(decision, keys, egress=False)
         if not link.source.is_group:
@@ -226,8 +230,8 @@ class Circumstances:
         return {"instances": f"{sum(known_counts) + alone}{' or more' if in_part else ''}", "instance_ids": ids}
 
     def effect(self, decision: Decision, *, changed: bool = False) -> Record:
-        """The fields `effect` and `effect_detail`. Where the decision has changed something, groups whose rules the answer
-        depends on are read, each at most once; nothing is read for a decision that changed nothing."""
+        """The fields `effect` and `effect_detail`. Where the decision has changed something, groups whose rules the
+        answer depends on are read, each at most once; nothing is read for a decision that changed nothing."""
         effect = self._effect_of(decision)
         if changed:
             self._read_rules(effect.unread)
@@ -248,7 +252,8 @@ class Circumstances:
         self._read_groups |= groups
 
     def _page(self, group: Party) -> Page | None:
-        """The instances of a group, as far as they were read, with the token of what was not; None where they are not known."""
+        """The instances of a group, as far as they were read, with the token of what was not; None where they are not
+        known."""
         if (page := self._members.get(group)) is not None:
             return page
         members = self._store.members_shown(group) if group in self._store.complete_groups else None

@@ -1,9 +1,9 @@
 """Parses platform events into hints: which instance or security group to look at, and why.
 
 An event is a hint, never a fact: anyone who may put events on the bus can forge one, and it may arrive twice, late or
-never. So only ids are taken from it, after a check of their syntax; everything else is read from the cloud.
-There are three forms of event: EventBridge's `ecs:Instance:StateChange` and its like [doc ecs-events], CloudMonitor's older
-one of the same [doc Instance event notification], and ActionTrail's record of a call that changed tags, or the groups or
+never. So only ids are taken from it, after a check of their syntax; everything else is read from the cloud. There are
+three forms of event: EventBridge's `ecs:Instance:StateChange` and its like [doc ecs-events], CloudMonitor's older one
+of the same [doc Instance event notification], and ActionTrail's record of a call that changed tags, or the groups or
 addresses of an instance [doc actiontrail-events].
 """
 
@@ -60,8 +60,8 @@ _INSTANCE, _GROUP, _INTERFACE = "an instance id (i-…)", "a security group id (
 _IS_ID = {_INSTANCE: is_instance_id, _GROUP: is_group_id, _INTERFACE: is_interface_id}
 _TAGGED = {"instance": _INSTANCE, "securitygroup": _GROUP}
 _MOVED = {"instance": _INSTANCE, "networkinterface": _INTERFACE}
-"""What the id of a resource must be, by the resource's type in lower case, of calls that change tags and of others. Of other
-resources, neither changes a link."""
+"""What the id of a resource must be, by the resource's type in lower case, of calls that change tags and of others. Of
+other resources, neither changes a link."""
 _TYPE_PREFIX = "acs::ecs::"
 _CHANGES = {
     "Instance:StateChange": ("resourceId", _INSTANCE),
@@ -110,10 +110,11 @@ def elements(event: bytes, limit: int = MAX_BYTES) -> list[object]:
 
 
 def decode(element: object, *, home: str, region: str, keys: TagKeys) -> list[Hint | BadInput]:
-    """The hints of an event, one for each instance, group or network interface, and an error for each invalid id that it names.
+    """The hints of an event, one for each instance, group or network interface, and an error for each invalid id that
+    it names.
 
-    The list is empty if the event cannot change links, as one that changes other tags than those with these `keys`. Raises
-    BadInput if the event is invalid, or is not for the account `home` and this region.
+    The list is empty if the event cannot change links, as one that changes other tags than those with these `keys`.
+    Raises BadInput if the event is invalid, or is not for the account `home` and this region.
     """
     event = _mapping(element, "event")
     if "specversion" not in event and "product" in event:
@@ -147,8 +148,8 @@ def decode(element: object, *, home: str, region: str, keys: TagKeys) -> list[Hi
 
 
 def actor_of(element: object) -> str:
-    """Who caused an event, as it says: the principal of ActionTrail's `userIdentity`, else the event's type. Other types are
-    not repeated, since their writer chooses them."""
+    """Who caused an event, as it says: the principal of ActionTrail's `userIdentity`, else the event's type. Other
+    types are not repeated, since their writer chooses them."""
     event = element if isinstance(element, dict) else {}
     kind, data = _short(event.get("type") or event.get("name")), event.get("data")
     if not _TRAIL.fullmatch(kind):
@@ -160,8 +161,8 @@ def principal(identity: object) -> str:
     """The principal that a `userIdentity` of ActionTrail names, like an ARN: `acs:ram::<uid>:user/<name>`,
     `…:assumed-role/<role>/<session>`, `…:root`; without an account, `<type>:<name>`. Empty where it names nobody.
 
-    ActionTrail writes a session as `<role>:<session>`, a service as `{"type": "system", "userName": "ecs.aliyuncs.com"}` [doc
-    actiontrail-events]. The text may hold any characters: a record escapes them.
+    ActionTrail writes a session as `<role>:<session>`, a service as `{"type": "system", "userName":
+    "ecs.aliyuncs.com"}` [doc actiontrail-events]. The text may hold any characters: a record escapes them.
     """
     fields = identity if isinstance(identity, dict) else {}
     kind, account, name, number = (
@@ -180,10 +181,10 @@ def principal(identity: object) -> str:
 def queue_message(element: object, *, home: str, region: str) -> Envelope:
     """The message in an element of the queue's stream: a CloudEvent, its data alone (RawData), or the body.
 
-    Lenient on purpose: the message is validated later, and a missing id or type loses no request. But only the subject of
-    a CloudEvent, `acs:mns:<region>:<home>:queues/<name>` (or `:/queues/`, as RAM spells it), proves the queue: EventBridge
-    writes it, and a sender writes only the body (so the trigger must deliver whole CloudEvents). Raises BadInput if there
-    is no body.
+    Lenient on purpose: the message is validated later, and a missing id or type loses no request. But only the subject
+    of a CloudEvent, `acs:mns:<region>:<home>:queues/<name>` (or `:/queues/`, as RAM spells it), proves the queue:
+    EventBridge writes it, and a sender writes only the body (so the trigger must deliver whole CloudEvents). Raises
+    BadInput if there is no body.
     """
     if isinstance(element, str):
         return Envelope("", element, "")
@@ -245,11 +246,11 @@ def _content(name: str, content: dict[str, Any], hint: Hint) -> list[Hint | BadI
 
 
 def _changed(data: dict[str, Any], region: str, keys: TagKeys) -> list[tuple[str, object]]:
-    """What a call tagged, as (what the id must be, id): unchecked and without duplicates; or the instances and interfaces whose
-    groups or addresses it changed.
+    """What a call tagged, as (what the id must be, id): unchecked and without duplicates; or the instances and
+    interfaces whose groups or addresses it changed.
 
-    ActionTrail also records a refused call, with its errorCode: that one changed nothing. The documentation disagrees on
-    which fields hold the ids and the resource type, so all of them are read.
+    ActionTrail also records a refused call, with its errorCode: that one changed nothing. The documentation disagrees
+    on which fields hold the ids and the resource type, so all of them are read.
     """
     call = _text(data, "eventName")
     if call not in TAG_CALLS | MOVE_CALLS or data.get("errorCode"):
@@ -321,8 +322,8 @@ def _parameters(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _moves(call: str, parameters: dict[str, Any]) -> bool:
-    """Whether a call changes groups or addresses. Two of them may change other attributes alone, such as a name; one whose
-    parameters are not shown may change any."""
+    """Whether a call changes groups or addresses. Two of them may change other attributes alone, such as a name; one
+    whose parameters are not shown may change any."""
     either = call in ("ModifyInstanceAttribute", "ModifyNetworkInterfaceAttribute")
     return not (either and parameters) or any(name.startswith("securitygroupid") for name in parameters)
 

@@ -15,7 +15,8 @@ SURROGATE = "contains a lone surrogate"  # a JSON escape can produce one, but it
 
 
 def body_of(raw: bytes | str) -> bytes:
-    """The JSON of a message, decoded from base64 if necessary: most clients of the queue encode bodies. Raises BadInput."""
+    """The JSON of a message, decoded from base64 if necessary: most clients of the queue encode bodies. Raises
+    BadInput."""
     data = utf8(raw, "body") if isinstance(raw, str) else raw
     if len(data) > MAX_BYTES:
         raise BadInput("body", f"longer than {MAX_BYTES // 1024} KB")

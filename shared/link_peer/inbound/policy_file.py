@@ -1,11 +1,11 @@
 """The policy file: the accounts, what consents besides tags, what is never opened, and the policy's tests.
 
-Roles and external ids come from this file alone, so it is read strictly: a file that is not as `policy_types` says, or that
-shows something else than it says (`yaml_reader`), is a PolicyError that gives file, line, column and what to do, and the
-function does not start.
+Roles and external ids come from this file alone, so it is read strictly: a file that is not as `policy_types` says, or
+that shows something else than it says (`yaml_reader`), is a PolicyError that gives file, line, column and what to do,
+and the function does not start.
 
-A package also carries its policy compiled, so that a cold start need not load a YAML parser. `link-peer package` makes the
-compiled form from the text, and nothing else does. It is used only in a package, for the package's own policy, and
+A package also carries its policy compiled, so that a cold start need not load a YAML parser. `link-peer package` makes
+the compiled form from the text, and nothing else does. It is used only in a package, for the package's own policy, and
 only with the digest of the text that it was made from. Elsewhere, one that lies beside the policy or in the library is
 refused: in a checkout or a wheel, it would be a second policy that nobody reviews.
 """
@@ -77,7 +77,8 @@ def compiled_form(raw: bytes, name: str = NAME) -> bytes:
 
 
 def agree(raw: bytes, compiled: bytes) -> bool:
-    """Whether a compiled form is that of a policy file with these bytes. Raises PolicyError if the file is not valid."""
+    """Whether a compiled form is that of a policy file with these bytes. Raises PolicyError if the file is not
+    valid."""
     try:
         return msgspec.json.decode(compiled, type=_Compiled) == _Compiled(_digest(raw), from_bytes(raw))
     except msgspec.DecodeError:

@@ -97,8 +97,8 @@ class _Checked:
             self._fail(f"{at}.external_id", "is only for a role: add `role`, or remove it")
 
     def _refuse_overlap(self) -> None:
-        """An address must tell whose it is. Networks are apart or one within the other, so that it is enough to compare each
-        with the widest that reaches so far."""
+        """An address must tell whose it is. Networks are apart or one within the other, so that it is enough to compare
+        each with the widest that reaches so far."""
         accounts = self._file.accounts.items()
         ranges = [
             (ipaddress.IPv4Network(network), uid) for uid, account in accounts for network in account.ranges or ()

@@ -1,7 +1,7 @@
 """Decodes and encodes the messages on the queue: JSON, plain or in base64, parsed strictly.
 
-A message is a request (`link`, `unlink`, `sync`) or a `look`, which asks only to look at a party again. On a queue of its own,
-it is a `sweep` of one account.
+A message is a request (`link`, `unlink`, `sync`) or a `look`, which asks only to look at a party again. On a queue of
+its own, it is a `sweep` of one account.
 
 Anyone who may send to the queue can send anything, and a message grants nothing: it only names accounts and parties. A
 message that does not match the schema is a BadRequest, which keeps the fields that could be read, for the audit record.
@@ -54,7 +54,8 @@ T = TypeVar("T")
 
 
 class ReadableFields(msgspec.Struct, frozen=True):
-    """The fields that could be read of an invalid message; empty or None if they could not. `claimed` are fields of its record."""
+    """The fields that could be read of an invalid message; empty or None if they could not. `claimed` are fields of its
+    record."""
 
     request_id: str = ""
     action: str = ""
@@ -72,7 +73,8 @@ class BadRequest(BadInput):
 
 
 class DeniedRequest(LinkDenied):
-    """A valid message that is denied because of its region (`different-region`) or, except a look, its age (`expired`)."""
+    """A valid message that is denied because of its region (`different-region`) or, except a look, its age
+    (`expired`)."""
 
     def __init__(self, request: Message, denial: Denial) -> None:
         super().__init__(denial)
@@ -159,8 +161,8 @@ def decode(body: bytes | str, *, region: str, now: float, names: Mapping[str, Pa
 
 
 def decode_sweep(body: bytes | str, *, region: str, accounts: Collection[str]) -> SweepAccount:
-    """The `sweep` in a message, of one of these accounts. Its cursor is not looked at. Raises BadRequest if the message does not
-    match the schema, and LinkDenied if it is for another region or an unknown account."""
+    """The `sweep` in a message, of one of these accounts. Its cursor is not looked at. Raises BadRequest if the message
+    does not match the schema, and LinkDenied if it is for another region or an unknown account."""
     document: object = None
     try:
         document, problem = parse_json(body_of(body), _CURSOR_DIGITS)

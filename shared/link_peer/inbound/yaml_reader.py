@@ -1,9 +1,9 @@
-"""A strict reader of YAML: what a person sees in the text is what is loaded. Every error is a PolicyError that gives the file,
-line and column, both from 1, and the problem.
+"""A strict reader of YAML: what a person sees in the text is what is loaded. Every error is a PolicyError that gives
+the file, line and column, both from 1, and the problem.
 
-Three looks, each before the next: at the characters, at the tokens, at the values. The first two refuse what an editor or a
-diff shows as something else than what YAML makes of it. The third decodes the values to a type of msgspec. It goes from part
-to part itself, because msgspec's errors name no key of a mapping, and no line.
+Three looks, each before the next: at the characters, at the tokens, at the values. The first two refuse what an editor
+or a diff shows as something else than what YAML makes of it. The third decodes the values to a type of msgspec. It goes
+from part to part itself, because msgspec's errors name no key of a mapping, and no line.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ class YamlReader:
         self._places: dict[str, Mark] = {}
 
     def fail(self, at: str, problem: str) -> NoReturn:
-        """Raises the PolicyError for a problem with a value that was decoded: a scalar or an item of a list where it begins,
-        another mapping or list at its key."""
+        """Raises the PolicyError for a problem with a value that was decoded: a scalar or an item of a list where it
+        begins, another mapping or list at its key."""
         self._fail(self._places[at], problem, at)
 
     def fail_index(self, index: int, problem: str) -> NoReturn:
@@ -118,8 +118,9 @@ class YamlReader:
     # tokens
 
     def _check_tokens(self, tokens: Sequence[Any]) -> None:
-        """`tokens` are those of the whole file but the first, its start; or up to the first that is nested too deeply. Each open
-        bracket may begin a key, and the scanner looks at all of them at each token, so that it may not open more than these."""
+        """`tokens` are those of the whole file but the first, its start; or up to the first that is nested too deeply.
+        Each open bracket may begin a key, and the scanner looks at all of them at each token, so that it may not open
+        more than these."""
         depth = flow = lowest = 0
         for number, token in enumerate(tokens):
             self._check_token(token, first=number == 0)
@@ -223,8 +224,9 @@ _ENDS = ("SequenceEndToken", "MappingEndToken", "BlockEndToken")
 
 
 def _hides(char: str) -> bool:
-    """Whether a character is not a visible one of its own, in a line that runs from left to right: controls, other spaces
-    and line breaks, what is invisible, unassigned or private, marks on other characters, right-to-left letters."""
+    """Whether a character is not a visible one of its own, in a line that runs from left to right: controls, other
+    spaces and line breaks, what is invisible, unassigned or private, marks on other characters, right-to-left
+    letters."""
     return (
         not char.isprintable()
         or unicodedata.category(char) in ("Mn", "Me")

@@ -30,7 +30,8 @@ def owned_rules(snapshot: Snapshot, policy: Policy, region: str) -> list[OwnedRu
 
 
 def owned_links(snapshot: Snapshot, policy: Policy, region: str) -> Sequence[OwnedLink]:
-    """Every rule of ours in the snapshot, with its link and its marker. The snapshot remembers them: all steps of a plan ask."""
+    """Every rule of ours in the snapshot, with its link and its marker. The snapshot remembers them: all steps of a
+    plan ask."""
     memory, question = snapshot.memory(policy), ("owned", region)
     if question not in memory:
         of_groups = (_owned_of_group(snapshot, policy, region, group) for group in snapshot.rules)
@@ -50,8 +51,8 @@ def _owned_of_group(snapshot: Snapshot, policy: Policy, region: str, group: Part
 
 
 class MarkedRule(msgspec.Struct, frozen=True):
-    """A rule whose description names this home. `deployment` is what it names, which anyone may have written; `marker` is None
-    where it is not the marker of this very rule, which no deployment then removes."""
+    """A rule whose description names this home. `deployment` is what it names, which anyone may have written; `marker`
+    is None where it is not the marker of this very rule, which no deployment then removes."""
 
     rule: Rule
     deployment: str
@@ -69,8 +70,8 @@ def marked_rules(snapshot: Snapshot, home: str, region: str) -> list[MarkedRule]
 
 
 def renamed_rules(snapshot: Snapshot, policy: Policy, region: str) -> list[OwnedRule]:
-    """Every rule of this home under another deployment's name, with its marker: a deployment that was renamed left it, or one
-    that is still there has it."""
+    """Every rule of this home under another deployment's name, with its marker: a deployment that was renamed left it,
+    or one that is still there has it."""
     marked = marked_rules(snapshot, policy.home, region)
     return [(rule.rule, rule.marker) for rule in marked if rule.marker and rule.deployment != policy.deployment]
 
@@ -122,10 +123,10 @@ def created(rule: Rule) -> float:
 class Actual(msgspec.Struct, frozen=True, dict=True):
     """The rules of a snapshot by their identity.
 
-    `owned` are ours: of two copies of one rule, the one at our priority, with the claims of both. `duplicated` are those of
-    which someone made a copy with another priority. `equal` are other people's accept rules. `displaced` are rules of ours with
-    another priority beside an equal rule of a person at our priority, which ECS does not let ours have again: the person's
-    counts.
+    `owned` are ours: of two copies of one rule, the one at our priority, with the claims of both. `duplicated` are
+    those of which someone made a copy with another priority. `equal` are other people's accept rules. `displaced` are
+    rules of ours with another priority beside an equal rule of a person at our priority, which ECS does not let ours
+    have again: the person's counts.
     """
 
     owned: Mapping[RuleKey, OwnedRule]

@@ -1,4 +1,5 @@
-"""What the policy alone decides: whose links there may be, and who may ask for what, as far as the queue proves it. Pure.
+"""What the policy alone decides: whose links there may be, and who may ask for what, as far as the queue proves it.
+Pure.
 
 The policy may give an account a queue of its own; RAM decides who may send to it. A message proves nothing by itself.
 """
@@ -27,14 +28,14 @@ def unknown_account(policy: Policy, link: Link) -> Denial | None:
 
 
 def request_denial(policy: Policy, request: Request, queue: str, now: float) -> Denial | None:
-    """Why a request may not be carried out, whatever the cloud shows: it came through the wrong queue, or its link would
-    last longer than the policy allows. `queue` is the one it came through; empty where that is not proven."""
+    """Why a request may not be carried out, whatever the cloud shows: it came through the wrong queue, or its link
+    would last longer than the policy allows. `queue` is the one it came through; empty where that is not proven."""
     return _queue_denial(policy, request, queue) or _length_denial(policy, request, now)
 
 
 def policy_denial(policy: Policy, request: Request, queue: str, now: float) -> Denial | None:
-    """Why the policy alone denies a request, whatever the cloud shows. None where the functions may decide otherwise: then
-    the cloud must be read."""
+    """Why the policy alone denies a request, whatever the cloud shows. None where the functions may decide otherwise:
+    then the cloud must be read."""
     denial = request_denial(policy, request, queue, now) or unknown_account(policy, request.link)
     if denial:
         return denial

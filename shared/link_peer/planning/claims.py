@@ -12,8 +12,8 @@ Which of an instance's groups stands for it in a link, consent chooses:
 | all others are denied, one for lack of consent  | none: one denial names them all, and advises the group with fewest instances  |
 | all are locked                                  | the first, whose own denial says why                                          |
 
-Nothing is remembered, so that the choice follows from tags and the policy alone. Where another group is to stand for the
-instance, what was written for the former is no longer asked for.
+Nothing is remembered, so that the choice follows from tags and the policy alone. Where another group is to stand for
+the instance, what was written for the former is no longer asked for.
 """
 
 from __future__ import annotations
@@ -102,7 +102,8 @@ def _named_peers(snapshot: Snapshot, policy: Policy, instance: Instance) -> list
 
 
 def _beyond(snapshot: Snapshot, policy: Policy, instance: Instance, named_peers: Sequence[Peer | BadInput]) -> set[int]:
-    """The numbers of the peers that are too many, in the order of the tags; those for which rules stand count before the others."""
+    """The numbers of the peers that are too many, in the order of the tags; those for which rules stand count before
+    the others."""
     numbers, limit = range(len(named_peers)), policy.limits.max_peers
     if len(numbers) <= limit:
         return set()
@@ -151,9 +152,10 @@ def followed(
     region: str,
     claimed: Iterable[tuple[Link, Claim]] = (),
 ) -> list[DesiredLink]:
-    """What requests for links by address asked for, as the claims on their rules show. Such a link follows its groups: beside a
-    rule of one end that stands, or stood until this delivery took the claim (`claimed`), that end is opened for every instance that
-    was read of the group it follows, up to FOLLOWING in one group. What is half of such a link asks for nothing."""
+    """What requests for links by address asked for, as the claims on their rules show. Such a link follows its groups:
+    beside a rule of one end that stands, or stood until this delivery took the claim (`claimed`), that end is opened
+    for every instance that was read of the group it follows, up to FOLLOWING in one group. What is half of such a link
+    asks for nothing."""
     links = [
         (link, marker)
         for link, _, marker in owned_links(snapshot, policy, region)
@@ -181,9 +183,9 @@ def followed(
 
 
 def moved_links(snapshot: Snapshot, policy: Policy, region: str) -> list[DesiredLink]:
-    """What requests for links between instances, or by address, asked for, where the rules that stand for them have a former
-    address: they are written anew with the same claims. Of a mutual link, where both halves have it, since anyone may write a
-    marker."""
+    """What requests for links between instances, or by address, asked for, where the rules that stand for them have a
+    former address: they are written anew with the same claims. Of a mutual link, where both halves have it, since
+    anyone may write a marker."""
     moved: dict[tuple[Link, Claim], None] = {}
     for link, rule, marker in owned_links(snapshot, policy, region):
         is_outlet_to_instance = link.is_egress and not link.target.is_group  # its ingress rule asks for it
@@ -213,8 +215,8 @@ def ended_meanwhile(
     put: Set[tuple[RuleKey, Claim]],
     claimed: Iterable[tuple[Link, Claim]],
 ) -> frozenset[tuple[RuleKey, Claim]]:
-    """Of the claims of requests that a delivery has `put` on rules by address, those for which no other rule of the link
-    stands, nor stood one whose claim it took (`claimed`): an instance joined a link that ended meanwhile."""
+    """Of the claims of requests that a delivery has `put` on rules by address, those for which no other rule of the
+    link stands, nor stood one whose claim it took (`claimed`): an instance joined a link that ended meanwhile."""
     stands = set(claimed)
     joined: dict[tuple[RuleKey | None, Claim], Link] = {}  # one end of each link
     for link, rule, marker in owned_links(snapshot, policy, region):
@@ -228,8 +230,8 @@ def ended_meanwhile(
 
 
 def sources_of(snapshot: Snapshot, wishes: Iterable[DesiredLink], pair: Link) -> frozenset[Party]:
-    """The groups that a look at a pair is about: its own source, and all groups of that group's instances which ask for the
-    target, since any of them may stand for them. Of two instances, the one that asks."""
+    """The groups that a look at a pair is about: its own source, and all groups of that group's instances which ask for
+    the target, since any of them may stand for them. Of two instances, the one that asks."""
     sources = {pair.source}
     for wish in wishes:
         asker = snapshot.instances.get(wish.instance) if wish.instance else None
@@ -239,8 +241,8 @@ def sources_of(snapshot: Snapshot, wishes: Iterable[DesiredLink], pair: Link) ->
 
 
 def candidates(snapshot: Snapshot, instance: Instance, peer: Group | None) -> list[Party]:
-    """The groups that may stand for an instance as a group source, in the API's order: those that no product manages. Where
-    a rule can name some of them, those; else the link is written by address."""
+    """The groups that may stand for an instance as a group source, in the API's order: those that no product manages.
+    Where a rule can name some of them, those; else the link is written by address."""
     able = [g for g in snapshot.groups_of(instance) if g.vpc and not g.managed]
     nearest = [group for group in able if peer is None or by_reference(group, peer)]
     return [group.party for group in nearest or able]
@@ -263,8 +265,8 @@ def _with_outlets(snapshot: Snapshot, policy: Policy, desired: DesiredLink, inst
 def _desired(
     snapshot: Snapshot, policy: Policy, instance: Instance, tag: str, peer: Peer, now: float
 ) -> list[DesiredLink]:
-    """What one peer asks for, first who is to be admitted; with it, where it cannot be known yet which group stands for the
-    instance, what to keep."""
+    """What one peer asks for, first who is to be admitted; with it, where it cannot be known yet which group stands for
+    the instance, what to keep."""
     if not peer.party.is_group:
         link = Link(instance.party, peer.party, peer.ports)
         return [DesiredLink(link, TAG, instance.party, tag, same_group=peer.party == instance.party)]

@@ -20,7 +20,8 @@ MAX_TAGS = 20  # of one group [doc limits]
 
 
 class Gate(msgspec.Struct, frozen=True):
-    """One end of a link: a group that is to admit `peer` to its own `end`, or that is to let `end` reach `peer` (`is_egress`).
+    """One end of a link: a group that is to admit `peer` to its own `end`, or that is to let `end` reach `peer`
+    (`is_egress`).
 
     Of an end that is a group, whose instances are not known, `end` is the group alone."""
 
@@ -34,7 +35,8 @@ def consents(policy: Policy, gate: Gate, ports: PortsAsked, now: float) -> tuple
     """(the entries that consent, the ports that none covers) at one end.
 
     Each port must be covered by one single entry that has not ended. Consent that names a group covers the instances in
-    it; consent that names an instance covers that instance only, never its group. `ports` is `(ALL,)` for a mutual link.
+    it; consent that names an instance covers that instance only, never its group. `ports` is `(ALL,)` for a mutual
+    link.
     """
     current = [(label, entry) for label, entry in entries_at(policy, gate) if entry.until is None or now < entry.until]
     used: list[str] = []
@@ -49,8 +51,8 @@ def consents(policy: Policy, gate: Gate, ports: PortsAsked, now: float) -> tuple
 
 
 def entries_at(policy: Policy, gate: Gate) -> list[tuple[str, Accept]]:
-    """The entries of a group's tags and of the policy that consent at one end, each on its ports until its end, which may
-    be past; with their labels in records. An entry of the policy consents for both ends."""
+    """The entries of a group's tags and of the policy that consent at one end, each on its ports until its end, which
+    may be past; with their labels in records. An entry of the policy consents for both ends."""
     entries: list[tuple[str, Accept]] = []
     group, read = gate.group, egress_accepts if gate.is_egress else accepts
     if policy.accept_tags:
@@ -68,7 +70,8 @@ def entries_at(policy: Policy, gate: Gate) -> list[tuple[str, Accept]]:
 
 
 def groups_named_at(policy: Policy, gate: Gate) -> tuple[str, ...]:
-    """The groups to which entries consent at one end, whichever of them the peer, an instance that is not shown, is in."""
+    """The groups to which entries consent at one end, whichever of them the peer, an instance that is not shown, is
+    in."""
     group, read = gate.group, egress_accepts if gate.is_egress else accepts
     ids = [entry.party.id for entry in read(group.tags, group.party.account, policy.keys)]
     account = _naming(policy, gate.peer).account
@@ -145,8 +148,8 @@ def entry_for(group: Group, source: Party, ports: PortsAsked) -> str:
 
 def tags_for(group: Group, source: Party, ports: PortsAsked, keys: TagKeys, *, egress: bool = False) -> list[str]:
     """The exact tags (`key=value`) that would consent when set on `group`, to `source` reaching it, or to reaching that
-    (`egress`). They replace none of its tags, and no value is longer than a tag value may be. Empty where the group has too few
-    consenting keys left."""
+    (`egress`). They replace none of its tags, and no value is longer than a tag value may be. Empty where the group has
+    too few consenting keys left."""
     name = source.id if source.account == group.party.account else str(source)
     entries = entries_of(name, () if ALL in ports else sorted(map(str, ports)))
     free = free_keys(group.tags, keys, egress=egress)

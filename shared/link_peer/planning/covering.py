@@ -41,5 +41,6 @@ def current_entries(entries: Mapping[str, int | None], now: float) -> dict[str, 
 
 
 def consent_end(entries: Mapping[str, int | None], now: float) -> int | None:
-    """When the last of these entries ends; when it ended, if none is left. None where one need not end, or there is none."""
+    """When the last of these entries ends; when it ended, if none is left. None where one need not end, or there is
+    none."""
     return last_end((current_entries(entries, now) or entries).values())

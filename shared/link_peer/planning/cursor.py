@@ -1,10 +1,11 @@
 """How far the sweep of an account is: what one of its messages tells the next. Pure.
 
-Groups with the managed tag are in buckets by their id. Of each bucket whose rules were read, a cursor has a digest of what a
-listing of groups shows of them (tags, and how many rules they have) and the instant at which something on them ends. Of each
-party that their rules name, and no listing of the account's groups shows, it has a digest of what a read of it showed. The
-rules are read again when a digest differs or the instant has come. A cursor carries no authority: a lost, forged or stale
-one makes a sweep read more than it needs, or find something at the next sweep; every decision rests on what the cloud shows.
+Groups with the managed tag are in buckets by their id. Of each bucket whose rules were read, a cursor has a digest of
+what a listing of groups shows of them (tags, and how many rules they have) and the instant at which something on them
+ends. Of each party that their rules name, and no listing of the account's groups shows, it has a digest of what a read
+of it showed. The rules are read again when a digest differs or the instant has come. A cursor carries no authority: a
+lost, forged or stale one makes a sweep read more than it needs, or find something at the next sweep; every decision
+rests on what the cloud shows.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ _Digest = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{12}\Z")]
 
 
 class Bucket(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """Groups whose rules were read: the bucket's number, the digest of what a listing shows of them, and when something on them
-    ends (epoch seconds); 0 where nothing does."""
+    """Groups whose rules were read: the bucket's number, the digest of what a listing shows of them, and when something
+    on them ends (epoch seconds); 0 where nothing does."""
 
     number: _Number
     digest: _Digest
@@ -49,8 +50,8 @@ class Bucket(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
 
 
 class RuleParty(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """A party that rules on groups of these buckets name, with the digest of what it showed when they were read; empty where it was
-    not shown then."""
+    """A party that rules on groups of these buckets name, with the digest of what it showed when they were read; empty
+    where it was not shown then."""
 
     account: _Uid
     id: _PartyId
@@ -68,8 +69,9 @@ class Cursor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     next page of instances: empty for the first, None after the last. `pages` and `instances` were listed; the rules of
     so many groups are `unread_groups` to read. `waiting` are instances that were listed, and ask for links whose rules
     were not read. `suspects` are groups with rules that may have to go since a party is not shown, which one last
-    delivery judges; `judged` says that it did. `parties` are those that rules name; those of the `crowded` buckets are too
-    many. `removals` are those of the short sweeps since then that the guard counts, by the account that shows something no more."""
+    delivery judges; `judged` says that it did. `parties` are those that rules name; those of the `crowded` buckets are
+    too many. `removals` are those of the short sweeps since then that the guard counts, by the account that shows
+    something no more."""
 
     began: _Count
     policy: Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{0,64}\Z")] = ""
@@ -111,8 +113,8 @@ def bucket_of(group: Party) -> int:
 
 
 def digests(groups: Iterable[Group], peers: Iterable[Group], keys: TagKeys) -> dict[int, str]:
-    """What a listing shows of the groups of each bucket, as a digest; and of all groups, which may be `peers`, the tags by which
-    they refuse, and those by which the policy's sets know them: rules on any group may depend on these."""
+    """What a listing shows of the groups of each bucket, as a digest; and of all groups, which may be `peers`, the tags
+    by which they refuse, and those by which the policy's sets know them: rules on any group may depend on these."""
     texts: dict[int, list[str]] = {}
     tags_of_peers = (
         (
@@ -129,7 +131,8 @@ def digests(groups: Iterable[Group], peers: Iterable[Group], keys: TagKeys) -> d
 
 
 def due(cursor: Cursor, current: Mapping[int, str], policy: str, now: float) -> set[int]:
-    """The buckets whose rules have to be read: they were not yet, show something else, or something on them has ended."""
+    """The buckets whose rules have to be read: they were not yet, show something else, or something on them has
+    ended."""
     buckets = {bucket.number: bucket for bucket in cursor.buckets} if cursor.policy == policy else {}
     return {
         number
@@ -139,8 +142,8 @@ def due(cursor: Cursor, current: Mapping[int, str], policy: str, now: float) -> 
 
 
 def digest_of(snapshot: Snapshot, party: Party, keys: TagKeys) -> str:
-    """A digest of all that a party shows by which rules that name it are closed; empty where no read of it tells. Whether an instance
-    still asks for links is none of it."""
+    """A digest of all that a party shows by which rules that name it are closed; empty where no read of it tells.
+    Whether an instance still asks for links is none of it."""
     if party not in snapshot.requested or not snapshot.readable(party.account):
         return ""
     instance = snapshot.instances.get(party)
@@ -201,8 +204,8 @@ def ends(snapshot: Snapshot, policy: Policy, region: str, groups: Set[Party], no
 
 
 def read(cursor: Cursor, current: Mapping[int, str], policy: str, read_buckets: Mapping[int, int]) -> Cursor:
-    """The cursor once the rules of these buckets were read, each with the instant at which something on it ends (0 where
-    nothing does). Buckets without groups are left out."""
+    """The cursor once the rules of these buckets were read, each with the instant at which something on it ends (0
+    where nothing does). Buckets without groups are left out."""
     before = cursor.buckets if cursor.policy == policy else ()
     buckets = {bucket.number: bucket for bucket in before if bucket.number in current}
     buckets |= {
@@ -215,9 +218,9 @@ def read(cursor: Cursor, current: Mapping[int, str], policy: str, read_buckets: 
 def with_parties(
     cursor: Cursor, snapshot: Snapshot, policy: Policy, region: str, groups: Set[Party], numbers: Set[int]
 ) -> Cursor:
-    """The cursor with the parties that the rules name which were read: those of these groups, in the buckets with these numbers. A
-    digest that other buckets have of a party stays, so that what has changed since is due there. A party that is not shown has none:
-    its rules are judged again each time, while they stand."""
+    """The cursor with the parties that the rules name which were read: those of these groups, in the buckets with these
+    numbers. A digest that other buckets have of a party stays, so that what has changed since is due there. A party
+    that is not shown has none: its rules are judged again each time, while they stand."""
     standing = {bucket.number for bucket in cursor.buckets}
     by_bucket: dict[int, dict[Party, str]] = {}
     for entry in cursor.parties:

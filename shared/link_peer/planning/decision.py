@@ -35,8 +35,8 @@ class InstancesOf(_Of, frozen=True):
 
 
 Question = Address | Party | RulesOf | InstancesOf | MembersOf
-"""Something to read before a verdict counts: whether an address is used in a VPC, a group's inner access, an instance that
-was set aside, or the rules or instances of a group; or, for the words of a denial, a number of instances."""
+"""Something to read before a verdict counts: whether an address is used in a VPC, a group's inner access, an instance
+that was set aside, or the rules or instances of a group; or, for the words of a denial, a number of instances."""
 
 
 Ends = tuple[Party, Party]
@@ -93,12 +93,12 @@ class DesiredLink(msgspec.Struct, frozen=True):
 class Context(msgspec.Struct, frozen=True):
     """Under which policy, where and when (epoch seconds) a plan is made.
 
-    `actions` name the record of a link and of a removal: (`link`, `unlink`), (`repair`, `repair`)… `is_request`: a request
-    that finds its link complete is `applied` again, not `unchanged`. `deleted` are instances that the platform says were
-    released. `completes_tags_only`: half of a request's mutual link is removed once it is old enough (a sweep). `withdrawn` is
-    why claims are taken whatever the verdict (an unlink). `hidden_asks`: a side whose account refuses access counts as asking,
-    since a person's keys are refused where those of the functions may not be. `by_id`: only what was read by its own id counts as
-    not shown (a short sweep, which lists nothing).
+    `actions` name the record of a link and of a removal: (`link`, `unlink`), (`repair`, `repair`)… `is_request`: a
+    request that finds its link complete is `applied` again, not `unchanged`. `deleted` are instances that the platform
+    says were released. `completes_tags_only`: half of a request's mutual link is removed once it is old enough (a
+    sweep). `withdrawn` is why claims are taken whatever the verdict (an unlink). `hidden_asks`: a side whose account
+    refuses access counts as asking, since a person's keys are refused where those of the functions may not be. `by_id`:
+    only what was read by its own id counts as not shown (a short sweep, which lists nothing).
     """
 
     policy: Policy
@@ -148,8 +148,8 @@ class Edit(msgspec.Struct, frozen=True):
 
 
 class Unseen(msgspec.Struct, frozen=True, order=True):
-    """Removals on groups of account `holder` whose only cause is that `account` does not show something. They are counted
-    apart for each pair, so that no account can hold up removals in another."""
+    """Removals on groups of account `holder` whose only cause is that `account` does not show something. They are
+    counted apart for each pair, so that no account can hold up removals in another."""
 
     account: str
     holder: str  # for a mutual link both accounts, so that its two rules are held or removed together
@@ -159,9 +159,10 @@ class Decision(msgspec.Struct, frozen=True):
     """What one link comes to. `outcome` is what the record will say once the changes are made: applied, unchanged,
     removed, denied or failed; `denial` gives its reason, detail and advice.
 
-    `missing_managed_tag` are groups that hold rules of ours, or soon will, and lack the tag by which a sweep finds them.
-    `by_absence`: the removal's cause is what a read did not show, a party or a tag. `unseen`: its only cause is that an account
-    does not show something; which one, on whose groups. `rules` are those of the link that exist already.
+    `missing_managed_tag` are groups that hold rules of ours, or soon will, and lack the tag by which a sweep finds
+    them. `by_absence`: the removal's cause is what a read did not show, a party or a tag. `unseen`: its only cause is
+    that an account does not show something; which one, on whose groups. `rules` are those of the link that exist
+    already.
     """
 
     link: Link
@@ -198,9 +199,9 @@ class Missing(msgspec.Struct, frozen=True):
     """What would have to be read to decide more.
 
     `unread` are links whose rules look unwanted, or held by others, though not everything that decides it was read.
-    `doubted_accounts` have shown no instances yet, so that nothing there is treated as gone. `unconfirmed` are parties whose
-    absence, or whose missing tag, is why a rule is removed or given to others: a Describe call may omit members, so these are
-    read once more.
+    `doubted_accounts` have shown no instances yet, so that nothing there is treated as gone. `unconfirmed` are parties
+    whose absence, or whose missing tag, is why a rule is removed or given to others: a Describe call may omit members,
+    so these are read once more.
     """
 
     unread: frozenset[Link] = frozenset()

@@ -21,8 +21,8 @@ from link_peer.planning.decision import Context, Edit
 
 
 def claims_after(edit: Edit, claims: Iterable[Claim]) -> frozenset[Claim]:
-    """The claims that a rule has once the edit is made, given those that it has now: one per request. A delivery that writes gives
-    those that it has just read, which may be others than those of the plan."""
+    """The claims that a rule has once the edit is made, given those that it has now: one per request. A delivery that
+    writes gives those that it has just read, which may be others than those of the plan."""
     return _changed(claims, edit.gain, edit.lose)
 
 
@@ -37,11 +37,12 @@ def edit_of(
     moved: bool = False,
     restated: bool = False,
 ) -> Edit | None:
-    """The edit of one rule: all that it gains and loses, or a priority that someone changed; None where it stays as it is.
+    """The edit of one rule: all that it gains and loses, or a priority that someone changed; None where it stays as it
+    is.
 
-    `ends` are the instances that want it. Where the addresses of an instance rule have `moved`, belonged to others before,
-    those others' claims are dropped. `restated`: the rule is now for the same instance as a member of another group;
-    requests for the former group go, since the members of the new one would follow them.
+    `ends` are the instances that want it. Where the addresses of an instance rule have `moved`, belonged to others
+    before, those others' claims are dropped. `restated`: the rule is now for the same instance as a member of another
+    group; requests for the former group go, since the members of the new one would follow them.
     """
     if key in actual.equal:
         return None
@@ -63,8 +64,8 @@ def edit_of(
 
 
 def opens(edit: Edit, actual: Actual) -> bool:
-    """Whether an edit is due for a link that needs the rule: a new rule, claims that one of ours gains, other instances, or a
-    priority to put back. What a rule only loses is a decision of its own."""
+    """Whether an edit is due for a link that needs the rule: a new rule, claims that one of ours gains, other
+    instances, or a priority to put back. What a rule only loses is a decision of its own."""
     if edit.gain or actual.tampered(edit.key):
         return True
     return edit.ends != actual.owned[edit.key][1].ends

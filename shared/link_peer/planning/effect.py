@@ -6,10 +6,10 @@
      and: ingress rules of all of the receiver's groups ─▶ the smallest priority, drop on a tie; none: dropped
 
 [doc] help pages "Security group rules": the rules of all groups of an instance are sorted and applied together with the
-defaults, and groups are stateful, so that answers need no rule; "Basic and advanced security groups": a basic group lets
-everything out, an advanced one nothing, and one instance has groups of one type only; ModifySecurityGroupPolicy (2026-01):
-Accept holds regardless of custom rules, Drop leaves it to the rules. Another text lets an egress drop come before Accept,
-so with one it is unknown.
+defaults, and groups are stateful, so that answers need no rule; "Basic and advanced security groups": a basic group
+lets everything out, an advanced one nothing, and one instance has groups of one type only; ModifySecurityGroupPolicy
+(2026-01): Accept holds regardless of custom rules, Drop leaves it to the rules. Another text lets an egress drop come
+before Accept, so with one it is unknown.
 
 What was not read is never guessed: the answer is then unknown, unless nothing that is missing could change it.
 """
@@ -72,8 +72,8 @@ class Doubt(Enum):
 
 
 class Decider(msgspec.Struct, frozen=True):
-    """One thing that decides: at the gate of one `direction`, about these groups, or this rule. `inner` is what it is not known
-    to come before (ORDER_UNKNOWN)."""
+    """One thing that decides: at the gate of one `direction`, about these groups, or this rule. `inner` is what it is
+    not known to come before (ORDER_UNKNOWN)."""
 
     cause: EffectCause
     groups: tuple[Party, ...] = ()
@@ -84,8 +84,8 @@ class Decider(msgspec.Struct, frozen=True):
 
 
 class EffectPart(msgspec.Struct, frozen=True):
-    """What decides about packets in one direction: each decider with the packets that it is about. `passed` are those that pass
-    although others do not. Without deciders, `absent` are ends that were not read."""
+    """What decides about packets in one direction: each decider with the packets that it is about. `passed` are those
+    that pass although others do not. Without deciders, `absent` are ends that were not read."""
 
     deciders: tuple[tuple[Decider, tuple[Port, ...]], ...] = ()
     passed: tuple[Port, ...] = ()
@@ -93,9 +93,9 @@ class EffectPart(msgspec.Struct, frozen=True):
 
 
 class Effect(msgspec.Struct, frozen=True):
-    """The answer: None where it is not known. `parts` are what decides, by direction, `doubts` what leaves the answer to some
-    packets unknown. `blocked` and `passed` are the packets that were found to be so. The groups in `unread` would have to be
-    read to know more."""
+    """The answer: None where it is not known. `parts` are what decides, by direction, `doubts` what leaves the answer
+    to some packets unknown. `blocked` and `passed` are the packets that were found to be so. The groups in `unread`
+    would have to be read to know more."""
 
     passes: bool | None
     parts: tuple[EffectPart, ...] = ()
@@ -134,7 +134,8 @@ class Effect(msgspec.Struct, frozen=True):
 
 
 def word_of(outcomes: Set[bool | None]) -> str:
-    """What becomes of packets, in one word, as every view has it: of all that pass, that do not, or of which it is not known."""
+    """What becomes of packets, in one word, as every view has it: of all that pass, that do not, or of which it is not
+    known."""
     if {True, False} <= outcomes:
         return "partly"
     return "unknown" if None in outcomes else "open" if True in outcomes else "blocked"
@@ -144,8 +145,8 @@ def of_link(snapshot: Snapshot, link: Link, asker: Party | None = None, reached:
     """What becomes of the packets of a link; for a mutual link, in both directions.
 
     Between groups these are packets between instances that are in no other group, and have any address. `asker` is an
-    instance of one of the two groups that stands for its group, with all of its groups and its address; so is `reached` of the
-    target.
+    instance of one of the two groups that stands for its group, with all of its groups and its address; so is `reached`
+    of the target.
     """
     parties, asking = (link.source, link.target), snapshot.instances.get(asker) if asker else None
     ends = [end_of_party(snapshot, party) for party in parties]
@@ -191,8 +192,8 @@ def between(snapshot: Snapshot, source: End, dest: End, ports: Sequence[Port]) -
 
 
 def applying(snapshot: Snapshot, source: End, dest: End, ports: Sequence[Port]) -> list[Rule]:
-    """The rules that apply, or may apply, to any of these packets: egress before ingress, each in the order in which they
-    count."""
+    """The rules that apply, or may apply, to any of these packets: egress before ingress, each in the order in which
+    they count."""
     path = _Path(snapshot, source, dest)
     packets = [packet for port in ports for packet in path.packets(port)]
     return [
@@ -205,8 +206,9 @@ def applying(snapshot: Snapshot, source: End, dest: End, ports: Sequence[Port]) 
 def compared(
     snapshots: tuple[Snapshot, Snapshot], ends: tuple[End, End], ports: Sequence[Port]
 ) -> Iterator[tuple[Port, bool, bool]]:
-    """The parts of these ports of which the answer from one end to the other is not the same in the first snapshot and the
-    second: whether it may pass in the second where it did not in the first, or the reverse; and whether both are known."""
+    """The parts of these ports of which the answer from one end to the other is not the same in the first snapshot and
+    the second: whether it may pass in the second where it did not in the first, or the reverse; and whether both are
+    known."""
     old, new = (_Path(snapshot, *ends) for snapshot in snapshots)
     for packet in (part for port in ports for wide in old.packets(port) for part in new.packets(wide)):
         was, now = old.step(packet), new.step(packet)
@@ -215,21 +217,23 @@ def compared(
 
 
 def lets_out(snapshot: Snapshot, rules: Mapping[Party, Sequence[Rule]], ends: tuple[End, End], ports: Ports) -> bool:
-    """Whether these rules, by group, let all of these packets from one end out to the other. What is not known does not."""
+    """Whether these rules, by group, let all of these packets from one end out to the other. What is not known does
+    not."""
     path = _Path(msgspec.structs.replace(snapshot, rules=rules), *ends)
     return all(path.lets_out(packet) for port in ports for packet in path.packets(port))
 
 
 def admissions(snapshot: Snapshot, direction: str, own_end: End, peer: End, port: Port) -> Iterator[Admission]:
-    """Which rules of one end admit (`ingress`) or let out (`egress`) these packets, by the parts of a port range in which the
-    rules are the same. What applies without a rule is not counted."""
+    """Which rules of one end admit (`ingress`) or let out (`egress`) these packets, by the parts of a port range in
+    which the rules are the same. What applies without a rule is not counted."""
     gate = _Gate(snapshot, direction, own_end, peer)
     for packet in _cut(port, gate.candidates):
         yield gate.admission(packet)
 
 
 def fitting(rules: Iterable[Rule], ends: tuple[End, End], packet: Port | None = None) -> list[Rule]:
-    """Those of these ingress rules that apply, or may apply, from one end to the other: to any packet, or to this one."""
+    """Those of these ingress rules that apply, or may apply, from one end to the other: to any packet, or to this
+    one."""
     candidates = (_candidate(rule, "ingress", ends[1], ends[0]) for rule in rules if rule.group in ends[1].groups)
     return [
         candidate.rule
@@ -254,8 +258,8 @@ def together(effects: Sequence[Effect]) -> Effect:
 
 
 class _Step(msgspec.Struct, frozen=True):
-    """What becomes of a packet at one gate, or on its whole path. `level` orders what is not known: the greater, the more of what
-    is possible lets the packet pass."""
+    """What becomes of a packet at one gate, or on its whole path. `level` orders what is not known: the greater, the
+    more of what is possible lets the packet pass."""
 
     passes: bool | None
     deciders: tuple[Decider, ...]
@@ -281,8 +285,8 @@ class _Candidate(msgspec.Struct, frozen=True):
 
 
 class Admission(msgspec.Struct, frozen=True):
-    """The rules by each of which alone a packet passes at one end: no drop comes before it. Of `doubted` rules that is not known.
-    Rules of `unread` groups may be among them."""
+    """The rules by each of which alone a packet passes at one end: no drop comes before it. Of `doubted` rules that is
+    not known. Rules of `unread` groups may be among them."""
 
     packet: Port
     rules: tuple[Rule, ...]
@@ -321,8 +325,8 @@ class _Path:
         return self._egress.step(packet).passes is True
 
     def _inside(self, group: Party, egress: _Step) -> _Step:
-        """What becomes of a packet between members of a group with inner access. [doc] Two official texts disagree whether
-        an egress drop stops it; no ingress rule does."""
+        """What becomes of a packet between members of a group with inner access. [doc] Two official texts disagree
+        whether an egress drop stops it; no ingress rule does."""
         if egress.passes is False:
             return _Step(
                 None, tuple(Decider(EffectCause.ORDER_UNKNOWN, (group,), inner=decider) for decider in egress.deciders)
@@ -437,7 +441,8 @@ def _inner_access(snapshot: Snapshot, group: Party) -> bool | None:
 
 
 def rules_of(snapshot: Snapshot, group: Party) -> Sequence[Rule] | None:
-    """The group's rules; None where they were not read. That RuleCount is 0 says nothing: perhaps it does not count egress rules."""
+    """The group's rules; None where they were not read. That RuleCount is 0 says nothing: perhaps it does not count
+    egress rules."""
     return snapshot.rules.get(group)
 
 

@@ -12,8 +12,8 @@ _WHOLE = (1, 65535)
 
 
 def detail(effect: Effect) -> str:
-    """What decides, in words: `no ingress rule of sg-… admits tcp/3306`; where only some packets pass, with those that do. Empty
-    if an end is not known by its id."""
+    """What decides, in words: `no ingress rule of sg-… admits tcp/3306`; where only some packets pass, with those that
+    do. Empty if an end is not known by its id."""
     if effect.word == "unknown":
         return _listed(map(_part, dict.fromkeys((*effect.doubts, *effect.parts))))
     is_one_sided = effect.word == "partly" and not any(part.passed for part in effect.parts)

@@ -1,4 +1,5 @@
-"""What forbids a pair as things are now, whoever consents: refusals in the tags of groups, and the policy's `never`. Pure.
+"""What forbids a pair as things are now, whoever consents: refusals in the tags of groups, and the policy's `never`.
+Pure.
 
 | a set's tags                             | `never`                                           | `allow`                              |
 |------------------------------------------|---------------------------------------------------|--------------------------------------|
@@ -8,9 +9,9 @@
 | its account refuses access               | in the set                                        | not in the set                       |
 | it was not read otherwise                | undecided: nothing is opened, what stands stays   | not in the set; what stands may stay |
 
-An instance is judged with all its groups: one that matches is enough. A group is judged by itself, whatever its members are.
-Where an account refuses access, an instance may be in any group of it. A refusal (`link-refuse`) is judged in the same way, with
-the tags of each group of either end.
+An instance is judged with all its groups: one that matches is enough. A group is judged by itself, whatever its members
+are. Where an account refuses access, an instance may be in any group of it. A refusal (`link-refuse`) is judged in the
+same way, with the tags of each group of either end.
 """
 
 from __future__ import annotations
@@ -31,16 +32,16 @@ End = Party | Instance
 
 
 def forbidden(snapshot: Snapshot, policy: Policy, source: End, target: End, ports: Ports) -> Denial | None:
-    """Why no rule of ours may admit `source` to `target`, even with consent: a group of either end refuses the other one, or
-    `never` forbids it. As `never_denial` says."""
+    """Why no rule of ours may admit `source` to `target`, even with consent: a group of either end refuses the other
+    one, or `never` forbids it. As `never_denial` says."""
     judges = (refused, never_denial)
     causes = [denial for judge in judges if (denial := judge(snapshot, policy, source, target, ports))]
     return min(causes, key=lambda denial: denial.undecided, default=None)
 
 
 def refused(snapshot: Snapshot, policy: Policy, source: End, target: End, ports: Ports) -> Denial | None:
-    """Why a group of one end, as far as it was read, refuses the other, in either direction. Any overlap of ports counts, without
-    ports any entry."""
+    """Why a group of one end, as far as it was read, refuses the other, in either direction. Any overlap of ports
+    counts, without ports any entry."""
     for holder, peer in ((target, source), (source, target)):
         for group in _groups(snapshot, holder) or ():
             tags = snapshot.groups[group].tags if group in snapshot.groups else {}
@@ -51,9 +52,9 @@ def refused(snapshot: Snapshot, policy: Policy, source: End, target: End, ports:
 
 
 def never_denial(snapshot: Snapshot, policy: Policy, source: End, target: End, ports: Ports) -> Denial | None:
-    """Why no rule of ours may admit `source` to `target`, even with consent. Any overlap of ports counts; without ports the link
-    is mutual, so that any entry counts, in either direction. The denial is undecided where only tags could tell which were
-    not read."""
+    """Why no rule of ours may admit `source` to `target`, even with consent. Any overlap of ports counts; without ports
+    the link is mutual, so that any entry counts, in either direction. The denial is undecided where only tags could
+    tell which were not read."""
     if not policy.never:
         return None
     unread: Denial | None = None
@@ -72,8 +73,8 @@ def never_denial(snapshot: Snapshot, policy: Policy, source: End, target: End, p
 
 
 def with_sets(snapshot: Snapshot, policy: Policy, link: Link, *, standing: bool = False) -> Policy:
-    """The policy with the sets of `allow` that the parties of a link are in. `standing`: what was not read, in an account that
-    refuses nothing, counts as in every set."""
+    """The policy with the sets of `allow` that the parties of a link are in. `standing`: what was not read, in an
+    account that refuses nothing, counts as in every set."""
     if not policy.allow_sets:
         return policy
     memory = snapshot.memory(policy.allow_sets)
@@ -107,7 +108,8 @@ def _naming_by_ids(snapshot: Snapshot, end: End) -> Naming:
 
 
 def _naming(snapshot: Snapshot, policy: Policy, end: End) -> tuple[Naming, Set[str]]:
-    """(how entries of `never` name a party, or may name it; of these, the sets of which only unread tags tell whether they do)."""
+    """(how entries of `never` name a party, or may name it; of these, the sets of which only unread tags tell whether
+    they do)."""
     naming = _naming_by_ids(snapshot, end)
     groups = _groups(snapshot, end)
     if groups is None or naming.account not in policy.never_sets:

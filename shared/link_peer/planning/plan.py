@@ -4,11 +4,11 @@
     desired ──┼─▶ judge ─▶ wanted_claims ─▶ losses ─▶ edits ─▶ room ─▶ decisions
     links     └─────────────────┘
 
-Each step is a function from frozen values to a frozen value, which says what is missing. The cases of a single rule are the
-table in `planning.diff`. The order in which links, groups and rules are given decides nothing.
+Each step is a function from frozen values to a frozen value, which says what is missing. The cases of a single rule are
+the table in `planning.diff`. The order in which links, groups and rules are given decides nothing.
 
-The one edit of a rule is made by the first of these decisions: a link in focus that it opens, a repair, the decision that takes its
-claims. That of a new rule is made by every link that needs it, whichever is carried out first.
+The one edit of a rule is made by the first of these decisions: a link in focus that it opens, a repair, the decision
+that takes its claims. That of a new rule is made by every link that needs it, whichever is carried out first.
 """
 
 from __future__ import annotations
@@ -73,11 +73,11 @@ def make_plan(
     hold: Hold = hold_none,
     refused: Mapping[Link, Refusal] = {},
 ) -> Plan:
-    """Decisions for the desired links that are answered here (of these, those in `focus`), and for every rule of ours with a
-    claim that may be taken: what opens, what closes, and what is held back, since it is too much (see `Hold`).
+    """Decisions for the desired links that are answered here (of these, those in `focus`), and for every rule of ours
+    with a claim that may be taken: what opens, what closes, and what is held back, since it is too much (see `Hold`).
 
-    `refused` are links that the cloud has just refused to write. A link that exists in part and has no room for the rest
-    is refused too, and the room that this frees is given to others.
+    `refused` are links that the cloud has just refused to write. A link that exists in part and has no room for the
+    rest is refused too, and the room that this frees is given to others.
     """
     links = list(links)
     view = PlanView(snapshot, context, actual_state(snapshot, context.policy, context.region), refused)
@@ -153,7 +153,8 @@ def _edits(
 
 
 def _requested(answers: Iterable[Answer]) -> dict[RuleKey, Ends | None]:
-    """For whom requests want the rules of links by address: these rules stand for their groups, since members follow."""
+    """For whom requests want the rules of links by address: these rules stand for their groups, since members
+    follow."""
     granted = (
         answer
         for answer in answers
@@ -169,8 +170,8 @@ def _without_room(
     edits: Edits,
     removals: Losses,
 ) -> dict[Link, Denial]:
-    """The links in focus whose rules have no room once the plan's removals are made. The last room is given to links of which
-    some rule stands, then by order of links."""
+    """The links in focus whose rules have no room once the plan's removals are made. The last room is given to links of
+    which some rule stands, then by order of links."""
     opening = {
         link: opening_of_link
         for (link, _), answers in answers_by_link.items()
@@ -199,7 +200,8 @@ def _stands(actual: Actual, judged: Judged, link: Link) -> bool:
 
 
 def decisions(settled: Settled) -> tuple[Decision, ...]:
-    """In canonical order: what is removed beside a person's rule, answers, removals, repairs of rules and of managed tags."""
+    """In canonical order: what is removed beside a person's rule, answers, removals, repairs of rules and of managed
+    tags."""
     opening = _assigned(settled)
     answers = {wish: _answer(settled, wish, opening.get(wish, ())) for wish in settled.answers}
     opened_keys = {edit.key for edits in opening.values() for edit in edits}
@@ -213,8 +215,8 @@ def decisions(settled: Settled) -> tuple[Decision, ...]:
 
 
 def _assigned(settled: Settled) -> dict[AskedLink, tuple[Edit, ...]]:
-    """Which link makes the edits by which rules are opened: of several that need one rule, the first; a new rule each, so that none
-    is said to be open without it. It also removes, once it is open, the rules whose place it takes."""
+    """Which link makes the edits by which rules are opened: of several that need one rule, the first; a new rule each,
+    so that none is said to be open without it. It also removes, once it is open, the rules whose place it takes."""
     edits_by_wish: dict[AskedLink, tuple[Edit, ...]] = {}
     assigned_keys: set[RuleKey] = set()
     for wish, answers in settled.answers.items():
@@ -228,7 +230,8 @@ def _assigned(settled: Settled) -> dict[AskedLink, tuple[Edit, ...]]:
 
 
 def _granted(answers: Iterable[Answer]) -> tuple[DesiredLink, Verdict] | None:
-    """The first of these that is granted a link which needs rules, with the verdict: on all of its parts that are granted."""
+    """The first of these that is granted a link which needs rules, with the verdict: on all of its parts that are
+    granted."""
     pairs = [(answer.desired_link, answer.verdict) for answer in answers if answer.verdict and answer.denial is None]
     if not pairs:
         return None
@@ -257,8 +260,8 @@ def opening_edits(needs: Iterable[Need], edits: Edits, actual: Actual) -> list[E
 
 
 def _replaced(view: PlanView, edits: Edits, removals: Losses, link: Link, answers: Iterable[Answer]) -> list[Edit]:
-    """The removals of rules that nothing but a wish for this link asks for: it asks for their ports in another way, or its
-    instances have other addresses."""
+    """The removals of rules that nothing but a wish for this link asks for: it asks for their ports in another way, or
+    its instances have other addresses."""
     granted = _granted(answers)
     if granted is None:
         return []
@@ -292,8 +295,8 @@ def _unread_successors(
 
 
 def _moves(view: PlanView, removals: Losses, key: RuleKey, needs: Iterable[Need]) -> bool:
-    """Whether one of the needed rules takes over requests of a rule with a former address, which only rules remember: it is written
-    first, unless the address is shown as that of another instance by now, or opening is paused."""
+    """Whether one of the needed rules takes over requests of a rule with a former address, which only rules remember:
+    it is written first, unless the address is shown as that of another instance by now, or opening is paused."""
     marker, paused = view.actual.owned[key][1], view.context.policy.paused is not Pause.NONE
     requests = [claim for claim in removals.claims(key) if not claim.is_tag]
     link = link_of(key, marker)
@@ -423,8 +426,8 @@ def _lacks_tag(view: PlanView, key: RuleKey) -> bool:
 def _removed(
     settled: Settled, answers: Mapping[AskedLink, Decision], opened_keys: Set[RuleKey]
 ) -> tuple[dict[AskedLink, Decision], list[Decision]]:
-    """The answers to refused links with what is rolled back for them; and for the rest one decision for each pair, cause and set
-    of claims, without the edits of rules that are opened already."""
+    """The answers to refused links with what is rolled back for them; and for the rest one decision for each pair,
+    cause and set of claims, without the edits of rules that are opened already."""
     rolled_back: dict[AskedLink, Decision] = {}
     removed: list[Decision] = []
     asked_links, owned = {link for link, _ in settled.answers}, settled.view.actual.owned
@@ -490,7 +493,8 @@ def _not_reached(view: PlanView, link: Link, keys: Sequence[RuleKey]) -> list[st
 
 
 def _unreadable(settled: Settled, link: Link, loss: Loss) -> set[str]:
-    """The peers, as written, that cannot be read in tags of those who may have asked for a link: they ask for nothing."""
+    """The peers, as written, that cannot be read in tags of those who may have asked for a link: they ask for
+    nothing."""
     if loss.denial != denials.UNWANTED:
         return set()
     instances = settled.view.snapshot.instances
@@ -505,8 +509,9 @@ def _unreadable(settled: Settled, link: Link, loss: Loss) -> set[str]:
 
 
 def _by_pair(settled: Settled, opened_keys: Set[RuleKey]) -> list[tuple[tuple[Link, Loss], list[RuleKey]]]:
-    """The rules that lose the same claims for the same cause, by pair: a mutual link with its lower end first, or the link of
-    the first of its rules. Those that another decision edits, which may be carried out later, are by themselves."""
+    """The rules that lose the same claims for the same cause, by pair: a mutual link with its lower end first, or the
+    link of the first of its rules. Those that another decision edits, which may be carried out later, are by
+    themselves."""
     view = settled.view
     keys_by_pair: dict[tuple[Party, Party, bool, Loss, bool], list[RuleKey]] = {}
     for key, loss in settled.losses.by_rule.items():
@@ -535,7 +540,8 @@ def _refused_link(
 
 
 def _displaced(settled: Settled) -> list[Decision]:
-    """Rules of ours with another priority, beside a person's equal rule that has ours. The person's counts from now on."""
+    """Rules of ours with another priority, beside a person's equal rule that has ours. The person's counts from now
+    on."""
     return [
         Decision(
             link_of(key, marker).whole,

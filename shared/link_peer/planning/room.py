@@ -1,8 +1,8 @@
 """Is there room for the rules of a link: in groups, and in the descriptions that carry the claims? Pure.
 
-What visibly has no room is not tried: `failed`, `quota`, without a write. `verdict.holders` asks for one link against the rules that
-stand; a plan asks for one link after the other, once its removals are made: closing comes first. A new limit is a row in
-LIMITS.
+What visibly has no room is not tried: `failed`, `quota`, without a write. `verdict.holders` asks for one link against
+the rules that stand; a plan asks for one link after the other, once its removals are made: closing comes first. A new
+limit is a row in LIMITS.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from link_peer.planning.diff import edit_of
 
 
 class Limit(msgspec.Struct, frozen=True):
-    """How many distinct values the rules of one group may have at `most`. `value` is what counts of a rule that stands, `new` of
-    one to be written; empty where the rule does not count. `denial` is made of the group, how many it has, and the limit."""
+    """How many distinct values the rules of one group may have at `most`. `value` is what counts of a rule that stands,
+    `new` of one to be written; empty where the rule does not count. `denial` is made of the group, how many it has, and
+    the limit."""
 
     value: Callable[[Rule], str]
     new: Callable[[RuleKey], str]
@@ -43,8 +44,8 @@ LIMITS = (
 
 
 def in_doubt(rules: int, naming: int, room: tuple[int, int] = (0, 0)) -> list[str]:
-    """What only one reading of the documents refuses of a group with so many rules, of which `naming` name a group; also where
-    there is no more `room` for so many of either."""
+    """What only one reading of the documents refuses of a group with so many rules, of which `naming` name a group;
+    also where there is no more `room` for so many of either."""
     doubts = []
     if rules + room[0] > GROUP_RULES.low:
         allowed = (
@@ -62,8 +63,8 @@ Room = Mapping[Party, tuple[frozenset[str], ...]]
 
 
 def room_in(snapshot: Snapshot, groups: Iterable[Party], freed: Set[RuleKey] = frozenset()) -> Room:
-    """What the rules of these groups take once those that are `freed` are removed. A group that was not read is taken to be
-    empty: the cloud decides when the rule is written."""
+    """What the rules of these groups take once those that are `freed` are removed. A group that was not read is taken
+    to be empty: the cloud decides when the rule is written."""
     room = {}
     for group in groups:
         rules = [rule for rule in snapshot.rules.get(group, ()) if rule.key is None or rule.key not in freed]
@@ -104,7 +105,7 @@ def no_room_for_link(
     claims: Set[Claim],
     moved: Set[RuleKey] = frozenset(),
 ) -> Denial | None:
-    """Why the rules that a link needs have no room beside those that stand, if each is to carry `claims`. `actual` has at least
-    the rules of the link; of these, `moved` have stood for others."""
+    """Why the rules that a link needs have no room beside those that stand, if each is to carry `claims`. `actual` has
+    at least the rules of the link; of these, `moved` have stood for others."""
     edits = [edit_of(context, actual, n.key, claims, ends=n.ends, moved=n.key in moved) for n in needs]
     return no_room(room_in(snapshot, {need.key.group for need in needs}), [edit for edit in edits if edit], context)

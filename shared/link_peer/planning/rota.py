@@ -1,8 +1,8 @@
 """When each account is swept. Pure: every instant is passed in (epoch seconds).
 
-The timer begins the full sweep of the accounts whose turn it is: of all of them at each run where they are few, and of so many
-accounts that each has its turn within four hours else. Between two full sweeps, an account's own messages have a short one every
-nine minutes.
+The timer begins the full sweep of the accounts whose turn it is: of all of them at each run where they are few, and of
+so many accounts that each has its turn within four hours else. Between two full sweeps, an account's own messages have
+a short one every nine minutes.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ def last_turn(account: str, accounts: int, now: float) -> float:
 
 
 def goes_on(account: str, accounts: int, began: float, now: float, *, listed: bool) -> bool:
-    """Whether the messages of a sweep that began then are still acted on. Once all is `listed`, a newer sweep takes its place.
-    Before, it goes on until the account's next turn, for SHORT_RUNS at least; but if its listing takes longer, only that of one
-    sweep in four hours does, so that few of them share the account's calls."""
+    """Whether the messages of a sweep that began then are still acted on. Once all is `listed`, a newer sweep takes its
+    place. Before, it goes on until the account's next turn, for SHORT_RUNS at least; but if its listing takes longer,
+    only that of one sweep in four hours does, so that few of them share the account's calls."""
     if listed:  # the timer fires at some moment of a run: until then nothing newer has begun
         return began >= last_turn(account, accounts, now - RUN_SECONDS)
     runs, between = run_of(now) - run_of(began), runs_between(accounts)
@@ -53,8 +53,8 @@ def goes_on(account: str, accounts: int, began: float, now: float, *, listed: bo
 
 
 def next_look(accounts: int, began: float, now: float) -> int | None:
-    """In how many seconds an account whose full sweep began then has a short one; None where the timer has begun its next full one
-    by then: it fires at the same moment of each run."""
+    """In how many seconds an account whose full sweep began then has a short one; None where the timer has begun its
+    next full one by then: it fires at the same moment of each run."""
     return LOOK_SECONDS if now + LOOK_SECONDS < began + runs_between(accounts) * RUN_SECONDS else None
 
 

@@ -1,8 +1,8 @@
-"""What a sweep decides of its accounts: which of their links it answers, which claims their rules may lose, and so which rules go.
-Pure.
+"""What a sweep decides of its accounts: which of their links it answers, which claims their rules may lose, and so
+which rules go. Pure.
 
-The scope of an account (`engine.scopes.account`) carries this plan out, phase by phase. A view makes the same plan of all accounts
-over what was read, and carries nothing out.
+The scope of an account (`engine.scopes.account`) carries this plan out, phase by phase. A view makes the same plan of
+all accounts over what was read, and carries nothing out.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from link_peer.planning.removals import Hold, May, hold_above
 
 
 class Phase(msgspec.Struct, frozen=True):
-    """What is decided now. `crosses`: links with other accounts are, too. `opens`: else only removals are carried out. `closes`:
-    wishes are not read yet, so that nothing is opened. `judges`: whether anybody asks for a rule is judged, but for links of the
-    `later` ends of rules on groups of an account, which are not read in this run. `by_id` is as in Context."""
+    """What is decided now. `crosses`: links with other accounts are, too. `opens`: else only removals are carried out.
+    `closes`: wishes are not read yet, so that nothing is opened. `judges`: whether anybody asks for a rule is judged,
+    but for links of the `later` ends of rules on groups of an account, which are not read in this run. `by_id` is as in
+    Context."""
 
     crosses: bool = False
     closes: bool = True
@@ -38,8 +39,8 @@ WHOLE = Phase(crosses=True, closes=False, judges=True)
 
 
 class SweepRemit(msgspec.Struct, frozen=True):
-    """The accounts that are swept, under which policy, where and when (epoch seconds), and in which phase. `hidden_asks` is as in
-    Context; `postponed` are instances that this run does not read."""
+    """The accounts that are swept, under which policy, where and when (epoch seconds), and in which phase.
+    `hidden_asks` is as in Context; `postponed` are instances that this run does not read."""
 
     accounts: Set[str]
     policy: Policy
@@ -57,8 +58,8 @@ class SweepRemit(msgspec.Struct, frozen=True):
         return Context(*place, actions, completes_tags_only=True, hidden_asks=self.hidden_asks, by_id=by_id)
 
     def desired(self, snapshot: Snapshot, claimed: Iterable[tuple[Link, Claim]] = ()) -> list[DesiredLink]:
-        """What tags ask for, and the claims of requests that keep their rules; answered are the links of the accounts whose ends
-        could be read. While closing: nothing is read yet. `claimed` is as in `planning.claims.followed`."""
+        """What tags ask for, and the claims of requests that keep their rules; answered are the links of the accounts
+        whose ends could be read. While closing: nothing is read yet. `claimed` is as in `planning.claims.followed`."""
         if self.phase.closes:
             return []
         unread = {*snapshot.refused_accounts, *snapshot.failed_accounts}
@@ -75,10 +76,10 @@ class SweepRemit(msgspec.Struct, frozen=True):
         return not self.accounts.isdisjoint(ends) and (self.phase.crosses or ends <= self.accounts)
 
     def may_lose(self, snapshot: Snapshot, rule: Rule, link: Link) -> May:
-        """Every claim of the accounts' rules and of the other halves of their mutual links, so that both go together, where all
-        that could ask for it is read: what is not is read for it. Of other rules of their links, and while a listing is under
-        way, those with an explicit cause; of links between other accounts none, since their other halves are not read. What the
-        other end's account did not show decides nothing: see `permitted.no_access`."""
+        """Every claim of the accounts' rules and of the other halves of their mutual links, so that both go together,
+        where all that could ask for it is read: what is not is read for it. Of other rules of their links, and while a
+        listing is under way, those with an explicit cause; of links between other accounts none, since their other
+        halves are not read. What the other end's account did not show decides nothing: see `permitted.no_access`."""
         if self.accounts.isdisjoint((link.source.account, link.target.account)):
             return May.KEEP
         is_own = self.answers(link) and (link.mutual or rule.group.account in self.accounts)
@@ -98,8 +99,8 @@ class SweepRemit(msgspec.Struct, frozen=True):
 
 
 def next_sweep(snapshot: Snapshot, policy: Policy, region: str, now: float, hold: Hold | None = None) -> Plan:
-    """What the sweeps of all accounts at `now` (epoch seconds) do, as far as what was read tells, without the removals that are too
-    many by the policy, or that another `hold` says; `missing` is what they would read to know of more."""
+    """What the sweeps of all accounts at `now` (epoch seconds) do, as far as what was read tells, without the removals
+    that are too many by the policy, or that another `hold` says; `missing` is what they would read to know of more."""
     if policy.paused is Pause.ALL:
         return Plan(())
     no_rules = {

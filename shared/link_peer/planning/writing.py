@@ -7,11 +7,11 @@
 | two other groups, without ports                          | none: the link is denied                               |
 | two instances                                            | the address of the one, to the address of the other    |
 
-An advanced group lets nothing out by default. Where the source's group is one, a link with ports also has egress rules there: one
-for the address of each instance of the target that people's rules do not let out already (`outlets`).
+An advanced group lets nothing out by default. Where the source's group is one, a link with ports also has egress rules
+there: one for the address of each instance of the target that people's rules do not let out already (`outlets`).
 
-ECS takes a group of another VPC, or an advanced group, as no source of a rule [doc AuthorizeSecurityGroup]. Where it does take
-one of another VPC, nothing here relies on it.
+ECS takes a group of another VPC, or an advanced group, as no source of a rule [doc AuthorizeSecurityGroup]. Where it
+does take one of another VPC, nothing here relies on it.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ def no_reference(source: Group, target: Group) -> Denial | None:
 
 
 def is_by_address(snapshot: Snapshot, link: Link) -> bool:
-    """Whether a link between groups is written with the addresses of its source's instances. False where that is not known."""
+    """Whether a link between groups is written with the addresses of its source's instances. False where that is not
+    known."""
     source, target = snapshot.groups.get(link.source), snapshot.groups.get(link.target)
     return bool(source and target and link.ports and not by_reference(source, target))
 
@@ -75,7 +76,8 @@ def note(snapshot: Snapshot, link: Link) -> str:
 
 
 def is_otherwise(snapshot: Snapshot, link: Link) -> bool:
-    """Whether a link between groups is known to be written otherwise than by address: nobody but a forger writes a part of it."""
+    """Whether a link between groups is known to be written otherwise than by address: nobody but a forger writes a part
+    of it."""
     return {link.source, link.target} <= snapshot.groups.keys() and not is_by_address(snapshot, link)
 
 
@@ -87,8 +89,8 @@ def misplaced(snapshot: Snapshot, key: RuleKey, link: Link) -> Denial | None:
 
 
 def other_ends(snapshot: Snapshot, link: Link) -> list[Party]:
-    """The groups that hold, or may hold, the rules of a link with ports at the other end than its own: of the egress rules of an
-    advanced group, those of the target, and the reverse."""
+    """The groups that hold, or may hold, the rules of a link with ports at the other end than its own: of the egress
+    rules of an advanced group, those of the target, and the reverse."""
     source = snapshot.groups_with(link.source)
     if link.mutual or not any(snapshot.groups[group].advanced for group in source):
         return []
@@ -106,8 +108,8 @@ def outward(link: Link) -> Link:
 
 
 def parts(snapshot: Snapshot, policy: Policy, link: Link) -> list[Link]:
-    """What a request for a link asks for: the link itself, or by address one part for each instance of its source that was
-    read, and those by which these are let out. A group without instances is asked for itself, and denied."""
+    """What a request for a link asks for: the link itself, or by address one part for each instance of its source that
+    was read, and those by which these are let out. A group without instances is asked for itself, and denied."""
     if not is_by_address(snapshot, link):
         return [link]
     senders = snapshot.members.get(link.source, ())
@@ -118,8 +120,9 @@ def parts(snapshot: Snapshot, policy: Policy, link: Link) -> list[Link]:
 
 
 def outlets(snapshot: Snapshot, policy: Policy, link: Link, senders: Sequence[Instance | None]) -> list[Link]:
-    """The parts of a link by address by which its source's group lets these instances out: those for the instances of its target
-    that people's rules do not let all of them reach, or for which a rule of ours stands. None: any instance of the group."""
+    """The parts of a link by address by which its source's group lets these instances out: those for the instances of
+    its target that people's rules do not let all of them reach, or for which a rule of ours stands. None: any instance
+    of the group."""
     if not snapshot.groups[link.source].advanced:
         return []
     members = [snapshot.instances[member] for member in snapshot.members.get(link.target, ())]
@@ -131,8 +134,8 @@ def outlets(snapshot: Snapshot, policy: Policy, link: Link, senders: Sequence[In
 
 
 def missing_outlets(snapshot: Snapshot, policy: Policy, link: Link) -> set[RuleKey]:
-    """The egress rules that a link by address needs, where none of them stands and no person's lets its instances out to any of
-    the target either: then nothing does. None where the rules of the source's group were not read."""
+    """The egress rules that a link by address needs, where none of them stands and no person's lets its instances out
+    to any of the target either: then nothing does. None where the rules of the source's group were not read."""
     members = snapshot.members.get(link.target, ())
     if not {link.source, link.target} <= snapshot.groups.keys() or link.source not in snapshot.rules:
         return set()
@@ -147,8 +150,8 @@ def missing_outlets(snapshot: Snapshot, policy: Policy, link: Link) -> set[RuleK
 
 
 def needs_outlet(snapshot: Snapshot, policy: Policy, link: Link, sender: Instance | None, target: Instance) -> bool:
-    """Whether an instance reaches this one only by rules of ours: people's do not let it out, or one of ours stands, which stays.
-    One whose marker is damaged is left alone, whether the link stands or not."""
+    """Whether an instance reaches this one only by rules of ours: people's do not let it out, or one of ours stands,
+    which stays. One whose marker is damaged is left alone, whether the link stands or not."""
     groups = (link.source,) if link.source.is_group else sender.own_groups if sender else ()
     keys = {RuleKey(group, "", f"{target.ip}/32", port) for group in groups for port in link.ports}
     standing = (rule for group in groups for rule in snapshot.rules.get(group, ()) if rule.key in keys)
@@ -158,8 +161,9 @@ def needs_outlet(snapshot: Snapshot, policy: Policy, link: Link, sender: Instanc
 def is_let_out(
     snapshot: Snapshot, policy: Policy, link: Link, sender: Instance | None, target: Instance | None
 ) -> bool:
-    """Whether people's rules let an instance, as a member of all of its groups, reach this one of the target group on all ports of a
-    link. None: whichever instance, with any address; of the source, as a member of the link's group alone."""
+    """Whether people's rules let an instance, as a member of all of its groups, reach this one of the target group on
+    all ports of a link. None: whichever instance, with any address; of the source, as a member of the link's group
+    alone."""
     groups = {*(sender.own_groups if sender else (link.source,))}
     if not groups <= snapshot.rules.keys():
         return False
@@ -172,15 +176,16 @@ def is_let_out(
 
 
 def may_be_let_out(snapshot: Snapshot, policy: Policy, groups: Iterable[Party], ports: Ports) -> bool:
-    """Whether people's rules of these groups, all of which were read, may let an instance out on all of these ports, to whomever."""
+    """Whether people's rules of these groups, all of which were read, may let an instance out on all of these ports, to
+    whomever."""
     rules = [rule for group in groups for rule in snapshot.rules[group] if rule.is_egress and rule.policy == "accept"]
     passing = [rule.traffic.port or ALL if rule.traffic else ALL for rule in rules if not is_ours(rule, policy)]
     return all(any(let_out == ALL or let_out.overlaps(port) for let_out in passing) for port in ports)
 
 
 def is_admitted_by_people(snapshot: Snapshot, policy: Policy, source: Party, target: Party, port: Port) -> bool:
-    """Whether a person's rule of the target group admits an instance of the source group by its address, as a rule of ours would. It
-    counts as that of the link."""
+    """Whether a person's rule of the target group admits an instance of the source group by its address, as a rule of
+    ours would. It counts as that of the link."""
     keys = (
         rule.key for rule in snapshot.rules.get(target, ()) if rule.policy == "accept" and not _has_marker(rule, policy)
     )

@@ -33,7 +33,8 @@ class AuditWriter:
         self.last: Record | None = None  # the last outcome
 
     def write(self, records: Sequence[Record]) -> None:
-        """Writes the records, if there are any, with retries: what was done cannot be recorded later. Raises Transient."""
+        """Writes the records, if there are any, with retries: what was done cannot be recorded later. Raises
+        Transient."""
         if records:
             complete = [self._complete(record) for record in records]
             self._retry(lambda: self._log.write(complete))
@@ -43,7 +44,8 @@ class AuditWriter:
                     self.last = record
 
     def attempt(self, trouble: str, fields: Record) -> bool:
-        """Writes an `attempt` record of trouble for which the work must be done again. Returns whether the log took it."""
+        """Writes an `attempt` record of trouble for which the work must be done again. Returns whether the log took
+        it."""
         return self.attempts([(trouble, fields)])
 
     def attempts(self, troubles: Sequence[tuple[str, Record]]) -> bool:

@@ -30,9 +30,9 @@ LANES = 16  # threads; as many as a batch has messages, since most of their time
 
 
 class Connections(msgspec.Struct, frozen=True):
-    """What a delivery talks to. `open_cloud(name, retry)` opens the accounts; the name ties role sessions to the event or
-    request. `dead_letters` counts the messages of the dead-letter queue; it may raise LinkPeerError. `policy_now` reads the
-    policy again. `sweep_queue` is the queue for sweeps of single accounts; empty where there is none."""
+    """What a delivery talks to. `open_cloud(name, retry)` opens the accounts; the name ties role sessions to the event
+    or request. `dead_letters` counts the messages of the dead-letter queue; it may raise LinkPeerError. `policy_now`
+    reads the policy again. `sweep_queue` is the queue for sweeps of single accounts; empty where there is none."""
 
     open_cloud: Callable[[str, Retry], Cloud]
     log: AuditLog
@@ -43,8 +43,8 @@ class Connections(msgspec.Struct, frozen=True):
 
 
 class Throughput(msgspec.Struct, frozen=True):
-    """What a delivery may do at a time: `readers` reads side by side, `lanes` messages of a batch, and of each API of ECS
-    `calls_per_minute` in an account; None where that is not known."""
+    """What a delivery may do at a time: `readers` reads side by side, `lanes` messages of a batch, and of each API of
+    ECS `calls_per_minute` in an account; None where that is not known."""
 
     readers: int = READERS
     lanes: int = 1
@@ -52,11 +52,11 @@ class Throughput(msgspec.Struct, frozen=True):
 
 
 class Memory:
-    """The groups in which instances were last seen, and when it last had work: hints, which one instance of a function keeps from
-    one delivery to the next, and never facts.
+    """The groups in which instances were last seen, and when it last had work: hints, which one instance of a function
+    keeps from one delivery to the next, and never facts.
 
-    The cloud no longer tells which groups a released instance was in. Where this process saw it before, the rules of those
-    groups are looked at at once; otherwise the sweep finds what nobody asks for any more.
+    The cloud no longer tells which groups a released instance was in. Where this process saw it before, the rules of
+    those groups are looked at at once; otherwise the sweep finds what nobody asks for any more.
     """
 
     def __init__(self) -> None:
@@ -64,8 +64,8 @@ class Memory:
         self._worked = -math.inf
 
     def begins_after_pause(self, now: float) -> bool:
-        """Whether work begins after a pause (`now` in epoch seconds): perhaps together with that of other instances of the
-        function, which were asked at the same moment."""
+        """Whether work begins after a pause (`now` in epoch seconds): perhaps together with that of other instances of
+        the function, which were asked at the same moment."""
         before, self._worked = self._worked, now
         return now - before > PAUSE_SECONDS
 
@@ -87,9 +87,10 @@ M = TypeVar("M", bound=Message)
 class DeliveryOutput:
     """What one delivery has posted and recorded, so that it says nothing twice.
 
-    Of the messages that it makes out of those that it was given, it posts at most `limits.max_peers` of the policy, so that
-    nobody multiplies messages. One that is put back is not counted. `refused_tags` is what a record says of managed tags that
-    were refused, by account or group. `tags` are those of the groups that its events are about, as they were read first.
+    Of the messages that it makes out of those that it was given, it posts at most `limits.max_peers` of the policy, so
+    that nobody multiplies messages. One that is put back is not counted. `refused_tags` is what a record says of
+    managed tags that were refused, by account or group. `tags` are those of the groups that its events are about, as
+    they were read first.
     """
 
     def __init__(self) -> None:
@@ -113,9 +114,9 @@ def subject(message: Message) -> Party | Link:
 
 
 class Delivery(msgspec.Struct, frozen=True):
-    """The world of one delivery. `retry` ends with its time; `memory` outlives it. `caller` is the person who runs a command
-    (an ARN): records name it. `supposed`: a dry run, whose cloud keeps what would be changed. `output`: what it has
-    posted and recorded."""
+    """The world of one delivery. `retry` ends with its time; `memory` outlives it. `caller` is the person who runs a
+    command (an ARN): records name it. `supposed`: a dry run, whose cloud keeps what would be changed. `output`: what it
+    has posted and recorded."""
 
     function: str
     region: str
@@ -138,8 +139,8 @@ class Delivery(msgspec.Struct, frozen=True):
         return self.connections.open_cloud(name, self.retry)
 
     def merged(self, name: str) -> Delivery:
-        """The same delivery for messages that are handled side by side: one thread each, and what they read or record at the
-        same time is one call. `name` ties their role sessions to the batch."""
+        """The same delivery for messages that are handled side by side: one thread each, and what they read or record
+        at the same time is one call. `name` ties their role sessions to the batch."""
         cloud = MergedCloud(self.cloud(name))
         merged = msgspec.structs.replace(
             self.connections, open_cloud=lambda _name, _retry: cloud, log=MergedLog(self.connections.log)
@@ -157,8 +158,8 @@ class Delivery(msgspec.Struct, frozen=True):
         self.post(message, queue=self.connections.sweep_queue, delay=delay)
 
     def current_policy(self) -> Policy:
-        """The policy as it is now: it is looked at again right before each write, and after it. Raises Transient where the
-        file now names another deployment or home account."""
+        """The policy as it is now: it is looked at again right before each write, and after it. Raises Transient where
+        the file now names another deployment or home account."""
         policy = self.connections.policy_now() if self.connections.policy_now else self.policy
         if (policy.home, policy.deployment) != (self.policy.home, self.policy.deployment):
             raise Transient("the policy file now names another deployment or home account")

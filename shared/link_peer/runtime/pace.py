@@ -1,8 +1,8 @@
 """Leaves other callers of an API their part of what an account may call in a minute.
 
 ECS counts calls by API, account and region, and refuses an API that is over its limit until the next minute (help page
-437902). Only Quota Center shows the limits, so a setting gives them. Where it does not, the first refusal shows one: it is
-what was let through in that minute.
+437902). Only Quota Center shows the limits, so a setting gives them. Where it does not, the first refusal shows one: it
+is what was let through in that minute.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ AFTER_MINUTE = 1.0  # seconds after which a throttled API is called again: the p
 
 
 class _Api(msgspec.Struct):
-    """The calls of one API in one account. `allowed` is how many may be made in a minute; None while nothing limits them."""
+    """The calls of one API in one account. `allowed` is how many may be made in a minute; None while nothing limits
+    them."""
 
     allowed: int | None
     minute: int = 0
@@ -34,11 +35,12 @@ class _Api(msgspec.Struct):
 
 
 class Pace:
-    """The calls that one run may make, by account and API. Where one is throttled, fewer are made for the rest of the run."""
+    """The calls that one run may make, by account and API. Where one is throttled, fewer are made for the rest of the
+    run."""
 
     def __init__(self, clock: Clock, deadline: float, per_minute: int | None = None) -> None:
-        """Nothing waits beyond `deadline` (epoch seconds). `per_minute` is the account's limit for each API; None where it
-        is not known."""
+        """Nothing waits beyond `deadline` (epoch seconds). `per_minute` is the account's limit for each API; None where
+        it is not known."""
         self.deadline = deadline
         self._clock = clock
         self._allowed = None if per_minute is None else max(1, per_minute // SHARE)
@@ -46,8 +48,8 @@ class Pace:
         self._lock = threading.Lock()  # reads run side by side
 
     def call(self, account: str, action: str, call: Callable[[], T]) -> T:
-        """The result of `call`, made once it may be. If it is throttled, it is made again in the next minute, once: an API
-        that others use up completely holds nobody up for longer. Raises OutOfTime, or Throttled."""
+        """The result of `call`, made once it may be. If it is throttled, it is made again in the next minute, once: an
+        API that others use up completely holds nobody up for longer. Raises OutOfTime, or Throttled."""
         for last in (False, True):
             self._wait(account, action)
             try:

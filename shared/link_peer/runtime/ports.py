@@ -14,7 +14,8 @@ Record = dict[str, str]
 
 
 class Ecs(Protocol):
-    """One account's ECS in one region. Reads return every page or raise, but for `instance_page`; ids that do not exist are left out.
+    """One account's ECS in one region. Reads return every page or raise, but for `instance_page`; ids that do not exist
+    are left out.
 
     Every method raises Transient (Ambiguous when no answer could be read), NoAccess, or CloudError with the platform's
     code. Changes return the cloud's RequestId.
@@ -35,7 +36,8 @@ class Ecs(Protocol):
         ...
 
     def shows_instances(self) -> bool:
-        """Whether an unfiltered read shows any instance. Raises NoAccess where an empty answer means that none may be read."""
+        """Whether an unfiltered read shows any instance. Raises NoAccess where an empty answer means that none may be
+        read."""
         ...
 
     def groups(self, ids: Sequence[str]) -> list[Group]:
@@ -51,7 +53,8 @@ class Ecs(Protocol):
         ...
 
     def references(self, groups: Sequence[str]) -> list[Party]:
-        """The groups with a rule that names one of these groups as its source or destination: at least the first hundred."""
+        """The groups with a rule that names one of these groups as its source or destination: at least the first
+        hundred."""
         ...
 
     def inner_access(self, group: str) -> bool:
@@ -59,7 +62,8 @@ class Ecs(Protocol):
         ...
 
     def addresses_taken(self, vpc: str, ips: Collection[str]) -> set[str]:
-        """Those of these private IPv4 addresses that an instance or network interface in a VPC, as this account sees it, has."""
+        """Those of these private IPv4 addresses that an instance or network interface in a VPC, as this account sees
+        it, has."""
         ...
 
     def instances_of(self, interfaces: Sequence[str]) -> Mapping[str, str]:

@@ -1,8 +1,9 @@
 """The one place where a cloud call is retried.
 
 The SDKs' own retries stay off: they re-send a change without checking whether it was made, and they know nothing of the
-function's time. No wait is longer than five seconds: ECS refuses a throttled API until the next minute (help page 437902),
-and a handler that sleeps through it holds up everything behind it, so such a call is given up and made again later.
+function's time. No wait is longer than five seconds: ECS refuses a throttled API until the next minute (help page
+437902), and a handler that sleeps through it holds up everything behind it, so such a call is given up and made again
+later.
 """
 
 from __future__ import annotations
@@ -63,7 +64,8 @@ class Retry:
         raise AssertionError("unreachable: the last attempt raises")
 
     def attempts(self) -> Iterator[Attempt]:
-        """One Attempt after the other, with the waits between them, until one does not fail. Raises the last failure."""
+        """One Attempt after the other, with the waits between them, until one does not fail. Raises the last
+        failure."""
         for number in range(1, ATTEMPTS + 1):
             attempt = Attempt()
             yield attempt
@@ -85,7 +87,8 @@ class Retry:
         return self(call)
 
     def poll(self, is_done: Callable[[], bool]) -> bool:
-        """Waits until `is_done`, which reads something that lags behind a change, is true. Returns whether it was in time."""
+        """Waits until `is_done`, which reads something that lags behind a change, is true. Returns whether it was in
+        time."""
         for number in range(POLLS):
             self.clock.sleep(FIRST_POLL * 2**number)
             if is_done():

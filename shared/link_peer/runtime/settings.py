@@ -67,10 +67,11 @@ SERVICES = ("ecs", "sts", "sls", "mns", "fc", "eventbridge", "ram", "actiontrail
 
 
 def load(context: Any = None, env: Mapping[str, str] | None = None) -> Settings:
-    """The settings of this invocation. `context` is the one that FC passes to the handler; `env` defaults to os.environ.
+    """The settings of this invocation. `context` is the one that FC passes to the handler; `env` defaults to
+    os.environ.
 
-    Credentials come from `context.credentials` (FC's python3.10 runtime), else from the environment, where python3.12 puts
-    them. Raises LinkPeerError if there are none, or no region, or a setting that is not a number.
+    Credentials come from `context.credentials` (FC's python3.10 runtime), else from the environment, where python3.12
+    puts them. Raises LinkPeerError if there are none, or no region, or a setting that is not a number.
     """
     env = os.environ if env is None else env
     region = env.get("LINK_PEER_REGION") or env.get("FC_REGION") or str(getattr(context, "region", "") or "")

@@ -1,5 +1,5 @@
-"""Jobs side by side, except those that touch the same thing: they run one after the other, in the order given. And one way
-into the cloud for them: what they ask for at the same time is one call.
+"""Jobs side by side, except those that touch the same thing: they run one after the other, in the order given. And one
+way into the cloud for them: what they ask for at the same time is one call.
 
 A call begins after everything that it answers was asked for, so no answer is older than its question.
 """
@@ -24,8 +24,8 @@ Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
 IDS = 12
-"""Ids of one call. When a call is refused for one id, it is split until that id is alone; with so few, what is unknown never
-costs a read of the whole account (`alicloud.ecs`)."""
+"""Ids of one call. When a call is refused for one id, it is split until that id is alone; with so few, what is unknown
+never costs a read of the whole account (`alicloud.ecs`)."""
 
 
 class Job(msgspec.Struct, Generic[T], frozen=True):
@@ -47,8 +47,8 @@ class Job(msgspec.Struct, Generic[T], frozen=True):
 
 
 def run_jobs(jobs: Sequence[Job[T]], lanes: int) -> list[T | Exception]:
-    """What each job returned or raised, in their order. `lanes` is how many may run at a time; with one, each job begins when
-    the one before it has ended."""
+    """What each job returned or raised, in their order. `lanes` is how many may run at a time; with one, each job
+    begins when the one before it has ended."""
     if min(lanes, len(jobs)) < 2:
         return [job.result() for job in jobs]
     started: list[tuple[Job[T], Future[T | Exception]]] = []
@@ -66,8 +66,8 @@ def _run_after(earlier: Sequence[Future[T | Exception]], job: Job[T]) -> T | Exc
 
 
 class Merged(Generic[Item, Answer]):
-    """A call that takes many items. While one is under way, what other threads ask for is gathered for the next. `limit` is
-    how many items calls are joined to."""
+    """A call that takes many items. While one is under way, what other threads ask for is gathered for the next.
+    `limit` is how many items calls are joined to."""
 
     def __init__(self, call: Callable[[list[Item]], Answer], limit: float = math.inf) -> None:
         self._call = call

@@ -22,9 +22,9 @@ def in_turns(items: Iterable[T], account: Callable[[T], str]) -> list[T]:
 
 
 class Turns:
-    """The order of jobs of several accounts. The next one is of the account that has used the least time so far (in seconds,
-    for as long as this lives), or has had the fewest turns: one with many jobs, or slow ones, delays another by one job. `used`
-    are the seconds of each."""
+    """The order of jobs of several accounts. The next one is of the account that has used the least time so far (in
+    seconds, for as long as this lives), or has had the fewest turns: one with many jobs, or slow ones, delays another
+    by one job. `used` are the seconds of each."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock

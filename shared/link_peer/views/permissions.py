@@ -1,4 +1,5 @@
-"""What could open under one policy and not under another, for the review of a policy file. Pure; no function imports it.
+"""What could open under one policy and not under another, for the review of a policy file. Pure; no function imports
+it.
 
 A policy opens a point (source, target, port, instant, whose tags consent, asker, address) where all of these hold:
 
@@ -15,9 +16,9 @@ A policy opens a point (source, target, port, instant, whose tags consent, asker
 |                 | two accounts, across VPCs, needs some. Both hold of the source, and of a target that the source's  |
 |                 | group must be let out to                                                                           |
 
-A part is wider where the new policy opens a point that this part of the old one barred: so there is a wider part exactly
-where the new policy opens what the old one did not. Narrower is the same with the two policies swapped. Limits, the pause,
-names and the keys of tags are compared one by one.
+A part is wider where the new policy opens a point that this part of the old one barred: so there is a wider part
+exactly where the new policy opens what the old one did not. Narrower is the same with the two policies swapped. Limits,
+the pause, names and the keys of tags are compared one by one.
 
 The groups of an account are not known here, so that ends are symbolic: one covers another if it does so whatever exists
 (`*` all of the account, a set of groups every set with at least its tags). Where there is a point at all, there is one
@@ -62,8 +63,8 @@ class DifferenceKind(str, Enum):
 
 
 class PermissionDifference(msgspec.Struct, frozen=True):
-    """`path` is its place in the new file or, of what only the old one has, in the old one; `text` is what may open, or may
-    open no longer; `old` and `new` are what the files say there."""
+    """`path` is its place in the new file or, of what only the old one has, in the old one; `text` is what may open, or
+    may open no longer; `old` and `new` are what the files say there."""
 
     kind: DifferenceKind
     path: str
@@ -73,8 +74,8 @@ class PermissionDifference(msgspec.Struct, frozen=True):
 
 
 def difference(old: Policy, new: Policy, now: float) -> list[PermissionDifference]:
-    """Every difference between two policies: what is wider, the widest first; what is narrower; what is neither. `now` (epoch
-    seconds) decides which entries have ended."""
+    """Every difference between two policies: what is wider, the widest first; what is narrower; what is neither. `now`
+    (epoch seconds) decides which entries have ended."""
     before, after = _Rules.of(old), _Rules.of(new)
     wider = [*_unknown(old, new), *_gains(before, after, now)]
     differences = [
@@ -91,8 +92,8 @@ def difference(old: Policy, new: Policy, now: float) -> list[PermissionDifferenc
 
 
 class _Gain(msgspec.Struct, frozen=True):
-    """What a policy opens and the other one does not. `values` are what that one says and what this one says; `facts` are those
-    of its row of _SAID; `rank` puts the widest first."""
+    """What a policy opens and the other one does not. `values` are what that one says and what this one says; `facts`
+    are those of its row of _SAID; `rank` puts the widest first."""
 
     part: str
     path: str
@@ -238,8 +239,8 @@ def _merged(first: Ends, second: Ends) -> Ends | None:
 
 
 class _Rules(msgspec.Struct, frozen=True):
-    """A policy, with its entries by what they mean: in the order of the file, by whom they name, and those of `allow` by the accounts
-    of their ends and by ports."""
+    """A policy, with its entries by what they mean: in the order of the file, by whom they name, and those of `allow`
+    by the accounts of their ends and by ports."""
 
     policy: Policy
     allow: Sequence[_Entry]
@@ -294,8 +295,8 @@ class _Rules(msgspec.Struct, frozen=True):
         ]
 
     def openings(self, now: float, uid: str = "") -> Iterator[tuple[Ends, Ends, Spans]]:
-        """What could open on ports, from or to an account if one is given: where tags may consent, between any parties; else
-        by `allow`."""
+        """What could open on ports, from or to an account if one is given: where tags may consent, between any parties;
+        else by `allow`."""
         if self.policy.accept_tags:
             every = {account: frozenset({_EntryEnd(account, "*")}) for account in self.policy.accounts}
             pairs = ((account, peer) for account in ([uid] if uid else every) for peer in every)
@@ -370,7 +371,8 @@ def _mutual_gain(old: _Rules, new: _Rules, entry: _Entry, now: float) -> bool:
 
 
 def _mutual_pairs(rules: _Rules, entry: _Entry, now: float) -> Iterator[tuple[Ends, Ends, float]]:
-    """The parties of an entry of `allow` to which another one consents in the other direction, and until when both do."""
+    """The parties of an entry of `allow` to which another one consents in the other direction, and until when both
+    do."""
     pairs = (
         (_merged(entry.ends[0], back.ends[1]), _merged(entry.ends[1], back.ends[0]), min(entry.until, back.until))
         for back in rules.allow
@@ -411,7 +413,8 @@ def _never_gains(old: _Rules, new: _Rules, now: float) -> Iterator[_Gain]:
 
 
 def _allowed_of(rules: _Rules, entry: _Entry, ports: Spans, now: float) -> Spans:
-    """Those of the ports on which `allow` consents to a pair of parties that an entry of `never` names, and no other entry bars."""
+    """Those of the ports on which `allow` consents to a pair of parties that an entry of `never` names, and no other
+    entry bars."""
     freed: Spans = ()
     pair = entry.source.account, entry.target.account
     for allowed_ports, allows in rules.allow_by_ports.get(pair, {}).items():
@@ -474,7 +477,8 @@ def _unknown(old: Policy, new: Policy) -> Iterator[_Gain]:
 
 
 def _neither(old: Policy, new: Policy, reported_paths: set[str]) -> Iterator[PermissionDifference]:
-    """What differs besides, other than in order. What is said of an account, or of the entries of its sets, is enough."""
+    """What differs besides, other than in order. What is said of an account, or of the entries of its sets, is
+    enough."""
     olds, news = _texts(old), _texts(new)
     for path in dict.fromkeys((*olds, *news)):
         was, is_ = olds.get(path, set()), news.get(path, set())

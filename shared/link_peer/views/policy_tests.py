@@ -59,7 +59,8 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 def judge(policy: Policy, now: float) -> list[Finding]:
-    """A finding for each link of each test, in the file's order. `now` (epoch seconds) decides which entries have ended."""
+    """A finding for each link of each test, in the file's order. `now` (epoch seconds) decides which entries have
+    ended."""
     findings = []
     for number, test in enumerate(policy.tests):
         for word, expected, links in (

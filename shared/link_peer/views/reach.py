@@ -118,8 +118,8 @@ def both_ways(forward: Reach, back: Reach) -> Reach:
 
 
 def reach(scene: Scene, source: Party, target: Party, ports: Sequence[Port], only: Collection[Party] = ()) -> Reach:
-    """Whether packets get from every instance of one party to every instance of the other. `only` are the instances that count
-    as the source, wherever they are now."""
+    """Whether packets get from every instance of one party to every instance of the other. `only` are the instances
+    that count as the source, wherever they are now."""
     sources = [instance for party in only or [source] for instance in scene.members(party)]
     targets = scene.members(target)
     if judged := among(scene.snapshot, sources, targets, ports):
@@ -159,8 +159,8 @@ def alike(members: Iterable[Instance]) -> dict[End, list[Instance]]:
 
 
 class _Judged:
-    """The effects for pairs of instances: how many have each, and the first pair of each. Pairs that are alike are judged
-    together, unless their addresses matter."""
+    """The effects for pairs of instances: how many have each, and the first pair of each. Pairs that are alike are
+    judged together, unless their addresses matter."""
 
     def __init__(self, snapshot: Snapshot, ports: Sequence[Port]) -> None:
         self.counted: Counter[bool | None] = Counter()

@@ -33,8 +33,8 @@ _Touched = tuple[dict[Party, Instance], dict[Party, Instance]]
 
 
 class Reached(msgspec.Struct, frozen=True):
-    """So many instances of `source` gain `+` or lose `-` the ports to so many of `target`, in so many pairs. Unless `sure`, they
-    may: not all that decides is known. The numbers are None where instances could not be read."""
+    """So many instances of `source` gain `+` or lose `-` the ports to so many of `target`, in so many pairs. Unless
+    `sure`, they may: not all that decides is known. The numbers are None where instances could not be read."""
 
     sign: str
     sure: bool
@@ -55,7 +55,8 @@ class Change(msgspec.Struct, frozen=True):
 
 
 def reachable(before: Snapshot, after: Snapshot) -> list[Reached]:
-    """The difference between two snapshots of the same instances: what is gained, the most pairs first, then what is lost.
+    """The difference between two snapshots of the same instances: what is gained, the most pairs first, then what is
+    lost.
 
     An address stands for the instance that has it in the VPC of the other end, else for any other instance that has it.
     """

@@ -38,9 +38,9 @@ from link_peer.views.reach import Reach, Scene, both_ways, reach
 class Standing(msgspec.Struct, frozen=True):
     """One link that stands, with its rules. Instants are epoch seconds.
 
-    `until` is when the first of its rules ends, or has ended, by the claims on it or by consent; None where none need end. `half` is the party
-    that lacks its rule of a mutual link. `askers` are the instances whose tags ask for it. `consent` are the entries that cover
-    it now. `closing` says why its rules go at the next sweep; empty if they stay.
+    `until` is when the first of its rules ends, or has ended, by the claims on it or by consent; None where none need
+    end. `half` is the party that lacks its rule of a mutual link. `askers` are the instances whose tags ask for it.
+    `consent` are the entries that cover it now. `closing` says why its rules go at the next sweep; empty if they stay.
     """
 
     source: Party
@@ -103,9 +103,9 @@ _FULL = "; gone at the account's next full sweep"
 
 
 def removal_reasons(plan: Plan, policy: Policy) -> Going:
-    """Why a plan of the next sweep removes rules. A short sweep removes what is locked, has ended or has lost its consent or permission; what
-    nobody asks for any more, only a full one. Where tools took the managed tag off a group, the sweep that reads it comes within
-    a day."""
+    """Why a plan of the next sweep removes rules. A short sweep removes what is locked, has ended or has lost its
+    consent or permission; what nobody asks for any more, only a full one. Where tools took the managed tag off a group,
+    the sweep that reads it comes within a day."""
     later = _FULL if runs_between(len(policy.accounts)) > 1 else ""
     return {
         (edit.rule.group, edit.rule.id): decision.denial.detail + (later if decision.by_absence else "")
@@ -128,9 +128,9 @@ def standing(
     rules: Iterable[OwnedRule] | None = None,
     going: Going | None = None,
 ) -> list[Standing]:
-    """The links whose rules were read, sorted. Rules between the same parties with the same claims are one link, and so are
-    the two rules of a mutual one; those that are `going` are one by themselves. `rules` are those of other deployments, in place
-    of ours."""
+    """The links whose rules were read, sorted. Rules between the same parties with the same claims are one link, and so
+    are the two rules of a mutual one; those that are `going` are one by themselves. `rules` are those of other
+    deployments, in place of ours."""
     going = going or {}
     by_link: dict[_Key, list[tuple[Rule, Marker]]] = {}
     # Accounts are read side by side: without an order, which rule of a mutual link comes first would be chance.
@@ -190,7 +190,8 @@ class Wishes:
         self._ended = grouped((pair, wish) for pair, wish, denial in wishes if denial and denial.ended)
 
     def for_link(self, source: Party, target: Party, ports: Sequence[Port], *, ended: bool = False) -> list[Instance]:
-        """The instances whose tags ask for a link, or for a part of it; of wishes that have `ended`, those that asked until then."""
+        """The instances whose tags ask for a link, or for a part of it; of wishes that have `ended`, those that asked
+        until then."""
         wishes = self._ended if ended else self._wishes
         askers = [asker for link, asker in wishes.get((source, target), []) if set(link.ports or (ALL,)) & set(ports)]
         if ALL in ports:
@@ -274,8 +275,8 @@ def _claims_end(policy: Policy, rule: Rule, marker: Marker, wishes: Wishes) -> i
 
 
 def state_of(scene: Scene, link: Standing) -> tuple[str, str]:
-    """The word, the first that holds, and what closes the link, which half is missing, or what decides about packets. Of packets, it is known as far as
-    the rules of all groups of its instances were read."""
+    """The word, the first that holds, and what closes the link, which half is missing, or what decides about packets.
+    Of packets, it is known as far as the rules of all groups of its instances were read."""
     if link.closing:
         return "closing", link.closing
     if link.half is not None:
@@ -285,7 +286,8 @@ def state_of(scene: Scene, link: Standing) -> tuple[str, str]:
 
 
 def link_reach(scene: Scene, link: Standing) -> Reach:
-    """What becomes of a link's packets: of one by address, those of every instance of the group where a request asks for it."""
+    """What becomes of a link's packets: of one by address, those of every instance of the group where a request asks
+    for it."""
     if not link.mutual:
         return reach(scene, link.source, link.target, link.ports, () if link.requests else link.members)
     return both_ways(reach(scene, link.source, link.target, (ALL,)), reach(scene, link.target, link.source, (ALL,)))

@@ -10,8 +10,8 @@
 | a basic group with InnerAccessPolicy on | the other instances in it, without a rule                                           |
 | what was not read                       | `unknown`                                                                           |
 
-They go to the instances of the party that are in the rule's group, and may have the address to which it is restricted. All
-rules of both ends decide about them: see `effect`. Nobody known lets everything out.
+They go to the instances of the party that are in the rule's group, and may have the address to which it is restricted.
+All rules of both ends decide about them: see `effect`. Nobody known lets everything out.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from link_peer.views.reach import Scene, among, anyone_in
 
 
 class Reaching(msgspec.Struct, frozen=True):
-    """One source: a group, or the `address` that a rule of `group` names: a range or the id of a prefix list, with the instance
-    that has it as `source`, if it is one. Without either, something was not read. Without `rule`, `source` are the members of
-    the group. `instances` is how many it has; None where that is not known.
+    """One source: a group, or the `address` that a rule of `group` names: a range or the id of a prefix list, with the
+    instance that has it as `source`, if it is one. Without either, something was not read. Without `rule`, `source` are
+    the members of the group. `instances` is how many it has; None where that is not known.
 
     `state` is `open`, `partly`, `blocked` or `unknown`, as of links; `reason` says what decides.
     """
@@ -44,8 +44,8 @@ class Reaching(msgspec.Struct, frozen=True):
 
 
 def sources_reaching(scene: Scene, party: Party, ports: Sequence[Port] = (), *, members: bool = True) -> list[Reaching]:
-    """Every source that can reach the party on any of these ports; without ports, on any. Of its own groups' `members`, which need no
-    rule, only if asked for."""
+    """Every source that can reach the party on any of these ports; without ports, on any. Of its own groups' `members`,
+    which need no rule, only if asked for."""
     sources = _SourceSearch(scene, party, tuple(ports) or (ALL,)).sources(members=members)
     return sorted(
         sources,

@@ -27,9 +27,9 @@ Page = tuple[list[Instance], str]
 
 
 class Pages:
-    """Pages of an account's instances, from the one with the token `first` on: how many (`count`), what they showed, the instances to
-    keep, and the token of the `following` page; None after the last. An account of any size takes little memory: of other
-    instances, only the ids are noted."""
+    """Pages of an account's instances, from the one with the token `first` on: how many (`count`), what they showed,
+    the instances to keep, and the token of the `following` page; None after the last. An account of any size takes
+    little memory: of other instances, only the ids are noted."""
 
     def __init__(self, keep: Callable[[Instance], bool], first: str = "") -> None:
         """`keep` says which instances are kept."""
@@ -57,7 +57,8 @@ class Pages:
         self.first, self.following, self.count = "", "", 0
 
     def take(self, read: Callable[[str], Page | None]) -> None:
-        """Reads on. `read` reads the page with a token, the first one's being empty; None where there is no time for it."""
+        """Reads on. `read` reads the page with a token, the first one's being empty; None where there is no time for
+        it."""
         while self.following is not None and (page := read(self.following)) is not None:
             instances, following = page
             self.count, self.following = self.count + 1, following or None
@@ -71,9 +72,10 @@ class Pages:
 
 
 class Reading(msgspec.Struct, frozen=True):
-    """How to read. A transient error is raised; a `tolerant` reading notes the account as failed instead, and goes on with
-    the others. `compares`: an account that no longer shows a member of a group which it just showed, failed. With a `pace`, reads of rules and of many instances keep to it, and one that is throttled is made again.
-    `keep` says which instances of a whole account are kept; the others are set aside until they are asked for by id. Where a group
+    """How to read. A transient error is raised; a `tolerant` reading notes the account as failed instead, and goes on
+    with the others. `compares`: an account that no longer shows a member of a group which it just showed, failed. With
+    a `pace`, reads of rules and of many instances keep to it, and one that is throttled is made again. `keep` says
+    which instances of a whole account are kept; the others are set aside until they are asked for by id. Where a group
     is read for one of its instances that asks, `pages` are read at most; None for all of them."""
 
     tolerant: bool = False
@@ -127,7 +129,8 @@ class Access:
             self._store.note_trouble(account, error)
 
     def aside(self, account: str, read: Callable[[Ecs], T]) -> T | None:
-        """What one read shows, made for no decision: None where it cannot be made at this moment, which is not noted."""
+        """What one read shows, made for no decision: None where it cannot be made at this moment, which is not
+        noted."""
         ecs = self.ecs(account) if self._store.readable(account) else None
         try:
             return read(ecs) if ecs else None

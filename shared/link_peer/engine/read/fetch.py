@@ -56,8 +56,8 @@ def open_fetch(delivery: Delivery, name: str, how: Reading = STRICT) -> Fetch:
 
 
 class Fetch:
-    """Makes the calls whose answers are in `store`. `postponed` are instances that are not read by their id: what only a read
-    of their whole account does not decide stays undecided."""
+    """Makes the calls whose answers are in `store`. `postponed` are instances that are not read by their id: what only
+    a read of their whole account does not decide stays undecided."""
 
     def __init__(self, cloud: Cloud, policy: Policy, clock: Clock, how: Reading = STRICT, *, threads: int = 1) -> None:
         """`threads` is how many calls may run side by side where a method reads many things."""
@@ -81,7 +81,8 @@ class Fetch:
         return clone
 
     def anew(self) -> Fetch:
-        """Reads that make their calls as these do, and know nothing yet but the groups of accounts all of whose groups were read."""
+        """Reads that make their calls as these do, and know nothing yet but the groups of accounts all of whose groups
+        were read."""
         fetch = Fetch(self._access.cloud, self._access.policy, self._clock, self._how, threads=self._access.threads)
         fetch._listed_accounts |= self._listed_accounts
         groups = self.store.groups.items()
@@ -113,8 +114,8 @@ class Fetch:
     # instances and groups
 
     def parties(self, parties: Iterable[Party], by_id: Collection[Party] = ()) -> None:
-        """Reads groups and instances by id, and the groups that those instances are in; those of `by_id` also where a read of
-        their whole account has told about them."""
+        """Reads groups and instances by id, and the groups that those instances are in; those of `by_id` also where a
+        read of their whole account has told about them."""
         store = self.store
         unrequested = {party for party in parties if party not in store.requested}
         unknown = [p for p in unrequested if not p.is_group and (p in by_id or not self._missing_from_listing(p))]
@@ -129,8 +130,8 @@ class Fetch:
         store.requested |= unrequested | groups
 
     def parties_and_rules(self, parties: Collection[Party]) -> None:
-        """Reads groups and instances as `parties` does, and beside them the rules of the groups, also of one that does not
-        exist: an account is entered, and then asked for both."""
+        """Reads groups and instances as `parties` does, and beside them the rules of the groups, also of one that does
+        not exist: an account is entered, and then asked for both."""
 
         def read(_ecs: Ecs, account: str) -> None:
             account_parties = [party for party in parties if party.account == account]
@@ -161,9 +162,9 @@ class Fetch:
             self.groups_of_instances()
 
     def members_by_page(self, groups: Iterable[Party], pages: int | None = None, *, alone: bool = False) -> None:
-        """Reads instances of these groups as `members` does, until `pages` of each are read, by default one more than so far; never more
-        than this reading has for a group, and all of them where it sets no limit. Until the last page is read, who is not shown may be
-        on a later one: such a group is not complete."""
+        """Reads instances of these groups as `members` does, until `pages` of each are read, by default one more than
+        so far; never more than this reading has for a group, and all of them where it sets no limit. Until the last
+        page is read, who is not shown may be on a later one: such a group is not complete."""
         most = self._how.pages
         if most is None:
             self.members(groups, alone=alone)
@@ -180,7 +181,8 @@ class Fetch:
         return pages is not None and bool(pages.count and pages.following)
 
     def members_in_time(self, groups: Iterable[Party], until: float) -> None:
-        """Reads every instance of these groups as `members` does, as far as the pace allows it before `until` (epoch seconds)."""
+        """Reads every instance of these groups as `members` does, as far as the pace allows it before `until` (epoch
+        seconds)."""
 
         def read(ecs: Ecs, group: Party) -> None:
             if self._in_time(group.account, until):
@@ -191,8 +193,8 @@ class Fetch:
         self.groups_of_instances()
 
     def confirm_absent(self, parties: Iterable[Party]) -> None:
-        """Reads these instances, and the members of these groups, once more, and what was not shown of both by its id. A
-        Describe call may omit members; this is done before any is treated as gone."""
+        """Reads these instances, and the members of these groups, once more, and what was not shown of both by its id.
+        A Describe call may omit members; this is done before any is treated as gone."""
         store, parties = self.store, set(parties)
         groups = {party for party in parties if party.is_group}
         shown_instances = (store.instances[party] for party in parties - groups if party in store.instances)
@@ -218,8 +220,8 @@ class Fetch:
         return sorted(group.party for group in groups)
 
     def all_groups(self, accounts: Sequence[str]) -> list[Group]:
-        """Every group of these accounts. Afterwards no group of theirs is asked for by id: a name that a tag invents costs
-        no call."""
+        """Every group of these accounts. Afterwards no group of theirs is asked for by id: a name that a tag invents
+        costs no call."""
         account_groups: list[Group] = []
 
         def read(ecs: Ecs, account: str) -> None:
@@ -248,8 +250,8 @@ class Fetch:
     # whole accounts
 
     def all_instances(self, accounts: Sequence[str]) -> None:
-        """Reads every instance of these accounts, unfiltered: tags named `<prefix>-peer.<any>` cannot be filtered by. What need
-        not be kept is not, so that an account of any size takes little memory."""
+        """Reads every instance of these accounts, unfiltered: tags named `<prefix>-peer.<any>` cannot be filtered by.
+        What need not be kept is not, so that an account of any size takes little memory."""
 
         def read(account: str) -> None:
             self._access.read(account, lambda ecs: self._read_everything(ecs, account))
@@ -264,8 +266,8 @@ class Fetch:
         return Pages(lambda instance: keep(instance) or instance.party in store.requested, first)
 
     def read_pages(self, account: str, pages: Pages, until: float) -> None:
-        """Reads on until `until` (epoch seconds), as the pace allows it; from the first page again, where the cloud refuses the token.
-        Nothing of it is in the store yet: see `keep_pages`."""
+        """Reads on until `until` (epoch seconds), as the pace allows it; from the first page again, where the cloud
+        refuses the token. Nothing of it is in the store yet: see `keep_pages`."""
 
         def page(ecs: Ecs, token: str) -> Page | None:
             if not self._in_time(account, until):
@@ -296,8 +298,8 @@ class Fetch:
             store.live_accounts.add(account)
 
     def probe_liveness(self, accounts: Iterable[str]) -> None:
-        """Finds out whether an unfiltered read of these accounts shows any instance. If not, nothing there is treated as
-        gone, unless the account refuses to show them."""
+        """Finds out whether an unfiltered read of these accounts shows any instance. If not, nothing there is treated
+        as gone, unless the account refuses to show them."""
 
         def probe(ecs: Ecs, account: str) -> None:
             if ecs.shows_instances() and account not in self.store.listings:
@@ -306,8 +308,8 @@ class Fetch:
         self._access.each(sorted(set(accounts) - self.store.live_accounts), probe)
 
     def discard_emptied(self, accounts: Iterable[str]) -> bool:
-        """Asks each of these accounts once more for any instance. One that shows none, or cannot be asked, is not live: returns
-        whether there is one."""
+        """Asks each of these accounts once more for any instance. One that shows none, or cannot be asked, is not live:
+        returns whether there is one."""
         live = self.store.live_accounts
         emptied = {
             account
@@ -320,8 +322,8 @@ class Fetch:
     # rules, and what a verdict depends on
 
     def questions(self, questions: Iterable[Question]) -> None:
-        """Reads what evaluating a link needs besides its parties: used addresses, groups' inner access, rules and instances,
-        instances that were set aside, and numbers of members."""
+        """Reads what evaluating a link needs besides its parties: used addresses, groups' inner access, rules and
+        instances, instances that were set aside, and numbers of members."""
         questions = list(questions)
         self.rules(question.group for question in questions if isinstance(question, RulesOf))
         self.members(question.group for question in questions if isinstance(question, InstancesOf))
@@ -351,9 +353,10 @@ class Fetch:
         progress: Progress = lambda _count, _all: None,
         meanwhile: Meanwhile = no_action,
     ) -> list[Party]:
-        """Reads the rules of these groups, one of each account in turn and those of one account in their order, over as many
-        minutes as the pace makes of it. Returns those that are left at `until`, or after a minute that let none through.
-        `progress` gets how many were read, and of how many; `meanwhile` is called before each wait for the next minute."""
+        """Reads the rules of these groups, one of each account in turn and those of one account in their order, over as
+        many minutes as the pace makes of it. Returns those that are left at `until`, or after a minute that let none
+        through. `progress` gets how many were read, and of how many; `meanwhile` is called before each wait for the
+        next minute."""
         todo, pace, before = in_turns(groups, lambda group: group.account), self._how.pace, math.inf
         while True:
             read_counts = itertools.count(len(groups) - len(todo) + 1)
@@ -382,8 +385,8 @@ class Fetch:
         return self.store.rules[group]
 
     def rules_are_new(self, group: Party) -> bool:
-        """Whether the group's rules were read a moment ago, and nothing was `changed` since. Never where reading is paced: a
-        sweep reads much between the rules and their removal."""
+        """Whether the group's rules were read a moment ago, and nothing was `changed` since. Never where reading is
+        paced: a sweep reads much between the rules and their removal."""
         if group not in self._rules_read_at or self._how.pace is not None:
             return False
         at, calls = self._rules_read_at[group]
@@ -394,8 +397,8 @@ class Fetch:
         self._rules_read_at.clear()
 
     def rules_aside(self, group: Party) -> tuple[Rule, ...] | None:
-        """The group's rules, read now and not kept, so that no decision is made from them. None where they cannot be read
-        at this moment."""
+        """The group's rules, read now and not kept, so that no decision is made from them. None where they cannot be
+        read at this moment."""
         pace = self._how.pace
 
         def read(ecs: Ecs) -> tuple[Rule, ...] | None:
@@ -405,8 +408,8 @@ class Fetch:
         return self._access.aside(group.account, read)
 
     def first_page(self, group: Party) -> Page | None:
-        """The instances of a group as one page shows them, or as many as were read by now, for no decision; None where that is not
-        possible at this moment."""
+        """The instances of a group as one page shows them, or as many as were read by now, for no decision; None where
+        that is not possible at this moment."""
         if member_pages := self._pages_of.get(group):
             return member_pages.kept_instances, member_pages.following or ""
         pages = self._access.first_pages
@@ -425,16 +428,16 @@ class Fetch:
         self._access.side_by_side(reads)
 
     def _spared(self, account: str) -> bool:
-        """Whether an account may be asked once more what a paced reading may leave out: for records, and of addresses. What
-        others write costs it no more than SPARE such reads."""
+        """Whether an account may be asked once more what a paced reading may leave out: for records, and of addresses.
+        What others write costs it no more than SPARE such reads."""
         self._aside[account] += 1
         return self._how.pace is None or self._aside[account] <= SPARE
 
     # one read
 
     def _ask(self, account: str, read: Callable[[Ecs], object]) -> None:
-        """One question. In a tolerant reading, a party that the cloud does not know or finds malformed costs its account
-        nothing else: the question stays open."""
+        """One question. In a tolerant reading, a party that the cloud does not know or finds malformed costs its
+        account nothing else: the question stays open."""
 
         def ask(ecs: Ecs) -> None:
             try:
@@ -475,7 +478,8 @@ class Fetch:
         self.store.keep_instances(pages.kept_instances[before:])
 
     def _note_all_members(self, group: Party, members: Set[Party]) -> None:
-        """Notes that these are all instances of a group. Raises Transient where one is not among them that was shown."""
+        """Notes that these are all instances of a group. Raises Transient where one is not among them that was
+        shown."""
         if (self._how.compares or not members) and (missing := set(self.store.members_shown(group)) - members):
             # either it was released a moment ago, or the account has stopped showing what it holds
             raise Transient(f"{group} does not show {min(missing)}, which was shown a moment ago")
@@ -559,8 +563,8 @@ class MissingReader:
         return read
 
     def emptied(self, accounts: Set[str]) -> bool:
-        """Whether one of these accounts shows no instance any more, now that all is read: reads may have begun to be empty after
-        the first ones. Nothing that it does not show is treated as gone then."""
+        """Whether one of these accounts shows no instance any more, now that all is read: reads may have begun to be
+        empty after the first ones. Nothing that it does not show is treated as gone then."""
         unshown = accounts - self._checked_accounts
         self._checked_accounts |= unshown
         return self._fetch.discard_emptied(unshown)

@@ -14,8 +14,8 @@ from link_peer.planning.decision import MembersOf, Question
 
 class Store:
     """The newest answer about each thing that was read, by the names that `Snapshot` has for it; `answers` has those to
-    questions. `engine.read.fetch` fills it; decisions are made from snapshots of it. `unreadable` has each account that refuses access, with the error, or that
-    failed for the moment, in words."""
+    questions. `engine.read.fetch` fills it; decisions are made from snapshots of it. `unreadable` has each account that
+    refuses access, with the error, or that failed for the moment, in words."""
 
     def __init__(self) -> None:
         self.instances: dict[Party, Instance] = {}
@@ -111,8 +111,8 @@ class Store:
         return [instance.party for instance in self.instances.values() if group in instance.own_groups]
 
     def take_over(self, stores: Mapping[str, Store]) -> None:
-        """Takes over what the reads for several accounts (by uid) showed: of each account what its own say, and of the others' what
-        it did not read."""
+        """Takes over what the reads for several accounts (by uid) showed: of each account what its own say, and of the
+        others' what it did not read."""
         for store in stores.values():
             self.instances |= store.instances
             self.groups |= store.groups

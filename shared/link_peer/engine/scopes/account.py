@@ -1,5 +1,5 @@
-"""The scope of one account, in one phase of its sweep: it reads what the plan of `planning.sweep` misses, and says what of that
-plan is carried out.
+"""The scope of one account, in one phase of its sweep: it reads what the plan of `planning.sweep` misses, and says what
+of that plan is carried out.
 
 What a sweep reads is in `account_reads`, its steps are in `sweep`.
 """
@@ -31,8 +31,9 @@ Pair = tuple[Party, Party]
 
 
 class AccountScope(Scope):
-    """One account: its own groups and rules, and the wishes of its own instances. `late` are the pairs of which the last plan leaves
-    everything as it is, since there was no time to judge them, each with whether a rule that it asks for is missing."""
+    """One account: its own groups and rules, and the wishes of its own instances. `late` are the pairs of which the
+    last plan leaves everything as it is, since there was no time to judge them, each with whether a rule that it asks
+    for is missing."""
 
     def __init__(
         self,
@@ -46,8 +47,9 @@ class AccountScope(Scope):
         refused_keys: Set[RuleKey] = frozenset(),
         believe_empty: Set[str] = frozenset(),
     ) -> None:
-        """Closing stops at `until`; by default when half of the time that is left has passed. After `judges_until`, no further links
-        are judged. `refused_keys` are rules whose change was refused before; `believe_empty` are accounts that a person has confirmed to hold no instances."""
+        """Closing stops at `until`; by default when half of the time that is left has passed. After `judges_until`, no
+        further links are judged. `refused_keys` are rules whose change was refused before; `believe_empty` are accounts
+        that a person has confirmed to hold no instances."""
         super().__init__(work)
         self.account = account
         self.started = started
@@ -72,7 +74,8 @@ class AccountScope(Scope):
 
     @property
     def plan_key(self) -> Hashable:
-        """All but the snapshot that a plan depends on while nothing is late. Whether links are opened decides only what is selected of it."""
+        """All but the snapshot that a plan depends on while nothing is late. Whether links are opened decides only what
+        is selected of it."""
         postponed, taken_claims = frozenset(self.fetch.postponed), frozenset(self.work.writes.taken_claims)
         phase = msgspec.structs.replace(self.phase, opens=True)
         return self.account, self.started, phase, bool(self.delivery.caller), postponed, taken_claims
@@ -103,8 +106,8 @@ class AccountScope(Scope):
         return [wish for wish in wishes if pair_of(wish.link) not in late]
 
     def _late(self, snapshot: Snapshot, links: list[Link]) -> frozenset[Pair]:
-        """Judges links, of which the snapshot remembers the verdicts, and looks at the clock before each but the first, so that every
-        delivery gets on. Returns the pairs of the others."""
+        """Judges links, of which the snapshot remembers the verdicts, and looks at the clock before each but the first,
+        so that every delivery gets on. Returns the pairs of the others."""
         for number, link in enumerate(links):
             if number and self.delivery.clock.now() >= self._judges_until:
                 return frozenset(map(pair_of, links[number:])) - frozenset(map(pair_of, links[:number]))
@@ -112,8 +115,8 @@ class AccountScope(Scope):
         return frozenset()
 
     def may_lose(self, snapshot: Snapshot, rule: Rule, link: Link, claim: Claim) -> May:
-        """As the sweep's remit says, whatever the claim, but for late pairs. The rule of an address may be what a late wish of another
-        group of its instance asks for."""
+        """As the sweep's remit says, whatever the claim, but for late pairs. The rule of an address may be what a late
+        wish of another group of its instance asks for."""
         may = self.remit.may_lose(snapshot, rule, link)
         if not self.late or may is May.KEEP:
             return may

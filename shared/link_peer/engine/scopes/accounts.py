@@ -1,7 +1,8 @@
-"""A sweep of several accounts in one run: each step of all of them before the next one, so that closing waits for nobody's wishes.
+"""A sweep of several accounts in one run: each step of all of them before the next one, so that closing waits for
+nobody's wishes.
 
-What only reads is done side by side. What writes is done one account after the other, each with its turn of the time; what one
-has found out since, the next ones know.
+What only reads is done side by side. What writes is done one account after the other, each with its turn of the time;
+what one has found out since, the next ones know.
 """
 
 from __future__ import annotations
@@ -43,8 +44,8 @@ Result = AccountSweep | Exception
 
 
 def sweep_accounts(run: Run, accounts: Iterable[str], *, recorded: bool = True) -> list[Result]:
-    """Sweeps accounts: of each its sweep, or what was raised. Unless the sweep is to be `recorded`, no summary is written, and no
-    managed tag taken off."""
+    """Sweeps accounts: of each its sweep, or what was raised. Unless the sweep is to be `recorded`, no summary is
+    written, and no managed tag taken off."""
     throughput, names = run.delivery.throughput, deque(sorted(accounts))
     names.rotate(run_of(run.delivery.clock.now()))  # so that no account is always the last
     lanes = max(1, min(len(names), max(throughput.lanes, throughput.readers)))
@@ -91,7 +92,8 @@ class _Latest:
 
 
 def _stepped(sweeps: Sequence[Result], step: Step, latest: _Latest, lanes: int, together: int) -> list[Result]:
-    """Each of these after a step: so many together, several at a time in as many lanes, and each with its turn of the time."""
+    """Each of these after a step: so many together, several at a time in as many lanes, and each with its turn of the
+    time."""
     results: list[Result] = []
     for start in range(0, len(sweeps), together):
         part = sweeps[start : start + together]

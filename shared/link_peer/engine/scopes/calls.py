@@ -1,4 +1,5 @@
-"""What one message may cost in calls while nothing is to be changed: what is not read stays undecided, and is the sweep's."""
+"""What one message may cost in calls while nothing is to be changed: what is not read stays undecided, and is the
+sweep's."""
 
 from __future__ import annotations
 

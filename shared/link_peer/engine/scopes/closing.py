@@ -1,10 +1,12 @@
-"""What a delivery does beside its own work: groups that it has read, and that no longer allow what stands on them, are closed.
+"""What a delivery does beside its own work: groups that it has read, and that no longer allow what stands on them, are
+closed.
 
     read what is needed to close what the groups of the wanted links forbid ─▶ converge: one plan closes it, with all else,
       made again where its own reads showed what forbids further rules ─▶ look at what was read back ─▶ close again
 
-A lock or withdrawn consent takes the rules of ours on a group, whatever claims they carry, and with half of a mutual link the
-other half. Nothing is read to find such a group: what a delivery reads anyway is judged, by the policy as it is now.
+A lock or withdrawn consent takes the rules of ours on a group, whatever claims they carry, and with half of a mutual
+link the other half. Nothing is read to find such a group: what a delivery reads anyway is judged, by the policy as it
+is now.
 """
 
 from __future__ import annotations
@@ -33,8 +35,9 @@ from link_peer.runtime.delivery import Delivery
 
 
 def converge_and_look(scope: Scope, guard: RemovalGuard) -> Report:
-    """Brings the rules in scope to what is desired, and closes, in the same plan, what stands on the groups of its links, or on those
-    that it changes, against their word; again where a lock or a withdrawal has been read since. Raises as `converge` does."""
+    """Brings the rules in scope to what is desired, and closes, in the same plan, what stands on the groups of its
+    links, or on those that it changes, against their word; again where a lock or a withdrawal has been read since.
+    Raises as `converge` does."""
     scope.renew_policy()
     forbidding = Forbidding(scope, groups_wanted)
     forbidding.extended()
@@ -46,8 +49,8 @@ def converge_and_look(scope: Scope, guard: RemovalGuard) -> Report:
 
 
 class Forbidding:
-    """What stands against the word of some groups of a scope, and of those that its plan changes, as far as it is read: it is closed in
-    the plan that opens."""
+    """What stands against the word of some groups of a scope, and of those that its plan changes, as far as it is read:
+    it is closed in the plan that opens."""
 
     def __init__(self, scope: Scope, groups: Callable[[Scope], Set[Party]], stuck: Set[RuleKey] = frozenset()) -> None:
         """`stuck` are rules whose removal was refused before."""
@@ -59,8 +62,8 @@ class Forbidding:
         self.troubles: tuple[Transient, ...] = ()
 
     def extended(self, plan: Plan | None = None) -> bool:
-        """Reads what closing needs and forbids it in the scope. Returns whether there are rules that were not forbidden before: a
-        plan reads further groups, so that one made before is made again."""
+        """Reads what closing needs and forbids it in the scope. Returns whether there are rules that were not forbidden
+        before: a plan reads further groups, so that one made before is made again."""
         scope, keys = self._scope, self.keys
         changed = _changed_groups(plan) if plan else frozenset()
         if self._judged and self._judged[0] is scope.store.snapshot() and changed <= self._judged[1]:
@@ -82,8 +85,8 @@ def _changed_groups(plan: Plan) -> frozenset[Party]:
 
 
 def look(scope: Scope, guard: RemovalGuard, groups: Set[Party], stuck: Set[RuleKey] = frozenset()) -> Report:
-    """Closes what stands on these groups though their tags, as they were last read, or the policy forbid it. `stuck` are
-    rules whose removal was refused before. What could not be done for the moment is in `Report.pending`."""
+    """Closes what stands on these groups though their tags, as they were last read, or the policy forbid it. `stuck`
+    are rules whose removal was refused before. What could not be done for the moment is in `Report.pending`."""
     scope.renew_policy()
     closing = _closing(scope, groups, stuck)
     if closing is None:
@@ -129,7 +132,8 @@ class ClosingScope(Scope):
         return Context(self.policy, self.delivery.region, self.started, ("repair", "repair"))
 
     def read(self) -> None:
-        """The rules of the groups, the parties of their links, and the rules of the other side of mutual ones that end."""
+        """The rules of the groups, the parties of their links, and the rules of the other side of mutual ones that
+        end."""
         fetch = self.fetch
         fetch.rules(self.groups)
         links = [link for link, *_ in self.standing(self.store.snapshot())]
@@ -173,7 +177,8 @@ class ClosingScope(Scope):
         )
 
     def _ending_links(self, snapshot: Snapshot) -> list[Link]:
-        """The links of the groups with two ends that may no longer exist as they are: the other ends close with them."""
+        """The links of the groups with two ends that may no longer exist as they are: the other ends close with
+        them."""
         context, now = self.context, self.started
 
         def ends(link: Link, key: RuleKey) -> bool:
@@ -197,7 +202,8 @@ class ClosingScope(Scope):
         ]
 
     def may_lose(self, snapshot: Snapshot, rule: Rule, link: Link, claim: Claim) -> May:
-        """Links of these groups lose what they, their peers or the policy no longer allow; nothing else is decided here."""
+        """Links of these groups lose what they, their peers or the policy no longer allow; nothing else is decided
+        here."""
         links = {link for link, *_ in self.standing(snapshot)}
         turned = Link(link.target, link.source, link.ports)
         return May.CLOSE if link in links or turned in links or self._is_other_end(link) else May.KEEP
@@ -221,7 +227,8 @@ def groups_wanted(scope: Scope) -> set[Party]:
 
 
 def _forbidden(snapshot: Snapshot, groups: Set[Party], delivery: Delivery, stuck: Set[RuleKey]) -> frozenset[Party]:
-    """The groups of which a rule of ours stands against their word, or half of a mutual link against that of the other side."""
+    """The groups of which a rule of ours stands against their word, or half of a mutual link against that of the other
+    side."""
     rules = {group: snapshot.rules[group] for group in groups if group in snapshot.rules}
     owned = owned_rules(msgspec.structs.replace(snapshot, rules=rules), delivery.policy, delivery.region)
     now = delivery.clock.now()
@@ -244,7 +251,8 @@ def _sides(key: RuleKey, marker: Marker) -> list[tuple[RuleKey, Link]]:
 
 
 def _joined(scope: Scope, snapshot: Snapshot) -> frozenset[tuple[RuleKey, Claim]]:
-    """The claims of links by address that an instance joined here, not by the request itself, and that ended meanwhile."""
+    """The claims of links by address that an instance joined here, not by the request itself, and that ended
+    meanwhile."""
     if scope.context.is_request:
         return frozenset()
     writes = scope.work.writes

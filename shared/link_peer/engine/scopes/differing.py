@@ -21,8 +21,8 @@ from link_peer.planning.claims import sources_of
 from link_peer.runtime.ports import Record
 
 Pairs = Mapping[Link, Party | None]
-"""Pairs to look at, mutual and in the asker's direction, the ones first that differ most likely; each with the instance whose
-tag names it, where that is known."""
+"""Pairs to look at, mutual and in the asker's direction, the ones first that differ most likely; each with the instance
+whose tag names it, where that is known."""
 
 
 class Differences(msgspec.Struct, frozen=True):
@@ -35,8 +35,8 @@ class Differences(msgspec.Struct, frozen=True):
 
 
 def differences(scope: Scope, pairs: Pairs) -> Differences:
-    """Judges pairs with what a scope has read, and what more the calls of one message allow. Trouble with an account is noted
-    in the scope's store, and decides nothing."""
+    """Judges pairs with what a scope has read, and what more the calls of one message allow. Trouble with an account is
+    noted in the scope's store, and decides nothing."""
     work = msgspec.structs.replace(scope.work, fetch=scope.fetch.tolerant())
     judged = PairScope(work, PairReads(work.fetch, scope, pairs).read())
     plan = plan_only(judged, RemovalGuard(scope.policy.limits.removals_per_run))
@@ -58,8 +58,8 @@ class PairReads(msgspec.Struct, frozen=True):
     pairs: Pairs
 
     def read(self) -> dict[Link, frozenset[Party]]:
-        """The parties of all pairs; then, pair by pair, the instances that may ask and the rules of the links. Returns the pairs of
-        which all was read, each with the groups that may stand for those who ask."""
+        """The parties of all pairs; then, pair by pair, the instances that may ask and the rules of the links. Returns
+        the pairs of which all was read, each with the groups that may stand for those who ask."""
         fetch, store, scope = self.fetch, self.fetch.store, self.scope
         whole: dict[Link, frozenset[Party]] = {}
         fetch.parties({end for pair in self.pairs for end in (pair.source, pair.target)})

@@ -1,8 +1,8 @@
-"""The scope of events about a group's tags: what the group no longer allows is closed at once, and what it newly allows is
-looked at soon.
+"""The scope of events about a group's tags: what the group no longer allows is closed at once, and what it newly allows
+is looked at soon.
 
-A lock or withdrawn consent takes the rules of ours on the group, and with half of a mutual link the other half. A managed
-tag that was removed from a group with rules of ours is set again.
+A lock or withdrawn consent takes the rules of ours on the group, and with half of a mutual link the other half. A
+managed tag that was removed from a group with rules of ours is set again.
 """
 
 from __future__ import annotations
@@ -60,7 +60,8 @@ class GroupScope(ClosingScope):
         return Context(self.policy, self.delivery.region, self.started, ("repair", "unlink"))
 
     def read(self) -> None:
-        """The group, and what ClosingScope reads of its links. Raises Transient if the group itself cannot be read now."""
+        """The group, and what ClosingScope reads of its links. Raises Transient if the group itself cannot be read
+        now."""
         self.fetch.parties([self.party])
         self._require_read()
         group = self.store.groups.get(self.party)
@@ -84,10 +85,11 @@ class GroupScope(ClosingScope):
             raise Transient(trouble)
 
     def announce_consent(self) -> None:
-        """New consent opens soon: of each group that the group's tags accept, a sync is posted, and of each instance of home a
-        look, where a link of theirs with this group is missing. What other entries allow, the sweep finds.
+        """New consent opens soon: of each group that the group's tags accept, a sync is posted, and of each instance of
+        home a look, where a link of theirs with this group is missing. What other entries allow, the sweep finds.
 
-        An event does not read other accounts, so that every pair with one may differ: of many, a look finds out which do."""
+        An event does not read other accounts, so that every pair with one may differ: of many, a look finds out which
+        do."""
         group = self.store.groups.get(self.party)
         if group is None:
             return
@@ -106,8 +108,9 @@ class GroupScope(ClosingScope):
     def _accepted(self, group: Group) -> dict[Link, Party | None]:
         """The pairs that the group's tags may allow at either end, those first of which no rule stands.
 
-        A mutual link needs the consent of both groups, and may be wished by this group's own instances: an entry without
-        ports is a pair the other way, too. An entry for an instance is one pair with each of its peers in this group."""
+        A mutual link needs the consent of both groups, and may be wished by this group's own instances: an entry
+        without ports is a pair the other way, too. An entry for an instance is one pair with each of its peers in this
+        group."""
         entries = [
             entry for entry in accepts(group.tags, self.party.account, self.policy.keys) if entry.party.id != "*"
         ]
@@ -131,7 +134,8 @@ class GroupScope(ClosingScope):
         return {pair: pairs[pair] for pair in sorted(pairs, key=lambda pair: (pair in standing, pair))}
 
     def _let_out(self, group: Group) -> dict[Link, Party | None]:
-        """The pairs with whom the group's tags let it reach. Of an instance, each is one with a member that asks for it."""
+        """The pairs with whom the group's tags let it reach. Of an instance, each is one with a member that asks for
+        it."""
         entries = egress_accepts(group.tags, self.party.account, self.policy.keys) if group.advanced else []
         parties = {Party(entry.party.account, entry.party.id) for entry in entries if entry.party.id != "*"}
         reached = {party for party in parties if party.account in self.policy.accounts and party != self.party}

@@ -1,5 +1,5 @@
-"""Messages that auto_link posts: syncs of pairs that it does not decide about itself, and looks at parties, also at those
-that must be looked at again: something is not shown yet, or met a transient error."""
+"""Messages that auto_link posts: syncs of pairs that it does not decide about itself, and looks at parties, also at
+those that must be looked at again: something is not shown yet, or met a transient error."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ LOOK_AGAIN_SECONDS = 3600  # until when a look after a transient error is repeat
 
 
 class Later(msgspec.Struct, frozen=True):
-    """A party to look at again until `expires_at` (epoch seconds), and why. `attempt` is the first look's, from which its delay
-    follows."""
+    """A party to look at again until `expires_at` (epoch seconds), and why. `attempt` is the first look's, from which
+    its delay follows."""
 
     party: Party
     reason: str
@@ -31,14 +31,14 @@ class Later(msgspec.Struct, frozen=True):
 
 
 AT_ONCE = 3
-"""Pairs whose syncs an event posts itself: with the event, they cost fewer calls than one message may. Of more pairs, a look
-finds out first which of them differ."""
+"""Pairs whose syncs an event posts itself: with the event, they cost fewer calls than one message may. Of more pairs, a
+look finds out first which of them differ."""
 
 
 def post_syncs(scope: Scope, pairs: Pairs, detail: str, omitted: int = 0) -> None:
-    """Posts a sync of each pair, given with the instance whose tag names it, in their order, as many as the delivery may post.
-    `detail` says why; `omitted` pairs are the sweep's already. Stops with Transient when the function's time is nearly over, so
-    that the rest is posted by a later look."""
+    """Posts a sync of each pair, given with the instance whose tag names it, in their order, as many as the delivery
+    may post. `detail` says why; `omitted` pairs are the sweep's already. Stops with Transient when the function's time
+    is nearly over, so that the rest is posted by a later look."""
     paused = scope.policy.paused is Pause.ALL
     region = scope.delivery.region
     fields = {"record": "intent", "detail": detail}

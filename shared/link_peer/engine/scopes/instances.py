@@ -96,9 +96,9 @@ class InstanceScope(Scope):
         return Context(self.policy, self.delivery.region, self.started, deleted=deleted)
 
     def read(self) -> None:
-        """The instances; beside each other their groups and their peers at home, or the members of their groups where they name
-        none any more, and where something may have to be closed the groups whose rules name theirs; then the rules that may be
-        concerned. Nothing here grows with the number of groups in the account."""
+        """The instances; beside each other their groups and their peers at home, or the members of their groups where
+        they name none any more, and where something may have to be closed the groups whose rules name theirs; then the
+        rules that may be concerned. Nothing here grows with the number of groups in the account."""
         fetch = self.fetch
         fetch.instances(self.hints)
         if not self.store.readable(self.home):
@@ -147,16 +147,17 @@ class InstanceScope(Scope):
         self._read_askers()
 
     def _find_other_askers(self, peers: Set[Party]) -> None:
-        """Finds out whether others ask for what these instances ask for, as far as one page of each one's first group shows
-        them."""
+        """Finds out whether others ask for what these instances ask for, as far as one page of each one's first group
+        shows them."""
         for group in {Party(self.home, instance.groups[0]) for instance in self.instances if instance.groups}:
             members, _ = self.fetch.first_page(group) or ((), "")
             asking = (member.party for member in members if not peers.isdisjoint(peers_at_home([member], self.policy)))
             self.other_askers |= set(asking) - self.hints.keys()
 
     def yield_turn(self, guard: RemovalGuard) -> None:
-        """Before a rule is opened for which others ask, too: waits for the instance's turn, and reads the rule's group once more. One
-        that got the managed tag meanwhile, and no rule yet, is being written by another delivery, which is left the time."""
+        """Before a rule is opened for which others ask, too: waits for the instance's turn, and reads the rule's group
+        once more. One that got the managed tag meanwhile, and no rule yet, is being written by another delivery, which
+        is left the time."""
         plan, managed = plan_only(self, guard), self.policy.keys.managed
         groups = sorted({edit.key.group for decision in plan.decisions for edit in decision.edits if edit.opens})
         if not groups:
@@ -178,13 +179,13 @@ class InstanceScope(Scope):
                 break
 
     def _read_neighbours(self) -> None:
-        """A page of the members of the instances' groups, in which they are or were, without other groups of theirs: more are read only
-        while a plan misses somebody who asks for what stands."""
+        """A page of the members of the instances' groups, in which they are or were, without other groups of theirs:
+        more are read only while a plan misses somebody who asks for what stands."""
         self.fetch.members_by_page(self._own_groups() | self.former, 1, alone=True)
 
     def _read_others(self, holders: Sequence[Party], naming: Set[Party]) -> None:
-        """Reads some of the groups that hold rules between addresses, and those whose rules name the instances' groups; beside
-        them who else asks for these."""
+        """Reads some of the groups that hold rules between addresses, and those whose rules name the instances' groups;
+        beside them who else asks for these."""
         fetch = self.fetch
         home_groups = {group for group in naming if group.account == self.home}
         # the members of groups that an instance may have left are read later
@@ -199,8 +200,9 @@ class InstanceScope(Scope):
         )
 
     def _read_halves(self) -> None:
-        """The rules of the instances' groups that hold the other halves of mutual links: a group has no managed tag where that
-        was refused. And of any group at home that holds one of a link that may no longer stand: both go together."""
+        """The rules of the instances' groups that hold the other halves of mutual links: a group has no managed tag
+        where that was refused. And of any group at home that holds one of a link that may no longer stand: both go
+        together."""
         snapshot = self.store.snapshot()
         links = {link for link, *_ in owned_links(snapshot, self.policy, self.delivery.region) if link.mutual}
         links = {link for link in links if not self._foreign(link)}
@@ -211,7 +213,8 @@ class InstanceScope(Scope):
         self.fetch.rules(ends & self.store.groups.keys())
 
     def _read_moved(self) -> None:
-        """The other instances of links whose rules have a former address of these, and the rules of the groups that are to have them."""
+        """The other instances of links whose rules have a former address of these, and the rules of the groups that are
+        to have them."""
         moved = moved_links(self.store.snapshot(), self.policy, self.delivery.region)
         links = {desired.link for desired in moved if not self._foreign(desired.link)}
         self.fetch.parties({end for link in links for end in link.parties if self.hints.keys() & {*link.parties}})
@@ -219,8 +222,8 @@ class InstanceScope(Scope):
         self.fetch.rules(self.needed_groups(snapshot, links) & snapshot.groups.keys())
 
     def _read_askers(self) -> None:
-        """The instances that rules on the instances' groups admit for tags, of links by address that one of the instances may have
-        joined as a target: their tags say whether they still ask."""
+        """The instances that rules on the instances' groups admit for tags, of links by address that one of the
+        instances may have joined as a target: their tags say whether they still ask."""
         standing = owned_links(self.store.snapshot(), self.policy, self.delivery.region)
         links = [link for link, _, marker in standing if link.member and TAG in marker.claims]
         reached = grouped((link.pair, link.reached) for link in links if link.is_egress)
@@ -234,8 +237,9 @@ class InstanceScope(Scope):
         self.fetch.parties({link.asker for link in askers if not self._foreign(link)})
 
     def _find_left_groups(self, links: Set[Link], peers: Set[Party]) -> None:
-        """Notes the groups that instances which have moved may have been in. The event does not tell: tags' rules on the groups
-        of their peers name them; and where such a rule is gone already, the other half of a mutual link names the peer."""
+        """Notes the groups that instances which have moved may have been in. The event does not tell: tags' rules on
+        the groups of their peers name them; and where such a rule is gone already, the other half of a mutual link
+        names the peer."""
         if not any(hint.kind in ("moved", "look") for hint in self.hints.values()):
             return
         fetch = self.fetch
@@ -255,8 +259,9 @@ class InstanceScope(Scope):
         self.former |= self.store.snapshot().groups.keys() & few
 
     def desired(self, snapshot: Snapshot) -> list[DesiredLink]:
-        """Every instance that was read counts, so that a rule which a neighbour wants is kept. Those that events name are
-        answered, and those that ask for one of these by its id: their rules have its address, and are on its group."""
+        """Every instance that was read counts, so that a rule which a neighbour wants is kept. Those that events name
+        are answered, and those that ask for one of these by its id: their rules have its address, and are on its
+        group."""
         parties = {instance.party for instance in self.instances}
         requested = followed(snapshot, self.policy, self.delivery.region, self.work.writes.taken_claims)
         standing = owned_links(snapshot, self.policy, self.delivery.region)
@@ -276,8 +281,8 @@ class InstanceScope(Scope):
         ]
 
     def may_lose(self, snapshot: Snapshot, rule: Rule, link: Link, claim: Claim) -> May:
-        """Tag links at home that these instances may have asked for, and what admits them by address: for an explicit cause alone,
-        while the cloud may show the instance later."""
+        """Tag links at home that these instances may have asked for, and what admits them by address: for an explicit
+        cause alone, while the cloud may show the instance later."""
         at_home = {link.source.account, link.target.account} == {self.home}
         if not (at_home and (claim.is_tag or link.member) and self._may_have_asked(link)):
             return May.KEEP
@@ -295,8 +300,8 @@ class InstanceScope(Scope):
         return bool(asking & (self._own_groups() | self.former | self.hints.keys()))
 
     def select(self, plan: Plan) -> list[Decision]:
-        """A pair of which the cloud may show a peer, or an address, later is looked at again, and nothing is recorded or removed.
-        Of what others ask for, changes only."""
+        """A pair of which the cloud may show a peer, or an address, later is looked at again, and nothing is recorded
+        or removed. Of what others ask for, changes only."""
         askers = {None, *(instance.party for instance in self.instances)}
         decisions = [decision for decision in plan.decisions if decision.edits or decision.instance in askers]
         decisions += self._left_to_sweep(plan)
@@ -312,7 +317,8 @@ class InstanceScope(Scope):
         return [decision for decision in decisions if {decision.link.source, decision.link.target} not in pairs]
 
     def _left_to_sweep(self, plan: Plan) -> list[Decision]:
-        """Of links that an instance may just have stopped asking for, that it is not known here whether anybody else asks."""
+        """Of links that an instance may just have stopped asking for, that it is not known here whether anybody else
+        asks."""
         if not any(hint.kind == "tags" for hint in self.hints.values()):
             return []
         standing = owned_links(self.store.snapshot(), self.policy, self.delivery.region)
@@ -327,8 +333,8 @@ class InstanceScope(Scope):
         ]
 
     def hand_over(self) -> None:
-        """Posts syncs of pairs with other accounts. An event does not read the other side, so that all of them may differ: of
-        many, a look finds out which do."""
+        """Posts syncs of pairs with other accounts. An event does not read the other side, so that all of them may
+        differ: of many, a look finds out which do."""
         pairs = self.foreign_pairs()
         if self.looks:
             differing = differences(self, pairs)
@@ -351,9 +357,9 @@ class InstanceScope(Scope):
             )
 
     def foreign_pairs(self) -> dict[Link, Party | None]:
-        """Pairs with other accounts to look at, mutual and in the asker's direction, each with the instance whose tag names
-        it: those that rules on the instances' own groups, or for the instances, stand for, and those named in tags. The first
-        ones may have to be closed, the next may be new, and of the last a rule stands already."""
+        """Pairs with other accounts to look at, mutual and in the asker's direction, each with the instance whose tag
+        names it: those that rules on the instances' own groups, or for the instances, stand for, and those named in
+        tags. The first ones may have to be closed, the next may be new, and of the last a rule stands already."""
         snapshot = self.store.snapshot()
         pairs: dict[Link, Party | None] = {}
         wishes = self.wishes(snapshot, self.instances)
@@ -373,8 +379,9 @@ class InstanceScope(Scope):
         return {pair: pairs[pair] for pair in ranked}
 
     def _own_pairs(self, link: Link) -> list[Link]:
-        """The pairs to look at for a rule of this link, where it is on the instances' own groups or for the instances. An egress rule
-        to an instance does not tell which one of the group asked for it: one whose tags changed may have."""
+        """The pairs to look at for a rule of this link, where it is on the instances' own groups or for the instances.
+        An egress rule to an instance does not tell which one of the group asked for it: one whose tags changed may
+        have."""
         if link.is_egress and not link.target.is_group:
             may_have_asked = any(hint.kind in ("tags", "look") for hint in self.hints.values())
             members = [instance.party for instance in self.instances if link.source in instance.own_groups]
@@ -384,8 +391,8 @@ class InstanceScope(Scope):
         return [Link(link.target, link.source) if link.mutual else Link(link.source, link.target)]
 
     def affordable(self, missing: Missing) -> Missing:
-        """Whatever the instances' own links depend on; of the addresses that others' rules depend on, as many as calls are left
-        for."""
+        """Whatever the instances' own links depend on; of the addresses that others' rules depend on, as many as calls
+        are left for."""
         wishing = [*self.hints, *peers_at_home(self.instances, self.policy)]
         own_ips = {self.store.instances[party].ip for party in wishing if party in self.store.instances}
         questions = affordable(self.fetch, missing).questions
@@ -395,8 +402,8 @@ class InstanceScope(Scope):
         return msgspec.structs.replace(missing, questions=questions | own_questions)
 
     def _classify(self, party: Party, hint: Hint, snapshot: Snapshot) -> Record | None:
-        """Notes whether an instance is shown. Returns the record of one that an old event names and the cloud does not show.
-        A look ends without a record: the instance was released before it was ever seen."""
+        """Notes whether an instance is shown. Returns the record of one that an old event names and the cloud does not
+        show. A look ends without a record: the instance was released before it was ever seen."""
         instance = snapshot.instances.get(party)
         if instance is not None:
             self.instances.append(instance)
@@ -413,8 +420,9 @@ class InstanceScope(Scope):
         self.waiting.setdefault(party, Later(party, problem, self._until(party)))
 
     def _until(self, party: Party) -> float:
-        """Until when the cloud may come to show what it does not show (epoch seconds): five minutes after the event or the trouble that
-        it met, or when a look expires. Clocks may differ, but an event dated tomorrow, or not at all, is not awaited."""
+        """Until when the cloud may come to show what it does not show (epoch seconds): five minutes after the event or
+        the trouble that it met, or when a look expires. Clocks may differ, but an event dated tomorrow, or not at all,
+        is not awaited."""
         hint = self.hints[party]
         if hint.expires is not None:
             met_trouble = hint.expires > self.started + YOUNG_SECONDS  # and is repeated for an hour
@@ -430,16 +438,16 @@ class InstanceScope(Scope):
         return former
 
     def _groups_with_instance_rules(self, peers: Iterable[Party], is_gone: bool) -> list[Party]:
-        """Where an instance may be gone, may have moved or may ask no more, its rules are on any of these: an address leads
-        to no rule. One that starts may have another address, or be another member of the source of a link."""
+        """Where an instance may be gone, may have moved or may ask no more, its rules are on any of these: an address
+        leads to no rule. One that starts may have another address, or be another member of the source of a link."""
         starts = any(hint.state == "Running" for hint in self.hints.values())
         if not (self.shrinks or starts or is_gone or any(not peer.is_group for peer in peers)):
             return []
         return self.fetch.tagged_groups([self.home], self.policy.keys.instances)
 
     def _most_likely(self, peers: Set[Party]) -> set[Party]:
-        """Of many groups whose rules name the instances' groups, as many as one message's calls allow, those first that no tag
-        of a neighbour names: what they hold may be unwanted. The sweep looks at the rest."""
+        """Of many groups whose rules name the instances' groups, as many as one message's calls allow, those first that
+        no tag of a neighbour names: what they hold may be unwanted. The sweep looks at the rest."""
         self.fetch.members_by_page(self._own_groups(), 1)
         named_peers = set(peers_at_home(self.store.instances.values(), self.policy))
         return set(
@@ -458,10 +466,10 @@ class InstanceScope(Scope):
 
 
 def turn(party: Party, contenders: Collection[Party]) -> float:
-    """How long an instance that was started lets `contenders` go first that ask for the same, in seconds. One is to open the link and
-    the others to find it, but which of them are handled at this moment is not known. So the first of all does not wait, and
-    turns are spread exponentially towards the end: however many of the others come, the first one's is well before the
-    second one's."""
+    """How long an instance that was started lets `contenders` go first that ask for the same, in seconds. One is to
+    open the link and the others to find it, but which of them are handled at this moment is not known. So the first of
+    all does not wait, and turns are spread exponentially towards the end: however many of the others come, the first
+    one's is well before the second one's."""
     places = [short_hash(str(contender)) for contender in (party, *contenders)]
     count, before = len(places), sorted(places).index(places[0])
     return TURN_SECONDS * max(0.0, 1 - math.log(count / (before + 0.5)) / min(TURN_SPREAD, math.log(2 * count)))

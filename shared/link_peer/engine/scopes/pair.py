@@ -38,8 +38,8 @@ from link_peer.runtime.ports import Record
 
 
 def reconcile_pair(delivery: Delivery, request: Request, queue: str, audit: AuditWriter, guard: RemovalGuard) -> None:
-    """Carries out one request that came through `queue` (empty where that is not proven). Raises Transient when it must be
-    done again, RedeliveryNeeded once that is recorded."""
+    """Carries out one request that came through `queue` (empty where that is not proven). Raises Transient when it must
+    be done again, RedeliveryNeeded once that is recorded."""
     scope = _scope_of(delivery, request, audit)
     if denial := request_denial(delivery.policy, request, queue, scope.started) or scope.read():
         scope.record(denial.outcome, denial)
@@ -57,8 +57,8 @@ def reconcile_pair(delivery: Delivery, request: Request, queue: str, audit: Audi
 
 
 def removals_due(delivery: Delivery, request: Request) -> Mapping[Unseen, frozenset[RuleKey]]:
-    """The rules that a request would remove only because something is not shown. Reads only; none where it is denied, since the
-    request itself reports why."""
+    """The rules that a request would remove only because something is not shown. Reads only; none where it is denied,
+    since the request itself reports why."""
     scope = _scope_of(delivery, request, delivery.audit({}))
     if scope.read():
         return {}
@@ -77,9 +77,9 @@ UNTAGGED = 40  # groups that an unlink of instances looks at where none has the 
 
 
 class PairScope(Scope):
-    """Pairs of parties, each in its asker's direction: that of one request, or several that are judged as syncs of them would. Of
-    the latter, `whole` are those of which all was read; each is given with the groups among which consent chooses, for the
-    instances whose tags ask."""
+    """Pairs of parties, each in its asker's direction: that of one request, or several that are judged as syncs of them
+    would. Of the latter, `whole` are those of which all was read; each is given with the groups among which consent
+    chooses, for the instances whose tags ask."""
 
     def __init__(self, work: Work, whole: Mapping[Link, frozenset[Party]], request: Request | None = None) -> None:
         super().__init__(work)
@@ -130,8 +130,8 @@ class PairScope(Scope):
         return pair_among(self.whole, link) or self._with_outlet(link)
 
     def _with_outlet(self, link: Link) -> Link | None:
-        """The pair of instances that has an egress rule, which links of others in the source's group to the same instance may
-        share."""
+        """The pair of instances that has an egress rule, which links of others in the source's group to the same
+        instance may share."""
         if not link.is_egress or link.target.is_group:
             return None
         snapshot = self.store.now_known()
@@ -139,8 +139,9 @@ class PairScope(Scope):
         return next((pair for pair in pairs if link.source in snapshot.groups_with(pair.source)), None)
 
     def read(self) -> Denial | None:
-        """Reads both sides. Returns why nothing can be decided about the pair, if so. A link opens on both or on neither; what
-        closes is decided for each side by itself, so that a peer which cannot be read keeps nothing standing on the other."""
+        """Reads both sides. Returns why nothing can be decided about the pair, if so. A link opens on both or on
+        neither; what closes is decided for each side by itself, so that a peer which cannot be read keeps nothing
+        standing on the other."""
         if self.link.source == self.link.target:
             return denials.same_party()
         if denial := unknown_account(self.policy, self.link):
@@ -165,8 +166,9 @@ class PairScope(Scope):
         return [w if self._forward(w.link) else msgspec.structs.replace(w, in_scope=False) for w in wishes]
 
     def may_lose(self, snapshot: Snapshot, rule: Rule, link: Link, claim: Claim) -> May:
-        """A link may only lose its own request's claim, a sync takes tags' claims, an unlink takes requests' claims. Where an
-        instance asks as another group now, a sync takes the former one's, once all of its instances are read."""
+        """A link may only lose its own request's claim, a sync takes tags' claims, an unlink takes requests' claims.
+        Where an instance asks as another group now, a sync takes the former one's, once all of its instances are
+        read."""
         if not self.pair_of(link):
             return May.KEEP
         if self.action == "link":
@@ -181,7 +183,8 @@ class PairScope(Scope):
         return May.CLOSE if self._with_outlet(link) else May.TAKE
 
     def affordable(self, missing: Missing) -> Missing:
-        """Whatever a request misses; of several pairs, as far as calls are left for it. One that is left out counts as unread."""
+        """Whatever a request misses; of several pairs, as far as calls are left for it. One that is left out counts as
+        unread."""
         if self._request:
             return missing
         affordable_part = affordable(self.fetch, missing)
@@ -212,8 +215,8 @@ class PairScope(Scope):
         return [Decision(self.link, self.action, outcome, denial) for outcome, denial in outcomes]
 
     def joined_meanwhile(self) -> bool:
-        """Whether an unlink left a rule of its pair, by what was read back, with a claim that it took of others: an instance has
-        joined the link since it read."""
+        """Whether an unlink left a rule of its pair, by what was read back, with a claim that it took of others: an
+        instance has joined the link since it read."""
         taken_claims = {claim for _, claim in self.work.writes.taken_claims} if self.action == "unlink" else set()
         owned = owned_links(self.store.snapshot(), self.policy, self.delivery.region) if taken_claims else []
         return any(
@@ -265,7 +268,8 @@ class PairScope(Scope):
             fetch.rules(needed | {group for group in now if snapshot.groups[group].may_have_rules})
 
     def _read_untagged(self, accounts: set[str]) -> None:
-        """For an unlink, the first groups with rules of accounts in which no group has the tag: perhaps it was refused."""
+        """For an unlink, the first groups with rules of accounts in which no group has the tag: perhaps it was
+        refused."""
         if self.action == "unlink":
             groups = self.fetch.all_groups(sorted(filter(self.store.readable, accounts)))
             self.fetch.rules([group.party for group in groups if group.may_have_rules][:UNTAGGED])

@@ -1,5 +1,5 @@
-"""What a sweep records beside its decisions: the accounts that it could not read, and summaries: one of what a run of the timer
-began, and one of each account that was swept. They are two kinds of records, told apart by `scope`."""
+"""What a sweep records beside its decisions: the accounts that it could not read, and summaries: one of what a run of
+the timer began, and one of each account that was swept. They are two kinds of records, told apart by `scope`."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ OWN_ROLE = "own role"
 def account_record(
     policy: Policy, account: str, snapshot: Snapshot, report: Report, denied: Iterable[Decision], notes: Iterable[str]
 ) -> Record:
-    """The summary of an account's sweep: counts of what was read and changed, also of the wishes that stay `denied`, which were not
-    recorded one by one; and `notes`: what was skipped and why."""
+    """The summary of an account's sweep: counts of what was read and changed, also of the wishes that stay `denied`,
+    which were not recorded one by one; and `notes`: what was skipped and why."""
     limit = policy.limits.removals_per_run
     denials = [removals_held(unseen.account, count, limit) for unseen, count in sorted(report.held_removals.items())]
     outcome: Record = {"outcome": "applied" if report.changed else "unchanged", **why_fields(NO_DENIAL)}
@@ -67,8 +67,8 @@ def entered_fields(policy: Policy, account: str, snapshot: Snapshot) -> Record:
 def timer_record(
     started_accounts: Collection[str], policy: Policy, dead_letters: Callable[[], int] | None, seconds: float
 ) -> Record:
-    """The summary of a run of the timer: how many accounts' sweeps it began, how many wait for another run, and how many dead letters
-    there are."""
+    """The summary of a run of the timer: how many accounts' sweeps it began, how many wait for another run, and how
+    many dead letters there are."""
     letters, uncounted = _count_letters(dead_letters)
     return {
         "record": "summary",
@@ -107,8 +107,8 @@ def skipped(
 
 
 def record_unreadable(audit: AuditWriter, snapshot: Snapshot, account: str) -> None:
-    """A record of an account that was not read: refused access is denied; an outage is a transient error, and the next sweep tries
-    again."""
+    """A record of an account that was not read: refused access is denied; an outage is a transient error, and the next
+    sweep tries again."""
     if error := snapshot.refused_accounts.get(account):
         audit.write([denied_record(sweep_no_access(account, error.code), "repair", from_account=account)])
     if problem := snapshot.failed_accounts.get(account):

@@ -4,10 +4,10 @@
       ─▶ read what they ask for, and its peers in other accounts ─▶ close what these show ─▶ open ─▶ settle, record
       ─▶ the cursor of the account's next message
 
-The same steps serve the first delivery of an account's sweep, those that go on with its listing, the short sweeps between two full
-ones, and a run over many accounts: each step is done for all of them before the next one. So closing waits for nobody's wishes.
-What the time does not allow is left as it is, safely: each run starts reading at another place, and finds the remaining changes by
-itself. Nothing depends on a cursor but what is read.
+The same steps serve the first delivery of an account's sweep, those that go on with its listing, the short sweeps
+between two full ones, and a run over many accounts: each step is done for all of them before the next one. So closing
+waits for nobody's wishes. What the time does not allow is left as it is, safely: each run starts reading at another
+place, and finds the remaining changes by itself. Nothing depends on a cursor but what is read.
 """
 
 from __future__ import annotations
@@ -55,8 +55,9 @@ Progress = Callable[[str, int, int], None]
 
 
 class Run(msgspec.Struct, frozen=True):
-    """What the accounts of one run share. `believe_empty` names accounts that a person has confirmed to hold no instances. An account that is swept `alone` holds up no other. `keep`
-    says which instances stay in memory: those that ask for links, and for a person's question perhaps all."""
+    """What the accounts of one run share. `believe_empty` names accounts that a person has confirmed to hold no
+    instances. An account that is swept `alone` holds up no other. `keep` says which instances stay in memory: those
+    that ask for links, and for a person's question perhaps all."""
 
     delivery: Delivery
     event_id: str
@@ -70,9 +71,9 @@ Step = Callable[["AccountSweep"], "AccountSweep"]
 
 
 class Groups(msgspec.Struct, frozen=True):
-    """An account's groups: those that are `tagged` with the managed tag, the digests of their buckets as they are listed (`digests`), the buckets whose
-    rules are `due`, the groups that this delivery judges (those that are due, and suspects), and those whose rules it reads
-    (`todo`)."""
+    """An account's groups: those that are `tagged` with the managed tag, the digests of their buckets as they are
+    listed (`digests`), the buckets whose rules are `due`, the groups that this delivery judges (those that are due, and
+    suspects), and those whose rules it reads (`todo`)."""
 
     tagged: tuple[Group, ...] = ()
     digests: dict[int, str] = {}
@@ -93,9 +94,11 @@ class Groups(msgspec.Struct, frozen=True):
 
 
 class AccountSweep(msgspec.Struct, frozen=True):
-    """The sweep of an account, which began at the cursor `start`, or at the beginning (`first`), and is at `cursor`. `whole`: all of its rules and
-    instances were read that tell what is not shown, so that removals which the guard counts may be made. There was no time to read
-    the `unread` groups, or to judge the links of `late` pairs; of the `judged` ones, which stand, it was judged before whether they must be closed: that is no failure, since the next runs do. So many accounts have their `turns` until this step must end."""
+    """The sweep of an account, which began at the cursor `start`, or at the beginning (`first`), and is at `cursor`.
+    `whole`: all of its rules and instances were read that tell what is not shown, so that removals which the guard
+    counts may be made. There was no time to read the `unread` groups, or to judge the links of `late` pairs; of the
+    `judged` ones, which stand, it was judged before whether they must be closed: that is no failure, since the next
+    runs do. So many accounts have their `turns` until this step must end."""
 
     run: Run
     account: str
@@ -133,7 +136,8 @@ class AccountSweep(msgspec.Struct, frozen=True):
 
     @property
     def suspects(self) -> frozenset[Party]:
-        """The groups that earlier deliveries suspect, once all was read. Whatever waits: that may be another account's for ever."""
+        """The groups that earlier deliveries suspect, once all was read. Whatever waits: that may be another account's
+        for ever."""
         return frozenset(Party(self.account, name) for name in self.start.suspects if not self.start.unread_groups)
 
     @property
@@ -175,7 +179,8 @@ class AccountSweep(msgspec.Struct, frozen=True):
 
     @property
     def denied(self) -> dict[tuple[Link, str], Decision]:
-        """The wishes of its instances that stay denied and were not recorded one by one, by link and as they are written."""
+        """The wishes of its instances that stay denied and were not recorded one by one, by link and as they are
+        written."""
         planned = self.report.planned
         recorded = self.report.refused.keys() | {d.link for d in planned.decisions if d.outcome == "applied"}
         return {
@@ -186,8 +191,8 @@ class AccountSweep(msgspec.Struct, frozen=True):
 
     @property
     def outcomes(self) -> Counter[str]:
-        """How many decisions came to each outcome; `postponed` are the changes, groups and pairs that wait for another delivery, since
-        no time was left for them."""
+        """How many decisions came to each outcome; `postponed` are the changes, groups and pairs that wait for another
+        delivery, since no time was left for them."""
         postponed = self.report.undone + len(self.unread) + len(self.late)
         return self.work.audit.outcomes + Counter(postponed=postponed)
 
@@ -240,8 +245,9 @@ def list_groups(sweep: AccountSweep) -> AccountSweep:
 
 
 def read_rules(sweep: AccountSweep) -> AccountSweep:
-    """Reads rules: first of groups that are locked or refuse peers, or show something else than when they were read. While some wait for the
-    next minute, instances are listed in this one. Then the parties in the account that the rules name, and the other halves there."""
+    """Reads rules: first of groups that are locked or refuse peers, or show something else than when they were read.
+    While some wait for the next minute, instances are listed in this one. Then the parties in the account that the
+    rules name, and the other halves there."""
     groups, reads, until = sweep.groups, sweep.reads, sweep.until(RULES_SHARE)
     keys, buckets = sweep.work.delivery.policy.keys, {bucket.number for bucket in sweep.cursor.buckets}
     forbidding = {group.party for group in groups.tagged if any(map(keys.forbids, group.tags))}
@@ -251,16 +257,17 @@ def read_rules(sweep: AccountSweep) -> AccountSweep:
 
 
 def close(sweep: AccountSweep) -> AccountSweep:
-    """Closes what has ended, lost its consent, is locked, or is against the policy. What is throttled, or more than one account's
-    share, is closed once wishes are read where others are swept, too: nobody's wishes wait for it."""
+    """Closes what has ended, lost its consent, is locked, or is against the policy. What is throttled, or more than one
+    account's share, is closed once wishes are read where others are swept, too: nobody's wishes wait for it."""
     end, delivery = sweep.until(CLOSING_SHARE), sweep.work.delivery
     each = (delivery.retry.deadline - sweep.started) * CLOSING_EACH
     return _closed(sweep, Phase(), Until(end, end) if sweep.run.alone else Until(end, 0.0, each))
 
 
 def look_at_parties(sweep: AccountSweep) -> AccountSweep:
-    """Reads by their ids, in whichever account, the parties that rules name, as far as an earlier delivery knows them. Where one shows
-    something else than when the rules were read, they are read again, and judged by what it shows then."""
+    """Reads by their ids, in whichever account, the parties that rules name, as far as an earlier delivery knows them.
+    Where one shows something else than when the rules were read, they are read again, and judged by what it shows
+    then."""
     start, keys, until = sweep.start, sweep.work.delivery.policy.keys, sweep.until(PARTIES_SHARE)
     if sweep.first or not sweep.work.fetch.store.readable(sweep.account):
         return sweep
@@ -279,9 +286,9 @@ def look_at_parties(sweep: AccountSweep) -> AccountSweep:
 
 
 def list_instances(sweep: AccountSweep) -> AccountSweep:
-    """Lists instances page by page while there is time. Where a listing stopped half-way, nothing is judged that is not shown; once
-    it is complete, all rules are read again, in the deliveries that follow. Where other accounts are swept, too, none follows: an
-    account that is slow must not keep the others from their first page."""
+    """Lists instances page by page while there is time. Where a listing stopped half-way, nothing is judged that is not
+    shown; once it is complete, all rules are read again, in the deliveries that follow. Where other accounts are swept,
+    too, none follows: an account that is slow must not keep the others from their first page."""
     _list_pages(sweep, sweep.until(LISTING_SHARE if sweep.run.alone else LISTING_TOGETHER_SHARE))
     pages, store = sweep.pages, sweep.work.fetch.store
     if not store.readable(sweep.account):
@@ -300,8 +307,8 @@ def list_instances(sweep: AccountSweep) -> AccountSweep:
 
 
 def read_own_wishes(sweep: AccountSweep) -> AccountSweep:
-    """Reads the parties in the account that its instances name, the rules for them, and what a plan for these links misses: that may
-    show wishes, too, which name other accounts."""
+    """Reads the parties in the account that its instances name, the rules for them, and what a plan for these links
+    misses: that may show wishes, too, which name other accounts."""
     reads, account = sweep.reads, {sweep.account}
     sweep.work.fetch.parties(Party(sweep.account, name) for name in sweep.start.waiting)
     reads.followed(account, sweep.until(READING_SHARE))
@@ -312,8 +319,8 @@ def read_own_wishes(sweep: AccountSweep) -> AccountSweep:
 
 
 def read_peers(sweep: AccountSweep) -> AccountSweep:
-    """Reads the groups and instances of links with other accounts, by their ids, and the rules of the other halves, also of those
-    whose own half was closed."""
+    """Reads the groups and instances of links with other accounts, by their ids, and the rules of the other halves,
+    also of those whose own half was closed."""
     reads = sweep.reads
     closed = [d.link for d in sweep.report.planned.decisions if d.outcome == "removed" and d.link.mutual]
     standing = [*reads.standing(), *closed, *(Link(link.target, link.source) for link in closed)]
@@ -339,8 +346,8 @@ def read_wishes_of_others(sweep: AccountSweep) -> AccountSweep:
 
 
 def remove_unasked(sweep: AccountSweep) -> AccountSweep:
-    """Removes what nobody asks for any more, before any account that is swept beside it opens. One that is swept alone does both in
-    one plan."""
+    """Removes what nobody asks for any more, before any account that is swept beside it opens. One that is swept alone
+    does both in one plan."""
     if sweep.run.alone:
         return sweep
     return _closed(sweep, msgspec.structs.replace(sweep.phase, opens=False))
@@ -380,7 +387,8 @@ def next_cursor(sweep: AccountSweep) -> Cursor:
 
 
 def _waiting(sweep: AccountSweep, snapshot: Snapshot) -> tuple[str, ...]:
-    """An instance for each link that is asked for, and whose rules there was no time to read, or which there was none to judge."""
+    """An instance for each link that is asked for, and whose rules there was no time to read, or which there was none
+    to judge."""
     reads, store = sweep.reads, sweep.work.fetch.store
     desired = sweep.scope.remit.desired(snapshot, sweep.work.writes.taken_claims)
     wishes = {wish.link: wish for wish in desired if wish.in_scope}
@@ -395,8 +403,8 @@ def _waiting(sweep: AccountSweep, snapshot: Snapshot) -> tuple[str, ...]:
 
 
 def _with_own_parties(sweep: AccountSweep, unread: Set[Party], until: float) -> AccountSweep:
-    """The sweep after the parties in the account were read that its rules name, and the other halves there. Of the rules, those of
-    the `unread` groups were not read."""
+    """The sweep after the parties in the account were read that its rules name, and the other halves there. Of the
+    rules, those of the `unread` groups were not read."""
     standing = sweep.reads.standing()
     sweep.reads.own_parties(standing)
     unread = sweep.unread | unread | sweep.reads.halves(standing, {sweep.account}, until)
@@ -503,7 +511,8 @@ STEPS: tuple[Step, ...] = (
 
 
 def begin(run: Run, account: str, pace: Pace | None = None, cursor: Cursor | None = None) -> AccountSweep:
-    """The sweep of an account that goes on from a cursor, or begins. `pace` is that of the run, where it has several accounts."""
+    """The sweep of an account that goes on from a cursor, or begins. `pace` is that of the run, where it has several
+    accounts."""
     delivery, now = run.delivery, run.delivery.clock.now()
     keep = run.keep or (lambda instance: asks_for_links(instance.tags, delivery.policy.keys))
     how = Reading(tolerant=True, pace=pace or pace_of(delivery), keep=keep)
@@ -522,8 +531,8 @@ def pace_of(delivery: Delivery) -> Pace:
 
 
 def sweep_account(sweep: AccountSweep) -> AccountSweep:
-    """The sweep of an account after all of its steps, recorded. Raises Transient if the audit log could not be written; trouble with
-    single changes is in `report.pending`."""
+    """The sweep of an account after all of its steps, recorded. Raises Transient if the audit log could not be written;
+    trouble with single changes is in `report.pending`."""
     return record(settle(functools.reduce(after, STEPS, sweep)))
 
 
@@ -533,8 +542,8 @@ def after(sweep: AccountSweep, step: Step) -> AccountSweep:
 
 
 def settle(sweep: AccountSweep) -> AccountSweep:
-    """The sweep whose report has what is left undone: once the time is over, what failed is that. What another delivery judges is not
-    held."""
+    """The sweep whose report has what is left undone: once the time is over, what failed is that. What another delivery
+    judges is not held."""
     report = sweep.report
     if sweep.late or not (sweep.judges_unseen or sweep.is_short or sweep.suspects):
         report = msgspec.structs.replace(report, held_removals={})
@@ -542,8 +551,8 @@ def settle(sweep: AccountSweep) -> AccountSweep:
 
 
 def record(sweep: AccountSweep) -> AccountSweep:
-    """Takes managed tags off groups that need none, and writes the summary; that of a short sweep which found nothing is not
-    written."""
+    """Takes managed tags off groups that need none, and writes the summary; that of a short sweep which found nothing
+    is not written."""
     fetch, account, delivery = sweep.work.fetch, sweep.account, sweep.work.delivery
     if sweep.quiet and fetch.store.readable(account):
         return sweep

@@ -15,12 +15,12 @@ UNTAGGED = 10  # groups in one run: three calls each, for which nothing waits
 
 
 def untag_empty_groups(scope: Scope, account: str) -> list[str]:
-    """Removes the tag of groups of an account where it is no longer needed, after another read, and returns the RequestIds. The
-    intent is recorded first; the sweep's summary counts the rest, since no link changes.
+    """Removes the tag of groups of an account where it is no longer needed, after another read, and returns the
+    RequestIds. The intent is recorded first; the sweep's summary counts the rest, since no link changes.
 
     Another delivery may write a rule between that read and the change. It looks for the tag after writing, and here the
-    rules are read after the tag is removed: one of the two sees the other's change, and the tag is set again. A group with
-    a damaged marker keeps the tag, so that every sweep reports it.
+    rules are read after the tag is removed: one of the two sees the other's change, and the tag is set again. A group
+    with a damaged marker keeps the tag, so that every sweep reports it.
     """
     snapshot, policy, region = scope.store.snapshot(), scope.policy, scope.delivery.region
     holding = {rule.group for rule, _ in owned_rules(snapshot, policy, region)}

@@ -1,5 +1,5 @@
-"""Closes group by group: the removals of all decisions on one group are one read, calls of up to a hundred rule ids, and one
-read back. Accounts take turns, so that one with thousands of rules, or slow answers, holds up no other.
+"""Closes group by group: the removals of all decisions on one group are one read, calls of up to a hundred rule ids,
+and one read back. Accounts take turns, so that one with thousands of rules, or slow answers, holds up no other.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ class Closing(msgspec.Struct):
         return [edit for edit in self.decision.edits if edit.key.group == group]
 
     def leave_out(self, key: RuleKey) -> None:
-        """Leaves a rule out of the record, unless it is the only one: a person has taken it over, or deleted it meanwhile."""
+        """Leaves a rule out of the record, unless it is the only one: a person has taken it over, or deleted it
+        meanwhile."""
         if len(self.rules) > 1:
             self.rules.pop(key, None)
 
@@ -51,8 +52,8 @@ class Closing(msgspec.Struct):
 
 
 class ClosingJob(msgspec.Struct, frozen=True):
-    """What is settled at a time: a group, with the decisions that remove rules from it; or one that changes markers, each of
-    which is a call of its own."""
+    """What is settled at a time: a group, with the decisions that remove rules from it; or one that changes markers,
+    each of which is a call of its own."""
 
     group: Party
     closings: tuple[Closing, ...]
@@ -84,8 +85,8 @@ def jobs(closings: Iterable[Closing]) -> list[ClosingJob]:
 
 
 class Closer:
-    """Carries out jobs in `turns`. With a `pace` (a sweep), an account that is throttled has its next turn in the next minute:
-    such accounts are `parked`."""
+    """Carries out jobs in `turns`. With a `pace` (a sweep), an account that is throttled has its next turn in the next
+    minute: such accounts are `parked`."""
 
     def __init__(self, settler: Settler, pace: Pace | None, clock: Clock) -> None:
         self.parked: set[str] = set()
@@ -101,8 +102,9 @@ class Closer:
         before: Callable[[ClosingJob], None],
         in_time: InTime,
     ) -> Iterator[Closing]:
-        """Yields each decision once all of its groups are settled, or could not be. `before` is called before the first change
-        of a job, `in_time` before it and before each call: it may raise to stop it. What has no time keeps `waiting`."""
+        """Yields each decision once all of its groups are settled, or could not be. `before` is called before the first
+        change of a job, `in_time` before it and before each call: it may raise to stop it. What has no time keeps
+        `waiting`."""
 
         def due(job: ClosingJob) -> bool:
             """Whether there is time for it; if not, no other account has used less of its share."""

@@ -1,8 +1,8 @@
 """The guard against an account that stops showing its resources: how many removals may follow from that.
 
-What is removed only because an account does not show something is counted per account that does not show it and per account
-on whose groups the rules are. When more are due in one delivery than the policy allows, none of those is made; everything else
-goes on.
+What is removed only because an account does not show something is counted per account that does not show it and per
+account on whose groups the rules are. When more are due in one delivery than the policy allows, none of those is made;
+everything else goes on.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ class RemovalGuard:
         self._closed: set[Unseen] = set()
 
     def expect(self, due: Mapping[Unseen, int]) -> None:
-        """Announces all removals that the messages of a batch are due to make: where they are too many, none is made."""
+        """Announces all removals that the messages of a batch are due to make: where they are too many, none is
+        made."""
         self._closed |= {unseen for unseen, count in due.items() if count > self.limit}
 
     def excess(self, due: Mapping[Unseen, int]) -> set[Unseen]:
@@ -49,14 +50,15 @@ class HoldingGuard(RemovalGuard):
 
 
 class LookGuard(RemovalGuard):
-    """That of a short sweep. All that an account does not show counts together: what is due, or, where they are more, the `absent`
-    parties, of which only some were judged; and the removals of the short sweeps since the last full one: of each, what it was let
-    make, since an answer may be lost."""
+    """That of a short sweep. All that an account does not show counts together: what is due, or, where they are more,
+    the `absent` parties, of which only some were judged; and the removals of the short sweeps since the last full one:
+    of each, what it was let make, since an answer may be lost."""
 
     def __init__(
         self, limit: int, absent: Mapping[str, int], earlier_removals: Mapping[str, int], most_accounts: int
     ) -> None:
-        """Both are by account; the next short sweep can be told of so many accounts: of further ones, nothing is removed."""
+        """Both are by account; the next short sweep can be told of so many accounts: of further ones, nothing is
+        removed."""
         super().__init__(limit)
         self._most_accounts = most_accounts
         self._absent = absent

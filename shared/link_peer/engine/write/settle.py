@@ -1,7 +1,7 @@
 """Changes one security group until it shows every edit of a decision.
 
-A change is never trusted for its answer: an authorize that finds the rule there succeeds and adds nothing, and an answer
-that got lost may belong to a change that was made. What counts is the group as it is read afterwards.
+A change is never trusted for its answer: an authorize that finds the rule there succeeds and adds nothing, and an
+answer that got lost may belong to a change that was made. What counts is the group as it is read afterwards.
 """
 
 from __future__ import annotations
@@ -53,14 +53,15 @@ class Settler:
         beside: Callable[[], object] = lambda: None,
         deciding_groups: Set[Party] = frozenset(),
     ) -> dict[RuleKey, Rule]:
-        """Makes the edits, and returns the rules as they then are. `before_write` may raise to stop a write; `note` gets the
-        RequestId of each call, and what it was made for. Where something was opened, the group's tags are read back beside
-        its rules: they may forbid it by now, and a sweep may have removed the managed tag. So are the tags of the `deciding_groups`,
-        and what `beside` reads, which costs no time of its own.
+        """Makes the edits, and returns the rules as they then are. `before_write` may raise to stop a write; `note`
+        gets the RequestId of each call, and what it was made for. Where something was opened, the group's tags are read
+        back beside its rules: they may forbid it by now, and a sweep may have removed the managed tag. So are the tags
+        of the `deciding_groups`, and what `beside` reads, which costs no time of its own.
 
-        Additions start from what was read for the plan, and so do removals, as long as that was read a moment ago and nothing
-        was changed since. Other removals, and each change of a marker, start from a read right before, since another
-        delivery may have added a claim meanwhile, and the API has no compare-and-set. Raises LinkDenied, or Transient.
+        Additions start from what was read for the plan, and so do removals, as long as that was read a moment ago and
+        nothing was changed since. Other removals, and each change of a marker, start from a read right before, since
+        another delivery may have added a claim meanwhile, and the API has no compare-and-set. Raises LinkDenied, or
+        Transient.
         """
         rules = known_rules = self._rules(group)
         kinds = {edit.kind for edit in edits}
@@ -95,9 +96,9 @@ class Settler:
         }
 
     def _raise_unshown(self, group: Party, edits: Sequence[Edit], known_rules: Iterable[Rule], note: Note) -> None:
-        """Raises Ambiguous; LinkDenied where ECS shows rules with our markers as drops, in place of the ones that were to be
-        written. Those that were not known before are taken back: the Policy of an egress rule, and of one of an advanced group,
-        is not sent."""
+        """Raises Ambiguous; LinkDenied where ECS shows rules with our markers as drops, in place of the ones that were
+        to be written. Those that were not known before are taken back: the Policy of an egress rule, and of one of an
+        advanced group, is not sent."""
         delivery, keys = self._delivery, {edit.key for edit in edits if edit.gain}
         known_ids = {rule.id for rule in known_rules}
         identity = delivery.policy.deployment, delivery.region, delivery.policy.home
@@ -121,14 +122,16 @@ class Settler:
             raise self._denied(group, error) from error
 
     def read_tags(self, groups: Iterable[Party]) -> None:
-        """Reads the groups' tags again, in one call for each account. Raises LinkDenied where an account refuses access."""
+        """Reads the groups' tags again, in one call for each account. Raises LinkDenied where an account refuses
+        access."""
         self.beside(*self._tag_reads(groups))
 
     def read_with_tags(
         self, group: Party, deciding_groups: Set[Party] = frozenset(), *beside: Callable[[], object]
     ) -> tuple[Rule, ...]:
-        """The group's rules as they are now; its tags and those of the `deciding_groups`, and what else there is to read, are read
-        beside them. Raises as `read` does; an account of the others that refuses access decides nothing."""
+        """The group's rules as they are now; its tags and those of the `deciding_groups`, and what else there is to
+        read, are read beside them. Raises as `read` does; an account of the others that refuses access decides
+        nothing."""
         self.beside(lambda: self.read(group), *self._tag_reads({group, *deciding_groups}, group), *beside)
         return self._rules(group)
 
@@ -269,8 +272,8 @@ class Existing(msgspec.Struct, frozen=True):
 
 
 def _marked(edit: Edit, marker: Marker, claims: frozenset[Claim]) -> str:
-    """The description of a rule with these claims. Raises LinkDenied where it has no room for them, and Ambiguous where it has
-    another group's request by now."""
+    """The description of a rule with these claims. Raises LinkDenied where it has no room for them, and Ambiguous where
+    it has another group's request by now."""
     ends = marker.ends if _stands_for(edit, marker) else edit.ends
     if ends != marker.ends and any(not claim.is_tag for claim in claims - {*edit.claims}):
         raise Ambiguous(f"{edit.key.group}: a rule has become that of a request of another group")
@@ -281,16 +284,17 @@ def _marked(edit: Edit, marker: Marker, claims: frozenset[Claim]) -> str:
 
 
 def _same_instances(edit: Edit, marker: Marker) -> None:
-    """Raises Ambiguous where the rule is that of other instances with the same addresses, which the plan did not see, so that it
-    is planned anew. A denial would take the whole link back, also what stood before a stale read did not show it."""
+    """Raises Ambiguous where the rule is that of other instances with the same addresses, which the plan did not see,
+    so that it is planned anew. A denial would take the whole link back, also what stood before a stale read did not
+    show it."""
     planned = markers.parse(edit.rule.description) if edit.rule else None
     if (other_instance := _other_instance(edit.ends, marker)) and not (planned and planned.ends == marker.ends):
         raise Ambiguous(f"{edit.key.group}: a rule has become that of {other_instance}, which has the same address")
 
 
 def _stands_for(edit: Edit, marker: Marker) -> bool:
-    """Whether a rule stands for whom the edit says. Which of its groups an instance stands for may differ, unless the edit
-    changes that, or is for a request: the members of that group follow it."""
+    """Whether a rule stands for whom the edit says. Which of its groups an instance stands for may differ, unless the
+    edit changes that, or is for a request: the members of that group follow it."""
     planned = markers.parse(edit.rule.description) if edit.rule else None
     followed = any(not claim.is_tag for claim in edit.gain)
     if followed or (planned and planned.ends != edit.ends):
@@ -304,8 +308,8 @@ def _other_instance(ends: tuple[Party, Party] | None, marker: Marker) -> Party |
 
 
 def _next_call(edits: Sequence[Edit], existing: dict[RuleKey, Existing]) -> list[Edit]:
-    """What is sent next: the change of one marker, else new rules, else all removals. The read that follows decides what is
-    sent after it."""
+    """What is sent next: the change of one marker, else new rules, else all removals. The read that follows decides
+    what is sent after it."""
     for edit in edits:
         marker = existing[edit.key].marker if edit.key in existing else None
         if marker and claims_after(edit, marker.claims):

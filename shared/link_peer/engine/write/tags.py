@@ -19,8 +19,8 @@ Requests = list[str]
 
 
 class ManagedTags:
-    """The managed tags that one delivery writes. `refused` is what a record says of tags that were refused, by account or
-    group; `between_instances` are the groups that get a tag more, since they hold rules between instances."""
+    """The managed tags that one delivery writes. `refused` is what a record says of tags that were refused, by account
+    or group; `between_instances` are the groups that get a tag more, since they hold rules between instances."""
 
     def __init__(self, fetch: Fetch, delivery: Delivery) -> None:
         self.refused = delivery.output.refused_tags
@@ -36,15 +36,15 @@ class ManagedTags:
         return not self.refused.keys().isdisjoint((group.account, str(group)))
 
     def note_refused(self, group: Party, error: CloudError) -> str:
-        """Notes that managed tags are refused, of this group or (NoAccess) of its whole account, and says what follows: empty
-        where the delivery has said so."""
+        """Notes that managed tags are refused, of this group or (NoAccess) of its whole account, and says what follows:
+        empty where the delivery has said so."""
         where = group.account if isinstance(error, NoAccess) else str(group)
         denial = managed_tag_refused(where, error.code)
         return denial if self.refused.setdefault(where, denial) is denial else ""
 
     def write(self, group: Party, requests: Requests) -> str:
-        """Puts the group's managed tags on it, unless they were read there. Where that is refused for good, the marker still
-        says whose a rule is: nothing is raised but Transient, and what a record says of it is returned, once."""
+        """Puts the group's managed tags on it, unless they were read there. Where that is refused for good, the marker
+        still says whose a rule is: nothing is raised but Transient, and what a record says of it is returned, once."""
         request, detail = self._ahead.pop(group, ("", ""))
         requests += filter(None, [request])
         keys = self._keys(group)

@@ -29,15 +29,16 @@ class Writes:
         self.taken_claims: set[tuple[Link, Claim]] = set()
 
     def took(self, key: RuleKey, marker: Marker, claims: Iterable[Claim]) -> None:
-        """Notes that a call takes these from a rule, which has this marker. Its answer may be lost: where it is not made, they stand."""
+        """Notes that a call takes these from a rule, which has this marker. Its answer may be lost: where it is not
+        made, they stand."""
         link = link_of(key, marker)
         if link.member:
             self.taken_claims |= {(link.side, claim) for claim in claims if (key, claim) not in self.put}
 
 
 class Work(msgspec.Struct, frozen=True):
-    """What one event, request or run is carried out with. `expires_at` is a request's (epoch seconds): shortly after it,
-    nothing is opened for the request any more, nor closed if it `closes` (an unlink)."""
+    """What one event, request or run is carried out with. `expires_at` is a request's (epoch seconds): shortly after
+    it, nothing is opened for the request any more, nor closed if it `closes` (an unlink)."""
 
     delivery: Delivery
     fetch: Fetch
@@ -63,8 +64,8 @@ def open_work(
 
 
 class Until(msgspec.Struct, frozen=True):
-    """How long decisions are closed, since other work is due: nothing more from `end` on, no account that is throttled is
-    waited for from `patience` on (epoch seconds), and each account's take `each` seconds at most."""
+    """How long decisions are closed, since other work is due: nothing more from `end` on, no account that is throttled
+    is waited for from `patience` on (epoch seconds), and each account's take `each` seconds at most."""
 
     end: float = math.inf
     patience: float = math.inf
@@ -75,9 +76,9 @@ UNLIMITED = Until()
 
 
 class PlanTotals(msgspec.Struct, frozen=True):
-    """What plans came to: the `decisions` that were to be carried out; the wishes of tags that were `denied`, by link and as they are
-    written; the groups with rules that are `due` to go since something is not shown; and the accounts that showed no instances
-    (`doubted`), as the last plan has them; None without a plan."""
+    """What plans came to: the `decisions` that were to be carried out; the wishes of tags that were `denied`, by link
+    and as they are written; the groups with rules that are `due` to go since something is not shown; and the accounts
+    that showed no instances (`doubted`), as the last plan has them; None without a plan."""
 
     decisions: tuple[Decision, ...] = ()
     denied: Mapping[tuple[Link, str], Decision] = {}

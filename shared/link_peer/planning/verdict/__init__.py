@@ -16,9 +16,9 @@ claims on our rules ─┘
 | another holder  | the markers of the rules that stand: two instances with one address cannot share a rule | `holders`       |
 | room            | the limits of a group, and of a rule's description                                      | `planning.room` |
 
-`permitted` asks all but the last two. A rule that stands takes its room already, so that a full group closes nothing: a plan asks
-for room last, when it knows what it removes. `evaluate` asks all, right before a write.
+`permitted` asks all but the last two. A rule that stands takes its room already, so that a full group closes nothing: a
+plan asks for room last, when it knows what it removes. `evaluate` asks all, right before a write.
 
-`judge` (`answers`) answers all desired links of a plan together. Nothing here depends on the order in which links, groups or
-instances are given.
+`judge` (`answers`) answers all desired links of a plan together. Nothing here depends on the order in which links,
+groups or instances are given.
 """

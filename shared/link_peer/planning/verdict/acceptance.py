@@ -32,8 +32,9 @@ def barred(snapshot: Snapshot, policy: Policy, link: Link) -> Denial | None:
 
 
 def closed_by_group(snapshot: Snapshot, policy: Policy, key: RuleKey, link: Link, now: float) -> Denial | None:
-    """Whether the group that holds a rule is locked, or no longer accepts the rule's source, or a refusal or `never` forbids the
-    link. Needs no look at the other side, so that a peer which cannot be read keeps nothing open (fail closed).
+    """Whether the group that holds a rule is locked, or no longer accepts the rule's source, or a refusal or `never`
+    forbids the link. Needs no look at the other side, so that a peer which cannot be read keeps nothing open (fail
+    closed).
 
     An instance that is not shown may be in any group, so consent to any group of its account counts; but where the
     source's account refuses access, only consent that names that very party, or `*` of its account, does.
@@ -62,8 +63,8 @@ def as_member(link: Link) -> Instance:
 
 
 def any_member(snapshot: Snapshot, group: Party, unseen: Sequence[Party] = ()) -> Instance:
-    """A group, whichever of its instances is meant, as consent sees it: an entry may name one of them, or of those that are not
-    shown."""
+    """A group, whichever of its instances is meant, as consent sees it: an entry may name one of them, or of those that
+    are not shown."""
     return Instance(group, "", tuple(member.id for member in (*snapshot.members.get(group, ()), *unseen)))
 
 
@@ -74,8 +75,8 @@ def unseen_senders(snapshot: Snapshot, policy: Policy, group: Party) -> list[Par
 
 
 def accepted(policy: Policy, link: Link, gates: Sequence[Gate], now: float) -> tuple[tuple[str, ...], Denial | None]:
-    """(the entries that consent, why not) by the groups that are to hold the rules, or whose consent they need. All that a
-    group says by itself is asked here, so that it is asked too where the other side cannot be read."""
+    """(the entries that consent, why not) by the groups that are to hold the rules, or whose consent they need. All
+    that a group says by itself is asked here, so that it is asked too where the other side cannot be read."""
     if denial := _locked([gate.group for gate in gates], policy.keys):
         return (), denial
     return consent_to(policy, link, gates, now)

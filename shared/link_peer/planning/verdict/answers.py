@@ -34,8 +34,8 @@ from link_peer.planning.writing import MAX_RULES, missing_outlets
 
 
 class PlanView(msgspec.Struct, frozen=True):
-    """What all steps of a plan start from. `refused` are links that the cloud has just refused to write, or that have no
-    room."""
+    """What all steps of a plan start from. `refused` are links that the cloud has just refused to write, or that have
+    no room."""
 
     snapshot: Snapshot
     context: Context
@@ -49,7 +49,8 @@ class PlanView(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """Whether a desired link is granted, and why not. A link to the instance's own group needs no rule, and so no verdict."""
+    """Whether a desired link is granted, and why not. A link to the instance's own group needs no rule, and so no
+    verdict."""
 
     desired_link: DesiredLink
     verdict: Verdict | None
@@ -57,8 +58,8 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Judged(msgspec.Struct, frozen=True, dict=True):
-    """The answers to all desired links, in canonical order, and the judgments that they and the refused links rest on. The last
-    answers are those about single rules that stand for wishes which are denied as a whole (`rule_answers`)."""
+    """The answers to all desired links, in canonical order, and the judgments that they and the refused links rest on.
+    The last answers are those about single rules that stand for wishes which are denied as a whole (`rule_answers`)."""
 
     answers: tuple[Answer, ...]
     judgments: Mapping[Link, Judgment]
@@ -84,8 +85,9 @@ class Judged(msgspec.Struct, frozen=True, dict=True):
 
     @functools.cached_property
     def denied(self) -> Mapping[tuple[Link, str], Denial]:
-        """Why claims are denied, by the link of one rule and request id: also where the rules of a link are not known, since an
-        account cannot be read. Of several denials of one claim, one that decides nothing counts: somebody asks."""
+        """Why claims are denied, by the link of one rule and request id: also where the rules of a link are not known,
+        since an account cannot be read. Of several denials of one claim, one that decides nothing counts: somebody
+        asks."""
         denial_by_claim: dict[tuple[Link, str], Denial] = {}
         for answer in self.answers:
             if answer.denial is not None:
@@ -106,9 +108,9 @@ WantedClaims = Mapping[RuleKey, frozenset[Claim]]
 
 
 def judge(view: PlanView, links: Iterable[DesiredLink]) -> Judged:
-    """Answers every desired link; of a mutual one, an instance whose account refuses access does not count as asking. Where
-    instances with one address need the same rule, it is given to the one for which it stands, unless that has another address
-    now; else to the links for which some rule stands, then by order of links."""
+    """Answers every desired link; of a mutual one, an instance whose account refuses access does not count as asking.
+    Where instances with one address need the same rule, it is given to the one for which it stands, unless that has
+    another address now; else to the links for which some rule stands, then by order of links."""
     refused = view.snapshot.refused_accounts
     asking = (w for w in links if not (w.link.mutual and w.instance and w.instance.account in refused))
     ordered = sorted(asking, key=_order)
@@ -156,7 +158,8 @@ def judge(view: PlanView, links: Iterable[DesiredLink]) -> Judged:
 
 
 def _unread_peer(view: PlanView, desired: DesiredLink) -> Missing:
-    """What to read of a peer that is one too many: where rules stand for it, it counts before those for which none do."""
+    """What to read of a peer that is one too many: where rules stand for it, it counts before those for which none
+    do."""
     peer, snapshot = desired.link.target, view.snapshot
     if not (desired.in_scope and desired.denial and desired.denial.by_limit and peer.is_group):
         return NOTHING_MISSING
@@ -167,8 +170,8 @@ def _unread_peer(view: PlanView, desired: DesiredLink) -> Missing:
 
 
 def _claim_denial(view: PlanView, desired: DesiredLink, judgment: Judgment) -> Denial | None:
-    """Why a claim may not have the rules of its link: it has ended, the link is denied, or one of the rules carries the same request with
-    another end, for a link of another pair."""
+    """Why a claim may not have the rules of its link: it has ended, the link is denied, or one of the rules carries the
+    same request with another end, for a link of another pair."""
     claim, owned = desired.claim, view.actual.owned
     if view.context.expired(claim):
         return CLAIM_EXPIRED
@@ -179,8 +182,9 @@ def _claim_denial(view: PlanView, desired: DesiredLink, judgment: Judgment) -> D
 
 
 def _standing_for(view: PlanView, answers: Iterable[Answer]) -> list[DesiredLink]:
-    """For each wish that is denied, the links of those rules of ours that stand for its claim, on ports that it asks for: a denial
-    closes nothing by itself. None where the wish is over, or where a refusal of the cloud decides what is rolled back."""
+    """For each wish that is denied, the links of those rules of ours that stand for its claim, on ports that it asks
+    for: a denial closes nothing by itself. None where the wish is over, or where a refusal of the cloud decides what is
+    rolled back."""
     wishes: dict[tuple[Link, Claim], DesiredLink] = {}
     for answer in answers:
         desired, denial = answer.desired_link, answer.denial
@@ -213,8 +217,9 @@ def _standing_for(view: PlanView, answers: Iterable[Answer]) -> list[DesiredLink
 
 
 def _lets_out_others(view: PlanView, desired: DesiredLink, key: RuleKey) -> bool:
-    """Whether an egress rule, beside which no ingress rule of ours admits the instance that asks, is only for others of its group: no
-    rule of a person admits it either, and the egress rule is not so young that the ingress rule may not be shown yet."""
+    """Whether an egress rule, beside which no ingress rule of ours admits the instance that asks, is only for others of
+    its group: no rule of a person admits it either, and the egress rule is not so young that the ingress rule may not
+    be shown yet."""
     asker = view.snapshot.instances.get(desired.instance) if desired.instance else None
     if asker is None or not desired.link.target.is_group:
         return False
@@ -224,17 +229,18 @@ def _lets_out_others(view: PlanView, desired: DesiredLink, key: RuleKey) -> bool
 
 
 def _is_shut_in(view: PlanView, key: RuleKey, link: Link) -> bool:
-    """Whether nothing lets out any more whom an ingress rule by address admits. Beside a young one, the egress rule may not be shown
-    yet."""
+    """Whether nothing lets out any more whom an ingress rule by address admits. Beside a young one, the egress rule may
+    not be shown yet."""
     if not link.member or link.is_egress or view.context.now - created(view.actual.owned[key][0]) < HALF_OPEN_SECONDS:
         return False
     return bool(missing_outlets(view.snapshot, view.context.policy, link))
 
 
 def asks_for(snapshot: Snapshot, desired: DesiredLink, rule_link: Link) -> bool:
-    """Whether a wish asks for the link of one rule, by itself: on all ports of the rule, between the same two. Of an instance's
-    tag, whichever of its groups stands for it. A wish without ports asks for every port, and a rule without ports is half of
-    a link that is judged whole. The egress rule of a link between instances is that of the group of the one that asks."""
+    """Whether a wish asks for the link of one rule, by itself: on all ports of the rule, between the same two. Of an
+    instance's tag, whichever of its groups stands for it. A wish without ports asks for every port, and a rule without
+    ports is half of a link that is judged whole. The egress rule of a link between instances is that of the group of
+    the one that asks."""
     link = desired.link
     if rule_link.mutual or rule_link.target != link.target or not covers(link.ports, rule_link.ports[0]):
         return False
@@ -250,8 +256,8 @@ def asks_for(snapshot: Snapshot, desired: DesiredLink, rule_link: Link) -> bool:
 def _both_ends(
     actual: Actual, answers: Sequence[tuple[DesiredLink, Denial | None]]
 ) -> list[tuple[DesiredLink, Denial | None]]:
-    """The answers where both ends of a link by address are asked for, and one is denied as a whole: then so is the other, unless
-    rules of ours stand at the one that is denied, which instances join."""
+    """The answers where both ends of a link by address are asked for, and one is denied as a whole: then so is the
+    other, unless rules of ours stand at the one that is denied, which instances join."""
     by_end = grouped(
         ((desired.link.side, desired.claim), refusal) for desired, refusal in answers if desired.link.member
     )
@@ -271,8 +277,9 @@ def _both_ends(
 
 
 def wish_denial(snapshot: Snapshot, policy: Policy, desired: DesiredLink) -> Denial | None:
-    """Why a wish is denied whatever stands for its link: for what it says, or since a refusal or `never` forbids it to the instance that
-    asks, which is judged with all its groups. Of another instance of its group, the same link may be opened."""
+    """Why a wish is denied whatever stands for its link: for what it says, or since a refusal or `never` forbids it to
+    the instance that asks, which is judged with all its groups. Of another instance of its group, the same link may be
+    opened."""
     if desired.denial or not desired.instance:
         return desired.denial
     return forbidden(snapshot, policy, desired.instance, desired.link.target, desired.link.ports)
@@ -344,8 +351,9 @@ def _taken_by_others(actual: Actual, granted: Iterable[Verdict]) -> dict[Link, D
 def _unfollowed(
     actual: Actual, judgments: Mapping[Link, Judgment], granted: Iterable[DesiredLink]
 ) -> dict[tuple[Link, Claim], Denial]:
-    """The parts of requested links by address whose rule stands for a request of another group of the instance, or is given to
-    one. A request's claim is followed by the members of the group in the marker, so that a rule is for the requests of one."""
+    """The parts of requested links by address whose rule stands for a request of another group of the instance, or is
+    given to one. A request's claim is followed by the members of the group in the marker, so that a rule is for the
+    requests of one."""
     holders: dict[RuleKey, Party] = {}
     denied: dict[tuple[Link, Claim], Denial] = {}
     for desired in granted:
@@ -366,8 +374,9 @@ def _unfollowed(
 
 
 def too_many(view: PlanView, granted: Iterable[DesiredLink]) -> dict[tuple[Link, Claim], Denial]:
-    """The parts of links by address that are denied because a link has too many. Those that stand stay, and others join them
-    in order of their instances as long as there is room; of a link of which none stands, all are denied or none."""
+    """The parts of links by address that are denied because a link has too many. Those that stand stay, and others join
+    them in order of their instances as long as there is room; of a link of which none stands, all are denied or
+    none."""
     by_end = grouped((desired.link.side, desired) for desired in granted if desired.link.member)
     standing = _standing_members(view.actual) if by_end else {}
     requested_ports = _requested_ports(view.actual) if by_end else {}
@@ -394,7 +403,8 @@ def most_members(policy: Policy, ports: int) -> int:
 
 
 def _requested_ports(actual: Actual) -> dict[tuple[Link, Claim], set[Port]]:
-    """The ports of each request's link by address, by one end of it without ports: who joins asks for one port at a time."""
+    """The ports of each request's link by address, by one end of it without ports: who joins asks for one port at a
+    time."""
     ports: dict[tuple[Link, Claim], set[Port]] = {}
     for key, (_, marker) in actual.owned.items():
         link = link_of(key, marker)
@@ -415,7 +425,8 @@ def _standing_members(actual: Actual) -> dict[Link, set[str]]:
 
 
 def _own_group(snapshot: Snapshot, party: Party) -> tuple[Denial | None, Missing]:
-    """Why the members of an instance's own group do not reach each other, if they do not; and what is missing to say so."""
+    """Why the members of an instance's own group do not reach each other, if they do not; and what is missing to say
+    so."""
     group = snapshot.groups.get(party)
     if group is None:
         return None, NOTHING_MISSING

@@ -17,9 +17,9 @@ from link_peer.planning.verdict.single_link import may_stand, permitted
 
 
 class Judgment(msgspec.Struct, frozen=True):
-    """The verdict on a link except for room: it does not depend on who asks. `moved` are those of its rules that stand for other instances,
-    which have other addresses now; `restated` those that stand for the same instance as a member of a group for which it may
-    not be admitted any more."""
+    """The verdict on a link except for room: it does not depend on who asks. `moved` are those of its rules that stand
+    for other instances, which have other addresses now; `restated` those that stand for the same instance as a member
+    of a group for which it may not be admitted any more."""
 
     verdict: Verdict
     moved: frozenset[RuleKey] = frozenset()
@@ -40,10 +40,11 @@ def evaluate(
     *,
     taken_over: Set[RuleKey] = frozenset(),
 ) -> Verdict:
-    """Whether a link may exist as things are now, beside the rules that stand, if each of its rules is to carry `claims`.
+    """Whether a link may exist as things are now, beside the rules that stand, if each of its rules is to carry
+    `claims`.
 
-    Where several checks fail, the first one is reported. `taken_over` are rules of other instances that a plan found to have
-    other addresses.
+    Where several checks fail, the first one is reported. `taken_over` are rules of other instances that a plan found to
+    have other addresses.
     """
     verdict = permitted(snapshot, context.policy, link, context.now)
     if verdict.denial is not None:
@@ -92,10 +93,10 @@ def with_holders(
 def _standing_denial(
     snapshot: Snapshot, context: Context, actual: Actual, need: Need, ports: Ports
 ) -> tuple[Denial | None, Missing]:
-    """Why the rule of an instance's address may not stand for another group of it, for which it does: the instance left that group,
-    or the group does not accept it any more. Where tags alone ask for it, it is judged with all `ports` of the link that needs it,
-    whose rules are to name one group. What is missing to say so is read before anything joins the rule, whose marker keeps naming
-    that group."""
+    """Why the rule of an instance's address may not stand for another group of it, for which it does: the instance left
+    that group, or the group does not accept it any more. Where tags alone ask for it, it is judged with all `ports` of
+    the link that needs it, whose rules are to name one group. What is missing to say so is read before anything joins
+    the rule, whose marker keeps naming that group."""
     marker = actual.owned[need.key][1] if need.key in actual.owned else None
     if marker is None or marker.ends == need.ends:
         return None, NOTHING_MISSING
@@ -109,15 +110,15 @@ def _standing_denial(
 
 
 def _other_holder(actual: Actual, need: Need) -> Party | None:
-    """The other instance for which a rule of ours stands. Two instances with one address cannot be told apart by a /32: the
-    one that the rule was written for keeps it."""
+    """The other instance for which a rule of ours stands. Two instances with one address cannot be told apart by a /32:
+    the one that the rule was written for keeps it."""
     owned = actual.owned.get(need.key)
     return first_difference(owned[1].ends or (), need.ends or ()) if owned else None
 
 
 def first_difference(holder: Sequence[Party], ends: Sequence[Party]) -> Party | None:
-    """The instance in which two pairs differ, of the first. Which group an instance stands for is no difference, nor whether it stands
-    for itself: the rule of an address serves all of these links."""
+    """The instance in which two pairs differ, of the first. Which group an instance stands for is no difference, nor
+    whether it stands for itself: the rule of an address serves all of these links."""
     return next(
         (end for end, ours in zip(holder, ends, strict=True) if end != ours and not (end.is_group or ours.is_group)),
         None,
@@ -125,9 +126,9 @@ def first_difference(holder: Sequence[Party], ends: Sequence[Party]) -> Party | 
 
 
 def _have_moved(snapshot: Snapshot, context: Context, key: RuleKey, marker: Marker) -> tuple[bool, Missing]:
-    """Whether the instances that an instance rule was written for have other addresses now, or do not exist; and what is
-    missing to say so. False where they were not read. An account that shows instances is taken at its word that one does not
-    exist."""
+    """Whether the instances that an instance rule was written for have other addresses now, or do not exist; and what
+    is missing to say so. False where they were not read. An account that shows instances is taken at its word that one
+    does not exist."""
     old = link_of(key, marker)
     ends = {end for end in old.parties if not end.is_group}
     if not ends <= snapshot.requested:

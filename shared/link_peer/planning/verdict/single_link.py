@@ -42,8 +42,8 @@ def permitted(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> Ver
 
 
 def may_stand(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> Verdict:
-    """Whether a link that exists may go on as things are now: as `permitted`, but for the policy's limits, which close nothing. A
-    snapshot remembers the verdict: all steps of a plan ask for it."""
+    """Whether a link that exists may go on as things are now: as `permitted`, but for the policy's limits, which close
+    nothing. A snapshot remembers the verdict: all steps of a plan ask for it."""
     memory = snapshot.memory(policy)
     if (link, now) not in memory:
         memory[link, now] = _lasting_verdict(snapshot, policy, link, now)
@@ -52,7 +52,8 @@ def may_stand(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> Ver
 
 
 def _lasting_verdict(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> Verdict:
-    """The verdict, which an earlier snapshot may remember for the same two groups: one by reference depends on nothing else."""
+    """The verdict, which an earlier snapshot may remember for the same two groups: one by reference depends on nothing
+    else."""
     source, target = snapshot.groups.get(link.source), snapshot.groups.get(link.target)
     if link.member or not source or not target or not by_reference(source, target):
         return _verdict(snapshot, policy, link, now)
@@ -80,7 +81,8 @@ def _verdict(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> Verd
 
 
 def _with_all_groups(snapshot: Snapshot, verdict: Verdict) -> Verdict:
-    """The verdict on a link that is granted, as long as all groups of its instances are known: any of them may refuse it."""
+    """The verdict on a link that is granted, as long as all groups of its instances are known: any of them may refuse
+    it."""
     for end in (verdict.link.asker, verdict.link.reached):
         instance = snapshot.instances.get(end)
         unknown = [group for group in instance.own_groups if group not in snapshot.groups] if instance else []
@@ -138,8 +140,8 @@ def _evaluate_parts(snapshot: Snapshot, policy: Policy, link: Link, now: float) 
 
 
 def merged(link: Link, verdicts: Sequence[Verdict]) -> Verdict:
-    """One verdict for the parts of a link by address: the rules and the consent of those that are granted, or the denial of the
-    first. Rules of the target's group come first: it is the one that may refuse."""
+    """One verdict for the parts of a link by address: the rules and the consent of those that are granted, or the
+    denial of the first. Rules of the target's group come first: it is the one that may refuse."""
     granted = [verdict for verdict in verdicts if verdict.denial is None]
     granted.sort(key=lambda verdict: verdict.link.is_egress)
     questions = tuple(dict.fromkeys(question for verdict in verdicts for question in verdict.open_questions))
@@ -167,8 +169,8 @@ def _group_needs(link: Link) -> tuple[Need, ...]:
 
 
 def _evaluate_part(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> Verdict:
-    """The part of a link by address that is for one instance, at one end, once the other end is asked too. Consent is asked as
-    for its group, and for that very instance."""
+    """The part of a link by address that is for one instance, at one end, once the other end is asked too. Consent is
+    asked as for its group, and for that very instance."""
     other_end = _NO_END if link.is_egress else _egress_end(snapshot, policy, link, now)
     verdict = _part_alone(snapshot, policy, link, now, other_end.gates)
     if link.is_egress:
@@ -204,8 +206,8 @@ def _part_alone(
 
 
 class _End(msgspec.Struct, frozen=True):
-    """What the other end of a part of a link by address says: whose consent is asked there, and why the part may not be though it
-    consents. `questions` are to be read to say more."""
+    """What the other end of a part of a link by address says: whose consent is asked there, and why the part may not be
+    though it consents. `questions` are to be read to say more."""
 
     gates: tuple[Gate, ...] = ()
     denial: Denial | None = None
@@ -216,7 +218,8 @@ _NO_END = _End()
 
 
 def _egress_end(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> _End:
-    """Whether the source's group lets an instance out to some instance of the target, or may be given the rule for that."""
+    """Whether the source's group lets an instance out to some instance of the target, or may be given the rule for
+    that."""
     group, sender = snapshot.groups[link.source], snapshot.instances.get(link.asker)
     if not group.advanced or is_let_out(snapshot, policy, link, sender, None):
         return _NO_END
@@ -276,7 +279,8 @@ _Member = TypeVar("_Member", Party, Instance)
 def _telling(
     policy: Policy, link: Link, gate: Gate, members: Iterable[_Member], anyone: Instance, now: float
 ) -> Iterable[_Member]:
-    """The members of a group that tell what one end of a link says of them all: the first one, where it consents to none."""
+    """The members of a group that tell what one end of a link says of them all: the first one, where it consents to
+    none."""
     gate = msgspec.structs.replace(gate, peer=anyone)
     return itertools.islice(members, 1) if consents(policy, gate, link.ports, now)[1] else members
 
@@ -297,7 +301,8 @@ def _unread_end(subject: str, questions: Sequence[RulesOf | InstancesOf], *gates
 
 
 def _evaluate_instances(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> Verdict:
-    """The verdict on a link between instances: at each end, consent of the group that is given the rule, then the addresses."""
+    """The verdict on a link between instances: at each end, consent of the group that is given the rule, then the
+    addresses."""
     for party in (link.source, link.target):
         if denial := _instance_denial(snapshot.instances.get(party), party):
             return Verdict(link, (), denial)
@@ -362,8 +367,8 @@ def _evaluate_outlet_to_instance(snapshot: Snapshot, policy: Policy, link: Link,
 def _among_groups(
     snapshot: Snapshot, policy: Policy, link: Link, ends: Sequence[tuple[Instance, Gate]], now: float
 ) -> Denial | None:
-    """The one denial of a link between instances for which no group consents at some end: it names each group that could, and its
-    advice is for the smallest. None where consent is not what is missing."""
+    """The one denial of a link between instances for which no group consents at some end: it names each group that
+    could, and its advice is for the smallest. None where consent is not what is missing."""
     gates: list[Gate] = []
     choices: list[tuple[Party, list[denials.Candidate]]] = []
     for holder, gate in ends:
@@ -389,9 +394,9 @@ _NOWHERE = Group(Party("", ""), "")
 def _group_for_rules(
     snapshot: Snapshot, policy: Policy, link: Link, instance: Instance, gate: Gate, ends: Ends, now: float
 ) -> Group | Denial:
-    """The group of an instance that is given the rule of one end, which stands for these `ends`: of those that no product manages
-    and that consent, one on which such a rule stands, else the first; else the first of all; or why it cannot be told. A rule on any
-    of them has the same effect."""
+    """The group of an instance that is given the rule of one end, which stands for these `ends`: of those that no
+    product manages and that consent, one on which such a rule stands, else the first; else the first of all; or why it
+    cannot be told. A rule on any of them has the same effect."""
     groups = snapshot.groups_of(instance)
     if len(groups) < len(instance.groups):  # it may be one of those that are not shown
         return denials.own_groups_not_found(instance.party.id, ", ".join(instance.groups))
@@ -411,8 +416,8 @@ def _group_for_rules(
 
 
 def _at_group(gate: Gate, group: Group) -> Gate:
-    """One end of a link at a group of its instance. An egress rule lets all instances of that group out, so that consent of the policy
-    to another group of the instance is none."""
+    """One end of a link at a group of its instance. An egress rule lets all instances of that group out, so that
+    consent of the policy to another group of the instance is none."""
     end = gate.end
     if gate.is_egress and isinstance(end, Instance):
         end = msgspec.structs.replace(end, groups=(group.party.id,))
@@ -436,8 +441,9 @@ PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")
 class _Side(msgspec.Struct, frozen=True):
     """One end of a link by address: `group` is given a rule for the address of `instance`.
 
-    The rule lets it reach `peer`, or the whole `group` where that is the group for which the instance stands. Of an egress rule
-    (`is_egress`), the group's instances reach it, and `peer` is the group for which it stands, or the instance again."""
+    The rule lets it reach `peer`, or the whole `group` where that is the group for which the instance stands. Of an
+    egress rule (`is_egress`), the group's instances reach it, and `peer` is the group for which it stands, or the
+    instance again."""
 
     group: Group
     instance: Instance
@@ -534,7 +540,8 @@ def by_size(snapshot: Snapshot, denied: Sequence[Verdict]) -> list[denials.Candi
 
 
 def _sized(snapshot: Snapshot, answers: Iterable[tuple[Party, Denial | None]]) -> list[denials.Candidate]:
-    """Groups that deny a link, each with why: those with fewest instances first, and last those that were not counted."""
+    """Groups that deny a link, each with why: those with fewest instances first, and last those that were not
+    counted."""
     candidates = [denials.Candidate(group, denial, snapshot.member_count(group)) for group, denial in answers if denial]
     return sorted(candidates, key=lambda candidate: (candidate.members is None, candidate.members))
 
