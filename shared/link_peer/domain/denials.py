@@ -38,27 +38,21 @@ class Waits(Enum):
 
 
 class Denial(msgspec.Struct, frozen=True):
-    """A reason, the fact that decided (`detail`), and what to do about it (`advice`, may be empty).
-
-    `outcome` is that of a link which is denied for this. `ended`: because its time is over. `half_open`: because half
-    of a mutual link is missing. `owners`: the owners of the groups can resolve it, and then the link may be asked for
-    again; `lacks_consent`: by consenting. `empty_group`: since it shows no instances. `by_limit`: the policy opens no
-    more of it. `moved`: what is removed is written anew for another address. The reason is for people and programs that
-    read records; what is done follows from its kind and from these fields.
-    """
+    """Why a link is denied, or a rule removed. People and programs read the reason in records; what is done follows from
+    its kind, and from the fields below."""
 
     reason: Reason
-    detail: str
-    advice: str = ""
-    outcome: Literal["denied", "failed", "unchanged"] = "denied"
+    detail: str  # the fact that decided
+    advice: str = ""  # what to do about it; may be empty
+    outcome: Literal["denied", "failed", "unchanged"] = "denied"  # of a link that is denied for this
     waits: Waits = Waits.NO
-    ended: bool = False
-    half_open: bool = False
-    owners: bool = False
-    lacks_consent: bool = False
-    empty_group: Party | None = None
-    by_limit: bool = False
-    moved: bool = False
+    ended: bool = False  # its time is over
+    half_open: bool = False  # half of a mutual link is missing
+    owners: bool = False  # the owners of the groups can resolve it, after which the link may be asked for again
+    lacks_consent: bool = False  # they can by consenting
+    empty_group: Party | None = None  # a group that shows no instances
+    by_limit: bool = False  # the policy opens no more of it
+    moved: bool = False  # what is removed is written anew for another address
 
     @property
     def keeps_standing(self) -> bool:

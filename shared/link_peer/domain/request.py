@@ -64,7 +64,7 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class Look(msgspec.Struct, frozen=True):
-    """"Look at this party again", as an event of it would. It carries no wish, so anyone may post it and gain
+    """ "Look at this party again", as an event of it would. It carries no wish, so anyone may post it and gain
     nothing."""
 
     request_id: str
@@ -75,7 +75,7 @@ class Look(msgspec.Struct, frozen=True):
 
 
 class SweepAccount(msgspec.Struct, frozen=True):
-    """"Sweep this account", on a queue of its own. `cursor` is what an earlier such message left to do, as it came:
+    """ "Sweep this account", on a queue of its own. `cursor` is what an earlier such message left to do, as it came:
     nothing in it is trusted. `posted_at` is in epoch seconds."""
 
     region: str

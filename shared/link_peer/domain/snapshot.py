@@ -34,30 +34,23 @@ _Memories = dict[int, tuple[object, dict[Hashable, Any]]]
 
 
 class Snapshot(msgspec.Struct, frozen=True, dict=True):
-    """One reading of the cloud. A party in `requested` that is in neither `instances` nor `groups` was not shown.
-
-    `rules` holds the rules, ingress and egress, of each group that was read; a group that does not exist has none.
-    `complete_groups` are groups all of whose members were read, `whole_accounts` accounts whose every instance was;
-    their `listings` say what that read showed. Not all of it need be in `instances`: see `set_aside`. `counted` are
-    numbers of members that were read alone, as far as one call shows them. `live_accounts` showed at least one instance
-    in an unfiltered read. `inner_access` says whether a group's members reach each other, `taken_addresses` whether
-    something in a VPC has an address; both only where that was read. `refused_accounts` may not be read, with the
-    error; `failed_accounts` met a transient error, in words.
-    """
+    """One reading of the cloud. A party in `requested` that is in neither `instances` nor `groups` was not shown. Not every
+    instance of a whole account need be in `instances`: see `set_aside`."""
 
     instances: Mapping[Party, Instance] = {}
     groups: Mapping[Party, Group] = {}
+    # ingress and egress, of each group that was read; none of a group that does not exist
     rules: Mapping[Party, tuple[Rule, ...]] = {}
     requested: Set[Party] = frozenset()
-    complete_groups: Set[Party] = frozenset()
-    whole_accounts: Set[str] = frozenset()
-    listings: Mapping[str, Listing] = {}
-    counted: Mapping[Party, int] = {}
-    live_accounts: Set[str] = frozenset()
-    inner_access: Mapping[Party, bool] = {}
-    taken_addresses: Mapping[Address, bool] = {}
-    refused_accounts: Mapping[str, NoAccess] = {}
-    failed_accounts: Mapping[str, str] = {}
+    complete_groups: Set[Party] = frozenset()  # groups of which all members were read
+    whole_accounts: Set[str] = frozenset()  # accounts of which all instances were read
+    listings: Mapping[str, Listing] = {}  # what the reading of a whole account showed
+    counted: Mapping[Party, int] = {}  # numbers of members that were read alone, as far as one call shows them
+    live_accounts: Set[str] = frozenset()  # accounts that showed at least one instance in an unfiltered read
+    inner_access: Mapping[Party, bool] = {}  # whether a group's members reach each other, where that was read
+    taken_addresses: Mapping[Address, bool] = {}  # whether something in a VPC has an address, where that was read
+    refused_accounts: Mapping[str, NoAccess] = {}  # accounts that may not be read, with the error
+    failed_accounts: Mapping[str, str] = {}  # accounts that met a transient error, in words
 
     def readable(self, account: str) -> bool:
         """Whether the account could be read."""

@@ -121,17 +121,13 @@ def created(rule: Rule) -> float:
 
 
 class Actual(msgspec.Struct, frozen=True, dict=True):
-    """The rules of a snapshot by their identity.
+    """The rules of a snapshot by their identity."""
 
-    `owned` are ours: of two copies of one rule, the one at our priority, with the claims of both. `duplicated` are
-    those of which someone made a copy with another priority. `equal` are other people's accept rules. `displaced` are
-    rules of ours with another priority beside an equal rule of a person at our priority, which ECS does not let ours
-    have again: the person's counts.
-    """
-
+    # ours; of two copies of a rule, the one at our priority, with the claims of both
     owned: Mapping[RuleKey, OwnedRule]
-    duplicated: frozenset[RuleKey]
-    equal: Mapping[RuleKey, Rule]
+    duplicated: frozenset[RuleKey]  # those of ours of which someone made a copy with another priority
+    equal: Mapping[RuleKey, Rule]  # other people's accept rules
+    # ours at another priority beside an equal rule of a person at our priority, which counts: ECS refuses ours there
     displaced: Mapping[RuleKey, OwnedRule]
 
     @functools.cached_property

@@ -65,26 +65,26 @@ class RuleParty(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fie
 
 
 class Cursor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How far a sweep is that `began` then (epoch seconds), under the policy with this digest. `token` is that of the
-    next page of instances: empty for the first, None after the last. `pages` and `instances` were listed; the rules of
-    so many groups are `unread_groups` to read. `waiting` are instances that were listed, and ask for links whose rules
-    were not read. `suspects` are groups with rules that may have to go since a party is not shown, which one last
-    delivery judges; `judged` says that it did. `parties` are those that rules name; those of the `crowded` buckets are
-    too many. `removals` are those of the short sweeps since then that the guard counts, by the account that shows
-    something no more."""
+    """How far the sweep of an account is. It travels in the account's next message."""
 
-    began: _Count
+    began: _Count  # when the sweep began, in epoch seconds
+    # the digest of the policy under which the rules were read
     policy: Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{0,64}\Z")] = ""
     buckets: Annotated[tuple[Bucket, ...], msgspec.Meta(max_length=BUCKETS)] = ()
+    # of the next page of instances: empty for the first, None after the last
     token: Annotated[str, msgspec.Meta(pattern=r"\A[!-~]*\Z", max_length=_TOKEN)] | None = ""
-    pages: _Count = 0
-    instances: _Count = 0
-    unread_groups: _Count = msgspec.field(default=0, name="left")
+    pages: _Count = 0  # how many pages were listed
+    instances: _Count = 0  # how many instances these pages showed
+    unread_groups: _Count = msgspec.field(default=0, name="left")  # how many groups have rules that were not read yet
+    # instances that ask for links whose rules were not read yet
     waiting: Annotated[tuple[_InstanceId, ...], msgspec.Meta(max_length=MOST_WAITING)] = ()
+    # groups with rules to remove because a party is not shown; the last delivery of the sweep judges them
     suspects: Annotated[tuple[_GroupId, ...], msgspec.Meta(max_length=MOST_SUSPECTS + 1)] = ()
-    judged: bool = False
-    parties: Annotated[tuple[RuleParty, ...], msgspec.Meta(max_length=MOST_PARTIES)] = ()
+    judged: bool = False  # the suspects were judged
+    parties: Annotated[tuple[RuleParty, ...], msgspec.Meta(max_length=MOST_PARTIES)] = ()  # the parties that rules name
+    # buckets whose rules name too many parties to list them here
     crowded: Annotated[tuple[_Number, ...], msgspec.Meta(max_length=BUCKETS)] = ()
+    # removals for absent parties since the last full sweep, by the account that stopped showing them
     removals: Annotated[dict[_Uid, _Count], msgspec.Meta(max_length=MOST_SHOWING_LESS)] = {}
 
     @property

@@ -51,65 +51,53 @@ class Need(msgspec.Struct, frozen=True):
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """`needs` are the rules of the link as far as they could be worked out, also when it is denied. `consent` names the
-    tags and allow entries that cover it. `reachability` is same-vpc, different-vpc or unknown. `open_questions` must be
-    read before the verdict counts; until then the link is neither granted nor denied for good."""
+    """Whether a link may stand, and by which rules."""
 
     link: Link
-    needs: tuple[Need, ...] = ()
-    denial: Denial | None = None
-    reachability: str = "unknown"
-    consent: tuple[str, ...] = ()
+    needs: tuple[Need, ...] = ()  # its rules, as far as they could be worked out; also of a link that is denied
+    denial: Denial | None = None  # why it may not stand; None if it may
+    reachability: str = "unknown"  # same-vpc, different-vpc or unknown
+    consent: tuple[str, ...] = ()  # the tags and allow entries that cover it
     advice: str = ""
+    # to be read first: until then the link is neither granted nor finally denied
     open_questions: tuple[Question, ...] = ()
 
 
 class DesiredLink(msgspec.Struct, frozen=True):
-    """A link that someone wants, and the claim for it.
-
-    `instance` and `tag` say whose tag asks. `denial` is a refusal that needs no look at the link: a peer that cannot be
-    parsed, an end that is past, a peer too many. `same_group` marks a peer that is the instance itself or one of its
-    own groups. `raw` is the peer as written, where it cannot be parsed. `has_pair` is false where there is no pair to
-    look at: no group represents the instance, or the peer is one too many. `opens` is false for a claim that is only
-    read from a rule: it keeps the rule, and never opens anything, since anyone who may write rules may write a marker.
-    `in_scope`: this delivery answers for it; the others only keep rules from being removed. `passed` and `denied` are
-    verdicts on the links by the instance's other groups: see `planning.claims`.
-    """
+    """A link that someone wants, and the claim for it."""
 
     link: Link
     claim: Claim
-    instance: Party | None = None
-    tag: str = ""
+    instance: Party | None = None  # whose tag asks; None for a request
+    tag: str = ""  # the key of that tag
+    # a refusal that needs no look at the link: a peer that cannot be parsed, an end in the past, a peer too many
     denial: Denial | None = None
-    same_group: bool = False
-    raw: str = ""
-    has_pair: bool = True
+    same_group: bool = False  # the peer is the instance itself, or one of its own groups
+    raw: str = ""  # the peer as written, where it cannot be parsed
+    has_pair: bool = True  # false: no group can stand for the instance, or the peer is one too many
+    # false: the claim was only read from a rule. It keeps the rule and opens nothing, since whoever may write rules may
+    # write a marker
     opens: bool = True
-    in_scope: bool = True
+    in_scope: bool = True  # this delivery answers for it; other wishes only keep rules from being removed
+    # verdicts on the links by other groups of the instance, which were passed over (see `planning.claims`)
     passed: tuple[Verdict, ...] = ()
-    denied: tuple[Verdict, ...] = ()
+    denied: tuple[Verdict, ...] = ()  # the same, where every group is denied
 
 
 class Context(msgspec.Struct, frozen=True):
-    """Under which policy, where and when (epoch seconds) a plan is made.
-
-    `actions` name the record of a link and of a removal: (`link`, `unlink`), (`repair`, `repair`)… `is_request`: a
-    request that finds its link complete is `applied` again, not `unchanged`. `deleted` are instances that the platform
-    says were released. `completes_tags_only`: half of a request's mutual link is removed once it is old enough (a
-    sweep). `withdrawn` is why claims are taken whatever the verdict (an unlink). `hidden_asks`: a side whose account
-    refuses access counts as asking, since a person's keys are refused where those of the functions may not be. `by_id`:
-    only what was read by its own id counts as not shown (a short sweep, which lists nothing).
-    """
+    """Under which policy, where and when a plan is made."""
 
     policy: Policy
     region: str
-    now: float
-    actions: tuple[str, str] = ("link", "unlink")
-    is_request: bool = False
-    deleted: frozenset[Party] = frozenset()
-    completes_tags_only: bool = False
-    withdrawn: Denial | None = None
+    now: float  # epoch seconds
+    actions: tuple[str, str] = ("link", "unlink")  # what records call a link, and a removal
+    is_request: bool = False  # a request that finds its link complete is `applied` again, not `unchanged`
+    deleted: frozenset[Party] = frozenset()  # instances that an event reports as released
+    completes_tags_only: bool = False  # half of a request's mutual link is removed once it is old enough (a sweep)
+    withdrawn: Denial | None = None  # why claims are removed whatever the verdict (an unlink)
+    # a side whose account refuses access counts as asking: the functions may have access where a person has none
     hidden_asks: bool = False
+    # only a party that was asked for by its id can count as absent (a short sweep, which lists nothing)
     by_id: bool = False
 
     def expired(self, claim: Claim) -> bool:
@@ -156,27 +144,22 @@ class Unseen(msgspec.Struct, frozen=True, order=True):
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """What one link comes to. `outcome` is what the record will say once the changes are made: applied, unchanged,
-    removed, denied or failed; `denial` gives its reason, detail and advice.
-
-    `missing_managed_tag` are groups that hold rules of ours, or soon will, and lack the tag by which a sweep finds
-    them. `by_absence`: the removal's cause is what a read did not show, a party or a tag. `unseen`: its only cause is
-    that an account does not show something; which one, on whose groups. `rules` are those of the link that exist
-    already.
-    """
+    """What becomes of one link."""
 
     link: Link
     action: str
-    outcome: str
-    denial: Denial = NO_DENIAL
+    outcome: str  # what the record says once the changes are made: applied, unchanged, removed, denied or failed
+    denial: Denial = NO_DENIAL  # reason, detail and advice of that outcome
     edits: tuple[Edit, ...] = ()
+    # groups that hold rules of ours, or soon will, and lack the tag by which a sweep finds them
     missing_managed_tag: tuple[Party, ...] = ()
-    by_absence: bool = False
+    by_absence: bool = False  # the rule is removed because a read did not show something: a party or a tag
+    # it is removed only because an account does not show something: which account, and on whose groups
     unseen: frozenset[Unseen] = frozenset()
     verdict: Verdict | None = None
     instance: Party | None = None
     raw: str = ""
-    rules: tuple[Rule, ...] = ()
+    rules: tuple[Rule, ...] = ()  # the rules of the link that exist already
 
     @property
     def removals(self) -> int:
@@ -196,17 +179,14 @@ class Refusal(msgspec.Struct, frozen=True):
 
 
 class Missing(msgspec.Struct, frozen=True):
-    """What would have to be read to decide more.
+    """What would have to be read to decide more."""
 
-    `unread` are links whose rules look unwanted, or held by others, though not everything that decides it was read.
-    `doubted_accounts` have shown no instances yet, so that nothing there is treated as gone. `unconfirmed` are parties
-    whose absence, or whose missing tag, is why a rule is removed or given to others: a Describe call may omit members,
-    so these are read once more.
-    """
-
+    # links whose rules look unwanted, or held by others, though not everything that decides was read
     unread: frozenset[Link] = frozenset()
     questions: frozenset[Question] = frozenset()
-    doubted_accounts: frozenset[str] = frozenset()
+    doubted_accounts: frozenset[str] = frozenset()  # they have shown no instances yet, so nothing there counts as gone
+    # parties to read once more before a rule is removed because they, or their tag, are absent: a Describe call may
+    # omit some
     unconfirmed: frozenset[Party] = frozenset()
 
 
@@ -227,14 +207,10 @@ def all_missing(parts: Iterable[Missing]) -> Missing:
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """Decisions in canonical order, and what is missing to make more of them.
-
-    `due` are the rules that would be removed only because something is not shown; `held_removals` counts those that are
-    held back. `unshown` are links that are denied until the cloud shows an instance, or its address.
-    """
+    """Decisions in canonical order, and what is missing to make more of them."""
 
     decisions: tuple[Decision, ...]
     missing: Missing = NOTHING_MISSING
-    due: Mapping[Unseen, frozenset[RuleKey]] = {}
-    held_removals: Mapping[Unseen, int] = {}
-    unshown: frozenset[Link] = frozenset()
+    due: Mapping[Unseen, frozenset[RuleKey]] = {}  # the rules that would be removed only because something is not shown
+    held_removals: Mapping[Unseen, int] = {}  # how many of these are held back
+    unshown: frozenset[Link] = frozenset()  # links that are denied until the cloud shows an instance, or its address

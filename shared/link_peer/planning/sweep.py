@@ -21,17 +21,15 @@ from link_peer.planning.removals import Hold, May, hold_above
 
 
 class Phase(msgspec.Struct, frozen=True):
-    """What is decided now. `crosses`: links with other accounts are, too. `opens`: else only removals are carried out.
-    `closes`: wishes are not read yet, so that nothing is opened. `judges`: whether anybody asks for a rule is judged,
-    but for links of the `later` ends of rules on groups of an account, which are not read in this run. `by_id` is as in
-    Context."""
+    """What a step of a sweep decides."""
 
-    crosses: bool = False
-    closes: bool = True
-    opens: bool = True
-    judges: bool = False
+    crosses: bool = False  # links with other accounts, too
+    closes: bool = True  # nothing opens, and what closes does so whatever tags ask for: they were not read yet
+    opens: bool = True  # if not, only removals are carried out
+    judges: bool = False  # whether anybody still asks for a rule
+    # (account, end of a link): rules that a later delivery reads, so that their links are not judged now
     later: frozenset[tuple[str, Party]] = frozenset()
-    by_id: bool = False
+    by_id: bool = False  # as in Context
 
 
 WHOLE = Phase(crosses=True, closes=False, judges=True)

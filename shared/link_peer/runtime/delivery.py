@@ -30,16 +30,16 @@ LANES = 16  # threads; as many as a batch has messages, since most of their time
 
 
 class Connections(msgspec.Struct, frozen=True):
-    """What a delivery talks to. `open_cloud(name, retry)` opens the accounts; the name ties role sessions to the event
-    or request. `dead_letters` counts the messages of the dead-letter queue; it may raise LinkPeerError. `policy_now`
-    reads the policy again. `sweep_queue` is the queue for sweeps of single accounts; empty where there is none."""
+    """What a delivery talks to."""
 
+    # (name, retry): opens the accounts; the name, of the event or request, is that of role sessions
     open_cloud: Callable[[str, Retry], Cloud]
     log: AuditLog
     queue: Queue
+    # counts the messages of the dead-letter queue; may raise LinkPeerError
     dead_letters: Callable[[], int] | None = None
-    policy_now: Callable[[], Policy] | None = None
-    sweep_queue: str = ""
+    policy_now: Callable[[], Policy] | None = None  # reads the policy again
+    sweep_queue: str = ""  # the queue for sweeps of single accounts; empty where there is none
 
 
 class Throughput(msgspec.Struct, frozen=True):

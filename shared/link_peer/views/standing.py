@@ -36,24 +36,20 @@ from link_peer.views.reach import Reach, Scene, both_ways, reach
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """One link that stands, with its rules. Instants are epoch seconds.
-
-    `until` is when the first of its rules ends, or has ended, by the claims on it or by consent; None where none need
-    end. `half` is the party that lacks its rule of a mutual link. `askers` are the instances whose tags ask for it.
-    `consent` are the entries that cover it now. `closing` says why its rules go at the next sweep; empty if they stay.
-    """
+    """One link that stands, with its rules. Instants are epoch seconds."""
 
     source: Party
     target: Party
     ports: tuple[Port, ...]
     claims: tuple[Claim, ...]
     rules: tuple[Rule, ...]
-    half: Party | None = None
+    half: Party | None = None  # of a mutual link, the party that lacks its rule
     since: float | None = None
+    # when the first of its rules ends, or has ended, by its claims or by consent; None where none ends
     until: int | None = None
-    askers: tuple[Party, ...] = ()
-    consent: tuple[str, ...] = ()
-    closing: str = ""
+    askers: tuple[Party, ...] = ()  # the instances whose tags ask for it
+    consent: tuple[str, ...] = ()  # the entries that cover it now
+    closing: str = ""  # why its rules go at the next sweep; empty if they stay
 
     @property
     def mutual(self) -> bool:

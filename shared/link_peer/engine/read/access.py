@@ -72,16 +72,14 @@ class Pages:
 
 
 class Reading(msgspec.Struct, frozen=True):
-    """How to read. A transient error is raised; a `tolerant` reading notes the account as failed instead, and goes on
-    with the others. `compares`: an account that no longer shows a member of a group which it just showed, failed. With
-    a `pace`, reads of rules and of many instances keep to it, and one that is throttled is made again. `keep` says
-    which instances of a whole account are kept; the others are set aside until they are asked for by id. Where a group
-    is read for one of its instances that asks, `pages` are read at most; None for all of them."""
+    """How to read. By default, a transient error is raised."""
 
-    tolerant: bool = False
-    compares: bool = False
+    tolerant: bool = False  # a transient error is noted for its account, and reading goes on with the others
+    compares: bool = False  # an account fails if it no longer shows a member of a group that it has just shown
+    # reads of rules and of many instances keep to it, and are repeated where they are throttled
     pace: Pace | None = None
-    pages: int | None = None
+    pages: int | None = None  # how many pages of a group are read to find an instance that asks; None: all
+    # which instances of a whole account are kept; others are set aside until they are asked for by id
     keep: Callable[[Instance], bool] = lambda _instance: True
 
 

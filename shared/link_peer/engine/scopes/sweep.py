@@ -55,15 +55,13 @@ Progress = Callable[[str, int, int], None]
 
 
 class Run(msgspec.Struct, frozen=True):
-    """What the accounts of one run share. `believe_empty` names accounts that a person has confirmed to hold no
-    instances. An account that is swept `alone` holds up no other. `keep` says which instances stay in memory: those
-    that ask for links, and for a person's question perhaps all."""
+    """What the accounts of one run share."""
 
     delivery: Delivery
     event_id: str
-    believe_empty: frozenset[str] = frozenset()
-    alone: bool = True
-    keep: Callable[[Instance], bool] | None = None
+    believe_empty: frozenset[str] = frozenset()  # accounts that a person has confirmed to have no instances
+    alone: bool = True  # one account is swept, so it delays no other
+    keep: Callable[[Instance], bool] | None = None  # which instances stay in memory; None: those that ask for links
     progress: Progress = lambda _kind, _count, _total: None
 
 
@@ -71,15 +69,13 @@ Step = Callable[["AccountSweep"], "AccountSweep"]
 
 
 class Groups(msgspec.Struct, frozen=True):
-    """An account's groups: those that are `tagged` with the managed tag, the digests of their buckets as they are
-    listed (`digests`), the buckets whose rules are `due`, the groups that this delivery judges (those that are due, and
-    suspects), and those whose rules it reads (`todo`)."""
+    """An account's groups, as far as a sweep has listed and read them."""
 
-    tagged: tuple[Group, ...] = ()
-    digests: dict[int, str] = {}
-    due: frozenset[int] = frozenset()
-    judged: frozenset[Party] = frozenset()
-    todo: frozenset[Party] = frozenset()
+    tagged: tuple[Group, ...] = ()  # those with the managed tag
+    digests: dict[int, str] = {}  # what the listing shows of each bucket
+    due: frozenset[int] = frozenset()  # buckets whose rules must be read again
+    judged: frozenset[Party] = frozenset()  # groups that this delivery judges: those in due buckets, and suspects
+    todo: frozenset[Party] = frozenset()  # groups whose rules this delivery reads
 
     def of(self, numbers: Iterable[int]) -> frozenset[Party]:
         """The tagged groups in these buckets."""
@@ -94,30 +90,27 @@ class Groups(msgspec.Struct, frozen=True):
 
 
 class AccountSweep(msgspec.Struct, frozen=True):
-    """The sweep of an account, which began at the cursor `start`, or at the beginning (`first`), and is at `cursor`.
-    `whole`: all of its rules and instances were read that tell what is not shown, so that removals which the guard
-    counts may be made. There was no time to read the `unread` groups, or to judge the links of `late` pairs; of the
-    `judged` ones, which stand, it was judged before whether they must be closed: that is no failure, since the next
-    runs do. So many accounts have their `turns` until this step must end."""
+    """The sweep of one account, after some of its steps. Each step returns the next value."""
 
     run: Run
     account: str
     work: Work
     guard: RemovalGuard
-    started: float
-    start: Cursor
-    first: bool
-    cursor: Cursor
-    pages: Pages | None
+    started: float  # epoch seconds
+    start: Cursor  # where this delivery began
+    first: bool  # this delivery begins a full sweep: its message had no cursor
+    cursor: Cursor  # where it is now
+    pages: Pages | None  # the listing of instances; None once it is complete
     groups: Groups = Groups()
     phase: Phase = Phase()
+    # all rules and instances were read that show a party, so the guard may let removals for absent ones pass
     whole: bool = False
-    unread: frozenset[Party] = frozenset()
-    has_peers: bool = False
+    unread: frozenset[Party] = frozenset()  # groups for whose rules there was no time
+    has_peers: bool = False  # some links are with other accounts
     report: Report = Report()
-    judged: frozenset[Pair] = frozenset()
-    late: frozenset[Pair] = frozenset()
-    turns: int = 1
+    judged: frozenset[Pair] = frozenset()  # pairs of standing links that were checked for reasons to close them
+    late: frozenset[Pair] = frozenset()  # pairs whose links there was no time to judge; the next deliveries do
+    turns: int = 1  # how many accounts share the time that is left for this step
 
     @property
     def is_short(self) -> bool:

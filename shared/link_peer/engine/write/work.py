@@ -76,14 +76,12 @@ UNLIMITED = Until()
 
 
 class PlanTotals(msgspec.Struct, frozen=True):
-    """What plans came to: the `decisions` that were to be carried out; the wishes of tags that were `denied`, by link
-    and as they are written; the groups with rules that are `due` to go since something is not shown; and the accounts
-    that showed no instances (`doubted`), as the last plan has them; None without a plan."""
+    """What the plans of a sweep add up to."""
 
-    decisions: tuple[Decision, ...] = ()
-    denied: Mapping[tuple[Link, str], Decision] = {}
-    due: frozenset[Party] = frozenset()
-    doubted: frozenset[str] | None = None
+    decisions: tuple[Decision, ...] = ()  # those that were to be carried out
+    denied: Mapping[tuple[Link, str], Decision] = {}  # wishes of tags that were denied, by link and as they are written
+    due: frozenset[Party] = frozenset()  # groups with rules to remove because something is not shown
+    doubted: frozenset[str] | None = None  # accounts that showed no instances, in the last plan; None without a plan
 
     def __add__(self, later: PlanTotals) -> PlanTotals:
         """Both."""
@@ -93,21 +91,18 @@ class PlanTotals(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """What came of a plan. `refused` links must be rolled back; `pending` are transient errors for which the work must
-    be done again, recorded as attempts already. `held_removals` counts removals that the guard held back,
-    `refused_keys` are rules whose change was refused for good. `reasons` counts recorded outcomes by (outcome, reason).
-    A sweep that had no time for `undone` decisions has not failed: the next one carries them out. `written` are the
-    groups that were changed, or for whose rules a change was refused."""
+    """What carrying out a plan came to."""
 
     changed: int = 0
     removed: int = 0
-    held_removals: Mapping[Unseen, int] = {}
-    refused: Mapping[Link, Refusal] = {}
+    held_removals: Mapping[Unseen, int] = {}  # removals that the guard held back
+    refused: Mapping[Link, Refusal] = {}  # links that must be rolled back
+    # transient errors, already recorded as attempts, for which the work must be done again
     pending: tuple[Transient, ...] = ()
-    refused_keys: frozenset[RuleKey] = frozenset()
-    reasons: Counter[tuple[str, str]] = msgspec.field(default_factory=Counter)
-    undone: int = 0
-    written: frozenset[Party] = frozenset()
+    refused_keys: frozenset[RuleKey] = frozenset()  # rules whose change the cloud refused for good
+    reasons: Counter[tuple[str, str]] = msgspec.field(default_factory=Counter)  # recorded outcomes by (outcome, reason)
+    undone: int = 0  # decisions for which a sweep had no time: no failure, since the next one carries them out
+    written: frozenset[Party] = frozenset()  # groups that were changed, or for whose rules a change was refused
     planned: PlanTotals = PlanTotals()
 
     def __add__(self, later: Report) -> Report:

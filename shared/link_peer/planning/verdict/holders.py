@@ -17,12 +17,11 @@ from link_peer.planning.verdict.single_link import may_stand, permitted
 
 
 class Judgment(msgspec.Struct, frozen=True):
-    """The verdict on a link except for room: it does not depend on who asks. `moved` are those of its rules that stand
-    for other instances, which have other addresses now; `restated` those that stand for the same instance as a member
-    of a group for which it may not be admitted any more."""
+    """The verdict on a link, except for room. It does not depend on who asks."""
 
     verdict: Verdict
-    moved: frozenset[RuleKey] = frozenset()
+    moved: frozenset[RuleKey] = frozenset()  # rules that stand for instances whose addresses have changed
+    # rules that stand for the same instance as a member of another group, for which it may no longer be admitted
     restated: frozenset[RuleKey] = frozenset()
     missing: Missing = NOTHING_MISSING
 
