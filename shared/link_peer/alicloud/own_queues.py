@@ -15,13 +15,12 @@ from link_peer.runtime.settings import Settings
 
 
 class Received(msgspec.Struct, frozen=True):
-    """A message, and the handle by which it is deleted. `times` is how often it was received, `element` what a stream
-    would push: the queue that it came through is the one that was asked."""
+    """A message that was received from a queue."""
 
     queue: str
-    handle: str
-    times: int
-    element: dict[str, object]
+    handle: str  # what deletes it
+    times: int  # how often it was received
+    element: dict[str, object]  # what a stream would push; the queue in it is the one that was asked
 
 
 class OwnQueues:

@@ -38,8 +38,8 @@ class Waits(Enum):
 
 
 class Denial(msgspec.Struct, frozen=True):
-    """Why a link is denied, or a rule removed. People and programs read the reason in records; what is done follows from
-    its kind, and from the fields below."""
+    """Why a link is denied, or a rule removed. People and programs read the reason in records; what is done follows
+    from its kind, and from the fields below."""
 
     reason: Reason
     detail: str  # the fact that decided
@@ -366,16 +366,14 @@ def not_home(account: str) -> Denial:
 
 
 class Unaccepted(msgspec.Struct, frozen=True):
-    """What a group has not accepted: `source` on `ports` (`ALL`: everything); or, where it `is_egress`, to reach it.
-    `tags` (`key=value`; none where no key is left) would, and so would `entry` (`<who>[:<ports>]`), by which its owner
-    writes them."""
+    """What a group has not accepted."""
 
     group: Party
     source: Party
-    ports: tuple[Port, ...]
-    tags: Sequence[str]
-    entry: str
-    is_egress: bool = False
+    ports: tuple[Port, ...]  # `ALL`: everything
+    tags: Sequence[str]  # `key=value`: any of these tags would accept it; none where no key is left
+    entry: str  # `<who>[:<ports>]`, by which the group's owner writes them
+    is_egress: bool = False  # the group has not consented to reach `source`
 
     def __str__(self) -> str:
         """What is missing, in words."""
@@ -407,12 +405,11 @@ COUNTED = 100
 
 
 class Candidate(msgspec.Struct, frozen=True):
-    """A group that might stand for an instance, the `denial` that says why it does not, and how many `members` it has:
-    COUNTED or more where it has that many; None where they were not counted."""
+    """A group that might stand for an instance, and why it does not."""
 
     group: Party
     denial: Denial
-    members: int | None
+    members: int | None  # how many it has; COUNTED: that many or more; None: not counted
 
     def __str__(self) -> str:
         if self.members is None:

@@ -196,13 +196,10 @@ class RuleKey(msgspec.Struct, frozen=True, order=True, cache_hash=True):
 
 
 class Claim(msgspec.Struct, frozen=True, cache_hash=True):
-    """A reason for which a link is wanted: an instance's tag if `request` is empty, else the request with that id.
+    """A reason for which a link is wanted. A rule is kept while its marker has any claim."""
 
-    `until` is when the claim expires, in epoch seconds; None for never. A rule is kept while its marker has any claim.
-    """
-
-    request: str = ""
-    until: int | None = None
+    request: str = ""  # the id of a request; empty: an instance's tag
+    until: int | None = None  # when the claim ends, in epoch seconds; None: never
 
     @property
     def is_tag(self) -> bool:
@@ -220,15 +217,15 @@ TAG = Claim()
 
 
 class Marker(msgspec.Struct, frozen=True):
-    """The Description of a rule of ours. `home` is the account of the functions that wrote it. `ends` are on rules that
-    name an address: the source's and the destination's instance, or the source's instance and the group it stands for.
-    On an egress rule (`is_egress`), the destination's instance, and the group it stands for, or the instance again
-    where the link names it."""
+    """The Description of a rule of ours."""
 
-    home: str
+    home: str  # the account of the functions that wrote it
     deployment: str
     id: str
     claims: tuple[Claim, ...]
+    # of a rule that names an address: the instances of source and destination, or the source's and the group that it
+    # stands for; of an egress rule, the destination's, and the group that it stands for, or the instance again where
+    # the link names it
     ends: tuple[Party, Party] | None = None
     is_egress: bool = False
 
@@ -239,38 +236,31 @@ class Marker(msgspec.Struct, frozen=True):
 
 
 class Traffic(msgspec.Struct, frozen=True):
-    """The packets that a rule applies to.
-
-    `peer` is the other end: `sg-…@<uid>`, or addresses as a CIDR; empty for a prefix list, whose entries are not read:
-    `prefix_list` is its id. `own_range` restricts the end that is in the rule's group, as a CIDR, where it is
-    restricted. `port` is None for a port list, and for what cannot be read.
-    """
+    """The packets that a rule applies to."""
 
     direction: str  # ingress | egress
-    peer: str
-    own_range: str = msgspec.field(name="own")
-    port: Port | None
+    peer: str  # the other end: `sg-…@<uid>`, or a CIDR; empty for a prefix list, whose entries are not read
+    own_range: str = msgspec.field(name="own")  # the part of the rule's own group that is meant, as a CIDR; empty: all
+    port: Port | None  # None for a port list, and for what cannot be read
     source_ports: tuple[int, int] | None = None  # low, high; None: any
-    prefix_list: str = ""
+    prefix_list: str = ""  # its id
 
 
 class Rule(msgspec.Struct, frozen=True):
-    """One rule as DescribeSecurityGroupAttribute returns it.
-
-    `key` is None if the rule is of a kind that we never write: IPv6, a prefix list, source ports, a range wider than
-    /32, egress but to one address from any. `unmanaged_traffic` is what such a rule applies to; of IPv6, that is
-    `ipv6`.
-    """
+    """One rule as DescribeSecurityGroupAttribute returns it."""
 
     group: Party
     id: str
+    # None where we never write its kind: IPv6, a prefix list, source ports, a range wider than /32, egress but to one
+    # address from any
     key: RuleKey | None
     policy: str  # accept | drop
     priority: int
     description: str = ""
     created: str = ""  # CreateTime, as the API writes it
+    # what a rule without a key applies to
     unmanaged_traffic: Traffic | None = msgspec.field(default=None, name="other")
-    ipv6: Traffic | None = None
+    ipv6: Traffic | None = None  # the same, of an IPv6 rule
 
     @property
     def is_egress(self) -> bool:

@@ -16,20 +16,15 @@ from link_peer.domain.tags import DEFAULT_TAG_PREFIX, SET, Grantee, TagKeys, tag
 
 
 class AccountPolicy(msgspec.Struct, frozen=True):
-    """An account and the role through which it is entered; the home account has none. `name` is only displayed.
+    """An account, and the role through which it is entered."""
 
-    `ranges` are the IPv4 networks (`10.20.0.0/16`) from which instances of the account may be linked by their address;
-    any private address if there are none. `queue` is the name of the queue through which the account's own requests
-    come; empty if they come through the shared queue. `flowlog` is the account's own logstore of VPC flow logs, as
-    `project/logstore`; empty if it has none. It informs and decides nothing.
-    """
-
-    name: str
-    role: str | None = None
+    name: str  # only displayed
+    role: str | None = None  # the home account has none
     external_id: str | None = None
+    # IPv4 networks from which instances may be linked by their address; none: any private address
     ranges: tuple[str, ...] = ()
-    queue: str = ""
-    flowlog: str = ""
+    queue: str = ""  # the queue through which the account's own requests come; empty: the shared queue
+    flowlog: str = ""  # `project/logstore` of its VPC flow logs; empty: none. It informs and decides nothing
 
 
 class Allow(msgspec.Struct, frozen=True):
@@ -120,28 +115,24 @@ SetTags = Mapping[str, Mapping[str, Mapping[str, str]]]
 
 
 class Policy(msgspec.Struct, frozen=True, dict=True):  # a dict, so that a property may be worked out once
-    """A valid policy. `accounts` are by uid, and exactly one has no role; `deny` are ports that are never opened,
-    `never` are pairs; `denies_mutual`: no link without ports is opened. `sets` are by name, and so are `names`, which
-    tags, requests and commands may give in place of an id. `digest` is the first 16 hex digits of the file's SHA-256;
-    empty if it was read from no file. `leaving` are accounts that are read, but have no links, as if the file did not
-    list them: `link-peer account remove` closes with it. No file can say it. `tag_prefix` is what the file says, empty
-    if nothing; `app.compose` puts the setting in its place."""
+    """A valid policy."""
 
     deployment: str
-    accounts: dict[str, AccountPolicy]
+    accounts: dict[str, AccountPolicy]  # by uid; exactly one, home, has no role
     accept_tags: bool = True
     allow: tuple[Allow, ...] = ()
-    deny: Ports = ()
+    deny: Ports = ()  # ports that are never opened
     limits: Limits = Limits()
     paused: Pause = Pause.NONE
     tests: tuple[PolicyTest, ...] = ()
-    never: tuple[Never, ...] = ()
-    sets: dict[str, GroupSet] = {}
-    names: dict[str, Party] = {}
-    denies_mutual: bool = False
-    digest: str = ""
+    never: tuple[Never, ...] = ()  # pairs that are never linked
+    sets: dict[str, GroupSet] = {}  # by name
+    names: dict[str, Party] = {}  # what tags, requests and commands may give in place of an id
+    denies_mutual: bool = False  # no link without ports is opened
+    digest: str = ""  # the first 16 hex digits of the file's SHA-256; empty if it was read from no file
+    # read, but without links, as if the file did not list them: `account remove` closes with it, and no file can say it
     leaving: frozenset[str] = frozenset()
-    tag_prefix: str = ""
+    tag_prefix: str = ""  # what the file says, empty if nothing; `app.compose` puts the setting in its place
 
     @functools.cached_property
     def home(self) -> str:

@@ -20,15 +20,13 @@ class Kind(Enum):
 
 
 class Reason(msgspec.Struct, frozen=True):
-    """`code` is the `reason` of a record, a contract with programs that read the log. `meaning` and `remedy`, what a
-    person does about it in general, are Markdown of the folder docs. `keeps_standing`: it only denies opening, and what
-    stands for the same wish stays."""
+    """A reason of a record."""
 
-    code: str
+    code: str  # what the record says: a contract with programs that read the log
     kind: Kind
-    meaning: str
-    remedy: str
-    keeps_standing: bool = False
+    meaning: str  # Markdown of the folder docs
+    remedy: str  # what a person does about it in general; Markdown of the folder docs
+    keeps_standing: bool = False  # it only denies opening; what stands for the same wish stays
 
 
 NONE = Reason("", Kind.FINAL, "an outcome that needs no reason", "")

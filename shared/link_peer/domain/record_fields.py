@@ -20,24 +20,17 @@ NOT_INDEXED = ""
 
 
 class RecordField(msgspec.Struct, frozen=True):
-    """`index` is how SLS indexes the field, `since` the first schema that has it. `meaning` is Markdown of the folder
-    docs; it is empty where the row before explains the field, too.
-
-    `empty` is the value in a record of a decision that does not know the field; None: such a record does not have the
-    field. `claimed` is the field of a request that is recorded here as claimed. `ocsf` names the attributes of OCSF
-    that take the value, `ocsf_note` says how; fields with one note share a row. With `column`, `link-peer audit -o
-    wide` has a column for the field.
-    """
+    """A field of records."""
 
     name: str
-    index: str
-    since: int
-    meaning: str
-    empty: str | None = None
-    ocsf: str = "unmapped"
-    ocsf_note: str = ""
-    column: bool = False
-    claimed: str = ""
+    index: str  # how SLS indexes it
+    since: int  # the first schema that has it
+    meaning: str  # Markdown of the folder docs; empty where the row before explains this field, too
+    empty: str | None = None  # the value where a decision does not know the field; None: its record lacks the field
+    ocsf: str = "unmapped"  # the attributes of OCSF that take the value
+    ocsf_note: str = ""  # how; fields with one note share a row
+    column: bool = False  # `link-peer audit -o wide` has a column for it
+    claimed: str = ""  # the field of a request that is recorded here as claimed
 
 
 _PARTY = "a group or an instance"

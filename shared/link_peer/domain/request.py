@@ -18,49 +18,40 @@ _ID_LENGTH = 48
 
 class Cause(msgspec.Struct, frozen=True):
     """What an event says of its origin. It informs, and decides nothing: anyone who may put events on the bus can write
-    it.
+    it."""
 
-    `actor` is the principal who made the API call, like an ARN, else the event's type. Of a change of tags, `call` is
-    the API call, `request_id` its RequestId, and `tags` the keys on which links depend, each with the value that it
-    got; None where it was taken off.
-    """
-
-    actor: str = ""
-    call: str = ""
-    request_id: str = ""
+    actor: str = ""  # the principal who made the API call, like an ARN; else the event's type
+    call: str = ""  # of a change of tags, the API call
+    request_id: str = ""  # its RequestId
+    # the changed keys on which links depend, with their new values; None: taken off
     tags: tuple[tuple[str, str | None], ...] = ()
 
 
 class Hint(msgspec.Struct, frozen=True):
-    """A party of the home account to look at, and why: a hint, never a fact.
-
-    `kind` is `state` (an instance's new `state`), `tags`, `moved` (its groups or addresses changed), or `look` (asked
-    for again). `time` is the event's, `expires` the end of a look (epoch seconds); None where the event does not give
-    it. Of an event that names only a network interface, `party` is that, `eni-…`.
-    """
+    """A party of the home account to look at, and why: a hint, never a fact."""
 
     event_id: str
-    party: Party
+    party: Party  # `eni-…` where the event names only a network interface
+    # new state, tags changed, groups or addresses changed, or asked for again
     kind: Literal["state", "tags", "moved", "look"]
-    time: float | None = None
+    time: float | None = None  # the event's, in epoch seconds
     state: str = ""
-    expires: float | None = None
+    expires: float | None = None  # the end of a look, in epoch seconds
     cause: Cause = Cause()
 
 
 class Request(msgspec.Struct, frozen=True):
-    """A request that matches the schema. Without ports in the message, `link` is mutual. Instants are epoch seconds.
-    `reason` and `requested_by` are recorded as claimed. `attempt` counts how often it was put back on its queue."""
+    """A request that matches the schema. Instants are epoch seconds."""
 
     request_id: str
     action: Literal["link", "unlink", "sync"]
     region: str
-    link: Link
+    link: Link  # mutual where the message has no ports
     expires_at: float
     until: int | None = None
-    reason: str = ""
-    requested_by: str = ""
-    attempt: int = 0
+    reason: str = ""  # recorded as claimed
+    requested_by: str = ""  # recorded as claimed
+    attempt: int = 0  # how often it was put back on its queue
 
 
 class Look(msgspec.Struct, frozen=True):
@@ -75,13 +66,12 @@ class Look(msgspec.Struct, frozen=True):
 
 
 class SweepAccount(msgspec.Struct, frozen=True):
-    """ "Sweep this account", on a queue of its own. `cursor` is what an earlier such message left to do, as it came:
-    nothing in it is trusted. `posted_at` is in epoch seconds."""
+    """The message "sweep this account", on a queue of its own."""
 
     region: str
     account: str
-    posted_at: float
-    cursor: object = None
+    posted_at: float  # epoch seconds
+    cursor: object = None  # how far an earlier delivery came; untrusted
 
 
 Message = Request | Look

@@ -22,20 +22,19 @@ class Address(msgspec.Struct, frozen=True, order=True):
 
 
 class Listing(msgspec.Struct, frozen=True):
-    """What an unfiltered read of a whole account showed: the `ids` of all instances, how many `members` each group (by
-    id) has, and whether any instance has a tag (`tagged`)."""
+    """What an unfiltered read of a whole account showed."""
 
-    ids: Set[str] = frozenset()
-    members: Mapping[str, int] = {}
-    tagged: bool = False
+    ids: Set[str] = frozenset()  # of all instances
+    members: Mapping[str, int] = {}  # how many instances each group has, by its id
+    tagged: bool = False  # some instance has a tag
 
 
 _Memories = dict[int, tuple[object, dict[Hashable, Any]]]
 
 
 class Snapshot(msgspec.Struct, frozen=True, dict=True):
-    """One reading of the cloud. A party in `requested` that is in neither `instances` nor `groups` was not shown. Not every
-    instance of a whole account need be in `instances`: see `set_aside`."""
+    """One reading of the cloud. A party in `requested` that is in neither `instances` nor `groups` was not shown. Not
+    every instance of a whole account need be in `instances`: see `set_aside`."""
 
     instances: Mapping[Party, Instance] = {}
     groups: Mapping[Party, Group] = {}

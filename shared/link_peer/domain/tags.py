@@ -100,19 +100,16 @@ class RefusalEntry(msgspec.Struct, frozen=True):
 
 
 class Tag(msgspec.Struct, frozen=True):
-    """One row of the table of tags. `key` is written with its placeholders: `{prefix}-peer`. `on` is `instance` or
-    `security group`. `further` are other keys that mean the same, as the pages write them: `TagKeys.is_key` says which.
-    `writer` says who writes it: `person`, or `link-peer`; where `denied`, RAM denies it to the functions' roles: it
-    consents or locks."""
+    """One row of the table of tags."""
 
     name: str
-    key: str
-    on: str
+    key: str  # with its placeholders: `{prefix}-peer`
+    on: str  # `instance` or `security group`
     value: str
     meaning: str
-    further: str = ""
-    writer: str = "person"
-    denied: bool = False
+    further: str = ""  # other keys that mean the same, as the pages write them: `TagKeys.is_key` says which
+    writer: str = "person"  # `person` or `link-peer`
+    denied: bool = False  # RAM denies it to the functions' roles: it consents or locks
 
 
 TAGS = (

@@ -54,14 +54,12 @@ Judge = Callable[[Link], Verdict]
 
 
 class Choice(msgspec.Struct, frozen=True):
-    """The `link` that stands for an instance. `passed` are the verdicts on those before it. `denied` are the verdicts
-    on all, where none is granted and some lack consent. `possible_links` are links that may turn out to be the right
-    one: they open nothing."""
+    """The link that stands for an instance."""
 
     link: Link
-    passed: tuple[Verdict, ...] = ()
-    denied: tuple[Verdict, ...] = ()
-    possible_links: tuple[Link, ...] = ()
+    passed: tuple[Verdict, ...] = ()  # verdicts on the links before it
+    denied: tuple[Verdict, ...] = ()  # verdicts on all, where none is granted and some lack consent
+    possible_links: tuple[Link, ...] = ()  # links that may turn out to be the right one: they open nothing
 
 
 def links_from_tags(snapshot: Snapshot, instance: Instance, now: float, policy: Policy) -> list[DesiredLink]:

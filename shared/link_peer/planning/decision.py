@@ -106,15 +106,14 @@ class Context(msgspec.Struct, frozen=True):
 
 
 class Edit(msgspec.Struct, frozen=True):
-    """The claims that one rule gains and loses. `rule` is ours as it is now, None where it is still to be written;
-    `claims` are those that it will carry; `ends` the instances of an instance rule."""
+    """The claims that one rule gains and loses."""
 
     key: RuleKey
     gain: frozenset[Claim] = frozenset()
     lose: frozenset[Claim] = frozenset()
-    ends: Ends | None = None
-    rule: Rule | None = None
-    claims: tuple[Claim, ...] = ()
+    ends: Ends | None = None  # of a rule by address, as in Marker
+    rule: Rule | None = None  # ours as it is now; None: still to be written
+    claims: tuple[Claim, ...] = ()  # those that it will carry
 
     @property
     def kind(self) -> str:

@@ -72,37 +72,33 @@ class Doubt(Enum):
 
 
 class Decider(msgspec.Struct, frozen=True):
-    """One thing that decides: at the gate of one `direction`, about these groups, or this rule. `inner` is what it is
-    not known to come before (ORDER_UNKNOWN)."""
+    """One thing that decides about packets."""
 
     cause: EffectCause
     groups: tuple[Party, ...] = ()
-    direction: str = ""
+    direction: str = ""  # of the gate where it decides
     rule: Rule | None = None
     doubt: Doubt | None = None
-    inner: Decider | None = None
+    inner: Decider | None = None  # what it is not known to come before (ORDER_UNKNOWN)
 
 
 class EffectPart(msgspec.Struct, frozen=True):
-    """What decides about packets in one direction: each decider with the packets that it is about. `passed` are those
-    that pass although others do not. Without deciders, `absent` are ends that were not read."""
+    """What decides about packets in one direction."""
 
-    deciders: tuple[tuple[Decider, tuple[Port, ...]], ...] = ()
-    passed: tuple[Port, ...] = ()
-    absent: tuple[Party, ...] = ()
+    deciders: tuple[tuple[Decider, tuple[Port, ...]], ...] = ()  # each with the packets that it is about
+    passed: tuple[Port, ...] = ()  # packets that pass although others do not
+    absent: tuple[Party, ...] = ()  # without deciders: ends that were not read
 
 
 class Effect(msgspec.Struct, frozen=True):
-    """The answer: None where it is not known. `parts` are what decides, by direction, `doubts` what leaves the answer
-    to some packets unknown. `blocked` and `passed` are the packets that were found to be so. The groups in `unread`
-    would have to be read to know more."""
+    """Whether packets pass, and what decides."""
 
-    passes: bool | None
-    parts: tuple[EffectPart, ...] = ()
-    blocked: tuple[Port, ...] = ()
-    passed: tuple[Port, ...] = ()
-    unread: frozenset[Party] = frozenset()
-    doubts: tuple[EffectPart, ...] = ()
+    passes: bool | None  # None: not known
+    parts: tuple[EffectPart, ...] = ()  # what decides, by direction
+    blocked: tuple[Port, ...] = ()  # packets that are blocked
+    passed: tuple[Port, ...] = ()  # packets that pass
+    unread: frozenset[Party] = frozenset()  # groups to read to know more
+    doubts: tuple[EffectPart, ...] = ()  # what leaves the answer to some packets unknown
 
     @property
     def outcomes(self) -> frozenset[bool | None]:
@@ -285,13 +281,12 @@ class _Candidate(msgspec.Struct, frozen=True):
 
 
 class Admission(msgspec.Struct, frozen=True):
-    """The rules by each of which alone a packet passes at one end: no drop comes before it. Of `doubted` rules that is
-    not known. Rules of `unread` groups may be among them."""
+    """The rules by each of which alone a packet passes at one end: no drop comes before it."""
 
     packet: Port
     rules: tuple[Rule, ...]
-    doubted: tuple[Rule, ...] = ()
-    unread: tuple[Party, ...] = ()
+    doubted: tuple[Rule, ...] = ()  # rules of which that is not known
+    unread: tuple[Party, ...] = ()  # groups whose rules may be among them
 
 
 class _Path:

@@ -53,25 +53,22 @@ def hold_above(limit: int) -> Hold:
 
 
 class Loss(msgspec.Struct, frozen=True):
-    """The claims that a rule of ours loses, and why. `unseen` where the only cause is that something is not shown;
-    `by_absence` where the cause is what a read did not show: a party, or a tag. `beside` where the delivery is about
-    none of them."""
+    """The claims that a rule of ours loses, and why."""
 
     claims: frozenset[Claim]
     denial: Denial
-    unseen: frozenset[Unseen] = frozenset()
-    by_absence: bool = False
-    beside: bool = False
+    unseen: frozenset[Unseen] = frozenset()  # set where the only cause is that something is not shown
+    by_absence: bool = False  # a read did not show a party, or a tag
+    beside: bool = False  # the delivery is about none of them
 
 
 class Losses(msgspec.Struct, frozen=True):
-    """The losses `by_rule`. `freed` are the rules that lose every claim, and so are removed. `due` are those that would
-    be removed only because something is not shown, `held_removals` counts those that are held back."""
+    """What rules of ours lose in a plan."""
 
     by_rule: Mapping[RuleKey, Loss]
-    freed: frozenset[RuleKey]
-    due: Mapping[Unseen, frozenset[RuleKey]]
-    held_removals: Mapping[Unseen, int]
+    freed: frozenset[RuleKey]  # rules that lose every claim, and so are removed
+    due: Mapping[Unseen, frozenset[RuleKey]]  # rules that would be removed only because something is not shown
+    held_removals: Mapping[Unseen, int]  # how many of these are held back
     missing: Missing = NOTHING_MISSING
 
     def claims(self, key: RuleKey) -> Set[Claim]:
@@ -80,13 +77,13 @@ class Losses(msgspec.Struct, frozen=True):
 
 
 class _Cause(msgspec.Struct, frozen=True):
-    """Why a claim is taken; it is kept where `denial` is None. `missing` kept it, or would tell more of it."""
+    """Why a claim is removed."""
 
-    denial: Denial | None = None
+    denial: Denial | None = None  # None: it is kept
     unseen: frozenset[Unseen] = frozenset()
     by_absence: bool = False
     beside: bool = False
-    missing: Missing = NOTHING_MISSING
+    missing: Missing = NOTHING_MISSING  # what kept it, or would tell more of it
 
 
 _NO_CAUSE = _Cause()

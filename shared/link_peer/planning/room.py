@@ -23,14 +23,12 @@ from link_peer.planning.diff import edit_of
 
 
 class Limit(msgspec.Struct, frozen=True):
-    """How many distinct values the rules of one group may have at `most`. `value` is what counts of a rule that stands,
-    `new` of one to be written; empty where the rule does not count. `denial` is made of the group, how many it has, and
-    the limit."""
+    """How many distinct values the rules of one group may have."""
 
-    value: Callable[[Rule], str]
-    new: Callable[[RuleKey], str]
+    value: Callable[[Rule], str]  # what counts of a rule that stands; empty where the rule does not count
+    new: Callable[[RuleKey], str]  # the same, of a rule to be written
     most: int
-    denial: Callable[[Party, int, int], Denial]
+    denial: Callable[[Party, int, int], Denial]  # (group, how many it has, the limit)
 
 
 def _source_group(key: RuleKey | None) -> str:

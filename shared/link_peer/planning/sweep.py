@@ -37,16 +37,15 @@ WHOLE = Phase(crosses=True, closes=False, judges=True)
 
 
 class SweepRemit(msgspec.Struct, frozen=True):
-    """The accounts that are swept, under which policy, where and when (epoch seconds), and in which phase.
-    `hidden_asks` is as in Context; `postponed` are instances that this run does not read."""
+    """What a sweep decides: for which accounts, under which policy, where, when, and in which phase."""
 
     accounts: Set[str]
     policy: Policy
     region: str
-    now: float
+    now: float  # epoch seconds
     phase: Phase = WHOLE
-    hidden_asks: bool = False
-    postponed: Set[Party] = frozenset()
+    hidden_asks: bool = False  # as in Context
+    postponed: Set[Party] = frozenset()  # instances that this run does not read
 
     @property
     def context(self) -> Context:

@@ -43,12 +43,11 @@ class Connections(msgspec.Struct, frozen=True):
 
 
 class Throughput(msgspec.Struct, frozen=True):
-    """What a delivery may do at a time: `readers` reads side by side, `lanes` messages of a batch, and of each API of
-    ECS `calls_per_minute` in an account; None where that is not known."""
+    """What a delivery may do at a time."""
 
-    readers: int = READERS
-    lanes: int = 1
-    calls_per_minute: int | None = None
+    readers: int = READERS  # reads side by side
+    lanes: int = 1  # messages of a batch side by side
+    calls_per_minute: int | None = None  # of each API of ECS in an account; None: not known
 
 
 class Memory:
@@ -114,20 +113,18 @@ def subject(message: Message) -> Party | Link:
 
 
 class Delivery(msgspec.Struct, frozen=True):
-    """The world of one delivery. `retry` ends with its time; `memory` outlives it. `caller` is the person who runs a
-    command (an ARN): records name it. `supposed`: a dry run, whose cloud keeps what would be changed. `output`: what it
-    has posted and recorded."""
+    """The world of one delivery."""
 
     function: str
     region: str
     policy: Policy
-    retry: Retry
+    retry: Retry  # ends with the delivery's time
     connections: Connections
     throughput: Throughput = Throughput()
-    memory: Memory = msgspec.field(default_factory=Memory)
-    caller: str = ""
-    supposed: bool = False
-    output: DeliveryOutput = msgspec.field(default_factory=DeliveryOutput)
+    memory: Memory = msgspec.field(default_factory=Memory)  # outlives it
+    caller: str = ""  # the person who runs a command (an ARN), whom records name
+    supposed: bool = False  # a dry run: its cloud keeps what would be changed
+    output: DeliveryOutput = msgspec.field(default_factory=DeliveryOutput)  # what it has posted and recorded
 
     @property
     def clock(self) -> Clock:

@@ -63,14 +63,13 @@ class DifferenceKind(str, Enum):
 
 
 class PermissionDifference(msgspec.Struct, frozen=True):
-    """`path` is its place in the new file or, of what only the old one has, in the old one; `text` is what may open, or
-    may open no longer; `old` and `new` are what the files say there."""
+    """One difference between two policies."""
 
     kind: DifferenceKind
-    path: str
-    text: str
-    old: str
-    new: str
+    path: str  # its place in the new file; in the old one, of what only that has
+    text: str  # what may open, or may open no longer
+    old: str  # what the old file says there
+    new: str  # what the new file says there
 
 
 def difference(old: Policy, new: Policy, now: float) -> list[PermissionDifference]:
@@ -92,14 +91,13 @@ def difference(old: Policy, new: Policy, now: float) -> list[PermissionDifferenc
 
 
 class _Gain(msgspec.Struct, frozen=True):
-    """What a policy opens and the other one does not. `values` are what that one says and what this one says; `facts`
-    are those of its row of _SAID; `rank` puts the widest first."""
+    """What a policy opens and the other one does not."""
 
     part: str
     path: str
-    values: Sequence[str]
-    rank: tuple[int, ...]
-    facts: dict[str, str] = {}
+    values: Sequence[str]  # what the other one says, and what this one says
+    rank: tuple[int, ...]  # the widest come first
+    facts: dict[str, str] = {}  # of its row of _SAID
 
     def sentence(self, number: int) -> str:
         """The sentence for a gain, or for a loss."""

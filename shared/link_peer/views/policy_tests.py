@@ -37,16 +37,15 @@ class PolicyVerdict(Enum):
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One link of a test: `at` is its place in the file, such as `tests[0].deny[1]`, and `reason` the fact that
-    decided."""
+    """One link of a test."""
 
-    at: str
+    at: str  # its place in the file, such as `tests[0].deny[1]`
     source: Party
     target: Party
     ports: Ports
     expected: PolicyVerdict
     verdict: PolicyVerdict
-    reason: str
+    reason: str  # the fact that decided
 
     @property
     def failed(self) -> bool:

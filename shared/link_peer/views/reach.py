@@ -69,20 +69,15 @@ Pair = tuple[Party, Party]
 
 
 class Reach(msgspec.Struct, frozen=True):
-    """The effect for the first pair whose packets are stopped, or may be, with how many pairs were judged, and how many
-    of them pass.
-
-    Without instances, `pairs` is 0, and the effect is that for an instance that would be in these groups only.
-    `other_results` is what becomes of other packets than those of this effect, `doubt` the first effect and pair of
-    which something is not known.
-    """
+    """The effect for the first pair whose packets are stopped, or may be."""
 
     effect: Effect
+    # how many were judged; 0 without instances: then the effect is that for an instance in these groups only
     pairs: int = 0
-    passing: int = 0
+    passing: int = 0  # how many of them pass
     ends: Pair | None = None
-    other_results: frozenset[bool | None] = frozenset()
-    doubt: tuple[Effect, Pair] | None = None
+    other_results: frozenset[bool | None] = frozenset()  # what becomes of other packets than those of this effect
+    doubt: tuple[Effect, Pair] | None = None  # the first effect and pair of which something is not known
 
     @property
     def word(self) -> str:

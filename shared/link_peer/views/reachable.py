@@ -33,15 +33,14 @@ _Touched = tuple[dict[Party, Instance], dict[Party, Instance]]
 
 
 class Reached(msgspec.Struct, frozen=True):
-    """So many instances of `source` gain `+` or lose `-` the ports to so many of `target`, in so many pairs. Unless
-    `sure`, they may: not all that decides is known. The numbers are None where instances could not be read."""
+    """Instances of `source` gain or lose the ports to instances of `target`."""
 
-    sign: str
-    sure: bool
+    sign: str  # `+` or `-`
+    sure: bool  # false: they may, since not all that decides is known
     source: Party
     target: Party
     ports: tuple[Port, ...]
-    sources: int | None = None
+    sources: int | None = None  # how many; None where instances could not be read
     targets: int | None = None
     pairs: int | None = None
 

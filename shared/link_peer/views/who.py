@@ -27,20 +27,15 @@ from link_peer.views.reach import Scene, among, anyone_in
 
 
 class Reaching(msgspec.Struct, frozen=True):
-    """One source: a group, or the `address` that a rule of `group` names: a range or the id of a prefix list, with the
-    instance that has it as `source`, if it is one. Without either, something was not read. Without `rule`, `source` are
-    the members of the group. `instances` is how many it has; None where that is not known.
+    """One source that may reach a party."""
 
-    `state` is `open`, `partly`, `blocked` or `unknown`, as of links; `reason` says what decides.
-    """
-
-    source: Party | None
-    address: str
+    source: Party | None  # a group, or the instance that has the address; None where neither is known
+    address: str  # what the rule of `group` names: a range, or the id of a prefix list
     group: Party
-    rule: Rule | None
-    state: str
-    reason: str
-    instances: int | None = None
+    rule: Rule | None  # None: `source` are members of the group itself
+    state: str  # `open`, `partly`, `blocked` or `unknown`, as of links
+    reason: str  # what decides
+    instances: int | None = None  # how many `source` has; None where that is not known
 
 
 def sources_reaching(scene: Scene, party: Party, ports: Sequence[Port] = (), *, members: bool = True) -> list[Reaching]:

@@ -25,15 +25,14 @@ InTime = Callable[[Sequence[Edit], bool], None]
 
 
 class Closing(msgspec.Struct):
-    """A decision that only takes rules or claims away. `waiting` are its groups that were not settled yet,
-    `edited_rules` the rules whose edits were made; `standing` says of each group with others why those were not."""
+    """A decision that only takes rules or claims away."""
 
     decision: Decision
-    waiting: set[Party]
+    waiting: set[Party]  # its groups that were not settled yet
     requests: Requests = []
     rules: dict[RuleKey, Rule] = {}
-    edited_rules: set[RuleKey] = set()
-    standing: dict[Party, LinkDenied | Transient] = {}
+    edited_rules: set[RuleKey] = set()  # rules whose edits were made
+    standing: dict[Party, LinkDenied | Transient] = {}  # why the edits of other rules were not made, by group
 
     def edits(self, group: Party) -> list[Edit]:
         """Its edits on a group."""

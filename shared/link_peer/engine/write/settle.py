@@ -53,16 +53,10 @@ class Settler:
         beside: Callable[[], object] = lambda: None,
         deciding_groups: Set[Party] = frozenset(),
     ) -> dict[RuleKey, Rule]:
-        """Makes the edits, and returns the rules as they then are. `before_write` may raise to stop a write; `note`
-        gets the RequestId of each call, and what it was made for. Where something was opened, the group's tags are read
-        back beside its rules: they may forbid it by now, and a sweep may have removed the managed tag. So are the tags
-        of the `deciding_groups`, and what `beside` reads, which costs no time of its own.
-
-        Additions start from what was read for the plan, and so do removals, as long as that was read a moment ago and
-        nothing was changed since. Other removals, and each change of a marker, start from a read right before, since
-        another delivery may have added a claim meanwhile, and the API has no compare-and-set. Raises LinkDenied, or
-        Transient.
-        """
+        """Makes the edits, and returns the rules as they are then. `before_write` may raise to stop a write; `note`
+        gets each call's RequestId and purpose. After an opening, the tags of the group and of the `deciding_groups` are
+        read back beside its rules, since they may forbid it by now, and a sweep may have removed the managed tag.
+        `beside` reads what else may be read meanwhile."""
         rules = known_rules = self._rules(group)
         kinds = {edit.kind for edit in edits}
         if "mark" in kinds or ("remove" in kinds and not self.fetch.rules_are_new(group)):
@@ -262,13 +256,12 @@ class Settler:
 
 
 class Existing(msgspec.Struct, frozen=True):
-    """A rule that exists; `marker` where it is ours, `described_claims` the claims of its description, `copies` the ids
-    of copies of it that someone made, whose claims `marker` has too."""
+    """A rule that exists."""
 
     rule: Rule
-    marker: Marker | None
-    described_claims: frozenset[Claim] = frozenset()
-    copies: tuple[str, ...] = ()
+    marker: Marker | None  # None where the rule is not ours
+    described_claims: frozenset[Claim] = frozenset()  # the claims in its own description
+    copies: tuple[str, ...] = ()  # ids of copies of it that someone made, whose claims `marker` has too
 
 
 def _marked(edit: Edit, marker: Marker, claims: frozenset[Claim]) -> str:

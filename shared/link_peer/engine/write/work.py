@@ -37,15 +37,15 @@ class Writes:
 
 
 class Work(msgspec.Struct, frozen=True):
-    """What one event, request or run is carried out with. `expires_at` is a request's (epoch seconds): shortly after
-    it, nothing is opened for the request any more, nor closed if it `closes` (an unlink)."""
+    """What one event, request or run is carried out with."""
 
     delivery: Delivery
     fetch: Fetch
     tags: ManagedTags
     audit: AuditWriter
+    # of a request, in epoch seconds: shortly after it, nothing is opened for it any more
     expires_at: float | None = None
-    closes: bool = False
+    closes: bool = False  # nor closed after it, by an unlink
     writes: Writes = msgspec.field(default_factory=Writes)
 
 
