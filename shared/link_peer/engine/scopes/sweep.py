@@ -5,9 +5,9 @@
       ─▶ the cursor of the account's next message
 
 The same steps serve the first delivery of an account's sweep, those that go on with its listing, the short sweeps
-between two full ones, and a run over many accounts: each step is done for all of them before the next one. So closing
-waits for nobody's wishes. What the time does not allow is left as it is, safely: each run starts reading at another
-place, and finds the remaining changes by itself. Nothing depends on a cursor but what is read.
+between two full ones, and a run over many accounts. Such a run does each step for all accounts before the next step, so
+closing never waits for what tags ask for. A step that runs out of time leaves the remaining changes undone, which is
+safe: each run starts reading at another place, and finds them by itself. The cursor only decides what is read.
 """
 
 from __future__ import annotations
@@ -114,28 +114,28 @@ class AccountSweep(msgspec.Struct, frozen=True):
 
     @property
     def is_short(self) -> bool:
-        """Whether all was read and judged before, so that only changes are looked for."""
+        """Whether all was read and judged before, so that this sweep only looks for changes."""
         return self.start.listed
 
     @property
     def quiet(self) -> bool:
-        """Whether it is a short sweep that has found nothing to read."""
+        """Whether it is a short sweep with nothing to read."""
         return self.is_short and not self.groups.due
 
     @property
     def stops(self) -> bool:
-        """Whether there is nothing more to do: all is quiet, or the account cannot be read."""
+        """Whether there is nothing more to do: nothing changed, or the account cannot be read."""
         return self.quiet or not self.work.fetch.store.readable(self.account)
 
     @property
     def suspects(self) -> frozenset[Party]:
-        """The groups that earlier deliveries suspect, once all was read. Whatever waits: that may be another account's
-        for ever."""
+        """The groups that earlier deliveries suspect, once all rules were read. Instances that wait do not delay them:
+        they may wait for another account for ever."""
         return frozenset(Party(self.account, name) for name in self.start.suspects if not self.start.unread_groups)
 
     @property
     def judges_unseen(self) -> bool:
-        """Whether this delivery makes the removals that the guard counts."""
+        """Whether this delivery may make the removals that the guard counts."""
         return self.whole and (self.first or bool(self.suspects)) and len(self.suspects) <= MOST_SUSPECTS
 
     @property
@@ -144,7 +144,7 @@ class AccountSweep(msgspec.Struct, frozen=True):
         return self.scope_in(self.phase, self.work, share=READING_SHARE)
 
     def scope_in(self, phase: Phase, work: Work, until: Until | None = None, share: float = 1.0) -> AccountScope:
-        """What is decided in a phase, within such a share of the time, and carried out with this work until then."""
+        """What is decided in a phase within this share of the time, and carried out with this work until `until`."""
         now, end = work.delivery.clock.now(), self.until(CLOSING_SHARE if until else share)
         return AccountScope(
             work,
@@ -172,7 +172,7 @@ class AccountSweep(msgspec.Struct, frozen=True):
 
     @property
     def denied(self) -> dict[tuple[Link, str], Decision]:
-        """The wishes of its instances that stay denied and were not recorded one by one, by link and as they are
+        """Wishes of this account's instances that are denied, and not recorded one by one, by link and by the peer as
         written."""
         planned = self.report.planned
         recorded = self.report.refused.keys() | {d.link for d in planned.decisions if d.outcome == "applied"}
@@ -184,8 +184,8 @@ class AccountSweep(msgspec.Struct, frozen=True):
 
     @property
     def outcomes(self) -> Counter[str]:
-        """How many decisions came to each outcome; `postponed` are the changes, groups and pairs that wait for another
-        delivery, since no time was left for them."""
+        """How many decisions have each outcome. `postponed` counts the changes, groups and pairs for which there was no
+        time."""
         postponed = self.report.undone + len(self.unread) + len(self.late)
         return self.work.audit.outcomes + Counter(postponed=postponed)
 
@@ -197,7 +197,7 @@ class AccountSweep(msgspec.Struct, frozen=True):
 
     @property
     def skipped(self) -> dict[str, str]:
-        """What could not be looked at, or was left alone, and why: by account, and by a number of groups."""
+        """What could not be read, or was left alone, and why: by account, and by a number of groups."""
         unread = Counter(group.account for group in self.unread)
         refused_tags = {
             place: detail
@@ -216,7 +216,7 @@ class AccountSweep(msgspec.Struct, frozen=True):
         return notes
 
     def until(self, share: float) -> float:
-        """When this share of the run's time has passed, or the account's turn is over."""
+        """When this share of the run's time has passed, or the account's turn ends."""
         end = self.started + (self.work.delivery.retry.deadline - self.started) * share
         return _turn(self.work.delivery.clock.now(), end, self.turns)
 
@@ -225,7 +225,7 @@ class AccountSweep(msgspec.Struct, frozen=True):
 
 
 def list_groups(sweep: AccountSweep) -> AccountSweep:
-    """Lists the account's groups: what its rules are judged by, and which of them changed since they were read."""
+    """Lists the account's groups, and finds out which of them changed since their rules were read."""
     policy, reads = sweep.work.delivery.policy, sweep.reads
     groups = sweep.work.fetch.all_groups([sweep.account])
     tagged = tuple(filter(reads.has_tag, groups))
@@ -238,9 +238,9 @@ def list_groups(sweep: AccountSweep) -> AccountSweep:
 
 
 def read_rules(sweep: AccountSweep) -> AccountSweep:
-    """Reads rules: first of groups that are locked or refuse peers, or show something else than when they were read.
-    While some wait for the next minute, instances are listed in this one. Then the parties in the account that the
-    rules name, and the other halves there."""
+    """Reads rules: first those of groups that are locked, refuse peers, or changed since they were read. While reads
+    wait for the next minute of the quota, instances are listed. Then reads the account's own parties that these rules
+    name, and the other halves of mutual links there."""
     groups, reads, until = sweep.groups, sweep.reads, sweep.until(RULES_SHARE)
     keys, buckets = sweep.work.delivery.policy.keys, {bucket.number for bucket in sweep.cursor.buckets}
     forbidding = {group.party for group in groups.tagged if any(map(keys.forbids, group.tags))}
@@ -250,17 +250,17 @@ def read_rules(sweep: AccountSweep) -> AccountSweep:
 
 
 def close(sweep: AccountSweep) -> AccountSweep:
-    """Closes what has ended, lost its consent, is locked, or is against the policy. What is throttled, or more than one
-    account's share, is closed once wishes are read where others are swept, too: nobody's wishes wait for it."""
+    """Closes what has ended, lost its consent, is locked, or is against the policy. Where many accounts are swept, a
+    throttled closing, or one beyond the account's share of the time, waits until wishes are read, so that it delays
+    nobody's links."""
     end, delivery = sweep.until(CLOSING_SHARE), sweep.work.delivery
     each = (delivery.retry.deadline - sweep.started) * CLOSING_EACH
     return _closed(sweep, Phase(), Until(end, end) if sweep.run.alone else Until(end, 0.0, each))
 
 
 def look_at_parties(sweep: AccountSweep) -> AccountSweep:
-    """Reads by their ids, in whichever account, the parties that rules name, as far as an earlier delivery knows them.
-    Where one shows something else than when the rules were read, they are read again, and judged by what it shows
-    then."""
+    """Reads the parties, in any account, that the rules name as far as an earlier delivery noted them. Where a party
+    has changed since these rules were read, they are read again, and judged by what it shows now."""
     start, keys, until = sweep.start, sweep.work.delivery.policy.keys, sweep.until(PARTIES_SHARE)
     if sweep.first or not sweep.work.fetch.store.readable(sweep.account):
         return sweep
@@ -279,9 +279,9 @@ def look_at_parties(sweep: AccountSweep) -> AccountSweep:
 
 
 def list_instances(sweep: AccountSweep) -> AccountSweep:
-    """Lists instances page by page while there is time. Where a listing stopped half-way, nothing is judged that is not
-    shown; once it is complete, all rules are read again, in the deliveries that follow. Where other accounts are swept,
-    too, none follows: an account that is slow must not keep the others from their first page."""
+    """Lists instances page by page while there is time. Until the listing is complete, no absent instance is judged;
+    then the following deliveries read all rules again. A run over many accounts has no following delivery, so there a
+    slow account must not keep the others from their first page."""
     _list_pages(sweep, sweep.until(LISTING_SHARE if sweep.run.alone else LISTING_TOGETHER_SHARE))
     pages, store = sweep.pages, sweep.work.fetch.store
     if not store.readable(sweep.account):
@@ -300,8 +300,8 @@ def list_instances(sweep: AccountSweep) -> AccountSweep:
 
 
 def read_own_wishes(sweep: AccountSweep) -> AccountSweep:
-    """Reads the parties in the account that its instances name, the rules for them, and what a plan for these links
-    misses: that may show wishes, too, which name other accounts."""
+    """Reads the account's own parties that its instances' tags name, their rules, and what a plan for these links is
+    missing. That may show wishes that name other accounts."""
     reads, account = sweep.reads, {sweep.account}
     sweep.work.fetch.parties(Party(sweep.account, name) for name in sweep.start.waiting)
     reads.followed(account, sweep.until(READING_SHARE))
@@ -312,8 +312,8 @@ def read_own_wishes(sweep: AccountSweep) -> AccountSweep:
 
 
 def read_peers(sweep: AccountSweep) -> AccountSweep:
-    """Reads the groups and instances of links with other accounts, by their ids, and the rules of the other halves,
-    also of those whose own half was closed."""
+    """Reads, by id, the groups and instances of links with other accounts, and the rules of the other halves, also
+    where this account's half was closed."""
     reads = sweep.reads
     closed = [d.link for d in sweep.report.planned.decisions if d.outcome == "removed" and d.link.mutual]
     standing = [*reads.standing(), *closed, *(Link(link.target, link.source) for link in closed)]
@@ -327,32 +327,33 @@ def read_peers(sweep: AccountSweep) -> AccountSweep:
 
 
 def close_with_others(sweep: AccountSweep) -> AccountSweep:
-    """Closes what its peers, too, show to have ended, or the accounts that are swept beside it have found out."""
+    """Closes what the peers in other accounts show to have ended, and what the sweeps of these accounts found out."""
     if sweep.run.alone and not sweep.has_peers:
         return sweep
     return _closed(sweep, msgspec.structs.replace(sweep.phase, closes=True))
 
 
 def read_wishes_of_others(sweep: AccountSweep) -> AccountSweep:
-    """Reads the rules, in all accounts, for what instances and their peers ask for."""
+    """Reads the rules, in all accounts, that the wishes of instances and their peers need."""
     return _read_wished_rules(sweep, {sweep.account, *sweep.other_accounts}) if sweep.has_peers else sweep
 
 
 def remove_unasked(sweep: AccountSweep) -> AccountSweep:
-    """Removes what nobody asks for any more, before any account that is swept beside it opens. One that is swept alone
-    does both in one plan."""
+    """Removes what nobody asks for any more, before any account of the run opens anything. An account that is swept
+    alone does both in one plan."""
     if sweep.run.alone:
         return sweep
     return _closed(sweep, msgspec.structs.replace(sweep.phase, opens=False))
 
 
 def open_links(sweep: AccountSweep) -> AccountSweep:
-    """Opens what is asked for, once all that is known to have ended is closed: in this account, and with others."""
+    """Opens what is asked for, once everything that is known to have ended is closed."""
     return _opened(sweep)
 
 
 def next_cursor(sweep: AccountSweep) -> Cursor:
-    """How far the account's next message begins: what is left, and when something ends on the groups that were read."""
+    """Where the account's next message begins: what is still to do, and when something ends on the groups that were
+    read."""
     before, groups, store = sweep.cursor, sweep.groups, sweep.work.fetch.store
     if not store.readable(sweep.account):
         return before
@@ -380,8 +381,7 @@ def next_cursor(sweep: AccountSweep) -> Cursor:
 
 
 def _waiting(sweep: AccountSweep, snapshot: Snapshot) -> tuple[str, ...]:
-    """An instance for each link that is asked for, and whose rules there was no time to read, or which there was none
-    to judge."""
+    """Instances whose links could not be judged: their rules were not read, or there was no time. One for each link."""
     reads, store = sweep.reads, sweep.work.fetch.store
     desired = sweep.scope.remit.desired(snapshot, sweep.work.writes.taken_claims)
     wishes = {wish.link: wish for wish in desired if wish.in_scope}
@@ -396,8 +396,8 @@ def _waiting(sweep: AccountSweep, snapshot: Snapshot) -> tuple[str, ...]:
 
 
 def _with_own_parties(sweep: AccountSweep, unread: Set[Party], until: float) -> AccountSweep:
-    """The sweep after the parties in the account were read that its rules name, and the other halves there. Of the
-    rules, those of the `unread` groups were not read."""
+    """The sweep after reading the account's own parties that its rules name, and the other halves there. The rules of
+    the `unread` groups were not read."""
     standing = sweep.reads.standing()
     sweep.reads.own_parties(standing)
     unread = sweep.unread | unread | sweep.reads.halves(standing, {sweep.account}, until)
@@ -417,7 +417,7 @@ def _own_wishes(sweep: AccountSweep) -> list[Link]:
 
 
 def _closed(sweep: AccountSweep, phase: Phase, until: Until | None = None) -> AccountSweep:
-    """The sweep after what needs no look at wishes was closed."""
+    """The sweep after closing what a phase decides to close."""
     scope = _in_turn(sweep, phase, until)
     closed = converge(scope, _guard(sweep))
     judged = sweep.judged
@@ -429,7 +429,7 @@ def _closed(sweep: AccountSweep, phase: Phase, until: Until | None = None) -> Ac
 
 
 def _read_wished_rules(sweep: AccountSweep, accounts: Set[str]) -> AccountSweep:
-    """The sweep after the rules, in these accounts, were read that its wishes need."""
+    """The sweep after reading the rules, in these accounts, that its wishes need."""
     reads, desired = sweep.reads, sweep.scope.desired(sweep.work.fetch.store.snapshot())
     unread = reads.rules_of(desired, accounts, sweep.until(READING_SHARE))
     phase = msgspec.structs.replace(sweep.phase, later=reads.unasked(desired))
@@ -437,7 +437,7 @@ def _read_wished_rules(sweep: AccountSweep, accounts: Set[str]) -> AccountSweep:
 
 
 def _opened(sweep: AccountSweep) -> AccountSweep:
-    """The sweep after rules were brought to what is wished for, and what was written was looked at."""
+    """The sweep after its rules were brought to what is wished for, and what was written was looked at again."""
     scope, guard = _in_turn(sweep, sweep.phase), _guard(sweep)
     forbidding = Forbidding(scope, lambda _: sweep.report.written, sweep.report.refused_keys)
     report = converge(scope, guard, forbidding.extended)
@@ -453,19 +453,19 @@ def _opened(sweep: AccountSweep) -> AccountSweep:
 
 
 def _undone_late(report: Report, delivery: Delivery) -> Report:
-    """The report, in which what failed is left undone once the time of the delivery is over."""
+    """The report; once the delivery is out of time, what failed counts as undone instead."""
     if not delivery.out_of_time():
         return report
     return msgspec.structs.replace(report, undone=report.undone + len(report.pending), pending=())
 
 
 def _guard(sweep: AccountSweep) -> RemovalGuard:
-    """Holds back whatever is counted, unless this delivery judges what the account does not show."""
+    """The guard of this delivery. Unless it judges absent parties, all removals that the guard counts are held back."""
     return sweep.guard if sweep.judges_unseen or sweep.is_short else HoldingGuard(sweep.guard.limit)
 
 
 def _in_turn(sweep: AccountSweep, phase: Phase, until: Until | None = None) -> AccountScope:
-    """The account's scope in a phase, for which the time is over with its turn."""
+    """The account's scope in a phase, whose time ends with the account's turn."""
     delivery = sweep.work.delivery
     end = _turn(delivery.clock.now(), delivery.retry.deadline, sweep.turns)
     in_turn = msgspec.structs.replace(delivery, retry=delivery.retry.ending(end))
@@ -473,7 +473,7 @@ def _in_turn(sweep: AccountSweep, phase: Phase, until: Until | None = None) -> A
 
 
 def _turn(now: float, end: float, turns: int) -> float:
-    """When the first of so many turns is over that share the time until `end`."""
+    """When the first of `turns` equal turns ends that share the time until `end`."""
     return end if turns < 2 else now + (end - now) / turns
 
 
@@ -504,8 +504,8 @@ STEPS: tuple[Step, ...] = (
 
 
 def begin(run: Run, account: str, pace: Pace | None = None, cursor: Cursor | None = None) -> AccountSweep:
-    """The sweep of an account that goes on from a cursor, or begins. `pace` is that of the run, where it has several
-    accounts."""
+    """The sweep of an account, which continues from a cursor, or begins. `pace` is that of the run, where it has
+    several accounts."""
     delivery, now = run.delivery, run.delivery.clock.now()
     keep = run.keep or (lambda instance: asks_for_links(instance.tags, delivery.policy.keys))
     how = Reading(tolerant=True, pace=pace or pace_of(delivery), keep=keep)
@@ -535,8 +535,8 @@ def after(sweep: AccountSweep, step: Step) -> AccountSweep:
 
 
 def settle(sweep: AccountSweep) -> AccountSweep:
-    """The sweep whose report has what is left undone: once the time is over, what failed is that. What another delivery
-    judges is not held."""
+    """The sweep with its final report: once the delivery is out of time, failures count as undone. Removals that another
+    delivery judges do not count as held."""
     report = sweep.report
     if sweep.late or not (sweep.judges_unseen or sweep.is_short or sweep.suspects):
         report = msgspec.structs.replace(report, held_removals={})
@@ -544,8 +544,8 @@ def settle(sweep: AccountSweep) -> AccountSweep:
 
 
 def record(sweep: AccountSweep) -> AccountSweep:
-    """Takes managed tags off groups that need none, and writes the summary; that of a short sweep which found nothing
-    is not written."""
+    """Takes managed tags off groups that need none, and writes the summary. A short sweep that had nothing to do writes
+    none."""
     fetch, account, delivery = sweep.work.fetch, sweep.account, sweep.work.delivery
     if sweep.quiet and fetch.store.readable(account):
         return sweep
