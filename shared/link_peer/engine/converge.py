@@ -54,8 +54,8 @@ class Scope(ABC):
         return self.work.delivery.policy
 
     def renew_policy(self) -> None:
-        """From here on, judges by the policy file as it is now, but for one that was paused: so what the file has come
-        to forbid is closed before anything is opened."""
+        """Judges by the current policy file from here on, unless opening was paused at the start: what the file forbids
+        by now is closed before anything is opened."""
         if self.policy.paused is not Pause.ALL:
             delivery = msgspec.structs.replace(self.delivery, policy=self.delivery.current_policy())
             self.work = msgspec.structs.replace(self.work, delivery=delivery)
@@ -78,12 +78,12 @@ class Scope(ABC):
     @property
     @abstractmethod
     def context(self) -> Context:
-        """Under which policy, when, and with which actions in the records this scope plans; of an unlink, why it takes
-        claims."""
+        """Under which policy, when, and with which actions in its records this scope plans; of an unlink, why it
+        removes claims."""
 
     @abstractmethod
     def desired(self, snapshot: Snapshot) -> list[DesiredLink]:
-        """The links that tags and requests ask for, as far as this scope looks. It answers for those that are
+        """The links that tags and requests ask for, as far as this scope looks. It answers for those with
         `in_scope`."""
 
     @abstractmethod
@@ -100,8 +100,8 @@ class Scope(ABC):
         return missing
 
     def doubtful(self, _plan: Plan) -> Set[str]:
-        """The accounts of which one more read must show an instance before the plan may remove what they do not show.
-        None but in a sweep: an event or a request looks at few parties, and each of them by its id."""
+        """The accounts that must show an instance in one more read before the plan may remove what they do not show.
+        Only a sweep has any: an event or a request looks at few parties, each by its id."""
         return frozenset()
 
     def holds_unseen(self) -> bool:
@@ -110,8 +110,8 @@ class Scope(ABC):
 
     @property
     def remembered_by(self) -> Hashable | None:
-        """What a snapshot remembers a first plan by that holds nothing back: all that it depends on besides. None where
-        each plan is made anew."""
+        """The key under which a snapshot remembers a first plan that holds nothing back: everything else that it
+        depends on. None: each plan is made anew."""
         return None
 
     def closing_until(self) -> Until:
@@ -124,8 +124,7 @@ class Scope(ABC):
         return [desired for i in instances if i.tags for desired in links_from_tags(snapshot, i, now, policy)]
 
     def needed_groups(self, snapshot: Snapshot, links: Iterable[Link]) -> set[Party]:
-        """The groups that hold the rules of these links, or would; of links between instances, whichever of their
-        groups may."""
+        """The groups that hold the rules of these links, or would; of links between instances, any of their groups."""
         groups: set[Party] = set()
         for link in links:
             groups |= {need.key.group for need in permitted(snapshot, self.policy, link, self.started).needs}
@@ -136,9 +135,9 @@ class Scope(ABC):
 
 
 def converge(scope: Scope, guard: RemovalGuard, is_extended: Callable[[Plan], bool] = lambda _: False) -> Report:
-    """Brings the rules in scope to what is desired. The first plan is made again, before anything is written, while
-    `is_extended` says that what was read for it forbids further rules. `Report.pending` is trouble for which the work
-    must be done again. Raises Transient where nothing could be read, or the audit log could not be written."""
+    """Brings the rules in scope to what is desired. Before anything is written, the first plan is made again while
+    `is_extended` says that its reads showed further rules to forbid. `Report.pending` has transient errors for which
+    the work must be done again. Raises Transient where nothing could be read, or the audit log could not be written."""
     scope.renew_policy()
     applier = Applier(scope.work, guard)
     planner = Planner(scope, guard)
@@ -171,8 +170,8 @@ def _planned(plan: Plan, decisions: Sequence[Decision]) -> PlanTotals:
 
 
 def _waiting_for_an_address(plan: Plan) -> set[Link]:
-    """The links that were denied, in whole or in part, because another instance held their rule, or its room, which may
-    have been freed by now."""
+    """The links that were denied, in whole or in part, because another instance held their rule or its room, which may
+    be free by now."""
     return {d.link for d in plan.decisions if d.denial.waits is Waits.FOR_A_RULE}
 
 

@@ -63,7 +63,7 @@ class Choice(msgspec.Struct, frozen=True):
 
 
 def links_from_tags(snapshot: Snapshot, instance: Instance, now: float, policy: Policy) -> list[DesiredLink]:
-    """The links that an instance's tags ask for, in the order of tag keys and positions. Those after the first
+    """The links that an instance's tags ask for, in the order of tag keys and positions. Links beyond
     `limits.max_peers` of the policy are denied; peers for which rules stand count first."""
     keys, max_peers = policy.keys, policy.limits.max_peers
     until = link_until(instance.tags, keys)
@@ -100,8 +100,7 @@ def _named_peers(snapshot: Snapshot, policy: Policy, instance: Instance) -> list
 
 
 def _beyond(snapshot: Snapshot, policy: Policy, instance: Instance, named_peers: Sequence[Peer | BadInput]) -> set[int]:
-    """The numbers of the peers that are too many, in the order of the tags; those for which rules stand count before
-    the others."""
+    """The numbers of the peers beyond the limit, in the order of the tags; peers for which rules stand count first."""
     numbers, limit = range(len(named_peers)), policy.limits.max_peers
     if len(numbers) <= limit:
         return set()
@@ -127,8 +126,8 @@ def _is_linked(snapshot: Snapshot, policy: Policy, instance: Instance, peer: Pee
 def wanted_by_all(
     snapshot: Snapshot, policy: Policy, region: str, now: float, claimed: Iterable[tuple[Link, Claim]] = ()
 ) -> list[DesiredLink]:
-    """What the tags of all instances that were read ask for, and who joins what requests asked for. `claimed` is as in
-    `followed`."""
+    """What the tags of all instances that were read ask for, and the instances that join what requests asked for.
+    `claimed` is as in `followed`."""
     memory, question = snapshot.memory(policy), ("tags", now)
     if question not in memory:
         tagged = (instance for instance in snapshot.instances.values() if instance.tags)
@@ -151,9 +150,9 @@ def followed(
     claimed: Iterable[tuple[Link, Claim]] = (),
 ) -> list[DesiredLink]:
     """What requests for links by address asked for, as the claims on their rules show. Such a link follows its groups:
-    beside a rule of one end that stands, or stood until this delivery took the claim (`claimed`), that end is opened
-    for every instance that was read of the group it follows, up to FOLLOWING in one group. What is half of such a link
-    asks for nothing."""
+    where a rule of one end stands, or stood until this delivery removed its claim (`claimed`), that end is opened for
+    every instance that was read of the group, up to FOLLOWING in one group. A link of which only half stands asks for
+    nothing."""
     links = [
         (link, marker)
         for link, _, marker in owned_links(snapshot, policy, region)
@@ -181,9 +180,9 @@ def followed(
 
 
 def moved_links(snapshot: Snapshot, policy: Policy, region: str) -> list[DesiredLink]:
-    """What requests for links between instances, or by address, asked for, where the rules that stand for them have a
-    former address: they are written anew with the same claims. Of a mutual link, where both halves have it, since
-    anyone may write a marker."""
+    """What requests for links between instances, or by address, asked for, where their rules have a former address:
+    these are written anew with the same claims. Of a mutual link, only if both halves have the claim, since anyone may
+    write a marker."""
     moved: dict[tuple[Link, Claim], None] = {}
     for link, rule, marker in owned_links(snapshot, policy, region):
         is_outlet_to_instance = link.is_egress and not link.target.is_group  # its ingress rule asks for it
@@ -214,7 +213,8 @@ def ended_meanwhile(
     claimed: Iterable[tuple[Link, Claim]],
 ) -> frozenset[tuple[RuleKey, Claim]]:
     """Of the claims of requests that a delivery has `put` on rules by address, those for which no other rule of the
-    link stands, nor stood one whose claim it took (`claimed`): an instance joined a link that ended meanwhile."""
+    link stands, nor stood until this delivery removed its claim (`claimed`): the instance joined a link that had ended
+    meanwhile."""
     stands = set(claimed)
     joined: dict[tuple[RuleKey | None, Claim], Link] = {}  # one end of each link
     for link, rule, marker in owned_links(snapshot, policy, region):
@@ -228,8 +228,8 @@ def ended_meanwhile(
 
 
 def sources_of(snapshot: Snapshot, wishes: Iterable[DesiredLink], pair: Link) -> frozenset[Party]:
-    """The groups that a look at a pair is about: its own source, and all groups of that group's instances which ask for
-    the target, since any of them may stand for them. Of two instances, the one that asks."""
+    """The groups that a look at a pair is about: its own source, and every group of that group's instances which ask
+    for the target, since any of them may stand for them. Of a pair of instances, the one that asks."""
     sources = {pair.source}
     for wish in wishes:
         asker = snapshot.instances.get(wish.instance) if wish.instance else None
@@ -239,8 +239,8 @@ def sources_of(snapshot: Snapshot, wishes: Iterable[DesiredLink], pair: Link) ->
 
 
 def candidates(snapshot: Snapshot, instance: Instance, peer: Group | None) -> list[Party]:
-    """The groups that may stand for an instance as a group source, in the API's order: those that no product manages.
-    Where a rule can name some of them, those; else the link is written by address."""
+    """The groups that may stand for an instance as a group source, in the API's order, except groups that a product
+    manages. Where a rule can name some of them, only those; else the link is written by address."""
     able = [g for g in snapshot.groups_of(instance) if g.vpc and not g.managed]
     nearest = [group for group in able if peer is None or by_reference(group, peer)]
     return [group.party for group in nearest or able]
@@ -263,8 +263,8 @@ def _with_outlets(snapshot: Snapshot, policy: Policy, desired: DesiredLink, inst
 def _desired(
     snapshot: Snapshot, policy: Policy, instance: Instance, tag: str, peer: Peer, now: float
 ) -> list[DesiredLink]:
-    """What one peer asks for, first who is to be admitted; with it, where it cannot be known yet which group stands for
-    the instance, what to keep."""
+    """What one peer asks for, first who is to be admitted. Where it cannot be known yet which group stands for the
+    instance, what to keep, too."""
     if not peer.party.is_group:
         link = Link(instance.party, peer.party, peer.ports)
         return [DesiredLink(link, TAG, instance.party, tag, same_group=peer.party == instance.party)]

@@ -153,8 +153,8 @@ def losses(view: PlanView, judged: Judged, wishes: WantedClaims, may_lose: MayLo
 
 
 def _is_about(judged: Judged, link: Link) -> bool:
-    """Whether the delivery answers for a link of the same pair; of an egress rule for one instance, for a link to
-    that."""
+    """Whether the delivery answers for a link of the same pair; an egress rule for one instance belongs to links to
+    that instance, too."""
     pairs = (answer.desired_link.link.pair for answer in judged.answers if answer.desired_link.in_scope)
     source, target = link.pair
     is_for_one = link.is_egress and not link.target.is_group
@@ -173,8 +173,8 @@ def _due(view: PlanView, causes: Mapping[RuleKey, Mapping[Claim, _Cause]]) -> di
 
 
 def _unconfirmed(view: PlanView, losses_by_rule: Mapping[RuleKey, Loss]) -> frozenset[Party]:
-    """The parties whose absence, or whose missing tag, is why rules lose claims: the askers, and ends that are not
-    shown."""
+    """The parties whose absence, or whose missing tag, is why rules lose claims: those that asked, and ends that are
+    not shown."""
     parties: set[Party] = set()
     for key, loss in losses_by_rule.items():
         if loss.by_absence:
@@ -214,9 +214,9 @@ def _cause(standing: _Standing, claim: Claim, may: May) -> _Cause:
 
 
 def _stands_otherwise(standing: _Standing) -> bool:
-    """Whether a tag asks for the same in another way: then nothing but the wish for it decides, and the rule is not
-    closed before wishes are read. The instance of a rule by address may be admitted as a member of another of its
-    groups, and a mutual link between the two takes the place of one with ports once it is open."""
+    """Whether a tag asks for the same traffic by another link. Then only the wish for that link decides, and the rule
+    is not closed before wishes are read. An instance with a rule by address may be admitted as a member of another of
+    its groups, and a mutual link replaces one with ports between the same two once it is open."""
     link, snapshot = standing.link, standing.view.snapshot
     if not link.mutual and frozenset(link.pair) in standing.judged.mutual_pairs:
         return True
@@ -242,8 +242,8 @@ def _is_of_unseen(standing: _Standing) -> bool:
 
 
 def _by_denial(standing: _Standing, claim: Claim, denial: Denial, may: May) -> _Cause:
-    """Why a claim of a denied link is taken. What the group that holds the rule says of it is an explicit cause, also
-    where the other side is not shown."""
+    """Why a denied link loses a claim. What the group that holds the rule says is an explicit cause, even where the
+    other side is not shown."""
     view, link = standing.view, standing.link
     hidden = denial.unseen or denial.undecided
     if hidden and (closed := _closed_by_group(standing)):
@@ -268,7 +268,7 @@ def _closed_by_group(standing: _Standing) -> Denial | None:
 
 def _nobody_asks(standing: _Standing, claim: Claim) -> bool:
     """Whether a mutual link by tag stands only because an account refuses access: that side does not count as asking,
-    and nothing on the other does. One that met a transient error counts as asking until it can be read."""
+    and nothing on the other side asks. An account that met a transient error counts as asking until it can be read."""
     snapshot, link = standing.view.snapshot, standing.link
     accounts = {link.source.account, link.target.account}
     hidden = accounts & snapshot.refused_accounts.keys() and not accounts & snapshot.failed_accounts.keys()
@@ -329,8 +329,8 @@ def _carried(link: Link, port: Port, claim: Claim) -> _Carried:
 
 
 def _carriers(standing: _Standing, claim: Claim) -> dict[RuleKey, _Cause]:
-    """The ingress rules with a request's claim on an egress rule, with what becomes of them. Links to a group and to
-    the instance share that rule, whichever its marker names."""
+    """The ingress rules that carry a request's claim on an egress rule, with what becomes of them. Links to a group and
+    to the instance share that rule, whichever its marker names."""
     link = standing.link
     targets = {link.target, link.reached, *standing.view.snapshot.groups_with(link.reached)}
     shared = [_carried(Link(link.source, target), standing.key.port, claim) for target in targets]
@@ -338,8 +338,8 @@ def _carriers(standing: _Standing, claim: Claim) -> dict[RuleKey, _Cause]:
 
 
 def _uncarried(standing: _Standing, claim: Claim) -> _Cause | None:
-    """Why a request's claim leaves an egress rule: no ingress rule of that source to that target carries it any more,
-    and no person's takes the place of one."""
+    """Why a request's claim leaves an egress rule: no ingress rule from that source to that target carries it any more,
+    and no person's rule takes its place."""
     view, key, link = standing.view, standing.key, standing.link
     if claim.is_tag or not key.is_egress:
         return None
@@ -361,17 +361,17 @@ def _uncarried(standing: _Standing, claim: Claim) -> _Cause | None:
 
 
 def _source_elsewhere(standing: _Standing, carrier: RuleKey) -> Party | None:
-    """The instance that an ingress rule admits, where it is in the group of an egress rule no more, and so needs that
-    no more."""
+    """The instance that an ingress rule admits, where it has left the group of the egress rule and so no longer needs
+    it."""
     snapshot, owned = standing.view.snapshot, standing.view.actual.owned
     source = snapshot.instances.get(link_of(carrier, owned[carrier][1]).source)
     return source.party if source and standing.key.group not in source.own_groups else None
 
 
 def _must_roll_back(standing: _Standing, claim: Claim) -> bool:
-    """Of a link that could not be written, these go: what this delivery wrote, half of a mutual link, and what an
-    earlier delivery of the same request wrote at one end. What could not grow stays as it was, port by port, and so
-    does a link that is complete, of which only a repair was refused."""
+    """Whether a rule of a link that could not be written must go: what this delivery wrote, half of a mutual link, and
+    what an earlier delivery of the same request wrote at one end. What only could not grow stays as it was, port by
+    port; so does a complete link of which only a repair was refused."""
     view, key = standing.view, standing.key
     for link, refusal in view.refused.items():
         needs = standing.judged.needs(link)
@@ -398,9 +398,9 @@ def _loss(causes: Mapping[Claim, _Cause], held_unseen: Set[Unseen]) -> Loss | No
 
 
 def unseen_accounts(snapshot: Snapshot, context: Context, link: Link, denial: Denial | None) -> set[str]:
-    """The accounts whose showing nothing is the only reason to remove a link's rule: for a denial, those of the parties
-    that are not shown; for a link that nothing asks for, those of the askers that are not shown, or whose instances are
-    shown without any tags. An instance that the platform says was released counts as shown."""
+    """The accounts whose showing nothing is the only reason to remove a link's rule. For a denial, the accounts of
+    parties that are not shown; for a link that nothing asks for, those of askers that are not shown, or whose instances
+    are shown without any tags. An instance that an event reports as released counts as shown."""
     if denial is not None and denial.empty_group:
         missing = [denial.empty_group]
     elif denial is not None:
@@ -412,8 +412,8 @@ def unseen_accounts(snapshot: Snapshot, context: Context, link: Link, denial: De
 
 
 def _read_by_id(snapshot: Snapshot, link: Link, denial: Denial | None) -> bool:
-    """Whether reads by id tell that a party of a link is not shown. What nobody asks for, and a group without
-    instances, only lists tell."""
+    """Whether reads by id can tell that a party of a link is absent. That nobody asks, or that a group has no
+    instances, only listings can tell."""
     missing = [party for party in link.parties if not _exists(snapshot, party)]
     is_read = all(party in snapshot.requested and snapshot.readable(party.account) for party in missing)
     return denial is not None and not denial.empty_group and is_read

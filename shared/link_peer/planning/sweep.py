@@ -55,8 +55,9 @@ class SweepRemit(msgspec.Struct, frozen=True):
         return Context(*place, actions, completes_tags_only=True, hidden_asks=self.hidden_asks, by_id=by_id)
 
     def desired(self, snapshot: Snapshot, claimed: Iterable[tuple[Link, Claim]] = ()) -> list[DesiredLink]:
-        """What tags ask for, and the claims of requests that keep their rules; answered are the links of the accounts
-        whose ends could be read. While closing: nothing is read yet. `claimed` is as in `planning.claims.followed`."""
+        """What tags ask for, and the claims of requests that keep their rules. Links of the accounts are answered where
+        their ends could be read. In a closing phase, none: tags were not read yet. `claimed` is as in
+        `planning.claims.followed`."""
         if self.phase.closes:
             return []
         unread = {*snapshot.refused_accounts, *snapshot.failed_accounts}
@@ -96,8 +97,9 @@ class SweepRemit(msgspec.Struct, frozen=True):
 
 
 def next_sweep(snapshot: Snapshot, policy: Policy, region: str, now: float, hold: Hold | None = None) -> Plan:
-    """What the sweeps of all accounts at `now` (epoch seconds) do, as far as what was read tells, without the removals
-    that are too many by the policy, or that another `hold` says; `missing` is what they would read to know of more."""
+    """What the sweeps of all accounts would do at `now` (epoch seconds), as far as what was read tells; without the
+    removals beyond the policy's limit, or those that another `hold` holds back. `missing` is what they would read to
+    know more."""
     if policy.paused is Pause.ALL:
         return Plan(())
     no_rules = {

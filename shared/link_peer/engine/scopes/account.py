@@ -74,8 +74,8 @@ class AccountScope(Scope):
 
     @property
     def plan_key(self) -> Hashable:
-        """All but the snapshot that a plan depends on while nothing is late. Whether links are opened decides only what
-        is selected of it."""
+        """Everything that a plan depends on besides the snapshot, while no pair is late. Whether links are opened only
+        decides which decisions are carried out."""
         postponed, taken_claims = frozenset(self.fetch.postponed), frozenset(self.work.writes.taken_claims)
         phase = msgspec.structs.replace(self.phase, opens=True)
         return self.account, self.started, phase, bool(self.delivery.caller), postponed, taken_claims
@@ -106,8 +106,8 @@ class AccountScope(Scope):
         return [wish for wish in wishes if pair_of(wish.link) not in late]
 
     def _late(self, snapshot: Snapshot, links: list[Link]) -> frozenset[Pair]:
-        """Judges links, of which the snapshot remembers the verdicts, and looks at the clock before each but the first,
-        so that every delivery gets on. Returns the pairs of the others."""
+        """Judges links, whose verdicts the snapshot remembers, until the time is over; but always the first, so that
+        every delivery makes progress. Returns the pairs of the others."""
         for number, link in enumerate(links):
             if number and self.delivery.clock.now() >= self._judges_until:
                 return frozenset(map(pair_of, links[number:])) - frozenset(map(pair_of, links[:number]))
@@ -115,8 +115,8 @@ class AccountScope(Scope):
         return frozenset()
 
     def may_lose(self, snapshot: Snapshot, rule: Rule, link: Link, claim: Claim) -> May:
-        """As the sweep's remit says, whatever the claim, but for late pairs. The rule of an address may be what a late
-        wish of another group of its instance asks for."""
+        """As the sweep's remit says, except for late pairs, and for the rule of an address that a late wish of another
+        group of its instance may ask for."""
         may = self.remit.may_lose(snapshot, rule, link)
         if not self.late or may is May.KEEP:
             return may

@@ -59,8 +59,7 @@ class AccountReads(msgspec.Struct, frozen=True):
 
     @property
     def run(self) -> int:
-        """The number of this run: parts of what is too much for one run go round by it, as often as it is the account's
-        turn."""
+        """The number of this run. What is too much for one run is divided among runs by it."""
         return run_of(self.started) // runs_between(len(self.policy.accounts))
 
     def has_tag(self, group: Group) -> bool:
@@ -68,12 +67,11 @@ class AccountReads(msgspec.Struct, frozen=True):
         return group.tags.get(self.policy.keys.managed) == "true"
 
     def untagged_share(self, groups: Sequence[Group]) -> list[Party]:
-        """The groups without the managed tag that this run looks at. Tools that rewrite tags remove it (Terraform
-        does), so every group with rules is looked at within a day.
+        """The groups without the managed tag whose rules this run reads. Tools that rewrite tags, such as Terraform,
+        remove it, so every group with rules is read within a day.
 
-        An account in which no group has the tag perhaps does not let it be written: RAM may not know the condition key
-        of tag calls. There as many are looked at as a run may.
-        """
+        An account in which no group has the tag may not allow writing it: RAM may not know the condition key of tag
+        calls. There, as many are read as a run may."""
         untagged = sorted(group.party for group in groups if group.may_have_rules and not self.has_tag(group))
         if not any(map(self.has_tag, groups)):
             return part_of(untagged, MAX_EXTRA_READS, self.run)
@@ -81,8 +79,8 @@ class AccountReads(msgspec.Struct, frozen=True):
         return part_of(untagged, min(MAX_EXTRA_READS, math.ceil(len(untagged) / runs_a_day) + 1), self.run)
 
     def crowded_share(self, buckets: Iterable[int], groups: int) -> set[int]:
-        """Of these buckets, whose rules name more parties than a cursor has, those whose rules this short sweep reads,
-        of an account with so many groups: all in turn."""
+        """Of the buckets whose rules name more parties than a cursor can hold, those whose rules this short sweep
+        reads. In an account with so many groups, all have their turn."""
         size = max(1, MAX_EXTRA_READS * cursors.BUCKETS // max(1, groups))
         return set(part_of(sorted(buckets), size, int(self.started // LOOK_SECONDS)))
 
@@ -92,9 +90,9 @@ class AccountReads(msgspec.Struct, frozen=True):
         return [link for link, rule, _ in owned if rule.group.account == self.account]
 
     def rules(self, groups: Iterable[Party], until: float, meanwhile: Meanwhile = no_action) -> set[Party]:
-        """Reads rules for as long as there is time, for all accounts in turn; each from another place each minute.
-        Groups are in the order of their buckets, since one is done when all of its rules were read. Returns those that
-        are left. `meanwhile` is as in Fetch."""
+        """Reads rules while there is time, for all accounts in turn, starting at another place each minute. Groups are
+        in the order of their buckets, since a bucket is done when all of its rules were read. Returns the groups that
+        were not read. `meanwhile` is as in Fetch."""
         by_account: dict[str, list[Party]] = {}
         for group in sorted(set(groups), key=_by_bucket):
             if self.fetch.store.readable(group.account):
@@ -111,7 +109,7 @@ class AccountReads(msgspec.Struct, frozen=True):
 
     def halves(self, links: Iterable[Link], accounts: Set[str], until: float) -> set[Party]:
         """Reads the rules of the groups, in these accounts, that hold the other halves of mutual links, or the other
-        ends of those that stand at two. Returns the groups that are left."""
+        ends of links that have rules at both. Returns the groups that were not read."""
         links, snapshot = list(links), self.snapshot
         ends = {end for link in links for end in other_ends(snapshot, link)} - snapshot.rules.keys()
         needed = self.groups_needed(DesiredLink(link, TAG) for link in links if link.mutual) | ends
@@ -145,8 +143,8 @@ class AccountReads(msgspec.Struct, frozen=True):
         self.fetch.parties(party for party in parties if party.account == self.account)
 
     def peers(self, links: Iterable[Link], until: float) -> bool:
-        """Reads the parties of links in other accounts, one account after the other for as long as there is time.
-        Returns whether there are any."""
+        """Reads the parties of links in other accounts, one account after the other, while there is time. Returns
+        whether there are any."""
         parties, postponed = self.parties_of(links)
         by_account: dict[str, set[Party]] = {}
         for party in parties:
@@ -163,8 +161,9 @@ class AccountReads(msgspec.Struct, frozen=True):
         return bool(by_account)
 
     def parties_anew(self, parties: Iterable[Party], until: float) -> Snapshot:
-        """What a read of these parties by their ids shows, apart from all that was read: accounts side by side, each
-        begun before `until`, so that one that does not answer holds up no other. What cannot be read is left out."""
+        """What a read of these parties by id shows, apart from all that was read before. Accounts are read side by
+        side, each begun before `until`, so that one that does not answer delays no other. Leaves out what cannot be
+        read."""
         fetch = self.fetch.anew()
         by_account = grouped((party.account, party) for party in parties)
         look = int(self.started // LOOK_SECONDS)  # in another order each time, so that no account is always the last

@@ -35,9 +35,9 @@ from link_peer.runtime.delivery import Delivery
 
 
 def converge_and_look(scope: Scope, guard: RemovalGuard) -> Report:
-    """Brings the rules in scope to what is desired, and closes, in the same plan, what stands on the groups of its
-    links, or on those that it changes, against their word; again where a lock or a withdrawal has been read since.
-    Raises as `converge` does."""
+    """Brings the rules in scope to what is desired, and closes, in the same plan, rules that the groups of its links,
+    or groups that it changes, no longer allow; again where a lock or a withdrawal was read meanwhile. Raises as
+    `converge` does."""
     scope.renew_policy()
     forbidding = Forbidding(scope, groups_wanted)
     forbidding.extended()
@@ -62,8 +62,8 @@ class Forbidding:
         self.troubles: tuple[Transient, ...] = ()
 
     def extended(self, plan: Plan | None = None) -> bool:
-        """Reads what closing needs and forbids it in the scope. Returns whether there are rules that were not forbidden
-        before: a plan reads further groups, so that one made before is made again."""
+        """Reads what closing needs, and forbids the rules in the scope. Returns whether it forbade further rules: a
+        plan reads further groups, so one that was made before must be made again."""
         scope, keys = self._scope, self.keys
         changed = _changed_groups(plan) if plan else frozenset()
         if self._judged and self._judged[0] is scope.store.snapshot() and changed <= self._judged[1]:
@@ -85,8 +85,8 @@ def _changed_groups(plan: Plan) -> frozenset[Party]:
 
 
 def look(scope: Scope, guard: RemovalGuard, groups: Set[Party], stuck: Set[RuleKey] = frozenset()) -> Report:
-    """Closes what stands on these groups though their tags, as they were last read, or the policy forbid it. `stuck`
-    are rules whose removal was refused before. What could not be done for the moment is in `Report.pending`."""
+    """Closes the rules on these groups that their tags, as last read, or the policy forbid. `stuck` are rules whose
+    removal was refused before. `Report.pending` has what met a transient error."""
     scope.renew_policy()
     closing = _closing(scope, groups, stuck)
     if closing is None:
@@ -227,8 +227,8 @@ def groups_wanted(scope: Scope) -> set[Party]:
 
 
 def _forbidden(snapshot: Snapshot, groups: Set[Party], delivery: Delivery, stuck: Set[RuleKey]) -> frozenset[Party]:
-    """The groups of which a rule of ours stands against their word, or half of a mutual link against that of the other
-    side."""
+    """The groups with a rule of ours that they no longer allow, or with half of a mutual link that the other side no
+    longer allows."""
     rules = {group: snapshot.rules[group] for group in groups if group in snapshot.rules}
     owned = owned_rules(msgspec.structs.replace(snapshot, rules=rules), delivery.policy, delivery.region)
     now = delivery.clock.now()
@@ -251,7 +251,7 @@ def _sides(key: RuleKey, marker: Marker) -> list[tuple[RuleKey, Link]]:
 
 
 def _joined(scope: Scope, snapshot: Snapshot) -> frozenset[tuple[RuleKey, Claim]]:
-    """The claims of links by address that an instance joined here, not by the request itself, and that ended
+    """The claims of links by address that an instance joined here without the request itself, and that have ended
     meanwhile."""
     if scope.context.is_request:
         return frozenset()

@@ -535,8 +535,8 @@ def after(sweep: AccountSweep, step: Step) -> AccountSweep:
 
 
 def settle(sweep: AccountSweep) -> AccountSweep:
-    """The sweep with its final report: once the delivery is out of time, failures count as undone. Removals that another
-    delivery judges do not count as held."""
+    """The sweep with its final report: once the delivery is out of time, failures count as undone. Removals that
+    another delivery judges do not count as held."""
     report = sweep.report
     if sweep.late or not (sweep.judges_unseen or sweep.is_short or sweep.suspects):
         report = msgspec.structs.replace(report, held_removals={})

@@ -149,8 +149,8 @@ class Applier:
         requests: Callable[[Decision], Requests],
         intents: _Intents,
     ) -> Iterator[tuple[list[Record], Report]]:
-        """In a sweep, what has no time, meets an account that is throttled, or a group that was not closed, is left to
-        the next one, unless it was begun."""
+        """In a sweep, a decision for which there is no time, whose account is throttled, or whose group was not closed
+        is left to the next sweep, unless it was begun."""
         delivery, paced = self.work.delivery, self.work.fetch.pace is not None
         throttled: dict[Link, tuple[Requests, Throttled]] = {}
         unopened: list[Decision] = []
@@ -348,8 +348,8 @@ class Applier:
         self._partial[decision.link] = _Partial(answer, Refusal(answer.denial, written), requests)
 
     def _in_time(self, edits: Sequence[Edit], written: bool) -> None:
-        """Raises where it is too late for a change, which may be `written` now. A closing that has begun is finished:
-        half of it helps nobody."""
+        """Raises where it is too late for a change, which may be `written` now. A closing that has begun is
+        finished."""
         now = self.work.delivery.clock.now()
         if self.work.delivery.out_of_time():
             raise Transient("the function's time is nearly over")
@@ -362,9 +362,9 @@ class Applier:
         self._has_written |= written
 
     def _still_allowed(self, decision: Decision) -> Decision:
-        """Judges a link right before a rule is written for it: by the policy as it is now, and by tags that were read a
-        moment ago. Raises LinkDenied where it may not exist any more, or has no room. Whether a description has room is
-        seen where the marker is changed."""
+        """Judges a link right before a rule is written for it, by the policy as it is now, and by tags that were read a
+        moment ago. Raises LinkDenied where it may no longer exist, or has no room. Whether a description has room is
+        checked where the marker is changed."""
         planned = _verdict(decision)
         if planned is None:
             return decision
@@ -386,15 +386,15 @@ class Applier:
         self._settler.read_tags(group for group in groups if self.work.fetch.group_read_at(group) < oldest)
 
     def _deciding_groups(self, decision: Decision) -> frozenset[Party]:
-        """The groups at either end of a link whose tags decide about it, those also that hold no rule of it: a refusal,
-        `never`, or a set. So may those of the instance that asks."""
+        """The groups at either end of a link whose tags decide about it, also those that hold none of its rules: they
+        may have a refusal, or be in `never` or in a set. So may the groups of the instance that asks."""
         snapshot, link = self.work.fetch.store.now_known(), decision.link
         ends = {link.asker, link.source, link.target, decision.instance or link.asker}
         return frozenset(group for end in ends for group in snapshot.groups_with(end))
 
     def _permitted_now(self, decision: Decision, policy: Policy, verdict: Verdict) -> Verdict:
-        """A verdict, once the instance that asks is judged with all of its groups, as the plan did. By address, each
-        has its own part."""
+        """A verdict, after judging the instance that asks with all of its groups, as the plan did. By address, each
+        instance has its own part."""
         is_part = any(need.key.by_address for need in verdict.needs)
         wish = DesiredLink(decision.link, TAG, decision.instance)
         denial = None if is_part else wish_denial(self.work.fetch.store.now_known(), policy, wish)
@@ -412,8 +412,8 @@ class Applier:
         return self._permitted_now(decision, policy, verdict)
 
     def _look(self, decision: Decision) -> None:
-        """Judges a link once more after its last write: by the policy as it is now, and by the tags that were read back
-        with its rules. Raises LinkDenied where it may not exist any more, so that it is taken back."""
+        """Judges a link once more after its last write, by the policy as it is now, and by the tags that were read back
+        with its rules. Raises LinkDenied where it may no longer exist, so that it is rolled back."""
         if _verdict(decision) is None or not any(edit.opens for edit in decision.edits):
             return
         policy, now = self.work.delivery.current_policy(), self.work.delivery.clock.now()
@@ -492,8 +492,8 @@ def _only_repairs_tags(decision: Decision) -> bool:
 
 
 def _parts(decisions: Sequence[Decision]) -> tuple[list[Decision], list[Decision], list[Decision]]:
-    """The decisions, those last that only write a tag: first one for each account. Where that one is refused, the
-    others would be too, at every run: a repair that is left with nothing to do is not recorded."""
+    """The decisions, in parts. Those that only write a tag come last, first one for each account: where it is refused,
+    the others would be refused, too, at every run. A repair with nothing left to do is not recorded."""
     tagging = [d for d in decisions if d.missing_managed_tag and not d.edits]
     first = {d.missing_managed_tag[0].account: d for d in reversed(tagging)}
     further_decisions = [d for d in tagging if first[d.missing_managed_tag[0].account] is not d]
@@ -515,8 +515,8 @@ def _keys(decision: Decision) -> list[RuleKey]:
 
 
 def _by_group(decision: Decision) -> list[tuple[Party, list[Edit]]]:
-    """The target's side first: it is the one that may refuse. Groups that only lack their tag come after it, and last,
-    where something is opened, the rules whose place that takes."""
+    """The edits by group: the target's first, since it may refuse. Groups that only lack their tag follow; last, where
+    something is opened, the rules that it replaces."""
     groups: dict[Party, list[Edit]] = {}
     replaced: dict[Party, list[Edit]] = {}
     opens = any(edit.opens for edit in decision.edits)
@@ -540,8 +540,8 @@ def _former_rules(edits: Iterable[Edit], later: Iterable[tuple[Party, list[Edit]
 
 
 def _verdict(decision: Decision) -> Verdict | None:
-    """The verdict by which a link is opened; None where what goes back, or a repair, may gain a claim that another one
-    judged."""
+    """The verdict by which a link is opened; None for a rollback, or a repair, which may add a claim that was judged
+    elsewhere."""
     return decision.verdict if decision.outcome == "applied" else None
 
 

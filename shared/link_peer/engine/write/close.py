@@ -39,7 +39,7 @@ class Closing(msgspec.Struct):
         return [edit for edit in self.decision.edits if edit.key.group == group]
 
     def leave_out(self, key: RuleKey) -> None:
-        """Leaves a rule out of the record, unless it is the only one: a person has taken it over, or deleted it
+        """Leaves a rule out of the record, unless it is the only one: a person has taken it over, or deleted it,
         meanwhile."""
         if len(self.rules) > 1:
             self.rules.pop(key, None)
@@ -102,8 +102,8 @@ class Closer:
         in_time: InTime,
     ) -> Iterator[Closing]:
         """Yields each decision once all of its groups are settled, or could not be. `before` is called before the first
-        change of a job, `in_time` before it and before each call: it may raise to stop it. What has no time keeps
-        `waiting`."""
+        change of a job; `in_time` before it and before each call, and may raise to stop it. A decision that runs out of
+        time keeps its `waiting` groups."""
 
         def due(job: ClosingJob) -> bool:
             """Whether there is time for it; if not, no other account has used less of its share."""

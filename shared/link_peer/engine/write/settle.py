@@ -90,9 +90,9 @@ class Settler:
         }
 
     def _raise_unshown(self, group: Party, edits: Sequence[Edit], known_rules: Iterable[Rule], note: Note) -> None:
-        """Raises Ambiguous; LinkDenied where ECS shows rules with our markers as drops, in place of the ones that were
-        to be written. Those that were not known before are taken back: the Policy of an egress rule, and of one of an
-        advanced group, is not sent."""
+        """Raises Ambiguous; LinkDenied where ECS shows the rules that were to be written as drops with our markers.
+        Those that were not known before are rolled back: the Policy of an egress rule, and of a rule of an advanced
+        group, is not sent."""
         delivery, keys = self._delivery, {edit.key for edit in edits if edit.gain}
         known_ids = {rule.id for rule in known_rules}
         identity = delivery.policy.deployment, delivery.region, delivery.policy.home
@@ -123,9 +123,8 @@ class Settler:
     def read_with_tags(
         self, group: Party, deciding_groups: Set[Party] = frozenset(), *beside: Callable[[], object]
     ) -> tuple[Rule, ...]:
-        """The group's rules as they are now; its tags and those of the `deciding_groups`, and what else there is to
-        read, are read beside them. Raises as `read` does; an account of the others that refuses access decides
-        nothing."""
+        """The group's rules as they are now. Its tags, those of the `deciding_groups`, and whatever else is to be read
+        are read at the same time. Raises as `read` does; another account that refuses access decides nothing."""
         self.beside(lambda: self.read(group), *self._tag_reads({group, *deciding_groups}, group), *beside)
         return self._rules(group)
 
@@ -265,8 +264,8 @@ class Existing(msgspec.Struct, frozen=True):
 
 
 def _marked(edit: Edit, marker: Marker, claims: frozenset[Claim]) -> str:
-    """The description of a rule with these claims. Raises LinkDenied where it has no room for them, and Ambiguous where
-    it has another group's request by now."""
+    """The description of a rule with these claims. Raises LinkDenied where they do not fit, and Ambiguous where it has
+    a request of another group by now."""
     ends = marker.ends if _stands_for(edit, marker) else edit.ends
     if ends != marker.ends and any(not claim.is_tag for claim in claims - {*edit.claims}):
         raise Ambiguous(f"{edit.key.group}: a rule has become that of a request of another group")
@@ -277,17 +276,16 @@ def _marked(edit: Edit, marker: Marker, claims: frozenset[Claim]) -> str:
 
 
 def _same_instances(edit: Edit, marker: Marker) -> None:
-    """Raises Ambiguous where the rule is that of other instances with the same addresses, which the plan did not see,
-    so that it is planned anew. A denial would take the whole link back, also what stood before a stale read did not
-    show it."""
+    """Raises Ambiguous where the rule is for other instances with the same addresses, which the plan did not see: it is
+    planned anew. A denial would roll back the whole link, including what stood before and a stale read did not show."""
     planned = markers.parse(edit.rule.description) if edit.rule else None
     if (other_instance := _other_instance(edit.ends, marker)) and not (planned and planned.ends == marker.ends):
         raise Ambiguous(f"{edit.key.group}: a rule has become that of {other_instance}, which has the same address")
 
 
 def _stands_for(edit: Edit, marker: Marker) -> bool:
-    """Whether a rule stands for whom the edit says. Which of its groups an instance stands for may differ, unless the
-    edit changes that, or is for a request: the members of that group follow it."""
+    """Whether a rule stands for the parties that the edit names. The group that stands for an instance may differ,
+    unless the edit changes it, or is for a request, which the members of that group follow."""
     planned = markers.parse(edit.rule.description) if edit.rule else None
     followed = any(not claim.is_tag for claim in edit.gain)
     if followed or (planned and planned.ends != edit.ends):
