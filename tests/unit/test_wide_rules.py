@@ -6,9 +6,11 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import pytest
-from link_peer.domain.model import ALL, Group, Party, Port, Rule, Traffic
+from link_peer.domain.model import ALL, Group, Instance, Party, Port, Rule, Traffic
 from link_peer.domain.snapshot import Snapshot
+from link_peer.domain.tags import iso
 from link_peer.views.reach import Scene
 from link_peer_cli.answers.usage import TightenedRule
 from link_peer_cli.inventory.flow_log import FlowRow, Flows
@@ -34,11 +36,15 @@ def rule(peer: str, port: Port | None, *, on: Party = DB, **fields: Any) -> Rule
     """One of a person."""
     rare_fields = {name: fields.pop(name) for name in ("source_ports", "prefix_list") if name in fields}
     traffic = Traffic(fields.pop("direction", "ingress"), peer, fields.pop("own_range", ""), port, **rare_fields)
-    return Rule(on, "sgr-1", None, fields.pop("policy", "accept"), 1, unmanaged_traffic=traffic, **fields)
+    return Rule(
+        on, fields.pop("id", "sgr-1"), None, fields.pop("policy", "accept"), 1, unmanaged_traffic=traffic, **fields
+    )
 
 
-def judged(*rules: Rule, ports: Sequence[int] = (3306,)) -> tuple[Rules, Snapshot, Period]:
-    """What is known of rules where i-app sent packets to i-db, on these ports of TCP."""
+def judged(
+    *rules: Rule, ports: Sequence[int] = (3306,), more: Sequence[FlowRow] = ()
+) -> tuple[Rules, Snapshot, Period]:
+    """What is known of rules where i-app sent packets to i-db, on these ports of TCP, and `more` were let in."""
     interfaces = [
         Interface(
             HOME,
@@ -54,12 +60,14 @@ def judged(*rules: Rule, ports: Sequence[int] = (3306,)) -> tuple[Rules, Snapsho
         for group, ip in ((APP, "10.0.0.1"), (DB, "10.0.0.2"), (LOCKED_DOWN, "10.0.0.3"))
     ]
     rows = {"in": [FlowRow("in", "eni-db", "10.0.0.2", "10.0.0.1", port, 1, 1, SINCE, False) for port in ports]}
+    rows["in"] += more
     names = {("vpc", "10.0.0.1"): {("i-app", "eni-app"): ALL_HOURS}}
     flows = Flows(rows, names, {interface.id: ALL_HOURS for interface in interfaces})
     snapshot = Snapshot(
         groups={APP: Group(APP, "vpc"), DB: Group(DB, "vpc"), LOCKED_DOWN: Group(LOCKED_DOWN, "vpc", advanced=True)},
         rules={group: tuple(rule for rule in rules if rule.group == group) for group in (APP, DB, LOCKED_DOWN)},
         inner_access={},
+        instances={Party(HOME, "i-app"): Instance(Party(HOME, "i-app"), "vpc", ("sg-app",), name="web-1")},
     )
     period = Period(SINCE, UNTIL, {HOME: flows}, {HOME: list(interfaces)})
     return Rules(snapshot, POLICY, REGION, period), snapshot, period
@@ -157,10 +165,49 @@ def test_the_command_that_puts_a_rule_back_makes_an_equal_one(candidate: Rule, p
 
 def answer_without_packets(candidate: Rule) -> TightenedRule:
     """What is said of a rule that nobody used."""
-    rules, snapshot, period = judged(candidate, ports=())
-    use = rules.use(candidate)
-    cut = rules.removable([use])
-    return answer_of(Tightening(Scene(snapshot), POLICY, REGION, period, (use,), Proposal((), ()), cut), use)
+    [answer] = answers(*judged(candidate, ports=()), [candidate])
+    return answer
+
+
+def answers(rules: Rules, snapshot: Snapshot, period: Period, candidates: Sequence[Rule]) -> list[TightenedRule]:
+    """What is said of rules, where nothing is proposed."""
+    uses = tuple(map(rules.use, candidates))
+    cut = rules.removable(uses)
+    judgement = Tightening(Scene(snapshot), POLICY, REGION, period, uses, Proposal((), ()), cut)
+    return [answer_of(judgement, use) for use in uses]
+
+
+def test_of_each_sender_it_is_said_what_it_used_and_when() -> None:
+    """First those whose packets no other rule admits, by their days; and that they are in the way, the first three by name."""
+    wide, also_wide = rule("10.0.0.0/8", EVERY_TCP), rule(str(APP), EVERY_TCP)
+    first_day, last_day = 1, 1 << 24 * (DAYS - 1)
+    senders = [
+        ("10.0.0.8", 22, first_day, 1, SINCE),
+        ("10.0.0.7", 22, first_day, 1, SINCE),
+        ("10.0.0.9", 22, first_day, 2, SINCE),
+        ("10.0.0.9", 23, last_day, 3, UNTIL - 60),
+        ("10.0.0.1", 23, last_day, 3, UNTIL - 60),
+    ]
+    more = [FlowRow("in", "eni-db", "10.0.0.2", *sender, False) for sender in senders]
+    [answer] = answers(*judged(wide, replace(also_wide, id="sgr-2"), more=more), [wide])
+    assert [msgspec.structs.astuple(user) for user in answer.used_by] == [
+        ("", "", "", "10.0.0.9", ["i-db@" + HOME], ["tcp/22", "tcp/23"], 2, iso(UNTIL - 60), 1, 5, True),
+        ("", "", "", "10.0.0.7", ["i-db@" + HOME], ["tcp/22"], 1, iso(SINCE), 2, 1, True),
+        ("", "", "", "10.0.0.8", ["i-db@" + HOME], ["tcp/22"], 1, iso(SINCE), 2, 1, True),
+        ("i-app", HOME, "web-1", "10.0.0.1", ["i-db@" + HOME], ["tcp/23", "tcp/3306"], 2, iso(UNTIL - 60), 1, 4, False),
+    ]
+    assert (answer.flows, answer.only) == (6, 4)
+    in_the_way = f"since {iso(SINCE)}, 4 flows that only this rule admits: from 10.0.0.7, 10.0.0.8, 10.0.0.9"
+    assert answer.in_the_way[-1] == in_the_way
+
+
+def test_what_only_rules_that_go_admit_is_in_the_way_of_the_last_of_them() -> None:
+    wide, narrower = rule("10.0.0.0/8", EVERY_TCP), rule("10.0.0.0/16", EVERY_TCP, id="sgr-2")
+    first_answer, last_answer = answers(*judged(wide, narrower), [wide, narrower])
+    assert (first_answer.in_the_way, first_answer.revoke[-5:]) == ([], "sgr-1")
+    assert last_answer.in_the_way == [
+        f"since {iso(SINCE)}, 1 flow that only this rule and others that go admit: from i-app@{HOME}"
+    ]
 
 
 def test_a_rule_may_go_beside_one_that_stays() -> None:
