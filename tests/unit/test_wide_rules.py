@@ -42,9 +42,9 @@ def rule(peer: str, port: Port | None, *, on: Party = DB, **fields: Any) -> Rule
 
 
 def judged(
-    *rules: Rule, ports: Sequence[int] = (3306,), more: Sequence[FlowRow] = ()
+    *rules: Rule, ports: Sequence[int] = (3306,), extra_rows: Sequence[FlowRow] = ()
 ) -> tuple[Rules, Snapshot, Period]:
-    """What is known of rules where i-app sent packets to i-db, on these ports of TCP, and `more` were let in."""
+    """What is known of rules where i-app sent packets to i-db, on these ports of TCP, and what `extra_rows` have."""
     interfaces = [
         Interface(
             HOME,
@@ -60,7 +60,7 @@ def judged(
         for group, ip in ((APP, "10.0.0.1"), (DB, "10.0.0.2"), (LOCKED_DOWN, "10.0.0.3"))
     ]
     rows = {"in": [FlowRow("in", "eni-db", "10.0.0.2", "10.0.0.1", port, 1, 1, SINCE, False) for port in ports]}
-    rows["in"] += more
+    rows["in"] += extra_rows
     names = {("vpc", "10.0.0.1"): {("i-app", "eni-app"): ALL_HOURS}}
     flows = Flows(rows, names, {interface.id: ALL_HOURS for interface in interfaces})
     snapshot = Snapshot(
@@ -88,12 +88,16 @@ def judged(
         (rule("10.0.0.0/8", SQL, policy="drop"), False),
         (rule("10.0.0.0/8", SQL, direction="egress"), False),
         (rule("10.0.0.0/8", SQL, direction="egress", on=LOCKED_DOWN), True),
+        (rule("10.0.0.0/8", SQL, direction="egress", on=Party(HOME, "sg-unread")), False),
+        (Rule(DB, "sgr-1", None, "accept", 1), False),  # of no traffic that is read
         (ours(key(DB, APP)), False),
     ],
 )
 def test_a_rule_is_wide_that_admits_more_than_one_party_on_one_port(candidate: Rule, is_wide: bool) -> None:
     """Of people, and accepted; an egress rule only where a group lets nothing out by default."""
-    assert judged(candidate)[0].wide([APP, DB, LOCKED_DOWN]) == [candidate] * is_wide
+    rules, _, _ = judged(candidate)
+    assert rules.is_wide(candidate) is is_wide
+    assert rules.wide([APP, DB, LOCKED_DOWN]) == [candidate] * is_wide
 
 
 def test_the_widest_rule_comes_first() -> None:
@@ -188,8 +192,8 @@ def test_of_each_sender_it_is_said_what_it_used_and_when() -> None:
         ("10.0.0.9", 23, last_day, 3, UNTIL - 60),
         ("10.0.0.1", 23, last_day, 3, UNTIL - 60),
     ]
-    more = [FlowRow("in", "eni-db", "10.0.0.2", *sender, False) for sender in senders]
-    [answer] = answers(*judged(wide, replace(also_wide, id="sgr-2"), more=more), [wide])
+    extra_rows = [FlowRow("in", "eni-db", "10.0.0.2", *sender, False) for sender in senders]
+    [answer] = answers(*judged(wide, replace(also_wide, id="sgr-2"), extra_rows=extra_rows), [wide])
     assert [msgspec.structs.astuple(user) for user in answer.used_by] == [
         ("", "", "", "10.0.0.9", ["i-db@" + HOME], ["tcp/22", "tcp/23"], 2, iso(UNTIL - 60), 1, 5, True),
         ("", "", "", "10.0.0.7", ["i-db@" + HOME], ["tcp/22"], 1, iso(SINCE), 2, 1, True),
