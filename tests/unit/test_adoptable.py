@@ -128,3 +128,15 @@ def test_a_rule_is_adopted_where_no_drop_would_come_before_it_by_that(
             view([group(APP), group(DB, "*")], rules=rules),
             *(POLICY, REGION, persons_rule, Link(APP, DB, (TCP,)), Claim("adopt-1"), NOW),
         )
+
+
+def test_a_rule_that_is_one_end_of_a_link_is_not_adopted() -> None:
+    """Where an advanced group, which lets nothing out by default, has no rule for the other end."""
+    source, target = instance("i-a", "vpc-a", "10.0.0.1", "sg-app"), instance("i-b", "vpc-a", "10.0.0.9", "sg-db")
+    groups = [group(APP, vpc="vpc-a", tags={"link-egress": "*"}, advanced=True), group(DB, "*", vpc="vpc-a")]
+    persons_rule = theirs(RuleKey(DB, "10.0.0.1/32", "10.0.0.9/32", TCP))
+    link = Link(source.party, target.party, (TCP,))
+    with pytest.raises(
+        NotAdoptable, match=f"is one end of the link, and {APP}, an advanced group, lets nothing out to 10.0.0.9"
+    ):
+        judge(view(groups, [source, target], [persons_rule]), POLICY, REGION, persons_rule, link, Claim("adopt-1"), NOW)
