@@ -12,6 +12,7 @@ from link_peer_cli.inventory.flow_log import DAY, FlowRow, Flows
 from link_peer_cli.inventory.interfaces import Interface
 from link_peer_cli.inventory.period import Period
 from link_peer_cli.inventory.reading import SavedView
+from link_peer_cli.usage.answers import _link_text
 from link_peer_cli.usage.proposal import Consent, Proposal, Proposer
 from link_peer_cli.usage.rules import Rules
 from msgspec.structs import replace
@@ -69,6 +70,7 @@ def test_a_proposed_link_names_the_entry_that_it_needs(accept: str, is_there: bo
     """Whether it is there or not."""
     [proposed] = proposal((PRIMARY[A], 443), (PRIMARY[A], 80), accept=accept).links
     assert proposed.consents == (Consent(DB, "sg-app:tcp/443+tcp/80", is_there=is_there),)
+    assert ("has to accept" in _link_text(proposed)) is not is_there
 
 
 def test_of_consent_that_is_there_the_entry_is_that_of_the_target() -> None:

@@ -28,6 +28,7 @@ DAY, DAYS = 86_400, 3
 SINCE = 1_795_564_800
 UNTIL = SINCE + DAYS * DAY
 APP, DB, LOCKED_DOWN = Party(HOME, "sg-app"), Party(HOME, "sg-db"), Party(HOME, "sg-adv")
+PAIR = Party(HOME, "sg-pair")
 SQL, EVERY_TCP = Port("tcp", 3306, 3306), Port("tcp", 1, 65_535)
 ALL_HOURS = (1 << 24 * DAYS) - 1
 
@@ -59,6 +60,7 @@ def judged(
         )
         for group, ip in ((APP, "10.0.0.1"), (DB, "10.0.0.2"), (LOCKED_DOWN, "10.0.0.3"))
     ]
+    interfaces += [Interface(HOME, f"eni-pair-{number}", frozenset({PAIR}), None, True, True) for number in range(2)]
     rows = {"in": [FlowRow("in", "eni-db", "10.0.0.2", "10.0.0.1", port, 1, 1, SINCE, False) for port in ports]}
     rows["in"] += extra_rows
     names = {("vpc", "10.0.0.1"): {("i-app", "eni-app"): ALL_HOURS}}
@@ -91,6 +93,7 @@ def judged(
         (rule("10.0.0.0/8", SQL, direction="egress", on=Party(HOME, "sg-unread")), False),
         (Rule(DB, "sgr-1", None, "accept", 1), False),  # of no traffic that is read
         (ours(key(DB, APP)), False),
+        (replace(ours(key(DB, APP)), description=ours(key(LOCKED_DOWN, APP)).description), True),  # a damaged marker
     ],
 )
 def test_a_rule_is_wide_that_admits_more_than_one_party_on_one_port(candidate: Rule, is_wide: bool) -> None:
@@ -104,11 +107,14 @@ def test_the_widest_rule_comes_first() -> None:
     """By how many addresses it admits on how many ports; what is not read is the widest."""
     ranges = [
         rule("", None, prefix_list="pl-1"),
+        rule("10.0.0.0/8", ALL),
         rule("10.0.0.0/8", EVERY_TCP),
         rule("10.0.0.0/8", SQL),
         rule(str(APP), EVERY_TCP),
+        rule(str(PAIR), Port("tcp", 5, 13)),
         rule("10.0.0.1/32", Port("tcp", 5, 14)),
-        rule("10.0.0.0/29", SQL),
+        rule(str(Party(HOME, "sg-empty")), Port("tcp", 5, 13)),
+        rule("10.0.0.1/29", SQL),
         rule("10.0.0.1/32", Port("tcp", 5, 11)),
     ]
     assert judged(*reversed(ranges))[0].wide([DB]) == ranges
@@ -247,6 +253,20 @@ def test_it_is_unknown_whether_a_rule_is_needed_where_another_may_admit_its_pack
     [part] = rules.use(wide).carried
     part = replace(part, doubt=doubt)
     assert (tuple(rules._doubts(part, wide)), tuple(rules._doubts(part, elsewhere))) == (unknown, ())
+
+
+def test_what_was_not_read_of_a_group_of_both_ends_is_a_doubt() -> None:
+    """Its rules, or whether its members reach each other."""
+    wide, unread = rule("10.0.0.0/16", SQL), Party(HOME, "sg-unread")
+    _, snapshot, period = judged(wide)
+    interfaces = [replace(each, groups=each.groups | {unread}) for each in period.of(APP) + period.of(DB)]
+    period = Period(SINCE, UNTIL, period.flows, {HOME: interfaces})
+    for rules, doubt in (
+        (snapshot.rules, f"the rules of {unread} were not read"),
+        ({**snapshot.rules, unread: ()}, "whether members of a group reach each other was not read"),
+    ):
+        [part] = Rules(replace(snapshot, rules=rules), POLICY, REGION, period).use(wide).carried
+        assert part.doubt == doubt
 
 
 def test_addresses_of_one_network_are_a_range_where_there_are_more_than_three() -> None:
