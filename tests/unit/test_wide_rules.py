@@ -192,7 +192,7 @@ def test_of_each_sender_it_is_said_what_it_used_and_when() -> None:
     wide, also_wide = rule("10.0.0.0/8", EVERY_TCP), rule(str(APP), EVERY_TCP)
     first_day, last_day = 1, 1 << 24 * (DAYS - 1)
     senders = [
-        ("10.0.0.8", 22, first_day, 1, SINCE),
+        ("10.0.0.8", 22, last_day, 1, UNTIL - 60),
         ("10.0.0.7", 22, first_day, 1, SINCE),
         ("10.0.0.9", 22, first_day, 2, SINCE),
         ("10.0.0.9", 23, last_day, 3, UNTIL - 60),
@@ -203,7 +203,7 @@ def test_of_each_sender_it_is_said_what_it_used_and_when() -> None:
     assert [msgspec.structs.astuple(user) for user in answer.used_by] == [
         ("", "", "", "10.0.0.9", ["i-db@" + HOME], ["tcp/22", "tcp/23"], 2, iso(UNTIL - 60), 1, 5, True),
         ("", "", "", "10.0.0.7", ["i-db@" + HOME], ["tcp/22"], 1, iso(SINCE), 2, 1, True),
-        ("", "", "", "10.0.0.8", ["i-db@" + HOME], ["tcp/22"], 1, iso(SINCE), 2, 1, True),
+        ("", "", "", "10.0.0.8", ["i-db@" + HOME], ["tcp/22"], 1, iso(UNTIL - 60), 2, 1, True),
         ("i-app", HOME, "web-1", "10.0.0.1", ["i-db@" + HOME], ["tcp/23", "tcp/3306"], 2, iso(UNTIL - 60), 1, 4, False),
     ]
     assert (answer.flows, answer.only) == (6, 4)
