@@ -100,6 +100,7 @@ FULL = [
         ("10.0.1.1", {}, (APP, DB)),  # a rule that names a group admits every address of a member
         ("10.0.0.1", {"running": {B}}, (A, B)),  # no running instance of the group was seen
         ("10.0.0.1", {"running": {B}, "by_group": True}, (APP, DB)),
+        ("10.0.0.1", {"running": [A, B, D]}, (A, B)),
         ("10.0.0.1", {"running": None}, (A, B)),  # all count as running
         ("10.0.0.1", {"running": None, "by_group": True}, (APP, DB, D)),  # which was not seen
         ("10.0.1.1", {"running": {B}}, (A, B, PRIMARY_ONLY)),

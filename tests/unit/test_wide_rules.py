@@ -269,6 +269,49 @@ def test_what_was_not_read_of_a_group_of_both_ends_is_a_doubt() -> None:
         assert part.doubt == doubt
 
 
+@pytest.mark.parametrize(
+    ("advanced", "access", "is_inner"), [(False, True, True), (False, False, False), (True, True, False)]
+)
+def test_what_members_of_a_group_send_each_other_anyway_uses_no_rule_of_that_group(
+    advanced: bool, access: bool, is_inner: bool
+) -> None:
+    """And needs none of another. Members of an advanced group never reach each other by themselves."""
+    common, wide = Party(HOME, "sg-common"), rule("10.0.0.0/16", SQL)
+    own_rule = replace(wide, group=common)
+    _, snapshot, period = judged(wide)
+    interfaces = [replace(each, groups=each.groups | {common}) for each in period.of(APP) + period.of(DB)]
+    snapshot = replace(
+        snapshot,
+        groups={**snapshot.groups, common: Group(common, "vpc", advanced=advanced)},
+        rules={**snapshot.rules, common: (own_rule,)},
+        inner_access={common: access},
+    )
+    rules = Rules(snapshot, POLICY, REGION, Period(SINCE, UNTIL, period.flows, {HOME: interfaces}))
+    assert (rules.use(wide).word, rules.use(own_rule).word) == ("used", "unused" if is_inner else "used")
+    [part] = rules.use(wide).carried
+    assert (part.inner, part.needs(wide, [own_rule])) == ({common} if is_inner else set(), not is_inner)
+
+
+@pytest.mark.parametrize(
+    ("candidate", "beside", "is_unknown"),
+    [
+        (rule("10.0.0.0/8", EVERY_TCP), [], True),
+        (rule("10.0.0.0/8", EVERY_TCP), [rule("10.0.0.0/16", EVERY_TCP, id="sgr-2")], False),  # which admits it, too
+        (rule("172.16.0.0/12", EVERY_TCP), [], False),
+        (rule(str(APP), EVERY_TCP), [], True),  # a member may have sent it
+        (rule(str(APP), Port("tcp", 1, 9)), [], False),
+        (rule("", EVERY_TCP, prefix_list="pl-1"), [rule("10.0.0.0/16", EVERY_TCP, id="sgr-2")], True),
+    ],
+)
+def test_it_is_unknown_whether_a_rule_is_used_by_an_address_of_which_nobody_knows_who_had_it(
+    candidate: Rule, beside: list[Rule], is_unknown: bool
+) -> None:
+    """Where the rule alone admits its packets, or may admit them."""
+    packet = FlowRow("in", "eni-db", "10.0.0.2", "10.0.0.9", 22, 1, 1, SINCE, False)
+    rules, _, _ = judged(candidate, *beside, ports=(), extra_rows=[packet])
+    assert bool(rules.use(candidate).unknown) is is_unknown
+
+
 def test_addresses_of_one_network_are_a_range_where_there_are_more_than_three() -> None:
     """Of which nobody knows who had them."""
     addresses = [f"10.0.{network}.{host}" for network in (1, 2) for host in range(2 + network)]
