@@ -9,7 +9,7 @@ from link_peer.domain.model import ALL, Claim, Group, Instance, Link, Party, Por
 from link_peer.domain.policy import AccountPolicy, Policy
 from link_peer.domain.snapshot import Snapshot
 from link_peer_cli.adoption.expressible import NotAdoptable, link_of_rule
-from link_peer_cli.adoption.judge import judge
+from link_peer_cli.adoption.judge import Adoption, judge
 
 from tests.unit.small_world import APP, NOW, REGION
 from tests.unit.snapshots import group, key, ours, theirs, view
@@ -128,3 +128,28 @@ def test_a_rule_is_adopted_where_no_drop_would_come_before_it_by_that(
             view([group(APP), group(DB, "*")], rules=rules),
             *(POLICY, REGION, persons_rule, Link(APP, DB, (TCP,)), Claim("adopt-1"), NOW),
         )
+
+
+def test_a_rule_that_is_one_end_of_a_link_is_adopted_where_the_other_end_is_open() -> None:
+    """An advanced group lets nothing out without a rule, and a person's is enough. Consent is not what lacks."""
+    source, target = instance("i-a", "vpc-a", "10.0.0.1", "sg-app"), instance("i-b", "vpc-a", "10.0.0.9", "sg-db")
+    groups = [group(APP, vpc="vpc-a", advanced=True), group(DB, vpc="vpc-a")]
+    ingress = theirs(RuleKey(DB, "10.0.0.1/32", "10.0.0.9/32", TCP))
+    egress = theirs(RuleKey(APP, "", "10.0.0.9/32", TCP))
+    arguments = (POLICY, REGION, ingress, Link(source.party, target.party, (TCP,)), Claim("adopt-1"), NOW)
+    adoption = judge(view(groups, [source, target], [ingress, egress]), *arguments)
+    assert isinstance(adoption, Adoption)
+    assert [mark.rule for mark in adoption.marks] == [ingress]
+    assert [(party, edit.put) for party, edit in adoption.consent] == [(DB, {"link-accept": "i-a:tcp/1"})]
+    message = f"is one end of the link, and {APP}, an advanced group, lets nothing out to 10.0.0.9"
+    with pytest.raises(NotAdoptable, match=message):
+        judge(view(groups, [source, target], [ingress]), *arguments)
+
+
+def test_only_the_rules_of_a_person_are_due_to_change() -> None:
+    """Where the other direction of a mutual link is a rule of ours already."""
+    persons_rule, drop = (theirs(key(DB, APP), act=act, priority=100) for act in ("accept", "drop"))
+    snapshot = view([group(APP, "*"), group(DB, "*")], rules=[persons_rule, drop, ours(key(APP, DB))])
+    adoption = judge(snapshot, POLICY, REGION, persons_rule, Link(APP, DB), Claim("adopt-1"), NOW)
+    assert isinstance(adoption, Adoption)
+    assert (len(adoption.marks), [mark.rule for mark in adoption.due]) == (2, [persons_rule])

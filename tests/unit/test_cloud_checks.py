@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from link_peer.domain.model import Party, Port
+from link_peer.domain.model import Link, Party, Port
 from link_peer.domain.policy import Allow, GroupSet, Never, Policy
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import SET, Grantee, iso
@@ -20,6 +20,7 @@ from link_peer_cli.checks.finding import OK, WARNING, few
 from link_peer_cli.checks.runs import Runs
 from link_peer_cli.checks.seen import CloudSeen, is_whole
 from link_peer_cli.consent.prefixes import prefixes_of
+from link_peer_cli.review import live_tests
 from link_peer_cli.review.cloud import WhatIf
 from pytest_mock import MockerFixture
 
@@ -94,6 +95,46 @@ def test_consent_to_a_set_is_dead_where_no_group_is_in_it(
     allowing = with_prod(allow=(Allow(IN_PROD, ANY, (), "allow"),))
     entries = [entry.reason for entry in dead(allowing, view([group(DB, tags=tags)]), NOW, accounts)]
     assert entries == [f"no group is in {SET}prod"] * is_dead
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "is_dead"),
+    [
+        ("*", {}, False),
+        ("i-a", {}, False),
+        ("sg-db", {}, False),
+        ("i-gone", {}, True),
+        ("i-gone", {"whole_accounts": {PEER}}, False),  # not all instances of home were read
+        ("sg-gone", {"whole_accounts": {PEER}}, True),
+        ("i-gone", {"accounts": {PEER}}, False),  # home was not read
+    ],
+)
+def test_consent_to_a_party_is_dead_where_it_is_known_not_to_exist(
+    name: str, fields: dict[str, Any], is_dead: bool
+) -> None:
+    allowing = policy(allow=(Allow(Grantee(HOME, name), ANY, (), "allow"),))
+    accounts = fields.pop("accounts", {HOME})
+    entries = [entry.reason for entry in dead(allowing, view([group(DB)], [instance(A, DB)], **fields), NOW, accounts)]
+    assert entries == [f"{name}@{HOME} does not exist"] * is_dead
+
+
+@pytest.mark.parametrize(
+    ("forward", "back", "passes"),
+    [
+        (True, True, True),
+        (True, False, False),
+        (True, None, None),
+        (None, True, None),
+        (None, False, False),
+        (False, True, False),
+    ],
+)
+def test_packets_of_a_mutual_link_pass_where_they_pass_both_ways(
+    mocker: MockerFixture, forward: bool | None, back: bool | None, passes: bool | None
+) -> None:
+    """It is not known where one way is not, and the other is not closed."""
+    mocker.patch.object(live_tests, "_between", side_effect=[(forward, f"{forward}"), (back, f"{back}")])
+    assert live_tests._passing(Scene(Snapshot()), Link(A, B)) == (passes, f"{passes}")
 
 
 def test_quotas_of_one_account_are_its_own() -> None:

@@ -71,7 +71,7 @@ def test_a_rule_under_a_former_name_is_listed_with_its_claims(is_damaged: bool) 
     marker = Marker(HOME, "old", key(CACHE if is_damaged else DB, APP).id(HOME, "old", REGION), (TAG, Claim("chg-1")))
     rule = replace(RULE, description=render(marker))
     env = cast(Environment, SimpleNamespace(policy=POLICY, settings=SimpleNamespace(region=REGION)))
-    [entry] = _renamed(env, view([group(DB)], rules=[rule, RULE]))
+    [entry] = _renamed(env, view([group(DB)], rules=[RULE, rule]))
     claims = f"claimed by {claims_text(['tag', 'chg-1'], 'old')}"
     assert (entry.kind, entry.subject) == (("marker", rule.description) if is_damaged else ("deployment", claims))
     assert ("link-peer close --deployment old removes it" in entry.reason) is not is_damaged

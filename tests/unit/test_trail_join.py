@@ -288,7 +288,8 @@ def test_whoever_opened_a_rule_is_no_witness_of_its_consent(fields: Record, prob
     was there before; what the operator's log says proves nothing, nor a record of a call that ActionTrail does not
     have, or that changed no tag."""
     sighting = {"to_account": HOME, "to": "sg-b", "rules": "[]", "event_request": "r-4", **fields}
-    records = [record("observed", 2300, tags='{"link-accept": "*"}', **sighting)]
+    seen_tags = ("", '{"link-accept": "*"}')  # a record that says nothing makes another one say no less
+    records = [record("observed", 2300, tags=tags, **sighting) for tags in seen_tags]
     opened = [{**intent, "logstore": OPERATORS, "consent": "sg-b *"} for intent in (INTENT, APPLIED)]
     unlocked = {"ResourceId.1": "sg-b", "TagKey.1": "link-lock"}
     calls = [call(2310, "UntagResources", request="r-4", params=unlocked, **PERSON)]

@@ -15,9 +15,10 @@ from link_peer_cli.inventory.flow_log import DAY, UDP, FlowRow, Flows, flows_of,
 from link_peer_cli.inventory.interfaces import Interface
 from link_peer_cli.inventory.period import Period
 from link_peer_cli.inventory.use import use_of
+from msgspec.structs import replace
 
 from tests.sample import sample
-from tests.unit.snapshots import HOME
+from tests.unit.snapshots import HOME, key, ours
 
 SINCE, DAYS, WINDOW = 1_795_564_800, 7, 7_200
 GROUPS = [Party(HOME, f"sg-{name}") for name in "abcde"]
@@ -208,3 +209,26 @@ def test_in_another_vpc_the_senders_own_log_has_to_have_the_packets() -> None:
     ):
         flows = Flows({"in": [row], "out": list(sent)}, names, QUIET.days)
         assert use_of(link(A, B, "tcp/2"), period(flows, interfaces)).word == word
+
+
+@pytest.mark.parametrize(
+    ("members", "word"), [((), "used"), ((Party(HOME, "i-1"),), "unused"), ((Party(HOME, "i-3"),), "used")]
+)
+def test_packets_of_an_instance_that_a_link_by_address_does_not_name_are_no_use_of_it(
+    members: tuple[Party, ...], word: str
+) -> None:
+    """Although it is in the group."""
+    interfaces = [interface(1, A), interface(2, B), interface(3, A)]
+    rules = tuple(ours(key(B, member), ends=(member, A)) for member in members)
+    standing = replace(link(A, B, "tcp/2"), rules=rules)
+    assert use_of(standing, period(let_in(("10.0.0.3", 2, SINCE)), interfaces)).word == word
+
+
+def test_a_first_or_last_day_counts_of_which_two_hours_are_in_the_period() -> None:
+    """Each day with its hours; one of which less is there is left out."""
+    whole_day = (1 << 24) - 1
+    assert Period(SINCE - 2 * 3600, SINCE + DAY + 3600, {}, {}).days == {"2026-11-24": 3, "2026-11-25": whole_day << 2}
+    assert Period(SINCE - 3600, SINCE + DAY + 7200, {}, {}).days == {
+        "2026-11-25": whole_day << 1,
+        "2026-11-26": 3 << 25,
+    }

@@ -19,7 +19,7 @@ from link_peer.planning.consent import entry_for
 from link_peer.planning.decision import Context, Verdict
 from link_peer.planning.effect import admissions
 from link_peer.planning.guardrails import forbidden
-from link_peer.planning.writing import note, part
+from link_peer.planning.writing import is_by_address, part
 
 from link_peer_cli.consent.entries import advised
 from link_peer_cli.inventory.period import Flow, Period
@@ -73,9 +73,6 @@ class Proposer:
         self, view: View | SavedView, context: Context, rules: Rules, running: Collection[Party] | None
     ) -> None:
         self._view = view
-        self._read_view = SavedView(
-            view.scene.snapshot
-        )  # a view copies all that it read at each look: thousands of links are judged
         self._context = context
         self._rules = rules
         self._period = rules.period
@@ -107,14 +104,15 @@ class Proposer:
         return Proposal(tuple(links), tuple(sorted(leftovers, key=_order)))
 
     def _needs_link(self, part: Carried) -> bool:
-        return not part.inner and bool(part.rules) and all(map(self._rules.is_wide, part.rules))
+        return not part.inner and all(map(self._rules.is_wide, part.rules))
 
     def _read(self, parts: Sequence[Carried]) -> None:
         """Reads what is asked of both ends."""
         groups = {group for carried in parts for end in carried.flow.ends for group in end.groups}
+        instances = {instance for carried in parts for instance in _instances(carried.flow)}
         scene = self._view.scene  # where all was listed, no group is read again: a call each
-        self._view.around(group for group in groups if not scene.complete(group))
-        self._view.around({instance for carried in parts for instance in _instances(carried.flow)})
+        self._view.around(instances.union(group for group in groups if not scene.complete(group)))
+        # a view copies all that it read at each look: thousands of links are judged
         self._read_view = SavedView(self._view.scene.snapshot)
 
     def _judged(self, link: Link, parts: Sequence[Carried]) -> tuple[list[ProposedLink], dict[Carried, str]]:
@@ -138,8 +136,8 @@ class Proposer:
 
     def _verdict(self, link: Link, flow: Flow) -> Verdict:
         """Whether a request for a link would be granted; of one by address, its part for the instance that sent a flow."""
-        by_address = flow.party and link.source.is_group and note(self._read_view.scene.snapshot, link)
-        judged = part(link, flow.party) if by_address and flow.party else link
+        sender, _ = _instances(flow)
+        judged = part(link, sender) if is_by_address(self._read_view.scene.snapshot, link) else link
         if judged not in self._verdicts:
             verdict = verdict_if_asked(self._read_view, self._context, judged)
             if verdict.open_questions:
@@ -167,12 +165,13 @@ class Proposer:
 
     def _addresses_fit(self, link: Link, flow: Flow) -> bool:
         """Whether a rule of the link would name these addresses."""
-        instances = self._read_view.scene.snapshot.instances
-        ends = ((flow.party, flow.address), (flow.target.instance, flow.reached))
-        named_ends = ends[:1] if link.source.is_group else ends
-        by_reference = link.source.is_group and not note(self._read_view.scene.snapshot, link)
+        snapshot, (sender, receiver) = self._read_view.scene.snapshot, _instances(flow)
+        named_ends = (
+            [(sender, flow.address)] if link.source.is_group else [(sender, flow.address), (receiver, flow.reached)]
+        )
+        by_reference = link.source.is_group and not is_by_address(snapshot, link)
         return by_reference or all(
-            end is not None and (instance := instances.get(end)) is not None and instance.ip == address
+            (instance := snapshot.instances.get(end)) is not None and instance.ip == address
             for end, address in named_ends
         )
 
@@ -281,8 +280,7 @@ def _left_reason(part: Carried) -> str:
 def _forbidden_reason(snapshot: Snapshot, policy: Policy, part: Carried) -> str:
     """Why no link may carry it between these instances, whoever consents. A link by group reference is judged by its groups alone, so
     it is asked of the instances, which may be in other groups, too."""
-    ends = [snapshot.instances.get(end) for end in (part.flow.party, part.flow.target.instance) if end]
-    source, target = ends if all(ends) else (None, None)
+    source, target = map(snapshot.instances.get, _instances(part.flow))
     denial = source and target and forbidden(snapshot, policy, source, target, (part.packet,))
     return str(denial) if denial else ""
 
