@@ -19,13 +19,12 @@ FINISHED = ("Success", "Failed", "Stopped", "Terminated", "Timeout", "Aborted", 
 
 
 class Ran(msgspec.Struct, frozen=True):
-    """A command that Cloud Assistant was asked to run. `code` is its exit code; None if it did not run to its end, and then
-    `error` and `info` say why: an ErrorCode of DescribeInvocationResults, empty if there was no result in time, and its text."""
+    """A command that Cloud Assistant was asked to run."""
 
-    code: int | None
+    code: int | None  # its exit code; None if it did not run to its end
     output: str
-    error: str = ""
-    info: str = ""
+    error: str = ""  # then an ErrorCode of DescribeInvocationResults; empty if there was no result in time
+    info: str = ""  # the text of that error
 
 
 class PersonalEcs:

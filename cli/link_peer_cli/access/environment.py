@@ -71,22 +71,18 @@ DEFAULT_POLICY = "policy.yaml"
 
 
 class Environment(msgspec.Struct, frozen=True):
-    """The policy and settings that the functions would load, with a person's keys.
-
-    `keys` are what the command acts with: in the home account, unless it may be given those of another.
-    `settings.credentials` are the same, as it starts. `person_keys` are the person's own keys. `now` is when the
-    command started, in epoch seconds, for all that it decides; `clock` is for what waits. `reading`: the command
-    changes nothing.
-    """
+    """The policy and settings that the functions would load, with a person's keys."""
 
     settings: Settings
     policy: Policy
-    clock: Clock
-    now: float
+    clock: Clock  # for what waits
+    now: float  # when the command started, in epoch seconds: it decides everything by this instant
     names: Names
+    # what the command acts with: in the home account, unless it may be given those of another; `settings.credentials`
+    # are the same, as it starts
     keys: AccountKeys
-    person_keys: AccountKeys
-    reading: bool
+    person_keys: AccountKeys  # the person's own keys
+    reading: bool  # the command changes nothing
 
     @property
     def recording(self) -> Settings:

@@ -31,29 +31,26 @@ VALID_SECONDS = 3600  # of a request
 
 
 class Wish(msgspec.Struct, frozen=True):
-    """How the link is asked for: by the tag of the instance `asker`, else by a request. `name` is that of the adoption
-    in the audit log, and the request's id. `loss` is what the rule lost, where an earlier run recorded that.
-    `anyone_may_close`: the person accepts an unlink by any sender on the shared queue."""
+    """How the link is asked for."""
 
-    name: str
+    name: str  # of the adoption in the audit log; also the request's id
     claim: Claim
-    asker: Party | None = None
-    loss: str = ""
-    anyone_may_close: bool = False
+    asker: Party | None = None  # the instance whose tag asks; None: a request does
+    loss: str = ""  # what the rule lost, where an earlier run recorded that
+    anyone_may_close: bool = False  # the person accepts an unlink by any sender on the shared queue
 
 
 class AdoptionPlan(msgspec.Struct, frozen=True):
-    """What an adoption does. `tags` are those that the asking instance is given; `request` is what is posted on `queue`; `scene` is
-    what it was decided from."""
+    """What an adoption does."""
 
     rule: Rule
     adoption: Adoption
     wish: Wish
     loss: str
-    tags: dict[str, str]
-    request: Request | None
+    tags: dict[str, str]  # those that the asking instance is given
+    request: Request | None  # what is posted on `queue`
     queue: str
-    scene: Scene
+    scene: Scene  # what it was decided from
 
     @property
     def tagging(self) -> list[tuple[Party, dict[str, str], list[str]]]:

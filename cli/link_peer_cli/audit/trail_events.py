@@ -40,26 +40,21 @@ class TrailWrite(msgspec.Struct, frozen=True):
 
 
 class Event(msgspec.Struct, frozen=True):
-    """One call in an account that changed security groups, or was refused (`error` is then the code).
-
-    `caller` is the caller as ActionTrail names it: `<role>:<session>` of an assumed role, whose name in small letters
-    is `role`. `rule_ids` and `writes` are what the call named; `widened` says that it changed more of a rule than its
-    description. `tags` are the tags that it set, each with its value; None where it was taken off.
-    """
+    """One call in an account that changed security groups, or was refused."""
 
     account: str
     time: float
     name: str
     request_id: str
-    caller: str
-    role: str
+    caller: str  # as ActionTrail names it: `<role>:<session>` of an assumed role
+    role: str  # the name of that role, in small letters
     address: str
-    error: str
+    error: str  # the code of a refusal
     groups: tuple[str, ...]
-    rule_ids: tuple[str, ...] = ()
-    writes: tuple[TrailWrite, ...] = ()
-    widened: bool = False
-    tags: tuple[tuple[str, str | None], ...] = ()
+    rule_ids: tuple[str, ...] = ()  # the rules that the call named
+    writes: tuple[TrailWrite, ...] = ()  # the rules that it wrote
+    widened: bool = False  # it changed more of a rule than its description
+    tags: tuple[tuple[str, str | None], ...] = ()  # those that it set, with their values; None: taken off
 
     @property
     def keys(self) -> tuple[RuleKey, ...]:

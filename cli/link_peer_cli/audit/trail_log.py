@@ -29,19 +29,17 @@ class Roles(msgspec.Struct, frozen=True):
 
 
 class Question(msgspec.Struct, frozen=True):
-    """What is joined: findings from `since` on, as of `now` (epoch seconds), in the accounts whose trail was read. `tags` are
-    those that groups have now. `trail_start`: ActionTrail has no older events. From `tags_since` on, all tag calls on groups that
-    were opened are known."""
+    """What is joined: findings of a period, in the accounts whose trail was read."""
 
     policy: Policy
     region: str
     roles: Roles
     read: Set[str]
-    since: float
-    now: float
-    tags: Mapping[Party, Mapping[str, str]] = {}
-    trail_start: float = -math.inf
-    tags_since: float = -math.inf
+    since: float  # epoch seconds
+    now: float  # epoch seconds
+    tags: Mapping[Party, Mapping[str, str]] = {}  # those that groups have now
+    trail_start: float = -math.inf  # ActionTrail has no older events
+    tags_since: float = -math.inf  # from then on, all tag calls on groups that were opened are known
 
     @property
     def start(self) -> float:

@@ -26,15 +26,14 @@ class RecordedRule(msgspec.Struct, frozen=True):
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """One record. `time` is when SLS received it, which its writer does not choose; where SLS does not say, what the record
-    says. `calls` are the RequestIds it has; `tagged` are groups whose managed tag it names."""
+    """One record of the log."""
 
     record: Record
-    time: float
-    stated_time: float
+    time: float  # when SLS received it, which its writer does not choose; where SLS does not say, `stated_time`
+    stated_time: float  # what the record says
     rules: tuple[RecordedRule, ...]
-    calls: frozenset[str]
-    tagged: frozenset[Party]
+    calls: frozenset[str]  # the RequestIds in it
+    tagged: frozenset[Party]  # groups whose managed tag it names
 
     @property
     def kind(self) -> str:

@@ -18,19 +18,14 @@ PLATFORM, TENANTS = "platform", "tenants"
 
 
 class CheckFinding(msgspec.Struct, frozen=True):
-    """The result of one check.
+    """The result of one check."""
 
-    `state` is ok, warning, differs (from what is shipped), missing, or unknown: it could not be read. `where` is an
-    account's uid, or empty for link-peer itself. `part` says whom it concerns: those who run link-peer, or those who
-    ask for links and consent to them.
-    """
-
-    state: str
-    where: str
+    state: str  # ok, warning, differs (from what is shipped), missing, or unknown: it could not be read
+    where: str  # an account's uid; empty for link-peer itself
     subject: str
     detail: str
     advice: str = ""
-    part: str = PLATFORM
+    part: str = PLATFORM  # whom it concerns: those who run link-peer, or those who ask for links and consent to them
 
 
 def unreadable(where: str, subject: str, error: Exception) -> CheckFinding:

@@ -23,14 +23,13 @@ GRACE_SECONDS = 2 * RUN_SECONDS
 
 
 class Runs(msgspec.Struct, frozen=True):
-    """The summaries of a day, as the functions' sweeps recorded them; and why they could not be read. `deployed` is when the function
-    was deployed, in epoch seconds, where no run of it is on record and one may not have been due yet. `advice` is what
-    mends that there are no runs, where it is known."""
+    """The summaries of a day, as the functions' sweeps recorded them."""
 
     summaries: Sequence[Record] = ()
-    error: LinkPeerError | None = None
+    error: LinkPeerError | None = None  # why they could not be read
+    # when the function was deployed, in epoch seconds, where no run is on record and none may have been due yet
     deployed: float | None = None
-    advice: str = ""
+    advice: str = ""  # what to do where there are no runs
 
     def last(self, scope: str, account: str = "") -> Record | None:
         """The newest summary of a run (`timer`), or of the sweep of an account (`account`)."""

@@ -22,14 +22,14 @@ from link_peer_cli.review.cloud import WhatIf
 
 
 class CloudSeen(msgspec.Struct, frozen=True, dict=True):
-    """`accounts` are those that were read completely, with keys that belong there: what these do not show does not exist. `links`
-    are those that stand, in whichever groups."""
+    """What doctor has read of the cloud."""
 
     policy: Policy
     scene: Scene
     region: str
     now: float
-    links: Sequence[Standing]
+    links: Sequence[Standing]  # those that stand, in whichever groups
+    # read completely, with keys that belong there: what these do not show does not exist
     accounts: Set[str] = frozenset()
 
     @functools.cached_property

@@ -158,18 +158,16 @@ def _question(run: ClosingRun) -> str:
 
 
 class _Report(msgspec.Struct, frozen=True):
-    """What is said of a run. `value` is that of the locks; `at_home`: the person's keys are those of home; `signs` say by name why
-    another deployment may be alive, empty for one that is not; `other_groups` are those of the instances of locked groups; `undo`
-    are the commands that take it back; `form` is how it is printed."""
+    """What is said of a run."""
 
     env: Environment
     run: ClosingRun
-    value: str
-    at_home: bool
+    value: str  # of the locks
+    at_home: bool  # the person's keys are those of home
     dry_run: bool
-    signs: Mapping[str, str]
-    other_groups: Mapping[str, list[str]]
-    undo: list[str]
+    signs: Mapping[str, str]  # why another deployment may be alive, by name; empty for one that is not
+    other_groups: Mapping[str, list[str]]  # those of the instances of locked groups
+    undo: list[str]  # the commands that take it back
     form: TableForm
 
     @property

@@ -28,15 +28,14 @@ from link_peer.planning.consent import MAX_TAGS, TAG_VALUE, entries_of, free_key
 
 
 class TagEdit(msgspec.Struct, frozen=True):
-    """What changes on a group's tags: those to set (key to value), those to delete, and the entries that are added and removed: of
-    whom it accepts, or of whom it may reach (`is_egress`). `before` has the values that these tags have until then, by key."""
+    """What changes on a group's tags."""
 
-    put: dict[str, str]
-    drop: list[str]
-    added: list[str]
-    removed: list[str]
-    before: dict[str, str]
-    is_egress: bool = False
+    put: dict[str, str]  # to be set: value by key
+    drop: list[str]  # keys to be deleted
+    added: list[str]  # entries
+    removed: list[str]  # entries
+    before: dict[str, str]  # the values that these tags have until then, by key
+    is_egress: bool = False  # the entries say whom the group may reach, not whom it accepts
 
     def __bool__(self) -> bool:
         """Whether anything changes."""

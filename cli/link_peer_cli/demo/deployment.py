@@ -9,26 +9,23 @@ from msgspec import field
 
 
 class DeploymentWorld(World, kw_only=True):
-    """What a world names of a deployment: the home account's uid, queues, log, role, service.
+    """What a world names of a deployment."""
 
-    `queues` are those of single accounts, beside the shared `queue`; `policy` is the path of the policy file. `history` and `traffic`
-    are what happened before (`link_peer_cli.demo.history`), and `flow_logs` where accounts keep theirs.
-    """
-
-    home: str
+    home: str  # the uid of the home account
     queue: str
     dead_letter_queue: str
     audit_project: str
     audit_logstore: str
     fc_service: str
     function_role: str
-    policy: str
+    policy: str  # the path of the policy file
     deployment: str
     bare: bool = False  # nothing of a deployment exists: no roles, queues, logs or functions
-    queues: list[str] = field(default_factory=list)
+    queues: list[str] = field(default_factory=list)  # of single accounts, beside the shared `queue`
+    # what happened before: see `link_peer_cli.demo.history`
     history: list[dict[str, Any]] = field(default_factory=list)
-    traffic: list[dict[str, Any]] = field(default_factory=list)
-    flow_logs: dict[str, str] = field(default_factory=dict)
+    traffic: list[dict[str, Any]] = field(default_factory=list)  # packets of that time
+    flow_logs: dict[str, str] = field(default_factory=dict)  # where accounts keep theirs
 
     @property
     def prefix(self) -> str:

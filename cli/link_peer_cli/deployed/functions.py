@@ -50,20 +50,15 @@ def error_message(error: str) -> str:
 
 
 class Live(msgspec.Struct, frozen=True):
-    """The version of a function that its triggers invoke; `version` is empty if the alias does not exist.
+    """The version of a function that its triggers invoke."""
 
-    `weights` are the shares of the calls (0 to 1) that go to other versions. `description` ends with the time of the
-    deployment and the digest of the package. `recorded` says whether the log gets a record of each request. `environment`: its variables.
-    `since` is when the version was made, in RFC 3339; empty where the platform does not say.
-    """
-
-    version: str
+    version: str  # empty if the alias does not exist
     runtime: str
-    description: str
-    weights: Mapping[str, float]
-    recorded: bool
-    environment: Mapping[str, str]
-    since: str = ""
+    description: str  # ends with the time of the deployment and the digest of the package
+    weights: Mapping[str, float]  # the shares of the calls (0 to 1) that go to other versions
+    recorded: bool  # the log gets a record of each request
+    environment: Mapping[str, str]  # its variables
+    since: str = ""  # when the version was made, in RFC 3339; empty where the platform does not say
 
 
 class DeployedTrigger(msgspec.Struct, frozen=True):

@@ -17,16 +17,15 @@ WAITING = ("Enqueued", "Dequeued", "Running", "Retrying")
 
 
 class Task(msgspec.Struct, frozen=True):
-    """One asynchronous invocation. The platform keeps it for seven days. `started` is in epoch milliseconds; `qualifier` is the
-    version or alias that was invoked."""
+    """One asynchronous invocation. The platform keeps it for seven days."""
 
     id: str
     function: str
     status: str
     error: str
     payload: str
-    started: int
-    qualifier: str = ""
+    started: int  # epoch milliseconds
+    qualifier: str = ""  # the version or alias that was invoked
 
 
 class Functions(Protocol):

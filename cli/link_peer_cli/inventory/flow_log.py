@@ -65,32 +65,29 @@ _PATHS = """select 'path' as kind, '' as eni, '' as own, "traffic_path" as peer,
 
 
 class FlowRow(msgspec.Struct, frozen=True):
-    """Packets between an interface, at its `address`, and `peer`, on a port (by its number). `hours` is a bit for each
-    hour of the period, from the first; `last` is in epoch seconds, exact to a window. `proof`: a packet with SYN and ACK was among
-    them, or the log cannot say so."""
+    """Packets between an interface and a peer, on a port."""
 
     kind: str
     interface: str
-    address: str
+    address: str  # of the interface
     peer: str
-    port: int
-    hours: int
+    port: int  # its number
+    hours: int  # a bit for each hour of the period, from the first
     lines: int
-    last: int
-    proof: bool
+    last: int  # epoch seconds, exact to a window
+    proof: bool  # a packet with SYN and ACK was among them, or the log cannot say so
 
 
 class Flows(msgspec.Struct, frozen=True):
-    """What the flow log of one account tells of a period. `rows` are those of flows, by kind; `holders`, by VPC and address, the
-    instance and the interface that had it, in which hours. `days`: the hours of which an interface has a line; `skipped`: those of
-    which lines are missing. `problem` says why nothing is known, `partial` why not all is."""
+    """What the flow log of one account tells of a period."""
 
-    rows: Mapping[str, Sequence[FlowRow]] = {}
+    rows: Mapping[str, Sequence[FlowRow]] = {}  # flows, by kind
+    # by VPC and address: the instances and interfaces that had it, with the bits of their hours
     holders: Mapping[tuple[str, str], Mapping[tuple[str, str], int]] = {}
-    days: Mapping[str, int] = {}
-    skipped: Mapping[str, int] = {}
-    problem: str = ""
-    partial: str = ""
+    days: Mapping[str, int] = {}  # by interface: the hours of which it has a line
+    skipped: Mapping[str, int] = {}  # by interface: the hours of which lines are missing
+    problem: str = ""  # why nothing is known
+    partial: str = ""  # why not everything is known
 
 
 def statement(since: int, until: int, fields: Sequence[str] = OPTIONAL, part: tuple[str, str] = ("", "")) -> str:

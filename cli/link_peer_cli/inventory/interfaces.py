@@ -19,17 +19,16 @@ PAGE = 500  # [doc DescribeNetworkInterfaces: MaxResults <= 500]
 
 
 class Interface(msgspec.Struct, frozen=True):
-    """A network interface as DescribeNetworkInterfaces returns it. `instance` is empty where it belongs to no ECS instance,
-    such as one of a container group of ECI. `primary`: the one that the instance was made with. `addresses` are its private IPv4 ones."""
+    """A network interface as DescribeNetworkInterfaces returns it."""
 
     account: str
     id: str
     groups: frozenset[Party]
-    instance: Party | None
-    primary: bool
+    instance: Party | None  # None where it belongs to no ECS instance, such as one of a container group of ECI
+    primary: bool  # the one that the instance was created with
     in_use: bool
     ipv6: tuple[str, ...] = ()
-    addresses: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()  # its private IPv4 addresses
     vpc: str = ""
 
 

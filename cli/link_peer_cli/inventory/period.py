@@ -38,21 +38,19 @@ class Holder(msgspec.Struct, frozen=True, order=True):
 
 
 class Flow(msgspec.Struct, frozen=True):
-    """Packets to a `target`, at its address `reached`, from one address, on a port or on all that connections come from. `holder` is who
-    had the address, `source` its interface as it is now; without a holder, `doubt` says why. `hours` is a bit for each hour of the
-    period, `last` is in epoch seconds. `answered`: the log proves that somebody listens there."""
+    """Packets to a target from one address, on a port or on all that connections come from."""
 
     target: Interface
-    reached: str
+    reached: str  # the target's address
     address: str
     port: Port
-    hours: int
+    hours: int  # a bit for each hour of the period
     lines: int
-    last: int
-    answered: bool
-    holder: Holder | None = None
-    source: Interface | None = None
-    doubt: str = ""
+    last: int  # epoch seconds
+    answered: bool  # the log proves that somebody listens there
+    holder: Holder | None = None  # who had the address
+    source: Interface | None = None  # the holder's interface as it is now
+    doubt: str = ""  # without a holder: why
     is_out: bool = False
 
     @property

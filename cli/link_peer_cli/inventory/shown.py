@@ -202,12 +202,11 @@ _NAME = re.compile(r"(?!(?:sg|i)-)[\w.:/-]+")
 
 
 class Wording(msgspec.Struct, frozen=True):
-    """`now` is in epoch seconds; None for programs. `names` are what accounts are called instead of their uids, `parties` what
-    groups and instances are called instead of their ids."""
+    """How to word what a command prints."""
 
-    now: float | None
-    names: Mapping[str, str]
-    parties: Mapping[Party, str] = {}
+    now: float | None  # epoch seconds; None for programs
+    names: Mapping[str, str]  # what accounts are called instead of their uids
+    parties: Mapping[Party, str] = {}  # what groups and instances are called instead of their ids
 
     def ago(self, instant: str) -> str:
         """When something was: `3 d ago`; for programs the instant. Empty if it is not known."""

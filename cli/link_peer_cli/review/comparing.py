@@ -32,19 +32,15 @@ from link_peer_cli.ui.progress import Count
 
 
 class Compared(msgspec.Struct, frozen=True):
-    """`groups` with the rules that the new policy opens `+` and closes `-`, what instances gain and lose by that (`reach`), and
-    the records of both sweeps, those of the new policy last. `problems` say which of the new policy's tests it contradicts, and why
-    an account could not be read; `notes`, how many rules are due to change under the present policy, too; `stranded`, which links
-    stand in an account that the new policy does not list; `other_groups` are those whose rules the sweeps did not read, and `view`
-    reads them."""
+    """What another policy would change."""
 
-    groups: Sequence[GroupChange]
-    reach: Sequence[ReachChange]
-    records: Sequence[Record]
-    problems: list[str]
-    notes: list[str]
-    stranded: list[str]
-    other_groups: Sequence[Party]
+    groups: Sequence[GroupChange]  # with the rules that the new policy opens `+` and closes `-`
+    reach: Sequence[ReachChange]  # what instances gain and lose by that
+    records: Sequence[Record]  # of both sweeps, those of the new policy last
+    problems: list[str]  # tests of the new policy that it contradicts, and why an account could not be read
+    notes: list[str]  # how many rules are due to change under the present policy, too
+    stranded: list[str]  # links that stand in an account which the new policy does not list
+    other_groups: Sequence[Party]  # those whose rules the sweeps did not read; `view` reads them
     view: View
 
     def elsewhere(self, env: Environment, new: Policy, progress: Count) -> list[GroupChange]:

@@ -31,12 +31,12 @@ class RuleEdit(msgspec.Struct, frozen=True):
 
 
 class GroupChange(msgspec.Struct, frozen=True):
-    """What would change in one group. `tags` are signs and keys of managed tags. `instances` are its members: a change of a
-    group concerns all of them. None if they could not be read."""
+    """What would change in one group."""
 
     group: Party
     edits: tuple[RuleEdit, ...]
-    tags: tuple[tuple[str, str], ...] = ()
+    tags: tuple[tuple[str, str], ...] = ()  # signs and keys of managed tags
+    # its members, all of whom a change concerns; None if they could not be read
     instances: tuple[Instance, ...] | None = ()
 
 

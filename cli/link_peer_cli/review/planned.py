@@ -32,14 +32,13 @@ from link_peer_cli.ui.records import exit_code
 
 
 class Planned(msgspec.Struct, frozen=True):
-    """The records and calls that the functions would make, and the same for people. `writes` are the calls one by one; `notes`
-    name the tags that only look like those of link-peer, on what was read, and the groups that may be too full."""
+    """The records and calls that the functions would make, for programs and for people."""
 
     records: list[Record]
     changes: list[CloudCall]
-    writes: list[Write]
+    writes: list[Write]  # the calls one by one
     plan_view: ShownPlan
-    notes: list[str]
+    notes: list[str]  # tags that only look like those of link-peer, on what was read, and groups that may be too full
 
     def answer(self, warning: str = "") -> PlanAnswer:
         """The same for programs."""

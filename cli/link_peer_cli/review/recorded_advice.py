@@ -41,12 +41,11 @@ _LINK = ("region", "deployment", "action", "from_account", "from", "to_account",
 
 
 class Present(msgspec.Struct, frozen=True):
-    """What is so now of a record's link: its `denial`, as `about` it; whether it `stands`; whether anybody asks for it, as far as
-    tags tell (`wished`)."""
+    """What is true now of a record's link."""
 
-    denial: Denial | None = None
+    denial: Denial | None = None  # the same denial, as `about` would decide it
     stands: bool = False
-    wished: bool = True
+    wished: bool = True  # somebody asks for it, as far as tags tell
 
     @property
     def fact(self) -> str:

@@ -26,25 +26,20 @@ State = Mapping[str, Any]
 
 
 class SetupTarget(msgspec.Struct, frozen=True, dict=True):
-    """Which deployment the resources are of, and with which keys they are read and changed.
-
-    `notify` is an e-mail address; `action_policy` the id of an action policy of SLS that exists. Where both are empty,
-    alerts that exist keep whom they notify. `retention` is for how many days the audit log is kept at least; 0: what exists
-    stays. `replace`: also what a person has changed is brought to the wanted state. `operators` are the ARNs of the users and
-    roles that may operate; without any, those that the operator role's trust policy names may. `adopt`: roles that setup did
-    not make are taken over. `other_prefixes` are the tag prefixes of other deployments, under which our roles must not consent.
-    """
+    """Which deployment the resources are of, and with which keys they are read and changed."""
 
     settings: Settings
     policy: Policy
     names: Names
     clock: Clock
-    notify: str = ""
-    action_policy: str = ""
-    retention: int = 0
-    replace: bool = False
+    notify: str = ""  # an e-mail address; without it and `action_policy`, alerts that exist keep whom they notify
+    action_policy: str = ""  # the id of an action policy of SLS that exists
+    retention: int = 0  # for how many days the audit log is kept at least; 0: what exists stays
+    replace: bool = False  # what a person has changed is brought to the wanted state, too
+    # ARNs of the users and roles that may operate; none: those in the operator role's trust policy
     operators: tuple[str, ...] = ()
-    adopt: bool = False
+    adopt: bool = False  # roles that setup did not make are taken over
+    # the tag prefixes of other deployments, under which our roles must not consent
     other_prefixes: tuple[str, ...] = ()
 
     @functools.cached_property
@@ -137,14 +132,13 @@ class Action(str, Enum):
 
 
 class ResourceChange(msgspec.Struct, frozen=True):
-    """What is to be done with one resource. `fields` are those that differ; `detail` says why it is skipped, or kept although
-    it differs; `before` is its state as it was read, None where it did not exist."""
+    """What is to be done with one resource."""
 
     resource: Resource
     action: Action
-    fields: tuple[str, ...] = ()
-    detail: str = ""
-    before: State | None = None
+    fields: tuple[str, ...] = ()  # those that differ
+    detail: str = ""  # why it is skipped, or kept although it differs
+    before: State | None = None  # its state as it was read; None where it did not exist
 
     def __str__(self) -> str:
         """One line for people."""

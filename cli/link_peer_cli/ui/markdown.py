@@ -18,11 +18,10 @@ LONGEST = 500
 
 
 class Section(msgspec.Struct, frozen=True):
-    """What stands under `head`: `entries` of a line each, those that matter most first. `plural_name` is their name, in
-    the plural."""
+    """A part of a page."""
 
-    plural_name: str
-    entries: Sequence[str]
+    plural_name: str  # what the entries are called
+    entries: Sequence[str]  # a line each, the most important first
     head: Sequence[str] = ("",)
 
 

@@ -19,16 +19,14 @@ PROFILE = "link-peer --profile NAME"
 
 
 class Remedy(msgspec.Struct, frozen=True):
-    """What some codes of a service mean here, and the command that mends it. A code that ends with `*` stands for all that begin
-    so; where `says` is given, the message matches it, too. `service` is empty where all services have the code. `elsewhere` is the
-    command where another account than home refused. Texts name facts of the command in braces (`looked.FACTS`)."""
+    """What some codes of a service mean here. Texts name facts of the command in braces (`looked.FACTS`)."""
 
-    service: str
-    codes: tuple[str, ...]
+    service: str  # empty where all services have the code
+    codes: tuple[str, ...]  # one that ends with `*` stands for all that begin so
     meaning: str
-    command: str
-    elsewhere: str = ""
-    says: str = ""
+    command: str  # what mends it
+    elsewhere: str = ""  # the command where another account than home refused
+    says: str = ""  # where it is given, the message matches it, too
 
     def fits(self, service: str, code: str, text: str) -> bool:
         """Whether it is about an answer with this code and message."""

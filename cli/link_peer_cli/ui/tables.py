@@ -39,22 +39,18 @@ class TableForm(Enum):
 
 
 class Column(msgspec.Struct, Generic[T, W], frozen=True):
-    """A column of a table. `cell` is the text of an item in a wording, by default its field of that name; `brief` is the same
-    in the usual table of a terminal.
-
-    `wide`: on a terminal only in `-o wide`. `short` says how a cell is shortened where lines would be longer than the terminal:
-    `by_name` or `by_words`. `dispensable`: where that does not suffice, the column with the highest number is left out first; one
-    with 0 never is. `if_any`: on a terminal only where an item has it. `colours` are those of cells, by their text.
-    """
+    """A column of a table."""
 
     name: str
-    cell: Callable[[T, W], str] | None = None
-    brief: Callable[[T, W], str] | None = None
-    wide: bool = False
+    cell: Callable[[T, W], str] | None = None  # the text of an item in a wording; by default its field of that name
+    brief: Callable[[T, W], str] | None = None  # the same in the usual table of a terminal
+    wide: bool = False  # on a terminal only in `-o wide`
+    # how a cell is shortened where lines are too long for the terminal: `by_name` or `by_words`
     short: Callable[[str, int], str] | None = None
+    # if that does not suffice, the column with the highest number is left out first; one with 0 never is
     dispensable: int = 0
-    if_any: bool = False
-    colours: Mapping[str, str] = {}
+    if_any: bool = False  # on a terminal only where an item has it
+    colours: Mapping[str, str] = {}  # of cells, by their text
 
     def text(self, item: T, words: W, *, brief: bool = False) -> str:
         """The cell of an item."""
@@ -63,12 +59,11 @@ class Column(msgspec.Struct, Generic[T, W], frozen=True):
 
 
 class Table(msgspec.Struct, Generic[T, W], frozen=True):
-    """What a command prints of each item. `exact` is the wording for programs; `empty_message` is said where there is
-    no item."""
+    """What a command prints of each item."""
 
     answer: type[T]
-    exact: W
-    empty_message: str
+    exact: W  # the wording for programs
+    empty_message: str  # what is said where there is no item
     columns: tuple[Column[T, W], ...]
 
     def column(self, name: str) -> Column[T, W]:

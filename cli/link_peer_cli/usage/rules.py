@@ -29,15 +29,14 @@ _ANY_ADDRESS, _ANY_PORT = 2**32, 2 * 65_535 + 2
 
 
 class Carried(msgspec.Struct, frozen=True):
-    """A part of a flow, with all rules that admit it, and the groups of both ends whose members reach each other (`inner`). Of `doubted`
-    rules it is not known whether they admit it, and `doubt` says why it is not known of others."""
+    """A part of a flow, with all rules that admit it."""
 
     flow: Flow
     packet: Port
     rules: tuple[Rule, ...]
-    inner: frozenset[Party] = frozenset()
-    doubted: tuple[Rule, ...] = ()
-    doubt: str = ""
+    inner: frozenset[Party] = frozenset()  # groups of both ends whose members reach each other
+    doubted: tuple[Rule, ...] = ()  # rules of which it is not known whether they admit it
+    doubt: str = ""  # why that is not known of others
 
     def needs(self, rule: Rule, removed: Collection[Rule] = ()) -> bool:
         """Whether nothing else is known to admit it, where the removed rules do not."""
