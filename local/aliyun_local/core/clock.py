@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import datetime, timezone
+from functools import lru_cache
 
 
 class SystemClock:
@@ -74,6 +75,7 @@ class PastClock(VirtualClock):
 Clock = SystemClock | VirtualClock
 
 
+@lru_cache(maxsize=4096)
 def utc(seconds: float) -> str:
     """`2026-11-25T00:00:00Z`, the format in which most services answer."""
     return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Literal, get_args, get_type_hints
 
 import msgspec
@@ -151,7 +152,8 @@ class Knobs(Struct, kw_only=True, forbid_unknown_fields=True):
             setattr(self, name, getattr(checked, name))
 
 
-def readings() -> dict[str, tuple[Any, ...]]:
+@cache
+def readings() -> Mapping[str, tuple[Any, ...]]:
     """Each knob that has a fixed set of readings, with all of them: the default first."""
     by_knob: dict[str, tuple[Any, ...]] = {}
     for name, kind in get_type_hints(Knobs).items():

@@ -6,13 +6,13 @@ send `Action`, `Version` and `Format` among the other parameters.
 
 from __future__ import annotations
 
-import json
 import re
 import uuid
 from collections.abc import Mapping
 from urllib.parse import parse_qsl
 from xml.sax.saxutils import escape
 
+import msgspec
 from msgspec import Struct
 
 from aliyun_local.core import real_api
@@ -134,11 +134,11 @@ def _render(call: Call, status: int, root: str, body: Mapping[str, object]) -> R
     headers = {"x-acs-request-id": call.request_id}
     if call.xml:
         headers["Content-Type"] = "text/xml;charset=utf-8"
-        text = f'<?xml version="1.0" encoding="UTF-8"?>{_xml(root, body)}'
+        content = f'<?xml version="1.0" encoding="UTF-8"?>{_xml(root, body)}'.encode()
     else:
         headers["Content-Type"] = "application/json;charset=utf-8"
-        text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
-    return Response(status, headers, text.encode())
+        content = msgspec.json.encode(body)
+    return Response(status, headers, content)
 
 
 def _xml(name: str, value: object) -> str:

@@ -19,7 +19,7 @@ ALPHABET = string.ascii_lowercase + string.digits
 
 def new_id(prefix: str) -> str:
     """A new id in the platform's format: `sg-bp1` and 17 lower-case alphanumerics."""
-    return f"{prefix}-bp1" + "".join(secrets.choice(ALPHABET) for _ in range(17))
+    return f"{prefix}-bp1" + "".join(ALPHABET[byte % len(ALPHABET)] for byte in secrets.token_bytes(17))
 
 
 def block(address: str) -> str:
