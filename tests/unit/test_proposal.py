@@ -15,7 +15,7 @@ from link_peer_cli.inventory.flow_log import DAY, FlowRow, Flows
 from link_peer_cli.inventory.interfaces import Interface
 from link_peer_cli.inventory.period import Period
 from link_peer_cli.inventory.reading import SavedView
-from link_peer_cli.usage.answers import Tightening, _link_text, commands_of
+from link_peer_cli.usage.answers import Tightening, _leftover_text, _link_text, commands_of
 from link_peer_cli.usage.proposal import Consent, Proposal, Proposer
 from link_peer_cli.usage.rules import Rules
 from msgspec.structs import replace
@@ -166,3 +166,12 @@ def test_the_commands_of_a_proposal_are_those_of_consent_and_then_the_requests()
         assert texts[-1].endswith(f" --reason 'seen on 1 day, last {iso(SINCE)}, in 1 line of the flow log'")
         assert commands_of(judged, PEER) == []
         assert commands_of(judged) == commands_of(judged, HOME)
+
+
+def test_a_link_and_what_is_left_are_told_in_a_line_each() -> None:
+    """With who would also be admitted, and who has to consent."""
+    proposed = proposal((PRIMARY[A], 80), ("10.0.0.9", 22), running=None, by_group=True)
+    [link], [leftover] = proposed.links, proposed.leftovers
+    link_text = f"{APP} -> {DB} tcp/80; admits 1 instance not seen; {DB} has to accept sg-app:tcp/80"
+    assert _link_text(link) == link_text
+    assert _leftover_text(leftover) == f"10.0.0.9 -> {B} tcp/22: {leftover.reason}"

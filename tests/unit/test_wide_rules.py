@@ -187,6 +187,28 @@ def answers(rules: Rules, snapshot: Snapshot, period: Period, candidates: Sequen
     return [answer_of(judgement, use) for use in uses]
 
 
+@pytest.mark.parametrize(
+    ("candidate", "fields", "has_command"),
+    [
+        (rule("10.0.0.0/8", SQL), ("ingress", "10.0.0.0/8", "tcp/3306"), True),
+        (rule("", ALL, prefix_list="pl-1"), ("ingress", "pl-1", "all"), True),
+        (rule("10.0.0.0/8", SQL, direction="egress", on=LOCKED_DOWN), ("egress", "10.0.0.0/8", "tcp/3306"), True),
+        (
+            Rule(DB, "sgr-1", None, "accept", 1, ipv6=Traffic("ingress", "fd00::/8", "", SQL)),
+            ("ingress", "fd00::/8", "tcp/3306"),
+            False,
+        ),
+    ],
+)
+def test_a_rule_is_told_by_its_direction_its_peer_and_its_ports(
+    candidate: Rule, fields: tuple[str, str, str], has_command: bool
+) -> None:
+    """Of IPv6, no command is known that puts it back."""
+    answer = answer_without_packets(candidate)
+    assert (answer.direction, answer.peer, answer.ports) == fields
+    assert any("it is for IPv6" in text for text in answer.in_the_way) is not has_command
+
+
 def test_of_each_sender_it_is_said_what_it_used_and_when() -> None:
     """First those whose packets no other rule admits, by their days; and that they are in the way, the first three by name."""
     wide, also_wide = rule("10.0.0.0/8", EVERY_TCP), rule(str(APP), EVERY_TCP)
