@@ -1,7 +1,8 @@
 """What setuptools cannot take from pyproject.toml: the wheel carries the files of the checkout that make a deployment.
 
 `link-peer init`, `setup`, `package` and `local` read s.yaml, the handlers, the pinned requirements and the files of
-deploy/, so the wheel holds them as link_peer_deploy/shipped/. `link_peer_deploy.project` finds them there, or in the checkout.
+deploy/, so the wheel holds them as link_peer_deploy/shipped/. `link_peer_deploy.project` finds them there, or in the
+checkout.
 """
 
 from __future__ import annotations

@@ -17,7 +17,8 @@ from tests.sample import described
 
 
 def pytest_configure() -> None:
-    """Collects garbage rarely: thousands of tests are kept from their collection on, and each look at them takes time."""
+    """Collects garbage rarely: thousands of tests are kept from their collection on, and each look at them takes
+    time."""
     gc.set_threshold(100_000, 50, 50)
 
 
@@ -51,7 +52,8 @@ def _functions_end_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 def _cache_folder(
     monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> None:
-    """Commands remember what they read for completion in no folder of the person who runs the tests, nor of another test."""
+    """Commands remember what they read for completion in no folder of the person who runs the tests, nor of another
+    test."""
     folder = tmp_path_factory.getbasetemp() / "cache" / short_hash(request.node.nodeid)
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
 

@@ -1,7 +1,7 @@
 """What link-peer leaves in the cloud, in logs and in people's files, and how this version reads it.
 
-tests/fixtures/releases has both of each release, in one file, as it wrote them; tests/functional/test_kept_formats.py reads each
-with every later version, and with LINK_PEER_WRITE_RELEASE=1 writes that of this one.
+tests/fixtures/releases has both of each release, in one file, as it wrote them; tests/functional/test_kept_formats.py
+reads each with every later version, and with LINK_PEER_WRITE_RELEASE=1 writes that of this one.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ GROUP_TAGS = {
 
 
 def written_by(lab: Lab) -> dict[str, Any]:
-    """What this version writes: the rules of links of every form, the records, the messages of people and of the functions; and
-    what people write for it: tags and the policy file."""
+    """What this version writes: the rules of links of every form, the records, the messages of people and of the
+    functions; and what people write for it: tags and the policy file."""
     request = lab.request(lab.group(), lab.group(account=PEER))
     messages: list[dict[str, Any]] = []
 

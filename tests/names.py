@@ -1,6 +1,6 @@
-"""Finds variables, parameters, fields, attributes, functions and classes whose names do not say what they hold: `found`, `one`,
-`left` and the like. `make lint` runs it. A field whose name other programs read has that one as its `name`:
-`msgspec.field(name="left")`.
+"""Finds variables, parameters, fields, attributes, functions and classes whose names do not say what they hold:
+`found`, `one`, `left` and the like. `make lint` runs it. A field whose name other programs read has that one as its
+`name`: `msgspec.field(name="left")`.
 
     python -m tests.names [FOLDER…]
 """
@@ -30,8 +30,8 @@ OPTIONS = {
 
 
 def names(tree: ast.Module) -> Iterator[tuple[int, str]]:
-    """The line and the name of each variable, parameter, field, attribute and function of a module; those of classes, and of other
-    types, in lower case."""
+    """The line and the name of each variable, parameter, field, attribute and function of a module; those of classes,
+    and of other types, in lower case."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             yield node.lineno, node.id if node.id.isupper() else node.id.lower()

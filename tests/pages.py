@@ -1,5 +1,5 @@
-"""The English pages: on which shelf each is, in which world its commands run, and how many words it has. `python -m tests.pages`
-counts the words."""
+"""The English pages: on which shelf each is, in which world its commands run, and how many words it has. `python -m
+tests.pages` counts the words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Other reasons of the same kind in place of those that the library gives: nothing but what is shown may follow from it."""
+"""Other reasons of the same kind in place of those that the library gives: nothing but what is shown may follow from
+it."""
 
 from __future__ import annotations
 

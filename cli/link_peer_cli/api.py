@@ -1,4 +1,5 @@
-"""link-peer for programs: makes, checks and posts requests, and answers what the commands `links`, `explain` and `plan` answer.
+"""link-peer for programs: makes, checks and posts requests, and answers what the commands `links`, `explain` and `plan`
+answer.
 
     from link_peer_cli import api
 
@@ -7,10 +8,10 @@
     if (denial := here.check(asked)) is None:
         here.post(asked)
 
-Where the deployment is, its policy file and the keys come from the environment, as for the commands. The answers are those of
-`--json`: docs/schemas says what each field means. Every error is a LinkPeerError; a wrong argument is a BadInput, which names
-the field. What is not in `__all__` may change at any time.
-"""
+Where the deployment is, its policy file and the keys come from the environment, as for the commands. The answers are
+those of `--json`: docs/schemas says what each field means. Every error is a LinkPeerError; a wrong argument is a
+BadInput, which names the field. What is not in `__all__` may change at any time.
+"""  # noqa: W505
 
 from __future__ import annotations
 
@@ -64,8 +65,8 @@ __all__ = [
 
 
 class Links(msgspec.Struct, frozen=True):
-    """The links that stand. `not_read` says which accounts could not be read, and what else is missing: with any, there may be
-    more links."""
+    """The links that stand. `not_read` says which accounts could not be read, and what else is missing: with any, there
+    may be more links."""
 
     links: list[LinkAnswer]
     not_read: list[str]
@@ -86,9 +87,10 @@ def request(
 ) -> Request:
     """A request, checked as `cross_account` will check it.
 
-    `source` needs access to `target`: each `sg-…@<uid>` or `i-…@<uid>`. Without `ports` (`tcp/3306`, `tcp/8000-8010`, `udp/53`,
-    `icmp`) a link is mutual. `until` is when the link ends: RFC 3339, a datetime with a zone, or a duration (`30d`). The request
-    itself is valid for `expires_in`, at most `24h`. Without a `request_id`, it gets a random one. Raises BadInput.
+    `source` needs access to `target`: each `sg-…@<uid>` or `i-…@<uid>`. Without `ports` (`tcp/3306`, `tcp/8000-8010`,
+    `udp/53`, `icmp`) a link is mutual. `until` is when the link ends: RFC 3339, a datetime with a zone, or a duration
+    (`30d`). The request itself is valid for `expires_in`, at most `24h`. Without a `request_id`, it gets a random one.
+    Raises BadInput.
     """
     now = compose.clock_for_functions().now()
     if isinstance(until, datetime):
@@ -113,7 +115,8 @@ def message(request: Request) -> bytes:
 
 
 def policy(path: str) -> Policy:
-    """The policy in a file. Raises LinkPeerError that gives the line at fault, and BadInput if the file cannot be read."""
+    """The policy in a file. Raises LinkPeerError that gives the line at fault, and BadInput if the file cannot be
+    read."""
     return policy_file(path, "path")
 
 
@@ -131,9 +134,9 @@ def check(wish: Request, policy: Policy) -> Denial | None:
 
 
 class Deployment:
-    """The deployment that the environment names: LINK_PEER_POLICY or policy.yaml, LINK_PEER_REGION, and the keys, as for the
-    commands. It reads with the role for reading; only `post` changes anything. Raises LinkPeerError that names all that is
-    missing."""
+    """The deployment that the environment names: LINK_PEER_POLICY or policy.yaml, LINK_PEER_REGION, and the keys, as
+    for the commands. It reads with the role for reading; only `post` changes anything. Raises LinkPeerError that names
+    all that is missing."""
 
     def __init__(self) -> None:
         self._env = load_environment(reading=True)
@@ -148,8 +151,8 @@ class Deployment:
         return check(wish, self._env.policy)
 
     def post(self, wish: Request) -> None:
-        """Put a request on the queue of the account that asks, or on the shared one. Raises LinkPeerError; a Transient one
-        leaves open whether the queue has it: the same request may be posted again."""
+        """Put a request on the queue of the account that asks, or on the shared one. Raises LinkPeerError; a Transient
+        one leaves open whether the queue has it: the same request may be posted again."""
         name = _queue(self.policy, wish) or self._env.settings.queue
         home = load_environment(reading=False)
         queue.post(home.asking(name), self.policy.home, wish, name)
@@ -165,8 +168,8 @@ class Deployment:
         return planned(self._present(), Input(looks, requests)).answer()
 
     def links(self, *, of: str = "", ports: Sequence[str] = ()) -> Links:
-        """The links that stand, with their state, end, claims and consent; of one group or instance, or that open one of these
-        ports."""
+        """The links that stand, with their state, end, claims and consent; of one group or instance, or that open one
+        of these ports."""
         env = self._present()
         view = view_of(suppose(env, "links")[0])
         view.read_all()
@@ -176,8 +179,8 @@ class Deployment:
         return Links(links, [*view.problems, *filter(None, [problem])])
 
     def explain(self, source: str, target: str, *ports: str) -> Explanation:
-        """Whether packets of one party reach another, what decides, and what to do; by default on the ports that their links
-        open."""
+        """Whether packets of one party reach another, what decides, and what to do; by default on the ports that their
+        links open."""
         env = self._present()
         view = view_of(suppose(env, "explain")[0])
         ends = view.find(source, "source"), view.find(target, "target")

@@ -1,7 +1,7 @@
 """The `link-peer` command: a table of its commands, each of which lives in a file of its own in `commands/`.
 
-The file of a command is imported when it is called, so that it may import at its top whatever it works with, and help and
-completion start quickly all the same.
+The file of a command is imported when it is called, so that it may import at its top whatever it works with, and help
+and completion start quickly all the same.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from link_peer_cli.ui.options import Command, Converting
 
 
 class CommandRow:
-    """A command: its name, as it is typed; what it does, in one line; what follows the name in the examples that end its help; and
-    the file in `commands/` and the function there, where they are not named like it."""
+    """A command: its name, as it is typed; what it does, in one line; what follows the name in the examples that end
+    its help; and the file in `commands/` and the function there, where they are not named like it."""
 
     def __init__(self, name: str, summary: str, *arguments: str, place: str = "") -> None:
         self.name, self.summary = name, summary
@@ -130,8 +130,8 @@ class _Listed(TyperCommand):
         return typer.main.get_command(command_app)
 
     def make_context(self, info_name: Any, args: Any, parent: Any = None, **extra: Any) -> Any:
-        """The context of the command itself, which is then invoked. Where the shell asks for values that are known without it,
-        that of this one, since the import takes longer."""
+        """The context of the command itself, which is then invoked. Where the shell asks for values that are known
+        without it, that of this one, since the import takes longer."""
         if extra.get("resilient_parsing") and (values := completion.due(info_name, args)):
             context = super().make_context(info_name, [], parent, **extra)
             context.obj = values, args
@@ -237,7 +237,8 @@ def _options(
 
 
 def all_commands() -> Iterator[tuple[str, Any]]:
-    """Every command by its full name, with its parameters and its help; imports all of them. For the reference, and for tests."""
+    """Every command by its full name, with its parameters and its help; imports all of them. For the reference, and for
+    tests."""
     group: Any = typer.main.get_command(app)
     for row in (row for rows in TABLE.values() for row in rows):
         command = group
@@ -249,7 +250,7 @@ def all_commands() -> Iterator[tuple[str, Any]]:
 def main(args: list[str] | None = None) -> NoReturn:
     """Run one command with these arguments (default: the process's own) and exit.
 
-    Raises SystemExit: 0 done, 1 denied or failed, 2 usage, 130 Ctrl-C, 143 SIGTERM. Errors are printed on stderr, as JSON with
-    `--json`.
+    Raises SystemExit: 0 done, 1 denied or failed, 2 usage, 130 Ctrl-C, 143 SIGTERM. Errors are printed on stderr, as
+    JSON with `--json`.
     """
     run(app, sys.argv[1:] if args is None else args)

@@ -1,7 +1,7 @@
 """The local cloud's own interface, which the real platform has nothing like: faults to inject, and what it holds.
 
-Its paths are unsigned: `GET health|state|faults|knobs`, `POST faults|knobs`. Requests must use a loopback host name, and
-changes must be JSON, so that no web page can make a browser call them.
+Its paths are unsigned: `GET health|state|faults|knobs`, `POST faults|knobs`. Requests must use a loopback host name,
+and changes must be JSON, so that no web page can make a browser call them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ _LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
 
 
 class AdminBackend:
-    """Reads a cloud's state, and changes its faults and knobs. Refusals are ApiErrors whose message says what is wrong."""
+    """Reads a cloud's state, and changes its faults and knobs. Refusals are ApiErrors whose message says what is
+    wrong."""
 
     def __init__(self, clock: Clock, faults: Faults, identity: Identity, region: str, knobs: Knobs) -> None:
         self._clock = clock

@@ -10,7 +10,7 @@
 - Functions: `install_functions` puts `Function`s with `Trigger`s into a `WorkerRuntime` or an `InProcessRuntime`; `Triggers` runs them.
 - Identities: `Caller`, `Role`, `User`, `ManagedPolicy`, `trust_text`, `policy_text`.
 - State as values: `Group`, `Instance`, `Rule`, `LogGroup`, `LogRecord`, `QueueAttributes`; `may_reach` says whether a packet passes.
-"""
+"""  # noqa: W505
 
 from __future__ import annotations
 
@@ -132,8 +132,8 @@ __all__ = [
 
 
 def mount(mocker: MockerFixture, cloud: LocalCloud) -> None:
-    """Send every request that an official client makes in this process to `cloud`, whatever its host name, until the mocker (of
-    pytest-mock) undoes it. Needs the clients: the extra `clients`."""
+    """Send every request that an official client makes in this process to `cloud`, whatever its host name, until the
+    mocker (of pytest-mock) undoes it. Needs the clients: the extra `clients`."""
     from aliyun_local import inprocess  # imports the clients that it changes: a server needs none
 
     inprocess.install(mocker, cloud)

@@ -96,7 +96,8 @@ class Shared:
         self.lock = threading.Lock()
 
     def endpoint_of(self, region: str) -> str:
-        """The host and port of a region's entrance, if a server listens there; else the real cloud's endpoint of ECS."""
+        """The host and port of a region's entrance, if a server listens there; else the real cloud's endpoint of
+        ECS."""
         place = self.regions.get(region)
         return (place.endpoint if place else "").partition("://")[2] or f"ecs.{region}.aliyuncs.com"
 
@@ -104,8 +105,8 @@ class Shared:
 class LocalCloud:
     """Alibaba Cloud in memory, entered at one region. It has no accounts until `aliyun_local.world.load` fills it.
 
-    Every region that exists can be asked for: by RegionId, by host name, or at the entrance that `region_at` gives. What
-    names no region is for the region of the entrance.
+    Every region that exists can be asked for: by RegionId, by host name, or at the entrance that `region_at` gives.
+    What names no region is for the region of the entrance.
 
     `handle` may be called from many threads. It may block (long polling, functions), and raises ConnectionDropped,
     NoAnswer or Killed when an injected fault says so.
@@ -156,7 +157,8 @@ class LocalCloud:
         return dict(self.shared.regions)
 
     def region_at(self, region: str) -> LocalCloud:
-        """The entrance of a region. A region that nobody has asked for yet is empty. ValueError for one that does not exist."""
+        """The entrance of a region. A region that nobody has asked for yet is empty. ValueError for one that does not
+        exist."""
         if region not in REGIONS:
             raise ValueError(f"{region} is not a region of Alibaba Cloud")
         with self.shared.lock:

@@ -35,8 +35,8 @@ OFFERED: dict[str, frozenset[str]] = {
     "tag": frozenset(TAG),
     "vpc": frozenset(VPC),
 }
-"""Service -> the names of the operations that are answered here, as faults and counts name them: each service registers them
-in one table, from which it answers, too."""
+"""Service -> the names of the operations that are answered here, as faults and counts name them: each service registers
+them in one table, from which it answers, too."""
 
 _TITLES = {
     "actiontrail": "ActionTrail (2020-07-06)",

@@ -3,8 +3,8 @@
 Any host name works, because services are recognized by host, path and headers. Four methods are patched, of which every
 synchronous client uses one: `darabonba.core.DaraCore.do_action` (ECS, STS, RAM, FC, EventBridge),
 `aliyun.log.logclient.LogClient._getHttpResponse` (SLS), `mns.mns_http.MNSHttp.send_request` and
-`requests.adapters.HTTPAdapter.send` (older clients). The first two could do with the last, but preparing a request of requests
-costs as much as the call itself.
+`requests.adapters.HTTPAdapter.send` (older clients). The first two could do with the last, but preparing a request of
+requests costs as much as the call itself.
 """
 
 from __future__ import annotations
@@ -109,7 +109,8 @@ def _get_http_response(
 def _answer(
     cloud: LocalCloud, method: str, target: str, headers: Mapping[str, Any], body: Any, seconds: float | None
 ) -> Response:
-    """The cloud's response, or the error of requests for a lost one; a silent cloud takes so many seconds of its time."""
+    """The cloud's response, or the error of requests for a lost one; a silent cloud takes so many seconds of its
+    time."""
     url = urlsplit(target)
     sent = {"host": url.netloc, **_lower(headers)}
     try:

@@ -31,7 +31,8 @@ _log.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_inf
 
 
 class Server:
-    """A running server at `endpoint`, e.g. `http://127.0.0.1:41234`, or `https` with an authority. `close()` or the end of a `with` block stops it.
+    """A running server at `endpoint`, e.g. `http://127.0.0.1:41234`, or `https` with an authority. `close()` or the end
+    of a `with` block stops it.
 
     Each further region of the cloud has a port of its own, also one that is opened later:
     `cloud.region_at(region).endpoint`.

@@ -14,7 +14,7 @@
 | `logs` | `{account, project, logstores}`, in each region: the index of each logstore by its name |
 | `inactive` | services that the accounts have not activated |
 | `knobs` | readings, by knob |
-"""
+"""  # noqa: W505
 
 from __future__ import annotations
 
@@ -81,14 +81,15 @@ _Read = TypeVar("_Read")
 
 
 def load(cloud: LocalCloud, world: str | Path = DEFAULT) -> World:
-    """Fill an empty cloud from a file, or from one of the bundled worlds by name (`two-accounts`, `web-shop`, `empty`). Raises
-    WorldError."""
+    """Fill an empty cloud from a file, or from one of the bundled worlds by name (`two-accounts`, `web-shop`, `empty`).
+    Raises WorldError."""
     path = path_of(world, WORLDS)
     return loaded(path, lambda text: fill(cloud, text, World()))
 
 
 def path_of(world: str | Path, bundled: Path) -> Path:
-    """The file of a world that may be named like one in a folder. Raises WorldError, which names those that there are."""
+    """The file of a world that may be named like one in a folder. Raises WorldError, which names those that there
+    are."""
     path = Path(world)
     if path.suffix:
         return path
@@ -113,8 +114,9 @@ def loaded(path: Path, read: Callable[[dict[str, Any]], _Read]) -> _Read:
 
 
 def fill(cloud: LocalCloud, text: Mapping[str, Any], world: AnyWorld, further_keys: Set[str] = frozenset()) -> AnyWorld:
-    """Fill an empty cloud, whose `world` then is the one given, with a copy for each further region. ValueError, KeyError or
-    TypeError for text that is no world; a key that is not among these or `further_keys`, which the caller reads, is an error."""
+    """Fill an empty cloud, whose `world` then is the one given, with a copy for each further region. ValueError,
+    KeyError or TypeError for text that is no world; a key that is not among these or `further_keys`, which the caller
+    reads, is an error."""
     _check_keys("", text, _KEYS | further_keys)
     for name, keys in _ENTRY_KEYS.items():
         for entry in text.get(name, ()):
@@ -131,7 +133,8 @@ def _check_keys(place: str, fields: Mapping[str, Any], keys: Set[str]) -> None:
 
 
 def describe(cloud: LocalCloud) -> dict[str, Any]:
-    """The first line of `aliyun-local --json`: the endpoint, the accounts with their keys, and the names of what the cloud holds."""
+    """The first line of `aliyun-local --json`: the endpoint, the accounts with their keys, and the names of what the
+    cloud holds."""
     identity, world = cloud.identity, cloud.world
     return {
         "endpoint": cloud.endpoint,
@@ -246,8 +249,8 @@ class _Loader:
         return services
 
     def _roles(self) -> None:
-        """Create the roles that the file lists. ValueError for a string where a list of strings is expected: it would be
-        read letter by letter."""
+        """Create the roles that the file lists. ValueError for a string where a list of strings is expected: it would
+        be read letter by letter."""
         for listed in self.text.get("roles") or ():
             fields = dict(listed)
             for name in ("trusted", "allowed_actions"):

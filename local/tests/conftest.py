@@ -12,7 +12,8 @@ from aliyun_local.api import Knobs, LocalCloud, Server, VirtualClock, load, moun
 
 
 def pytest_configure() -> None:
-    """Collects garbage rarely: thousands of tests are kept from their collection on, and each look at them takes time."""
+    """Collects garbage rarely: thousands of tests are kept from their collection on, and each look at them takes
+    time."""
     gc.set_threshold(100_000, 50, 50)
 
 

@@ -28,7 +28,8 @@ def _chromium() -> Iterator[Any]:
 
 @pytest.fixture(name="show")
 def _show(chromium: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
-    """Opens the page of a map from a file, at an address with this after its `#`. A test fails if the page logs an error or asks for anything else."""
+    """Opens the page of a map from a file, at an address with this after its `#`. A test fails if the page logs an
+    error or asks for anything else."""
     wrong: list[str] = []
     urls: list[str] = []
     opened = []

@@ -56,7 +56,8 @@ def filled(page: Page) -> int:
 
 
 def soon(page: Page, fact: Callable[[], bool]) -> None:
-    """Waits until a fact holds, for the page to draw. Playwright's own wait is a script that the page refuses to run."""
+    """Waits until a fact holds, for the page to draw. Playwright's own wait is a script that the page refuses to
+    run."""
     for _ in range(200):
         if fact():
             return
@@ -77,7 +78,8 @@ def test_names_and_ports_are_written_in_the_graph(show: Show) -> None:
 
 
 def test_rules_of_people_and_denied_wishes_are_drawn_apart(show: Show) -> None:
-    """With other lines and heads, in lists of their own; a filter leaves those of one maker. A range is a box beside the accounts."""
+    """With other lines and heads, in lists of their own; a filter leaves those of one maker. A range is a box beside
+    the accounts."""
     page = show(maps.full_map())
     assert page.inner_text("#summary").split(" · ")[:3] == [
         "5 links of 5 groups and instances",
@@ -108,7 +110,8 @@ def test_the_panel_counts_all_rules_that_reach_a_party(show: Show) -> None:
 
 @pytest.mark.parametrize(("world", "labelled"), [(maps.five, 5), (maps.forty, 0)])
 def test_all_boxes_are_in_view_and_apart_on_opening(show: Show, world: World, labelled: int) -> None:
-    """No letters are below 10 pixels. What is written at lines is in view and apart as well, or waits for the pointer."""
+    """No letters are below 10 pixels. What is written at lines is in view and apart as well, or waits for the
+    pointer."""
     page = show(world())
     boxes, inside, letters, written = ask(page, "opened")
     assert boxes == inside == len({link[end] for link in world()["links"] for end in ("from", "to")})
@@ -271,7 +274,8 @@ def test_a_party_is_found_by_its_name(show: Show) -> None:
 
 
 def test_300_groups_are_a_grid_by_account(show: Show) -> None:
-    """All names can be read. Lines are drawn under the pointer only, and a click shows a neighbourhood. Nothing is drawn twice."""
+    """All names can be read. Lines are drawn under the pointer only, and a click shows a neighbourhood. Nothing is
+    drawn twice."""
     document = maps.three_hundred()
     page = show(document, "view=matrix")
     seconds = {"matrix to graph": ask(page, "painted", "#graph-view", None)}
@@ -290,7 +294,8 @@ def test_300_groups_are_a_grid_by_account(show: Show) -> None:
 
 
 def test_the_matrix_is_symmetric_and_ordered(show: Show) -> None:
-    """A row and a column for each group, by account and then name; a cell for each pair and direction, which tells its story."""
+    """A row and a column for each group, by account and then name; a cell for each pair and direction, which tells its
+    story."""
     document = maps.three_hundred()
     page = show(document, "view=matrix")
     mutual = sum(link["ports"] == "mutual" for link in document["links"])
@@ -305,7 +310,8 @@ def test_the_matrix_is_symmetric_and_ordered(show: Show) -> None:
 
 
 def test_arrow_keys_move_in_the_matrix(show: Show) -> None:
-    """From name to name and from link to link, always in view; Enter tells of one, Escape goes back. One stop for the Tab key."""
+    """From name to name and from link to link, always in view; Enter tells of one, Escape goes back. One stop for the
+    Tab key."""
     page = show(maps.five(), "view=matrix")
     assert page.locator("#matrix [tabindex='0']").count() == 1
     page.focus("#matrix [tabindex='0']")

@@ -108,7 +108,8 @@ class Owners:
         self._monkeypatch = monkeypatch
 
     def paste(self, text: str, account: str = HOME) -> list[int]:
-        """Runs the commands of a line, one after the other, those of `aliyun` in an account; returns their exit codes."""
+        """Runs the commands of a line, one after the other, those of `aliyun` in an account; returns their exit
+        codes."""
         return [self._run(shlex.split(command), account) for command in text.split("; ") if command]
 
     def _run(self, words: list[str], account: str) -> int:
@@ -136,7 +137,8 @@ def use_keys(cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch, account: str) -
 
 
 def write_profiles(lab: Lab, monkeypatch: pytest.MonkeyPatch, home: Path, accounts: dict[str, str]) -> None:
-    """Makes `home` the person's folder, with a profile of these names for each account's uid; the first is the current."""
+    """Makes `home` the person's folder, with a profile of these names for each account's uid; the first is the
+    current."""
     folder = home / ".aliyun"
     folder.mkdir()
     profiles = []
@@ -153,7 +155,8 @@ def write_profiles(lab: Lab, monkeypatch: pytest.MonkeyPatch, home: Path, accoun
 
 
 def orders_and_ledger(lab: Lab, *accepts: str) -> tuple[Group, Group, Instance, Instance]:
-    """The groups app and ledger, the second of which accepts these; orders-1 in the first, and ledger-1 in the second."""
+    """The groups app and ledger, the second of which accepts these; orders-1 in the first, and ledger-1 in the
+    second."""
     app, ledger = lab.group(name="app"), lab.group(*accepts, name="ledger")
     return app, ledger, lab.instance(app, name="orders-1"), lab.instance(ledger, name="ledger-1")
 

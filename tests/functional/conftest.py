@@ -97,8 +97,8 @@ def _living_lab(lab: Lab) -> Lab:
 def _three_accounts(
     request: pytest.FixtureRequest, mocker: MockerFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, knobs: Knobs
 ) -> Lab:
-    """Home and two peers whose roles ask for the same external id, or for none: nothing but the names of the roles tells
-    the accounts apart."""
+    """Home and two peers whose roles ask for the same external id, or for none: nothing but the names of the roles
+    tells the accounts apart."""
     cloud = LocalCloud(VirtualClock(), knobs=knobs)
     world.load(cloud, written(tmp_path, world_of_three()))
     mount(mocker, cloud)
@@ -109,7 +109,8 @@ def _three_accounts(
 
 @pytest.fixture(name="triggers")
 def _triggers(lab: Lab) -> Triggers:
-    """The functions of s.yaml with their triggers, deployed on the lab's cloud. Each has one instance, which stays warm."""
+    """The functions of s.yaml with their triggers, deployed on the lab's cloud. Each has one instance, which stays
+    warm."""
     lab.cloud.world.policy = str(lab.policy_path)
     lab.cloud.endpoint = "http://127.0.0.1:1"
     return deploy(lab.cloud, in_process=True)

@@ -89,7 +89,8 @@ THREE_ACCOUNTS: dict[str, Any] = {
 
 
 def world_of_three() -> dict[str, Any]:
-    """The world file's content for THREE_ACCOUNTS: the VPCs of the default world, the shared one also with the second peer."""
+    """The world file's content for THREE_ACCOUNTS: the VPCs of the default world, the shared one also with the second
+    peer."""
     names = {uid: account["name"] for uid, account in THREE_ACCOUNTS["accounts"].items()}
     own_vpcs = [
         {"name": name, "owner": uid, "cidr": f"10.{n}.0.0/16"}
@@ -167,8 +168,8 @@ class Lab:
 
     @contextmanager
     def deployment(self, name: str) -> Iterator[None]:
-        """What is done inside is done as another deployment in the same accounts, with names, tags, roles, queues, a log and
-        a policy of its own. Of the keys of tags, `link` stands for its own prefix, `name`."""
+        """What is done inside is done as another deployment in the same accounts, with names, tags, roles, queues, a
+        log and a policy of its own. Of the keys of tags, `link` stands for its own prefix, `name`."""
         before = dict(vars(self))
         role = f"acs:ram::{PEER}:role/{name}"
         accounts = {**POLICY["accounts"], PEER: {**POLICY["accounts"][PEER], "role": role}}
@@ -213,8 +214,9 @@ class Lab:
         self.policy_path.write_text(_yaml(json.dumps(policy)), encoding="utf-8")
 
     def publish(self, *, version: str = "", paused: bool = False) -> str:
-        """Deploys the functions with a package of the policy file as it is, but for its pause, and of this version of link-peer, by
-        default the one that is installed. The triggers invoke it from now on. Returns the number of the sweep's version."""
+        """Deploys the functions with a package of the policy file as it is, but for its pause, and of this version of
+        link-peer, by default the one that is installed. The triggers invoke it from now on. Returns the number of the
+        sweep's version."""
         text = yaml.safe_dump({**yaml.safe_load(self.policy_path.read_bytes()), "paused": True}).encode()
         with zipfile.ZipFile(packed := io.BytesIO(), "w") as package:
             package.writestr(policy_file.NAME, text if paused else self.policy_path.read_bytes())
@@ -301,8 +303,8 @@ class Lab:
         return self.cloud.ecs.call(caller, action, {"RegionId": REGION, **params})
 
     def call_and_deliver(self, instance: Instance, action: str, **params: str) -> dict[str, int]:
-        """Makes a call about an instance, or the interface that `params` name, as a person, and delivers the events of it that
-        the shipped rules of EventBridge match: the outcomes of all."""
+        """Makes a call about an instance, or the interface that `params` name, as a person, and delivers the events of
+        it that the shipped rules of EventBridge match: the outcomes of all."""
         event_list: list[dict[str, Any]] = []
         published, self.cloud.ecs.on_event = self.cloud.ecs.on_event, lambda _account, event: event_list.append(event)
         about = {} if "NetworkInterfaceId" in params else {"InstanceId": instance.id}
@@ -352,7 +354,8 @@ class Lab:
         return permissions
 
     def rules(self, group: Group) -> list[str]:
-        """The rules of a group as `sg-… tcp/3306` or `10.2.0.1/32>10.2.0.2/32 all`, sorted; masks by the knob are added."""
+        """The rules of a group as `sg-… tcp/3306` or `10.2.0.1/32>10.2.0.2/32 all`, sorted; masks by the knob are
+        added."""
         return sorted(text for text, _ in self.rules_of(group))
 
     def rules_of(self, group: Group) -> list[tuple[str, dict[str, Any]]]:
@@ -384,7 +387,8 @@ class Lab:
         return dict(thing.tags.at(self.cloud.clock.now()))
 
     def meanwhile(self, action: str, happens: Callable[[], object], skip: int = 0, *, after: bool = False) -> None:
-        """Runs `happens` once, right before (or `after`) the next such ECS call is carried out; `skip` calls pass first."""
+        """Runs `happens` once, right before (or `after`) the next such ECS call is carried out; `skip` calls pass
+        first."""
         carry_out, passed = self.cloud.ecs.call, itertools.count()
 
         def call(caller: Caller, called: str, *args: Any, **options: Any) -> dict[str, Any]:
@@ -646,7 +650,8 @@ class Lab:
         return len(self.cloud.faults.calls)
 
     def interrupt(self, call: int, interruption: Callable[[], object]) -> Callable[[], bool]:
-        """Calls `interruption` right before call number `call` from now on; the result says if that call was reached."""
+        """Calls `interruption` right before call number `call` from now on; the result says if that call was
+        reached."""
         handle = self.cloud.handle
         counted = 0
 
@@ -662,7 +667,8 @@ class Lab:
         return lambda: counted > call
 
     def changes(self) -> int:
-        """The number of changing ECS calls the functions have made so far; where tags are refused, those change nothing."""
+        """The number of changing ECS calls the functions have made so far; where tags are refused, those change
+        nothing."""
         writes = ["AuthorizeSecurityGroup", "RevokeSecurityGroup", "ModifySecurityGroupRule"]
         writes += ["AuthorizeSecurityGroupEgress", "RevokeSecurityGroupEgress", "ModifySecurityGroupEgressRule"]
         if self.cloud.knobs.request_tags:

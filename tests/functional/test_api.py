@@ -37,8 +37,8 @@ def run(lab: Lab, program: str, **ids: str) -> None:
 
 
 def test_the_example_asks_for_a_link_that_then_stands(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
-    """It has at most 20 lines of code. Before the functions have run, no link stands and packets are stopped; afterwards both
-    calls say that it is open."""
+    """It has at most 20 lines of code. Before the functions have run, no link stands and packets are stopped;
+    afterwards both calls say that it is open."""
     program = BLOCKS[0]
     assert len([line for line in program.splitlines() if line]) <= 20
     app, db = lab.group(), lab.group(account=PEER)
@@ -140,8 +140,8 @@ HOSTILE = ["\x00", "\ud800", "\udcff", "sg-\ud800", "i-\x00", "", " ", "*", "٣"
 
 
 def test_every_error_is_one_of_ours(lab: Lab) -> None:
-    """Whatever text a program passes, also one that no file name and no JSON can contain: an answer, a denial, or an error that
-    the page names."""
+    """Whatever text a program passes, also one that no file name and no JSON can contain: an answer, a denial, or an
+    error that the page names."""
     deployment, request = api.Deployment(), link_request("tcp/1")
     arguments = {"action": "link", "source": f"sg-app@{HOME}", "target": f"sg-db@{PEER}", "region": REGION}
     optional = ("until", "expires_in", "request_id", "reason", "requested_by")

@@ -1,5 +1,5 @@
-"""A link that is asked for, by a tag whose event is delivered, by a request, or by a tag that a sweep finds: what decides
-about it is the same."""
+"""A link that is asked for, by a tag whose event is delivered, by a request, or by a tag that a sweep finds: what
+decides about it is the same."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tests.functional.lab import HOME, MANAGED, PEER, Lab
 
 
 class Ask:
-    """`ask(app, db, "tcp/1")` asks for a link, a mutual one without ports, and returns its outcome and reason. An event asks
-    within home, a sweep within the other account, and a request from home to the other account."""
+    """`ask(app, db, "tcp/1")` asks for a link, a mutual one without ports, and returns its outcome and reason. An event
+    asks within home, a sweep within the other account, and a request from home to the other account."""
 
     def __init__(self, lab: Lab, way: str) -> None:
         self.lab, self.way = lab, way
@@ -51,8 +51,8 @@ class Ask:
         return record["outcome"], record["reason"]
 
     def refused(self, reason: str, *link: Any, outcome: str = "denied") -> str:
-        """Asks for a link that must be refused for this reason before anything is written or intended. Returns the record's
-        detail and advice; a sweep records none."""
+        """Asks for a link that must be refused for this reason before anything is written or intended. Returns the
+        record's detail and advice; a sweep records none."""
         before = self.lab.changes()
         assert self(*link) == (outcome, reason)
         assert self.lab.changes() == before
@@ -149,8 +149,8 @@ def test_ports_that_the_policy_forbids_are_never_opened(ask: Ask, policy: dict[s
 @pytest.mark.parametrize("ends", ["{app}@{here} {db}@{there}", "*@{here} set:prod", "set:not-read *@{there}"])
 @pytest.mark.parametrize("ports", [["tcp/20-30"], []])
 def test_what_never_forbids_is_not_opened_whoever_consents(ask: Ask, ends: str, ports: list[str]) -> None:
-    """A pair by its groups, its accounts or the tags of groups. Another port, and a group that is not in the set, may be
-    opened."""
+    """A pair by its groups, its accounts or the tags of groups. Another port, and a group that is not in the set, may
+    be opened."""
     app, db, dev = *ask.pair(), ask.target(f"*@{ask.source_account}", tags={"env": "dev"})
     source, target = ends.format(app=app.id, db=db.id, here=ask.source_account, there=ask.target_account).split()
     sets = {"prod": {"account": ask.target_account, "tags": {"env": "prod"}}}
@@ -202,8 +202,8 @@ def test_nothing_is_opened_on_a_locked_group(ask: Ask) -> None:
 @pytest.mark.knobs(group_sources="rules")
 @pytest.mark.parametrize("full", [0, 1])
 def test_twenty_rules_of_fewer_source_groups_are_for_the_api_to_judge(ask: Ask, full: int) -> None:
-    """The documents disagree whether the limit counts rules or groups. The link is tried; where the API refuses it, what was
-    written is taken back, and where it does not, the link is made."""
+    """The documents disagree whether the limit counts rules or groups. The link is tried; where the API refuses it,
+    what was written is taken back, and where it does not, the link is made."""
     pair = ask.pair()
     ask.lab.fill(pair[full], 20, sources=1)
     assert ask(*pair) == ("failed", "quota")
@@ -267,8 +267,8 @@ REFUSALS = [
 def test_a_permanent_refusal_is_the_outcome_of_the_link(
     ask: Ask, code: str, status: int, outcome: str, reason: str, written: int
 ) -> None:
-    """Of the first side, and the second is not started; of the second, in turn, and the first is taken back. One record says
-    why, and what to do."""
+    """Of the first side, and the second is not started; of the second, in turn, and the first is taken back. One record
+    says why, and what to do."""
     app, db = ask.pair()
     ask.lab.fault(service="ecs", action="AuthorizeSecurityGroup", code=code, status=status, skip=written, times=None)
     ask(app, db)
@@ -286,8 +286,8 @@ def test_a_permanent_refusal_is_the_outcome_of_the_link(
 @RECORDED
 @pytest.mark.parametrize("action", ["DescribeInstances", "DescribeSecurityGroups", "AuthorizeSecurityGroup"])
 def test_a_throttled_call_is_given_up_at_once(ask: Ask, action: str) -> None:
-    """ECS rejects it until the minute is over: waiting for that would hold up what is behind. Two accounts are asked at the same
-    time."""
+    """ECS rejects it until the minute is over: waiting for that would hold up what is behind. Two accounts are asked at
+    the same time."""
     app, db = ask.pair()
     ask.lab.cloud.clock.sleep((10 - ask.lab.cloud.clock.now()) % 60)
     ask.lab.fault(service="ecs", action=action, kind="throttle")

@@ -96,7 +96,8 @@ def egress(lab: Lab, group: Group) -> list[str]:
 @pytest.mark.parametrize("target", [False, True], ids=["to basic", "to advanced"])
 @pytest.mark.parametrize("source", [False, True], ids=["from basic", "from advanced"])
 def test_a_link_that_is_applied_lets_packets_through(lab: Lab, source: bool, target: bool, of: str, where: str) -> None:
-    """From an advanced group also by egress rules there; from a basic one there are none. The unlink takes both ends."""
+    """From an advanced group also by egress rules there; from a basic one there are none. The unlink takes both
+    ends."""
     ends = Ends(lab, source, target, where)
     parties = (ends.app, ends.db) if of == "groups" else (ends.senders[0], ends.targets[0])
     assert lab.cross_account(lab.request(*parties, "tcp/1")) == {"applied": 1}
@@ -142,7 +143,8 @@ def test_a_tag_opens_both_ends_and_closes_them(lab: Lab, where: str, by: str) ->
 
 @pytest.mark.parametrize("of", ["groups", "instances"])
 def test_a_tag_that_is_removed_closes_a_link_to_another_account_at_its_event(lab: Lab, of: str) -> None:
-    """The egress rule on the instance's own group tells of the link. On a basic group nothing does: the sweep closes it."""
+    """The egress rule on the instance's own group tells of the link. On a basic group nothing does: the sweep closes
+    it."""
     ends = Ends(lab, where="other account")
     target = ends.db if of == "groups" else ends.targets[0]
     for sender, tag in [(ends.senders[0], f"{target.id}@{PEER}:tcp/1"), (ends.senders[0], None)]:
@@ -319,7 +321,8 @@ def test_a_lock_closes_both_ends_whatever_a_person_lets_out_elsewhere(lab: Lab, 
 @SWEPT
 @pytest.mark.parametrize("asking", ["request", "tag"])
 def test_a_half_is_completed_for_a_tag_and_removed_for_a_request(lab: Lab, asking: str) -> None:
-    """Once a delivery cannot be writing it any more. Where one egress rule is left, a request's are written again too."""
+    """Once a delivery cannot be writing it any more. Where one egress rule is left, a request's are written again
+    too."""
     ends = Ends(lab)
     ends.link() if asking == "request" else ends.tag()
     revoke_egress(lab, ends.app, 1)
@@ -411,8 +414,9 @@ def test_what_one_end_refuses_is_taken_back_at_the_other(lab: Lab, refused: str)
 def test_a_rule_that_the_cloud_writes_as_a_drop_is_removed_again(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, end: str, is_killed: bool
 ) -> None:
-    """Policy is not sent for either end of such a link, so that another default would make a drop of it. A delivery that dies right
-    after the write leaves the drop; the next one cannot tell it from a person's, and names it in the denial."""
+    """Policy is not sent for either end of such a link, so that another default would make a drop of it. A delivery
+    that dies right after the write leaves the drop; the next one cannot tell it from a person's, and names it in the
+    denial."""
     ends = Ends(lab)
     write = ecs_shapes.permission
 

@@ -75,7 +75,8 @@ def test_a_tag_admits_the_instances_that_carry_it(lab: Lab, make: Make, by: str)
 
 @SWEPT
 def test_a_request_admits_the_instances_of_its_source_and_follows_them(lab: Lab) -> None:
-    """One that joins gets its rule with the sweep, one that leaves loses it, and one whose address changed gets the new one."""
+    """One that joins gets its rule with the sweep, one that leaves loses it, and one whose address changed gets the new
+    one."""
     app, db = two_vpcs(lab)
     first, two = lab.instance(app), lab.instance(app)
     assert lab.cross_account(lab.request(app, db, "tcp/1", until="2026-12-20T00:00:00Z")) == {"applied": 1}
@@ -175,7 +176,8 @@ def test_consent_is_that_of_the_group_or_of_the_very_instance(lab: Lab, accept: 
 
 @SWEPT
 def test_requests_of_two_groups_of_an_instance_do_not_share_its_rule(lab: Lab) -> None:
-    """The second is left out for it, and the record says so, until the first has ended; nobody follows the wrong one."""
+    """The second is left out for it, and the record says so, until the first has ended; nobody follows the wrong
+    one."""
     app, db = advanced(lab)
     other_group = lab.group(type="enterprise")
     lab.tag(db, link_accept=f"{app.id} {other_group.id}")
@@ -359,7 +361,8 @@ def moved_member(lab: Lab) -> tuple[Instance, list[Group]]:
 
 
 def test_a_sweep_that_dies_while_an_address_changes_loses_neither_link_of_a_member(make_lab: Callable[[], Lab]) -> None:
-    """Each rule for the former address is removed after the new one of the same link is written, not of another link."""
+    """Each rule for the former address is removed after the new one of the same link is written, not of another
+    link."""
     lab = make_lab()
     moved_member(lab)
     first = lab.calls()

@@ -1,5 +1,5 @@
-"""Which of an instance's groups stands for it in a link: consent chooses. It does so whoever looks: the event of a tag at home,
-the sync of a pair with another account, or the sweep."""
+"""Which of an instance's groups stands for it in a link: consent chooses. It does so whoever looks: the event of a tag
+at home, the sync of a pair with another account, or the sweep."""
 
 from __future__ import annotations
 
@@ -77,9 +77,10 @@ def test_one_denial_names_each_group_with_its_instances_and_advises_the_smallest
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("seed", sample(range(7), 3))
 def test_in_random_worlds_rules_stand_for_exactly_the_first_accepted_groups(chooser: Chooser, seed: int) -> None:
-    """Four instances in some of four groups ask for one or two ports, or for everything, while consent changes: in the order of the
-    instance's groups, not of the entries; a mutual link with both rules; and what a neighbour asks for stays where another's link moves.
-    Where none of an instance's groups is accepted on all ports, the rules that stand stay on the ports that are."""
+    """Four instances in some of four groups ask for one or two ports, or for everything, while consent changes: in the
+    order of the instance's groups, not of the entries; a mutual link with both rules; and what a neighbour asks for
+    stays where another's link moves. Where none of an instance's groups is accepted on all ports, the rules that stand
+    stay on the ports that are."""
     rng, lab = random.Random(seed), chooser.lab
     groups = [chooser.group(f"{chooser.db.id}@{chooser.target_account}") for _ in range(4)]
     wishes = {}
@@ -117,8 +118,8 @@ def test_in_random_worlds_rules_stand_for_exactly_the_first_accepted_groups(choo
 def test_an_instance_link_is_written_on_the_first_group_of_each_instance_that_accepts_it(
     lab: Lab, way: str, ports: str, first: str
 ) -> None:
-    """Others are passed over. When it accepts no more, another one that does is given the rule; an earlier one that comes to accept
-    it changes nothing."""
+    """Others are passed over. When it accepts no more, another one that does is given the rule; an earlier one that
+    comes to accept it changes nothing."""
     tags = {"link-lock": ""} if first == "locked" else {}
     accepts = ["*"] if first == "locked" else []
     (near, far), (near_second, far_second), (near_third, far_third) = (

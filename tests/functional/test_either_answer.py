@@ -68,8 +68,8 @@ REFUSED = "managed tags of "
 
 @with_either_answer("request_tags")
 def test_a_link_is_made_whether_or_not_its_group_may_be_tagged(lab: Lab, reading: bool) -> None:
-    """The roles may write the managed tag by a condition on `acs:RequestTag`, which RAM may not know. The record says so
-    once, and the sweep's summary; no account counts as one that refuses access."""
+    """The roles may write the managed tag by a condition on `acs:RequestTag`, which RAM may not know. The record says
+    so once, and the sweep's summary; no account counts as one that refuses access."""
     lab.cloud.knobs.change({"request_tags": reading})
     a, b = lab.pair()
     assert lab.cross_account(lab.request(a, b)) == {"applied": 1}
@@ -141,7 +141,8 @@ def test_an_address_that_the_targets_vpc_has_is_denied(lab: Lab, is_secondary: b
 @pytest.mark.knobs(request_tags=True)
 @pytest.mark.parametrize("remains", ["ingress", "egress"])
 def test_a_rule_on_a_group_that_lost_its_tag_is_closed(lab: Lab, remains: str) -> None:
-    """The sweep looks for such groups among those that may have rules: an advanced group may have egress rules alone."""
+    """The sweep looks for such groups among those that may have rules: an advanced group may have egress rules
+    alone."""
     app, db = lab.group(type="enterprise"), lab.group("*", type="enterprise")
     lab.instance(db)
     lab.authorize(lab.group(), IpProtocol="TCP", PortRange="9/9", SourceCidrIp="10.0.0.0/8")  # so that a count is shown

@@ -1,7 +1,8 @@
-"""Every trigger under faults: wherever a fault or another delivery hits a delivery, what follows reaches the same state.
+"""Every trigger under faults: wherever a fault or another delivery hits a delivery, what follows reaches the same
+state.
 
-What meets a transient error is put back on the queue, or looked at again; the platform delivers again what was killed, and
-what could not be put back.
+What meets a transient error is put back on the queue, or looked at again; the platform delivers again what was killed,
+and what could not be put back.
 """
 
 from __future__ import annotations
@@ -147,8 +148,8 @@ class Case:
         return self.message("sync")
 
     def _neglect(self) -> Deliver:
-        """Everything that a sweep repairs: a tag's mutual link with one side missing (c, d) is completed, a request's (a, b) is
-        removed; a request has ended, a tag was removed, a person deleted a rule, an instance is gone."""
+        """Everything that a sweep repairs: a tag's mutual link with one side missing (c, d) is completed, a request's
+        (a, b) is removed; a request has ended, a tag was removed, a person deleted a rule, an instance is gone."""
         lab = self.lab
         (a, b), (c, d) = lab.pair(), lab.pair()
         app, db, old = lab.group(), lab.group("*"), lab.group("*")
@@ -187,8 +188,8 @@ class Case:
         return state
 
     def finish(self) -> None:
-        """Delivers as the platform does until the function answers, and then what it put on the queue. A sweep is followed by
-        the next one."""
+        """Delivers as the platform does until the function answers, and then what it put on the queue. A sweep is
+        followed by the next one."""
         for _ in range(MAX_DELIVERIES):
             with contextlib.suppress(Transient, Killed):
                 self.deliver()
@@ -207,8 +208,8 @@ class Case:
         self.lab.drain(60)
 
     def ended_well(self) -> None:
-        """The state is the wanted one, with intents, and for a request one outcome (and one more where a delivery died after it
-        was written). Nothing is left on the queue."""
+        """The state is the wanted one, with intents, and for a request one outcome (and one more where a delivery died
+        after it was written). Nothing is left on the queue."""
         assert self.state() == WANTED[self.name]
         assert self.lab.queued(after=600) == []
         assert self.lab.records("intent")
@@ -224,7 +225,8 @@ def rules_of(state: State) -> State:
 
 
 def clean(lab: Lab, name: str) -> list[Call]:
-    """The calls of a delivery without faults, which reaches the wanted state and leaves the next one nothing to change."""
+    """The calls of a delivery without faults, which reaches the wanted state and leaves the next one nothing to
+    change."""
     case = Case(lab, name)
     case.deliver()
     calls = list(lab.cloud.faults.calls)[case.calls_before :]
@@ -238,8 +240,8 @@ def clean(lab: Lab, name: str) -> list[Call]:
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("name", ["instances", "claims", "link", "desync", "neglect"])
 def test_a_delivery_killed_at_any_call_is_completed_by_the_next(make_lab: MakeLab, lab: Lab, name: str) -> None:
-    """Before the first call or after any: the change may be made, without a response. No rule is changed without an intent on
-    record, and none that stays is removed meanwhile."""
+    """Before the first call or after any: the change may be made, without a response. No rule is changed without an
+    intent on record, and none that stays is removed meanwhile."""
     calls = clean(lab, name)
     assert len(calls) >= 8
     for death in sample(deaths(calls), DEATHS):
@@ -261,9 +263,9 @@ def test_a_delivery_killed_at_any_call_is_completed_by_the_next(make_lab: MakeLa
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("name", ["change", "link", "unlink", "neglect"])
 def test_one_fault_at_any_call_does_not_change_the_final_state(make_lab: MakeLab, lab: Lab, name: str) -> None:
-    """An event or message is acknowledged: the call is retried, or what it is about looked at again. The kinds of a fault take
-    turns, so that each hits some calls: tests/functional/wire shows that the functions treat those of one class the same. A read
-    that is refused and one whose response is lost leave the same."""
+    """An event or message is acknowledged: the call is retried, or what it is about looked at again. The kinds of a
+    fault take turns, so that each hits some calls: tests/functional/wire shows that the functions treat those of one
+    class the same. A read that is refused and one whose response is lost leave the same."""
     for k, call in sample(enumerate(clean(lab, name)), FAULTS):
         kinds = ["throttle", BEFORE[k % len(BEFORE)], AFTER[k % len(AFTER)]]
         kinds = [kinds[k % 3]] if reads(call) else kinds

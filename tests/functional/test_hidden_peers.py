@@ -1,4 +1,5 @@
-"""What a peer hides, refuses or throttles keeps no rule of ours standing on home's groups, and the records say what is left."""
+"""What a peer hides, refuses or throttles keeps no rule of ours standing on home's groups, and the records say what is
+left."""
 
 from __future__ import annotations
 
@@ -45,8 +46,8 @@ def hide(lab: Lab, hiding: str) -> None:
 
 
 class World(Struct):
-    """A mutual link between home and the peer: its parties, the groups of its two rules, and an instance of home that may
-    ask for it."""
+    """A mutual link between home and the peer: its parties, the groups of its two rules, and an instance of home that
+    may ask for it."""
 
     lab: Lab
     asks: Instance
@@ -132,8 +133,9 @@ def groups_of(record: dict[str, str]) -> set[str]:
 @pytest.mark.exhaustive
 @pytest.mark.parametrize(("hiding", "cause", "kind"), sample(IN_TURN, 3))
 def test_a_peer_that_hides_keeps_nothing_standing_at_home(lab: Lab, hiding: str, cause: str, kind: str) -> None:
-    """Whatever closes the link. What is recorded as removed went; where the peer's half stands, or may, the record says so,
-    and a later run closes it. Of a tag's mutual link, a peer that could not be read counts as asking until it can be."""
+    """Whatever closes the link. What is recorded as removed went; where the peer's half stands, or may, the record says
+    so, and a later run closes it. Of a tag's mutual link, a peer that could not be read counts as asking until it can
+    be."""
     world = world_of(lab, kind)
     before, happens = CAUSES[cause]
     before(world)

@@ -1,4 +1,5 @@
-"""A denial closes nothing by itself: of a wish that is denied as a whole, each rule stays that it asks for and consent covers."""
+"""A denial closes nothing by itself: of a wish that is denied as a whole, each rule stays that it asks for and consent
+covers."""
 
 from __future__ import annotations
 
@@ -145,7 +146,8 @@ def test_a_lower_limit_closes_no_mutual_link(lab: Lab, look: Look) -> None:
 
 @pytest.mark.parametrize("way", ["lock", "refuse", "unreadable"])
 def test_what_closes_a_wish_as_a_whole_closes_all_its_rules(lab: Lab, look: Look, way: str) -> None:
-    """A lock, a refusal, and a peer that cannot be read: that asks for nothing, and the record of the removal says why."""
+    """A lock, a refusal, and a peer that cannot be read: that asks for nothing, and the record of the removal says
+    why."""
     instance, app, db = linked(lab, "tcp/3306", wish=":tcp/3306+tcp/3307")
     if way == "unreadable":
         lab.tag(instance, link_peer=f"{db.id}:tcp/3306+tcp")
@@ -201,7 +203,8 @@ def test_a_request_for_more_than_there_is_room_for_keeps_what_it_opened(lab: Lab
 
 
 def test_what_is_refused_to_one_instance_stays_for_another(lab: Lab) -> None:
-    """Both of their wishes are refused as a whole: the first one's on every port, by another group of it, the second one's on one."""
+    """Both of their wishes are refused as a whole: the first one's on every port, by another group of it, the second
+    one's on one."""
     app, refusing, db = lab.group(), lab.group(), lab.group("*")
     lab.started(app, refusing, tags={"link-peer": f"{db.id}:tcp/1+tcp/2"})
     lab.started(app, tags={"link-peer": f"{db.id}:tcp/1+tcp/3"})

@@ -1,4 +1,5 @@
-"""What a release keeps: every format of an earlier release is read as that release read it. docs/releases.md says for how long."""
+"""What a release keeps: every format of an earlier release is read as that release read it. docs/releases.md says for
+how long."""
 
 from __future__ import annotations
 
@@ -27,7 +28,8 @@ def load(path: Path) -> dict[str, Any]:
 
 @each_release
 def test_what_an_earlier_release_left_is_read_as_it_read_it(path: Path) -> None:
-    """Its rules are ours, with their claims and ends; its tags, its policy file, its messages and its records mean the same."""
+    """Its rules are ours, with their claims and ends; its tags, its policy file, its messages and its records mean the
+    same."""
     release = load(path)
     now = readings(release["written"])
     assert release["read"].keys() <= now.keys()
@@ -44,8 +46,9 @@ def test_no_field_of_a_record_was_renamed_or_dropped(path: Path, lab: Lab) -> No
 
 @REAL_FORMS
 def test_this_version_leaves_what_its_file_says(lab: Lab) -> None:
-    """Every form of a marker and each kind of message and record is in the file of this version, which nobody wrote by hand:
-    with LINK_PEER_WRITE_RELEASE=1, this test writes it. A version is released once; later ones have files of their own."""
+    """Every form of a marker and each kind of message and record is in the file of this version, which nobody wrote by
+    hand: with LINK_PEER_WRITE_RELEASE=1, this test writes it. A version is released once; later ones have files of
+    their own."""
     written = written_by(lab)
     path = RELEASES / f"{VERSION}.json"
     if os.environ.get("LINK_PEER_WRITE_RELEASE"):

@@ -1,5 +1,6 @@
-"""A lock, withdrawn consent or another policy comes before each single call of each kind of delivery: at its end, nothing stands
-that a group forbids whose tags it has read since. What comes later is closed at the tag's own event, or by a sweep."""
+"""A lock, withdrawn consent or another policy comes before each single call of each kind of delivery: at its end,
+nothing stands that a group forbids whose tags it has read since. What comes later is closed at the tag's own event, or
+by a sweep."""
 
 from __future__ import annotations
 
@@ -147,8 +148,8 @@ def _at_each_call(
     check: Callable[..., None],
     make: Kind | None = None,
 ) -> int:
-    """Delivers as often as the delivery has calls, each time with the change before another of them; tries a sample of these. Returns
-    how many calls it has."""
+    """Delivers as often as the delivery has calls, each time with the change before another of them; tries a sample of
+    these. Returns how many calls it has."""
     carry_out, handle = lab.cloud.ecs.call, lab.cloud.handle
     world, deliver = (make or KINDS[kind])(lab)
     before = lab.calls()
@@ -179,7 +180,8 @@ def _at_each_call(
 def test_what_a_group_forbids_by_its_last_read_is_gone_at_the_end(
     lab: Lab, kind: str, change: str, victim: str
 ) -> None:
-    """Whatever claims it carries, and with half of a mutual link the other half. No outcome says that it was applied."""
+    """Whatever claims it carries, and with half of a mutual link the other half. No outcome says that it was
+    applied."""
 
     def check(world: World, records: list[dict[str, str]], *, is_visible: bool) -> None:
         group = getattr(world, victim)
@@ -196,7 +198,8 @@ def test_what_a_group_forbids_by_its_last_read_is_gone_at_the_end(
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "look at a group"])
 def test_a_link_that_the_policy_forbids_by_its_last_read_is_taken_back(lab: Lab, kind: str) -> None:
-    """What stands by its last record, stands: the sweep of a further account may remove what that of the first one has opened."""
+    """What stands by its last record, stands: the sweep of a further account may remove what that of the first one has
+    opened."""
 
     def check(world: World, records: list[dict[str, str]], *, is_visible: bool) -> None:
         own_claims = {"tag", "req:chg-1"} & {claim for text in lab.reasons(world.db) for claim in text.split(",")}
@@ -221,7 +224,8 @@ SOURCE_CHANGES: dict[str, Callable[[World], object]] = {
 @pytest.mark.parametrize("change", SOURCE_CHANGES)
 @pytest.mark.parametrize("kind", ["event, new rules", "request, ports", "request, instances", "sweep"])
 def test_a_link_that_its_source_forbids_by_its_last_read_is_taken_back(lab: Lab, kind: str, change: str) -> None:
-    """Though the source's group has no rule of the link: it refuses the target, enters a set of `never`, or leaves one of `allow`."""
+    """Though the source's group has no rule of the link: it refuses the target, enters a set of `never`, or leaves one
+    of `allow`."""
     sets = {
         "barred": {"account": HOME, "tags": {"env": "prod"}},
         "reviewed": {"account": HOME, "tags": {"team": "orders"}},

@@ -13,7 +13,8 @@ pytestmark = [pytest.mark.usefixtures("living_lab"), pytest.mark.knobs(request_t
 
 
 def deliver(lab: Lab, by: str, instance: Instance, source: Group, target: Group) -> None:
-    """What brings the link about: the instance's event, a request from its group, or a sweep, of one account or of all."""
+    """What brings the link about: the instance's event, a request from its group, or a sweep, of one account or of
+    all."""
     if by == "event":
         lab.auto_link(lab.event(instance))
     elif by == "request":

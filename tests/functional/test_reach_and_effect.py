@@ -1,7 +1,8 @@
-"""What becomes of packets, and who can reach a party: the local cloud and the library, which were written apart from each other,
-agree over random worlds.
+"""What becomes of packets, and who can reach a party: the local cloud and the library, which were written apart from
+each other, agree over random worlds.
 
-The reader takes sources from the cloud's own rules and asks the cloud of each packet; of the library it has only the types.
+The reader takes sources from the cloud's own rules and asks the cloud of each packet; of the library it has only the
+types.
 """
 
 from __future__ import annotations
@@ -56,9 +57,9 @@ Sent = tuple[list[Instance], list[Instance], list[Port]]
 
 
 class World:
-    """Three instances in up to three groups each, of one or two VPCs and accounts, with rules of every kind; and the question who
-    reaches one of them, or the instances of one of its groups, on one port or on all. A stranger has an address, in a group which
-    lets everything out and which no rule names."""
+    """Three instances in up to three groups each, of one or two VPCs and accounts, with rules of every kind; and the
+    question who reaches one of them, or the instances of one of its groups, on one port or on all. A stranger has an
+    address, in a group which lets everything out and which no rule names."""
 
     def __init__(self, seed: int) -> None:
         self.chance = chance = random.Random(seed)
@@ -245,7 +246,8 @@ def _admits(reaching: Reaching, source: Instance, groups: list[Group]) -> bool:
 
 @pytest.mark.exhaustive
 def test_who_reaches_a_party_is_what_becomes_of_packets_in_random_worlds() -> None:
-    """Each source is listed, with the state that its packets have, and no other; of whatever arrives, the source is listed."""
+    """Each source is listed, with the state that its packets have, and no other; of whatever arrives, the source is
+    listed."""
     counts: Counter[str] = Counter()
     for seed in range(WORLDS):
         world = World(seed)

@@ -1,5 +1,5 @@
-"""Records of decisions: every applicable field of the contract, one key for one write, and what becomes of a link's packets,
-checked against packets."""
+"""Records of decisions: every applicable field of the contract, one key for one write, and what becomes of a link's
+packets, checked against packets."""
 
 from __future__ import annotations
 

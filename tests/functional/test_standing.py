@@ -1,5 +1,5 @@
-"""A link that stands because a tag asks for it: looked at again by an event of its instance, by a sync of its pair or by a
-sweep, it ends the same."""
+"""A link that stands because a tag asks for it: looked at again by an event of its instance, by a sync of its pair or
+by a sweep, it ends the same."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tests.functional.lab import HOME, MANAGED, PEER, Lab
 
 
 class Standing:
-    """An instance of `app` asks for links to `db`, which stand: one of each of these ports, or a mutual one without. An event
-    has the instance's own account looked at; a sync and a sweep, the other one too, where `db` is."""
+    """An instance of `app` asks for links to `db`, which stand: one of each of these ports, or a mutual one without. An
+    event has the instance's own account looked at; a sync and a sweep, the other one too, where `db` is."""
 
     def __init__(self, lab: Lab, trigger: str, links: tuple[str, ...]) -> None:
         self.lab, self.trigger = lab, trigger

@@ -29,7 +29,8 @@ def test_an_invalid_policy_stops_the_function_and_names_the_line(lab: Lab) -> No
 def test_a_queue_of_the_deployment_is_no_account_s_own(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, ending: str, sweep_queue: str
 ) -> None:
-    """Others than the account post to it, so it would prove nothing; also for a function that is not told of its sweeps."""
+    """Others than the account post to it, so it would prove nothing; also for a function that is not told of its
+    sweeps."""
     monkeypatch.setenv("LINK_PEER_QUEUE", "acme-requests")
     monkeypatch.setenv("LINK_PEER_SWEEP_QUEUE", sweep_queue)
     lab.policy_account(PEER, queue=f"acme-{ending}")

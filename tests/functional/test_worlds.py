@@ -86,8 +86,8 @@ def test_a_world_can_be_any_file(tmp_path: Path) -> None:
 
 
 def test_advanced_groups_of_the_world_wait_for_rules_alone() -> None:
-    """In `advanced`, each wish of app has consent and a route, and several instances at its target. Rules of both directions
-    let its packets through; what legacy asks for, a person's egress rule stops all the same."""
+    """In `advanced`, each wish of app has consent and a route, and several instances at its target. Rules of both
+    directions let its packets through; what legacy asks for, a person's egress rule stops all the same."""
     cloud = LocalCloud(VirtualClock())
     world.load(cloud, "advanced")
     groups = {group.id: group for uid in (HOME, PEER) for group in cloud.ecs.account(uid).groups.values()}
@@ -129,7 +129,8 @@ def _write(cloud: LocalCloud, account: str, group: str, direction: str, address:
 
 
 def test_a_world_may_list_roles_of_its_own(tmp_path: Path) -> None:
-    """Then it has those and no others but service-linked ones; the first of another account is the one that is described."""
+    """Then it has those and no others but service-linked ones; the first of another account is the one that is
+    described."""
     roles = [{"account": PEER, "name": "enter", "trusted": [f"acs:ram::{HOME}:root"], "external_id": "of-this-file"}]
     cloud = LocalCloud(VirtualClock())
     world.load(cloud, changed(tmp_path, "two-accounts", roles=roles))

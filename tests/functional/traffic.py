@@ -17,7 +17,8 @@ STEP = 5 * DAY
 
 
 class Traffic:
-    """A month of connections, which begins now. `write` lets it pass, and puts it into the flow logs of both accounts, or of these."""
+    """A month of connections, which begins now. `write` lets it pass, and puts it into the flow logs of both accounts,
+    or of these."""
 
     def __init__(self, lab: Lab, days: int = 30, capture: Capture | None = None) -> None:
         self._lab = lab
@@ -30,7 +31,8 @@ class Traffic:
         self._noted: dict[str, dict[str, dict[str, Any]]] = {}
 
     def interfaces(self, account: str) -> dict[str, dict[str, Any]]:
-        """The interfaces of an account, those that were released meanwhile too, by the instance and by their own ids."""
+        """The interfaces of an account, those that were released meanwhile too, by the instance and by their own
+        ids."""
         answer = self._lab.call(account, "DescribeNetworkInterfaces", {"MaxResults": "500"})
         rows = answer["NetworkInterfaceSets"]["NetworkInterfaceSet"]
         noted = self._noted.setdefault(account, {})

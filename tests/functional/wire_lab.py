@@ -33,8 +33,8 @@ class CloudClock(SystemClock):
         return time.time() + self._ahead
 
     def advance(self, seconds: float) -> None:
-        """Lets time pass at once, for messages that are delayed. Clients keep signing with the machine's time, which may
-        be 15 minutes off."""
+        """Lets time pass at once, for messages that are delayed. Clients keep signing with the machine's time, which
+        may be 15 minutes off."""
         self._ahead += seconds
 
 
@@ -53,8 +53,8 @@ class HurriedClock:
 
 
 class WireLab(Lab):
-    """`deliver(auto_link, body)` is one delivery, `settle` as many as the platform needs; both are safe in threads. What
-    they put on the queue is delivered by `drain`."""
+    """`deliver(auto_link, body)` is one delivery, `settle` as many as the platform needs; both are safe in threads.
+    What they put on the queue is delivered by `drain`."""
 
     def __init__(self, server: Server, clock: CloudClock, monkeypatch: pytest.MonkeyPatch, folder: Any) -> None:
         """`clock` is that of the server's cloud."""
@@ -81,7 +81,8 @@ class WireLab(Lab):
         self._monkeypatch.setattr(queue, "TIMEOUT_SECONDS", seconds)
 
     def due(self) -> list[dict[str, Any]]:
-        """Receives and deletes the messages of the queue that are visible next, as soon as they are; none if it is empty."""
+        """Receives and deletes the messages of the queue that are visible next, as soon as they are; none if it is
+        empty."""
         at = self.cloud.mns.next_visible_at(HOME, self.cloud.world.queue)
         if at is None:
             return []

@@ -1,13 +1,13 @@
-"""Coverage-guided fuzzing of everything that parses untrusted text: the properties of tests/unit/test_hostile.py, with inputs that a
-fuzzer chooses by what they reach. Run it by hand; pytest does not collect it.
+"""Coverage-guided fuzzing of everything that parses untrusted text: the properties of tests/unit/test_hostile.py, with
+inputs that a fuzzer chooses by what they reach. Run it by hand; pytest does not collect it.
 
     pip install atheris        # Linux, Python 3.11 to 3.13; not in requirements-dev.txt
     python -m tests.fuzz.fuzz_texts a_request_matches_the_schema_or_raises_our_own_error -max_total_time=60
 
-The first argument is the name of a property, without `test_`; without one, all names are printed. The others are passed to
-libFuzzer: a folder keeps the interesting inputs. It stops at the first input for which a property does not hold, prints what was
-given to the property, and writes the bytes to `crash-<hash>`, which reproduces it. When that is fixed, add what was given as an
-`@example` of the property.
+The first argument is the name of a property, without `test_`; without one, all names are printed. The others are passed
+to libFuzzer: a folder keeps the interesting inputs. It stops at the first input for which a property does not hold,
+prints what was given to the property, and writes the bytes to `crash-<hash>`, which reproduces it. When that is fixed,
+add what was given as an `@example` of the property.
 """
 
 from __future__ import annotations

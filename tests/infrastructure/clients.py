@@ -33,9 +33,9 @@ def config(key: Key, endpoint: str | None = None, **options: Any) -> Config:
 
 
 def ask(client: Any, action: str, *names: str, **fields: Any) -> Any:
-    """Call an operation by its name, in the region of these tests if it has one; return the body of the answer, if it has
-    one. `names` are those of the path, in Function Compute, and `body` the fields of its input. A list of dicts is one of the
-    request's own records."""
+    """Call an operation by its name, in the region of these tests if it has one; return the body of the answer, if it
+    has one. `names` are those of the path, in Function Compute, and `body` the fields of its input. A list of dicts is
+    one of the request's own records."""
     models = sys.modules[f"{type(client).__module__.rpartition('.')[0]}.models"]
     for name, value in fields.items():
         if isinstance(value, list) and value and isinstance(value[0], dict):
@@ -51,7 +51,8 @@ def ask(client: Any, action: str, *names: str, **fields: Any) -> Any:
 
 
 def refusal(call: Callable[..., object], *arguments: Any, **fields: Any) -> tuple[str, int]:
-    """Code and HTTP status with which a call is refused, by the SDK's exception or the backend's; no code if it is not."""
+    """Code and HTTP status with which a call is refused, by the SDK's exception or the backend's; no code if it is
+    not."""
     try:
         call(*arguments, **fields)
     except ApiError as problem:

@@ -1,10 +1,11 @@
 # ruff: noqa: N815 - the keys are spelt as the platform spells them
-"""What s.yaml may give the fc3 component: closed types, so that an unknown key or a wrong value at any depth is an error.
+"""What s.yaml may give the fc3 component: closed types, so that an unknown key or a wrong value at any depth is an
+error.
 
-fc3 0.1.22 has a JSON schema of its own [src devsapp/fc3, src/schema.json], which `s verify` checks; but it takes any key, and
-any `triggerConfig`. These types have the keys and limits of that schema that s.yaml uses, and for triggers those of the pages
-"TriggerConfig", "RunOptions" and "EventSourceConfig" [doc api-fc-2023-03-30-struct-*] and of CreateEventStreaming and
-CreateRule [doc EventBridge API].
+fc3 0.1.22 has a JSON schema of its own [src devsapp/fc3, src/schema.json], which `s verify` checks; but it takes any
+key, and any `triggerConfig`. These types have the keys and limits of that schema that s.yaml uses, and for triggers
+those of the pages "TriggerConfig", "RunOptions" and "EventSourceConfig" [doc api-fc-2023-03-30-struct-*] and of
+CreateEventStreaming and CreateRule [doc EventBridge API].
 
 `props` checks the props of a resource; `schema` is the same as a JSON schema, for the CLI.
 """
@@ -110,7 +111,8 @@ class BatchWindow(Closed):
 
 
 class RunOptions(Closed):
-    """Without a queue, a message that fails is discarded. With the tolerance NONE, the default, one blocks the stream."""
+    """Without a queue, a message that fails is discarded. With the tolerance NONE, the default, one blocks the
+    stream."""
 
     mode: Literal["event-driven", "event-streaming"]
     errorsTolerance: Literal["ALL"]
@@ -144,10 +146,11 @@ class EventBridgeTrigger(Trigger, tag="eventbridge", kw_only=True):
 
 
 class Props(Closed):
-    """The props of one function. All functions have one package, so that they run the same version of the shared library.
+    """The props of one function. All functions have one package, so that they run the same version of the shared
+    library.
 
-    cpu and diskSize must be set together; the default timeout is 3 s, and event triggers allow at most 300 s. Without a role a
-    function has no credentials, and fc3 reads `auto` as a role of that name.
+    cpu and diskSize must be set together; the default timeout is 3 s, and event triggers allow at most 300 s. Without a
+    role a function has no credentials, and fc3 reads `auto` as a role of that name.
     """
 
     region: Region
@@ -173,7 +176,8 @@ def props(value: Any) -> Props:
 
 
 def schema() -> dict[str, Any]:
-    """The types as a JSON schema for the CLI's validator, which refuses the keyword that only helps to choose a variant."""
+    """The types as a JSON schema for the CLI's validator, which refuses the keyword that only helps to choose a
+    variant."""
 
     def without(node: Any) -> Any:
         if isinstance(node, dict):

@@ -1,5 +1,5 @@
-"""Folders that take long to make, and that no test changes: made once for all processes and runs of the tests, until what they are
-made of changes."""
+"""Folders that take long to make, and that no test changes: made once for all processes and runs of the tests, until
+what they are made of changes."""
 
 from __future__ import annotations
 

@@ -40,7 +40,8 @@ APPROVE, REQUEST = TEMPLATE["Tasks"]
 
 
 def evaluate(node: Any, values: dict[str, str]) -> Any:
-    """A value of the template as OOS computes it: references, Fn::Join and Fn::Base64Encode [doc OOS built-in functions]."""
+    """A value of the template as OOS computes it: references, Fn::Join and Fn::Base64Encode [doc OOS built-in
+    functions]."""
     if isinstance(node, str):
         return re.sub(r"\{\{ ([\w:]+) \}\}", lambda match: {**values, **PSEUDO}[match[1]], node)
     if isinstance(node, dict) and len(node) == 1:

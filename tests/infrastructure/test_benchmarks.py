@@ -1,4 +1,5 @@
-"""The benchmarks run: the machinery on this Python and the sources, with the smallest figures. No test looks at times."""
+"""The benchmarks run: the machinery on this Python and the sources, with the smallest figures. No test looks at
+times."""
 
 from __future__ import annotations
 
@@ -52,7 +53,8 @@ def test_commands_are_measured_in_a_company_of_five_accounts() -> None:
 
 
 def test_wide_rules_are_measured_in_an_estate_of_three_accounts() -> None:
-    """Each rule is used, one call reads the rules of a group, and links between groups and between instances are proposed."""
+    """Each rule is used, one call reads the rules of a group, and links between groups and between instances are
+    proposed."""
     size = Estate(6, 18)
     measurement = tighten.measured(size)
     assert [len(command.rules) for command in measurement.commands] == [12, 12]
@@ -83,8 +85,8 @@ def test_entries_of_a_policy_are_measured_in_a_small_account() -> None:
 @pytest.mark.exhaustive
 @pytest.mark.parametrize(("accounts", "peers"), sample([(AT_ONCE + 1, 1), (AT_ONCE + 1, 0), (3, 0), (3, 1)], 3))
 def test_the_model_of_a_day_is_what_the_local_cloud_counts(accounts: int, peers: int, tmp_path: Path) -> None:
-    """At rest, with every account's turn at each run, and with the fewest that have looks between two turns; also where a rule in
-    each account names an instance of another."""
+    """At rest, with every account's turn at each run, and with the fewest that have looks between two turns; also where
+    a rule in each account names an instance of another."""
     groups, runs = 3 + peers, runs_between(accounts)
     of = day.Organisation(accounts, (101 + peers) * accounts, groups * accounts, peers=peers)
     with virtual.deployed(organisation.written(tmp_path, accounts)) as deployment:
@@ -133,7 +135,8 @@ def test_a_missed_link_opens_in_the_run_that_lists_its_instance() -> None:
 
 
 def test_a_fleet_that_shrinks_leaves_its_calls_to_others() -> None:
-    """On a virtual clock: half of it still asks, and each other link opens. With the sources of a commit it is the same figure."""
+    """On a virtual clock: half of it still asks, and each other link opens. With the sources of a commit it is the same
+    figure."""
     now = fleet.halved(60, 30)
     assert (now.rules, None in now.openings) == (1, False)
     text = ref.output("HEAD", "benchmarks.figures.fleet", ["60", "30"])

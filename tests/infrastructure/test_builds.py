@@ -35,8 +35,8 @@ class Stopped(BaseException):
 
 
 class Stop:
-    """Raises an exception at the n-th operation on files of this thread; `crash` also at each later one, since a process that has
-    ended cleans nothing up."""
+    """Raises an exception at the n-th operation on files of this thread; `crash` also at each later one, since a
+    process that has ended cleans nothing up."""
 
     def __init__(self) -> None:
         self.thread = threading.get_ident()
@@ -130,9 +130,11 @@ def one_plain_file(out: Path) -> dict[str, str]:
 def test_stopped_at_any_operation_the_former_build_or_the_new_one_is_there(
     tmp_path: Path, stop: Stop, before: Callable[[Path], dict[str, str]], crash: bool
 ) -> None:
-    """Whole; the former one before `current` is replaced, and the new one after it. The next build removes what a crash left.
+    """Whole; the former one before `current` is replaced, and the new one after it. The next build removes what a crash
+    left.
 
-    Only a folder that is no link, of which no part of s.yaml reads, cannot be replaced in one step: a crash may lose it.
+    Only a folder that is no link, of which no part of s.yaml reads, cannot be replaced in one step: a crash may lose
+    it.
     """
     states = []
     for number in range(1, 1000):

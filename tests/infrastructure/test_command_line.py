@@ -31,7 +31,8 @@ READ_THE_CLOCK = {
     "demo/history.py": "the days that it plays",
     "demo/world.py": "when the flow log of a world ends",
 }
-"""The modules that read a clock, and what for. What a command decides goes by the instant at which it started: `Environment.now`."""
+"""The modules that read a clock, and what for. What a command decides goes by the instant at which it started:
+`Environment.now`."""
 
 
 def test_modules_import_at_their_top() -> None:

@@ -103,8 +103,8 @@ def called() -> set[str]:
     ],
 )
 def test_a_role_allows_exactly_the_ecs_actions_that_the_code_calls(names: list[str], peer: bool) -> None:
-    """A missing action would deny links; an unneeded one would help an attacker. Only events look for the groups whose rules
-    name a group, and only at home. `audit --verify` lists the regions."""
+    """A missing action would deny links; an unneeded one would help an attacker. Only events look for the groups whose
+    rules name a group, and only at home. `audit --verify` lists the regions."""
     needed = called()
     assert {"ecs:AuthorizeSecurityGroup", "ecs:DescribeSecurityGroupReferences"} <= needed
     needed -= {"ecs:DescribeSecurityGroupReferences"} if peer else set()
@@ -136,8 +136,8 @@ def test_two_deployments_share_nothing_but_what_has_no_name(name: str) -> None:
 
 @pytest.mark.parametrize("name", POLICIES)
 def test_every_allow_is_restricted_to_resources_if_possible(name: str) -> None:
-    """`*` is allowed for the actions without a resource level; every other Allow names the account, and none a region: RAM is one for
-    all regions, so a second deployment would take away the rights of the first."""
+    """`*` is allowed for the actions without a resource level; every other Allow names the account, and none a region:
+    RAM is one for all regions, so a second deployment would take away the rights of the first."""
     for statement in statements(document(name), "Allow"):
         if "Principal" in statement:
             continue
@@ -160,9 +160,9 @@ def test_a_policy_is_as_short_as_ram_requires() -> None:
 
 @pytest.mark.parametrize("name", WRITERS)
 def test_no_role_may_open_to_the_world_or_consent_for_itself(name: str) -> None:
-    """A second line of defence: no source 0.0.0.0/0 or ::/0, and no consent written or removed by link-peer itself, not even
-    beside its own tag in one call. The same for locks, which only operators write. Both follow the tag prefix, and so does what a
-    role may tag; the lock that binds every deployment is denied to all functions."""
+    """A second line of defence: no source 0.0.0.0/0 or ::/0, and no consent written or removed by link-peer itself, not
+    even beside its own tag in one call. The same for locks, which only operators write. Both follow the tag prefix, and
+    so does what a role may tag; the lock that binds every deployment is denied to all functions."""
     policy = render(name, {**VALUES, "LINK_PEER_TAG_PREFIX": "acme"}, [PEER_ROLE])
     denied = denials(policy)
     for action in ("ecs:AuthorizeSecurityGroup", "ecs:ModifySecurityGroupRule"):
@@ -200,7 +200,8 @@ def denials(policy: dict[str, Any]) -> dict[tuple[str, str], list[str]]:
 
 
 def test_the_deny_policy_covers_all_tagging_of_groups_and_none_of_instances() -> None:
-    """It protects the lock too, in all its spellings, and the keys of policies' sets. Everyone may still ask for links."""
+    """It protects the lock too, in all its spellings, and the keys of policies' sets. Everyone may still ask for
+    links."""
     policy = document("ram-deny-accept-tags.json")["Statement"]
     assert {(statement["Effect"], "Condition" in statement) for statement in policy} == {("Deny", False)}
     denied = {action: statement["Resource"] for statement in policy for action in statement["Action"]}
@@ -235,9 +236,9 @@ def test_a_requester_may_only_send_to_the_request_queue() -> None:
     ],
 )
 def test_who_may_assume_a_role(role: str, trusted: dict[str, list[str]]) -> None:
-    """Function Compute alone that of the functions; people of home, as their own policies decide, that of its readers; named
-    users alone that of its operators; and a peer's only roles of home, not the whole account, with this account's external id.
-    Who operates as a user, or closes there, has signed in with a second factor."""
+    """Function Compute alone that of the functions; people of home, as their own policies decide, that of its readers;
+    named users alone that of its operators; and a peer's only roles of home, not the whole account, with this account's
+    external id. Who operates as a user, or closes there, has signed in with a second factor."""
     [statement] = document(f"ram-{role}-trust.json")["Statement"]
     assert statement["Principal"] == trusted
     needed: dict[str, Any] = {}
@@ -252,8 +253,8 @@ def test_who_may_assume_a_role(role: str, trusted: dict[str, list[str]]) -> None
 
 @pytest.mark.parametrize(("sets", "log"), [([], []), (["env", "tier"], flow_log_reading(PEER, "own-logs/flows"))])
 def test_the_ros_template_creates_the_same_roles_as_the_json_files(sets: list[str], log: list[dict[str, Any]]) -> None:
-    """peer-account.yaml has the same trust policies and policies, for people who use ROS, also with the tags of sets and with a
-    flow log to read."""
+    """peer-account.yaml has the same trust policies and policies, for people who use ROS, also with the tags of sets
+    and with a flow log to read."""
     template = yaml.safe_load((DEPLOY / "peer-account.yaml").read_text(encoding="utf-8"))
     defaults = {
         name: parameter["Default"] for name, parameter in template["Parameters"].items() if "Default" in parameter
@@ -277,7 +278,8 @@ def test_the_ros_template_creates_the_same_roles_as_the_json_files(sets: list[st
 
 
 def rendered(value: Any, parameters: Mapping[str, Any]) -> Any:
-    """Evaluates ROS's `Ref`, `Fn::ListMerge`, `Fn::Select` (of a map [doc ROS Fn::Select]), `Fn::Split` and `Fn::Sub`."""
+    """Evaluates ROS's `Ref`, `Fn::ListMerge`, `Fn::Select` (of a map [doc ROS Fn::Select]), `Fn::Split` and
+    `Fn::Sub`."""
     if isinstance(value, list):
         return [rendered(item, parameters) for item in value]
     if not isinstance(value, dict):

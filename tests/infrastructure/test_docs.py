@@ -1,5 +1,5 @@
-"""The pages match the code and each other: requests, tags, queries, environment variables, snippets; what they name exists; what is
-generated from the code is current, and leaves nothing out."""
+"""The pages match the code and each other: requests, tags, queries, environment variables, snippets; what they name
+exists; what is generated from the code is current, and leaves nothing out."""
 
 from __future__ import annotations
 
@@ -85,7 +85,8 @@ def of_section(name: str) -> list[str]:
 
 @pytest.mark.parametrize("name", pages.SHELVES)
 def test_each_page_says_on_which_shelf_it_is(name: str) -> None:
-    """Below its title, as the site's navigation has it; the Chinese page too. No page is on two shelves, and none on no shelf."""
+    """Below its title, as the site's navigation has it; the Chinese page too. No page is on two shelves, and none on no
+    shelf."""
     shelved = [
         path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md") if pages.shelf(path.read_text("utf-8")) == name
     ]
@@ -101,7 +102,8 @@ def test_each_page_says_on_which_shelf_it_is(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["docs/chat.md", "docs/onboarding.md", "docs/requests.md"])
 def test_a_page_says_in_which_world_its_commands_run(name: str) -> None:
-    """That in which a test runs them; on GitHub, too. The how-to pages are run in the world that they name (test_howto.py)."""
+    """That in which a test runs them; on GitHub, too. The how-to pages are run in the world that they name
+    (test_howto.py)."""
     texts = [(ROOT / path).read_text("utf-8") for path in (name, name.replace("docs/", "docs/zh/"))]
     assert [pages.world(text) for text in texts] == [SESSIONS[name]] * 2
 
@@ -228,7 +230,8 @@ def test_the_in_process_snippet_runs(mocker: MockerFixture) -> None:
 
 
 def test_the_shipper_snippet_runs(local_cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It ships the record that is in the log. The consumer does one thing at a time, each two seconds after the other."""
+    """It ships the record that is in the log. The consumer does one thing at a time, each two seconds after the
+    other."""
     hurried = functools.partialmethod(LogHubConfig.__init__, data_fetch_interval=0.05)
     monkeypatch.setattr(LogHubConfig, "__init__", hurried)
     keys, audit = local_cloud.identity.accounts[HOME], local_cloud.world
@@ -302,7 +305,8 @@ def anchors(page: Path) -> set[str]:
 
 
 def test_actions_are_named_by_their_commits() -> None:
-    """Who can move a tag of an action's repository cannot change what runs here, nor what `link-peer init` lets others run."""
+    """Who can move a tag of an action's repository cannot change what runs here, nor what `link-peer init` lets others
+    run."""
     files = [ROOT / "action.yml", ROOT / "deploy" / "init" / "workflow.yml", *(ROOT / ".github").rglob("*.yml")]
     used = [action for path in files for action in re.findall(r"\buses: *(.+)", path.read_text(encoding="utf-8"))]
     assert used

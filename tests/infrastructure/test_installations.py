@@ -1,4 +1,5 @@
-"""What the project tells people and machines to install: from a commit, or archives whose hashes it gives, never a name alone."""
+"""What the project tells people and machines to install: from a commit, or archives whose hashes it gives, never a name
+alone."""
 
 from __future__ import annotations
 
@@ -36,8 +37,8 @@ PATH = re.compile(r"\.?\.?/|~/|\.$|\.\[|\$|<|…")
 
 
 def index_names(text: str) -> list[str]:
-    """What a text installs by a name, which whoever registers it on an index gives another content; nothing where each archive
-    must have a hash that the text or a file of ours gives."""
+    """What a text installs by a name, which whoever registers it on an index gives another content; nothing where each
+    archive must have a hash that the text or a file of ours gives."""
     names = []
     for match in INSTALLER.finditer(text):
         words = (match[1] or match[2] or match[3] or "").replace('"', " ").replace("'", " ").split()
@@ -96,8 +97,8 @@ def tracked_texts() -> dict[str, str]:
 
 
 def test_nothing_is_installed_by_a_name_without_a_hash() -> None:
-    """Whoever registers a name on an index, or takes it over, would run on administrators' machines and in workflows: no page,
-    message, workflow or requirement installs by one. Only tests and the changelog speak of it."""
+    """Whoever registers a name on an index, or takes it over, would run on administrators' machines and in workflows:
+    no page, message, workflow or requirement installs by one. Only tests and the changelog speak of it."""
     texts = {
         name: text for name, text in tracked_texts().items() if not name.startswith("tests/") and name != "CHANGELOG.md"
     }
@@ -117,7 +118,8 @@ def test_every_file_that_an_installation_reads_has_hashes() -> None:
 
 
 def test_the_action_installs_what_the_check_imports_alone() -> None:
-    """A check of one file needs no SDK: fewer than twenty archives, of them none that is built, and link-peer from its commit."""
+    """A check of one file needs no SDK: fewer than twenty archives, of them none that is built, and link-peer from its
+    commit."""
     [script] = [
         step["run"] for step in yaml.safe_load(read("action.yml"))["runs"]["steps"] if "ACTION" in step.get("env", {})
     ]

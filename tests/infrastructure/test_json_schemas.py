@@ -1,4 +1,5 @@
-"""docs/schemas/ says of a policy, a request, a saved plan and a world what their parsers say, as far as a schema can."""
+"""docs/schemas/ says of a policy, a request, a saved plan and a world what their parsers say, as far as a schema
+can."""
 
 from __future__ import annotations
 
@@ -173,7 +174,8 @@ READERS: dict[str, tuple[Callable[[str], object], type[Exception]]] = {
 
 
 def problem(schema: str, document: Any) -> str:
-    """Why the reader refuses a document; empty if it does not, or only because of the age or the region of a request."""
+    """Why the reader refuses a document; empty if it does not, or only because of the age or the region of a
+    request."""
     read, refusal = READERS[schema]
     try:
         read(json.dumps(document))
@@ -223,8 +225,8 @@ VALUES = (
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("name", FORMS)
 def test_what_the_schema_refuses_the_reader_refuses(name: str) -> None:
-    """And the schema accepts all that the reader does: the fullest document of its kind, and any values, also those of other keys, in
-    any places of it."""
+    """And the schema accepts all that the reader does: the fullest document of its kind, and any values, also those of
+    other keys, in any places of it."""
     document, schema = FORMS[name]
     check, values = validator(schema), VALUES | INSTANTS if schema == "request" else VALUES
     places = [*paths(document), *((key,) for key in ("until", "reason", "party", "priority"))]

@@ -92,7 +92,8 @@ def test_each_saved_search_runs_and_is_explained(lab: Lab) -> None:
 @pytest.mark.parametrize("counts", readings()["queue_counts"])
 @pytest.mark.parametrize("rule", ALERTS, ids=lambda rule: rule["name"])
 def test_an_alert_fires_only_on_its_condition(lab: Lab, rule: dict[str, Any], counts: str) -> None:
-    """It is silent in normal operation and fires in the situation that it is for, also where the platform counts no messages."""
+    """It is silent in normal operation and fires in the situation that it is for, also where the platform counts no
+    messages."""
     lab.cloud.knobs.change({"queue_counts": counts})
     run_once(lab)
     invoke_sweep(lab)

@@ -98,7 +98,8 @@ def ran(folder: Path) -> dict[str, Any]:
 
 
 def test_modules_of_the_one_file_look_as_if_they_had_been_found_in_their_folder(tmp_path: Path) -> None:
-    """A traceback has the file as it is named in Function Compute, the line and its text; `inspect` and data files work."""
+    """A traceback has the file as it is named in Function Compute, the line and its text; `inspect` and data files
+    work."""
     folder = bundled(tmp_path / "code")
     assert [path.parent for path in folder.glob("link_peer/**/*.pyc")] == [folder / "link_peer" / "__pycache__"]
     report = ran(folder)
@@ -162,7 +163,8 @@ def test_pins_are_those_of_the_runtime_not_of_this_python() -> None:
 
 @pytest.mark.parametrize("name", [path.name for path in sorted(ROOT.glob("requirements*.txt"))])
 def test_every_version_is_pinned_with_the_hashes_of_its_archives(name: str) -> None:
-    """Of what is deployed, of what builds it, and of what runs on the machine that does. What is published as source has one."""
+    """Of what is deployed, of what builds it, and of what runs on the machine that does. What is published as source
+    has one."""
     pins = archives.pins((ROOT / name).read_text(encoding="utf-8"), "python3.10")
     for pin in pins:
         assert re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.]+", pin.requirement), pin

@@ -1,4 +1,5 @@
-"""A release: what `.ci/release` builds from a tag of a clone, and what installs of it. Publishing is the workflow's alone."""
+"""A release: what `.ci/release` builds from a tag of a clone, and what installs of it. Publishing is the workflow's
+alone."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ def git(clone: Path, *arguments: str) -> str:
 
 
 def write_version(clone: Path) -> None:
-    """What a person changes to release: VERSION, what later versions must read, the heading "Unreleased" of both changelogs."""
+    """What a person changes to release: VERSION, what later versions must read, the heading "Unreleased" of both
+    changelogs."""
     (clone / "VERSION").write_text(f"{VERSION}\n", encoding="utf-8")
     (clone / f"tests/fixtures/releases/{VERSION}.json").touch()
     for name in CHANGELOGS:
@@ -119,7 +121,8 @@ def test_everything_that_a_release_installs_has_a_hash(release: Path) -> None:
 
 
 def test_a_release_runs_from_its_files(release: Path, tmp_path: Path) -> None:
-    """pip installs both wheels from the addresses in requirements.txt by their hashes, and refuses one that was exchanged."""
+    """pip installs both wheels from the addresses in requirements.txt by their hashes, and refuses one that was
+    exchanged."""
     own_lines = [line for line in (release / "requirements.txt").read_text("utf-8").splitlines() if " @ " in line]
     listed = tmp_path / "own.txt"
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--require-hashes"]
@@ -149,8 +152,8 @@ def test_the_notes_are_what_the_changelogs_say(release: Path) -> None:
 
 
 def test_a_release_that_is_not_what_its_tag_says_is_refused(tmp_path: Path) -> None:
-    """A missing tag, one of another version, formats that no later version would be tested with, a changelog whose lines nobody
-    put under the version; nothing is built."""
+    """A missing tag, one of another version, formats that no later version would be tested with, a changelog whose
+    lines nobody put under the version; nothing is built."""
     clone = clone_of_the_checkout(tmp_path, (".ci/", "tests/fixtures/releases/", *CHANGELOGS))
 
     def refusal(name: str, text: str, tag: str = f"v{VERSION}") -> str:

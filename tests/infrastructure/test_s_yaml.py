@@ -1,4 +1,5 @@
-"""s.yaml: what the deployed functions need to work. The manifest for FC 2.0 describes the same, with the keys that its component knows."""
+"""s.yaml: what the deployed functions need to work. The manifest for FC 2.0 describes the same, with the keys that its
+component knows."""
 
 from __future__ import annotations
 
@@ -91,8 +92,9 @@ def test_around_the_props_there_are_known_keys_only() -> None:
 
 @each_event_trigger
 def test_failed_events_are_dead_lettered(name: str, trigger: dict[str, Any]) -> None:
-    """By the stream itself, whose options have a queue for them. A trigger for events of cloud services invokes asynchronously, and
-    the function's onFailure does it: its options have none, as in the example of Terraform's provider."""
+    """By the stream itself, whose options have a queue for them. A trigger for events of cloud services invokes
+    asynchronously, and the function's onFailure does it: its options have none, as in the example of Terraform's
+    provider."""
     config = trigger["triggerConfig"]
     is_bus = config["eventSourceConfig"]["eventSourceType"] == "Default"
     assert config["asyncInvocationType"] is is_bus
@@ -130,7 +132,8 @@ def test_the_patterns_match_our_samples_and_nothing_else(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name, event in sample_events().items() if _matching(event)])
 def test_a_change_of_what_a_pattern_names_no_longer_matches(name: str) -> None:
-    """Of the source, the type, or the call; of nothing else: where an event of a state has its content is not certain."""
+    """Of the source, the type, or the call; of nothing else: where an event of a state has its content is not
+    certain."""
     event = sample_events()[name]
     kinds = {"ecs:ActionTrail:ApiCall", "ecs:ActionTrail:ConsoleOperation"}
     calls = event["type"] in kinds
@@ -147,7 +150,8 @@ def test_a_change_of_what_a_pattern_names_no_longer_matches(name: str) -> None:
 
 
 def test_the_stream_pushes_small_batches_at_once() -> None:
-    """A batch is no larger than what is carried out side by side. Only a synchronous call lets the stream see a failure."""
+    """A batch is no larger than what is carried out side by side. Only a synchronous call lets the stream see a
+    failure."""
     (trigger,) = FUNCTIONS["cross_account"]["triggers"]
     config = trigger["triggerConfig"]
     assert config["asyncInvocationType"] is False
@@ -170,8 +174,8 @@ def test_each_queue_of_the_policy_has_a_trigger() -> None:
 
 
 def test_more_queues_than_a_function_has_triggers_for_are_read_by_the_function() -> None:
-    """Once a minute, all of them. The timer comes first: fc3 stops at a trigger of EventBridge that has not changed. What an
-    earlier deploy made stays, and still fits."""
+    """Once a minute, all of them. The timer comes first: fc3 stops at a trigger of EventBridge that has not changed.
+    What an earlier deploy made stays, and still fits."""
     most, many_triggers = (
         props_of(document(*MANY[:count]))["cross_account"]["triggers"] for count in (OWN_TRIGGERS, OWN_TRIGGERS + 1)
     )
@@ -273,8 +277,8 @@ def test_the_same_functions_are_deployed() -> None:
 
 
 def as_written_for_fc2(fc3_function: Function) -> dict[str, Any]:
-    """A function of s.yaml in the keys of FC 2.0 [src devsapp/fc docs/zh/yaml: service, function, triggers]. The component ignores
-    others, so a wrong one would go unnoticed."""
+    """A function of s.yaml in the keys of FC 2.0 [src devsapp/fc docs/zh/yaml: service, function, triggers]. The
+    component ignores others, so a wrong one would go unnoticed."""
     asynchronous = {
         "statefulInvocation": True,
         "maxAsyncRetryAttempts": fc3_function.max_retries,
@@ -301,7 +305,8 @@ def as_written_for_fc2(fc3_function: Function) -> dict[str, Any]:
 
 
 def _config(trigger: Trigger) -> dict[str, Any]:
-    """That of a trigger for what was deployed last. Events come without a schema, and the default source without parameters."""
+    """That of a trigger for what was deployed last. Events come without a schema, and the default source without
+    parameters."""
     config: dict[str, Any] = json.loads(json.dumps(trigger.config))
     if trigger.kind == "eventbridge":
         del config["eventSinkConfig"]["deliveryOption"]["eventSchema"]
@@ -318,7 +323,8 @@ def _read(config: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", sorted(SHIPPED))
 def test_a_function_and_its_triggers_equal_those_of_s_yaml(name: str) -> None:
-    """Nothing is missing, and there is nothing else. The role, and the log with what FC writes there, are the service's."""
+    """Nothing is missing, and there is nothing else. The role, and the log with what FC writes there, are the
+    service's."""
     props, shipped = FC2["services"][name]["props"], SHIPPED[name]
     service = props.pop("service")
     assert {

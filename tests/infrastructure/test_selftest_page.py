@@ -60,7 +60,8 @@ def test_the_questions_say_what_a_row_assumes() -> None:
 
 
 def test_every_row_says_everything() -> None:
-    """What is assumed and what depends on it; of a row that no question asks, also the command and the expected result. The page says which questions it leaves out."""
+    """What is assumed and what depends on it; of a row that no question asks, also the command and the expected result.
+    The page says which questions it leaves out."""
     assert all(all(cells) for cells in ROWS)
     assert "(#8, #10, #12, #67, #75, #76, #78, #133 to #169, #193, #194)" in TEXT
     assert {int(cells[0]) for cells in BY_HAND} | ASKED.keys() == set(NUMBERS)
@@ -73,7 +74,8 @@ def test_rows_refer_to_rows_that_exist() -> None:
 
 
 def test_the_rows_that_a_first_deployment_meets_are_asked_first() -> None:
-    """In their order on the page, which is that of the tables by harm; each has its public evidence, with a date, once."""
+    """In their order on the page, which is that of the tables by harm; each has its public evidence, with a date,
+    once."""
     numbers = [int(cells[0]) for cells in EITHER]
     assert numbers == [number for number in NUMBERS if number in numbers]
     assert list(FIRST_DAY) == [number for number in numbers if number in ASKED] == list(ASKED)[: len(FIRST_DAY)]

@@ -192,9 +192,9 @@ OF_HOME = {FUNCTION, READER, OPERATOR}
 def test_who_may_use_logs_queues_and_functions(
     local_cloud: LocalCloud, action: str, resource: str, roles: set[str]
 ) -> None:
-    """Functions and operators write a log each, people read both, and nobody deletes one. Only the functions receive messages, on
-    queues that prove who asks, and only they put a request back there. Operators alone invoke functions, but not the one that takes
-    requests: who invokes that one may state any queue."""
+    """Functions and operators write a log each, people read both, and nobody deletes one. Only the functions receive
+    messages, on queues that prove who asks, and only they put a request back there. Operators alone invoke functions,
+    but not the one that takes requests: who invokes that one may state any queue."""
     access, identity = Access(action, [resource]), local_cloud.identity
     assert {role for role in OF_HOME if identity.permitted(As(local_cloud, role).key.caller, access)} == roles
 
@@ -219,13 +219,14 @@ TABLE = [
         re.MULTILINE,
     )
 ]
-"""What roles may do, as the site says: role, actions, resources, and condition keys of which one must be in the call."""
+"""What roles may do, as the site says: role, actions, resources, and condition keys of which one must be in the
+call."""
 
 
 @each_role
 def test_a_role_may_do_what_the_table_says_and_nothing_else(local_cloud: LocalCloud, role: str) -> None:
-    """Every action that the local cloud knows is tried: on no resource, on one of each kind that any role may touch, and on
-    the same in an account that takes no part."""
+    """Every action that the local cloud knows is tried: on no resource, on one of each kind that any role may touch,
+    and on the same in an account that takes no part."""
     caller = As(local_cloud, role).key.caller
     rows = [row for row in TABLE if row[0] == role]
     context = {key: ["true"] for *_, keys in rows for key in keys}
@@ -264,8 +265,8 @@ FOREIGN = ["acme-accept", "owner"]
 
 @each_role
 def test_what_may_be_tagged_in_pairs(local_cloud: LocalCloud, role: str) -> None:
-    """RAM allows a call if one of its keys is allowed and none is denied. So no key that consents goes along with one that the role
-    may write, in either order; a key that no policy denies does, which the threat model accepts."""
+    """RAM allows a call if one of its keys is allowed and none is denied. So no key that consents goes along with one
+    that the role may write, in either order; a key that no policy denies does, which the threat model accepts."""
     principal = As(local_cloud, role)
     keys = [*CONSENTING, *FOREIGN, MANAGED, f"{MANAGED}.instances", "link-lock", "link-refuse", "link-refuse.close"]
     for call in (As.tag, As.untag):
@@ -280,7 +281,8 @@ def test_what_may_be_tagged_in_pairs(local_cloud: LocalCloud, role: str) -> None
 
 
 def test_an_owner_cannot_move_a_group_in_or_out_of_a_set(local_cloud: LocalCloud) -> None:
-    """With the policy that `check --deny-sets` writes: none of the sets' keys, alone or beside others; every other tag."""
+    """With the policy that `check --deny-sets` writes: none of the sets' keys, alone or beside others; every other
+    tag."""
     allowed = [{"Effect": "Allow", "Action": ["ecs:*", "tag:*"], "Resource": ["*"]}]
     policies = {"tagging": policy_text(allowed), "denial": compact(owners_denial(["env", "tier"]))}
     role = local_cloud.identity.add_role(Role(HOME, "owner", ""), policies)

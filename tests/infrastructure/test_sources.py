@@ -117,8 +117,9 @@ SUPPRESSED = {"deploy/link_peer_deploy/authorities.py": {"CryptographyDeprecatio
 
 
 def suppressed_warnings(tree: ast.Module) -> Iterator[str]:
-    """The categories of warnings that a module suppresses, `Warning` for all of them: by a filter of `warnings`, by a mark of pytest,
-    or in an environment. A filter by message alone is none for a whole category, but must not be about what is deprecated."""
+    """The categories of warnings that a module suppresses, `Warning` for all of them: by a filter of `warnings`, by a
+    mark of pytest, or in an environment. A filter by message alone is none for a whole category, but must not be about
+    what is deprecated."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("simplefilter", "filterwarnings")):
             arguments = [*node.args, *(keyword.value for keyword in node.keywords)]
@@ -128,7 +129,8 @@ def suppressed_warnings(tree: ast.Module) -> Iterator[str]:
 
 
 def test_no_warning_of_a_deprecation_is_suppressed() -> None:
-    """An SDK that deprecates a field says that what is read from it will change: it is not read, or nothing depends on it."""
+    """An SDK that deprecates a field says that what is read from it will change: it is not read, or nothing depends on
+    it."""
     categories = {path: set(suppressed_warnings(tree)) for folder in PYTHON for path, tree in modules(folder).items()}
     assert {path: names for path, names in categories.items() if names} == SUPPRESSED
     settings = (ROOT / "pyproject.toml", ROOT / "local/pyproject.toml", ROOT / "Makefile", ROOT / ".ci/run")
@@ -183,7 +185,8 @@ def calls_of(name: str, folder: str) -> set[str]:
 
 
 def test_keys_are_identified_in_one_place() -> None:
-    """What reads an account takes AccountKeys, which nothing makes but what has asked STS, or assumed a role of that account."""
+    """What reads an account takes AccountKeys, which nothing makes but what has asked STS, or assumed a role of that
+    account."""
     access = "cli/link_peer_cli/access/"
     assert calls_of("get_caller_identity", "cli") == {f"{access}identity.py"}
     assert calls_of("AccountKeys", "cli") == {f"{access}identity.py", f"{access}roles.py"}

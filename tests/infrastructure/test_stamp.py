@@ -1,4 +1,5 @@
-"""How the plugin of Serverless Devs (deploy/stamp.js) asks Function Compute for the deployed function: where, and by which way."""
+"""How the plugin of Serverless Devs (deploy/stamp.js) asks Function Compute for the deployed function: where, and by
+which way."""
 
 from __future__ import annotations
 

@@ -68,7 +68,8 @@ def test_every_chinese_page_has_an_english_one() -> None:
 
 @each_pair
 def test_a_page_has_the_same_parts(english: Path, chinese: Path) -> None:
-    """Levels of headings, snippets except their comments, rows, columns and names of tables, as many paragraphs and list items."""
+    """Levels of headings, snippets except their comments, rows, columns and names of tables, as many paragraphs and
+    list items."""
     texts = [BUILT.sub("", page.read_text("utf-8")) for page in (english, chinese)]
     for parts in (levels, snippets, tables, code_in_tables, lambda text: len(prose(text))):
         assert parts(texts[0]) == parts(texts[1])

@@ -55,8 +55,9 @@ def _wheel() -> zipfile.ZipFile:
 
 
 def test_it_holds_the_three_packages_and_the_files_of_a_deployment(wheel: zipfile.ZipFile) -> None:
-    """Byte for byte as in the checkout, and nothing else: modules, types, worlds and the page of the map; and s.yaml, the pins, the
-    handlers, what `init` writes, and the files of deploy/. Not the policy: that is its user's. The metadata has the licence."""
+    """Byte for byte as in the checkout, and nothing else: modules, types, worlds and the page of the map; and s.yaml,
+    the pins, the handlers, what `init` writes, and the files of deploy/. Not the policy: that is its user's. The
+    metadata has the licence."""
     files = {
         str(path.relative_to(ROOT / source)): path
         for package, source in SOURCES.items()

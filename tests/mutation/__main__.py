@@ -1,4 +1,5 @@
-"""Runs the tests against a sample of the mutants: `make mutate`, with MUTANTS, ONLY, SEED, LIMIT and TESTS from the environment."""
+"""Runs the tests against a sample of the mutants: `make mutate`, with MUTANTS, ONLY, SEED, LIMIT and TESTS from the
+environment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Mutants of what an import copies, like the type of a field: a process that has imported nothing imports the changed module."""
+"""Mutants of what an import copies, like the type of a field: a process that has imported nothing imports the changed
+module."""
 
 from __future__ import annotations
 
@@ -22,8 +23,8 @@ _FAILED: dict[int, int] = {pytest.ExitCode.INTERRUPTED: CAUGHT, pytest.ExitCode.
 
 
 def run(path: Path, source: str, cpu_by_test: Mapping[str, float], limit: float, folder: Path) -> int:
-    """Runs tests, in their order, with another text for a module: what became of the mutant. `cpu_by_test` says what each test
-    needs; those that do not fit into twice the limit are left out, since each file takes time to collect."""
+    """Runs tests, in their order, with another text for a module: what became of the mutant. `cpu_by_test` says what
+    each test needs; those that do not fit into twice the limit are left out, since each file takes time to collect."""
     chosen, cpu = dict[str, float](), 0.0
     for test, seconds in cpu_by_test.items():
         if cpu < 2 * limit:
@@ -58,7 +59,8 @@ class Plugin:
 
 
 def main(path: Path) -> int:
-    """Runs the tests that a file of `run` names: what became of the mutant. It is caught, too, where no test can be collected."""
+    """Runs the tests that a file of `run` names: what became of the mutant. It is caught, too, where no test can be
+    collected."""
     work = json.loads(path.read_text(encoding="utf-8"))
     code_of = SourceFileLoader.get_code
 

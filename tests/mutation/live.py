@@ -1,4 +1,5 @@
-"""Changes of functions where they are: every reference to a function, however it was imported, runs the changed code."""
+"""Changes of functions where they are: every reference to a function, however it was imported, runs the changed
+code."""
 
 from __future__ import annotations
 
@@ -20,9 +21,11 @@ Functions = dict[tuple[str, int, str], list[FunctionType]]
 
 
 def functions(paths: list[Path]) -> Functions:
-    """The functions that these files define, also those behind decorators. Imports the files: commands would do so later.
+    """The functions that these files define, also those behind decorators. Imports the files: commands would do so
+    later.
 
-    Without lambdas: they have no statement to note, two of them may begin in one line, and what holds them changes with them.
+    Without lambdas: they have no statement to note, two of them may begin in one line, and what holds them changes with
+    them.
     """
     names = {str(path) for path in paths}
     for path in paths:
@@ -59,7 +62,8 @@ def put(mutant: Mutant, functions: Functions) -> None:
 
 @functools.cache
 def _caches() -> list[functools._lru_cache_wrapper[Any]]:
-    """What remembers answers of the code. Found before the processes of the mutants begin: each would copy what it looks at."""
+    """What remembers answers of the code. Found before the processes of the mutants begin: each would copy what it
+    looks at."""
     caches = (live_object for live_object in gc.get_objects() if isinstance(live_object, functools._lru_cache_wrapper))
     return [cache for cache in caches if str(cache.__module__).startswith("link_peer")]
 
@@ -79,7 +83,8 @@ def _replace(code: CodeType, functions: Functions, first: int | None = None) -> 
 
 
 def _set_constant(mutant: Mutant, tree: ast.Module) -> None:
-    """Gives a module's constant its new value, and those that are made of it; in the module and where they were imported."""
+    """Gives a module's constant its new value, and those that are made of it; in the module and where they were
+    imported."""
     (home,) = (module for module in _modules() if module.__file__ == str(mutant.path))
     changed: set[str] = set()
     for name, node in units(tree):
@@ -113,13 +118,14 @@ def file(place: int) -> int:
 
 
 def outcomes(file: int, condition: int) -> tuple[int, int]:
-    """The numbers of a condition that is false, and that is true: of the file's number and the condition's place in it."""
+    """The numbers of a condition that is false, and that is true: of the file's number and the condition's place in
+    it."""
     return place(file, LINES // 2 + 2 * condition), place(file, LINES // 2 + 2 * condition + 1)
 
 
 class Probes:
-    """Notes which statements of some files run, and which conditions are true or false, until they are taken. Files are numbered
-    as they are given."""
+    """Notes which statements of some files run, and which conditions are true or false, until they are taken. Files are
+    numbered as they are given."""
 
     def __init__(self, paths: list[Path], functions: Functions) -> None:
         self._reached: set[int] = set()

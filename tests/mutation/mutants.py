@@ -53,8 +53,8 @@ _TEXT = (ast.JoinedStr, ast.List, ast.Tuple)
 
 
 class Mutant(msgspec.Struct, frozen=True):
-    """`node`, a part of `statement` in the function or constant `unit`, with some fields replaced. `tree` is the module, `line`
-    that of the innermost statement that changes."""
+    """`node`, a part of `statement` in the function or constant `unit`, with some fields replaced. `tree` is the
+    module, `line` that of the innermost statement that changes."""
 
     path: Path
     unit: str
@@ -150,8 +150,8 @@ def _asserts(node: ast.AST, child: ast.AST) -> bool:
 
 
 def conditions(tree: ast.Module) -> list[tuple[ast.stmt, ast.expr]]:
-    """What the functions of a module decide by, each with the innermost statement it is part of: comparisons, what `and` and `or`
-    join, and the other conditions of `if`, `while` and comprehensions."""
+    """What the functions of a module decide by, each with the innermost statement it is part of: comparisons, what
+    `and` and `or` join, and the other conditions of `if`, `while` and comprehensions."""
     pairs: list[tuple[ast.stmt, ast.expr]] = []
     for _, unit in units(tree):
         if not constant(unit):
@@ -237,7 +237,8 @@ def _instead(statement: ast.stmt, *, last: bool) -> ast.stmt | None:
 
 
 def _calls_super(node: ast.AST) -> bool:
-    """Whether a mutant without the node would have no `__class__`: it could not take the place of a function that has."""
+    """Whether a mutant without the node would have no `__class__`: it could not take the place of a function that
+    has."""
     return "super()" in ast.unparse(node)
 
 

@@ -18,12 +18,13 @@ from tests.mutation.uses import Use, Uses, module_name
 
 MOST_IMPORTS = 4
 SHARES = (4, 3, 1, 2)
-"""Of the CPU time: for tests in the file named like the module, in files that name the function or import the module, in a
-folder named like that of the module, and in other files."""
+"""Of the CPU time: for tests in the file named like the module, in files that name the function or import the module,
+in a folder named like that of the module, and in other files."""
 
 
 class Order:
-    """The tests of each mutant. `reach_by_test` says what each runs of the files, which are numbered as they are given."""
+    """The tests of each mutant. `reach_by_test` says what each runs of the files, which are numbered as they are
+    given."""
 
     def __init__(self, paths: list[Path], reach_by_test: Mapping[str, Reach], mutants: list[Mutant]) -> None:
         self._paths = paths
@@ -83,8 +84,8 @@ class Order:
         return self._shared(mutant, sorted(tests, key=lambda test: ranks[test]))
 
     def _of_constant(self, mutant: Mutant) -> list[str]:
-        """In turns: the tests of the statements that name a constant, and of those that name what is made of it; those of files
-        that name it, and of files that import from one that does; and the others of its module."""
+        """In turns: the tests of the statements that name a constant, and of those that name what is made of it; those
+        of files that name it, and of files that import from one that does; and the others of its module."""
         depths: dict[str, int] = {}
         for place, depth in sorted(self.use(mutant).depths.items(), key=lambda item: item[1]):
             for test in self._tests[place]:

@@ -43,8 +43,8 @@ def passes(items: Items, test: str, after: str | None) -> bool:
 
 
 def known_reach(items: Items, paths: list[Path], functions: live.Functions) -> dict[str, Reach]:
-    """What each test reaches of these files. What was measured of a test file is kept while no file of Python but those of other
-    tests, and of the part that chooses tests by it, changes: a run that was stopped goes on."""
+    """What each test reaches of these files. What was measured of a test file is kept while no file of Python but those
+    of other tests, and of the part that chooses tests by it, changes: a run that was stopped goes on."""
     files = sorted({test.partition("::")[0] for test in items})
     all_paths = [path for folder in SOURCES for path in sorted((ROOT / folder).rglob("*.py"))]
     other_paths = [path for path in all_paths if not path.name.startswith("test_")]

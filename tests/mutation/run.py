@@ -1,4 +1,5 @@
-"""One collection of the tests, then a process for each mutant, which runs the tests that reach the changed statement."""
+"""One collection of the tests, then a process for each mutant, which runs the tests that reach the changed
+statement."""
 
 from __future__ import annotations
 

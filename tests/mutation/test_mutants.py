@@ -127,7 +127,8 @@ def test_a_constant_is_used_where_functions_name_it(uses: Uses) -> None:
 
 
 def test_each_outcome_of_the_changed_statement_has_its_turn(tmp_path: Path) -> None:
-    """Ten tests in which the condition holds do not come before the one in which it does not, though that one runs more."""
+    """Ten tests in which the condition holds do not come before the one in which it does not, though that one runs
+    more."""
     path = tmp_path / "link_peer" / "module.py"
     path.parent.mkdir()
     path.write_text("def decide(a):\n    if a:\n        return 1\n    return 2\n")

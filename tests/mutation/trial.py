@@ -11,12 +11,13 @@ from tests.mutation.reach import Items, passes
 
 CAUGHT, SURVIVED, LIMITED, UNREACHED = range(4)
 STOPPED = (-signal.SIGPROF, -signal.SIGALRM)
-"""How a test ends that does not end by itself: it has needed twenty times its CPU time and ten seconds, or has waited."""
+"""How a test ends that does not end by itself: it has needed twenty times its CPU time and ten seconds, or has
+waited."""
 
 
 def try_tests(items: Items, cpu_by_test: Mapping[str, float], limit: float, folder: Path) -> int:
-    """Runs tests in the order of `cpu_by_test`, which says what each needs, for `limit` seconds: what became of the mutant. The
-    file `test` of the folder names the last test."""
+    """Runs tests in the order of `cpu_by_test`, which says what each needs, for `limit` seconds: what became of the
+    mutant. The file `test` of the folder names the last test."""
     started, tests = time.process_time(), list(cpu_by_test)
     for test, after in zip(tests, [*tests[1:], None], strict=False):
         if time.process_time() - started > limit:

@@ -16,8 +16,9 @@ Owner = tuple[Path, str]
 
 
 class Use(msgspec.Struct, frozen=True):
-    """`depths` has the statements that name a constant (0), that name what is made of it (1), and so on. A constant is `copied`
-    where an import makes something else of it than a constant of its own module: a class, a default, a decorator."""
+    """`depths` has the statements that name a constant (0), that name what is made of it (1), and so on. A constant is
+    `copied` where an import makes something else of it than a constant of its own module: a class, a default, a
+    decorator."""
 
     depths: dict[int, int]
     copied: bool

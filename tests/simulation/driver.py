@@ -34,8 +34,8 @@ _each_once: dict[object, tuple[World, Run, Counter[str], Policy]] | None = None
 
 @contextlib.contextmanager
 def each_once() -> Iterator[None]:
-    """While it lasts, a delivery without faults to an equal world, at the same time, is run once: afterwards the world becomes what
-    that one made of it, and the checks made in it count again."""
+    """While it lasts, a delivery without faults to an equal world, at the same time, is run once: afterwards the world
+    becomes what that one made of it, and the checks made in it count again."""
     global _each_once
     _each_once = {}
     try:
@@ -110,7 +110,8 @@ def _run(
 
 
 def deliver_without_faults(world: World, message: Message, policy: Policy) -> Run:
-    """Delivers until the message is acknowledged: at the first attempt, or a minute later if an API is still throttled."""
+    """Delivers until the message is acknowledged: at the first attempt, or a minute later if an API is still
+    throttled."""
     for _ in range(2):
         run = deliver(world, message, policy)
         if run.end == "acked":

@@ -1,8 +1,8 @@
 """Try all histories of a small world: every order of the deliveries, each without a fault or with one at any call.
 
 Worlds that are equal in everything a later delivery or check can see are explored once and counted as often as they are
-reached, as a model checker does. A delivery to equal worlds is run once, whatever happened before: its outcomes, and the checks made in
-it, count as often. With `merge=False` every history is run separately; a test compares the two.
+reached, as a model checker does. A delivery to equal worlds is run once, whatever happened before: its outcomes, and
+the checks made in it, count as often. With `merge=False` every history is run separately; a test compares the two.
 """
 
 from __future__ import annotations
@@ -69,7 +69,8 @@ class Scenario(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """One way in which a step can go: the faults, the world after it and its fingerprint, what it adds to the facts, its calls."""
+    """One way in which a step can go: the faults, the world after it and its fingerprint, what it adds to the facts,
+    its calls."""
 
     plan: Plan
     world: World
@@ -90,7 +91,8 @@ class Result(msgspec.Struct):
 
 
 def explore(scenario: Scenario, *, merge: bool = True, most: int = 0, seed: int = 0, **fields: Any) -> Result:
-    """Tries every history, with other `fields` of the scenario (kinds, faults, calls). Raises Broken, with the history in its text.
+    """Tries every history, with other `fields` of the scenario (kinds, faults, calls). Raises Broken, with the history
+    in its text.
 
     With `most`, it goes on from that many worlds after each step, chosen by `seed`, instead of from all of them.
     """
@@ -100,7 +102,8 @@ def explore(scenario: Scenario, *, merge: bool = True, most: int = 0, seed: int 
     result = Result()
     start = scenario.world()
     tried = _Tried(scenario) if merge else None
-    # all states after the same number of steps: (histories that reach it, world and its fingerprint, facts, steps done per lane, trace)
+    # all states after the same number of steps: (histories that reach it, world and its fingerprint, facts, steps done
+    # per lane, trace)
     level: dict[object, tuple[int, World, object, Facts, tuple[int, ...], tuple[str, ...]]] = {
         0: (1, start, fingerprint(start), frozenset(), (0,) * len(scenario.lanes), ())
     }
@@ -156,8 +159,9 @@ def explore(scenario: Scenario, *, merge: bool = True, most: int = 0, seed: int 
 
 
 class _Tried:
-    """The outcomes of the deliveries tried so far, with the checks that were made in them, by the message, the world's fingerprint,
-    and its queues: what is due first comes next. A step that is no delivery is carried out again, which takes no time."""
+    """The outcomes of the deliveries tried so far, with the checks that were made in them, by the message, the world's
+    fingerprint, and its queues: what is due first comes next. A step that is no delivery is carried out again, which
+    takes no time."""
 
     def __init__(self, scenario: Scenario) -> None:
         self._scenario = scenario
@@ -225,8 +229,8 @@ def _outcomes(scenario: Scenario, step: Step, world: World, trace: Sequence[str]
 
 
 def _kinds(kinds: Collection[str], calls: Sequence[str], number: int, first: int) -> Iterator[str]:
-    """The faults to try at a call, none of which is tried before `first`. A process that dies leaves the world as the last call
-    that changed something did: of the kills between two of these, one is tried."""
+    """The faults to try at a call, none of which is tried before `first`. A process that dies leaves the world as the
+    last call that changed something did: of the kills between two of these, one is tried."""
     for kind in kinds_for(calls[number]):
         if kind == "kill" and number > first:
             skipped = "kill-after" in kinds or calls[number - 1] in READS

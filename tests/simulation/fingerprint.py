@@ -10,8 +10,8 @@ PERIOD = 60  # seconds
 
 
 def fingerprint(world: World) -> object:
-    """Everything in a world that a later delivery or check can see. Leaves out rule ids, which are opaque, and the time;
-    when a rule was made, and when a message is due, counts by periods only."""
+    """Everything in a world that a later delivery or check can see. Leaves out rule ids, which are opaque, and the
+    time; when a rule was made, and when a message is due, counts by periods only."""
     rules = frozenset(
         (rule.key or rule.unmanaged_traffic, rule.policy, rule.priority, rule.description, *_history(world, rule))
         for by_id in world.rules.values()
@@ -38,8 +38,8 @@ def _history(world: World, rule: Rule) -> tuple[bool, str]:
 
 
 def moment(world: World) -> tuple[object, ...]:
-    """What a fingerprint leaves out: the clock, when exactly each rule was made, each message is due and an instance shows, and
-    the ids of rules."""
+    """What a fingerprint leaves out: the clock, when exactly each rule was made, each message is due and an instance
+    shows, and the ids of rules."""
     rules = frozenset((rule.id, rule.key, rule.created) for by_id in world.rules.values() for rule in by_id.values())
     due = tuple(world.queue), frozenset(world.throttled.items()), frozenset(world.hidden.items())
     return world.now, rules, world.rules_made, *due

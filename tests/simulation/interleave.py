@@ -1,7 +1,7 @@
 """Run two deliveries concurrently: every schedule of their calls with up to a given number of switches.
 
-Each delivery has its own thread, but only one runs at a time: before every call it waits until the scheduler lets it go on,
-so that a schedule always runs the same way. A few switches find most races (context bounding, as in CHESS).
+Each delivery has its own thread, but only one runs at a time: before every call it waits until the scheduler lets it go
+on, so that a schedule always runs the same way. A few switches find most races (context bounding, as in CHESS).
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ def race(race: Race, switches: int) -> Outcome:
 
 
 def at_once(world: World, messages: Sequence[Message], policy: Policy, took: Callable[[], float]) -> list[Run]:
-    """Runs deliveries that begin at one moment, each call of which takes the seconds that `took` says. One that waits is overtaken
-    by the others."""
+    """Runs deliveries that begin at one moment, each call of which takes the seconds that `took` says. One that waits
+    is overtaken by the others."""
     start, lanes = world.now, [_DeliveryThread(world, message, policy) for message in messages]
     due = dict.fromkeys(lanes, start)
     for lane in lanes:
@@ -91,7 +91,8 @@ def _outcomes(run: Run) -> list[tuple[str, str]]:
 
 
 def _schedules(lengths: Sequence[int], switches: int) -> Iterator[tuple[int, tuple[int, ...]]]:
-    """All (delivery that runs first, number of calls of each turn). After these turns both deliveries run to their end."""
+    """All (delivery that runs first, number of calls of each turn). After these turns both deliveries run to their
+    end."""
     for first in (0, 1):
         for count in range(1, switches + 1):
             ranges = [range(1, lengths[(first + turn) % 2] + 1) for turn in range(count)]

@@ -59,7 +59,8 @@ def at_rest(world: World, policy: Policy) -> None:
             has_tag = "tag" in our_rule.claims
             pairs = (kept_pairs if has_tag else tags).get(our_rule.key, set())
             is_tagged = our_rule.pair in pairs
-            # the marker names one of the groups that the instance may stand for, or itself where a link to it was the first
+            # the marker names one of the groups that the instance may stand for, or itself where a link to it was the
+            # first
             if oracle.is_part(our_rule.pair) or our_rule.key.is_egress:
                 is_tagged = oracle.is_of_same_instance(our_rule.pair, pairs)
             right = has_tag == is_tagged or (is_tagged and not opening)
@@ -81,7 +82,8 @@ def at_rest(world: World, policy: Policy) -> None:
         refused = key.group in world.full or key in oracle.present(world) - {owned_rule.key for owned_rule in ours}
         hold("I9", refused, f"an instance has joined a link by address, but {key} lacks {claim}")
     for our_rule in half_open(world, policy):
-        # one that lets out only others of the group, or whom nothing lets out, is kept for a denied wish as long as one of a request
+        # one that lets out only others of the group, or whom nothing lets out, is kept for a denied wish as long as one
+        # of a request
         is_kept = our_rule.pair in kept_pairs.get(our_rule.key, ())
         is_young = world.now - oracle.created(our_rule.rule) < oracle.HALF_OPEN_SECONDS
         young = not opening or (is_young and ("tag" not in our_rule.claims or is_kept))
@@ -96,8 +98,8 @@ def at_rest(world: World, policy: Policy) -> None:
 
 
 def half_open(world: World, policy: Policy) -> list[Owned]:
-    """The rules of ours whose link lacks the other side, as far as both accounts can be read: of a mutual link, and of one from
-    an advanced group."""
+    """The rules of ours whose link lacks the other side, as far as both accounts can be read: of a mutual link, and of
+    one from an advanced group."""
     readable = [rule for rule in oracle.owned_rules(world, policy) if not _accounts(rule) & world.revoked]
     halves = [rule for rule in readable if not _other_side_exists(world, policy, rule)]
     outlets = [rule for rule in readable if rule.key.is_egress and rule not in halves]
@@ -130,8 +132,8 @@ def claim_end(text: str) -> int:
 
 
 def _managed_tags(world: World, policy: Policy, holding: set[Party]) -> None:
-    """A group without a rule of ours, or one that waits to be written, has no managed tag, unless a wanted rule is refused
-    there, or a marker is damaged."""
+    """A group without a rule of ours, or one that waits to be written, has no managed tag, unless a wanted rule is
+    refused there, or a marker is damaged."""
     damaged = {
         group for group, by_id in world.rules.items() if any(oracle.damaged(rule, policy) for rule in by_id.values())
     }
@@ -142,7 +144,8 @@ def _managed_tags(world: World, policy: Policy, holding: set[Party]) -> None:
 
 
 def _admits(world: World, policy: Policy, outlet: RuleKey, pair: Pair) -> bool:
-    """Whether an ingress rule of ours, or a person's equal one, admits someone to whom an egress rule lets its group out."""
+    """Whether an ingress rule of ours, or a person's equal one, admits someone to whom an egress rule lets its group
+    out."""
     assert pair is not None
     target = world.instances.get(pair[0])
     # whatever its marker names, the rule serves every link to the instance, of groups and of instances
@@ -199,8 +202,8 @@ def _accounts(owned_rule: Owned) -> set[str]:
 
 
 def _other_side_exists(world: World, policy: Policy, owned_rule: Owned) -> bool:
-    """Whether the rule of the opposite direction exists, ours or a person's; where the source's group lets nothing out by default,
-    one that lets it out; of such a one, a rule of ours that admits who is let out."""
+    """Whether the rule of the opposite direction exists, ours or a person's; where the source's group lets nothing out
+    by default, one that lets it out; of such a one, a rule of ours that admits who is let out."""
     key, pair = owned_rule.key, owned_rule.pair
     if key.is_egress:
         return pair is None or _admits(world, policy, key, pair)

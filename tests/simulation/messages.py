@@ -11,8 +11,8 @@ from tests.simulation.world import HOME, REGION, SHARED_QUEUE, SWEEPS, Queued
 
 
 class Message(msgspec.Struct, frozen=True):
-    """One delivery: `name` is unique in a scenario, `after` is its time in seconds from the start of the scenario, `queue`
-    the queue that it came through."""
+    """One delivery: `name` is unique in a scenario, `after` is its time in seconds from the start of the scenario,
+    `queue` the queue that it came through."""
 
     name: str
     function: str
@@ -22,7 +22,8 @@ class Message(msgspec.Struct, frozen=True):
 
 
 def stream(*bodies: bytes, queue: str = SHARED_QUEUE) -> bytes:
-    """Queue messages in the JSON that the stream sends to the function; those of a queue with a name say which it is."""
+    """Queue messages in the JSON that the stream sends to the function; those of a queue with a name say which it
+    is."""
     elements: list[dict[str, Any]] = [
         {"messageId": f"m-{number}", "messageBody": body.decode()} for number, body in enumerate(bodies, 1)
     ]

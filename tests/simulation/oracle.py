@@ -1,7 +1,7 @@
 """A second, independent implementation of the contract: which rules are ours, allowed and wanted.
 
-It shares the value classes of `link_peer.domain` with production code, but no logic: it parses tags, hashes rule ids and
-evaluates consent itself.
+It shares the value classes of `link_peer.domain` with production code, but no logic: it parses tags, hashes rule ids
+and evaluates consent itself.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ _REFUSAL = re.compile(r"(\*|(?:sg|i)-[0-9a-z]{1,60})(?:@([0-9]{15,20}))?(?::([a-
 _LOCK = re.compile(r"\s*" + r"\s*".join("link-lock") + r"\s*(?:\.|$)", re.IGNORECASE)
 
 Pair = tuple[Party, Party] | None
-"""The source's and the destination's instance of an instance rule; of a rule by address, its instance and the group that it
-stands for; of an egress rule for an instance, that one twice; None for a rule between groups."""
+"""The source's and the destination's instance of an instance rule; of a rule by address, its instance and the group
+that it stands for; of an egress rule for an instance, that one twice; None for a rule between groups."""
 
 
 class Owned(msgspec.Struct, frozen=True):
@@ -139,9 +139,10 @@ def is_of_same_instance(pair: Pair, pairs: Collection[Pair]) -> bool:
 
 
 def allowed(world: World, policy: Policy, key: RuleKey, pair: Pair = None, ports: Sequence[Port] = ()) -> bool:
-    """Whether a rule may be on its group: the policy permits it, no lock or refusal forbids it, and the group's tags or the
-    allow list consent; and so at the other end of its link, where its source's group lets nothing out by default. For a rule
-    with an address, `pair` are the parties that it is for; `ports` are those of the whole link, if it has others."""
+    """Whether a rule may be on its group: the policy permits it, no lock or refusal forbids it, and the group's tags or
+    the allow list consent; and so at the other end of its link, where its source's group lets nothing out by default.
+    For a rule with an address, `pair` are the parties that it is for; `ports` are those of the whole link, if it has
+    others."""
     return _allowed_alone(world, policy, key, pair) and (
         pair is None or key.port == ALL or _other_end_allows(world, policy, key, pair, ports or [key.port])
     )
@@ -181,8 +182,8 @@ def _ends(key: RuleKey, pair: Pair) -> tuple[Party, Party]:
 def _other_end_allows(
     world: World, policy: Policy, key: RuleKey, pair: tuple[Party, Party], ports: Sequence[Port]
 ) -> bool:
-    """Whether the other end of a link lets some instance through on these ports. Of an account that refuses access, and of a
-    group without instances, nothing is said."""
+    """Whether the other end of a link lets some instance through on these ports. Of an account that refuses access, and
+    of a group without instances, nothing is said."""
     if {pair[0].account, key.group.account} & world.revoked:
         return True
     if key.is_egress:
@@ -245,7 +246,8 @@ def _admitted(
 
 
 def lets_out_who_asks(world: World, policy: Policy, key: RuleKey, pair: Pair) -> bool:
-    """Whether the target of an egress rule by tag may admit one of those whose tags ask for it. Others of the group do not count."""
+    """Whether the target of an egress rule by tag may admit one of those whose tags ask for it. Others of the group do
+    not count."""
     if pair is None or not key.is_egress or not is_part(pair):
         return True
     askers = (instance for instance, party, *_ in _wishes(world, policy) if party == pair[1])
@@ -283,8 +285,8 @@ def needs_outlet(
     ports: Sequence[Port],
     holder: Party | None = None,
 ) -> bool:
-    """Whether an instance of all of these groups reaches another one, or whichever, only by egress rules of ours: people's do not
-    let it out on some port, or one of ours stands, on whichever group or on that of the link."""
+    """Whether an instance of all of these groups reaches another one, or whichever, only by egress rules of ours:
+    people's do not let it out on some port, or one of ours stands, on whichever group or on that of the link."""
     address = f"{target.ip}/32" if target else ""
     shown_groups = [world.groups[group] for group in groups if group in world.groups]
     keys = {RuleKey(group, "", address, port) for group in ([holder] if holder else groups) for port in ports}
@@ -300,8 +302,9 @@ def needs_outlet(
 
 
 def passes(world: World, sender: Instance, target: Instance, port: Port) -> bool:
-    """Whether packets pass from one instance to another, where security groups decide it: one of the sender's groups lets them
-    out, and one of the target's admits them. What a person drops somewhere there is not held against a link."""
+    """Whether packets pass from one instance to another, where security groups decide it: one of the sender's groups
+    lets them out, and one of the target's admits them. What a person drops somewhere there is not held against a
+    link."""
     own_rules, far_rules = (
         [(world.groups[group], world.rules[group].values()) for group in _groups_of(instance) if group in world.groups]
         for instance in (sender, target)
@@ -334,8 +337,8 @@ def carries(wide: Port | None, port: Port) -> bool:
 def missing_outlets(
     world: World, policy: Policy, source: Party, target: Party, port: Port, sender: Party | None = None
 ) -> bool:
-    """Whether no egress rule lets a group's instances out to any of the target's, though it has some; or one of them, in all of its
-    groups."""
+    """Whether no egress rule lets a group's instances out to any of the target's, though it has some; or one of them,
+    in all of its groups."""
     groups = [source, *(_groups_of(world.instances[sender]) if sender in world.instances else ())]
     targets = members(world, target)
     keys = {RuleKey(group, "", f"{target.ip}/32", port) for group in groups for target in targets}
@@ -360,9 +363,9 @@ def is_locked(group: Group) -> bool:
 def accepted(
     world: World, policy: Policy, key: RuleKey, pair: Pair = None, claims: Collection[str] = frozenset()
 ) -> bool:
-    """Whether a rule's group, by its tags and the allow list alone, lets it stand: no lock forbids it, and it has the group's
-    consent. What only tags ask for may stand by the consent to any group of its instance, until the sweep names that one. Of an
-    instance that is not shown, or in an account that refuses access, nothing is said."""
+    """Whether a rule's group, by its tags and the allow list alone, lets it stand: no lock forbids it, and it has the
+    group's consent. What only tags ask for may stand by the consent to any group of its instance, until the sweep names
+    that one. Of an instance that is not shown, or in an account that refuses access, nothing is said."""
     names = {(pair[0] if pair else Party(*reversed(key.source.split("@")))).id}
     if pair is not None:
         if pair[0] not in world.instances or pair[0].account in world.revoked:
@@ -406,8 +409,8 @@ def members(world: World, group: Party) -> list[Instance]:
 
 
 Part = tuple[Party, Party, Port, bool]
-"""One end of a link by address on one port: the group whose instances have rules, the one that holds these, the port, and whether
-they are egress rules."""
+"""One end of a link by address on one port: the group whose instances have rules, the one that holds these, the port,
+and whether they are egress rules."""
 
 
 def parts(owned: Iterable[Owned]) -> dict[Part, dict[Party, frozenset[str]]]:
@@ -433,12 +436,13 @@ def part_rule(part: Part, instance: Instance) -> RuleKey:
 
 
 def waiting_to_join(world: World, policy: Policy) -> list[tuple[RuleKey, str]]:
-    """What requests' links by address lack: the rule of each instance of their source that may have one, with the claim."""
+    """What requests' links by address lack: the rule of each instance of their source that may have one, with the
+    claim."""
     lacking = []
     present = owned(world, policy)
     standing_parts = parts(owned_rules(world, policy))
-    # the rule of a request follows the group in its marker, so that it stands for no request of another group of the instance,
-    # nor that of a link to the instance alone for one of its group
+    # the rule of a request follows the group in its marker, so that it stands for no request of another group of the
+    # instance, nor that of a link to the instance alone for one of its group
     followed_by_rule = {
         owned_rule.key: owned_rule.pair[1]
         for owned_rule in owned_rules(world, policy)
@@ -474,8 +478,8 @@ Rules = list[tuple[RuleKey, Pair]]
 def wanted_by_tags(
     world: World, policy: Policy, only: Party | None = None, *, by_any_group: bool = False
 ) -> dict[RuleKey, set[Pair]]:
-    """Every allowed rule that tags of instances, or of `only` one, ask to open, with the instances for which it is (None
-    between groups); `by_any_group` of an instance that may stand for it, not only by the first."""
+    """Every allowed rule that tags of instances, or of `only` one, ask to open, with the instances for which it is
+    (None between groups); `by_any_group` of an instance that may stand for it, not only by the first."""
     pairs_by_key: dict[RuleKey, set[Pair]] = {}
     for _, _, ports, is_late, granted in _wishes(world, policy, only, by_any_group=by_any_group):
         if granted and not is_late and _within_limits(policy, ports):
@@ -485,8 +489,9 @@ def wanted_by_tags(
 
 
 def kept_by_tags(world: World, policy: Policy) -> dict[RuleKey, set[Pair]]:
-    """Every rule that may go on to stand for tags: those of a wish that is granted; of one that is not, or not for an instance, each
-    rule of ours that stands for it, on a port that it asks for, and that is allowed by itself. A wish for the instance's own group needs no rule."""
+    """Every rule that may go on to stand for tags: those of a wish that is granted; of one that is not, or not for an
+    instance, each rule of ours that stands for it, on a port that it asks for, and that is allowed by itself. A wish
+    for the instance's own group needs no rule."""
     pairs_by_key: dict[RuleKey, set[Pair]] = {}
     standing = [
         owned_rule
@@ -531,8 +536,8 @@ def _is_shut_in(world: World, policy: Policy, owned_rule: Owned) -> bool:
 
 
 def may_reach(world: World, policy: Policy, key: RuleKey, pair: tuple[Party, Party]) -> bool:
-    """Whether the source's group, where it lets nothing out by default, consents to reach a group without instances, of which no
-    egress rule is needed."""
+    """Whether the source's group, where it lets nothing out by default, consents to reach a group without instances, of
+    which no egress rule is needed."""
     source = world.groups.get(pair[1])
     if key.is_egress or not is_part(pair) or source is None or not source.advanced or members(world, key.group):
         return True
@@ -551,8 +556,8 @@ def _ports_by_people(world: World, policy: Policy, instance: Instance, group: Pa
 def _wishes(
     world: World, policy: Policy, only: Party | None = None, *, by_any_group: bool = False
 ) -> Iterator[tuple[Instance, Party, list[Port], bool, Rules]]:
-    """What the tags of instances ask for: the instance, the peer, the ports, whether the instance has too many peers before it, and
-    the rules of the link, if it is granted."""
+    """What the tags of instances ask for: the instance, the peer, the ports, whether the instance has too many peers
+    before it, and the rules of the link, if it is granted."""
     owned_here = owned_rules(world, policy)
     holders = {owned_rule.key: owned_rule.pair for owned_rule in owned_here if owned_rule.pair}
     standing = [owned_rule for owned_rule in owned_here if "tag" in owned_rule.claims]
@@ -623,8 +628,8 @@ def _within_limits(policy: Policy, ports: list[Port]) -> bool:
 
 
 def _within_limit(world: World, policy: Policy, pairs_asked_for: dict[RuleKey, set[Pair]]) -> dict[RuleKey, set[Pair]]:
-    """The same without instances that would be too many for a link by address: those that stand stay, others join in order;
-    of a link of which none stands, all may or none."""
+    """The same without instances that would be too many for a link by address: those that stand stay, others join in
+    order; of a link of which none stands, all may or none."""
     instances_by_part: dict[Part, set[Party]] = {}
     for key, pairs in pairs_asked_for.items():
         for pair in pairs:
@@ -689,8 +694,8 @@ def _may_be(
 
 
 def _barred(world: World, policy: Policy, source: Party, target: Party, ports: list[Port]) -> bool:
-    """Whether a group of either end refuses the other, or `never` has an entry for the pair, or without ports for either direction
-    of it."""
+    """Whether a group of either end refuses the other, or `never` has an entry for the pair, or without ports for
+    either direction of it."""
     if any(_refuses(world, policy, holder, peer, ports) for holder, peer in ((source, target), (target, source))):
         return True
     ways = [(source, target)] if ports else [(source, target), (target, source)]
@@ -703,8 +708,8 @@ def _barred(world: World, policy: Policy, source: Party, target: Party, ports: l
 
 
 def _refuses(world: World, policy: Policy, holder: Party, peer: Party, ports: list[Port]) -> bool:
-    """Whether a group of an end refuses the other one. An entry that cannot be read refuses everybody; of an account that refuses
-    access, nothing is said."""
+    """Whether a group of an end refuses the other one. An entry that cannot be read refuses everybody; of an account
+    that refuses access, nothing is said."""
     if holder.account in world.revoked:
         return False
     instance = world.instances.get(holder)
@@ -827,8 +832,8 @@ def _usable(world: World, instance: Instance) -> list[Party]:
 def _rule_group(
     world: World, policy: Policy, own_groups: Instance, keys: Sequence[RuleKey], pair: tuple[Party, Party]
 ) -> Party | None:
-    """The group of an instance on which these rules are: of those that consent to all of them, one on which such a rule stands, else
-    the first; else the first of all."""
+    """The group of an instance on which these rules are: of those that consent to all of them, one on which such a rule
+    stands, else the first; else the first of all."""
     groups = _usable(world, own_groups)
     on_group = ((group, [msgspec.structs.replace(key, group=group) for key in keys]) for group in groups)
     consenting = [
@@ -850,8 +855,8 @@ def _rule_group(
 
 
 def _rules_of(world: World, policy: Policy, instance: Instance, peer: Party, ports: list[Port]) -> list[Rules]:
-    """The rules of one link of an instance, by each group that could stand for it; none if the link is impossible. Of a link by
-    address, without those of the other end."""
+    """The rules of one link of an instance, by each group that could stand for it; none if the link is impossible. Of a
+    link by address, without those of the other end."""
     if peer.id.startswith("sg-"):
         group_rules = [[(key, None) for key in keys] for keys in _group_rules(world, instance, peer, ports)]
         return group_rules or _address_rules(world, instance, peer, ports)

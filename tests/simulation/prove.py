@@ -1,8 +1,10 @@
-"""Run the whole simulation on all cores: `make prove`, or `python -m tests.simulation.prove [random runs] [first seed]`.
+"""Run the whole simulation on all cores: `make prove`, or `python -m tests.simulation.prove [random runs] [first
+seed]`.
 
-Tries every history of every scenario, with every fault those of the smaller ones and a sample of the others, every schedule
-of every race, thousands of random runs, and every mutant. Without a first seed, samples and random runs differ from call to
-call. Prints what was tried, what was checked, and how long it took. Exits with 1, and prints the history, if an invariant broke.
+Tries every history of every scenario, with every fault those of the smaller ones and a sample of the others, every
+schedule of every race, thousands of random runs, and every mutant. Without a first seed, samples and random runs differ
+from call to call. Prints what was tried, what was checked, and how long it took. Exits with 1, and prints the history,
+if an invariant broke.
 """
 
 from __future__ import annotations
@@ -128,7 +130,8 @@ class Job(msgspec.Struct, frozen=True):
 
 
 class Tried(msgspec.Struct):
-    """The result of a job. `deliveries` counts the steps of random runs; `broken` is the history if an invariant broke."""
+    """The result of a job. `deliveries` counts the steps of random runs; `broken` is the history if an invariant
+    broke."""
 
     job: Job
     tried: int = 0
@@ -159,8 +162,8 @@ EXPLORED: dict[str, Callable[[Job], dict[str, Any]]] = {
     "faults": lambda _: {"kinds": FAULTS},
     "sampled": lambda job: {"kinds": FAULTS, "most": SAMPLE, "seed": job.number},
 }
-"""The histories with the scenario's own faults (by default, a kill before or after any call), with any one fault at any call of each
-delivery, and with such faults after some of the worlds that the steps before lead to."""
+"""The histories with the scenario's own faults (by default, a kill before or after any call), with any one fault at any
+call of each delivery, and with such faults after some of the worlds that the steps before lead to."""
 
 
 def _histories(job: Job, tried: Tried) -> None:

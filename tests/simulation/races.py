@@ -119,8 +119,8 @@ def exactly(messages: tuple[Message, Message], rules: Collection[RuleKey], *clai
 
 
 def link_and_unlink(world: World, runs: Sequence[Run]) -> bool:
-    """Either order is correct: both sides or neither. What the second request writes while the unlink removes the other side
-    is half open, and removed later."""
+    """Either order is correct: both sides or neither. What the second request writes while the unlink removes the other
+    side is half open, and removed later."""
     redeliver(world, runs, R2, UNLINK)
     owned_claims = oracle.owned(half_an_hour_later(world), POLICY)
     hold("I3", set(owned_claims) in (set(), set(mutual_rules())), f"only one side exists: {owned_claims}")

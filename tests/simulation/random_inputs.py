@@ -78,8 +78,8 @@ def peer_tag(party: Party, peer: Party, ports: list[str]) -> str:
 
 
 def random_world(advanced: Collection[Party] = (ADVANCED,)) -> World:
-    """Seven groups in two accounts, of which some are `advanced`, all with consent at both ends, five instances, and a rule of another
-    deployment and of a second home."""
+    """Seven groups in two accounts, of which some are `advanced`, all with consent at both ends, five instances, and a
+    rule of another deployment and of a second home."""
     world = World()
     everybody = f"*@{HOME} *@{PEER}"
     for party in GROUPS:

@@ -1,4 +1,5 @@
-"""What people, tools and tenants do in a random run: one rule for each kind, so that deliveries are about as frequent."""
+"""What people, tools and tenants do in a random run: one rule for each kind, so that deliveries are about as
+frequent."""
 
 from __future__ import annotations
 
@@ -78,7 +79,8 @@ class People(RuleBasedStateMachine):
         kind=st.sampled_from(["*", "who", "typo", "", ""]),
     )
     def refuse(self, group: Party, holder: Party, limits: list[str], kind: str) -> None:
-        """A group refuses everybody of an account, one party, or, since nobody can read it, everybody; or it takes its refusal off."""
+        """A group refuses everybody of an account, one party, or, since nobody can read it, everybody; or it takes its
+        refusal off."""
         self._changed("refusal")
         suffix = ":" + "+".join(limits) if limits else ""
         texts = {"*": f"*@{holder.account}{suffix}", "who": f"{holder}{suffix}", "typo": "sg_a"}

@@ -1,7 +1,7 @@
 """A random run of a small world: people, events, requests and sweeps, with faults, and deliveries inside deliveries.
 
-Every step is checked against the invariants. At any time, a copy of the world in which the faults stop must come to rest
-after redelivery and one sweep.
+Every step is checked against the invariants. At any time, a copy of the world in which the faults stop must come to
+rest after redelivery and one sweep.
 """
 
 from __future__ import annotations
@@ -198,8 +198,8 @@ class RandomRun(People):
 
     @rule()
     def come_to_rest(self) -> None:
-        """In a copy of the world, faults stop, messages are redelivered and one sweep runs: the rules are as they should
-        be, the same as after a delivery of each account, and a second sweep changes nothing."""
+        """In a copy of the world, faults stop, messages are redelivered and one sweep runs: the rules are as they
+        should be, the same as after a delivery of each account, and a second sweep changes nothing."""
         steps["rest"] += 1
         with _as_assertion():
             self._check_at_rest()
@@ -233,7 +233,8 @@ class RandomRun(People):
         ]
         keys_asked_for = oracle.wanted_by_tags(later, self.policy)
         if keys_before != keys_asked_for:
-            # something ended between the deliveries: what stands for a wish that is denied since depends on what was open before
+            # something ended between the deliveries: what stands for a wish that is denied since depends on what was
+            # open before
             standing_keys = (
                 oracle.kept_by_tags(later, self.policy).keys() | oracle.kept_by_tags(deployed, self.policy).keys()
             )

@@ -104,7 +104,8 @@ class Run:
         self._before_call = before_call
 
     def call(self, account: str, name: str, do: Callable[[], T]) -> T:
-        """Counts a call and carries it out, with the fault that is planned for it. `account` is "" for log and queue."""
+        """Counts a call and carries it out, with the fault that is planned for it. `account` is "" for log and
+        queue."""
         number = len(self.calls)
         self.calls.append(name)
         if self._before_call is not None:

@@ -61,8 +61,9 @@ class States:
         )
 
     def once_possible(self, key: RuleKey, pair: Pair) -> bool:
-        """Whether tags asked for a rule at some moment, by whichever group of the instance, or on whichever group of the one that holds
-        it, where consent changed meanwhile: that of one group may have been read before, and that of another one after it."""
+        """Whether tags asked for a rule at some moment, by whichever group of the instance, or on whichever group of
+        the one that holds it, where consent changed meanwhile: that of one group may have been read before, and that of
+        another one after it."""
         consents = [{g: _consents(group) for g, group in state.groups.items()} for state in self._states]
         groups = {key.group} | (self.once_groups(pair[0 if key.is_egress else 1]) if pair else set())
         keys = [msgspec.structs.replace(key, group=group) for group in groups]
@@ -73,7 +74,8 @@ class States:
         )
 
     def always_kept(self, key: RuleKey, pair: Pair) -> bool:
-        """Whether a rule had to go on to stand for tags throughout this delivery; one that lets out, for whom the target may admit."""
+        """Whether a rule had to go on to stand for tags throughout this delivery; one that lets out, for whom the
+        target may admit."""
         return all(
             pair in oracle.kept_by_tags(then, state.policy).get(key, ())
             and oracle.lets_out_who_asks(then, state.policy, key, pair)

@@ -1,4 +1,5 @@
-"""A fixed part of `make prove`: every history of a sixth of the smaller scenarios, every schedule with one switch of a third of the races."""
+"""A fixed part of `make prove`: every history of a sixth of the smaller scenarios, every schedule with one switch of a
+third of the races."""
 
 from __future__ import annotations
 
@@ -97,7 +98,8 @@ def test_merging_equal_worlds_loses_no_final_state() -> None:
 
 
 def test_what_is_run_once_counts_as_if_it_were_run_again() -> None:
-    """A delivery to an equal world leaves the same rules, records and clock, makes the same calls, and its checks count."""
+    """A delivery to an equal world leaves the same rules, records and clock, makes the same calls, and its checks
+    count."""
 
     def sweep() -> tuple[object, ...]:
         before, world = invariants.checked.copy(), two_accounts_and_a_tag()

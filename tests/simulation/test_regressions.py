@@ -1,5 +1,5 @@
-"""A few random runs, the same ones every time (`make prove` tries thousands), and those that once broke an invariant, shortened as far
-as possible."""
+"""A few random runs, the same ones every time (`make prove` tries thousands), and those that once broke an invariant,
+shortened as far as possible."""
 
 from __future__ import annotations
 
@@ -113,7 +113,8 @@ def test_a_sync_that_only_removes_closes_what_else_stands_on_a_locked_group(run:
 
 
 def test_a_look_for_an_account_that_cannot_be_read_while_closing_is_on_record(run: RandomRun) -> None:
-    """I5: a locked group is closed beside the event's own work, and the other half of its mutual link cannot be read."""
+    """I5: a locked group is closed beside the event's own work, and the other half of its mutual link cannot be
+    read."""
     run.begin(tags=[(FOUR, A, [])])
     run.tag(party=THREE, peer=A, wanted_ports=["tcp/3306"], key="link-peer")
     run.change_group(group=A, kind="lock")
@@ -175,15 +176,15 @@ def test_a_group_whose_links_by_address_have_ended_keeps_no_tag(run: RandomRun) 
     ("name", "kinds"), [("a limit by address", ("omit-one", "stale")), ("leaving by address", ("stale",))]
 )
 def test_no_read_that_shows_too_little_breaks_an_invariant(name: str, kinds: tuple[str, ...]) -> None:
-    """I9, of a limit: an instance was left out, so that another one was admitted, whose rule a stale read did not show. I6, of
-    an address that another instance has by now: a stale read showed no rules, and the rollback took them all."""
+    """I9, of a limit: an instance was left out, so that another one was admitted, whose rule a stale read did not show.
+    I6, of an address that another instance has by now: a stale read showed no rules, and the rollback took them all."""
     assert explore(SCENARIOS[name], kinds=kinds).histories > 1_000
 
 
 @pytest.mark.parametrize("call", [2, 3, 4])
 def test_an_account_whose_reads_turn_empty_loses_no_rule(call: int) -> None:
-    """From a page of its list on, or from the read of a group on, it shows nothing: who asks for the rule is its group's only
-    member, on the second page."""
+    """From a page of its list on, or from the read of a group on, it shows nothing: who asks for the rule is its
+    group's only member, on the second page."""
     world = sweeps.paged(0)
     first = world.instances[sweeps.FIRST]
     world.instances[sweeps.FIRST] = msgspec.structs.replace(first, groups=("sg-store",), tags={})
@@ -193,7 +194,8 @@ def test_an_account_whose_reads_turn_empty_loses_no_rule(call: int) -> None:
 
 
 def test_a_locked_group_of_another_account_is_closed_whole_where_a_sweep_changes_it(run: RandomRun) -> None:
-    """I15: the sweep of home took the egress of its links off the group, and left the rules of links within the other account."""
+    """I15: the sweep of home took the egress of its links off the group, and left the rules of links within the other
+    account."""
     run.begin(tags=[(FOUR, B, ["udp/53"])], advanced={X, B})
     run.request(
         ends=(FOUR, FIVE), name="r-2", action="link", wanted_ports=["icmp"], until=0, plan={}, inside=False, at=0
@@ -203,8 +205,8 @@ def test_a_locked_group_of_another_account_is_closed_whole_where_a_sweep_changes
 
 
 def test_a_port_rule_goes_although_the_mutual_link_stands_in_part_as_a_persons_rule(run: RandomRun) -> None:
-    """I4, I9: the sweep of the other account took the half that it had not read for a missing one, which was to replace the port
-    rule. It recorded a removal that it did not make, at every run."""
+    """I4, I9: the sweep of the other account took the half that it had not read for a missing one, which was to replace
+    the port rule. It recorded a removal that it did not make, at every run."""
     run.begin(tags=[(THREE, X, [])])
     run.edit_rule(group=X, number=0, text="link-peer/2 dep=prod home=1000000000000001 note")
     run.forge(ends=(B, X), port="icmp", claim="tag")
@@ -212,7 +214,8 @@ def test_a_port_rule_goes_although_the_mutual_link_stands_in_part_as_a_persons_r
 
 
 def test_what_a_group_refuses_that_is_read_for_the_plan_is_closed_before_the_link_opens(run: RandomRun) -> None:
-    """I14: the refusal was read with the groups of the target's instances, after what stands against the word of groups was judged."""
+    """I14: the refusal was read with the groups of the target's instances, after what stands against the word of groups
+    was judged."""
     run.begin(tags=[(FOUR, X, []), (THREE, B, ["tcp/20-30", "icmp"]), (ONE, B, [])], advanced={X, ADVANCED, FAR})
     request: dict[str, Any] = {"name": "r-2", "action": "link", "wanted_ports": ["tcp/3306", "udp/53"], "until": 0}
     run.request(ends=(X, B), plan={-1: "empty"}, inside=False, at=2, **request)
@@ -221,8 +224,8 @@ def test_what_a_group_refuses_that_is_read_for_the_plan_is_closed_before_the_lin
 
 
 def test_a_request_does_not_join_an_egress_rule_as_one_of_a_group_that_consents_no_more(run: RandomRun) -> None:
-    """I1: the instances of the source's group were not read, so that it was not known whether the rule may stand for the group in
-    its marker. The claim joined it, and was judged by that group's consent from then on."""
+    """I1: the instances of the source's group were not read, so that it was not known whether the rule may stand for
+    the group in its marker. The claim joined it, and was judged by that group's consent from then on."""
     run.begin(tags=[(FIVE, B, ["tcp/3306"])], advanced={A, B, X, Y, FAR, ADVANCED})
     transient: dict[str, Any] = {"until": 0, "plan": {-1: "empty"}, "inside": False}
     run.request(ends=(FIVE, TWO), name="r-2", action="link", wanted_ports=["tcp/3306"], at=3, **transient)
@@ -233,8 +236,8 @@ def test_a_request_does_not_join_an_egress_rule_as_one_of_a_group_that_consents_
 
 
 def test_a_rule_that_is_asked_for_and_consented_stays_where_the_other_end_was_deleted_by_hand() -> None:
-    """I16: the tag asks for a port more, which is not accepted. The egress rule of an instance link was kept by its ingress rule
-    alone, so that a read without that rule removed it."""
+    """I16: the tag asks for a port more, which is not accepted. The egress rule of an instance link was kept by its
+    ingress rule alone, so that a read without that rule removed it."""
     world = kept.instances()
     world.set_tag(Party(HOME, "i-one"), "link-peer", f"i-store:{kept.WIDER}")
     for rule_id in list(world.rules[kept.HOME_DB]):
@@ -254,8 +257,9 @@ def test_a_claim_that_ends_while_the_repair_of_its_rule_is_paused_is_not_recorde
 
 @pytest.mark.parametrize("kind", ["lost-after", "omit-one"])
 def test_the_requests_of_an_instance_that_moves_survive_a_lost_answer_and_a_read_that_omits_it(kind: str) -> None:
-    """I16. The answer to the removal of the former address's rule was lost: what had been written for the new address was then taken
-    for an instance that joined a link which had ended. And an instance that its first event does not show yet lost its rule."""
+    """I16. The answer to the removal of the former address's rule was lost: what had been written for the new address
+    was then taken for an instance that joined a link which had ended. And an instance that its first event does not
+    show yet lost its rule."""
     assert explore(SCENARIOS["requests move, the only member"], kinds=(kind,)).histories > 400
 
 
@@ -280,7 +284,8 @@ def test_another_group_stands_for_an_instance_where_a_person_lets_the_first_out_
 
 
 def test_each_record_of_links_that_share_a_new_rule_names_it(run: RandomRun) -> None:
-    """I4: the rule was named by the first link alone; the other was said to be open on ports of which no rule was named."""
+    """I4: the rule was named by the first link alone; the other was said to be open on ports of which no rule was
+    named."""
     run.begin(tags=[(FOUR, A, ["tcp/20-30"])])
     run.tag(key="link-peer", party=FIVE, peer=A, wanted_ports=["icmp"])
     run.tag(key="link-peer.2", party=FOUR, peer=A, wanted_ports=["icmp", "udp/53"])
@@ -306,7 +311,8 @@ def test_a_rule_stays_where_a_person_lets_its_instance_out_by_another_group_than
 
 
 def test_the_egress_rule_of_an_instance_is_on_the_group_that_the_policy_lets_out(run: RandomRun) -> None:
-    """I1, I11: `allow` names another group of the instance than the first, on which each sweep wrote the rule, and took it back."""
+    """I1, I11: `allow` names another group of the instance than the first, on which each sweep wrote the rule, and took
+    it back."""
     (policy,) = (policy for policy in POLICIES if policy.allow)
     run.begin(tags=[], advanced={A, B, X, Y, FAR, ADVANCED})
     run.advance_time(policy=policy, seconds=301)
@@ -316,7 +322,8 @@ def test_the_egress_rule_of_an_instance_is_on_the_group_that_the_policy_lets_out
 
 
 def test_a_link_stays_that_a_person_lets_out_of_a_locked_group(run: RandomRun) -> None:
-    """I11, I16: each sweep removed its rule before it had read whom the person's rule lets out to, and wrote it again."""
+    """I11, I16: each sweep removed its rule before it had read whom the person's rule lets out to, and wrote it
+    again."""
     run.begin(tags=[(TWO, ADVANCED, ["tcp/3306"])], advanced={A, B, X, Y, FAR, ADVANCED})
     run.edit_rule(group=B, number=0, text="mine now")
     run.change_group(group=B, kind="lock")
@@ -343,8 +350,8 @@ def test_a_port_rule_of_the_other_account_goes_once_a_mutual_link_took_its_place
 
 @pytest.mark.parametrize("first", ["the group", "the instance", "both"])
 def test_links_to_a_group_and_to_its_instance_share_an_egress_rule(run: RandomRun, first: str) -> None:
-    """I9: after the link to the instance, that to its group was denied: the rule existed `already for i-3, which has the same
-    address`."""
+    """I9: after the link to the instance, that to its group was denied: the rule existed `already for i-3, which has
+    the same address`."""
     wishes = {
         "the group": {"key": "link-peer", "peer": B, "wanted_ports": ["udp/53", "tcp/20-30"]},
         "the instance": {"key": "link-peer.2", "peer": THREE, "wanted_ports": ["udp/53", "tcp/3306"]},
@@ -372,7 +379,8 @@ def test_what_a_former_group_forbids_is_closed_before_the_link_of_the_new_group_
 
 
 def test_a_refusal_of_a_group_of_another_account_is_closed_before_the_sweep_opens(run: RandomRun) -> None:
-    """I14: home's sweep removed its own rule from the group first, opened its other links, and closed the refused rule last."""
+    """I14: home's sweep removed its own rule from the group first, opened its other links, and closed the refused rule
+    last."""
     run.begin(tags=[(ONE, X, [])])
     run.refuse(group=X, holder=X, kind="*", limits=[])
     run.tag(key="link-peer.2", party=THREE, peer=A, wanted_ports=[])
@@ -512,7 +520,8 @@ def test_the_rule_of_a_member_that_left_is_closed_before_a_link_of_other_members
 
 
 def test_both_ends_of_what_lost_consent_go_at_the_event_that_closes_one(run: RandomRun) -> None:
-    """I15: an event of a target closed the egress rules, and left the ingress rule on the group that had withdrawn its consent."""
+    """I15: an event of a target closed the egress rules, and left the ingress rule on the group that had withdrawn its
+    consent."""
     run.begin(tags=[(TWO, B, ["tcp/3306", "tcp/20-30"])], advanced={Y, A, FAR, X})
     run.tag(key="link-peer", party=TWO, peer=A, wanted_ports=[])
     run.set_consent(group=B, key="link-accept", kind="nobody", limits=[], party=B)
@@ -520,7 +529,8 @@ def test_both_ends_of_what_lost_consent_go_at_the_event_that_closes_one(run: Ran
 
 
 def test_an_egress_rule_whose_marker_is_damaged_closes_no_half_beside_a_persons(run: RandomRun) -> None:
-    """I1: people let the group out, so that the lock ends its own rules alone; one that is left alone was taken for one of ours."""
+    """I1: people let the group out, so that the lock ends its own rules alone; one that is left alone was taken for one
+    of ours."""
     run.begin(tags=[(THREE, ADVANCED, ["tcp/3306", "udp/53"])], advanced={ADVANCED, A, B})
     run.let_out(group=B, port="tcp/3306")
     run.edit_rule(group=B, number=0, text=f"link-peer/2 dep=prod home={HOME} note")

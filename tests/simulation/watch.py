@@ -47,20 +47,21 @@ ACTIONS: dict[str, dict[str, set[str]]] = {
         "expire": {"removed", *REFUSED},
     },
 }
-"""What was delivered (an event or a look, the timer, a request) → the actions that its outcomes may say → the outcomes of
-each. A managed tag that someone stripped is put back without a change of the link: `repair`, `unchanged`. A raised rule
-beside a person's equal rule goes: `repair`, `removed`."""
+"""What was delivered (an event or a look, the timer, a request) → the actions that its outcomes may say → the outcomes
+of each. A managed tag that someone stripped is put back without a change of the link: `repair`, `unchanged`. A raised
+rule beside a person's equal rule goes: `repair`, `removed`."""
 
 SECRETS = ("link-peer-external-id", "acs:ram::")
-"""External ids and roles of the policy, which no record may contain, but for the role as which an account was entered. Tests over
-HTTP look for access keys."""
+"""External ids and roles of the policy, which no record may contain, but for the role as which an account was entered.
+Tests over HTTP look for access keys."""
 
 RuleName = tuple[str, ...]
 """(account, group, source, dest, protocol, ports), as records name a rule."""
 
 
 class Watch:
-    """Observes one delivery. `Run` and `SimEcs` call it before and after each call; a broken invariant raises Broken."""
+    """Observes one delivery. `Run` and `SimEcs` call it before and after each call; a broken invariant raises
+    Broken."""
 
     def __init__(self, function: str, world: World, policy: Policy) -> None:
         self.function = function
@@ -147,7 +148,8 @@ class Watch:
     # before a change
 
     def before_authorize(self, group: Party, rules: Sequence[tuple[RuleKey, str]], *, advanced: bool) -> None:
-        """I1, I3', I5, I9 of rules that are about to be added, to what production code takes for an `advanced` group."""
+        """I1, I3', I5, I9 of rules that are about to be added, to what production code takes for an `advanced`
+        group."""
         self._hold_tags_intended()
         group_now = self.world.groups.get(group)
         hold(
@@ -226,8 +228,9 @@ class Watch:
                 and not replaced
             ):
                 self._closed_late.append(f"{rule} loses {lost_claims} after {self._opened} was opened")
-            # a forged event, while the account shows no instance at all: "never counted and never held is an instance that a
-            # `Deleted` event names" (docs/operations.md, the removal guard); the last instance of an account looks like that, too
+            # a forged event, while the account shows no instance at all: "never counted and never held is an instance
+            # that a `Deleted` event names" (docs/operations.md, the removal guard); the last instance of an account
+            # looks like that, too
             is_released = self.showings == {False} and self.released in {end.id for end in before.pair or ()}
             # what it has opened itself it may take back: all of a link is opened, or nothing
             if "tag" in lost_claims & self._first_claims(rule_id) and not self.refused and not self.stale_read:
@@ -240,14 +243,14 @@ class Watch:
                 self._hold_requests_kept(rule, before, lost_requests)
 
     def _first_claims(self, rule_id: str) -> frozenset[str]:
-        """The claims that a rule's marker had when this delivery began: one that another delivery adds later may be lost, until the
-        message of its request is handled again."""
+        """The claims that a rule's marker had when this delivery began: one that another delivery adds later may be
+        lost, until the message of its request is handled again."""
         _, _, text = self._first_rules.get(rule_id, "").partition(" by=")
         return frozenset(text.partition(" ")[0].split(","))
 
     def _hold_requests_kept(self, rule: Rule, before: Owned, lost_claims: frozenset[str]) -> None:
-        """I16 of requests: a rule loses no claim of one, while it is allowed, unless the claim ended, an unlink takes it, the other end
-        of its link does not exist, or it is one of two copies."""
+        """I16 of requests: a rule loses no claim of one, while it is allowed, unless the claim ended, an unlink takes
+        it, the other end of its link does not exist, or it is one of two copies."""
         if any(message.get("action") == "unlink" for message in self.messages):
             return
         ended = {
@@ -265,7 +268,8 @@ class Watch:
         hold("I16", not was_whole, f"{rule} loses {lost_claims}, though it was allowed throughout, and nobody took it")
 
     def _is_misplaced(self, rule: Rule) -> bool:
-        """Whether a rule names a group that no rule there can name: their links are written by address, or a product manages it."""
+        """Whether a rule names a group that no rule there can name: their links are written by address, or a product
+        manages it."""
         name, _, account = rule.key.source.partition("@") if rule.key else ("", "", "")
         source = Party(account, name)
         group = self.world.groups.get(source)
@@ -277,8 +281,8 @@ class Watch:
         return frozenset().union(*(owned.claims for copy in copies if (owned := oracle.ours(copy, self.policy))))
 
     def _displaced(self, rule: Rule) -> bool:
-        """Whether an equal rule, a person's or one of ours with the tag's claim, has the priority that a raised rule of ours
-        should have."""
+        """Whether an equal rule, a person's or one of ours with the tag's claim, has the priority that a raised rule of
+        ours should have."""
         same_key_rules = [
             o for o in self.world.rules[rule.group].values() if o.key == rule.key and o.policy == "accept"
         ]
@@ -286,8 +290,8 @@ class Watch:
         return rule.priority != 100 and any(owned_rule is None or "tag" in owned_rule.claims for owned_rule in owned)
 
     def before_tag(self, group: Party, keys: Sequence[str], *, on: bool) -> None:
-        """I1, I5 of managed tags that are about to be added or removed. One may be added beside the intent, which then is in
-        the log before the next change of a rule."""
+        """I1, I5 of managed tags that are about to be added or removed. One may be added beside the intent, which then
+        is in the log before the next change of a rule."""
         ours = {oracle.managed_tag(self.policy), oracle.instances_tag(self.policy)}
         hold("I2", set(keys) <= ours, f"the tags {keys} of {group} are changed, which are not ours")
         hold("I1", self._first_policy.paused is not Pause.ALL, f"the managed tag of {group} is changed while paused")
@@ -301,8 +305,8 @@ class Watch:
 
     def _check_gain(self, written: Owned, gained: frozenset[str], *, stands: bool = False) -> None:
         """I1 and I9 of a rule that is added, or gains claims: nothing is opened while paused, nor without consent or
-        against the policy, nor for a message past its `expires_at`. It gains no expired claim, a tag's claim only if a tag
-        asks for it, and a request's only in a delivery of that request."""
+        against the policy, nor for a message past its `expires_at`. It gains no expired claim, a tag's claim only if a
+        tag asks for it, and a request's only in a delivery of that request."""
         self.observe()
         key = written.key
         self._opened.append(key)
@@ -346,8 +350,8 @@ class Watch:
             hold("I1", in_time, f"{key} gains {claim}, whose message is past its expires_at")
 
     def _moves(self, written: Owned, claim: str) -> bool:
-        """Whether a rule with another address stood for the same parties with the claim. Where the instance that asks has moved to a
-        group that lets nothing out, its link needs an egress rule, too."""
+        """Whether a rule with another address stood for the same parties with the claim. Where the instance that asks
+        has moved to a group that lets nothing out, its link needs an egress rule, too."""
         key = written.key
         follows = key.is_egress and not oracle.is_part(written.pair)
         moved_askers = {
@@ -373,8 +377,8 @@ class Watch:
     # after a read or a change
 
     def rules_read(self, group: Party, rules: Sequence[Rule]) -> None:
-        """A stale read counts as seen as well: production code cannot tell it from the present. What was opened on a group is
-        read back with the group's tags."""
+        """A stale read counts as seen as well: production code cannot tell it from the present. What was opened on a
+        group is read back with the group's tags."""
         self._note_rules(rules)
         for rule in rules:
             self._claims_read[rule.id] = self._claims_read.get(rule.id, frozenset()) | oracle.claims(rule, self.policy)
@@ -436,8 +440,8 @@ class Watch:
             self._check_outcome(record)
 
     def posted(self, body: bytes, queue: str, delay: int, *, log_failed: bool) -> None:
-        """I5 and I10 of a message that is put on a queue: one that is put back is as it was, but for its attempt, and has a
-        delay; the posting of any other is on record."""
+        """I5 and I10 of a message that is put on a queue: one that is put back is as it was, but for its attempt, and
+        has a delay; the posting of any other is on record."""
         message = json.loads(body)
         if message["action"] == "sweep":
             self._sweep_posted(message, body, queue, delay)
@@ -459,8 +463,8 @@ class Watch:
         hold("I5", intended, f"a message is posted, but there is no record of it: {message}")
 
     def _sweep_posted(self, message: Mapping[str, Any], body: bytes, queue: str, delay: int) -> None:
-        """I13 of a message that has an account swept: only a sweep posts it, on the queue of sweeps, once for an account, and it is
-        due before the next turn. A post whose answer was lost is made again with the same body."""
+        """I13 of a message that has an account swept: only a sweep posts it, on the queue of sweeps, once for an
+        account, and it is due before the next turn. A post whose answer was lost is made again with the same body."""
         account = message["account"]
         right = self.function == "sweep" and queue == SWEEPS and account in self.policy.accounts and delay <= 600
         hold("I13", right, f"{self.function} posts {message} on {queue!r} in {delay} s")
@@ -612,9 +616,9 @@ class Watch:
     # the end
 
     def ended(self, end: str, *, disturbed: bool, log_failed: bool) -> None:
-        """I10: in an acknowledged delivery each request has an outcome or is back on its queue, with an attempt if the log
-        accepted it; so has a failed one. I12: an undisturbed delivery makes no change twice and no needless call. A marker
-        may be changed and changed back if the other side refuses. I14: and it closes before it opens."""
+        """I10: in an acknowledged delivery each request has an outcome or is back on its queue, with an attempt if the
+        log accepted it; so has a failed one. I12: an undisturbed delivery makes no change twice and no needless call. A
+        marker may be changed and changed back if the other side refuses. I14: and it closes before it opens."""
         answered = {record.get("request_id") for record in self.outcomes} | set(self.put_back)
         unanswered = [request["request_id"] for request in self.requests if request["request_id"] not in answered]
         hold("I10", end != "acked" or not unanswered, f"acknowledged without an outcome for {unanswered}")
@@ -636,8 +640,9 @@ class Watch:
         hold("I14", in_order, f"closed after opening: {self._closed_late}")
 
     def _hold_applied_links_pass(self) -> None:
-        """I17: where the last record of a rule is `applied`, packets pass: from each instance that it names as admitted to some of
-        the target, and from some of the source to each that it names as let out to; unless a person drops some there."""
+        """I17: where the last record of a rule is `applied`, packets pass: from each instance that it names as admitted
+        to some of the target, and from some of the source to each that it names as let out to; unless a person drops
+        some there."""
         last = {rule["rule_id"]: (r, rule) for r in self.outcomes for rule in json.loads(r.get("rules", "[]"))}
         for record, rule in last.values() if len(self.messages) < 2 else ():
             if record["outcome"] != "applied" or record["ports"] == "mutual" or not record.get("to"):
@@ -659,9 +664,9 @@ class Watch:
                 hold("I17", not address or address in reached, f"applied, but {address} is cut off: {dict(record)}")
 
     def looked(self, end: str) -> None:
-        """I15: at the end of a delivery, on no group whose rules it has changed, or answered a link for, stands a rule of
-        ours against the group's word as it was last read, nor the other half of a mutual link that stood there; unless its
-        account refuses access."""
+        """I15: at the end of a delivery, on no group whose rules it has changed, or answered a link for, stands a rule
+        of ours against the group's word as it was last read, nor the other half of a mutual link that stood there;
+        unless its account refuses access."""
         if end != "acked" or self.put_back or self.policy.paused is Pause.ALL:
             return
         groups = {key.group for key in self._opened} | {Party(*name[:2]) for name in self._changed_rules}
@@ -720,7 +725,8 @@ def _sides(owned_rule: Owned) -> list[tuple[RuleKey, Pair]]:
 
 
 def _takes_place(opened: RuleKey, key: RuleKey) -> bool:
-    """Whether what was opened may be the same in another way as a rule that is closed: what takes its place is written before."""
+    """Whether what was opened may be the same in another way as a rule that is closed: what takes its place is written
+    before."""
     same_end = opened.group == key.group or (opened.source, opened.dest) == (key.source, key.dest)
     turned = opened.port == ALL and key.source == str(opened.group)
     return (same_end or turned) and oracle.carries(opened.port, key.port)

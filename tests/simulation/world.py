@@ -1,7 +1,8 @@
 """A small in-memory cloud: it refuses what the platform refuses, and is cheap to copy.
 
-Production code runs on it unmodified, because cloud, clock, queue and audit log are passed in. A `World` holds the state
-that outlives a delivery. Each delivery accesses it through a `Run` (run.py), which counts calls and injects faults.
+Production code runs on it unmodified, because cloud, clock, queue and audit log are passed in. A `World` holds the
+state that outlives a delivery. Each delivery accesses it through a `Run` (run.py), which counts calls and injects
+faults.
 """
 
 from __future__ import annotations
@@ -254,7 +255,8 @@ class World:
             self.manual_rules[rule.id] = rule
 
     def forge(self, key: RuleKey, marker: str) -> None:
-        """Adds a rule with a valid marker of ours, as anyone may who can write rules. From then on it is a rule of ours."""
+        """Adds a rule with a valid marker of ours, as anyone may who can write rules. From then on it is a rule of
+        ours."""
         equal = any((r.key, r.priority, r.policy) == (key, PRIORITY, "accept") for r in self.rules[key.group].values())
         if not equal:
             self.manual_rules.pop(self.add_manual_rule(key, marker, PRIORITY))

@@ -1,4 +1,5 @@
-"""Small fakes for the ports: a clock that never waits, an ECS in memory, an audit log and a queue that keep everything."""
+"""Small fakes for the ports: a clock that never waits, an ECS in memory, an audit log and a queue that keep
+everything."""
 
 from __future__ import annotations
 
@@ -40,8 +41,8 @@ class FakeClock:
 class FakeEcs:
     """One account's ECS in memory. `calls` names every call: `rules sg-db`.
 
-    `errors` are raised before a call does anything; each is raised once, in order, by method name. A subclass in a test overrides
-    a method where that is not enough.
+    `errors` are raised before a call does anything; each is raised once, in order, by method name. A subclass in a test
+    overrides a method where that is not enough.
     """
 
     def __init__(
@@ -225,8 +226,8 @@ class FakeLog:
 
 
 class FakeQueue:
-    """Queues that keep what is posted to them. `sent` are the queue's name and the delay of each message; `swept` are sweeps of
-    accounts, each with its delay; `errors` are raised by the next posts."""
+    """Queues that keep what is posted to them. `sent` are the queue's name and the delay of each message; `swept` are
+    sweeps of accounts, each with its delay; `errors` are raised by the next posts."""
 
     def __init__(self) -> None:
         self.posted: list[Message] = []

@@ -67,7 +67,8 @@ def view(
     alive: bool = True,
     **fields: Any,
 ) -> Snapshot:
-    """The snapshot after everything was read, and this is what the cloud showed. `fields` are others of the snapshot."""
+    """The snapshot after everything was read, and this is what the cloud showed. `fields` are others of the
+    snapshot."""
     by_party = {g.party: g for g in groups}
     rules_by_party: dict[Party, tuple[Rule, ...]] = dict.fromkeys(by_party, ())
     for rule in rules:

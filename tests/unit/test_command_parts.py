@@ -51,7 +51,8 @@ PEER_GROUP = Party(PEER, "sg-peer")
 
 
 def test_a_dry_run_keeps_the_messages_that_would_be_delivered_at_once() -> None:
-    """One with a delay waits for something outside, and the sweep of an account would go on with the account's other links."""
+    """One with a delay waits for something outside, and the sweep of an account would go on with the account's other
+    links."""
     request = Request("chg-1", "link", REGION, Link(APP, DB, (PORT,)), NOW + 600)
     kept_messages = Recorder()
     kept_messages.post(request)
@@ -270,8 +271,8 @@ def test_the_evidence_lists_links_at_the_ends_of_months(since: str, until: str, 
     ],
 )
 def test_a_group_is_called_full_before_it_is(sources: int, rules: int, states: list[str]) -> None:
-    """By the rules that name groups, of which four more have room, and by all, by the lower of two documents; those of all groups of an
-    instance by the other one."""
+    """By the rules that name groups, of which four more have room, and by all, by the lower of two documents; those of
+    all groups of an instance by the other one."""
     naming = tuple(ours(key(DB, Party(HOME, f"sg-{number}"))) for number in range(sources))
     db = Group(DB, "vpc-1", rule_count=rules, group_rules=sources)
     snapshot = Snapshot(groups={DB: db}, instances={A: instance(A, DB)}, rules={DB: naming})

@@ -1,4 +1,5 @@
-"""What an auditor's evidence has of records: each consent once, in its period, and what stood, with the record that says so."""
+"""What an auditor's evidence has of records: each consent once, in its period, and what stood, with the record that
+says so."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ ACCEPT, LOCK = "link-accept", "link-lock"
 
 
 def observed(at: float, tags: dict[str, str | None], **fields: Any) -> Record:
-    """A call that set tags of sg-db, so many seconds after the period began; `old_tags` is what a command knows of before."""
+    """A call that set tags of sg-db, so many seconds after the period began; `old_tags` is what a command knows of
+    before."""
     texts = {name: json.dumps(value) if isinstance(value, dict) else value for name, value in fields.items()}
     common = {"record": "observed", "to": DB.id, "to_account": HOME, "event_tags": json.dumps(tags)}
     return {**common, "time": iso_millis(NOW + at), "key": f"{at}", **texts}

@@ -24,8 +24,8 @@ UNASKED = replace(LINK, askers=())
 
 
 def swept(*, phase: bool, **fields: Any) -> SweptAccounts:
-    """A dry run that read every rule and has nothing left to do, but for these fields of its second account. `phase`: something comes
-    later there."""
+    """A dry run that read every rule and has nothing left to do, but for these fields of its second account. `phase`:
+    something comes later there."""
     report = {"planned": SimpleNamespace(due=(), doubted=()), "pending": (), "undone": ()}
     idle = SimpleNamespace(late=False, report=SimpleNamespace(**report), phase=SimpleNamespace(later=False))
     report |= {name: fields.pop(name) for name in [*fields] if name in report}

@@ -42,9 +42,9 @@ def proposal(
     by_group: bool = False,
     **fields: Any,
 ) -> Proposal:
-    """For packets to B in sg-db, each from an address to a port, all answered; A and D, which does not run, are in sg-app, and C
-    in sg-cache, an advanced group. `common` are groups that all are in, too.
-    An address that ends in 1 is A's, one in 3 is C's, and no log names another one."""
+    """For packets to B in sg-db, each from an address to a port, all answered; A and D, which does not run, are in
+    sg-app, and C in sg-cache, an advanced group. `common` are groups that all are in, too. An address that ends in 1 is
+    A's, one in 3 is C's, and no log names another one."""
     groups = [group(APP), group(DB, accept), group(CACHE, advanced=True, tags={"link-egress": egress})]
     ends = [(APP, A), (DB, target), (CACHE, C), (APP, D)]
     interfaces = [

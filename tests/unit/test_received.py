@@ -33,7 +33,8 @@ class Shard:
 
 @pytest.mark.parametrize("seed", range(200))
 def test_each_group_has_the_time_of_its_receipt(seed: int) -> None:
-    """Of any mixture of groups that came alone and together: each since the instant once, in order, within EXACT_SECONDS."""
+    """Of any mixture of groups that came alone and together: each since the instant once, in order, within
+    EXACT_SECONDS."""
     draw = random.Random(seed)
     times = [1000]
     for _ in range(draw.randrange(200)):

@@ -115,7 +115,8 @@ def test_a_rule_that_became_another_is_not_touched(ecs: Ecs, real: FakeEcs, rule
 
 
 def test_a_rule_that_was_there_already_is_not_removed_as_a_new_one(ecs: Ecs, real: FakeEcs) -> None:
-    """Someone else added it: only what was added here may be taken back. Nor is one that is like a reviewed one, by another id."""
+    """Someone else added it: only what was added here may be taken back. Nor is one that is like a reviewed one, by
+    another id."""
     real.existing += [rule(1, "one"), msgspec.structs.replace(rule(3, "three"), id="sgr-9")]
     ecs.rules(DB.id)
     for rule_id in ("sgr-1", "sgr-9"):

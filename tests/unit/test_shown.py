@@ -53,7 +53,8 @@ LAYOUTS: list[tuple[Table[Any, Any], str, str]] = [
 
 @pytest.mark.parametrize(("table", "usual", "wide"), LAYOUTS)
 def test_a_terminal_has_the_usual_columns(table: Table[Any, Any], usual: str, wide: str) -> None:
-    """`…` is shortened, `!` has colours, and the column with the highest number is left out first; `-o wide` has the others, too."""
+    """`…` is shortened, `!` has colours, and the column with the highest number is left out first; `-o wide` has the
+    others, too."""
     columns = [
         f"{column.name}{'…' if column.short else ''}{'!' if column.colours else ''}{f'({rank})' if (rank := column.dispensable) else ''}"
         for column in table.columns

@@ -1,8 +1,8 @@
 """What is said of the use of rules, against a judge that saw every packet, in random estates.
 
-They have rules with priorities and drops, groups of both kinds and isolated ones, instances that moved, were released, or took over an
-address, senders that no log names, days without lines, answers, and refused packets; groups that refuse others, and a policy that
-denies a port and never lets one group reach another.
+They have rules with priorities and drops, groups of both kinds and isolated ones, instances that moved, were released,
+or took over an address, senders that no log names, days without lines, answers, and refused packets; groups that refuse
+others, and a policy that denies a port and never lets one group reach another.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ DENIED = 22
 
 
 class Machine(msgspec.Struct, frozen=True):
-    """An interface: which address it had, between which instants; the groups that it is in now, or None if it was released. Machines
-    outside ECS have no line in any log."""
+    """An interface: which address it had, between which instants; the groups that it is in now, or None if it was
+    released. Machines outside ECS have no line in any log."""
 
     interface: Interface
     since: int
@@ -266,8 +266,9 @@ WORDS: Counter[str] = Counter()
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("seed", sample(range(300), 6))
 def test_what_is_said_of_rules_is_what_a_judge_says_that_saw_every_packet(seed: int) -> None:
-    """No rule that admits a packet is unused; where nothing is missing, use and what only a rule admits are equal. Once the rules are
-    removed of which nothing is unknown and nothing would be cut off, every packet that would pass now still passes."""
+    """No rule that admits a packet is unused; where nothing is missing, use and what only a rule admits are equal. Once
+    the rules are removed of which nothing is unknown and nothing would be cut off, every packet that would pass now
+    still passes."""
     estate, uses, cut = judged(seed)
     received = [packet for packet in estate.packets if packet.target in estate.current()]
     for use in uses:

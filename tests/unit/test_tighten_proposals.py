@@ -1,8 +1,9 @@
 """The links that are proposed, against a judge that saw every packet, in the random estates of `test_tighten_oracle`.
 
-The judge has the contract alone. A flow needs a link if wide rules alone admit it. A link is by group where all running instances of
-both groups were seen on that port, else by instance; of several groups the one with the fewest instances. What nobody answered,
-whose sender is not there any more, and what is forbidden is not seen so; what a drop would stop is, but no link carries it.
+The judge has the contract alone. A flow needs a link if wide rules alone admit it. A link is by group where all running
+instances of both groups were seen on that port, else by instance; of several groups the one with the fewest instances.
+What nobody answered, whose sender is not there any more, and what is forbidden is not seen so; what a drop would stop
+is, but no link carries it.
 """
 
 from __future__ import annotations
@@ -132,7 +133,8 @@ def is_wide(rule: Rule) -> bool:
 
 
 def proposal_of(estate: Estate, *, by_group: bool, knows_running: bool = True, primary: str = "") -> Proposal:
-    """What is proposed for an estate; with the primary address that instances of home have now, if it is another one."""
+    """What is proposed for an estate; with the primary address that instances of home have now, if it is another
+    one."""
     snapshot, policy = estate.snapshot(), estate.policy()
     instances = {
         party: replace(each, ip=primary) if primary and party.account == HOME else each
@@ -166,8 +168,8 @@ def test_what_is_proposed_is_the_smallest_set_of_links_that_carries_what_was_see
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("seed", sample(range(1, 300, 2), 5))
 def test_nothing_is_proposed_that_was_not_seen(seed: int) -> None:
-    """Where lines are missing, or no log names a sender: every link by instance stands for packets of these two, which were answered; a
-    link by group for one of each instance of both groups. Each flow is in one link, or left."""
+    """Where lines are missing, or no log names a sender: every link by instance stands for packets of these two, which
+    were answered; a link by group for one of each instance of both groups. Each flow is in one link, or left."""
     estate = Estate(seed)
     judge = Judge(estate, by_group=False)
     packets = {

@@ -284,9 +284,9 @@ def test_the_repair_of_a_tag_without_a_link_is_the_intent_to_tag_its_group(field
     ],
 )
 def test_whoever_opened_a_rule_is_no_witness_of_its_consent(fields: Record, problems: list[str]) -> None:
-    """The operator's key opened it, and the owner gave the consent of now later: what the functions saw in between proves that it
-    was there before; what the operator's log says proves nothing, nor a record of a call that ActionTrail does not
-    have, or that changed no tag."""
+    """The operator's key opened it, and the owner gave the consent of now later: what the functions saw in between
+    proves that it was there before; what the operator's log says proves nothing, nor a record of a call that
+    ActionTrail does not have, or that changed no tag."""
     sighting = {"to_account": HOME, "to": "sg-b", "rules": "[]", "event_request": "r-4", **fields}
     seen_tags = ("", '{"link-accept": "*"}')  # a record that says nothing makes another one say no less
     records = [record("observed", 2300, tags=tags, **sighting) for tags in seen_tags]
@@ -307,8 +307,8 @@ def test_whoever_opened_a_rule_is_no_witness_of_its_consent(fields: Record, prob
     ],
 )
 def test_the_value_that_a_later_call_replaced_is_what_stood(old_tags: str, logstore: str, problems: list[str]) -> None:
-    """As the record of `link-peer accept` tells it, which is not that of the functions, who opened the rule. Without a witness it is
-    not proven: the functions' own record of a consent proves none."""
+    """As the record of `link-peer accept` tells it, which is not that of the functions, who opened the rule. Without a
+    witness it is not proven: the functions' own record of a consent proves none."""
     accepted = {"to_account": HOME, "to": "sg-b", "rules": "[]", "event_request": "r-2", "logstore": logstore}
     records = [record("observed", 990, old_tags=old_tags, tags='{"link-accept": "*"}', **accepted)]
     opened = [{**entry, "consent": "sg-b *"} for entry in (INTENT, APPLIED)]
@@ -335,7 +335,8 @@ def test_what_no_witness_tells_is_unproven_whatever_the_trail_does_not_show_yet(
 def test_a_call_of_our_role_in_a_region_without_functions_is_a_finding(
     mocker: MockerFixture, has_functions: bool | LinkPeerError, findings: list[str]
 ) -> None:
-    """But none of a person, nor one that was refused or made before the time in question; what cannot be read is unproven."""
+    """But none of a person, nor one that was refused or made before the time in question; what cannot be read is
+    unproven."""
     events = [call(1995), call(1990, **PERSON), call(1990, errorCode="Forbidden.RAM"), call(11 * HOUR)]
     env = mocker.Mock(policy=POLICY, now=NOW)
     functions_of = mocker.Mock(side_effect=[has_functions] * 2)
@@ -368,7 +369,8 @@ def test_a_case(name: str) -> None:
     "form", [dict, json.dumps, lambda params: {**params, "ResourceId": json.dumps(params["ResourceId"])}]
 )
 def test_groups_that_are_tagged_in_one_call_have_an_intent_each(form: Callable[[dict[str, Any]], Any]) -> None:
-    """Of links that are opened in one run, in each form of a call's parameters. One group without an intent is enough to ask."""
+    """Of links that are opened in one run, in each form of a call's parameters. One group without an intent is enough
+    to ask."""
     names = ["sg-1", "sg-2"]
     params = {"ResourceId": names, "Tag": [{"Key": f"link-managed.prod.{HOME}", "Value": "true"}]}
     raw = {"eventName": "TagResources", "eventTime": "2026-11-25T11:00:00Z", "requestParameters": form(params)}
@@ -408,7 +410,8 @@ def test_an_old_rule_is_known_from_an_old_record() -> None:
     ],
 )
 def test_what_is_young_is_pending(seconds: float, records: list[Record], events: list[Event]) -> None:
-    """A record that cannot be searched yet, for a minute; a call that cannot be looked up yet, for a quarter of an hour."""
+    """A record that cannot be searched yet, for a minute; a call that cannot be looked up yet, for a quarter of an
+    hour."""
     (finding,) = join(question(), records, [], events)
     assert finding.pending
     later = msgspec.structs.replace(question(), now=NOW + seconds)

@@ -76,8 +76,8 @@ def damaged(records: list[LogRecord], hurt: Interface, chance: random.Random) ->
 
 @pytest.mark.exhaustive
 def test_no_used_link_is_called_unused_and_idle_ones_are_found() -> None:
-    """In random weeks, with refused packets, answers of other sources, instances that are gone, days without lines and windows
-    that were skipped."""
+    """In random weeks, with refused packets, answers of other sources, instances that are gone, days without lines and
+    windows that were skipped."""
     idle = idle_found = 0
     seeds = sample(range(200), 3)
     for seed in seeds:
@@ -135,7 +135,8 @@ NAMES = {("vpc-1", f"10.0.0.{n}"): {(f"i-{n}", f"eni-{n}"): ALL_HOURS} for n in 
 
 
 def let_in(*packets: tuple[str, int, int], base: Flows = QUIET) -> Flows:
-    """A log that has packets to eni-2, each from an address, to a port, at an instant, and who had the addresses in all hours."""
+    """A log that has packets to eni-2, each from an address, to a port, at an instant, and who had the addresses in all
+    hours."""
     rows = [FlowRow("in", "eni-2", "10.0.0.2", address, port, 1, 1, at, False) for address, port, at in packets]
     return Flows({"in": rows}, NAMES, base.days, base.skipped)
 

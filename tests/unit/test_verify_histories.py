@@ -1,5 +1,5 @@
-"""Random histories of honest and hostile acts on one group, and an oracle that saw them all: what `audit --verify` finds stays found,
-whatever anybody does later, and an honest history has no finding."""
+"""Random histories of honest and hostile acts on one group, and an oracle that saw them all: what `audit --verify`
+finds stays found, whatever anybody does later, and an honest history has no finding."""
 
 from __future__ import annotations
 
@@ -99,7 +99,8 @@ class History:
         self.tag(["console", "command"])
 
     def tag(self, ways: Sequence[str] = ("console", "service", "command")) -> None:
-        """In the console, of which the functions record the event; through the Tag service, which gives none; or with a command."""
+        """In the console, of which the functions record the event; through the Tag service, which gives none; or with a
+        command."""
         self.wait()
         key = self.draw.choice(list(ACCEPTS))
         value, before = self.draw.choice(ACCEPTS[key]), self.tags.get(key)
@@ -207,8 +208,9 @@ def kinds(findings: list[Mismatch]) -> dict[str, str]:
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("stolen", KEYS)
 def test_no_later_act_removes_a_finding(stolen: str) -> None:
-    """After each act, each opening is judged as the oracle says: a finding where a witness tells that it was wrong, unproven where
-    none tells. A finding becomes unproven only where the tags of now were its witness, and never goes."""
+    """After each act, each opening is judged as the oracle says: a finding where a witness tells that it was wrong,
+    unproven where none tells. A finding becomes unproven only where the tags of now were its witness, and never
+    goes."""
     counts: Counter[str] = Counter()
     for seed in range(HISTORIES):
         history, before = History(seed, stolen), dict[str, str]()
@@ -255,8 +257,8 @@ def test_an_honest_history_has_no_finding() -> None:
 
 @pytest.mark.exhaustive
 def test_a_change_that_the_trail_does_not_show_yet_makes_no_finding() -> None:
-    """A consent that is older than the trail was withdrawn, or a group locked, minutes ago: what was opened before is pending, or
-    unproven where the functions alone recorded it and made the opening."""
+    """A consent that is older than the trail was withdrawn, or a group locked, minutes ago: what was opened before is
+    pending, or unproven where the functions alone recorded it and made the opening."""
     counts: Counter[str] = Counter()
     for seed in range(HISTORIES):
         history = History(seed, LOG)
@@ -274,7 +276,8 @@ def test_a_change_that_the_trail_does_not_show_yet_makes_no_finding() -> None:
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("stolen", KEYS)
 def test_who_opened_a_rule_cannot_keep_its_finding_pending(stolen: str) -> None:
-    """By records of changes that nobody made, however new: the finding may become unproven, and it is named at each run."""
+    """By records of changes that nobody made, however new: the finding may become unproven, and it is named at each
+    run."""
     openings_seen = 0
     for seed in range(HISTORIES):
         history = History(seed, stolen)

@@ -210,7 +210,8 @@ def test_a_rule_is_told_by_its_direction_its_peer_and_its_ports(
 
 
 def test_of_each_sender_it_is_said_what_it_used_and_when() -> None:
-    """First those whose packets no other rule admits, by their days; and that they are in the way, the first three by name."""
+    """First those whose packets no other rule admits, by their days; and that they are in the way, the first three by
+    name."""
     wide, also_wide = rule("10.0.0.0/8", EVERY_TCP), rule(str(APP), EVERY_TCP)
     first_day, last_day = 1, 1 << 24 * (DAYS - 1)
     senders = [

@@ -1,1 +1,2 @@
-"""Who a person is to the cloud, and what a command works with: keys, roles, settings, and values of the command line."""
+"""Who a person is to the cloud, and what a command works with: keys, roles, settings, and values of the command
+line."""

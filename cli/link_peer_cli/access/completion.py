@@ -1,5 +1,5 @@
-"""What the shell completes where a value is due: words of a list, and names and ids in files of this machine, of which one holds what
-the last commands read. It asks no cloud, and a file that is missing or wrong completes nothing."""
+"""What the shell completes where a value is due: words of a list, and names and ids in files of this machine, of which
+one holds what the last commands read. It asks no cloud, and a file that is missing or wrong completes nothing."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _PLAIN = re.compile(r"[\w.@+=-]+")  # what no shell takes for more than one word
 
 
 def _of_policy(*, parties: bool = True, accounts: bool = True, names: bool = True) -> list[str]:
-    """The names of parties and of accounts in the policy file in use; with parties, the ids that the last commands read, and with
-    `names`, what these are called in the cloud."""
+    """The names of parties and of accounts in the policy file in use; with parties, the ids that the last commands
+    read, and with `names`, what these are called in the cloud."""
     from link_peer_cli.access.environment import policy_in_use  # it takes longer to import than help to print
 
     with contextlib.suppress(LinkPeerError, OSError):
@@ -84,7 +84,8 @@ def due(command: str, words: list[str]) -> Callable[[], Iterable[str]] | None:
 
 
 def completing(context: Any, params: Iterable[Any]) -> list[Any]:
-    """The parameters of a command as they are completed: with values, and without what converts those, which is slow to import."""
+    """The parameters of a command as they are completed: with values, and without what converts those, which is slow to
+    import."""
     copies = [copy.copy(param) for param in params]
     for completed_param in copies:
         completed_param.process_value = lambda _context, value: value

@@ -37,8 +37,8 @@ TIMEOUT = 5.0  # seconds
 
 
 def not_listening(env: Mapping[str, str]) -> str:
-    """Which setting points to this machine, where nothing listens, and what to do; empty if there is none. A local cloud has
-    ended, and its variables are still exported: every call would be repeated for a while first."""
+    """Which setting points to this machine, where nothing listens, and what to do; empty if there is none. A local
+    cloud has ended, and its variables are still exported: every call would be repeated for a while first."""
     for name in forms.ENDPOINTS:
         endpoint = env.get(name, "")
         url = urlsplit(endpoint if "://" in endpoint else f"https://{endpoint}")
@@ -86,7 +86,8 @@ class Environment(msgspec.Struct, frozen=True):
 
     @property
     def recording(self) -> Settings:
-        """The settings with which a command writes records: into the operators' logstore, never that of the functions."""
+        """The settings with which a command writes records: into the operators' logstore, never that of the
+        functions."""
         return msgspec.structs.replace(self.settings, audit_logstore=self.settings.operator_logstore)
 
     def log(self) -> SlsAuditLog:
@@ -98,15 +99,16 @@ class Environment(msgspec.Struct, frozen=True):
         return Retry(self.clock, self.clock.now() + SECONDS, LONGEST_WAIT)
 
     def asking(self, queue: str) -> Settings:
-        """The settings to post to a queue with. On one that proves which account asks, no role of link-peer may ask: the
-        person's own keys do."""
+        """The settings to post to a queue with. On one that proves which account asks, no role of link-peer may ask:
+        the person's own keys do."""
         proves = queue in self.policy.bound_queues
         return msgspec.structs.replace(self.settings, credentials=self.person_keys()) if proves else self.settings
 
     def accounts(
         self, name: str, retry: Retry, person_keys: Mapping[str, AccountKeys] | None = None
     ) -> PersonsAccounts:
-        """The accounts of the policy. Sessions of roles get this `name`; `person_keys` are the person's keys of accounts, by uid."""
+        """The accounts of the policy. Sessions of roles get this `name`; `person_keys` are the person's keys of
+        accounts, by uid."""
         parts = (self.settings, self.policy, self.clock, retry, name, self.keys)
         return PersonsAccounts(*parts, reading=self.reading, person_keys=person_keys)
 
@@ -138,11 +140,12 @@ class NoticeClock:
 
 
 def load_environment(*, reading: bool, anywhere: bool = False) -> Environment:
-    """Load the settings, the policy file and the keys, and take on the role for what the command does: `<prefix>-reader` if
-    it only reads, else `<prefix>-operator`. `anywhere`: with the person's own keys, it may do without home.
+    """Load the settings, the policy file and the keys, and take on the role for what the command does:
+    `<prefix>-reader` if it only reads, else `<prefix>-operator`. `anywhere`: with the person's own keys, it may do
+    without home.
 
-    Raises LinkPeerError that names everything that is missing; OtherAccount where the keys are not those of home, or with
-    `anywhere` of no account of the policy.
+    Raises LinkPeerError that names everything that is missing; OtherAccount where the keys are not those of home, or
+    with `anywhere` of no account of the policy.
     """
     env = load_own()
     role = env.names.reader_role if reading else env.names.operator_role
@@ -190,8 +193,8 @@ def _identified(settings: Settings, key_provider: Callable[[], Credentials], clo
 
 
 def policy_in_use() -> Policy | None:
-    """The policy file of the commands; None if there is none that can be read. Raises PolicyError that gives the line at
-    fault."""
+    """The policy file of the commands; None if there is none that can be read. Raises PolicyError that gives the line
+    at fault."""
     with contextlib.suppress(OSError):
         return _policy(os.environ.get("LINK_PEER_POLICY") or DEFAULT_POLICY)
     return None
@@ -203,8 +206,8 @@ def settings_in_use(*, without_keys: bool = False) -> tuple[Settings, Policy, Ca
 
 
 def bare_environment() -> tuple[Settings, Clock]:
-    """The settings with the person's own keys, whose account is not asked, and the clock, for a command that needs no policy
-    file.
+    """The settings with the person's own keys, whose account is not asked, and the clock, for a command that needs no
+    policy file.
 
     Raises LinkPeerError that names everything missing.
     """
@@ -239,8 +242,8 @@ def _in_use(load: Callable[[str], T], *, without_keys: bool = False) -> tuple[Se
 
 
 def valid_region(env: Mapping[str, str]) -> str:
-    """The region that a command works in, as `keys.region_in_use` has it, once every setting has its form. Raises BadInput that
-    names all that have not."""
+    """The region that a command works in, as `keys.region_in_use` has it, once every setting has its form. Raises
+    BadInput that names all that have not."""
     problems, region = list(forms.wrong(env)), ""
     try:
         region = keys.region_in_use(env)
@@ -252,7 +255,8 @@ def valid_region(env: Mapping[str, str]) -> str:
 
 
 def names_in_use(home: str, prefix: str = "") -> Names:
-    """The names of a deployment: of `prefix`, else of LINK_PEER_PREFIX. Raises BadInput for what no name could begin with."""
+    """The names of a deployment: of `prefix`, else of LINK_PEER_PREFIX. Raises BadInput for what no name could begin
+    with."""
     try:
         return Names(home, prefix or os.environ.get("LINK_PEER_PREFIX") or DEFAULT_PREFIX)
     except ValueError as error:
@@ -268,7 +272,8 @@ def exported(region: str, prefix: str, tag_prefix: str) -> str:
 
 
 def policy_path(option: str = "") -> Path:
-    """The policy file of a command that needs nothing else: `option`, else what LINK_PEER_POLICY names, else policy.yaml here.
+    """The policy file of a command that needs nothing else: `option`, else what LINK_PEER_POLICY names, else
+    policy.yaml here.
 
     Raises LinkPeerError if there is none, BadInput for one that `option` names."""
     path = Path(option or os.environ.get("LINK_PEER_POLICY") or DEFAULT_POLICY)
@@ -281,8 +286,8 @@ def policy_path(option: str = "") -> Path:
 
 
 def policy_file(path: str, field: str) -> Policy:
-    """The policy in a file that a person names. Raises PolicyError that gives the line at fault; BadInput for `field` if it
-    cannot be read."""
+    """The policy in a file that a person names. Raises PolicyError that gives the line at fault; BadInput for `field`
+    if it cannot be read."""
     require_file(path, field)
     try:
         return _policy(path)

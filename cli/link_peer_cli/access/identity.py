@@ -1,7 +1,8 @@
-"""To which account keys belong, asked of STS once a command; and what is said where they are not the keys that a command needs.
+"""To which account keys belong, asked of STS once a command; and what is said where they are not the keys that a
+command needs.
 
-Whatever reads an account is opened with `AccountKeys` of it, which only this folder makes: from what STS answers about keys, or
-from a role of that account that they could assume.
+Whatever reads an account is opened with `AccountKeys` of it, which only this folder makes: from what STS answers about
+keys, or from a role of that account that they could assume.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ NO_KEYS = Credentials("", "")
 
 
 class AccountKeys(msgspec.Struct, frozen=True):
-    """Keys that are known to belong to an account (its uid), and the ARN that STS gives them. A call returns them as they are
-    now: some expire and are renewed. `refusal` says why they act in place of the role of link-peer, if they do."""
+    """Keys that are known to belong to an account (its uid), and the ARN that STS gives them. A call returns them as
+    they are now: some expire and are renewed. `refusal` says why they act in place of the role of link-peer, if they
+    do."""
 
     account: str
     arn: str

@@ -44,8 +44,8 @@ _QUARTER = re.compile(r"([0-9]{4})Q([1-4])", re.ASCII)
 
 
 def moment(text: str, field: str, now: float, *, end_of_day: bool = False) -> float:
-    """Return epoch seconds of an RFC 3339 instant, which has a zone, of a date (its start in UTC; with `end_of_day` its end), or of a
-    duration before `now` (`2h`)."""
+    """Return epoch seconds of an RFC 3339 instant, which has a zone, of a date (its start in UTC; with `end_of_day` its
+    end), or of a duration before `now` (`2h`)."""
     if _DATE.fullmatch(text):
         return moment(f"{text}T00:00:00Z", field, now) + (DAY_SECONDS - 1 if end_of_day else 0)
     if _DURATION.fullmatch(text):
@@ -72,7 +72,8 @@ def quarter_of(text: str, field: str) -> tuple[float, float]:
 
 
 def ending(text: str, field: str, now: float, *, past: bool = False) -> int:
-    """Return when something ends, in epoch seconds: an RFC 3339 instant, the start of a date, or a duration from `now` (`30d`). `past`: it may have."""
+    """Return when something ends, in epoch seconds: an RFC 3339 instant, the start of a date, or a duration from `now`
+    (`30d`). `past`: it may have."""
     end = now + duration(text, field) if text[-1:] in _UNITS else moment(text, field, now)
     if end <= now and not past:
         raise BadInput(field, f"{quoted(text)} is past")
@@ -80,20 +81,21 @@ def ending(text: str, field: str, now: float, *, past: bool = False) -> int:
 
 
 def by_id(text: str) -> str:
-    """Return `ledger` or `ledger:tcp/3306` with the id and account that the policy file in use gives the name; other text as it
-    is. Raises PolicyError."""
+    """Return `ledger` or `ledger:tcp/3306` with the id and account that the policy file in use gives the name; other
+    text as it is. Raises PolicyError."""
     policy = policy_in_use() if is_name(re.split("[:~]", text, maxsplit=1)[0]) else None
     return tags.by_id(text, policy.names) if policy else text
 
 
 def is_cloud_name(text: str) -> bool:
-    """Whether a text is neither an id, nor a name of the policy, nor `*`, but may be what a party is called in the cloud."""
+    """Whether a text is neither an id, nor a name of the policy, nor `*`, but may be what a party is called in the
+    cloud."""
     return not by_id(text).startswith(("sg-", "i-", "*"))
 
 
 def party(text: str, field: str, home: str, alternative: str = "") -> Party:
-    """Parse `sg-…` or `i-…`, in the home account unless it ends with `@<account>`, its uid or its name in the policy; or a name
-    that the policy gives a party.
+    """Parse `sg-…` or `i-…`, in the home account unless it ends with `@<account>`, its uid or its name in the policy;
+    or a name that the policy gives a party.
 
     `alternative` is appended to the error message: what else the caller would have accepted.
     """
@@ -126,9 +128,9 @@ def matching(text: str, field: str, pattern: str) -> str:
 def account_uid(text: str, field: str) -> str:
     """Return an account's uid, given that or the account's name in the policy file that is in use.
 
-    Any uid is good; `require_known` says whether the policy lists it. Raises BadInput for `field` if the text is neither a
-    uid nor the name of exactly one account; LinkPeerError that names everything missing if there is no policy file to find
-    the name in.
+    Any uid is good; `require_known` says whether the policy lists it. Raises BadInput for `field` if the text is
+    neither a uid nor the name of exactly one account; LinkPeerError that names everything missing if there is no policy
+    file to find the name in.
     """
     if not text:
         raise BadInput(field, "give the account's uid, or its name in the policy")
@@ -154,10 +156,11 @@ def account_named(policy: Policy, text: str, field: str) -> str:
 
 
 def with_uid(text: str, field: str) -> str:
-    """Return `sg-…@<account>:tcp/3306~…` with the account's uid, where it has its name in the policy file that is in use; a
-    party's own name there becomes its id, too.
+    """Return `sg-…@<account>:tcp/3306~…` with the account's uid, where it has its name in the policy file that is in
+    use; a party's own name there becomes its id, too.
 
-    Names of accounts may have `:` and `~` in them: the longest name that fits is meant. Text without an account is returned as it is.
+    Names of accounts may have `:` and `~` in them: the longest name that fits is meant. Text without an account is
+    returned as it is.
     """
     text = by_id(text)
     party_id, at, suffix = text.partition("@")
@@ -172,8 +175,8 @@ def with_uid(text: str, field: str) -> str:
 
 
 def _policy() -> Policy:
-    """The policy file in use, in which names are looked up. Raises LinkPeerError that names everything missing if it cannot
-    be read, as the command itself would."""
+    """The policy file in use, in which names are looked up. Raises LinkPeerError that names everything missing if it
+    cannot be read, as the command itself would."""
     return policy_in_use() or load_own().policy
 
 

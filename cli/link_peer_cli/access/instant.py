@@ -1,7 +1,7 @@
 """When the command in hand started: its `now`, whatever it decides, writes or says.
 
-A second reading of the clock may be past an end, or a border such as the 90 days of ActionTrail, before which the first one was:
-the parts of one answer would disagree. Only what waits reads the clock again.
+A second reading of the clock may be past an end, or a border such as the 90 days of ActionTrail, before which the first
+one was: the parts of one answer would disagree. Only what waits reads the clock again.
 """
 
 from __future__ import annotations

@@ -22,8 +22,8 @@ PROFILE = "ALIBABA_CLOUD_PROFILE"
 """The variable that names a profile; `link-peer --profile` sets CHOSEN."""
 
 CHOSEN = {"profile": "", "region": ""}
-"""What the options `--profile` and `--region` of `link-peer` give; empty without them. They beat the environment, as with
-the `aliyun` CLI."""
+"""What the options `--profile` and `--region` of `link-peer` give; empty without them. They beat the environment, as
+with the `aliyun` CLI."""
 
 
 def cli_file() -> Path:
@@ -34,8 +34,8 @@ def cli_file() -> Path:
 def own_keys(env: Mapping[str, str], profile: str = "") -> Callable[[], Credentials]:
     """Return what gives the person's keys, renewed where they expire.
 
-    Those of `profile` if it is given, else of the environment, else of the SDKs' default chain: the current profile of the
-    `aliyun` CLI, the credentials file, the role of the ECS instance. Raises LinkPeerError if there are none.
+    Those of `profile` if it is given, else of the environment, else of the SDKs' default chain: the current profile of
+    the `aliyun` CLI, the credentials file, the role of the ECS instance. Raises LinkPeerError if there are none.
     """
     key, secret = env.get("ALIBABA_CLOUD_ACCESS_KEY_ID"), env.get("ALIBABA_CLOUD_ACCESS_KEY_SECRET")
     if key and secret and not profile:
@@ -71,8 +71,8 @@ def _origin(profile: str, provider: str) -> tuple[str, str]:
 
 
 def profile_keys(settings: Settings, profile: str) -> AccountKeys:
-    """The keys of a profile of the `aliyun` CLI, for an option of a command. Raises LinkPeerError if there are none, or STS
-    refuses them."""
+    """The keys of a profile of the `aliyun` CLI, for an option of a command. Raises LinkPeerError if there are none, or
+    STS refuses them."""
     return identified(settings, own_keys(os.environ, profile))
 
 
@@ -90,8 +90,8 @@ def _provider(profile: str) -> Any:
 
 
 def region_in_use(env: Mapping[str, str]) -> str:
-    """Return the region that a command works in: that of `--region`, else of the environment, else of the profile; empty if
-    there is none. Raises BadInput for what is no region, with the one that was probably meant."""
+    """Return the region that a command works in: that of `--region`, else of the environment, else of the profile;
+    empty if there is none. Raises BadInput for what is no region, with the one that was probably meant."""
     profile = f"the profile of {cli_file()}"
     places = {"--region": CHOSEN["region"], **{name: env.get(name, "") for name in ("LINK_PEER_REGION", "FC_REGION")}}
     source = next((name for name, region in places.items() if region), profile)

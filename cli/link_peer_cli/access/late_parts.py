@@ -1,7 +1,7 @@
 """Parts of the SDKs that commands seldom use: they are imported when they are used.
 
-The package of the functions does without them (link_peer/alicloud/leave_out.py). Commands need some at times: a person's keys may
-be those of a profile, of a role, or of the ECS instance.
+The package of the functions does without them (link_peer/alicloud/leave_out.py). Commands need some at times: a
+person's keys may be those of a profile, of a role, or of the ECS instance.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ SDKS = frozenset({"Tea", "darabonba", "alibabacloud_credentials", "alibabacloud_
 """Packages whose modules are given a stand-in for such a part. Other packages import it as usual."""
 
 LATE = LEFT_OUT - {"google", "idna"} | {"charset_normalizer"}
-"""Modules, with all below them. None of them has errors that an SDK catches: a stand-in for an error is another class."""
+"""Modules, with all below them. None of them has errors that an SDK catches: a stand-in for an error is another
+class."""
 
 
 class _LateName(type):

@@ -28,8 +28,8 @@ def region_hosts(settings: Settings, clock: Clock) -> Mapping[str, str]:
 
 
 def local_entrances(settings: Settings, clock: Clock) -> Mapping[str, str] | None:
-    """The URLs of the regions of a local cloud; None where the settings do not lead to one. Raises LinkPeerError if it does not
-    answer."""
+    """The URLs of the regions of a local cloud; None where the settings do not lead to one. Raises LinkPeerError if it
+    does not answer."""
     scheme, host = settings.endpoint("ecs")
     if not host or host.endswith(_REAL):
         return None
@@ -38,8 +38,8 @@ def local_entrances(settings: Settings, clock: Clock) -> Mapping[str, str] | Non
 
 
 def other_regions(settings: Settings, clock: Clock) -> list[Settings]:
-    """The settings for each other region that the API names, by name; of a local cloud, those that have an entrance: nobody has been
-    in the others. Raises LinkPeerError if they cannot be read."""
+    """The settings for each other region that the API names, by name; of a local cloud, those that have an entrance:
+    nobody has been in the others. Raises LinkPeerError if they cannot be read."""
     urls = local_entrances(settings, clock)
     shared_endpoints = {name: url for name, url in settings.endpoints.items() if name in _EVERYWHERE}
     return [

@@ -1,7 +1,9 @@
-"""The names and ids that the last commands read, in a small file of the person's cache folder, for completion alone: it asks no cloud.
+"""The names and ids that the last commands read, in a small file of the person's cache folder, for completion alone: it
+asks no cloud.
 
-A file for each home account and region, of mode 600, in a folder of mode 700. It holds ids and names of groups and instances, and
-nothing else. What anybody else may have put there completes nothing, and is no reason for a command to fail.
+A file for each home account and region, of mode 600, in a folder of mode 700. It holds ids and names of groups and
+instances, and nothing else. What anybody else may have put there completes nothing, and is no reason for a command to
+fail.
 """
 
 from __future__ import annotations
@@ -33,8 +35,8 @@ def path_of(home: str, region: str) -> Path:
 
 
 def parties(home: str, region: str) -> dict[str, str]:
-    """What groups and instances are called, by `sg-…@<uid>`; an empty text where the name is none to complete. Empty where the file
-    is missing, is not the person's own regular file, is too long or holds anything else."""
+    """What groups and instances are called, by `sg-…@<uid>`; an empty text where the name is none to complete. Empty
+    where the file is missing, is not the person's own regular file, is too long or holds anything else."""
     with contextlib.suppress(OSError, ValueError, RecursionError, RuntimeError):
         handle = os.open(path_of(home, region), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         with os.fdopen(handle, "rb") as file:
@@ -47,8 +49,8 @@ def parties(home: str, region: str) -> dict[str, str]:
 
 
 def candidates(home: str, region: str, accounts: Collection[str], *, names: bool) -> list[str]:
-    """The ids of what is remembered of these accounts, with the account where that is not home; before them, with `names`, each name
-    that only one of them has."""
+    """The ids of what is remembered of these accounts, with the account where that is not home; before them, with
+    `names`, each name that only one of them has."""
     remembered = {p: name for p, name in parties(home, region).items() if p.rpartition("@")[2] in accounts}
     counts = Counter(filter(None, remembered.values())) if names else Counter[str]()
     unique_names = [name for name, count in counts.items() if count == 1]
@@ -56,8 +58,8 @@ def candidates(home: str, region: str, accounts: Collection[str], *, names: bool
 
 
 def remember(home: str, region: str, names_by_party: Mapping[str, str], whole: Collection[str]) -> None:
-    """Remember the names of groups and instances, by `sg-…@<uid>`, where a person is at a terminal. What was remembered of other
-    accounts than those read `whole` stays, as far as there is room. What cannot be written is not."""
+    """Remember the names of groups and instances, by `sg-…@<uid>`, where a person is at a terminal. What was remembered
+    of other accounts than those read `whole` stays, as far as there is room. What cannot be written is not."""
     if not (sys.stdout.isatty() or sys.stderr.isatty()):
         return
     earlier = {party: name for party, name in parties(home, region).items() if party.rpartition("@")[2] not in whole}

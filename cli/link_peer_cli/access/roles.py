@@ -35,8 +35,8 @@ def closer_of(role: str) -> str:
 def as_closer(
     settings: Settings, policy: Policy, clock: Clock, account: str, identities: Sequence[AccountKeys]
 ) -> AccountKeys:
-    """Keys of an account's closer role, for an hour, with the first of these identities that may assume it. Raises NoAccess
-    where none may, or Transient."""
+    """Keys of an account's closer role, for an hour, with the first of these identities that may assume it. Raises
+    NoAccess where none may, or Transient."""
     entry = policy.accounts[account]
     role, external_id = closer_of(entry.role or ""), entry.external_id or ""
     for last, keys in enumerate(identities, 1 - len(identities)):
@@ -53,10 +53,12 @@ def as_closer(
 
 
 def acting(person_keys: AccountKeys, settings: Settings, policy: Policy, clock: Clock, role: str) -> AccountKeys:
-    """The keys of a command: those of a role in the home account (its name) for what it does, where the person may assume it.
+    """The keys of a command: those of a role in the home account (its name) for what it does, where the person may
+    assume it.
 
-    Where the role is refused or does not exist, or STS gives no answer, the person's own keys act, and say why; they may be
-    of another account. Those of that very role act themselves. `settings` are those of the command, with any keys.
+    Where the role is refused or does not exist, or STS gives no answer, the person's own keys act, and say why; they
+    may be of another account. Those of that very role act themselves. `settings` are those of the command, with any
+    keys.
     """
     arn = f"acs:ram::{policy.home}:role/{role}"
     if identity.principal_of(person_keys.arn).lower() == arn.lower():
@@ -70,7 +72,8 @@ def acting(person_keys: AccountKeys, settings: Settings, policy: Policy, clock: 
 
 
 class _RoleSession:
-    """Credentials of a role, by its ARN, renewed before they expire. Raises LinkPeerError where it cannot be assumed."""
+    """Credentials of a role, by its ARN, renewed before they expire. Raises LinkPeerError where it cannot be
+    assumed."""
 
     def __init__(self, person_keys: AccountKeys, settings: Settings, policy: Policy, clock: Clock, role: str) -> None:
         self._person_keys = person_keys
@@ -95,9 +98,10 @@ class _RoleSession:
 
 
 class PersonsAccounts(Accounts):
-    """`Accounts` for a command, each entered with keys that are known to belong to it: those that the person has, else those of
-    the account's roles, which home's keys assume. A command that only reads enters an account through its reader role, and
-    through the role of the policy file where that one is refused. An account that refuses both is not asked again."""
+    """`Accounts` for a command, each entered with keys that are known to belong to it: those that the person has, else
+    those of the account's roles, which home's keys assume. A command that only reads enters an account through its
+    reader role, and through the role of the policy file where that one is refused. An account that refuses both is not
+    asked again."""
 
     def __init__(
         self,
@@ -111,8 +115,8 @@ class PersonsAccounts(Accounts):
         reading: bool,
         person_keys: Mapping[str, AccountKeys] | None = None,
     ) -> None:
-        """`acting_keys` are those of the command, which assume the roles of other accounts; `person_keys` are the person's, by account,
-        and come first there."""
+        """`acting_keys` are those of the command, which assume the roles of other accounts; `person_keys` are the
+        person's, by account, and come first there."""
         keys = {acting_keys.account: acting_keys, **(person_keys or {})}
         self._home = acting_keys if acting_keys.account == policy.home else keys.get(policy.home)
         self._acting = acting_keys

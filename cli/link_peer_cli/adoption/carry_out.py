@@ -3,16 +3,17 @@
 intent ─▶ consent and the managed tag ─▶ the instance's tag ─▶ everything read and judged again ─▶ the marker, by rule id
        ─▶ read back ─▶ the request ─▶ outcome
 
-The rule is neither removed nor written a second time. ECS keeps one rule of a kind, and answers that a second authorization is
-done without making anything [doc AuthorizeSecurityGroup]; link-peer, too, counts a person's equal rule as present. Revoking it
-first would stop the packets. So one ModifySecurityGroupRule gives it the marker as its description, and the priority of
-link-peer's rules: before that call the rule is a person's, after it link-peer's, and packets pass throughout.
+The rule is neither removed nor written a second time. ECS keeps one rule of a kind, and answers that a second
+authorization is done without making anything [doc AuthorizeSecurityGroup]; link-peer, too, counts a person's equal rule
+as present. Revoking it first would stop the packets. So one ModifySecurityGroupRule gives it the marker as its
+description, and the priority of link-peer's rules: before that call the rule is a person's, after it link-peer's, and
+packets pass throughout.
 
-Consent and the tag that asks are there before the rule is ours, so that no sweep finds it without them. The request is posted
-last, since a marker keeps its rule by itself. Whatever stops the command, running it again finishes.
+Consent and the tag that asks are there before the rule is ours, so that no sweep finds it without them. The request is
+posted last, since a marker keeps its rule by itself. Whatever stops the command, running it again finishes.
 
 People's resources are changed with the person's own keys, never with a role of link-peer.
-"""
+"""  # noqa: W505
 
 from __future__ import annotations
 
@@ -53,8 +54,8 @@ class Adopting:
         tags: GroupTags,
         asking: Callable[[str], Settings],
     ) -> None:
-        """`cloud` reads; `person_cloud` writes rules with the person's keys, as `tags` does tags; `asking` gives the settings to post to
-        a queue with."""
+        """`cloud` reads; `person_cloud` writes rules with the person's keys, as `tags` does tags; `asking` gives the
+        settings to post to a queue with."""
         self._asking = asking
         self._delivery = delivery
         self._planner = planner
@@ -67,7 +68,8 @@ class Adopting:
     def carry_out(self, plan: AdoptionPlan) -> Record:
         """Make the changes, with an intent before and an outcome after them.
 
-        Returns the outcome, or the attempt where running it again may help. Raises Transient if the log cannot be written.
+        Returns the outcome, or the attempt where running it again may help. Raises Transient if the log cannot be
+        written.
         """
         adoption, region = plan.adoption, self._delivery.region
         name = {"event_id" if plan.wish.asker else "request_id": plan.wish.name}

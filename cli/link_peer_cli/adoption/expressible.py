@@ -1,7 +1,7 @@
 """Which link opens what a person's rule opens, and how the tag of an instance asks for it? Pure.
 
-The rule stays where it is and becomes ours, so only a rule that link-peer could have written itself has one: ingress, accept,
-one protocol and port range, from one group to the group it is on, or from one instance's address to another's.
+The rule stays where it is and becomes ours, so only a rule that link-peer could have written itself has one: ingress,
+accept, one protocol and port range, from one group to the group it is on, or from one instance's address to another's.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ class NotAdoptable(LinkPeerError):
 def link_of_rule(snapshot: Snapshot, policy: Policy, rule: Rule) -> Link:
     """The link that opens what a person's rule opens. Raises NotAdoptable where there is none.
 
-    The rules of its group, the instances of that group and, for a rule between addresses, those of all accounts were read.
+    The rules of its group, the instances of that group and, for a rule between addresses, those of all accounts were
+    read.
     """
     key = _key(rule)
     ports = () if key.port == ALL else (key.port,)
@@ -91,8 +92,9 @@ def _instances(snapshot: Snapshot, policy: Policy, rule: Rule, key: RuleKey) -> 
 
 
 def _with_address(instances: Iterable[Instance], policy: Policy, vpc: str, cidr: str, rule: Rule) -> Instance:
-    """The one instance with an address: in the group's VPC, where addresses are unique, else in any, if its account's `ranges`
-    hold the address. Without that, an instance of another VPC proves nothing: the address may be one on premises."""
+    """The one instance with an address: in the group's VPC, where addresses are unique, else in any, if its account's
+    `ranges` hold the address. Without that, an instance of another VPC proves nothing: the address may be one on
+    premises."""
     matches = sorted(
         (instance for instance in instances if f"{instance.ip}/32" == cidr), key=lambda instance: instance.party
     )
@@ -146,8 +148,8 @@ def tag_for(snapshot: Snapshot, policy: Policy, link: Link, asker: Party, now: f
 
 
 def _tag_denials(snapshot: Snapshot, policy: Policy, link: Link, instance: Instance, now: float) -> list[Denial | None]:
-    """Whether an instance's tags ask for a link: why that is denied, or None, for each entry that does. Consent, which may
-    choose another of its groups, is written with the tag."""
+    """Whether an instance's tags ask for a link: why that is denied, or None, for each entry that does. Consent, which
+    may choose another of its groups, is written with the tag."""
     wishes = links_from_tags(snapshot, instance, now, with_consent(policy, link))
     matching_wishes = (wish for wish in wishes if wish.link == link and not wish.raw and not wish.same_group)
     return [wish_denial(snapshot, policy, wish) for wish in matching_wishes]

@@ -1,10 +1,11 @@
-"""May a person's rule become a link, and what changes? Pure: everything comes from the snapshot, the policy and the time.
+"""May a person's rule become a link, and what changes? Pure: everything comes from the snapshot, the policy and the
+time.
 
 a person's rule ─▶ the link that opens the same packets ─▶ may it exist, once the groups consent?
                                                          ─▶ the rules that it needs: are they all there? ─▶ Adoption
 
-The rule stays where it is: its description becomes the marker, and its priority ours. So a rule that link-peer would write in
-another form, on another group, or beside further ones cannot be adopted.
+The rule stays where it is: its description becomes the marker, and its priority ours. So a rule that link-peer would
+write in another form, on another group, or beside further ones cannot be adopted.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ class Mark(msgspec.Struct, frozen=True):
 
 
 class Adoption(msgspec.Struct, frozen=True):
-    """What would be done: tags of each group (consent, and the managed tag), then a marker on each rule. `verdict` is the
-    link's, judged as if the groups had consented."""
+    """What would be done: tags of each group (consent, and the managed tag), then a marker on each rule. `verdict` is
+    the link's, judged as if the groups had consented."""
 
     link: Link
     marks: tuple[Mark, ...]
@@ -54,8 +55,8 @@ class Adoption(msgspec.Struct, frozen=True):
 def judge(
     snapshot: Snapshot, policy: Policy, region: str, rule: Rule, link: Link, claim: Claim, now: float
 ) -> Adoption | frozenset[Question]:
-    """What adopting the rule would do, or what must be read first to tell. Raises NotAdoptable, or LinkDenied where the link may
-    not exist.
+    """What adopting the rule would do, or what must be read first to tell. Raises NotAdoptable, or LinkDenied where the
+    link may not exist.
 
     The rules of both ends' groups, and of all other groups of the instances that are reached, were read.
     """

@@ -66,8 +66,8 @@ class AdoptionPlan(msgspec.Struct, frozen=True):
 
 
 class AdoptionPlanner:
-    """Raises LinkPeerError where the rule is not found or an account cannot be read, NotAdoptable and LinkDenied where it
-    cannot be adopted."""
+    """Raises LinkPeerError where the rule is not found or an account cannot be read, NotAdoptable and LinkDenied where
+    it cannot be adopted."""
 
     def __init__(self, env: Environment, cloud: Cloud, tags: GroupTags) -> None:
         self._env = env
@@ -75,8 +75,8 @@ class AdoptionPlanner:
         self._tags = tags
 
     def find(self, rule_id: str, group: str, accounts: Sequence[str], progress: Progress) -> Rule:
-        """The rule with an id: on a group, else on any group of these accounts. DescribeSecurityGroupAttribute lists the rules
-        of one group, and no call finds one by its id."""
+        """The rule with an id: on a group, else on any group of these accounts. DescribeSecurityGroupAttribute lists
+        the rules of one group, and no call finds one by its id."""
         fetch = self._opened()
         view = View(fetch, self._env.policy)
         if group:
@@ -184,8 +184,8 @@ class AdoptionPlanner:
         return request, queue
 
     def _closed_by_its_own(self, adoption: Adoption) -> None:
-        """Raises NotAdoptable where an unlink through the shared queue would remove the rule: one of the two accounts has no
-        queue of its own, which proves who asks."""
+        """Raises NotAdoptable where an unlink through the shared queue would remove the rule: one of the two accounts
+        has no queue of its own, which proves who asks."""
         env, ends = self._env, {adoption.link.source.account, adoption.link.target.account}
         if shared := sorted(uid for uid in ends if not env.policy.accounts[uid].queue):
             lacking = f"account {', '.join(shared)} {'have' if len(shared) > 1 else 'has'}"

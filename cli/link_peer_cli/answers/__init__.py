@@ -1,7 +1,7 @@
 """What commands print with `--json`: a type for each answer, whose fields say what they mean.
 
-The site's pages of commands and `docs/schemas/answers.schema.json` are made of these types, by the table in `table`. A field is always
-there, unless its default is UNSET: then it is left out where nothing is to be said.
+The site's pages of commands and `docs/schemas/answers.schema.json` are made of these types, by the table in `table`. A
+field is always there, unless its default is UNSET: then it is left out where nothing is to be said.
 """
 
 from __future__ import annotations

@@ -94,8 +94,8 @@ class LinkAnswer(Ends, frozen=True):
 
 
 class LinkArrow(Ends, frozen=True):
-    """An arrow of the map: a link, as `links` has it; a rule of a person, as `who` has it; or a wish that is denied, which lets nothing
-    through."""
+    """An arrow of the map: a link, as `links` has it; a rule of a person, as `who` has it; or a wish that is denied,
+    which lets nothing through."""
 
     ports: Annotated[str, means("`tcp/3306`, several with `+`, or `mutual`; of rules as `who` has it")]
     state: Annotated[str, means("as `links` and `who` have it; `denied` of a wish")]
@@ -124,8 +124,8 @@ class MapRule(Ends, frozen=True):
 
 
 class DeniedWish(Ends, frozen=True):
-    """A link that tags ask for and the next sweep denies, with the reason and what to do about it. A peer that cannot be read is `to`
-    as it is written."""
+    """A link that tags ask for and the next sweep denies, with the reason and what to do about it. A peer that cannot
+    be read is `to` as it is written."""
 
     ports: str
     reason: str
@@ -135,8 +135,8 @@ class DeniedWish(Ends, frozen=True):
 
 
 class MapFile(msgspec.Struct, frozen=True):
-    """What `map --out map.json` writes. `links` are as `link-peer links --json` has them, `rules` all that admit somebody, whoever made
-    them, `problems` what could not be read, and `left_out` what no map shows."""
+    """What `map --out map.json` writes. `links` are as `link-peer links --json` has them, `rules` all that admit
+    somebody, whoever made them, `problems` what could not be read, and `left_out` what no map shows."""
 
     created_at: str = msgspec.field(name="made")
     region: str
@@ -230,8 +230,8 @@ class TestedPort(Ends, frozen=True):
 
 
 class Reacher(Ends, frozen=True):
-    """A source that can reach a party, as the rules of the party's groups say. `from` is a group, or an instance with an address
-    that a rule names, else that address; empty where something was not read."""
+    """A source that can reach a party, as the rules of the party's groups say. `from` is a group, or an instance with
+    an address that a rule names, else that address; empty where something was not read."""
 
     address: Annotated[str, means("the range of addresses, or the prefix list, that the rule names")]
     ports: Annotated[str, means("`tcp/3306`, or `all`; empty for a port list, and where nothing was read")]

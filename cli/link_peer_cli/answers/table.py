@@ -10,8 +10,8 @@ from link_peer_cli.answers import changes, deployment, links, operation, usage
 
 
 class Printed(NamedTuple):
-    """The types of what a command prints: the usual one first. `lines`: one object a line, else one document. A note is for
-    what no type says."""
+    """The types of what a command prints: the usual one first. `lines`: one object a line, else one document. A note is
+    for what no type says."""
 
     types: tuple[Any, ...]
     lines: bool = False

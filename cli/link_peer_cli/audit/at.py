@@ -19,7 +19,8 @@ STATES = {"passes": "open", "blocked": "blocked"}
 
 
 class _RecordedRule(msgspec.Struct, frozen=True):
-    """A rule of link-peer with the claims that it was left with; when the log has it first; and the record that says most."""
+    """A rule of link-peer with the claims that it was left with; when the log has it first; and the record that says
+    most."""
 
     rule: RecordedRule
     claims: tuple[Claim, ...]
@@ -33,7 +34,8 @@ def links_at(log: AuditReader, moment: float) -> list[LinkAnswer]:
 
 
 def read_outcomes(log: AuditReader, first: float, last: float) -> list[Record]:
-    """What tells the links that stood at any instant between these two. Raises LinkPeerError if the log cannot be read."""
+    """What tells the links that stood at any instant between these two. Raises LinkPeerError if the log cannot be
+    read."""
     outcomes = " or ".join(condition({"outcome": outcome}) for outcome in ("applied", "unchanged", "removed"))
     return log.read(f"{condition({'record': 'outcome'})} and ({outcomes})", first - KEPT_SECONDS, last)
 

@@ -1,4 +1,5 @@
-"""Who wrote the tag by which a group consents, as the observed records tell; whether ActionTrail has that call of theirs."""
+"""Who wrote the tag by which a group consents, as the observed records tell; whether ActionTrail has that call of
+theirs."""
 
 from __future__ import annotations
 
@@ -25,8 +26,9 @@ LATE_SECONDS = 3600.0  # an event may be delivered, and so recorded, this long a
 
 
 def consented_by(env: Environment, links: Iterable[Standing], *, prove: bool) -> tuple[dict[str, str], str]:
-    """Who wrote each entry that consents to a link, as far as the log could be read; why it could not, if so. `prove`: ask ActionTrail.
-    An author who is not proven comes from the event alone, and anyone who may put events on the bus can write one."""
+    """Who wrote each entry that consents to a link, as far as the log could be read; why it could not, if so. `prove`:
+    ask ActionTrail. An author who is not proven comes from the event alone, and anyone who may put events on the bus
+    can write one."""
     labels = sorted({label for link in links for label in link.consent})
     authors = dict.fromkeys((label for label in labels if label.startswith("policy ")), POLICY)
     tagged = [label for label in labels if label not in authors]
@@ -61,7 +63,8 @@ def evidence(env: Environment, record: Record, key: str = "", text: str = "", *,
 
 
 def _is_proven(env: Environment, record: Record, key: str = "", text: str = "") -> bool:
-    """Whether ActionTrail has the call that a record names, on that group, by that principal; with a key, with that entry too."""
+    """Whether ActionTrail has the call that a record names, on that group, by that principal; with a key, with that
+    entry too."""
     account, call = record["to_account"], record.get("event_call", "")
     try:
         event_time = when(record)

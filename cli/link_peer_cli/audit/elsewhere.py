@@ -30,8 +30,8 @@ def other_region_findings(
     since: float,
     roles: Roles,
 ) -> Iterator[Mismatch]:
-    """Each call by a role of link-peer since an instant (epoch seconds) in these regions, but for those that have functions of this
-    deployment: there its own log judges. What could not be read is unproven."""
+    """Each call by a role of link-peer since an instant (epoch seconds) in these regions, but for those that have
+    functions of this deployment: there its own log judges. What could not be read is unproven."""
     for settings in regions:
         events, refused = read(settings)
         for account, reason in refused.items():

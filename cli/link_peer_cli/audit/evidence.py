@@ -1,4 +1,5 @@
-"""The evidence of a period, for an auditor: what was opened, closed and denied, who consented, what stood, and what does not fit."""
+"""The evidence of a period, for an auditor: what was opened, closed and denied, who consented, what stood, and what
+does not fit."""
 
 from __future__ import annotations
 
@@ -61,8 +62,9 @@ UNKNOWN_BEFORE = "the whole tag: what it held before is not in the log"
 
 
 class Evidence(msgspec.Struct, frozen=True):
-    """The rows by section, those of a section by time. `moments` are the instants of which the links are listed; `exit`: how the
-    command ends that finds these exceptions. `unread`: the regions whose ActionTrail was not read, or why they are not known."""
+    """The rows by section, those of a section by time. `moments` are the instants of which the links are listed;
+    `exit`: how the command ends that finds these exceptions. `unread`: the regions whose ActionTrail was not read, or
+    why they are not known."""
 
     rows: list[Row]
     moments: list[float]
@@ -82,8 +84,8 @@ def month_ends(since: float, until: float) -> list[float]:
 
 
 def gather(env: Environment, since: float, until: float, has_functions: HasFunctions | None) -> Evidence:
-    """The evidence of a period (epoch seconds). Raises LinkPeerError if the log cannot be read; what ActionTrail does not tell is
-    an exception. With `has_functions`, calls in other regions count, too."""
+    """The evidence of a period (epoch seconds). Raises LinkPeerError if the log cannot be read; what ActionTrail does
+    not tell is an exception. With `has_functions`, calls in other regions count, too."""
     log, ours = AuditReader(env.settings, env.clock, env.keys), condition({"deployment": env.policy.deployment})
     kinds = " or ".join(condition({"record": kind}) for kind in ("outcome", "summary", "observed"))
     records = once(log.read(f"{ours} and ({kinds})", since, until))
@@ -118,7 +120,8 @@ def gather(env: Environment, since: float, until: float, has_functions: HasFunct
 
 
 def decisions(records: Iterable[Record]) -> Iterator[Row]:
-    """What was opened, closed, denied, or refused by a guardrail: an entry of `never`, or the limit of removals in one sweep."""
+    """What was opened, closed, denied, or refused by a guardrail: an entry of `never`, or the limit of removals in one
+    sweep."""
     for record in records:
         section = OUTCOMES.get(record.get("outcome", "")) if record["record"] == "outcome" else None
         if section == "denied" and FORBIDDEN in record.get("detail", ""):
@@ -130,10 +133,9 @@ def decisions(records: Iterable[Record]) -> Iterator[Row]:
 
 
 def consents(records: Iterable[Record], keys: TagKeys, since: float) -> Iterator[Row]:
-    """The entries that each call put on the tags of a group by which it consents, refuses or is locked, and those that it took off,
-    from an instant on (epoch seconds).
-    What a tag held before is what the call before it left, unless the record itself says it. The records of a command and of its event
-    are one call."""
+    """The entries that each call put on the tags of a group by which it consents, refuses or is locked, and those that
+    it took off, from an instant on (epoch seconds). What a tag held before is what the call before it left, unless the
+    record itself says it. The records of a command and of its event are one call."""
     calls: dict[tuple[str, ...], Record] = {}
     for record in records:
         about = (
@@ -178,8 +180,8 @@ def _whole(value: str | None) -> list[str]:
 def exceptions(
     env: Environment, since: float, until: float, has_functions: HasFunctions | None
 ) -> tuple[list[Mismatch], str]:
-    """What `audit --verify` finds in a period, and the part of it of which ActionTrail has no events any more; and the regions that
-    were not read."""
+    """What `audit --verify` finds in a period, and the part of it of which ActionTrail has no events any more; and the
+    regions that were not read."""
     first, unread = trail_start(env.now), ""
     differences: list[Mismatch] = []
     if first < until:

@@ -38,8 +38,9 @@ NOTES = {
 def export(
     env: Environment, since: float, until: float, place: str, has_functions: HasFunctions | None, *, as_json: bool
 ) -> None:
-    """Write the evidence into a folder, or into the one file that `place` names by its suffix, `.csv` or `.html`; exit with 1 if
-    there is an exception. `has_functions` as in `gather`. Raises LinkPeerError if the log cannot be read, or a file written."""
+    """Write the evidence into a folder, or into the one file that `place` names by its suffix, `.csv` or `.html`; exit
+    with 1 if there is an exception. `has_functions` as in `gather`. Raises LinkPeerError if the log cannot be read, or
+    a file written."""
     paths = _paths(place, f"evidence-{iso(since)[:10]}-to-{iso(until)[:10]}")
     for path in paths:
         files.require_writable(path)

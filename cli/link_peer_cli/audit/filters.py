@@ -1,5 +1,5 @@
-"""The filters of `audit`: `outcome=denied`, `party=db@billing`, `actor=user/alice`, one for each field. Values of one field are
-alternatives; all fields must match."""
+"""The filters of `audit`: `outcome=denied`, `party=db@billing`, `actor=user/alice`, one for each field. Values of one
+field are alternatives; all fields must match."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ class Filters(msgspec.Struct, frozen=True):
         return bool(self.values or self.parties or self.actors)
 
     def query(self, parties: Iterable[str], *, all_kinds: bool) -> str:
-        """The query for the records; `parties` are with ids. Without a filter that says which kind, decisions and changes of
-        consent, or with `all_kinds` all of them."""
+        """The query for the records; `parties` are with ids. Without a filter that says which kind, decisions and
+        changes of consent, or with `all_kinds` all of them."""
         kinds = [] if all_kinds or {"record", "key"} & self.values.keys() else ["outcome"]
         kinds += ["observed"] if kinds and not {"outcome", "reason", "link", "request_id"} & self.values.keys() else []
         terms = [_any_of([condition({"record": kind}) for kind in kinds])]

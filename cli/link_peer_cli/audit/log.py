@@ -48,8 +48,8 @@ def sdk() -> Any:
 
 
 class AuditReader:
-    """The audit logstores named in the settings, of the functions and of people's commands, as one log: each record says with
-    `logstore` which it is from. Raises LinkPeerError if the settings name none.
+    """The audit logstores named in the settings, of the functions and of people's commands, as one log: each record
+    says with `logstore` which it is from. Raises LinkPeerError if the settings name none.
 
     `keys` gives the keys of each read, where those of the settings may expire before the last one.
     """
@@ -72,7 +72,8 @@ class AuditReader:
             raise read_error(error) from error
 
     def indexed_fields(self) -> set[str]:
-        """Return the fields that the logstore's index covers. Raises LinkPeerError if it has none, or cannot be read."""
+        """Return the fields that the logstore's index covers. Raises LinkPeerError if it has none, or cannot be
+        read."""
         place = (self._settings.audit_project, self._settings.audit_logstore)
         index = self.ask(lambda sls: sls.get_index_config(*place).get_index_config())
         return set(index.key_config_list or {})
@@ -85,7 +86,8 @@ class AuditReader:
         return _in_order(itertools.chain(*self.stream(query, since, until)))
 
     def stream(self, query: str = "*", since: float = 0, until: float | None = None) -> Iterator[list[Record]]:
-        """Yield the records that `read` returns, the oldest first, as they are read: a log of any length takes little memory."""
+        """Yield the records that `read` returns, the oldest first, as they are read: a log of any length takes little
+        memory."""
         retry = Retry(self._clock, math.inf)
         return self._stream(query, since, until, retry)
 
@@ -98,8 +100,8 @@ class AuditReader:
         is_enough: Callable[[list[Record]], bool] = lambda _records: True,
         is_asked_for: Callable[[Record], bool] = lambda _record: True,
     ) -> tuple[list[Record], bool]:
-        """Return the newest of the records that `read` returns and that are asked for, in order, and whether these are all: it reads
-        back in time until there are `count` of them and `is_enough`. Some more may be returned."""
+        """Return the newest of the records that `read` returns and that are asked for, in order, and whether these are
+        all: it reads back in time until there are `count` of them and `is_enough`. Some more may be returned."""
         span, retry = self._span(since, until), Retry(self._clock, math.inf)
         pages = {store: self._pages(store, query, span, retry, reverse=True) for store in self._stores}
         read_down_to = dict.fromkeys(self._stores, math.inf)
@@ -117,8 +119,9 @@ class AuditReader:
             logs[store] += [log for log in page.logs if _is_until(log[1], until) and is_asked_for(log[1])]
 
     def received_since(self, since: float) -> list[Record]:
-        """The records that SLS received from an instant on (epoch seconds), in order of that time, which each has in `received`: the
-        server's, whatever the writer sent. Retries failed reads. Raises LinkPeerError if the log cannot be read."""
+        """The records that SLS received from an instant on (epoch seconds), in order of that time, which each has in
+        `received`: the server's, whatever the writer sent. Retries failed reads. Raises LinkPeerError if the log cannot
+        be read."""
         retry = Retry(self._clock, math.inf)
         self._keys()
         sdk()
@@ -133,7 +136,8 @@ class AuditReader:
         return [int(shard["shardID"]) for shard in body.get_shards_info()]
 
     def read_any(self, query: str, field: str, values: Iterable[str], since: float) -> list[Record]:
-        """As `read`, the records in which a field also has one of these values: queries for some of them each, side by side."""
+        """As `read`, the records in which a field also has one of these values: queries for some of them each, side by
+        side."""
         terms = [condition({field: value}) for value in sorted(values)]
         queries = [f"{query} and ({' or '.join(terms[at : at + BATCH])})" for at in range(0, len(terms), BATCH)]
         self._keys()  # so that the threads find a session, and none begins another
@@ -159,7 +163,8 @@ class AuditReader:
             yield part
 
     def begins(self) -> str:
-        """The time of the first record, as RFC 3339; empty if there is none. Raises LinkPeerError if the log cannot be read."""
+        """The time of the first record, as RFC 3339; empty if there is none. Raises LinkPeerError if the log cannot be
+        read."""
         span = (0, int(self._clock.now()) + SKEW_SECONDS)
         return min(
             (_time(record) for store in self._stores for _, record in self._page(store, "*", span, 0, 1).logs),
@@ -174,8 +179,8 @@ class AuditReader:
     def _pages(
         self, store: str, query: str, span: tuple[int, int], retry: _Retry, *, reverse: bool = False
     ) -> Iterator[_Page]:
-        """All pages of one logstore, the oldest logs first or, in `reverse`, the newest: there a log that arrives meanwhile moves others
-        to the next page, which are not returned twice."""
+        """All pages of one logstore, the oldest logs first or, in `reverse`, the newest: there a log that arrives
+        meanwhile moves others to the next page, which are not returned twice."""
         previous: list[tuple[float, Record]] = []
         for offset in itertools.count(0, PAGE):
             page = retry(functools.partial(self._page, store, query, span, offset, PAGE, reverse=reverse))
@@ -188,7 +193,8 @@ class AuditReader:
     def _page(
         self, store: str, query: str, span: tuple[int, int], offset: int, size: int = PAGE, *, reverse: bool = False
     ) -> _Page:
-        """Some records of one logstore. Raises Transient for an answer that SLS calls incomplete; the SDK has asked five times then."""
+        """Some records of one logstore. Raises Transient for an answer that SLS calls incomplete; the SDK has asked
+        five times then."""
         place = (self._settings.audit_project, store, *span)
         body = self.ask(lambda sls: sls.get_log(*place, query=query, size=size, offset=offset, reverse=reverse))
         if not body.is_completed():
@@ -226,9 +232,9 @@ class AuditReader:
 
 
 class _Page(msgspec.Struct, frozen=True):
-    """Logs of a page, each with its time (epoch seconds), and the `bound`: newest first, all logs from it on were read; -inf after the
-    last page. Pages are in order of time to the nanosecond where SLS says so, else to the minute [doc GetLogs, reverse; GetLogsV2,
-    isAccurate]."""
+    """Logs of a page, each with its time (epoch seconds), and the `bound`: newest first, all logs from it on were read;
+    -inf after the last page. Pages are in order of time to the nanosecond where SLS says so, else to the minute [doc
+    GetLogs, reverse; GetLogsV2, isAccurate]."""
 
     logs: list[tuple[float, Record]]
     bound: float
@@ -279,8 +285,8 @@ def read_error(error: Any) -> LinkPeerError:
 
 
 def _record(contents: Mapping[str, object], store: str) -> Record:
-    """A record as it was written, with where, and when SLS received it, if SLS says so: a query may give what its writer sent for
-    that, `received_since` does not."""
+    """A record as it was written, with where, and when SLS received it, if SLS says so: a query may give what its
+    writer sent for that, `received_since` does not."""
     received = str(contents.get(RECEIVED, ""))
     fields = {name: str(value) for name, value in contents.items() if not name.startswith("__") and name != "received"}
     return {**fields, "logstore": store, **({"received": iso(int(received))} if received.isdecimal() else {})}

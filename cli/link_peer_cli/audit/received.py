@@ -1,5 +1,6 @@
-"""The records that SLS received from an instant on, with the time at which it did. Shards are read by cursors: the time of a cursor is
-that of the server, and no field that a writer sends replaces it [doc GetCursorTime]. It needs no index."""
+"""The records that SLS received from an instant on, with the time at which it did. Shards are read by cursors: the time
+of a cursor is that of the server, and no field that a writer sends replaces it [doc GetCursorTime]. It needs no
+index."""
 
 from __future__ import annotations
 
@@ -24,8 +25,8 @@ class Shard(Protocol):
 
 
 def received_groups(shard: Shard, since: float, now: float) -> Iterator[tuple[int, Any]]:
-    """Each group of logs since an instant (epoch seconds), with the second in which SLS received it, or at most EXACT_SECONDS earlier.
-    `now` is the present (epoch seconds).
+    """Each group of logs since an instant (epoch seconds), with the second in which SLS received it, or at most
+    EXACT_SECONDS earlier. `now` is the present (epoch seconds).
 
     Groups that came alone cost two calls each; of those that came together, as many as possible are read in one."""
     cursor, end = shard.cursor(str(int(since))), shard.cursor("end")

@@ -1,4 +1,5 @@
-"""The rules of people that somebody removed, by whom, and which links had replaced them: for the evidence of a period."""
+"""The rules of people that somebody removed, by whom, and which links had replaced them: for the evidence of a
+period."""
 
 from __future__ import annotations
 
@@ -17,8 +18,8 @@ from link_peer_cli.audit.verify import changing_roles, read_events
 
 
 def revoked_rules(env: Environment, outcomes: Sequence[Record], since: float, until: float) -> Iterator[Record]:
-    """What a row of the evidence has of each call by which somebody removed rules that are not link-peer's. Accounts whose
-    ActionTrail cannot be read are exceptions."""
+    """What a row of the evidence has of each call by which somebody removed rules that are not link-peer's. Accounts
+    whose ActionTrail cannot be read are exceptions."""
     ours = {name for outcome in outcomes for rule in rules_in(outcome.get("rules", "")) for name in (rule.key, rule.id)}
     window = (max(since, trail_start(env.now)), until)
     events, _ = read_events(Trail(env), sorted(env.policy.accounts), sorted(REVOKING), window, lambda: None)

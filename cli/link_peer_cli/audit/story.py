@@ -1,7 +1,7 @@
 """What the audit log tells of one link: its whole life, and who asked for it.
 
-The id of a request is its sender's choice, and another sender may have the same. So a request is known by its queue, its id and
-its link.
+The id of a request is its sender's choice, and another sender may have the same. So a request is known by its queue,
+its id and its link.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class Story(msgspec.Struct, frozen=True):
 
 
 def stories(log: AuditReader, name: str, since: float) -> list[Story]:
-    """The story of a link, by its id; or of each request with an id: its own records, and all others about the link that it
-    names, such as later removals, but those of its namesakes through other queues. `since` is in epoch seconds. Raises
-    LinkPeerError if the log cannot be read, or has nothing of it."""
+    """The story of a link, by its id; or of each request with an id: its own records, and all others about the link
+    that it names, such as later removals, but those of its namesakes through other queues. `since` is in epoch seconds.
+    Raises LinkPeerError if the log cannot be read, or has nothing of it."""
     matches = log.read(f"{condition({'request_id': name})} or {condition({'link': name})}", since)
     # the id of a link is a hash of it; a request may have been given the same
     matches = [record for record in matches if record.get("link") == name] or matches
@@ -63,8 +63,8 @@ def _story_of(records: Iterable[Record], name: str, queue: str) -> Story:
 
 
 class RequestStories:
-    """What the requests said of themselves. `problem` says why the log could not be read; `consented` who wrote each entry that
-    consents."""
+    """What the requests said of themselves. `problem` says why the log could not be read; `consented` who wrote each
+    entry that consents."""
 
     def __init__(self) -> None:
         self._applied: dict[str, list[tuple[Record, set[str]]]] = {}  # with the ids of the rules
@@ -82,8 +82,9 @@ class RequestStories:
             self.problem = f"who asked is not known: {message(error)}"
 
     def requester(self, link: Standing, request: str) -> str:
-        """Who asked, as far as the log tells: the name that the request gives, which nobody verified, and the queue that it
-        came through, which the platform vouches for; each of them where it cannot be told which request it was."""
+        """Who asked, as far as the log tells: the name that the request gives, which nobody verified, and the queue
+        that it came through, which the platform vouches for; each of them where it cannot be told which request it
+        was."""
         return ", or ".join(filter(None, map(_sender, self._of(link, request))))
 
     def reasons(self, link: Standing, request: str) -> list[str]:
@@ -91,8 +92,9 @@ class RequestStories:
         return list(filter(None, (record.get("claimed_reason", "") for record in self._of(link, request))))
 
     def _of(self, link: Standing, request: str) -> list[Record]:
-        """The first record of each queue whose request may be the one that put its claim on the link's rules: those that
-        changed one of these very rules, else those that found them, else those about the same parties and ports."""
+        """The first record of each queue whose request may be the one that put its claim on the link's rules: those
+        that changed one of these very rules, else those that found them, else those about the same parties and
+        ports."""
         candidates, rules = self._applied.get(request, []), {rule.id for rule in link.rules}
         rule_records = [record for record, ids in candidates if ids & rules]
         change_records = [record for record in rule_records if record.get("api_requests")]

@@ -1,5 +1,5 @@
-"""The timeline of one link: beside the decisions about it, what changed consent at its groups, and who changed its rules by hand; each
-with how it is known."""
+"""The timeline of one link: beside the decisions about it, what changed consent at its groups, and who changed its
+rules by hand; each with how it is known."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ Claims = Callable[[Iterable[Party]], list[Owned]]
 
 
 def timeline(env: Environment, log: AuditReader, story: Story, since: float, claims_of: Claims) -> tuple[Story, str]:
-    """The story with all that is known, oldest first, each record with `evidence` and, where it can be taken back, `undo`; and why
-    ActionTrail could not be read, empty if it was. `since` is in epoch seconds."""
+    """The story with all that is known, oldest first, each record with `evidence` and, where it can be taken back,
+    `undo`; and why ActionTrail could not be read, empty if it was. `since` is in epoch seconds."""
     groups = _groups(story.records)
     observed = log.read_any(condition({"record": "observed"}), "to", {group.id for group in groups}, since)
     parties = {*groups, *(end for record in story.records for end in ends_of(record) if end.id)}
@@ -52,8 +52,8 @@ def _groups(records: Iterable[Record]) -> set[Party]:
 
 
 def _concerns(env: Environment, record: Record, parties: Iterable[Party]) -> bool:
-    """Whether a change of a group's tags may have changed what is consented to between these parties: it locks, refuses, or is
-    about an entry that names one of them."""
+    """Whether a change of a group's tags may have changed what is consented to between these parties: it locks,
+    refuses, or is about an entry that names one of them."""
     keys, group = env.policy.keys, ends_of(record)[1]
     before, after = (tags_in(record.get(name, "")) for name in ("old_tags", "event_tags"))
     after = after or {}
@@ -74,7 +74,8 @@ def _changed(before: str | None, after: str | None) -> str:
 
 
 def _without_copies(records: Iterable[Record]) -> list[Record]:
-    """One record a call and group: that of the person's command, which knows the old values, before that of the event."""
+    """One record a call and group: that of the person's command, which knows the old values, before that of the
+    event."""
     calls = grouped(
         ((record.get("event_request") or record.get("key", ""), record.get("to", "")), record) for record in records
     )
@@ -82,8 +83,8 @@ def _without_copies(records: Iterable[Record]) -> list[Record]:
 
 
 def _by_hand(env: Environment, records: Sequence[Record], groups: Iterable[Party], since: float) -> list[Record]:
-    """A record of each call that removed or changed rules of the link, and of which no record tells. Raises LinkPeerError if
-    ActionTrail cannot be read."""
+    """A record of each call that removed or changed rules of the link, and of which no record tells. Raises
+    LinkPeerError if ActionTrail cannot be read."""
     rules = [(rule, record) for record in records for rule in rules_in(record.get("rules", ""))]
     links = {name: record for rule, record in rules for name in (rule.id, rule.key) if name}  # calls have either
     calls = {call for record in records for call in record.get("api_requests", "").split(",")}

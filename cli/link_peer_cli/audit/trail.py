@@ -1,6 +1,7 @@
 """ActionTrail, read through its official SDK: who changed security groups in an account.
 
-At most two calls a second [doc LookupEvents]; a query spans at most 30 days, and events are kept for 90 [doc-detail 28849].
+At most two calls a second [doc LookupEvents]; a query spans at most 30 days, and events are kept for 90 [doc-detail
+28849].
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ NAMES = (
     "DeleteSecurityGroup",
     *TAG_CALLS,
 )
-"""The calls that change the rules of a security group, or its tags, those of the Tag service among them. Each is a query of its own: an event
-can be looked up by one attribute only, and other calls of ECS are far more frequent."""
+"""The calls that change the rules of a security group, or its tags, those of the Tag service among them. Each is a
+query of its own: an event can be looked up by one attribute only, and other calls of ECS are far more frequent."""
 
 
 def trail_start(now: float) -> float:
@@ -47,8 +48,8 @@ def trail_start(now: float) -> float:
 
 
 def keeps(since: float, now: float) -> bool:
-    """Whether ActionTrail has the events since an instant at `now`, both in epoch seconds. A command that asks for the last 90 days
-    means no more by the seconds that have passed."""
+    """Whether ActionTrail has the events since an instant at `now`, both in epoch seconds. A command that asks for the
+    last 90 days means no more by the seconds that have passed."""
     return since >= now - KEPT_SECONDS - MARGIN_SECONDS
 
 

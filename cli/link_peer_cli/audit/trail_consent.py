@@ -1,12 +1,14 @@
 """What a group consented to when a rule was opened: its tags at that time, as witnesses tell them. Pure.
 
-Witnesses are the tag calls of ActionTrail, the tags of now, and the observed records of those who did not open the rule: who opened
-it could write any. A record counts only where ActionTrail has its call. A tag has the value that the last call before gave it.
-Without such a call it has the value that the first call after replaced (`old_tags`), or that was seen before that call. Where no
-witness tells it, it is not known. Of two records of one call, the first that SLS received counts: what comes later changes nothing.
+Witnesses are the tag calls of ActionTrail, the tags of now, and the observed records of those who did not open the
+rule: who opened it could write any. A record counts only where ActionTrail has its call. A tag has the value that the
+last call before gave it. Without such a call it has the value that the first call after replaced (`old_tags`), or that
+was seen before that call. Where no witness tells it, it is not known. Of two records of one call, the first that SLS
+received counts: what comes later changes nothing.
 
-ActionTrail shows a call ten minutes late. So where a record tells of a tag call that it does not have yet, the tags of now may not be
-those that were there before: what rests on them alone is pending, or unproven where only who opened the rule recorded such a call.
+ActionTrail shows a call ten minutes late. So where a record tells of a tag call that it does not have yet, the tags of
+now may not be those that were there before: what rests on them alone is pending, or unproven where only who opened the
+rule recorded such a call.
 """
 
 from __future__ import annotations
@@ -62,8 +64,8 @@ class _Change(msgspec.Struct, frozen=True):
 
 
 class _Observation(msgspec.Struct, frozen=True):
-    """The tags of a group as one saw them: in which log, after which call; and the values before that call, where it says so.
-    Without a log: the tags that the cloud shows now."""
+    """The tags of a group as one saw them: in which log, after which call; and the values before that call, where it
+    says so. Without a log: the tags that the cloud shows now."""
 
     time: float
     logstore: str
@@ -102,8 +104,8 @@ class _Testimony(msgspec.Struct, frozen=True):
 
 
 class Consents:
-    """The tags of groups over time. `now` are those that are there, as of `moment` (epoch seconds). `events` are all tag calls from
-    `start` on; what was observed before is no evidence, since other calls may have come between."""
+    """The tags of groups over time. `now` are those that are there, as of `moment` (epoch seconds). `events` are all
+    tag calls from `start` on; what was observed before is no evidence, since other calls may have come between."""
 
     def __init__(
         self,
@@ -141,8 +143,8 @@ class Consents:
         self._observations = grouped([*records, *current_tags])
 
     def problem(self, key: RuleKey, marker: Marker, at: float, suspects: Set[str]) -> Problem | None:
-        """Why a group did not consent to a rule that was opened then, or why that is unproven; None if it did. `suspects` are the
-        logs that whoever opened the rule can write."""
+        """Why a group did not consent to a rule that was opened then, or why that is unproven; None if it did.
+        `suspects` are the logs that whoever opened the rule can write."""
         group_observations = self._observations.get(key.group, [])
         observations = [observation for observation in group_observations if observation.logstore not in suspects]
         problem = self._by_witnesses(key, marker, at, observations)
@@ -184,8 +186,8 @@ class Consents:
         return Problem(NO_CONSENT, f"{key.group} had no consent to it")
 
     def _refusal(self, key: RuleKey, marker: Marker, tags: Tags) -> str:
-        """By which entry a group with these tags refused the rule; empty if it did not. In which groups an instance was is not
-        known, so that only what names a party of the link counts."""
+        """By which entry a group with these tags refused the rule; empty if it did not. In which groups an instance was
+        is not known, so that only what names a party of the link counts."""
         link = link_of(key, marker)
         snapshot = Snapshot(groups={key.group: Group(key.group, "", tags=tags)})
         peers = (link.target, link.reached) if key.is_egress else (link.source, link.asker)
@@ -195,8 +197,9 @@ class Consents:
         return ""
 
     def _covers(self, key: RuleKey, marker: Marker, tags: Tags, at: float) -> bool:
-        """Whether a group with these tags, or the policy, consents to a rule. In which groups an instance was is not known: an
-        entry that names a group of its account counts, and for a group whose instances are let out one that names an instance."""
+        """Whether a group with these tags, or the policy, consents to a rule. In which groups an instance was is not
+        known: an entry that names a group of its account counts, and for a group whose instances are let out one that
+        names an instance."""
         link = link_of(key, marker)
         read = egress_accepts if key.is_egress else accepts
         allowed = [end for pair in self._policy.allow for end in (pair.source, pair.target)]
@@ -217,8 +220,8 @@ def _observation(entry: Entry) -> _Observation:
 
 
 def _at(testimony: _Testimony, at: float) -> Iterator[tuple[Tags, Set[str], bool]]:
-    """The tags that a group had when consent may have been judged, those keys whose value is not known, and whether all keys are
-    known that it had at any time."""
+    """The tags that a group had when consent may have been judged, those keys whose value is not known, and whether all
+    keys are known that it had at any time."""
     is_complete = any(
         observation.tags is not None and _CUT not in observation.tags for observation in testimony.observations
     )

@@ -32,8 +32,8 @@ _OF_RULE = re.compile(r"Source.*|Dest.*|Ipv6.*|PortRange.*|IpProtocol|Policy|Nic
 
 
 class TrailWrite(msgspec.Struct, frozen=True):
-    """A rule that a call opened, or whose description it changed. `key` is None where it is of no kind that link-peer writes, and
-    of a changed one."""
+    """A rule that a call opened, or whose description it changed. `key` is None where it is of no kind that link-peer
+    writes, and of a changed one."""
 
     key: RuleKey | None
     description: str
@@ -75,8 +75,8 @@ class Event(msgspec.Struct, frozen=True):
 def event_of(account: str, raw: Mapping[str, Any], region: str) -> Event | None:
     """Return an event about security groups of a region; None for others, such as the tags of an instance.
 
-    Raises LinkPeerError for one without a time, or that changed the rules of a group which it does not name: what cannot be
-    read must not pass for nothing.
+    Raises LinkPeerError for one without a time, or that changed the rules of a group which it does not name: what
+    cannot be read must not pass for nothing.
     """
     if str(raw.get("acsRegion") or region) != region:
         return None
@@ -166,8 +166,8 @@ def _values(params: Mapping[str, str], names: str) -> tuple[str, ...]:
 
 
 def _listed(text: str) -> list[str]:
-    """The texts in the JSON text of a list. They come beside other parameters and never in place of one: the caller chooses the
-    names, too."""
+    """The texts in the JSON text of a list. They come beside other parameters and never in place of one: the caller
+    chooses the names, too."""
     items = parsed(text) if text.startswith("[") else None
     return [item for item in items if isinstance(item, str)] if isinstance(items, list) else []
 

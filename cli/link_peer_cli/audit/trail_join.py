@@ -8,7 +8,7 @@
 | a change by anyone else | the record with its RequestId in the operators' log (a command with a person's own keys), judged like ours; else it may not touch a rule of ours |
 | `applied` or `removed`, for each rule of its intent | an event with one of its RequestIds; else an event that made the same change meanwhile: the answer was lost, or someone else was faster. Each of its RequestIds is one of ActionTrail's |
 | any record | SLS received it when it says that it was written |
-"""
+"""  # noqa: W505
 
 from __future__ import annotations
 
@@ -201,8 +201,8 @@ def _ours(question: Question, log: Log, event: Event) -> str:
 def _of_record(
     question: Question, log: Log, entry: Entry, changes: Mapping[Party, Sequence[Event]]
 ) -> Iterator[Mismatch]:
-    """What a record says and SLS or ActionTrail does not: when it was written; the rules that an outcome says were changed.
-    Without an intent and without RequestIds, it says that nothing had to be changed."""
+    """What a record says and SLS or ActionTrail does not: when it was written; the rules that an outcome says were
+    changed. Without an intent and without RequestIds, it says that nothing had to be changed."""
     if entry.time < question.since:
         return
     if abs(entry.time - entry.stated_time) > LATE_SECONDS:
@@ -230,8 +230,8 @@ def _of_record(
 def _names_no_call(
     question: Question, entry: Entry, intent: Entry | None, changes: Mapping[Party, Sequence[Event]]
 ) -> bool:
-    """Whether none of an outcome's RequestIds is that of a call on its groups since its intent. Not each need be: a throttled
-    call has a RequestId, too, and ActionTrail may not have it."""
+    """Whether none of an outcome's RequestIds is that of a call on its groups since its intent. Not each need be: a
+    throttled call has a RequestId, too, and ActionTrail may not have it."""
     start = intent.time - SKEW_SECONDS if intent else 0.0
     groups = entry.groups | (intent.groups if intent else frozenset())
     events = (event for group in groups for event in changes.get(group, ()))

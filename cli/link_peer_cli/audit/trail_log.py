@@ -1,4 +1,5 @@
-"""The audit log and ActionTrail as `audit --verify` asks them: which intents name a call, and which rules link-peer opened. Pure."""
+"""The audit log and ActionTrail as `audit --verify` asks them: which intents name a call, and which rules link-peer
+opened. Pure."""
 
 from __future__ import annotations
 
@@ -21,8 +22,8 @@ SKEW_SECONDS = 60.0  # between the clocks of ActionTrail and of SLS, or of the m
 
 
 class Roles(msgspec.Struct, frozen=True):
-    """The roles by which link-peer changes each account, in small letters, each with the logstores of those who may take it
-    on; `operators` is the logstore of people's commands."""
+    """The roles by which link-peer changes each account, in small letters, each with the logstores of those who may
+    take it on; `operators` is the logstore of people's commands."""
 
     changing: Mapping[str, Mapping[str, Set[str]]]
     operators: str
@@ -43,7 +44,8 @@ class Question(msgspec.Struct, frozen=True):
 
     @property
     def start(self) -> float:
-        """From when on events and records are there: of an older record, the call may be one that ActionTrail dropped."""
+        """From when on events and records are there: of an older record, the call may be one that ActionTrail
+        dropped."""
         return max(self.since - LONGEST_SECONDS, self.trail_start + LONGEST_SECONDS)
 
     def logs(self, event: Event) -> Set[str]:
@@ -107,7 +109,8 @@ class Log:
 
 
 def _run(entry: Entry) -> tuple[str, ...]:
-    """What an intent and its result have in common. The result of an intent about a tag alone is the sweep's summary."""
+    """What an intent and its result have in common. The result of an intent about a tag alone is the sweep's
+    summary."""
     if entry.kind == "summary" or not entry.record.get("link"):
         return "", entry.record.get("event_id", "")
     return entry.decision
@@ -130,8 +133,9 @@ class Openings:
         self._writes = grouped((group, event) for event in self._events.values() for group in event.parties)
 
     def opened(self, rule_id: str, event: Event) -> bool:
-        """Whether the rule that a call changes or removes is one that a marker of ours opened before: the first record of that
-        call names the id. An older call is ActionTrail's no more; of one whose answer was lost no record tells an id."""
+        """Whether the rule that a call changes or removes is one that a marker of ours opened before: the first record
+        of that call names the id. An older call is ActionTrail's no more; of one whose answer was lost no record tells
+        an id."""
         for call, key, time in self._calls.get(rule_id, ()):
             opening_event = self._events.get(call)
             if opening_event is event:

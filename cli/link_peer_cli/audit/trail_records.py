@@ -56,8 +56,8 @@ class Entry(msgspec.Struct, frozen=True):
         return (*self.link, *(self.record.get(name, "") for name in ("event_id", "request_id")))
 
     def follows(self, entry: Entry) -> bool:
-        """Whether SLS may have received it after another one. Within EXACT_SECONDS, in which their times may be out of order, what they
-        say themselves decides."""
+        """Whether SLS may have received it after another one. Within EXACT_SECONDS, in which their times may be out of
+        order, what they say themselves decides."""
         return self.time >= entry.time or (
             self.time >= entry.time - EXACT_SECONDS and self.stated_time >= entry.stated_time
         )
@@ -74,8 +74,8 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 def entries(records: Iterable[Record], region: str) -> list[Entry]:
-    """The records of a region in order of time, equal ones once, as they came first. One without a readable time is left out:
-    no function writes such."""
+    """The records of a region in order of time, equal ones once, as they came first. One without a readable time is
+    left out: no function writes such."""
     region_entries = (entry for record in records if record.get("region") == region for entry in _entry(record))
     whole: dict[str, Entry] = {}
     for entry in sorted(region_entries, key=lambda entry: (entry.time, entry.stated_time)):

@@ -1,4 +1,5 @@
-"""The commands that take back what records say was done: those of a command that has just run, or of an act that the log has. Pure."""
+"""The commands that take back what records say was done: those of a command that has just run, or of an act that the
+log has. Pure."""
 
 from __future__ import annotations
 
@@ -20,9 +21,10 @@ Owned = tuple[Link, Claim]
 
 
 def undo(records: Iterable[Record], keys: TagKeys, now: float, standing: Iterable[Owned] = ()) -> list[str]:
-    """The commands that lead back to what was before these records, in the order in which they are typed. What a tag of an instance
-    asks for has none, and neither has a claim that has ended by `now` (epoch seconds). `standing` are the claims on the rules as they
-    are now: an `unlink` takes away those of other requests too, and a request is posted with all of its ports."""
+    """The commands that lead back to what was before these records, in the order in which they are typed. What a tag of
+    an instance asks for has none, and neither has a claim that has ended by `now` (epoch seconds). `standing` are the
+    claims on the rules as they are now: an `unlink` takes away those of other requests too, and a request is posted
+    with all of its ports."""
     records, standing = list(records), list(standing)
     observed = [record for record in records if record.get("record") == "observed"]
     decided = [record for record in records if record.get("record") == "outcome"]
@@ -47,9 +49,9 @@ def _takes(unlinked: Link, link: Link) -> bool:
 
 
 def requests_again(lost_claims: Sequence[Owned], now: float, standing: Iterable[Owned] = ()) -> list[str]:
-    """The commands that post the requests again to which these claims belong: one for each link and request, with the ports that
-    it lost and those on which it stands. The egress rule of a link between instances names a group and an instance, which no request
-    does: the link's ingress rule has the same claim."""
+    """The commands that post the requests again to which these claims belong: one for each link and request, with the
+    ports that it lost and those on which it stands. The egress rule of a link between instances names a group and an
+    instance, which no request does: the link's ingress rule has the same claim."""
     pairs = {(link.pair, claim) for link, claim in lost_claims}
     ports: dict[tuple[tuple[Party, Party], Claim], set[Port]] = {}
     for link, claim in (*lost_claims, *(owned for owned in standing if (owned[0].pair, owned[1]) in pairs)):

@@ -42,11 +42,12 @@ COLUMNS = ("time", "account", "what", "rule", "request id", "who", "finding")
 
 
 def verify(env: Environment, since: float, has_functions: HasFunctions | None, *, as_json: bool) -> None:
-    """Print what does not fit since an instant (epoch seconds), and exit with 1 if there is anything, with 3 where it is
-    unproven only. `has_functions`: also what roles of link-peer did in regions without its functions; without it, the last line
-    names those that were not read.
+    """Print what does not fit since an instant (epoch seconds), and exit with 1 if there is anything, with 3 where it
+    is unproven only. `has_functions`: also what roles of link-peer did in regions without its functions; without it,
+    the last line names those that were not read.
 
-    Raises BadInput for an instant from which ActionTrail has no events any more, LinkPeerError if the log cannot be read.
+    Raises BadInput for an instant from which ActionTrail has no events any more, LinkPeerError if the log cannot be
+    read.
     """
     if not keeps(since, env.now):
         raise BadInput("--from", "ActionTrail keeps events for 90 days: give at most 90d")
@@ -64,8 +65,8 @@ def verify(env: Environment, since: float, has_functions: HasFunctions | None, *
 def in_regions(
     env: Environment, since: float, has_functions: HasFunctions | None, *, quiet: bool
 ) -> tuple[list[Mismatch], int, str]:
-    """As `mismatches`; with `has_functions`, also what does not fit in the other regions. The last text names those that were not
-    read, or says why they are not known; empty if there are none."""
+    """As `mismatches`; with `has_functions`, also what does not fit in the other regions. The last text names those
+    that were not read, or says why they are not known; empty if there are none."""
     differences, calls = mismatches(env, since, quiet=quiet)
     try:
         regions, problem = other_regions(env.settings, env.clock), ""
@@ -109,7 +110,8 @@ def exit_of(differences: Iterable[Mismatch]) -> Exit:
 
 
 def mismatches(env: Environment, since: float, *, quiet: bool) -> tuple[list[Mismatch], int]:
-    """What does not fit since an instant (epoch seconds), as far back as ActionTrail has events, and how many calls were compared.
+    """What does not fit since an instant (epoch seconds), as far back as ActionTrail has events, and how many calls
+    were compared.
 
     Raises LinkPeerError if the log cannot be read.
     """
@@ -186,8 +188,8 @@ def _tags(env: Environment, groups: Sequence[Party]) -> tuple[dict[Party, Mappin
 
 
 def changing_roles(env: Environment) -> Roles:
-    """The roles that change security groups for link-peer: those of the functions and of operators at home, and in every
-    other account the role of the policy file, which both take on, and that of people who close there."""
+    """The roles that change security groups for link-peer: those of the functions and of operators at home, and in
+    every other account the role of the policy file, which both take on, and that of people who close there."""
     names, home, settings = env.names, env.policy.home, env.settings
     functions, operators = {settings.audit_logstore}, {settings.operator_logstore}
     changing: dict[str, dict[str, Set[str]]] = {
@@ -205,8 +207,8 @@ def _role_name(arn: str) -> str:
 
 
 def _before(start: float, older: Iterable[Record], records: Iterable[Record]) -> list[Record]:
-    """The records that SLS received before an instant (epoch seconds): those that are not among the ones that it has received since,
-    whatever their writer says of their time."""
+    """The records that SLS received before an instant (epoch seconds): those that are not among the ones that it has
+    received since, whatever their writer says of their time."""
     fields = {str(sorted({**record, "received": ""}.items())) for record in records}
     latest = iso(start - 1)
     return [

@@ -29,9 +29,9 @@ THREADS = 16
 def check(
     env: Environment, runs: Runs, swept: SweptAccounts, cloud: WhatIf, links: Sequence[Standing]
 ) -> Iterator[CheckFinding]:
-    """One finding for each account: whether the functions' own role entered it, with how many groups have rules of these links. One
-    more for each that could not be read here, and for what there was no time to read. An account that shows no instances is a warning
-    where a link has an end in it."""
+    """One finding for each account: whether the functions' own role entered it, with how many groups have rules of
+    these links. One more for each that could not be read here, and for what there was no time to read. An account that
+    shows no instances is a warning where a link has an end in it."""
     gaps, snapshot = gaps_of(swept), swept.snapshot
     ours = Counter(group.account for group in {rule.group for link in links for rule in link.rules})
     accounts = sorted(env.policy.accounts)
@@ -62,7 +62,8 @@ def check(
 
 
 def check_prefixes(env: Environment, snapshot: Snapshot) -> Iterator[CheckFinding]:
-    """One finding for each account but home where groups have tags of other deployments: `of_home` reads what home's roles are denied."""
+    """One finding for each account but home where groups have tags of other deployments: `of_home` reads what home's
+    roles are denied."""
     policy, own_prefix = env.policy, env.settings.tag_prefix
     for uid in sorted(policy.accounts.keys() - {policy.home}):
         groups = [group for group in snapshot.groups.values() if group.party.account == uid]
@@ -73,7 +74,8 @@ def check_prefixes(env: Environment, snapshot: Snapshot) -> Iterator[CheckFindin
 
 
 def check_sets(policy: Policy) -> Iterator[CheckFinding]:
-    """One finding for each account with sets: who there may move groups in and out of them, which no key of link-peer can read."""
+    """One finding for each account with sets: who there may move groups in and out of them, which no key of link-peer
+    can read."""
     for uid in sorted({group_set.account for group_set in policy.sets.values()}):
         sets = [group_set for group_set in policy.sets.values() if group_set.account == uid]
         keys = ", ".join(sorted({key for group_set in sets for key in group_set.tags}))

@@ -1,7 +1,9 @@
-"""Links that stand and whose packets do not get through: which rule or setting stops them, and who can change that. Pure.
+"""Links that stand and whose packets do not get through: which rule or setting stops them, and who can change that.
+Pure.
 
-What is closing is not among them: the next sweep removes it. And members of linked groups that the policy's `never` bars by
-themselves, or by another group of theirs: a link between groups admits every member, since the platform knows no exceptions.
+What is closing is not among them: the next sweep removes it. And members of linked groups that the policy's `never`
+bars by themselves, or by another group of theirs: a link between groups admits every member, since the platform knows
+no exceptions.
 """
 
 from __future__ import annotations
@@ -86,7 +88,8 @@ def _explain(judged_link: Judged) -> str:
 
 
 def isolated(view: CloudSeen, records: Sequence[Record]) -> Iterator[CheckFinding]:
-    """One finding for each such group, as far as its policy was read: the sweep asks where both ends of a wish are in it."""
+    """One finding for each such group, as far as its policy was read: the sweep asks where both ends of a wish are in
+    it."""
     for party, access in sorted(view.scene.snapshot.inner_access.items()):
         if access:
             continue
@@ -100,8 +103,8 @@ def isolated(view: CloudSeen, records: Sequence[Record]) -> Iterator[CheckFindin
 
 
 def beside_locks(view: CloudSeen) -> Iterator[CheckFinding]:
-    """One finding for each locked group whose instances are in other groups, too, which are not locked: these may admit what the lock
-    keeps off."""
+    """One finding for each locked group whose instances are in other groups, too, which are not locked: these may admit
+    what the lock keeps off."""
     groups, lock_on = view.scene.snapshot.groups, view.policy.keys.lock_on
     for party in sorted(party for party, group in groups.items() if lock_on(group.tags)):
         open_groups = {
@@ -119,7 +122,8 @@ def beside_locks(view: CloudSeen) -> Iterator[CheckFinding]:
 
 
 def barred(view: CloudSeen) -> Iterator[CheckFinding]:
-    """One finding for each link between groups with such members, in the account of the first, which names the entry."""
+    """One finding for each link between groups with such members, in the account of the first, which names the
+    entry."""
     groups, refusing = view.scene.snapshot.groups.values(), view.policy.keys.refusing
     forbids = view.policy.never or any(refusing(group.tags) for group in groups)
     for link in view.links if forbids else ():
@@ -133,8 +137,8 @@ def barred(view: CloudSeen) -> Iterator[CheckFinding]:
 
 
 def _barred(view: CloudSeen, link: Standing) -> Iterator[tuple[Party, str]]:
-    """The members of either group, each with the entry that bars it, if the groups themselves are not barred. Of a link by
-    address, no such member of its source is admitted."""
+    """The members of either group, each with the entry that bars it, if the groups themselves are not barred. Of a link
+    by address, no such member of its source is admitted."""
     snapshot, ports = view.scene.snapshot, () if link.mutual else link.ports
     if forbidden(snapshot, view.policy, link.source, link.target, ports):
         return

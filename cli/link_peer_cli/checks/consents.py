@@ -1,5 +1,5 @@
-"""Tags that do nothing: consent that is certain to match nothing (entries of tags, and of the policy's `allow` list), and
-keys that only look like those of link-peer; and refusals that nobody can read. Pure."""
+"""Tags that do nothing: consent that is certain to match nothing (entries of tags, and of the policy's `allow` list),
+and keys that only look like those of link-peer; and refusals that nobody can read. Pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ ALLOW = "policy allow "
 
 
 class Dead(msgspec.Struct, frozen=True):
-    """An entry that consents to nothing: the group that it is about, its text, and why. `readable`: its syntax is valid."""
+    """An entry that consents to nothing: the group that it is about, its text, and why. `readable`: its syntax is
+    valid."""
 
     group: Party
     text: str
@@ -31,8 +32,8 @@ class Dead(msgspec.Struct, frozen=True):
 
 
 def dead(policy: Policy, snapshot: Snapshot, now: float, accounts: Set[str]) -> Iterator[Dead]:
-    """Entries with invalid syntax, that have ended, or that name an account that is not in the policy or a party that does
-    not exist. That is known of `accounts` only, which were read completely."""
+    """Entries with invalid syntax, that have ended, or that name an account that is not in the policy or a party that
+    does not exist. That is known of `accounts` only, which were read completely."""
     for _, group in sorted(snapshot.groups.items()):
         for text, problem in bad_accepts(group.tags, group.party.account, policy.keys):
             yield Dead(group.party, text, f"invalid syntax: {problem}", readable=False)
@@ -74,8 +75,8 @@ def check(view: CloudSeen) -> Iterator[CheckFinding]:
 
 
 def check_groups(view: CloudSeen) -> Iterator[CheckFinding]:
-    """One finding for each basic group with consent to reach others, which means nothing there; and for each refusal that cannot be
-    read, which refuses everybody."""
+    """One finding for each basic group with consent to reach others, which means nothing there; and for each refusal
+    that cannot be read, which refuses everybody."""
     keys = view.policy.keys
     for party, group in sorted(view.scene.snapshot.groups.items()):
         egress_keys = [key for key in keys.letting_out if key in group.tags]
@@ -92,8 +93,8 @@ def check_groups(view: CloudSeen) -> Iterator[CheckFinding]:
 
 
 def check_keys(view: CloudSeen) -> Iterator[CheckFinding]:
-    """One finding for each party with a key that means nothing there, such as `Link-Peer` or `link-untill`, with the nearest one
-    that does."""
+    """One finding for each party with a key that means nothing there, such as `Link-Peer` or `link-untill`, with the
+    nearest one that does."""
     snapshot = view.scene.snapshot
     parties: list[Group | Instance] = [*snapshot.groups.values()]
     for resource in sorted(

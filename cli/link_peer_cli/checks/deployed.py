@@ -30,10 +30,11 @@ Check = Callable[[], Iterable[CheckFinding]]
 
 
 def check(env: Environment, runs: Runs) -> Iterator[list[CheckFinding]]:
-    """The findings by service, always in the same order. The services are asked side by side, each by one thread, since not
-    every SDK may be used by several."""
+    """The findings by service, always in the same order. The services are asked side by side, each by one thread, since
+    not every SDK may be used by several."""
     of_roles, of_queues, *service_checks = _made_by_setup(env)
-    # the queues are read by `running`, too, and the SDK of MNS needs warnings to be off, which is no matter of one thread
+    # the queues are read by `running`, too, and the SDK of MNS needs warnings to be off, which is no matter of one
+    # thread
     lanes: Sequence[Sequence[Check]] = (
         [lambda: [*functions.check(env), *other_deployments(env)]],
         [of_roles],
@@ -51,7 +52,8 @@ def _run(lane: Sequence[Check]) -> list[list[CheckFinding]]:
 
 
 def _made_by_setup(env: Environment) -> list[Check]:
-    """A check for each service, of whether its resources are as they are shipped; in the order in which setup makes them."""
+    """A check for each service, of whether its resources are as they are shipped; in the order in which setup makes
+    them."""
     deployment = SetupTarget(env.settings, env.policy, env.names, env.clock)
     by_service = (module.resources(deployment) for module in (queues, logs, alerts))
     checks = [functools.partial(_findings, resources, env.clock) for resources in by_service]
@@ -59,7 +61,8 @@ def _made_by_setup(env: Environment) -> list[Check]:
 
 
 def _of_ram(deployment: SetupTarget) -> Iterator[CheckFinding]:
-    """Whether the roles are as they are shipped, and may not write the consent of other deployments beside a tag of their own."""
+    """Whether the roles are as they are shipped, and may not write the consent of other deployments beside a tag of
+    their own."""
     clock, home, other_prefixes = deployment.clock, deployment.policy.home, prefixes.OtherPrefixes()
     with contextlib.suppress(LinkPeerError):  # the finding about the policy says so
         other_prefixes = Retry(clock, clock.now() + SECONDS)(lambda: prefixes.of_home(deployment))
@@ -73,8 +76,8 @@ def _of_ram(deployment: SetupTarget) -> Iterator[CheckFinding]:
 
 
 def _faults(deployment: SetupTarget) -> list[CheckFinding]:
-    """A region where the functions cannot be, queues that their role does not cover, and too little room on the event bus for the
-    rules that they lack."""
+    """A region where the functions cannot be, queues that their role does not cover, and too little room on the event
+    bus for the rules that they lack."""
     problems = [*faults.region(deployment), *faults.bound_queues(deployment)]
     with contextlib.suppress(LinkPeerError):  # the check of the rules says so
         problems += faults.bus(deployment)

@@ -1,4 +1,5 @@
-"""What a check found out, and all of it as a person reads it: what is ok in few lines, problems below, the worst last. Pure."""
+"""What a check found out, and all of it as a person reads it: what is ok in few lines, problems below, the worst last.
+Pure."""
 
 from __future__ import annotations
 
@@ -40,8 +41,8 @@ SPELLED_OUT = 3  # findings of one kind that are ok and have a line each
 
 
 def report(findings: Sequence[CheckFinding]) -> list[CheckFinding]:
-    """The findings by state. More than a few of one kind that are ok are one; of many that say the same of other accounts, the first
-    are named. An advice is for those before it without one, too."""
+    """The findings by state. More than a few of one kind that are ok are one; of many that say the same of other
+    accounts, the first are named. An advice is for those before it without one, too."""
     fine = [finding for finding in findings if finding.state == OK]
     merged: list[CheckFinding] = []
     for kind, count in Counter(map(_kind, fine)).items():

@@ -49,7 +49,8 @@ def check(env: Environment) -> Iterator[CheckFinding]:
 
 
 def _policy(env: Environment) -> Iterator[CheckFinding]:
-    """Whether the functions run the policy file in use, and which version of link-peer; nothing where none is deployed."""
+    """Whether the functions run the policy file in use, and which version of link-peer; nothing where none is
+    deployed."""
     subject = "deployed policy"
     try:
         packages = running_packages(env.settings, env.names)
@@ -70,7 +71,8 @@ def _policy(env: Environment) -> Iterator[CheckFinding]:
 
 
 def _version(running: str, functions: Sequence[str]) -> CheckFinding:
-    """Whether the version of link-peer that built the package of functions is that of this command, and if not, which is newer."""
+    """Whether the version of link-peer that built the package of functions is that of this command, and if not, which
+    is newer."""
     own_version, subject = version("link-peer"), "version"
     if running == own_version:
         return CheckFinding(OK, "", subject, f"{own_version}: here and in the package")

@@ -1,5 +1,5 @@
-"""What a sweep would leave though it does nothing any more: rules whose removal is held or comes later, half-open links, markers that
-are not the rule's own, rules under a former name, and consent that matches nothing."""
+"""What a sweep would leave though it does nothing any more: rules whose removal is held or comes later, half-open
+links, markers that are not the rule's own, rules under a former name, and consent that matches nothing."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ OBSOLETE = Table(
 
 
 def obsolete(env: Environment, view: View, swept: SweptAccounts, cloud: WhatIf) -> list[Obsolete]:
-    """All of it, of the groups whose rules a view has read, also of those that the sweep that is supposed did not read."""
+    """All of it, of the groups whose rules a view has read, also of those that the sweep that is supposed did not
+    read."""
     snapshot, readable = cloud.before(view.scene.snapshot), read_here(env, swept)
     consents = dead(env.policy, snapshot, env.now, readable)
     return [
@@ -57,8 +58,8 @@ def obsolete(env: Environment, view: View, swept: SweptAccounts, cloud: WhatIf) 
 
 
 def _links(env: Environment, snapshot: Snapshot, swept: SweptAccounts, cloud: WhatIf) -> Iterator[Obsolete]:
-    """The rules that would go but for the limit of removals, or that a later sweep reads, and those of mutual links that stand on one
-    side only."""
+    """The rules that would go but for the limit of removals, or that a later sweep reads, and those of mutual links
+    that stand on one side only."""
     where = (env.policy, env.settings.region)
     links = standing(snapshot, *where, env.now, going=removals(swept, cloud))
     if _may_leave_removals(swept, snapshot, links):
@@ -77,8 +78,8 @@ def _links(env: Environment, snapshot: Snapshot, swept: SweptAccounts, cloud: Wh
 
 
 def _may_leave_removals(swept: SweptAccounts, snapshot: Snapshot, links: Sequence[Standing]) -> bool:
-    """Whether the sweep may have left a rule that is due to be removed: since removals were held, a read failed, or it has not judged
-    whether somebody asks for a link."""
+    """Whether the sweep may have left a rule that is due to be removed: since removals were held, a read failed, or it
+    has not judged whether somebody asks for a link."""
     reports = [sweep.report for sweep in swept.sweeps]
     if swept.unreadable or not is_whole(swept, snapshot) or any(sweep.late for sweep in swept.sweeps):
         return True

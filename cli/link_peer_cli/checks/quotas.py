@@ -19,8 +19,8 @@ FULLEST = 3  # groups that are named where nothing is wrong
 
 
 def check(view: CloudSeen, account: str = "") -> Iterator[CheckFinding]:
-    """A finding for each group or instance that is full, or nearly, and one that names the fullest groups. With `account`,
-    only of that account."""
+    """A finding for each group or instance that is full, or nearly, and one that names the fullest groups. With
+    `account`, only of that account."""
     snapshot = view.scene.snapshot
     groups = [group for party, group in sorted(snapshot.groups.items()) if account in ("", party.account)]
     instances = [instance for party, instance in sorted(snapshot.instances.items()) if account in ("", party.account)]
@@ -58,8 +58,8 @@ def _rules(view: CloudSeen, instances: Iterable[Instance]) -> Iterator[CheckFind
 
 
 def _count(view: CloudSeen, group: Group) -> int:
-    """The rules that a group has, as they were read, or at least as many as it shows: nothing documents that RuleCount counts
-    those of both directions, nor that every answer has it."""
+    """The rules that a group has, as they were read, or at least as many as it shows: nothing documents that RuleCount
+    counts those of both directions, nor that every answer has it."""
     return max(group.rule_count, len(view.scene.snapshot.rules.get(group.party, ())))
 
 

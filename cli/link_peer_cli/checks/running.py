@@ -40,8 +40,8 @@ def check(env: Environment, runs: Runs) -> Iterator[CheckFinding]:
 
 
 def _waiting(env: Environment) -> Iterator[CheckFinding]:
-    """Messages on two queues: a dead letter; more than one for each account that is due to be swept, or one that waits for long:
-    they are then posted faster than they are carried out."""
+    """Messages on two queues: a dead letter; more than one for each account that is due to be swept, or one that waits
+    for long: they are then posted faster than they are carried out."""
     names = env.names
     raise_tasks = f"{ERRORS}; raise maximumTasks of the trigger accounts"
     for subject, queue, most, advice in (

@@ -64,8 +64,8 @@ def sweeps_of_a_day(env: Environment, deployment: str = "") -> list[Record]:
 
 
 def account_entry(env: Environment, runs: Runs, account: str) -> CheckFinding:
-    """Whether the functions' own role entered an account at the last run that was due. What another identity could do there says
-    nothing of that."""
+    """Whether the functions' own role entered an account at the last run that was due. What another identity could do
+    there says nothing of that."""
     subject = "access"
     if runs.error:
         return unreadable(account, subject, runs.error)
@@ -88,8 +88,8 @@ def account_entry(env: Environment, runs: Runs, account: str) -> CheckFinding:
 
 
 def not_due(env: Environment, runs: Runs, account: str, subject: str) -> CheckFinding | None:
-    """What is ok of the timer, or of an account whose turn comes with one of many runs: the functions were deployed so lately that
-    no run of it has been due."""
+    """What is ok of the timer, or of an account whose turn comes with one of many runs: the functions were deployed so
+    lately that no run of it has been due."""
     turns = runs_between(len(env.policy.accounts)) if account else 1
     seconds = None if runs.deployed is None else env.now - runs.deployed
     if seconds is None or seconds >= GRACE_SECONDS + (turns - 1) * RUN_SECONDS:

@@ -53,8 +53,8 @@ class CloudSeen(msgspec.Struct, frozen=True, dict=True):
 
 
 def is_whole(swept: SweptAccounts, snapshot: Snapshot) -> bool:
-    """Whether the sweep that is supposed has judged all rules of ours that were read. It leaves groups that have lost our tag to later
-    runs, and what it had no time for."""
+    """Whether the sweep that is supposed has judged all rules of ours that were read. It leaves groups that have lost
+    our tag to later runs, and what it had no time for."""
     holders = {rule.group for rule, _ in owned_rules(snapshot, swept.delivery.policy, swept.delivery.region)}
     return not (holders - swept.managed or swept.unread or swept.fetch.postponed)
 

@@ -1,4 +1,5 @@
-"""What the settings and the policy say: another queue or log than `link-peer setup` makes, a pause, or the tags of another deployment."""
+"""What the settings and the policy say: another queue or log than `link-peer setup` makes, a pause, or the tags of
+another deployment."""
 
 from __future__ import annotations
 
@@ -42,8 +43,8 @@ def _queue(env: Environment) -> Iterator[CheckFinding]:
 
 
 def queue_endpoint(env: Environment) -> Iterator[CheckFinding]:
-    """Whether the functions can reach the queues: through the public endpoint, unless they were deployed with another one. What
-    may not be asked is a warning, since no page says which right it takes."""
+    """Whether the functions can reach the queues: through the public endpoint, unless they were deployed with another
+    one. What may not be asked is a warning, since no page says which right it takes."""
     subject, function = "public endpoint of the queues", env.names.functions["cross_account"]
     try:
         endpoint = public_endpoint(env.settings)

@@ -1,4 +1,5 @@
-"""What is in groups with links and what link-peer does not cover: IPv6, secondary interfaces, interfaces of no ECS instance.
+"""What is in groups with links and what link-peer does not cover: IPv6, secondary interfaces, interfaces of no ECS
+instance.
 
 A link is made of IPv4 rules between groups, or between the first addresses of instances.
 """

@@ -1,7 +1,8 @@
-"""The two ends of `close --between` and `reopen --between`: the groups that refuse the other end, by which entry, and what stands
-between them.
+"""The two ends of `close --between` and `reopen --between`: the groups that refuse the other end, by which entry, and
+what stands between them.
 
-An end is a group, an instance with all its groups that take tags, or an account with the groups that hold rules between the two.
+An end is a group, an instance with all its groups that take tags, or an account with the groups that hold rules between
+the two.
 """
 
 from __future__ import annotations
@@ -54,7 +55,8 @@ MAX_INSTANCE_NAMES = 5
 
 
 def pair_of(env: Environment, default_account: str, names: Sequence[str] | None, *, opens: bool = False) -> Pair:
-    """The two ends that are named. The names that parties have in the cloud count unless the command `opens`. Raises BadInput."""
+    """The two ends that are named. The names that parties have in the cloud count unless the command `opens`. Raises
+    BadInput."""
     if len(names or ()) != 2:
         raise BadInput("--between", "give two groups, instances or accounts: link-peer close --between sg-app sg-db")
     uids = {*env.policy.accounts, *(entry.name for entry in env.policy.accounts.values())}
@@ -87,8 +89,8 @@ class Between(msgspec.Struct, frozen=True):
         return [self.pair, (self.pair[1], self.pair[0])]
 
     def holders(self, end: PairEnd) -> list[Party]:
-        """The groups of an end that refuse the other one, sorted: those that take tags; of an account, those that hold rules between
-        the two."""
+        """The groups of an end that refuse the other one, sorted: those that take tags; of an account, those that hold
+        rules between the two."""
         if end.party:
             groups = (self.snapshot.groups[group] for group in self.snapshot.groups_with(end.party))
             return sorted(group.party for group in groups if not group.managed)
@@ -105,8 +107,8 @@ class Between(msgspec.Struct, frozen=True):
         return {group: peer.entry_on(group) for end, peer in self.sides for group in self.holders(end)}
 
     def written(self) -> dict[Party, dict[str, str]]:
-        """The keys under which groups of one end refuse the other by `close --between`, each with what stays of its value without
-        that: empty where nothing does. Of an account, every group counts."""
+        """The keys under which groups of one end refuse the other by `close --between`, each with what stays of its
+        value without that: empty where nothing does. Of an account, every group counts."""
         keys, values = self.policy.keys, dict[Party, dict[str, str]]()
         for end, peer in self.sides:
             groups = self.holders(end) if end.party else self.snapshot.groups
@@ -152,8 +154,8 @@ class Between(msgspec.Struct, frozen=True):
         ]
 
     def beside(self) -> list[str]:
-        """What these refusals are about besides the two, in words: other rules that they close, and other instances of the groups
-        of an instance."""
+        """What these refusals are about besides the two, in words: other rules that they close, and other instances of
+        the groups of an instance."""
         other_links = [owned_link for owned_link in self.ended() if not self._joins(owned_link[0])]
         texts = [
             f"it closes rule {rule.id} on {rule.group} too: {link.asker} to {link.target}"
@@ -172,7 +174,8 @@ class Between(msgspec.Struct, frozen=True):
         return texts
 
     def never_line(self) -> str:
-        """The entries of the policy's `never` that cover whole accounts, and the groups that hold no rule now; empty for others."""
+        """The entries of the policy's `never` that cover whole accounts, and the groups that hold no rule now; empty
+        for others."""
         if all(end.party for end in self.pair):
             return ""
         texts = [end.entry_on(Party("", "")) for end in self.pair]
@@ -193,8 +196,8 @@ class Between(msgspec.Struct, frozen=True):
 
 
 def read_pair(fetch: Fetch, policy: Policy, region: str, pair: Pair) -> Between:
-    """Reads the ends, their groups with their rules, and the parties of the links there; of an account, all groups with rules.
-    Raises LinkPeerError for a party that does not exist."""
+    """Reads the ends, their groups with their rules, and the parties of the links there; of an account, all groups with
+    rules. Raises LinkPeerError for a party that does not exist."""
     parties = [end.party for end in pair if end.party]
     fetch.parties(parties)
     snapshot = fetch.store.snapshot()
@@ -212,8 +215,8 @@ def read_pair(fetch: Fetch, policy: Policy, region: str, pair: Pair) -> Between:
 
 
 def passing(view: View, pair: Pair) -> list[str]:
-    """The rules, of link-peer or of people, and the InnerAccessPolicy of groups, by which packets pass or may pass between two parties, as
-    far as security groups decide."""
+    """The rules, of link-peer or of people, and the InnerAccessPolicy of groups, by which packets pass or may pass
+    between two parties, as far as security groups decide."""
     first, second = (end.party for end in pair)
     if first is None or second is None:
         return []

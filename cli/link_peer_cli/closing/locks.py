@@ -49,8 +49,8 @@ def requested_groups(
     all_accounts: bool,
     opens: bool = False,
 ) -> GroupsByAccount:
-    """What is named: groups (in `default_account` unless they say another account) and accounts; or one account, or all. The names that
-    groups have in the cloud count unless the command `opens`. Raises BadInput."""
+    """What is named: groups (in `default_account` unless they say another account) and accounts; or one account, or
+    all. The names that groups have in the cloud count unless the command `opens`. Raises BadInput."""
     if bool(names) + bool(account) + all_accounts != 1:
         raise BadInput("groups", "give groups or accounts, or --account, or --all")
     if all_accounts:
@@ -78,8 +78,8 @@ def requested_groups(
 
 
 def enter(env: Environment, tags: GroupTags, accounts: Iterable[str]) -> dict[str, str]:
-    """Take on the closer role of each of these accounts of which there are no keys: then `tags` has keys of it, too. Returns
-    why not, by account."""
+    """Take on the closer role of each of these accounts of which there are no keys: then `tags` has keys of it, too.
+    Returns why not, by account."""
     lacking = [uid for uid in accounts if uid not in tags.accounts]
     if tags.own_account != env.policy.home:
         return dict.fromkeys(lacking, "you have no keys of this account")
@@ -128,7 +128,8 @@ def change_tags(groups: Sequence[Party], change: Callable[[list[Party]], None]) 
 
 
 def _in_halves(groups: list[Party], change: Callable[[list[Party]], None]) -> dict[Party, LinkPeerError]:
-    """Make a change to groups together and, where that fails for good, to each half. Returns what went wrong, by group."""
+    """Make a change to groups together and, where that fails for good, to each half. Returns what went wrong, by
+    group."""
     try:
         change(groups)
     except (Transient, NoAccess) as error:

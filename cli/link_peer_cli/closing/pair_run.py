@@ -1,4 +1,5 @@
-"""`close --between` and `reopen --between`: the tags by which the groups of a pair refuse each other, and the rules between them."""
+"""`close --between` and `reopen --between`: the tags by which the groups of a pair refuse each other, and the rules
+between them."""
 
 from __future__ import annotations
 
@@ -41,7 +42,8 @@ from link_peer_cli.ui.tables import TableForm, print_list
 def close_pair(
     env: Environment, tags: GroupTags, names: list[str] | None, form: TableForm, *, dry_run: bool, yes: bool
 ) -> NoReturn:
-    """Have the groups of two ends refuse each other, remove what stands between them, and say what still lets packets pass."""
+    """Have the groups of two ends refuse each other, remove what stands between them, and say what still lets packets
+    pass."""
     as_json = form is TableForm.JSON
     pair = pair_of(env, tags.own_account, names)
     if not (dry_run or yes):
@@ -87,8 +89,8 @@ def close_pair(
 
 
 class _PairRun:
-    """One run of `close --between`. `refusing` says by which tag (`key=value`) each group refuses the other end now; `commands` are
-    the calls that set those which it did not have."""
+    """One run of `close --between`. `refusing` says by which tag (`key=value`) each group refuses the other end now;
+    `commands` are the calls that set those which it did not have."""
 
     def __init__(self, env: Environment, tags: GroupTags, pair: Pair, *, dry_run: bool) -> None:
         self._env = env
@@ -124,8 +126,8 @@ class _PairRun:
                 rules = [(rule, marker) for rule, marker in rules if rule.id in remaining]
 
     def _refuse(self, between: Between, group: Party, entry: str) -> None:
-        """Writes an entry unless it is there; under another key where somebody else took the first one meanwhile, since a tag is
-        written as a whole."""
+        """Writes an entry unless it is there; under another key where somebody else took the first one meanwhile, since
+        a tag is written as a whole."""
         keys, tags = between.policy.keys, between.snapshot.groups[group].tags
         for _ in keys.closing:
             if key := next((key for key in keys.closing if entry in split(tags.get(key, ""))), ""):

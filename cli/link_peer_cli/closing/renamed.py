@@ -1,11 +1,12 @@
-"""Closes what a deployment of this home left under a former name: `link-peer close --deployment <name>`, in all accounts or on the
-groups that are named.
+"""Closes what a deployment of this home left under a former name: `link-peer close --deployment <name>`, in all
+accounts or on the groups that are named.
 
 read these groups ─▶ the rules whose marker has that name, our home and the id of that very rule ─▶ ask ─▶ intent, revoke by id,
 read back, outcome ─▶ look again ─▶ take that name's managed tags off the groups with nothing left
 
-Our roles may write the managed tags of the present name only, so those of the former one are taken off with a person's keys.
-"""
+Our roles may write the managed tags of the present name only, so those of the former one are taken off with a person's
+keys.
+"""  # noqa: W505
 
 from __future__ import annotations
 
@@ -67,8 +68,8 @@ def close_deployment(
     dry_run: bool,
     yes: bool,
 ) -> NoReturn:
-    """Remove the rules of this home under another deployment's name, with the other halves of mutual links, say what is left, and
-    exit."""
+    """Remove the rules of this home under another deployment's name, with the other halves of mutual links, say what is
+    left, and exit."""
     as_json = form is TableForm.JSON
     run = _Leftovers(env, name, tags, accounts, dry_run=dry_run)
     with progress_bar(unless=as_json) as bar:
@@ -133,7 +134,8 @@ class _Leftovers(Scope):
         return [] if self.delivery.supposed or not rules else self.look()
 
     def untag(self, tags: GroupTags, full: Container[Party]) -> dict[Party, str]:
-        """Take the managed tags off groups with nothing left, where there are keys. Returns the command for each group."""
+        """Take the managed tags off groups with nothing left, where there are keys. Returns the command for each
+        group."""
         due = {group: keys for group, keys in sorted(self._tagged.items()) if group not in full}
         mine = [] if self.delivery.supposed else [group for group in due if group.account in tags.accounts]
         detail = f"no rule of the former name {self.policy.deployment} is left, so its managed tag is taken off"
@@ -192,14 +194,15 @@ def _report(
 
 
 def signs_by_name(env: Environment, marked: Iterable[MarkedRule], sweeps: Sweeps) -> dict[str, str]:
-    """The other deployments of which these are rules, by name, with why each may be alive; empty for one that is not."""
+    """The other deployments of which these are rules, by name, with why each may be alive; empty for one that is
+    not."""
     names = {rule.deployment for rule in marked if rule.marker} - {env.policy.deployment}
     return {name: "; ".join(signs_of_life(env, name, sweeps)) for name in sorted(names)}
 
 
 def close_commands(marked: Iterable[MarkedRule]) -> list[str]:
-    """The command for each deployment that removes its rules from the groups of these, and from no others; of many groups, from
-    their accounts."""
+    """The command for each deployment that removes its rules from the groups of these, and from no others; of many
+    groups, from their accounts."""
     commands = []
     for name, groups in sorted(grouped((rule.deployment, rule.rule.group) for rule in marked).items()):
         parties = {str(group) for group in groups}
@@ -217,8 +220,8 @@ def rule_text(marked: MarkedRule, deployment: str) -> str:
 
 
 def signs_of_life(env: Environment, name: str, sweeps_of_a_day: Sweeps) -> Iterator[str]:
-    """Why the deployment may be one that is alive: its sweep was recorded in our log a moment ago, or last of all; functions
-    of another prefix may be called so in their policy file. Also why that could not be told."""
+    """Why the deployment may be one that is alive: its sweep was recorded in our log a moment ago, or last of all;
+    functions of another prefix may be called so in their policy file. Also why that could not be told."""
     looking = env if env.reading else load_environment(reading=True)
     try:
         sweeps = sweeps_of_a_day(looking)

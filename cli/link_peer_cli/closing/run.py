@@ -1,4 +1,5 @@
-"""Closes in all accounts side by side what locked groups hold, or everything of an account that leaves, and says what stands."""
+"""Closes in all accounts side by side what locked groups hold, or everything of an account that leaves, and says what
+stands."""
 
 from __future__ import annotations
 
@@ -40,9 +41,9 @@ from link_peer_cli.ui.remedies import message
 
 
 class AccountStanding(msgspec.Struct, frozen=True):
-    """What stands in one account: the groups that were named, or that have a lock, the managed tag or a rule of ours; the
-    rules of ours; the other accept rules that name this home, of other deployments or with a marker that is not theirs; and why
-    not all could be read."""
+    """What stands in one account: the groups that were named, or that have a lock, the managed tag or a rule of ours;
+    the rules of ours; the other accept rules that name this home, of other deployments or with a marker that is not
+    theirs; and why not all could be read."""
 
     groups: Mapping[Party, Group]
     rules: Sequence[OwnedRule]
@@ -56,15 +57,16 @@ class AccountStanding(msgspec.Struct, frozen=True):
 
 
 class Halves(msgspec.Struct, frozen=True):
-    """The rules by which mutual links stand on their other ends, which were not named; and why an end could not be read."""
+    """The rules by which mutual links stand on their other ends, which were not named; and why an end could not be
+    read."""
 
     rules: Sequence[MarkedRule] = ()
     problems: Mapping[str, str] = {}
 
 
 class Closed(msgspec.Struct, frozen=True):
-    """What a closing run did: its outcomes; in a dry run, the changes that it would make; the rules of this home that are left; why
-    an account could not be read; and what was read, for the names of parties."""
+    """What a closing run did: its outcomes; in a dry run, the changes that it would make; the rules of this home that
+    are left; why an account could not be read; and what was read, for the names of parties."""
 
     records: list[Record]
     changes: list[CloudCall]
@@ -83,7 +85,8 @@ def close(
     reader: Environment | None,
 ) -> Closed:
     """Run a sweep in which the account has no links and nothing is opened, with records of every change; then read what
-    stands. `peer_keys` are the person's keys of other accounts, by uid; what refuses to be changed is read as `reader` does."""
+    stands. `peer_keys` are the person's keys of other accounts, by uid; what refuses to be changed is read as `reader`
+    does."""
     delivery, recorder, supposed = closing(
         env, "account-remove", peer_keys, caller=env.person_keys.arn, dry_run=dry_run, leaving=[account], reader=reader
     )
@@ -158,8 +161,9 @@ def mutual_links(standing: Iterable[AccountStanding]) -> set[Link]:
 def look_at_halves(
     delivery: Delivery, accounts: GroupsByAccount, links: Collection[Link], standing: Mapping[str, AccountStanding]
 ) -> Halves:
-    """What stands now of mutual links on the other side of what was closed: on groups that were not named, and in other accounts.
-    `links` are those that were seen; of others, whose rule here is gone, the cloud says which groups name a closed one."""
+    """What stands now of mutual links on the other side of what was closed: on groups that were not named, and in other
+    accounts. `links` are those that were seen; of others, whose rule here is gone, the cloud says which groups name a
+    closed one."""
     fetch, pairs = open_fetch(delivery, "close", TOLERANT), {link.pair for link in links}
     closed = {group for account in standing.values() for group in account.groups}
     ends = {end for pair in pairs for end in pair}
@@ -192,8 +196,9 @@ HALF_UNREAD = "half of a mutual link may still stand there, and could not be rea
 
 
 class ClosingRun:
-    """One run of `close`. `removal` has what was removed, `standing` what was seen last of each account, `halves` what stands elsewhere of mutual links. `locked` are the groups that have the lock now,
-    `unlocked` those that could not be locked, and why: their rules were removed all the same, and may come back."""
+    """One run of `close`. `removal` has what was removed, `standing` what was seen last of each account, `halves` what
+    stands elsewhere of mutual links. `locked` are the groups that have the lock now, `unlocked` those that could not be
+    locked, and why: their rules were removed all the same, and may come back."""
 
     def __init__(
         self, env: Environment, tags: GroupTags, accounts: GroupsByAccount, value: str, count: Count, *, dry_run: bool
@@ -290,9 +295,10 @@ class ClosingRun:
 
 
 class Removal:
-    """Removes the rules of ours from groups as if these were locked, or refused their peers, and the other halves of mutual links, with records that
-    name who does it. `troubles` are those of groups, for which they may be tried again. `halves` are groups that may hold
-    halves which met a transient error: a group that is closed does not lead to them any more. `parties` are what was read to decide."""
+    """Removes the rules of ours from groups as if these were locked, or refused their peers, and the other halves of
+    mutual links, with records that name who does it. `troubles` are those of groups, for which they may be tried again.
+    `halves` are groups that may hold halves which met a transient error: a group that is closed does not lead to them
+    any more. `parties` are what was read to decide."""
 
     def __init__(self, env: Environment, tags: GroupTags, count: Count, *, dry_run: bool) -> None:
         self._clock = env.clock
@@ -318,8 +324,8 @@ class Removal:
         self._count(label, completed, all_)
 
     def remove(self, rules: Sequence[OwnedRule], tags: Mapping[Party, Mapping[str, str]], *, patient: bool) -> None:
-        """Remove these rules, those of several groups side by side unless one is the other's half. `tags` are those of groups that
-        forbid them."""
+        """Remove these rules, those of several groups side by side unless one is the other's half. `tags` are those of
+        groups that forbid them."""
         self._tags |= tags
         touched: dict[Party, set[Party]] = {group: {group} for group in self.halves}
         for rule, marker in rules:

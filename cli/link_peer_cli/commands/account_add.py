@@ -77,7 +77,8 @@ def add(
     ] = "",
     as_json: Json = False,
 ) -> None:
-    """Make an account's roles, with `--profile`, or print what its owner must run; and print its lines of the policy file.
+    """Make an account's roles, with `--profile`, or print what its owner must run; and print its lines of the policy
+    file.
 
     Home's policies then name the new roles, if the keys may change them. Safe to run again.
     """
@@ -146,7 +147,8 @@ def add(
 
 
 def _tell_owner(peer: PeerAccount, ros: str) -> None:
-    """Print what makes the roles: one command for ROS, where its template can hold the policies, or a command for each step."""
+    """Print what makes the roles: one command for ROS, where its template can hold the policies, or a command for each
+    step."""
     out = console()
     if ros:
         out.print(f"\n[bold]The owner of account {peer.uid} runs one of these[/bold]:\n")

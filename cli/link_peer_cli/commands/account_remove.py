@@ -95,8 +95,8 @@ def _close(
     *,
     form: TableForm,
 ) -> Closed:
-    """Run the closing sweep, and show its progress. If something is left, or in a dry run, which has a `preview` of what else would
-    change, print what was or would be closed and what prevents the next steps, and exit."""
+    """Run the closing sweep, and show its progress. If something is left, or in a dry run, which has a `preview` of
+    what else would change, print what was or would be closed and what prevents the next steps, and exit."""
     dry_run = preview is not None
     with progress_bar(unless=form is TableForm.JSON) as bar:
         count = counter(bar, "accounts read", "groups read")

@@ -203,7 +203,8 @@ def _steps(plan: AdoptionPlan) -> Iterator[tuple[str, str]]:
 
 
 def _undo(env: Environment, plan: AdoptionPlan) -> list[str]:
-    """The commands by which the rules are a person's again, as they were, and then what was written for the link goes."""
+    """The commands by which the rules are a person's again, as they were, and then what was written for the link
+    goes."""
     region, tag = env.settings.region, plan.wish.asker
     rules = (mark.rule for mark in plan.adoption.due)
     commands = [

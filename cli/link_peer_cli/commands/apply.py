@@ -39,8 +39,8 @@ def apply(
     """Make exactly the changes of a saved plan, with the audit records that the functions would write.
 
     It plans anew, and changes nothing (exit code 1) if that differs from what was saved, if the policy file or the
-    deployment is another one, or if the plan is older than 24 hours. What a run that died has made already is no difference.
-    A request in the plan is judged as one of the queue that all accounts share.
+    deployment is another one, or if the plan is older than 24 hours. What a run that died has made already is no
+    difference. A request in the plan is judged as one of the queue that all accounts share.
     """
 
     plan = load(file)

@@ -200,8 +200,8 @@ def _together(selected_stories: Sequence[Story]) -> Story:
 
 
 class _RecordPrinter:
-    """How records are printed: for programs as they were recorded, for people with the advice that holds now. `names` are those
-    of accounts."""
+    """How records are printed: for programs as they were recorded, for people with the advice that holds now. `names`
+    are those of accounts."""
 
     def __init__(
         self,
@@ -227,8 +227,8 @@ class _RecordPrinter:
         self.lines = form in (TableForm.TABLE, TableForm.WIDE) and sys.stdout.isatty()
 
     def print_log(self, log: AuditReader, query: str, since: float, until: float | None) -> None:
-        """Print what matches a query in a span of time (epoch seconds): as much of it as was asked for is read, the newest first; all
-        of it is printed as it is read."""
+        """Print what matches a query in a span of time (epoch seconds): as much of it as was asked for is read, the
+        newest first; all of it is printed as it is read."""
         count = LIMIT if self.limit is None and self._form not in (TableForm.JSON, TableForm.CSV) else self.limit
         if not count and not self._sort_by:
             self._print_all(log, query, since, until)
@@ -265,15 +265,15 @@ class _RecordPrinter:
             looked.say_none(RECORDS.empty_message)
 
     def _is_shown(self, record: Record) -> bool:
-        """Whether a record is asked for. Of the changes of a group's tags, one of those that link-peer writes itself, or that
-        mean nothing here, is not."""
+        """Whether a record is asked for. Of the changes of a group's tags, one of those that link-peer writes itself,
+        or that mean nothing here, is not."""
         keys, tags = self._env.policy.keys, tags_in(record.get("event_tags", "")) or {}
         is_of_kind = self.every_kind or not tags or any(map(keys.decides, tags))
         return is_of_kind and self._filters.is_by(record)
 
     def _is_enough(self, records: list[Record]) -> bool:
-        """Whether no older records are needed. Many may be about the same: then some lines are enough, unless a number was given, or
-        these are of one actor."""
+        """Whether no older records are needed. Many may be about the same: then some lines are enough, unless a number
+        was given, or these are of one actor."""
         if self._form in (TableForm.JSON, TableForm.CSV) or (
             self.limit is None and not self._by_actor and len(records) >= MOST
         ):
@@ -281,7 +281,8 @@ class _RecordPrinter:
         return len(folded(records)) >= (self.limit or LIMIT)
 
     def print(self, records: Sequence[Record], title: str = "", *, is_whole: bool = True) -> None:
-        """Print the newest, repeats folded. Without a title: what has just come, one line each. `is_whole`: there are no others."""
+        """Print the newest, repeats folded. Without a title: what has just come, one line each. `is_whole`: there are
+        no others."""
         records = [record for record in records if self._is_shown(record)]
         if title and not records:
             looked.say_none(RECORDS.empty_message)
@@ -329,7 +330,8 @@ class _RecordPrinter:
             self._headings = draw(console(), RECORDS, lines, names, wide=wide, above=above)
 
     def _names_of(self, lines: Sequence[RecordLine]) -> Mapping[str, str]:
-        """What accounts and the ends of these lines are called; those of many lines more than a person reads stay ids."""
+        """What accounts and the ends of these lines are called; those of many lines more than a person reads stay
+        ids."""
         ends = {end for line in lines for end in ends_of(line.record) if end.id} - self._ends
         if ends and len(self._ends) < NAMED_ENDS:
             self._ends |= ends

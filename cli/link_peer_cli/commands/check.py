@@ -62,12 +62,13 @@ def check(
     ] = "",
     as_json: JsonLines = False,
 ) -> None:
-    """Check policy files: their syntax, their values, their own tests, and limits of the platform; or files of links that tighten
-    proposed, by the policy file in use. Without --live, it needs no keys and no settings; LINK_PEER_TAG_PREFIX counts where it is
-    set.
+    """Check policy files: their syntax, their values, their own tests, and limits of the platform; or files of links
+    that tighten proposed, by the policy file in use. Without --live, it needs no keys and no settings;
+    LINK_PEER_TAG_PREFIX counts where it is set.
 
-    With --live, what must be accepted is consented to now, and what must be denied is neither consented to nor let in by anybody's
-    rules. With neither --live nor --snapshot, tests that depend on the tags of groups are counted and not judged."""
+    With --live, what must be accepted is consented to now, and what must be denied is neither consented to nor let in
+    by anybody's rules. With neither --live nor --snapshot, tests that depend on the tags of groups are counted and not
+    judged."""
     paths = [Path(file) for file in files] if files else [policy_path()]
     _check_options(paths, snapshot, out, live=live)
     if deny_sets and len(paths) > 1:
@@ -104,7 +105,8 @@ def _check_options(paths: Sequence[Path], snapshot: str, out: str, *, live: bool
 
 
 class _Reader(NamedTuple):
-    """What the tests are judged on: the cloud of `env`, what was read before, or the file alone. What is read is saved in `out`."""
+    """What the tests are judged on: the cloud of `env`, what was read before, or the file alone. What is read is saved
+    in `out`."""
 
     env: Environment | None
     saved: Snapshot | None
@@ -154,7 +156,8 @@ def _checked(path: Path, reader: _Reader) -> CheckedFile:
 
 
 def _checked_proposal(path: Path, text: str, reader: _Reader) -> CheckedFile:
-    """What is known of a file of `tighten --propose`, by the policy file in use, if there is one. Raises PolicyError."""
+    """What is known of a file of `tighten --propose`, by the policy file in use, if there is one. Raises
+    PolicyError."""
     policy = reader.env.policy if reader.env else policy_in_use()
     proposal, problems = written.checked(text, path.name, policy)
     accounts = len(policy.accounts) if policy else 0

@@ -69,11 +69,12 @@ def close(
     output: Output = TableForm.TABLE,
     as_json: Json = False,
 ) -> None:
-    """Lock groups with a tag and remove link-peer's rules from them now, in all accounts at once; then say what is left.
+    """Lock groups with a tag and remove link-peer's rules from them now, in all accounts at once; then say what is
+    left.
 
     Another account is entered with its keys (`--profile`), else by its closer role; if it has none, its owner gets the
-    commands. Nothing is opened there until `reopen`. With `--between`, two groups, instances or accounts refuse each other
-    instead, by the tag link-refuse.
+    commands. Nothing is opened there until `reopen`. With `--between`, two groups, instances or accounts refuse each
+    other instead, by the tag link-refuse.
     """
     form = plan_form(output, as_json=as_json)
     as_json = form is TableForm.JSON
@@ -131,8 +132,8 @@ def _require_alone(account: str, deployment: str, *, all_accounts: bool) -> None
 
 
 def _other_groups(run: ClosingRun, named_groups: Collection[Party]) -> dict[str, list[str]]:
-    """The further groups of the instances of each of these groups which is locked now: those that are not locked may admit what the
-    lock keeps off."""
+    """The further groups of the instances of each of these groups which is locked now: those that are not locked may
+    admit what the lock keeps off."""
     locked_groups = run.locked.intersection(named_groups)
     fetch = open_fetch(run.removal.delivery(patient=False), "close", TOLERANT)
     fetch.members(locked_groups)
@@ -179,8 +180,8 @@ class _Report(msgspec.Struct, frozen=True):
 
     @property
     def remaining_rules(self) -> list[MarkedRule]:
-        """The rules of this home that still stand, of whichever deployment, as far as they could be read; in a dry run, and with
-        the keys of another account, those that neither a run nor the next sweep removes."""
+        """The rules of this home that still stand, of whichever deployment, as far as they could be read; in a dry run,
+        and with the keys of another account, those that neither a run nor the next sweep removes."""
         if self.dry_run or not self.at_home:
             return self.run.unowned
         return [*(rule for account in self.run.standing.values() for rule in account.marked), *self.run.halves.rules]
@@ -203,8 +204,8 @@ class _Report(msgspec.Struct, frozen=True):
     def account(
         self, uid: str, named_groups: Iterable[Party], accounts_with_keys: Iterable[str], refused: str
     ) -> ClosedAccount:
-        """What stands in one account, and the commands for it. `named_groups` are groups, `accounts_with_keys` the accounts of the person's keys;
-        `refused` is why it was not entered."""
+        """What stands in one account, and the commands for it. `named_groups` are groups, `accounts_with_keys` the
+        accounts of the person's keys; `refused` is why it was not entered."""
         run, standing = self.run, self.run.standing.get(uid)
         entered = "" if uid not in run.mine else "keys" if uid in accounts_with_keys else "closer"
         problem = standing.problem if standing else ""
@@ -224,8 +225,8 @@ class _Report(msgspec.Struct, frozen=True):
         return ClosedAccount(uid, entered, locked, len(remaining) if is_known else None, reason, advice)
 
     def _is_of_owner(self, marked: MarkedRule) -> bool:
-        """Whether a rule that is left is removed with keys of its account alone: a rule of ours, which the run could not remove, of
-        nobody, or of a deployment that may be alive."""
+        """Whether a rule that is left is removed with keys of its account alone: a rule of ours, which the run could
+        not remove, of nobody, or of a deployment that may be alive."""
         return not marked.marker or bool(self.signs.get(marked.deployment, "ours"))
 
     def _lock(self, groups: Iterable[Party]) -> list[str]:
@@ -278,8 +279,8 @@ def _print(report: _Report, accounts: list[ClosedAccount], warning: str) -> None
 
 
 def _say_accounts(accounts: list[ClosedAccount], unlocked: Iterable[str], *, dry_run: bool) -> None:
-    """Say what is left in each account, if there is more than one; and what is to be done there, each command on a line of
-    its own."""
+    """Say what is left in each account, if there is more than one; and what is to be done there, each command on a line
+    of its own."""
     out = console()
     if len(accounts) > 1 and not dry_run:
         rows = [
@@ -306,7 +307,8 @@ def _say_accounts(accounts: list[ClosedAccount], unlocked: Iterable[str], *, dry
 
 
 def _say_empty(report: _Report) -> None:
-    """Name the whole accounts in which there is nothing to close: a person may have meant a group that has the name of one."""
+    """Name the whole accounts in which there is nothing to close: a person may have meant a group that has the name of
+    one."""
     policy = report.env.policy
     for uid, standing in sorted(report.run.standing.items()):
         if not (standing.groups or standing.problem):
@@ -337,8 +339,8 @@ def _say_closed(report: _Report, accounts: list[ClosedAccount], removed: int) ->
 
 
 def _require_former(env: Environment, name: str, *, insists: bool) -> None:
-    """Raises BadInput for what is no other name, and, unless the person `insists`, LinkPeerError where a deployment of that name
-    may be alive, as far as can be told: its functions would go on opening what is closed."""
+    """Raises BadInput for what is no other name, and, unless the person `insists`, LinkPeerError where a deployment of
+    that name may be alive, as far as can be told: its functions would go on opening what is closed."""
     if not re.fullmatch(r"[a-z0-9-]{1,32}", name):
         raise BadInput("--deployment", f"{quoted(name)} is not a name of a deployment: a-z, 0-9 and -")
     if name == env.policy.deployment:

@@ -57,11 +57,11 @@ def accept(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="With an id: do not ask for confirmation.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Let others reach a group, or an advanced group reach others: write a tag of its own for each entry, with your own keys. An
-    equal entry stays as it is.
+    """Let others reach a group, or an advanced group reach others: write a tag of its own for each entry, with your own
+    keys. An equal entry stays as it is.
 
-    With the id of a request or a link: shows its last denial for lack of consent, asks, and does what resolves it now. Where
-    consent is not what is missing any more, nothing is written.
+    With the id of a request or a link: shows its last denial for lack of consent, asks, and does what resolves it now.
+    Where consent is not what is missing any more, nothing is written.
     """
     env = load_own()
     end = ending(until, "--until", env.now) if until else None
@@ -109,7 +109,8 @@ def withdraw(
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Remove an entry from the tags by which a group consents, with your own keys. What only this entry allowed is then closed.
+    """Remove an entry from the tags by which a group consents, with your own keys. What only this entry allowed is then
+    closed.
 
     Shows these links, and asks first.
     """
@@ -157,8 +158,8 @@ def withdraw(
 def _ended_by(
     edit: TagEdit, group: Party, now: dict[str, str], tags: GroupTags, env: Environment
 ) -> tuple[list[OwnedRule], list[OwnedRule], list[str]]:
-    """The rules that a change of a group's tags ends, all that stand there, and why they are not known: what cannot be read keeps nobody from
-    withdrawing consent."""
+    """The rules that a change of a group's tags ends, all that stand there, and why they are not known: what cannot be
+    read keeps nobody from withdrawing consent."""
     then = {key: value for key, value in {**now, **edit.put}.items() if key not in edit.drop}
     try:
         return *closes(tags.ecs(group.account), group, then, env.policy, env.settings.region, env.now), []
@@ -216,8 +217,8 @@ def _denial(name: str) -> Record:
 
 
 def _advice_now(denial: Record, *, as_json: bool, ends: bool) -> str:
-    """What resolves the denial now; what it advised then, where that cannot be told, or consent is only given an end (`ends`).
-    Exits if consent is there, and raises LinkPeerError if something else denies it."""
+    """What resolves the denial now; what it advised then, where that cannot be told, or consent is only given an end
+    (`ends`). Exits if consent is there, and raises LinkPeerError if something else denies it."""
     advice = denial.get("advice", "")
     try:
         present = AdviceJudge(load_environment(reading=True)).present(denial)
@@ -301,8 +302,8 @@ def _carry_out(
     again: Sequence[str] = (),
 ) -> NoReturn:
     """Write the changes of accounts of which there are keys, print the commands for the owners of others, and exit.
-    `is_asked`: the changes were shown already; `again` posts the requests that end with them. A group whose tags differ meanwhile
-    is left as it is."""
+    `is_asked`: the changes were shown already; `again` posts the requests that end with them. A group whose tags differ
+    meanwhile is left as it is."""
     due = [(group, edit) for group, edit in planned if edit]
     foreign = {group for group, _ in due if group.account not in tags.accounts}
     mine = [] if dry_run else [change for change in due if change[0] not in foreign]

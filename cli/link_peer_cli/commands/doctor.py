@@ -65,9 +65,9 @@ def doctor(
     sort_by: SortBy = "",
     as_json: JsonLines = False,
 ) -> None:
-    """Check the platform (every deployed piece, the access to each account) and the tenants (every requested link, consent,
-    quotas). Changes nothing. Exits with 1 if something of the platform is missing, differs from what is shipped, or could not
-    be read; with --tenants, else with 3 if something of the tenants is missing.
+    """Check the platform (every deployed piece, the access to each account) and the tenants (every requested link,
+    consent, quotas). Changes nothing. Exits with 1 if something of the platform is missing, differs from what is
+    shipped, or could not be read; with --tenants, else with 3 if something of the tenants is missing.
 
     Shows what is not ok, and counts the rest; in a pipe, and for programs, all of it.
 
@@ -147,8 +147,8 @@ def _pieces(question: _Question, runs: Runs) -> list[CheckFinding]:
 def _platform(
     question: _Question, runs: Runs, swept: SweptAccounts, cloud: WhatIf, cloud_view: CloudSeen
 ) -> list[CheckFinding]:
-    """The settings, the person and the accounts. What could not be read of these concerns the platform, and belongs to the answer
-    about the tenants, too, which is incomplete without it."""
+    """The settings, the person and the accounts. What could not be read of these concerns the platform, and belongs to
+    the answer about the tenants, too, which is incomplete without it."""
     env, account = question.env, question.account
     access = accounts.check(env, runs, swept, cloud, cloud_view.links)
     if not question.platform:

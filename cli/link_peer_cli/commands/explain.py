@@ -61,7 +61,8 @@ def explain(
 ) -> None:
     """Say whether packets from A reach B, as far as security groups decide, what decides, and what to do.
 
-    Rules of link-peer and of people count alike. Routes, network ACLs and firewalls inside instances are not considered.
+    Rules of link-peer and of people count alike. Routes, network ACLs and firewalls inside instances are not
+    considered.
     """
     typed_ports = tuple(ports_of(port, "port"))
     env = load_environment(reading=True)
@@ -174,7 +175,8 @@ def _asks(
 def _advice(
     adviser: Adviser, scene: Scene, ends: tuple[Party, Party], asks: list[Ask], ports: tuple[Port, ...], passed: Reach
 ) -> list[Advice]:
-    """What to do about what is stopped of each of the asks, and of nothing beside them; else how to test these ports."""
+    """What to do about what is stopped of each of the asks, and of nothing beside them; else how to test these
+    ports."""
     if passed.effect.passes:
         return adviser.advise(*ends, ports, passed)
     judged = [(asked_ports, reach(scene, *ends, asked_ports), wish) for asked_ports, wish in asks]
@@ -206,7 +208,8 @@ def _reachability(scene: Scene, ends: tuple[Party, Party]) -> str:
 
 
 def _show(answer: Explanation, words: Wording, former_link: str) -> None:
-    """Print it for people. `former_link` is the id of a link that may have stood between the two; empty if that is not known."""
+    """Print it for people. `former_link` is the id of a link that may have stood between the two; empty if that is not
+    known."""
     out = console()
     color = STATES[answer.state]
     source, target = map(escape, words.ends(answer))

@@ -1,4 +1,5 @@
-"""`link-peer failed`: list failed asynchronous invocations and dead letters, and invoke functions again with their events."""
+"""`link-peer failed`: list failed asynchronous invocations and dead letters, and invoke functions again with their
+events."""
 
 from __future__ import annotations
 
@@ -51,10 +52,11 @@ def failed(
     sort_by: SortBy = "",
     as_json: JsonLines = False,
 ) -> None:
-    """List failed asynchronous invocations of auto_link and sweep, newest first, and the messages of the dead-letter queue.
+    """List failed asynchronous invocations of auto_link and sweep, newest first, and the messages of the dead-letter
+    queue.
 
-    With --replay, invoke functions again instead: that is safe at any time, since every delivery is decided from the current state
-    of the cloud. Nothing is removed.
+    With --replay, invoke functions again instead: that is safe at any time, since every delivery is decided from the
+    current state of the cloud. Nothing is removed.
     """
     FAILED.column(sort_by or "id")
     form = form_of(output, as_json=as_json)
@@ -112,7 +114,8 @@ def _dead_letters(env: Environment) -> Backlog | None:
 
 
 def _of_letter(letter: Letter) -> FailedInvocation:
-    """With the function and the error of a failed call that Function Compute put there; else no function, and the message."""
+    """With the function and the error of a failed call that Function Compute put there; else no function, and the
+    message."""
     try:
         call = json.loads(letter.body)
         function = str(call["requestContext"]["functionArn"]).rpartition("functions/")[2]

@@ -51,8 +51,9 @@ def init(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Write policy.yaml, s.yaml and what goes with them for a new deployment. Replaces no file: an existing README or .gitignore
-    there stays, a policy.yaml or an s.yaml is an error. With `--workflow`, a folder with a policy.yaml gets the workflow and its pins alone."""
+    """Write policy.yaml, s.yaml and what goes with them for a new deployment. Replaces no file: an existing README or
+    .gitignore there stays, a policy.yaml or an s.yaml is an error. With `--workflow`, a folder with a policy.yaml gets
+    the workflow and its pins alone."""
     base = Path(out)
     if workflow and (base / "policy.yaml").exists():
         values = {"home": home, "region": ""}
@@ -111,8 +112,8 @@ def _values(home: str, deployment: str, prefix: str) -> dict[str, str]:
 
 
 def _source() -> str:
-    """What pip installed this link-peer from, where https serves it and a hash names it: a commit of a git repository, or a wheel
-    with its SHA-256; else empty. [PEP 610]"""
+    """What pip installed this link-peer from, where https serves it and a hash names it: a commit of a git repository,
+    or a wheel with its SHA-256; else empty. [PEP 610]"""
     origin = json.loads(distribution("link-peer").read_text("direct_url.json") or "{}")
     url = origin.get("url", "")
     commit = origin.get("vcs_info", {}).get("commit_id", "")
@@ -145,8 +146,8 @@ def _filled(name: str, values: Mapping[str, str]) -> str:
 
 
 def _manifest(text: str, values: Mapping[str, str]) -> str:
-    """s.yaml with the region, the prefixes and the runtime where the environment names none, so that a new terminal deploys the
-    same to the same place."""
+    """s.yaml with the region, the prefixes and the runtime where the environment names none, so that a new terminal
+    deploys the same to the same place."""
     shipped_defaults = {
         "region": "cn-qingdao",
         "prefix": "link-peer",

@@ -119,8 +119,8 @@ def links(
 
 
 class _Filters(msgspec.Struct, frozen=True):
-    """Which links are asked for: of a party, and of an account (uid), which open one of these ports, if these are given; in one of these
-    states, if any; and which end by an instant (epoch seconds)."""
+    """Which links are asked for: of a party, and of an account (uid), which open one of these ports, if these are
+    given; in one of these states, if any; and which end by an instant (epoch seconds)."""
 
     party: str
     uid: str
@@ -148,8 +148,9 @@ class _Filters(msgspec.Struct, frozen=True):
 
 
 class _Inventory:
-    """The links that stand, with whether they were used in a `period` (seconds) that ends now. Where a person watches, those of groups
-    with our tag are printed before other groups are read. `problem` says why the log could not be read, if so."""
+    """The links that stand, with whether they were used in a `period` (seconds) that ends now. Where a person watches,
+    those of groups with our tag are printed before other groups are read. `problem` says why the log could not be read,
+    if so."""
 
     def __init__(
         self, env: Environment, view: View, filters: _Filters, period: int, form: TableForm, sort_by: str
@@ -215,8 +216,8 @@ class _Inventory:
 def _then(
     env: Environment, then: float, party_name: str, uid: str, ports: Sequence[Port]
 ) -> tuple[list[LinkAnswer], str]:
-    """The links that stood, and that the log does not go back so far, if so. A party is named by its id, or by the policy: what else
-    names meant then is not known."""
+    """The links that stood, and that the log does not go back so far, if so. A party is named by its id, or by the
+    policy: what else names meant then is not known."""
     party = inputs.party(party_name, "--party", env.policy.home) if party_name else None
     with waiting("reading the audit log"):
         log = AuditReader(env.settings, env.clock, env.keys)

@@ -1,5 +1,5 @@
-"""`link-peer local`: Alibaba Cloud on loopback, with the functions deployed, until Ctrl-C. `link-peer demo`: the main scenarios on
-one, checked step by step."""
+"""`link-peer local`: Alibaba Cloud on loopback, with the functions deployed, until Ctrl-C. `link-peer demo`: the main
+scenarios on one, checked step by step."""
 
 from __future__ import annotations
 
@@ -93,8 +93,8 @@ def local(
 
 
 def _complete(described: CloudDescribed) -> None:
-    """Make what the world's deployment lacks in each region of what setup makes: searches, charts, alerts, and whom they notify. A
-    world whose log has another name than a deployment's stays as it is."""
+    """Make what the world's deployment lacks in each region of what setup makes: searches, charts, alerts, and whom
+    they notify. A world whose log has another name than a deployment's stays as it is."""
     for region, endpoint in described.regions.items():
         variables = environment(msgspec.structs.replace(described, region=region, endpoint=endpoint))
         os.environ.update({name: variables[name] for name in VARIABLES if name in variables})

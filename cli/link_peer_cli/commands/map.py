@@ -60,8 +60,8 @@ def draw_map(
 ) -> None:
     """Draw who may reach whom: every existing link, in all accounts of the policy.
 
-    A file map.html is a page to search, filter and click in; it needs no network. It, .json and --json also have people's rules and the
-    wishes that are denied, apart from the links.
+    A file map.html is a page to search, filter and click in; it needs no network. It, .json and --json also have
+    people's rules and the wishes that are denied, apart from the links.
     """
 
     form = _form(form, output)
@@ -188,8 +188,8 @@ class _MapContent(msgspec.Struct, frozen=True):
         ]
 
     def _rules(self, links: Sequence[LinkAnswer]) -> list[MapRule]:
-        """Every rule that admits somebody to a group, or to an instance with links. What decides about them is read, unless only what is
-        `tagged` is."""
+        """Every rule that admits somebody to a group, or to an instance with links. What decides about them is read,
+        unless only what is `tagged` is."""
         view, accounts = self.view, self.env.policy.accounts
         scene, answers = view.scene, by_rule(self.links, links)
         groups = scene.snapshot.rules if view.tagged else scene.snapshot.groups

@@ -58,8 +58,8 @@ def package(
 ) -> None:
     """Build the code of the functions, with the policy file. Needs no checkout; fetches the pinned SDKs.
 
-    Refuses a policy under which more could open than under the one that is deployed, which it reads with your keys. A package that
-    was there is replaced in one step: if the command fails or is stopped before, it stays.
+    Refuses a policy under which more could open than under the one that is deployed, which it reads with your keys. A
+    package that was there is replaced in one step: if the command fails or is stopped before, it stays.
     """
     if bool(against) + first + allow_wider > 1 and not (against and allow_wider):
         raise BadInput("package", "give --first, or --against FILE, or --allow-wider")

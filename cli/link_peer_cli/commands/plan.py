@@ -259,7 +259,8 @@ def _print_document(
 
 
 def _in_use(env: Environment) -> tuple[list[Policy], str, list[str]]:
-    """The policies that are deployed, else the one of the file in use; what that is, and why what is deployed is not known."""
+    """The policies that are deployed, else the one of the file in use; what that is, and why what is deployed is not
+    known."""
     name = env.settings.policy_path
     try:
         deployed = deployed_policies(env.settings, env.names)

@@ -45,8 +45,8 @@ from link_peer_cli.ui.tables import print_list
 
 
 class LockedGroups(msgspec.Struct):
-    """The groups with locks: the keys of the locks that are taken off, and those that stay, with their values; and why an
-    account or group is not as it should be; and the groups that are due, as they were read."""
+    """The groups with locks: the keys of the locks that are taken off, and those that stay, with their values; and why
+    an account or group is not as it should be; and the groups that are due, as they were read."""
 
     due: dict[Party, tuple[str, ...]]
     foreign_locks: dict[Party, str]
@@ -67,8 +67,8 @@ def reopen(
 ) -> None:
     """Remove the locks that `close` set. What tags still ask for is opened again; requests must be posted again.
 
-    Another account is entered as by `close`; by its closer role, only locks that home set are removed. With `--between`, the
-    refusals that `close --between` set for these two are removed, and no lock.
+    Another account is entered as by `close`; by its closer role, only locks that home set are removed. With
+    `--between`, the refusals that `close --between` set for these two are removed, and no lock.
     """
     env = load_environment(reading=dry_run, anywhere=True)
     tags = tags_of(env, profile)
@@ -127,8 +127,9 @@ def reopen(
 def _find(
     env: Environment, tags: GroupTags, accounts: GroupsByAccount, mine: Container[str], *, force: bool
 ) -> LockedGroups:
-    """The groups with locks in each account, side by side. None waits for one that throttles every call, unless there are
-    keys of it. `mine` are the accounts of the person's keys: a closer role is given to close, and takes off what home locked."""
+    """The groups with locks in each account, side by side. None waits for one that throttles every call, unless there
+    are keys of it. `mine` are the accounts of the person's keys: a closer role is given to close, and takes off what
+    home locked."""
     keys, peer_keys = (
         env.policy.keys,
         {uid: account_keys for uid, account_keys in tags.accounts.items() if uid != env.policy.home},

@@ -79,7 +79,8 @@ def request(
 ) -> None:
     """Judge a request by the policy file, and put it on the queue of the account that asks, or on the shared one.
 
-    Without --port, the link is mutual: on every port, both ways. What the policy alone denies is not posted. The cross_account function decides about the rest.
+    Without --port, the link is mutual: on every port, both ways. What the policy alone denies is not posted. The
+    cross_account function decides about the rest.
     """
     if dry_run and wait:
         raise BadInput("--wait", "nothing is posted with --dry-run, so there is no outcome to wait for")
@@ -138,8 +139,8 @@ def request(
 
 
 def _say_posted(request: Request, queue: str, *, wait: bool, as_json: bool) -> None:
-    """Print the id before waiting, and on stderr, so that it is known even if the wait is interrupted; without waiting, what takes
-    it back."""
+    """Print the id before waiting, and on stderr, so that it is known even if the wait is interrupted; without waiting,
+    what takes it back."""
     way_back = [unlinking(request.link)] if request.action == "link" and not wait else []
     if as_json:
         print_answer(Posted(request.request_id, json.loads(encode(request)), way_back), stderr=wait)
@@ -212,8 +213,8 @@ def _outcomes(request: Request) -> str:
 
 
 def _own_outcomes(request: Request, queue: str, records: list[Record]) -> list[Record]:
-    """The outcomes of this very request, not of a namesake's: through its queue, where one is proven, between its accounts; and
-    between its parties, but for a sync, which asks for the link that tags name."""
+    """The outcomes of this very request, not of a namesake's: through its queue, where one is proven, between its
+    accounts; and between its parties, but for a sync, which asks for the link that tags name."""
 
     def ends(source: Party, target: Party) -> set[Party | str]:
         return {source.account, target.account} if request.action == "sync" else {source, target}

@@ -218,7 +218,8 @@ def _refuse(problems: Sequence[Fault | Caution], talk: _Talk) -> None:
 def _carry_out(
     deployment: SetupTarget, out: Console, talk: _Talk, changes: Sequence[ResourceChange]
 ) -> list[ResourceChange]:
-    """Carry out the changes, and return them as they were made. Exit with 1 after naming what is missing, if one fails."""
+    """Carry out the changes, and return them as they were made. Exit with 1 after naming what is missing, if one
+    fails."""
     made_changes: list[ResourceChange] = []
 
     def note(change: ResourceChange) -> None:

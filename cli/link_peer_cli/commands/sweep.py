@@ -55,8 +55,9 @@ def sweep(
 ) -> None:
     """Reconcile all rules with tags, requests and consent, in all accounts of the policy.
 
-    With --dry-run, also list what no sweep would change though it is obsolete: removals that are held, half-open links, damaged
-    markers, rules under a former name of the deployment, and consents that have ended or name parties which no longer exist."""
+    With --dry-run, also list what no sweep would change though it is obsolete: removals that are held, half-open links,
+    damaged markers, rules under a former name of the deployment, and consents that have ended or name parties which no
+    longer exist."""
     form = plan_form(output, as_json=as_json)
     as_json = form is TableForm.JSON
     _check(
@@ -126,8 +127,8 @@ class _ObsoleteReport(msgspec.Struct, frozen=True):
     def print(
         self, summaries: Sequence[Record], plan: ShownPlan, changes: Sequence[CloudCall] | None, *, wide: bool
     ) -> None:
-        """Print it, and the plan. Where a person watches, before the rules of other groups are read than the sweep reads, and then what
-        these add."""
+        """Print it, and the plan. Where a person watches, before the rules of other groups are read than the sweep
+        reads, and then what these add."""
         other_groups = [] if self.view.tagged or not sys.stdout.isatty() else self.view.unread_groups
         entries = self.entries() if other_groups else self.all()
         with paged():

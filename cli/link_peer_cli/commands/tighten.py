@@ -65,10 +65,12 @@ def tighten(
     sort_by: SortBy = "",
     as_json: JsonLines = False,
 ) -> None:
-    """Say who uses the wide rules of people, as flow logs tell, which links would carry it, and which rule nothing depends on.
+    """Say who uses the wide rules of people, as flow logs tell, which links would carry it, and which rule nothing
+    depends on.
 
-    A wide rule admits more than one group, or one address, on one port. What cannot be told is unknown, and never counts as unused.
-    link-peer removes no rule of a person: its owner does, with the command that is printed where nothing would be cut off.
+    A wide rule admits more than one group, or one address, on one port. What cannot be told is unknown, and never
+    counts as unused. link-peer removes no rule of a person: its owner does, with the command that is printed where
+    nothing would be cut off.
     """
     USES.column(sort_by or "group")
     form = form_of(output, as_json=as_json)
@@ -161,7 +163,8 @@ def _read_rules(view: View, period: Period, groups: Iterable[Party]) -> None:
 
 
 def _read_inner_access(view: View, period: Period, groups: Iterable[Party]) -> None:
-    """Reads whether members of a group reach each other, of those groups between whose members packets went to these: a call each."""
+    """Reads whether members of a group reach each other, of those groups between whose members packets went to these: a
+    call each."""
     targets = {interface.id: interface for group in groups for interface in period.of(group)}
     flows = (flow for interface in targets.values() for flow in period.flows_to(interface) if flow.source)
     common = {group for flow in flows if flow.source for group in flow.source.groups & flow.target.groups}

@@ -54,8 +54,9 @@ def verify(
 ) -> None:
     """Test with ping or TCP, through Cloud Assistant, whether one instance reaches another, and say what the rules say.
 
-    Without --port, a ping. For a group, its first instance with a private address is used. The test needs ecs:RunCommand on it, which no role of
-    link-peer has: your own keys, --profile or --role must. A refused connection has arrived, so it counts as reached.
+    Without --port, a ping. For a group, its first instance with a private address is used. The test needs
+    ecs:RunCommand on it, which no role of link-peer has: your own keys, --profile or --role must. A refused connection
+    has arrived, so it counts as reached.
     """
     ports = ports_of(port or ["icmp"], "--port")
     for tested_port in ports:

@@ -44,11 +44,11 @@ def who(
     sort_by: SortBy = "",
     as_json: JsonLines = False,
 ) -> None:
-    """List every source that can reach a group or an instance: by rules of link-peer and of people, for groups, ranges and
-    prefix lists, and as members of its own groups.
+    """List every source that can reach a group or an instance: by rules of link-peer and of people, for groups, ranges
+    and prefix lists, and as members of its own groups.
 
-    All groups of an instance count together, and those of each instance of a group. All rules of both ends decide; routes,
-    network ACLs and firewalls inside instances are not considered.
+    All groups of an instance count together, and those of each instance of a group. All rules of both ends decide;
+    routes, network ACLs and firewalls inside instances are not considered.
     """
     SOURCES.column(sort_by or "from")
     form = form_of(output, as_json=as_json)

@@ -42,8 +42,8 @@ class TagEdit(msgspec.Struct, frozen=True):
         return bool(self.put or self.drop)
 
     def still_fits(self, tags: Mapping[str, str]) -> bool:
-        """Whether the tags that it sets and deletes are as they were. It writes whole values: where somebody changed one
-        meanwhile, it would undo that, and bring back consent that was withdrawn."""
+        """Whether the tags that it sets and deletes are as they were. It writes whole values: where somebody changed
+        one meanwhile, it would undo that, and bring back consent that was withdrawn."""
         return self.before == {key: tags[key] for key in [*self.put, *self.drop] if key in tags}
 
 
@@ -63,9 +63,9 @@ def adding(
 ) -> TagEdit:
     """The change that adds entries. One for the same party and ports gets the new end; an equal one stays as it is.
 
-    Each is put into a tag of its own, so that no other consent is written again: one that is withdrawn at that moment stays
-    withdrawn. Where no consenting key is free, it joins the first value with room. An entry longer than a tag is divided by
-    its ports. Raises LinkPeerError where there is no room.
+    Each is put into a tag of its own, so that no other consent is written again: one that is withdrawn at that moment
+    stays withdrawn. Where no consenting key is free, it joins the first value with room. An entry longer than a tag is
+    divided by its ports. Raises LinkPeerError where there is no room.
     """
     consenting = keys.letting_out if egress else keys.accepting
     values = _values(tags, consenting)
@@ -120,8 +120,8 @@ def removing(
 
 
 def advised(advice: str, home: str) -> list[tuple[Party, str, bool]]:
-    """The groups and the entries of the `link-peer accept` commands that a denial advises, and whether each is for whom the group
-    may reach (`--egress`); none where it advises something else."""
+    """The groups and the entries of the `link-peer accept` commands that a denial advises, and whether each is for whom
+    the group may reach (`--egress`); none where it advises something else."""
     commands = [shlex.split(text) for text in parts(advice)[1].split("; ")]
     return [
         (parse_party(command[2], home), command[3], "--egress" in command)
@@ -168,7 +168,8 @@ def _edit(
 
 
 def look_alikes(resource: Group | Instance, keys: TagKeys) -> Iterator[tuple[str, str]]:
-    """(the fact, what to do) for each key of a group or an instance that means nothing there and looks like one that does."""
+    """(the fact, what to do) for each key of a group or an instance that means nothing there and looks like one that
+    does."""
     on = "security group" if resource.party.is_group else "instance"
     rows = {getattr(keys, tag.name): tag for tag in TAGS if tag.writer == "person"}
     for key in similar_keys(resource.tags, on, keys):

@@ -1,5 +1,5 @@
-"""The tags of security groups, changed with keys of the account that owns the group, never with a role of link-peer; what the log
-has of that, and which links end with it."""
+"""The tags of security groups, changed with keys of the account that owns the group, never with a role of link-peer;
+what the log has of that, and which links end with it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ PAGE = 50  # groups that one TagResources may name [doc TagResources]
 
 
 class TagCall(msgspec.Struct, frozen=True):
-    """One call that changed tags of groups: its name and RequestId, and the tags, with None for those that it took off."""
+    """One call that changed tags of groups: its name and RequestId, and the tags, with None for those that it took
+    off."""
 
     groups: tuple[Party, ...]
     name: str
@@ -59,8 +60,8 @@ class GroupTags:
         self._second: dict[str, AccountKeys] = {}
 
     def first_as(self, keys: AccountKeys) -> None:
-        """Change tags of the person's own account with these keys, and with their own where those are refused: RAM may not
-        tell a role's policy which tag a call is about."""
+        """Change tags of the person's own account with these keys, and with their own where those are refused: RAM may
+        not tell a role's policy which tag a call is about."""
         self._second[self.own_account], self.accounts[self.own_account] = self.accounts[self.own_account], keys
 
     def read(self, group: Party) -> dict[str, str]:
@@ -68,14 +69,15 @@ class GroupTags:
         return dict(self.group(group).tags)
 
     def group(self, group: Party) -> Group:
-        """A group: with keys of its account, else through the reader role. Raises LinkPeerError if there is no such group, or it
-        cannot be read."""
+        """A group: with keys of its account, else through the reader role. Raises LinkPeerError if there is no such
+        group, or it cannot be read."""
         for existing_group in self.ecs(group.account).groups([group.id]):
             return existing_group
         raise LinkPeerError(f"{group.id} does not exist in account {group.account}")
 
     def ecs(self, account: str) -> Ecs:
-        """An account to read: with keys of it, else through the reader role. Raises LinkPeerError if there is neither."""
+        """An account to read: with keys of it, else through the reader role. Raises LinkPeerError if there is
+        neither."""
         if account not in self.accounts and account not in self._env.policy.accounts:
             raise LinkPeerError(f"there are no keys of account {account}: give a profile with some")
         env = self._env if account in self.accounts else load_environment(reading=True)
@@ -126,7 +128,8 @@ class GroupTags:
 def tag_records(
     env: Environment, tags: GroupTags, command: str, before: Mapping[Party, Mapping[str, str]]
 ) -> list[Record]:
-    """A record of each call that changed tags, for each group: what it set, and what was there `before`, as it was read."""
+    """A record of each call that changed tags, for each group: what it set, and what was there `before`, as it was
+    read."""
     event_id, now = f"{command}-cli-{int(env.now)}", dict(before)
     records: list[Record] = []
     for call in tags.calls:
@@ -142,8 +145,8 @@ def tag_records(
 def record_tags(
     env: Environment, tags: GroupTags, command: str, records: Sequence[Record], *, patient: bool = True
 ) -> str:
-    """Write these records, after the change. One attempt, unless `patient`. Returns why the log has no record of it; empty if it
-    has."""
+    """Write these records, after the change. One attempt, unless `patient`. Returns why the log has no record of it;
+    empty if it has."""
     common = {"function": command, "deployment": env.policy.deployment, "region": env.settings.region}
     retry = env.patient_retry() if patient else Retry(env.clock, env.clock.now())
     try:
@@ -156,7 +159,8 @@ def record_tags(
 def closes(
     ecs: Ecs, party: Party, tags: Mapping[str, str], policy: Policy, region: str, now: float
 ) -> tuple[list[OwnedRule], list[OwnedRule]]:
-    """The rules of ours, each with its marker, that stand on a group now and end if it has these `tags`; and all that stand there.
+    """The rules of ours, each with its marker, that stand on a group now and end if it has these `tags`; and all that
+    stand there.
 
     `ecs` is the group's account. An instance of another account may be in any group, as for the functions. Raises
     LinkPeerError if the account cannot be read.

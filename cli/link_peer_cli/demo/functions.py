@@ -48,8 +48,8 @@ def deploy(cloud: LocalCloud, *, in_process: bool = False, connected: bool = Tru
 
 
 def _in_world(function: manifest.Function, world: DeploymentWorld, *, connected: bool) -> Function:
-    """The function with the world's audit log; worlds name everything else as s.yaml does. What is not `connected` has neither
-    triggers nor a queue of the functions' own: a sweep then is of all accounts."""
+    """The function with the world's audit log; worlds name everything else as s.yaml does. What is not `connected` has
+    neither triggers nor a queue of the functions' own: a sweep then is of all accounts."""
     env = {
         **function.env,
         "LINK_PEER_AUDIT_PROJECT": world.audit_project,

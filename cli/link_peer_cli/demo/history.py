@@ -1,7 +1,8 @@
-"""What happened in a world before now: the acts of a world file's `history`, on their days of the calendar month before this one.
+"""What happened in a world before now: the acts of a world file's `history`, on their days of the calendar month before
+this one.
 
-The functions answer each at its time, and sweep once a day until now; the flow logs have the packets of `traffic`. While this is
-played, the functions run in this process, whose clock must be the cloud's, a PastClock.
+The functions answer each at its time, and sweep once a day until now; the flow logs have the packets of `traffic`.
+While this is played, the functions run in this process, whose clock must be the cloud's, a PastClock.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ def begin(now: float) -> float:
 
 
 def play(cloud: LocalCloud, clock: PastClock, now: float) -> None:
-    """Play the world's history, from what its clock says until `now`; then the clock is the machine's. ValueError for an act that
-    cannot be played."""
+    """Play the world's history, from what its clock says until `now`; then the clock is the machine's. ValueError for
+    an act that cannot be played."""
     start = clock.now()
     acts = [(start + _seconds(act["at"]), act) for act in deployment_of(cloud).history]
     for begins in range(int(start), int(now), DAY):
@@ -63,8 +64,8 @@ def play(cloud: LocalCloud, clock: PastClock, now: float) -> None:
 
 
 def capture(cloud: LocalCloud, span: tuple[int, int]) -> None:
-    """Write the flow logs of the world's accounts from one instant to another (epoch seconds); `traffic` flows every day
-    at noon, or on its days of the month."""
+    """Write the flow logs of the world's accounts from one instant to another (epoch seconds); `traffic` flows every
+    day at noon, or on its days of the month."""
     interfaces: dict[str, list[dict[str, Any]]] = {}
     for uid in deployment_of(cloud).flow_logs:
         params = {"RegionId": cloud.region, "MaxResults": "500"}

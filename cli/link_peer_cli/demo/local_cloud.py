@@ -42,9 +42,9 @@ def running(
 ) -> Iterator[LocalCloud]:
     """Serve a local cloud on loopback, over TLS if `tls`, with the functions in worker processes, until the block ends.
 
-    It is entered at `region`, by default at the first that the world lists, else at cn-qingdao. If not `connected`, no event,
-    message or timer invokes the functions; a bare world has none until they are deployed. Raises WorldError for an invalid
-    world and OSError for a port in use.
+    It is entered at `region`, by default at the first that the world lists, else at cn-qingdao. If not `connected`, no
+    event, message or timer invokes the functions; a bare world has none until they are deployed. Raises WorldError for
+    an invalid world and OSError for a port in use.
     """
     clock = PastClock()
     world = world or worlds.DEFAULT

@@ -1,11 +1,11 @@
 """Worlds to start from, with a deployment of link-peer: the files of the local cloud, and what link-peer has in them.
 
-Beside the keys of `aliyun_local.world`, a file has `home`, the account with the functions, and `deployment`. Queues, log, service and
-roles have the names that a deployment with the prefix `link-peer` has; a file may name others. The roles are those of deploy/, unless
-the file lists `roles` of its own. The home account has EventBridge's service-linked roles. With `bare: true`, there are no roles,
-queues or logs at all: what `link-peer setup` starts from. Each of the `regions` has the queues and the log. An account to which the
-file's policy gives a `flowlog` has a week of it, without a packet. A `history` is played only where the clock is a PastClock, by who
-serves the cloud.
+Beside the keys of `aliyun_local.world`, a file has `home`, the account with the functions, and `deployment`. Queues,
+log, service and roles have the names that a deployment with the prefix `link-peer` has; a file may name others. The
+roles are those of deploy/, unless the file lists `roles` of its own. The home account has EventBridge's service-linked
+roles. With `bare: true`, there are no roles, queues or logs at all: what `link-peer setup` starts from. Each of the
+`regions` has the queues and the log. An account to which the file's policy gives a `flowlog` has a week of it, without
+a packet. A `history` is played only where the clock is a PastClock, by who serves the cloud.
 """
 
 from __future__ import annotations
@@ -56,12 +56,14 @@ _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
 def load(cloud: LocalCloud, world: str | Path = DEFAULT) -> DeploymentWorld:
-    """Fill an empty cloud from a file, or from one of these worlds by name (`two-accounts`, `shop`, …). Raises WorldError."""
+    """Fill an empty cloud from a file, or from one of these worlds by name (`two-accounts`, `shop`, …). Raises
+    WorldError."""
     return api.loaded(api.path_of(world, WORLDS), lambda text: _fill(cloud, text))
 
 
 def entrance(world: str | Path = DEFAULT) -> str:
-    """The region at which a world is entered: the first that its file lists; empty if it lists none. Raises WorldError."""
+    """The region at which a world is entered: the first that its file lists; empty if it lists none. Raises
+    WorldError."""
     return api.loaded(api.path_of(world, WORLDS), lambda text: next(iter(text.get("regions") or ()), ""))
 
 
@@ -171,8 +173,8 @@ def _rendered(roles: Iterable[description.Role]) -> _Roles:
 
 
 def queues_and_log(cloud: LocalCloud, world: DeploymentWorld) -> None:
-    """Create what the home account's functions need, as `link-peer setup` does: its queues, and their logs with the indexes
-    of deploy/. A world may have names of its own."""
+    """Create what the home account's functions need, as `link-peer setup` does: its queues, and their logs with the
+    indexes of deploy/. A world may have names of its own."""
     audit, operators, functions = description.logstores(Names(world.home, world.prefix))
     for name in (world.queue, Names(world.home, world.prefix).sweep_queue, world.dead_letter_queue, *world.queues):
         attributes = QueueAttributes(description.HIDDEN_SECONDS, message_retention_period=description.MESSAGE_SECONDS)

@@ -1,7 +1,7 @@
 """Function Compute in both of its generations.
 
-FC 3.0 (API 2023-03-30), through alibabacloud-fc20230330, addresses a function by its name. FC 2.0 (API 2021-04-06), through
-alibabacloud-fc-open20210406, has it in a service.
+FC 3.0 (API 2023-03-30), through alibabacloud-fc20230330, addresses a function by its name. FC 2.0 (API 2021-04-06),
+through alibabacloud-fc-open20210406, has it in a service.
 """
 
 from __future__ import annotations
@@ -83,7 +83,8 @@ class Fc3:
         return request_id(response.headers)
 
     def tasks(self, function: str) -> list[Task]:
-        """Call ListAsyncTasks until its last page, for each qualifier through which the function may have been invoked."""
+        """Call ListAsyncTasks until its last page, for each qualifier through which the function may have been
+        invoked."""
         tasks = [task for qualifier in (ALIAS, LATEST) for task in self._tasks(function, qualifier)]
         return list({task.id: task for task in tasks}.values())
 

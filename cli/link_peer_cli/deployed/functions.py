@@ -1,5 +1,5 @@
-"""The deployed functions: how to reach them, their failed asynchronous invocations, what of them is deployed, and what other
-deployments there are."""
+"""The deployed functions: how to reach them, their failed asynchronous invocations, what of them is deployed, and what
+other deployments there are."""
 
 from __future__ import annotations
 
@@ -180,8 +180,8 @@ NEIGHBOUR_SECONDS = 60.0
 
 
 def conflicts(settings: Settings, policy: Policy, prefix: str, clock: Clock) -> Iterator[tuple[str, str]]:
-    """Why the deployment with this prefix would share tags or rules with another one, each of which would undo what the other
-    does, and the remedy. Raises the errors of link_peer.domain.errors."""
+    """Why the deployment with this prefix would share tags or rules with another one, each of which would undo what the
+    other does, and the remedy. Raises the errors of link_peer.domain.errors."""
     for neighbour in deployments(settings, policy.home):
         if neighbour.prefix == prefix:
             continue

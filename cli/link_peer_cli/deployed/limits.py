@@ -1,5 +1,5 @@
-"""What the policy alone shows, before anything is made: limits of the platform that it exceeds, and queues that are not an
-account's own."""
+"""What the policy alone shows, before anything is made: limits of the platform that it exceeds, and queues that are not
+an account's own."""
 
 from __future__ import annotations
 
@@ -19,13 +19,15 @@ RAISED_QUEUES, RAISED_POLICIES = "LINK_PEER_QUOTA_QUEUES", "LINK_PEER_QUOTA_POLI
 
 
 def raised(limit: PlatformLimit, name: str, env: Mapping[str, str]) -> PlatformLimit:
-    """The limit, or what the setting `name` says that it was raised to. Raises BadInput for a setting that is no number."""
+    """The limit, or what the setting `name` says that it was raised to. Raises BadInput for a setting that is no
+    number."""
     quota = forms.value(name, env)
     return PlatformLimit(int(quota), int(quota), (name,)) if quota else limit
 
 
 def judged(limit: PlatformLimit, count: int, subject: str, problem: str, remedy: str) -> Iterator[Fault | Caution]:
-    """A fault where every document refuses so many, a caution where one does. The problem has `{limit}` where the number comes."""
+    """A fault where every document refuses so many, a caution where one does. The problem has `{limit}` where the
+    number comes."""
     if limit.is_exceeded(count):
         yield Fault(subject, problem.replace("{limit}", str(limit.high)), remedy)
     elif limit.is_in_doubt(count):
@@ -33,8 +35,8 @@ def judged(limit: PlatformLimit, count: int, subject: str, problem: str, remedy:
 
 
 def exceeded(policy: Policy, env: Mapping[str, str]) -> Iterator[Fault | Caution]:
-    """Every limit that the policy exceeds, by one document or by all, with the number and what to do; and each account whose
-    queue is one of the deployment itself."""
+    """Every limit that the policy exceeds, by one document or by all, with the number and what to do; and each account
+    whose queue is one of the deployment itself."""
     names = Names(policy.home, env.get("LINK_PEER_PREFIX") or DEFAULT_PREFIX)
     for queue in sorted(policy.bound_queues.keys() & {*names.queues}):
         uid = policy.bound_queues[queue]

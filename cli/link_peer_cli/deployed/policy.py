@@ -1,4 +1,5 @@
-"""The packages that the triggers invoke: the one source of which policy is deployed, and of which version of link-peer runs."""
+"""The packages that the triggers invoke: the one source of which policy is deployed, and of which version of link-peer
+runs."""
 
 from __future__ import annotations
 
@@ -31,8 +32,8 @@ class ServiceUnreadable(LinkPeerError):
 
 
 class RunningPackage(msgspec.Struct, frozen=True):
-    """A package that some functions run: the policy that its text gives, and the version of link-peer that built it; empty
-    where the package does not say."""
+    """A package that some functions run: the policy that its text gives, and the version of link-peer that built it;
+    empty where the package does not say."""
 
     functions: tuple[str, ...]
     policy: Policy
@@ -40,9 +41,9 @@ class RunningPackage(msgspec.Struct, frozen=True):
 
 
 def running_packages(settings: Settings, names: Names) -> list[RunningPackage]:
-    """What the functions run, on FC 3.0 or else on FC 2.0: one package if all have the same; none if no function is deployed.
-    Raises LinkPeerError for one that cannot be read (ServiceUnreadable on FC 2.0), PolicyError for one whose policy is not valid
-    or whose compiled form is of another."""
+    """What the functions run, on FC 3.0 or else on FC 2.0: one package if all have the same; none if no function is
+    deployed. Raises LinkPeerError for one that cannot be read (ServiceUnreadable on FC 2.0), PolicyError for one whose
+    policy is not valid or whose compiled form is of another."""
     packages = list(_packages(DeployedFunctions(settings, names.home), names))
     if not packages:
         try:
@@ -66,7 +67,8 @@ def deployed_policies(settings: Settings, names: Names) -> list[Policy]:
 
 
 def difference(env: Environment, policies: Sequence[Policy]) -> str:
-    """How the policy file in use differs from the deployed policies; empty if they are the same, or nothing is deployed."""
+    """How the policy file in use differs from the deployed policies; empty if they are the same, or nothing is
+    deployed."""
     deployed = sorted({policy.digest for policy in policies})
     if deployed in ([], [env.policy.digest]):
         return ""
@@ -74,8 +76,8 @@ def difference(env: Environment, policies: Sequence[Policy]) -> str:
 
 
 def other_policy(env: Environment) -> str:
-    """Why a command that goes by the policy file in use may do what the functions would not, as a sentence; empty if the
-    deployed policy is that file, or nothing is deployed."""
+    """Why a command that goes by the policy file in use may do what the functions would not, as a sentence; empty if
+    the deployed policy is that file, or nothing is deployed."""
     try:
         differing = difference(env, deployed_policies(env.settings, env.names))
     except LinkPeerError as error:

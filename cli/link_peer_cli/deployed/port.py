@@ -32,8 +32,8 @@ class Functions(Protocol):
     """The deployed functions. Raises the errors of link_peer.domain.errors."""
 
     def invoke(self, function: str, event: bytes, qualifier: str = "") -> str:
-        """Have a version or alias of a function invoked (default: the one that its triggers invoke). Return the invocation's id. The
-        platform retries failures itself."""
+        """Have a version or alias of a function invoked (default: the one that its triggers invoke). Return the
+        invocation's id. The platform retries failures itself."""
         ...
 
     def tasks(self, function: str) -> list[Task]:

@@ -17,8 +17,8 @@ __all__ = ["Backlog", "Letter", "attributes", "backlog", "letters", "post"]
 
 
 def post(settings: Settings, home: str, message: Message, queue: str = "") -> None:
-    """Put a message on a queue of the home account, by default the shared one. Raises CloudError if the queue does not have
-    it, Transient if it may."""
+    """Put a message on a queue of the home account, by default the shared one. Raises CloudError if the queue does not
+    have it, Transient if it may."""
     name = queue or settings.queue
     with CHANGES.making(f"post the request to {name}"):
         try:

@@ -32,7 +32,8 @@ def internal(home: str, region: str) -> str:
 def public_endpoint(settings: Settings) -> PublicEndpoint:
     """The public endpoint of the keys' account. Raises LinkPeerError if it cannot be read.
 
-    GetEndpointAttribute of mns-open 2022-01-19, whose own SDK is not needed for one call [src SDK mns-open20220119 1.4.1].
+    GetEndpointAttribute of mns-open 2022-01-19, whose own SDK is not needed for one call [src SDK mns-open20220119
+    1.4.1].
     """
     from alibabacloud_tea_openapi import client, utils_models  # an SDK: when it is asked, since help needs none
 

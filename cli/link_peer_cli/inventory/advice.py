@@ -1,5 +1,5 @@
-"""What to do about packets that do not pass: each piece of advice is a command that can be pasted. What a denial advises is its
-own, as its record has it."""
+"""What to do about packets that do not pass: each piece of advice is a command that can be pasted. What a denial
+advises is its own, as its record has it."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ class Adviser:
     def advise(
         self, source: Party, target: Party, ports: Sequence[Port], passed: Reach, wish: Link | None = None
     ) -> list[Advice]:
-        """What would let the packets through; for those that pass, how to test it. It opens these ports alone, and `wish` if that
-        is the link which was asked for."""
+        """What would let the packets through; for those that pass, how to test it. It opens these ports alone, and
+        `wish` if that is the link which was asked for."""
         if passed.effect.passes:
             return list(self._test(ports, passed))
         causes = passed.effect.causes
@@ -118,8 +118,8 @@ class Adviser:
         return self._advised(chosen.link, chosen.denied).source, end
 
     def wishes(self, source: Party, target: Party) -> list[Link]:
-        """The links with B that tags of A's instances ask for, and those for everything, both ways, that tags of B's ask for with A;
-        whatever denies them."""
+        """The links with B that tags of A's instances ask for, and those for everything, both ways, that tags of B's
+        ask for with A; whatever denies them."""
         wished = [*self._wishes(source, target), *(wish for wish in self._wishes(target, source) if wish.link.mutual)]
         return list(dict.fromkeys(self._advised(wish.link.whole, wish.denied) for wish in wished))
 
@@ -131,7 +131,8 @@ class Adviser:
         return [wish for wish in wishes if wish.link.target in ends]
 
     def _advised(self, link: Link, denied: Sequence[Verdict]) -> Link:
-        """The link that advice is about: where all groups of the instance are denied, that of the smallest which lacks consent."""
+        """The link that advice is about: where all groups of the instance are denied, that of the smallest which lacks
+        consent."""
         self._view.answer(uncounted(self._scene.snapshot, denied))
         candidates = by_size(self._view.scene.snapshot, denied)
         return next(
@@ -144,7 +145,8 @@ class Adviser:
         )
 
     def notes(self, source: Party, target: Party) -> list[Advice]:
-        """Which groups stand for A, or for the first of its instances whose tags ask for B, and why, where it is not the first."""
+        """Which groups stand for A, or for the first of its instances whose tags ask for B, and why, where it is not
+        the first."""
         snapshot = self._view.scene.snapshot
         wishes = [wish for wish in self._wishes(source, target) if wish.passed or wish.denied]
         wishes = [wish for wish in wishes if not wish_denial(snapshot, self._policy, wish)]
@@ -162,8 +164,8 @@ class Adviser:
         return (candidates(self._scene.snapshot, instance, peer) if instance else []) or [party]
 
     def _link(self, link: Link, outcome: Reach, source: Party) -> Iterator[Advice]:
-        """What a link between the two still needs, and the request for it. Of a link by address, its part is judged that is
-        for the instance of A which is stopped."""
+        """What a link between the two still needs, and the request for it. Of a link by address, its part is judged
+        that is for the instance of A which is stopped."""
         written = note(self._scene.snapshot, link)
         stopped = self._stopped(link, outcome, source) if written else None
         judged = part(link, stopped) if stopped else link
@@ -182,8 +184,8 @@ class Adviser:
             yield Advice(denials.NO_ROUTE, "")
 
     def _stopped(self, link: Link, outcome: Reach, source: Party) -> Party | None:
-        """The instance of A that is stopped, as a member of the link's group: of a group, one whose tag asks for the link, if
-        there is such a one."""
+        """The instance of A that is stopped, as a member of the link's group: of a group, one whose tag asks for the
+        link, if there is such a one."""
         asking = self._asking(link.source, link.target, link.ports) if source.is_group else ()
         unheard = (
             asker.party

@@ -1,9 +1,10 @@
-"""VPC flow logs as an account keeps them in SLS: what each network interface let in and sent, hour by hour, and who had an address.
+"""VPC flow logs as an account keeps them in SLS: what each network interface let in and sent, hour by hour, and who had
+an address.
 
-A line is one flow of one interface in a window of up to ten minutes, of IPv4 only. An interface without traffic has lines, too, with
-`NODATA`; `SKIPDATA` says that lines are missing. `start` is when the first packet of the window came, `tcp-flags` are those of all of
-its packets [doc "VPC flow log fields"]. Security groups are stateful, so what answers a connection is told apart by its ports, and
-by its flags where the log has them.
+A line is one flow of one interface in a window of up to ten minutes, of IPv4 only. An interface without traffic has
+lines, too, with `NODATA`; `SKIPDATA` says that lines are missing. `start` is when the first packet of the window came,
+`tcp-flags` are those of all of its packets [doc "VPC flow log fields"]. Security groups are stateful, so what answers a
+connection is told apart by its ports, and by its flags where the log has them.
 
 | kind     | a line of an interface                                            | port of                        |
 |----------|-------------------------------------------------------------------|--------------------------------|
@@ -91,14 +92,15 @@ class Flows(msgspec.Struct, frozen=True):
 
 
 def statement(since: int, until: int, fields: Sequence[str] = OPTIONAL, part: tuple[str, str] = ("", "")) -> str:
-    """The query for all of a period, with those of the optional fields that the log has; of a part, for the interfaces whose ids end
-    with a character from the first on, and before the second, if there is one."""
+    """The query for all of a period, with those of the optional fields that the log has; of a part, for the interfaces
+    whose ids end with a character from the first on, and before the second, if there is one."""
     first = since // HOUR
     flags = 'coalesce(cast("tcp-flags" as bigint), -1)' if "tcp-flags" in fields else "-1"
     shaped = f"select {_KIND} as kind, * from ({_LINES.format(flags=flags)})"  # noqa: S608
     proof = f"case when protocol <> 6 or flags = -1 or {_SYN_ACK} then 1 else 0 end"
     flows = f"select kind, eni, own, peer, {_PORT} as port, seen / 3600 as hour, last, {proof} as proof from ({shaped})"  # noqa: S608
-    # a packet's hour is that of `start` in one log; in another, of some second from ten minutes before `start` until `end`
+    # a packet's hour is that of `start` in one log; in another, of some second from ten minutes before `start` until
+    # `end`
     begin, end = 'cast("start" as bigint)', 'cast("end" as bigint)'
     names = [_NAMES.format(instant=instant) for instant in (f"({begin} - {WINDOW})", begin, end)]
     paths = [_PATHS.format(first=first)] if "traffic_path" in fields else []
@@ -150,8 +152,8 @@ def flows_of(rows: Iterable[Mapping[str, str]]) -> Flows:
 
 
 def read_flows(env: Environment, account: str, since: int, until: int) -> Flows:
-    """Ask the flow log of an account for all of a period: one query, one more for each optional field that it lacks, and parts where
-    the answer would be too long. What cannot be read is a `problem`."""
+    """Ask the flow log of an account for all of a period: one query, one more for each optional field that it lacks,
+    and parts where the answer would be too long. What cannot be read is a `problem`."""
     project, _, logstore = env.policy.accounts[account].flowlog.partition("/")
     where, retry, fields = f"the flow log {project}/{logstore} of {account}", env.patient_retry(), list(OPTIONAL)
 

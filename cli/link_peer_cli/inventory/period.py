@@ -3,8 +3,9 @@
     a line of the target's log ─▶ address ─▶ the instance that a line of the same hour names with it: in the target's VPC; else in
     another one, if that instance's own log has packets to the target in that hour ─▶ else nobody knows who it was
 
-Today's holder of an address never counts by itself: an address changes hands, and NAT and machines outside ECS have some, too.
-"""
+Today's holder of an address never counts by itself: an address changes hands, and NAT and machines outside ECS have
+some, too.
+"""  # noqa: W505
 
 from __future__ import annotations
 
@@ -67,7 +68,8 @@ class Flow(msgspec.Struct, frozen=True):
 
 
 class Period(msgspec.Struct, frozen=True, dict=True):  # a dict, so that what is found by may be worked out once
-    """What was read of a period (epoch seconds): the flows of accounts, and their interfaces or why these are not known."""
+    """What was read of a period (epoch seconds): the flows of accounts, and their interfaces or why these are not
+    known."""
 
     since: int
     until: int
@@ -80,7 +82,8 @@ class Period(msgspec.Struct, frozen=True, dict=True):  # a dict, so that what is
 
     @functools.cached_property
     def days(self) -> dict[str, int]:
-        """The days of UTC, each with its hours, but for a first or last one of which hardly an hour is in the period."""
+        """The days of UTC, each with its hours, but for a first or last one of which hardly an hour is in the
+        period."""
         first, last = self.since // HOUR, (self.until - 1) // HOUR
         by_day = grouped((hour * HOUR // DAY, 1 << (hour - first)) for hour in range(first, last + 1))
         edges = (min(by_day), max(by_day))
@@ -140,7 +143,8 @@ class Period(msgspec.Struct, frozen=True, dict=True):  # a dict, so that what is
                     yield msgspec.structs.replace(flow, is_out=True)
 
     def _opening(self, interface: Interface) -> Iterator[FlowRow]:
-        """Lines of what others may have opened. A port that connections come from is a service's where SYN alone came for it."""
+        """Lines of what others may have opened. A port that connections come from is a service's where SYN alone came
+        for it."""
         sent = {(row.peer, row.port) for row in self._rows(interface, "out")}
         opened = {(row.peer, row.port // UDP) for row in self._rows(interface, "in") if _is_high(row.port)}
         opening = {(peer, port // UDP) for peer, port in sent if _is_high(port)}
@@ -175,7 +179,8 @@ class Period(msgspec.Struct, frozen=True, dict=True):  # a dict, so that what is
             yield msgspec.structs.replace(flow, hours=remaining, doubt="no line of a flow log names who had it then")
 
     def _far(self, interface: Interface, row: FlowRow) -> dict[Holder, int]:
-        """Who had the address in another VPC, in the hours in which its own log has packets to, or from, this interface."""
+        """Who had the address in another VPC, in the hours in which its own log has packets to, or from, this
+        interface."""
         holders: dict[Holder, int] = {}
         for sender, talks in self._talks.get((row.peer, row.address), {}).items():
             near_hours = talks | talks << 1 | talks >> 1  # a window may begin in one hour and end in the next

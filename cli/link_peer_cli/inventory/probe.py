@@ -1,4 +1,5 @@
-"""Sends a packet from inside an instance, through Cloud Assistant; never with a role of link-peer, none of which may do that."""
+"""Sends a packet from inside an instance, through Cloud Assistant; never with a role of link-peer, none of which may do
+that."""
 
 from __future__ import annotations
 
@@ -30,8 +31,8 @@ class Runner(msgspec.Struct, frozen=True):
 
 
 def runner_in(env: Environment, account: str, profile: str, role: str) -> Runner:
-    """The person's own keys, or those of `profile`, where they belong to the account; with `role`, what they get by assuming
-    the role of that name in the account. Raises LinkPeerError that says what is needed."""
+    """The person's own keys, or those of `profile`, where they belong to the account; with `role`, what they get by
+    assuming the role of that name in the account. Raises LinkPeerError that says what is needed."""
     keys = profile_keys(env.settings, profile) if profile else env.person_keys
     if role:
         return Runner(f"acs:ram::{account}:role/{role}", _assumed(env, account, role, keys))
@@ -106,7 +107,8 @@ def command_of(port: Port) -> str:
 
 
 def result_of(port: Port, code: int, output: str) -> ProbeResult:
-    """What the exit code and the output of `ping` or `nc` mean. Every nc ends with 1 for any failure; the text tells more."""
+    """What the exit code and the output of `ping` or `nc` mean. Every nc ends with 1 for any failure; the text tells
+    more."""
     if code == 0:
         return ProbeResult.ANSWERED
     text = output.lower()

@@ -32,8 +32,8 @@ def reachers(
     *,
     members: bool = True,
 ) -> list[Reacher]:
-    """Every source that can reach the party on any of these ports; without ports, on any. `links` are those of its rules; `members` as
-    for `who`."""
+    """Every source that can reach the party on any of these ports; without ports, on any. `links` are those of its
+    rules; `members` as for `who`."""
     unread_sources = [  # of one that was released
         Reaching(Party(link.from_account, link.source), "", rule.group, rule, "unknown", f"{party} was not read")
         for rule, link in (() if scene.groups(party) else links.items())
@@ -50,7 +50,8 @@ def _answer(scene: Scene, party: Party, reaching: Reaching, link: LinkAnswer | N
     )
     traffic = rule and (rule.traffic or rule.ipv6)
     port = traffic.port if traffic else ALL if reaching.source else None
-    # a link that goes, or lacks a half, is called so; where its instance is hidden, more is known of it than of its address
+    # a link that goes, or lacks a half, is called so; where its instance is hidden, more is known of it than of its
+    # address
     states = ("closing", "half-open", *(() if reaching.source else ("unknown",)))
     stands = link if link and link.state in states else None
     return Reacher(

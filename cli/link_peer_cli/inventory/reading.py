@@ -36,14 +36,15 @@ PARTY = "sg-…, i-…, or the name of a group or an instance, optionally with @
 
 
 def rules_first(groups: Iterable[Group]) -> list[Party]:
-    """All of these groups, in the order in which their rules are read: first those of which the listing counts some. Nothing promises
-    that count to be of this moment, so it excuses no group."""
+    """All of these groups, in the order in which their rules are read: first those of which the listing counts some.
+    Nothing promises that count to be of this moment, so it excuses no group."""
     return [group.party for group in sorted(groups, key=lambda group: (not group.may_have_rules, group.party))]
 
 
 class View:
-    """What was read of the accounts of a policy. An account that cannot be read is noted in `problems`. A view of what is `tagged` reads
-    the rules of groups with our managed tag, and what decides about their links, and no others: `gap` says so."""
+    """What was read of the accounts of a policy. An account that cannot be read is noted in `problems`. A view of what
+    is `tagged` reads the rules of groups with our managed tag, and what decides about their links, and no others: `gap`
+    says so."""
 
     def __init__(self, fetch: Fetch, policy: Policy, *, tagged: bool = False) -> None:
         self.policy = policy
@@ -71,7 +72,8 @@ class View:
 
     @property
     def unread_groups(self) -> list[Party]:
-        """The groups that were listed and whose rules were not read, in accounts that can be: those that show rules first."""
+        """The groups that were listed and whose rules were not read, in accounts that can be: those that show rules
+        first."""
         store = self._fetch.store
         return [
             party
@@ -91,7 +93,8 @@ class View:
         self.read_others(progress)
 
     def read_tagged(self, progress: Count = unseen) -> None:
-        """Reads every instance, every group, and the rules of the groups with our managed tag. Interrupted, it says what was not read."""
+        """Reads every instance, every group, and the rules of the groups with our managed tag. Interrupted, it says
+        what was not read."""
         accounts = sorted(self.policy.accounts)
         managed = self.policy.keys.managed
         listed_groups = self._fetch.all_groups(accounts)
@@ -100,9 +103,9 @@ class View:
             self._fetch.side_by_side(lambda: self._fetch.all_instances(accounts), lambda: self._rules(tagged, progress))
 
     def read_others(self, progress: Count = unseen) -> None:
-        """Reads the rules of all other groups that were listed, unless only what is `tagged` is asked for. The managed tag is no guide to
-        rules of ours: tools that rewrite tags remove it. Nor is RuleCount, which nothing promises to be of this moment: it says what is
-        read last."""
+        """Reads the rules of all other groups that were listed, unless only what is `tagged` is asked for. The managed
+        tag is no guide to rules of ours: tools that rewrite tags remove it. Nor is RuleCount, which nothing promises to
+        be of this moment: it says what is read last."""
         if not self.tagged:
             with self._noting_gap():
                 self._rules(self.unread_groups, progress)
@@ -127,8 +130,8 @@ class View:
         self._fetch.members(party for party in ends if party.is_group)
 
     def deciding(self, links: Iterable[tuple[Party, Party]]) -> None:
-        """Reads what decides about packets between these parties and is not read yet: the rules of all of their instances'
-        groups, and whether members of a common group reach each other."""
+        """Reads what decides about packets between these parties and is not read yet: the rules of all of their
+        instances' groups, and whether members of a common group reach each other."""
         scene = self.scene
         groups: set[Party] = set()
         common: set[Party] = set()
@@ -141,8 +144,8 @@ class View:
         self._fetch.questions(group for group in sorted(common) if group in by_party and not by_party[group].advanced)
 
     def _rules(self, groups: Iterable[Party], progress: Count = unseen) -> None:
-        """Reads the rules of these groups, over as many minutes as that takes. An account of which a whole minute lets none
-        through has failed."""
+        """Reads the rules of these groups, over as many minutes as that takes. An account of which a whole minute lets
+        none through has failed."""
         ordered_groups = sorted(set(groups), key=self._order)
         unread_groups = self._fetch.rules_in_time(
             ordered_groups, progress=lambda count, total: progress("groups read", count, total)
@@ -165,8 +168,9 @@ class View:
             note_unread(self._fetch.store.unreadable, self.gap)
 
     def next_sweep(self, region: str, now: float, *, reads_on: bool = True) -> Plan:
-        """The plan of the next sweep, as far as rules were read, made once of what was. What a sweep would read to know of more is read;
-        whether removals are too many is known once all was, which is then read, too, if the view `reads_on`."""
+        """The plan of the next sweep, as far as rules were read, made once of what was. What a sweep would read to know
+        of more is read; whether removals are too many is known once all was, which is then read, too, if the view
+        `reads_on`."""
         missing = MissingReader(self._fetch)
         while True:
             snapshot = self._fetch.store.snapshot()
@@ -187,9 +191,9 @@ class View:
         self._fetch.questions(questions)
 
     def find(self, text: str, field: str, extra_parties: Callable[[], Collection[Party]] | None = None) -> Party:
-        """The party that a person means: a name of the policy, an id, or the name of a group or an instance, in the account
-        given with `@`, else in any. With `extra_parties`: also one of these that is not shown, or of a given account that cannot be read.
-        Raises BadInput for `field` if there is none, or more than one."""
+        """The party that a person means: a name of the policy, an id, or the name of a group or an instance, in the
+        account given with `@`, else in any. With `extra_parties`: also one of these that is not shown, or of a given
+        account that cannot be read. Raises BadInput for `field` if there is none, or more than one."""
         name, at, where = str(self.policy.names.get(text, text)).partition("@")
         accounts = [account_named(self.policy, where, field)] if at else sorted(self.policy.accounts)
         if is_group_id(name) or is_instance_id(name):

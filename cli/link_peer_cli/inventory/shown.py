@@ -43,8 +43,8 @@ def links_under(env: Environment, view: View, plan: Plan) -> list[Standing]:
 
 
 def settled_links(env: Environment, view: View) -> tuple[list[Standing], bool]:
-    """Of the links that stand, as far as rules were read, those that rules of other groups do not change, and whether these are all. What
-    decides about them is read. Whether too many are closing is known once all rules were."""
+    """Of the links that stand, as far as rules were read, those that rules of other groups do not change, and whether
+    these are all. What decides about them is read. Whether too many are closing is known once all rules were."""
     while True:
         plan = view.next_sweep(env.settings.region, env.now, reads_on=False)
         links, unread_groups = links_under(env, view, plan), view.unread_groups
@@ -57,8 +57,8 @@ def settled_links(env: Environment, view: View) -> tuple[list[Standing], bool]:
 def links_about(
     env: Environment, view: View, links: Sequence[Standing], party: str, field: str, ports: Sequence[Port]
 ) -> list[Standing]:
-    """Of these links those of one party, if it is given, that open one of these ports, if there are any. Raises BadInput for `field` if
-    there is no such party."""
+    """Of these links those of one party, if it is given, that open one of these ports, if there are any. Raises
+    BadInput for `field` if there is no such party."""
     if party:
         end = view.find(party, field, functools.partial(standing_ends, env, view))
         near = view.scene.groups(end)
@@ -73,7 +73,8 @@ def _is_of(link: Standing, end: Party, groups: Collection[Party]) -> bool:
 
 
 def standing_ends(env: Environment, view: View) -> set[Party]:
-    """The parties of the links that stand: one that was released, or deleted, has its rules until the next sweep. Reads everything."""
+    """The parties of the links that stand: one that was released, or deleted, has its rules until the next sweep. Reads
+    everything."""
     view.read_all()
     return {end for link in links_of(env, view) for end in (link.source, link.target, *link.members)}
 
@@ -269,7 +270,8 @@ EXACT = Wording(None, {})
 
 
 def wording(policy: Policy, now: float, scene: Scene | None = None) -> Wording:
-    """The wording for people if stdout is a terminal, else for programs. Parties of the scene are called by their names."""
+    """The wording for people if stdout is a terminal, else for programs. Parties of the scene are called by their
+    names."""
     if not sys.stdout.isatty():
         return EXACT
     return Wording(now, short_names(policy), own_names(policy, scene) if scene else {})
@@ -296,8 +298,8 @@ def own_names(policy: Policy, scene: Scene) -> dict[Party, str]:
 
 
 def short_names(policy: Policy) -> dict[str, str]:
-    """By uid, the names that can be printed instead of it: as an argument without quotes, with room for them, and of one
-    account only."""
+    """By uid, the names that can be printed instead of it: as an argument without quotes, with room for them, and of
+    one account only."""
     names = Counter(account.name for account in policy.accounts.values())
     return {
         uid: account.name

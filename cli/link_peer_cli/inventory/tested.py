@@ -16,7 +16,8 @@ ELSEWHERE = "routes, network ACLs, the instance's own firewall, or whether somet
 
 
 class ProbeVerdict(msgspec.Struct, frozen=True):
-    """One port: what the command said, and what the rules say, also in words. `ours` are the ids of rules of link-peer."""
+    """One port: what the command said, and what the rules say, also in words. `ours` are the ids of rules of
+    link-peer."""
 
     port: Port
     result: ProbeResult

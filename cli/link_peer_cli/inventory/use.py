@@ -9,7 +9,7 @@
 |           | read or do not exist, IPv6 on both sides, a packet on such a port of which no log names the sender               |
 
 Groups are those of now: an instance that moved between them counts where it is.
-"""
+"""  # noqa: W505
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ MOST_PORTS = 16
 
 
 class Use(msgspec.Struct, frozen=True):
-    """The word, when a packet was last let in (epoch seconds, to ten minutes; None if none was), what decides, and the ports that
-    would do where others of the link were not used."""
+    """The word, when a packet was last let in (epoch seconds, to ten minutes; None if none was), what decides, and the
+    ports that would do where others of the link were not used."""
 
     word: str
     last: int | None = None
@@ -117,8 +117,8 @@ def _port(span: Span) -> Port:
 def with_use(
     env: Environment, links: Sequence[Standing], answers: Sequence[LinkAnswer], seconds: int = PERIOD
 ) -> list[LinkAnswer]:
-    """The answers, each with whether its link was used in the last so many seconds, as whole days. As they are if no account of the
-    policy has a flow log."""
+    """The answers, each with whether its link was used in the last so many seconds, as whole days. As they are if no
+    account of the policy has a flow log."""
     if not any(account.flowlog for account in env.policy.accounts.values()):
         return list(answers)
     period = _read(env, links, max(1, seconds // DAY))
@@ -133,7 +133,8 @@ def with_use(
 
 
 def _read(env: Environment, links: Sequence[Standing], days: int) -> Period:
-    """The flow logs that tell of these links: of their targets, and of their sources, which name who sent the packets."""
+    """The flow logs that tell of these links: of their targets, and of their sources, which name who sent the
+    packets."""
     ends = {end.account for link in links for end in (link.source, link.target)}
     until = int(env.now)
     return read_period(env, ends & env.policy.accounts.keys(), until - days * DAY, until)

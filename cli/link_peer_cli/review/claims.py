@@ -21,8 +21,8 @@ from link_peer_cli.review.delivery import suppose
 
 
 def claims_between(env: Environment, parties: Iterable[Party]) -> list[tuple[Link, Claim]]:
-    """The claims on the rules of ours at the groups of these parties, each with the link of its rule: one port, or mutual. What
-    cannot be read is left out."""
+    """The claims on the rules of ours at the groups of these parties, each with the link of its rule: one port, or
+    mutual. What cannot be read is left out."""
     delivery, *_ = suppose(env, "audit")
     fetch = open_fetch(delivery, delivery.function, TOLERANT)
     parties = sorted(set(parties))
@@ -34,8 +34,8 @@ def claims_between(env: Environment, parties: Iterable[Party]) -> list[tuple[Lin
 
 
 def names_now(env: Environment, ends: Iterable[Party]) -> Mapping[str, str]:
-    """What accounts and these parties are called on a terminal, by uid and by `sg-…@<uid>`: names of the policy alone where the parties
-    cannot be read."""
+    """What accounts and these parties are called on a terminal, by uid and by `sg-…@<uid>`: names of the policy alone
+    where the parties cannot be read."""
     words = wording(env.policy, env.now)
     if words is EXACT:
         return {}
@@ -48,8 +48,8 @@ def names_now(env: Environment, ends: Iterable[Party]) -> Mapping[str, str]:
 
 
 def undo_now(env: Environment, records: Sequence[Record]) -> list[str]:
-    """The commands that take back what these records say. Whoever may not read what else stands there is told of these records
-    alone."""
+    """The commands that take back what these records say. Whoever may not read what else stands there is told of these
+    records alone."""
     standing: list[tuple[Link, Claim]] = []
     if ends := {end for record in records if depends_on_standing(record) for end in ends_of(record)}:
         with contextlib.suppress(LinkPeerError):

@@ -43,8 +43,8 @@ NEW = "new-"
 
 
 class ShownRules:
-    """What the groups of one account showed when they were first read: their tags, by group, and their rules; the instances
-    that were read by their ids; and the pages of the listing, where two things are supposed."""
+    """What the groups of one account showed when they were first read: their tags, by group, and their rules; the
+    instances that were read by their ids; and the pages of the listing, where two things are supposed."""
 
     def __init__(self) -> None:
         self.groups: dict[str, Group] = {}
@@ -54,8 +54,8 @@ class ShownRules:
 
 
 class WhatIf:
-    """A `Cloud` that reads from a real one. `changes` are the calls that would have been made, in order; `writes` are the
-    same, one for each rule and each group's tags.
+    """A `Cloud` that reads from a real one. `changes` are the calls that would have been made, in order; `writes` are
+    the same, one for each rule and each group's tags.
 
     A group and its rules are read once: nothing is written, so no write needs another look, and what is supposed is
     compared with one state. `caches` is what another one has read, by account, to suppose two things of the same state.
@@ -79,8 +79,8 @@ class WhatIf:
         return cast(Ecs, self._clients[account])
 
     def changed_groups(self) -> list[GroupChange]:
-        """What is different in each group from what was read of it, by group. A rule that was added and removed again is
-        not."""
+        """What is different in each group from what was read of it, by group. A rule that was added and removed again
+        is not."""
         changes = [change for ecs in self._clients.values() for change in ecs.changed_groups()]
         return sorted(changes, key=lambda change: change.group)
 
@@ -233,8 +233,8 @@ class _WhatIfEcs(Reads):
 
 
 class TaggedCloud:
-    """A `Cloud` that shows further tags on some groups, such as a lock, so that their rules are due for removal however soon these
-    tags are seen; and other tags on some instances, None for one that is taken off."""
+    """A `Cloud` that shows further tags on some groups, such as a lock, so that their rules are due for removal however
+    soon these tags are seen; and other tags on some instances, None for one that is taken off."""
 
     def __init__(
         self,

@@ -70,7 +70,8 @@ class _Supposed(msgspec.Struct, frozen=True):
 
 
 def compare(env: Environment, new: Policy, progress: Count, *, tagged: bool = False) -> Compared:
-    """Suppose a sweep under the environment's policy and one under `new`. The `view` of what they read is of what is `tagged`, or not.
+    """Suppose a sweep under the environment's policy and one under `new`. The `view` of what they read is of what is
+    `tagged`, or not.
 
     Raises BadInput if `new` names another home account, since nothing that stands would be its own.
     """
@@ -97,7 +98,8 @@ def compare(env: Environment, new: Policy, progress: Count, *, tagged: bool = Fa
 
 
 def _stranded(env: Environment, new: Policy, before: _Supposed, view: View) -> list[str]:
-    """A sentence for each account that the new policy no longer lists, and where links stand: no sweep enters it any more."""
+    """A sentence for each account that the new policy no longer lists, and where links stand: no sweep enters it any
+    more."""
     unlisted = sorted(env.policy.accounts.keys() - new.accounts.keys())
     if not unlisted:
         return []
@@ -143,8 +145,8 @@ MOST = 10
 
 
 def changed_reach(swept: SweptAccounts, before: WhatIf, after: WhatIf) -> list[ReachChange]:
-    """What instances gain and lose between the rules that two dry runs leave. The sweep has read every instance, and reads what
-    else decides."""
+    """What instances gain and lose between the rules that two dry runs leave. The sweep has read every instance, and
+    reads what else decides."""
     view = View(swept.fetch, swept.delivery.policy)
 
     def states() -> list[Snapshot]:

@@ -29,8 +29,8 @@ from link_peer_cli.review.writes import Write, undone
 
 class Recorder:
     """An `AuditLog` that keeps the records, and writes them to a log if it is put over one; a `Queue` that keeps the
-    messages. `posted` are those that would be delivered at once; one with a delay waits for something that a dry run cannot
-    wait for, so it is dropped."""
+    messages. `posted` are those that would be delivered at once; one with a delay waits for something that a dry run
+    cannot wait for, so it is dropped."""
 
     def __init__(self) -> None:
         self._log: AuditLog | None = None
@@ -72,8 +72,8 @@ READERS = 16  # reads side by side: a person waits, and a call takes tens of mil
 def suppose(
     env: Environment, function: str, caches: dict[str, ShownRules] | None = None
 ) -> tuple[Delivery, WhatIf, Recorder]:
-    """Return a delivery that changes, records and posts nothing, with its cloud and its records. `caches` are the rules that
-    another such cloud has shown, with which it is compared."""
+    """Return a delivery that changes, records and posts nothing, with its cloud and its records. `caches` are the rules
+    that another such cloud has shown, with which it is compared."""
     recorder = Recorder()
     retry = env.patient_retry()
     accounts = env.accounts(function, retry)
@@ -91,8 +91,8 @@ def suppose(
 
 
 def recording(env: Environment, command: str, caller: str) -> tuple[Delivery, Recorder]:
-    """Return the delivery of a `command` that changes and records what a function would, in the name of the `caller`, with its
-    records."""
+    """Return the delivery of a `command` that changes and records what a function would, in the name of the `caller`,
+    with its records."""
     recorder = Recorder()
 
     def enter(_settings: Settings, _policy: Policy, _clock: Clock, name: str, retry: Retry) -> Cloud:
@@ -115,9 +115,9 @@ def closing(
     leaving: Iterable[str] = (),
     reader: Environment | None = None,
 ) -> tuple[Delivery, Recorder, WhatIf]:
-    """Return the delivery of a `command`, in which the accounts that are `leaving` have no links and nothing is opened, with
-    its records, which name the `caller`, and the cloud that it changes if `dry_run`. `account_keys` are the person's keys of other
-    accounts, by uid. What refuses to be changed is read as `reader` does."""
+    """Return the delivery of a `command`, in which the accounts that are `leaving` have no links and nothing is opened,
+    with its records, which name the `caller`, and the cloud that it changes if `dry_run`. `account_keys` are the
+    person's keys of other accounts, by uid. What refuses to be changed is read as `reader` does."""
     policy = msgspec.structs.replace(env.policy, leaving=frozenset(leaving), paused=Pause.OPENING)
     recorder = Recorder()
 
@@ -146,8 +146,8 @@ def as_tagged(
     tags: Mapping[Party, Mapping[str, str]],
     instance_tags: Mapping[Party, Mapping[str, str | None]] | None = None,
 ) -> Delivery:
-    """The same delivery, to which groups show these tags besides, whether they could be written or not, and instances these tags
-    instead of their own; None for one that is taken off."""
+    """The same delivery, to which groups show these tags besides, whether they could be written or not, and instances
+    these tags instead of their own; None for one that is taken off."""
     real = delivery.connections
 
     def open_cloud(name: str, retry: Retry) -> Cloud:
@@ -186,8 +186,8 @@ def applying(
 
 
 def by_cloud_name(env: Environment, text: str, field: str) -> str:
-    """`sg-…@<uid>` for the name that a group or an instance has in the cloud; an id, or a name of the policy, as it is. Of what
-    opens, no command takes such names: whoever may rename a group would choose which one is opened.
+    """`sg-…@<uid>` for the name that a group or an instance has in the cloud; an id, or a name of the policy, as it is.
+    Of what opens, no command takes such names: whoever may rename a group would choose which one is opened.
 
     Raises BadInput for `field` if there is no such party, or more than one.
     """

@@ -22,8 +22,8 @@ from link_peer_cli.ui.looked import note_unread
 
 
 class RuleEdit(msgspec.Struct, frozen=True):
-    """A rule that would be added `+`, changed `~` (its claims or priority) or removed `-`. `of` is the instance for whose
-    address it is, as part of a link between groups."""
+    """A rule that would be added `+`, changed `~` (its claims or priority) or removed `-`. `of` is the instance for
+    whose address it is, as part of a link between groups."""
 
     sign: str
     key: RuleKey
@@ -105,8 +105,8 @@ def gaps_of(swept: SweptAccounts) -> dict[str, str]:
 
 
 def denied_records(swept: SweptAccounts, recorded: Iterable[Record]) -> list[Record]:
-    """Return the wishes that stay denied, as records: the sweep itself only counts them. Those that are among the records
-    already are left out."""
+    """Return the wishes that stay denied, as records: the sweep itself only counts them. Those that are among the
+    records already are left out."""
     region = swept.delivery.region
     recorded_links = {record.get("link") for record in recorded if record.get("outcome") in ("denied", "failed")}
     records = [

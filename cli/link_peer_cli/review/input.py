@@ -27,7 +27,8 @@ Instant = Annotated[float, msgspec.Meta(ge=0, le=1e11)]
 
 
 class PlannedLook(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A party of the home account to look at, as an event named it: see `Hint`. `event_id` is empty without an event."""
+    """A party of the home account to look at, as an event named it: see `Hint`. `event_id` is empty without an
+    event."""
 
     party: Annotated[str, msgspec.Meta(pattern="^(sg|i|eni)-[0-9a-z]{1,60}$")]
     kind: Literal["state", "tags", "moved"]
@@ -43,7 +44,8 @@ class SweepInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Input(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What is planned: the parties that events name, then messages as the shared queue would carry them, then a sweep."""
+    """What is planned: the parties that events name, then messages as the shared queue would carry them, then a
+    sweep."""
 
     looks: tuple[PlannedLook, ...] = ()
     requests: tuple[dict[str, Any], ...] = ()
@@ -105,8 +107,8 @@ def _look(hint: Hint) -> PlannedLook:
 
 
 def run(plan_input: Input, delivery: Delivery, recorder: Recorder, event_id: str, progress: Count) -> None:
-    """Carry it out in a delivery, whose messages go to `recorder`, with what these ask for at once. A transient error is
-    recorded as an `attempt`, and stops only its own part. `event_id` names what no event names."""
+    """Carry it out in a delivery, whose messages go to `recorder`, with what these ask for at once. A transient error
+    is recorded as an `attempt`, and stops only its own part. `event_id` names what no event names."""
     look(plan_input, delivery, event_id)
     run_messages([json.dumps(request) for request in plan_input.requests], delivery, recorder)
     if plan_input.sweep is not None:

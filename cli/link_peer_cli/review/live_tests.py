@@ -5,8 +5,8 @@
 | `accept` | the link would be denied if requested: by the policy, a lock, for lack of consent, a route, room… |
 | `deny`   | the link would be opened if requested, or packets pass already, by anybody's rules                |
 
-Packets on ports must pass on none of them; a test without ports is about the mutual link, so everything must pass for it
-to fail.
+Packets on ports must pass on none of them; a test without ports is about the mutual link, so everything must pass for
+it to fail.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from link_peer_cli.inventory.reading import SavedView, View, verdict_if_asked
 
 
 def judge(view: View | SavedView, context: Context) -> list[Finding]:
-    """A finding for each link of each test, in the file's order. PolicyVerdict.OPEN: something that decides could not be read."""
+    """A finding for each link of each test, in the file's order. PolicyVerdict.OPEN: something that decides could not
+    be read."""
     findings = policy_tests.judge(context.policy, context.now)
     view.around(party for finding in findings for party in (finding.source, finding.target))
     view.deciding((finding.source, finding.target) for finding in findings)

@@ -18,8 +18,8 @@ COLOURS = {DifferenceKind.WIDER: "red", DifferenceKind.NARROWER: "green", Differ
 
 
 def differences(olds: Sequence[Policy], new: Policy) -> list[PermissionDifference]:
-    """How a policy differs from any of those: the widest first. Where versions of two policies run, what either does not
-    open is wider."""
+    """How a policy differs from any of those: the widest first. Where versions of two policies run, what either does
+    not open is wider."""
     changes = dict.fromkeys(change for old in olds for change in difference(old, new, instant.now()))
     return sorted(changes, key=lambda change: list(DifferenceKind).index(change.kind))
 

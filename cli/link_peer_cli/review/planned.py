@@ -52,8 +52,8 @@ def planned(
     progress: Count = lambda *_: None,
     retagged: Mapping[Party, Mapping[str, str | None]] | None = None,
 ) -> Planned:
-    """Return the records and the changes that the functions would make; if instances were `retagged`, those that they would make
-    then, the next full sweep included.
+    """Return the records and the changes that the functions would make; if instances were `retagged`, those that they
+    would make then, the next full sweep included.
 
     The records are outcomes, attempts (the delivery would be retried) and failed summaries (removals would be held).
     The functions' own code runs, also for the messages that they would post for delivery at once.
@@ -67,8 +67,8 @@ def planned(
 
 
 def _messages_of_now(env: Environment, plan_input: Input) -> list[Message]:
-    """What is posted about the tags as they are: of the pairs that other tags no longer ask for, no event tells another account, whose
-    rules the next full sweep removes."""
+    """What is posted about the tags as they are: of the pairs that other tags no longer ask for, no event tells another
+    account, whose rules the next full sweep removes."""
     delivery, _, recorder = suppose(env, "plan")
     look(plan_input, delivery, "plan")
     return recorder.posted

@@ -37,8 +37,8 @@ DONE_OUTCOMES = ("applied", "unchanged", "removed")
 
 
 class ShownPlan(msgspec.Struct, frozen=True):
-    """A plan: what would change, the records that say why, those of them that a person must see, and the wording of accounts.
-    `unchanged` is the sentence where no group would change."""
+    """A plan: what would change, the records that say why, those of them that a person must see, and the wording of
+    accounts. `unchanged` is the sentence where no group would change."""
 
     groups: Sequence[GroupChange]
     records: Sequence[Record]
@@ -72,7 +72,8 @@ class ShownPlan(msgspec.Struct, frozen=True):
 
 
 def notable(records: Sequence[Record]) -> list[Record]:
-    """The records that say more than that a rule is added or removed: what is denied, failed, or cannot be decided yet."""
+    """The records that say more than that a rule is added or removed: what is denied, failed, or cannot be decided
+    yet."""
     return [record for record in records if record.get("outcome") not in DONE_OUTCOMES]
 
 
@@ -85,9 +86,10 @@ def print_plan(
     *,
     wide: bool = False,
 ) -> None:
-    """Print the groups with their rules, then what is denied and how to resolve that, and the counts. `commands` are the
-    commands that would do the same, if they are to be printed. On a terminal with fewer lines, in a pager; there, what is said
-    beside a rule is cut where the line ends, and parties are called by their names, unless it is `wide`."""
+    """Print the groups with their rules, then what is denied and how to resolve that, and the counts. `commands` are
+    the commands that would do the same, if they are to be printed. On a terminal with fewer lines, in a pager; there,
+    what is said beside a rule is cut where the line ends, and parties are called by their names, unless it is
+    `wide`."""
     because, words = reasons(plan.records), plan.words.by_ids if wide else plan.words
     names = words.called
     room = sys.maxsize if wide or not sys.stdout.isatty() else out.width
@@ -249,8 +251,8 @@ def print_changes(out: Console, changes: Sequence[CloudCall]) -> None:
 
 
 def closed_links(records: Sequence[Record]) -> list[Record]:
-    """The first record of each link that was closed, or is to be: it may have one for each end. What let the instances of a group out to
-    one instance is an end of the links between these."""
+    """The first record of each link that was closed, or is to be: it may have one for each end. What let the instances
+    of a group out to one instance is an end of the links between these."""
     closed = [record for record in records if record["outcome"] == "removed"]
     between_instances = [record for record in closed if record["from"].startswith("i-")]
     reached = {(r["to"], port) for r in between_instances for port in r["ports"].split("+")}
@@ -272,8 +274,8 @@ def print_closed(
     dry_run: bool,
     wide: bool = False,
 ) -> None:
-    """Print what a command closed, or would close in a dry run, with these names of accounts and parties; some of the rules that are
-    left; and, by where, what went wrong."""
+    """Print what a command closed, or would close in a dry run, with these names of accounts and parties; some of the
+    rules that are left; and, by where, what went wrong."""
     out, err = console(), console(stderr=True)
     if records:
         shown_records = [record for record in records if record["outcome"] != "removed"] + closed_links(records)

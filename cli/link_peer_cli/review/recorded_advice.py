@@ -1,5 +1,5 @@
-"""What old records advise, judged again against what is so now, before it is printed: a command of a month ago may open what
-nobody asks for any more, or take off a lock that was set since.
+"""What old records advise, judged again against what is so now, before it is printed: a command of a month ago may open
+what nobody asks for any more, or take off a lock that was set since.
 
 | what is so now                                | the advice                                                        |
 |-----------------------------------------------|-------------------------------------------------------------------|
@@ -64,8 +64,8 @@ class AdviceJudge:
         self._advice: dict[tuple[str, ...], str] = {}
 
     def judged(self, records: Sequence[Record], *, again: bool = True) -> list[Record]:
-        """The records, each with the advice that holds now in place of the one that it was written with. Not `again`: what was not
-        judged before is not judged now."""
+        """The records, each with the advice that holds now in place of the one that it was written with. Not `again`:
+        what was not judged before is not judged now."""
         for record in reversed(records):
             if again and record.get("advice") and _key(record) not in self._advice:
                 self._advice[_key(record)] = self._judge(record)

@@ -19,9 +19,9 @@ NOT_REVIEWED = "NotReviewed"
 
 
 class Reviewed:
-    """A `Cloud` that lets through the changes in `writes` and what takes them back: the removal of a rule that was added
-    through it, and the Description that a changed rule had before. Tags of `ours` may be put on the groups in `writes`, so
-    that a rule is always found again. `progress` is called after each call that changed something."""
+    """A `Cloud` that lets through the changes in `writes` and what takes them back: the removal of a rule that was
+    added through it, and the Description that a changed rule had before. Tags of `ours` may be put on the groups in
+    `writes`, so that a rule is always found again. `progress` is called after each call that changed something."""
 
     def __init__(
         self, cloud: Cloud, writes: Iterable[Write], ours: Iterable[str], progress: Callable[[], None]

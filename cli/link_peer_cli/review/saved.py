@@ -1,7 +1,7 @@
 """A plan in a file: what was planned, for which deployment, and every change that was shown.
 
-The file grants nothing: `link-peer apply` changes what the engine decides anew, as far as the file lists it. A request in it
-is one of the shared queue, so who may replace the file may ask for what a sender to that queue may.
+The file grants nothing: `link-peer apply` changes what the engine decides anew, as far as the file lists it. A request
+in it is one of the shared queue, so who may replace the file may ask for what a sender to that queue may.
 """
 
 from __future__ import annotations
@@ -114,7 +114,8 @@ def _read(path: str) -> bytes:
 
 
 def require_current(plan: SavedPlan, env: Environment) -> None:
-    """Raise LinkPeerError that names everything in which the deployment is another one now, or that the plan is too old."""
+    """Raise LinkPeerError that names everything in which the deployment is another one now, or that the plan is too
+    old."""
     then, now = msgspec.to_builtins(plan.deployment), msgspec.to_builtins(deployment_of(env))
     words = {"name": "deployment", "home": "home account", "policy": "policy file"}
     problems = [f"the {words.get(key, key)} is {now[key]}, not {then[key]}" for key in now if now[key] != then[key]]

@@ -1,6 +1,7 @@
 """A reading of the cloud in a file, so that `link-peer check` judges a policy's tests where there are no keys.
 
-`link-peer check --live --out` writes it: the groups and instances that the tests name, with tags and rules, and nothing secret.
+`link-peer check --live --out` writes it: the groups and instances that the tests name, with tags and rules, and nothing
+secret.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ MAX_BYTES = 64 * 1024 * 1024
 
 
 class SavedSnapshot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A Snapshot whose mappings by party are lists, since JSON has no such keys. `unread` are accounts with the reason."""
+    """A Snapshot whose mappings by party are lists, since JSON has no such keys. `unread` are accounts with the
+    reason."""
 
     link_peer_snapshot: Literal[1]
     groups: tuple[Group, ...]

@@ -32,8 +32,9 @@ class Place(msgspec.Struct, frozen=True, order=True, forbid_unknown_fields=True)
 class Write(msgspec.Struct, frozen=True, order=True, forbid_unknown_fields=True, omit_defaults=True):
     """One change of one rule, or of the tags of one group.
 
-    `rule` is the id of a rule that exists; empty for one that the plan adds. `before` is the Description that it has, and
-    `description` the one that it gets; empty where there is none. A change of tags has their `tags`, and no `place`.
+    `rule` is the id of a rule that exists; empty for one that the plan adds. `before` is the Description that it has,
+    and `description` the one that it gets; empty where there is none. A change of tags has their `tags`, and no
+    `place`.
     """
 
     action: Action
@@ -83,8 +84,8 @@ def place_of(key: RuleKey) -> Place:
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """How what would change now differs from what was reviewed: `+` was not reviewed, `-` would not change any more, `~`
-    becomes something else than was reviewed."""
+    """How what would change now differs from what was reviewed: `+` was not reviewed, `-` would not change any more,
+    `~` becomes something else than was reviewed."""
 
     sign: str
     write: Write
@@ -106,8 +107,9 @@ def last_of(writes: Iterable[Write]) -> list[Write]:
 
 
 def undone(cloud: Cloud, writes: Iterable[Write]) -> list[Write]:
-    """Read the groups, and return the changes whose result they do not show. Of several changes of one rule, the last one
-    counts; of a group that does not exist any more, nothing is shown. Raises LinkPeerError if a group cannot be read."""
+    """Read the groups, and return the changes whose result they do not show. Of several changes of one rule, the last
+    one counts; of a group that does not exist any more, nothing is shown. Raises LinkPeerError if a group cannot be
+    read."""
     by_account = grouped((write.account, write) for write in last_of(writes))
     return [write for account, due in by_account.items() for write in _undone(cloud.ecs(account), due)]
 

@@ -16,7 +16,8 @@ from link_peer_cli.setup.resource import Changeable, Resource, SetupTarget, Stat
 from link_peer_cli.setup.sdk import log_call, merged, reduced
 
 MAIN_REGION = "cn-heyuan"
-"""Users and action policies are kept there, for the projects of all regions [doc terraform alicloud_log_resource_record]."""
+"""Users and action policies are kept there, for the projects of all regions [doc terraform
+alicloud_log_resource_record]."""
 
 NO_RECORD = "ResourceRecordNotExist"
 DASHBOARD = "link-peer"
@@ -233,7 +234,8 @@ class Alert(ConsoleObject):
     def _rule_with(self, action_policy: str = "") -> dict[str, Any]:
         """The rule in the format of CreateAlert; without an action policy, only what must be the same for all.
 
-        [doc SLS "Data structure of an alert rule"; older pages call the switch `state`, newer ones `status`: both are sent]
+        [doc SLS "Data structure of an alert rule"; older pages call the switch `state`, newer ones `status`: both are
+        sent]
         """
         deployment, rule = self.logs.deployment, self._rule
         notified = {"actionPolicyId": action_policy} if action_policy else {}

@@ -20,8 +20,8 @@ Wait = Callable[[float, Transient], None]
 """Told before each wait: how many seconds, and why."""
 
 WAITS = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
-"""Seconds before each further attempt: together a minute, the longest for which an API throttles, and more than it takes
-until a new log project or role is known everywhere."""
+"""Seconds before each further attempt: together a minute, the longest for which an API throttles, and more than it
+takes until a new log project or role is known everywhere."""
 
 
 CHANGING = (Action.CREATE, Action.UPDATE, Action.DELETE)
@@ -45,7 +45,8 @@ def say_wait(seconds: float, problem: Transient) -> None:
 
 
 def patiently(call: Callable[[], T], clock: Clock, wait: Wait = say_wait, trouble: type[Transient] = Transient) -> T:
-    """The result of `call`, which is made again after each of the WAITS while it raises `trouble`. Raises the last one."""
+    """The result of `call`, which is made again after each of the WAITS while it raises `trouble`. Raises the last
+    one."""
     for seconds in WAITS:
         try:
             return call()
@@ -65,8 +66,8 @@ def plan_removal(
 ) -> list[ResourceChange]:
     """What of the resources is to be deleted, in the order in which it must be done. Only reads.
 
-    Without `with_logs`, the log project, its logstores and their indexes are kept; with `elsewhere`, a sentence, what serves
-    all regions; and always what others in the account may need.
+    Without `with_logs`, the log project, its logstores and their indexes are kept; with `elsewhere`, a sentence, what
+    serves all regions; and always what others in the account may need.
     """
     changes = []
     for resource in reversed(resources):
@@ -91,11 +92,11 @@ def carry_out(
     wait: Wait = say_wait,
     where: str = "",
 ) -> None:
-    """Carry out the changes in their order; `on_change` is called after each; what the cloud does not offer is then skipped. Raises Stopped at the first that fails. `where` is the
-    account, where a command changes several.
+    """Carry out the changes in their order; `on_change` is called after each; what the cloud does not offer is then
+    skipped. Raises Stopped at the first that fails. `where` is the account, where a command changes several.
 
-    Each attempt after the first reads the resource again and does what is left to do, so an answer that was lost does no
-    harm.
+    Each attempt after the first reads the resource again and does what is left to do, so an answer that was lost does
+    no harm.
     """
     due = {
         n: f"{where}{change.action.value} {change.resource.label}"

@@ -11,14 +11,14 @@ from link_peer_cli.setup.resource import SetupTarget
 
 
 def entrances(deployment: SetupTarget) -> Mapping[str, str] | None:
-    """The URLs of the regions of a local cloud, as its DescribeRegions names them; None where the settings do not lead to one.
-    Raises LinkPeerError if it does not answer."""
+    """The URLs of the regions of a local cloud, as its DescribeRegions names them; None where the settings do not lead
+    to one. Raises LinkPeerError if it does not answer."""
     return local_entrances(deployment.settings, deployment.clock)
 
 
 def require_own_entrance(deployment: SetupTarget) -> None:
-    """Raise BadInput where a local cloud is asked for one region at the entrance of another: queues and functions are those of the
-    entrance. One that does not say is taken for the region's."""
+    """Raise BadInput where a local cloud is asked for one region at the entrance of another: queues and functions are
+    those of the entrance. One that does not say is taken for the region's."""
     region, url = deployment.settings.region, deployment.settings.endpoints.get("ecs", "")
     try:
         urls = entrances(deployment) or {}

@@ -1,6 +1,7 @@
 """The service-linked roles by which EventBridge has the events and delivers them. Without them, nothing arrives.
 
-`s deploy` makes those of its triggers, too [src fc3 0.1.22]; event rules and streams made in another way need them as well.
+`s deploy` makes those of its triggers, too [src fc3 0.1.22]; event rules and streams made in another way need them as
+well.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ def of_functions(deployment: SetupTarget, rules: Iterable[BusRule]) -> list[BusR
 
 
 class ServiceLinkedRole(Resource):
-    """A service-linked role, under any of its names. It is of the account: whatever else uses the service there needs it, too."""
+    """A service-linked role, under any of its names. It is of the account: whatever else uses the service there needs
+    it, too."""
 
     kind = "service-linked role"
     of_the_account = True
@@ -47,15 +49,16 @@ class ServiceLinkedRole(Resource):
         return {}
 
     def read(self) -> State | None:
-        """Whether it exists under one of its names. One of which no source says that it is needed is not missed where rules of the
-        functions are on the bus: Function Compute made them without it."""
+        """Whether it exists under one of its names. One of which no source says that it is needed is not missed where
+        rules of the functions are on the bus: Function Compute made them without it."""
         is_there = any(self._ram.ask("get_role", {NO_ROLE}, role_name=name) for name in self._names)
         if is_there or self.is_needed:
             return {} if is_there else None
         return {} if of_functions(self._deployment, Bus(self._deployment.settings).rules()) else None
 
     def create(self) -> None:
-        """Create it under each of its names, since any may be the one that is needed. Raises NotOffered if each is refused."""
+        """Create it under each of its names, since any may be the one that is needed. Raises NotOffered if each is
+        refused."""
         refusals = [refusal for name in self._names if (refusal := self._refusal(name))]
         if len(refusals) == len(self._names):
             raise NotOffered(f"{'; '.join(refusals)}. Without it, {self.without}")

@@ -69,8 +69,8 @@ def bus(deployment: SetupTarget) -> Iterator[Fault | Caution]:
 
 
 def _roles(deployment: SetupTarget) -> Iterator[Fault | Caution]:
-    """More policies than RAM attaches to a role, an operator role that more people may assume than are named, and roles that
-    somebody made before setup, whose trust policy and policies are not ours."""
+    """More policies than RAM attaches to a role, an operator role that more people may assume than are named, and roles
+    that somebody made before setup, whose trust policy and policies are not ours."""
     resources = roles.resources(deployment)
     yield from roles.not_ours(resources, roles.SETUP, adopts=deployment.adopt)
     for role in resources:
@@ -83,7 +83,8 @@ def _roles(deployment: SetupTarget) -> Iterator[Fault | Caution]:
 
 
 def _project(deployment: SetupTarget) -> Iterator[Fault | Caution]:
-    """A log project of another customer: it is refused to us, or read as one that does not exist [neither is documented]."""
+    """A log project of another customer: it is refused to us, or read as one that does not exist [neither is
+    documented]."""
     logs = Logs(deployment)
     try:
         log_call(lambda: logs.client.get_project(logs.project), {NO_PROJECT})

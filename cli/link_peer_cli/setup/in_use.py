@@ -1,4 +1,5 @@
-"""What of a deployment still works with its resources: its functions, the rules on security groups, and other regions."""
+"""What of a deployment still works with its resources: its functions, the rules on security groups, and other
+regions."""
 
 from __future__ import annotations
 
@@ -72,8 +73,8 @@ def clean(deployment: SetupTarget, groups: list[Group]) -> Iterator[str]:
 
 
 def elsewhere(deployment: SetupTarget, *, sure: bool) -> str:
-    """Which other regions have functions or a queue of the deployment, as a sentence; empty if none has. Unless `sure`, also
-    those that give no answer."""
+    """Which other regions have functions or a queue of the deployment, as a sentence; empty if none has. Unless `sure`,
+    also those that give no answer."""
     try:
         places = _other_regions(deployment)
     except LinkPeerError as error:
@@ -85,8 +86,8 @@ def elsewhere(deployment: SetupTarget, *, sure: bool) -> str:
 
 
 def _other_regions(deployment: SetupTarget) -> list[Settings]:
-    """The settings for each other region in which the deployment may be; of a local cloud, for those that are in use. An endpoint
-    of FC or MNS is that of one region alone. Raises LinkPeerError if a local cloud does not answer."""
+    """The settings for each other region in which the deployment may be; of a local cloud, for those that are in use.
+    An endpoint of FC or MNS is that of one region alone. Raises LinkPeerError if a local cloud does not answer."""
     settings, urls = deployment.settings, entrances(deployment)
     shared_endpoints = {name: url for name, url in settings.endpoints.items() if name not in ("fc", "mns")}
     return [

@@ -108,8 +108,8 @@ class LogProject(InProject):
 
 
 class LogstoreResource(InProject):
-    """A logstore. Deleting it deletes its logs, and so does a shorter retention: it is only ever made longer, and only if
-    somebody says so."""
+    """A logstore. Deleting it deletes its logs, and so does a shorter retention: it is only ever made longer, and only
+    if somebody says so."""
 
     kind = "logstore"
     of_the_logs = True

@@ -58,8 +58,8 @@ def peer_of(
 
 
 def denying(env: Environment, peer: PeerAccount) -> PeerAccount:
-    """The account, whose roles must not consent under the tag prefixes of other deployments at home and there, as far as the keys
-    show them; it says what they do not show."""
+    """The account, whose roles must not consent under the tag prefixes of other deployments at home and there, as far
+    as the keys show them; it says what they do not show."""
     at_home = prefixes_at_home(env)
     if peer.keys is not NOBODY:
         other_prefixes = prefixes.of_account(peer.deployment, peer.uid, peer.role, at_home, peer.keys)
@@ -90,8 +90,8 @@ def template_path(copy: str) -> str:
 def update_home(
     env: Environment, policy: Policy, *, talk: bool, dry_run: bool = False
 ) -> tuple[list[ResourceChange], str]:
-    """Bring home's role policies, and the accounts' own queues, to this policy; in a `dry_run`, only find out how. Returns what was, or
-    would be, changed, and why not."""
+    """Bring home's role policies, and the accounts' own queues, to this policy; in a `dry_run`, only find out how.
+    Returns what was, or would be, changed, and why not."""
     if env.person_keys.account != policy.home:
         return (
             [],
@@ -141,7 +141,8 @@ def print_change(change: ResourceChange, where: str, *, talk: bool) -> None:
 
 
 def tell_of_lines(env: Environment, lines: str, has: str, then: str) -> None:
-    """Print the lines that are to be added to the policy file, or else what it has now; and what is to be run after that."""
+    """Print the lines that are to be added to the policy file, or else what it has now; and what is to be run after
+    that."""
     out, path = console(), escape(str(env.settings.policy_path))
     if lines:
         out.print(f"\n[bold]Add to `accounts` of {path}[/bold] (or run this with --write):\n")

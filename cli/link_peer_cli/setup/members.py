@@ -1,4 +1,5 @@
-"""`link-peer account add --from`: many accounts at once, with one external id, as one ROS stack group makes their roles."""
+"""`link-peer account add --from`: many accounts at once, with one external id, as one ROS stack group makes their
+roles."""
 
 from __future__ import annotations
 
@@ -37,8 +38,8 @@ STACKS = 2000
 
 
 class Stacks(msgspec.Struct, frozen=True):
-    """What makes the roles: stacks of the ROS template, of which `template` is a copy to write, if any; in a stack group, if
-    `folder` names a folder of the resource directory."""
+    """What makes the roles: stacks of the ROS template, of which `template` is a copy to write, if any; in a stack
+    group, if `folder` names a folder of the resource directory."""
 
     template: str
     folder: str
@@ -92,7 +93,8 @@ def add_many(
 
 
 def members(text: str) -> dict[str, str]:
-    """The accounts of a list, one a line: uid, and perhaps a name after a space or a comma. Uid to name; `#` begins a comment.
+    """The accounts of a list, one a line: uid, and perhaps a name after a space or a comma. Uid to name; `#` begins a
+    comment.
 
     Raises BadInput with the number of the line.
     """

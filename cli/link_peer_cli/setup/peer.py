@@ -38,8 +38,8 @@ class PeerAccount:
         closers: Sequence[str] | None = None,
         keys: AccountKeys = NOBODY,
     ) -> None:
-        """`deployment` has the policy and names of home; its credentials are those of the other account, if any, as are `keys`.
-        `closers` are as in `describe_peer`."""
+        """`deployment` has the policy and names of home; its credentials are those of the other account, if any, as are
+        `keys`. `closers` are as in `describe_peer`."""
         self.deployment = deployment
         self.uid = uid
         self.role = role
@@ -61,7 +61,8 @@ class PeerAccount:
         return [command for role in self._roles for command in _commands(role)]
 
     def removal_commands(self) -> list[str]:
-        """The `aliyun` commands that delete the roles and their policies; of a role that its owner left out, they say so."""
+        """The `aliyun` commands that delete the roles and their policies; of a role that its owner left out, they say
+        so."""
         commands = []
         for role in self._roles:
             for name, _ in _parts(role):
@@ -85,12 +86,12 @@ class PeerAccount:
         return self._with_template(template, "CreateStack", "--StackName", self.role, *self._parameters())
 
     def stack_group_commands(self, folder: str, template: str) -> list[str]:
-        """The two commands that make them in every account of a folder of the resource directory, and in those that join it. The
-        first one reads the ROS template from this path.
+        """The two commands that make them in every account of a folder of the resource directory, and in those that
+        join it. The first one reads the ROS template from this path.
 
-        The parameters are the same for all accounts, and so then is the external id. The stacks are in one region, since
-        roles are global. A stack that fails stops no other, and an account that leaves the folder keeps its roles, so that
-        link-peer can still close what is open there. [doc ROS CreateStackGroup, CreateStackInstances]
+        The parameters are the same for all accounts, and so then is the external id. The stacks are in one region,
+        since roles are global. A stack that fails stops no other, and an account that leaves the folder keeps its
+        roles, so that link-peer can still close what is open there. [doc ROS CreateStackGroup, CreateStackInstances]
         """
         name, region = self.deployment.names.prefix, self.deployment.settings.region
         auto = json.dumps({"Enabled": True, "RetainStacksOnAccountRemoval": True})

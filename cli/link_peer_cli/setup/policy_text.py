@@ -25,7 +25,8 @@ def _quoted(text: str) -> str:
 
 
 def with_entry(text: str, added: str) -> str:
-    """A policy file's text with an entry (as `entry` makes it) as the last of its accounts, with the file's own line ends.
+    """A policy file's text with an entry (as `entry` makes it) as the last of its accounts, with the file's own line
+    ends.
 
     Raises LinkPeerError if the accounts are not written in block style, one below the other.
     """

@@ -1,5 +1,5 @@
-"""Tag prefixes of other deployments in an account. RAM lets further keys of a call ride along with one that a role may write, so the
-roles are denied by name each key by which those deployments consent."""
+"""Tag prefixes of other deployments in an account. RAM lets further keys of a call ride along with one that a role may
+write, so the roles are denied by name each key by which those deployments consent."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from link_peer_cli.setup.resource import SetupTarget
 from link_peer_cli.setup.roles import Ram, RamPolicy
 
 MOST = 4
-"""How many are denied: the statements about each take a third of a policy, and RAM attaches five to a role. Who may tag groups can
-make up any number, so those of deployed functions come first, then those on the most groups."""
+"""How many are denied: the statements about each take a third of a policy, and RAM attaches five to a role. Who may tag
+groups can make up any number, so those of deployed functions come first, then those on the most groups."""
 SECONDS = 60.0
 ACCEPTED = "another deployment's consent may go along with a tag that link-peer's roles write"
 
 
 class OtherPrefixes(msgspec.Struct, frozen=True):
-    """Those in an account: which are denied to its roles, which of them the standing policies do not deny yet, which are one too many
-    and so accepted; and why tags or functions could not be read."""
+    """Those in an account: which are denied to its roles, which of them the standing policies do not deny yet, which
+    are one too many and so accepted; and why tags or functions could not be read."""
 
     denied: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
@@ -66,9 +66,9 @@ def of_account(
     functions: Sequence[str] = (),
     keys: AccountKeys | None = None,
 ) -> OtherPrefixes:
-    """Those on the groups of an account in the region, beside those of `functions`. What its standing policy of this name, if one
-    is given, denies already stays denied: the roles are the same in all regions. Only reads, with `keys`, else those of `deployment`. Raises
-    LinkPeerError if that policy cannot be read."""
+    """Those on the groups of an account in the region, beside those of `functions`. What its standing policy of this
+    name, if one is given, denies already stays denied: the roles are the same in all regions. Only reads, with `keys`,
+    else those of `deployment`. Raises LinkPeerError if that policy cannot be read."""
     counts, *tag_problems = _read(lambda: _of_account(deployment, account, keys), Counter[str]())
     standing = RamPolicy(Ram(deployment), policy, ()).read() if policy else None
     denied_before = _denied(standing["document"] if standing else ())

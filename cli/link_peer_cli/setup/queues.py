@@ -29,23 +29,24 @@ def resources(deployment: SetupTarget) -> list[Resource]:
 
 
 def misnamed(deployment: SetupTarget) -> list[tuple[str, str, str]]:
-    """The (account, name, what it must begin with) of each bound queue that the functions' role does not cover: they put
-    messages back on it."""
+    """The (account, name, what it must begin with) of each bound queue that the functions' role does not cover: they
+    put messages back on it."""
     start = f"{deployment.names.queue}-"
     bound = sorted(deployment.policy.bound_queues.items())
     return [(uid, name, start) for name, uid in bound if not name.startswith(start)]
 
 
 class Listed:
-    """The well-named queues of single accounts, as one listing shows them: a call for each of a thousand would take minutes."""
+    """The well-named queues of single accounts, as one listing shows them: a call for each of a thousand would take
+    minutes."""
 
     def __init__(self, deployment: SetupTarget) -> None:
         self._deployment = deployment
 
     @functools.cached_property
     def states(self) -> Mapping[str, State]:
-        """Their states by name; empty where the listing does not show attributes, which are asked for by a header that the
-        official SDKs know and the page does not [src aliyun-mns-sdk 1.3.0]."""
+        """Their states by name; empty where the listing does not show attributes, which are asked for by a header that
+        the official SDKs know and the page does not [src aliyun-mns-sdk 1.3.0]."""
         from mns import mns_request as sdk  # an SDK: when it is asked, since help needs none
 
         names, policy = self._deployment.names, self._deployment.policy
@@ -65,8 +66,8 @@ class Listed:
 
 
 class QueueResource(Changeable):
-    """A queue that keeps a message for a week, the longest, and hides one that was received while a function has it. Its other
-    attributes are its owner's choice."""
+    """A queue that keeps a message for a week, the longest, and hides one that was received while a function has it.
+    Its other attributes are its owner's choice."""
 
     kind = "queue"
 

@@ -53,8 +53,8 @@ class SetupTarget(msgspec.Struct, frozen=True, dict=True):
 
     @property
     def denied_keys(self) -> tuple[str, ...]:
-        """The keys of tags that no role may write beside those of the deployment: they decide what is in the policy's sets, or
-        consent under another tag prefix."""
+        """The keys of tags that no role may write beside those of the deployment: they decide what is in the policy's
+        sets, or consent under another tag prefix."""
         return (*self.policy.keys.sets, *consenting(self.other_prefixes))
 
 
@@ -158,8 +158,8 @@ def change_of(resource: Resource) -> ResourceChange:
 
 
 class Changeable(Resource):
-    """A resource that people may well change: what differs from the wanted state is their choice, unless `setup --replace`
-    says otherwise."""
+    """A resource that people may well change: what differs from the wanted state is their choice, unless `setup
+    --replace` says otherwise."""
 
     deployment: SetupTarget
 

@@ -44,8 +44,8 @@ def take_over(command: str) -> str:
 
 
 def not_ours(resources: Iterable[Resource], command: str, *, adopts: bool) -> Iterator[Fault | Caution]:
-    """Each role among the resources that somebody else made, with what it trusts and holds: a caution if a person `adopts` it, else a
-    fault. `command` is what the person would run then. Only reads."""
+    """Each role among the resources that somebody else made, with what it trusts and holds: a caution if a person
+    `adopts` it, else a fault. `command` is what the person would run then. Only reads."""
     for resource in resources:
         if isinstance(resource, RamRole) and (foreign := resource.foreign()):
             problem = f"{NOT_OURS}: it {foreign}"
@@ -82,7 +82,8 @@ class Ram:
         return Client(config)
 
     def ask(self, operation: str, missing: Collection[str] = (), **fields: Any) -> Any:
-        """The body of the answer to an operation, such as `get_role`; None if it is refused with one of the codes `missing`."""
+        """The body of the answer to an operation, such as `get_role`; None if it is refused with one of the codes
+        `missing`."""
         from alibabacloud_ram20150501 import models  # an SDK: when it is asked, since help needs none
 
         request = getattr(models, "".join(part.title() for part in operation.split("_")) + "Request")(**fields)
@@ -101,8 +102,8 @@ def part_name(name: str, number: int) -> str:
 
 
 class RamPolicy(Resource):
-    """A custom policy: its default version is the wanted document. A document that is too long for one policy is in several,
-    of which the second has -2 after its name, and so on."""
+    """A custom policy: its default version is the wanted document. A document that is too long for one policy is in
+    several, of which the second has -2 after its name, and so on."""
 
     kind = "policy"
     of_all_regions = True
@@ -190,8 +191,8 @@ class RamPolicy(Resource):
 
 
 class RamRole(Resource):
-    """A role with its trust policy. Policies that a person attached besides stay attached. Where the description names no
-    operators, those stay that the operator role's trust policy names."""
+    """A role with its trust policy. Policies that a person attached besides stay attached. Where the description names
+    no operators, those stay that the operator role's trust policy names."""
 
     kind = "role"
     of_all_regions = True
@@ -261,8 +262,8 @@ class RamRole(Resource):
     def foreign(self) -> str:
         """What a role trusts and holds that link-peer did not make; empty for one that it made, or that does not exist.
 
-        A policy of ours marks a role: whoever may only create roles cannot attach one. Until the first is attached, the role
-        must have the trust policy that setup writes.
+        A policy of ours marks a role: whoever may only create roles cannot attach one. Until the first is attached, the
+        role must have the trust policy that setup writes.
         """
         current = self.read()
         if current is None or current["policies"] or (not self.lacks and current["trust"] == self._trust):

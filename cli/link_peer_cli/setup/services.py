@@ -31,8 +31,8 @@ class Service(msgspec.Struct, frozen=True):
 
 
 def require_home(deployment: SetupTarget, wait: Wait = say_wait) -> None:
-    """Raise OtherAccount unless the keys belong to the policy's home account. Where nothing answers this first call, there is
-    no network, or another address is meant: no minute is waited for it."""
+    """Raise OtherAccount unless the keys belong to the policy's home account. Where nothing answers this first call,
+    there is no network, or another address is meant: no minute is waited for it."""
     keys = patiently(lambda: identified(deployment.settings), deployment.clock, wait, Throttled)
     identity.require_home(keys, deployment.policy)
 

@@ -23,13 +23,14 @@ LOG_CALLS = {
     "dashboard": ("Dashboard", "dashboardName"),
     "alert": ("Alert", "alertName"),
 }
-"""By kind, what the calls of SLS name after their verb, and the parameter that has the resource's name [doc SLS API 2020-12-30]."""
+"""By kind, what the calls of SLS name after their verb, and the parameter that has the resource's name [doc SLS API
+2020-12-30]."""
 QUEUE_FIELDS = (("MessageRetentionPeriod", "seconds"), ("VisibilityTimeout", "hidden"))
 
 
 def of_setup(changes: Sequence[ResourceChange], deployment: SetupTarget) -> tuple[list[str], list[str]]:
-    """The commands that take back what `setup` changed, in the order in which they are typed, and what they do not take back, with what it was
-    before."""
+    """The commands that take back what `setup` changed, in the order in which they are typed, and what they do not take
+    back, with what it was before."""
     command = ["link-peer", "setup", "--region", deployment.settings.region, "--prefix", deployment.names.prefix]
     ours = [change for change in changes if not change.resource.of_the_account]
     changed = [change for change in ours if change.action in CHANGING]
@@ -56,7 +57,8 @@ def _description(change: ResourceChange) -> str:
 
 
 def _restoring(change: ResourceChange, deployment: SetupTarget) -> list[str] | None:
-    """The calls that bring one resource back to what it was, or delete it if it was not there; None if there are none."""
+    """The calls that bring one resource back to what it was, or delete it if it was not there; None if there are
+    none."""
     resource, before, region = change.resource, change.before, deployment.settings.region
     if isinstance(resource, RamPolicy):
         return _policy_calls(resource, before)
@@ -80,8 +82,8 @@ def _ram(action: str, *words: str) -> str:
 
 
 def _policy_calls(policy: RamPolicy, before: State | None) -> list[str] | None:
-    """The version that was the default one is again; what is new is deleted, once no role has it. None where a policy was deleted that
-    held a part of the document: which roles had it is not known."""
+    """The version that was the default one is again; what is new is deleted, once no role has it. None where a policy
+    was deleted that held a part of the document: which roles had it is not known."""
     versions, documents = (before["versions"], before["document"]) if before else ([], [])
     if len(versions) > len(policy.parts):
         return None
@@ -115,11 +117,13 @@ def of_addition(
     is_listed: bool,
     written: bool,
 ) -> list[str]:
-    """The commands that take back what `account add` did: `changes` are those in the account, with the keys of `profile`, and `home`
-    those of home's policies; `is_listed` is whether the policy file listed the account, `written` whether it does now.
+    """The commands that take back what `account add` did: `changes` are those in the account, with the keys of
+    `profile`, and `home` those of home's policies; `is_listed` is whether the policy file listed the account, `written`
+    whether it does now.
 
-    `account remove` needs roles by which the account can be read. Where there are none, `setup` brings home's policies to the
-    policy file, from which a person has deleted the lines; and an account that the file does not list is none of the deployment's.
+    `account remove` needs roles by which the account can be read. Where there are none, `setup` brings home's policies
+    to the policy file, from which a person has deleted the lines; and an account that the file does not list is none of
+    the deployment's.
     """
     is_new = any(change.action is Action.CREATE and change.resource.kind == "role" for change in changes)
     if is_new and peer.uid in peer.deployment.policy.accounts:
@@ -138,8 +142,8 @@ def _restored(changes: Sequence[ResourceChange], deployment: SetupTarget) -> lis
 
 
 def of_removal(peer: PeerAccount, profile: str, changes: Sequence[ResourceChange]) -> str:
-    """The command that adds an account again, which the policy file still lists: `changes` are its roles that were deleted, with the
-    keys of `profile`."""
+    """The command that adds an account again, which the policy file still lists: `changes` are its roles that were
+    deleted, with the keys of `profile`."""
     trusts = {
         change.resource.name: change.before["trust"] for change in changes if change.before and "trust" in change.before
     }
@@ -152,7 +156,8 @@ def of_removal(peer: PeerAccount, profile: str, changes: Sequence[ResourceChange
 
 
 def _options(changes: Iterable[ResourceChange], prefix: str) -> list[str]:
-    """The options of `setup` that say what these resources were: who may operate, whom alerts notify, how long logs are kept."""
+    """The options of `setup` that say what these resources were: who may operate, whom alerts notify, how long logs are
+    kept."""
     options: dict[str, str] = {}
     for change in changes:
         before, kind = change.before or {}, change.resource.kind

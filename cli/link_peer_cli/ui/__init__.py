@@ -1,1 +1,2 @@
-"""What people and programs see: the console and its tables, drawings, files, exit codes, and how commands are worded."""
+"""What people and programs see: the console and its tables, drawings, files, exit codes, and how commands are
+worded."""

@@ -28,7 +28,8 @@ class Changes:
         self.then = AGAIN
         """What a person does if the command is stopped after a change began."""
         self.notes: list[str] = []
-        """What a person should know if the command fails, such as whose keys acted; without what was printed already."""
+        """What a person should know if the command fails, such as whose keys acted; without what was printed
+        already."""
 
     def note(self, text: str) -> None:
         """Note what a person should know if the command fails; an empty text is none."""
@@ -45,8 +46,8 @@ class Changes:
 
     @contextlib.contextmanager
     def making(self, *whats: str) -> Iterator[None]:
-        """Note changes as made when the block ends. If it raises, they may have been made, unless the cloud refused them. None
-        begins once a signal has stopped the command: raises KeyboardInterrupt."""
+        """Note changes as made when the block ends. If it raises, they may have been made, unless the cloud refused
+        them. None begins once a signal has stopped the command: raises KeyboardInterrupt."""
         if STOPPED.is_set():
             raise KeyboardInterrupt
         self._states |= dict.fromkeys(whats, "perhaps_done")

@@ -26,7 +26,8 @@ PLAIN_WIDTH = 150  # columns when the width is unknown: a file, a pipe, a build 
 
 
 class _Console(Console):
-    """A console on which texts of other people, such as descriptions and tags, cannot move the cursor or turn text around."""
+    """A console on which texts of other people, such as descriptions and tags, cannot move the cursor or turn text
+    around."""
 
     def render_str(self, text: str, **options: Any) -> Text:
         """As `Console.render_str`, through which everything that is printed as a str comes, also in tables."""
@@ -45,7 +46,8 @@ def visible(text: str) -> str:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return a console for the current stdout or stderr, which breaks no line: a terminal does, and a file keeps it whole.
+    """Return a console for the current stdout or stderr, which breaks no line: a terminal does, and a file keeps it
+    whole.
 
     It is created on every call because tests and pipes replace the streams.
     """
@@ -61,8 +63,8 @@ def number(count: int, noun: str) -> str:
 
 
 def when(instant: str, *, seconds: bool = False) -> str:
-    """`2026-11-28 18:30 +08:00` for an RFC 3339 instant, on a terminal, in the zone of TZ or of the machine; elsewhere, and where
-    the text is none or has no local time, the text as it is."""
+    """`2026-11-28 18:30 +08:00` for an RFC 3339 instant, on a terminal, in the zone of TZ or of the machine; elsewhere,
+    and where the text is none or has no local time, the text as it is."""
     if not sys.stdout.isatty():
         return instant
     try:
@@ -104,11 +106,11 @@ def print_document(text: str) -> None:
 
 
 def prepare_streams() -> None:
-    """Let every character be printed: what the encoding of a stream lacks is escaped. A stream that was closed takes, or gives, nothing.
-    Errors of a stream have its name (STREAMS) as their `filename`.
+    """Let every character be printed: what the encoding of a stream lacks is escaped. A stream that was closed takes,
+    or gives, nothing. Errors of a stream have its name (STREAMS) as their `filename`.
 
-    In the locale C, the error handler of stdout is `surrogateescape`, which prints bytes of arguments as they were and refuses
-    every other character that ASCII lacks. [doc sys.stdout]
+    In the locale C, the error handler of stdout is `surrogateescape`, which prints bytes of arguments as they were and
+    refuses every other character that ASCII lacks. [doc sys.stdout]
     """
     if sys.stdin is None:
         sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115  # until the process ends

@@ -127,7 +127,8 @@ def _outcome(app: Typer, args: list[str], *, as_json: bool) -> tuple[int, str]:
 
 
 def _usage(error: TyperException, *, as_json: bool) -> str:
-    """What is wrong with the arguments, and a line on where their help is. Nothing where the help was printed instead."""
+    """What is wrong with the arguments, and a line on where their help is. Nothing where the help was printed
+    instead."""
     near = getattr(error, "possibilities", None)  # options, the nearest first
     problem = f"{error.message}. Did you mean {near[0]}?" if near else error.format_message()
     problem = re.sub(
@@ -150,8 +151,8 @@ def _say(problem: str, *, as_json: bool) -> None:
 
 
 def _flush(stream: TextIO) -> OSError | None:
-    """Write what is left in the buffer. Returns why that cannot be done; then nothing is tried again when Python ends, with a
-    message of its own [doc signal, "Note on SIGPIPE"]."""
+    """Write what is left in the buffer. Returns why that cannot be done; then nothing is tried again when Python ends,
+    with a message of its own [doc signal, "Note on SIGPIPE"]."""
     try:
         stream.flush()
     except OSError as error:

@@ -30,9 +30,9 @@ def require_writable(path: str) -> None:
 def replacing(path: str, content: bytes, mode: int | None = None) -> Iterator[Callable[[], None]]:
     """Write the new content of a file beside it, and yield what puts it in the file's place.
 
-    If that is not called, the file stays as it was: what must not be done unless the file can be written is done in between.
-    A file that exists keeps its owner, and its mode unless one is given. The target of a symbolic link is replaced, not the
-    link; a device or a pipe is written to. Raises LinkPeerError that names the file.
+    If that is not called, the file stays as it was: what must not be done unless the file can be written is done in
+    between. A file that exists keeps its owner, and its mode unless one is given. The target of a symbolic link is
+    replaced, not the link; a device or a pipe is written to. Raises LinkPeerError that names the file.
     """
     real = os.path.realpath(path)
     CHANGES.expect([f"write {path}"])

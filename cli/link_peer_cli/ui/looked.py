@@ -10,9 +10,9 @@ from rich.markup import escape
 from link_peer_cli.ui.console import console
 
 FACTS: dict[str, str] = {}
-"""Those of the command that runs: `key` and where it is from, `configure` (the command that sets another), `person` (their ARN),
-`again` (the command itself), `home` (its uid), `region`, `accounts`, those `unread`, how many groups were not (`gap`), and
-`period`, where it asks about one."""
+"""Those of the command that runs: `key` and where it is from, `configure` (the command that sets another), `person`
+(their ARN), `again` (the command itself), `home` (its uid), `region`, `accounts`, those `unread`, how many groups were
+not (`gap`), and `period`, where it asks about one."""
 
 KEYS: dict[str, str] = {}
 """The ids of the access keys in use, by where they are from: a command may have those of several accounts."""
@@ -63,6 +63,7 @@ def looked_at() -> str:
 
 
 def say_none(text: str = "") -> None:
-    """Print on stderr that there is none, and where it was looked for: an answer of none from the wrong place is no answer."""
+    """Print on stderr that there is none, and where it was looked for: an answer of none from the wrong place is no
+    answer."""
     where = f"Looked at: {place}." if (place := looked_at()) else ""
     console(stderr=True).print(escape(" ".join(filter(None, [text, where]))))

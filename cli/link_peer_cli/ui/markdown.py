@@ -26,8 +26,8 @@ class Section(msgspec.Struct, frozen=True):
 
 
 def document(title: str, total: str, sections: Sequence[Section], whole_plan_path: str = "") -> str:
-    """A title, the counts, and as much of the sections as there is room for, cut between entries. The file `whole_plan_path` is given
-    all of it. Raises LinkPeerError if that cannot be written."""
+    """A title, the counts, and as much of the sections as there is room for, cut between entries. The file
+    `whole_plan_path` is given all of it. Raises LinkPeerError if that cannot be written."""
     head = f"### {title}\n\n**{total}**"
     filled_sections = [section for section in sections if section.entries]
     whole = "\n".join([head, *map(_text, filled_sections)])
@@ -58,7 +58,8 @@ def document(title: str, total: str, sections: Sequence[Section], whole_plan_pat
 
 
 def row(*cells: str) -> str:
-    """A row of a table. A bar would end a cell, also within code, unless an odd number of backslashes is before it [GFM]."""
+    """A row of a table. A bar would end a cell, also within code, unless an odd number of backslashes is before it
+    [GFM]."""
     texts = (re.sub(r"(\\*)\|", r"\1\1\\|", literal(cell)) for cell in cells)
     return "|" + "".join(f" {cell} |" if cell else " |" for cell in texts)
 

@@ -118,8 +118,8 @@ def plan_form(output: TableForm, *, as_json: bool) -> TableForm:
 
 
 class Converting(RuntimeParam):
-    """Converts a value of a parameter. What has its type is left as it is; the rest typer converts with pydantic, which takes longer
-    to import than the command itself."""
+    """Converts a value of a parameter. What has its type is left as it is; the rest typer converts with pydantic, which
+    takes longer to import than the command itself."""
 
     def _coerce_value(self, value: Any, param: Any, ctx: Any) -> Any:
         if type(value) is self.annotation and str(value).isascii():
@@ -135,8 +135,8 @@ def _hidden(param: Any) -> Any:
 
 
 def _plain(param: Any) -> Any:
-    """A parameter of which help prints no type where it is a switch, which takes no value, and no range of numbers where its value
-    has a name: the error names the range."""
+    """A parameter of which help prints no type where it is a switch, which takes no value, and no range of numbers
+    where its value has a name: the error names the range."""
     param = copy.copy(param)
     if getattr(param, "is_flag", False):
         param.display_type_rich = lambda **_: None
@@ -146,7 +146,8 @@ def _plain(param: Any) -> Any:
 
 
 class Command(TyperCommand):
-    """A command that takes `--profile` and `--region` of `link-peer` after its name, too, unless it has one of its own."""
+    """A command that takes `--profile` and `--region` of `link-peer` after its name, too, unless it has one of its
+    own."""
 
     def get_params(self, ctx: Any) -> list[Any]:
         """The parameters of the command, and those two."""
@@ -157,8 +158,8 @@ class Command(TyperCommand):
         return grouped_options(str(self.name), [_plain(param) for param in params])
 
     def invoke(self, ctx: Any) -> Any:
-        """Run it. Raises Ended where a signal stops it, or a file or a stream fails: typer would end the process at some of
-        them without a word."""
+        """Run it. Raises Ended where a signal stops it, or a file or a stream fails: typer would end the process at
+        some of them without a word."""
         try:
             return super().invoke(ctx)
         except (OSError, KeyboardInterrupt) as error:

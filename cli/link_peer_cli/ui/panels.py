@@ -1,4 +1,5 @@
-"""The groups of options in the help of a command that has many: by what they are for, with the same names in every command."""
+"""The groups of options in the help of a command that has many: by what they are for, with the same names in every
+command."""
 
 from __future__ import annotations
 

@@ -16,8 +16,8 @@ Rows = Sequence[Sequence[str]]
 
 
 def printed(title: str, facts: Rows, columns: Sequence[str], tables: Iterable[tuple[str, str, Rows]]) -> str:
-    """The page: the facts as a table of two columns, then the other tables, each with its heading, a sentence below that, and its
-    rows. Other people's texts are shown as they are written, with control characters escaped."""
+    """The page: the facts as a table of two columns, then the other tables, each with its heading, a sentence below
+    that, and its rows. Other people's texts are shown as they are written, with control characters escaped."""
     parts = [f"<h1>{_text(title)}</h1>", _table("facts", (), facts)]
     for heading, note, rows in tables:
         parts.append(f"<h2>{_text(heading)} ({len(rows)})</h2>")

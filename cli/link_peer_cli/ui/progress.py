@@ -29,8 +29,8 @@ def waiting(activity: str) -> Iterator[None]:
 
 
 def progress_bar(*, unless: bool) -> AbstractContextManager[Any]:
-    """Show how much of its tasks a command has done; the caller adds them to the bar, a `rich.progress.Progress`. Nothing is shown
-    `unless` (for output that is for programs)."""
+    """Show how much of its tasks a command has done; the caller adds them to the bar, a `rich.progress.Progress`.
+    Nothing is shown `unless` (for output that is for programs)."""
     return _bar(disable=unless)
 
 

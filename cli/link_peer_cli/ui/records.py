@@ -51,7 +51,8 @@ _COUNTS = ("account", "accounts", "waiting", "changed", "removed", "held", "deni
 
 
 class RecordLine(msgspec.Struct, frozen=True):
-    """The newest of some records that say the same in a row about one link, how many they are, and the oldest one's time."""
+    """The newest of some records that say the same in a row about one link, how many they are, and the oldest one's
+    time."""
 
     record: Record
     times: int = 1
@@ -59,8 +60,8 @@ class RecordLine(msgspec.Struct, frozen=True):
 
 
 def folded(records: Sequence[Record]) -> list[RecordLine]:
-    """Fold a record into the one before it about the same link, if both say the same. Each stands where the record stands that
-    it shows, so that lines are in the order of their times."""
+    """Fold a record into the one before it about the same link, if both say the same. Each stands where the record
+    stands that it shows, so that lines are in the order of their times."""
     latest: dict[tuple[str, ...], RecordLine] = {}
     lines: dict[int, RecordLine] = {}
     places: dict[tuple[str, ...], int] = {}
@@ -99,8 +100,8 @@ def _outcome(record: Record) -> str:
 
 
 def tag_changes(record: Record) -> str:
-    """What an observed record says of a group's tags: `link-accept=sg-app:tcp/3306 (before: *)`, and of one that went, `link-lock is
-    off`."""
+    """What an observed record says of a group's tags: `link-accept=sg-app:tcp/3306 (before: *)`, and of one that went,
+    `link-lock is off`."""
     before, after = (_tags(record.get(name, "")) for name in ("old_tags", "event_tags"))
     texts = []
     for key, value in after.items():
@@ -133,7 +134,8 @@ def asker(record: Record, names: Names = MappingProxyType({})) -> str:
 
 
 def explanation(record: Record) -> str:
-    """What decided: the reason and its detail; of what is applied, or has no detail, also what the request says, or the consent."""
+    """What decided: the reason and its detail; of what is applied, or has no detail, also what the request says, or the
+    consent."""
     texts = [": ".join(filter(None, [record.get("reason"), record.get("detail")]))]
     if record.get("record") == "observed":
         texts.insert(0, tag_changes(record))
@@ -229,8 +231,8 @@ def print_records(
     *,
     wide: bool = False,
 ) -> None:
-    """Print one line a record, repeats folded, and below them the advice for those that were denied. `words` may give other
-    words for outcomes, `names` those of accounts and parties."""
+    """Print one line a record, repeats folded, and below them the advice for those that were denied. `words` may give
+    other words for outcomes, `names` those of accounts and parties."""
     if title:
         out.print(f"[bold]{escape(title)}[/bold]")
     worded_records = [
@@ -252,8 +254,8 @@ def print_advice(out: Console, advice: Iterable[str]) -> None:
 
 
 def print_undo(out: Console, commands: Sequence[str], *, lines_in: object = "", most: int = UNDO_LINES) -> None:
-    """Print the commands that take back what was done, `most` at most, each on a line of its own; first, which file has lines of it to
-    delete."""
+    """Print the commands that take back what was done, `most` at most, each on a line of its own; first, which file has
+    lines of it to delete."""
     if commands:
         first = f", delete what was added to {lines_in}, then" if lines_in else ""
         out.print(escape(f"To take it back{first}:"))

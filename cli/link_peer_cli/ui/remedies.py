@@ -244,8 +244,8 @@ def row_of(error: BaseException) -> Remedy | None:
 
 
 def answer_of(error: BaseException | None) -> LinkPeerError | None:
-    """What a service answered, or that it did not, of an error or of its causes; None if no service is among them, or an error that
-    says itself what to do hides them (`from None`)."""
+    """What a service answered, or that it did not, of an error or of its causes; None if no service is among them, or
+    an error that says itself what to do hides them (`from None`)."""
     while error is not None and not isinstance(error, BadInput):
         if isinstance(error, LinkPeerError) and error.service:
             return error
@@ -254,9 +254,9 @@ def answer_of(error: BaseException | None) -> LinkPeerError | None:
 
 
 def remedy(error: BaseException, account: str = "") -> str:
-    """What an error of a service means, and the command that mends it: of a code that the table does not have, service, code,
-    RequestId and `link-peer doctor`. `account` is that which was asked, where the error does not know it. Empty if no service
-    answered."""
+    """What an error of a service means, and the command that mends it: of a code that the table does not have, service,
+    code, RequestId and `link-peer doctor`. `account` is that which was asked, where the error does not know it. Empty
+    if no service answered."""
     answer, row = answer_of(error), row_of(error)
     if answer is None:
         return ""

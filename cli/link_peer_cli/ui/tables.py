@@ -74,8 +74,8 @@ class Table(msgspec.Struct, Generic[T, W], frozen=True):
         return names[name]
 
     def ordered(self, items: Iterable[T], sort_by: str, words: W | None = None) -> list[T]:
-        """The items, by this column: numbers as numbers, also within a text, names as they are shown in `words`, and what is empty
-        last. As they are if `sort_by` is empty."""
+        """The items, by this column: numbers as numbers, also within a text, names as they are shown in `words`, and
+        what is empty last. As they are if `sort_by` is empty."""
         if not sort_by:
             return list(items)
         column = self.column(sort_by)
@@ -96,9 +96,9 @@ class Table(msgspec.Struct, Generic[T, W], frozen=True):
 def print_table(
     table: Table[A, W], items: Iterable[A], words: W, form: TableForm = TableForm.TABLE, sort_by: str = ""
 ) -> None:
-    """Print the table that a command is about: as `draw` does on a terminal, there in a pager if it is long. In a pipe or a file
-    it is tab-separated values under a line with the names of all columns. JSON and CSV have every field of the items. Where there is
-    none, stderr says so, and where it was looked for."""
+    """Print the table that a command is about: as `draw` does on a terminal, there in a pager if it is long. In a pipe
+    or a file it is tab-separated values under a line with the names of all columns. JSON and CSV have every field of
+    the items. Where there is none, stderr says so, and where it was looked for."""
     ordered_items = table.ordered(items, sort_by, words)
     if form is TableForm.JSON:
         for item in ordered_items:
@@ -118,10 +118,12 @@ def print_table(
 def draw(
     out: Console, table: Table[T, W], items: Iterable[T], words: W, *, wide: bool = False, above: Sequence[str] = ()
 ) -> tuple[str, ...]:
-    """Print one line an item for people, under the names of the columns, which are returned; not again if those are `above`.
+    """Print one line an item for people, under the names of the columns, which are returned; not again if those are
+    `above`.
 
-    If lines would be longer than the terminal, cells that may be shortened are, those of the widest column first; then columns are
-    left out, and a line says which; then any cell is cut; at last each has a line of its own. `wide` has all columns, and shortens none.
+    If lines would be longer than the terminal, cells that may be shortened are, those of the widest column first; then
+    columns are left out, and a line says which; then any cell is cut; at last each has a line of its own. `wide` has
+    all columns, and shortens none.
     """
     items = list(items)
     room = sys.maxsize if wide or not sys.stdout.isatty() else out.width
@@ -152,7 +154,8 @@ def describe(out: Console, table: Table[T, W], items: Iterable[T], words: W) -> 
 
 
 def print_list(out: Console, title: str, texts: Collection[str], *, wide: bool = False) -> None:
-    """Print `title: a, b, …` on one line: on a terminal as many as fit there, and how many they are if not all do, unless it is `wide`."""
+    """Print `title: a, b, …` on one line: on a terminal as many as fit there, and how many they are if not all do,
+    unless it is `wide`."""
     line = f"{title}: {', '.join(map(visible_line, texts)) or 'none'}"
     room = sys.maxsize if wide or not sys.stdout.isatty() else out.width
     if cell_len(line) > room:
@@ -233,8 +236,8 @@ def _cut(text: str, width: int) -> str:
 
 
 def by_name(text: str, width: int) -> str:
-    """`a-long-na…@account`: a name shortened to this width, but not below six characters, ten of one without an account. An id or an
-    address stays whole."""
+    """`a-long-na…@account`: a name shortened to this width, but not below six characters, ten of one without an
+    account. An id or an address stays whole."""
     head, at, tail = text.partition("@")
     keep = max(6 if at else 10, width - 1 - cell_len(at + tail))
     if cell_len(text) <= width or cell_len(head) <= keep or _WHOLE.match(text):
@@ -282,8 +285,9 @@ def _field(value: Any) -> str:
 
 
 _FORMULA = re.compile(r"""(^|[;\n])((?:[^\S\n]|")*)(?=[=+@\-\u2212\ufe62\ufe63\ufe66\ufe6b\uff0b\uff0d\uff1d\uff20])""")
-"""Where a spreadsheet may begin to read a formula: at the start of a cell, behind spaces, with a sign of its own width in East
-Asian locales; and behind what ends a cell where `;` separates cells, since there a quote within a line quotes nothing."""
+"""Where a spreadsheet may begin to read a formula: at the start of a cell, behind spaces, with a sign of its own width
+in East Asian locales; and behind what ends a cell where `;` separates cells, since there a quote within a line quotes
+nothing."""
 
 _CONTROL = re.compile(r"[\\\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
 
@@ -295,14 +299,14 @@ def print_csv(rows: Sequence[Sequence[str]]) -> None:
 
 
 def write_csv(out: TextIO, rows: Iterable[Sequence[str]]) -> None:
-    """Write rows as CSV. Control characters, and those that turn text around, are escaped, and what a spreadsheet could take for
-    a formula gets an apostrophe before it."""
+    """Write rows as CSV. Control characters, and those that turn text around, are escaped, and what a spreadsheet could
+    take for a formula gets an apostrophe before it."""
     csv.writer(out, lineterminator="\n").writerows([_literal(cell) for cell in row] for row in rows)
 
 
 def print_tsv(rows: Sequence[Sequence[str]]) -> None:
     r"""Print each row on one line, its cells separated by tabs, and flush. In cells, a tab, an end of a line and a backslash are
-    escaped (`\t`, `\n`, `\\`), other control characters and those that turn text around as `\x1b`."""
+    escaped (`\t`, `\n`, `\\`), other control characters and those that turn text around as `\x1b`."""  # noqa: W505
     sys.stdout.writelines("\t".join(_CONTROL.sub(_escaped, cell) for cell in row) + "\n" for row in rows)
     sys.stdout.flush()
 

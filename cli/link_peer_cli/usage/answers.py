@@ -80,7 +80,8 @@ def answer_of(judged: Tightening, use: RuleUse) -> TightenedRule:
 
 
 def commands_of(judged: Tightening, account: str = "") -> list[ProposedCommand]:
-    """The commands by which the links of the proposal come to be: consent first, by account, then what asks for them."""
+    """The commands by which the links of the proposal come to be: consent first, by account, then what asks for
+    them."""
     accepts: list[ProposedCommand] = []
     requests: list[ProposedCommand] = []
     for proposed in judged.proposal.links:

@@ -2,7 +2,7 @@
 
 flows that only wide rules admit ─▶ known at both ends, answered, on one port ─▶ by group, where all of its running instances were
 seen; else by instance ─▶ judged as a request would be, and with its rule in place ─▶ a link, or what is left
-"""
+"""  # noqa: W505
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ class Consent(msgspec.Struct, frozen=True):
 
 
 class ProposedLink(msgspec.Struct, frozen=True):
-    """A link, what it would carry, and who has to consent. `unseen` are instances that it would admit beside those that were seen."""
+    """A link, what it would carry, and who has to consent. `unseen` are instances that it would admit beside those that
+    were seen."""
 
     link: Link
     carried: tuple[Carried, ...]
@@ -67,7 +68,8 @@ class Proposal(msgspec.Struct, frozen=True):
 
 
 class Proposer:
-    """Proposes links for the flows of a period. `running` are the instances that run; None where that was not read, so that all count."""
+    """Proposes links for the flows of a period. `running` are the instances that run; None where that was not read, so
+    that all count."""
 
     def __init__(
         self, view: View | SavedView, context: Context, rules: Rules, running: Collection[Party] | None
@@ -135,7 +137,8 @@ class Proposer:
         return [ProposedLink(whole, carried_parts, consents, self._unseen(whole, seen_parts))], reasons
 
     def _verdict(self, link: Link, flow: Flow) -> Verdict:
-        """Whether a request for a link would be granted; of one by address, its part for the instance that sent a flow."""
+        """Whether a request for a link would be granted; of one by address, its part for the instance that sent a
+        flow."""
         sender, _ = _instances(flow)
         judged = part(link, sender) if is_by_address(self._read_view.scene.snapshot, link) else link
         if judged not in self._verdicts:
@@ -176,7 +179,8 @@ class Proposer:
         )
 
     def _consents(self, link: Link, verdict: Verdict) -> Iterator[Consent]:
-        """The entries that the link needs, as the denial for lack of them advises; without one, that by which it has consent."""
+        """The entries that the link needs, as the denial for lack of them advises; without one, that by which it has
+        consent."""
         if verdict.denial:
             advice = about(verdict.denial, "link", link, self._context.region).advice
             yield from (Consent(*entry) for entry in advised(advice, self._context.policy.home))
@@ -278,8 +282,8 @@ def _left_reason(part: Carried) -> str:
 
 
 def _forbidden_reason(snapshot: Snapshot, policy: Policy, part: Carried) -> str:
-    """Why no link may carry it between these instances, whoever consents. A link by group reference is judged by its groups alone, so
-    it is asked of the instances, which may be in other groups, too."""
+    """Why no link may carry it between these instances, whoever consents. A link by group reference is judged by its
+    groups alone, so it is asked of the instances, which may be in other groups, too."""
     source, target = map(snapshot.instances.get, _instances(part.flow))
     denial = source and target and forbidden(snapshot, policy, source, target, (part.packet,))
     return str(denial) if denial else ""

@@ -7,7 +7,7 @@
 | `unknown` | otherwise                                                                                                  |
 
 A flow is a rule's *only* where no other rule admits it, as far as that is known.
-"""
+"""  # noqa: W505
 
 from __future__ import annotations
 
@@ -99,8 +99,8 @@ class Rules:
         return RuleUse(rule, used, tuple(dict.fromkeys(unknown)))
 
     def removable(self, uses: Sequence[RuleUse]) -> dict[Rule, list[Carried]]:
-        """Of each of these rules, in this order, what would be cut off if it were removed after those before it that cut off
-        nothing."""
+        """Of each of these rules, in this order, what would be cut off if it were removed after those before it that
+        cut off nothing."""
         cut: dict[Rule, list[Carried]] = {}
         removed: set[Rule] = set()
         for use in uses:

@@ -159,8 +159,8 @@ def text_in(path: Path) -> str:
 
 
 def checked(text: str, name: str, policy: Policy | None) -> tuple[ProposalFile, list[str]]:
-    """The content of a file, and what is wrong with its links, by the policy if there is one. `name` is the file's in errors.
-    Raises PolicyError, which gives the line at fault, where it cannot be read."""
+    """The content of a file, and what is wrong with its links, by the policy if there is one. `name` is the file's in
+    errors. Raises PolicyError, which gives the line at fault, where it cannot be read."""
     reader = YamlReader(text, name)
     proposal = reader.decode(ProposalFile) or ProposalFile()
     problems = []

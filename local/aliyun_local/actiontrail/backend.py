@@ -1,7 +1,7 @@
 """ActionTrail: the write calls of ECS, refused ones included, as events that LookupEvents finds.
 
-[doc SDK actiontrail20200706 2.6.0; doc-detail 28821]. Real events can be looked up about ten minutes later; here at once,
-unless `visible_after` says otherwise.
+[doc SDK actiontrail20200706 2.6.0; doc-detail 28821]. Real events can be looked up about ten minutes later; here at
+once, unless `visible_after` says otherwise.
 """
 
 from __future__ import annotations

@@ -18,8 +18,8 @@ def _messages() -> dict[str, str]:
 class ApiError(Exception):
     """A refusal in the platform's own terms; each service's wire layer renders it.
 
-    `code` keeps the platform's spelling (`InvalidParamter.Conflict` is theirs); `status` is the HTTP status. Without a message it
-    is that of messages.yaml.
+    `code` keeps the platform's spelling (`InvalidParamter.Conflict` is theirs); `status` is the HTTP status. Without a
+    message it is that of messages.yaml.
     """
 
     def __init__(self, code: str, status: int, message: str = "") -> None:

@@ -15,9 +15,9 @@
 All but throttle and slow also exist as `<kind>-after`: the change is made first, then its response is replaced.
 
 A slow call is also subject to the faults that were added later; `Fault(kind="slow", times=None, seconds=0.02)` is the
-latency of a network. With `per_minute`, a fault passes so many calls of each API and account in a minute of the clock and
-hits the others until the next minute; `Fault("ecs", kind="throttle", times=None, per_minute=200)` is how the platform
-limits rates: by API, account and region [doc help 437902].
+latency of a network. With `per_minute`, a fault passes so many calls of each API and account in a minute of the clock
+and hits the others until the next minute; `Fault("ecs", kind="throttle", times=None, per_minute=200)` is how the
+platform limits rates: by API, account and region [doc help 437902].
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Requests and responses in the form that both entrances, HTTP and in-process, share, and the JSON that clients send."""
+"""Requests and responses in the form that both entrances, HTTP and in-process, share, and the JSON that clients
+send."""
 
 from __future__ import annotations
 

@@ -29,8 +29,8 @@ class Caller(Struct, frozen=True):
 
     @property
     def principals(self) -> frozenset[str]:
-        """What a trust policy may call the caller: trusting `…:root` admits all of an account [doc trust policies]. An account's
-        own keys are those of its administrator."""
+        """What a trust policy may call the caller: trusting `…:root` admits all of an account [doc trust policies]. An
+        account's own keys are those of its administrator."""
         account = f"acs:ram::{self.account}:"
         principal = f"role/{self.role}" if self.role else f"user/{self.user or ADMINISTRATOR}"
         return frozenset({f"{account}root", f"{account}{principal}"})

@@ -14,7 +14,8 @@ BY_PARAMETER = frozenset({"ecs", "tag", "vpc"})
 
 
 def of_host(host: str) -> str:
-    """The region in `ecs.<region>.aliyuncs.com`, `<project>.<region>.log.aliyuncs.com`, `<uid>.mns.<region>-internal.…`."""
+    """The region in `ecs.<region>.aliyuncs.com`, `<project>.<region>.log.aliyuncs.com`,
+    `<uid>.mns.<region>-internal.…`."""
     labels = (_NETWORKS.sub("", label).removeprefix("ecs-") for label in reversed(host.split(".")))
     return next((label for label in labels if label in REGIONS), "")
 

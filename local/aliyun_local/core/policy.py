@@ -1,7 +1,7 @@
 """RAM policies: whether the statements that a caller has allow an action on resources, under conditions.
 
-An Allow counts only where everything in it is understood and met. A Deny counts also where a condition is not understood.
-So no policy allows more here than on the real cloud.
+An Allow counts only where everything in it is understood and met. A Deny counts also where a condition is not
+understood. So no policy allows more here than on the real cloud.
 
 Sources: [doc RAM "policy elements", "policy structure and syntax", "conditional operators"].
 """
@@ -46,7 +46,8 @@ class Condition(Struct, frozen=True):
     values: tuple[str, ...]
 
     def met(self, context: Mapping[str, Sequence[str]], *, every: bool) -> bool | None:
-        """Whether the request meets it; None if that is not known. Of several values in the request, one or `every` must."""
+        """Whether the request meets it; None if that is not known. Of several values in the request, one or `every`
+        must."""
         test = _OPERATORS.get(self.operator)
         if test is None or not (self.key in KNOWN_KEYS or self.key.startswith(KNOWN_PREFIXES)):
             return None
@@ -93,7 +94,8 @@ class Policy(Struct, frozen=True, cache_hash=True):
 
 
 def allowed(policies: Sequence[Policy], access: Access) -> bool:
-    """Whether policies together allow a request: for each of its resources one statement allows it, and none denies it."""
+    """Whether policies together allow a request: for each of its resources one statement allows it, and none denies
+    it."""
     if access.resources is not None and not access.resources:
         return False
     for resource in (None,) if access.resources is None else access.resources:

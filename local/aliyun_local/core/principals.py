@@ -51,7 +51,8 @@ class ManagedPolicy(Struct):
 
 
 class Role(Struct):
-    """A RAM role. `trust` is its trust policy as JSON text: who may assume it, under which conditions. Empty: nobody."""
+    """A RAM role. `trust` is its trust policy as JSON text: who may assume it, under which conditions. Empty:
+    nobody."""
 
     account: str
     name: str

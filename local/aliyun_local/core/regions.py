@@ -19,5 +19,5 @@ REGIONS = frozenset(
         "me-east-1",
     }
 )
-"""[doc the endpoint lists of Auto Scaling (2014-08-28), FC and EventBridge; doc ECS "regions and zones"; read 2026-11-28].
-Closed regions (ap-south-1, ap-southeast-2) are left out."""
+"""[doc the endpoint lists of Auto Scaling (2014-08-28), FC and EventBridge; doc ECS "regions and zones"; read
+2026-11-28]. Closed regions (ap-south-1, ap-southeast-2) are left out."""

@@ -201,7 +201,8 @@ class _Check:
         target: str,
         header: str = "x-acs-security-token",
     ) -> Caller:
-        """The older schemes: a key and a signature over method, three headers, the service's own headers and the target."""
+        """The older schemes: a key and a signature over method, three headers, the service's own headers and the
+        target."""
         access_key_id, _, signature = credentials.partition(":")
         if not (access_key_id and signature):
             raise self.refuse("malformed", credentials)

@@ -1,8 +1,9 @@
 """The actions of ECS, a row each: what runs, and what the entrance and RAM must know of it.
 
-Which actions need no RegionId [doc SDK 7.11.8]. [doc ECS "RAM authorization"] lists the actions with a resource level: any
-other action is decided by statements with Resource `*` alone. Whether ECS fills in `acs:RequestTag` is not documented: the
-knob `request_tags` says so, of UntagResources, which names keys without values, too: these have an empty value.
+Which actions need no RegionId [doc SDK 7.11.8]. [doc ECS "RAM authorization"] lists the actions with a resource level:
+any other action is decided by statements with Resource `*` alone. Whether ECS fills in `acs:RequestTag` is not
+documented: the knob `request_tags` says so, of UntagResources, which names keys without values, too: these have an
+empty value.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from aliyun_local.ecs.params import Params
 
 
 class Action(Struct, frozen=True):
-    """One action. `names`: the kind of resource that RAM decides about, and the parameters with the ids of such resources."""
+    """One action. `names`: the kind of resource that RAM decides about, and the parameters with the ids of such
+    resources."""
 
     run: Callable[[Call], dict[str, Any]]
     writes: bool = False

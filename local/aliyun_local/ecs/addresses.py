@@ -1,7 +1,7 @@
 """ModifyInstanceVpcAttribute: another primary address, vSwitch or VPC for an instance, which must be Stopped.
 
-Refusals [doc ModifyInstanceVpcAttribute, 2026-01-28]. A change must be followed by a start before the next one, and so must the
-creation. The order of the checks is [inferred].
+Refusals [doc ModifyInstanceVpcAttribute, 2026-01-28]. A change must be followed by a start before the next one, and so
+must the creation. The order of the checks is [inferred].
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from aliyun_local.ecs.state import Instance, Vpc
 
 
 def modify_instance_vpc_attribute(call: Call) -> dict[str, Any]:
-    """Give a Stopped instance another primary address in `VSwitchId`; with `VpcId`, in another VPC and in its groups."""
+    """Give a Stopped instance another primary address in `VSwitchId`; with `VpcId`, in another VPC and in its
+    groups."""
     params = call.params
     instance, state = call.instance(params.require("InstanceId"))
     if instance.classic:

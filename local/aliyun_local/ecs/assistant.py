@@ -122,7 +122,8 @@ def _ping(call: Call, source: Instance, words: list[str]) -> tuple[str, int]:
 
 
 def _nc(call: Call, source: Instance, words: list[str]) -> tuple[str, int]:
-    """`nc [-z] [-v] [-u] [-w S] ADDRESS PORT`: whether the security groups allow the connection, and something listens."""
+    """`nc [-z] [-v] [-u] [-w S] ADDRESS PORT`: whether the security groups allow the connection, and something
+    listens."""
     positional = [word for word in words if not word.startswith("-")][-2:]
     if len(positional) != 2 or not _is_address(positional[0]) or not positional[1].isdigit():
         return "Ncat: You must specify a host and a port to connect to. QUITTING.\n", 2

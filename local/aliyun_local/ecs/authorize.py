@@ -44,7 +44,8 @@ def _parse(call: Call, group: Group, direction: str) -> list[Rule]:
 
 
 def authorize(call: Call, *, direction: str) -> dict[str, Any]:
-    """Add rules. Authorizing a rule that exists succeeds and changes nothing, not even its description [doc 2026-01]."""
+    """Add rules. Authorizing a rule that exists succeeds and changes nothing, not even its description [doc
+    2026-01]."""
     group = call.writable_group(call.params.require("SecurityGroupId"))
     _check_policy(call, group, _permissions(call))
     requested_rules = _parse(call, group, direction)

@@ -1,4 +1,5 @@
-"""The ECS backend of one region: the state, one entrance for API calls, and the ClientTokens of those that succeeded."""
+"""The ECS backend of one region: the state, one entrance for API calls, and the ClientTokens of those that
+succeeded."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""DescribeInstances: its filters, all of which an instance must match, and the shape of its answer. A filter that is not offered is
-refused: the caller would take an unfiltered list for a filtered one."""
+"""DescribeInstances: its filters, all of which an instance must match, and the shape of its answer. A filter that is
+not offered is refused: the caller would take an unfiltered list for a filtered one."""
 
 from __future__ import annotations
 
@@ -47,7 +47,8 @@ def describe_instances(call: Call) -> dict[str, Any]:
 
 
 def _candidates(call: Call, last: int | None) -> Iterable[Instance]:
-    """Every instance that the filters by id or by group may show, newest first, from `last` on or from an earlier one."""
+    """Every instance that the filters by id or by group may show, newest first, from `last` on or from an earlier
+    one."""
     instances, ids, group = call.account.instances, call.params.get("InstanceIds"), call.params.get("SecurityGroupId")
     if ids:
         selected_instances = (instances[each] for each in set(loads(ids)) if each in instances)

@@ -1,4 +1,5 @@
-"""The events of ECS: changes of states and addresses, and through ActionTrail every write call, refused ones included."""
+"""The events of ECS: changes of states and addresses, and through ActionTrail every write call, refused ones
+included."""
 
 from __future__ import annotations
 
@@ -39,16 +40,16 @@ def _envelope(kind: str, account: str, region: str, resource: str, when: float, 
 def state_change(
     account: str, region: str, instance: str, state: str, when: float, *, nested: bool = False
 ) -> dict[str, Any]:
-    """`ecs:Instance:StateChange`; `nested` puts its content in `data.content`. It carries no tags, so consumers must call
-    DescribeInstances."""
+    """`ecs:Instance:StateChange`; `nested` puts its content in `data.content`. It carries no tags, so consumers must
+    call DescribeInstances."""
     content = {"resourceId": instance, "resourceType": "ALIYUN::ECS::Instance", "state": state}
     data: dict[str, Any] = {"content": content} if nested else content
     return _envelope("ecs:Instance:StateChange", account, region, instance, when, data)
 
 
 def vswitch_changed(instance: Instance, region: str, when: float) -> dict[str, Any]:
-    """`ecs:Instance:VSwitchChanged`: the primary address, the vSwitch or the VPC of an instance is another one [doc "vSwitch
-    event notifications", 2025-11-18]."""
+    """`ecs:Instance:VSwitchChanged`: the primary address, the vSwitch or the VPC of an instance is another one [doc
+    "vSwitch event notifications", 2025-11-18]."""
     content = {
         "instanceId": instance.id,
         "vswitchId": instance.vswitch_id,
@@ -130,7 +131,8 @@ def on_bus(event: dict[str, Any], resources: str) -> dict[str, Any]:
 
 
 def _identity(caller: Caller) -> dict[str, str]:
-    """Without the id of the key, which real events have, too [doc actiontrail, structure of userIdentity and samples]."""
+    """Without the id of the key, which real events have, too [doc actiontrail, structure of userIdentity and
+    samples]."""
     kind, name, number = "root-account", "root", caller.account
     if caller.user:
         kind, name, number = "ram-user", caller.user, User(caller.account, caller.user).id

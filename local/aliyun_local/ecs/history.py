@@ -1,5 +1,6 @@
-"""How the store keeps things: a value over time, with past values for lagging reads and planned ones (late tags, booting
-instances); and resources by id in a fixed order, which can be read from any position, so that a page costs its own length.
+"""How the store keeps things: a value over time, with past values for lagging reads and planned ones (late tags,
+booting instances); and resources by id in a fixed order, which can be read from any position, so that a page costs its
+own length.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Both ways of paging: MaxResults with NextToken, and PageNumber with PageSize. Only the latter has TotalCount.
 
-Lists are given as `read(last)`: the items that match, in order, from the one whose key is `last` on, or from some earlier
-one; all of them if `last` is None. So a page need not read what earlier pages have read.
+Lists are given as `read(last)`: the items that match, in order, from the one whose key is `last` on, or from some
+earlier one; all of them if `last` is None. So a page need not read what earlier pages have read.
 """
 
 from __future__ import annotations

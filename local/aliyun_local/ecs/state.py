@@ -41,7 +41,8 @@ class Quotas(Struct):
 
 
 class ReadLag(Struct):
-    """How many seconds Describe calls lag behind. Lagging rules were observed on the platform; by how much is unknown."""
+    """How many seconds Describe calls lag behind. Lagging rules were observed on the platform; by how much is
+    unknown."""
 
     instances: float = 0.0
     tags: float = 0.0
@@ -133,8 +134,8 @@ class Rule(Struct, frozen=True):
 
     @property
     def identity(self) -> Rule:
-        """What makes two rules the same: the priority does [inferred, terraform-provider]; the description does not, nor
-        whether an address has its mask [inferred]."""
+        """What makes two rules the same: the priority does [inferred, terraform-provider]; the description does not,
+        nor whether an address has its mask [inferred]."""
         addresses = {"peer_cidr": block(self.peer_cidr), "own_cidr": block(self.own_cidr)}
         return replace(self, **addresses, description="", id="", sequence=0, created=0.0)
 
@@ -192,7 +193,8 @@ class Instance(Struct):
     closed_ports: set[int] = field(default_factory=set)
     """The TCP ports on which nothing listens; on every other one, something does."""
     assistant: tuple[str, str] = ("", "")
-    """The ErrorCode and the ErrorInfo of what keeps Cloud Assistant from running a command here; empty if nothing does."""
+    """The ErrorCode and the ErrorInfo of what keeps Cloud Assistant from running a command here; empty if nothing
+    does."""
 
     @property
     def classic(self) -> bool:

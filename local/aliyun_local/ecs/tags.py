@@ -1,7 +1,7 @@
 """Tags of instances, groups and network interfaces: writing them, reading them, filtering by them.
 
-AddTags, RemoveTags and DescribeTags are the older actions, which still exist beside the others [SDK 7.11.8]. The former two
-take one resource per call; their ActionTrail events carry their own names.
+AddTags, RemoveTags and DescribeTags are the older actions, which still exist beside the others [SDK 7.11.8]. The former
+two take one resource per call; their ActionTrail events carry their own names.
 """
 
 from __future__ import annotations
@@ -177,7 +177,8 @@ def add_tags(call: Call) -> dict[str, Any]:
 
 
 def remove_tags(call: Call) -> dict[str, Any]:
-    """Remove tags from one resource. A tag that is given with a value is removed only if it has that value [inferred]."""
+    """Remove tags from one resource. A tag that is given with a value is removed only if it has that value
+    [inferred]."""
     (tagged,) = tags_of(call, [call.params.require("ResourceId")])
     removed = filters(call)
     if not removed:

@@ -2,8 +2,8 @@
 
 The console creates them at the first use, `s deploy` those of its triggers [src fc3 0.1.22], and programs by
 CreateServiceLinkedRoleForProduct, whose ProductName is the name of the role [doc SDK eventbridge20200401 8.7.0]. Names
-and services [doc EventBridge "service-linked roles", 2026-03-11; that of SourceMNS is assumed]. RAM decides by `ram:CreateServiceLinkedRole` and the
-key `ram:ServiceName` [doc AliyunEventBridgeFullAccess].
+and services [doc EventBridge "service-linked roles", 2026-03-11; that of SourceMNS is assumed]. RAM decides by
+`ram:CreateServiceLinkedRole` and the key `ram:ServiceName` [doc AliyunEventBridgeFullAccess].
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """EventBridge event patterns: which events a rule matches.
 
-Keys are ANDed, the values in a key's array are ORed, and comparison is exact and case-sensitive
-[doc help.aliyun.com/en/eventbridge/user-guide/event-patterns]. Conditions with an operator, such as `{"prefix": "acs."}`, are not
-offered.
+Keys are ANDed, the values in a key's array are ORed, and comparison is exact and case-sensitive [doc
+help.aliyun.com/en/eventbridge/user-guide/event-patterns]. Conditions with an operator, such as `{"prefix": "acs."}`,
+are not offered.
 """
 
 from __future__ import annotations

@@ -129,7 +129,8 @@ class QueueStream:
         return any(worked)
 
     def idle(self, within: float = math.inf) -> bool:
-        """Whether no message can be received, now or after a delay of less than `within` seconds, and no batch is in progress."""
+        """Whether no message can be received, now or after a delay of less than `within` seconds, and no batch is in
+        progress."""
         if not self._allowed():
             return True
         try:

@@ -1,4 +1,5 @@
-"""What a bus received: QueryTracedEvents lists it, QueryEvent shows one event. Fields are the SDK's [src eventbridge20200401 8.7.0].
+"""What a bus received: QueryTracedEvents lists it, QueryEvent shows one event. Fields are the SDK's [src
+eventbridge20200401 8.7.0].
 
 The order of the list is not documented; here it is newest first.
 """

@@ -1,8 +1,8 @@
 """EventBridge on the wire: the REST form that older clients use, and what RAM checks for a call in either form.
 
-`POST /openapi/putEvents` [src @alicloud/eventbridge 1.3.2]: those clients sign with `acs:<key>:<signature>`, send a batch of
-CloudEvents, and read camel-case errors. Current clients use RPC. For RAM, a rule is `eventbus/<bus>/rule/<name>` [doc
-CreateRule, "policies"].
+`POST /openapi/putEvents` [src @alicloud/eventbridge 1.3.2]: those clients sign with `acs:<key>:<signature>`, send a
+batch of CloudEvents, and read camel-case errors. Current clients use RPC. For RAM, a rule is
+`eventbus/<bus>/rule/<name>` [doc CreateRule, "policies"].
 """
 
 from __future__ import annotations

@@ -60,7 +60,8 @@ class Connections(Protocol):
     """The other services: what a function needs of them, and where events, messages and timers come from."""
 
     def check(self, caller: Caller, function: Function) -> None:
-        """ApiError if the caller may not pass the role, Function Compute cannot assume it, or the log does not exist."""
+        """ApiError if the caller may not pass the role, Function Compute cannot assume it, or the log does not
+        exist."""
 
     def connect(self, account: str, function: str, trigger: Trigger) -> None:
         """Make the source of a trigger call the function; ValueError or ApiError for one that cannot."""
@@ -132,7 +133,8 @@ class FcBackend:
         return self._clock.now()
 
     def delete(self, account: str, name: str) -> None:
-        """Delete a function. FunctionNotEmpty while it has triggers, aliases or versions, which fc3 deletes before it."""
+        """Delete a function. FunctionNotEmpty while it has triggers, aliases or versions, which fc3 deletes before
+        it."""
         with self.locked(account, name) as entry:
             if entry.triggers or entry.published.aliases or entry.published.versions:
                 message = f"function '{name}' has triggers, aliases or versions: delete them first"

@@ -60,7 +60,8 @@ def invalid(problem: str) -> ApiError:
 
 
 def function(fields: Mapping[str, Any], old: Function | None = None) -> Function:
-    """The function of a CreateFunctionInput; with `old`, that of an UpdateFunctionInput, which keeps what it leaves out."""
+    """The function of a CreateFunctionInput; with `old`, that of an UpdateFunctionInput, which keeps what it leaves
+    out."""
     for name in ("functionName", "runtime", "handler", "code") if old is None else ():
         if not fields.get(name):
             raise invalid(f"{name} is required but not provided")  # [issue: 'Handler is required but not provided']
@@ -89,7 +90,8 @@ def function(fields: Mapping[str, Any], old: Function | None = None) -> Function
 
 
 def trigger(fields: Mapping[str, Any], old: Trigger | None = None) -> Trigger:
-    """The trigger of a CreateTriggerInput; with `old`, that of an UpdateTriggerInput, which keeps what it leaves out."""
+    """The trigger of a CreateTriggerInput; with `old`, that of an UpdateTriggerInput, which keeps what it leaves
+    out."""
     for name in ("triggerName", "triggerType") if old is None else ():
         if not fields.get(name):
             raise invalid(f"{name} is required but not provided")
@@ -110,7 +112,8 @@ def trigger(fields: Mapping[str, Any], old: Trigger | None = None) -> Trigger:
 
 
 def async_config(fields: Mapping[str, Any], now: float, *, with_account: bool = False) -> AsyncConfig:
-    """The configuration of a PutAsyncInvokeConfigInput; `with_account` refuses a destination without the account's uid."""
+    """The configuration of a PutAsyncInvokeConfigInput; `with_account` refuses a destination without the account's
+    uid."""
     retries = _get(fields, "maxAsyncRetryAttempts", int, _DEFAULT.max_retries)
     age = _get(fields, "maxAsyncEventAgeInSeconds", int, _DEFAULT.max_age)
     if not 0 <= retries <= 8 or not 1 <= age <= 604_800:
@@ -199,7 +202,8 @@ MAX_ZIP = 100 * 1024 * 1024
 
 
 def unpack(code: Mapping[str, Any]) -> str:
-    """The folder with the files of a package. `code` is an InputCodeLocation; ApiError for one that holds no ZIP archive."""
+    """The folder with the files of a package. `code` is an InputCodeLocation; ApiError for one that holds no ZIP
+    archive."""
     if "ossBucketName" in code or "ossObjectName" in code:
         raise not_offered("fc", "code in OSS")
     try:

@@ -16,8 +16,8 @@ class NotFound(Exception):
 def find(runtime: str) -> str:
     """The path of a runtime's Python: a function's instance may have no PATH.
 
-    It is RUNTIME_PYTHON if that is set and of the version, else the first that runs of: the runtime's name on PATH, what pyenv
-    installed, and what uv installed. Raises NotFound.
+    It is RUNTIME_PYTHON if that is set and of the version, else the first that runs of: the runtime's name on PATH,
+    what pyenv installed, and what uv installed. Raises NotFound.
     """
     version = runtime.removeprefix("python")
     for python in _candidates(runtime, version):
@@ -41,7 +41,8 @@ def _candidates(runtime: str, version: str) -> Iterator[str]:
 
 
 def _version(python: str) -> str:
-    """What `python -VV` says; empty if it does not run. A shim of pyenv is found on PATH also where it has nothing to run."""
+    """What `python -VV` says; empty if it does not run. A shim of pyenv is found on PATH also where it has nothing to
+    run."""
     try:
         return subprocess.run([python, "-VV"], capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603
     except (OSError, subprocess.CalledProcessError):

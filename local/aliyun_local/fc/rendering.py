@@ -1,4 +1,5 @@
-"""Functions and records of asynchronous invocations, as FC 3.0 and FC 2.0 show them; JSON documents and pages of listings."""
+"""Functions and records of asynchronous invocations, as FC 3.0 and FC 2.0 show them; JSON documents and pages of
+listings."""
 
 from __future__ import annotations
 

@@ -44,8 +44,8 @@ class Result(Struct, frozen=True):
 
 
 class Runtime(Protocol):
-    """Runs calls of functions. A failing function gives a Result, never an exception. `env` are variables that all get, and
-    `code` the folders with the code of functions that have no package of their own."""
+    """Runs calls of functions. A failing function gives a Result, never an exception. `env` are variables that all get,
+    and `code` the folders with the code of functions that have no package of their own."""
 
     env: dict[str, str]
     code: Sequence[Path] = ()
@@ -63,8 +63,8 @@ class Runtime(Protocol):
 def environment(function: Function, context: Context, extra: Mapping[str, str], code: Sequence[Path]) -> dict[str, str]:
     """A function's environment variables [doc functioncompute/fc/environment-variables].
 
-    The keys are those at the start of the instance, while `context.credentials` are current at each call. `code` holds the
-    folders with the code of a function that has no package of its own.
+    The keys are those at the start of the instance, while `context.credentials` are current at each call. `code` holds
+    the folders with the code of a function that has no package of its own.
     """
     paths = function.code or os.pathsep.join(map(str, code))
     return {
@@ -93,7 +93,8 @@ _EXITED = fc_worker.failure("Process exited unexpectedly before completing reque
 class InProcessRuntime:
     """Calls handlers in the caller's thread, one at a time, with the function's environment while they run.
 
-    Functions with a package of their own run in `packages`. A handler in this process cannot be interrupted: one that takes longer than its timeout is reported as timed out when it ends.
+    Functions with a package of their own run in `packages`. A handler in this process cannot be interrupted: one that
+    takes longer than its timeout is reported as timed out when it ends.
     """
 
     def __init__(
@@ -222,7 +223,8 @@ class _Instance:
 
 @cache
 def _python(runtime: str) -> str:
-    """A command that runs a runtime's Python; without one here, this Python, in which compiled modules of a package fail."""
+    """A command that runs a runtime's Python; without one here, this Python, in which compiled modules of a package
+    fail."""
     try:
         return pythons.find(runtime)
     except pythons.NotFound:

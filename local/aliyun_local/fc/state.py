@@ -1,4 +1,5 @@
-"""What Function Compute keeps of one function, and the keys of its role: those of the service `fc.aliyuncs.com`, which assumes it."""
+"""What Function Compute keeps of one function, and the keys of its role: those of the service `fc.aliyuncs.com`, which
+assumes it."""
 
 from __future__ import annotations
 
@@ -43,7 +44,8 @@ class Placed(Struct, frozen=True):
 
 
 class FunctionState(Struct):
-    """A function as it was last updated, its versions and aliases, triggers by name, and asynchronous settings by qualifier."""
+    """A function as it was last updated, its versions and aliases, triggers by name, and asynchronous settings by
+    qualifier."""
 
     function: Function
     created: float

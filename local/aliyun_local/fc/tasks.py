@@ -236,7 +236,8 @@ class Tasks:
         task.enter(status, task.ended, detail)
 
     def _notify_destination(self, task: Task, result: Result) -> None:
-        """Send the failed call to `onFailure`. Fields and nested JSON text as in the sample of [doc result-callback]."""
+        """Send the failed call to `onFailure`. Fields and nested JSON text as in the sample of [doc
+        result-callback]."""
         if task.function.on_failure is None or self.deliver is None:
             return
         message = {

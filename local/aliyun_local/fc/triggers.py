@@ -112,7 +112,8 @@ class Triggers:
                 raise ApiError("InvalidArgument", 400, f"{kind} '{name}' does not exist") from None
 
     def connect(self, account: str, function: str, trigger: Trigger) -> None:
-        """Make, or make anew, what calls the function. ValueError, KeyError or TypeError for what the platform would refuse."""
+        """Make, or make anew, what calls the function. ValueError, KeyError or TypeError for what the platform would
+        refuse."""
         place = (account, function, trigger.name)
         if trigger.kind == "timer":
             timer = _timer(account, function, trigger)
@@ -147,8 +148,8 @@ class Triggers:
         self._fire(next(timer for timer in self.timers if timer.name == name))
 
     def drain(self, timeout: float = 600.0, within: float = math.inf) -> None:
-        """Work until all asynchronous calls and queue messages are settled, or wait for the threads to. Messages that are delayed
-        for `within` seconds or more are left: a function may always post another one."""
+        """Work until all asynchronous calls and queue messages are settled, or wait for the threads to. Messages that
+        are delayed for `within` seconds or more are left: a function may always post another one."""
         idle = False
         while not idle:
             self._cloud.fc.drain(timeout)
@@ -236,8 +237,8 @@ def install(
 ) -> Triggers:
     """Replace `cloud.fc` by one with these functions of the account, and connect their triggers.
 
-    Functions of a WorkerRuntime call the cloud at `cloud.endpoint`, so serve it first. Then `start` the triggers or `drain` them.
-    ValueError for a function that the platform would refuse, or that uses what is not offered here.
+    Functions of a WorkerRuntime call the cloud at `cloud.endpoint`, so serve it first. Then `start` the triggers or
+    `drain` them. ValueError for a function that the platform would refuse, or that uses what is not offered here.
     """
     cloud.fc = FcBackend(cloud.clock, cloud.region, runtime, role_keys(cloud.identity, cloud.clock), service)
     cloud.fc.endpoint = lambda: cloud.endpoint

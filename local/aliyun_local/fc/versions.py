@@ -1,6 +1,7 @@
 """The published versions of a function, and the aliases that point to them.
 
-Sources: [src fc20230330 4.8.3 Version, Alias], [doc functioncompute/fc use-versions-and-aliases-to-implement-canary-release].
+Sources: [src fc20230330 4.8.3 Version, Alias], [doc functioncompute/fc
+use-versions-and-aliases-to-implement-canary-release].
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """One function instance: the context object of each runtime, the calling convention, and the process serving calls.
 
-`runtime.WorkerRuntime` runs it with the arguments `<file descriptor> <runtime>`. For an uploaded package it runs in the Python
-of that runtime, which has nothing but the package: this file imports the standard library alone.
-Sources: [doc functioncompute/fc/context-1, event-handlers-1-1, error-handling-1-1].
+`runtime.WorkerRuntime` runs it with the arguments `<file descriptor> <runtime>`. For an uploaded package it runs in the
+Python of that runtime, which has nothing but the package: this file imports the standard library alone. Sources: [doc
+functioncompute/fc/context-1, event-handlers-1-1, error-handling-1-1].
 """
 
 from __future__ import annotations
@@ -77,7 +77,8 @@ class FunctionMeta312:
 
 @dataclass(frozen=True)
 class Context312:
-    """The context that python3.12 passes to a handler: the keys are in the environment alone. `getLogger` is not offered here."""
+    """The context that python3.12 passes to a handler: the keys are in the environment alone. `getLogger` is not
+    offered here."""
 
     request_id: str
     function: FunctionMeta312

@@ -196,7 +196,8 @@ class MnsBackend:
         return messages
 
     def _move_to_dead_letters(self, account: str) -> None:
-        """Move messages received too often to their dead-letter queues; retention continues [doc "Dead-letter queue"]."""
+        """Move messages received too often to their dead-letter queues; retention continues [doc "Dead-letter
+        queue"]."""
         now = self._now()
         for queue in self.queues(account):
             target = self._queues.get((account, queue.attributes.dead_letter_queue or ""))

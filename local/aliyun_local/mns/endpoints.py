@@ -1,4 +1,5 @@
-"""The endpoints of MNS: whether an account's public one answers, and from which networks [doc SDK mns-open20220119 1.4.1].
+"""The endpoints of MNS: whether an account's public one answers, and from which networks [doc SDK mns-open20220119
+1.4.1].
 
 The default of a new account and the refusal at a closed endpoint are assumed: open to all, and AccessDenied.
 """
@@ -26,7 +27,8 @@ class PublicEndpoint(Struct):
 
 
 class Endpoints:
-    """The public endpoints of the accounts in one region. Those of VPCs, whose names have `-internal`, always answer."""
+    """The public endpoints of the accounts in one region. Those of VPCs, whose names have `-internal`, always
+    answer."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -1,5 +1,5 @@
-"""MNS on the wire: REST paths and XML, as the Python and Node clients send and read them; what RAM checks [doc MNS "permission
-policies and examples"].
+"""MNS on the wire: REST paths and XML, as the Python and Node clients send and read them; what RAM checks [doc MNS
+"permission policies and examples"].
 """
 
 from __future__ import annotations

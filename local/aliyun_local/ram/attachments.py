@@ -9,7 +9,8 @@ from aliyun_local.ram import params as given
 from aliyun_local.ram.call import Answer, Call, shown_policy, shown_role, without
 
 MAX_SYSTEM = 20
-"""System policies of one role [doc RAM error codes, LimitExceeded.Role.Policy]; of custom ones, a knob says how many."""
+"""System policies of one role [doc RAM error codes, LimitExceeded.Role.Policy]; of custom ones, a knob says how
+many."""
 
 _NOT_IN_ENTITIES = ("AssumeRolePolicyDocument", "MaxSessionDuration", "CreateDate", "UpdateDate")
 

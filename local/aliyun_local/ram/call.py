@@ -1,5 +1,5 @@
-"""One call of RAM: what an operation works with, how it finds what the parameters name, and the form of answers [src SDK
-ram20150501].
+"""One call of RAM: what an operation works with, how it finds what the parameters name, and the form of answers [src
+SDK ram20150501].
 """
 
 from __future__ import annotations

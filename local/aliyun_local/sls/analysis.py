@@ -1,10 +1,10 @@
 """The analytic part of a query, `search | select …`: SQL over a table `log` of the matching logs.
 
 The real service uses Presto's SQL; here SQLite runs what both have: aggregates, grouping, ordering, CASE, string
-functions, and those of `sls.times`. As in the real service, only fields with `doc_value` are columns, values are cut to 2 KB,
-`from log` may be omitted, and a result has at most 100 rows unless `limit` says otherwise. A statement may name logstores of the
-project as tables [doc "UNION clause", "JOIN clause"]. It can read these and call those functions only, and its time and memory are
-limited.
+functions, and those of `sls.times`. As in the real service, only fields with `doc_value` are columns, values are cut to
+2 KB, `from log` may be omitted, and a result has at most 100 rows unless `limit` says otherwise. A statement may name
+logstores of the project as tables [doc "UNION clause", "JOIN clause"]. It can read these and call those functions only,
+and its time and memory are limited.
 """
 
 from __future__ import annotations

@@ -34,11 +34,12 @@ _OLDEST_SECONDS, _NEWEST_SECONDS = (
 
 
 class SlsBackend:
-    """All projects of one region, by names that no two accounts share, nor two regions where `taken_elsewhere` says so; another's project does not exist for the caller.
+    """All projects of one region, by names that no two accounts share, nor two regions where `taken_elsewhere` says so;
+    another's project does not exist for the caller.
 
-    `records` are those of the accounts' alert centres, which all regions have in common.
-    `visible_after`: seconds until a written log can be found (the real service promises 3). `project_visible_after`: seconds
-    until anything but CreateProject sees a new project.
+    `records` are those of the accounts' alert centres, which all regions have in common. `visible_after`: seconds until
+    a written log can be found (the real service promises 3). `project_visible_after`: seconds until anything but
+    CreateProject sees a new project.
     """
 
     def __init__(
@@ -160,7 +161,8 @@ class SlsBackend:
     # Indexes
 
     def create_index(self, account: str, project: str, name: str, document: Any) -> None:
-        """Create an index. It covers logs written from now on; earlier ones stay unsearchable [doc "Create indexes"]."""
+        """Create an index. It covers logs written from now on; earlier ones stay unsearchable [doc "Create
+        indexes"]."""
         with self._lock:
             store = self.logstore(account, project, name)
             if store.index is not None:

@@ -1,5 +1,5 @@
-"""VPC flow logs, as VPC writes them into a logstore: in each window a line for each flow of an interface, or one with `NODATA`
-[doc "VPC flow log fields"]."""
+"""VPC flow logs, as VPC writes them into a logstore: in each window a line for each flow of an interface, or one with
+`NODATA` [doc "VPC flow log fields"]."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ CLIENT_PORT = 40_000
 
 
 def index_of(*optional: str) -> dict[str, Any]:
-    """The index that the console makes for a flow log: every field with analytics on. Logs may lack the optional ones."""
+    """The index that the console makes for a flow log: every field with analytics on. Logs may lack the optional
+    ones."""
     texts = {name: {"type": "text", "token": [], "doc_value": True} for name in [*_FIELDS.split(), *optional]}
     numbers = [name for name in (*_NUMBERS, "tcp-flags") if name in texts]
     return {"keys": texts | {name: {"type": "long", "doc_value": True} for name in numbers}}
@@ -35,8 +36,8 @@ INDEX = index_of()
 
 
 class Flow(Struct, frozen=True):
-    """Packets of a window to, or from, an interface. `time` is in epoch seconds, `protocol` the number of IANA, `port` the
-    destination's."""
+    """Packets of a window to, or from, an interface. `time` is in epoch seconds, `protocol` the number of IANA, `port`
+    the destination's."""
 
     time: float
     interface: str
@@ -51,9 +52,10 @@ class Flow(Struct, frozen=True):
 
 
 class Capture(Struct, frozen=True):
-    """How a flow log is captured. `window` is in seconds. `optional`: fields that it has besides: `tcp-flags`, `traffic_path`. `path`: of
-    another one than `all`, packets between private addresses have no lines. `gaps` are interfaces with the instants from and to
-    which their lines are missing, without a word, or as `skipped` windows. Lines come `late` (seconds): by now, the last are not there."""
+    """How a flow log is captured. `window` is in seconds. `optional`: fields that it has besides: `tcp-flags`,
+    `traffic_path`. `path`: of another one than `all`, packets between private addresses have no lines. `gaps` are
+    interfaces with the instants from and to which their lines are missing, without a word, or as `skipped` windows.
+    Lines come `late` (seconds): by now, the last are not there."""
 
     window: int = WINDOW
     optional: tuple[str, ...] = ()
@@ -85,8 +87,9 @@ def conversation(
     accepted: bool = True,
     answered: bool = True,
 ) -> list[Flow]:
-    """The flows of a connection at both ends, which are interfaces, as DescribeNetworkInterfaces shows them, or addresses of something
-    else. Behind `nat`, the target sees that address. One that is not `accepted` is refused at the target."""
+    """The flows of a connection at both ends, which are interfaces, as DescribeNetworkInterfaces shows them, or
+    addresses of something else. Behind `nat`, the target sees that address. One that is not `accepted` is refused at
+    the target."""
     start, end = _address(source), _address(target)
     packets = [(source, "out", start, end), (target, "in", nat or start, end)]
     replies = [(target, "out", end, nat or start), (source, "in", end, start)] if accepted and answered else []
@@ -116,7 +119,8 @@ def lines(
     window: int = WINDOW,
     capture: Capture | None = None,
 ) -> list[LogRecord]:
-    """The lines of these interfaces, as DescribeNetworkInterfaces shows them, from one instant to another (epoch seconds)."""
+    """The lines of these interfaces, as DescribeNetworkInterfaces shows them, from one instant to another (epoch
+    seconds)."""
     capture = capture or Capture(window)
     flows_by_window: dict[tuple[str, int], list[Flow]] = defaultdict(list)
     for flow in flows:

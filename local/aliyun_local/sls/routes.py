@@ -1,7 +1,8 @@
-"""Which operation of SLS a request is for, by method, path and `?type=`; what RAM checks for it, and how SLS refuses it.
+"""Which operation of SLS a request is for, by method, path and `?type=`; what RAM checks for it, and how SLS refuses
+it.
 
-[doc SLS "RAM resources", "actions"; error "denied by sts or ram"]. Things that are created are named in the body; here their
-resource ends in `*`, so only a statement for all of them allows it.
+[doc SLS "RAM resources", "actions"; error "denied by sts or ram"]. Things that are created are named in the body; here
+their resource ends in `*`, so only a statement for all of them allows it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""An SLS request as it arrived, and the operations on what a project consists of: the project, its logstores, indexes, dashboards and alert rules."""
+"""An SLS request as it arrived, and the operations on what a project consists of: the project, its logstores, indexes,
+dashboards and alert rules."""
 
 from __future__ import annotations
 
@@ -29,10 +30,11 @@ _LOGSTORE_DEFAULTS: dict[str, Any] = {
 
 
 class Settings:
-    """A request of a verified caller. Each operation is a method named `_<Operation>`, which returns None where 200 is the answer.
+    """A request of a verified caller. Each operation is a method named `_<Operation>`, which returns None where 200 is
+    the answer.
 
-    `project` is "" without one, `region` None on loopback, `name` that of the operation, and `path` has the names in the path.
-    An operation whose parameters are in the body replaces `query`.
+    `project` is "" without one, `region` None on loopback, `name` that of the operation, and `path` has the names in
+    the path. An operation whose parameters are in the body replaces `query`.
     """
 
     def __init__(self, backend: SlsBackend, caller: Caller, request: Request) -> None:

@@ -1,8 +1,8 @@
 """The Tag service: tags of instances, groups and network interfaces, by their ARNs.
 
 Unlike ECS's own actions it answers 200 with `FailedResources` for resources that it could not tag [doc 164375, 164376].
-How ActionTrail reports its writes is unknown: LookupEvents shows them with the parameters as sent [inferred], and no event is
-published for them.
+How ActionTrail reports its writes is unknown: LookupEvents shows them with the parameters as sent [inferred], and no
+event is published for them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """VPC: the VPCs that an account may use, which the ECS backend holds.
 
-Fields [src alibabacloud-vpc20160428 7.2.2]. That an account also sees those that others share with it is [inferred] from
-the parameter `VpcOwnerId`. Here nothing creates or changes a VPC by API.
+Fields [src alibabacloud-vpc20160428 7.2.2]. That an account also sees those that others share with it is [inferred]
+from the parameter `VpcOwnerId`. Here nothing creates or changes a VPC by API.
 """
 
 from __future__ import annotations

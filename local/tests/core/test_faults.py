@@ -59,8 +59,8 @@ def test_a_fault_after_the_change_hides_it(local_cloud: LocalCloud, ecs: Ecs, ki
 def test_a_fault_before_the_change_prevents_it(
     local_cloud: LocalCloud, ecs: Ecs, kind: str, error: type[Exception], code: str | None
 ) -> None:
-    """Nothing was created, and the next call works. Throttling is a plain 400; a response without readable JSON raises `Unretryable` without a code [run on the wire].
-    No client library catches a kill, so the calling code ends there."""
+    """Nothing was created, and the next call works. Throttling is a plain 400; a response without readable JSON raises
+    `Unretryable` without a code [run on the wire]. No client library catches a kill, so the calling code ends there."""
     local_cloud.faults.add(Fault("ecs", kind=kind))
     with pytest.raises(error) as raised:
         create(ecs)
@@ -99,8 +99,8 @@ def test_an_empty_object_is_no_answer_of_a_rest_service(local_cloud: LocalCloud)
 
 @pytest.mark.parametrize(("scheme", "pool"), [("http", "HTTPConnectionPool"), ("https", "HTTPSConnectionPool")])
 def test_silence_lasts_until_the_read_timeout(local_cloud: LocalCloud, scheme: str, pool: str) -> None:
-    """A client without an answer waits for its read timeout. The SLS client decides by the text whether to retry, and it differs
-    between http and https."""
+    """A client without an answer waits for its read timeout. The SLS client decides by the text whether to retry, and
+    it differs between http and https."""
     ecs = Ecs(config(key_of(local_cloud), "ecs.cn-qingdao.aliyuncs.com", protocol=scheme, read_timeout=300))
     local_cloud.faults.add(Fault("ecs", kind="no-answer"))
     before = local_cloud.clock.now()

@@ -161,7 +161,8 @@ def test_a_condition_on_text(operator: str, value: Any, met: bool) -> None:
     ids=str,
 )
 def test_what_is_not_understood_never_allows(condition: dict[str, Any]) -> None:
-    """An operator or key that is not known here, a key that the call lacks, and one such condition beside one that is met."""
+    """An operator or key that is not known here, a key that the call lacks, and one such condition beside one that is
+    met."""
     assert not allows(tagging(x="true"), statement(Condition=condition))
 
 

@@ -201,7 +201,8 @@ def watching(place: LocalCloud, code: Path) -> Triggers:
 
 @pytest.mark.http
 def test_functions_react_to_the_events_of_their_own_region(served: LocalCloud, tmp_path: Path) -> None:
-    """Deployed in both, under one name: a tag in one region calls that region's alone, which calls back where it runs."""
+    """Deployed in both, under one name: a tag in one region calls that region's alone, which calls back where it
+    runs."""
     (tmp_path / "watcher.py").write_text(WATCHER, encoding="utf-8")
     places = list(served.regions.values())
     deployed = [watching(place, tmp_path) for place in places]

@@ -88,8 +88,8 @@ def ports_of(connection: http.client.HTTPConnection) -> set[int]:
 
 
 def test_https_has_certificates_of_an_authority_of_its_own(tmp_path: Path) -> None:
-    """Every region's entrance speaks it, also one that is opened later; connections are reused. Who does not trust the authority is not answered. Its
-    folder holds no key."""
+    """Every region's entrance speaks it, also one that is opened later; connections are reused. Who does not trust the
+    authority is not answered. Its folder holds no key."""
     authority = Authority(tmp_path)
     with serve(LocalCloud(SystemClock()), authority=authority) as server:
         later = server.cloud.region_at("cn-hangzhou")

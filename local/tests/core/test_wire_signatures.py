@@ -164,7 +164,8 @@ def refused(scheme: str, case: str) -> tuple[int, str]:
 
 
 def test_official_clients_are_accepted(captured: Captured, each: str) -> None:
-    """The computed signature equals the client's, special characters included; so it does with the token of a role's keys."""
+    """The computed signature equals the client's, special characters included; so it does with the token of a role's
+    keys."""
     captured.by(each)
     captured.by(each, captured.temporary())
 

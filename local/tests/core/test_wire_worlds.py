@@ -147,7 +147,8 @@ def test_an_unknown_world_is_an_error() -> None:
 
 
 def test_a_world_may_list_roles_of_its_own(tmp_path: Path) -> None:
-    """Then it has those and no others but service-linked ones: `trusted` are ARNs or services, and no `allowed_actions` means all."""
+    """Then it has those and no others but service-linked ones: `trusted` are ARNs or services, and no `allowed_actions`
+    means all."""
     roles = [
         {"account": HOME, "name": "fn", "trusted": ["fc.aliyuncs.com"], "allowed_actions": ["ecs:Describe*"]},
         {"account": PEER, "name": "enter", "trusted": [f"acs:ram::{HOME}:root"], "external_id": "of-this-file"},

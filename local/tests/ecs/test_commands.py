@@ -1,4 +1,5 @@
-"""Cloud Assistant through the official SDK: ping and nc show what the security groups allow, and what stops packets besides."""
+"""Cloud Assistant through the official SDK: ping and nc show what the security groups allow, and what stops packets
+besides."""
 
 from __future__ import annotations
 
@@ -146,7 +147,8 @@ def test_a_rule_gives_no_route(w: World) -> None:
 
 
 def test_both_instances_must_be_running(w: World) -> None:
-    """A stopped or missing instance neither sends nor receives. To an instance's packets to itself, groups do not apply."""
+    """A stopped or missing instance neither sends nor receives. To an instance's packets to itself, groups do not
+    apply."""
     assert (w.stopped_by(w.a.id, w.b.id), w.stopped_by(w.b.id, w.b.id)) == ("", "")
     ask(w.ecs, "StopInstance", instance_id=w.b.id)
     assert w.stopped_by(w.a.id, w.b.id) == w.stopped_by(w.b.id, w.a.id) == f"{w.b.id} is Stopped, not Running"

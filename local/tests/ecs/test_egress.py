@@ -113,7 +113,8 @@ def test_the_same_destination_twice_in_one_call_is_refused(w: World) -> None:
 
 
 def test_no_egress_rule_joins_an_advanced_group_and_a_group(w: World) -> None:
-    """Neither on one, nor with one as its destination; between basic groups there may be one, of another account, too."""
+    """Neither on one, nor with one as its destination; between basic groups there may be one, of another account,
+    too."""
     on_advanced = refusal(w.write, w.out, permission(dest_group_id=w.db))
     assert on_advanced == ("InvalidGroupParameter.OperationDenied", 400)
     to_advanced = refusal(w.write, w.db, permission(dest_group_id=w.out))
@@ -225,7 +226,8 @@ def test_each_direction_has_actions_of_its_own(w: World) -> None:
 
 
 def test_egress_rules_are_revoked_by_id_or_by_their_content(w: World) -> None:
-    """All ids of a call or none; a content without priority means priority 1, and takes no rule of the other direction."""
+    """All ids of a call or none; a content without priority means priority 1, and takes no rule of the other
+    direction."""
     w.write(w.out, to("10.2.0.1"), to("10.2.0.2"), to("10.2.0.3", priority="100"))
     w.authorize(w.out, permission(source_cidr_ip="10.2.0.1"))
     first, second, *_ = ids(w, w.out)

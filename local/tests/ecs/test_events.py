@@ -111,7 +111,8 @@ def test_refused_writes_are_published_with_their_error(local_cloud: LocalCloud, 
 
 
 def test_a_slow_boot_publishes_each_state_in_time(local_cloud: LocalCloud, published: Published) -> None:
-    """Pending until half of the delay, Running after all of it; a booting instance cannot be released, not even by force."""
+    """Pending until half of the delay, Running after all of it; a booting instance cannot be released, not even by
+    force."""
     local_cloud.ecs.boot_delay = 60
     instance_id, ecs = run(local_cloud), client(local_cloud)
 

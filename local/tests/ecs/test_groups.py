@@ -150,7 +150,8 @@ def test_filters_are_combined(local_cloud: LocalCloud) -> None:
 
 
 def test_a_group_with_an_instance_or_a_reference_cannot_be_deleted(local_cloud: LocalCloud) -> None:
-    """A rule in another account's group is such a reference; the group's own rules are not, nor an instance that has left."""
+    """A rule in another account's group is such a reference; the group's own rules are not, nor an instance that has
+    left."""
     ecs, peer, shared = client(local_cloud), client(local_cloud, PEER), list(local_cloud.ecs.vpcs)[2]
     app, db = new_group(ecs, shared), new_group(peer, shared)
     reference = permission(source_group_id=app, source_group_owner_id=int(HOME))
@@ -170,8 +171,8 @@ def test_a_group_with_an_instance_or_a_reference_cannot_be_deleted(local_cloud: 
 
 
 def test_references_include_other_accounts(local_cloud: LocalCloud) -> None:
-    """The owner of the source group sees them; one call may ask for at most 10 groups. A rule that is changed names its new
-    source."""
+    """The owner of the source group sees them; one call may ask for at most 10 groups. A rule that is changed names its
+    new source."""
     ecs, peer, shared = client(local_cloud), client(local_cloud, PEER), list(local_cloud.ecs.vpcs)[2]
     app, lonely, db = new_group(ecs, shared), new_group(ecs, shared), new_group(peer, shared)
     authorize(peer, db, permission(source_group_id=app, source_group_owner_id=int(HOME)))

@@ -1,4 +1,5 @@
-"""What the store keeps over time and in order: lagging reads, tags and addresses that appear late, and positions in a list."""
+"""What the store keeps over time and in order: lagging reads, tags and addresses that appear late, and positions in a
+list."""
 
 from __future__ import annotations
 

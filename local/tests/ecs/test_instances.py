@@ -289,7 +289,8 @@ def test_an_instances_attributes_are_changed_one_by_one(w: World) -> None:
 
 
 def test_an_instance_is_moved_into_other_groups_at_once(w: World) -> None:
-    """All its groups are replaced, in the order of the request; all must be of one type, which may differ from before."""
+    """All its groups are replaced, in the order of the request; all must be of one type, which may differ from
+    before."""
     (web,) = w.run()
     second, advanced = new_group(w.ecs), new_group(w.ecs, security_group_type="enterprise")
     for groups in ([second, w.group], [second], [advanced]):

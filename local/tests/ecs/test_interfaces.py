@@ -131,8 +131,8 @@ def test_an_address_is_found_in_its_vpc(w: World) -> None:
     ],
 )
 def test_interfaces_are_filtered(w: World, filters: dict[str, Any], key: str) -> None:
-    """By every filter of the API; an instance's tags are not its interface's tags. The group filter finds secondary ones only
-    [doc]."""
+    """By every filter of the API; an instance's tags are not its interface's tags. The group filter finds secondary
+    ones only [doc]."""
     nic_id = w.create(network_interface_name="nic", tag=[{"key": "a", "value": "b"}]).network_interface_id
     each = {"primary": [w.instance.interface_id], "secondary": [nic_id], "": []}
     assert w.interface_ids(**filters) == each[key]

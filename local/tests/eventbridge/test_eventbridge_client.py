@@ -1,4 +1,5 @@
-"""EventBridge: PutEvents through the official client, what the target of a rule receives, and patterns as they are documented."""
+"""EventBridge: PutEvents through the official client, what the target of a rule receives, and patterns as they are
+documented."""
 
 from __future__ import annotations
 
@@ -78,7 +79,8 @@ def test_a_sender_cannot_claim_another_account(setup: Setup) -> None:
 
 
 def test_an_invalid_entry_fails_alone(setup: Setup) -> None:
-    """The answer is 200 with FailedEntryCount, so a client must check the list; under `data`, where this client reads it."""
+    """The answer is 200 with FailedEntryCount, so a client must check the list; under `data`, where this client reads
+    it."""
     answer = setup.put(ENTRY, {"Id": "e-2", "Source": "s"}, {**ENTRY, "Id": "x" * 129})
     assert (answer.code, answer.success, answer.data.failed_entry_count) == ("200", True, 2)
     assert answer.data.entry_list[0].event_id == "e-1"

@@ -101,7 +101,8 @@ def test_creating_one_needs_the_right_for_its_service(cloud: LocalCloud) -> None
 
 
 def test_without_the_role_of_its_source_no_event_arrives(cloud: LocalCloud) -> None:
-    """State changes come by way of CloudMonitor, calls by ActionTrail; and nothing is delivered without the target's."""
+    """State changes come by way of CloudMonitor, calls by ActionTrail; and nothing is delivered without the
+    target's."""
     key, events = key_of(cloud), []
     cloud.events.add_rule(HOME, "all", "{}", events.append)
 

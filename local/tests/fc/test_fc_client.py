@@ -122,7 +122,8 @@ def _setup(local_cloud: LocalCloud, tmp_path: Path) -> Setup:
 
 
 def test_a_synchronous_call_returns_the_raw_bytes(setup: Setup) -> None:
-    """200, the handler's bytes unchanged or its text in UTF-8, a request id, no error header. In FC 2.0 the service `default` has the functions."""
+    """200, the handler's bytes unchanged or its text in UTF-8, a request id, no error header. In FC 2.0 the service
+    `default` has the functions."""
     answer = setup.invoke("echo", b'{"a": 1}\x00\xff')
     assert (answer.status_code, answer.body.read()) == (200, b'{"a": 1}\x00\xff')
     assert answer.headers["x-fc-request-id"].startswith("1-")
@@ -133,7 +134,8 @@ def test_a_synchronous_call_returns_the_raw_bytes(setup: Setup) -> None:
 
 
 def test_the_context_is_that_of_python_3_10(setup: Setup) -> None:
-    """Credentials of the role, function, log names, region, account; no logger; environment with keys and FC_ variables."""
+    """Credentials of the role, function, log names, region, account; no logger; environment with keys and FC_
+    variables."""
     answer = setup.invoke("tell")
     assert json.loads(answer.body.read()) == {
         "request_id": answer.headers["x-fc-request-id"],
@@ -298,7 +300,8 @@ def test_a_failing_call_is_retried_and_then_sent_to_its_destination(setup: Setup
     ids=["default", "set"],
 )
 def test_retries_wait_longer_each_time(setup: Setup, knobs: Knobs, waits: tuple[float, ...]) -> None:
-    """No retry runs early. The interval is undocumented: it is `retry_seconds`, multiplied by `retry_factor` each time."""
+    """No retry runs early. The interval is undocumented: it is `retry_seconds`, multiplied by `retry_factor` each
+    time."""
     setup.fc.tasks.knobs = knobs
     setup.invoke("fail", x_fc_invocation_type="Async", x_fc_async_task_id="job")
     ran = [setup.fc.tasks.step()]

@@ -86,8 +86,8 @@ def _runtime(code: Path) -> Iterator[WorkerRuntime]:
 
 
 def test_an_instance_stays_warm(runtime: WorkerRuntime) -> None:
-    """The second call finds the module loaded, in the same process. Its environment keeps the keys from the start of the instance;
-    the context has current ones."""
+    """The second call finds the module loaded, in the same process. Its environment keeps the keys from the start of
+    the instance; the context has current ones."""
     first, second = (answer_of(runtime.run(function(), b"", context(key=key))) for key in ("STS.1", "STS.2"))
     assert (first["calls"], second["calls"]) == (1, 2)
     assert first["pid"] == second["pid"]

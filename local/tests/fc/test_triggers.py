@@ -183,8 +183,8 @@ def test_a_timer_sends_its_payload(setup: Setup) -> None:
 
 
 def test_a_message_arrives_as_an_array_of_one_cloudevent(setup: Setup) -> None:
-    """In event-streaming mode even one message is an array; it has no DequeueCount, receipt handle or sender. Once the function
-    has succeeded, the message is deleted."""
+    """In event-streaming mode even one message is an array; it has no DequeueCount, receipt handle or sender. Once the
+    function has succeeded, the message is deleted."""
     message_id = setup.mns.send(HOME, QUEUE, base64.b64encode(b'{"version": 1}').decode())
     [(name, [event])] = setup.delivered_calls()
     assert name == "worker"
@@ -333,7 +333,8 @@ def test_queues_are_delivered_independently() -> None:
 
 
 def test_a_delayed_message_is_delivered_after_its_delay(setup: Setup) -> None:
-    """DelaySeconds of SendMessage. A stream has settled once they all are: a function puts a message back with a delay."""
+    """DelaySeconds of SendMessage. A stream has settled once they all are: a function puts a message back with a
+    delay."""
     started = setup.clock.now()
     for delay in (600, 10):
         setup.mns.send(HOME, QUEUE, f"after {delay}", delay=delay)

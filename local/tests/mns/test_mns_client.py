@@ -145,7 +145,8 @@ def test_changed_visibility_has_a_new_handle(local_cloud: LocalCloud, queue: Que
 
 @pytest.mark.parametrize("knobs", [Knobs(), Knobs(queue_counts="zero")], ids=["real", "zero"])
 def test_delayed_message_becomes_visible_later(local_cloud: LocalCloud, account: Account, knobs: Knobs) -> None:
-    """A message's own DelaySeconds overrides the queue's. The queue counts what is received and what is delayed, or nothing any more."""
+    """A message's own DelaySeconds overrides the queue's. The queue counts what is received and what is delayed, or
+    nothing any more."""
     queue = account.get_queue("late")
     queue.create(QueueMeta(delay_sec=10))
     queue.send_message(Message("queue's"))

@@ -233,7 +233,8 @@ def test_the_host_names_account_and_region(backend: MnsBackend, host: str, expec
 
 
 def test_a_receive_waits_as_long_as_it_may(running: MnsBackend) -> None:
-    """For a message that was received before, until its visibility timeout expires; on an empty queue, until its time is up."""
+    """For a message that was received before, until its visibility timeout expires; on an empty queue, until its time
+    is up."""
     running.send(HOME, "jobs", "x")
     [first] = running.receive(HOME, "jobs", visibility=1)
     [again] = running.receive(HOME, "jobs", visibility=60, wait=30)

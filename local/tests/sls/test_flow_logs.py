@@ -28,7 +28,8 @@ def texts(capture: Capture, **how: object) -> list[tuple[str, ...]]:
 
 
 def test_a_connection_has_its_lines_at_both_ends() -> None:
-    """What is sent, and what answers it; behind NAT, the target sees another address, and what it refuses is answered by nobody."""
+    """What is sent, and what answers it; behind NAT, the target sees another address, and what it refuses is answered
+    by nobody."""
     sent, answered = ("10.0.0.1", "40000", "10.0.0.2", "443"), ("10.0.0.2", "443", "10.0.0.1", "40000")
     assert texts(Capture()) == [
         ("eni-1", "out", *sent, "ACCEPT"),
@@ -42,7 +43,8 @@ def test_a_connection_has_its_lines_at_both_ends() -> None:
 
 
 def test_a_log_lacks_what_was_not_captured() -> None:
-    """Windows that were skipped say so, gaps have no line, late lines are not there yet, another path has no private addresses."""
+    """Windows that were skipped say so, gaps have no line, late lines are not there yet, another path has no private
+    addresses."""
     whole = lines([A], [], (START, START + 1800))
     assert [(record.contents["log-status"], record.time - START) for record in whole] == [
         ("NODATA", n) for n in (599, 1199, 1799)

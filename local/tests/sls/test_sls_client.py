@@ -230,7 +230,8 @@ def test_invalid_shard_or_cursor_is_refused(store: LogClient) -> None:
 def test_the_time_of_receipt_is_that_of_the_server_or_the_writers(
     local_cloud: LocalCloud, store: LogClient, reading: str, received: str
 ) -> None:
-    """By the knob `receive_time`, where the writer sends a field of that name. A cursor's time is the server's in either case."""
+    """By the knob `receive_time`, where the writer sends a field of that name. A cursor's time is the server's in
+    either case."""
     local_cloud.knobs.change({"receive_time": reading})
     store.update_logstore("proj", "store", ttl=7, append_meta=True)
     now, field = local_cloud.clock.now(), "__tag__:__receive_time__"

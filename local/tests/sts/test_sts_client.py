@@ -41,7 +41,8 @@ def allow(*actions: str, **fields: Any) -> dict[str, Any]:
 
 
 def test_the_functions_role_enters_the_peer_account(local_cloud: LocalCloud) -> None:
-    """A trusted role gets keys of the peer's role, and they act as that role. AssumedRoleUser has the session's ARN and id."""
+    """A trusted role gets keys of the peer's role, and they act as that role. AssumedRoleUser has the session's ARN and
+    id."""
     session = assume(function_client(local_cloud))
     key = local_cloud.identity.keys[session.credentials.access_key_id]
     assert (key.secret, key.token) == (session.credentials.access_key_secret, session.credentials.security_token)
@@ -60,8 +61,8 @@ def test_keys_are_valid_as_long_as_requested(local_cloud: LocalCloud, seconds: i
 
 
 def test_a_role_admits_only_whom_its_trust_policy_names(local_cloud: LocalCloud) -> None:
-    """Even with the right external id. A role that is trusted does not make its account so, and a service has no keys: a role for
-    fc.aliyuncs.com cannot be assumed, not even by its own account."""
+    """Even with the right external id. A role that is trusted does not make its account so, and a service has no keys:
+    a role for fc.aliyuncs.com cannot be assumed, not even by its own account."""
     local_cloud.identity.add_account("1000000000000003", "c@aliyun.com")
     assert refusal(assume, account_client(local_cloud, "1000000000000003")) == ("NoPermission", 403)
     assert refusal(assume, account_client(local_cloud)) == ("NoPermission", 403)

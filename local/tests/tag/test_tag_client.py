@@ -42,7 +42,8 @@ def _world(local_cloud: LocalCloud) -> World:
 
 
 def test_resources_are_tagged_by_their_arns(w: World) -> None:
-    """Those that cannot be are named in an answer of 200, and the others are tagged. `*` means one's own. ActionTrail names all."""
+    """Those that cannot be are named in an answer of 200, and the others are tagged. `*` means one's own. ActionTrail
+    names all."""
     foreign = f"arn:acs:ecs:{REGION}:{PEER}:instance/{w.instance.id}"
     elsewhere = w.arns[0].replace(REGION, "cn-hangzhou")
     missing, wrong = w.arn("instance", "i-none"), "arn:acs:vpc:cn-qingdao:1:vpc/vpc-1"

@@ -11,7 +11,7 @@ distribution, or a module of an SDK. `install()` adds import finders.
 
 `deploy/link_peer_deploy/packaging.py` removes from the package what LEFT_OUT lists; `tests/infrastructure/package` runs
 the handlers without it.
-"""
+"""  # noqa: W505
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def _client(scheme: str, host: str, region: str, credentials: Credentials, timeo
         tls.context()  # here, because the SDK would take its error for that of a call
         client._session = tls.session()
     if re.fullmatch(r"[\d.]+(:\d+)?", host):
-        # The SDK would connect to <project>.<host>, which does not resolve for an IP address. With this flag it puts the
-        # project into the Host header only. It sets the flag itself for an address without a port (Util.is_row_ip).
+        # The SDK would connect to <project>.<host>, which does not resolve for an IP address. With this flag it puts
+        # the project into the Host header only. It sets the flag itself for an address without a port (Util.is_row_ip).
         client._isRowIp = True
     return cast(LogClient, client)

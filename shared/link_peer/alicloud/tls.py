@@ -33,7 +33,8 @@ def context() -> ssl.SSLContext:
 def _context(bundles: tuple[tuple[str, str], ...]) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if not bundles:
-        # OpenSSL reads a certificate of a folder when it needs it [src X509_LOOKUP_hash_dir]; a package has certifi's as one
+        # OpenSSL reads a certificate of a folder when it needs it [src X509_LOOKUP_hash_dir]; a package has certifi's
+        # as one
         folder = os.path.join(os.path.dirname(certifi.where()), "authorities")
         context.load_verify_locations(**{"capath": folder} if os.path.isdir(folder) else {"cafile": certifi.where()})
         if system := ssl.get_default_verify_paths().capath:

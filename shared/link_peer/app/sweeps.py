@@ -4,7 +4,7 @@ whose turn it is, and what such a message asks for.
     timer ─▶ a message for each account ─▶ queue ─▶ one delivery each: groups, closing, a part of the instances, opening
                                              ▲                │
                                              └────────────────┴─ the account's next message: what is left, or a short sweep in nine minutes
-"""
+"""  # noqa: W505
 
 from __future__ import annotations
 

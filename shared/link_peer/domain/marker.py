@@ -8,7 +8,7 @@
 
 Anyone who may write rules may write such a text. So it counts only where it has exactly this form and its id is the
 hash of this very rule: a marker copied to another rule means nothing.
-"""
+"""  # noqa: W505
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ Which of an instance's groups stands for it in a link, consent chooses:
 
 Nothing is remembered, so that the choice follows from tags and the policy alone. Where another group is to stand for
 the instance, what was written for the former is no longer asked for.
-"""
+"""  # noqa: W505
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ lets everything out, an advanced one nothing, and one instance has groups of one
 before Accept, so with one it is unknown.
 
 What was not read is never guessed: the answer is then unknown, unless nothing that is missing could change it.
-"""
+"""  # noqa: W505
 
 from __future__ import annotations
 

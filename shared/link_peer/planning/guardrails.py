@@ -12,7 +12,7 @@ Pure.
 An instance is judged with all its groups: one that matches is enough. A group is judged by itself, whatever its members
 are. Where an account refuses access, an instance may be in any group of it. A refusal (`link-refuse`) is judged in the
 same way, with the tags of each group of either end.
-"""
+"""  # noqa: W505
 
 from __future__ import annotations
 

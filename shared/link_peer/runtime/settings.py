@@ -118,7 +118,8 @@ def _number(env: Mapping[str, str], name: str) -> int | None:
 
 
 def _credentials(context: Any, env: Mapping[str, str]) -> Credentials:
-    # the context's first: they are fresh at each call, while an instance that is kept warm may outlive those it started with
+    # the context's first: they are fresh at each call, while an instance that is kept warm may outlive those it started
+    # with
     source = getattr(context, "credentials", None)
     if source is not None:
         # FC passes an object with attributes; test doubles often pass a mapping

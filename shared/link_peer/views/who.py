@@ -12,7 +12,7 @@
 
 They go to the instances of the party that are in the rule's group, and may have the address to which it is restricted.
 All rules of both ends decide about them: see `effect`. Nobody known lets everything out.
-"""
+"""  # noqa: W505
 
 from __future__ import annotations
 
@@ -110,7 +110,8 @@ class _SourceSearch:
         if source:
             yield self._reaching(source, "", self._scene.members(source), group, rule, to, ports)
             return
-        # packets between VPCs are judged by address alone, so each holder of it counts; an instance is no source of its own
+        # packets between VPCs are judged by address alone, so each holder of it counts; an instance is no source of its
+        # own
         holders = [
             holder for holder in self._scene.holders.get(peer, ()) if any(end.party != holder.party for end in to)
         ]

@@ -29,8 +29,8 @@ def _crowd(lab: Lab) -> None:
 
 
 def steps(lab: Lab, deliver: Callable[[], object]) -> list[list[str]]:
-    """The actions that a delivery calls, those together that wait for equally many calls before them, whatever the machine is
-    doing: what runs side by side starts at the same step, as far as there are threads for it."""
+    """The actions that a delivery calls, those together that wait for equally many calls before them, whatever the
+    machine is doing: what runs side by side starts at the same step, as far as there are threads for it."""
     calls: list[tuple[int, str]] = []
     step, handle = 0, lab.cloud.handle
 
@@ -70,9 +70,9 @@ def step_of(step_actions: Sequence[Sequence[str]], action: str) -> int:
 def test_the_fourth_call_in_a_row_opens_a_link_and_the_sixth_closes_it(
     lab: Lab, kind: str, at: int, of: int, calls: int
 ) -> None:
-    """The instance; what it asks for; the intent, and beside it the managed tag; the rule. Whether its own group holds the other
-    half of a mutual link is one more. A start that finds the rule costs four, and a record. Then the instance; who else asks;
-    the rules; again who else asks; the intent; the removal."""
+    """The instance; what it asks for; the intent, and beside it the managed tag; the rule. Whether its own group holds
+    the other half of a mutual link is one more. A start that finds the rule costs four, and a record. Then the
+    instance; who else asks; the rules; again who else asks; the intent; the removal."""
     app, db = lab.group("*"), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": db.id if kind == "mutual" else f"{db.id}:tcp/3306"})
     event = lab.event(instance) if kind == "started" else lab.tag_event(instance)
@@ -96,8 +96,8 @@ def test_the_fourth_call_in_a_row_opens_a_link_and_the_sixth_closes_it(
 def test_the_fourth_call_in_a_row_opens_a_link_of_two_accounts_and_the_third_closes_it(
     lab: Lab, ports: tuple[str, ...]
 ) -> None:
-    """The other account is entered; both groups, and beside them their rules; the intent, and beside it the managed tags; the rule.
-    The unlink finds the account open."""
+    """The other account is entered; both groups, and beside them their rules; the intent, and beside it the managed
+    tags; the rule. The unlink finds the account open."""
     app, db = lab.pair()
     per_step = steps(lab, lambda: lab.cross_account(lab.request(app, db, *ports)))
     assert step_of(per_step, "AuthorizeSecurityGroup") == 4, per_step

@@ -30,8 +30,9 @@ def reads_of(lab: Lab, deliver: Callable[[], object]) -> int:
 def test_another_instance_that_asks_ends_the_read_of_a_group(
     lab: Lab, between: int | None, reads: int, ports: str
 ) -> None:
-    """On whichever of three pages it is, so many instances after the one that asks no more. Where none on these asks, the event takes
-    nothing away, whoever else there may be, and its record says so: the sweep reads all of them, and decides."""
+    """On whichever of three pages it is, so many instances after the one that asks no more. Where none on these asks,
+    the event takes nothing away, whoever else there may be, and its record says so: the sweep reads all of them, and
+    decides."""
     app, db = lab.group("*"), lab.group("*")
     wish = {"link-peer": f"{db.id}{ports}"}
     lab.instance(app, tags=wish if between is not None else {})
@@ -72,8 +73,8 @@ def test_a_group_of_two_pages_in_which_nobody_asks_is_closed_by_the_event(lab: L
 
 @pytest.mark.knobs(request_tags=True)
 def test_each_release_of_a_fleet_that_shrinks_reads_instances_twice(lab: Lab) -> None:
-    """The instance, and the first page of its group: who asks is on it. The last one closes the link: one read shows that the
-    account shows instances, and one confirms that nobody asks."""
+    """The instance, and the first page of its group: who asks is on it. The last one closes the link: one read shows
+    that the account shows instances, and one confirms that nobody asks."""
     app, db = lab.group(), lab.group("*")
     lab.instance(db)
     fleet = [lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"}) for _ in range(120)]
@@ -90,8 +91,8 @@ def test_each_release_of_a_fleet_that_shrinks_reads_instances_twice(lab: Lab) ->
 @pytest.mark.knobs(request_tags=True)
 @pytest.mark.parametrize("end", ["senders", "targets"])
 def test_a_released_instance_of_a_large_group_loses_its_address_at_its_event(lab: Lab, end: str) -> None:
-    """Of a link by address, at the end where the rule is for it: nothing else may get that address before. The other instances keep
-    theirs."""
+    """Of a link by address, at the end where the rule is for it: nothing else may get that address before. The other
+    instances keep theirs."""
     ends = Ends(lab)
     for _ in range(310):
         lab.instance(ends.app)
@@ -129,7 +130,8 @@ def test_the_record_of_a_link_of_a_large_group_costs_it_one_page(
 
 
 def throttled_releases(lab: Lab, ends: Ends, count: int) -> list[dict[str, Any]]:
-    """Releases so many instances of the source group, whose events are throttled; the messages that these post, in 160 s."""
+    """Releases so many instances of the source group, whose events are throttled; the messages that these post, in 160
+    s."""
     instances = [lab.instance(ends.app, tags={"link-peer": f"{ends.db.id}:tcp/1"}) for _ in range(count)]
     for instance in instances:
         lab.auto_link(lab.event(instance))

@@ -1,5 +1,5 @@
-"""auto_link: an event adds the rules that the instance's tags ask for, and moves them with its groups. A pair with another
-account is put on the queue."""
+"""auto_link: an event adds the rules that the instance's tags ask for, and moves them with its groups. A pair with
+another account is put on the queue."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def test_the_rule_has_the_specified_fields(lab: Lab) -> None:
 
 @pytest.mark.parametrize("end", ["source", "target"])
 def test_an_instance_link_waits_for_the_address_of_a_new_instance(lab: Lab, end: str) -> None:
-    """The instance is looked at again for five minutes, and the last look denies `no-private-ip`; no rule is ever written
-    with an empty address."""
+    """The instance is looked at again for five minutes, and the last look denies `no-private-ip`; no rule is ever
+    written with an empty address."""
     db = lab.group("*")
     target = lab.instance(db)
     instance = lab.instance(lab.group(), tags={"link-peer": f"{target.id}:tcp/1"})

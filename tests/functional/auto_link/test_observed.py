@@ -52,7 +52,8 @@ def test_an_event_of_a_groups_tags_is_recorded_with_its_call_and_the_tags_as_the
 
 
 def test_every_event_of_a_batch_is_recorded_though_the_group_is_looked_at_once(lab: Lab) -> None:
-    """Equal ones once; one group's do not stand for another's. A record of a decision names the actor of its own event."""
+    """Equal ones once; one group's do not stand for another's. A record of a decision names the actor of its own
+    event."""
     app, db = lab.group(), lab.group()
     bob = {**ALICE, "userName": "bob"}
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
@@ -69,8 +70,8 @@ def test_every_event_of_a_batch_is_recorded_though_the_group_is_looked_at_once(l
 
 
 def test_closing_waits_for_no_observed_record(lab: Lab) -> None:
-    """The log takes the intent and the outcome of the lock, and then nothing: the rule is gone, and the event comes again
-    until its record is there. A log that takes nothing at all keeps the event, too."""
+    """The log takes the intent and the outcome of the lock, and then nothing: the rule is gone, and the event comes
+    again until its record is there. A log that takes nothing at all keeps the event, too."""
     _, _, db = lab.linked()
     lab.tag(db, link_lock="x")
     event = observed_record(lab, db)
@@ -110,7 +111,8 @@ def test_no_actor_changes_what_is_done(lab: Lab, identity: object) -> None:
 
 
 def test_messages_are_caused_by_their_queue_and_sweeps_by_the_timer(lab: Lab) -> None:
-    """An account's own queue stands for the account, the shared queue for itself; without an envelope nobody is known."""
+    """An account's own queue stands for the account, the shared queue for itself; without an envelope nobody is
+    known."""
     lab.policy_account(PEER, queue="requests-b")
     (app, db), queue_field = lab.pair(), {"queue": "requests-b"}
     lab.cross_account(lab.request(app, db, "tcp/1"))

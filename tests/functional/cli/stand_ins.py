@@ -1,8 +1,8 @@
 """Programs that a page names and that a test cannot run as they are: `python stand_ins.py PROGRAM ARGUMENT …`.
 
 `aliyun` calls the local cloud, for ECS and RAM; of ROS and OOS it reads the template. `s`, `npm` and `make` refuse what
-the project does not have. `link-peer` is our own, with an end for the commands that have none; `package` only checks the policy,
-since test-package and test-deploy build.
+the project does not have. `link-peer` is our own, with an end for the commands that have none; `package` only checks
+the policy, since test-package and test-deploy build.
 """
 
 from __future__ import annotations

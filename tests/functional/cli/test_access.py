@@ -32,7 +32,8 @@ def _home(lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:  #
 
 @pytest.fixture(name="configured")
 def _configured(lab: Lab, home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home folder with a policy file and two profiles of the `aliyun` CLI, of which that of the home account is current."""
+    """A home folder with a policy file and two profiles of the `aliyun` CLI, of which that of the home account is
+    current."""
     (home / "policy.yaml").write_bytes(lab.policy_path.read_bytes())
     write_profiles(lab, monkeypatch, home, {"prod": HOME, "other": PEER})
     return home
@@ -111,8 +112,8 @@ def test_the_session_of_a_long_command_is_renewed(lab: Lab) -> None:
 def test_keys_and_region_come_from_the_profile_of_the_aliyun_cli(
     lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The current one, or that of `--profile`, which beats the keys of the environment. The policy file is the one in the
-    current folder."""
+    """The current one, or that of `--profile`, which beats the keys of the environment. The policy file is the one in
+    the current folder."""
     with monkeypatch.context() as patch:
         place = {"LINK_PEER_REGION": REGION, "LINK_PEER_POLICY": str(lab.policy_path)}
         for name, value in {**lab.function_keys(), **place}.items():

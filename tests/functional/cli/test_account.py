@@ -61,8 +61,8 @@ def may_enter(lab: Lab, role: str) -> set[str]:
 
 @pytest.mark.parametrize("trusts_anyone", readings()["trusts_anyone"])
 def test_an_account_joins_with_one_command(lab: Lab, cli: Cli, trusts_anyone: bool) -> None:
-    """With keys of both: roles there, home's policies, the lines in the policy file. Then commands reach it. Whether RAM lets a
-    trust policy name a role that does not exist does not matter: home's are there first."""
+    """With keys of both: roles there, home's policies, the lines in the policy file. Then commands reach it. Whether
+    RAM lets a trust policy name a role that does not exist does not matter: home's are there first."""
     lab.cloud.knobs.change({"trusts_anyone": trusts_anyone})
     assert cli("account", "add", NEW, "--name", "c@aliyun.com", "--role", "third", "--profile", "new", "--write") == 0
     role_texts = roles(lab, NEW)
@@ -120,8 +120,8 @@ def test_adding_an_account_again_changes_nothing(lab: Lab, cli: Cli) -> None:
 
 
 def test_a_role_that_somebody_else_made_there_is_refused(lab: Lab, cli: Cli) -> None:
-    """Whoever may create roles there would choose who gets link-peer's policies. What it trusts and holds is named; nothing is
-    made. A person may adopt it, and then it trusts whom link-peer's trusts."""
+    """Whoever may create roles there would choose who gets link-peer's policies. What it trusts and holds is named;
+    nothing is made. A person may adopt it, and then it trusts whom link-peer's trusts."""
     trust = trust_text([f"acs:ram::{NEW}:user/mallory"])
     role = lab.cloud.identity.add_role(Role(NEW, "link-peer-closer", trust))
     before = lab.policy_path.read_text()
@@ -171,7 +171,8 @@ def template_read(command: str) -> str:
 def test_a_printed_command_reads_the_template_wherever_it_is_pasted(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In a folder without one, that of the installed link-peer; for another machine, the copy that `--template` writes."""
+    """In a folder without one, that of the installed link-peer; for another machine, the copy that `--template`
+    writes."""
     (path := tmp_path / "members.txt").write_text(f"{NEW}\n")
     (folder := tmp_path / "an empty folder").mkdir()
     monkeypatch.chdir(folder)
@@ -263,7 +264,8 @@ MEMBERS = f"""# from the resource directory
 
 
 def test_many_accounts_join_by_a_list(lab: Lab, cli: Cli, tmp_path: Path) -> None:
-    """With one external id and the same role, so that one stack group can make the roles in all. A second list goes on."""
+    """With one external id and the same role, so that one stack group can make the roles in all. A second list goes
+    on."""
     path, group = tmp_path / "members.txt", ("--stack-group", "fd-a1B2c3", "--write")
     path.write_text(MEMBERS)
     before = policy_file.load(lab.policy_path).accounts
@@ -346,7 +348,8 @@ Access = tuple[dict[str, tuple[Any, list[Any]]], dict[str, Any]]
 
 
 def access(lab: Lab, account: str) -> Access:
-    """What lets the functions and people into an account: its roles with their trust and policies, and home's own policies."""
+    """What lets the functions and people into an account: its roles with their trust and policies, and home's own
+    policies."""
     trusted = {name: (json.loads(role.trust), sorted(role.attached)) for name, role in roles(lab, account).items()}
     documents = {name: policy.document for (uid, name), policy in lab.cloud.identity.policies.items() if uid == HOME}
     return trusted, {name: json.loads(document) for name, document in documents.items()}
@@ -398,8 +401,8 @@ def test_the_roles_of_an_account_that_the_policy_file_lists_are_taken_back(lab: 
 
 
 def test_roles_that_were_only_updated_are_taken_back(lab: Lab, cli: Cli) -> None:
-    """By a call for each: whom they trust and what they hold is as it was. What home's own policies hold too, where the policy file lists
-    the account."""
+    """By a call for each: whom they trust and what they hold is as it was. What home's own policies hold too, where the
+    policy file lists the account."""
     assert cli("setup", "--yes") == 0, cli.err
     assert cli("account", "add", PEER, "--profile", "peer") == 0, cli.err
     role = roles(lab, PEER)["link-peer-reader"]
@@ -424,7 +427,8 @@ def test_roles_that_were_only_updated_are_taken_back(lab: Lab, cli: Cli) -> None
 def test_an_account_that_was_removed_comes_back(
     lab: Lab, links: Linked, cli: Cli, monkeypatch: pytest.MonkeyPatch, closers: tuple[str, ...]
 ) -> None:
-    """With the roles, whoever may close there, and its links: those of tags by themselves, those of requests by theirs."""
+    """With the roles, whoever may close there, and its links: those of tags by themselves, those of requests by
+    theirs."""
     lab.cloud.identity.roles.pop(f"acs:ram::{PEER}:role/link-peer-closer") if closers else None
     assert cli("setup", "--yes") == 0, cli.err
     assert cli("account", "add", PEER, "--profile", "peer", *closers) == 0, cli.err

@@ -18,7 +18,8 @@ FOREVER = "2099-01-01T00:00:00Z"
 
 
 def test_a_rule_becomes_a_link_by_request(lab: Lab, cli: Cli) -> None:
-    """In place, with its id: consent, managed tag, marker, priority 100; the request is then applied without a change."""
+    """In place, with its id: consent, managed tag, marker, priority 100; the request is then applied without a
+    change."""
     app, db, rule = by_hand(lab)
     lab.instance(app)
     assert cli("adopt", "--anyone-may-close", rule, "--yes") == 0, cli.err
@@ -147,7 +148,8 @@ def test_an_address_of_another_vpc_is_an_instance_only_within_its_accounts_range
 def test_a_rule_that_anyone_could_unlink_is_adopted_only_if_that_is_accepted(
     lab: Lab, cli: Cli, bound: tuple[str, ...]
 ) -> None:
-    """An unlink through the shared queue needs one of the two accounts to have no queue of its own. It takes no tag's claim."""
+    """An unlink through the shared queue needs one of the two accounts to have no queue of its own. It takes no tag's
+    claim."""
     app, db = lab.group(), lab.group(account=PEER)
     asking, rule = lab.instance(app), person(lab, db, app)
     for uid in bound:
@@ -180,7 +182,8 @@ def test_the_request_has_an_end_and_so_has_the_consent(lab: Lab, cli: Cli) -> No
 
 
 def test_a_drop_that_does_not_come_between_changes_nothing(lab: Lab, cli: Cli) -> None:
-    """One that came first before, one on other ports, one of egress; and any, for a rule that has our priority already."""
+    """One that came first before, one on other ports, one of egress; and any, for a rule that has our priority
+    already."""
     app, db = lab.group(), lab.group()
     lab.instance(db)
     person(lab, db, SourceCidrIp="10.9.0.0/16", Policy="drop", Priority="1")

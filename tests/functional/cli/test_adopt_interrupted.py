@@ -107,7 +107,8 @@ def test_a_managed_tag_that_a_sweep_takes_meanwhile_is_written_again(lab: Lab, c
 
 @pytest.mark.parametrize("read", ["tags", "rules"])
 def test_a_change_that_does_not_show_yet_is_reported(lab: Lab, cli: Cli, read: str) -> None:
-    """Reads lag behind changes. The next run goes on: it finds what was written, posts the request and records the outcome."""
+    """Reads lag behind changes. The next run goes on: it finds what was written, posts the request and records the
+    outcome."""
     _, db, rule = by_hand(lab)
     lab.cloud.clock.sleep(100)
     setattr(lab.cloud.ecs.read_lag, read, 30.0)
@@ -154,8 +155,8 @@ def test_a_lost_answer_leaves_nothing_undone(lab: Lab, cli: Cli, action: str, ki
 def test_running_it_again_finishes_whatever_stopped_it(
     make_lab: Callable[[], Lab], capsys: pytest.CaptureFixture[str], form: str
 ) -> None:
-    """Killed before its first call, or after any that changes something: the rules are there at every moment, a sweep in between
-    removes nothing, and in the end they are ours, with an outcome."""
+    """Killed before its first call, or after any that changes something: the rules are there at every moment, a sweep
+    in between removes nothing, and in the end they are ours, with an outcome."""
     cli, every = Cli(capsys), ALL if form == "mutual" else {}
 
     def adopted(death: dict[str, Any] | None) -> list[Call]:
@@ -206,8 +207,8 @@ def test_running_it_again_finishes_whatever_stopped_it(
 def test_a_sweep_at_any_moment_takes_nothing(
     make_lab: Callable[[], Lab], capsys: pytest.CaptureFixture[str], form: str
 ) -> None:
-    """Nor does what the queue delivers: before each call of the command, both run. Then it is adopted, at once or by the next
-    run."""
+    """Nor does what the queue delivers: before each call of the command, both run. Then it is adopted, at once or by
+    the next run."""
 
     def adopted(call: int) -> int:
         """How many calls the command makes where both run before that one."""

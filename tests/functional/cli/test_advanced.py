@@ -68,7 +68,8 @@ def test_closing_takes_both_ends_of_one_link(lab: Lab, cli: Cli, counted: str) -
 
 @pytest.mark.parametrize("between", [False, True])
 def test_closing_a_link_between_instances_counts_one_link(lab: Lab, cli: Cli, between: bool) -> None:
-    """Its egress rule stands for a group, whose instances may share it; the request that is posted again names the instances."""
+    """Its egress rule stands for a group, whose instances may share it; the request that is posted again names the
+    instances."""
     ends = Ends(lab)
     app, db = ends.senders[0], ends.targets[0]
     lab.cross_account(lab.request(app, db, "tcp/1"))
@@ -83,7 +84,8 @@ def test_closing_a_link_between_instances_counts_one_link(lab: Lab, cli: Cli, be
 @counted_rules
 @pytest.mark.parametrize("deployment", ["prod", "former"])
 def test_a_group_with_egress_rules_alone_is_seen_and_closed(lab: Lab, cli: Cli, counted: str, deployment: str) -> None:
-    """Whatever RuleCount counts, whether or not it has the managed tag, and of a former deployment of this home, too."""
+    """Whatever RuleCount counts, whether or not it has the managed tag, and of a former deployment of this home,
+    too."""
     lab.cloud.knobs.change({"rule_count": counted})
     ends = Ends(lab)
     lab.policy(deployment=deployment)
@@ -134,7 +136,8 @@ def untag(lab: Lab, group: Group) -> None:
 
 @pytest.mark.parametrize(("end", "count"), [("accept", 1), ("egress", 0)])
 def test_withdrawn_consent_asks_again_for_no_group_and_instance(lab: Lab, cli: Cli, end: str, count: int) -> None:
-    """The egress rule of a link between instances names the source's group: of that end alone, it is not known who asked."""
+    """The egress rule of a link between instances names the source's group: of that end alone, it is not known who
+    asked."""
     ends = Ends(lab)
     app, db = ends.senders[0], ends.targets[0]
     lab.cross_account(lab.request(app, db, "tcp/1"))

@@ -69,7 +69,8 @@ def test_a_plan_of_a_sweep_is_applied(lab: Lab, cli: Cli, file: str) -> None:
 
 
 def test_rules_between_instances_and_tags_of_empty_groups_are_applied(lab: Lab, cli: Cli, file: str) -> None:
-    """A rule with its two addresses; and the managed tag of a group that holds no rule any more, which alone is a change."""
+    """A rule with its two addresses; and the managed tag of a group that holds no rule any more, which alone is a
+    change."""
     app, db = lab.group("*"), lab.group("*")
     instance, target = lab.instance(app), lab.instance(db)
     lab.tag(instance, link_peer=f"{target.id}:tcp/1")
@@ -119,7 +120,8 @@ def test_a_plan_that_would_come_out_differently_is_refused(
 def test_a_rule_that_was_not_reviewed_is_not_added(
     lab: Lab, cli: Cli, file: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The tag asks for other ports while a person reads the question. The engine, which reads again, may not open them."""
+    """The tag asks for other ports while a person reads the question. The engine, which reads again, may not open
+    them."""
     instance, _, db = asking(lab)
     cli("plan", instance.id, "--out", file)
     monkeypatch.setattr(apply, "_confirm", lambda *_, **__: lab.tag(instance, link_peer=f"{db.id}:tcp/22"))
@@ -342,8 +344,8 @@ def test_a_request_is_applied_as_one_of_the_shared_queue(lab: Lab, cli: Cli, fil
 
 
 def test_a_file_does_not_prove_who_asks(lab: Lab, cli: Cli, file: str, written: Written) -> None:
-    """An account with a queue of its own can ask through that queue alone: its request is denied in a plan, and an envelope
-    that names a queue is refused, and so is one that was written into the plan."""
+    """An account with a queue of its own can ask through that queue alone: its request is denied in a plan, and an
+    envelope that names a queue is refused, and so is one that was written into the plan."""
     theirs, ours = lab.group(account=PEER), lab.group(f"*@{PEER}")
     lab.policy_account(PEER, queue="link-peer-requests-b")
     request = lab.request(theirs, ours, "tcp/1")

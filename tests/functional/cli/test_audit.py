@@ -1,4 +1,5 @@
-"""`link-peer audit` prints one line a record, and the whole story of one request or link; it filters and follows them."""
+"""`link-peer audit` prints one line a record, and the whole story of one request or link; it filters and follows
+them."""
 
 from __future__ import annotations
 
@@ -24,8 +25,8 @@ from tests.functional.lab import HOME, PEER, Lab
 @pytest.mark.knobs(request_tags=True)
 @pytest.mark.usefixtures("terminal")
 def test_a_record_is_one_line(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of at most 120 columns: time, outcome, link, who caused it, who asked and why; the newest is the last one. Ids are whole in
-    any width, and a party of home has no account; `-o wide` has everything."""
+    """Of at most 120 columns: time, outcome, link, who caused it, who asked and why; the newest is the last one. Ids
+    are whole in any width, and a party of home has no account; `-o wide` has everything."""
     app, db = lab.group(), lab.group("*")
     lab.started(app, tags={"link-peer": f"{db.id}:tcp/10"})
     lab.cross_account(lab.request(app, db, "tcp/2", requested_by="ann", reason="orders"))
@@ -53,7 +54,8 @@ def test_a_narrow_terminal_shows_the_reason(lab: Lab, cli: Cli, monkeypatch: pyt
 
 
 def test_lines_are_in_the_order_of_their_times() -> None:
-    """The event of a person's call comes after what the call led to: its record is folded into that of the command, which is older."""
+    """The event of a person's call comes after what the call led to: its record is folded into that of the command,
+    which is older."""
     call = {"record": "observed", "to": "sg-db", "event_request": "r-1"}
     records = [
         {"time": "10:00", "claimed_by": "ann", "old_tags": "{}", **call},
@@ -143,7 +145,8 @@ def test_the_story_of_a_request_ends_with_its_removal(lab: Lab, cli: Cli) -> Non
 def test_a_story_has_what_was_written_twice_once_and_every_other_record(
     lab: Lab, cli: Cli, fields: dict[str, str]
 ) -> None:
-    """SLS stores a record at least once, each time as received. A writer chooses the key: it hides no record of another log."""
+    """SLS stores a record at least once, each time as received. A writer chooses the key: it hides no record of another
+    log."""
     lab.cross_account(lab.request(lab.group(), lab.group("*"), "tcp/1"))
     story = [{**record, "received": ""} for record in cli.json("audit", "--story", "chg-1")[1]]
     record = lab.outcome()
@@ -230,8 +233,8 @@ def test_an_unreadable_log_fails_the_command(lab: Lab, cli: Cli, monkeypatch: py
 def test_following_continues_after_an_outage_of_the_log(
     lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    """It polls with backoff, and then also prints the records of the outage, however long it was: each record once, until
-    Ctrl-C, which exits with 0."""
+    """It polls with backoff, and then also prints the records of the outage, however long it was: each record once,
+    until Ctrl-C, which exits with 0."""
     app, db = lab.group(), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
     lab.auto_link(lab.event(instance))
@@ -323,8 +326,9 @@ def test_each_of_ten_questions_is_one_query(lab: Lab, cli: Cli) -> None:
 
 @pytest.mark.knobs(request_tags=True)
 def test_the_evidence_of_a_period_has_everything_with_the_key_of_its_record(lab: Lab, cli: Cli, tmp_path: Path) -> None:
-    """Opened, closed, denied, refused by a guardrail, consent given and withdrawn, what stood at the end of each month and then, and what
-    ActionTrail does not fit; nothing of before or after. The page has each row of the CSV, and the CSV's hash."""
+    """Opened, closed, denied, refused by a guardrail, consent given and withdrawn, what stood at the end of each month
+    and then, and what ActionTrail does not fit; nothing of before or after. The page has each row of the CSV, and the
+    CSV's hash."""
     app, db, cache, barred = lab.group(), lab.group("*"), lab.group(), lab.group("*")
     lab.policy(never=[{"from": f"{app.id}@{HOME}", "to": f"{barred.id}@{HOME}"}])
     lab.cloud.clock.advance(86_400 * 3)  # 28 November

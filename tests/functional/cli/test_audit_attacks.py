@@ -1,5 +1,5 @@
-"""Somebody has the keys of the functions' role, or of the operator's, and may write to its log: `link-peer audit --verify` finds
-each of these attacks."""
+"""Somebody has the keys of the functions' role, or of the operator's, and may write to its log: `link-peer audit
+--verify` finds each of these attacks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ LOGSTORES = {FUNCTIONS: "decisions", OPERATOR: "decisions-operators"}
 
 
 class Thief:
-    """Has the keys of a role. `app` may reach `db`, unless an attack says otherwise; two minutes pass between its steps."""
+    """Has the keys of a role. `app` may reach `db`, unless an attack says otherwise; two minutes pass between its
+    steps."""
 
     def __init__(self, lab: Lab, role: str) -> None:
         self.lab, self.role = lab, role
@@ -42,7 +43,8 @@ class Thief:
         return render(Marker(HOME, deployment, self.key.id(HOME, deployment, REGION), (Claim("chg-9"),)))
 
     def advance(self) -> None:
-        """From now on, the rule is an egress rule to an instance of app, on db in an advanced group that may reach app."""
+        """From now on, the rule is an egress rule to an instance of app, on db in an advanced group that may reach
+        app."""
         self.db = self.lab.group(type="enterprise", tags={"link-egress": self.app.id})
         self.reached = self.lab.instance(self.app)
         self.key = RuleKey(Party(HOME, self.db.id), "", f"{self.reached.private_ip}/32", parse_port("tcp/22"))
@@ -75,7 +77,8 @@ class Thief:
     def recorded(
         self, attack: Callable[[], str] | None = None, outcome: str = "applied", rule_id: str = "", log: str = ""
     ) -> None:
-        """An attack between an intent and its outcome, as link-peer writes them; by default it opens a rule with our marker."""
+        """An attack between an intent and its outcome, as link-peer writes them; by default it opens a rule with our
+        marker."""
         self.record("intent", rule_id=rule_id, log=log)
         call = attack() if attack else self.open(self.marker())
         self.record("outcome", call, outcome=outcome, rule_id=rule_id, log=log)
@@ -172,7 +175,8 @@ def an_egress_rule(thief: Thief) -> None:
 
 
 def egress_against(**tags: str | None) -> Callable[[Thief], None]:
-    """Lets the instances of an advanced group out, by records and a marker as link-peer's, while the group has these tags."""
+    """Lets the instances of an advanced group out, by records and a marker as link-peer's, while the group has these
+    tags."""
 
     def attack(thief: Thief) -> None:
         thief.advance()
@@ -252,7 +256,8 @@ def test_what_link_peer_writes_in_their_place_is_no_finding(lab: Lab, cli: Cli, 
 
 @pytest.mark.parametrize("receive_time", readings()["receive_time"])
 def test_a_receive_time_that_the_writer_sends_proves_nothing(lab: Lab, cli: Cli, receive_time: str) -> None:
-    """Whether SLS shows the writer's or its own in a query: an intent that says that it was received before the call came after it."""
+    """Whether SLS shows the writer's or its own in a query: an intent that says that it was received before the call
+    came after it."""
     lab.cloud.knobs.change({"receive_time": receive_time})
     thief = Thief(lab, FUNCTIONS)
     request = thief.open(thief.marker())
@@ -283,9 +288,9 @@ def test_an_older_record_is_one_that_was_received_before(lab: Lab, cli: Cli) -> 
 
 @pytest.mark.parametrize("role", LOGSTORES)
 def test_the_owners_next_consent_removes_no_finding(lab: Lab, cli: Cli, role: str) -> None:
-    """A stolen key opens a group that never consented, and records a consent. Then the owner accepts somebody: the value that this
-    replaced is in the record of `link-peer accept`, which tells of what the functions' key opened. What the operator's key opened is
-    unproven then: it can write such a record, and no other witness told."""
+    """A stolen key opens a group that never consented, and records a consent. Then the owner accepts somebody: the
+    value that this replaced is in the record of `link-peer accept`, which tells of what the functions' key opened. What
+    the operator's key opened is unproven then: it can write such a record, and no other witness told."""
     thief = Thief(lab, role)
     thief.db = lab.group()
     thief.key = RuleKey(Party(HOME, thief.db.id), f"{thief.app.id}@{HOME}", "", parse_port("tcp/22"))
@@ -303,8 +308,8 @@ def test_the_owners_next_consent_removes_no_finding(lab: Lab, cli: Cli, role: st
 
 @pytest.mark.parametrize("is_consented", [True, False])
 def test_a_call_before_the_period_tells_what_stood(lab: Lab, cli: Cli, is_consented: bool) -> None:
-    """The consent was given or withdrawn three days ago, and its tag is written again after the rule was opened: ActionTrail has the
-    older call, and is asked for it."""
+    """The consent was given or withdrawn three days ago, and its tag is written again after the rule was opened:
+    ActionTrail has the older call, and is asked for it."""
     thief = Thief(lab, FUNCTIONS)
     lab.tag(thief.db, link_accept="*" if is_consented else None)
     later(lab, 3 * 24 * 60)
@@ -350,7 +355,8 @@ def test_a_call_in_a_region_without_functions_is_found(lab: Lab, cli: Cli) -> No
 
 @pytest.mark.usefixtures("real_hosts")
 def test_the_evidence_has_the_calls_of_other_regions_or_names_them(lab: Lab, cli: Cli, tmp_path: Path) -> None:
-    """With `--all-regions` the call is an exception; without, summary, page and stderr say which regions were not read."""
+    """With `--all-regions` the call is an exception; without, summary, page and stderr say which regions were not
+    read."""
     request = in_another_region(lab, FUNCTIONS, "cn-shenzhen")
     later(lab)
     place = tmp_path / "evidence"

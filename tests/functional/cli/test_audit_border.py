@@ -31,8 +31,8 @@ def exceptions(path: Path) -> list[tuple[str, str]]:
 def test_a_period_across_the_border_is_verified_as_far_as_there_are_events(
     lab: Lab, cli: Cli, tmp_path: Path, age: int
 ) -> None:
-    """What is older is said to be unproven. What link-peer did is no exception, whichever side of the border it is on; what a
-    thief did since then is one."""
+    """What is older is said to be unproven. What link-peer did is no exception, whichever side of the border it is on;
+    what a thief did since then is one."""
     app, db = lab.group(), lab.group("*")
     lab.cross_account(lab.request(app, db, "tcp/1"))
     lab.cloud.clock.advance(90 * DAY - 10 * DAY + age)
@@ -52,8 +52,8 @@ def test_a_period_across_the_border_is_verified_as_far_as_there_are_events(
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("age", sample(AGES, 3))
 def test_ninety_days_are_verified_whole(lab: Lab, cli: Cli, tmp_path: Path, age: int) -> None:
-    """What link-peer did at their beginning, a consent and a change of what it had opened among it, is no finding. A thief's call
-    is one, and a record that no call explains, unless ActionTrail may have dropped its call."""
+    """What link-peer did at their beginning, a consent and a change of what it had opened among it, is no finding. A
+    thief's call is one, and a record that no call explains, unless ActionTrail may have dropped its call."""
     app, db = lab.group(), lab.group()
     assert cli("accept", db.id, f"{app.id}:tcp/1", "--yes") == 0, cli.err
     lab.cross_account(lab.request(app, db, "tcp/1"))

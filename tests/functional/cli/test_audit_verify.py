@@ -67,7 +67,8 @@ def test_no_findings_say_where_it_looked(lab: Lab, cli: Cli) -> None:
 
 
 def test_a_result_that_counts_as_received_before_its_intent_accuses_nobody(lab: Lab, cli: Cli) -> None:
-    """Writes to a shard that came within seconds are read together, as of the first; the intent may be in another shard."""
+    """Writes to a shard that came within seconds are read together, as of the first; the intent may be in another
+    shard."""
     app, db = consenting_pair(lab)
     lab.cross_account(
         lab.request(app, lab.group(), "tcp/1", request_id="chg-0")
@@ -81,8 +82,8 @@ def test_a_result_that_counts_as_received_before_its_intent_accuses_nobody(lab: 
 
 @pytest.mark.usefixtures("terminal")
 def test_what_link_peer_did_leaves_nothing_to_find(lab: Lab, cli: Cli) -> None:
-    """auto_link, cross_account, denials, a second request, unlink, sweeps, closing, reopening, the tag of an emptied group, links by
-    address and between instances, an adoption, and consent that is given and withdrawn."""
+    """auto_link, cross_account, denials, a second request, unlink, sweeps, closing, reopening, the tag of an emptied
+    group, links by address and between instances, an adoption, and consent that is given and withdrawn."""
     app, db = consenting_pair(lab)
     cache, closed = lab.group("*"), lab.group("*")
     lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": f"{cache.id}:tcp/1 {closed.id} {db.id}@{PEER}"})))
@@ -125,7 +126,8 @@ def test_what_link_peer_did_leaves_nothing_to_find(lab: Lab, cli: Cli) -> None:
 @pytest.mark.parametrize("consent", ["tags", "allow", "allow of groups", "allow of instances"])
 @pytest.mark.parametrize("of", ["groups", "instances"])
 def test_links_from_advanced_groups_leave_nothing_to_find(lab: Lab, cli: Cli, of: str, consent: str) -> None:
-    """Opened at both ends, given a second claim, followed by another instance of the target, and closed: whoever consented."""
+    """Opened at both ends, given a second claim, followed by another instance of the target, and closed: whoever
+    consented."""
     ends = Ends(lab)
     ends.consent(ingress=consent == "tags", egress=consent == "tags")
     sender, target = ends.senders[0].id, ends.targets[0].id if of == "instances" else ends.db.id
@@ -211,7 +213,8 @@ def test_records_that_are_no_records_are_no_crash(lab: Lab, cli: Cli) -> None:
 
 @pytest.mark.parametrize("days", [0, 25])
 def test_a_rule_of_ours_that_a_person_changed_is_found(lab: Lab, cli: Cli, days: int) -> None:
-    """However old the rule is, as long as the log is kept: by its id, by its fields, and its description; a rule of the person's own is none."""
+    """However old the rule is, as long as the log is kept: by its id, by its fields, and its description; a rule of the
+    person's own is none."""
     app, db = lab.group(), lab.group("*")
     for port in (1, 2, 3):
         lab.cross_account(lab.request(app, db, f"tcp/{port}", request_id=f"chg-{port}"))

@@ -53,7 +53,8 @@ def test_a_trail_of_many_pages_is_read_whole(lab: Lab, cli: Cli) -> None:
 
 
 def test_a_long_time_is_read_in_parts_of_thirty_days(lab: Lab, cli: Cli) -> None:
-    """ActionTrail answers no longer ones, and keeps ninety days; a command that has taken some seconds means no more by them."""
+    """ActionTrail answers no longer ones, and keeps ninety days; a command that has taken some seconds means no more by
+    them."""
     app, db = lab.group(), lab.group("*")
     as_role(lab, HOME, "link-peer-fc", "AuthorizeSecurityGroup", {"SecurityGroupId": db.id, **rule(app)})
     lab.cloud.clock.advance(85 * DAY)
@@ -120,7 +121,8 @@ CHANGE = {"eventTime": "2026-11-25T00:00:00Z", "eventName": "RevokeSecurityGroup
     ],
 )
 def test_an_answer_of_another_shape_is_a_failure(lab: Lab, cli: Cli, answer: dict[str, Any], message: str) -> None:
-    """It does not count as an empty trail, nor is a page read forever. A change that cannot be read does not pass for none."""
+    """It does not count as an empty trail, nor is a page read forever. A change that cannot be read does not pass for
+    none."""
     page = {"Events": [], "StartTime": lab.iso(), "EndTime": lab.iso(), **answer}
     page = {name: value for name, value in page.items() if value is not None}
     lab.cloud.trail.call = lambda *_: page  # type: ignore[method-assign]

@@ -1,4 +1,5 @@
-"""What commands and records say of a link by address: one link with its instances, how it is written, and who is left out."""
+"""What commands and records say of a link by address: one link with its instances, how it is written, and who is left
+out."""
 
 from __future__ import annotations
 

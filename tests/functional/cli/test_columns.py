@@ -1,4 +1,5 @@
-"""Tables in a terminal of 80, 100 and 120 columns: no row is wrapped, and what is left out is said; CSV and JSON are whole."""
+"""Tables in a terminal of 80, 100 and 120 columns: no row is wrapped, and what is left out is said; CSV and JSON are
+whole."""
 
 from __future__ import annotations
 
@@ -87,8 +88,8 @@ def test_who_says_who_asked_and_who_consented(lab: Lab, cli: Cli, monkeypatch: p
 def test_the_log_is_in_names_and_says_who_did_it_at_80_columns(
     lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When, from whom, to whom, by whom; ids are in `-o wide`. A name of two parties of the log is no name, and one that cannot be read
-    is an id."""
+    """When, from whom, to whom, by whom; ids are in `-o wide`. A name of two parties of the log is no name, and one
+    that cannot be read is an id."""
     app, db = lab.group(name="app"), lab.group("*", name="db")
     twins = [lab.group("*", name="twin") for _ in range(2)]
     lab.cross_account(*(lab.request(app, group, "tcp/3306") for group in (db, *twins)))

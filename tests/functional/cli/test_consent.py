@@ -32,8 +32,8 @@ def test_consent_opens_what_was_denied(lab: Lab, cli: Cli) -> None:
 
 
 def test_an_entry_is_a_tag_of_its_own_as_long_as_a_key_is_free(lab: Lab, cli: Cli) -> None:
-    """Then it joins the first value with room; entries that nobody can read stay. One longer than a tag is divided. Where there
-    is no room, the denial says what to do."""
+    """Then it joins the first value with room; entries that nobody can read stay. One longer than a tag is divided.
+    Where there is no room, the denial says what to do."""
     db = lab.group(tags={ACCEPT: "sg-one what?", f"{ACCEPT}.x": "sg-" + "a" * 60})
     assert cli("accept", db.id, "sg-two:udp/53+tcp/53") == 0
     ports = "+".join(f"tcp/{port}" for port in range(40001, 40017))
@@ -91,7 +91,8 @@ def test_who_gave_and_withdrew_consent_is_in_the_operators_log(lab: Lab, cli: Cl
 
 @pytest.mark.parametrize("moment", ["DescribeSecurityGroups", "TagResources"])
 def test_consent_that_is_withdrawn_meanwhile_stays_withdrawn(lab: Lab, cli: Cli, moment: str) -> None:
-    """By another person, after `accept` read the tags or right before it writes them: nothing but its own entry is written."""
+    """By another person, after `accept` read the tags or right before it writes them: nothing but its own entry is
+    written."""
     db = lab.group("sg-one", "sg-old", tags={f"{ACCEPT}.2": "sg-late"})
     withdrawn = {ACCEPT: "sg-one", f"{ACCEPT}.2": None}
     lab.meanwhile(moment, lambda: lab.tag(db, **withdrawn), after=moment == "DescribeSecurityGroups")
@@ -167,8 +168,8 @@ def test_a_denied_request_is_accepted_by_its_id(lab: Lab, cli: Cli) -> None:
 
 
 def test_another_tenants_request_with_the_same_id_is_not_accepted(lab: Lab, cli: Cli) -> None:
-    """An id of a request is its sender's choice: where two links were denied under one, nothing is written until the link
-    itself is named, whose id no sender chooses."""
+    """An id of a request is its sender's choice: where two links were denied under one, nothing is written until the
+    link itself is named, whose id no sender chooses."""
     app, other_group, db = lab.group(), lab.group(account=PEER), lab.group()
     for group in (app, other_group, db):
         lab.instance(group)
@@ -237,7 +238,8 @@ def test_a_denied_tag_is_accepted_by_the_id_of_its_link(lab: Lab, cli: Cli) -> N
 
 
 def test_a_name_of_the_policy_is_written_as_an_id(lab: Lab, cli: Cli) -> None:
-    """A name that is changed later consents to nobody else. An entry that a person wrote by name is known as the same."""
+    """A name that is changed later consents to nobody else. An entry that a person wrote by name is known as the
+    same."""
     app, db = lab.group(), lab.group()
     lab.policy(names={"ledger": f"{db.id}@{HOME}", "app": f"{app.id}@{HOME}"})
     assert cli("accept", "ledger", "app:tcp/1") == 0, cli.err
@@ -294,7 +296,8 @@ def test_withdrawing_advises_a_sweep_to_whoever_can_run_it(
 
 @pytest.mark.parametrize("answer", ["y", "n"])
 def test_withdrawing_says_what_it_closes_and_asks(lab: Lab, cli: Cli, typed: Typed, answer: str) -> None:
-    """The links that stand by that entry alone, each with its rule and who wants it. Without a terminal it is refused."""
+    """The links that stand by that entry alone, each with its rule and who wants it. Without a terminal it is
+    refused."""
     app, other_group, db = lab.group(), lab.group(), lab.group()
     lab.tag(db, link_accept=f"{app.id},{app.id}:tcp/1,{other_group.id}")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1 {db.id}:tcp/2"})

@@ -54,8 +54,8 @@ def missing(cli: Cli, *options: str) -> list[tuple[str, str, str]]:
 
 
 def test_a_healthy_deployment_has_nothing_missing(lab: Lab, cli: Cli) -> None:
-    """All that setup and s.yaml make, and both accounts, are ok. The doctor changes nothing and records nothing. With an account,
-    what is deployed in home is left out."""
+    """All that setup and s.yaml make, and both accounts, are ok. The doctor changes nothing and records nothing. With
+    an account, what is deployed in home is left out."""
     before = lab.records()
     code, findings = cli.json("doctor")
     assert [f for f in findings if f["state"] != "ok"] == []
@@ -78,7 +78,8 @@ def test_the_advice_for_an_alert_that_nobody_made_makes_it(lab: Lab, cli: Cli) -
 
 
 def test_a_queue_that_the_functions_may_not_send_to_is_named(lab: Lab, cli: Cli) -> None:
-    """Their role covers the names that begin with that of the shared queue; so does a reader's, so it is not said that there is none."""
+    """Their role covers the names that begin with that of the shared queue; so does a reader's, so it is not said that
+    there is none."""
     lab.policy_account(PEER, queue="orders")
     lab.cloud.mns.create_queue(HOME, "orders")
     findings = failing(cli)
@@ -124,7 +125,8 @@ FULL = (
 
 @pytest.mark.knobs(rules_per_group=1000, group_sources="groups")
 def test_a_group_that_is_full_or_nearly_full_is_reported(lab: Lab, cli: Cli) -> None:
-    """What every document refuses is missing. What one of two refuses, and shortly before it, is a warning with both numbers."""
+    """What every document refuses is missing. What one of two refuses, and shortly before it, is a warning with both
+    numbers."""
     groups = [lab.group("*") for _ in FULL]
     for db, (full_id, rules, _, _) in zip(groups, FULL, strict=True):
         lab.instance(db)
@@ -169,8 +171,8 @@ def redeploy(lab: Lab, name: str, **changes: Any) -> None:
 
 
 def test_functions_that_are_not_as_deployed_are_reported(lab: Lab, cli: Cli) -> None:
-    """One without the alias, so that its triggers could invoke nothing; one that is missing, with its triggers, of which
-    nothing more is said; one whose variables name another deployment."""
+    """One without the alias, so that its triggers could invoke nothing; one that is missing, with its triggers, of
+    which nothing more is said; one whose variables name another deployment."""
     with lab.cloud.fc.locked(HOME, "link-peer-auto-link") as locked:
         locked.published.aliases.clear()
     lab.cloud.fc._functions.pop((HOME, "link-peer-cross-account"))
@@ -274,7 +276,8 @@ def test_a_rule_that_is_missing_or_disabled_is_reported(
 
 
 def test_what_setup_makes_is_checked(lab: Lab, cli: Cli) -> None:
-    """What does not exist is missing; a policy that someone changed differs, and so does the index that `audit` needs."""
+    """What does not exist is missing; a policy that someone changed differs, and so does the index that `audit`
+    needs."""
     lab.cloud.mns.delete_queue(HOME, "link-peer-requests")
     log = (lab.cloud.world.audit_project, lab.cloud.world.audit_logstore)
     lab.cloud.sls.update_index(HOME, *log, {"line": {"token": [" "]}, "keys": {}})
@@ -322,7 +325,8 @@ def test_what_a_person_changed_is_a_warning(lab: Lab, cli: Cli) -> None:
 def test_what_deploying_lacks_is_reported(
     lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch, count: int, state: str, allowed: str
 ) -> None:
-    """A service-linked role, without which no event arrives; room on the bus; a runtime that the region does not offer."""
+    """A service-linked role, without which no event arrives; room on the bus; a runtime that the region does not
+    offer."""
     del lab.cloud.identity.roles[f"acs:ram::{HOME}:role/{linked_roles.SOURCE_CMS}"]
     rules = lab.cloud.events._rules[HOME]
     rules[:] = [replace(rules[0], name=f"theirs-{n}", endpoint="") for n in range(count)]
@@ -373,8 +377,8 @@ def test_a_public_endpoint_that_may_not_be_asked_is_a_warning(lab: Lab, cli: Cli
 
 
 def test_any_of_a_roles_names_is_enough(lab: Lab, cli: Cli) -> None:
-    """One of two, whichever. The one that no source asks for is missed only where no rule invokes the functions; else there is nothing
-    to make, either."""
+    """One of two, whichever. The one that no source asks for is missed only where no rule invokes the functions; else
+    there is nothing to make, either."""
     roles, arn = lab.cloud.identity.roles, f"acs:ram::{HOME}:role/"
     either_role, only = (
         (linked_roles.SEND_TO_MNS, linked_roles.SOURCE_MNS),
@@ -410,8 +414,8 @@ def test_what_may_not_be_read_is_unknown(lab: Lab, cli: Cli) -> None:
 
 
 def test_a_service_that_gives_no_answer_is_not_asked_for_each_resource(lab: Lab, cli: Cli) -> None:
-    """RAM fails for every policy and role: what its policies deny is asked again, then the first of them, the second once more, the others not; other services
-    are read."""
+    """RAM fails for every policy and role: what its policies deny is asked again, then the first of them, the second
+    once more, the others not; other services are read."""
     for action in ("GetPolicy", "GetRole"):
         lab.cloud.faults.add(Fault("ram", action, times=None))
     _, findings = cli.json("doctor")
@@ -434,7 +438,8 @@ def test_a_service_that_gives_no_answer_is_not_asked_for_each_resource(lab: Lab,
 def test_messages_that_wait_are_counted(
     lab: Lab, cli: Cli, queue: str, messages: int, subject: str, advice: str, counts: str
 ) -> None:
-    """Dead letters, which `link-peer failed` shows; and more accounts to sweep than there are. Whatever the platform counts."""
+    """Dead letters, which `link-peer failed` shows; and more accounts to sweep than there are. Whatever the platform
+    counts."""
     lab.cloud.knobs.change({"queue_counts": counts})
     for _ in range(messages):
         lab.cloud.mns.send(HOME, queue, "{}")
@@ -471,8 +476,8 @@ def test_an_account_that_waits_long_to_be_swept_is_a_warning(lab: Lab, cli: Cli,
 
 
 def test_the_deployed_policy_is_that_of_the_package_that_runs(lab: Lab, cli: Cli) -> None:
-    """Whatever a sweep recorded: after a deploy, before any sweep of it, it is the new one; after a rollback, the old one. The file in
-    use may have been edited since."""
+    """Whatever a sweep recorded: after a deploy, before any sweep of it, it is the new one; after a rollback, the old
+    one. The file in use may have been edited since."""
     former = lab.publish()
     lab.policy(deny={"ports": ["tcp/22"]})
     [(state, subject, edited)] = failing(cli)
@@ -498,7 +503,8 @@ def test_a_sweep_that_did_not_count_the_dead_letters_is_a_warning(lab: Lab, cli:
 
 
 def test_a_sweep_that_is_overdue_is_reported(lab: Lab, cli: Cli) -> None:
-    """After half an hour a warning, for each account too; after a day it is missing, and how accounts are entered is unknown."""
+    """After half an hour a warning, for each account too; after a day it is missing, and how accounts are entered is
+    unknown."""
     lab.cloud.clock.sleep(1810)
     code, findings = cli.json("doctor")
     warned = [f["what"] for f in findings if f["state"] == "warning"]

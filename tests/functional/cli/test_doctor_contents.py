@@ -58,8 +58,8 @@ def test_a_drop_that_stops_links_is_named_with_who_can_remove_it(lab: Lab, cli: 
 
 
 def test_members_that_never_bars_are_named(lab: Lab, cli: Cli) -> None:
-    """By themselves, or by another group of theirs; the link stands, since its groups are not barred. A set of `allow` that no
-    group is in consents to nothing."""
+    """By themselves, or by another group of theirs; the link stands, since its groups are not barred. A set of `allow`
+    that no group is in consents to nothing."""
     app, db, _, _ = linked(lab)
     dev = lab.group(tags={"env": "dev"})
     instance, other_instance = lab.instance(app, dev), lab.instance(db)
@@ -90,7 +90,8 @@ def test_members_that_never_bars_are_named(lab: Lab, cli: Cli) -> None:
 def test_members_that_are_barred_on_other_ports_or_with_their_group_are_not_named(
     lab: Lab, cli: Cli, forbids: dict[str, Any]
 ) -> None:
-    """An entry for a port that the link does not open bars nobody from it; the next sweep closes one whose groups are barred."""
+    """An entry for a port that the link does not open bars nobody from it; the next sweep closes one whose groups are
+    barred."""
     app, db, _, _ = linked(lab)
     lab.tag(app, env="prod")
     lab.instance(app, lab.group(tags={"env": "dev"}))
@@ -173,8 +174,8 @@ def test_an_isolated_group_in_which_a_link_was_asked_for_is_a_warning(lab: Lab, 
 
 
 def test_consent_that_is_certain_to_match_nothing_is_a_warning(lab: Lab, cli: Cli) -> None:
-    """Invalid syntax, an end that has passed, an account that is not in the policy, a party that does not exist. `sweep --dry-run`
-    lists the same."""
+    """Invalid syntax, an end that has passed, an account that is not in the policy, a party that does not exist. `sweep
+    --dry-run` lists the same."""
     good = lab.instance(lab.group()).id
     gone_group, foreign_group = "sg-gone", "sg-x@1000000000000009"
     entries = ["sg-a:", "*:tcp/1~20200101T000000Z", foreign_group, gone_group, "i-gone", f"sg-gone@{PEER}", good, "*"]
@@ -200,7 +201,8 @@ def test_consent_that_is_certain_to_match_nothing_is_a_warning(lab: Lab, cli: Cl
 
 
 def test_consent_to_reach_others_means_nothing_on_a_basic_group(lab: Lab, cli: Cli) -> None:
-    """With the command that takes it off. An entry that matches nothing is dead at either end, on an advanced group too."""
+    """With the command that takes it off. An entry that matches nothing is dead at either end, on an advanced group
+    too."""
     basic = lab.group(tags={"link-egress": "*", "link-egress.3": "*"})
     advanced = lab.group(type="enterprise", tags={"link-egress": "sg-gone"})
     [warning] = findings_of(cli, "link-egress")
@@ -305,7 +307,8 @@ def test_tags_that_the_policy_ignores_are_one_warning(lab: Lab, cli: Cli) -> Non
 
 @pytest.mark.parametrize("counted", ["both", "ingress", "absent", "zero"])
 def test_the_fullest_groups_are_numbers(lab: Lab, cli: Cli, counted: str) -> None:
-    """Also where nothing is wrong, so that a limit is seen coming; whatever RuleCount counts. Of one account, if one is asked for."""
+    """Also where nothing is wrong, so that a limit is seen coming; whatever RuleCount counts. Of one account, if one is
+    asked for."""
     lab.cloud.knobs.change({"rule_count": counted})
     app, db = lab.group(), lab.group(name="ledger")
     for number in range(3):
@@ -429,8 +432,8 @@ def calls(accesses: CallerActions, cli: Cli, *command: str) -> Counter[str]:
 
 
 def test_the_doctor_reads_what_a_sweep_reads_and_the_interfaces(accesses: CallerActions, lab: Lab, cli: Cli) -> None:
-    """One call of DescribeNetworkInterfaces for each account with links, however many groups there are; and home's groups, whose
-    tags show other deployments."""
+    """One call of DescribeNetworkInterfaces for each account with links, however many groups there are; and home's
+    groups, whose tags show other deployments."""
     for number in range(6):
         app, db = lab.group("*"), lab.group("*")
         lab.instance(app)
@@ -487,7 +490,8 @@ def test_the_report_stays_short_with_many_groups(lab: Lab, cli: Cli) -> None:
 
 
 def test_findings_that_are_ok_are_summarised_by_kind() -> None:
-    """Up to three of a kind have a line each, as have the first of many accounts. The state decides the order of what is not ok."""
+    """Up to three of a kind have a line each, as have the first of many accounts. The state decides the order of what
+    is not ok."""
     fine = [CheckFinding(OK, "", f"trigger {n}", "as shipped") for n in range(4)]
     fine += [CheckFinding(OK, HOME, "access", "read"), CheckFinding(OK, "", "quota: groups", "3")]
     wrong = [CheckFinding(state, "", state, "") for state in (MISSING, WARNING, UNKNOWN, DIFFERS, WARNING)]

@@ -1,4 +1,5 @@
-"""`link-peer doctor` goes by what runs: the last run that was due, as the functions' own role, and the package of the functions."""
+"""`link-peer doctor` goes by what runs: the last run that was due, as the functions' own role, and the package of the
+functions."""
 
 from __future__ import annotations
 
@@ -81,8 +82,8 @@ def test_an_account_is_ok_only_where_the_functions_entered_it(
     break_it: Any,
     code: str,
 ) -> None:
-    """The reader's own role in the account is whole, and says nothing of that: the code of the refusal, and the command that mends
-    it, which the next run shows."""
+    """The reader's own role in the account is whole, and says nothing of that: the code of the refusal, and the command
+    that mends it, which the next run shows."""
     entered = {HOME: (True, "own role", ""), PEER: (True, ROLE, "")}
     assert reached(cli) == entered
     break_it(lab)
@@ -154,8 +155,8 @@ def test_an_account_whose_sweep_is_late_is_a_warning(lab: Lab, cli: Cli, monkeyp
 def test_before_the_first_run_nothing_is_missing(
     lab: Lab, living_lab: Lab, triggers: Triggers, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """No run was due since the functions were deployed, which is ok; twenty minutes later one was, and nothing is known of the
-    accounts."""
+    """No run was due since the functions were deployed, which is ok; twenty minutes later one was, and nothing is known
+    of the accounts."""
     cli = Cli(capsys)
     assert cli("setup", "--yes", "--region", REGION, "--notify", "ops@example.com") == 0
     assert wrong(cli) == []
@@ -180,7 +181,8 @@ def test_before_anything_is_deployed_the_advice_is_to_deploy_it(
 
 
 def test_the_first_turn_of_one_of_many_accounts_is_due_later(lab: Lab) -> None:
-    """A hundred accounts have their turns with three runs of the timer; what the timer itself owes does not wait for that."""
+    """A hundred accounts have their turns with three runs of the timer; what the timer itself owes does not wait for
+    that."""
     env = load_environment(reading=True)
     accounts = {f"{1000000000000001 + n}": env.policy.accounts[HOME] for n in range(100)}
     env = replace(env, policy=replace(env.policy, accounts=accounts))

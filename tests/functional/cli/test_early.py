@@ -34,8 +34,8 @@ INVENTORIES = {
 
 
 class Estate:
-    """Links of groups with the managed tag; a `stray` group that lost it, with a rule of link-peer; groups of people: `used`, of which one
-    has a rule, and `idle` ones, whose listing shows none."""
+    """Links of groups with the managed tag; a `stray` group that lost it, with a rule of link-peer; groups of people:
+    `used`, of which one has a rule, and `idle` ones, whose listing shows none."""
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab

@@ -1,4 +1,5 @@
-"""What holds for every command, those to come included: help, and clear errors for hostile options and without settings."""
+"""What holds for every command, those to come included: help, and clear errors for hostile options and without
+settings."""
 
 from __future__ import annotations
 
@@ -205,7 +206,8 @@ MOST = {"audit": 14, "links": 12}
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_is_readable_at_80_columns(cli: Cli, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """Of many options in groups, each with the same name in every command; what an option means has a third of each line."""
+    """Of many options in groups, each with the same name in every command; what an option means has a third of each
+    line."""
     monkeypatch.setenv("COLUMNS", "80")
     assert cli(*name.split(), "--help") == 0
     lines = cli.out.splitlines()

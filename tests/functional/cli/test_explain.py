@@ -1,5 +1,5 @@
-"""`link-peer explain` says whether packets pass, what decides, and what to do. Its verdict is checked against packets, and
-its advice is carried out."""
+"""`link-peer explain` says whether packets pass, what decides, and what to do. Its verdict is checked against packets,
+and its advice is carried out."""
 
 from __future__ import annotations
 
@@ -165,7 +165,8 @@ def test_an_instance_and_itself_are_a_usage_error(lab: Lab, ask: Asking) -> None
 
 
 def test_all_views_repeat_what_a_denial_advises(living_lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the reason: the record of a denied link, `explain` and `doctor` have the same words and the same command."""
+    """Whatever the reason: the record of a denied link, `explain` and `doctor` have the same words and the same
+    command."""
     lab, app, db = living_lab, living_lab.group(), living_lab.group()
     lab.instance(db)
     advised_denials: list[Denial] = []

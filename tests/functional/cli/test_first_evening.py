@@ -80,8 +80,8 @@ def test_without_a_yes_it_says_what_it_would_do(cloud: LocalCloud, tmp_path: Pat
 
 
 def test_an_evening_answers_its_rows_and_leaves_nothing(cloud: LocalCloud, tmp_path: Path) -> None:
-    """After `setup`, on the deployed functions of the local cloud, all are as expected. The report has the form of those that the page is written
-    from, and no account."""
+    """After `setup`, on the deployed functions of the local cloud, all are as expected. The report has the form of
+    those that the page is written from, and no account."""
     assert program(cloud, tmp_path, "link-peer", "setup", "--notify", "you@example.com").returncode == 0
     finished = run(cloud, tmp_path, "--yes", "--out", str(tmp_path / "report.json"))
     report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
@@ -113,7 +113,8 @@ def test_what_went_wrong_is_in_the_report_and_nothing_is_left(cloud: LocalCloud,
 def test_what_an_interruption_leaves_is_removed(
     cloud: LocalCloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, action: str, skip: int, number: signal.Signals
 ) -> None:
-    """Ctrl-C or SIGTERM after a call was carried out and before its answer arrives: also the group that the call made."""
+    """Ctrl-C or SIGTERM after a call was carried out and before its answer arrives: also the group that the call
+    made."""
     processes: list[subprocess.Popen[str]] = []
     call, actions = cloud.ecs.call, []
 

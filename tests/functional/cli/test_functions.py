@@ -87,7 +87,8 @@ def test_replay_accepts_only_failed_invocations(fc: Served) -> None:
 )
 @pytest.mark.parametrize("body", ['{"a": 1}', base64.b64encode(b'{"a": 1}').decode()], ids=["plain", "base64"])
 def test_dead_letters_are_listed_and_stay(lab: Lab, cli: Cli, body: str, counts: str, further: str) -> None:
-    """Plain or in base64, at most 16, with how many more there are, or that there may be more where nobody counts them."""
+    """Plain or in base64, at most 16, with how many more there are, or that there may be more where nobody counts
+    them."""
     lab.cloud.knobs.change({"queue_counts": counts})
     queue = NAMES.dead_letters
     for _ in range(18):

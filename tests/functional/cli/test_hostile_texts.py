@@ -74,8 +74,8 @@ def test_json_says_the_same_without_them(lab: Lab, cli: Cli, command: str) -> No
     ],
 )
 def test_a_spreadsheet_takes_no_cell_for_a_formula(text: str, printed: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """In any locale: full-width signs, and cells that `;` ends although the file separates them by commas. Nor has a terminal, to
-    which CSV may be printed, too, a control character of it."""
+    """In any locale: full-width signs, and cells that `;` ends although the file separates them by commas. Nor has a
+    terminal, to which CSV may be printed, too, a control character of it."""
     print_csv([[text, "x"], ["y", text]])
     out = capsys.readouterr().out
     assert [*csv.reader(io.StringIO(out))] == [[printed, "x"], ["y", printed]]

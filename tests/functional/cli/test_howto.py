@@ -108,8 +108,8 @@ def test_the_page_works_as_written(page: Path, cloud: LocalCloud, tmp_path: Path
 
 @pytest.mark.parametrize("page", [ROOT / "docs/howto/replace-a-wide-rule.md"], ids=names)
 def test_the_estate_is_tightened_by_what_is_printed(page: Path, cloud: LocalCloud, tmp_path: Path) -> None:
-    """What the page types is what tighten prints, but for the reasons; then nothing is in the way, and the two commands take the rule
-    away and put it back."""
+    """What the page types is what tighten prints, but for the reasons; then nothing is in the way, and the two commands
+    take the rule away and put it back."""
     shutil.copyfile(describe(cloud).policy, tmp_path / "policy.yaml")
     settings = {**os.environ, **environment(describe(cloud)), "PATH": f"{Path(sys.executable).parent}:{os.defpath}"}
     now = cloud.clock.now()
@@ -177,7 +177,8 @@ def in_a_terminal(line: str, folder: Path, settings: dict[str, str]) -> tuple[in
 
 @pytest.mark.parametrize("page", ["first-hour", "auditor"])
 def test_a_page_for_two_terminals_works_word_for_word(page: str, tmp_path: Path) -> None:
-    """Its file is written, its commands run in two terminals, and each prints the lines that the page shows; `…` is anything."""
+    """Its file is written, its commands run in two terminals, and each prints the lines that the page shows; `…` is
+    anything."""
     text = (ROOT / f"docs/{page}.md").read_text("utf-8")
     settings = {
         **os.environ,

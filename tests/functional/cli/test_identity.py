@@ -1,4 +1,5 @@
-"""Every command with the keys of home, of another account of the policy, of one that it does not list, and of a user without rights.
+"""Every command with the keys of home, of another account of the policy, of one that it does not list, and of a user
+without rights.
 
 What link-peer wrote is never called a person's, an unknown marker or nobody's because of whose keys read it.
 """
@@ -70,8 +71,8 @@ WITHOUT_READING = {
 WITH_OWN_KEYS = {"accept", "withdraw", "setup", "package"}
 """They take on no role of home, so none refuses them."""
 FAILING_AT_HOME = {"doctor": 1, "verify": 1, "accept an id": 1, "apply": 1, "failed --replay": 2, "package": 2}
-"""What is asked of these does not succeed in this world: there are no alerts, no packet passes, nothing was denied or failed, RAM
-refuses tags, something is deployed."""
+"""What is asked of these does not succeed in this world: there are no alerts, no packet passes, nothing was denied or
+failed, RAM refuses tags, something is deployed."""
 HALF_KNOWN = {"close": 1}
 """What keys of another account alone cannot know: whether the half of a mutual link in home still stands."""
 MISTAKEN = ("person", "not the marker", "does not exist", "nobody", "unknown marker", "damaged")
@@ -151,8 +152,9 @@ def table() -> list[Any]:
 def test_no_account_is_taken_for_another(
     links: Linked, cli: Cli, keys: Keys, typed_in: Callable[[str, str], list[str]], name: str
 ) -> None:
-    """With other keys than those of home, a command that needs home ends with 2 before it reads, and names both accounts. One that
-    owners run with their own keys goes on, and calls nothing of link-peer's another's. `pytest -rP` prints the rows."""
+    """With other keys than those of home, a command that needs home ends with 2 before it reads, and names both
+    accounts. One that owners run with their own keys goes on, and calls nothing of link-peer's another's. `pytest -rP`
+    prints the rows."""
     row, where = ROWS[name]
     codes = []
     for kind in KINDS:
@@ -183,8 +185,8 @@ def test_no_account_is_taken_for_another(
 
 
 def test_an_owners_keys_show_what_link_peer_wrote_as_that(lab: Lab, links: Linked, cli: Cli, keys: Keys) -> None:
-    """The rule on their group is one that `close` would remove, and consent is what it alone allows; home is not entered, and
-    why."""
+    """The rule on their group is one that `close` would remove, and consent is what it alone allows; home is not
+    entered, and why."""
     keys.use("peer")
     [rule] = [rule["SecurityGroupRuleId"] for rule in lab.raw_rules(links.db)]
     assert cli("close", links.db.id, "--dry-run") == 1
@@ -197,7 +199,8 @@ def test_an_owners_keys_show_what_link_peer_wrote_as_that(lab: Lab, links: Linke
 
 
 def test_a_name_of_another_account_is_not_looked_up_in_home(lab: Lab, links: Linked, cli: Cli, keys: Keys) -> None:
-    """`close` takes the names of groups. With an owner's keys, a group of theirs is theirs, and home says whose keys it needs."""
+    """`close` takes the names of groups. With an owner's keys, a group of theirs is theirs, and home says whose keys it
+    needs."""
     billing = lab.group(account=PEER, name="billing")
     keys.use("peer")
     code, [answer] = cli.json("close", "billing", "--dry-run")

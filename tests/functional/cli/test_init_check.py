@@ -59,7 +59,8 @@ def test_init_writes_a_deployment_that_can_be_checked_and_deployed(folder: Path,
 def test_a_new_terminal_deploys_for_the_runtime_that_init_was_given(
     folder: Path, offline: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As in a region that does not offer the usual one: in s.yaml, and in what is to be exported for the other commands."""
+    """As in a region that does not offer the usual one: in s.yaml, and in what is to be exported for the other
+    commands."""
     monkeypatch.setenv("LINK_PEER_RUNTIME", "python3.10")
     assert offline("--region", "ap-southeast-1", "init", "--home", UID) == 0
     assert "LINK_PEER_TAG_PREFIX=link LINK_PEER_RUNTIME=python3.10; link-peer setup" in offline.out
@@ -98,7 +99,8 @@ def test_init_never_replaces_a_file(folder: Path, offline: Cli) -> None:
 
 @pytest.mark.parametrize("manifest", ["mine", ""])
 def test_init_adds_the_workflow_to_a_folder_that_has_a_policy(folder: Path, offline: Cli, manifest: str) -> None:
-    """With the hashes of what it installs, and nothing else; it needs no keys, account or region for that. A workflow that is there stays."""
+    """With the hashes of what it installs, and nothing else; it needs no keys, account or region for that. A workflow
+    that is there stays."""
     files = {"policy.yaml": "mine", **({"s.yaml": manifest} if manifest else {})}
     for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8")
@@ -208,7 +210,8 @@ def test_check_compares_the_tag_prefix_where_the_setting_is_there(
 
 
 def test_the_workflow_keeps_no_credentials_and_finds_the_policy_of_the_base(folder: Path, offline: Cli) -> None:
-    """The steps after the checkout have no token in .git to take; what it fetched has the base branch, before the merge."""
+    """The steps after the checkout have no token in .git to take; what it fetched has the base branch, before the
+    merge."""
     assert offline("--region", "cn-hangzhou", "init", "--home", UID, "--workflow") == 0
     workflow = yaml.safe_load((folder / WORKFLOW).read_text(encoding="utf-8"))
     checkout, *later_steps = workflow["jobs"]["check"]["steps"]
@@ -321,8 +324,8 @@ def test_what_one_document_of_the_platform_refuses_is_said_and_passes(folder: Pa
 def test_a_limit_of_the_platform_is_named_before_anything_is_made(
     folder: Path, offline: Cli, monkeypatch: pytest.MonkeyPatch, text: str, message: str, quota: str
 ) -> None:
-    """A thousand accounts are no problem, but for more queues than SMQ allows by default, and a role name of each account's
-    own: by `check` and `package`, until the quota is raised."""
+    """A thousand accounts are no problem, but for more queues than SMQ allows by default, and a role name of each
+    account's own: by `check` and `package`, until the quota is raised."""
     (folder / "policy.yaml").write_text(text, encoding="utf-8")
     assert offline("check") == bool(message)
     assert message in offline.out
@@ -384,7 +387,8 @@ def test_check_refuses_what_is_no_snapshot(folder: Path, offline: Cli, content: 
 def test_package_builds_with_the_policy_in_use(
     offline: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
 ) -> None:
-    """`--policy`, else LINK_PEER_POLICY, else policy.yaml of the current folder; into `--out`, for the region and prefix in use."""
+    """`--policy`, else LINK_PEER_POLICY, else policy.yaml of the current folder; into `--out`, for the region and
+    prefix in use."""
     builds: list[object] = []
 
     def build(policy: Path, out: Path, target: packaging.Target, *, compiled: bool, **_: object) -> packaging.Built:

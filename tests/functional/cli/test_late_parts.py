@@ -42,7 +42,8 @@ for name in (*{names}, ""):
 
 
 def printed(parts: str, *args: str, **env: str) -> tuple[int, str]:
-    """What a program prints in a process of its own, with all parts of the SDKs from the start (`whole`) or when used (`late`)."""
+    """What a program prints in a process of its own, with all parts of the SDKs from the start (`whole`) or when used
+    (`late`)."""
     program = [sys.executable, "-c", PROGRAM.format(names=tuple(PROFILES)), parts, *args]
     result = subprocess.run(program, env={**os.environ, **env}, capture_output=True, text=True, check=False)  # noqa: S603
     return result.returncode, re.sub(
@@ -53,7 +54,8 @@ def printed(parts: str, *args: str, **env: str) -> tuple[int, str]:
 
 
 def test_keys_are_found_with_parts_of_the_sdks_that_are_imported_late(tmp_path: Path) -> None:
-    """Of each kind of profile, and of the default chain: the same keys, or the same error, on a network that refuses all calls."""
+    """Of each kind of profile, and of the default chain: the same keys, or the same error, on a network that refuses
+    all calls."""
     profiles = [{"name": mode, "mode": mode, **fields} for mode, fields in PROFILES.items()]
     (tmp_path / ".aliyun").mkdir()
     (tmp_path / ".aliyun/config.json").write_text(json.dumps({"current": "EcsRamRole", "profiles": profiles}))

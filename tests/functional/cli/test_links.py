@@ -1,4 +1,5 @@
-"""`link-peer links` lists the links that exist: who, since, until, why, who asked, which consent, and whether packets pass."""
+"""`link-peer links` lists the links that exist: who, since, until, why, who asked, which consent, and whether packets
+pass."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ from tests.functional.traffic import Traffic
 
 
 def linked(lab: Lab) -> tuple[Group, Group, Group]:
-    """orders-1 of app asks by tag for db, until February; app and ledger, of the other account, are linked until January."""
+    """orders-1 of app asks by tag for db, until February; app and ledger, of the other account, are linked until
+    January."""
     app, db = lab.group(name="app"), lab.group("*~20270301T000000Z", name="db")
     ledger = lab.group(f"*@{HOME}", account=PEER)
     lab.instance(db)
@@ -95,8 +97,8 @@ FILTERED = [
 
 
 def test_filters(lab: Lab, cli: Cli) -> None:
-    """On 25 November, the request's link ends in 37 days, the tag's in 68. An account is on either side, and any of several
-    ports counts."""
+    """On 25 November, the request's link ends in 37 days, the tag's in 68. An account is on either side, and any of
+    several ports counts."""
     linked(lab)
     assert [(args, len(listed_links(cli, *args.split()))) for args, _ in FILTERED] == FILTERED
 
@@ -175,7 +177,8 @@ def test_who_asked_is_read_for_many_requests(lab: Lab, cli: Cli) -> None:
 def test_reading_all_rules_leaves_calls_to_events(
     lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
 ) -> None:
-    """Where the account's limit is known, at most half of its calls in a minute are made, and the rest in the next ones."""
+    """Where the account's limit is known, at most half of its calls in a minute are made, and the rest in the next
+    ones."""
     app = lab.group()
     groups = [lab.group(f"{app.id}:tcp/1") for _ in range(12)]
     for start in (0, 6):
@@ -224,8 +227,8 @@ def test_who_consented_is_told_by_the_record_of_the_tags_event(lab: Lab, cli: Cl
 
 
 def test_what_stood_at_an_instant_is_told_by_the_log(lab: Lab, cli: Cli) -> None:
-    """At each of several instants, what `links` said then: links of tags and requests, one of two claims that went, a mutual link
-    of two accounts, a lock, an end."""
+    """At each of several instants, what `links` said then: links of tags and requests, one of two claims that went, a
+    mutual link of two accounts, a lock, an end."""
     app, db, cache = lab.group(), lab.group("*"), lab.group("*")
     ours, theirs = lab.pair()
     instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/1"})
@@ -279,8 +282,9 @@ def _links(cli: Cli, *options: str) -> list[tuple[object, ...]]:
 
 @pytest.mark.knobs(request_tags=True)
 def test_flow_logs_say_which_links_were_used(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of each account that the policy file gives a flow log, with one query: in `links`, in `who`, and `--unused` lists what
-    certainly was not. What an account lets nobody read is unknown, as is what its log cuts off, and nothing is said without flow logs."""
+    """Of each account that the policy file gives a flow log, with one query: in `links`, in `who`, and `--unused` lists
+    what certainly was not. What an account lets nobody read is unknown, as is what its log cuts off, and nothing is
+    said without flow logs."""
     app, db, cache = lab.group(), lab.group("*"), lab.group("*")
     ledger, audit = (lab.group(f"*@{HOME}", account=PEER) for _ in range(2))
     ips = {group.id: lab.instance(group) for group in (app, db, cache, ledger, audit)}

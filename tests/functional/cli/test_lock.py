@@ -124,7 +124,8 @@ def test_everything_is_closed(lab: Lab, links: Linked, cli: Cli) -> None:
 def test_a_group_that_lost_its_managed_tag_is_closed_too(
     lab: Lab, links: Linked, cli: Cli, scope: tuple[str, ...]
 ) -> None:
-    """Terraform removes tags that it does not know. A dry run changes nothing; a group without rules of link-peer is not locked."""
+    """Terraform removes tags that it does not know. A dry run changes nothing; a group without rules of link-peer is
+    not locked."""
     other_group = lab.group()
     lab.tag(links.cache, **{MANAGED: None})
     records = len(lab.records())
@@ -200,8 +201,8 @@ WITHOUT: dict[str, Callable[[Lab], object]] = {
 def test_an_account_without_a_closer_is_its_owners_and_its_rules_are_counted(
     lab: Lab, cli: Cli, theirs: tuple[Linked, list[Group]], cause: str
 ) -> None:
-    """Nothing is done there but to the halves of home's links. One command for the account; its rules are left, and exit code
-    1 says so."""
+    """Nothing is done there but to the halves of home's links. One command for the account; its rules are left, and
+    exit code 1 says so."""
     WITHOUT[cause](lab)
     links, (_, other_group) = theirs
     code, [closing] = cli.json("close", "--all", "--yes")
@@ -236,7 +237,8 @@ def test_a_person_who_is_named_enters_without_the_operators_role(
 
 @pytest.mark.knobs(mfa_in_sessions=True)
 def test_what_cannot_be_read_is_unknown_and_never_none(lab: Lab, links: Linked, cli: Cli) -> None:
-    """Its rules stand, or do not: nobody can tell. What could be closed is closed; the command to run again is given."""
+    """Its rules stand, or do not: nobody can tell. What could be closed is closed; the command to run again is
+    given."""
     lab.fault(service="ecs", account=PEER, action="DescribeSecurityGroups", kind="error", times=None)
     code, [closing] = cli.json("close", "--all", "--yes")
     assert (code, links.counts()[0], links.counts()[2:]) == (1, 0, [0, 0])
@@ -262,8 +264,8 @@ def test_a_rule_that_lands_after_the_lock_goes_too(lab: Lab, links: Linked, cli:
 
 
 def test_what_could_not_be_removed_is_said(lab: Lab, links: Linked, cli: Cli) -> None:
-    """The lock stands, so that the next sweep removes it. The exit code says that it is not done, and the command that removes
-    what is left is given."""
+    """The lock stands, so that the next sweep removes it. The exit code says that it is not done, and the command that
+    removes what is left is given."""
     lab.fault(service="ecs", action="RevokeSecurityGroup", code="Forbidden.RAM", status=403, times=None)
     assert cli("close", links.cache.id) == 1
     rule = lab.raw_rules(links.cache)[0]["SecurityGroupRuleId"]
@@ -284,7 +286,8 @@ def test_a_lock_that_meets_a_transient_error_is_tried_again(lab: Lab, links: Lin
 
 @pytest.mark.knobs(request_tags=True)
 def test_one_group_that_cannot_be_locked_keeps_no_other_open(lab: Lab, links: Linked, cli: Cli) -> None:
-    """Its tags are full, which its owner can do, or it is deleted meanwhile: TagResources then refuses all of its call."""
+    """Its tags are full, which its owner can do, or it is deleted meanwhile: TagResources then refuses all of its
+    call."""
     full = lab.group(tags={MANAGED: "true"} | {f"team-{number}": "x" for number in range(19)})
     deleted_group = lab.group(tags={MANAGED: "true"})
     lab.meanwhile("TagResources", lambda: lab.call(HOME, "DeleteSecurityGroup", {"SecurityGroupId": deleted_group.id}))
@@ -297,8 +300,8 @@ def test_one_group_that_cannot_be_locked_keeps_no_other_open(lab: Lab, links: Li
 
 @pytest.mark.knobs(request_tags=True)
 def test_an_account_that_throttles_every_call_delays_no_closing(lab: Lab, links: Linked, cli: Cli) -> None:
-    """Its owner can use up its rate limit. All groups of home are closed before the command waits for it, also the half of a
-    mutual link with it; what is open there is said."""
+    """Its owner can use up its rate limit. All groups of home are closed before the command waits for it, also the half
+    of a mutual link with it; what is open there is said."""
     lab.fault(service="ecs", account=PEER, kind="throttle", times=None)
     began, closed = lab.cloud.clock.now(), []
     lab.meanwhile("RevokeSecurityGroup", lambda: closed.append(lab.cloud.clock.now()), skip=1, after=True)

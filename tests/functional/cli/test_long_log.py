@@ -1,4 +1,5 @@
-"""`link-peer audit` of a long log reads what it prints: the newest lines from the end, all of it from the beginning, page by page."""
+"""`link-peer audit` of a long log reads what it prints: the newest lines from the end, all of it from the beginning,
+page by page."""
 
 from __future__ import annotations
 
@@ -21,8 +22,8 @@ DAY = 86_400
 
 @pytest.fixture(name="write")
 def _write(lab: Lab) -> Writes:
-    """`write(count, seconds, …)`: so many outcomes, evenly over the last so many seconds, with these fields; `{n}` in one is the
-    record's number."""
+    """`write(count, seconds, …)`: so many outcomes, evenly over the last so many seconds, with these fields; `{n}` in
+    one is the record's number."""
 
     def write(count: int, seconds: float = DAY - 60, store: str = "", **fields: str) -> None:
         world, now = lab.cloud.world, lab.cloud.clock.now()
@@ -90,7 +91,8 @@ def test_a_log_that_repeats_itself_is_not_read_to_its_end(lab: Lab, cli: Cli, wr
 
 
 def test_records_of_one_actor_are_found_however_old_they_are(lab: Lab, cli: Cli, write: Writes) -> None:
-    """No query of the log finds the end of an ARN: others' records are read until enough are found, or nothing is left."""
+    """No query of the log finds the end of an ARN: others' records are read until enough are found, or nothing is
+    left."""
     write(1, seconds=DAY - 1, actor=f"acs:ram::{HOME}:user/ann", request_id="chg-ann")
     write(900, actor="timer")
     assert cli("audit", "actor=user/ann") == 0

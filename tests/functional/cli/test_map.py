@@ -28,7 +28,8 @@ def linked(lab: Lab) -> tuple[str, str, str]:
 
 
 def test_links_rules_of_people_and_denied_wishes_are_told_apart(lab: Lab, cli: Cli, tmp_path: Path) -> None:
-    """A link is one arrow, with its ports, claims and state, a mutual one with two heads. A drop is none. Figures draw links alone."""
+    """A link is one arrow, with its ports, claims and state, a mutual one with two heads. A drop is none. Figures draw
+    links alone."""
     app, db, ledger = linked(lab)
     source, guarded, open_group = lab.group(), lab.group(), lab.group()
     wide = {"IpProtocol": "TCP", "PortRange": "22/22", "SourceCidrIp": "10.0.0.0/8"}
@@ -66,7 +67,8 @@ def test_links_rules_of_people_and_denied_wishes_are_told_apart(lab: Lab, cli: C
 
 
 def test_figures_have_names_states_and_what_is_by_address() -> None:
-    """An account is a subgraph. A link that is not open is dashed, in another colour; an SVG has the id in the tooltip of a box."""
+    """An account is a subgraph. A link that is not open is dashed, in another colour; an SVG has the id in the tooltip
+    of a box."""
     opened = LinkArrow(
         "sg-app", HOME, "<app>", "sg-db", HOME, "", "tcp/1", "open", ["tag"], "by reference", "", "link-peer", ""
     )
@@ -86,8 +88,8 @@ def test_figures_have_names_states_and_what_is_by_address() -> None:
 
 
 def test_svg_is_well_formed_and_nothing_in_it_overlaps(lab: Lab, cli: Cli, tmp_path: Path) -> None:
-    """One box per party, all inside the drawing; one path per arrow; labels are apart also where curves cross or join the same
-    boxes. A long list of ports is shortened. The background is white."""
+    """One box per party, all inside the drawing; one path per arrow; labels are apart also where curves cross or join
+    the same boxes. A long list of ports is shortened. The background is white."""
     groups = [lab.group("*", f"*@{PEER}") for _ in range(3)]
     other_groups = [lab.group("*", f"*@{HOME}", account=PEER) for _ in range(3)]
     many = [f"tcp/{port}" for port in range(8001, 8006)]

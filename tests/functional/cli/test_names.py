@@ -34,8 +34,8 @@ OPENED = (
 
 
 def test_every_command_takes_ids_and_names(lab: Lab, cli: Cli) -> None:
-    """The answers are the same. A name of the policy comes before a group of that name; a name in the cloud counts wherever
-    nothing is opened, and one of several parties is refused, with their ids."""
+    """The answers are the same. A name of the policy comes before a group of that name; a name in the cloud counts
+    wherever nothing is opened, and one of several parties is refused, with their ids."""
     app, db = lab.group(f"*@{PEER}", name="c-app"), lab.group(account=PEER, name="c-db")
     node, _ = lab.instance(app, name="c-node"), lab.group(name="ledger")
     ids = {"app": f"{app.id}@{HOME}", "db": f"{db.id}@{PEER}", "node": f"{node.id}@{HOME}", "b": PEER}

@@ -1,4 +1,5 @@
-"""A request is known by its queue, its id and its link: what another sender posts under the same id changes no word about it."""
+"""A request is known by its queue, its id and its link: what another sender posts under the same id changes no word
+about it."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ OWN, SHARED = "link-peer-requests-a", "link-peer-requests"
 
 
 class Senders:
-    """The team of home asks through a queue of its own for app to reach db. Another sender, on the shared queue, uses its id."""
+    """The team of home asks through a queue of its own for app to reach db. Another sender, on the shared queue, uses
+    its id."""
 
     def __init__(self, lab: Lab, *accepts: str) -> None:
         self.lab = lab
@@ -63,8 +65,8 @@ def test_who_asked_is_told_by_the_records_of_the_rules_themselves(lab: Lab, cli:
 
 @pytest.mark.parametrize("again", [False, True])
 def test_where_it_cannot_be_told_the_queue_of_each_is_shown(lab: Lab, cli: Cli, again: bool) -> None:
-    """The account got a queue of its own in between, and the rule is none of which a record tells; else the later request is
-    the one that changed it. A request for other ports is neither."""
+    """The account got a queue of its own in between, and the rule is none of which a record tells; else the later
+    request is the one that changed it. A request for other ports is neither."""
     app, db = lab.group(), lab.group("*")
     lab.cross_account(lab.request(app, db, "tcp/2", requested_by="mallory"), queue="link-peer-requests-z")
     lab.revoke(db)
@@ -82,7 +84,8 @@ def test_where_it_cannot_be_told_the_queue_of_each_is_shown(lab: Lab, cli: Cli, 
 
 @pytest.mark.usefixtures("terminal")
 def test_each_request_has_a_story_of_its_own(lab: Lab, cli: Cli) -> None:
-    """With the later life of its link, but not what a namesake asked of that link. Programs get the records in order."""
+    """With the later life of its link, but not what a namesake asked of that link. Programs get the records in
+    order."""
     senders = Senders(lab, "*", f"*@{PEER}")
     senders.shared_request(senders.caller, "tcp/3306")
     senders.team()

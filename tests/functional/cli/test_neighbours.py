@@ -69,7 +69,8 @@ def test_setup_refuses_a_name_that_another_deployment_has(lab: Lab, cli: Cli, mo
 def test_doctor_finds_deployments_that_act_on_the_same_tags(
     lab: Lab, cli: Cli, name: str, env: dict[str, str], conflicts: list[str]
 ) -> None:
-    """And functions of its own that act on others than the commands do. A version before the setting has the default."""
+    """And functions of its own that act on others than the commands do. A version before the setting has the
+    default."""
     if "handler" in env:
         function = lab.cloud.fc.function(HOME, "link-peer-auto-link").function
         other_function = replace(function, name=f"{name}-auto-link", triggers=(), handler="index.handler")

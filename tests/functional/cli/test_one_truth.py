@@ -1,6 +1,8 @@
-"""Every view says the same of each link, and what is so: which rules stand, what becomes of packets, what the next sweep removes.
+"""Every view says the same of each link, and what is so: which rules stand, what becomes of packets, what the next
+sweep removes.
 
-The reader takes rules of ours from the cloud by their markers, and asks the cloud of each packet; of link-peer it has nothing.
+The reader takes rules of ours from the cloud by their markers, and asks the cloud of each packet; of link-peer it has
+nothing.
 """
 
 from __future__ import annotations
@@ -108,8 +110,8 @@ class Truth:
         return links
 
     def who_agrees(self, links: Iterable[Any]) -> None:
-        """`who` says of each rule of a link that it is closing, or half-open, and when it ends, as `links` does. The map has the same
-        rules, whoever made them."""
+        """`who` says of each rule of a link that it is closing, or half-open, and when it ends, as `links` does. The
+        map has the same rules, whoever made them."""
         states, parties = states_of(links), sorted({f"{link['to']}@{link['to_account']}" for link in self.near(links)})
         self.cli("map", "--format", "json")
         mapped_rules = json.loads(self.cli.out)["rules"]
@@ -151,7 +153,8 @@ class Truth:
         return [instance for instance, state in states if state and party in (instance.id, *state.groups)]
 
     def holds(self, links: Iterable[Any]) -> None:
-        """What is said of packets is so; and the next sweep removes what is closing, and nothing else, as its dry run says."""
+        """What is said of packets is so; and the next sweep removes what is closing, and nothing else, as its dry run
+        says."""
         states = states_of(links)
         for link in links:
             if link["state"] in ("open", "partly", "blocked") and (results := set(self.passing(link))):
@@ -261,8 +264,8 @@ def test_thirteen_states_are_the_same_in_every_view(truth: Truth, stripped: bool
 
 
 def test_what_ends_by_itself_is_closing_at_that_second(truth: Truth) -> None:
-    """Not eight seconds before, in which a thousand readings of the clock fit; and every view says when it ended. A tag's end, a
-    request's, and a consent's."""
+    """Not eight seconds before, in which a thousand readings of the clock fit; and every view says when it ended. A
+    tag's end, a request's, and a consent's."""
     clock = truth.lab.cloud.clock
     for end in sorted({until for _, until in _thirteen(truth).values() if until}):
         clock.sleep(datetime.fromisoformat(f"{end[:-1]}+00:00").timestamp() - clock.now() - 8)
@@ -348,7 +351,8 @@ CASES = {"leaves": {"open": 1, "closing": 1}, "joins": {"partly": 1}, "moves": {
 
 @pytest.mark.parametrize("case", CASES)
 def test_views_agree_on_what_the_ends_of_a_link_do_not_tell(truth: Truth, case: str) -> None:
-    """An instance leaves the source of a link by address, or joins it, or goes to another that is granted the same, and no event tells."""
+    """An instance leaves the source of a link by address, or joins it, or goes to another that is granted the same, and
+    no event tells."""
     lab, db = truth.lab, truth.group("*")
     app, other_group = truth.group(vpc=lab.a), truth.group(vpc=lab.a)
     lab.cloud.ecs.peerings.add(frozenset({lab.a, lab.shared}))

@@ -40,7 +40,8 @@ def _cli(lab: Lab, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monke
 
 
 def writable(lab: Lab, role: str, prefix: str) -> set[str]:
-    """The consenting keys of a prefix that go along with the role's own tag, where it puts tags on a group or takes them off."""
+    """The consenting keys of a prefix that go along with the role's own tag, where it puts tags on a group or takes
+    them off."""
     identity, account = lab.cloud.identity, role.split(":")[3]
     caller = identity.issue(identity.roles[role], "test", lab.cloud.clock.now() + 3600, mfa=True).caller
     return {
@@ -64,7 +65,8 @@ def documents(lab: Lab, account: str) -> dict[str, str]:
 
 
 def test_setup_denies_the_consent_of_each_prefix_that_it_finds(lab: Lab, cli: Cli) -> None:
-    """In tags of groups, of home's two roles that write tags. It stays denied when the tag is gone: another region may have it."""
+    """In tags of groups, of home's two roles that write tags. It stays denied when the tag is gone: another region may
+    have it."""
     assert len(writable(lab, FUNCTION, "acme")) == len(writable(lab, OPERATOR, "acme")) == len(CONSENT)
     group = lab.group(tags={"acme-accept.2": "*"})
     assert cli("setup", "--yes") == 0, cli.err
@@ -79,7 +81,8 @@ def test_setup_denies_the_consent_of_each_prefix_that_it_finds(lab: Lab, cli: Cl
 
 
 def test_prefixes_that_no_role_can_hold_are_named(lab: Lab, cli: Cli) -> None:
-    """Four are denied, those on the most groups, in policies that RAM takes; whoever may tag groups can make up more."""
+    """Four are denied, those on the most groups, in policies that RAM takes; whoever may tag groups can make up
+    more."""
     for number in range(6):
         for _ in range(number + 1):
             lab.group(tags={f"p{number}-managed.x.{HOME}": "true"})

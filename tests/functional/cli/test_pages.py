@@ -39,7 +39,8 @@ def _cloud(request: pytest.FixtureRequest) -> Iterator[LocalCloud]:
 
 @pytest.fixture(name="checkout")
 def _checkout(tmp_path: Path, cloud: LocalCloud) -> Path:
-    """What a reader has: a checkout with a file of `link-peer init`, the programs, and a profile `b` with keys of the second account."""
+    """What a reader has: a checkout with a file of `link-peer init`, the programs, and a profile `b` with keys of the
+    second account."""
     for name in LINKS:
         (tmp_path / name).symlink_to(ROOT / name)
     (tmp_path / DENIAL).symlink_to(ROOT / "deploy" / DENIAL)

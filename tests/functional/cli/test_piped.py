@@ -42,7 +42,8 @@ def numbered(cell: str) -> list[tuple[int, str]]:
 
 
 def life(lab: Lab) -> set[str]:
-    """A link, one that has lost its tag, a denial and a dead letter, all with long names. Returns all ids that there are."""
+    """A link, one that has lost its tag, a denial and a dead letter, all with long names. Returns all ids that there
+    are."""
     name = "a-name-that-a-person-chose-" * 3
     app, db = lab.group(name=name), lab.group("*", name=name)
     other_groups = [lab.group(), lab.group(account=PEER)]
@@ -58,8 +59,8 @@ def life(lab: Lab) -> set[str]:
 
 
 def test_piped_tables_are_tab_separated(lab: Lab, cli: Cli) -> None:
-    """A line with the columns' names, then one line a row, each cell whole: no title, no box, no colour. Instants and accounts
-    are exact."""
+    """A line with the columns' names, then one line a row, each cell whole: no title, no box, no colour. Instants and
+    accounts are exact."""
     life(lab)
     for command, columns in TABLES.items():
         cli(*command.split())
@@ -153,7 +154,8 @@ def test_a_table_is_sorted_by_a_column_and_printed_in_a_form(lab: Lab, cli: Cli)
 @pytest.mark.usefixtures("terminal")
 @pytest.mark.parametrize("columns", ["40", "60", "80", "120", "400"])
 def test_no_table_cuts_an_id_without_a_sign(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch, columns: str) -> None:
-    """Of any command, however long the names beside the ids are: an id that does not fit ends with `…`, and `-o wide` has it."""
+    """Of any command, however long the names beside the ids are: an id that does not fit ends with `…`, and `-o wide`
+    has it."""
     ids = life(lab)
     monkeypatch.setenv("COLUMNS", columns)
     app, db, *_ = sorted(party_id for party_id in ids if party_id.startswith("sg-"))
@@ -173,7 +175,8 @@ def test_no_table_cuts_an_id_without_a_sign(lab: Lab, cli: Cli, monkeypatch: pyt
 
 @pytest.mark.usefixtures("terminal")
 def test_a_line_of_a_plan_fits_into_the_terminal(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Accounts by their names; what is said beside a rule ends with `…`, and is whole in `-o wide`. Counts come last."""
+    """Accounts by their names; what is said beside a rule ends with `…`, and is whole in `-o wide`. Counts come
+    last."""
     monkeypatch.setenv("COLUMNS", "120")
     lab.policy_account(HOME, name="shop")
     db, cache = lab.group("*", name="db"), lab.group()
@@ -200,7 +203,8 @@ def test_a_line_of_a_plan_fits_into_the_terminal(lab: Lab, cli: Cli, monkeypatch
 def test_a_narrow_window_breaks_no_line_of_a_build_log(
     lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Each line that a command prints into a pipe is one line there, also where the environment says how wide the window is."""
+    """Each line that a command prints into a pipe is one line there, also where the environment says how wide the
+    window is."""
     ids, saved, new = life(lab), tmp_path / "plan.json", tmp_path / "new.yaml"
     db = lab.group("*", name="db")
     asking = lab.instance(lab.group(), tags={"link-peer": f"{db.id}:tcp/1", "link-untill": "2027-01-01"})

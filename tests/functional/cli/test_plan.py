@@ -35,8 +35,8 @@ def run_commands(lab: Lab, commands: list[dict[str, str]]) -> None:
 
 @pytest.mark.parametrize("peer", ["group", "instance", "mutual", "mutual instances"])
 def test_the_commands_add_what_the_function_would_add(lab: Lab, cli: Cli, peer: str) -> None:
-    """The plan itself changes no rule or tag, and writes no record or message. After running them, auto_link finds its own
-    rules and has nothing to change."""
+    """The plan itself changes no rule or tag, and writes no record or message. After running them, auto_link finds its
+    own rules and has nothing to change."""
     app, db = lab.group("*"), lab.group("*")
     target: Any = lab.instance(db) if "instance" in peer else db
     ports = "" if "mutual" in peer else ":tcp/3306+icmp"
@@ -140,8 +140,8 @@ def test_a_timer_event_is_planned_as_a_sweep(living_lab: Lab, cli: Cli) -> None:
 
 @pytest.mark.knobs(request_tags=True)
 def test_removals_of_several_messages_are_counted_together(lab: Lab, cli: Cli, written: Written) -> None:
-    """Each sync is due to remove one rule. Together they exceed the limit of 1, so the plan previews a failed summary and
-    no removal, as cross_account would record it."""
+    """Each sync is due to remove one rule. Together they exceed the limit of 1, so the plan previews a failed summary
+    and no removal, as cross_account would record it."""
     a, b = lab.pair()
     c = lab.group(f"*@{PEER}")
     askers = [lab.instance(group, tags={"link-peer": f"{b.id}@{PEER}:tcp/1"}) for group in (a, c)]
@@ -159,8 +159,8 @@ def test_removals_of_several_messages_are_counted_together(lab: Lab, cli: Cli, w
 
 
 def test_a_plan_is_printed_by_group(lab: Lab, cli: Cli) -> None:
-    """Each rule with who asked, the instances that a change of the group affects, the counts last. It says of nothing that
-    it was applied, and prints commands only if asked."""
+    """Each rule with who asked, the instances that a change of the group affects, the counts last. It says of nothing
+    that it was applied, and prints commands only if asked."""
     app, db = lab.group(), lab.group("*")
     member = lab.instance(db)
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
@@ -187,7 +187,8 @@ def test_a_plan_is_printed_by_group(lab: Lab, cli: Cli) -> None:
 
 @pytest.mark.knobs(request_tags=True)
 def test_changed_and_removed_rules_have_their_own_signs(lab: Lab, cli: Cli) -> None:
-    """A rule that another claim keeps is changed; one without a claim is removed; one that stays as it is is not shown."""
+    """A rule that another claim keeps is changed; one without a claim is removed; one that stays as it is is not
+    shown."""
     app, db = lab.group(), lab.group("*")
     instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/1+tcp/2"})
     lab.cross_account(lab.request(app, db, "tcp/1"))
@@ -316,8 +317,8 @@ def test_markdown_of_many_changes_fits_into_a_comment(living_lab: Lab, cli: Cli,
 
 
 def test_two_policies_are_compared_on_one_state(living_lab: Lab, cli: Cli, tmp_path: Any) -> None:
-    """The rules of a group are read once for both sweeps, so that nothing which changes in between looks like the policy's
-    doing."""
+    """The rules of a group are read once for both sweeps, so that nothing which changes in between looks like the
+    policy's doing."""
     lab = living_lab
     app, db = lab.group(), lab.group("*")
     lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/23"})))
@@ -446,7 +447,8 @@ def test_package_is_compared_with_what_is_deployed(
 
 
 def test_a_policy_without_an_account_names_the_links_that_stand_there(living_lab: Lab, cli: Cli, tmp_path: Any) -> None:
-    """No rule there would change, since the functions would not enter it; the command closes them, and then nothing is left to say."""
+    """No rule there would change, since the functions would not enter it; the command closes them, and then nothing is
+    left to say."""
     lab = living_lab
     app, db = lab.pair()
     lab.cross_account(lab.request(app, db, "tcp/3306"))

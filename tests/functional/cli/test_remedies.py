@@ -127,8 +127,8 @@ ADD = f"link-peer account add {PEER}"
 
 
 class Situation(NamedTuple):
-    """What went wrong; the command that meets it; the service that refuses, with its code and a part of its message; and the
-    command that mends it."""
+    """What went wrong; the command that meets it; the service that refuses, with its code and a part of its message;
+    and the command that mends it."""
 
     make: Make
     command: str
@@ -308,7 +308,8 @@ def test_a_request_to_a_queue_that_was_deleted_is_certainly_not_posted(lab: Lab,
 
 
 def test_consent_without_a_log_is_given_and_said_to_have_no_record(lab: Lab, cli: Cli) -> None:
-    """Nobody's consent waits for the log; but the person who may write it reads that the change is not in it, and what mends it."""
+    """Nobody's consent waits for the log; but the person who may write it reads that the change is not in it, and what
+    mends it."""
     group = lab.group()
     _no_project(lab, pytest.MonkeyPatch())
     assert cli("accept", group.id, "sg-app:tcp/3306") == 0

@@ -1,4 +1,5 @@
-"""What commands read is remembered for completion: names and ids alone, in a file of the person's own that harms no command."""
+"""What commands read is remembered for completion: names and ids alone, in a file of the person's own that harms no
+command."""
 
 from __future__ import annotations
 
@@ -52,7 +53,8 @@ def completed(cli: Cli, monkeypatch: pytest.MonkeyPatch, typed: str) -> list[str
 
 
 def test_what_a_command_read_is_completed_in_the_next(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Names and ids of groups and instances; with the account where that is not home; for what opens, ids alone. No service is asked."""
+    """Names and ids of groups and instances; with the account where that is not home; for what opens, ids alone. No
+    service is asked."""
     db, node = lab.group(name="orders-db"), lab.instance(lab.group(), name="orders-node")
     person(lab, db, lab.group(account=PEER, name="orders-ledger"))
     assert completed(cli, monkeypatch, "who orders") == []

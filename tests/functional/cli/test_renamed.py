@@ -32,8 +32,8 @@ def _links(lab: Lab) -> Linked:
 
 
 def rules_of_others(lab: Lab, links: Linked) -> list[str]:
-    """Adds rules that only look like those of the former name, to a group with one: under another home, and with the marker of
-    another rule. Returns all rules of that group."""
+    """Adds rules that only look like those of the former name, to a group with one: under another home, and with the
+    marker of another rule. Returns all rules of that group."""
     marker_text = f"link-peer/2 dep=prod home={HOME} id={'0' * 16} by=req:chg-1"
     for port, marker in (("1/1", marker_text), ("2/2", marker_text.replace(HOME, PEER))):
         rule = {"IpProtocol": "TCP", "PortRange": port, "SourceGroupId": links.app.id, "Priority": "100"}
@@ -70,7 +70,8 @@ def test_every_view_shows_what_the_former_name_left(lab: Lab, links: Linked, cli
 
 @pytest.mark.knobs(request_tags=True)  # else the peer has no managed tag
 def test_its_rules_are_closed_and_its_tags_taken_off(lab: Lab, links: Linked, cli: Cli) -> None:
-    """By id, in every account, with an intent and an outcome; what only looks like them stays, and so do its own groups."""
+    """By id, in every account, with an intent and an outcome; what only looks like them stays, and so do its own
+    groups."""
     standing = [rule for rule in rules_of_others(lab, links) if not rule.endswith("6379")]
     before = lab.changes()
     code, [planned] = cli.json("close", "--deployment", "prod", "--dry-run")
@@ -139,7 +140,8 @@ EVERYTHING: dict[str, tuple[tuple[str, ...], int]] = {
 def test_close_counts_what_the_former_name_left(
     lab: Lab, links: Linked, cli: Cli, case: str, first: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Both halves of a mutual link, in whichever account; the group open, or locked and swept. What it prints closes them."""
+    """Both halves of a mutual link, in whichever account; the group open, or locked and swept. What it prints closes
+    them."""
     parties = {"cache": links.cache.id, "app": links.app.id, "db": links.db.id, "home": HOME, "peer": PEER}
     args = [text.format(**parties) for text in EVERYTHING[case][0]]
     if first == "the lock and a sweep":

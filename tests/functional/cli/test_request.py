@@ -107,8 +107,8 @@ def link(pair: list[str], options: list[str]) -> list[str]:
 def test_what_the_policy_alone_denies_is_not_posted(
     lab: Lab, cli: Cli, pair: list[str], monkeypatch: pytest.MonkeyPatch, case: str
 ) -> None:
-    """Exit code 1, with the reason and the advice, and that the policy file decides. No ECS is asked. If it were posted, the
-    function would deny it in the same words."""
+    """Exit code 1, with the reason and the advice, and that the policy file decides. No ECS is asked. If it were
+    posted, the function would deny it in the same words."""
     changes, options, reason = HOPELESS[case]
     lab.policy(**changes)
     assert cli(*link(pair, options)) == 1
@@ -182,7 +182,8 @@ def test_a_dry_run_shows_the_rules_and_posts_nothing(lab: Lab, cli: Cli, pair: l
 def test_a_dry_run_warns_of_what_one_of_two_documents_refuses(
     lab: Lab, cli: Cli, pair: list[str], rules: int, warned: bool
 ) -> None:
-    """With both numbers; so does the plan of an instance. The cloud decides when the rules are written, and here it refuses."""
+    """With both numbers; so does the plan of an instance. The cloud decides when the rules are written, and here it
+    refuses."""
     db = lab.cloud.ecs.account(HOME).groups[pair[-1].partition("@")[0]]
     lab.crowded(db, rules)
     ask = ["request", "link", *pair, "--port", "tcp/1", "--port", "tcp/2"]

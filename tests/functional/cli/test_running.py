@@ -54,7 +54,8 @@ def test_without_triggers_only_an_sdk_runs_the_functions(
 
 
 def test_local_prints_its_description_and_ends_on_a_signal() -> None:
-    """The first line is one JSON object, as the schema has it; Ctrl-C exits with 0, and the authority's file is gone."""
+    """The first line is one JSON object, as the schema has it; Ctrl-C exits with 0, and the authority's file is
+    gone."""
     command = [sys.executable, "-m", "link_peer_cli", "local", "--port", "0", "--json", "--tls"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603  # our own module
         assert process.stdout is not None
@@ -146,7 +147,8 @@ def test_local_ends_if_another_thread_gets_the_signal() -> None:
 
 
 def test_every_check_of_the_demo_passes(capsys: pytest.CaptureFixture[str]) -> None:
-    """Exit code 0, and the checks of every act. The record of the first link is that of the delivery which opened it."""
+    """Exit code 0, and the checks of every act. The record of the first link is that of the delivery which opened
+    it."""
     cli = Cli(capsys)
     assert cli("demo") == 0
     text = cli.out

@@ -1,4 +1,5 @@
-"""Settings are judged where they are read: what cannot be meant ends a command before anything is read, posted or built."""
+"""Settings are judged where they are read: what cannot be meant ends a command before anything is read, posted or
+built."""
 
 from __future__ import annotations
 
@@ -111,7 +112,8 @@ def test_all_settings_that_are_wrong_are_named_at_once(
 def test_an_answer_of_none_says_where_it_looked(
     living_lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
-    """On stderr, so that programs read nothing where there is none. A region that exists and is the wrong one is in it."""
+    """On stderr, so that programs read nothing where there is none. A region that exists and is the wrong one is in
+    it."""
     living_lab.linked()
     living_lab.instance(living_lab.group())
     if command != "failed":  # the functions are in the right one

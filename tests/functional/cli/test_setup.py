@@ -207,8 +207,8 @@ def test_a_dry_run_changes_nothing(cloud: LocalCloud, cli: Cli) -> None:
 def test_a_queue_of_a_single_account_is_one_that_the_functions_can_send_to(
     cloud: LocalCloud, cli: Cli, tmp_path: Path
 ) -> None:
-    """It has the name that the policy file gives it, and is refused under others than their role covers, which begin with
-    the deployment's: messages are put back on the queue they came from."""
+    """It has the name that the policy file gives it, and is refused under others than their role covers, which begin
+    with the deployment's: messages are put back on the queue they came from."""
     path, name = tmp_path / "policy.yaml", f"link-peer-requests-{PEER}"
     policy = yaml.safe_load(path.read_text(encoding="utf-8"))
     policy["accounts"][PEER]["queue"] = name
@@ -234,8 +234,8 @@ def rights(cloud: LocalCloud) -> dict[str, object]:
 
 @pytest.mark.parametrize("scope", readings()["project_names"])
 def test_setup_in_a_second_region_changes_no_right_of_the_first(cloud: LocalCloud, cli: Cli, scope: str) -> None:
-    """Queues and logs are of one region; roles and policies of all. Its log project has a name of its own, wherever a name is
-    taken."""
+    """Queues and logs are of one region; roles and policies of all. Its log project has a name of its own, wherever a
+    name is taken."""
     cloud.knobs.change({"project_names": scope})
     assert cli("setup", *MAIL) == 0
     before = rights(cloud)
@@ -252,8 +252,8 @@ def test_setup_in_a_second_region_changes_no_right_of_the_first(cloud: LocalClou
 def test_removing_in_one_region_keeps_the_roles_for_the_other(
     cloud: LocalCloud, cli: Cli, monkeypatch: pytest.MonkeyPatch, endpoints: dict[str, str]
 ) -> None:
-    """It says why. The last region takes them away. An endpoint in the settings is that of one region, and no other is asked
-    there."""
+    """It says why. The last region takes them away. An endpoint in the settings is that of one region, and no other is
+    asked there."""
     for region in (REGION, THERE):
         cli("setup", "--region", region)
     before = rights(cloud)
@@ -300,8 +300,8 @@ def attached(cloud: LocalCloud, role: str) -> set[str]:
 
 
 def test_names_that_one_policy_cannot_hold_are_in_several(cloud: LocalCloud, cli: Cli, tmp_path: Path) -> None:
-    """All are attached; with fewer names, what is needed no more is detached and deleted. So it is by --remove. However many
-    accounts have roles of one name, the policies are those of two."""
+    """All are attached; with fewer names, what is needed no more is detached and deleted. So it is by --remove. However
+    many accounts have roles of one name, the policies are those of two."""
     cli("setup", *MAIL)
     before, path = dict(cloud.identity.policies), tmp_path / "policy.yaml"
     with_accounts(path, ["link-peer"] * 500)
@@ -375,8 +375,8 @@ def operates(cloud: LocalCloud, arn: str, *, mfa: bool = False) -> bool:
 
 
 def test_only_who_is_named_becomes_operator(cloud: LocalCloud, cli: Cli) -> None:
-    """Users with a second factor, roles without; nobody by the stock policy AliyunSTSAssumeRoleAccess alone. Whom setup is not
-    told again, it keeps; others replace them. Where nobody is named, there is no such role."""
+    """Users with a second factor, roles without; nobody by the stock policy AliyunSTSAssumeRoleAccess alone. Whom setup
+    is not told again, it keeps; others replace them. Where nobody is named, there is no such role."""
     alice, bob, sso = (f"acs:ram::{HOME}:{principal}" for principal in ("user/alice", "user/bob", "role/sso-admins"))
     assert cli("setup") == 0
     assert "! role link-peer-operator: name who may operate: --operators" in cli.out
@@ -394,7 +394,8 @@ def test_only_who_is_named_becomes_operator(cloud: LocalCloud, cli: Cli) -> None
 
 
 def squatted(cloud: LocalCloud, name: str = "link-peer-operator") -> Role:
-    """A role of home that somebody made who may create roles, for mallory, with a second factor as the shipped one has it."""
+    """A role of home that somebody made who may create roles, for mallory, with a second factor as the shipped one has
+    it."""
     trust = operator_trust([f"acs:ram::{HOME}:user/mallory"])
     return cloud.identity.add_role(Role(HOME, name, json.dumps(trust), "link-peer"))
 
@@ -422,8 +423,8 @@ def test_a_role_is_taken_over_where_a_person_says_so(cloud: LocalCloud, cli: Cli
 
 
 def test_a_trust_that_somebody_changed_is_named(cloud: LocalCloud, cli: Cli) -> None:
-    """Whoever may change the operator role's trust chooses who operates. With the operators given, setup names the difference and
-    mends it; without, it says whom the role trusts."""
+    """Whoever may change the operator role's trust chooses who operates. With the operators given, setup names the
+    difference and mends it; without, it says whom the role trusts."""
     assert cli("setup", "--operators", ADMIN) == 0
     mallory = f"acs:ram::{HOME}:user/mallory"
     role = cloud.identity.roles[f"acs:ram::{HOME}:role/link-peer-operator"]
@@ -447,7 +448,8 @@ def test_a_role_that_lost_its_policies_needs_the_trust_that_is_named(cloud: Loca
 
 @pytest.mark.parametrize("arn", [f"acs:ram::{HOME}:root", f"acs:ram::{HOME}:user/*", "acs:ram::*:role/x", "alice"])
 def test_operators_are_single_users_and_roles(cloud: LocalCloud, cli: Cli, arn: str) -> None:
-    """Never a whole account. A role that trusts one, or somebody without MFA, stops setup before it changes anything."""
+    """Never a whole account. A role that trusts one, or somebody without MFA, stops setup before it changes
+    anything."""
     assert cli("setup", "--operators", arn) == 2
     assert writes(cloud) == []
     cli("setup", *MAIL)
@@ -581,8 +583,8 @@ def test_what_a_person_added_is_kept(cloud: LocalCloud, cli: Cli) -> None:
 
 
 def test_a_run_that_fails_says_what_is_missing_and_the_next_continues(cloud: LocalCloud, cli: Cli) -> None:
-    """Exit code 1; what was done stays done. In JSON, what failed has its problem, and what is missing because of it the
-    result `missing`."""
+    """Exit code 1; what was done stays done. In JSON, what failed has its problem, and what is missing because of it
+    the result `missing`."""
     for _ in range(2):
         cloud.faults.add(Fault("sls", "CreateIndex", code="ParameterInvalid", status=400, times=1))
     assert cli("setup", *MAIL) == 1
@@ -637,8 +639,8 @@ def test_throttling_is_waited_out(cloud: LocalCloud, cli: Cli) -> None:
 
 
 def test_a_first_call_without_an_answer_is_not_repeated(cloud: LocalCloud, cli: Cli) -> None:
-    """Nothing was changed, and a person sees at once that the network or the address is wrong. Later ones are: with a line
-    before each wait."""
+    """Nothing was changed, and a person sees at once that the network or the address is wrong. Later ones are: with a
+    line before each wait."""
     before = cloud.clock.now()
     cloud.faults.add(Fault("sts", kind="reset", times=1))
     assert cli("setup", *MAIL) == 1
@@ -723,7 +725,8 @@ FAULTS: dict[str, Drift] = {
 
 @pytest.mark.parametrize("most", readings()["rules_per_bus"])
 def test_a_bus_that_one_document_calls_full_is_named_and_setup_goes_on(cloud: LocalCloud, cli: Cli, most: int) -> None:
-    """Function Compute's page has 10 rules, EventBridge's own 50; nothing is said of other people's rules but their names."""
+    """Function Compute's page has 10 rules, EventBridge's own 50; nothing is said of other people's rules but their
+    names."""
     cloud.knobs.change({"rules_per_bus": 50})
     for number in range(9):
         cloud.events.add_rule(HOME, f"theirs-{number}", '{"source":["acs.oss"]}', lambda _: None)
@@ -750,8 +753,8 @@ def test_policies_that_one_document_refuses_are_named_and_tried(cloud: LocalClou
 
 @pytest.mark.parametrize("message", FAULTS)
 def test_a_fault_is_named_before_anything_is_created(cloud: LocalCloud, cli: Cli, message: str) -> None:
-    """With its remedy, also by a dry run. The name of a log project is known to be taken only when it is created, so it is the
-    first that is."""
+    """With its remedy, also by a dry run. The name of a log project is known to be taken only when it is created, so it
+    is the first that is."""
     FAULTS[message](cloud)
     if "ProjectAlreadyExist" not in message:
         assert cli("setup", "--dry-run", *MAIL) == 1
@@ -801,7 +804,8 @@ def test_rules_of_the_deployment_count_as_there(cloud: LocalCloud, cli: Cli) -> 
 
 
 def test_setup_asks_nothing_on_a_terminal(cloud: LocalCloud, cli: Cli, typed: Typed) -> None:
-    """Options and the environment say all of it, as in a pipe; what nobody named is left out, with the option that names it."""
+    """Options and the environment say all of it, as in a pipe; what nobody named is left out, with the option that
+    names it."""
     typed("")
     assert cli("setup", "--dry-run") == 0
     assert "! role link-peer-operator: name who may operate: --operators" in cli.out
@@ -878,8 +882,8 @@ def test_a_role_that_somebody_else_made_is_not_removed(cloud: LocalCloud, cli: C
 
 @pytest.mark.usefixtures("joined")
 def test_what_would_be_removed_is_shown_first(cloud: LocalCloud, cli: Cli, typed: Typed) -> None:
-    """With --dry-run, and before the question; another answer than y leaves everything. Where nobody can be asked, --yes must
-    be given."""
+    """With --dry-run, and before the question; another answer than y leaves everything. Where nobody can be asked,
+    --yes must be given."""
     cli("setup")
     before = writes(cloud)
     assert cli("setup", "--remove") == 2
@@ -893,7 +897,8 @@ def test_what_would_be_removed_is_shown_first(cloud: LocalCloud, cli: Cli, typed
 
 
 def test_removing_goes_on_after_an_answer_that_is_lost(cloud: LocalCloud, cli: Cli) -> None:
-    """What is gone already is no error. With --with-logs, the project goes, too; and everything can be created again."""
+    """What is gone already is no error. With --with-logs, the project goes, too; and everything can be created
+    again."""
     cli("setup", *MAIL)
     for service in ("ram", "mns", "sls"):
         cloud.faults.add(Fault(service, "Delete*", kind="reset-after"))
@@ -906,7 +911,8 @@ def test_removing_goes_on_after_an_answer_that_is_lost(cloud: LocalCloud, cli: C
 
 
 def standing(cloud: LocalCloud) -> list[Any]:
-    """What setup makes: roles with whom they trust, policies, queues, what the log project holds, and whom alerts notify."""
+    """What setup makes: roles with whom they trust, policies, queues, what the log project holds, and whom alerts
+    notify."""
     identity, users = cloud.identity, cloud.sls.records(HOME, "sls.common.user").values()
     parts = (project for project in cloud.sls.projects(HOME))
     return [
@@ -971,7 +977,8 @@ def test_a_log_that_was_deleted_comes_back_with_its_days(cloud: LocalCloud, cli:
 
 
 def cloud_state(cloud: LocalCloud) -> dict[str, Any]:
-    """All that setup makes, as it is: whom roles trust and what they hold, documents, attributes, settings and indexes."""
+    """All that setup makes, as it is: whom roles trust and what they hold, documents, attributes, settings and
+    indexes."""
     identity, project = cloud.identity, cloud.sls.project(HOME, PROJECT)
     roles = {role.name: role for role in identity.roles.values() if role.name in home_roles(cloud)}
     tables = {table: cloud.sls.records(HOME, table) for table in ("sls.common.user", "sls.alert.action_policy")}
@@ -1059,8 +1066,8 @@ EDITS: dict[str, Drift] = {
 @pytest.mark.usefixtures("joined")
 @pytest.mark.parametrize("edits", sample([*([name] for name in EDITS), list(EDITS)], 3), ids=" and ".join)
 def test_all_that_setup_replaced_is_taken_back(cloud: LocalCloud, cli: Cli, edits: list[str]) -> None:
-    """Of a deployment that people have changed: documents, trust, attributes, searches, charts, alerts, indexes and retention are as
-    they were, to the letter."""
+    """Of a deployment that people have changed: documents, trust, attributes, searches, charts, alerts, indexes and
+    retention are as they were, to the letter."""
     cli("setup", *MAIL)
     for name in edits:
         EDITS[name](cloud)

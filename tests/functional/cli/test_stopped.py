@@ -159,8 +159,8 @@ def _began(
 @pytest.mark.knobs(request_tags=True)  # else nobody may write the tags of locks
 @pytest.mark.parametrize("command", COMMANDS)
 def test_ctrl_c_at_any_call_says_what_was_changed(began: Any, command: Callable[[Lab, Cli], list[str]]) -> None:
-    """Before or after it was carried out, in turn. Exit code 130; and where it says that nothing was changed, nothing was. Run
-    again, it does the rest."""
+    """Before or after it was carried out, in turn. Exit code 130; and where it says that nothing was changed, nothing
+    was. Run again, it does the rest."""
     number, changed = 1, 0
     while True:
         lab, cli, args = began(command)

@@ -88,8 +88,8 @@ STREAMS_AND_COMMANDS = [(*STREAMS[(row + turn) % 4], name) for turn in range(4) 
 def test_ascii_suffices(
     lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch, name: str, errors: str, kind: type[io.TextIOWrapper]
 ) -> None:
-    """What it lacks is escaped, on stdout and stderr, and JSON stays JSON. A map is UTF-8, as its formats say. In the locale C,
-    the error handler of stdout is not `strict`."""
+    """What it lacks is escaped, on stdout and stderr, and JSON stays JSON. A map is UTF-8, as its formats say. In the
+    locale C, the error handler of stdout is not `strict`."""
     monkeypatch.setenv("LINK_PEER_PAGER", "")
     command = prepared(lab, name)
     for args in (command, [*command, "--json"]):

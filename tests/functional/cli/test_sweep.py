@@ -75,8 +75,8 @@ def test_a_dry_run_prints_only_what_would_change(lab: Lab, cli: Cli) -> None:
 
 
 def test_a_dry_run_reads_each_group_once(lab: Lab, cli: Cli) -> None:
-    """Nothing is written, so nothing is looked at again right before or after a write: rules are asked for by group, tags
-    and instances of a whole account together, however many groups would change."""
+    """Nothing is written, so nothing is looked at again right before or after a write: rules are asked for by group,
+    tags and instances of a whole account together, however many groups would change."""
     app = lab.group()
     accepting = [lab.group(f"{app.id}:tcp/1") for _ in range(6)]
     lab.instance(app, tags={"link-peer": " ".join(f"{group.id}:tcp/1" for group in accepting)})
@@ -160,7 +160,8 @@ def test_a_dry_run_has_no_table_of_what_is_obsolete_where_nothing_is(lab: Lab, c
 def test_a_dry_run_plans_nothing_again_where_its_sweep_has_judged_all(
     lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """That plan would cost as much as all that the sweep decides. A rule that the sweep removes is not obsolete; the half of a link is."""
+    """That plan would cost as much as all that the sweep decides. A rule that the sweep removes is not obsolete; the
+    half of a link is."""
     app, db, other_group = (lab.group("*", tags={MANAGED: "true"}) for _ in range(3))
     lab.cross_account(lab.request(app, db))
     lab.cross_account(lab.request(app, other_group, "tcp/3", request_id="chg-2"))

@@ -1,4 +1,5 @@
-"""Tables in a real terminal of 80, 100 and 120 columns, on every shipped world, also where all names are hostile: no line is wrapped."""
+"""Tables in a real terminal of 80, 100 and 120 columns, on every shipped world, also where all names are hostile: no
+line is wrapped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""`link-peer tighten`: who uses the wide rules of people, as flow logs tell, what they could become, and which can go."""
+"""`link-peer tighten`: who uses the wide rules of people, as flow logs tell, what they could become, and which can
+go."""
 
 from __future__ import annotations
 
@@ -47,8 +48,8 @@ def aliyun(lab: Lab, account: str, command: str) -> None:
 
 
 def test_a_wide_rule_becomes_links_and_can_then_go_and_come_back(lab: Lab, cli: Cli, tmp_path: Path) -> None:
-    """Who used it is named; what each use would become, with the consent for it; and once links carry it all, nothing would be cut
-    off by the two printed commands, the second of which makes an equal rule."""
+    """Who used it is named; what each use would become, with the consent for it; and once links carry it all, nothing
+    would be cut off by the two printed commands, the second of which makes an equal rule."""
     app, db, ledger = lab.group(name="app"), lab.group(name="db"), lab.group(account=PEER, name="ledger")
     web, data, payer = lab.instance(app, name="web-1"), lab.instance(db), lab.instance(ledger, name="payer-1")
     wide = lab.authorize(db, **WIDE)
@@ -132,8 +133,8 @@ FIFTH_DAY = (4 * DAY, 5 * DAY)
     ],
 )
 def test_what_cannot_be_told_is_unknown_and_keeps_the_rule(lab: Lab, cli: Cli, kind: str, cause: str) -> None:
-    """A day without a line, lines that were skipped, or that are not there yet, a log that is sampled: nobody knows that nobody used
-    the rule."""
+    """A day without a line, lines that were skipped, or that are not there yet, a log that is sampled: nobody knows
+    that nobody used the rule."""
     db, app = lab.group(), lab.group()
     data, web = lab.instance(db), lab.instance(app)
     lab.authorize(db, **WIDE)
@@ -174,8 +175,8 @@ def test_an_address_that_no_log_names_is_unknown(lab: Lab, cli: Cli) -> None:
 
 
 def test_only_what_was_answered_is_proposed(lab: Lab, cli: Cli) -> None:
-    """With flags a port that resets is no service, without them one that sends anything back may be. What REJECT stopped is no
-    use, and connections that the instance opened itself need no ingress rule."""
+    """With flags a port that resets is no service, without them one that sends anything back may be. What REJECT
+    stopped is no use, and connections that the instance opened itself need no ingress rule."""
     db, app = lab.group(), lab.group()
     data, web = lab.instance(db), lab.instance(app)
     lab.authorize(db, **WIDE)
@@ -197,8 +198,8 @@ def test_only_what_was_answered_is_proposed(lab: Lab, cli: Cli) -> None:
 
 @pytest.mark.parametrize("window", [60, 300, 600])
 def test_connections_from_ephemeral_ports_are_no_services(lab: Lab, cli: Cli, window: int) -> None:
-    """Without flags a port that connections come from is never proposed; if it may have been a service's, it is used all the same.
-    So it is in each of the windows that can be chosen."""
+    """Without flags a port that connections come from is never proposed; if it may have been a service's, it is used
+    all the same. So it is in each of the windows that can be chosen."""
     db, app = lab.group(), lab.group()
     data, web = lab.instance(db), lab.instance(app)
     lab.authorize(db, **WIDE)
@@ -264,7 +265,8 @@ def test_what_may_not_be_opened_is_left_with_the_reason(lab: Lab, cli: Cli, tmp_
 
 
 def test_what_an_instance_may_not_reach_is_in_no_link_of_its_group(lab: Lab, cli: Cli) -> None:
-    """A link between groups is judged by these groups alone, and would carry what another group of a member is refused."""
+    """A link between groups is judged by these groups alone, and would carry what another group of a member is
+    refused."""
     app, batch, db = lab.group(), lab.group(), lab.group()
     web, worker, data = lab.instance(app), lab.instance(app, batch), lab.instance(db)
     lab.authorize(db, **WIDE)
@@ -301,9 +303,10 @@ def test_an_answer_that_is_too_long_is_asked_for_in_parts(lab: Lab, cli: Cli, mo
 
 
 def test_an_estate_takes_a_query_of_each_account_and_few_calls(lab: Lab, cli: Cli) -> None:
-    """Two accounts, one rule for a whole network on all ports, and three parties behind it: three links. The log of each account takes
-    one query, where it has every field, and its interfaces one call. A group takes the call for its rules alone, although `--all` reads
-    and judges groups with members; whether members reach each other is read where packets went between some, and nowhere else."""
+    """Two accounts, one rule for a whole network on all ports, and three parties behind it: three links. The log of
+    each account takes one query, where it has every field, and its interfaces one call. A group takes the call for its
+    rules alone, although `--all` reads and judges groups with members; whether members reach each other is read where
+    packets went between some, and nowhere else."""
     app, jobs, db, ledger = lab.group(), lab.group(), lab.group(), lab.group(account=PEER)
     web, job, payer, data = lab.instance(app), lab.instance(jobs), lab.instance(ledger), lab.instance(db)
     lab.authorize(db, IpProtocol="TCP", PortRange="1/65535", SourceCidrIp="10.0.0.0/8")
@@ -345,8 +348,8 @@ def test_a_query_of_a_flow_log_may_take_a_minute(lab: Lab, cli: Cli, monkeypatch
 
 
 def test_nothing_is_written(lab: Lab, cli: Cli, tmp_path: Path) -> None:
-    """Neither rules nor tags change, and no call but those that read is made, whatever is asked for: link-peer touches no rule of a
-    person, and the roles that read it may not."""
+    """Neither rules nor tags change, and no call but those that read is made, whatever is asked for: link-peer touches
+    no rule of a person, and the roles that read it may not."""
     app, db = lab.group(), lab.group()
     web, data = lab.instance(app), lab.instance(db)
     lab.authorize(db, **WIDE)
@@ -428,7 +431,8 @@ def test_two_rules_that_carry_the_same_do_not_both_go(lab: Lab, cli: Cli) -> Non
 
 
 def test_the_estate_is_one_table_the_widest_first(lab: Lab, cli: Cli) -> None:
-    """Of accounts that the keys can read; an account whose log cannot be read makes the command fail, and others are told."""
+    """Of accounts that the keys can read; an account whose log cannot be read makes the command fail, and others are
+    told."""
     app, db, ledger = lab.group(), lab.group(), lab.group(account=PEER)
     web, data, payer = lab.instance(app), lab.instance(db), lab.instance(ledger)
     person(lab, db, app, PortRange="1/65535")
@@ -450,7 +454,8 @@ def test_the_estate_is_one_table_the_widest_first(lab: Lab, cli: Cli) -> None:
 
 
 def test_of_an_address_that_nobody_had_the_rules_that_decide_are_unknown(lab: Lab, cli: Cli) -> None:
-    """A range that admits its packets alone, but neither one beside another that does, nor one that it is not in, nor one of IPv6."""
+    """A range that admits its packets alone, but neither one beside another that does, nor one that it is not in, nor
+    one of IPv6."""
     db = lab.group()
     data = lab.instance(db)
     lab.authorize(db, **WIDE)
@@ -475,8 +480,8 @@ def test_of_an_address_that_nobody_had_the_rules_that_decide_are_unknown(lab: La
 
 
 def test_the_file_of_a_proposal_is_checked(lab: Lab, cli: Cli, tmp_path: Path) -> None:
-    """It has the evidence of all ports of a link together. A port that the policy denies by now is a problem, and a file without links
-    is one of a proposal, too."""
+    """It has the evidence of all ports of a link together. A port that the policy denies by now is a problem, and a
+    file without links is one of a proposal, too."""
     app, db = lab.group(), lab.group()
     web, data = lab.instance(app), lab.instance(db)
     lab.authorize(db, **WIDE)
@@ -513,7 +518,8 @@ def test_the_file_of_a_proposal_is_checked(lab: Lab, cli: Cli, tmp_path: Path) -
 def test_a_proposed_link_that_a_person_changed_is_checked_again(
     lab: Lab, cli: Cli, tmp_path: Path, text: str, changed_text: str, problem: str
 ) -> None:
-    """Its ends, and that the entry which the file names would open what the link asks for by then. One that nobody saw may be there."""
+    """Its ends, and that the entry which the file names would open what the link asks for by then. One that nobody saw
+    may be there."""
     app, db = lab.group(), lab.group()
     web, data, _unseen = lab.instance(app), lab.instance(db), lab.instance(app)
     lab.authorize(db, **WIDE)
@@ -609,7 +615,8 @@ def test_a_narrow_table_leaves_out_what_decides_least(lab: Lab, cli: Cli, monkey
 
 
 def test_what_one_link_depends_on_is_read_once_for_all(lab: Lab, cli: Cli, mocker: MockerFixture) -> None:
-    """The rules of an advanced group that sends. Each look at a view copies all that it read, so that another link takes no look."""
+    """The rules of an advanced group that sends. Each look at a view copies all that it read, so that another link
+    takes no look."""
     app, db = (lab.group(type="enterprise") for _ in range(2))
     web, _, data = lab.instance(app), lab.instance(app), lab.instance(db)
     lab.authorize(db, **WIDE)

@@ -1,4 +1,5 @@
-"""Random estates, tightened to the end by the commands that are printed: nothing that passed before is refused after."""
+"""Random estates, tightened to the end by the commands that are printed: nothing that passed before is refused
+after."""
 
 from __future__ import annotations
 
@@ -69,8 +70,8 @@ REVOKED: list[str] = []
 def test_no_connection_of_the_period_is_refused_after_the_printed_commands(
     lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
-    """The lines that consent and ask, then those that remove the rules which nothing needs any more. Put back, the rules are as they
-    were. What keeps a rule was said: it is left, or unknown."""
+    """The lines that consent and ask, then those that remove the rules which nothing needs any more. Put back, the
+    rules are as they were. What keeps a rule was said: it is left, or unknown."""
     estate = RandomEstate(lab, seed)
     owners = Owners(lab, cli, monkeypatch)
     rules = cli.json("tighten", "--all", "--last", "7d")[1]

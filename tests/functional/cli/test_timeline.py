@@ -32,8 +32,8 @@ def linked(lab: Lab, cli: Cli) -> tuple[Group, Group]:
 
 @pytest.mark.parametrize("by_id", [True, False])
 def test_consent_and_who_deleted_a_rule_by_hand_are_on_the_timeline(lab: Lab, cli: Cli, *, by_id: bool) -> None:
-    """ActionTrail proves both, as soon as it has them, whether the call named the rule by its id or by its fields; and the repair that
-    the same message made is there."""
+    """ActionTrail proves both, as soon as it has them, whether the call named the rule by its id or by its fields; and
+    the repair that the same message made is there."""
     app, db = linked(lab, cli)
     lab.cloud.clock.advance(60)
     [rule] = lab.raw_rules(db)

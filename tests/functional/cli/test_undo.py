@@ -48,7 +48,8 @@ class Estate:
         self.lab.cross_account(*bodies) if (bodies := self.lab.queued()) else None
 
     def state(self) -> State:
-        """By group: the entries of its tags, and each rule with its claims. Under which key an entry is does not matter."""
+        """By group: the entries of its tags, and each rule with its claims. Under which key an entry is does not
+        matter."""
         return {group.id: (self._entries(group), self._rules(group)) for group in self.groups}
 
     def _entries(self, group: Group) -> list[str]:
@@ -152,8 +153,8 @@ PREVIEWED = ("accept", "withdraw", "close", "close --between")
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("estate", sample(range(SEEDS), 6), indirect=True)
 def test_what_a_command_previews_is_what_it_does(estate: Estate) -> None:
-    """`--dry-run` changes nothing, and says of each link what then becomes of it; its commands are the calls that are made then, each
-    rule and each tag. So does the way back, `reopen`."""
+    """`--dry-run` changes nothing, and says of each link what then becomes of it; its commands are the calls that are
+    made then, each rule and each tag. So does the way back, `reopen`."""
     lab, acts = estate.lab, estate.acts()
     for name in PREVIEWED:
         words = [word for word in acts[name]() if word != "--yes"]

@@ -59,8 +59,8 @@ def test_what_the_rules_admit_and_does_not_arrive_has_another_cause(lab: Lab, cl
 
 
 def test_a_packet_that_arrives_although_a_rule_stops_it_is_a_contradiction(lab: Lab, cli: Cli) -> None:
-    """As when a rule is added while the test runs, which is before the rules are read. A rule of a person is named with its
-    group, its priority and what it says of itself; once it stands, the packet is lost."""
+    """As when a rule is added while the test runs, which is before the rules are read. A rule of a person is named with
+    its group, its priority and what it says of itself; once it stands, the packet is lost."""
     _, db, a, b = linked(lab)
     drop = {
         **ALL,
@@ -122,8 +122,8 @@ UNTESTED = "sh: line 1: nc: command not found"
 def test_the_output_of_each_ping_and_nc_is_understood(
     port: str, code: int, output: str, result: str, reached: bool | None, explanation: str
 ) -> None:
-    """Of iputils, Ncat and OpenBSD's nc. A packet that is refused has arrived, one for which there is no route is no time-out, and
-    without the tool nothing is tested."""
+    """Of iputils, Ncat and OpenBSD's nc. A packet that is refused has arrived, one for which there is no route is no
+    time-out, and without the tool nothing is tested."""
     outcome = result_of(parse_port(port), code, output)
     assert (outcome.value, outcome.reached) == (result, reached)
     tested = ProbeVerdict(parse_port(port), outcome, output, Effect(True), "it is accepted")

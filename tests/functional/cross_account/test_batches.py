@@ -1,4 +1,5 @@
-"""A batch whose messages touch different groups is carried out side by side; every one is decided as if it came alone."""
+"""A batch whose messages touch different groups is carried out side by side; every one is decided as if it came
+alone."""
 
 from __future__ import annotations
 

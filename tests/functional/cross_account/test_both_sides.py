@@ -1,5 +1,5 @@
-"""cross_account opens both sides or neither: if the second side fails for good, the first is rolled back. It closes both,
-but no rule of a person."""
+"""cross_account opens both sides or neither: if the second side fails for good, the first is rolled back. It closes
+both, but no rule of a person."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def test_a_rollback_keeps_a_persons_rule(lab: Lab) -> None:
 
 @pytest.mark.parametrize("consents", [True, False])
 def test_the_sweep_removes_a_link_that_an_expired_request_left_half_open(lab: Lab, consents: bool) -> None:
-    """The other account fails until the request expires. The sweep opens nothing for a request: the half is removed once
-    it is older than 30 minutes, and at once if a group consents no more."""
+    """The other account fails until the request expires. The sweep opens nothing for a request: the half is removed
+    once it is older than 30 minutes, and at once if a group consents no more."""
     a, b = lab.pair()
     lab.fault(service="ecs", action="AuthorizeSecurityGroup", account=a.account, kind="error", times=None)
     lab.cross_account(lab.request(a, b, expires_at=lab.iso(60)))

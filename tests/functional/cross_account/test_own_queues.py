@@ -61,7 +61,8 @@ def message_count(lab: Lab) -> int:
 
 
 def test_a_queue_proves_who_asks_as_it_does_behind_a_trigger(lab: Lab) -> None:
-    """The record names it, what is not true of its account is denied, and nothing is left on it. Of what is no request, too."""
+    """The record names it, what is not true of its account is denied, and nothing is left on it. Of what is no request,
+    too."""
     a, b = lab.pair()
     send(lab, own_queue(PEER), lab.request(b, a, "tcp/1", request_id="mine"))
     send(lab, own_queue(uid(1)), lab.request(b, a, "tcp/2", request_id="forged"))

@@ -43,8 +43,8 @@ def test_a_forged_half_opens_nothing(lab: Lab) -> None:
 
 
 def test_a_stripped_managed_tag_hides_no_rule_for_long(lab: Lab) -> None:
-    """Attack 15: Terraform removes tags it does not know. Within a day the sweep finds the group again, and what ended is
-    removed."""
+    """Attack 15: Terraform removes tags it does not know. Within a day the sweep finds the group again, and what ended
+    is removed."""
     a, b = lab.pair()
     lab.cross_account(lab.request(a, b, "tcp/1", until=lab.iso(3600)))
     lab.tag(b, **{MANAGED: None})
@@ -99,8 +99,8 @@ def test_a_malformed_name_costs_the_rest_of_its_account_nothing(lab: Lab) -> Non
 
 
 def test_a_tag_flood_settles_home_links_first_and_stays_bounded(lab: Lab) -> None:
-    """Attack 10: many instances with many peers each. Home links are settled before messages are posted, and absent peers
-    share their writes."""
+    """Attack 10: many instances with many peers each. Home links are settled before messages are posted, and absent
+    peers share their writes."""
     db = lab.group("*")
     groups = [lab.group() for _ in range(5)]
     events = []

@@ -1,5 +1,5 @@
-"""No account holds up the removals of another, nothing that someone withdrew waits for the removal guard, and a read that fails
-removes nothing."""
+"""No account holds up the removals of another, nothing that someone withdrew waits for the removal guard, and a read
+that fails removes nothing."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ MANY = 56  # more removals than limits.removals_per_run
 
 @pytest.mark.parametrize("account", [PEER, HOME])
 def test_forged_markers_of_one_account_do_not_hold_removals_of_another(lab: Lab, account: str) -> None:
-    """Attack 1: an account fills its own groups with rules that look unwanted; the other accounts' removals go on. The sources
-    of these rules are its own groups, or the victim's empty ones."""
+    """Attack 1: an account fills its own groups with rules that look unwanted; the other accounts' removals go on. The
+    sources of these rules are its own groups, or the victim's empty ones."""
     instance, app, db = lab.linked()
     lab.instance(app)
     sources = [lab.group(account=account) for _ in range(MANY // 4)]
@@ -49,7 +49,8 @@ def test_an_untagged_instance_that_is_shown_is_never_held(lab: Lab) -> None:
 
 @pytest.mark.knobs(request_tags=True)
 def test_a_deleted_event_is_never_held(lab: Lab) -> None:
-    """Attack 1: the address of a released instance goes to a stranger, so its rules are removed whatever else is due."""
+    """Attack 1: the address of a released instance goes to a stranger, so its rules are removed whatever else is
+    due."""
     lab.policy(limits={"removals_per_run": 1})
     app, db = lab.group(), lab.group("*")
     other_instance = lab.instance(db)
@@ -89,7 +90,8 @@ def test_removals_over_the_cap_are_held_across_messages(lab: Lab) -> None:
 def test_nothing_is_removed_where_the_read_after_one_that_omits_an_instance_fails(
     make_lab: Callable[[], Lab], run: str
 ) -> None:
-    """Whichever read of instances omits it, and from whichever on they fail. Without the failure, the link stays too."""
+    """Whichever read of instances omits it, and from whichever on they fail. Without the failure, the link stays
+    too."""
     for passed in itertools.count():
         lab = make_lab()
         app, db = lab.group(), lab.group("*")

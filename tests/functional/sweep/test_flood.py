@@ -32,8 +32,8 @@ def _lab(three_accounts: Lab) -> Lab:
 
 
 def forge(lab: Lab, group: Group, sources: list[str], *claims: Claim) -> None:
-    """Rules of a group with valid markers, one for each of these groups of the same account. They are put there directly: a
-    call for each hundred would take the test long."""
+    """Rules of a group with valid markers, one for each of these groups of the same account. They are put there
+    directly: a call for each hundred would take the test long."""
     rules = []
     for n, source in enumerate(sources):
         port = Port("tcp", n + 1, n + 1)
@@ -136,7 +136,8 @@ def spread(lab: Lab) -> None:
 
 @pytest.mark.parametrize("flood", [throttled, spread])
 def test_a_long_closing_takes_no_time_from_wishes(lab: Lab, flood: Callable[[Lab], None]) -> None:
-    """Reading the instances of another account takes most of the time of a run. The summary says what is left to the next one."""
+    """Reading the instances of another account takes most of the time of a run. The summary says what is left to the
+    next one."""
     bystanders = Bystanders(lab)
     many = lab.group()
     for _ in range(1_000):

@@ -1,5 +1,5 @@
-"""Between two full sweeps of an account, what it and its peers show of the parties that its rules name: closed in nine minutes, however
-many accounts there are."""
+"""Between two full sweeps of an account, what it and its peers show of the parties that its rules name: closed in nine
+minutes, however many accounts there are."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ THOUSAND = {
 
 
 class Chain:
-    """The messages of one account's sweep, each delivered when it is due; nothing else happens: no event, and no other account's
-    sweep."""
+    """The messages of one account's sweep, each delivered when it is due; nothing else happens: no event, and no other
+    account's sweep."""
 
     def __init__(self, lab: Lab, account: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("LINK_PEER_SWEEP_QUEUE", QUEUE)
@@ -48,7 +48,8 @@ class Chain:
         )
 
     def deliver(self, body: dict[str, Any]) -> None:
-        """One delivery, with the keys of a function's process that has just begun; `calls` are those of it, with their account."""
+        """One delivery, with the keys of a function's process that has just begun; `calls` are those of it, with their
+        account."""
         start = self.lab.calls()
         CACHE.clear()
         self.lab.run(function.handler, json.dumps([self.lab.message(body, QUEUE)]).encode())
@@ -150,8 +151,8 @@ def changes_address(standing: Standing) -> None:
 def test_what_a_peer_shows_closes_in_nine_minutes_with_a_thousand_accounts(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, act: Callable[[Standing], None], by_address: bool, holder: str
 ) -> None:
-    """Of a group reference and of a rule by address, wherever it stands, though no event tells of it and the peer is not swept. It
-    may be made right after a sweep, the longest wait there is."""
+    """Of a group reference and of a rule by address, wherever it stands, though no event tells of it and the peer is
+    not swept. It may be made right after a sweep, the longest wait there is."""
     standing = Standing(lab, holder, advanced=by_address)
     chain = Chain(lab, holder, monkeypatch)
     admitted = standing.instance if by_address else standing.app
@@ -181,7 +182,8 @@ def test_a_group_that_leaves_an_allowed_set_is_closed_in_nine_minutes(
 def test_a_lock_in_the_other_account_closes_both_halves_of_a_mutual_link(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At the next short sweep of the account that holds one half: that of the locked group's account need not come first."""
+    """At the next short sweep of the account that holds one half: that of the locked group's account need not come
+    first."""
     standing = Standing(lab, HOME, advanced=False, port="")
     chain = Chain(lab, HOME, monkeypatch)
     assert len(lab.rules(standing.app)) == len(lab.rules(standing.db)) == 1
@@ -300,8 +302,8 @@ def test_a_party_that_one_list_left_out_keeps_its_rule(lab: Lab, monkeypatch: py
 def test_the_guard_counts_all_short_sweeps_since_the_last_full_one(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, together: bool
 ) -> None:
-    """Where more parties of an account are gone than it allows, none of their rules is removed until the full sweep, which counts
-    anew."""
+    """Where more parties of an account are gone than it allows, none of their rules is removed until the full sweep,
+    which counts anew."""
     standing = Standing(lab, HOME, advanced=True)
     released = [lab.instance(standing.app) for _ in range(3)]
     assert lab.cross_account(lab.request(standing.app, standing.db, "tcp/3306")) == {"applied": 1}

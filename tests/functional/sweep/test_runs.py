@@ -70,8 +70,8 @@ def test_a_second_sweep_changes_nothing(lab: Lab) -> None:
 
 
 def test_what_opens_takes_the_plan_of_what_was_to_be_removed_before(lab: Lab) -> None:
-    """Once nothing changed in between: of each account, one plan for each look at what ended, one for what is to be read, and one for
-    the changes."""
+    """Once nothing changed in between: of each account, one plan for each look at what ended, one for what is to be
+    read, and one for the changes."""
     for account in (HOME, PEER):
         lab.linked(account)
     lab.sweep()
@@ -127,7 +127,8 @@ def test_without_the_audit_log_nothing_is_changed(lab: Lab) -> None:
 
 @pytest.mark.knobs(request_tags=True)
 def test_the_summary_reports_work_and_cost(lab: Lab) -> None:
-    """One of the run, and one of each account: as which role it was entered, counts, calls, seconds, what was skipped and why."""
+    """One of the run, and one of each account: as which role it was entered, counts, calls, seconds, what was skipped
+    and why."""
     instance, _, old = lab.linked()
     lab.tag(instance, link_peer=None)
     app, db = lab.group(), lab.group("*")
@@ -169,8 +170,8 @@ def test_the_summary_reports_work_and_cost(lab: Lab) -> None:
 
 @pytest.mark.parametrize("counts", readings()["queue_counts"])
 def test_the_summary_counts_the_dead_letters(lab: Lab, counts: str) -> None:
-    """In two calls, those that somebody has received or delayed too while the platform counts, else those that can be received; the
-    alert `link-peer-dead-letters` reads the number. Where they cannot be counted, it says why."""
+    """In two calls, those that somebody has received or delayed too while the platform counts, else those that can be
+    received; the alert `link-peer-dead-letters` reads the number. Where they cannot be counted, it says why."""
     lab.cloud.knobs.change({"queue_counts": counts})
     queue = lab.cloud.world.dead_letter_queue
     for delay in (0, 0, 600):

@@ -1,4 +1,5 @@
-"""A sweep whose judging takes longer than a delivery may run: each delivery carries out what it has decided, and the next go on."""
+"""A sweep whose judging takes longer than a delivery may run: each delivery carries out what it has decided, and the
+next go on."""
 
 from __future__ import annotations
 
@@ -44,7 +45,8 @@ def links(lab: Lab, count: int) -> list[Group]:
 
 
 def deliveries(lab: Lab, most: int = 40) -> Iterator[tuple[float, dict[str, int]]]:
-    """The account's messages one after the other, each when it is due, as long as something is postponed: seconds and outcomes."""
+    """The account's messages one after the other, each when it is due, as long as something is postponed: seconds and
+    outcomes."""
     lab.context.function.timeout = LIMIT
     first = {"version": 1, "action": "sweep", "region": lab.cloud.region, "account": HOME, "posted_at": lab.iso()}
     bodies: list[dict[str, Any]] = [first]
@@ -66,7 +68,8 @@ def _queue_of_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_missed_link_opens_in_the_first_delivery_though_there_is_no_time_to_judge_all(lab: Lab) -> None:
-    """What stands among many stays until it is judged; a lock closes in one of the next deliveries, each of which ends in time."""
+    """What stands among many stays until it is judged; a lock closes in one of the next deliveries, each of which ends
+    in time."""
     standing = links(lab, 150)
     lab.sweep_account(HOME)
     lab.queued(QUEUE, after=540)

@@ -85,8 +85,8 @@ class Crowd:
     # deliveries
 
     def settle(self, *deliveries: Iterable[Delivery]) -> None:
-        """Runs all of them concurrently, each until its function answers, and then what they put on the queue, until it is
-        empty."""
+        """Runs all of them concurrently, each until its function answers, and then what they put on the queue, until it
+        is empty."""
         todo = [delivery for several in deliveries for delivery in several]
         self.random.shuffle(todo)
         self._run(todo)
@@ -120,7 +120,8 @@ class Crowd:
         return {group.id: self.lab.rules(group) for group in groups}
 
     def desired_rules(self, apps: dict[str, list[str]], linked: Iterable[tuple[Group, Group]]) -> dict[str, list[str]]:
-        """The desired rules: each application's ports of the first database (none: the default tag), and these pairs."""
+        """The desired rules: each application's ports of the first database (none: the default tag), and these
+        pairs."""
         first, second = self.dbs
         expected_rules: dict[str, list[str]] = {group: [] for group in self.rules()}
         for app, ports in apps.items():
@@ -165,8 +166,8 @@ class Crowd:
             assert expected & recorded, f"{function.__name__}: no outcome is recorded for {expected}"
 
     def check_requests_recorded(self) -> None:
-        """A record names every successful call that was received, and every delivery that raised, or put something on the
-        queue, left an attempt."""
+        """A record names every successful call that was received, and every delivery that raised, or put something on
+        the queue, left an attempt."""
         records = self.lab.records("outcome", "attempt")
         recorded = {request for record in records for request in record["api_requests"].split(",")}
         answered = [change for change in self.rule_changes if change["requestId"] in self.answered]

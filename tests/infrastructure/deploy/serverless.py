@@ -35,7 +35,8 @@ class Call(Struct):
 
 
 class Serverless:
-    """The CLI on a machine of its own, run in `folder`. It knows the given access keys: name -> (account, id, secret)."""
+    """The CLI on a machine of its own, run in `folder`. It knows the given access keys: name -> (account, id,
+    secret)."""
 
     def __init__(self, folder: Path, home: Path, endpoint: str, keys: Mapping[str, tuple[str, str, str]]) -> None:
         self.folder, self._home, self._endpoint = folder, home, endpoint

@@ -265,8 +265,8 @@ def test_two_deployments_stand_side_by_side(project: Project, cloud: LocalCloud)
 
 
 def test_a_canary_gets_a_share_of_the_calls_until_it_is_finished(project: Project) -> None:
-    """Publish without moving the alias, then give the new version a weight, then all calls. A deploy ends it, too, also of the
-    same package; and a rollback of all functions is one command."""
+    """Publish without moving the alias, then give the new version a weight, then all calls. A deploy ends it, too, also
+    of the same package; and a rollback of all functions is one command."""
     project.calls_of("deploy -y")
     project.package("another")
     project.calls_of("deploy --function -y --skip-actions")

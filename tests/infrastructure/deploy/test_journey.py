@@ -1,7 +1,9 @@
-"""From an empty account to the first link, a second account, a rollback, and back to the empty account: `make test-deploy`.
+"""From an empty account to the first link, a second account, a rollback, and back to the empty account: `make
+test-deploy`.
 
-Everything is done as a new user does it: `link-peer` and `s` as processes in a folder of one's own, the keys of two accounts
-with random uids, a region that is not the default. The functions run from the package that was built and uploaded.
+Everything is done as a new user does it: `link-peer` and `s` as processes in a folder of one's own, the keys of two
+accounts with random uids, a region that is not the default. The functions run from the package that was built and
+uploaded.
 """
 
 from __future__ import annotations
@@ -33,7 +35,8 @@ pytestmark = pytest.mark.skipif("LINK_PEER_TEST_DEPLOY" not in os.environ, reaso
 
 
 class Journey:
-    """Two accounts, `home` and `peer`, whose groups sg-app and sg-db (home) and sg-far (peer) share a VPC; and a person."""
+    """Two accounts, `home` and `peer`, whose groups sg-app and sg-db (home) and sg-far (peer) share a VPC; and a
+    person."""
 
     def __init__(self, cloud: LocalCloud, folder: Path) -> None:
         self.cloud = cloud
@@ -132,7 +135,8 @@ class Journey:
 
 
 def holdings(cloud: LocalCloud) -> dict[str, str]:
-    """All that the accounts hold: `<kind> <account or place> <name>` -> its contents as far as they are a person's choice."""
+    """All that the accounts hold: `<kind> <account or place> <name>` -> its contents as far as they are a person's
+    choice."""
     identity, sls = cloud.identity, cloud.sls
     contents: dict[str, str] = {}
     for arn, role in identity.roles.items():
@@ -205,7 +209,8 @@ def readme() -> list[str]:
 
 
 def begin(journey: Journey) -> None:
-    """From the empty account to deployed functions, word for word as README.md says. What is installed is that of the test."""
+    """From the empty account to deployed functions, word for word as README.md says. What is installed is that of the
+    test."""
     *installing, enter, export, init, setup, package, deploy, doctor = readme()
     assert [line.partition(" install")[0] for line in installing] == ["npm", "aliyun configure", "make -C link-peer"]
     assert (enter, export) == (

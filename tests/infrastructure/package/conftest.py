@@ -1,7 +1,8 @@
 """Fixtures of the package's tests: the package folder, and function instances that have nothing else.
 
-With LINK_PEER_PACKAGE, as `make test-package` sets it, the package is that folder, and the runtime's Python runs it. Without, as in
-`make test`, it is put together from the distributions that are installed here, and this Python runs it: no network is needed.
+With LINK_PEER_PACKAGE, as `make test-package` sets it, the package is that folder, and the runtime's Python runs it.
+Without, as in `make test`, it is put together from the distributions that are installed here, and this Python runs it:
+no network is needed.
 """
 
 from __future__ import annotations
@@ -95,7 +96,8 @@ def installed(folder: Path) -> Path:
 
 
 def make(folder: Path) -> None:
-    """The package, but for its policy. Its instances write no byte code: without this one, each would compile every module."""
+    """The package, but for its policy. Its instances write no byte code: without this one, each would compile every
+    module."""
     build.leave_out(installed(folder))
     build.certificates(folder)
     cut.cut(folder)
@@ -183,8 +185,8 @@ def _warm(package: Path, authority: Authority) -> Iterator[FunctionInstance]:
 
 
 class PackageLab(WireLab):
-    """The lab over TLS whose handlers are those of the package: `process` runs them, an instance that may have worked in
-    other worlds before. A test may put one of its own there."""
+    """The lab over TLS whose handlers are those of the package: `process` runs them, an instance that may have worked
+    in other worlds before. A test may put one of its own there."""
 
     process: FunctionInstance
     server: Server

@@ -35,8 +35,9 @@ BUDGET: dict[str, dict[str, int]] = {
     "cross_account": {**_SDKS, **_STS, **_MNS},
     "sweep": {**_SDKS, **_STS, **_MNS},
 }
-"""The packages of others that each function may import, and how many modules of each. Those that differ between runtimes have
-room for a few more. The layout of our own modules is free: the package has them in one file (bundle.py)."""
+"""The packages of others that each function may import, and how many modules of each. Those that differ between
+runtimes have room for a few more. The layout of our own modules is free: the package has them in one file
+(bundle.py)."""
 NEVER = frozenset({"asyncio.events", "concurrent.futures.process", "multiprocessing", "unittest", "yaml"})
 """Modules that no function may import: the large ones of the standard library, and the YAML parser."""
 
@@ -79,8 +80,8 @@ def deliver(
 ) -> dict[str, int]:
     """The outcomes of one delivery. Raises HandlerError.
 
-    `ahead`: seconds that the function's clock is ahead; waiting only moves it. `patience`: read timeout of the clients, without
-    the sessions of earlier deliveries; without it, the package's own.
+    `ahead`: seconds that the function's clock is ahead; waiting only moves it. `patience`: read timeout of the clients,
+    without the sessions of earlier deliveries; without it, the package's own.
     """
     event = (body if isinstance(body, str) else json.dumps(body)).encode()
     code = DELIVER.format(function=function, body=event, ahead=ahead, patience=patience)
@@ -94,8 +95,8 @@ def is_cut(package: Path) -> bool:
 
 
 def excess(instance: FunctionInstance, *functions: str) -> list[str]:
-    """What has been imported beyond the budgets of these functions, in words. A plain package, which starts more slowly, has none:
-    what no function may import is all that counts."""
+    """What has been imported beyond the budgets of these functions, in words. A plain package, which starts more
+    slowly, has none: what no function may import is all that counts."""
     budget: Mapping[str, int] = {name: count for function in functions for name, count in BUDGET[function].items()}
     result: dict[str, bool] = instance.run(MODULES)
     if not is_cut(Path(instance.run("import os\nanswer = os.getcwd()"))):

@@ -1,4 +1,5 @@
-"""The functions, from the package alone: every sample is answered, every link is made, and faults are what they are elsewhere."""
+"""The functions, from the package alone: every sample is answered, every link is made, and faults are what they are
+elsewhere."""
 
 from __future__ import annotations
 
@@ -109,8 +110,8 @@ def test_a_policy_that_was_edited_after_packaging_counts(
     assert wire_lab.deliver(auto_link, event) == {"applied": 1}
 
 
-# how faults are classified, with the SDKs as they are in the package: what becomes of a delivery then, whatever call meets the
-# fault, tests/functional/test_faults.py tries in process
+# how faults are classified, with the SDKs as they are in the package: what becomes of a delivery then, whatever call
+# meets the fault, tests/functional/test_faults.py tries in process
 
 
 @pytest.mark.exhaustive
@@ -147,8 +148,8 @@ def test_a_record_that_may_not_be_durable_is_a_transient_error(wire_lab: Package
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("kind", sample(POST_TROUBLE, 2))
 def test_a_post_that_may_be_lost_is_a_transient_error(wire_lab: PackageLab, kind: str) -> None:
-    """The TLS of some releases of Python shows a reset as the end of a connection, after which the SDK tries once more by itself
-    [src MNSHttp]."""
+    """The TLS of some releases of Python shows a reset as the end of a connection, after which the SDK tries once more
+    by itself [src MNSHttp]."""
     most = 2 if kind.startswith("reset") else 1
     wire_lab.fault(service="mns", kind=kind, times=most)
     look = f"look_request(Party({HOME!r}, 'i-web'), given.region, now.now() + 60)"

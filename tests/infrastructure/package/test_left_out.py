@@ -163,8 +163,8 @@ def test_nothing_that_is_left_out_is_in_the_package(package: Path) -> None:
 
 
 def test_the_bill_of_materials_lists_what_the_package_holds(built: Path, bill: dict[str, Any]) -> None:
-    """Each distribution that the folder has metadata of, with the hash of an archive that requirements.txt names; valid CycloneDX,
-    with nothing that another build of the same package would change."""
+    """Each distribution that the folder has metadata of, with the hash of an archive that requirements.txt names; valid
+    CycloneDX, with nothing that another build of the same package would change."""
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(bill)) is None
     distributions = {
         path.name.removesuffix(".dist-info").lower().replace("_", "-") for path in built.glob("*.dist-info")

@@ -52,8 +52,8 @@ def accounts(count: int) -> dict[str, Any]:
 def test_a_package_of_any_number_of_accounts_starts(
     package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
-    """Each function starts with nothing but the package, and loads the compiled policy. No world is needed for it. The package
-    may be named from the current folder."""
+    """Each function starts with nothing but the package, and loads the compiled policy. No world is needed for it. The
+    package may be named from the current folder."""
     monkeypatch.chdir(tmp_path)
     policy = accounts(count)
     built = with_policy(package, tmp_path / "code", policy)
@@ -99,7 +99,8 @@ def test_a_policy_that_the_package_lost_its_compiled_form_of_is_refused(package:
 @pytest.mark.skipif(not os.environ.get("LINK_PEER_PACKAGE"), reason="only a compiled package is measured")
 @pytest.mark.skipif(not can_count(), reason="there is no valgrind here")
 def test_a_cold_first_link_keeps_to_its_budget(cut_package: Path) -> None:
-    """In millions, over TLS. Builds of Python differ, so the budget is that of a Python whose floor is the one in the file."""
+    """In millions, over TLS. Builds of Python differ, so the budget is that of a Python whose floor is the one in the
+    file."""
     budget = BUDGET[runtime_in_use()]
     bench = Bench(Code(PYTHON, [str(cut_package)]))
     with CloudProcess() as cloud:

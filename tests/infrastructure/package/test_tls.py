@@ -1,5 +1,5 @@
-"""The functions over TLS, as on the real cloud: HTTPS takes other paths through the SDKs than HTTP does. What is wrong with a
-connection opens no rule and loses no event."""
+"""The functions over TLS, as on the real cloud: HTTPS takes other paths through the SDKs than HTTP does. What is wrong
+with a connection opens no rule and loses no event."""
 
 from __future__ import annotations
 
@@ -65,8 +65,8 @@ def surrounded(lab: PackageLab, patience: float = sdk.CONNECT_TIMEOUT_MS / 1000,
 
 
 def attempt(deliver: Callable[[], dict[str, int]]) -> str:
-    """Delivers in vain. Returns what is raised, after which the platform delivers again; else the function has put the work on
-    the queue."""
+    """Delivers in vain. Returns what is raised, after which the platform delivers again; else the function has put the
+    work on the queue."""
     try:
         assert deliver() == {}
     except Transient as raised:
@@ -79,7 +79,8 @@ def attempt(deliver: Callable[[], dict[str, int]]) -> str:
 def test_a_service_whose_connection_is_wrong(
     wire_lab: PackageLab, authority: Authority, tmp_path: Path, service: str, wrong: str
 ) -> None:
-    """No rule is opened, and the attempt is on record with the cause, if the log can be written. Once the service is well, a redelivery or the message on the queue opens the link."""
+    """No rule is opened, and the attempt is on record with the cause, if the log can be written. Once the service is
+    well, a redelivery or the message on the queue opens the link."""
     server, message = CASES[wrong]
     (a, b), db = wire_lab.pair(), wire_lab.group("*")
     to = f"{b.id}@{PEER}" if service in ACROSS else f"{db.id}:tcp/1"
@@ -106,7 +107,8 @@ def test_a_service_whose_connection_is_wrong(
 
 
 def test_a_proxy_that_refuses_opens_nothing(wire_lab: PackageLab) -> None:
-    """ECS and SLS are asked through HTTPS_PROXY; the SDK of the queue knows no proxy. What was refused is done without it."""
+    """ECS and SLS are asked through HTTPS_PROXY; the SDK of the queue knows no proxy. What was refused is done without
+    it."""
     app, db = wire_lab.group("*"), wire_lab.group("*")
     event = wire_lab.event(wire_lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"}))
     with listeners.listening(listeners.refusing) as place, surrounded(wire_lab, HTTPS_PROXY=f"http://{place}"):

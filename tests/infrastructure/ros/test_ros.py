@@ -1,7 +1,8 @@
-"""deploy/peer-account.yaml has the types, properties, values and attributes that the official library of ROS knows; and what
-`account add --from --stack-group` prints are requests of ROS that exist, which make what `account add` makes.
+"""deploy/peer-account.yaml has the types, properties, values and attributes that the official library of ROS knows; and
+what `account add --from --stack-group` prints are requests of ROS that exist, which make what `account add` makes.
 
-`make test-ros` sets LINK_PEER_ROS to the folder with the library, and installs the SDK; what needs them is skipped without.
+`make test-ros` sets LINK_PEER_ROS to the folder with the library, and installs the SDK; what needs them is skipped
+without.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""The built site: what a reader searches for is the first result in their language, and each language has a map and a navigation of
-its own.
+"""The built site: what a reader searches for is the first result in their language, and each language has a map and a
+navigation of its own.
 
 Run by `make docs`, which sets LINK_PEER_SITE to the folder of the site; skipped without.
 """
@@ -75,7 +75,8 @@ def test_a_search_in_chinese_finds_the_page_first(query: str) -> None:
 
 
 def test_each_language_has_an_index_of_its_own() -> None:
-    """The English one has no Chinese page; the Chinese one has each page once, in English where it is not translated."""
+    """The English one has no Chinese page; the Chinese one has each page once, in English where it is not
+    translated."""
     indexes = [json.loads((SITE / folder / "search/search_index.json").read_text("utf-8")) for folder in ("", "zh")]
     english, chinese = ({section["location"].split("#")[0] for section in index["docs"]} for index in indexes)
     assert [location for location in english if location.startswith("zh/")] == []
@@ -84,8 +85,8 @@ def test_each_language_has_an_index_of_its_own() -> None:
 
 @pytest.mark.parametrize("folder", ["", "zh/"])
 def test_each_language_has_a_site_map_and_a_navigation(folder: str) -> None:
-    """The scripts of a page look for the site map in the folder of its language; that of the site has all. Only the notes of
-    the deployment's folders, to which pages lead, are not in the navigation."""
+    """The scripts of a page look for the site map in the folder of its language; that of the site has all. Only the
+    notes of the deployment's folders, to which pages lead, are not in the navigation."""
     paths = {path.relative_to(SITE).as_posix() for path in (SITE / folder).rglob("*.html")} - {"404.html"}
     locations = re.findall(r"<loc>(.*?)</loc>", (SITE / folder / "sitemap.xml").read_text("utf-8"))
     assert sorted(locations) == sorted(paths)

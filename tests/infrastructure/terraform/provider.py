@@ -1,4 +1,5 @@
-"""A provider for Terraform that has the schema of aliyun/alicloud, of the resources in this folder, and creates nothing.
+"""A provider for Terraform that has the schema of aliyun/alicloud, of the resources in this folder, and creates
+nothing.
 
 Terraform starts it as a plugin, in an environment of its own (`make test-terraform`). It speaks protocol 5 of plugins,
 [source hashicorp/terraform docs/plugin-protocol/tfplugin5.proto], as far as validate and plan need it: messages are put

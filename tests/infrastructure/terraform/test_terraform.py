@@ -74,8 +74,8 @@ PEOPLE = [f"acs:ram::{HOME}:{principal}" for principal in ("user/bob", "role/sso
     ("policy", "options"), [(TOGETHER, {"action_policy": ACTION_POLICY, "operators": PEOPLE}), (ALONE, {})]
 )
 def test_creates_what_setup_creates(tmp_path: Path, policy: str, options: dict[str, Any]) -> None:
-    """With other accounts, somebody to notify and operators, and without; except saved searches, for which the provider has no
-    resource."""
+    """With other accounts, somebody to notify and operators, and without; except saved searches, for which the provider
+    has no resource."""
     planned = plan(MODULE, tmp_path, **home(tmp_path, policy, **options))
     assert terraform_states(planned) == wanted_states(policy, **options)
 
@@ -113,7 +113,8 @@ def test_events_equal_the_triggers(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("closer", [True, False])
 def test_peer_account(tmp_path: Path, closer: bool) -> None:
-    """The roles of another account equal the files that `account add` uses; that of closers only where some are named."""
+    """The roles of another account equal the files that `account add` uses; that of closers only where some are
+    named."""
     values = {
         "LINK_PEER_PREFIX": PREFIX,
         "HOME_ACCOUNT": HOME,
@@ -196,7 +197,8 @@ def home(folder: Path, policy: str, **options: Any) -> dict[str, Any]:
 
 
 def plan(module: Path, folder: Path, **variables: Any) -> Planned:
-    """What Terraform would create. The module is formatted and valid, nothing in it is deprecated, and every value allowed."""
+    """What Terraform would create. The module is formatted and valid, nothing in it is deprecated, and every value
+    allowed."""
     output = terraform(module, **variables)
     assert output["fmt"] == {"code": 0, "out": "", "err": ""}
     validated = json.loads(output["validate"]["out"])
@@ -219,8 +221,8 @@ def terraform(module: Path, **variables: Any) -> Any:
 
 
 def wanted_states(policy: str, action_policy: str = "", operators: Sequence[str] = ()) -> States:
-    """What setup creates, without what the provider adds to an alert by itself; what needs somebody to notify only where that is
-    given."""
+    """What setup creates, without what the provider adds to an alert by itself; what needs somebody to notify only
+    where that is given."""
     env = {
         "LINK_PEER_REGION": REGION,
         "LINK_PEER_PREFIX": PREFIX,

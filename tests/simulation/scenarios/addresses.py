@@ -1,4 +1,5 @@
-"""Links that are written by address: instances that join and leave, their addresses, consent, and several claims on one rule."""
+"""Links that are written by address: instances that join and leave, their addresses, consent, and several claims on one
+rule."""
 
 from __future__ import annotations
 
@@ -47,7 +48,8 @@ HOME_UNLINK = request("u-1", "u-1", action="unlink", between=(APP, HOME_DB))
 
 
 def two_vpcs(*, joined: bool = True, **tags: str) -> World:
-    """sg-app with i-one and, if it has `joined`, i-two, and sg-db in another account and VPC, which accepts it. i-one has `tags`."""
+    """sg-app with i-one and, if it has `joined`, i-two, and sg-db in another account and VPC, which accepts it. i-one
+    has `tags`."""
     world = World()
     world.add_group(HOME, "app")
     world.add_group(HOME, "other")
@@ -215,8 +217,8 @@ def borrowed() -> Scenario:
 
 
 def requests_move(name: str, messages: tuple[Message, Message], *keys: RuleKey) -> Scenario:
-    """An instance of a link that two requests have opened gets another address, and one of them is delivered again: wherever a
-    delivery dies, the claims of both are on the rules of the new address in the end."""
+    """An instance of a link that two requests have opened gets another address, and one of them is delivered again:
+    wherever a delivery dies, the claims of both are on the rules of the new address in the end."""
     r1_and_r2 = frozenset({"req:r-1", "req:r-2"})
 
     def start() -> World:

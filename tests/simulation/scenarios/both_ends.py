@@ -52,8 +52,8 @@ FOR_ONE = msgspec.structs.replace(
 
 
 def advanced(**tags: str) -> World:
-    """Advanced groups at home: sg-app with i-one, which has `tags`, and sg-db with i-store, which consent to each other on tcp/3306; and
-    sg-other with i-cache."""
+    """Advanced groups at home: sg-app with i-one, which has `tags`, and sg-db with i-store, which consent to each other
+    on tcp/3306; and sg-other with i-cache."""
     world = World()
     world.add_group(HOME, "app", egress="sg-db:tcp/3306", advanced=True)
     world.add_group(HOME, "db", "sg-app:tcp/3306", advanced=True)
@@ -174,7 +174,8 @@ def between_instances() -> Scenario:
 
 
 def target_changes(name: str, act: Act, moved: Party, state: str, *targets: str) -> Scenario:
-    """An instance of the target joins, leaves, gets another address, or is released: the egress rules follow, at its event and at the sweep."""
+    """An instance of the target joins, leaves, gets another address, or is released: the egress rules follow, at its
+    event and at the sweep."""
     changed = event("changed", state, moved)
     lanes = ((act, changed, changed), (LINK,), (sweep_message(),))
 
@@ -211,8 +212,8 @@ def _tag_of(group: Party, key: str, value: str | None) -> Act:
 
 
 def one_end_withdraws(name: str, act: Act, at: Message, policy: Policy = BY_ADDRESS, again: Message = LINK) -> Scenario:
-    """One end no longer allows what stands: both go at its event, or at the sweep, also for an instance that asks by tag, and nothing is
-    opened again."""
+    """One end no longer allows what stands: both go at its event, or at the sweep, also for an instance that asks by
+    tag, and nothing is opened again."""
 
     def end(world: World, facts: Facts) -> None:
         for delivered in (world.copy(), world):
@@ -240,7 +241,8 @@ def refused_consents() -> Scenario:
 
 
 def basic_source() -> Scenario:
-    """A basic group lets everything out: a link from it has no egress rule, whatever the policy and its tags consent to."""
+    """A basic group lets everything out: a link from it has no egress rule, whatever the policy and its tags consent
+    to."""
 
     def start() -> World:
         world = advanced(**TAGGED)
@@ -260,8 +262,8 @@ def basic_source() -> Scenario:
 
 
 def beside_a_person() -> Scenario:
-    """A person lets everything out, and no longer: where no rule of ours stands none is written meanwhile, and what becomes half a link by
-    tag is completed."""
+    """A person lets everything out, and no longer: where no rule of ours stands none is written meanwhile, and what
+    becomes half a link by tag is completed."""
     let_out = Act("let out", lambda world: world.let_out(APP, TCP))
 
     def shut(world: World) -> None:
@@ -279,7 +281,8 @@ def beside_a_person() -> Scenario:
 
 
 def shown_in_part(name: str, policy: Policy, wish: str) -> Scenario:
-    """Reads show no instances, or not all, nor all groups: what stands by tag stays at both ends, unless the account shows others."""
+    """Reads show no instances, or not all, nor all groups: what stands by tag stays at both ends, unless the account
+    shows others."""
 
     def start() -> World:
         world = advanced(**{"link-peer": wish})
@@ -298,8 +301,8 @@ def shown_in_part(name: str, policy: Policy, wish: str) -> Scenario:
 
 
 def half_of_a_request() -> Scenario:
-    """A person deletes the rules of one end of a request's link: the other end goes once no delivery can be writing it, unless the request
-    comes again."""
+    """A person deletes the rules of one end of a request's link: the other end goes once no delivery can be writing it,
+    unless the request comes again."""
 
     def delete(group: Party) -> Act:
         def do(world: World) -> None:

@@ -167,8 +167,8 @@ def batch() -> Scenario:
 
 
 def equal_messages() -> Scenario:
-    """One delivery with a sync of a pair and a look at its group, each twice, and a link and an unlink between them: the equal ones
-    are carried out once, and each is answered."""
+    """One delivery with a sync of a pair and a look at its group, each twice, and a link and an unlink between them:
+    the equal ones are carried out once, and each is answered."""
     unlink = request("u-1", "u-1", "tcp/3306", action="unlink")
     (sync,), (link_request,), (unlink_request,) = requests_in(SYNC), requests_in(PORT_LINK), requests_in(unlink)
     look = {name: sync[name] for name in ("version", "region", "expires_at")} | {
@@ -226,8 +226,8 @@ def request_expires() -> Scenario:
 
 
 def request_expires_beside_a_tag() -> Scenario:
-    """A tag and a request with `until` ask for one link; when the request expires, reads show no instance: the tag's claim
-    stays."""
+    """A tag and a request with `until` ask for one link; when the request expires, reads show no instance: the tag's
+    claim stays."""
     temporary = request("r-1", "r-1", "tcp/3306", until=iso(START + 1800))
 
     def end(world: World, facts: Facts) -> None:

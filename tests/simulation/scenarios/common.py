@@ -1,4 +1,5 @@
-"""The world of two accounts that most scenarios use, requests between its groups, and the checks at the end of a history."""
+"""The world of two accounts that most scenarios use, requests between its groups, and the checks at the end of a
+history."""
 
 from __future__ import annotations
 
@@ -71,7 +72,8 @@ WITHDRAW = Act("withdraw", lambda world: world.set_tag(DB, "link-accept", None))
 
 
 def two_accounts(**tags: str) -> World:
-    """sg-app and sg-db in a shared VPC; each consents to the other on all ports. Each has one instance; i-app has `tags`."""
+    """sg-app and sg-db in a shared VPC; each consents to the other on all ports. Each has one instance; i-app has
+    `tags`."""
     world = World()
     world.add_group(HOME, "app", f"sg-db@{PEER}")
     world.add_group(PEER, "db", f"sg-app@{HOME}")
@@ -91,8 +93,8 @@ def mutual_rules() -> list[RuleKey]:
 
 
 def sweep_and_check(world: World, policy: Policy = POLICY) -> None:
-    """Sweeps and checks the world at rest; then sweeps again, which must change nothing (I11). Half of a request's link may
-    stay until it is old; a later sweep removes it."""
+    """Sweeps and checks the world at rest; then sweeps again, which must change nothing (I11). Half of a request's link
+    may stay until it is old; a later sweep removes it."""
     reset(world)
     sweep_to_rest(world, policy)
     invariants.at_rest(world, policy)
@@ -115,9 +117,10 @@ def half_an_hour_later(world: World, policy: Policy = POLICY) -> World:
 
 
 def sweep_to_rest(world: World, policy: Policy = POLICY) -> None:
-    """Delivers what is on the queues, then sweeps. If a group has lost its managed tag, sweeps go on until each group has
-    had its turn, which takes a day at most, and once more: a sweep that comes across such a group writes the tag, and the next one
-    judges its rules. So does the next one the port rules of the other account whose place a mutual link took."""
+    """Delivers what is on the queues, then sweeps. If a group has lost its managed tag, sweeps go on until each group
+    has had its turn, which takes a day at most, and once more: a sweep that comes across such a group writes the tag,
+    and the next one judges its rules. So does the next one the port rules of the other account whose place a mutual
+    link took."""
     deliver_queue(world, policy)
     for number in range(ROTATIONS + 1):
         was_stripped = invariants.stripped(world, policy)
@@ -139,8 +142,8 @@ def sweep_all(world: World, policy: Policy = POLICY) -> list[Run]:
 
 
 def redeliver_and_check(world: World, facts: Facts, messages: Sequence[Message], policy: Policy = POLICY) -> Facts:
-    """Redelivers what was not acknowledged, without faults (I10), and what was put on the queues, then sweeps and checks.
-    Returns all facts; what a message came to on the queue is a fact of its request id."""
+    """Redelivers what was not acknowledged, without faults (I10), and what was put on the queues, then sweeps and
+    checks. Returns all facts; what a message came to on the queue is a fact of its request id."""
     facts_before = set(facts)
     for message in messages:
         if ("acked", message.name) not in facts:
@@ -163,7 +166,8 @@ def rests(*messages: Message) -> Callable[[World, Facts], None]:
 
 
 def rests_without_rules(reason: str, *messages: Message, policy: Policy = POLICY) -> Callable[[World, Facts], None]:
-    """An end with and without redelivery of these messages, after which no rule of ours stands: `reason` says what forbids it."""
+    """An end with and without redelivery of these messages, after which no rule of ours stands: `reason` says what
+    forbids it."""
 
     def end(world: World, facts: Facts) -> None:
         sweep_and_check(world.copy(), policy)

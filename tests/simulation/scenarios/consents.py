@@ -55,8 +55,8 @@ def locked_group() -> Scenario:
 
 
 def refused_peer() -> Scenario:
-    """The source of a link refuses its target on the one port of it, though the policy allows everything: the rule goes from the other
-    account's group, and with it the mutual link on both sides."""
+    """The source of a link refuses its target on the one port of it, though the policy allows everything: the rule goes
+    from the other account's group, and with it the mutual link on both sides."""
     port = request("r-2", "r-2", "tcp/3306")
     refuse = Act("refuse", lambda world: world.set_tag(APP, "Link-Refuse.INC 7", f"sg-db@{PEER}:tcp/3300-3399"))
     end = rests_without_rules("sg-app refuses sg-db", LINK, port, policy=BY_POLICY)
@@ -71,8 +71,8 @@ def unreadable_refusal() -> Scenario:
 
 
 def guardrail() -> Scenario:
-    """A tag that keeps a group out of a set is taken off: the set is then forbidden to reach the other account, so that the
-    mutual link goes on both sides, and a link to the group may stay."""
+    """A tag that keeps a group out of a set is taken off: the set is then forbidden to reach the other account, so that
+    the mutual link goes on both sides, and a link to the group may stay."""
     policy = msgspec.structs.replace(
         BY_POLICY,
         sets={"prod": GroupSet(PEER, {"env": "prod"})},
@@ -122,8 +122,8 @@ def _closed_meanwhile(world: World, facts: Facts) -> None:
 
 
 def change_during_a_delivery() -> Scenario:
-    """A call takes long, and meanwhile consent is withdrawn, a group is locked, or the policy denies the port or pauses: no
-    rule is written after that."""
+    """A call takes long, and meanwhile consent is withdrawn, a group is locked, or the policy denies the port or
+    pauses: no rule is written after that."""
     name, lanes = "a change during a delivery", ((LINK,), (SYNC,))
     return Scenario(name, two_accounts_and_a_tag, POLICY, lanes, _closed_meanwhile, kinds=tuple(sorted(SLOW)))
 
@@ -135,7 +135,8 @@ def consent_withdrawn_during_a_delivery() -> Scenario:
 
 
 def expiry_during_a_delivery() -> Scenario:
-    """A request is delivered ten seconds before it is too late, and a call takes twenty: nothing is opened after that."""
+    """A request is delivered ten seconds before it is too late, and a call takes twenty: nothing is opened after
+    that."""
     link = msgspec.structs.replace(LINK, after=3600 + 290)
     return Scenario("expiry during a delivery", two_accounts, POLICY, ((link,),), rests(link), kinds=("slow",))
 
@@ -186,8 +187,8 @@ def group_events() -> Scenario:
 
 
 def consent_moves() -> Scenario:
-    """i-app is in two groups and asks for everything; sg-db accepts the second, then the first too. After a sync, the link is
-    that of the first that it accepts, on both sides, and no rule of the other is left."""
+    """i-app is in two groups and asks for everything; sg-db accepts the second, then the first too. After a sync, the
+    link is that of the first that it accepts, on both sides, and no rule of the other is left."""
     app = Party(HOME, "i-app")
     accepted = f"sg-app@{HOME} sg-common@{HOME}"
     accept = Act("accept the first", lambda world: world.set_tag(DB, "link-accept", accepted))

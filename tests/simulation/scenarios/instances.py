@@ -24,8 +24,8 @@ ONE, STORE, OTHER = Party(HOME, "i-one"), Party(HOME, "i-store"), Party(HOME, "i
 
 
 def event(name: str, state: str, instance: Party = ONE, now: float = START) -> Message:
-    """A state change of an instance; with `tags` as state, a tag change of it or of a group as ActionTrail reports it, and with
-    `moved` a change of its groups."""
+    """A state change of an instance; with `tags` as state, a tag change of it or of a group as ActionTrail reports it,
+    and with `moved` a change of its groups."""
     body: dict[str, Any] = {
         "id": f"e-{name}",
         "source": "acs.ecs",
@@ -47,7 +47,8 @@ def event(name: str, state: str, instance: Party = ONE, now: float = START) -> M
 
 
 def home_world(accept_web: str, accept_db: str = "", instance_name: str | None = None) -> World:
-    """sg-web with i-other and sg-db with i-store in one account, sg-far with i-far in the other; i-one, where its tag is given.
+    """sg-web with i-other and sg-db with i-store in one account, sg-far with i-far in the other; i-one, where its tag
+    is given.
 
     sg-extra is only ever an instance's second group, so that no link may use it.
     """
@@ -86,8 +87,8 @@ def lifecycle(name: str, world: Callable[[], World], peer: str) -> Scenario:
 
     def end(world: World, facts: Facts) -> None:
         sweep_and_check(world.copy())
-        # One late event about the released instance is enough to remove the rules between instances. Nothing tells a process
-        # that never saw the instance which groups it was in: their rules wait for the sweep.
+        # One late event about the released instance is enough to remove the rules between instances. Nothing tells a
+        # process that never saw the instance which groups it was in: their rules wait for the sweep.
         for message in (created, running, tagged):
             if ("acked", message.name) not in facts:
                 reset(world, 400)  # by now reads show every change
@@ -105,7 +106,8 @@ def lifecycle(name: str, world: Callable[[], World], peer: str) -> Scenario:
 
 
 def two_instances(name: str, world: Callable[[], World], peer: str) -> Scenario:
-    """i-one starts with a tag, i-other gets the same tag, i-one's is removed: the events alone lead to the right rules."""
+    """i-one starts with a tag, i-other gets the same tag, i-one's is removed: the events alone lead to the right
+    rules."""
     running, tagged = event("running", "Running"), event("tagged", "tags")
     other_tagged = event("other tagged", "tags", OTHER)
     facts_in_order = (
@@ -129,9 +131,9 @@ def two_instances(name: str, world: Callable[[], World], peer: str) -> Scenario:
 
 
 def moved(name: str, peer: str, party: Party, changes: dict[str, Any]) -> Scenario:
-    """An instance of a standing link gets other groups or another address, which one event tells: it closes what is of the old
-    ones, and of the instance that asks also opens what is of the new ones. Of its target, a delivery that is killed between
-    the two leaves no rule that would tell who asks: the next event of that instance opens it."""
+    """An instance of a standing link gets other groups or another address, which one event tells: it closes what is of
+    the old ones, and of the instance that asks also opens what is of the new ones. Of its target, a delivery that is
+    killed between the two leaves no rule that would tell who asks: the next event of that instance opens it."""
     running, move = event("running", "Running", party), event("moved", "moved", party)
 
     def start() -> World:
@@ -183,9 +185,9 @@ def reused_address() -> Scenario:
 
 
 def empty_reads(peer: str) -> Scenario:
-    """Two instances ask for a link; reads may show no instance, and a false event reports a release: the link stays. If the
-    account shows no instance from the event's first read on, which is what the release of its last one looks like, the rules go, and
-    a sweep opens them again."""
+    """Two instances ask for a link; reads may show no instance, and a false event reports a release: the link stays. If
+    the account shows no instance from the event's first read on, which is what the release of its last one looks like,
+    the rules go, and a sweep opens them again."""
     tagged, other_event, false = event("tagged", "tags"), event("other", "tags", OTHER), event("false", "Deleted")
 
     def start() -> World:
@@ -227,8 +229,8 @@ def omitted_once(peer: str) -> Scenario:
 
 
 def large_group(peer: str) -> Scenario:
-    """A burst of releases and removed tags in a group of more pages than an event reads of it: i-zed, the last that is listed, still
-    asks, so that the link stays. Once it asks no more, the sweep removes the link."""
+    """A burst of releases and removed tags in a group of more pages than an event reads of it: i-zed, the last that is
+    listed, still asks, so that the link stays. Once it asks no more, the sweep removes the link."""
     untagged, released = event("untagged", "tags"), event("released", "Deleted", OTHER)
     zed = Party(HOME, "i-zed")
 
@@ -261,7 +263,8 @@ def large_group(peer: str) -> Scenario:
 
 
 def too_many_removals() -> Scenario:
-    """The tags of three rules are removed at once, and the limit is two removals: all stay until the limit is raised."""
+    """The tags of three rules are removed at once, and the limit is two removals: all stay until the limit is
+    raised."""
     limited = msgspec.structs.replace(POLICY, limits=Limits(removals_per_run=2))
     peer = "sg-db:tcp/1+tcp/2 sg-cache:tcp/3"
     untagged = event("untagged", "tags")

@@ -109,7 +109,8 @@ def lower_limit() -> Scenario:
 
 
 def request_for_more(name: str, start: Callable[[], World], ends: tuple[Party, Party]) -> Scenario:
-    """A request with a port more than is accepted, with the same id and with another, keeps what an earlier one opened."""
+    """A request with a port more than is accepted, with the same id and with another, keeps what an earlier one
+    opened."""
     first, *wider = (
         request(f"r-{number}", request_id, *ports.split("+"), between=ends)
         for number, (request_id, ports) in enumerate([("r-1", "tcp/3306"), ("r-1", WIDER), ("r-2", WIDER)])
@@ -131,8 +132,8 @@ def request_for_more(name: str, start: Callable[[], World], ends: tuple[Party, P
 
 
 def full_for_more(name: str, start: Callable[[], World], ends: tuple[Party, Party], full: Party) -> Scenario:
-    """A request is posted again with a port more, and a group of it refuses new rules, which only the change itself shows: what the
-    request opened stays, at both ends."""
+    """A request is posted again with a port more, and a group of it refuses new rules, which only the change itself
+    shows: what the request opened stays, at both ends."""
     first, again = (
         request(f"r-{number}", "r-1", *ports.split("+"), between=ends)
         for number, ports in enumerate(["tcp/3306", WIDER])

@@ -1,5 +1,5 @@
-"""What neighbours do to each other: forged markers, a second home, stripped tags, hidden accounts, borrowed addresses, and
-many removals at once."""
+"""What neighbours do to each other: forged markers, a second home, stripped tags, hidden accounts, borrowed addresses,
+and many removals at once."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ from tests.simulation.world import HOME, PEER, SWEEPS, World
 
 
 def forged_half() -> Scenario:
-    """A tenant writes valid markers on its own groups: half of a link in a request's name, half in a tag's, and a port. No
-    sweep opens the other side, and the halves are removed."""
+    """A tenant writes valid markers on its own groups: half of a link in a request's name, half in a tag's, and a port.
+    No sweep opens the other side, and the halves are removed."""
     on_db, on_app = mutual_rules()
     port = RuleKey(DB, str(APP), "", TCP)
 
@@ -65,8 +65,8 @@ def forged_half() -> Scenario:
 
 
 def second_home() -> Scenario:
-    """Another home account uses the same deployment name and shares the peer account: neither touches the other's rules and
-    tags."""
+    """Another home account uses the same deployment name and shares the peer account: neither touches the other's rules
+    and tags."""
     other_rules = [RuleKey(DB, str(APP), "", Port("tcp", 1, 1)), RuleKey(DB, f"sg-other@{PEER}", "", TCP)]
 
     def start() -> World:
@@ -92,7 +92,8 @@ def second_home() -> Scenario:
 
 
 def stripped_tags() -> Scenario:
-    """Terraform strips the managed tags, then consent is withdrawn or a request ends: sweeps find the rules all the same."""
+    """Terraform strips the managed tags, then consent is withdrawn or a request ends: sweeps find the rules all the
+    same."""
 
     def strip(world: World) -> None:
         world.strip_tags(APP)
@@ -125,13 +126,15 @@ def hidden_account() -> Scenario:
 
 
 def hidden_peer() -> Scenario:
-    """The peer deletes its role: an unlink, and home's own tag taken off, close home's half of a mutual link at once."""
+    """The peer deletes its role: an unlink, and home's own tag taken off, close home's half of a mutual link at
+    once."""
     act = Act("revoke the role", lambda world: world.revoked.add(PEER))
     return _one_sided("a hidden peer", act, APP, "", frozenset({"tag", "req:r-1"}))
 
 
 def throttled_peer() -> Scenario:
-    """The peer throttles every call: an unlink closes home's half. The peer's tag, which nobody can read, counts as asking."""
+    """The peer throttles every call: an unlink closes home's half. The peer's tag, which nobody can read, counts as
+    asking."""
     act = Act("throttle", lambda world: world.barred.update({PEER: "throttled"}))
     return _one_sided("a throttled peer", act, APP, f"sg-app@{HOME}", frozenset({"req:r-1"}))
 
@@ -143,8 +146,8 @@ def read_only_side() -> Scenario:
 
 
 def _one_sided(name: str, act: Act, reached: Party, peer: str, ended_claims: frozenset[str]) -> Scenario:
-    """What `act` does to one account keeps no claim of `ended_claims` on the group that can be `reached`, once the deliveries that
-    take them are acknowledged. `peer` is what the peer's own instance asks for."""
+    """What `act` does to one account keeps no claim of `ended_claims` on the group that can be `reached`, once the
+    deliveries that take them are acknowledged. `peer` is what the peer's own instance asks for."""
 
     def start() -> World:
         world = two_accounts(**{"link-peer": f"sg-db@{PEER}"})
@@ -175,8 +178,8 @@ def _one_sided(name: str, act: Act, reached: Party, peer: str, ended_claims: fro
 
 
 def borrowed_address() -> Scenario:
-    """An instance to which sg-db has consented has a public address, takes one of an instance in sg-db's VPC, and then the
-    same as another linked instance, until it asks no more."""
+    """An instance to which sg-db has consented has a public address, takes one of an instance in sg-db's VPC, and then
+    the same as another linked instance, until it asks no more."""
     evil, twin, store = Party(HOME, "i-evil"), Party(HOME, "i-twin"), Party(HOME, "i-store")
     tagged, twin_tagged = event("tagged", "tags", evil), event("twin tagged", "tags", twin)
 
@@ -216,9 +219,9 @@ def borrowed_address() -> Scenario:
 
 
 def removals_of_two_accounts(*, by_account: bool = False) -> Scenario:
-    """A tenant's instance with three links is released, which is more than the limit of two, while one instance of home is
-    released: the tenant's rules stay, and home's rule is removed. Where an instance is shown and asks no more, nothing is
-    held."""
+    """A tenant's instance with three links is released, which is more than the limit of two, while one instance of home
+    is released: the tenant's rules stay, and home's rule is removed. Where an instance is shown and asks no more,
+    nothing is held."""
     limited = msgspec.structs.replace(POLICY, limits=Limits(removals_per_run=2))
     tenant = Party(PEER, "i-tenant")
 
@@ -254,8 +257,9 @@ def removals_of_two_accounts(*, by_account: bool = False) -> Scenario:
 
 
 def flood() -> Scenario:
-    """A tenant forges rules on two groups, again after each sweep, while home withdraws its consent to one of two links. A sweep
-    that no fault disturbs removes what nobody consents to in one run, in both accounts, however often others died halfway."""
+    """A tenant forges rules on two groups, again after each sweep, while home withdraws its consent to one of two
+    links. A sweep that no fault disturbs removes what nobody consents to in one run, in both accounts, however often
+    others died halfway."""
     evil = [Party(PEER, f"sg-evil{n}") for n in range(2)]
 
     def start() -> World:

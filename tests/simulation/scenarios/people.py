@@ -1,4 +1,5 @@
-"""What people do meanwhile: manual rules, deleted rules, withdrawn consent, a paused policy; and groups that refuse rules."""
+"""What people do meanwhile: manual rules, deleted rules, withdrawn consent, a paused policy; and groups that refuse
+rules."""
 
 from __future__ import annotations
 
@@ -102,8 +103,8 @@ def copied_marker() -> Scenario:
 
 
 def one_side_deleted() -> Scenario:
-    """Someone deletes one side of a link: the same request again repairs it, while a sweep opens nothing for a request, and
-    removes the other side after half an hour."""
+    """Someone deletes one side of a link: the same request again repairs it, while a sweep opens nothing for a request,
+    and removes the other side after half an hour."""
 
     def delete(world: World) -> None:
         for rule in list(world.rules[DB].values()):
@@ -180,8 +181,8 @@ def one_side_refuses(side: Party) -> Scenario:
 
 
 def partial_authorize() -> Scenario:
-    """An Authorize call for three rules makes two and refuses the third: the delivery takes them back. Where it dies before, they
-    cannot be told from those of a smaller request, and stay until an unlink."""
+    """An Authorize call for three rules makes two and refuses the third: the delivery takes them back. Where it dies
+    before, they cannot be told from those of a smaller request, and stay until an unlink."""
     link = request("r-1", "r-1", "tcp/1", "tcp/2", "tcp/3")
 
     def start() -> World:

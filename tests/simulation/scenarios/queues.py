@@ -1,4 +1,5 @@
-"""Transient errors: a message that met one is put on a queue again; request ids used twice; queues that prove who asked."""
+"""Transient errors: a message that met one is put on a queue again; request ids used twice; queues that prove who
+asked."""
 
 from __future__ import annotations
 
@@ -37,7 +38,8 @@ TROUBLE = ("throttle", "lost", "lost-after", "outage", "account-down", "log-down
 
 
 def put_back() -> Scenario:
-    """A batch of two requests meets transient errors: each is applied, at once or from the queue, and holds up no other."""
+    """A batch of two requests meets transient errors: each is applied, at once or from the queue, and holds up no
+    other."""
     r1, r2 = request("r-1", "r-1"), request("r-2", "r-2", "tcp/3306")
     bodies = [json.dumps(body).encode() for message in (r1, r2) for body in requests_in(message)]
     batch_message = Message("both", "cross_account", stream(*bodies))
@@ -54,8 +56,8 @@ def put_back() -> Scenario:
 
 
 def trouble_during_events() -> Scenario:
-    """Events of two instances meet a transient error, each once: what is put on the queue leads to the right rules, without a
-    sweep."""
+    """Events of two instances meet a transient error, each once: what is put on the queue leads to the right rules,
+    without a sweep."""
     running, tagged = event("running", "Running"), event("tagged", "tags", OTHER)
 
     def start() -> World:
@@ -79,8 +81,8 @@ def trouble_during_events() -> Scenario:
 
 
 def late_instance() -> Scenario:
-    """An event arrives before the cloud shows the instance, which may be released before it is ever seen: it ends quietly,
-    or linked, without a sweep."""
+    """An event arrives before the cloud shows the instance, which may be released before it is ever seen: it ends
+    quietly, or linked, without a sweep."""
     created = event("created", "Created")
 
     def release(world: World) -> None:
@@ -100,8 +102,8 @@ def late_instance() -> Scenario:
 
 
 def id_used_twice() -> Scenario:
-    """A request id is used again for other ports, for the other direction and with an end: what it stands for stays as it
-    was."""
+    """A request id is used again for other ports, for the other direction and with an end: what it stands for stays as
+    it was."""
     ports = request("other ports", "r-1", "udp/53")
     direction = request("other direction", "r-1", "tcp/3306", between=(DB, APP))
     ended = request("with an end", "r-1", "tcp/3306", until="2027-01-15T09:00:00Z")
@@ -124,7 +126,8 @@ def id_used_twice() -> Scenario:
 
 
 def bound_queue() -> Scenario:
-    """Account b has a queue of its own: through the shared queue nobody links from b, and through b's queue only b does."""
+    """Account b has a queue of its own: through the shared queue nobody links from b, and through b's queue only b
+    does."""
     peer = msgspec.structs.replace(POLICY.accounts[PEER], queue="requests-b")
     policy = msgspec.structs.replace(POLICY, accounts={**POLICY.accounts, PEER: peer})
     turned = {"between": (DB, APP)}

@@ -1,5 +1,5 @@
-"""Sweeps by account: a listing in several deliveries, with a worker killed at any call, two on one account, equal and forged
-messages, and what people close meanwhile."""
+"""Sweeps by account: a listing in several deliveries, with a worker killed at any call, two on one account, equal and
+forged messages, and what people close meanwhile."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def swept(name: str, cursor: object = None, account: str = HOME) -> Message:
 
 
 def paged(seconds: int = 20) -> World:
-    """Home has three instances, of which a delivery lists two: who asks for the rule that stands comes last, and what the first
-    asks for was missed. The peer has one. A page takes some `seconds`."""
+    """Home has three instances, of which a delivery lists two: who asks for the rule that stands comes last, and what
+    the first asks for was missed. The peer has one. A page takes some `seconds`."""
     world = World()
     world.sweep_queue, world.page, world.page_seconds = SWEEPS, 1, seconds
     world.add_group(HOME, "app", f"sg-store@{HOME}")
@@ -83,8 +83,8 @@ def parts(name: str, do: Callable[[World], None]) -> Scenario:
 def looked(
     name: str, do: Callable[[World], None], world: Callable[[], World] = paged, rule: RuleKey = STANDS
 ) -> Scenario:
-    """Between two sweeps, a look closes what a person closes, or a peer shows: the cursor hides nothing. A look that met a fault
-    leaves it to the next one, which it has posted."""
+    """Between two sweeps, a look closes what a person closes, or a peer shows: the cursor hides nothing. A look that
+    met a fault leaves it to the next one, which it has posted."""
     start, look, many = _swept_once(world())
 
     def end(world: World, facts: Facts) -> None:
@@ -100,8 +100,8 @@ def looked(
 
 
 def _swept_once(world: World, limits: Limits = POLICY.limits) -> tuple[World, Message, Policy]:
-    """The world after one whole sweep of home, its next look, and the policy: home is one of so many accounts that not each run is
-    its turn."""
+    """The world after one whole sweep of home, its next look, and the policy: home is one of so many accounts that not
+    each run is its turn."""
     added_accounts = {
         str(10**17 + number): AccountPolicy("c", f"acs:ram::{10**17 + number}:role/x") for number in range(60)
     }
@@ -123,8 +123,8 @@ OF_ALONE = RuleKey(TARGET, "10.0.0.3/32", "10.0.0.4/32", TCP)
 
 
 def watched() -> World:
-    """A group of home holds rules for two instances of a group of the peer, which a request asked for by address, and one for a link
-    with another instance of the peer."""
+    """A group of home holds rules for two instances of a group of the peer, which a request asked for by address, and
+    one for a link with another instance of the peer."""
     world = World()
     world.sweep_queue = SWEEPS
     world.add_group(HOME, "store", f"*@{PEER}", advanced=True)
@@ -171,7 +171,8 @@ def left_out() -> Scenario:
 
 
 def guarded() -> Scenario:
-    """Two instances are released between looks that may remove one rule: it makes no difference before which look they are."""
+    """Two instances are released between looks that may remove one rule: it makes no difference before which look they
+    are."""
     start, look, many = _swept_once(watched(), Limits(removals_per_run=1))
 
     def released(world: World) -> None:
@@ -211,7 +212,8 @@ def forged() -> Scenario:
 
 
 def slow_listings() -> Scenario:
-    """In each account a page of instances takes as long as a run has for all listings: of two runs, each account has one."""
+    """In each account a page of instances takes as long as a run has for all listings: of two runs, each account has
+    one."""
     requested = {RuleKey(Party(a, "sg-to"), f"sg-from@{a}", "", TCP) for a in (HOME, PEER)}
 
     def start() -> World:

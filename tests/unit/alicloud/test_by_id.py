@@ -13,8 +13,8 @@ NOT_FOUND = "InvalidSecurityGroupId.NotFound"
 
 
 class Directory:
-    """Groups that exist. A call that names another one is refused with `code`; `calls` has the size of each call, and `all`
-    for a read of everything."""
+    """Groups that exist. A call that names another one is refused with `code`; `calls` has the size of each call, and
+    `all` for a read of everything."""
 
     def __init__(self, *ids: str, code: str = NOT_FOUND) -> None:
         self.ids = ids
@@ -62,7 +62,8 @@ def test_one_wrong_id_is_found_by_splitting(code: str, wrong: str) -> None:
 
 
 def test_many_wrong_ids_cost_a_few_calls_and_one_read_of_everything() -> None:
-    """5,950 names that someone made up, around 50 groups that exist. Nothing is returned twice, or that was not asked for."""
+    """5,950 names that someone made up, around 50 groups that exist. Nothing is returned twice, or that was not asked
+    for."""
     directory = Directory(*names(50, "sg-m"), "sg-other")
     assert directory.read_ids(*names(3000), *names(50, "sg-m"), *names(2950, "sg-z")) == names(50, "sg-m")
     assert directory.calls.count("all") == 1
@@ -73,8 +74,8 @@ def test_many_wrong_ids_cost_a_few_calls_and_one_read_of_everything() -> None:
 
 
 def test_a_code_that_does_not_speak_of_ids_reads_everything_instead() -> None:
-    """`InvalidParameter` may mean an id or not, so it proves nobody's absence. One wrong id with a code that does costs one
-    call."""
+    """`InvalidParameter` may mean an id or not, so it proves nobody's absence. One wrong id with a code that does costs
+    one call."""
     directory = Directory("sg-b", code="InvalidParameter")
     assert directory.read_ids("sg-b", "sg-z") == ["sg-b"]
     assert directory.read_ids("sg-z") == []

@@ -95,9 +95,9 @@ EGRESS = {**NO_GROUP, "direction": "egress"}
 def test_what_a_rule_applies_to_is_read_for_both_directions(
     changes: dict[str, Any], ours: bool, applies: Traffic
 ) -> None:
-    """Without an owner a group is of the same account; an address may come without its mask; rules on ALL and ICMP show a range
-    of source ports that means none. Of prefix lists the id is read, not the entries; port lists are not read. A rule of a kind
-    that we never write is nobody's equal: it has no key."""
+    """Without an owner a group is of the same account; an address may come without its mask; rules on ALL and ICMP show
+    a range of source ports that means none. Of prefix lists the id is read, not the entries; port lists are not read. A
+    rule of a kind that we never write is nobody's equal: it has no key."""
     rule = shapes.rule(DB, permission(security_group_rule_id="sgr-1", **changes))
     assert (rule.id, rule.traffic) == ("sgr-1", applies)
     assert applies.port or not ours

@@ -1,5 +1,5 @@
-"""What is imported of the SDKs: models on demand, no stand-in for a part that is installed, and patterns that are compiled when
-they are used. From the package: tests/infrastructure/package."""
+"""What is imported of the SDKs: models on demand, no stand-in for a part that is installed, and patterns that are
+compiled when they are used. From the package: tests/infrastructure/package."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def run(script: str) -> list[str]:
 
 
 def test_only_the_models_in_use_are_loaded_and_what_is_installed_has_no_stand_in() -> None:
-    """Of more than a thousand model modules, and they behave as usual. The commands and tests run with the whole SDKs; the
-    finders are added once, and other names are not theirs."""
+    """Of more than a thousand model modules, and they behave as usual. The commands and tests run with the whole SDKs;
+    the finders are added once, and other names are not theirs."""
     finders, models = run(SCRIPT.format(root=str(ROOT / "shared")))
     assert finders == "2"
     assert 1 <= int(models) <= 3
@@ -104,8 +104,8 @@ BODY = "A = re.compile('a(b+)', flags=re.I)\nB = re.compile('(')\ndef made(): re
 
 
 def test_a_pattern_of_a_listed_module_is_compiled_by_its_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Until then not even a pattern that is wrong is noticed. It is as good as a pattern wherever one is expected. Any other is
-    compiled at once: that of a function, and that of another module."""
+    """Until then not even a pattern that is wrong is noticed. It is as good as a pattern wherever one is expected. Any
+    other is compiled at once: that of a function, and that of another module."""
     monkeypatch.setattr(re, "compile", re.compile)  # restored afterwards
     late_patterns.install()
     exec(BODY, namespace := {"__name__": "urllib3.util", "re": re})  # noqa: S102

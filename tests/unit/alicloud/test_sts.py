@@ -32,8 +32,8 @@ def accounts(cloud: LocalCloud, cache: SessionCache) -> Accounts:
 def test_a_response_without_one_of_the_keys_is_ambiguous(
     local_cloud: LocalCloud, mocker: MockerFixture, missing: str
 ) -> None:
-    """Calls with half of the keys would be refused as if the account had shut us out. Nothing is cached, so that the next
-    delivery asks again."""
+    """Calls with half of the keys would be refused as if the account had shut us out. Nothing is cached, so that the
+    next delivery asks again."""
     handle = local_cloud.handle
 
     def without(request: Request) -> Response:
@@ -91,8 +91,8 @@ def test_a_role_that_is_refused_for_any_reason_is_no_access(local_cloud: LocalCl
 
 @pytest.mark.parametrize("external_id", ["one-for-all-accounts", None])
 def test_each_account_has_a_session_of_its_own(local_cloud: LocalCloud, external_id: str | None) -> None:
-    """Also where the roles of two accounts ask for one external id, or for none. A later delivery uses the sessions again,
-    as long as role, external id and keys stay the same."""
+    """Also where the roles of two accounts ask for one external id, or for none. A later delivery uses the sessions
+    again, as long as role, external id and keys stay the same."""
     third_account, cache = "1000000000000003", {}
     local_cloud.identity.add_account(third_account, "c@aliyun.com")
     trust = trust_text([f"acs:ram::{HOME}:root"], external_id)
@@ -124,7 +124,8 @@ def test_each_account_has_a_session_of_its_own(local_cloud: LocalCloud, external
 
 
 def test_a_session_lasts_a_quarter_of_an_hour_and_is_used_until_five_minutes_are_left(local_cloud: LocalCloud) -> None:
-    """It has the name of the delivery that opened it. Of refusals only the third counts: an edited trust policy takes a moment."""
+    """It has the name of the delivery that opened it. Of refusals only the third counts: an edited trust policy takes a
+    moment."""
     cache: SessionCache = {}
     local_cloud.faults.add(Fault("sts", "AssumeRole", code="NoPermission", status=403, times=2))
     for seconds, calls in ((0, 3), (598, 3), (2, 4)):

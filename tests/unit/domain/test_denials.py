@@ -62,7 +62,8 @@ def test_what_does_not_exist_is_looked_for_with_the_call_of_its_kind(party: Part
     ],
 )
 def test_a_refusal_by_ecs_has_a_code_and_names_what_ecs_said(ecs_code: str, code: str) -> None:
-    """The detail names the group, the error code and the message. Only what is full fails; every other refusal is `denied`."""
+    """The detail names the group, the error code and the message. Only what is full fails; every other refusal is
+    `denied`."""
     denial = refused_by_ecs(GROUP, ecs_code, "words of ECS")
     assert (denial.reason.code, denial.outcome) == (code, "failed" if code == "quota" else "denied")
     assert denial.detail.startswith(f"{GROUP}: ")

@@ -146,8 +146,8 @@ NOT_OURS = {
 
 @pytest.mark.parametrize(("theirs", "reported"), NOT_OURS.values(), ids=NOT_OURS)
 def test_every_other_rule_belongs_to_a_person(theirs: Rule, reported: bool) -> None:
-    """It is never changed or removed. It is reported as damaged if it names our deployment and home: a person's rule, another
-    deployment's and another home's are not."""
+    """It is never changed or removed. It is reported as damaged if it names our deployment and home: a person's rule,
+    another deployment's and another home's are not."""
     assert owned(theirs, "prod", REGION, A) is None
     assert damaged(theirs, "prod", REGION, A) is reported
 

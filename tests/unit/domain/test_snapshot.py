@@ -77,8 +77,8 @@ def test_what_was_read_of_an_account() -> None:
 
 
 def test_what_was_read_of_a_party() -> None:
-    """An instance that was listed and not kept exists, though nothing more is known of it. One that was asked for alone, and not
-    shown, does not."""
+    """An instance that was listed and not kept exists, though nothing more is known of it. One that was asked for
+    alone, and not shown, does not."""
     unread = Party(HOME, "sg-x"), Party(HOME, "i-x"), Party(PEER, B.id)
     parties = (A, B, Party(HOME, "i-gone"), APP, CACHE, DB, *OTHERS, FAR, *unread)
     assert [party for party in parties if SEEN.set_aside(party)] == [B]

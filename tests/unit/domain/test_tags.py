@@ -140,8 +140,8 @@ def test_ports_are_unique_and_sorted_as_strings() -> None:
     ids=["party", "consent", "port", "ports", "peer", "instant", "compact instant"],
 )
 def test_any_other_text_is_bad_input(field: str, parse: Callable[[str], object], texts: list[str]) -> None:
-    """`all` is no port: only a mutual link opens everything. An address cannot be accepted. An instant has a zone, exists in the
-    calendar, and is no leap second."""
+    """`all` is no port: only a mutual link opens everything. An address cannot be accepted. An instant has a zone,
+    exists in the calendar, and is no leap second."""
     for text in texts:
         with pytest.raises(BadInput, match=f"^{field}"):
             parse(text)
@@ -218,8 +218,8 @@ def test_a_consent_keeps_its_text_and_an_invalid_entry_consents_to_nothing() -> 
 
 
 def test_a_name_of_the_policy_stands_for_its_party() -> None:
-    """In a peer and in a consent, alone or with ports and an end, and never with an account. The text stays as it is written; an
-    unknown name is named."""
+    """In a peer and in a consent, alone or with ports and an end, and never with an account. The text stays as it is
+    written; an unknown name is named."""
     keys = msgspec.structs.replace(KEYS, names={"ledger": Party(B, "sg-ledger"), "app": Party(A, "i-app")})
     tags = dict.fromkeys(("link-peer", "link-accept"), f"ledger:tcp/1 ledgers app@{A}") | {
         "link-accept.2": "app~20270101T000000Z"
@@ -293,7 +293,8 @@ def test_a_deployment_reads_only_tags_of_its_own_prefix() -> None:
     ],
 )
 def test_link_lock_locks_a_group_under_every_prefix(tags: dict[str, str], link: str, acme: str) -> None:
-    """A lock with the deployment's own prefix locks it for that one alone. Case, spaces and what follows a dot do not count."""
+    """A lock with the deployment's own prefix locks it for that one alone. Case, spaces and what follows a dot do not
+    count."""
     assert (KEYS.lock_on(tags), tag_keys("acme", "prod", A).lock_on(tags)) == (link, acme)
 
 
@@ -320,8 +321,8 @@ EVERY = [*ON_GROUPS, *ON_INSTANCES, *WRITTEN, *MEANT, *OTHERS]
 
 
 def test_each_key_means_something_on_groups_or_on_instances_or_looks_as_if_it_did() -> None:
-    """Links depend on those that people write, and on those of link-peer once somebody took them off. The managed tags of others
-    are no mistake. `link-lock` locks under every prefix; keys of a set consent."""
+    """Links depend on those that people write, and on those of link-peer once somebody took them off. The managed tags
+    of others are no mistake. `link-lock` locks under every prefix; keys of a set consent."""
     keys = msgspec.structs.replace(KEYS, sets=("env",))
     for removed, written_keys in ((False, []), (True, WRITTEN)):
         keys_that_count = [key for key in EVERY if keys.links_depend_on(key, removed=removed)]
@@ -435,7 +436,8 @@ def test_the_time_zone_of_the_machine_does_not_matter(zone: str, epoch: int, tex
 
 
 def test_instants_are_written_rounded_down() -> None:
-    """In markers and records to the second, so that no link lasts longer than was asked; elsewhere to the millisecond."""
+    """In markers and records to the second, so that no link lasts longer than was asked; elsewhere to the
+    millisecond."""
     assert (compact(1795593600.999), compact(-0.5)) == ("20261125T080000Z", "19691231T235959Z")
     assert iso(1795593600.999) == "2026-11-25T08:00:00Z"
     assert [iso_millis(1795593600 + part)[19:] for part in (0, 0.1239, 0.9999)] == [".000Z", ".123Z", ".999Z"]

@@ -77,7 +77,8 @@ class Swept:
 
 
 def test_a_look_reads_only_groups_that_changed_or_on_which_something_ends() -> None:
-    """A listing of the groups shows their tags and how many rules they have; the cursor knows when claims and consent end."""
+    """A listing of the groups shows their tags and how many rules they have; the cursor knows when claims and consent
+    end."""
     ends = ours(key(DB, APP, "tcp/1"), Claim("chg-1", int(NOW) + 5_000))
     swept = Swept(ends, groups=[managed(APP, "*"), managed(DB, f"{APP.id}~20261125T012500Z")])
     swept.deliver()
@@ -94,8 +95,8 @@ def test_a_look_reads_only_groups_that_changed_or_on_which_something_ends() -> N
 
 @pytest.fixture(name="linked")
 def _linked() -> Swept:
-    """Links within home, by group and by address, and with groups and an instance of its peer; some stand, of some a half. One
-    group of home lost the managed tag. The peer's groups hold rules for others, too."""
+    """Links within home, by group and by address, and with groups and an instance of its peer; some stand, of some a
+    half. One group of home lost the managed tag. The peer's groups hold rules for others, too."""
     p, q, x, d = Party(PEER, "sg-p"), Party(PEER, "sg-q"), Party(PEER, "i-x"), Party(HOME, "i-d")
     halves = (DB, "10.0.0.1/32", "10.0.0.2/32", (A, B)), (APP, "10.0.0.2/32", "10.0.0.1/32", (B, A))
     between = [ours(RuleKey(*half, ALL), Claim("chg-1"), ends=ends, age=60) for *half, ends in halves]
@@ -115,8 +116,9 @@ def _linked() -> Swept:
 
 
 def test_links_are_opened_once_all_that_is_needed_of_other_accounts_was_read(linked: Swept) -> None:
-    """Each thing is read once, in few calls. What the peer's rules are for, and its instances ask, is left to its own sweep. A
-    look reads what changed, and with it the other halves; and what rules on the other groups name, in case that has."""
+    """Each thing is read once, in few calls. What the peer's rules are for, and its instances ask, is left to its own
+    sweep. A look reads what changed, and with it the other halves; and what rules on the other groups name, in case
+    that has."""
     foreign = linked.peer.existing[:]
     linked.deliver()
     rules = [f"rules {party.id}" for party in (APP, CACHE, DB)]
@@ -240,8 +242,8 @@ OTHERS = [f"sg-{n:03}" for n in range(MOST_SUSPECTS)]
 def test_what_is_not_shown_is_judged_once_all_that_is_suspected_or_changed_was_read(
     suspects: list[str] | None, changed: bool, unread: str, left_count: int, held_count: str
 ) -> None:
-    """So that the limit, one removal here, counts for all of it, whatever a cursor says. What a look alone finds is judged by reads of
-    the parties, and counts with what the looks since the last full sweep removed."""
+    """So that the limit, one removal here, counts for all of it, whatever a cursor says. What a look alone finds is
+    judged by reads of the parties, and counts with what the looks since the last full sweep removed."""
     gone_group, limits = Party(HOME, "sg-gone"), Limits(removals_per_run=1)
     rules = [ours(key(target, gone_group, "tcp/2"), Claim("chg-1")) for target in (DB, CACHE)]
     groups = [group(APP), group(gone_group), managed(DB, "*"), managed(CACHE, "*")]
@@ -267,8 +269,8 @@ def test_what_is_not_shown_is_judged_once_all_that_is_suspected_or_changed_was_r
 
 
 def test_a_link_whose_rules_there_was_no_time_to_read_is_opened_by_the_next_delivery() -> None:
-    """The listing has passed its instance by then; the cursor names it. Rules of other groups are due before; instances are
-    listed in the minutes that these take."""
+    """The listing has passed its instance by then; the cursor names it. Rules of other groups are due before; instances
+    are listed in the minutes that these take."""
     groups = [managed(Party(HOME, f"sg-{n:03}"), "*") for n in range(100)]
     world = {"groups": [group(APP), group(DB, "*"), *groups], "instances": [LINKED, *FILLER]}
     swept = Swept(RULE, **world, calls_per_minute=60, seconds=150)

@@ -40,8 +40,8 @@ BUSY = Transient("503", request_id="request-busy")
 
 
 class Applying:
-    """An Applier in a world of fakes: three groups of home, and one of another account. `calls` has API calls and the kinds of
-    records, in their order."""
+    """An Applier in a world of fakes: three groups of home, and one of another account. `calls` has API calls and the
+    kinds of records, in their order."""
 
     def __init__(
         self,
@@ -110,7 +110,8 @@ REPAIRED = Decision(
 
 @pytest.mark.parametrize("repairs", [False, True])
 def test_a_group_that_lost_its_managed_tag_meanwhile_gets_it_back_after_the_rule(repairs: bool) -> None:
-    """A sweep that found the group empty a moment ago may have removed it since the plan was made. Whatever else is changed."""
+    """A sweep that found the group empty a moment ago may have removed it since the plan was made. Whatever else is
+    changed."""
     applying = Applying(ours(K2, priority=1))
     applying.ecs.untag("sg-db", [MANAGED])
     applying.calls.clear()
@@ -283,7 +284,8 @@ def test_what_goes_back_is_not_judged_by_the_policy_of_that_moment() -> None:
 
 @pytest.mark.parametrize("with_another", [False, True])
 def test_a_link_that_is_refused_in_the_last_pass_is_recorded_at_the_end(with_another: bool) -> None:
-    """`finish` leaves no refused link without an outcome, and records none twice; a pass without the link records it, too."""
+    """`finish` leaves no refused link without an outcome, and records none twice; a pass without the link records it,
+    too."""
     applying = Applying(kind=Full)
     applying(refused_link())
     if with_another:
@@ -399,7 +401,8 @@ def test_consent_that_has_ended_since_it_was_read_opens_nothing(late: float, wri
 
 @pytest.mark.parametrize(("late", "written"), [(0, True), (CONSENT_SECONDS, True), (CONSENT_SECONDS + 1, False)])
 def test_consent_that_was_read_a_while_ago_is_read_again(late: float, written: bool) -> None:
-    """It was withdrawn right after the plan was made. What was written all the same is read back with it, and refused."""
+    """It was withdrawn right after the plan was made. What was written all the same is read back with it, and
+    refused."""
     applying = Applying()
     applying.ecs.group_by_id["sg-db"] = group(DB)
     applying.clock.time += late
@@ -409,8 +412,8 @@ def test_consent_that_was_read_a_while_ago_is_read_again(late: float, written: b
 
 
 def test_what_cannot_be_read_right_before_a_write_is_a_transient_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Something else that decides came up since the plan was made, and the question to the cloud brings no answer: nothing is
-    written, and nothing is denied."""
+    """Something else that decides came up since the plan was made, and the question to the cloud brings no answer:
+    nothing is written, and nothing is denied."""
     unread = Verdict(LINK, (Need(K1),), denials.unreadable(HOME, "throttled"), open_questions=(RulesOf(PEER_GROUP),))
     monkeypatch.setattr(apply, "evaluate", lambda *_, **_options: unread)
     applying = Applying()
@@ -423,7 +426,8 @@ def test_what_cannot_be_read_right_before_a_write_is_a_transient_error(monkeypat
 def test_what_came_up_since_the_plan_is_read_and_judged_before_a_write(
     monkeypatch: pytest.MonkeyPatch, denial: Denial | None
 ) -> None:
-    """A question that decides nothing keeps no rule from being written. The rules that the plan found stand for this link."""
+    """A question that decides nothing keeps no rule from being written. The rules that the plan found stand for this
+    link."""
     verdict = Verdict(LINK, (Need(K1),), denial, open_questions=(RulesOf(Party(HOME, "sg-new")),))
     judged: list[Any] = []
 
@@ -553,8 +557,8 @@ def closed(k: RuleKey) -> Decision:
 def test_a_closing_is_made_on_each_group_by_itself(
     home: Exception | None, peer: Exception | None, kinds: list[str], says: str, pending: int, refused: set[RuleKey]
 ) -> None:
-    """What was made is recorded, with what still stands and why; where nothing was, so is that. A removal that rests on an edit
-    which was not made is not recorded."""
+    """What was made is recorded, with what still stands and why; where nothing was, so is that. A removal that rests on
+    an edit which was not made is not recorded."""
     applying = Applying(*RULES)
     applying.ecs.errors["revoke"], applying.peer.errors["revoke"] = (
         [error] * 4 if error else [] for error in (home, peer)
@@ -578,7 +582,8 @@ def test_a_closing_is_made_on_each_group_by_itself(
 
 
 def test_what_changes_a_marker_is_closed_by_itself_after_removals() -> None:
-    """It is a call for each marker; the removals of all other decisions on the group are one. The record says what is left."""
+    """It is a call for each marker; the removals of all other decisions on the group are one. The record says what is
+    left."""
     applying = Applying(*RULES, ours(K3, TAG, Claim("chg-1")))
     mixed = unlink(K1, of=LINK)
     applying(msgspec.structs.replace(mixed, edits=(*mixed.edits, LOSS)), unlink(K2, of=FAR))
@@ -658,9 +663,9 @@ def test_what_a_sweep_has_no_time_to_close_is_left_to_the_next_one(
     says: list[str],
     undone: int,
 ) -> None:
-    """An account that is throttled has its turn in the next minute, and another one has it now; nothing else is waited for.
-    Nothing is recorded of what was not begun; of the rest, why it is left. A removal that rests on what was not made is in no
-    record."""
+    """An account that is throttled has its turn in the next minute, and another one has it now; nothing else is waited
+    for. Nothing is recorded of what was not begun; of the rest, why it is left. A removal that rests on what was not
+    made is in no record."""
     applying = Applying(*RULES, ours(KX_2, TAG, Claim("chg-1")), paced=True)
     applying.slow(2, "revoke")
     applying.slow(1, "rules")
@@ -706,8 +711,9 @@ LATE, THROTTLED = {"seconds": 510}, {"error": RATE}
 def test_a_sweep_leaves_what_it_has_no_time_to_open_to_the_next_one(
     settings: dict[str, Any], changes: list[str], kinds: list[str], undone: int, pending: int
 ) -> None:
-    """Accounts that ask take turns. Nothing is opened on a group that was not closed, nor in an account that is throttled before
-    the next minute; what was begun there is tried again, and is pending where no time is left for that."""
+    """Accounts that ask take turns. Nothing is opened on a group that was not closed, nor in an account that is
+    throttled before the next minute; what was begun there is tried again, and is pending where no time is left for
+    that."""
     applying = Applying(ours(KX), paced=settings.get("paced", True))
     applying.clock.time += settings.get("seconds", 0)
     RATE.account = PEER

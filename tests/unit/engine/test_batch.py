@@ -1,4 +1,5 @@
-"""What the messages of a batch touch, and their removal guard: together they remove no more than one after the other."""
+"""What the messages of a batch touch, and their removal guard: together they remove no more than one after the
+other."""
 
 from __future__ import annotations
 

@@ -25,7 +25,8 @@ GUARD = RemovalGuard(50)
 
 
 def reading() -> FakeScope:
-    """Never allows the claim of its one rule to be taken, and asks for nothing. No instance of the account is shown with a tag."""
+    """Never allows the claim of its one rule to be taken, and asks for nothing. No instance of the account is shown
+    with a tag."""
     groups = [managed(APP, "*"), managed(DB, "*")]
     world = delivery(FakeEcs(groups, [instance(A, APP)], [ours(K1)]))
     scope = FakeScope(world, may_lose=lambda *_: May.READ)

@@ -125,8 +125,8 @@ READS = ["groups sg-app sg-cache sg-db sg-web", "members sg-app", "rules sg-db",
 @pytest.mark.parametrize("readers", [1, 2])
 @pytest.mark.parametrize(("budget", "call_count", "unread"), [(0, 1, 3), (3, 1, 3), (4, 3, 2), (5, 4, 1), (6, 5, 0)])
 def test_pairs_are_read_as_far_as_calls_are_left(budget: int, call_count: int, unread: int, readers: int) -> None:
-    """The parties of all are read at once. A pair costs a call for the rules of each of its groups that are not read yet, and one
-    for the instances that may ask."""
+    """The parties of all are read at once. A pair costs a call for the rules of each of its groups that are not read
+    yet, and one for the instances that may ask."""
     asking = [(A, APP), (C, CACHE), (Party(HOME, "i-w"), WEB)]
     asks = [instance(*parties, link_peer="sg-db:tcp/1") for parties in asking]
     differing, ecs = differ(dict.fromkeys([ONE, TWO, THREE]), instances=asks, spent=44 - budget, readers=readers)
@@ -186,7 +186,8 @@ ADDRESSES = [Address(HOME, "vpc-1", f"10.0.0.{n}") for n in range(4)]
     [(-1, (0, 0, 0)), (0, (0, 0, 0)), (3, (3, 1, 0)), (9, (4, 4, 1)), (11, (4, 4, 3)), (40, (4, 4, 4))],
 )
 def test_what_a_plan_misses_is_read_as_far_as_calls_are_left(budget: int, read_counts: tuple[int, int, int]) -> None:
-    """An address costs two calls. Numbers of instances, for words alone, get what addresses leave. The rest is the sweep's."""
+    """An address costs two calls. Numbers of instances, for words alone, get what addresses leave. The rest is the
+    sweep's."""
     unread = [Link(APP, name) for name in NAMES]
     counted = [MembersOf(name) for name in NAMES]
     missing = Missing(frozenset(unread), frozenset([*ADDRESSES, *counted, InstancesOf(DB), A]), frozenset([HOME]))

@@ -80,8 +80,8 @@ READS: list[tuple[Callable[[Fetch], object], list[str]]] = [
 
 @pytest.mark.parametrize(("read", "calls"), READS, ids=range(len(READS)))
 def test_nothing_is_asked_for_twice(read: Callable[[Fetch], object], calls: list[str]) -> None:
-    """A second read makes no call, also where the first found nothing, or the account cannot be entered. What was asked for, and
-    exists, is in the store."""
+    """A second read makes no call, also where the first found nothing, or the account cannot be entered. What was asked
+    for, and exists, is in the store."""
     members = [instance(A, APP), instance(B, APP, DB), instance(C, NO_GROUP), instance(D, NO_GROUP)]
     ecs = FakeEcs([group(APP), managed(DB)], members, [ours(K1)])
     fetch = opened(ecs)
@@ -129,7 +129,8 @@ def test_an_account_that_cannot_be_entered_is_called_no_more() -> None:
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_reads_are_made_side_by_side_where_threads_are_allowed(threads: int) -> None:
-    """Then whole accounts are all listed at the same time. With one thread, in their order in the caller's own, as one read is."""
+    """Then whole accounts are all listed at the same time. With one thread, in their order in the caller's own, as one
+    read is."""
     third, own_thread, thread_ids = "1000000000000003", threading.get_ident(), list[int]()
 
     def waits(most: int) -> Callable[[], object]:
@@ -160,8 +161,8 @@ def test_reads_are_made_side_by_side_where_threads_are_allowed(threads: int) -> 
 def test_a_group_without_a_member_that_was_just_shown_was_not_read_completely(
     tolerant: bool, member_count: int
 ) -> None:
-    """An account that stops showing instances during a delivery proves nothing. A sweep, which has read the whole account, doubts
-    an empty answer alone."""
+    """An account that stops showing instances during a delivery proves nothing. A sweep, which has read the whole
+    account, doubts an empty answer alone."""
     ecs = home()
     reading = opened(ecs, tolerant=tolerant)
     reading.parties([A])
@@ -185,8 +186,8 @@ def test_a_group_without_a_member_that_was_just_shown_was_not_read_completely(
     ],
 )
 def test_a_refresh_raises_whatever_the_reader_tolerates(error: Exception, message: str, tolerant: bool) -> None:
-    """A change depends on it. Any code but lost access is a transient error, as it is for a read that tolerates none. It is made
-    also where a read failed before."""
+    """A change depends on it. Any code but lost access is a transient error, as it is for a read that tolerates none.
+    It is made also where a read failed before."""
     ecs = home()
     fetch = opened(ecs, tolerant=True) if tolerant else opened(ecs)
     fetch.rules([DB])
@@ -325,8 +326,8 @@ def test_an_instance_shown_on_two_pages_counts_once() -> None:
 
 
 def test_pages_of_an_account_are_read_until_a_time() -> None:
-    """Later from the next one on. Only all of them from the first on are a listing of the account. Kept is what was asked for before,
-    and what was read by its id stays as it is."""
+    """Later from the next one on. Only all of them from the first on are a listing of the account. Kept is what was
+    asked for before, and what was read by its id stays as it is."""
     clock, late = FakeClock(), Party(HOME, "i-0")
 
     class Slow(FakeEcs):
@@ -446,8 +447,8 @@ def test_members_that_cannot_be_read_in_time_are_not_confirmed() -> None:
 def test_rules_are_read_over_as_many_minutes_as_the_pace_makes_of_it(
     per_minute: int | None, until: float, errors: list[Exception], groups_left: list[Party], calls: int, seconds: float
 ) -> None:
-    """An account that failed is not waited for, nor is a minute after one that let nothing through. What is left is of each account
-    in turn. Before a wait, the caller is told when the minute ends."""
+    """An account that failed is not waited for, nor is a minute after one that let nothing through. What is left is of
+    each account in turn. Before a wait, the caller is told when the minute ends."""
     ecs = home()
     ecs.errors["rules"] = list(errors)
     other_ecs = FakeEcs(account=PEER, calls=ecs.calls)
@@ -555,8 +556,8 @@ def test_what_is_read_for_no_decision_leaves_no_trace() -> None:
 
 
 def test_a_sweep_asks_an_account_so_much_for_others() -> None:
-    """About addresses, in so many VPCs: others' rules make it ask. And for its records. A delivery of its own asks about all that
-    it needs."""
+    """About addresses, in so many VPCs: others' rules make it ask. And for its records. A delivery of its own asks
+    about all that it needs."""
     many = [Address(PEER, f"vpc-{n}", "10.0.0.1") for n in range(201)]
     for fetch, answer_count in ((paced(peer())[0], 200), (opened(peer()), 201)):
         fetch.questions(many)
@@ -592,7 +593,8 @@ def test_each_question_is_read_in_its_own_way() -> None:
 def test_a_party_that_the_cloud_calls_malformed_costs_its_account_nothing_else(
     error: CloudError, readable: bool
 ) -> None:
-    """Where trouble is noted. The question stays open, and the others are answered. Any other error is the account's."""
+    """Where trouble is noted. The question stays open, and the others are answered. Any other error is the
+    account's."""
     ecs = home()
     ecs.errors["inner_access"] = [error]
     fetch, _ = paced(ecs)
@@ -650,8 +652,8 @@ def missing(**fields: Any) -> Missing:
 
 
 def test_what_a_plan_misses_is_read_once() -> None:
-    """Parties of links and members of the groups that could ask, of a mutual link on both sides; then questions; then whether
-    accounts show instances; then what was not shown. Each by itself, since the next plan may miss less."""
+    """Parties of links and members of the groups that could ask, of a mutual link on both sides; then questions; then
+    whether accounts show instances; then what was not shown. Each by itself, since the next plan may miss less."""
     ecs = home()
     fetch = open_fetch(delivery(ecs), "test")
     reader = MissingReader(fetch)

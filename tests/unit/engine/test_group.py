@@ -1,4 +1,5 @@
-"""Events about a group's tags: what the group no longer allows is closed, and what it newly allows is looked at soon."""
+"""Events about a group's tags: what the group no longer allows is closed, and what it newly allows is looked at
+soon."""
 
 from __future__ import annotations
 
@@ -146,8 +147,8 @@ CALLS = {"groups", "instances", "members", "rules"}
     ],
 )
 def test_what_the_group_newly_allows_is_synced_or_looked_at(accept: str, posted: list[Message]) -> None:
-    """Each with an intent. The rest is left to the sweep: `*`, the group itself, what cannot be parsed, and an instance of
-    another account."""
+    """Each with an intent. The rest is left to the sweep: `*`, the group itself, what cannot be parsed, and an instance
+    of another account."""
     look = Looking(accepting(accept), instances=ASKING, with_policy=policy(limits=Limits(max_peers=3)))
     look()
     assert look.queue.posted == posted

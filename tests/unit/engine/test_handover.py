@@ -33,7 +33,8 @@ class Handing:
 
 
 def test_each_pair_is_posted_once_with_its_record_before_it() -> None:
-    """In the order in which they are given. The record names the request, the pair, and the instance whose tag names it."""
+    """In the order in which they are given. The record names the request, the pair, and the instance whose tag names
+    it."""
     handing = Handing()
     post_syncs(handing.scope, PAIRS, "why")
     requests = [sync_request(pair, REGION, NOW) for pair in PAIRS]

@@ -1,4 +1,5 @@
-"""Events about instances: what their tags say now is opened, what they no longer say is closed, and few calls are made."""
+"""Events about instances: what their tags say now is opened, what they no longer say is closed, and few calls are
+made."""
 
 from __future__ import annotations
 
@@ -37,7 +38,8 @@ def state(name: str, party: Party = A, time: float | None = NOW) -> Hint:
 
 
 class Clock(FakeClock):
-    """Does what is to happen at the next waits, one after the other. `written` is how often the log was written before each."""
+    """Does what is to happen at the next waits, one after the other. `written` is how often the log was written before
+    each."""
 
     def __init__(self, log: FakeLog) -> None:
         super().__init__()
@@ -293,8 +295,8 @@ ASKS = one_instance(A, APP, peer="sg-db:tcp/1")
 def test_others_go_first_where_they_ask_for_what_a_start_would_open(
     events: list[Hint], neighbour: Instance, groups: dict[Party, Group], rules: list[Rule], waits: list[float]
 ) -> None:
-    """Not where the rule stands, nor for a tag that changes, nor among the instances of one delivery. What writes records
-    is loaded before the wait."""
+    """Not where the rule stands, nor for a tag that changes, nor among the instances of one delivery. What writes
+    records is loaded before the wait."""
     instances = {asker.party: asker for asker in (ASKS, neighbour, one_instance(C, APP, peer="sg-db:tcp/1"))}
     if neighbour.party == A:
         instances[A] = neighbour
@@ -357,7 +359,8 @@ def test_nobody_waits_within_five_seconds_of_other_work_nor_opens_what_may_be_re
     ],
 )
 def test_turns_are_spread_towards_the_end(place: int, crowd_size: int, seconds: float) -> None:
-    """The first of all does not wait. Whichever of a crowd are handled at a moment, the first is well before the others."""
+    """The first of all does not wait. Whichever of a crowd are handled at a moment, the first is well before the
+    others."""
     crowd = sorted((Party(HOME, f"i-{n}") for n in range(crowd_size + 1)), key=lambda party: short_hash(str(party)))
     assert turn(crowd[place], {*crowd} - {crowd[place]}) == pytest.approx(seconds)
 
@@ -502,7 +505,8 @@ def test_a_group_that_is_no_longer_shown_is_not_looked_at_for_an_instance_that_w
 def test_the_rules_of_peers_lead_to_the_groups_that_an_instance_has_left(
     kind: Any, peer: str, rules: list[Rule], closed: list[RuleKey]
 ) -> None:
-    """Only an event that may be of a move looks for them. A tag's rule is closed where nobody of the former group asks."""
+    """Only an event that may be of a move looks for them. A tag's rule is closed where nobody of the former group
+    asks."""
     groups = [*GROUPS[1:], group(APP, "*")]
     world = World(one_instance(A, CACHE, peer=peer), rules=rules, groups=groups)
     world(hint(kind=kind, expires=NOW + 9 if kind == "look" else None), state("Pending", D))
@@ -578,8 +582,8 @@ MUTUAL = ours(RuleKey(APP, "10.0.0.7/32", "10.0.0.1/32", HERE.port), ends=(far("
     ],
 )  # fmt: skip
 def test_a_pair_with_another_account_is_put_on_the_queue(peer: str, rules: list[Rule], posted: list[str]) -> None:
-    """Once for all its links, in the direction of those who ask. First those that no tag names, whose rules may have to be
-    closed; then what may be new; last what stands. Nothing is changed or decided here."""
+    """Once for all its links, in the direction of those who ask. First those that no tag names, whose rules may have to
+    be closed; then what may be new; last what stands. Nothing is changed or decided here."""
     world = World(one_instance(A, APP, peer=peer), rules=rules)
     world()
     syncs = [
@@ -619,7 +623,8 @@ def test_one_sync_looks_at_all_groups_of_those_who_ask() -> None:
 def test_of_many_pairs_with_other_accounts_a_look_finds_out_which_differ(
     instances: list[Instance], rules: list[Rule], events: list[Hint], posted: list[Message]
 ) -> None:
-    """For five minutes from the last event. What waits for something is looked at anyway, and what has no part in it is not."""
+    """For five minutes from the last event. What waits for something is looked at anyway, and what has no part in it is
+    not."""
     world = World(*instances, rules=rules)
     later = world(*events)
     assert world.queue.posted == posted

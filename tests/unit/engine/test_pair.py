@@ -1,4 +1,5 @@
-"""Requests: what each action opens and closes between two parties, what it reads for that, and what it leaves to others."""
+"""Requests: what each action opens and closes between two parties, what it reads for that, and what it leaves to
+others."""
 
 from __future__ import annotations
 
@@ -123,7 +124,8 @@ def test_an_unlink_that_is_refused_is_denied_once() -> None:
 
 
 def test_what_the_groups_of_a_link_forbid_is_closed_in_the_plan_that_opens() -> None:
-    """Before anything is opened, and recorded as a repair: also the half of a mutual link on a third group, that has no consent left."""
+    """Before anything is opened, and recorded as a repair: also the half of a mutual link on a third group, that has no
+    consent left."""
     forbidden = [ours(key(DB, CACHE), OTHER), ours(key(CACHE, DB), OTHER)]
     asking = Asking(*forbidden, groups=[managed(APP), managed(DB, "sg-app"), managed(CACHE, "*")])
     assert asking("link", ports=P1) == [("removed", "no-consent"), ("applied", "")]
@@ -186,8 +188,8 @@ CACHES = "sg-cache>sg-db tcp/1"
 def test_an_unlink_takes_the_claims_of_all_requests(
     ports: Ports, source: Party, target: Party, claims_left: dict[str, str]
 ) -> None:
-    """Without ports everything between the two; with ports those in that direction, and not the mutual link. Tags' claims
-    stay."""
+    """Without ports everything between the two; with ports those in that direction, and not the mutual link. Tags'
+    claims stay."""
     asking = Asking(*STANDING)
     before = asking.claims
     assert {outcome for outcome, _ in asking("unlink", source, target, ports)} == {"removed"}

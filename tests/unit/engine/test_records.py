@@ -109,7 +109,8 @@ CHANGED = ours(K2, REQ)
 def test_an_outcome_names_the_claims_that_each_rule_is_left_with(
     outcome: str, edits: tuple[Edit, ...], rules: list[Rule], claims: dict[str, str | None]
 ) -> None:
-    """As they were read back; null for those that are gone. One that was changed instead, or not at all, is not gone."""
+    """As they were read back; null for those that are gone. One that was changed instead, or not at all, is not
+    gone."""
     record = decision_record(decision(outcome=outcome, edits=edits), REGION, "outcome", rules=rules)
     assert json.loads(record["claims"]) == claims
 
@@ -232,7 +233,8 @@ def test_where_members_cannot_be_read_nobody_is_named() -> None:
 
 @pytest.mark.parametrize("by_page", [False, True])
 def test_of_a_group_of_several_pages_the_number_of_one_is_a_lower_bound(by_page: bool) -> None:
-    """Nobody is named, since who comes first by id is not known; what was read of it for other reasons is not read again."""
+    """Nobody is named, since who comes first by id is not known; what was read of it for other reasons is not read
+    again."""
     situation, ecs, fetch = circumstances(one_instance(A, APP), one_instance(C, APP), one_instance(B, CACHE))
     ecs.page = 1
     if by_page:
@@ -275,8 +277,8 @@ def test_rules_between_addresses_admit_the_instances_that_they_are_for() -> None
 
 
 def test_what_becomes_of_packets_is_read_where_something_has_changed() -> None:
-    """Each group's rules once, for records alone; one that cannot be read is not asked again. The order of rules in different
-    groups does not matter."""
+    """Each group's rules once, for records alone; one that cannot be read is not asked again. The order of rules in
+    different groups does not matter."""
     groups = [managed(party, "*", rule_count=1) for party in (APP, DB)]
     situation, ecs, fetch = circumstances(
         one_instance(A, APP), one_instance(B, DB), groups=groups, rules=[between(A, B, DB)]

@@ -32,8 +32,8 @@ def removal(*ports: int, unseen: tuple[Unseen, ...] = (AT_HOME,)) -> Decision:
 
 @pytest.mark.parametrize(("count", "is_held"), [(0, False), (1, False), (2, False), (3, True)])
 def test_beyond_the_limit_all_are_held(count: int, is_held: bool) -> None:
-    """The limit is 2. What a batch is due to remove counts too, also where each message by itself stays under the limit; other
-    accounts are not affected."""
+    """The limit is 2. What a batch is due to remove counts too, also where each message by itself stays under the
+    limit; other accounts are not affected."""
     assert RemovalGuard(2).excess({AT_HOME: count}) == ({AT_HOME} if is_held else set())
     batch = RemovalGuard(2)
     batch.expect({AT_HOME: count, AT_PEER: 1})
@@ -90,12 +90,14 @@ def test_who_reads_a_part_of_an_account_holds_what_is_not_shown() -> None:
 def test_short_sweeps_count_together_by_account(
     absent: dict[str, int], earlier: dict[str, int], due: dict[Unseen, int], held_removals: set[Unseen]
 ) -> None:
-    """The limit is 2 since the last full sweep, on whichever groups. Once a cursor can note no further account, all of its is held."""
+    """The limit is 2 since the last full sweep, on whichever groups. Once a cursor can note no further account, all of
+    its is held."""
     assert LookGuard(2, absent, earlier, MOST_SHOWING_LESS).excess(due) == held_removals
 
 
 def test_a_short_sweep_tells_the_next_what_it_was_let_remove() -> None:
-    """By the account that shows something no more, whether it was removed or the answer was lost; once, however often it plans."""
+    """By the account that shows something no more, whether it was removed or the answer was lost; once, however often
+    it plans."""
     guard = LookGuard(3, {}, {PEER: 1}, MOST_SHOWING_LESS)
     assert guard.excess({AT_HOME: 2, AT_PEER: 3}) == {AT_PEER}
     assert guard.removals == {HOME: 2, PEER: 1}

@@ -266,7 +266,8 @@ def test_another_persons_rule_counts_as_present_and_is_never_changed(edit: Edit)
     "edit", [EVIL, msgspec.structs.replace(EVIL, rule=INSTANCE_RULE, gain=frozenset(), claims=(TAG,))]
 )
 def test_a_rule_that_another_instance_got_meanwhile_is_not_taken(edit: Edit) -> None:
-    """Two instances have one address. The plan did not see the rule, or saw it while it was a third pair's: it is made anew."""
+    """Two instances have one address. The plan did not see the rule, or saw it while it was a third pair's: it is made
+    anew."""
     settle = settling(TWINS_RULE)
     with pytest.raises(Ambiguous, match=f"has become that of {TWIN}"):
         settle(edit)
@@ -280,7 +281,8 @@ def test_a_rule_that_another_instance_got_meanwhile_is_not_taken(edit: Edit) -> 
 def test_a_rule_that_is_stated_anew_for_another_group_takes_no_request_along(
     claims: Sequence[Claim], claims_left: Sequence[Claim] | None
 ) -> None:
-    """The plan knows of one request, or of none by now. Another one that came meanwhile is for the former group: it is made anew."""
+    """The plan knows of one request, or of none by now. Another one that came meanwhile is for the former group: it is
+    made anew."""
     settle = settling(ours(K_ADDRESS, *claims, ends=(A, APP)))
     planned = ours(K_ADDRESS, REQ, ends=(A, APP))
     edit = msgspec.structs.replace(mark(planned, claims=[REQ]), ends=(A, CACHE))
@@ -308,8 +310,9 @@ def test_a_rule_that_is_stated_anew_for_another_group_takes_no_request_along(
 def test_whom_a_rule_by_address_stands_for(
     planned: Ends | None, ends_found: Ends, gain: list[Claim], ends: Ends | None
 ) -> None:
-    """An edit for an instance as a member of sg-cache. The rule may stand for another of its groups, unless the plan changes
-    that, or a request gains it; and for another instance only if the plan knows that this one has another address."""
+    """An edit for an instance as a member of sg-cache. The rule may stand for another of its groups, unless the plan
+    changes that, or a request gains it; and for another instance only if the plan knows that this one has another
+    address."""
     settle = settling(ours(K_ADDRESS, Claim("chg-2") if gain == [TAG] and planned is None else TAG, ends=ends_found))
     claims = sorted({TAG, *gain, *([Claim("chg-2")] if gain == [TAG] and planned is None else [])})
     rule = ours(K_ADDRESS, ends=planned) if planned else None
@@ -346,8 +349,8 @@ def test_a_claim_that_came_meanwhile_keeps_the_rule() -> None:
 
 
 def test_each_marker_is_changed_after_a_read_of_its_own() -> None:
-    """The API has no compare-and-set, so the time between read and write is kept short. A claim that came is looked at with
-    the tags that are read back."""
+    """The API has no compare-and-set, so the time between read and write is kept short. A claim that came is looked at
+    with the tags that are read back."""
     settle = settling(ours(K1), ours(K2))
     settle.ecs.calls.clear()
     settle(*(mark(ours(k), gain=[REQ], claims=[TAG, REQ]) for k in (K1, K2)))
@@ -404,7 +407,8 @@ def test_a_group_with_rules_between_instances_gets_both_tags() -> None:
 
 
 def test_tags_are_written_ahead_as_many_as_a_call_takes() -> None:
-    """Not what was refused or does not exist, and nothing once the time is over, or in an account that cannot be entered."""
+    """Not what was refused or does not exist, and nothing once the time is over, or in an account that cannot be
+    entered."""
     settle = settling()
     settle.tags.refused[str(APP)] = "refused"
     several = [Party(HOME, f"sg-{n}") for n in range(GROUPS_PER_CALL + 1)]

@@ -112,8 +112,8 @@ def _counted(group_shown: Group, rules: Sequence[Rule]) -> Group:
     ],
 )
 def test_every_group_with_rules_is_looked_at_within_a_day(account: str, count: int, runs: int, most: int) -> None:
-    """At most 200 in one sweep, and little more than has to be; groups without rules cost nothing. Where no group of an account has
-    the tag, perhaps it may not be written there: as many as one run may, whatever other accounts hold."""
+    """At most 200 in one sweep, and little more than has to be; groups without rules cost nothing. Where no group of an
+    account has the tag, perhaps it may not be written there: as many as one run may, whatever other accounts hold."""
     groups = [group(Party(account, f"sg-{n:05}"), rule_count=1) for n in range(count)]
     quiet_groups = [group(Party(HOME, "sg-idle")), managed(DB, rule_count=1)]
     groups_read: set[Party] = set()
@@ -147,7 +147,8 @@ def test_the_rules_of_crowded_buckets_are_read_in_turn(groups: int, looks: int) 
 
 
 def test_parties_are_read_anew_as_long_as_there_is_time() -> None:
-    """Apart from what was read before, but for groups of an account all of whose groups were. Trouble is that reading's alone."""
+    """Apart from what was read before, but for groups of an account all of whose groups were. Trouble is that reading's
+    alone."""
     peer = FakeEcs([group(FOREIGN)], account=PEER)
     reads = reads_of(delivery(FakeEcs([group(APP), group(DB)], [instance(A, APP)]), peer))
     reads.fetch.all_groups([HOME])
@@ -461,7 +462,8 @@ def test_what_fails_when_the_time_is_over_is_left_undone(monkeypatch: pytest.Mon
 def test_closing_waits_for_no_throttled_account_until_wishes_are_read(
     monkeypatch: pytest.MonkeyPatch, kind: Kind
 ) -> None:
-    """Nor for one that has much to close, where others are swept, too. Then it waits, and keeps half of the time for opening."""
+    """Nor for one that has much to close, where others are swept, too. Then it waits, and keeps half of the time for
+    opening."""
     untils: list[Until] = []
     closing_until = AccountScope.closing_until
 
@@ -490,7 +492,8 @@ def test_closing_waits_for_no_throttled_account_until_wishes_are_read(
 
 
 class Several(Sweeping):
-    """One sweep of two accounts: each asks for a link within itself, and holds a rule that has ended and one that nobody asks for."""
+    """One sweep of two accounts: each asks for a link within itself, and holds a rule that has ended and one that
+    nobody asks for."""
 
     def __init__(self, run: int = 0) -> None:
         ended = Claim("chg-9", int(NOW))
@@ -694,8 +697,8 @@ def test_an_account_is_live_where_its_own_reads_show_an_instance() -> None:
 
 
 def test_an_account_learns_what_others_found_out_about_what_it_has_read() -> None:
-    """Tags and rules that changed, and rules that cannot be read any more; nothing that it did not ask for, and nothing that the
-    others had read before it."""
+    """Tags and rules that changed, and rules that cannot be read any more; nothing that it did not ask for, and nothing
+    that the others had read before it."""
     latest, before, now, other_store = _Latest(), Store(), Store(), Store()
     for store in (before, now, other_store):
         store.groups = {party: group(party) for party in (APP, DB)}

@@ -127,7 +127,8 @@ def arrived(body: str, name: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("name", "back"), [("requests-a", "requests-a"), ("someone-else", "")])
 def test_a_message_is_put_back_on_its_own_queue(name: str, back: str) -> None:
-    """Where the policy knows that queue; else on the shared one. Its attempt says what it asks for, and what the trouble was."""
+    """Where the policy knows that queue; else on the shared one. Its attempt says what it asks for, and what the
+    trouble was."""
     ecs, log, delivered = world(policy=BOUND if back else POLICY)
     ecs.errors["groups"] = [Transient("timeout")]
     dispatch.handle_elements([arrived(message(DB), name)], delivered)
@@ -201,8 +202,8 @@ def test_a_batch_leads_to_the_same_rules_as_its_messages_one_by_one(
 
 
 def test_equal_looks_and_syncs_are_carried_out_once_and_recorded_each() -> None:
-    """The others say which one stands for them, and that they are denied where it is. Messages of other queues, directions
-    and actions are not equal."""
+    """The others say which one stands for them, and that they are denied where it is. Messages of other queues,
+    directions and actions are not equal."""
     ecs, log, delivered = world(
         FakeEcs([managed(APP, "*"), managed(DB, "")], [instance(A, APP, link_peer="sg-db:tcp/1")])
     )
@@ -230,7 +231,8 @@ def test_equal_looks_and_syncs_are_carried_out_once_and_recorded_each() -> None:
 
 
 def test_a_message_whose_equal_is_put_back_is_done() -> None:
-    """It goes on as that one, which expires last, and after the shorter wait: anybody may post one with many attempts."""
+    """It goes on as that one, which expires last, and after the shorter wait: anybody may post one with many
+    attempts."""
     ecs, log, delivered = world()
     ecs.errors["instances"] = [Transient("timeout")]
     handle_look(delivered, look(), look(expires=NOW + 900, attempt=9_000))

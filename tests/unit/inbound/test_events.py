@@ -96,9 +96,9 @@ STATES = {"ecs-created": "Created", "ecs-pending": "Pending", "ecs-running": "Ru
     ],
 )
 def test_an_event_gives_a_hint_for_each_party_that_it_is_about(kind: Any, name: str, parties: list[str]) -> None:
-    """Of home, each once even if the event names it twice, in the new calls and in the old ones (AddTags, RemoveTags), with the
-    event's time. A move is not one of the groups that a call names. In CloudMonitor's older form, whose time has a format of
-    its own, an event of ECS itself gives the same hint."""
+    """Of home, each once even if the event names it twice, in the new calls and in the old ones (AddTags, RemoveTags),
+    with the event's time. A move is not one of the groups that a call names. In CloudMonitor's older form, whose time
+    has a format of its own, an event of ECS itself gives the same hint."""
     event, state = load(name), STATES.get(name, "")
     when = WHEN if state else WHEN + 120
     assert hints(event) == [Hint(event["id"], Party(A, party), kind, when, state) for party in parties]
@@ -164,8 +164,8 @@ def test_a_call_that_changes_neither_groups_nor_addresses_gives_no_hint(
     ],
 )
 def test_ids_are_read_from_the_parameters_too(parameters: object, parties: list[str] | None) -> None:
-    """In any spelling of the type. The tags of other resources change no link. Text that only looks like a list is one id,
-    and a bad one."""
+    """In any spelling of the type. The tags of other resources change no link. Text that only looks like a list is one
+    id, and a bad one."""
     event = changed("tags-added", data_referencedResources={"ACS::ECS::Disk": ["d-a"]})
     event["data"]["requestParameters"] = parameters
     if parties is None:
@@ -348,8 +348,8 @@ def test_a_delivery_that_cannot_be_parsed_is_bad_input(event: bytes) -> None:
 
 
 def test_a_delivery_has_a_largest_size_and_numbers_of_up_to_twenty_digits() -> None:
-    """Of one event, and of a batch of messages: more than the platform delivers or writes. A longer number would cost time to
-    read."""
+    """Of one event, and of a batch of messages: more than the platform delivers or writes. A longer number would cost
+    time to read."""
     assert (MAX_BYTES, MAX_BATCH_BYTES) == (2**20, 32 * 2**20)
     assert elements(b'{"a": 1}', 8) == [{"a": 1}]
     assert elements(b"[" + b"9" * 20 + b"]") == [10**20 - 1]
@@ -416,8 +416,8 @@ def test_without_an_envelope_no_queue_is_proven() -> None:
 
 
 def test_an_element_of_the_queue_is_read_in_any_envelope() -> None:
-    """A CloudEvent's id; a message's own id if only the data is delivered; none if only the body is. A missing id or type loses
-    no request."""
+    """A CloudEvent's id; a message's own id if only the data is delivered; none if only the body is. A missing id or
+    type loses no request."""
     event = load("queue-link")[0]
     data = event["data"]
     body, message_id = data["messageBody"], data["messageId"]
@@ -532,7 +532,8 @@ GIVEN = (("link-accept", "sg-bp1azkttqpldxgtedxxx:tcp/3306~20991231T000000Z"),)
     ],
 )
 def test_a_hint_says_who_caused_the_event(name: str, cause: Cause) -> None:
-    """Of a change of tags also the API call, its RequestId, and the tags that it names: without a value if it took them off."""
+    """Of a change of tags also the API call, its RequestId, and the tags that it names: without a value if it took them
+    off."""
     assert {hint.cause for hint in read(load(name))} == {cause}
 
 

@@ -137,7 +137,8 @@ def test_every_part_of_the_file_is_read() -> None:
     ],
 )
 def test_each_limit_has_bounds(limit: str, lowest: int, highest: int) -> None:
-    """The lowest of removals is none at all. What is beyond is refused with its line: it would fail later, for every request."""
+    """The lowest of removals is none at all. What is beyond is refused with its line: it would fail later, for every
+    request."""
     line = "limits: {removals_per_run: 0, max_ports: 2, max_peers: 3, max_days: 90}"
     for good, bad in (
         (lowest, lowest - 1),
@@ -399,7 +400,8 @@ def test_what_a_reader_would_take_for_something_else_is_refused(refusal: str, te
 
 
 def test_what_is_clear_to_read_is_read() -> None:
-    """Accents, CJK, quotes in quotes; a list over several lines; the line ends of Windows; any language in a comment."""
+    """Accents, CJK, quotes in quotes; a list over several lines; the line ends of Windows; any language in a
+    comment."""
     for name in ("财务", "Café", """'a "b" \\ #'""", '"it\'s"', "'it''s'"):
         read = parse(changed("a@aliyun.com", name)).accounts[A].name
         assert read == {"'it''s'": "it's"}.get(name, name.strip("'\"")), name
@@ -573,8 +575,8 @@ def _steps(text: str) -> int:
 @pytest.mark.exhaustive
 @pytest.mark.parametrize(("start", "part"), sample(itertools.product(["", "a: ", "a: [", "a: {b: "], REPEATED), 3))
 def test_the_cost_of_a_text_grows_with_its_size_alone(start: str, part: str) -> None:
-    """Any pull request may bring a file. PyYAML looks at each open bracket for each token, over 1,024 characters, so that 4 KB of
-    brackets ran two hundred times as many lines as 4 KB of entries."""
+    """Any pull request may bring a file. PyYAML looks at each open bracket for each token, over 1,024 characters, so
+    that 4 KB of brackets ran two hundred times as many lines as 4 KB of entries."""
     small, large = (_steps(start + part * (size // len(part))) for size in (1024, 4096))
     assert large <= 4.5 * small + 2000
     assert large <= 400 * 4096

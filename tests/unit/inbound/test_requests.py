@@ -102,8 +102,8 @@ def sample(name: str) -> list[str]:
     ("name", "count"), [("queue-link", 1), ("queue-plain", 1), ("queue-base64", 1), ("queue-raw-data", 3)]
 )
 def test_a_message_reads_the_same_in_every_encoding(name: str, count: int) -> None:
-    """As text, as an object, or in base64, which may be wrapped into lines; the event's data alone, the request itself, and its
-    text."""
+    """As text, as an object, or in base64, which may be wrapped into lines; the event's data alone, the request itself,
+    and its text."""
     assert [read(body) for body in sample(name)] == [LINK] * count
     assert read(base64.encodebytes(json.dumps(GOOD).encode())) == LINK
 
@@ -134,8 +134,8 @@ def test_a_name_of_the_policy_needs_no_account() -> None:
 
 
 def test_a_look_is_read() -> None:
-    """At an instance or a group. Unlike a request it never expires in the queue: it is carried out once more. It may name any
-    account: whether that is home is judged later, so that the denial can be recorded."""
+    """At an instance or a group. Unlike a request it never expires in the queue: it is carried out once more. It may
+    name any account: whether that is home is judged later, so that the denial can be recorded."""
     first, expired = map(read_any, sample("queue-look"))
     expires = parse_instant("2026-11-25T07:05:00.922Z")
     assert first == Look("look-i-bp1created0000000000a", REGION, NEW, expires, 1) == read_any(LOOK)
@@ -159,8 +159,8 @@ def test_a_look_is_read() -> None:
     ids=["region", "look of another region", "late", "just in time", "past end", "end to come", "a day ahead"],
 )
 def test_a_message_for_another_region_or_that_has_expired_is_denied(message: dict[str, Any], code: str) -> None:
-    """The region is reported first. A request may be five minutes past, since clocks differ and the queue redelivers; `until`
-    itself counts as past. The denial has the whole message, so that all of it can be recorded."""
+    """The region is reported first. A request may be five minutes past, since clocks differ and the queue redelivers;
+    `until` itself counts as past. The denial has the whole message, so that all of it can be recorded."""
     if not code:
         assert read_any(message).request_id == message["request_id"]
         return
@@ -209,8 +209,8 @@ def test_a_message_cannot_name_a_role() -> None:
 
 
 def test_ports_until_reason_and_requested_by_are_optional() -> None:
-    """Without ports a link is mutual. Both parties must be of one kind; their accounts may be equal. Ports are unique and sorted,
-    so that equal links have equal ids."""
+    """Without ports a link is mutual. Both parties must be of one kind; their accounts may be equal. Ports are unique
+    and sorted, so that equal links have equal ids."""
     request = read(less("ports", "until", "reason", "requested_by"))
     assert request.link == Link(APP, LEDGER)
     assert (request.until, request.reason, request.requested_by) == (None, "", "")
@@ -316,7 +316,8 @@ def test_a_bad_request_has_the_fields_that_could_be_read() -> None:
 
 @pytest.mark.parametrize("members", ['"action": "unlink"', '"ports": 1.5', '"ports": NaN', f'"ports": {"9" * 5000}'])
 def test_the_sender_of_a_message_that_is_not_strict_json_is_recorded(members: str) -> None:
-    """A duplicate key, or a number where none is allowed: the message is refused, and its record still has its id and parties."""
+    """A duplicate key, or a number where none is allowed: the message is refused, and its record still has its id and
+    parties."""
     fields = refused(f"{json.dumps(GOOD)[:-1]}, {members}}}").fields
     assert (fields.request_id, fields.source, fields.target) == ("chg-1042", APP, LEDGER)
 
@@ -369,7 +370,8 @@ def test_a_sweep_of_an_account_is_read_as_it_was_written() -> None:
     ],
 )
 def test_a_sweep_names_this_region_and_a_known_account(fields: dict[str, Any], message: str) -> None:
-    """And matches the schema. What it says of itself is not kept; whoever posts one is not told to post it elsewhere."""
+    """And matches the schema. What it says of itself is not kept; whoever posts one is not told to post it
+    elsewhere."""
     (body,) = sample("sweep-account")
     text = json.dumps(json.loads(body) | fields)
     if not message:

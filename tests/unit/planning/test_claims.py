@@ -78,7 +78,8 @@ GROUPS = [
     ],
 )
 def test_the_first_suitable_group_represents_the_instance(groups: list[Party], chosen: Party | None) -> None:
-    """In the API's order: not managed, and where a rule can name some, these: basic, in the VPC of the peer (cache, in vpc-1)."""
+    """In the API's order: not managed, and where a rule can name some, these: basic, in the VPC of the peer (cache, in
+    vpc-1)."""
     assert next(iter(candidates(view(GROUPS), instance(A, *groups), group(CACHE))), None) == chosen
 
 
@@ -129,7 +130,8 @@ def test_the_first_group_whose_consent_covers_the_link_stands_for_the_instance(
     denied: list[Party],
     candidates: list[Party],
 ) -> None:
-    """Of app, db and other. Where no account says what is accepted, what stands for a later group is kept, and not opened."""
+    """Of app, db and other. Where no account says what is accepted, what stands for a later group is kept, and not
+    opened."""
     snapshot = view([group(APP), group(DB), group(OTHER), group(CACHE, accepts)], **fields)
     first, *later_claims = claims(snapshot, APP, DB, OTHER, link_peer="sg-cache:tcp/1")
     assert first.link == Link(chosen, CACHE, WISHED)
@@ -272,7 +274,8 @@ def test_a_tag_may_ask_for_as_many_days_as_the_policy_allows(until: str, denied:
 
 
 def test_few_instances_are_looked_at_for_the_rules_of_one_group() -> None:
-    """Whoever may write rules there can name a large group in each, and many requests: every rule is kept all the same."""
+    """Whoever may write rules there can name a large group in each, and many requests: every rule is kept all the
+    same."""
     members = [instance(Party(HOME, f"i-{n}"), APP, ip=f"10.0.{n // 250}.{n % 250 + 1}") for n in range(300)]
     claims = [Claim(f"r{n}") for n in range(5)]
     keys = [RuleKey(DB, "10.0.0.1/32", "", Port("tcp", n, n)) for n in range(1, 11)]
@@ -306,8 +309,8 @@ def test_only_a_request_whose_claim_was_taken_still_brings_in_the_members_of_its
 
 
 def test_all_wishes_are_those_of_tags_and_of_the_requests_on_rules() -> None:
-    """A request's claim on a rule asks for nothing, whatever tag's claim is beside it. By address, it opens for all members of the
-    group."""
+    """A request's claim on a rule asks for nothing, whatever tag's claim is beside it. By address, it opens for all
+    members of the group."""
     asker, member = instance(B, OTHER, MANAGED, ELSEWHERE, link_peer="sg-x"), instance(A, APP, ip="10.0.0.1")
     gone_party, peer = Party(HOME, "i-gone"), Party(HOME, "sg-x")
     mutual, ports, request = RuleKey(DB, str(CACHE), "", ALL), parse_ports("tcp/1+tcp/2"), Claim("r")

@@ -1,5 +1,6 @@
-"""Whether a packet passes, as far as security groups decide: an example of each rule, and how it is said. Random worlds are compared
-with the packets of the local cloud in tests/functional/test_reach_and_effect.py, and with an evaluator in test_reachable."""
+"""Whether a packet passes, as far as security groups decide: an example of each rule, and how it is said. Random worlds
+are compared with the packets of the local cloud in tests/functional/test_reach_and_effect.py, and with an evaluator in
+test_reachable."""
 
 from __future__ import annotations
 
@@ -355,8 +356,8 @@ def test_the_rules_that_apply_are_listed_as_they_count() -> None:
 
 
 def test_each_rule_that_alone_would_admit_a_packet_is_listed() -> None:
-    """Those behind a drop are not; behind a drop that may apply, they are doubted, as is a rule that may apply. A range of ports is
-    cut where the rules differ."""
+    """Those behind a drop are not; behind a drop that may apply, they are doubted, as is a rule that may apply. A range
+    of ports is cut where the rules differ."""
     port_50 = Port("tcp", 50, 50)
     wide, narrow = rule(DB, "10.0.0.0/8", port=Port("tcp", 1, 100)), rule(DB, str(APP), port=port_50, priority=2)
     listed, closed = rule(DB, "", port=Port("tcp", 60, 60), priority=3), drop("10.0.0.0/8", port=Port("tcp", 70, 70))

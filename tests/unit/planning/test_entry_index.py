@@ -1,4 +1,5 @@
-"""What is looked up in the entries of a policy is what all of them say; and how many are looked at does not grow with them."""
+"""What is looked up in the entries of a policy is what all of them say; and how many are looked at does not grow with
+them."""
 
 from __future__ import annotations
 
@@ -58,8 +59,8 @@ def _group(dice: _Dice, party: Party) -> Group:
 
 
 def _world(dice: _Dice) -> Snapshot:
-    """Groups with tags of every kind, and instances in one or two of them, as far as they are shown; sometimes an account cannot be
-    read."""
+    """Groups with tags of every kind, and instances in one or two of them, as far as they are shown; sometimes an
+    account cannot be read."""
     groups = [_group(dice, party) for party in GROUPS if dice.random() < 0.9]
     instances = [
         instance(
@@ -106,7 +107,8 @@ def _policy(dice: _Dice) -> Policy:
 
 
 def _link(dice: _Dice) -> Link:
-    """A link of any kind: mutual or not, of groups, of instances, one part of it at either end, or a group's to an instance."""
+    """A link of any kind: mutual or not, of groups, of instances, one part of it at either end, or a group's to an
+    instance."""
     ports = tuple(dice.up_to(PORTS, 2))
     if dice.random() < 0.3:
         return Link(*dice.sample(INSTANCES, 2), ports)

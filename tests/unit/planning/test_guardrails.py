@@ -192,7 +192,8 @@ def test_each_entry_counts_also_after_one_of_other_ports() -> None:
 def test_the_wish_of_an_instance_is_judged_with_all_its_groups(
     entry: Any, peers: str, denied: bool, accept: str
 ) -> None:
-    """Of another instance of the group, the same link may be opened. Where consent is lacking too, no instance is counted."""
+    """Of another instance of the group, the same link may be opened. Where consent is lacking too, no instance is
+    counted."""
     asker, limits = instance(A, APP, CACHE, link_peer=peers), guarded(*entry)
     snapshot = view([group(party, accept) for party in (APP, DB, CACHE)], [asker])
     reading = PlanView(snapshot, Context(limits, REGION, NOW), Actual({}, frozenset(), {}, {}))

@@ -187,7 +187,8 @@ def test_a_rollback_keeps_what_another_link_wants() -> None:
 
 @pytest.mark.parametrize("elsewhere", [Denial(reasons.QUOTA, "no room there", outcome="failed"), FULL])
 def test_each_refused_link_takes_back_its_own_rules(elsewhere: Denial) -> None:
-    """In its own answer, also where the reason is the same. A rule that goes for another one has a decision of its own."""
+    """In its own answer, also where the reason is the same. A rule that goes for another one has a decision of its
+    own."""
     far, far_key = Link(APP, CACHE, P1), key(CACHE, APP, "tcp/1")
     refused = {
         LINK: Refusal(FULL, frozenset({(K1, TAG)})),
@@ -259,8 +260,8 @@ def test_a_raised_rule_is_put_back_where_no_rule_is_in_the_way() -> None:
 
 
 def test_the_askers_of_what_is_not_shown_are_confirmed() -> None:
-    """Of a link the source, of a mutual one both, and any that is not shown; not where the cause is explicit. Also where other
-    members of the group are shown: a read may have omitted the one that asks."""
+    """Of a link the source, of a mutual one both, and any that is not shown; not where the cause is explicit. Also
+    where other members of the group are shown: a read may have omitted the one that asks."""
     new_plan = plan(view(OPEN, rules=[ours(K1)]))
     assert new_plan.missing.unconfirmed == {APP}
     assert plan(view(OPEN, rules=[ours(key(DB, APP)), ours(key(APP, DB))])).missing.unconfirmed == {APP, DB}
@@ -287,7 +288,8 @@ def test_an_address_that_moved_takes_its_rule_along(before: Claim) -> None:
 
 
 def test_a_rule_stays_while_its_addresses_have_not_moved() -> None:
-    """For whichever instances it is wanted; where they have, for the instances that its marker names, and for nobody."""
+    """For whichever instances it is wanted; where they have, for the instances that its marker names, and for
+    nobody."""
     context = Context(POLICY, REGION, NOW)
     actual = actual_state(view(OPEN, rules=[ours(ADDRESSES, REQ, ends=(A, B))]), POLICY, REGION)
     assert edit_of(context, actual, ADDRESSES, {REQ}, ends=(Party(HOME, "i-c"), B)) is None

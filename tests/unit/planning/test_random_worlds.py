@@ -1,5 +1,5 @@
-"""What holds of a plan in any world: carried out, it leaves nothing to plan and no rule without consent; it reads no reason's
-code; and the order in which links, groups, rules and instances are given decides nothing."""
+"""What holds of a plan in any world: carried out, it leaves nothing to plan and no rule without consent; it reads no
+reason's code; and the order in which links, groups, rules and instances are given decides nothing."""
 
 from __future__ import annotations
 
@@ -78,8 +78,9 @@ def desired_links(snapshot: Snapshot) -> list[DesiredLink]:
 
 @pytest.mark.parametrize("seed", range(120))
 def test_a_plan_carried_out_leaves_nothing_to_plan_and_no_rule_without_consent(seed: int) -> None:
-    """In any world: no rule of a person's is edited, no rule is edited twice, and a second plan has no edits. Each rule of
-    ours is then on a group that accepts its source, and is not locked, and no group of either end refuses the other."""
+    """In any world: no rule of a person's is edited, no rule is edited twice, and a second plan has no edits. Each rule
+    of ours is then on a group that accepts its source, and is not locked, and no group of either end refuses the
+    other."""
     snapshot = some_world(random.Random(seed))
     decisions = plan(snapshot, *desired_links(snapshot)).decisions
     changed = [edit for decision in decisions for edit in decision.edits]
@@ -108,8 +109,8 @@ def test_a_plan_carried_out_leaves_nothing_to_plan_and_no_rule_without_consent(s
 
 
 def disturbed(dice: random.Random) -> Snapshot:
-    """A world in which much is denied: things that are not shown or not suitable, ends that are past, accounts that cannot
-    be read."""
+    """A world in which much is denied: things that are not shown or not suitable, ends that are past, accounts that
+    cannot be read."""
     snapshot = some_world(dice)
     groups: dict[Party, Any] = {
         party: msgspec.structs.replace(

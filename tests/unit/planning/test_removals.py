@@ -83,8 +83,9 @@ def causes(losses: Losses) -> dict[RuleKey, tuple[str, bool]]:
 def test_what_nobody_asks_for_is_lost_and_counted_where_its_asker_may_be_hidden(
     rule: Rule, instances: list[Instance], loss: Loss
 ) -> None:
-    """An account that hides its resources would look like the first, and a read that leaves tags out like the second. An end
-    is on the rule itself. Of several causes the explicit one is reported, and the loss counts since one of them does."""
+    """An account that hides its resources would look like the first, and a read that leaves tags out like the second.
+    An end is on the rule itself. Of several causes the explicit one is reported, and the loss counts since one of them
+    does."""
     assert removals(world(rule, instances=instances)).by_rule == {K1: loss}
 
 
@@ -106,7 +107,8 @@ EXPLICIT: list[tuple[str, list[Group], list[Rule], dict[str, Any]]] = [
 def test_an_explicit_cause_needs_no_look_at_who_asks(
     may: May, reason: str, groups: list[Group], rules: list[Rule], options: dict[str, Any]
 ) -> None:
-    """No account need be live, and nothing is counted. A claim that is another delivery's business is kept whatever the cause."""
+    """No account need be live, and nothing is counted. A claim that is another delivery's business is kept whatever the
+    cause."""
     lost_causes = causes(removals(view(groups, rules=rules, alive=False), may_lose=may, **options))
     keeps_all = may is May.KEEP or (
         may is May.BESIDE and "withdrawn" in options
@@ -165,8 +167,8 @@ def test_one_doubted_account_of_two_keeps_the_rule() -> None:
 
 @pytest.mark.parametrize("instances", [[], [instance(A, APP)]])
 def test_a_missing_group_is_doubted_like_a_missing_tag(instances: list[Instance]) -> None:
-    """`peer-not-found` says only that the cloud does not show it, whoever is shown. An instance of the group that is shown without
-    a tag proves that instances are shown."""
+    """`peer-not-found` says only that the cloud does not show it, whoever is shown. An instance of the group that is
+    shown without a tag proves that instances are shown."""
     for alive in (True, False):
         losses = removals(view([group(DB, "*")], instances, [ours(K1)], alive=alive))
         assert losses.missing.doubted_accounts == (set() if alive else {HOME})
@@ -211,8 +213,8 @@ PAST = DesiredLink(MUTUAL, TAG, A, denial=Denial(reasons.EXPIRED, "link-until is
 def test_a_side_that_refuses_access_does_not_count_as_asking(
     hidden: dict[str, Any], desired_links: list[DesiredLink], fields: dict[str, Any], reason: str | None
 ) -> None:
-    """Of a mutual link by tag. The removal is counted, unless home's own tag has ended; a person's keys may be refused where
-    the functions' are not, and a side that met a transient error counts as asking."""
+    """Of a mutual link by tag. The removal is counted, unless home's own tag has ended; a person's keys may be refused
+    where the functions' are not, and a side that met a transient error counts as asking."""
     rule, claim = key(APP, FOREIGN), fields.pop("claim", TAG)
     snapshot = view([group(APP, "*@" + PEER)], [TAGGED], [ours(rule, claim)], **hidden)
     assert causes(removals(snapshot, *desired_links, **fields)) == (
@@ -345,8 +347,8 @@ def half_open(rule: Rule, *other_rules: Rule, sweep: bool = True, may: May = May
     [(0, False), (HALF_OPEN_SECONDS - 1, False), (HALF_OPEN_SECONDS, True), (10**6, True), (None, True)],
 )
 def test_half_of_a_requests_mutual_link_is_removed_once_it_is_old(age: int | None, is_lost: bool) -> None:
-    """After 30 minutes: a delivery may still be writing the other half. A rule of unknown age counts as old. The cause is
-    explicit, and the denial names the group that lacks its rule."""
+    """After 30 minutes: a delivery may still be writing the other half. A rule of unknown age counts as old. The cause
+    is explicit, and the denial names the group that lacks its rule."""
     losses = half_open(ours(HERE, REQ, age=age), alive=False)
     assert HALF_OPEN_SECONDS == 30 * 60
     assert causes(losses) == ({HERE: ("half-open", False)} if is_lost else {})

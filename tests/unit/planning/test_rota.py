@@ -20,7 +20,8 @@ from tests.unit.small_world import HOME, NOW, PEER
 
 @pytest.mark.parametrize(("accounts", "runs"), [(2, 1), (42, 1), (43, 2), (500, 12), (1_002, 24), (2_000, 24)])
 def test_each_account_has_its_turn_and_is_looked_at_between(accounts: int, runs: int) -> None:
-    """The timer posts each account once in so many of its runs; what it says of the next look and the last turn agrees."""
+    """The timer posts each account once in so many of its runs; what it says of the next look and the last turn
+    agrees."""
     names = [f"{n:016}" for n in range(accounts)]
     turns = [whose_turn(names, NOW + run * RUN_SECONDS) for run in range(runs)]
     assert sorted(itertools.chain(*turns)) == names
@@ -64,7 +65,8 @@ def test_a_long_listing_goes_on_beside_newer_ones_once_in_four_hours() -> None:
 @pytest.mark.parametrize("accounts", [43, 200, 400, 600, 950, 1_000])
 @pytest.mark.parametrize("late", [1, RUN_SECONDS])
 def test_an_account_that_is_never_all_listed_is_looked_at_in_every_run(accounts: int, late: int) -> None:
-    """Whatever number of runs lies between its turns, and though its first message comes in the run after the timer's."""
+    """Whatever number of runs lies between its turns, and though its first message comes in the run after the
+    timer's."""
     instants = [NOW + run * RUN_SECONDS for run in range(300) if _is_turn(run, accounts)]
     for run in range(100, 300):
         now = NOW + run * RUN_SECONDS + late

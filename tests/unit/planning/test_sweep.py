@@ -88,8 +88,8 @@ def test_what_a_run_does_not_read_is_no_cause_in_it() -> None:
     ],
 )
 def test_which_links_a_sweep_of_home_answers(link: Link, crosses: bool, answers: bool, decides: bool) -> None:
-    """Whether a link of others stays is as their own sweeps find it: their groups' tags may be mended. Nothing is decided while
-    wishes are not read."""
+    """Whether a link of others stays is as their own sweeps find it: their groups' tags may be mended. Nothing is
+    decided while wishes are not read."""
     now = remit(Phase(crosses=crosses, closes=False))
     assert (now.answers(link), now.decides(link)) == (answers, decides)
     assert not remit(Phase(crosses=crosses)).decides(link)

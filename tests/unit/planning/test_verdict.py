@@ -192,8 +192,8 @@ def test_a_private_address_is_allowed(ip: str) -> None:
     ],
 )
 def test_any_other_address_is_denied(ip: str) -> None:
-    """A VPC may have custom ranges, so the owner of an instance could choose anyone's public address; no range of the policy
-    makes it private. What is not one IPv4 address is denied too."""
+    """A VPC may have custom ranges, so the owner of an instance could choose anyone's public address; no range of the
+    policy makes it private. What is not one IPv4 address is denied too."""
     for ranges in ((), ("0.0.0.0/0",)):
         denial = address_denial(A, ip, ranges)
         assert denial is not None
@@ -285,7 +285,8 @@ def test_no_address_is_asked_about_where_that_decides_nothing(
 
 @pytest.mark.parametrize("groups", [[], [group(DB, "*", managed=True)], [group(APP)]])
 def test_an_instance_whose_groups_are_not_all_shown_is_not_denied_for_good(groups: list[Group]) -> None:
-    """A Describe call may omit a group: this is something unseen, which is confirmed before anything is removed for it."""
+    """A Describe call may omit a group: this is something unseen, which is confirmed before anything is removed for
+    it."""
     snapshot = view(groups, [PAIR[0], instance(B, DB, APP, ip="10.0.0.2")])
     verdict = evaluate(snapshot, POLICY, Link(A, B, PORTS))
     assert (code(verdict), verdict.denial and verdict.denial.unseen) == ("peer-not-found", True)
@@ -381,8 +382,8 @@ def test_a_group_closes_what_it_does_not_accept_although_the_peer_cannot_be_read
 def test_an_instance_that_is_not_shown_may_be_in_any_group_unless_its_account_refuses_access(
     link: Link, accept: str, refused: str | None, failed: str | None
 ) -> None:
-    """An account that revokes the role must not keep a rule open through consent to another of its groups. In trouble of the
-    moment, it may be in a group that is accepted."""
+    """An account that revokes the role must not keep a rule open through consent to another of its groups. In trouble
+    of the moment, it may be in a group that is accepted."""
     assert closed(accept, link, refused_accounts=REFUSED) == refused
     assert closed(accept, link, failed_accounts={PEER: "timeout"}) == failed
     assert closed(accept, link) == failed
@@ -518,7 +519,8 @@ A_TO_B, C_TO_B = Link(A, B, P9), Link(C, B, P9)
 
 
 def alike(*rules: Rule, a: str = "10.0.0.1", without: tuple[Party, ...] = ()) -> Snapshot:
-    """i-a and i-c have one address; `without` are instances that the cloud does not show, though they were asked for."""
+    """i-a and i-c have one address; `without` are instances that the cloud does not show, though they were asked
+    for."""
     hosts: list[Instance] = [instance(A, APP, ip=a), instance(C, CACHE, ip="10.0.0.1"), instance(B, DB, ip="10.0.0.2")]
     groups = [group(APP, "*"), group(DB, "*"), group(CACHE, "*")]
     snapshot = view(groups, [host for host in hosts if host.party not in without], rules)
@@ -528,8 +530,8 @@ def alike(*rules: Rule, a: str = "10.0.0.1", without: tuple[Party, ...] = ()) ->
 @pytest.mark.parametrize("order", [(A_TO_B, C_TO_B), (C_TO_B, A_TO_B)])
 @pytest.mark.parametrize("rules", [[], [ours(K9, ends=(A, B))]], ids=["new", "standing"])
 def test_of_two_instances_with_one_address_one_is_linked(rules: list[Rule], order: tuple[Link, Link]) -> None:
-    """A /32 cannot tell them apart: the instance whose rule exists keeps it, else the first in the order of links has it,
-    whichever is asked for first. The denial of the other names it."""
+    """A /32 cannot tell them apart: the instance whose rule exists keeps it, else the first in the order of links has
+    it, whichever is asked for first. The denial of the other names it."""
     judgment = judged(*order, snapshot=alike(*rules))
     assert denial_of(judgment, A_TO_B) is None
     reason, detail = reason_and_detail(judgment, C_TO_B)
@@ -555,7 +557,8 @@ def test_the_verdict_on_one_link_asks_for_the_holder_of_its_rule() -> None:
 
 
 def test_a_link_of_which_a_rule_stands_has_the_address_on_other_ports_too() -> None:
-    """i-c holds the address on tcp/9, so that i-a, which comes first in the order of links, does not get it on tcp/8."""
+    """i-c holds the address on tcp/9, so that i-a, which comes first in the order of links, does not get it on
+    tcp/8."""
     long = Link(C, B, parse_ports("tcp/8+tcp/9"))
     short = Link(A, B, parse_ports("tcp/8"))
     judgment = judged(short, long, snapshot=alike(ours(K9, ends=(C, B))))
@@ -565,7 +568,8 @@ def test_a_link_of_which_a_rule_stands_has_the_address_on_other_ports_too() -> N
 
 
 def test_a_link_that_is_denied_itself_holds_no_address() -> None:
-    """The tag of i-a has ended, so no rule is written for it: i-c is linked, though it comes later in the order of links."""
+    """The tag of i-a has ended, so no rule is written for it: i-c is linked, though it comes later in the order of
+    links."""
     ended = DesiredLink(A_TO_B, TAG, denial=tag_expired(A, "link-until"))
     assert claims_wanted(ended, DesiredLink(C_TO_B, REQ), snapshot=alike()) == {K9: {REQ}}
 
@@ -703,8 +707,8 @@ def test_of_two_ends_of_one_request_the_earlier_holds() -> None:
 def test_a_rule_by_address_is_followed_by_the_members_of_one_group(
     rules: list[Rule], desired_links: list[DesiredLink], denied: list[tuple[Party, Party]]
 ) -> None:
-    """So requests of two groups of one instance cannot share it: the one whose rule stands has it, else the first. The denial
-    names the group that has it."""
+    """So requests of two groups of one instance cannot share it: the one whose rule stands has it, else the first. The
+    denial names the group that has it."""
     instances = [msgspec.structs.replace(member, groups=(APP.id, CACHE.id)) for member in MEMBERS]
     snapshot = by_address(*rules, instances=instances)
     for ordered_links in (desired_links, desired_links[::-1]):

@@ -32,8 +32,8 @@ FAR, ADVANCED = {"vpc": "vpc-2"}, {"advanced": True}
 def test_a_link_is_written_by_reference_or_by_address(
     source: dict[str, Any], target: dict[str, Any], mutual_denied: str | None, cause: str
 ) -> None:
-    """By address only with ports, which the record says; a mutual link is denied then. A rule that names a group is out of
-    place there."""
+    """By address only with ports, which the record says; a mutual link is denied then. A rule that names a group is out
+    of place there."""
     groups = group(APP, **source), group(DB, **target)
     snapshot = view(groups, [instance(B, APP), instance(A, APP), instance(Party(HOME, "i-c"), DB)])
     link, mutual = Link(APP, DB, PORTS), Link(APP, DB)

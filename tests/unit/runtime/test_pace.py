@@ -44,8 +44,8 @@ def test_far_from_the_limit_nothing_waits(per_minute: int | None) -> None:
 
 
 def test_half_of_the_calls_of_a_minute_are_left_to_others() -> None:
-    """The rest are made in the next minutes of the clock. One that could not wait takes the place of another; each account
-    and API has a share of its own."""
+    """The rest are made in the next minutes of the clock. One that could not wait takes the place of another; each
+    account and API has a share of its own."""
     clock = FakeClock(START + 20)
     pace = Pace(clock, START + 600, 4)
     assert made_at(pace, clock, 5) == [0, 0, 40, 40, 100]
@@ -75,7 +75,8 @@ def test_no_wait_is_longer_than_five_seconds() -> None:
 def test_a_throttled_call_is_made_again_once_in_the_next_minute(
     errors: list[Exception], raised: str | None, after: float
 ) -> None:
-    """If others use the API up completely, this costs a minute, and not all of the time. Other trouble is raised at once."""
+    """If others use the API up completely, this costs a minute, and not all of the time. Other trouble is raised at
+    once."""
     clock = FakeClock(START + 50)
     pace = Pace(clock, START + 600)
     if raised:

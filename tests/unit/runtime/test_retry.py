@@ -66,9 +66,9 @@ def test_the_last_trouble_is_raised_when_attempts_are_used_up() -> None:
     ids=["refused", "no access", "a bug", "throttled", "throttled late", "no time to wait", "after the deadline"],
 )
 def test_an_error_that_waiting_does_not_help_is_raised_at_once(error: Any, at: float, seconds: float) -> None:
-    """The cloud would refuse the call again; an API refuses calls until the next minute, and a handler that sleeps through it
-    holds up everything behind it; without time the delivery goes back to the platform. After the deadline, too, a call is
-    made once: an outcome is written although time is nearly over."""
+    """The cloud would refuse the call again; an API refuses calls until the next minute, and a handler that sleeps
+    through it holds up everything behind it; without time the delivery goes back to the platform. After the deadline,
+    too, a call is made once: an outcome is written although time is nearly over."""
     again, clock = retry(seconds, NOW + at)
     call = Call(error)
     with pytest.raises(type(error)):

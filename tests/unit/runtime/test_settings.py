@@ -47,9 +47,9 @@ OF_CONTEXT, OF_ENV = (
 def test_the_keys_of_the_context_come_first(
     form: Any, changed: dict[str, str | None], env: dict[str, str], credentials: Credentials | None
 ) -> None:
-    """All three together: python3.10 passes them there and not in the environment, and a warm instance may outlive the keys
-    that it started with. Half of a key does not count. An empty token is none: it would be sent and refused. Without keys
-    the error says what to set."""
+    """All three together: python3.10 passes them there and not in the environment, and a warm instance may outlive the
+    keys that it started with. Half of a key does not count. An empty token is none: it would be sent and refused.
+    Without keys the error says what to set."""
     keys = {name: value for name, value in {**GIVEN, **changed}.items() if value is not None}
     if credentials:
         assert load(context(form(keys)), env).credentials == credentials

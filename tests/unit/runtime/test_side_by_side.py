@@ -1,5 +1,5 @@
-"""Which jobs run side by side and which one after the other, and calls of several threads that are made as one. Threads wait
-for conditions, never for time."""
+"""Which jobs run side by side and which one after the other, and calls of several threads that are made as one. Threads
+wait for conditions, never for time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What could open under one policy and not under another: the rows of the contract, and every point of random small worlds.
+"""What could open under one policy and not under another: the rows of the contract, and every point of random small
+worlds.
 
 `PERMISSIONS=100000` compares as many random pairs of policies; `make test` compares 1,200.
 """
@@ -180,8 +181,8 @@ accounts.{B}.external_id: changed, without a change of what may open | not shown
 
 
 def test_each_difference_is_said_with_what_the_files_say() -> None:
-    """What is wider, the widest first; then what is narrower; then what is neither. All that is lost the other way round is
-    said as lost, but for what no policy knows."""
+    """What is wider, the widest first; then what is narrower; then what is neither. All that is lost the other way
+    round is said as lost, but for what no policy knows."""
     texts = [
         f"{change.path}: {change.text} | {change.old} | {change.new}" for change in difference(NARROW, WIDEST, NOW)
     ]
@@ -199,7 +200,8 @@ def test_each_difference_is_said_with_what_the_files_say() -> None:
 
 
 def test_the_ranges_of_an_account_that_is_only_reached_open_egress_to_it() -> None:
-    """A source that lets nothing out by default gets a rule for the address of each target, as that account's ranges allow."""
+    """A source that lets nothing out by default gets a rule for the address of each target, as that account's ranges
+    allow."""
     home = AccountPolicy("a", ranges=("10.0.0.0/16",))
     old, new = (
         changed(accounts={**account(ranges=ranges), A: home}, allow=(allow("sg-app", f"sg-db@{B}", "tcp/1"),))
@@ -323,7 +325,8 @@ def box(sources: tuple[int, ...], targets: tuple[int, ...]) -> int:
 
 
 def opened(policy: Policy) -> dict[tuple[object, ...], int]:
-    """The pairs that may open, by port, instant and whose tags consent (the target's, the source's), if all else is as it must."""
+    """The pairs that may open, by port, instant and whose tags consent (the target's, the source's), if all else is as
+    it must."""
 
     def instance_counts(entry: Allow | Never, *, maybe: bool) -> tuple[int, int]:
         ends = []
@@ -361,8 +364,8 @@ def opened(policy: Policy) -> dict[tuple[object, ...], int]:
 
 
 def askers(policy: Policy) -> Iterator[int]:
-    """The pairs for which a queue and the addresses are right: for each queue, each address of the source and of a target that it
-    must be let out to (None: it needs not), in one VPC, or by address across VPCs."""
+    """The pairs for which a queue and the addresses are right: for each queue, each address of the source and of a
+    target that it must be let out to (None: it needs not), in one VPC, or by address across VPCs."""
     addresses = ("10.2.0.0/16", "10.4.0.0/16", "")
 
     def right_addresses(uid: str, address: str | None, peer: str, *, is_across: bool) -> bool:
@@ -463,7 +466,8 @@ def test_it_is_wider_exactly_where_a_point_opens() -> None:
 @pytest.mark.parametrize("accept_tags", [True, False])
 @pytest.mark.parametrize("removed", ["", "never"])
 def test_its_work_grows_with_the_entries_and_not_with_their_pairs(accept_tags: bool, removed: str) -> None:
-    """Counted in calls of functions, where every entry of `allow` is another one, and those of `never` are the same or none."""
+    """Counted in calls of functions, where every entry of `allow` is another one, and those of `never` are the same or
+    none."""
 
     def calls(count: int) -> int:
         def policy(first: int, nevers: int) -> Policy:

@@ -1,5 +1,5 @@
-"""What instances gain and lose: against an evaluator that tries each pair, each packet, and each way in which what is not known
-may turn out."""
+"""What instances gain and lose: against an evaluator that tries each pair, each packet, and each way in which what is
+not known may turn out."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ World = tuple[Snapshot, Snapshot, dict[Rule, Link]]
 
 
 def some_world(dice: random.Random) -> World:
-    """Instances in one or two groups of two VPCs, some with the same address; rules of people of every kind, some not read;
-    and rules of ours, some of which are there only before, or only after."""
+    """Instances in one or two groups of two VPCs, some with the same address; rules of people of every kind, some not
+    read; and rules of ours, some of which are there only before, or only after."""
     advanced, unread = dice.random() < 0.3, dice.choice([*VPCS, None, None])
     groups = [group(party, vpc=vpc, advanced=advanced, rule_count=9) for party, vpc in VPCS.items()]
     people = []
@@ -228,7 +228,8 @@ def test_a_rule_of_a_person_counts_as_any_other() -> None:
 
 
 def test_an_instance_without_an_address_may_have_any() -> None:
-    """Where a rule is about one, it is not known of it; others that have none of these are alike. Rules for IPv6 are about none."""
+    """Where a rule is about one, it is not known of it; others that have none of these are alike. Rules for IPv6 are
+    about none."""
     instances = [instance(party, APP, ip=ip) for party, ip in ((A, "10.0.0.1"), (Party(HOME, "i-c"), ""))]
     ipv6_rule = Rule(DB, "sgr-6", None, "drop", 1, ipv6=Traffic("ingress", "::/0", "", None))
     groups, people = [group(APP), group(DB)], [drop("10.0.0.5/32"), ipv6_rule]

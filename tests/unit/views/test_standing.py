@@ -221,7 +221,8 @@ def test_the_consent_of_a_link_is_what_covers_it_now_and_its_first_end() -> None
     ],
 )
 def test_what_passes_decides_about_a_link_that_stays(rules: list[Rule], word: str) -> None:
-    """All, some or none of its packets, in both directions of a mutual link. Half of a request's goes once it is old enough."""
+    """All, some or none of its packets, in both directions of a mutual link. Half of a request's goes once it is old
+    enough."""
     assert state(view(OPEN, BOTH, rules))[0] == word
 
 
@@ -331,7 +332,8 @@ def test_a_rule_that_keeps_a_claim_is_not_closing() -> None:
 
 
 def test_what_was_not_read_completely_is_not_closing() -> None:
-    """Nobody was seen to ask, but not every instance was read. What its group no longer allows is closing all the same."""
+    """Nobody was seen to ask, but not every instance was read. What its group no longer allows is closing all the
+    same."""
     parts: dict[str, Any] = {"whole_accounts": frozenset(), "complete_groups": frozenset()}
     assert state(view(OPEN, BOTH, [ours(SQL, TAG)], **parts))[0] == "open"
     assert state(view([managed(APP), managed(DB)], BOTH, [ours(SQL, TAG)], **parts))[0] == "closing"

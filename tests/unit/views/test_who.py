@@ -75,7 +75,8 @@ DROP = rule(DB, "0.0.0.0/0", act="drop", port=Port("tcp", 80, 80))
         ),
         ([], {"more": instance(C, DB, ip="10.0.0.3"), "inner_access": {DB: True}}, [], ["sg-db - open 2"]),
         ([IPV6], {}, [], ["- 2001:db8::/32 unknown None"]),
-        # other ranges and drops tell the addresses of a range apart; those of instances count where a drop names their group
+        # other ranges and drops tell the addresses of a range apart; those of instances count where a drop names their
+        # group
         ([RANGE, rule(DB, "10.0.0.128/25", act="drop")], {}, [], ["- 10.0.0.0/24 partly None"]),
         ([RANGE, rule(DB, "10.0.0.255/32", act="drop")], {}, [], ["- 10.0.0.0/24 partly None"]),
         ([RANGE, rule(DB, "10.0.0.0/32", act="drop")], {}, [], ["- 10.0.0.0/24 partly None"]),
@@ -118,8 +119,8 @@ DROP = rule(DB, "0.0.0.0/0", act="drop", port=Port("tcp", 80, 80))
     ],
 )
 def test_what_is_listed(rules: list[Rule], read: dict[str, Any], ports: list[Port], expected: list[str]) -> None:
-    """Source, address, state and number of instances. What was not read is unknown, never nothing. Without the members of its own
-    groups, only what needs a rule is listed."""
+    """Source, address, state and number of instances. What was not read is unknown, never nothing. Without the members
+    of its own groups, only what needs a rule is listed."""
     extra_instances: list[Instance] = [extra_instance] if (extra_instance := read.get("more")) else []
     instances = [AT_APP, instance(B, DB, ip="10.0.0.2"), *extra_instances]
     fields = {"inner_access": {DB: False}, **{name: value for name, value in read.items() if name != "more"}}

@@ -15,7 +15,8 @@ Names = Mapping[str, str]
 
 COLOURS = {"open": "#06c", "partly": "#b0560a", "blocked": "#c8321f", "half-open": "#0b7a75", "closing": "#5d6878"}
 UNKNOWN = "#7a6ba8"
-"""The colour of a link by its state, and of one of which that is not known. Only links that are open have solid lines."""
+"""The colour of a link by its state, and of one of which that is not known. Only links that are open have solid
+lines."""
 
 
 def colour(arrow: LinkArrow) -> str:
@@ -24,7 +25,8 @@ def colour(arrow: LinkArrow) -> str:
 
 
 def label(arrow: LinkArrow, ports: str = "") -> str:
-    """Return the ports with the state if it is not open, that the rules name addresses, and whose they are if not ours."""
+    """Return the ports with the state if it is not open, that the rules name addresses, and whose they are if not
+    ours."""
     notes = [arrow.state] if arrow.state != "open" else []
     notes += [arrow.written] if arrow.written == "by address" else []
     notes += [f"of deployment {arrow.deployment}"] if arrow.deployment else []

@@ -19,8 +19,8 @@ SCRIPTS = ("model", "layout", "graph", "matrix", "story", "main")
 def html(document: Mapping[str, Any]) -> str:
     """Return the page for the document of `link-peer map --format json`.
 
-    Names and tags are other people's texts: the data is JSON in which no character can end a script element, and the page
-    only runs scripts whose hashes are in its Content-Security-Policy.
+    Names and tags are other people's texts: the data is JSON in which no character can end a script element, and the
+    page only runs scripts whose hashes are in its Content-Security-Policy.
     """
     script = "".join(_read(f"{name}.js") for name in SCRIPTS)
     inlined = {

@@ -1,8 +1,8 @@
 """What the real services offer: the operations that their official SDKs can call.
 
-The local cloud answers those that it lacks with 501, `NotOfferedByLocalCloud`, so that nobody takes its gaps for mistakes
-of their own. Anything else is refused as the service refuses it. The sources of the installed SDKs are read as text:
-importing ECS's alone would take seconds.
+The local cloud answers those that it lacks with 501, `NotOfferedByLocalCloud`, so that nobody takes its gaps for
+mistakes of their own. Anything else is refused as the service refuses it. The sources of the installed SDKs are read as
+text: importing ECS's alone would take seconds.
 """
 
 from __future__ import annotations

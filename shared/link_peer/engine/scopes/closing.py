@@ -7,7 +7,7 @@ closed.
 A lock or withdrawn consent takes the rules of ours on a group, whatever claims they carry, and with half of a mutual
 link the other half. Nothing is read to find such a group: what a delivery reads anyway is judged, by the policy as it
 is now.
-"""
+"""  # noqa: W505
 
 from __future__ import annotations
 

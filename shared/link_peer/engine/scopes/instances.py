@@ -270,7 +270,8 @@ class InstanceScope(Scope):
         def is_answered(desired: DesiredLink) -> bool:
             if not parties & {desired.instance, *desired.link.parties}:
                 return False
-            # who joins the target of a link is let out beside its rules; one that is not open yet is opened whole, by its own event
+            # who joins the target of a link is let out beside its rules; one that is not open yet is opened whole, by
+            # its own event
             is_own = desired.instance in parties or not desired.claim.is_tag or not desired.link.is_egress
             return is_own or (desired.instance, desired.link.target) in admitted
 

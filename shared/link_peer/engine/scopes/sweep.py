@@ -443,7 +443,8 @@ def _opened(sweep: AccountSweep) -> AccountSweep:
     report = converge(scope, guard, forbidding.extended)
     total = sweep.report + report + Report(pending=forbidding.troubles)
     opened = {decision.link for decision in total.planned.decisions if decision.outcome == "applied"}
-    # the rest was judged by its plans; of a group of another account that closing has changed, only its links with this one
+    # the rest was judged by its plans; of a group of another account that closing has changed, only its links with this
+    # one
     groups = total.written | scope.needed_groups(sweep.work.fetch.store.snapshot(), opened)
     stuck = sweep.report.refused_keys | (report.refused_keys & forbidding.keys)
     looked = msgspec.structs.replace(look(scope, guard, groups, stuck), planned=PlanTotals())

@@ -21,4 +21,4 @@ plan asks for room last, when it knows what it removes. `evaluate` asks all, rig
 
 `judge` (`answers`) answers all desired links of a plan together. Nothing here depends on the order in which links,
 groups or instances are given.
-"""
+"""  # noqa: W505
