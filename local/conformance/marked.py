@@ -10,8 +10,7 @@ ROLE = f"acs:ram::{HOME}:role/selftest"
 
 
 def mark(cloud: LocalCloud) -> Options:
-    """Mark two VPCs of the account, and a group of the peer in one of them; a role may be narrowed. Returns the options
-    for it."""
+    """Mark two VPCs of the account, and a group of the peer in one of them; a role may be narrowed. Returns the options for it."""
     own_vpc, _, shared = cloud.world.vpcs
     for account, vpc in ((HOME, shared), (HOME, own_vpc), (PEER, shared)):
         cloud.ecs.create_group(account, vpc["id"], tags=dict([MARK]))

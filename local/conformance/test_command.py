@@ -62,8 +62,7 @@ QUESTIONS = {question.number: question for question in run.questions()}
 
 
 class Selftest:
-    """`selftest("--row", "1")` runs the command on the marked account and returns its report; `code` is its exit
-    code."""
+    """`selftest("--row", "1")` runs the command on the marked account and returns its report; `code` is its exit code."""
 
     def __init__(
         self, cloud: LocalCloud, capsys: pytest.CaptureFixture[str], folder: Path, endpoint: str = ENDPOINT
@@ -169,8 +168,7 @@ def by_verdict(rows: dict[int, dict[str, Any]]) -> dict[str, set[int]]:
 def on_call(
     cloud: LocalCloud, number: int, after: bool, error: type[BaseException], dead: bool = False
 ) -> Callable[[], bool]:
-    """Raise from the call with this number to the cloud, before or after it was carried out; if `dead`, from all later
-    ones.
+    """Raise from the call with this number to the cloud, before or after it was carried out; if `dead`, from all later ones.
 
     Returns a function that ends it, and tells whether the call was reached.
     """
@@ -245,8 +243,7 @@ def test_with_everything_given_every_question_that_exists_here_is_answered(
 def test_questions_reach_a_cloud_through_endpoints_and_keys_alone(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All that need nothing given, over HTTP; but for those that wait for an event, which comes in the cloud's own
-    time."""
+    """All that need nothing given, over HTTP; but for those that wait for an event, which comes in the cloud's own time."""
     cloud = LocalCloud(SystemClock())
     load(cloud)
     mark(cloud)
@@ -285,8 +282,8 @@ def test_without_yes_nothing_is_created(selftest: Selftest) -> None:
 def test_an_account_without_the_mark_is_refused(
     cloud: LocalCloud, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """Before anything is created; so is a VPC without it. Another value of the tag is no mark; the message has the
-    command that sets it."""
+    """Before anything is created; so is a VPC without it. Another value of the tag is no mark; the message has the command that
+    sets it."""
     own_vpc, peers, _ = cloud.world.vpcs
     cloud.ecs.create_group(HOME, own_vpc["id"], tags={MARK[0]: "no"})
     selftest = Selftest(cloud, capsys, tmp_path)
@@ -302,8 +299,8 @@ def test_an_account_without_the_mark_is_refused(
 def test_the_first_evening_asks_ten_rows_of_a_marked_account(
     cloud: LocalCloud, keys: None, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It needs no option. It shows the rows and what they cost; with --yes it makes no more calls than that, writes a
-    report that names no account, says where to send it, and leaves nothing behind."""
+    """It needs no option. It shows the rows and what they cost; with --yes it makes no more calls than that, writes a report that names no
+    account, says where to send it, and leaves nothing behind."""
     monkeypatch.chdir(tmp_path)
     mark(cloud)
     selftest, before = Selftest(cloud, capsys, tmp_path), existing(cloud)
@@ -334,8 +331,7 @@ def test_the_first_evening_chooses_the_rows(selftest: Selftest) -> None:
 
 
 def test_ctrl_c_leaves_nothing_behind(selftest: Selftest) -> None:
-    """Whichever call it interrupts, before or after it was carried out in turn. In the clean-up it leaves the rest to
-    --clean-up."""
+    """Whichever call it interrupts, before or after it was carried out in turn. In the clean-up it leaves the rest to --clean-up."""
     before, number = selftest.existing(), 4  # after the identity and the mark
     while True:
         ended = on_call(selftest.cloud, number, bool(number % 2), KeyboardInterrupt)
@@ -508,8 +504,7 @@ def test_groups_that_name_each_other_are_removed(selftest: Selftest, only: Calla
 
 
 def test_a_journal_survives_the_process(tmp_path: Path) -> None:
-    """With the ids it knows; a line that a crash cut short says nothing. With the last resource, the file is
-    deleted."""
+    """With the ids it knows; a line that a crash cut short says nothing. With the last resource, the file is deleted."""
     path = tmp_path / "journal"
     journal = Journal(path)
     resource = journal.plan(Resource("group", "a", HOME, "cn-qingdao", "run"))

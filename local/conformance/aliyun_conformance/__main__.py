@@ -172,8 +172,8 @@ def _run_id() -> str:
 def _require_mark(bench: Bench) -> None:
     """Raise SelftestError unless the VPC has a marked group.
 
-    The mark is in the account, not on the command line: an option would be repeated from the shell's history with the
-    keys of another account. It is on a security group because ECS alone can then read it, for just one region and VPC.
+    The mark is in the account, not on the command line: an option would be repeated from the shell's history with the keys
+    of another account. It is on a security group because ECS alone can then read it, for just one region and VPC.
     """
     if bench.vpc not in bench.vpcs:
         where = f"VPC {bench.vpc} of account" if bench.vpc else "account"
@@ -205,8 +205,7 @@ def _show_plan(bench: Bench, chosen: Sequence[Question], arn: str, cost: str, as
 
 
 def _run(bench: Bench, chosen: Sequence[Question]) -> tuple[list[Result], list[str], bool]:
-    """Answer the rows; (results, what could not be removed, whether it was interrupted). Removes everything in any
-    case."""
+    """Answer the rows; (results, what could not be removed, whether it was interrupted). Removes everything in any case."""
     results: list[Result] = []
     interrupted = False
 

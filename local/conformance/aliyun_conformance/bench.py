@@ -1,5 +1,4 @@
-"""What rows work with: the account under test, and throw-away resources in it that are removed again, whatever
-happens."""
+"""What rows work with: the account under test, and throw-away resources in it that are removed again, whatever happens."""
 
 from __future__ import annotations
 
@@ -136,8 +135,7 @@ class Bench:
         return self.create("instance", lambda name, run_tags: self._launch(name, {**run_tags, **(tags or {})}, groups))
 
     def interface(self, group: str, secondary: int = 0) -> Any:
-        """Create a network interface with so many secondary addresses; return it as DescribeNetworkInterfaces shows
-        it."""
+        """Create a network interface with so many secondary addresses; return it as DescribeNetworkInterfaces shows it."""
         interface_id = self.create("interface", lambda name, tags: self._create_interface(name, tags, group, secondary))
 
         def read() -> list[Any]:
@@ -168,8 +166,7 @@ class Bench:
         return self.create("project", create)
 
     def logstore(self, *text_fields: str) -> tuple[str, str]:
-        """Create a log project with a logstore that has an index of these fields, and wait until the logstore is
-        there."""
+        """Create a log project with a logstore that has an index of these fields, and wait until the logstore is there."""
         project, name, tokens = self.project(), "rows", [",", " ", ":"]
         log = self.sdks.log
         self.retry(lambda: log.create_logstore(project, name, ttl=1, shard_count=1))
@@ -247,8 +244,7 @@ class Bench:
         self.sdks.ask(f"modify_security_group{'_egress' if egress else ''}_rule", **params)
 
     def rules(self, group: str, least: int = 0, direction: str | None = "ingress") -> list[Any]:
-        """Return a group's rules, as soon as there are `least` of them and two reads agree. None asks for no
-        direction."""
+        """Return a group's rules, as soon as there are `least` of them and two reads agree. None asks for no direction."""
         before: list[str] = ["unread"]
 
         def settled(rules: list[Any]) -> bool:
@@ -316,8 +312,7 @@ class Bench:
             return False
 
     def shell(self, instance: str, command: str) -> tuple[bool, str]:
-        """Run a command on an instance: whether it exited with 0, and its output. False while the agent is not
-        there."""
+        """Run a command on an instance: whether it exited with 0, and its output. False while the agent is not there."""
         try:
             code, output = self.sdks.ecs.execute(instance, command)
         except CloudError as refusal:

@@ -36,8 +36,7 @@ def is_ours(text: str, prefix: str) -> bool:
 
 
 def search(sdks: Sdks, prefix: str, account: str) -> Iterator[Resource]:
-    """Every throw-away resource of any run that the account shows. Groups, instances and interfaces have both name and
-    tag."""
+    """Every throw-away resource of any run that the account shows. Groups, instances and interfaces have both name and tag."""
     region = sdks.settings.region
     for kind in ("instance", "interface", "group"):
         for resource_id, text, run in _tagged(sdks, kind):

@@ -1,5 +1,4 @@
-"""Writes into the tables of a page what the questions and the committed reports say: `python -m aliyun_conformance.page
-PAGE REPORTS`.
+"""Writes into the tables of a page what the questions and the committed reports say: `python -m aliyun_conformance.page PAGE REPORTS`.
 
 A row is written by hand, and of a question only what depends on it.
 """
@@ -24,8 +23,8 @@ HEADINGS = ["#", "assumed", "what depends on it"]
 
 
 def render(page: str, questions: Sequence[Question], reports: Sequence[Report]) -> str:
-    """The page with what its questions assume, and what was seen of its rows, written anew. It need not have a row for
-    each question. Raises KeyError for a row without a question."""
+    """The page with what its questions assume, and what was seen of its rows, written anew. It need not have a row for each
+    question. Raises KeyError for a row without a question."""
     by_number = {question.number: question for question in questions}
     lines: list[str] = []
     names: list[str] = []
@@ -59,8 +58,7 @@ def _assumption(question: Question) -> str:
 
 
 def newest(reports: Sequence[Report]) -> dict[int, str]:
-    """What the newest report of the real cloud that answered a row says of it. Reports of a local cloud prove
-    nothing."""
+    """What the newest report of the real cloud that answered a row says of it. Reports of a local cloud prove nothing."""
     outcomes: dict[int, str] = {}
     for report in sorted(reports, key=lambda each: str(each["date"])):
         if report["cloud"] != REAL:

@@ -35,8 +35,7 @@ PACKAGES = (
 )
 REAL = "Alibaba Cloud"
 PERSONAL = frozenset({"accessKeyId", "principalId", "sourceIpAddress", "userAgent", "userName"})
-"""Fields of an event that say who made a call and from where [doc ActionTrail event structure]: a report hides their
-values."""
+"""Fields of an event that say who made a call and from where [doc ActionTrail event structure]: a report hides their values."""
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -101,8 +100,7 @@ def questions() -> tuple[Question, ...]:
 
 
 def _pytest(*args: str, plugin: _Collector | _Asker) -> None:
-    """Run pytest in this process, on its own: without the settings and plugins of where a person is, and without
-    output."""
+    """Run pytest in this process, on its own: without the settings and plugins of where a person is, and without output."""
     alone = [
         "-c",
         os.devnull,
@@ -121,8 +119,8 @@ def _pytest(*args: str, plugin: _Collector | _Asker) -> None:
 
 
 class _Settings:
-    """A pytest plugin that registers the mark `real_cloud`. What the terminal's plugin would set: an assertion is told
-    in full, and a traceback in the quickest way, since nobody sees it."""
+    """A pytest plugin that registers the mark `real_cloud`. What the terminal's plugin would set: an assertion is told in full, and a
+    traceback in the quickest way, since nobody sees it."""
 
     def pytest_configure(self, config: pytest.Config) -> None:
         """Set them."""
@@ -214,8 +212,7 @@ def _result(question: Question, cases: Sequence[_Case], problems: Sequence[str],
 
 
 def report(bench: Bench, results: Sequence[Result]) -> dict[str, Any]:
-    """The report as JSON values. The accounts' uids and who made the calls are left out, so that it can be
-    published."""
+    """The report as JSON values. The accounts' uids and who made the calls are left out, so that it can be published."""
     endpoint = bench.sdks.settings.host
     document = {
         "tool": "aliyun-selftest",

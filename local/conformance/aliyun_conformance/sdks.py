@@ -81,8 +81,8 @@ class Credentials(msgspec.Struct, frozen=True):
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """Where a cloud is asked, and with which keys. An `endpoint`, such as `http://127.0.0.1:8101`, is that of a cloud
-    which offers every service at one address; without it, each service is asked where it is at Alibaba Cloud."""
+    """Where a cloud is asked, and with which keys. An `endpoint`, such as `http://127.0.0.1:8101`, is that of a cloud which offers
+    every service at one address; without it, each service is asked where it is at Alibaba Cloud."""
 
     region: str
     credentials: Credentials
@@ -104,8 +104,8 @@ class Settings(msgspec.Struct, frozen=True):
 
 
 def personal_credentials() -> Credentials:
-    """The person's keys: ALIBABA_CLOUD_ACCESS_KEY_ID and …_SECRET, else from where the official SDKs look for them.
-    Raises SelftestError if there are none."""
+    """The person's keys: ALIBABA_CLOUD_ACCESS_KEY_ID and …_SECRET, else from where the official SDKs look for them. Raises
+    SelftestError if there are none."""
     env = {name: os.environ.get(f"ALIBABA_CLOUD_{name.upper()}", "") for name in Credentials.__struct_fields__}
     if env["access_key_id"] and env["access_key_secret"]:
         return Credentials(**env)
@@ -219,9 +219,8 @@ class Sdks:
         )
         client.timeout = READ_TIMEOUT_MS / 1000
         if re.fullmatch(r"[\d.]+(:\d+)?", self.settings.host):
-            # The SDK would connect to <project>.<host>, which does not resolve for an IP address. With this flag it
-            # puts the project into the Host header only. It sets the flag itself for an address without a port
-            # (Util.is_row_ip).
+            # The SDK would connect to <project>.<host>, which does not resolve for an IP address. With this flag it puts the
+            # project into the Host header only. It sets the flag itself for an address without a port (Util.is_row_ip).
             client._isRowIp = True
         return client
 
@@ -321,8 +320,7 @@ def code_of(send: Callable[[], Any]) -> str:
 
 
 def refusal_of(send: Callable[[], Any]) -> tuple[str, int]:
-    """Make one call of any of these SDKs; return the code and the HTTP status of its refusal, or ("", 0) if it
-    succeeded.
+    """Make one call of any of these SDKs; return the code and the HTTP status of its refusal, or ("", 0) if it succeeded.
 
     What passes, and programming errors, are raised.
     """

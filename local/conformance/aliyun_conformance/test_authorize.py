@@ -48,8 +48,7 @@ def test_the_two_forms_cannot_be_mixed(bench: Bench) -> None:
 
 @pytest.mark.real_cloud(150)
 def test_which_code_an_advanced_group_is_refused_with(bench: Bench) -> None:
-    """An advanced group is refused with `InvalidGroupParameter.OperationDenied` as target, with
-    `InvalidGroupAuthParameter.OperationDenied` as source of a rule with a group."""
+    """An advanced group is refused with `InvalidGroupParameter.OperationDenied` as target, with `InvalidGroupAuthParameter.OperationDenied` as source of a rule with a group."""
     basic, advanced = bench.group(), bench.group("enterprise")
     target = refusal_of(lambda: bench.authorize(advanced, {"source_group_id": basic}))
     source = refusal_of(lambda: bench.authorize(basic, {"source_group_id": advanced}))
@@ -69,8 +68,7 @@ def test_a_call_beyond_the_quota_writes_nothing(bench: Bench) -> None:
 
 @pytest.mark.real_cloud(137)
 def test_revoking_by_id_removes_those_rules_only(bench: Bench) -> None:
-    """RevokeSecurityGroup removes the rules with these ids; one id that is missing or repeated refuses the whole
-    call."""
+    """RevokeSecurityGroup removes the rules with these ids; one id that is missing or repeated refuses the whole call."""
     a, b = bench.group(), bench.group()
     bench.authorize(b, *({"source_group_id": a, "port_range": f"{n}/{n}"} for n in (1, 2, 3)))
     ids = _ids(bench, b, 3)
@@ -86,8 +84,7 @@ def test_revoking_by_id_removes_those_rules_only(bench: Bench) -> None:
 
 @pytest.mark.real_cloud(138)
 def test_revoking_by_permission_removes_the_rule_that_is_equal_in_each_field(bench: Bench) -> None:
-    """Revoking by permission removes the rule that is equal in each field but the description, with 1 as priority if
-    none is given; without a match it succeeds and removes nothing."""
+    """Revoking by permission removes the rule that is equal in each field but the description, with 1 as priority if none is given; without a match it succeeds and removes nothing."""
     a, b = bench.group(), bench.group()
     fields = ("ip_protocol", "port_range", "policy", "priority", "source_group_id", "source_cidr_ip")
     differing: tuple[dict[str, Any], ...] = (
@@ -156,8 +153,7 @@ def test_revoking_by_id_and_by_permission_together_is_refused(bench: Bench) -> N
 )
 @pytest.mark.real_cloud(140)
 def test_modifying_makes_no_other_kind_and_no_copy(bench: Bench, fields: dict[str, Any], code: str) -> None:
-    """ModifySecurityGroupRule cannot turn a rule into another kind or into a copy of another; the rules stay as they
-    were."""
+    """ModifySecurityGroupRule cannot turn a rule into another kind or into a copy of another; the rules stay as they were."""
     a, b = bench.group(), bench.group()
     bench.authorize(b, *({"source_group_id": a, "port_range": ports} for ports in ("3306/3306", "22/22")))
     before = {rule.port_range: rule.to_map() for rule in bench.rules(b, 2)}
@@ -177,8 +173,7 @@ def test_modifying_makes_no_other_kind_and_no_copy(bench: Bench, fields: dict[st
 )
 @pytest.mark.real_cloud(141)
 def test_a_rule_with_an_address_stays_one(bench: Bench, fields: dict[str, Any], code: str) -> None:
-    """ModifySecurityGroupRule refuses another type of source for an address; beside a group the address wins, as in a
-    new rule."""
+    """ModifySecurityGroupRule refuses another type of source for an address; beside a group the address wins, as in a new rule."""
     a, b = bench.group(), bench.group()
     bench.authorize(b, ANYWHERE)
     [rule] = _ids(bench, b, 1)
@@ -200,8 +195,7 @@ def test_a_missing_rule_cannot_be_modified(bench: Bench) -> None:
     expected="both rules, with `Direction` and these fields, of a rule with an address (a group is left to a person)",
 )
 def test_rules_of_both_directions(bench: Bench) -> None:
-    """DescribeSecurityGroupAttribute without `Direction` gives both directions; an egress rule has its destination in
-    `DestGroupId` or `DestCidrIp`, and the owner in `DestGroupOwnerAccount`."""
+    """DescribeSecurityGroupAttribute without `Direction` gives both directions; an egress rule has its destination in `DestGroupId` or `DestCidrIp`, and the owner in `DestGroupOwnerAccount`."""
     a, b = bench.group(), bench.group()
     bench.authorize(b, {"source_group_id": a})
     bench.authorize_egress(b, dest_cidr_ip="10.0.0.0/8", policy="drop")
@@ -227,8 +221,7 @@ def test_egress_rules_are_revoked_by_their_own_action(bench: Bench) -> None:
 
 @pytest.mark.real_cloud(191, expected="one egress rule, Accept, to that address; then nothing")
 def test_egress_to_an_address_on_an_advanced_group(bench: Bench) -> None:
-    """An advanced group accepts an egress rule to a /32 without `Policy`, which accepts, once however often it is
-    written; RevokeSecurityGroupEgress removes it by id."""
+    """An advanced group accepts an egress rule to a /32 without `Policy`, which accepts, once however often it is written; RevokeSecurityGroupEgress removes it by id."""
     b = bench.group("enterprise")
     for _ in range(2):
         bench.authorize_egress(b, policy=None, dest_cidr_ip="10.0.0.1/32")
@@ -242,8 +235,7 @@ def test_egress_to_an_address_on_an_advanced_group(bench: Bench) -> None:
 
 @pytest.mark.real_cloud(192, expected="the description is `x`; every other field, and the rule's id, are as before")
 def test_modifying_an_egress_rule(bench: Bench) -> None:
-    """ModifySecurityGroupEgressRule with only Description and Priority leaves everything else unchanged, also on an
-    advanced group."""
+    """ModifySecurityGroupEgressRule with only Description and Priority leaves everything else unchanged, also on an advanced group."""
     for kind in ("normal", "enterprise"):
         b = bench.group(kind)
         bench.authorize_egress(b, policy=None, dest_cidr_ip="10.0.0.1/32", description="w")
@@ -255,8 +247,7 @@ def test_modifying_an_egress_rule(bench: Bench) -> None:
 
 @pytest.mark.real_cloud(193)
 def test_a_rule_is_modified_by_the_action_of_its_direction(bench: Bench) -> None:
-    """ModifySecurityGroupEgressRule refuses the id of an ingress rule, and ModifySecurityGroupRule that of an egress
-    rule."""
+    """ModifySecurityGroupEgressRule refuses the id of an ingress rule, and ModifySecurityGroupRule that of an egress rule."""
     b = bench.group()
     bench.authorize(b, ANYWHERE)
     bench.authorize_egress(b, **ANYWHERE_OUT)

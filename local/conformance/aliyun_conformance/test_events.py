@@ -19,8 +19,7 @@ Event = Mapping[str, Any]
 
 
 def _wait_for(bench: Bench, source: str, since: float, matches: Callable[[Event], bool]) -> tuple[Event, float]:
-    """The earliest event of a source on the default bus that is wanted, and how many seconds after `since` it was
-    found."""
+    """The earliest event of a source on the default bus that is wanted, and how many seconds after `since` it was found."""
     read: dict[str, Event] = {}
 
     def look() -> Event | None:
@@ -70,8 +69,7 @@ def _names(event: Event, *words: str) -> bool:
     cleanup="release the instance, delete the group",
 )
 def test_state_change(bench: Bench) -> None:
-    """The content of `ecs:Instance:StateChange` is `data` itself: `data.resourceId`, `data.state`; or it is
-    `data.content`."""
+    """The content of `ecs:Instance:StateChange` is `data` itself: `data.resourceId`, `data.state`; or it is `data.content`."""
     event, seconds = _started(bench)
     data = _data(event)
     where = "data.content" if "content" in data else "data"
@@ -81,8 +79,7 @@ def test_state_change(bench: Bench) -> None:
 
 
 def _started(bench: Bench) -> tuple[Event, float]:
-    """The first event of a new instance's state, of one instance for all questions, and how many seconds after its
-    launch."""
+    """The first event of a new instance's state, of one instance for all questions, and how many seconds after its launch."""
 
     def launch() -> tuple[Event, float]:
         began = bench.clock.now()
@@ -130,8 +127,7 @@ def _named_in(data: Event, resource: str) -> list[str]:
     expected="an event with `data.eventName` TagResources that names the group; the report has its JSON and its delay",
 )
 def test_tag_event_of_a_group(bench: Bench) -> None:
-    """Tag changes of security groups are published through ActionTrail as `TagResources`, with `eventName` in `data`,
-    and the group in `referencedResources`, `requestParameters` or `resourceName`."""
+    """Tag changes of security groups are published through ActionTrail as `TagResources`, with `eventName` in `data`, and the group in `referencedResources`, `requestParameters` or `resourceName`."""
     group, tags = bench.group(), {"cloud-selftest.event": "x"}
     _trail_event(bench, "TagResources", group, lambda: bench.sdks.ecs.tag("securitygroup", group, **tags))
 
@@ -152,8 +148,7 @@ def test_older_tag_event(bench: Bench) -> None:
     cleanup="release the instance, delete the group",
 )
 def test_tag_event_of_an_instance(bench: Bench) -> None:
-    """A tag change of an instance is published through ActionTrail within 10 minutes, with the instance's id in
-    `referencedResources`, `requestParameters` or `resourceName` of `data`."""
+    """A tag change of an instance is published through ActionTrail within 10 minutes, with the instance's id in `referencedResources`, `requestParameters` or `resourceName` of `data`."""
     instance = bench.instance(bench.group())
     bench.until(lambda: bench.instance_of(instance), bool)
     tags = {"cloud-selftest.event": "x"}
@@ -167,8 +162,7 @@ def test_tag_event_of_an_instance(bench: Bench) -> None:
     cleanup="release the instance, delete the groups",
 )
 def test_event_of_a_move(bench: Bench) -> None:
-    """A move of an instance between groups is published through ActionTrail as `ModifyInstanceAttribute`, with the
-    instance's id in `referencedResources`, `requestParameters` or `resourceName` of `data`."""
+    """A move of an instance between groups is published through ActionTrail as `ModifyInstanceAttribute`, with the instance's id in `referencedResources`, `requestParameters` or `resourceName` of `data`."""
     instance, group = bench.instance(bench.group()), bench.group()
     bench.running(instance)
     moved = {"InstanceId": instance, "SecurityGroupIds_1": group}
@@ -187,8 +181,7 @@ def test_event_of_a_move(bench: Bench) -> None:
     cleanup="delete the interface and the group",
 )
 def test_event_of_an_address(bench: Bench) -> None:
-    """A secondary address is published as `ecs:NetworkInterface:PrivateIPAssigned`, with `eniId` in `data` and no
-    instance."""
+    """A secondary address is published as `ecs:NetworkInterface:PrivateIPAssigned`, with `eniId` in `data` and no instance."""
     interface = bench.interface(bench.group()).network_interface_id
     began = bench.clock.now()
     params = {"network_interface_id": interface, "secondary_private_ip_address_count": 1}

@@ -1,5 +1,4 @@
-"""In which form rules, tags and instances are read back: what the local cloud answers because captures of the real one
-do."""
+"""In which form rules, tags and instances are read back: what the local cloud answers because captures of the real one do."""
 
 from __future__ import annotations
 

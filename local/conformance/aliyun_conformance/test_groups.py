@@ -59,8 +59,7 @@ def test_an_invalid_group_is_refused(bench: Bench, fields: dict[str, Any], code:
 
 @pytest.mark.real_cloud(54, expected="`Accept`, then `Drop`")
 def test_inner_access_policy(bench: Bench) -> None:
-    """`InnerAccessPolicy` is returned by DescribeSecurityGroupAttribute for every basic group, and
-    ModifySecurityGroupPolicy sets it."""
+    """`InnerAccessPolicy` is returned by DescribeSecurityGroupAttribute for every basic group, and ModifySecurityGroupPolicy sets it."""
     b = bench.group()
     first = _policy_of(bench, b)
     _set_policy(bench, b, "Drop")
@@ -81,8 +80,7 @@ def test_inner_access_of_advanced_groups(bench: Bench) -> None:
 
 @pytest.mark.real_cloud(134)
 def test_the_inner_access_policy_is_read_in_any_case(bench: Bench) -> None:
-    """ModifySecurityGroupPolicy reads `InnerAccessPolicy` in any case, refuses another or a missing value, and for an
-    advanced group answers `InvalidGroupParameter.OperationDenied`."""
+    """ModifySecurityGroupPolicy reads `InnerAccessPolicy` in any case, refuses another or a missing value, and for an advanced group answers `InvalidGroupParameter.OperationDenied`."""
     b = bench.group()
     for sent, stored in (("drop", "Drop"), ("ACCEPT", "Accept")):
         assert _set_policy(bench, b, sent) == ("", 0)
@@ -96,8 +94,7 @@ def test_the_inner_access_policy_is_read_in_any_case(bench: Bench) -> None:
 
 @pytest.mark.real_cloud(135)
 def test_references_show_what_rules_say_now(bench: Bench) -> None:
-    """References count rules of either direction, none with an address, and end with a revoked rule and with a deleted
-    group."""
+    """References count rules of either direction, none with an address, and end with a revoked rule and with a deleted group."""
     app, db, cache, old = (bench.group() for _ in range(4))
     uid = bench.account
     bench.authorize(db, {"source_group_id": app}, {"source_cidr_ip": "10.0.0.1/32"})
@@ -168,8 +165,7 @@ def test_rule_count_of_egress(bench: Bench) -> None:
     cleanup="release the instance, delete the groups",
 )
 def test_groups_of_an_instance(bench: Bench) -> None:
-    """An instance is in at least one group and in groups of one type; ModifyInstanceAttribute may change the type of
-    all at once."""
+    """An instance is in at least one group and in groups of one type; ModifyInstanceAttribute may change the type of all at once."""
     basic, advanced, unrelated = bench.group(), bench.group("enterprise"), bench.group()
     instance = bench.instance(basic)
     bench.running(instance)

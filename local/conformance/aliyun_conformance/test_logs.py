@@ -30,8 +30,7 @@ def _query(bench: Bench, store: tuple[str, str], query: str, least: int = 1) -> 
 
 
 def _written(bench: Bench, *logs: tuple[str, int]) -> tuple[str, str]:
-    """A new logstore with logs of this second, each with its field `what` and its nanoseconds, once a search finds
-    them."""
+    """A new logstore with logs of this second, each with its field `what` and its nanoseconds, once a search finds them."""
     store, second = bench.logstore("what"), int(bench.clock.now())
     bench.put_logs(*store, [LogItem(second, [("what", value)], part) for value, part in logs])
     _query(bench, store, "*", len(logs))
@@ -54,8 +53,7 @@ def test_nanoseconds(bench: Bench) -> None:
     cleanup=CLEANUP,
 )
 def test_logstore_names(bench: Bench) -> None:
-    """A logstore's name has 3 to 63 characters: lower-case letters, digits, hyphens and underscores, with a letter or
-    digit at either end."""
+    """A logstore's name has 3 to 63 characters: lower-case letters, digits, hyphens and underscores, with a letter or digit at either end."""
     project = bench.project()
     bench.retry(lambda: bench.sdks.log.create_logstore(project, "first", ttl=1, shard_count=1))
     refused = ("ParameterInvalid", 400)
@@ -75,8 +73,7 @@ def _new_store(bench: Bench, project: str, name: str = "store", ttl: int = 1, sh
     cleanup=CLEANUP,
 )
 def test_analysis_functions(bench: Bench) -> None:
-    """`from_unixtime` gives a timestamp; `date_trunc`, `approx_distinct`, `time_series` and `max_by` exist, and `union`
-    reads logstores by name."""
+    """`from_unixtime` gives a timestamp; `date_trunc`, `approx_distinct`, `time_series` and `max_by` exist, and `union` reads logstores by name."""
     store, now = _written(bench, ("a", 1)), int(bench.clock.now())
     statements = {
         "from_unixtime": "from_unixtime(__time__) as x",

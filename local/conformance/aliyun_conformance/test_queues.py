@@ -55,8 +55,7 @@ def test_an_invalid_queue_name_is_refused(bench: Bench, name: str, code: str) ->
 @pytest.mark.parametrize("encoded", [True, False])
 @pytest.mark.real_cloud(164, cleanup=CLEANUP)
 def test_a_body_is_returned_exactly(bench: Bench, encoded: bool) -> None:
-    """Markup, line ends and other alphabets survive in base64 or plain text; the MD5 is upper-case hex of the body as
-    sent."""
+    """Markup, line ends and other alphabets survive in base64 or plain text; the MD5 is upper-case hex of the body as sent."""
     queue, body = bench.queue_client(bench.queue()), ' {"a": "<b>&amp;\'\r\n\t✓"} '
     queue.set_encoding(encoded)
     if not encoded:

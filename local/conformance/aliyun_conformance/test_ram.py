@@ -65,8 +65,7 @@ def test_tags_of_groups(bench: Bench) -> None:
 
 @pytest.mark.real_cloud(172, Need.ROLE, expected="read: no instances; dry run: denied")
 def test_instances_that_may_not_be_read(bench: Bench) -> None:
-    """To a role that may not read instances, DescribeInstances answers an empty list, and with DryRun that it is
-    refused."""
+    """To a role that may not read instances, DescribeInstances answers an empty list, and with DryRun that it is refused."""
     session = bench.session(ALLOW_ALL, {"Effect": "Deny", "Action": ["ecs:DescribeInstances"], "Resource": ["*"]})
     read = code_of(lambda: session.ask("describe_instances")) or "no instances"
     if read == "no instances" and session.ask("describe_instances").instances.instance:
@@ -78,8 +77,7 @@ def test_instances_that_may_not_be_read(bench: Bench) -> None:
 
 @pytest.mark.real_cloud(29, Need.ROLE, expected="denied, each (ROS and the console are left to a person)")
 def test_ways_around_the_deny(bench: Bench) -> None:
-    """There is no way to tag a group in spite of a policy that denies the keys of its tags: the console, `aliyun tag
-    TagResources`, ROS, CreateSecurityGroup with tags, resource groups' tag policies."""
+    """There is no way to tag a group in spite of a policy that denies the keys of its tags: the console, `aliyun tag TagResources`, ROS, CreateSecurityGroup with tags, resource groups' tag policies."""
     # a session with the statements of the deny policy
     b = bench.group()
     older = [
@@ -186,8 +184,7 @@ def test_two_request_tags(bench: Bench) -> None:
 
 @pytest.mark.real_cloud(32, Need.ROLE, expected="denied, denied, allowed; the report has `0.0.0.0/1`")
 def test_source_addresses(bench: Bench) -> None:
-    """A Deny on `ecs:SecurityGroupSourceCidrIps` 0.0.0.0/0 stops it alone and among several permissions, and lets group
-    rules pass."""
+    """A Deny on `ecs:SecurityGroupSourceCidrIps` 0.0.0.0/0 stops it alone and among several permissions, and lets group rules pass."""
     # the group has no members
     a, b = bench.group(), bench.group()
     everywhere = {"StringEquals": {"ecs:SecurityGroupSourceCidrIps": ["0.0.0.0/0", "::/0"]}}
@@ -210,8 +207,7 @@ def test_source_addresses(bench: Bench) -> None:
 
 @pytest.mark.real_cloud(33, Need.ROLE, expected="each shows as much as the person's own keys do")
 def test_lists_by_resource(bench: Bench) -> None:
-    """`DescribeInstances` and `DescribeSecurityGroups` without ids are allowed by `instance/*` and `securitygroup/*`,
-    `DescribeNetworkInterfaces` by `eni/*`."""
+    """`DescribeInstances` and `DescribeSecurityGroups` without ids are allowed by `instance/*` and `securitygroup/*`, `DescribeNetworkInterfaces` by `eni/*`."""
     # in a session with the resources of our roles, and with the person's own keys
     bench.group()
     lists = {
@@ -252,8 +248,7 @@ def test_lists_by_resource(bench: Bench) -> None:
     cleanup="delete the queues and the log project",
 )
 def test_send_and_write(bench: Bench) -> None:
-    """`mns:SendMessage` on `/queues/<name>/messages` and `log:PostLogStoreLogs` on `project/…/logstore/…` are enough to
-    send and to write."""
+    """`mns:SendMessage` on `/queues/<name>/messages` and `log:PostLogStoreLogs` on `project/…/logstore/…` are enough to send and to write."""
     (project, logstore), queue, other_queue = bench.logstore(), bench.queue(), bench.queue()
     bench.put_logs(project, logstore, [LogItem(int(bench.clock.now()), [("a", "b")], 1)])
     session = bench.session(
@@ -323,8 +318,7 @@ TEMPLATE = json.dumps(
     48, expected="the template is valid (creating it is left to a person)", cleanup="delete the stack"
 )
 def test_ros_template(bench: Bench) -> None:
-    """ROS: `ALIYUN::RAM::Role` accepts `Condition` in the trust policy, and a condition that is a `Ref` to a parameter
-    of type `Json`."""
+    """ROS: `ALIYUN::RAM::Role` accepts `Condition` in the trust policy, and a condition that is a `Ref` to a parameter of type `Json`."""
     code = code_of(lambda: bench.sdks.raw("ros", "ValidateTemplate", RegionId=bench.region, TemplateBody=TEMPLATE))
     if code.startswith("InvalidVersion"):
         raise NotAnswered("ROS is not offered here")

@@ -85,8 +85,7 @@ def test_tags_of_a_new_instance(bench: Bench) -> None:
 
 
 def _newcomer(bench: Bench) -> dict[str, Any]:
-    """A new instance in three groups, watched from its launch: for each fact (seconds, status) of the first read with
-    it."""
+    """A new instance in three groups, watched from its launch: for each fact (seconds, status) of the first read with it."""
 
     def watch() -> dict[str, Any]:
         groups = [bench.keep(bench.group()) for _ in range(3)]
@@ -164,9 +163,7 @@ def test_references(bench: Bench) -> None:
     cleanup="delete the interface and the group",
 )
 def test_interfaces_by_address(bench: Bench) -> None:
-    """DescribeNetworkInterfaces finds an interface by its first address with `PrimaryIpAddress` or
-    `PrivateIpAddress.1`, and by another one with `PrivateIpAddress.1`, within a VPC; the VPC's owner sees the
-    interfaces of other accounts in it."""
+    """DescribeNetworkInterfaces finds an interface by its first address with `PrimaryIpAddress` or `PrivateIpAddress.1`, and by another one with `PrivateIpAddress.1`, within a VPC; the VPC's owner sees the interfaces of other accounts in it."""
     interface = bench.interface(bench.group(), secondary=1)
     sets = interface.private_ip_sets.private_ip_set
     addresses = [(str(each.private_ip_address), bool(each.primary)) for each in sets]
@@ -190,8 +187,7 @@ def test_interfaces_by_address(bench: Bench) -> None:
 
 @pytest.mark.real_cloud(60, expected="the known group, or `InvalidSecurityGroupId.Malformed`")
 def test_one_malformed_id(bench: Bench) -> None:
-    """A Describe call with one malformed id is refused as a whole with a code that names the id's field, or the id is
-    omitted."""
+    """A Describe call with one malformed id is refused as a whole with a code that names the id's field, or the id is omitted."""
     b = bench.group()
     group_ids: list[str] = []
     code = code_of(lambda: group_ids.extend(g.security_group_id for g in bench.described(b, f"sg-{'1' * 60}")))

@@ -314,8 +314,7 @@ def test_rules_of_a_group(bench: Bench) -> None:
 
 @pytest.mark.real_cloud(143)
 def test_an_address_beside_a_group_wins(bench: Bench) -> None:
-    """A source address beside a source group wins, without an error, even if the group does not exist, and the owner is
-    ignored."""
+    """A source address beside a source group wins, without an error, even if the group does not exist, and the owner is ignored."""
     b = bench.group()
     bench.authorize(b, {"source_cidr_ip": "10.9.0.0/16", "source_group_id": "sg-none", "source_group_owner_id": 1})
     rule = bench.only_rule(b)
@@ -375,8 +374,7 @@ def test_an_invalid_permission_is_refused(bench: Bench, fields: dict[str, Any], 
 
 @pytest.mark.real_cloud(148)
 def test_protocols_are_read_in_any_case_and_as_numbers(bench: Bench) -> None:
-    """Protocols are read in any case and, in some regions such as cn-qingdao, as IANA numbers; an IPv6 block that ends
-    in /0 reads back as `::/0`."""
+    """Protocols are read in any case and, in some regions such as cn-qingdao, as IANA numbers; an IPv6 block that ends in /0 reads back as `::/0`."""
     b, every = bench.group(), {"port_range": "-1/-1"}
     bench.authorize(
         b,

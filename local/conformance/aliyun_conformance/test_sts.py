@@ -65,6 +65,5 @@ ALLOW = {"Effect": "Allow", "Action": ["*"], "Resource": "*"}
 )
 @pytest.mark.real_cloud(155, cleanup="none")
 def test_invalid_parameters_are_refused(bench: Bench, changes: dict[str, Any], code: str) -> None:
-    """AssumeRole refuses each parameter that lacks its documented syntax with the code for it, before it looks for the
-    role."""
+    """AssumeRole refuses each parameter that lacks its documented syntax with the code for it, before it looks for the role."""
     assert _refused(bench, **changes) == (code, 400)

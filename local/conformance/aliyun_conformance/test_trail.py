@@ -48,8 +48,7 @@ def test_action_trail(bench: Bench) -> None:
     130, Need.ROLE, expected="two events with the ids of both responses, one of them with an `errorCode`"
 )
 def test_trail_form(bench: Bench) -> None:
-    """An event of ActionTrail has the `RequestId` of the call's response, `<role>:<session>` as
-    `userIdentity.userName`, the parameters as on the wire, and for a refused call an `errorCode`."""
+    """An event of ActionTrail has the `RequestId` of the call's response, `<role>:<session>` as `userIdentity.userName`, the parameters as on the wire, and for a refused call an `errorCode`."""
     a, b, began = bench.group(), bench.group(), bench.clock.now()
     session = bench.session({"Effect": "Allow", "Action": ["ecs:AuthorizeSecurityGroup"], "Resource": ["*"]})
     permissions = [{**PERMISSION, "source_group_id": a}, {**PERMISSION, "source_group_id": a, "port_range": "9/1"}]
