@@ -28,9 +28,10 @@ from link_peer_cli.checks.seen import CloudSeen
 from link_peer_cli.deployed.functions import DeployedTrigger
 from link_peer_cli.inventory import shown
 from link_peer_cli.inventory.reading import View
+from link_peer_cli.review import claims, edits
 from link_peer_cli.review.cloud import WhatIf
 from link_peer_cli.review.delivery import Recorder
-from link_peer_cli.review.edits import GroupChange, RuleEdit
+from link_peer_cli.review.edits import GroupChange, RuleEdit, with_instances
 from link_peer_cli.review.planned import _doubts
 from link_peer_cli.review.plans import ShownPlan, closed_links, print_closed, print_differences, sections, total
 from link_peer_cli.review.recorded_advice import AdviceJudge, _wish
@@ -38,6 +39,7 @@ from link_peer_cli.review.snapshots import load, save
 from link_peer_cli.review.writes import Difference, Write
 from link_peer_cli.ui.console import console
 from link_peer_deploy.manifest import Function, Trigger
+from pytest_mock import MockerFixture
 
 from tests.unit.fakes import FakeCloud, FakeEcs
 from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, PEER, POLICY, REGION, A
@@ -382,3 +384,24 @@ class LogError(Exception):
 
     def get_request_id(self) -> str:
         return ""
+
+
+def test_the_members_of_a_group_whose_rules_stay_are_not_read(mocker: MockerFixture) -> None:
+    fetch = mocker.patch.object(edits, "open_fetch").return_value
+    fetch.store.snapshot.return_value = view([group(APP), group(DB)], [instance(A, DB)])
+    changes = [GroupChange(DB, (RuleEdit("+", key(DB, APP)),)), GroupChange(APP, ())]
+    assert [len(change.instances or ()) for change in with_instances(mocker.Mock(), changes)] == [1, 0]
+    fetch.members.assert_called_once_with({DB})
+
+
+def test_what_stands_is_read_for_records_that_depend_on_it(mocker: MockerFixture) -> None:
+    """At their ends; for others nothing is."""
+    mocker.patch.object(claims, "load_environment")
+    mocker.patch.object(claims, "depends_on_standing", side_effect=lambda record: record["from"] == "sg-app")
+    undo, between = mocker.patch.object(claims, "undo"), mocker.patch.object(claims, "claims_between")
+    records = [{"from_account": HOME, "from": name, "to_account": HOME, "to": "sg-db"} for name in ("sg-app", "sg-x")]
+    claims.undo_now(mocker.Mock(), records)
+    assert between.call_args.args[1] == {APP, DB}
+    assert undo.call_args.args[3] is between.return_value
+    claims.undo_now(mocker.Mock(), records[1:])
+    assert (between.call_count, undo.call_args.args[3]) == (1, [])

@@ -229,7 +229,7 @@ def test_a_first_or_last_day_counts_of_which_two_hours_are_in_the_period() -> No
     """Each day with its hours; one of which less is there is left out."""
     whole_day = (1 << 24) - 1
     assert Period(SINCE - 2 * 3600, SINCE + DAY + 3600, {}, {}).days == {"2026-11-24": 3, "2026-11-25": whole_day << 2}
-    assert Period(SINCE - 3600, SINCE + DAY + 7200, {}, {}).days == {
+    assert Period(SINCE - 3600, SINCE + DAY + 3601, {}, {}).days == {
         "2026-11-25": whole_day << 1,
         "2026-11-26": 3 << 25,
     }
