@@ -19,7 +19,7 @@ from link_peer_cli.inventory.period import Period
 from link_peer_cli.usage.answers import Tightening, _ranges, answer_of
 from link_peer_cli.usage.proposal import Proposal
 from link_peer_cli.usage.rules import Rules, RuleUse
-from link_peer_cli.usage.written import _quoted
+from link_peer_cli.usage.written import SeenPackets, _quoted, evidence_of
 from msgspec.structs import replace
 
 from tests.unit.snapshots import HOME, PEER, POLICY, REGION, key, ours
@@ -232,6 +232,8 @@ def test_of_each_sender_it_is_said_what_it_used_and_when() -> None:
     assert (answer.flows, answer.only) == (6, 4)
     in_the_way = f"since {iso(SINCE)}, 4 flows that only this rule admits: from 10.0.0.7, 10.0.0.8, 10.0.0.9"
     assert answer.in_the_way[-1] == in_the_way
+    rules, _, period = judged(wide, extra_rows=extra_rows)
+    assert evidence_of(rules.use(wide).carried, period) == SeenPackets(2, iso(UNTIL - 60), 11)
 
 
 def test_what_only_rules_that_go_admit_is_in_the_way_of_the_last_of_them() -> None:
