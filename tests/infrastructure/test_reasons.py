@@ -20,7 +20,7 @@ def sources() -> dict[str, ast.Module]:
     """The syntax tree of each module that may decide."""
     return {
         name: tree
-        for folder in ("shared", "cli", "functions")
+        for folder in ("shared/link_peer", "cli/link_peer_cli", "functions")
         for name, tree in modules(folder).items()
         if "/demo/" not in name  # it checks what the records of its own world say
     }

@@ -363,6 +363,12 @@ def opened(policy: Policy) -> dict[tuple[object, ...], int]:
     return opened_points
 
 
+@functools.cache
+def places(uid: str) -> tuple[int, ...]:
+    """Where the parties of an account are among all."""
+    return tuple(place for place, party in enumerate(PARTIES) if party[0] == uid)
+
+
 def askers(policy: Policy) -> Iterator[int]:
     """The pairs for which a queue and the addresses are right: for each queue, each address of the source and of a
     target that it must be let out to (None: it needs not), in one VPC, or by address across VPCs."""
@@ -382,8 +388,7 @@ def askers(policy: Policy) -> Iterator[int]:
                 and right_addresses(source, near, target, is_across=is_across)
                 and right_addresses(target, far, source, is_across=is_across)
             ):
-                ends = ([n for n, party in enumerate(PARTIES) if party[0] == uid] for uid in (source, target))
-                right |= box(*map(tuple, ends))
+                right |= box(places(source), places(target))
         yield right
 
 
