@@ -20,11 +20,13 @@ WHOLE := */alicloud/ecs.py,*/alicloud/ecs_shapes.py,*/engine/write/apply.py,*/ru
 
 # The pages' commands are processes of their own, which take long: test-pages runs them.
 PAGES := $(addprefix tests/functional/cli/,test_pages.py test_howto.py test_first_evening.py)
+# One more than there are cores: a quarter of the time, a worker waits for a server or a command.
+WORKERS := $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )))
 # What another target of the same run tests, as CI's does where it builds the package.
 ELSEWHERE :=
 
 test: setup  ## run every test once, but for the pages, and a fixed sample of what prove tries whole
-	$(BIN)/pytest -n auto --dist worksteal tests local/tests local/conformance $(addprefix --ignore=,$(PAGES) $(ELSEWHERE))
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal tests local/tests local/conformance $(addprefix --ignore=,$(PAGES) $(ELSEWHERE))
 
 # The site's tools need other versions of what the project uses, so they are beside .venv. Once they are there, it needs no network.
 docs: setup build/mkdocs/.installed  ## build the site in build/site from README, docs and the code, in English and Chinese; a wrong link, or a search that misses, fails
