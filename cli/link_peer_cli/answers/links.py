@@ -135,8 +135,8 @@ class DeniedWish(Ends, frozen=True):
 
 
 class MapFile(msgspec.Struct, frozen=True):
-    """What `map --out map.json` writes. `links` are as `link-peer links --json` has them, `rules` all that admit
-    somebody, whoever made them, `problems` what could not be read, and `left_out` what no map shows."""
+    """What `map --out map.json` writes. `links` are as `link-peer links --json` has them, `rules` are all that admit
+    somebody, whoever made them; `problems` say what could not be read, and `left_out` what the map leaves out."""
 
     created_at: str = msgspec.field(name="made")
     region: str

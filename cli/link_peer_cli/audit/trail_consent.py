@@ -144,7 +144,7 @@ class Consents:
 
     def problem(self, key: RuleKey, marker: Marker, at: float, suspects: Set[str]) -> Problem | None:
         """Why a group did not consent to a rule that was opened then, or why that is unproven; None if it did.
-        `suspects` are the logs that whoever opened the rule can write."""
+        `suspects` are the logs that the opener of the rule can write."""
         group_observations = self._observations.get(key.group, [])
         observations = [observation for observation in group_observations if observation.logstore not in suspects]
         problem = self._by_witnesses(key, marker, at, observations)

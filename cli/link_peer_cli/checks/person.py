@@ -1,4 +1,4 @@
-"""Whether the person who runs the command may read and operate: whoever may not is refused by other accounts."""
+"""Whether the person who runs the command may read and operate: other accounts refuse a person who may not."""
 
 from __future__ import annotations
 

@@ -48,8 +48,8 @@ def names_now(env: Environment, ends: Iterable[Party]) -> Mapping[str, str]:
 
 
 def undo_now(env: Environment, records: Sequence[Record]) -> list[str]:
-    """The commands that take back what these records say. Whoever may not read what else stands there is told of these
-    records alone."""
+    """The commands that take back what these records say. Without permission to read the other claims between these
+    parties, they follow from the records alone."""
     standing: list[tuple[Link, Claim]] = []
     if ends := {end for record in records if depends_on_standing(record) for end in ends_of(record)}:
         with contextlib.suppress(LinkPeerError):

@@ -187,7 +187,7 @@ def applying(
 
 def by_cloud_name(env: Environment, text: str, field: str) -> str:
     """`sg-…@<uid>` for the name that a group or an instance has in the cloud; an id, or a name of the policy, as it is.
-    Of what opens, no command takes such names: whoever may rename a group would choose which one is opened.
+    No command that opens takes such names: who may rename a group could choose which group is opened.
 
     Raises BadInput for `field` if there is no such party, or more than one.
     """

@@ -7,7 +7,7 @@ what nobody asks for any more, or take off a lock that was set since.
 | another denial                                | what was, what is, and the command for that                       |
 | nothing denies it, and it does not stand      | as it was recorded if that asks again; else what was, and this    |
 | the link stands, or no tag asks for it        | what was, and this                                                |
-| it cannot be told                             | as words of its time: no command to type                          |
+| it cannot be read                             | as words of its time: no command to type                          |
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _LINK = ("region", "deployment", "action", "from_account", "from", "to_account",
 class Present(msgspec.Struct, frozen=True):
     """What is true now of a record's link."""
 
-    denial: Denial | None = None  # the same denial, as `about` would decide it
+    denial: Denial | None = None  # why it is denied now, in the words of `about`
     stands: bool = False
     wished: bool = True  # somebody asks for it, as far as tags tell
 

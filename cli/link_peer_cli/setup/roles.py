@@ -262,8 +262,8 @@ class RamRole(Resource):
     def foreign(self) -> str:
         """What a role trusts and holds that link-peer did not make; empty for one that it made, or that does not exist.
 
-        A policy of ours marks a role: whoever may only create roles cannot attach one. Until the first is attached, the
-        role must have the trust policy that setup writes.
+        A policy of ours marks a role, since attaching one takes more than the permission to create roles. Until the
+        first is attached, the role must have the trust policy that setup writes.
         """
         current = self.read()
         if current is None or current["policies"] or (not self.lacks and current["trust"] == self._trust):

@@ -54,8 +54,8 @@ class Scope(ABC):
         return self.work.delivery.policy
 
     def renew_policy(self) -> None:
-        """Judges by the current policy file from here on, unless opening was paused at the start: what the file forbids
-        by now is closed before anything is opened."""
+        """Judges by the current policy file from here on, unless everything is paused: what the file forbids by now is
+        closed before anything is opened."""
         if self.policy.paused is not Pause.ALL:
             delivery = msgspec.structs.replace(self.delivery, policy=self.delivery.current_policy())
             self.work = msgspec.structs.replace(self.work, delivery=delivery)

@@ -78,7 +78,7 @@ class Cursor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     unread_groups: _Count = msgspec.field(default=0, name="left")  # how many groups have rules that were not read yet
     # instances that ask for links whose rules were not read yet
     waiting: Annotated[tuple[_InstanceId, ...], msgspec.Meta(max_length=MOST_WAITING)] = ()
-    # groups with rules to remove because a party is not shown; the last delivery of the sweep judges them
+    # groups with rules that may have to go, because a party is not shown; the last delivery of the sweep judges them
     suspects: Annotated[tuple[_GroupId, ...], msgspec.Meta(max_length=MOST_SUSPECTS + 1)] = ()
     judged: bool = False  # the suspects were judged
     parties: Annotated[tuple[RuleParty, ...], msgspec.Meta(max_length=MOST_PARTIES)] = ()  # the parties that rules name

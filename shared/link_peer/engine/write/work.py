@@ -45,7 +45,7 @@ class Work(msgspec.Struct, frozen=True):
     audit: AuditWriter
     # of a request, in epoch seconds: shortly after it, nothing is opened for it any more
     expires_at: float | None = None
-    closes: bool = False  # nor closed after it, by an unlink
+    closes: bool = False  # an unlink: nothing is closed after that instant either
     writes: Writes = msgspec.field(default_factory=Writes)
 
 
